@@ -1,0 +1,224 @@
+"""
+Which partition a key belongs to.
+
+The same key must go to the same partition for as long as the topic lives, whoever sends it, so the partitioner is
+stored with the topic by its name. Kafka's clients know the two named ones: a key lands where their producers would
+put it.
+
+Records without a key are placed by the producer; an empty key is a key. Knows nothing of topics or producers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from struct import unpack_from
+from types import MappingProxyType
+from typing import TypeAlias
+from zlib import crc32 as _crc32
+
+from eventlog.errors import FormatTooNew, TopicMismatch
+
+Partitioner: TypeAlias = Callable[[bytes, int], int]
+"""From a key and the number of partitions to a partition."""
+
+DEFAULT_PARTITIONER = "crc32"
+
+_CUSTOM = "custom:"
+# The memory of murmur2 is bounded in keys and in bytes a key: 5 MB at most.
+_CACHED_KEYS_COUNT = 16_384
+_CACHED_KEY_BYTES = 128
+
+
+def crc32(key: bytes, partitions: int) -> int:
+    """
+    Place a key as librdkafka's `consistent` does. The default, and the fast one.
+
+    Example:
+        >>> crc32(b"user-1", 12)
+        8
+    """
+    return _crc32(key) % partitions
+
+
+def murmur2(key: bytes, partitions: int) -> int:
+    """
+    Place a key as Kafka's Java client does by default.
+
+    Costs microseconds for a key that was not seen lately.
+
+    Example:
+        >>> murmur2(b"order-42", 12)
+        0
+    """
+    if len(key) > _CACHED_KEY_BYTES:
+        return _positive_murmur2(key) % partitions
+    return _cached_murmur2(key) % partitions
+
+
+PARTITIONERS: Mapping[str, Partitioner] = MappingProxyType({"crc32": crc32, "murmur2": murmur2})
+"""The partitioners that are declared by name."""
+
+
+def partitioner_for(declared: str | Partitioner | None) -> tuple[str, Partitioner]:
+    """
+    Return the name to store and the function to call for a declared partitioner.
+
+    A function of the caller's is stored as "custom:" and its module and qualified name. It must be one that the next
+    process finds again: lambdas and functions inside functions are refused, since two of them can share a name and
+    would then part keys that belong together. Its results are checked at each call.
+
+    Raises:
+        ValueError: no partitioner has that name, or the function has no lasting name.
+        TypeError: `declared` is neither a name nor a function.
+
+    Example:
+        >>> name, function = partitioner_for("murmur2")
+        >>> name, function(b"user-1", 12)
+        ('murmur2', 8)
+    """
+    if declared is None:
+        declared = DEFAULT_PARTITIONER
+    if isinstance(declared, str):
+        if declared not in PARTITIONERS:
+            raise ValueError(
+                f"there is no partitioner {declared[:60]!r}. Nothing was stored. "
+                f'Declare "crc32", "murmur2" or a function of (key, partitions).'
+            )
+        return declared, PARTITIONERS[declared]
+    for name, function in PARTITIONERS.items():
+        if declared is function:
+            return name, function
+    return _custom_name(declared), _checked(declared)
+
+
+def partitioner_from_stored(
+    name: str, declared: str | Partitioner | None, *, topic: str | None = None
+) -> tuple[str, Partitioner]:
+    """
+    Return the stored name and the function to call for a topic that exists.
+
+    A topic with a function of its own can be opened without it, to read or to send to a partition by number; the
+    function returned then raises TopicMismatch when it is called.
+
+    Args:
+        name: what `partitioner_for` gave when the topic was created.
+        declared: what the caller declared now; None opens what is stored.
+        topic: the topic's name, for messages.
+
+    Raises:
+        TopicMismatch: `declared` is not what is stored. The topic is unchanged.
+        FormatTooNew: a newer eventlog stored a partitioner that this one does not know. The topic is unchanged.
+        ValueError, TypeError: as for `partitioner_for`.
+    """
+    where = "the topic" if topic is None else f"topic {topic!r}"
+    if name not in PARTITIONERS and not name.startswith(_CUSTOM):
+        raise FormatTooNew(
+            f"cannot open {where}: its partitioner is {name!r}, which this version of eventlog does not know. "
+            f"The topic is unchanged. Upgrade eventlog."
+        )
+    if declared is None:
+        return name, PARTITIONERS[name] if name in PARTITIONERS else _missing(name, where)
+    declared_name, function = partitioner_for(declared)
+    if declared_name != name:
+        raise TopicMismatch(
+            f"cannot open {where} with partitioner {declared_name!r}: it was created with {name!r}, and its keys "
+            f"would change their partitions. The topic is unchanged. Leave partitioner= out to open what is stored."
+        )
+    return name, function
+
+
+def partition_column(
+    keys: Sequence[bytes | None],
+    partitions: int,
+    function: Partitioner,
+    keyless: Callable[[], int] | int,
+) -> list[int]:
+    """
+    Return the partition of every key.
+
+    Args:
+        keys: a column of encoded keys.
+        partitions: how many the topic has.
+        function: as returned by `partitioner_for`.
+        keyless: the partition of records without a key, or what to call for each of them.
+
+    Example:
+        >>> partition_column([b"user-1", None, b"user-2"], 12, crc32, 3)
+        [8, 3, 10]
+    """
+    if not isinstance(keyless, int):
+        return [keyless() if key is None else function(key, partitions) for key in keys]
+    if function is crc32:
+        return [keyless if key is None else _crc32(key) % partitions for key in keys]
+    return [keyless if key is None else function(key, partitions) for key in keys]
+
+
+def _custom_name(declared: object) -> str:
+    """Return the name to store for a function of the caller's."""
+    if not callable(declared):
+        raise TypeError(
+            f"a partitioner can not be {type(declared).__name__}. Nothing was stored. "
+            f'Declare "crc32", "murmur2" or a function of (key, partitions).'
+        )
+    module = getattr(declared, "__module__", None)
+    qualified = getattr(declared, "__qualname__", None)
+    if not module or not qualified or "<" in qualified:
+        shown = qualified or type(declared).__name__
+        raise ValueError(
+            f"the partitioner {shown[:60]} has no lasting name, and the name is stored with the topic. Nothing was "
+            f"stored. Declare a function that is defined at the top of a module."
+        )
+    return f"{_CUSTOM}{module}.{qualified}"
+
+
+def _checked(function: Partitioner) -> Partitioner:
+    """Wrap a function of the caller's so that a wrong result raises before anything is sent."""
+
+    def checked(key: bytes, partitions: int) -> int:
+        partition: object = function(key, partitions)
+        if not isinstance(partition, int) or isinstance(partition, bool):
+            raise TypeError(
+                f"the partitioner {_custom_name(function)} returned {type(partition).__name__} for {partitions} "
+                f"partitions. Nothing was stored. Return an int."
+            )
+        if not 0 <= partition < partitions:
+            raise ValueError(
+                f"the partitioner {_custom_name(function)} returned {partition} for {partitions} partitions. "
+                f"Nothing was stored. Return 0 to {partitions - 1}."
+            )
+        return partition
+
+    return checked
+
+
+def _missing(name: str, where: str) -> Partitioner:
+    """Make what stands for a function that nobody gave."""
+
+    def missing(_key: bytes, _partitions: int) -> int:
+        raise TopicMismatch(
+            f"cannot place a key in {where}: it was created with the partitioner {name!r} and opened without it. "
+            f"Nothing was stored. Open it with partitioner= that function, or send with partition=."
+        )
+
+    return missing
+
+
+def _positive_murmur2(key: bytes) -> int:
+    """Return Kafka's murmur2 of a key, without the sign bit."""
+    mask = 0xFFFFFFFF
+    multiplier = 0x5BD1E995
+    length = len(key)
+    mixed = (0x9747B28C ^ length) & mask
+    words = length // 4
+    for word in unpack_from(f"<{words}I", key):
+        stirred = word * multiplier & mask
+        mixed = mixed * multiplier & mask ^ (stirred ^ stirred >> 24) * multiplier & mask
+    if length % 4:
+        rest = int.from_bytes(key[words * 4 :], "little")
+        mixed = (mixed ^ rest) * multiplier & mask
+    mixed = (mixed ^ mixed >> 13) * multiplier & mask
+    return (mixed ^ mixed >> 15) & 0x7FFFFFFF
+
+
+_cached_murmur2 = lru_cache(maxsize=_CACHED_KEYS_COUNT)(_positive_murmur2)

@@ -1,0 +1,135 @@
+"""
+What a codec promises, and how it refuses a value.
+
+Knows no codec in particular.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Generic, Literal, TypeAlias, TypeGuard, TypeVar
+
+T = TypeVar("T")
+
+Role: TypeAlias = Literal["key", "value"]
+"""Which side of a record a codec serves."""
+
+_TEXT_LIMIT = 60
+
+
+class NeverRaw:
+    """Is the `raw_type` of codecs that encode everything. Nobody makes an instance."""
+
+
+class Codec(ABC, Generic[T]):
+    """
+    Turns the keys or values of one topic into bytes and back.
+
+    A codec has no state that changes, so any thread may use it. What `encode` returns shares nothing with the
+    value: changing the value later changes nothing that was sent.
+
+    `name` is stored with the topic. A value whose type is exactly `raw_type` may be stored as it is, without
+    calling `encode`; only the bytes codec has such a type. `takes` says in words what `encode` accepts.
+    """
+
+    __slots__ = ("role", "topic")
+
+    name: ClassVar[str]
+    raw_type: ClassVar[type] = NeverRaw
+    takes: str
+
+    def __init__(self, *, topic: str, role: Role) -> None:
+        self.topic = topic
+        self.role = role
+
+    @abstractmethod
+    def encode(self, value: object) -> bytes | None:
+        """
+        Return the bytes of a value; None stays None.
+
+        Raises:
+            TypeError: the value does not fit. Nothing was stored.
+        """
+
+    @abstractmethod
+    def decode(self, data: bytes | None) -> T | None:
+        """
+        Return the value of stored bytes; None stays None.
+
+        Raises:
+            ValueError: the bytes are not what this codec writes.
+        """
+
+    def decode_column(self, column: Sequence[bytes | None]) -> Sequence[T | None]:
+        """
+        Return the values of many stored bytes, in order. The column is not changed, but may be returned itself.
+
+        Raises:
+            ValueError: some bytes are not what this codec writes. `decode` one by one tells which.
+        """
+        return list(map(self.decode, column))
+
+    def to_stored(self) -> dict[str, object]:
+        """Return what is stored with the topic to make this codec again: names, numbers, lists and dicts only."""
+        return {"name": self.name}
+
+    def misfit(self, value: object, reason: str | None = None, advice: str | None = None) -> TypeError:
+        """
+        Return the error that refuses a value.
+
+        Args:
+            value: the value; its type is told, its content is not.
+            reason: what is wrong, if it is not simply the type.
+            advice: what to do, if it is not to declare another codec.
+        """
+        what = reason or f"{type_name(value)} does not fit the codec '{self.name}'"
+        advice = advice or self._advice(value)
+        return TypeError(
+            f"cannot encode the {self.role} for topic {self.topic!r}: {what}. Nothing was stored. {advice}"
+        )
+
+    def damaged(self, reason: str) -> ValueError:
+        """Return the error that refuses stored bytes; `reason` is cut to a length one can read."""
+        return ValueError(f"cannot decode the {self.role} with the codec '{self.name}': {shorten(reason)}")
+
+    def _advice(self, value: object) -> str:
+        """Say what to declare for a value of this type, or else what to give."""
+        declarations = [f"{self.role}={one}" for one in _fitting(value) if one.strip('"') != self.name]
+        if not declarations:
+            return f"Give {self.takes}."
+        first, *others = declarations
+        return " or ".join([f"Declare log.topic({self.topic!r}, {first})", *others]) + "."
+
+
+def is_attrs_class(declared: object) -> TypeGuard[type]:
+    """Say whether something is a class made with attrs. Does not import attrs."""
+    return isinstance(declared, type) and hasattr(declared, "__attrs_attrs__")
+
+
+def type_name(value: object) -> str:
+    """Return the name of a value's type, cut to a length one can read."""
+    return shorten(type(value).__qualname__)
+
+
+def shorten(text: str) -> str:
+    """Cut a text that may hold part of a value, so that no value is dumped into a message or a log."""
+    return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 3] + "..."
+
+
+def _fitting(value: object) -> tuple[str, ...]:
+    """Return what to declare for values of this type, as one writes it."""
+    if is_attrs_class(type(value)):
+        return (type_name(value),)
+    if isinstance(value, str):
+        return ("str",)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return ("int",)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return ("bytes",)
+    if isinstance(value, dict | list | tuple | float | bool):
+        return ('"json"', '"msgpack"')
+    if isinstance(value, dt.datetime):
+        return ('"msgpack"',)
+    return ()

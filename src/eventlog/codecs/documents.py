@@ -1,0 +1,224 @@
+"""
+The codecs of whole documents: JSON, MessagePack, and the documents of a class one does not have.
+
+Documents are dicts, lists and plain values. Tuples come back as lists. Knows nothing of attrs or cattrs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from functools import partial
+from json import JSONDecoder, JSONEncoder
+from typing import Any
+
+import msgpack
+
+from eventlog.codecs.base import Codec, Role, shorten, type_name
+
+# Types that hold nothing, so that looking for wrong keys need not look into them.
+_LEAVES = frozenset({str, int, float, bool, type(None)})
+
+_dump_json = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_load_json = JSONDecoder().decode
+_scan_json = JSONDecoder().raw_decode
+
+# A packer takes its whole buffer before the first byte; 256 KiB, the default, cost more than packing does.
+_PACK_BUFFER_BYTES = 4096
+
+# timestamp=3: as aware datetimes. Maps may have any key; the data bounds every length.
+_unpack = partial(msgpack.unpackb, timestamp=3, strict_map_key=False)
+
+
+class JsonCodec(Codec[Any]):
+    """
+    Stores documents as compact JSON in UTF-8.
+
+    Keys must be str and numbers finite: JSON would turn other keys into text without a word, and has no NaN.
+    Reading is more liberal than writing, since others may have written.
+
+    Example:
+        >>> JsonCodec(topic="orders", role="value").encode({"sku": "tea", "count": 2})
+        b'{"sku":"tea","count":2}'
+    """
+
+    __slots__ = ()
+
+    name = "json"
+    takes = "dicts with str keys, lists, str, int, finite float, bool"
+
+    def encode(self, value: object) -> bytes | None:
+        """Return the document as JSON."""
+        if value is None:
+            return None
+        try:
+            data = _dump_json(value).encode()
+            _check_keys(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise self.misfit(value, *_document_misfit(self, value, error)) from error
+        return data
+
+    def decode(self, data: bytes | None) -> Any:
+        """Return the document."""
+        if data is None:
+            return None
+        try:
+            return _load_json(data.decode())
+        except (ValueError, RecursionError) as error:
+            raise self.damaged(_told(error)) from error
+
+    def decode_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
+        """Return the documents."""
+        values = []
+        try:
+            for data in column:
+                text = data.decode()  # type: ignore[union-attr]  # None raises AttributeError
+                value, end = _scan_json(text)
+                if end != len(text):  # spaces around it, or damage: decode() knows which
+                    value = _load_json(text)
+                values.append(value)
+        except (AttributeError, ValueError, RecursionError):
+            return super().decode_column(column)
+        return values
+
+
+class MsgpackCodec(Codec[Any]):
+    """
+    Stores documents as MessagePack: as JSON, but also bytes, datetimes and keys of any type.
+
+    A datetime needs a time zone and comes back in UTC. Numbers have 64 bits. A tuple comes back as a list, except
+    as a key of a dict, where it stays a tuple.
+
+    Example:
+        >>> MsgpackCodec(topic="orders", role="value").decode(bytes.fromhex("81a3736b75a3746561"))
+        {'sku': 'tea'}
+    """
+
+    __slots__ = ()
+
+    name = "msgpack"
+    takes = "dicts, lists, str, bytes, int of 64 bits, float, bool, datetime with a time zone"
+
+    def encode(self, value: object) -> bytes | None:
+        """Return the document as MessagePack."""
+        if value is None:
+            return None
+        try:
+            return pack(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self.misfit(value, *_document_misfit(self, value, error)) from error
+
+    def decode(self, data: bytes | None) -> Any:
+        """Return the document."""
+        return None if data is None else unpack(self, data)
+
+    def decode_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
+        """Return the documents."""
+        try:
+            return list(map(_unpack, column))
+        except Exception:  # noqa: BLE001  # None, a tuple as key, or damage: decode() knows which
+            return super().decode_column(column)
+
+
+class ClassAsDictsCodec(MsgpackCodec):
+    """
+    Reads and writes the records of an attrs class as dicts, for whoever does not have the class.
+
+    A dict must have the fields that the class had without a default when the topic was created. The types of its
+    values are not checked here: only the class knows them.
+    """
+
+    __slots__ = ("_required", "_stored")
+
+    name = "class"
+
+    def __init__(self, stored: dict[str, Any], *, topic: str, role: Role) -> None:
+        super().__init__(topic=topic, role=role)
+        self._stored = stored
+        self._required = frozenset(stored["required"])
+
+    def encode(self, value: object) -> bytes | None:
+        """Return the fields as MessagePack."""
+        if value is None:
+            return None
+        class_name = self._stored["class"]
+        advice = f"Give a dict of its fields, or declare {self.role}= the class."
+        if not isinstance(value, dict):
+            reason = f"{type_name(value)} is no dict with the fields of {class_name}"
+            raise self.misfit(value, reason, advice)
+        missing = self._required - value.keys()
+        if missing:
+            fields = shorten(", ".join(sorted(missing)))
+            raise self.misfit(value, f"the dict lacks fields of {class_name}: {fields}", advice)
+        return super().encode(value)
+
+    def to_stored(self) -> dict[str, object]:
+        """Return what was stored."""
+        return dict(self._stored)
+
+
+def pack(value: object) -> bytes:
+    """Return one value as MessagePack, or raise whatever msgpack raises."""
+    # A packer of its own for each value: packing may run code of the value, and so come back here.
+    data: bytes = msgpack.Packer(datetime=True, buf_size=_PACK_BUFFER_BYTES).pack(value)
+    return data
+
+
+def unpack(codec: Codec[Any], data: bytes) -> Any:
+    """
+    Return one MessagePack document.
+
+    Raises:
+        ValueError: the bytes are no such document, whatever msgpack raised.
+    """
+    try:
+        return _unpack(data)
+    except TypeError:
+        # A tuple as key came back as a list, which can not be a key.
+        try:
+            return _unpack(data, object_pairs_hook=_dict_with_tuples)
+        except Exception as error:
+            raise codec.damaged(_told(error)) from error
+    except Exception as error:
+        raise codec.damaged(_told(error)) from error
+
+
+def _dict_with_tuples(pairs: list[tuple[Any, Any]]) -> dict[Hashable, Any]:
+    """Make a dict whose keys may be lists."""
+    return {_as_key(key): value for key, value in pairs}
+
+
+def _as_key(key: Any) -> Hashable:
+    """Turn a list, and the lists in it, into tuples."""
+    return tuple(map(_as_key, key)) if isinstance(key, list) else key
+
+
+def _check_keys(value: object) -> None:
+    """Raise TypeError where a dict has a key that JSON would turn into text."""
+    if isinstance(value, dict):
+        for key in value:
+            if type(key) is not str and not isinstance(key, str):
+                raise TypeError(f"a key is {type_name(key)}, JSON has only str")
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for inner in value:
+        if type(inner) not in _LEAVES:
+            _check_keys(inner)
+
+
+def _document_misfit(codec: Codec[Any], value: object, error: Exception) -> tuple[str, str | None]:
+    """Say what in a document can not be stored, and what to give, unless another codec fits the whole of it."""
+    reason = f"{type_name(value)} does not fit the codec '{codec.name}': {_told(error)}"
+    other_codec_fits = isinstance(error, TypeError) and not isinstance(value, dict | list | tuple)
+    return reason, None if other_codec_fits else f"Give {codec.takes}."
+
+
+def _told(error: Exception) -> str:
+    """Put an error of somebody else's into few words, without the value."""
+    if isinstance(error, UnicodeEncodeError):
+        return "text with a lone surrogate has no UTF-8"
+    if isinstance(error, UnicodeDecodeError):
+        return f"no UTF-8 at byte {error.start}"
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    return shorten(str(error) or type(error).__name__)

@@ -1,0 +1,147 @@
+"""
+The codecs of one plain value: bytes, text, a 64-bit number.
+
+Kafka's own ByteArray, String and Long serializers write the same bytes. Knows nothing of documents or classes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from eventlog.codecs.base import Codec, type_name
+
+_INT64 = struct.Struct(">q")
+_pack_int64 = _INT64.pack
+_unpack_int64 = _INT64.unpack
+
+
+class BytesCodec(Codec[bytes]):
+    """
+    Stores bytes as they are, and text as UTF-8; gives back bytes.
+
+    Example:
+        >>> BytesCodec(topic="orders", role="value").encode("tea")
+        b'tea'
+    """
+
+    __slots__ = ()
+
+    name = "bytes"
+    raw_type = bytes
+    takes = "bytes, bytearray, memoryview or str"
+
+    def encode(self, value: object) -> bytes | None:
+        """Return the bytes; a bytearray or memoryview is copied."""
+        if value is None or type(value) is bytes:
+            return value
+        if isinstance(value, str):
+            return _utf8(self, value)
+        if isinstance(value, bytes | bytearray | memoryview):
+            return bytes(value)
+        raise self.misfit(value)
+
+    def decode(self, data: bytes | None) -> bytes | None:
+        """Return the same object."""
+        return data
+
+    def decode_column(self, column: Sequence[bytes | None]) -> Sequence[bytes | None]:
+        """Return the same column."""
+        return column
+
+
+class StrCodec(Codec[str]):
+    """
+    Stores text as UTF-8.
+
+    A lone surrogate has no UTF-8 and is refused.
+
+    Example:
+        >>> StrCodec(topic="orders", role="value").decode(b"tea")
+        'tea'
+    """
+
+    __slots__ = ()
+
+    name = "str"
+    takes = "str"
+
+    def encode(self, value: object) -> bytes | None:
+        """Return the text as UTF-8."""
+        if isinstance(value, str):
+            return _utf8(self, value)
+        if value is None:
+            return None
+        raise self.misfit(value)
+
+    def decode(self, data: bytes | None) -> str | None:
+        """Return the text."""
+        if data is None:
+            return None
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise self.damaged(f"no UTF-8 at byte {error.start}") from error
+
+    def decode_column(self, column: Sequence[bytes | None]) -> Sequence[str | None]:
+        """Return the texts."""
+        try:
+            return list(map(bytes.decode, column))  # type: ignore[arg-type]  # None raises TypeError
+        except (TypeError, UnicodeDecodeError):
+            return super().decode_column(column)
+
+
+class IntCodec(Codec[int]):
+    """
+    Stores whole numbers of 64 bits as 8 bytes, big-endian and signed.
+
+    A bool is refused: it would come back as a number.
+
+    Example:
+        >>> IntCodec(topic="orders", role="key").encode(-2).hex()
+        'fffffffffffffffe'
+    """
+
+    __slots__ = ()
+
+    name = "int"
+    takes = "an int from -2**63 to 2**63 - 1"
+
+    def encode(self, value: object) -> bytes | None:
+        """Return the 8 bytes."""
+        if type(value) is not int:
+            if value is None:
+                return None
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise self.misfit(value)
+        try:
+            return _pack_int64(value)
+        except struct.error as error:
+            reason = f"an int of {value.bit_length()} bits and a sign does not fit 8 bytes"
+            raise self.misfit(value, reason, f"Give {self.takes}, or declare {self.role}=str.") from error
+
+    def decode(self, data: bytes | None) -> int | None:
+        """Return the number."""
+        if data is None:
+            return None
+        if len(data) != 8:
+            raise self.damaged(f"{len(data)} bytes instead of 8")
+        number: int = _unpack_int64(data)[0]
+        return number
+
+    def decode_column(self, column: Sequence[bytes | None]) -> Sequence[int | None]:
+        """Return the numbers."""
+        # Every length is checked: 7 bytes beside 9 would join into two numbers that nobody wrote.
+        if None in column or not set(map(len, column)) <= {8}:  # type: ignore[arg-type]
+            return super().decode_column(column)
+        return list(struct.unpack(f">{len(column)}q", b"".join(column)))  # type: ignore[arg-type]
+
+
+def _utf8(codec: BytesCodec | StrCodec, value: str) -> bytes:
+    """Return text as UTF-8, whatever a subclass of str makes of `encode`."""
+    try:
+        return str.encode(value)
+    except UnicodeEncodeError as error:
+        reason = f"{type_name(value)} with a lone surrogate at position {error.start} has no UTF-8"
+        advice = f"Give text without surrogates, or bytes after declaring {codec.role}=bytes."
+        raise codec.misfit(value, reason, advice) from error
