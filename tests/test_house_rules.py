@@ -281,7 +281,7 @@ def _complaints_about(name: str, doc: str) -> Iterator[str]:
         yield "begins with the name of the thing, or `This`"
     if word.lower() in IMPERATIVES and word.lower() != name.lower():
         yield f"commands instead of saying: `{word}`"
-    if re.search(r"\b(will|shall)\b", prose):
+    if re.match(r"(\w+ )?(will|shall)\b", prose, re.IGNORECASE):
         yield "is in the future tense"
 
 
