@@ -1,0 +1,72 @@
+"""
+Kafka's model as a library: topics, partitions, producers, consumers and groups in one directory.
+
+The front door: everything users need is exported here, and nothing else is public.
+"""
+
+from eventlog.errors import (
+    BufferFull,
+    ConcurrentUse,
+    CorruptBatch,
+    DecodeError,
+    DeliveryError,
+    DiskFull,
+    EventLogError,
+    FormatTooNew,
+    InvalidTopicName,
+    LogClosed,
+    NotALog,
+    OffsetOutOfRange,
+    ReadOnlyLog,
+    RecordTooLarge,
+    StorageError,
+    TopicMismatch,
+    UnknownPartition,
+    UnknownTopic,
+    UnsupportedFileSystem,
+    UsedAfterFork,
+)
+from eventlog.clients.consumer import Consumer
+from eventlog.clients.delivery import Delivery
+from eventlog.clients.producer import Producer
+from eventlog.clients.topic import Topic
+from eventlog.log import EventLog, open
+from eventlog.records import PartitionRange, Record, RecordBatch, RecordMetadata, TopicPartition
+from eventlog.store.maintenance import VerifyReport
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BufferFull",
+    "ConcurrentUse",
+    "Consumer",
+    "CorruptBatch",
+    "DecodeError",
+    "Delivery",
+    "DeliveryError",
+    "DiskFull",
+    "EventLog",
+    "EventLogError",
+    "FormatTooNew",
+    "InvalidTopicName",
+    "LogClosed",
+    "NotALog",
+    "OffsetOutOfRange",
+    "PartitionRange",
+    "Producer",
+    "ReadOnlyLog",
+    "Record",
+    "RecordBatch",
+    "RecordMetadata",
+    "RecordTooLarge",
+    "StorageError",
+    "Topic",
+    "TopicMismatch",
+    "TopicPartition",
+    "UnknownPartition",
+    "UnknownTopic",
+    "UnsupportedFileSystem",
+    "UsedAfterFork",
+    "VerifyReport",
+    "open",
+]

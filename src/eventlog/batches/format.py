@@ -1,0 +1,268 @@
+"""
+The bytes of a batch.
+
+A batch is what we append, check, store and send: some records of one partition. Here columns become those bytes
+and come back. Encoding is in two steps, because offsets are born at the commit: `BatchEncoder.encode` packs and
+checksums the body, whenever and wherever that is convenient; `seal` puts the header before it when the commit
+knows what came before in the partition, and the checksum after it. The last offset of a batch is not in its bytes; the row's key carries it.
+
+Knows nothing of LMDB, threads or clocks. Layout: docs/reference/format.md, pinned by tests/golden/.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import attrs
+import google_crc32c
+import msgpack
+
+from eventlog.errors import CorruptBatch, FormatTooNew
+from eventlog.records import Headers
+
+MAGIC = 0xE7
+VERSION = 1
+TARGET_BYTES = 65_520
+"""The most a batch of several records takes: 16 pages less LMDB's page header (docs/decisions/0003)."""
+
+_HEADER = struct.Struct(">BBHIIqqqqhHi")
+_CHECKSUM = struct.Struct("<I")
+HEADER_BYTES = _HEADER.size
+FRAME_BYTES = HEADER_BYTES + _CHECKSUM.size
+_RESIDUE = 0x48674BC7
+"""The CRC32C of any bytes followed by their own CRC32C, least byte first: checking takes one call, no copy."""
+
+NO_PRODUCER_ID = -1
+NO_TIME_MS = -(2**63)
+"""The largest timestamp of a partition that has none yet."""
+
+Column = Sequence[bytes | None]
+_checksum = google_crc32c.value
+_extend_checksum = google_crc32c.extend
+
+
+@attrs.define(slots=True, eq=False)
+class EncodedBatch:
+    """Is a batch without its place: the body and what the header says of it."""
+
+    count: int
+    span: int
+    first_ms: int
+    largest_ms: int
+    body: bytes
+
+
+@attrs.define(slots=True, eq=False)
+class Columns:
+    """Is a decoded batch. `deltas` are the offsets less the first, None when they are 0, 1, 2 and so on."""
+
+    count: int
+    span: int
+    first_ms: int
+    largest_ms: int
+    largest_so_far_ms: int
+    timestamps_ms: Sequence[int]
+    keys: Column
+    values: Column
+    headers: Sequence[Headers]
+    deltas: Sequence[int] | None
+
+    def offsets(self, last: int) -> Sequence[int]:
+        """The offsets of the records, when the batch is stored under `last`."""
+        first = last - self.span + 1
+        if self.deltas is None:
+            return range(first, last + 1)
+        return [first + delta for delta in self.deltas]
+
+
+class BatchEncoder:
+    """
+    Packs columns into batches of at most `TARGET_BYTES`.
+
+    Keeps a packer and its buffer, so one encoder belongs to one thread at a time.
+    """
+
+    __slots__ = ("_packer", "_target_bytes")
+
+    def __init__(self, *, target_bytes: int = TARGET_BYTES) -> None:
+        self._packer = msgpack.Packer(use_bin_type=True, buf_size=2 * TARGET_BYTES)
+        self._target_bytes = target_bytes - FRAME_BYTES
+
+    def encode(
+        self,
+        keys: Column | None,
+        values: Column,
+        *,
+        timestamps_ms: int | Sequence[int],
+        headers: Sequence[Headers] | None = None,
+    ) -> list[EncodedBatch]:
+        """
+        The records as batches, in order; several when one would be too large.
+
+        Args:
+            keys: None when no record has one.
+            timestamps_ms: one int when all records have the same.
+            headers: None when no record has any.
+        """
+        batches: list[EncodedBatch] = []
+        total = len(values)
+        start = 0
+        step = total
+        while start < total:
+            stop = min(start + step, total)
+            batch = self._encode_one(keys, values, timestamps_ms, headers, start, stop)
+            size = len(batch.body)
+            if size > self._target_bytes and batch.count > 1:
+                step = max(1, min(batch.count - 1, batch.count * self._target_bytes * 31 // (size * 32)))
+                continue
+            batches.append(batch)
+            start = stop
+        return batches
+
+    def _encode_one(
+        self,
+        keys: Column | None,
+        values: Column,
+        timestamps_ms: int | Sequence[int],
+        headers: Sequence[Headers] | None,
+        start: int,
+        stop: int,
+    ) -> EncodedBatch:
+        part = slice(start, stop)
+        if stop - start < len(values):
+            keys = None if keys is None else keys[part]
+            values = values[part]
+            headers = None if headers is None else headers[part]
+        times: int | list[int] = 0
+        if isinstance(timestamps_ms, int):
+            first_ms = largest_ms = timestamps_ms
+        else:
+            timestamps_ms = timestamps_ms[part]
+            first_ms, largest_ms = timestamps_ms[0], max(timestamps_ms)
+            if largest_ms != first_ms or min(timestamps_ms) != first_ms:
+                times = [moment - first_ms for moment in timestamps_ms]
+        count = stop - start
+        body = self._packer.pack([times, keys, values, headers, None])
+        return EncodedBatch(count, count, first_ms, largest_ms, body)
+
+
+def seal(batch: EncodedBatch, *, largest_so_far_ms: int) -> bytes:
+    """
+    The bytes to store: the header, then the body.
+
+    Args:
+        largest_so_far_ms: the largest timestamp in the partition up to this batch, itself included. It never goes
+            down along a partition, which makes a search by time a binary search.
+    """
+    header = _HEADER.pack(
+        MAGIC,
+        VERSION,
+        0,
+        batch.count,
+        batch.span,
+        batch.first_ms,
+        batch.largest_ms,
+        largest_so_far_ms,
+        NO_PRODUCER_ID,
+        0,
+        0,
+        -1,
+    )
+    checksum = _extend_checksum(_checksum(header), batch.body)
+    return b"".join((header, batch.body, _CHECKSUM.pack(checksum)))
+
+
+@attrs.define(slots=True, eq=False)
+class BatchHeader:
+    """Is what can be said of a batch without decoding it. `unknown` has a bit for each thing we must not skip."""
+
+    unknown: int
+    count: int
+    span: int
+    first_ms: int
+    largest_ms: int
+    largest_so_far_ms: int
+
+
+def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
+    """
+    The header of a stored batch; the body is not looked at and the checksum is not checked.
+
+    Args:
+        place: names the batch in errors.
+
+    Raises:
+        CorruptBatch: if the bytes are no batch.
+        FormatTooNew: if a newer eventlog wrote it.
+    """
+    if len(data) < FRAME_BYTES:
+        raise _corrupt(place, f"{len(data)} bytes are fewer than the {FRAME_BYTES} of an empty batch")
+    fields = _HEADER.unpack_from(data)
+    magic, version, flags, count, span, first_ms, largest_ms, largest_so_far_ms, _, _, reserved, _ = fields
+    if magic != MAGIC:
+        raise _corrupt(place, f"the first byte is {magic:#04x} and not {MAGIC:#04x}")
+    if version > VERSION:
+        raise _too_new(place, f"version {version}, and this eventlog reads up to version {VERSION}")
+    if version == 0 or not 1 <= count <= span:
+        raise _corrupt(place, f"it says version {version} and {count} records over {span} offsets")
+    return BatchHeader(flags | reserved, count, span, first_ms, largest_ms, largest_so_far_ms)
+
+
+def decode(data: bytes, place: object) -> Columns:
+    """
+    The columns of a stored batch, after its checksum.
+
+    Args:
+        place: names the batch in errors, for example `orders[3] up to offset 41`.
+
+    Raises:
+        CorruptBatch: if a checksum, a length or a column does not hold.
+        FormatTooNew: if a newer eventlog wrote it.
+    """
+    header = read_header(data, place)
+    if _checksum(data) != _RESIDUE:
+        raise _corrupt(place, "its checksum does not hold")
+    if header.unknown:
+        raise _too_new(place, f"flags {header.unknown:#06x}, and this eventlog knows none")
+    try:
+        times, keys, values, headers, deltas = msgpack.unpackb(memoryview(data)[HEADER_BYTES:-4], use_list=False)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise _corrupt(place, "its body is not an array of five columns") from error
+    count = header.count
+    for name, column in (("keys", keys), ("values", values), ("headers", headers), ("offsets", deltas)):
+        if column is not None and (not isinstance(column, tuple) or len(column) != count):
+            raise _corrupt(place, f"its column of {name} does not have {count} entries")
+    if deltas is None and count != header.span:
+        raise _corrupt(place, f"{count} records without offsets can not span {header.span}")
+    return Columns(
+        count,
+        header.span,
+        header.first_ms,
+        header.largest_ms,
+        header.largest_so_far_ms,
+        _timestamps(times, header, place),
+        keys if keys is not None else (None,) * count,
+        values if values is not None else (None,) * count,
+        headers if headers is not None else ((),) * count,
+        deltas,
+    )
+
+
+def _timestamps(times: object, header: BatchHeader, place: object) -> Sequence[int]:
+    if times == 0 and isinstance(times, int):
+        return [header.first_ms] * header.count
+    if not isinstance(times, tuple) or len(times) != header.count:
+        raise _corrupt(place, f"its column of timestamps does not have {header.count} entries")
+    return [header.first_ms + delta for delta in times]
+
+
+def _too_new(place: object, what: str) -> FormatTooNew:
+    return FormatTooNew(f"cannot read {place}: it has {what}. Nothing is damaged. Upgrade eventlog to read it.")
+
+
+def _corrupt(place: object, what: str) -> CorruptBatch:
+    return CorruptBatch(
+        f"cannot read {place}: {what}. The bytes on disk are not what was written; the other batches are "
+        "unaffected. Run `eventlog verify` to list all damage, and seek() past it to go on."
+    )

@@ -1,0 +1,387 @@
+"""
+The open batches of a producer: one for each partition, filled without a lock.
+
+`Producer.send` puts a record into its lane's open batch by one list operation, which no other thread can come
+between. Everything else happens here, under one lock: opening a batch, sealing it, and settling who was faster.
+
+How a batch is sealed while others send. The sealer holds the lock:
+
+    sealer                                  sender, without a lock
+    1  lane.batch = CLOSED                  a  batch = lane.batch; n = len(batch.rows)
+    2  rows = copy of batch.rows            b  batch.rows += key, value, delivery
+    3  encodes and queues these rows        c  is lane.batch still batch, and len(rows) == n + 3?
+
+* (b) before (1): (c) may say yes, and the copy of (2) has the record.
+* (b) between (1) and (2): (c) says no; the copy has the record. `settle_late` finds its place in it.
+* (b) after (2): (c) says no; the copy does not have it. `settle_late` puts it into the next batch.
+* two senders at once: the second check of (c) says no to one of them at least, and `settle_late` finds where its
+  record stands. A delivery is unlike any other object, so its place is certain.
+
+Knows nothing of codecs or partitioners, and nothing of when to send.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from eventlog.batches.format import TARGET_BYTES, BatchEncoder
+from eventlog.clients.delivery import ROW_WIDTH, Delivery
+from eventlog.errors import BufferFull, DeliveryError, LogClosed, UsedAfterFork
+from eventlog.records import Headers
+from eventlog.store.committer import Append, Part
+from eventlog.store.store import Store
+from eventlog.store.tables import TopicRow
+
+COMMIT_BYTES = 1 << 20
+"""As soon as this much is queued, the thread that queued it commits."""
+SMALL_BYTES = 2048
+"""Records below this are counted, not measured; a batch's length in records follows from the one before."""
+_MAX_BATCH_RECORDS = 4096
+_FIRST_BATCH_RECORDS = 256
+
+
+class ProducerBatch(Append):
+    """
+    Is a batch of sent records: open, then sealed and queued, then done.
+
+    `rows` and `limit` count in list items, `ROW_WIDTH` for each record. Once sealed, `count` never changes.
+    """
+
+    __slots__ = (
+        "_callbacks",
+        "count",
+        "headers",
+        "lane",
+        "limit",
+        "looked_at",
+        "measured_bytes",
+        "opened_s",
+        "rows",
+        "size_bytes",
+        "timestamp_ms",
+        "timestamps_ms",
+    )
+
+    def __init__(self, lane: Lane, limit: int, timestamp_ms: int, opened_s: float) -> None:
+        super().__init__([])
+        self.lane = lane
+        self.limit = limit
+        self.rows: Any = []
+        self.count = 0
+        self.timestamp_ms = timestamp_ms
+        self.opened_s = opened_s
+        self.headers: dict[int, Headers] = {}
+        self.timestamps_ms: dict[int, int] = {}
+        self.measured_bytes = 0
+        self.size_bytes = 0
+        self.looked_at: set[int] = set()
+        self._callbacks: list[tuple[Delivery, Callable[[Delivery], object]]] = []
+
+    @property
+    def place(self) -> str:
+        """The partition, for messages."""
+        return f"{self.lane.topic.name}[{self.lane.partition}]"
+
+    def timestamp_of(self, index: int) -> int:
+        """The timestamp of one record."""
+        return self.timestamps_ms.get(index, self.timestamp_ms)
+
+    def settle(self, timeout: float | None) -> bool:
+        """Has this batch stored now. False when that takes longer than `timeout` seconds."""
+        return self.lane.accumulator.settle(self, timeout)
+
+    def add_callback(self, delivery: Delivery, callback: Callable[[Delivery], object]) -> None:
+        """Notes a callback, or calls it when the batch is done."""
+        with self.lane.accumulator.lock:
+            if not self.is_done:
+                self._callbacks.append((delivery, callback))
+                return
+        callback(delivery)
+
+    def report(self) -> Callable[[], None] | None:
+        """Calls the callbacks; None when there are none."""
+        return self._call_back
+
+    def _call_back(self) -> None:
+        with self.lane.accumulator.lock:
+            callbacks, self._callbacks = self._callbacks, []
+        for delivery, callback in sorted(callbacks, key=lambda pair: pair[0][1]):
+            callback(delivery)
+
+
+class _Closed:
+    """Stands where no batch is open: it is always full."""
+
+    rows: tuple[Any, ...] = ()
+    limit = 0
+
+
+CLOSED: Any = _Closed()
+
+
+class Lane:
+    """Is one partition as a producer sees it: its open batch, or `CLOSED`."""
+
+    __slots__ = ("accumulator", "batch", "batch_records", "partition", "topic")
+
+    def __init__(self, accumulator: Accumulator, topic: TopicRow, partition: int) -> None:
+        self.accumulator = accumulator
+        self.topic = topic
+        self.partition = partition
+        self.batch: Any = CLOSED
+        self.batch_records = _FIRST_BATCH_RECORDS
+
+
+class Accumulator:
+    """
+    Holds what was sent and is not stored.
+
+    Any thread may call anything. Nothing waits for the committer's turn while it holds `lock`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        linger: float,
+        batch_bytes: int,
+        max_buffered_bytes: int,
+        max_block: float,
+    ) -> None:
+        self._store = store
+        self._clock = store.clock
+        self.linger = linger
+        self._batch_bytes = batch_bytes
+        self._max_buffered_bytes = max_buffered_bytes
+        self._max_block = max_block
+        self.on_open: Callable[[], None] = _nothing
+        self._encoder = BatchEncoder(target_bytes=min(batch_bytes, TARGET_BYTES))
+        self._lanes: dict[int, list[Lane]] = {}
+        self._open_lanes: dict[Lane, None] = {}
+        self._pending: deque[ProducerBatch] = deque()
+        self._pending_bytes = 0
+        self._failed: list[ProducerBatch] = []
+        self._refusal: Exception | None = None
+        self.lock = threading.RLock()
+
+    def lanes(self, topic: TopicRow) -> list[Lane]:
+        """The lanes of a topic, by partition: the same ones however the topic is named."""
+        with self.lock:
+            if topic.id not in self._lanes:
+                self._lanes[topic.id] = [Lane(self, topic, number) for number in range(topic.partitions)]
+            return self._lanes[topic.id]
+
+    # -- adding ----------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        lane: Lane,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        size_bytes: int,
+        headers: Headers = (),
+        timestamp_ms: int | None = None,
+    ) -> Delivery:
+        """Puts one record into its lane, opening a batch when there is none or it is full."""
+        self._make_room()
+        with self.lock:
+            batch = lane.batch
+            if len(batch.rows) >= batch.limit:
+                self._seal(lane)
+                batch = self._open(lane)
+            rows: list[Any] = batch.rows
+            place = len(rows)
+            delivery = Delivery((batch, place))
+            rows += (key, value, delivery)
+            if rows[place + 2] is not delivery:
+                delivery = self._moved(batch, rows, place, delivery)
+            index = delivery[1] // ROW_WIDTH
+            if headers:
+                batch.headers[index] = headers
+            if timestamp_ms is not None:
+                batch.timestamps_ms[index] = timestamp_ms
+            if size_bytes >= SMALL_BYTES:
+                batch.measured_bytes += size_bytes
+                if batch.measured_bytes >= self._batch_bytes:
+                    self._seal(lane)
+        self._commit_if_due()
+        return delivery
+
+    def settle_late(self, lane: Lane, batch: ProducerBatch, rows: list[Any], delivery: Delivery) -> Delivery:
+        """Finds the place of a record that another thread came between, or puts it into the next batch."""
+        place = delivery[1]
+        with self.lock:
+            moved = self._moved(batch, rows, place, delivery)
+            if lane.batch is batch or moved[1] < ROW_WIDTH * batch.count:
+                return moved
+        key, value = rows[moved[1]], rows[moved[1] + 1]
+        return self.add(lane, key, value, size_bytes=0)
+
+    @staticmethod
+    def _moved(batch: ProducerBatch, rows: list[Any], place: int, delivery: Delivery) -> Delivery:
+        while rows[place + 2] is not delivery:
+            place += ROW_WIDTH
+        return Delivery((batch, place))
+
+    def _open(self, lane: Lane) -> ProducerBatch:
+        self.check_usable()
+        batch = ProducerBatch(
+            lane, ROW_WIDTH * lane.batch_records, self._clock.now_ms(), self._clock.monotonic()
+        )
+        lane.batch = batch
+        self._open_lanes[lane] = None
+        self.on_open()
+        return batch
+
+    def _seal(self, lane: Lane) -> None:
+        batch = lane.batch
+        if batch is CLOSED:
+            return
+        lane.batch = CLOSED
+        rows = batch.rows[:]
+        batch.limit = 0  # before rows: who reads the empty rows finds them full
+        batch.rows = ()
+        del self._open_lanes[lane]
+        batch.count = count = len(rows) // ROW_WIDTH
+        if count == 0:
+            batch.is_done = True
+            return
+        keys: list[bytes | None] = rows[0::ROW_WIDTH]
+        values: list[bytes | None] = rows[1::ROW_WIDTH]
+        headers = batch.headers
+        timestamps = batch.timestamps_ms
+        encoded = self._encoder.encode(
+            None if keys.count(None) == count else keys,
+            values,
+            timestamps_ms=[batch.timestamp_of(index) for index in range(count)]
+            if timestamps
+            else batch.timestamp_ms,
+            headers=[headers.get(index, ()) for index in range(count)] if headers else None,
+        )
+        batch.size_bytes = sum(len(one.body) for one in encoded)
+        average = batch.size_bytes / count
+        fitting = int(self._batch_bytes * 0.98 / average)
+        lane.batch_records = max(1, min(fitting, _MAX_BATCH_RECORDS, 2 * lane.batch_records))
+        batch.parts.append(Part(lane.topic, lane.partition, encoded))
+        self._pending.append(batch)
+        self._pending_bytes += batch.size_bytes
+        self._store.committer.submit(batch)
+
+    # -- storing ---------------------------------------------------------------------------------------------
+
+    def seal_all(self, *, older_than_s: float | None = None) -> None:
+        """Seals the open batches, or those opened at `older_than_s` or before."""
+        with self.lock:
+            for lane in list(self._open_lanes):
+                if older_than_s is None or lane.batch.opened_s <= older_than_s:
+                    self._seal(lane)
+
+    def settle(self, batch: ProducerBatch, timeout: float | None) -> bool:
+        """Has one batch stored now, with all else that is queued."""
+        with self.lock:
+            if batch.lane.batch is batch:
+                self._seal(batch.lane)
+        return self._store.committer.wait(batch, timeout)
+
+    def flush(self, timeout: float | None) -> None:
+        """Has everything stored that was sent before the call; raises `DeliveryError` and `TimeoutError`."""
+        self.seal_all()
+        with self.lock:
+            last = self._pending[-1] if self._pending else None
+        if last is not None and not self._store.committer.wait(last, timeout):
+            raise TimeoutError(
+                f"cannot flush: {self.buffered_bytes()} bytes are not stored after {timeout} s. They are still "
+                "queued. Call flush() again."
+            )
+        self.raise_failed()
+
+    def raise_failed(self) -> None:
+        """Raises `DeliveryError` for the failed deliveries that nobody looked at, once."""
+        self.buffered_bytes()
+        with self.lock:
+            failed, self._failed = self._failed, []
+        count = sum(batch.count - len(batch.looked_at) for batch in failed)
+        if count:
+            first = next(batch for batch in failed if batch.count > len(batch.looked_at))
+            raise DeliveryError(
+                f"{count} sent records were not stored, the first of them for {first.place}: {first.error} "
+                "What was stored before is unaffected. Send them again once the cause is mended.",
+                count=count,
+            ) from first.error
+
+    def buffered_bytes(self) -> int:
+        """How much is sealed and not stored, in encoded bytes."""
+        with self.lock:
+            while self._pending and self._pending[0].is_done:
+                batch = self._pending.popleft()
+                self._pending_bytes -= batch.size_bytes
+                if batch.error is not None:
+                    self._failed.append(batch)
+            return self._pending_bytes
+
+    def next_deadline(self) -> float | None:
+        """When the oldest record is to be stored, on the monotonic clock; None when nothing waits."""
+        with self.lock:
+            self.buffered_bytes()
+            opened = [lane.batch.opened_s for lane in self._open_lanes]
+            opened += [batch.opened_s for batch in list(self._pending)[:1]]
+            return min(opened) + self.linger if opened else None
+
+    def check_usable(self) -> None:
+        """Raises why no record can be taken, when none can."""
+        error = self._refusal or self._store.environment.failure
+        if error is not None:
+            raise error
+
+    def refuse(self, error: Exception) -> None:
+        """Takes no more records; `add` raises this."""
+        with self.lock:
+            self._refusal = error
+
+    def refuse_closed(self) -> None:
+        """Takes no more records, because the producer is closed."""
+        self.refuse(LogClosed("the producer is closed. The record was not taken. Make another with log.producer()."))
+
+    def refuse_forked(self) -> None:
+        """Starts empty in a child: what waits belongs to the parent, which will store it."""
+        self.lock = threading.RLock()
+        for lane in self._open_lanes:
+            lane.batch = CLOSED
+        self._open_lanes = {}
+        self._pending = deque()
+        self._pending_bytes = 0
+        self.refuse(
+            UsedAfterFork(
+                "the producer was made before a fork and its records are the parent's. The record was not taken. "
+                "Make another with log.producer() in the child."
+            )
+        )
+
+    def _make_room(self) -> None:
+        if self._pending_bytes <= self._max_buffered_bytes:
+            return
+        deadline_s = self._clock.monotonic() + self._max_block
+        while (buffered := self.buffered_bytes()) > self._max_buffered_bytes:
+            left_s = deadline_s - self._clock.monotonic()
+            if not self._store.committer.commit_queued(max(left_s, 0.0)) or left_s < 0:
+                raise BufferFull(
+                    f"no room for a record: {buffered} bytes wait to be stored, and max_block={self._max_block} s "
+                    "is over. The record was not taken; those before it are still queued. Send slower, or raise "
+                    "max_buffered_bytes."
+                )
+
+    def _commit_if_due(self) -> None:
+        with self.lock:
+            is_due = self.buffered_bytes() >= COMMIT_BYTES or (
+                bool(self._pending) and self._clock.monotonic() - self._pending[0].opened_s > self.linger / 2
+            )
+        if is_due:
+            self._store.committer.commit_queued(0.0)
+
+
+def _nothing() -> None:
+    """Stands in until a sender listens."""

@@ -1,0 +1,191 @@
+"""
+From stored batches to what readers see: fetch, check, decode, cut to the position.
+
+Knows nothing of groups, of waiting, or of who reads.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Generic
+
+import attrs
+
+from eventlog.batches.format import Columns, decode
+from eventlog.clients.route import Route
+from eventlog.clock import to_ms
+from eventlog.errors import DecodeError, EventLogError, OffsetOutOfRange
+from eventlog.options import Start, check_int
+from eventlog.records import K, RecordBatch, V
+from eventlog.store.reader import Fetch, Fetched, StoredBatch
+from eventlog.store.store import Store
+from eventlog.store.tables import TopicRow
+
+
+class Cursor(Generic[K, V]):
+    """Is a place in a partition: the offset to read next. It moves when batches are fetched through it."""
+
+    __slots__ = ("offset", "partition", "route")
+
+    def __init__(self, route: Route, partition: int, offset: int) -> None:
+        self.route = route
+        self.partition = partition
+        self.offset = offset
+
+
+@attrs.frozen
+class _Place:
+    """Names a batch in errors; its text is made only when there is one."""
+
+    topic: str
+    partition: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"the batch of {self.topic}[{self.partition}] up to offset {self.last}"
+
+
+class Fetcher:
+    """Reads batches at cursors. Has no state; any thread may use it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def fetch(
+        self, cursors: Sequence[Cursor[K, V]], max_bytes: int, *, end: int | None = None
+    ) -> list[RecordBatch[K, V]]:
+        """
+        The next batches at some cursors, in their order, and moves the cursors behind them.
+
+        Args:
+            max_bytes: bound of all batches together, encoded; one batch comes back even if it is larger.
+            end: offset to stop before.
+
+        Raises:
+            OffsetOutOfRange, CorruptBatch, DecodeError, FormatTooNew: if the first cursor that has anything can not
+                be read. It stands where it stood. What could be read before comes back first, without an error.
+        """
+        requests = [Fetch(cursor.route.row.id, cursor.partition, cursor.offset) for cursor in cursors]
+        batches: list[RecordBatch[K, V]] = []
+        for cursor, answer in zip(cursors, self._store.fetch(requests, max_bytes), strict=True):
+            try:
+                _check_range(cursor, answer)
+                for stored in answer.batches:
+                    batch = self._batch(cursor, stored, end)
+                    if batch is not None:
+                        batches.append(batch)
+            except EventLogError:
+                if not batches:
+                    raise
+                break
+        return batches
+
+    def _batch(self, cursor: Cursor[K, V], stored: StoredBatch, end: int | None) -> RecordBatch[K, V] | None:
+        route = cursor.route
+        columns = decode(stored.data, _Place(route.row.name, cursor.partition, stored.last))
+        offsets = columns.offsets(stored.last)
+        start, stop = _cut(columns, offsets, stored.last, cursor.offset, end)
+        batch: RecordBatch[Any, Any] = RecordBatch(
+            route.row.name,
+            cursor.partition,
+            offsets,
+            columns.timestamps_ms,
+            columns.keys,
+            columns.values,
+            columns.headers,
+        ).slice(start, stop)
+        after = stored.last + 1 if end is None or stored.last < end else end
+        if not len(batch):
+            cursor.offset = after
+            return None
+        try:
+            batch.values = route.value_codec.decode_column(batch.values)
+            batch.keys = route.key_codec.decode_column(batch.keys)
+        except ValueError:
+            batch = _readable_part(route, batch)
+            after = batch.offsets[-1] + 1
+        cursor.offset = after
+        return batch
+
+
+def _cut(
+    columns: Columns, offsets: Sequence[int], last: int, first: int, end: int | None
+) -> tuple[int, int]:
+    """The indexes of the records from offset `first` to `end` (exclusive)."""
+    start = 0 if offsets[0] >= first else bisect_left(offsets, first)
+    stop = columns.count if end is None or last < end else bisect_left(offsets, end)
+    return start, stop
+
+
+def _readable_part(route: Route, batch: RecordBatch[Any, Any]) -> RecordBatch[Any, Any]:
+    """The records before the first that a codec can not read; `DecodeError` when that is the very first."""
+    keys: list[Any] = []
+    values: list[Any] = []
+    raw_values, raw_keys = batch.values, batch.keys
+    for offset, key, value in zip(batch.offsets, raw_keys, raw_values, strict=True):
+        try:
+            values.append(route.value_codec.decode(value))
+            keys.append(route.key_codec.decode(key))
+        except ValueError as error:
+            if keys:
+                break
+            raise DecodeError(
+                f"cannot read offset {offset} of {batch.topic}[{batch.partition}]: {error}. The record is intact on "
+                f"disk, and the position is still {offset}. Open the topic with the codec that wrote it, or seek() "
+                f"to {offset + 1}."
+            ) from error
+    part = batch.slice(0, len(keys))
+    return RecordBatch(
+        part.topic, part.partition, part.offsets, part.timestamps_ms, keys, values[: len(keys)], part.headers
+    )
+
+
+def _check_range(cursor: Cursor[Any, Any], answer: Fetched) -> None:
+    if answer.first <= cursor.offset <= answer.end:
+        return
+    raise out_of_range(cursor.route.row.name, cursor.partition, cursor.offset, answer.first, answer.end)
+
+
+def out_of_range(topic: str, partition: int, offset: int, first: int, end: int) -> OffsetOutOfRange:
+    """The error for an offset that a partition does not have."""
+    return OffsetOutOfRange(
+        f"offset {offset} of {topic}[{partition}] is out of range: the partition holds offsets {first} to {end} "
+        f"({end} exclusive). Nothing was read, and the position is unchanged. Call seek() with an offset in the range, "
+        'or read from "earliest" or "latest".',
+        first=first,
+        end=end,
+    )
+
+
+def check_start(start: Start) -> Start:
+    """The start, when it is one: "earliest", "latest", an offset or a `datetime` with a time zone."""
+    if isinstance(start, datetime):
+        to_ms(start)
+    elif isinstance(start, str):
+        if start not in {"earliest", "latest"}:
+            raise ValueError(
+                f'{start!r} is no place to start: say "earliest", "latest", an offset, or a datetime. Nothing was read.'
+            )
+    else:
+        check_int("an offset to start at", start, least=0)
+    return start
+
+
+def resolve_start(store: Store, topic: TopicRow, partition: int, start: Start) -> int:
+    """The offset that a start means in one partition now."""
+    check_start(start)
+    if isinstance(start, datetime):
+        return store.offset_of_time(topic, partition, to_ms(start))
+    first, end = store.bounds(topic, [partition])[0]
+    if isinstance(start, str):
+        return first if start == "earliest" else end
+    if not first <= start <= end:
+        raise out_of_range(topic.name, partition, start, first, end)
+    return start
+
+
+def resolve_end(store: Store, topic: TopicRow, partition: int, end: Start | None) -> int:
+    """The offset that an end means in one partition now; None is where it ends."""
+    return resolve_start(store, topic, partition, "latest" if end is None else end)

@@ -1,0 +1,299 @@
+"""
+The producer: sends records without waiting for the disk.
+
+`send` is the hottest call of the library; how it avoids locks is told in `clients/accumulator.py`, what each step
+costs in docs/decisions/0004-send-path.md. Knows nothing of transactions on disk.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+from zlib import crc32
+
+from eventlog.batches.partitioners import crc32 as crc32_partitioner
+from eventlog.clients.accumulator import SMALL_BYTES, Accumulator, Lane
+from eventlog.clients.delivery import ROW_WIDTH, Delivery
+from eventlog.clients.route import Route
+from eventlog.clients.sender import Sender
+from eventlog.clients.topic import Topic
+from eventlog.options import HeadersInput, check_headers, check_timestamp_ms
+from eventlog.store.store import Store
+
+
+class _SendRoute:
+    """Is a topic as `send` needs it: everything one attribute away."""
+
+    __slots__ = (
+        "encode_key",
+        "encode_value",
+        "is_crc32",
+        "lanes",
+        "partition_count",
+        "partition_of",
+        "raw_key",
+        "raw_value",
+        "route",
+        "small_bytes",
+        "sticky",
+    )
+
+    def __init__(self, route: Route, accumulator: Accumulator) -> None:
+        row = route.row
+        self.route = route
+        self.lanes = accumulator.lanes(row)
+        self.partition_count = row.partitions
+        self.partition_of = route.partition_of
+        self.is_crc32 = route.partition_of is crc32_partitioner
+        self.raw_key = route.key_codec.raw_type
+        self.raw_value = route.value_codec.raw_type
+        self.encode_key = route.key_codec.encode
+        self.encode_value = route.value_codec.encode
+        self.small_bytes = min(SMALL_BYTES, row.max_record_bytes // 2)
+        self.sticky = route.keyless_partition()
+
+
+class Producer:
+    """
+    Sends records: `send` puts them into batches, which are stored in the background.
+
+    Records of one partition are stored in the order of the `send` calls. Any number of threads may share a
+    producer. A record counts as stored when its `Delivery` says so; nothing that was sent is lost when the program
+    ends without `close()`, unless it is killed.
+
+    Args:
+        linger: seconds that a record may wait for others to share its batch (default 0.005).
+        batch_bytes: when a batch is full, in encoded bytes (default and most 65,520; docs/decisions/0003).
+        max_buffered_bytes: how much may wait to be stored, in encoded bytes (default 32 MiB). Beyond it `send`
+            stores by itself, and blocks.
+        max_block: seconds that `send` may block then (default 60.0), before `BufferFull`.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     orders = log.topic("orders", key=str, value="json")
+        ...     with log.producer() as producer:
+        ...         deliveries = [producer.send("orders", {"n": n}, key="alice") for n in range(3)]
+        ...     [delivery.result().offset for delivery in deliveries]
+        [0, 1, 2]
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        open_topic: Callable[[str], Topic[Any, Any]],
+        *,
+        linger: float,
+        batch_bytes: int,
+        max_buffered_bytes: int,
+        max_block: float,
+    ) -> None:
+        self._store = store
+        self._open_topic = open_topic
+        self._routes: dict[object, _SendRoute] = {}
+        self._is_closed = False
+        accumulator = Accumulator(
+            store,
+            linger=linger,
+            batch_bytes=batch_bytes,
+            max_buffered_bytes=max_buffered_bytes,
+            max_block=max_block,
+        )
+        sender = Sender(accumulator, store.committer, store.clock)
+        self._accumulator = accumulator
+        self._sender = sender
+        self._finalizer = weakref.finalize(self, _end, accumulator, sender, None)
+        store.on_fork(self)
+
+    def send(
+        self,
+        topic: str | Topic[Any, Any],
+        value: Any = None,
+        *,
+        key: Any = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+    ) -> Delivery:
+        """
+        Takes a record, and hands back the promise of its place at once.
+
+        What is stored is the value as it is now; changing it later changes nothing. Blocks only when
+        `max_buffered_bytes` wait to be stored.
+
+        Args:
+            topic: a topic's name, or the `Topic` itself, whose codecs and partitioner are then used.
+            value: None is a tombstone.
+            key: decides the partition, by the topic's partitioner. Without one, partitions take turns.
+            headers: a mapping or pairs of str and bytes.
+            partition: overrides the partitioner.
+            timestamp_ms: ms since 1970 UTC; the time at which the batch was begun when not given.
+
+        Raises:
+            TypeError: if a value or key does not fit its codec. The record was not taken.
+            RecordTooLarge: if it is larger than the topic's `max_record_bytes`. It was not taken.
+            UnknownTopic, UnknownPartition: if there is no such topic or partition. It was not taken.
+            BufferFull: if there was no room for `max_block` seconds. It was not taken.
+            StorageError: if an earlier write failed; the log must be opened again. It was not taken.
+            LogClosed, UsedAfterFork: if this producer can not be used any more. It was not taken.
+        """
+        try:
+            route = self._routes[topic]
+        except KeyError:
+            route = self._open_route(topic)
+        if type(value) is not route.raw_value:
+            value = route.encode_value(value)
+        if key is None:
+            lane = route.lanes[route.sticky]
+        else:
+            if type(key) is not route.raw_key:
+                key = route.encode_key(key)
+            count = route.partition_count
+            if count == 1:
+                lane = route.lanes[0]
+            elif route.is_crc32:
+                lane = route.lanes[crc32(key) % count]
+            else:
+                lane = route.lanes[route.partition_of(key, count)]
+        batch = lane.batch
+        rows = batch.rows
+        place = len(rows)
+        if (
+            place < batch.limit
+            and headers is partition is timestamp_ms is None
+            and value is not None
+            and len(value) < route.small_bytes
+            and (key is None or len(key) < route.small_bytes)
+        ):
+            delivery = Delivery((batch, place))
+            rows += (key, value, delivery)
+            if len(rows) == place + ROW_WIDTH and lane.batch is batch:
+                return delivery
+            return self._accumulator.settle_late(lane, batch, rows, delivery)
+        return self._send_with_care(route, lane, key, value, headers, partition, timestamp_ms)
+
+    def _send_with_care(
+        self,
+        route: _SendRoute,
+        lane: Lane,
+        key: bytes | None,
+        value: bytes | None,
+        headers: HeadersInput | None,
+        partition: int | None,
+        timestamp_ms: int | None,
+    ) -> Delivery:
+        checked_headers = check_headers(headers)
+        size_bytes = route.route.check_size(key, value, checked_headers)
+        if timestamp_ms is not None:
+            check_timestamp_ms(timestamp_ms)
+        if partition is not None:
+            lane = route.lanes[route.route.check_partition(partition)]
+        elif key is None and len(lane.batch.rows) >= lane.batch.limit:
+            route.sticky = route.route.keyless_partition()
+            lane = route.lanes[route.sticky]
+        return self._accumulator.add(
+            lane, key, value, size_bytes=size_bytes, headers=checked_headers, timestamp_ms=timestamp_ms
+        )
+
+    def send_many(
+        self,
+        topic: str | Topic[Any, Any],
+        values: Sequence[Any],
+        *,
+        keys: Sequence[Any] | None = None,
+        headers: Sequence[HeadersInput | None] | None = None,
+        partition: int | None = None,
+        timestamps_ms: Sequence[int] | None = None,
+    ) -> list[Delivery]:
+        """
+        Takes records in columns, in order: the same as one `send` for each.
+
+        Raises:
+            ValueError: if the columns differ in length. No record was taken.
+            TypeError, RecordTooLarge, BufferFull: as `send`; the records before the refused one were taken.
+        """
+        columns = {"keys": keys, "headers": headers, "timestamps_ms": timestamps_ms}
+        for name, column in columns.items():
+            if column is not None and len(column) != len(values):
+                raise ValueError(
+                    f"{name} has {len(column)} entries and values has {len(values)}. No record was taken. "
+                    "Give one for each value, or None."
+                )
+        send = self.send
+        if headers is None and timestamps_ms is None:
+            if keys is None:
+                return [send(topic, value, partition=partition) for value in values]
+            return [
+                send(topic, value, key=key, partition=partition) for value, key in zip(values, keys, strict=True)
+            ]
+        nothing = [None] * len(values)
+        rows = zip(values, keys or nothing, headers or nothing, timestamps_ms or nothing, strict=True)
+        return [
+            send(topic, value, key=key, headers=pairs, partition=partition, timestamp_ms=moment)
+            for value, key, pairs, moment in rows
+        ]
+
+    def flush(self, timeout: float | None = None) -> None:
+        """
+        Blocks until everything sent before is stored.
+
+        Args:
+            timeout: seconds, None for as long as it takes.
+
+        Raises:
+            DeliveryError: if records were not stored and nobody looked at their deliveries.
+            TimeoutError: if that takes longer. What waits is still queued.
+        """
+        self._accumulator.flush(timeout)
+
+    def close(self, timeout: float | None = None) -> None:
+        """
+        Flushes, and ends the producer. Calling it again does nothing.
+
+        Raises:
+            DeliveryError, TimeoutError: as `flush`; the producer is closed all the same.
+        """
+        if not self._is_closed:
+            self._is_closed = True
+            self._routes = {}
+            self._finalizer.detach()
+            _end(self._accumulator, self._sender, timeout)
+
+    def after_fork(self) -> None:
+        """Leaves the parent's records to the parent; this producer is of no use in the child."""
+        self._routes = {}
+        self._finalizer.detach()
+        self._sender.forget()
+        self._accumulator.refuse_forked()
+
+    def _open_route(self, topic: str | Topic[Any, Any]) -> _SendRoute:
+        self._accumulator.check_usable()
+        handle = self._open_topic(topic) if isinstance(topic, str) else topic
+        if not isinstance(handle, Topic):
+            raise TypeError(f"a topic is its name or a Topic, not {type(topic).__name__}. The record was not taken.")
+        handle.check_store(self._store)
+        with self._accumulator.lock:
+            named = self._routes.get(topic)
+            if named is None:
+                named = _SendRoute(handle.route, self._accumulator)
+                self._routes[topic] = named
+            return named
+
+    def __enter__(self) -> Producer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _end(accumulator: Accumulator, sender: Sender, timeout: float | None) -> None:
+    """Stores what waits and stops the thread. Holds no producer, so that a forgotten one can be collected."""
+    accumulator.refuse_closed()
+    try:
+        accumulator.flush(timeout)
+    finally:
+        sender.stop()
+

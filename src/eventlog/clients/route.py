@@ -1,0 +1,90 @@
+"""
+The way of a record into a topic: its codecs, its partition, its bounds.
+
+Shared by `Topic`, which stores at once, and `Producer`, which batches. Knows nothing of batches.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from eventlog.batches.partitioners import partitioner_from_stored
+from eventlog.codecs import codec_from_stored
+from eventlog.errors import RecordTooLarge, UnknownPartition
+from eventlog.options import check_int
+from eventlog.records import Headers
+from eventlog.store.tables import TopicRow
+
+
+class Route:
+    """Is a topic as a writer sees it. Any thread may use it; nothing in it changes but a counter."""
+
+    def __init__(
+        self,
+        row: TopicRow,
+        *,
+        key: object = None,
+        value: object = None,
+        partitioner: str | Callable[[bytes, int], int] | None = None,
+    ) -> None:
+        self.row = row
+        self.key_codec = codec_from_stored(row.key, key, topic=row.name, role="key")
+        self.value_codec = codec_from_stored(row.value, value, topic=row.name, role="value")
+        self.partitioner_name, self.partition_of = partitioner_from_stored(
+            row.partitioner, partitioner, topic=row.name
+        )
+        self._keyless = itertools.count()
+
+    def partition(self, key: bytes | None, partition: int | None) -> int:
+        """The partition of a record: the one asked for, that of its key, or the next in turn."""
+        if partition is not None:
+            return self.check_partition(partition)
+        if self.row.partitions == 1:
+            return 0
+        if key is None:
+            return next(self._keyless) % self.row.partitions
+        return self.partition_of(key, self.row.partitions)
+
+    def keyless_partition(self) -> int:
+        """The next partition in turn."""
+        return next(self._keyless) % self.row.partitions
+
+    def check_partition(self, partition: int) -> int:
+        """The number, when the topic has such a partition."""
+        check_int("partition", partition, least=0)
+        if partition >= self.row.partitions:
+            raise UnknownPartition(
+                f"topic {self.row.name!r} has no partition {partition}: it has {self.row.partitions}, from 0 to "
+                f"{self.row.partitions - 1}. Nothing was stored. Pass one of them, or leave partition= out."
+            )
+        return partition
+
+    def check_size(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> int:
+        """The size of a record in bytes, when the topic's bound allows it."""
+        size = len(key or b"") + len(value or b"")
+        for name, content in headers:
+            size += len(name.encode()) + len(content or b"")
+        if size > self.row.max_record_bytes:
+            raise RecordTooLarge(
+                f"cannot append a record of {size} bytes to topic {self.row.name!r}: its bound is "
+                f"{self.row.max_record_bytes} bytes of key, value and headers. Nothing was stored. Send less, or "
+                "create the topic with a larger max_record_bytes=."
+            )
+        return size
+
+    def encode_values(self, values: Sequence[Any]) -> Sequence[bytes | None]:
+        """A column of values as bytes."""
+        return self._encode_column(self.value_codec, values)
+
+    def encode_keys(self, keys: Sequence[Any]) -> Sequence[bytes | None]:
+        """A column of keys as bytes."""
+        return self._encode_column(self.key_codec, keys)
+
+    @staticmethod
+    def _encode_column(codec: Any, column: Sequence[Any]) -> Sequence[bytes | None]:
+        if codec.raw_type is bytes and set(map(type, column)) <= {bytes}:
+            return column
+        encode = codec.encode
+        return [encode(item) for item in column]

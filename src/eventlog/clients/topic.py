@@ -1,0 +1,333 @@
+"""
+A topic: appending that is durable on return, and reading without a group.
+
+Knows nothing of batching over time, positions or groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic
+from uuid import UUID
+
+from eventlog.batches.format import BatchEncoder
+from eventlog.batches.partitioners import partition_column
+from eventlog.clients.fetcher import Cursor, Fetcher, resolve_end, resolve_start
+from eventlog.clients.route import Route
+from eventlog.options import HeadersInput, Start, check_headers, check_int, check_timestamp_ms
+from eventlog.records import Headers, K, PartitionRange, Record, RecordBatch, RecordMetadata, V
+from eventlog.store.committer import Append, AppendOne, Part
+from eventlog.store.store import Store
+from eventlog.store.works import DeleteRecords
+
+_READ_BYTES = 1 << 20
+
+
+class Topic(Generic[K, V]):
+    """
+    Is one topic of a log: its partitions, and the codecs of its keys and values.
+
+    Get one from `EventLog.topic()`. Any thread may use it; it has no state of its own and needs no closing.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     orders = log.topic("orders", partitions=4, key=str, value="json")
+        ...     meta = orders.append({"item": "tea"}, key="alice")
+        ...     [record.value for record in orders.read()]
+        [{'item': 'tea'}]
+    """
+
+    def __init__(self, store: Store, route: Route, owner: object) -> None:
+        self._store = store
+        self._owner = owner  # a log that nobody else holds stays open as long as its topics
+        self._fetcher = Fetcher(store)
+        self.route = route
+
+    @property
+    def name(self) -> str:
+        """The topic's name."""
+        return self.route.row.name
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions the topic has; they are numbered from 0."""
+        return self.route.row.partitions
+
+    @property
+    def key(self) -> str:
+        """The name of the codec of the keys."""
+        return self.route.key_codec.name
+
+    @property
+    def value(self) -> str:
+        """The name of the codec of the values."""
+        return self.route.value_codec.name
+
+    @property
+    def partitioner(self) -> str:
+        """The name of the partitioner, as stored."""
+        return self.route.partitioner_name
+
+    @property
+    def max_record_bytes(self) -> int:
+        """The bound of one record's key, value and headers, in bytes."""
+        return self.route.row.max_record_bytes
+
+    @property
+    def uuid(self) -> UUID:
+        """The id of this topic, which no other topic of any log has; a topic made anew has another."""
+        return self.route.row.uuid
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        value: V | None,
+        *,
+        key: K | None = None,
+        partition: int | None = None,
+        headers: HeadersInput | None = None,
+        timestamp_ms: int | None = None,
+    ) -> RecordMetadata:
+        """
+        Stores one record, durable when the call returns (as the log's `durability` says).
+
+        Blocks for one sync of the disk. Threads that append at the same time share one, so many threads are many
+        times faster than one.
+
+        Args:
+            value: None is a tombstone.
+            key: decides the partition, by the topic's partitioner. Without one, partitions take turns.
+            partition: overrides the partitioner.
+            headers: a mapping or pairs of str and bytes.
+            timestamp_ms: ms since 1970 UTC; now when not given.
+
+        Raises:
+            TypeError: if a value or key does not fit its codec. Nothing was stored.
+            RecordTooLarge, UnknownPartition, UnknownTopic: for what their names say. Nothing was stored.
+            StorageError: if the disk failed. The record was not acknowledged; open the log again.
+        """
+        route = self.route
+        value_bytes = route.value_codec.encode(value)
+        key_bytes = route.key_codec.encode(key)
+        pairs = check_headers(headers)
+        route.check_size(key_bytes, value_bytes, pairs)
+        moment = self._store.clock.now_ms() if timestamp_ms is None else check_timestamp_ms(timestamp_ms)
+        chosen = route.partition(key_bytes, partition)
+        work = AppendOne(route.row, chosen, key_bytes, value_bytes, pairs, moment)
+        self._store.run(work)
+        return RecordMetadata(route.row.name, chosen, work.offset, moment)
+
+    def append_many(
+        self,
+        values: Sequence[V | None],
+        *,
+        keys: Sequence[K | None] | None = None,
+        partition: int | None = None,
+        headers: Sequence[HeadersInput | None] | None = None,
+        timestamps_ms: int | Sequence[int] | None = None,
+    ) -> list[PartitionRange]:
+        """
+        Stores records given in columns: all of them in one transaction, or none.
+
+        The fastest way to write: one sync, no object for each record. The records of one partition keep the order
+        of the columns.
+
+        Args:
+            values: None in it is a tombstone.
+            keys: one for each value, or None when no record has a key; keyless records then go to one partition.
+            partition: overrides the partitioner, for all.
+            headers: one for each value, or None.
+            timestamps_ms: ms since 1970 UTC, one for all or one for each; now when not given.
+
+        Returns:
+            Where they are stored: the range of each partition that got any, by partition.
+
+        Raises:
+            ValueError: if the columns differ in length. Nothing was stored.
+            TypeError, RecordTooLarge, UnknownPartition, UnknownTopic, StorageError: as `append`; nothing was stored.
+        """
+        if len(values) == 0:
+            return []
+        route = self.route
+        count = len(values)
+        _check_lengths(count, keys=keys, headers=headers, timestamps_ms=timestamps_ms)
+        value_column = route.encode_values(values)
+        key_column = None if keys is None else route.encode_keys(keys)
+        header_column = None if headers is None else [check_headers(pairs) for pairs in headers]
+        if header_column is not None and not any(header_column):
+            header_column = None
+        times = self._times(timestamps_ms)
+        self._check_sizes(key_column, value_column, header_column)
+        parts = [
+            Part(route.row, number, BatchEncoder().encode(part[0], part[1], timestamps_ms=part[2], headers=part[3]))
+            for number, part in self._split(partition, key_column, value_column, times, header_column)
+        ]
+        self._store.run(Append(parts))
+        return [
+            PartitionRange(self.name, part.partition, part.base, part.base + sum(one.span for one in part.batches))
+            for part in parts
+        ]
+
+    def _times(self, timestamps_ms: int | Sequence[int] | None) -> int | Sequence[int]:
+        if timestamps_ms is None:
+            return self._store.clock.now_ms()
+        if isinstance(timestamps_ms, int):
+            return check_timestamp_ms(timestamps_ms)
+        return [check_timestamp_ms(moment) for moment in timestamps_ms]
+
+    def _check_sizes(
+        self,
+        keys: Sequence[bytes | None] | None,
+        values: Sequence[bytes | None],
+        headers: Sequence[Headers] | None,
+    ) -> None:
+        if headers is None and _largest(values) + _largest(keys) <= self.max_record_bytes:
+            return
+        for index, value in enumerate(values):
+            self.route.check_size(keys[index] if keys else None, value, headers[index] if headers else ())
+
+    def _split(
+        self,
+        partition: int | None,
+        keys: Sequence[bytes | None] | None,
+        values: Sequence[bytes | None],
+        times: int | Sequence[int],
+        headers: Sequence[Headers] | None,
+    ) -> Iterator[tuple[int, tuple[Any, Any, Any, Any]]]:
+        """The columns of each partition, by partition."""
+        if partition is not None or self.partitions == 1 or keys is None:
+            yield self.route.partition(None, partition), (keys, values, times, headers)
+            return
+        keyless = self.route.keyless_partition()
+        chosen = partition_column(keys, self.partitions, self.route.partition_of, keyless)
+        indexes: dict[int, list[int]] = {}
+        for index, number in enumerate(chosen):
+            indexes.setdefault(number, []).append(index)
+        for number, places in sorted(indexes.items()):
+            yield (
+                number,
+                (
+                    [keys[place] for place in places],
+                    [values[place] for place in places],
+                    times if isinstance(times, int) else [times[place] for place in places],
+                    None if headers is None else [headers[place] for place in places],
+                ),
+            )
+
+    def delete_records(self, before: Mapping[int, int]) -> None:
+        """
+        Deletes the records before an offset, for some partitions, in one transaction (Kafka's `deleteRecords`).
+
+        The offsets of the others do not change. Readers that stand before the new first offset get
+        `OffsetOutOfRange`. The space is used again by later appends; the file does not shrink.
+
+        Args:
+            before: for each partition the offset that becomes its first.
+
+        Raises:
+            OffsetOutOfRange: if an offset lies beyond the end of its partition. Nothing was deleted.
+            UnknownPartition: if there is no such partition. Nothing was deleted.
+        """
+        for partition, offset in before.items():
+            self.route.check_partition(partition)
+            check_int("the offset", offset, least=0)
+        self._store.run(DeleteRecords(self.route.row, before))
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def bounds(self) -> dict[int, tuple[int, int]]:
+        """The first offset and the end offset (exclusive) of every partition, of one moment."""
+        return dict(enumerate(self._store.bounds(self.route.row)))
+
+    def read(
+        self,
+        partition: int | None = None,
+        *,
+        start: Start = "earliest",
+        end: Start | None = None,
+        max_records: int | None = None,
+    ) -> Iterator[Record[K, V]]:
+        """
+        Reads what is stored now, without a group, and ends at the end.
+
+        Records appended after the call are not read. Nothing is kept open between records, so one may stop at any
+        point and take as long as one likes.
+
+        Args:
+            partition: one partition, or None for all, one after the other.
+            start: "earliest", "latest", an offset, or a `datetime`: the first record of that time or later.
+            end: where to stop, exclusive, in the same terms; None is where the log ended at the call.
+            max_records: the most records to read, None for all.
+
+        Raises:
+            OffsetOutOfRange: if `start` or `end` is an offset outside the partition.
+            UnknownPartition, UnknownTopic, ValueError, TypeError: at the call, for what their names say.
+            CorruptBatch, DecodeError: at the record that can not be read.
+        """
+        batches = self.read_batches(partition, start=start, end=end, max_records=max_records)
+        return (record for batch in batches for record in batch.records())
+
+    def read_batches(
+        self,
+        partition: int | None = None,
+        *,
+        start: Start = "earliest",
+        end: Start | None = None,
+        max_records: int | None = None,
+    ) -> Iterator[RecordBatch[K, V]]:
+        """The same as `read`, in columns: batches as they were stored, cut to the bounds."""
+        if max_records is not None:
+            check_int("max_records", max_records, least=0)
+        partitions = range(self.partitions) if partition is None else [self.route.check_partition(partition)]
+        spans = []
+        for number in partitions:
+            first = resolve_start(self._store, self.route.row, number, start)
+            spans.append((number, first, resolve_end(self._store, self.route.row, number, end)))
+        return self._read_spans(spans, max_records)
+
+    def _read_spans(
+        self, spans: list[tuple[int, int, int]], max_records: int | None
+    ) -> Iterator[RecordBatch[K, V]]:
+        left = max_records
+        for partition, first, end in spans:
+            cursor: Cursor[K, V] = Cursor(self.route, partition, first)
+            while cursor.offset < end and (left is None or left > 0):
+                batches = self._fetcher.fetch([cursor], _READ_BYTES, end=end)
+                for batch in batches:
+                    if left is not None:
+                        batch = batch.slice(0, left)
+                        left -= len(batch)
+                    if len(batch):
+                        yield batch
+                if not batches:
+                    break
+
+    def check_store(self, store: Store) -> None:
+        """Raises `ValueError` when this topic belongs to another log."""
+        if store is not self._store:
+            raise ValueError(
+                f"topic {self.name!r} belongs to the log at {self._store.path}, not to the one at {store.path}. "
+                "Nothing was stored. Open the topic in this log."
+            )
+
+    def __repr__(self) -> str:
+        return f"<Topic {self.name!r}: {self.partitions} partitions, key {self.key}, value {self.value}>"
+
+
+def _largest(column: Sequence[bytes | None] | None) -> int:
+    if column is None:
+        return 0
+    try:
+        return max(map(len, column))  # type: ignore[arg-type]
+    except TypeError:
+        return max(0 if item is None else len(item) for item in column)
+
+
+def _check_lengths(count: int, **columns: object) -> None:
+    for name, column in columns.items():
+        if column is not None and not isinstance(column, int) and len(column) != count:  # type: ignore[arg-type]
+            raise ValueError(
+                f"{name} has {len(column)} entries and values has {count}. Nothing was stored. "  # type: ignore[arg-type]
+                "Give one for each value, or None."
+            )

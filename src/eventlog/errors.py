@@ -1,0 +1,130 @@
+"""
+The errors of eventlog: one class for each thing a caller would do differently.
+
+Every message says what failed, on which values, what is stored now and what to do next. Wrong arguments are
+plain `ValueError` and `TypeError`, raised at the call and before any effect, except where a class of ours adds
+something to catch.
+
+Knows nothing of LMDB or of the operating system's numbers; `store/env.py` translates those.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EventLogError(Exception):
+    """
+    Is the root of every error that eventlog raises by itself.
+
+    `retriable` says whether the same call may succeed later without anybody changing anything.
+    """
+
+    retriable: ClassVar[bool] = False
+
+
+class LogClosed(EventLogError):
+    """Says that the log, producer or consumer was closed before the call. Open it again to go on."""
+
+
+class UsedAfterFork(EventLogError):
+    """Says that an object made before `os.fork()` was used in the child. Make a new one there."""
+
+
+class NotALog(EventLogError):
+    """Says that a path holds something that eventlog did not write. The path was left as it was."""
+
+
+class FormatTooNew(EventLogError):
+    """Says that a newer eventlog wrote what we tried to read. Nothing is damaged; upgrade to read it."""
+
+
+class CorruptBatch(EventLogError):
+    """
+    Says that stored bytes are not what was written: a checksum or a length does not hold.
+
+    The position of the reader is unchanged; the message names the offsets that are damaged.
+    """
+
+
+class StorageError(EventLogError):
+    """
+    Says that the disk, or the engine below us, failed while reading or writing.
+
+    After a failed write the log refuses further writes until it is closed and opened again.
+    """
+
+
+class DiskFull(StorageError):
+    """Says that the disk, the quota or the map has no room. Nothing of the failed commit is stored."""
+
+
+class ReadOnlyLog(StorageError):
+    """Says that the directory or its files can not be written by this user."""
+
+
+class UnsupportedFileSystem(StorageError):
+    """Says that the file system can not map the file into memory or take its locks."""
+
+
+class InvalidTopicName(EventLogError, ValueError):
+    """Says that a name is not 1 to 249 characters of `[A-Za-z0-9._-]`, or is `.` or `..` (Kafka's rule)."""
+
+
+class UnknownTopic(EventLogError, LookupError):
+    """Says that the log has no topic of that name."""
+
+
+class TopicMismatch(EventLogError):
+    """Says that a topic was opened with options that differ from the stored ones. Names both."""
+
+
+class UnknownPartition(EventLogError, LookupError):
+    """Says that the topic has no partition of that number."""
+
+
+class OffsetOutOfRange(EventLogError):
+    """
+    Says that an offset is below the first or beyond the end of its partition.
+
+    The position of the reader is unchanged; `first` and `end` are the bounds at the time, `end` exclusive.
+    """
+
+    def __init__(self, message: str, *, first: int, end: int) -> None:
+        super().__init__(message)
+        self.first = first
+        self.end = end
+
+
+class RecordTooLarge(EventLogError, ValueError):
+    """Says that a record is larger than the topic's `max_record_bytes`. It was not stored."""
+
+
+class DecodeError(EventLogError):
+    """
+    Says that the topic's codec can not read a stored record.
+
+    The record is intact and the position of the reader stays before it; `seek()` past it to go on.
+    """
+
+
+class BufferFull(EventLogError):
+    """Says that a producer's buffer had no room for `max_block` seconds. The record was not taken."""
+
+    retriable: ClassVar[bool] = True
+
+
+class DeliveryError(EventLogError):
+    """
+    Says that records given to `send()` were not stored, and that nobody had looked at their deliveries.
+
+    `count` is how many there are; the error of the first is the `__cause__`.
+    """
+
+    def __init__(self, message: str, *, count: int) -> None:
+        super().__init__(message)
+        self.count = count
+
+
+class ConcurrentUse(EventLogError):
+    """Says that two threads used one consumer at once. Give each thread its own; only `wakeup()` may be shared."""

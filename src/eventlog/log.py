@@ -1,0 +1,443 @@
+"""
+The log: a directory becomes topics, producers and consumers.
+
+Checks what users ask for and puts the pieces together; what they do is on the floors below.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar, overload
+from uuid import UUID
+
+from eventlog.batches.format import TARGET_BYTES
+from eventlog.batches.partitioners import Partitioner, partitioner_for
+from eventlog.clients.consumer import Consumer, ConsumerOptions
+from eventlog.clients.fetcher import check_start
+from eventlog.clients.producer import Producer
+from eventlog.clients.route import Route
+from eventlog.clients.topic import Topic
+from eventlog.clock import SystemClock
+from eventlog.codecs import codec_for
+from eventlog.errors import ConcurrentUse, LogClosed, TopicMismatch
+from eventlog.options import (
+    LARGEST_RECORD_BYTES,
+    MAX_PARTITIONS,
+    MAX_RECORD_BYTES,
+    Durability,
+    Start,
+    check_group_name,
+    check_int,
+    check_seconds,
+    check_topic_name,
+)
+from eventlog.store import maintenance
+from eventlog.store.env import LEAST_MAP_BYTES
+from eventlog.store.maintenance import VerifyReport
+from eventlog.store.store import Store, close_store, open_store
+from eventlog.store.tables import TopicRow
+from eventlog.store.works import DeleteTopic, EnsureTopic, NewTopic
+
+KT = TypeVar("KT")
+VT = TypeVar("VT")
+_Named = Literal["json", "msgpack"]
+
+
+class EventLog:
+    """
+    Is an open log directory: the place of topics, and the maker of producers and consumers.
+
+    Any number of threads, `EventLog` objects and processes of one machine may use one directory at once. Any
+    thread may call anything. After a fork the child's first use opens the directory again; producers and consumers
+    made before the fork stay the parent's.
+
+    Get one from `eventlog.open()`.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     orders = log.topic("orders", partitions=4)
+        ...     log.topics()
+        ['orders']
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._topics: dict[str, Topic[Any, Any]] = {}
+        self._producers: weakref.WeakSet[Producer] = weakref.WeakSet()
+        self._consumers: weakref.WeakSet[Consumer[Any, Any]] = weakref.WeakSet()
+        self._is_closed = False
+        self._finalizer = weakref.finalize(self, close_store, store)
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self._store.path
+
+    @property
+    def durability(self) -> str:
+        """What an acknowledged record survives: "commit", "ordered", or "memory"."""
+        return self._store.durability
+
+    @property
+    def uuid(self) -> UUID:
+        """The id of this log, which no other has."""
+        return self._store.uuid
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close()` was called."""
+        return self._is_closed
+
+    # -- topics ----------------------------------------------------------------------------------------------
+
+    @overload
+    def topic(
+        self,
+        name: str,
+        *,
+        key: type[KT],
+        value: type[VT],
+        partitions: int | None = None,
+        partitioner: str | Partitioner | None = None,
+        max_record_bytes: int | None = None,
+    ) -> Topic[KT, VT]: ...
+    @overload
+    def topic(
+        self,
+        name: str,
+        *,
+        key: type[KT],
+        value: _Named,
+        partitions: int | None = None,
+        partitioner: str | Partitioner | None = None,
+        max_record_bytes: int | None = None,
+    ) -> Topic[KT, Any]: ...
+    @overload
+    def topic(
+        self,
+        name: str,
+        *,
+        key: type[KT],
+        value: None = None,
+        partitions: int | None = None,
+        partitioner: str | Partitioner | None = None,
+        max_record_bytes: int | None = None,
+    ) -> Topic[KT, Any]: ...
+    @overload
+    def topic(
+        self,
+        name: str,
+        *,
+        key: None = None,
+        value: type[VT],
+        partitions: int | None = None,
+        partitioner: str | Partitioner | None = None,
+        max_record_bytes: int | None = None,
+    ) -> Topic[Any, VT]: ...
+    @overload
+    def topic(
+        self,
+        name: str,
+        *,
+        key: str | None = None,
+        value: str | None = None,
+        partitions: int | None = None,
+        partitioner: str | Partitioner | None = None,
+        max_record_bytes: int | None = None,
+    ) -> Topic[Any, Any]: ...
+    def topic(
+        self,
+        name: str,
+        *,
+        key: Any = None,
+        value: Any = None,
+        partitions: int | None = None,
+        partitioner: str | Partitioner | None = None,
+        max_record_bytes: int | None = None,
+    ) -> Topic[Any, Any]:
+        """
+        Opens a topic, and creates it when the log has none of that name.
+
+        All options are stored with the topic. An option that is not given means what is stored, or the default
+        when the topic is new; one that differs from what is stored is an error.
+
+        Args:
+            name: 1 to 249 characters of `[A-Za-z0-9._-]` (Kafka's rule), not `.` or `..`.
+            key: the codec of the keys: `bytes` (default), `str`, `int`, "json", "msgpack" or an attrs class.
+            value: the codec of the values, likewise.
+            partitions: how many, 1 (default) to 100,000. Records of one key go to one partition.
+            partitioner: "crc32" (default, as librdkafka), "murmur2" (as Kafka's Java client), or a function of a
+                module, of the key's bytes and the number of partitions.
+            max_record_bytes: bound of one record's key, value and headers (default 1 MiB, most 1 GiB).
+
+        Raises:
+            TopicMismatch: if the stored topic differs. It is unchanged; the message names both.
+            InvalidTopicName, ValueError, TypeError: for what cannot be. Nothing was stored.
+            ImportError: for an attrs class without cattrs: `pip install "eventlog[cattrs]"`.
+        """
+        self._check_open()
+        check_topic_name(name)
+        if partitions is not None:
+            check_int("partitions", partitions, least=1, most=MAX_PARTITIONS)
+        if max_record_bytes is not None:
+            check_int("max_record_bytes", max_record_bytes, least=1, most=LARGEST_RECORD_BYTES)
+        row = self._store.topic(name)
+        if row is None:
+            row = self._create(name, key, value, partitions, partitioner, max_record_bytes)
+        for option, asked, stored in (
+            ("partitions", partitions, row.partitions),
+            ("max_record_bytes", max_record_bytes, row.max_record_bytes),
+        ):
+            if asked is not None and asked != stored:
+                raise TopicMismatch(
+                    f"cannot open topic {name!r} with {option}={asked}: it is stored with {option}={stored}. "
+                    f"The topic is unchanged. Leave {option}= out to open what is stored."
+                )
+        topic: Topic[Any, Any] = Topic(
+            self._store, Route(row, key=key, value=value, partitioner=partitioner), self
+        )
+        self._topics[name] = topic
+        return topic
+
+    def _create(
+        self,
+        name: str,
+        key: object,
+        value: object,
+        partitions: int | None,
+        partitioner: str | Partitioner | None,
+        max_record_bytes: int | None,
+    ) -> TopicRow:
+        new = NewTopic(
+            name,
+            partitions or 1,
+            codec_for(key, topic=name, role="key").to_stored(),
+            codec_for(value, topic=name, role="value").to_stored(),
+            partitioner_for(partitioner)[0],
+            max_record_bytes or MAX_RECORD_BYTES,
+        )
+        work = EnsureTopic(new, self._store.clock.now_ms())
+        self._store.run(work)
+        assert work.topic is not None
+        return work.topic
+
+    def topics(self) -> list[str]:
+        """The names of all topics, sorted."""
+        self._check_open()
+        return [row.name for row in self._store.topics()]
+
+    def delete_topic(self, name: str) -> None:
+        """
+        Deletes a topic with its records and all committed offsets of it. A later topic of that name begins empty.
+
+        Raises:
+            UnknownTopic: if there is none. Nothing was deleted.
+        """
+        self._check_open()
+        self._topics.pop(name, None)
+        self._store.run(DeleteTopic(check_topic_name(name)))
+
+    def _known_topic(self, name: str) -> Topic[Any, Any]:
+        """The topic of that name, with the codecs that this log was told of."""
+        self._check_open()
+        row = self._store.require_topic(check_topic_name(name))
+        known = self._topics.get(name)
+        if known is None or known.route.row.uuid != row.uuid:
+            known = self._topics[name] = Topic(self._store, Route(row), self)
+        return known
+
+    # -- clients ---------------------------------------------------------------------------------------------
+
+    def producer(
+        self,
+        *,
+        linger: float = 0.005,
+        batch_bytes: int = TARGET_BYTES,
+        max_buffered_bytes: int = 32 << 20,
+        max_block: float = 60.0,
+    ) -> Producer:
+        """
+        A producer: sends without waiting for the disk. The options are described at `Producer`.
+
+        Raises:
+            ValueError, TypeError: for an option out of its bounds.
+        """
+        self._check_open()
+        producer = Producer(
+            self._store,
+            self._known_topic,
+            linger=check_seconds("linger", linger),
+            batch_bytes=check_int("batch_bytes", batch_bytes, least=1024, most=TARGET_BYTES),
+            max_buffered_bytes=check_int("max_buffered_bytes", max_buffered_bytes, least=TARGET_BYTES),
+            max_block=check_seconds("max_block", max_block),
+        )
+        self._producers.add(producer)
+        return producer
+
+    def consumer(
+        self,
+        *topics: str | Topic[Any, Any],
+        group: str | None = None,
+        start: Start = "earliest",
+        auto_commit: bool = True,
+        auto_commit_interval: float = 1.0,
+        max_poll_records: int = 500,
+        fetch_max_bytes: int = 1 << 20,
+    ) -> Consumer[Any, Any]:
+        """
+        A consumer of all partitions of some topics; of none, for `assign()`. The options are described at `Consumer`.
+
+        Raises:
+            UnknownTopic: if the log has no such topic. Nothing was made.
+            OffsetOutOfRange: if `start` is an offset that a partition does not have.
+            ValueError, TypeError: for an option out of its bounds.
+        """
+        self._check_open()
+        opened = [self._opened(topic) for topic in topics]
+        options = ConsumerOptions(
+            group=None if group is None else check_group_name(group),
+            start=check_start(start),
+            auto_commit=auto_commit,
+            auto_commit_interval=check_seconds("auto_commit_interval", auto_commit_interval),
+            max_poll_records=check_int("max_poll_records", max_poll_records, least=1),
+            fetch_max_bytes=check_int("fetch_max_bytes", fetch_max_bytes, least=1),
+        )
+        consumer: Consumer[Any, Any] = Consumer(self._store, self._known_topic, opened, options)
+        self._consumers.add(consumer)
+        return consumer
+
+    def _opened(self, topic: str | Topic[Any, Any]) -> Topic[Any, Any]:
+        if isinstance(topic, Topic):
+            topic.check_store(self._store)
+            return topic
+        return self._known_topic(topic)
+
+    # -- care ------------------------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """
+        Forces everything committed to the disk: of use with durability "ordered". Blocks for a sync.
+
+        Raises:
+            StorageError: if the disk failed. The log refuses writes until it is opened again.
+        """
+        self._check_open()
+        self._store.environment.sync()
+
+    def verify(self, *, progress: Callable[[int], object] | None = None) -> VerifyReport:
+        """
+        Reads and checks every batch of every topic. Blocks for as long as that takes; others may go on.
+
+        Args:
+            progress: called now and then with the bytes checked so far.
+        """
+        self._check_open()
+        return maintenance.verify(self._store, progress)
+
+    def compact(self, destination: str | os.PathLike[str]) -> int:
+        """
+        Writes a copy without free space into a new directory, and returns its size in bytes.
+
+        A log's file never shrinks by itself: deleted space is used again. To shrink it, compact, close the log in
+        every process, and put the copy in its place. Also a consistent backup. Others may go on meanwhile.
+
+        Raises:
+            ValueError: if the destination is there and not empty. It was left as it was.
+            StorageError: if the copy can not be written. The log is unchanged.
+        """
+        self._check_open()
+        return maintenance.compact(self._store, Path(destination))
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """
+        Flushes and closes its producers, closes its consumers, and the directory. Calling it again does nothing.
+
+        Raises:
+            DeliveryError: as `Producer.close`; everything is closed all the same.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            self._close_clients()
+        finally:
+            self._finalizer()
+
+    def _close_clients(self) -> None:
+        failure: Exception | None = None
+        for producer in list(self._producers):
+            try:
+                producer.close()
+            except Exception as error:  # the others must be flushed too
+                failure = failure or error
+        for consumer in list(self._consumers):
+            try:
+                consumer.close()
+            except ConcurrentUse:
+                consumer.wakeup()  # its thread will find the log closed
+        if failure is not None:
+            raise failure
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise LogClosed(f"the log at {self.path} is closed. Nothing was stored. Call eventlog.open() again.")
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else self.durability
+        return f"<EventLog {str(self.path)!r}: {state}>"
+
+
+def open(  # noqa: A001 - `eventlog.open`, as `gzip.open` and `dbm.open`
+    path: str | os.PathLike[str],
+    *,
+    durability: Durability = "commit",
+    mode: int = 0o600,
+    create: bool = True,
+    map_size: int | None = None,
+) -> EventLog:
+    """
+    Opens the log in a directory, and makes both when they are not there.
+
+    Args:
+        path: the directory, or ":memory:" for a private log that is gone when it is closed.
+        durability: what an acknowledged record survives. "commit" (default): the process, the system and the
+            power. "ordered": the process and the system; a power cut may take the last commit, and the log is
+            sound. A log in memory survives nothing.
+        mode: permissions of the files (default 0o600); the directory gets the matching right to search.
+        create: False refuses to make a new log.
+        map_size: the bound of the log's size in bytes (default 1 TiB of address space; disk is used as needed).
+
+    Raises:
+        NotALog: if the path holds something else. It was left as it was.
+        FormatTooNew: if a newer eventlog wrote it. It was left as it was.
+        ReadOnlyLog, UnsupportedFileSystem, StorageError: for what their names say.
+        ValueError: for an option out of its bounds, or when this process has the log open with another durability.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     log.topic("orders").append(b"tea").offset
+        0
+    """
+    if durability not in ("commit", "ordered"):
+        raise ValueError(f'durability is "commit" or "ordered", not {durability!r}. Nothing was opened.')
+    check_int("mode", mode, least=0o200, most=0o777)
+    if map_size is not None:
+        check_int("map_size", map_size, least=LEAST_MAP_BYTES)
+    store = open_store(
+        path, durability=durability, mode=mode, create=create, map_bytes=map_size, clock=SystemClock()
+    )
+    return EventLog(store)

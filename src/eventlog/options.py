@@ -1,0 +1,110 @@
+"""
+The rules for what users may ask for: names, sizes, durations, places to start.
+
+Each rule fails at the call, before any effect, with a message that names the value and the bounds. Knows nothing
+of storage.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Literal
+
+from eventlog.errors import InvalidTopicName
+from eventlog.records import Headers
+
+Durability = Literal["commit", "ordered"]
+Start = Literal["earliest", "latest"] | int | datetime
+"""Where reading begins: at an end of the log, at an offset, or at the first record of a time or later."""
+HeadersInput = Mapping[str, bytes | str | None] | Iterable[tuple[str, bytes | str | None]]
+
+MAX_NAME_LENGTH = 249
+MAX_PARTITIONS = 100_000
+MAX_RECORD_BYTES = 1_048_576
+"""Kafka's `message.max.bytes`, rounded: the default bound of one record's key, value and headers together."""
+LARGEST_RECORD_BYTES = 1_073_741_824
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+def check_topic_name(name: object) -> str:
+    """The name, when Kafka's rule allows it: 1 to 249 of `[A-Za-z0-9._-]`, neither `.` nor `..`."""
+    if not isinstance(name, str):
+        raise TypeError(f"a topic's name is a str, not {type(name).__name__}. Nothing was stored.")
+    if name in {".", ".."} or _NAME.fullmatch(name) is None:
+        raise InvalidTopicName(
+            f"{_shown(name)} is no name for a topic: a name is 1 to {MAX_NAME_LENGTH} characters of "
+            "A-Z, a-z, 0-9, '.', '_' and '-', and neither '.' nor '..'. Nothing was stored. Choose another name."
+        )
+    return name
+
+
+def check_group_name(name: object) -> str:
+    """The name of a consumer group: 1 to 249 characters, none of them a control character."""
+    if not isinstance(name, str):
+        raise TypeError(f"a group's name is a str, not {type(name).__name__}. Nothing was stored.")
+    if not 1 <= len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_LENGTH or not name.isprintable():
+        raise ValueError(
+            f"{_shown(name)} is no name for a group: a name is 1 to {MAX_NAME_LENGTH} bytes of printable "
+            "characters in UTF-8. Nothing was stored. Choose another name."
+        )
+    return name
+
+
+def check_int(name: str, value: object, *, least: int, most: int | None = None) -> int:
+    """The value, when it is an int within the bounds, both inclusive."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is an int, not {value!r}. Nothing was stored.")
+    if value < least or (most is not None and value > most):
+        bounds = f"at least {least}" if most is None else f"{least} to {most}"
+        raise ValueError(f"{name} is {bounds}, not {value}. Nothing was stored.")
+    return value
+
+
+def check_seconds(name: str, value: object, *, least: float = 0.0) -> float:
+    """The value as a float, when it is a finite number of seconds of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}. Nothing was stored.")
+    if not least <= value <= 1e9:
+        raise ValueError(f"{name} is a number of seconds, {least} to 1e9, not {value}. Nothing was stored.")
+    return float(value)
+
+
+def check_timestamp_ms(value: object) -> int:
+    """The value, when it is a time in ms since 1970 UTC that fits 62 bits; negative is before 1970."""
+    return check_int("timestamp_ms", value, least=-(2**62), most=2**62)
+
+
+def check_headers(headers: HeadersInput | None) -> Headers:
+    """
+    The headers of a record as stored: a tuple of `(str, bytes or None)`.
+
+    Takes a mapping or pairs; a `str` value is stored as UTF-8.
+    """
+    if not headers:
+        return ()
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return tuple(_check_header(pair) for pair in pairs)
+
+
+def _check_header(pair: object) -> tuple[str, bytes | None]:
+    if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
+        raise TypeError(f"a header is a (str, bytes) pair, not {_shown(pair)}. Nothing was stored.")
+    name, value = pair
+    if isinstance(value, str):
+        value = value.encode()
+    elif isinstance(value, (bytearray, memoryview)):
+        value = bytes(value)
+    if value is not None and type(value) is not bytes:
+        raise TypeError(
+            f"header {name!r} is bytes, str or None, not {type(value).__name__}. Nothing was stored. Encode it first."
+        )
+    name.encode()  # a lone surrogate fails here, before any effect
+    return name, value
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,158 @@
+"""
+The values that users receive: records, one by one or in columns, and where they were stored.
+
+They know nothing of bytes on disk, of codecs or of who made them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import repeat
+from typing import Generic, NamedTuple, TypeVar
+
+import attrs
+
+from eventlog.clock import from_ms
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Headers = tuple[tuple[str, bytes | None], ...]
+"""The headers of one record: names may repeat, order is kept, a value may be absent."""
+
+
+class TopicPartition(NamedTuple):
+    """
+    Names one partition of one topic. Any `(topic, partition)` pair does as well.
+
+    Example:
+        >>> TopicPartition("orders", 3) == ("orders", 3)
+        True
+    """
+
+    topic: str
+    partition: int
+
+
+# Not frozen: a frozen class of seven fields takes 2.8 times as long to build, and building records is most of
+# what consuming costs (docs/decisions/0002-record-class.md).
+@attrs.define(slots=True, weakref_slot=False)
+class Record(Generic[K, V]):
+    """
+    Is one record as a consumer receives it: immutable by agreement, and its own copy.
+
+    `headers` is a tuple of `(name, value)` pairs. `value` is None for a tombstone, `key` is None for no key.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     meta = log.topic("orders").append(b"tea", key=b"alice")
+        ...     record = next(log.topic("orders").read())
+        >>> record.key, record.value, record.offset
+        (b'alice', b'tea', 0)
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: K
+    value: V
+    headers: Headers = ()
+
+    @property
+    def time(self) -> datetime:
+        """The record's timestamp as a `datetime` in UTC."""
+        return from_ms(self.timestamp_ms)
+
+
+@attrs.frozen
+class RecordMetadata:
+    """
+    Says where one record was stored.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     log.topic("orders").append(b"tea").offset
+        0
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+@attrs.frozen
+class PartitionRange:
+    """
+    Says where a column of records was stored in one partition: `first` to `end`, `end` exclusive.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     log.topic("orders").append_many([b"tea", b"milk"])
+        [PartitionRange(topic='orders', partition=0, first=0, end=2)]
+    """
+
+    topic: str
+    partition: int
+    first: int
+    end: int
+
+
+@attrs.define(slots=True, weakref_slot=False, eq=False)
+class RecordBatch(Generic[K, V]):
+    """
+    Holds consecutive records of one partition in columns, without an object for each record.
+
+    All columns have one length and one order. This is the fastest way to read: `batch.values` is the very
+    sequence that was decoded.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     ranges = log.topic("orders").append_many([b"tea", b"milk"], keys=[b"a", b"b"])
+        ...     batch = next(log.topic("orders").read_batches())
+        >>> list(batch.keys), list(batch.values), list(batch.offsets)
+        ([b'a', b'b'], [b'tea', b'milk'], [0, 1])
+    """
+
+    topic: str
+    partition: int
+    offsets: Sequence[int]
+    timestamps_ms: Sequence[int]
+    keys: Sequence[K]
+    values: Sequence[V]
+    headers: Sequence[Headers]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def records(self) -> list[Record[K, V]]:
+        """The same records as objects, in order."""
+        return list(
+            map(
+                Record,
+                repeat(self.topic),
+                repeat(self.partition),
+                self.offsets,
+                self.timestamps_ms,
+                self.keys,
+                self.values,
+                self.headers,
+            )
+        )
+
+    def slice(self, start: int, stop: int) -> RecordBatch[K, V]:
+        """The records from index `start` to `stop` (exclusive), as a batch of their own."""
+        if start == 0 and stop >= len(self.values):
+            return self
+        part = slice(start, stop)
+        return RecordBatch(
+            self.topic,
+            self.partition,
+            self.offsets[part],
+            self.timestamps_ms[part],
+            self.keys[part],
+            self.values[part],
+            self.headers[part],
+        )

@@ -1,0 +1,430 @@
+"""
+The one door to LMDB.
+
+Opens the environment of a log, begins and ends its transactions, and turns LMDB's errors into ours. Four things
+that LMDB leaves to its user are settled here and nowhere else: growth of the map by another process, forks,
+readers left behind by killed processes, and what follows a failed write.
+
+Knows nothing of topics or batches. It hands out `lmdb.Transaction` objects; nobody else imports `lmdb`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+
+from eventlog.clock import Clock
+from eventlog.errors import (
+    DiskFull,
+    EventLogError,
+    FormatTooNew,
+    LogClosed,
+    NotALog,
+    ReadOnlyLog,
+    StorageError,
+    UnsupportedFileSystem,
+    UsedAfterFork,
+)
+
+MAP_BYTES = 1 << 40
+"""1 TiB: address space, not disk. Every opener passes the same, so that growing the map stays an exception."""
+MEMORY_MAP_BYTES = 1 << 34
+LEAST_MAP_BYTES = 1 << 20
+MAX_READERS = 2048
+_READER_CHECK_SECONDS = 5.0
+_ENGINE = 0
+"""LMDB 0.9. Files of engine 1.0 are not readable by 0.9 (docs/decisions/0001-lmdb-engine.md)."""
+
+FORMAT = b"format"
+TOPICS = b"topics"
+PARTITIONS = b"partitions"
+BATCHES = b"batches"
+OFFSETS = b"offsets"
+TABLES = (FORMAT, TOPICS, PARTITIONS, BATCHES, OFFSETS)
+_MAX_TABLES = 64
+
+EngineError = lmdb.Error
+EngineMapFull = lmdb.MapFullError
+Transaction = lmdb.Transaction
+
+_FULL = (os.strerror(28), os.strerror(122), "MDB_MAP_FULL")
+_REFUSED = (os.strerror(13), os.strerror(1), os.strerror(30))
+_UNABLE = (os.strerror(12), os.strerror(19), os.strerror(22), os.strerror(37), os.strerror(38), os.strerror(95))
+
+
+Table = lmdb._Database  # noqa: SLF001 - its only name
+
+
+class MapFull(Exception):
+    """The map has no room for the transaction. Never leaves `store`: the committer grows the map, or says `DiskFull`."""
+
+
+class Environment:
+    """
+    Is the LMDB environment of one log directory, open once in this process.
+
+    Any thread may begin a transaction. A write transaction ends in the thread that began it. No transaction may
+    stay open while user code runs: a fork and a growing map wait for all of them.
+    """
+
+    def __init__(
+        self, path: Path, *, durability: str, mode: int, map_bytes: int | None, is_memory: bool, clock: Clock
+    ) -> None:
+        self.path = path
+        self.is_memory = is_memory
+        self._durability = durability
+        self._mode = mode
+        self._map_bytes = map_bytes or (MEMORY_MAP_BYTES if is_memory else MAP_BYTES)
+        self._clock = clock
+        self._is_forked = False
+        self._failure: EventLogError | None = None
+        self._next_reader_check = 0.0
+        self._tables: dict[bytes, Table] = {}
+        self._reset_gate()
+        self._handle: lmdb.Environment | None = self._open_handle()
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    def _reset_gate(self) -> None:
+        self._gate = threading.Condition(threading.Lock())
+        self._revival = threading.Lock()
+        self._active_count = 0
+        self._is_blocked = False
+        self._is_writing = False
+
+    def _open_handle(self) -> lmdb.Environment:
+        while True:
+            try:
+                return lmdb.open(
+                    os.fspath(self.path),
+                    map_size=self._map_bytes,
+                    metasync=self._durability == "commit",
+                    sync=not self.is_memory,
+                    mode=self._mode,
+                    max_readers=MAX_READERS,
+                    max_dbs=_MAX_TABLES,
+                    max_spare_txns=0,
+                    readahead=True,
+                    create=True,
+                    lib_version=_ENGINE,
+                )
+            except lmdb.Error as error:
+                if os.strerror(12) in str(error) and self._map_bytes > LEAST_MAP_BYTES << 10:
+                    self._map_bytes >>= 1
+                    continue
+                raise self._translated_at_open(error) from error
+            except OSError as error:
+                raise ReadOnlyLog(
+                    f"cannot open the log at {self.path}: {error}. Nothing was written. Choose a directory "
+                    "that this user can write to."
+                ) from error
+
+    def close(self) -> None:
+        """Ends the environment; waits for running transactions. Later calls raise `LogClosed`."""
+        with self._exclusive():
+            handle, self._handle = self._handle, None
+            self._tables = {}
+            if handle is not None:
+                handle.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close()` was called."""
+        return self._handle is None and not self._is_forked
+
+    def hold_for_fork(self) -> None:
+        """Waits until no transaction runs and lets none begin, so that the child inherits none."""
+        self._block()
+
+    def release_after_fork(self) -> None:
+        """Lets transactions begin again, in the parent."""
+        self._unblock()
+
+    def forget_after_fork(self) -> None:
+        """
+        Drops the parent's environment in the child, without closing it; the next use opens another.
+
+        `close()` would free the parent's reader slots, and the parent would then read pages that a writer has
+        taken again: wrong data, silently.
+        """
+        self._handle = None
+        self._tables = {}
+        self._failure = None
+        self._is_forked = True
+        self._reset_gate()
+
+    # -- transactions ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[lmdb.Transaction]:
+        """A snapshot, for as long as the block runs. Values are memoryviews that die with it; copy them."""
+        transaction = self._begin(write=False)
+        try:
+            yield transaction
+        except lmdb.Error as error:
+            raise self._translated(error, "read") from error
+        finally:
+            transaction.abort()
+            self._leave()
+
+    def begin_writing(self) -> lmdb.Transaction:
+        """A write transaction; waits for the other writers of all processes. End it with `commit` or `abort`."""
+        if self._failure is not None:
+            raise StorageError(
+                f"the log at {self.path} refuses writes since an earlier one failed: {self._failure} "
+                "Nothing of this call was stored. Close the log and open it again."
+            ) from self._failure
+        self._check_readers()
+        transaction = self._begin(write=True)
+        self._is_writing = True
+        return transaction
+
+    def commit(self, transaction: lmdb.Transaction) -> None:
+        """
+        Makes a write transaction visible, and durable as the log was opened for.
+
+        Raises:
+            StorageError: if the disk failed. The log refuses writes from now on.
+            MapFull: if the map is too small. Nothing was stored; `abort()`, `grow()` and try again.
+
+        Whatever it raises, `abort()` must follow.
+        """
+        try:
+            transaction.commit()
+        except lmdb.MapFullError as error:
+            raise MapFull from error
+        except lmdb.Error as error:
+            raise self.fail(error) from error
+        self._end_writing()
+
+    def abort(self, transaction: lmdb.Transaction) -> bool:
+        """Takes a write transaction back. False when there was nothing left to take back."""
+        try:
+            transaction.abort()
+        except lmdb.Error:
+            return False
+        finally:
+            self._end_writing()
+        return True
+
+    def _end_writing(self) -> None:
+        if self._is_writing:
+            self._is_writing = False
+            self._leave()
+
+    def fail(self, error: lmdb.Error) -> EventLogError:
+        """Our error for a failed write; from now on the log refuses to write."""
+        failure = self._translated(error, "write")
+        self._failure = failure
+        return failure
+
+    @property
+    def failure(self) -> EventLogError | None:
+        """The failed write after which this log refuses to write, None while all is well."""
+        return self._failure
+
+    def last_transaction(self) -> int:
+        """The number of the newest commit of any process. Costs less than a microsecond."""
+        handle = self._handle
+        if handle is None:
+            handle = self._living_handle()
+        try:
+            number: int = handle.info()["last_txnid"]
+        except lmdb.Error as error:
+            raise self._translated(error, "read") from error
+        return number
+
+    def table(self, name: bytes) -> Table:
+        """The handle of a table, for the `db` arguments of LMDB; ask inside a transaction."""
+        return self._tables[name]
+
+    def stored_tables(self) -> set[bytes]:
+        """The names of the tables in the file."""
+        with self.reading() as transaction, transaction.cursor() as cursor:
+            return {bytes(name) for name in cursor.iternext(values=False)}
+
+    def open_tables(self, names: Iterable[bytes]) -> None:
+        """Opens tables that are in the file; nothing is written."""
+        handle = self._living_handle()
+        self._tables |= {name: handle.open_db(name, create=False) for name in names}
+
+    def create_tables(self, transaction: lmdb.Transaction) -> None:
+        """Opens all tables, and creates those that are missing, as part of a write transaction."""
+        self._tables = {name: self._open_table(name, transaction) for name in TABLES}
+
+    def copy(self, destination: Path) -> int:
+        """Writes a compacted copy into an empty directory; the size of its file. A crash leaves the log as it is."""
+        handle = self._enter()
+        try:
+            handle.copy(os.fspath(destination), compact=True)
+        except lmdb.Error as error:
+            raise self._translated(error, "copy") from error
+        finally:
+            self._leave()
+        return sum(file.stat().st_size for file in destination.iterdir())
+
+    def sync(self) -> None:
+        """Forces to the disk what was committed; of use when the log is open with less than `commit`."""
+        handle = self._enter()
+        try:
+            handle.sync(True)
+        except lmdb.Error as error:
+            raise self.fail(error) from error
+        finally:
+            self._leave()
+
+    def _open_table(self, name: bytes, transaction: lmdb.Transaction) -> Table:
+        handle = self._living_handle()
+        try:
+            return handle.open_db(name, txn=transaction)
+        except lmdb.MapFullError as error:
+            raise MapFull from error
+        except lmdb.Error as error:
+            raise self.fail(error) from error
+
+    def _begin(self, *, write: bool) -> lmdb.Transaction:
+        while True:
+            handle = self._enter()
+            try:
+                return handle.begin(write=write, buffers=not write)
+            except lmdb.MapResizedError:
+                self._leave()
+                self._resize(0)
+            except lmdb.Error as error:
+                self._leave()
+                raise self._translated(error, "write" if write else "read") from error
+            except BaseException:
+                self._leave()
+                raise
+
+    def _check_readers(self) -> None:
+        now = self._clock.monotonic()
+        if now < self._next_reader_check:
+            return
+        self._next_reader_check = now + _READER_CHECK_SECONDS
+        handle = self._enter()
+        try:
+            handle.reader_check()
+        except lmdb.Error as error:
+            raise self._translated(error, "write") from error
+        finally:
+            self._leave()
+
+    # -- the gate: transactions on one side, growth, forks and closing on the other --------------------------
+
+    def _enter(self) -> lmdb.Environment:
+        with self._gate:
+            while self._is_blocked:
+                self._gate.wait()
+            handle = self._living_handle()
+            self._active_count += 1
+            return handle
+
+    def _leave(self) -> None:
+        with self._gate:
+            self._active_count -= 1
+            if self._is_blocked and self._active_count == 0:
+                self._gate.notify_all()
+
+    def _block(self) -> None:
+        with self._gate:
+            while self._is_blocked:
+                self._gate.wait()
+            self._is_blocked = True
+            while self._active_count:
+                self._gate.wait()
+
+    def _unblock(self) -> None:
+        with self._gate:
+            self._is_blocked = False
+            self._gate.notify_all()
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        self._block()
+        try:
+            yield
+        finally:
+            self._unblock()
+
+    def _living_handle(self) -> lmdb.Environment:
+        handle = self._handle
+        if handle is not None:
+            return handle
+        if not self._is_forked:
+            raise LogClosed(self._closed_message())
+        if self.is_memory:
+            raise UsedAfterFork(
+                f"the log at {self.path} was opened before a fork and is private to the parent. Nothing was "
+                "stored. Open a log of its own in the child."
+            )
+        return self._revive()
+
+    def _revive(self) -> lmdb.Environment:
+        with self._revival:
+            if self._handle is None:
+                handle = self._open_handle()
+                self._tables = {name: handle.open_db(name) for name in TABLES}
+                self._handle = handle
+                self._is_forked = False
+            return self._handle
+
+    def _closed_message(self) -> str:
+        return (f"the log at {self.path} is closed. Nothing was stored. Call eventlog.open() again."
+        )
+
+    def grow(self) -> None:
+        """Doubles the map after `MapFull`."""
+        self._resize(2 * self.map_bytes())
+
+    def map_bytes(self) -> int:
+        """The size of the map: the bound of the log's size."""
+        size: int = self._living_handle().info()["map_size"]
+        return size
+
+    def _resize(self, size_bytes: int) -> None:
+        """Changes the map's size; 0 takes over the size that another process chose."""
+        with self._exclusive():
+            try:
+                self._living_handle().set_mapsize(size_bytes)
+            except lmdb.Error as error:
+                raise self._translated(error, "grow the map of") from error
+
+    # -- errors ----------------------------------------------------------------------------------------------
+
+    def _translated_at_open(self, error: lmdb.Error) -> EventLogError:
+        text = str(error)
+        if isinstance(error, lmdb.VersionMismatchError) or "lib_version" in text or "engine" in text:
+            return FormatTooNew(
+                f"cannot open {self.path}: another engine wrote it ({text}). Nothing is damaged. "
+                "Upgrade eventlog to open it."
+            )
+        if isinstance(error, (lmdb.InvalidError, lmdb.CorruptedError)):
+            return NotALog(
+                f"cannot open {self.path}: data.mdb is not a log ({text}). It was left as it was. "
+                "Choose another directory."
+            )
+        return self._translated(error, "open")
+
+    def _translated(self, error: lmdb.Error, verb: str) -> EventLogError:
+        text = str(error)
+        place = f"cannot {verb} the log at {self.path}: {text}."
+        reopen = "Nothing of this call was acknowledged." if verb == "write" else "Nothing was changed."
+        if isinstance(error, (lmdb.DiskError, lmdb.MapFullError)) or any(part in text for part in _FULL):
+            return DiskFull(f"{place} {reopen} Make room, then close the log and open it again.")
+        if isinstance(error, lmdb.ReadonlyError) or any(part in text for part in _REFUSED):
+            return ReadOnlyLog(f"{place} {reopen} Let this user write to the directory and its files.")
+        if isinstance(error, lmdb.ReadersFullError):
+            return StorageError(f"{place} {reopen} More than {MAX_READERS} readers are open; close some.")
+        if any(part in text for part in _UNABLE):
+            return UnsupportedFileSystem(
+                f"{place} {reopen} The file system must support mmap and locks: use a local disk, and a map "
+                f"(map_size=, now {self._map_bytes} bytes) that this machine's address space has room for."
+            )
+        return StorageError(f"{place} {reopen} Close the log and open it again; run `eventlog verify` on it.")
+

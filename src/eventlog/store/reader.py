@@ -1,0 +1,151 @@
+"""
+Reading batches: from an offset, from a time, and where a partition begins and ends.
+
+Each call is one short read transaction that ends before it returns; what it returns is copied. Knows nothing of
+codecs, groups or who reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from eventlog.batches.format import decode, read_header
+from eventlog.store.env import BATCHES, PARTITIONS, Environment, Transaction
+from eventlog.store.tables import PartitionRow, batch_key, partition_key, split_batch_key
+
+_LAST_OFFSET = 2**64 - 1
+
+
+@attrs.frozen
+class StoredBatch:
+    """Is one row: its bytes, and the last offset that its key says."""
+
+    last: int
+    data: bytes
+
+
+@attrs.frozen
+class Fetched:
+    """Is what a partition holds from an offset on, and the partition's bounds, all of one snapshot."""
+
+    batches: list[StoredBatch]
+    first: int
+    end: int
+
+
+@attrs.frozen
+class Fetch:
+    """Asks for the batches of one partition that hold `offset` and later ones."""
+
+    topic_id: int
+    partition: int
+    offset: int
+
+
+def fetch(environment: Environment, requests: Sequence[Fetch], max_bytes: int) -> list[Fetched]:
+    """
+    The batches of several partitions in one snapshot, in the order of the requests.
+
+    Stops after `max_bytes` of batches; a request is then answered by as much as there was room for, and at least
+    one batch comes back if there is any.
+    """
+    answers: list[Fetched] = []
+    with environment.reading() as transaction:
+        table = environment.table(BATCHES)
+        with transaction.cursor(db=table) as cursor:
+            for request in requests:
+                batches: list[StoredBatch] = []
+                topic_id, partition = request.topic_id, request.partition
+                prefix = partition_key(topic_id, partition)
+                is_found = max_bytes > 0 and cursor.set_range(batch_key(topic_id, partition, request.offset))
+                while is_found and max_bytes > 0:
+                    key = cursor.key()
+                    if key[:8] != prefix:
+                        break
+                    data = bytes(cursor.value())
+                    batches.append(StoredBatch(split_batch_key(key)[2], data))
+                    max_bytes -= len(data)
+                    is_found = cursor.next()
+                row = _partition_row(environment, transaction, topic_id, partition)
+                end = batches[-1].last + 1 if batches else _end(environment, transaction, topic_id, partition)
+                answers.append(Fetched(batches, row.first, end))
+    return answers
+
+
+def bounds(environment: Environment, topic_id: int, partitions: Sequence[int]) -> list[tuple[int, int]]:
+    """The first and the end offset (exclusive) of some partitions, of one snapshot."""
+    with environment.reading() as transaction:
+        return [
+            (
+                _partition_row(environment, transaction, topic_id, partition).first,
+                _end(environment, transaction, topic_id, partition),
+            )
+            for partition in partitions
+        ]
+
+
+def offset_of_time(environment: Environment, topic_id: int, partition: int, timestamp_ms: int) -> int:
+    """
+    The first offset whose record has this timestamp or a later one; the end offset when there is none.
+
+    A binary search over the offsets: a batch's `largest_so_far_ms` never goes down along a partition.
+    """
+    with environment.reading() as transaction:
+        first = _partition_row(environment, transaction, topic_id, partition).first
+        end = _end(environment, transaction, topic_id, partition)
+        low, high = first, end
+        found: StoredBatch | None = None
+        with transaction.cursor(db=environment.table(BATCHES)) as cursor:
+            prefix = partition_key(topic_id, partition)
+            while low < high:
+                middle = (low + high) // 2
+                if not cursor.set_range(batch_key(topic_id, partition, middle)) or cursor.key()[:8] != prefix:
+                    high = middle
+                    continue
+                last = split_batch_key(cursor.key())[2]
+                header = read_header(cursor.value(), f"the batch up to offset {last}")
+                if header.largest_so_far_ms < timestamp_ms:
+                    low = last + 1
+                else:
+                    found = StoredBatch(last, bytes(cursor.value()))
+                    high = min(middle, last - header.span + 1)
+    if found is None or low >= end:
+        return end
+    columns = decode(found.data, f"the batch up to offset {found.last}")
+    for offset, moment in zip(columns.offsets(found.last), columns.timestamps_ms, strict=True):
+        if moment >= timestamp_ms and offset >= first:
+            return offset
+    return found.last + 1
+
+
+def scan(environment: Environment, after: bytes, max_bytes: int) -> list[tuple[bytes, bytes]]:
+    """The rows of all batches after a key, in key order, up to `max_bytes`; to check every one."""
+    rows: list[tuple[bytes, bytes]] = []
+    with environment.reading() as transaction, transaction.cursor(db=environment.table(BATCHES)) as cursor:
+        is_found = cursor.set_range(after + b"\0") if after else cursor.first()
+        while is_found and max_bytes > 0:
+            key, data = bytes(cursor.key()), bytes(cursor.value())
+            rows.append((key, data))
+            max_bytes -= len(data)
+            is_found = cursor.next()
+    return rows
+
+
+def _partition_row(environment: Environment, transaction: Transaction, topic_id: int, partition: int) -> PartitionRow:
+    key = partition_key(topic_id, partition)
+    return PartitionRow.unpack(transaction.get(key, db=environment.table(PARTITIONS)))
+
+
+def _end(environment: Environment, transaction: Transaction, topic_id: int, partition: int) -> int:
+    with transaction.cursor(db=environment.table(BATCHES)) as cursor:
+        is_found = cursor.set_range(batch_key(topic_id, partition, _LAST_OFFSET))
+        if cursor.prev() if is_found else cursor.last():
+            key = bytes(cursor.key())
+            if key[:8] == partition_key(topic_id, partition):
+                last: int = split_batch_key(key)[2]
+                return last + 1
+    return _partition_row(environment, transaction, topic_id, partition).end
+
+

@@ -1,0 +1,339 @@
+"""
+A log directory, open: its topics, its batches, its committed offsets.
+
+One `Store` serves a whole process: opening a directory twice gives the same one, counted. Knows nothing of codecs,
+partitioners, producers or consumers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from eventlog.clock import Clock
+from eventlog.errors import EventLogError, NotALog, ReadOnlyLog, StorageError
+from eventlog.store import reader
+from eventlog.store.committer import Committer, Work
+from eventlog.store.env import FORMAT, OFFSETS, TABLES, TOPICS, Environment
+from eventlog.store.reader import Fetch, Fetched
+from eventlog.store.tables import FORMAT_KEY, FormatRow, TopicRow, offset_key, unpack_offset
+from eventlog.store.wakeup import Bells, Waiter
+from eventlog.store.works import unknown_topic
+
+MEMORY = ":memory:"
+DATA_FILE = "data.mdb"
+_OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members"}
+
+
+class Store:
+    """
+    Is one open log directory.
+
+    Any thread may call anything. After a fork the child's first use opens the directory again; whoever registered
+    with `on_fork` is told in the child.
+    """
+
+    def __init__(self, path: Path, *, durability: str, mode: int, map_bytes: int | None, clock: Clock) -> None:
+        self.path = path
+        self.durability = durability
+        self.clock = clock
+        self.is_memory = durability == "memory"
+        self.environment = Environment(
+            path, durability=durability, mode=mode, map_bytes=map_bytes, is_memory=self.is_memory, clock=clock
+        )
+        self._waiters = path / "waiters"
+        self._fork_listeners: weakref.WeakSet[object] = weakref.WeakSet()
+        try:
+            self.format = self._read_or_write_format()
+            self._waiters.mkdir(mode=0o700, exist_ok=True)
+        except BaseException:
+            self.environment.close()
+            raise
+        self._bells = Bells(self._waiters)
+        self.committer = Committer(self.environment, self._bells.ring)
+
+    @property
+    def uuid(self) -> UUID:
+        """The id of this log, which no other has."""
+        return self.format.uuid
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the last user closed it."""
+        return self.environment.is_closed
+
+    def close(self) -> None:
+        """Ends the environment; a log in memory is gone."""
+        self.environment.close()
+        self._bells.close()
+        if self.is_memory:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    # -- topics ----------------------------------------------------------------------------------------------
+
+    def topic(self, name: str) -> TopicRow | None:
+        """The stored topic of that name."""
+        with self.environment.reading() as transaction:
+            data = transaction.get(name.encode(), db=self.environment.table(TOPICS))
+            return None if data is None else TopicRow.unpack(name.encode(), data)
+
+    def require_topic(self, name: str) -> TopicRow:
+        """The stored topic of that name; `UnknownTopic` when there is none."""
+        topic = self.topic(name)
+        if topic is None:
+            raise unknown_topic(name)
+        return topic
+
+    def topics(self) -> list[TopicRow]:
+        """All topics, by name."""
+        table = self.environment.table(TOPICS)
+        with self.environment.reading() as transaction, transaction.cursor(db=table) as cursor:
+            return [TopicRow.unpack(name, data) for name, data in cursor.iternext()]
+
+    # -- records ---------------------------------------------------------------------------------------------
+
+    def run(self, work: Work) -> None:
+        """Stores one piece of work, or raises its error."""
+        self.committer.run(work)
+
+    def fetch(self, requests: Sequence[Fetch], max_bytes: int) -> list[Fetched]:
+        """The batches of several partitions in one snapshot (see `reader.fetch`)."""
+        return reader.fetch(self.environment, requests, max_bytes)
+
+    def bounds(self, topic: TopicRow, partitions: Sequence[int] | None = None) -> list[tuple[int, int]]:
+        """The first and the end offset of some or all partitions of a topic, of one snapshot."""
+        chosen = range(topic.partitions) if partitions is None else partitions
+        return reader.bounds(self.environment, topic.id, chosen)
+
+    def offset_of_time(self, topic: TopicRow, partition: int, timestamp_ms: int) -> int:
+        """The first offset of this time or later."""
+        return reader.offset_of_time(self.environment, topic.id, partition, timestamp_ms)
+
+    def committed(self, group: str, partitions: Sequence[tuple[int, int]]) -> list[int | None]:
+        """The committed offsets of a group, for pairs of topic id and partition."""
+        table = self.environment.table(OFFSETS)
+        with self.environment.reading() as transaction:
+            rows = [transaction.get(offset_key(group, *pair), db=table) for pair in partitions]
+            return [None if row is None else unpack_offset(row) for row in rows]
+
+    # -- waiting ---------------------------------------------------------------------------------------------
+
+    def last_transaction(self) -> int:
+        """The number of the newest commit of any process."""
+        return self.environment.last_transaction()
+
+    def waiter(self) -> Waiter:
+        """A place to sleep until somebody appends."""
+        return Waiter(self._waiters)
+
+    # -- forks -----------------------------------------------------------------------------------------------
+
+    def on_fork(self, listener: object) -> None:
+        """Has `listener.after_fork()` called in a child, for as long as the listener lives."""
+        self._fork_listeners.add(listener)
+
+    def after_fork(self) -> None:
+        """Makes this store usable in the child: nothing queued, no locks held, no shared handles."""
+        self.environment.forget_after_fork()
+        self._bells.close()
+        self.committer.reset()
+        for listener in list(self._fork_listeners):
+            listener.after_fork()  # type: ignore[attr-defined]
+
+    # -- opening ---------------------------------------------------------------------------------------------
+
+    def _read_or_write_format(self) -> FormatRow:
+        stored = self.environment.stored_tables()
+        if stored and FORMAT not in stored:
+            raise NotALog(
+                f"cannot open {self.path}: data.mdb is an LMDB file of something else. It was left as it was. "
+                "Choose another directory."
+            )
+        if FORMAT in stored:
+            self.environment.open_tables([FORMAT])
+            self._stored_format()  # judges the version before anything else is touched
+        if not stored >= set(TABLES):
+            self._create_tables()
+        else:
+            self.environment.open_tables(TABLES)
+        return self._stored_format()
+
+    def _create_tables(self) -> None:
+        transaction = self.environment.begin_writing()
+        try:
+            self.environment.create_tables(transaction)
+            row = FormatRow(uuid4(), self.clock.now_ms())
+            table = self.environment.table(FORMAT)
+            transaction.put(FORMAT_KEY, row.pack(), db=table, overwrite=False)  # another process may be first
+            self.environment.commit(transaction)
+        except BaseException:
+            self.environment.abort(transaction)
+            raise
+
+    def _stored_format(self) -> FormatRow:
+        with self.environment.reading() as transaction:
+            data = transaction.get(FORMAT_KEY, db=self.environment.table(FORMAT))
+            return FormatRow.unpack(data, self.path)
+
+
+class _Registry:
+    """
+    Counts who uses which open store of this process.
+
+    LMDB refuses to open a file twice in one process, and rightly: closing one would drop the locks of the other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._stores: dict[tuple[int, int], tuple[Store, int]] = {}
+
+    def open(self, path: Path, make: Callable[[], Store], check: Callable[[Store], None]) -> Store:
+        """The store of a directory, made when this process has not opened it yet."""
+        with self._lock:
+            identity = _identity(path)
+            if identity in self._stores:
+                store, users = self._stores[identity]
+                check(store)
+            else:
+                store, users = make(), 0
+                identity = _identity(path)
+            self._stores[identity] = (store, users + 1)
+            return store
+
+    def close(self, store: Store) -> None:
+        """Says that one user is done; the last one closes the store."""
+        with self._lock:
+            for identity, (candidate, users) in self._stores.items():
+                if candidate is store:
+                    if users > 1:
+                        self._stores[identity] = (store, users - 1)
+                    else:
+                        del self._stores[identity]
+                        store.close()
+                    return
+
+    def before_fork(self) -> None:
+        """Waits until no transaction runs in any store."""
+        self._lock.acquire()
+        for store in self._open_stores():
+            store.environment.hold_for_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Lets the parent go on."""
+        for store in self._open_stores():
+            store.environment.release_after_fork()
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Gives the child stores of its own."""
+        self._lock = threading.RLock()
+        for store in self._open_stores():
+            store.after_fork()
+
+    def _open_stores(self) -> Iterator[Store]:
+        return (store for store, _ in list(self._stores.values()))
+
+
+_REGISTRY = _Registry()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_REGISTRY.before_fork,
+        after_in_parent=_REGISTRY.after_fork_in_parent,
+        after_in_child=_REGISTRY.after_fork_in_child,
+    )
+
+
+def open_store(
+    path: str | os.PathLike[str],
+    *,
+    durability: str,
+    mode: int,
+    create: bool,
+    map_bytes: int | None,
+    clock: Clock,
+) -> Store:
+    """
+    The store of a directory, shared with other users in this process; `":memory:"` makes one of its own.
+
+    End it with `close_store`.
+    """
+    if path == MEMORY:
+        directory = Path(tempfile.mkdtemp(prefix="eventlog-"))
+        durability, create = "memory", True
+    else:
+        directory = Path(os.path.abspath(path))
+        _check_directory(directory, create=create, mode=mode)
+
+    def make() -> Store:
+        return Store(directory, durability=durability, mode=mode, map_bytes=map_bytes, clock=clock)
+
+    def check(store: Store) -> None:
+        if store.durability != durability:
+            raise ValueError(
+                f"cannot open {directory} with durability {durability!r}: this process has it open with "
+                f"{store.durability!r}. Nothing was changed. Open it with {store.durability!r}, or close it first."
+            )
+
+    return _REGISTRY.open(directory, make, check)
+
+
+def close_store(store: Store) -> None:
+    """Says that one user of a store is done with it."""
+    _REGISTRY.close(store)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (-1, -1)
+    return (found.st_dev, found.st_ino)
+
+
+def _check_directory(path: Path, *, create: bool, mode: int) -> None:
+    """Makes the directory when that is asked for; refuses what holds something else, untouched."""
+    try:
+        if path.exists() and not path.is_dir():
+            raise NotALog(
+                f"cannot open {path}: it is a file, and a log is a directory. It was left as it was. "
+                "Choose another path."
+            )
+        if path.is_dir() and (path / DATA_FILE).exists():
+            _check_access(path)
+            return
+        if not create:
+            raise NotALog(f"cannot open {path}: there is no log. Nothing was made. Pass create=True to make one.")
+        if path.is_dir() and (names := {entry.name for entry in path.iterdir()} - _OUR_FILES):
+            raise NotALog(
+                f"cannot make a log in {path}: it holds other files ({', '.join(sorted(names)[:3])}). They were "
+                "left as they were. Choose an empty or a new directory."
+            )
+        path.mkdir(mode=mode | (mode & 0o444) >> 2, parents=True, exist_ok=True)
+        _check_access(path)
+    except EventLogError:
+        raise
+    except PermissionError as error:
+        raise _read_only(path) from error
+    except OSError as error:
+        raise StorageError(f"cannot make a log at {path}: {error}. Nothing was made. Choose another path.") from error
+
+
+def _check_access(path: Path) -> None:
+    files = [path] + [path / name for name in (DATA_FILE, "lock.mdb") if (path / name).exists()]
+    if not all(os.access(file, os.R_OK | os.W_OK) for file in files):
+        raise _read_only(path)
+
+
+def _read_only(path: Path) -> ReadOnlyLog:
+    return ReadOnlyLog(
+        f"cannot open the log at {path}: this user can not write there, and readers too must write to lock.mdb. "
+        "Nothing was changed. Let this user write to the directory and its files."
+    )
+
+

@@ -1,0 +1,162 @@
+"""
+How a reader that has nothing to read learns that somebody appended.
+
+Every waiting reader owns a FIFO in the log's `waiters/` directory; who commits writes one byte into each, in this
+process or in another. A bell may be lost, never a record: a reader looks at the log once more before it sleeps,
+and again every `FALLBACK_SECONDS`.
+
+    reader                                   writer
+    1  makes the FIFO                        a  commits
+    2  looks at the log: nothing             b  looks for FIFOs, writes into each
+    3  sleeps on the FIFO
+
+If (a) comes before (2), the reader sees the record. If it comes after, (b) comes after (1), and the byte is in
+the FIFO when the reader goes to sleep. Knows nothing of what was appended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import select
+import threading
+import time
+from pathlib import Path
+
+FALLBACK_SECONDS = 0.1
+_SUFFIX = ".fifo"
+_UNSETTLED_NS = 50_000_000
+"""A directory changed this recently may change again without a new mtime, so its mtime proves nothing yet."""
+_numbers = itertools.count()
+
+
+class Bells:
+    """Wakes the waiting readers of all processes. `ring()` belongs to whoever holds the write lock."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = os.fspath(directory)
+        self._seen_ns = -1
+        self._pipes: dict[str, int] = {}
+
+    def ring(self) -> None:
+        """Writes one byte to every waiting reader. Never blocks and never fails: a lost bell costs 100 ms."""
+        try:
+            changed_ns = os.stat(self._directory).st_mtime_ns
+        except OSError:
+            return
+        if changed_ns != self._seen_ns:
+            self._look_again(changed_ns)
+        for name, pipe in list(self._pipes.items()):
+            try:
+                os.write(pipe, b"\0")
+            except BlockingIOError:
+                continue  # full of bells already
+            except OSError:
+                self._drop(name)
+
+    def close(self) -> None:
+        """Closes the pipes. The next `ring()` would open them again."""
+        for pipe in self._pipes.values():
+            with contextlib.suppress(OSError):
+                os.close(pipe)
+        self._pipes = {}
+        self._seen_ns = -1
+
+    def _look_again(self, changed_ns: int) -> None:
+        is_settled = time.time_ns() - changed_ns > _UNSETTLED_NS
+        self._seen_ns = changed_ns if is_settled else -1
+        try:
+            names = {name for name in os.listdir(self._directory) if name.endswith(_SUFFIX)}
+        except OSError:
+            return
+        for name in self._pipes.keys() - names:
+            os.close(self._pipes.pop(name))
+        for name in names - self._pipes.keys():
+            path = os.path.join(self._directory, name)
+            try:
+                self._pipes[name] = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)  # its reader is dead: a living one opened it before it had this name
+
+    def _drop(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._pipes.pop(name))
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._directory, name))
+
+
+class Waiter:
+    """
+    Is one reader's place to sleep.
+
+    `wait` belongs to one thread; `wake` may come from any. Where the system has no FIFOs it polls.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._path: Path | None = None
+        self._read_end = -1
+        self._write_end = -1
+        self._poll: select.poll | None = None
+        self._fallback = threading.Event()
+
+    @property
+    def is_armed(self) -> bool:
+        """Whether writers can ring for us."""
+        return self._poll is not None
+
+    def arm(self) -> None:
+        """Makes the FIFO; look at the log once more before the first `wait()`."""
+        if self._poll is not None or not hasattr(os, "mkfifo"):
+            return
+        name = f"{os.getpid()}-{next(_numbers)}-{time.monotonic_ns()}"
+        hidden, path = self._directory / f".{name}", self._directory / f"{name}{_SUFFIX}"
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            os.mkfifo(hidden, 0o600)
+            self._read_end = os.open(hidden, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._write_end = os.open(hidden, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.rename(hidden, path)
+        except OSError:
+            self.close()  # no FIFOs here; wait() polls
+            return
+        self._path = path
+        self._poll = select.poll()
+        self._poll.register(self._read_end, select.POLLIN)
+
+    def wait(self, seconds: float) -> None:
+        """Sleeps until a bell, `wake()`, or the time is over; at most `FALLBACK_SECONDS`. Ctrl-C works."""
+        seconds = min(seconds, FALLBACK_SECONDS)
+        if self._poll is None:
+            self._fallback.wait(min(seconds, FALLBACK_SECONDS / 20))
+            self._fallback.clear()
+        elif self._poll.poll(seconds * 1000):
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._read_end, 65536)
+
+    def wake(self) -> None:
+        """Ends a `wait()` that runs now, or else the next one."""
+        self._fallback.set()
+        if self._write_end >= 0:
+            with contextlib.suppress(OSError):
+                os.write(self._write_end, b"\0")
+
+    def close(self) -> None:
+        """Removes the FIFO."""
+        self._poll = None
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            self._path = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Closes our ends and leaves the file, which is the parent's after a fork."""
+        ends, self._read_end, self._write_end = (self._read_end, self._write_end), -1, -1
+        self._poll = None
+        for end in ends:
+            if end >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(end)

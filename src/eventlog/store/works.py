@@ -1,0 +1,146 @@
+"""
+The small works beside appending: creating and deleting topics, committing offsets, deleting records.
+
+Each is one `Work`: it checks first and writes after, inside the transaction of its round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import uuid4
+
+import attrs
+
+from eventlog.errors import OffsetOutOfRange, UnknownTopic
+from eventlog.store.committer import Work, Writing
+from eventlog.store.env import BATCHES, FORMAT, OFFSETS, PARTITIONS, TOPICS
+from eventlog.store.tables import (
+    NEXT_TOPIC_ID_KEY,
+    PartitionRow,
+    TopicRow,
+    batch_key,
+    offset_key,
+    pack_offset,
+    partition_key,
+)
+
+
+@attrs.frozen
+class NewTopic:
+    """Is what a topic is to be, before the log has given it an id."""
+
+    name: str
+    partitions: int
+    key: dict[str, object]
+    value: dict[str, object]
+    partitioner: str
+    max_record_bytes: int
+
+
+class EnsureTopic(Work):
+    """Creates a topic unless it is there; `topic` is the stored one either way."""
+
+    __slots__ = ("_new", "_now_ms", "is_created", "topic")
+
+    def __init__(self, new: NewTopic, now_ms: int) -> None:
+        super().__init__()
+        self._new = new
+        self._now_ms = now_ms
+        self.is_created = False
+        self.topic: TopicRow | None = None
+
+    def apply(self, writing: Writing) -> None:
+        """Gives the topic the next id, which no other topic ever had."""
+        name = self._new.name.encode()
+        stored = writing.get(TOPICS, name)
+        if stored is not None:
+            self.topic = TopicRow.unpack(name, stored)
+            return
+        counter = writing.get(FORMAT, NEXT_TOPIC_ID_KEY)
+        number = 1 if counter is None else int.from_bytes(counter, "big")
+        fields = attrs.asdict(self._new, recurse=False)
+        self.topic = TopicRow(id=number, uuid=uuid4(), created_ms=self._now_ms, **fields)
+        writing.put(TOPICS, name, self.topic.pack())
+        writing.put(FORMAT, NEXT_TOPIC_ID_KEY, (number + 1).to_bytes(4, "big"))
+        self.is_created = True
+
+
+class DeleteTopic(Work):
+    """Removes a topic with its records and every group's offsets of it."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def apply(self, writing: Writing) -> None:
+        """Removes all rows that carry the topic's id."""
+        stored = writing.get(TOPICS, self._name.encode())
+        if stored is None:
+            raise unknown_topic(self._name)
+        topic = TopicRow.unpack(self._name.encode(), stored)
+        writing.delete(TOPICS, self._name.encode())
+        prefix = topic.id.to_bytes(4, "big")
+        for table in (BATCHES, PARTITIONS):
+            writing.delete_prefix(table, prefix)
+        writing.delete_where(OFFSETS, lambda key: key[-8:-4] == prefix)
+        writing.forget_learned()
+
+
+class CommitOffsets(Work):
+    """Stores the offsets of a group."""
+
+    __slots__ = ("_group", "_now_ms", "_offsets")
+
+    def __init__(self, group: str, offsets: Mapping[tuple[int, int], int], now_ms: int) -> None:
+        super().__init__()
+        self._group = group
+        self._offsets = dict(offsets)
+        self._now_ms = now_ms
+
+    def apply(self, writing: Writing) -> None:
+        """Writes one row for each partition."""
+        for (topic_id, partition), offset in self._offsets.items():
+            writing.put(OFFSETS, offset_key(self._group, topic_id, partition), pack_offset(offset, self._now_ms))
+
+
+class DeleteRecords(Work):
+    """Moves the first offsets of partitions up, and removes the batches that lie wholly before them."""
+
+    __slots__ = ("_before", "_topic")
+
+    def __init__(self, topic: TopicRow, before: Mapping[int, int]) -> None:
+        super().__init__()
+        self._topic = topic
+        self._before = dict(before)
+
+    def apply(self, writing: Writing) -> None:
+        """Judges every partition, then removes."""
+        writing.check_topic(self._topic)
+        rows = {partition: self._judged(writing, partition) for partition in self._before}
+        for partition, row in rows.items():
+            writing.put(PARTITIONS, partition_key(self._topic.id, partition), row.pack())
+            prefix = partition_key(self._topic.id, partition)
+            writing.delete_prefix(BATCHES, prefix, below=batch_key(self._topic.id, partition, row.first))
+
+    def _judged(self, writing: Writing, partition: int) -> PartitionRow:
+        before = self._before[partition]
+        end, largest_ms = writing.partition_end(self._topic.id, partition)
+        row = PartitionRow.unpack(writing.get(PARTITIONS, partition_key(self._topic.id, partition)))
+        if before > end:
+            raise OffsetOutOfRange(
+                f"cannot delete the records before offset {before} of {self._topic.name}[{partition}]: it ends at "
+                f"{end}. Nothing was deleted. Pass at most {end}.",
+                first=row.first,
+                end=end,
+            )
+        return PartitionRow(max(row.first, before), end, largest_ms)
+
+
+def unknown_topic(name: str) -> UnknownTopic:
+    """The error for a topic that is not there."""
+    return UnknownTopic(
+        f"the log has no topic {name!r}. Nothing was stored. Create it with log.topic({name!r}, partitions=1)."
+    )
+
