@@ -32,7 +32,9 @@ _CACHED_KEY_BYTES = 128
 
 def crc32(key: bytes, partitions: int) -> int:
     """
-    Place a key as librdkafka's `consistent` does. The default, and the fast one.
+    Places a key as librdkafka's `consistent` does.
+
+    The default, and the fast one.
 
     Example:
         >>> crc32(b"user-1", 12)
@@ -43,7 +45,7 @@ def crc32(key: bytes, partitions: int) -> int:
 
 def murmur2(key: bytes, partitions: int) -> int:
     """
-    Place a key as Kafka's Java client does by default.
+    Places a key as Kafka's Java client does by default.
 
     Costs microseconds for a key that was not seen lately.
 
@@ -62,7 +64,7 @@ PARTITIONERS: Mapping[str, Partitioner] = MappingProxyType({"crc32": crc32, "mur
 
 def partitioner_for(declared: str | Partitioner | None) -> tuple[str, Partitioner]:
     """
-    Return the name to store and the function to call for a declared partitioner.
+    Returns the name to store and the function to call for a declared partitioner.
 
     A function of the caller's is stored as "custom:" and its module and qualified name. It must be one that the next
     process finds again: lambdas and functions inside functions are refused, since two of them can share a name and
@@ -96,7 +98,7 @@ def partitioner_from_stored(
     name: str, declared: str | Partitioner | None, *, topic: str | None = None
 ) -> tuple[str, Partitioner]:
     """
-    Return the stored name and the function to call for a topic that exists.
+    Returns the stored name and the function to call for a topic that exists.
 
     A topic with a function of its own can be opened without it, to read or to send to a partition by number; the
     function returned then raises TopicMismatch when it is called.
@@ -135,7 +137,7 @@ def partition_column(
     keyless: Callable[[], int] | int,
 ) -> list[int]:
     """
-    Return the partition of every key.
+    Returns the partition of every key.
 
     Args:
         keys: a column of encoded keys.
@@ -155,7 +157,7 @@ def partition_column(
 
 
 def _custom_name(declared: object) -> str:
-    """Return the name to store for a function of the caller's."""
+    """Returns the name to store for a function of the caller's."""
     if not callable(declared):
         raise TypeError(
             f"a partitioner can not be {type(declared).__name__}. Nothing was stored. "
@@ -173,7 +175,7 @@ def _custom_name(declared: object) -> str:
 
 
 def _checked(function: Partitioner) -> Partitioner:
-    """Wrap a function of the caller's so that a wrong result raises before anything is sent."""
+    """Wraps a function of the caller's so that a wrong result raises before anything is sent."""
 
     def checked(key: bytes, partitions: int) -> int:
         partition: object = function(key, partitions)
@@ -193,7 +195,7 @@ def _checked(function: Partitioner) -> Partitioner:
 
 
 def _missing(name: str, where: str) -> Partitioner:
-    """Make what stands for a function that nobody gave."""
+    """Makes what stands for a function that nobody gave."""
 
     def missing(_key: bytes, _partitions: int) -> int:
         raise TopicMismatch(
@@ -205,7 +207,7 @@ def _missing(name: str, where: str) -> Partitioner:
 
 
 def _positive_murmur2(key: bytes) -> int:
-    """Return Kafka's murmur2 of a key, without the sign bit."""
+    """Returns Kafka's murmur2 of a key, without the sign bit."""
     mask = 0xFFFFFFFF
     multiplier = 0x5BD1E995
     length = len(key)

@@ -47,7 +47,7 @@ def codec_for(declared: object, *, topic: str, role: Role) -> Codec[Any]: ...
 
 def codec_for(declared: object, *, topic: str, role: Role) -> Codec[Any]:
     """
-    Make the codec of a new topic.
+    Makes the codec of a new topic.
 
     Args:
         declared: what the caller declared; None is `bytes`.
@@ -75,7 +75,7 @@ def codec_for(declared: object, *, topic: str, role: Role) -> Codec[Any]:
 
 def codec_from_stored(stored: dict[str, Any], declared: object, *, topic: str, role: Role) -> Codec[Any]:
     """
-    Make the codec of a topic that exists.
+    Makes the codec of a topic that exists.
 
     `declared=None` opens what is stored; a topic of a class then gives and takes plain dicts. A class matches by
     its name without the module, so it may move between modules. It may also have changed: fields that the topic
@@ -120,7 +120,7 @@ def codec_from_stored(stored: dict[str, Any], declared: object, *, topic: str, r
 
 
 def _undeclared_codec(stored: dict[str, Any], *, topic: str, role: Role) -> Codec[Any]:
-    """Make the stored codec for somebody who declared nothing."""
+    """Makes the stored codec for somebody who declared nothing."""
     if stored["name"] == "class":
         from eventlog.codecs.documents import ClassAsDictsCodec
 
@@ -129,7 +129,7 @@ def _undeclared_codec(stored: dict[str, Any], *, topic: str, role: Role) -> Code
 
 
 def _named_codec(name: str, *, topic: str, role: Role) -> Codec[Any]:
-    """Make one of the codecs that need no class."""
+    """Makes one of the codecs that need no class."""
     if name == "bytes":
         return BytesCodec(topic=topic, role=role)
     if name == "str":
@@ -142,7 +142,7 @@ def _named_codec(name: str, *, topic: str, role: Role) -> Codec[Any]:
 
 
 def _declared_name(declared: object, *, topic: str, role: Role) -> str:
-    """Say which codec was declared, or raise TypeError."""
+    """Says which codec was declared, or raises TypeError."""
     if declared is None:
         return "bytes"
     if declared is bytes or declared is str or declared is int:
@@ -157,14 +157,14 @@ def _declared_name(declared: object, *, topic: str, role: Role) -> str:
 
 
 def _shown(declared: object) -> str:
-    """Write a declaration as the caller would, in 60 characters at most."""
+    """Writes a declaration as the caller would, in 60 characters at most."""
     if isinstance(declared, type):
         return declared.__qualname__[:60]
     return ascii(declared)[:60] if isinstance(declared, str) else type(declared).__name__[:60]
 
 
 def _shown_stored(stored: dict[str, Any]) -> str:
-    """Write a stored codec as one would declare it."""
+    """Writes a stored codec as one would declare it."""
     name = stored["name"]
     if name == "class":
         return str(stored["class"])

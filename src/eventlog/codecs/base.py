@@ -20,7 +20,7 @@ _TEXT_LIMIT = 60
 
 
 class NeverRaw:
-    """Is the `raw_type` of codecs that encode everything. Nobody makes an instance."""
+    """Is the `raw_type` of codecs that encode everything; it has no instances."""
 
 
 class Codec(ABC, Generic[T]):
@@ -47,7 +47,7 @@ class Codec(ABC, Generic[T]):
     @abstractmethod
     def encode(self, value: object) -> bytes | None:
         """
-        Return the bytes of a value; None stays None.
+        Returns the bytes of a value; None stays None.
 
         Raises:
             TypeError: the value does not fit. Nothing was stored.
@@ -56,7 +56,7 @@ class Codec(ABC, Generic[T]):
     @abstractmethod
     def decode(self, data: bytes | None) -> T | None:
         """
-        Return the value of stored bytes; None stays None.
+        Returns the value of stored bytes; None stays None.
 
         Raises:
             ValueError: the bytes are not what this codec writes.
@@ -64,7 +64,9 @@ class Codec(ABC, Generic[T]):
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[T | None]:
         """
-        Return the values of many stored bytes, in order. The column is not changed, but may be returned itself.
+        Returns the values of many stored bytes, in order.
+
+        The column is not changed; the bytes codec returns it itself.
 
         Raises:
             ValueError: some bytes are not what this codec writes. `decode` one by one tells which.
@@ -72,12 +74,12 @@ class Codec(ABC, Generic[T]):
         return list(map(self.decode, column))
 
     def to_stored(self) -> dict[str, object]:
-        """Return what is stored with the topic to make this codec again: names, numbers, lists and dicts only."""
+        """Returns what is stored with the topic to make this codec again: names, numbers, lists and dicts only."""
         return {"name": self.name}
 
     def misfit(self, value: object, reason: str | None = None, advice: str | None = None) -> TypeError:
         """
-        Return the error that refuses a value.
+        Returns the error that refuses a value.
 
         Args:
             value: the value; its type is told, its content is not.
@@ -91,11 +93,11 @@ class Codec(ABC, Generic[T]):
         )
 
     def damaged(self, reason: str) -> ValueError:
-        """Return the error that refuses stored bytes; `reason` is cut to a length one can read."""
+        """Returns the error that refuses stored bytes; `reason` is cut to a length one can read."""
         return ValueError(f"cannot decode the {self.role} with the codec '{self.name}': {shorten(reason)}")
 
     def _advice(self, value: object) -> str:
-        """Say what to declare for a value of this type, or else what to give."""
+        """Says what to declare for a value of this type, or else what to give."""
         declarations = [f"{self.role}={one}" for one in _fitting(value) if one.strip('"') != self.name]
         if not declarations:
             return f"Give {self.takes}."
@@ -104,22 +106,22 @@ class Codec(ABC, Generic[T]):
 
 
 def is_attrs_class(declared: object) -> TypeGuard[type]:
-    """Say whether something is a class made with attrs. Does not import attrs."""
+    """Says whether something is a class made with attrs, without importing attrs."""
     return isinstance(declared, type) and hasattr(declared, "__attrs_attrs__")
 
 
 def type_name(value: object) -> str:
-    """Return the name of a value's type, cut to a length one can read."""
+    """Returns the name of a value's type, cut to a length one can read."""
     return shorten(type(value).__qualname__)
 
 
 def shorten(text: str) -> str:
-    """Cut a text that may hold part of a value, so that no value is dumped into a message or a log."""
+    """Cuts a text that may hold part of a value, so that no value is dumped into a message or a log."""
     return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 3] + "..."
 
 
 def _fitting(value: object) -> tuple[str, ...]:
-    """Return what to declare for values of this type, as one writes it."""
+    """Returns what to declare for values of this type, as one writes it."""
     if is_attrs_class(type(value)):
         return (type_name(value),)
     if isinstance(value, str):

@@ -66,7 +66,7 @@ class ClassCodec(Codec[T]):
         self._unstructure, self._structure = _hooks(declared, topic=topic, role=role)
 
     def encode(self, value: object) -> bytes | None:
-        """Return the fields as MessagePack."""
+        """Returns the fields as MessagePack."""
         if type(value) is not self._class:
             if value is None:
                 return None
@@ -81,7 +81,7 @@ class ClassCodec(Codec[T]):
             raise self.misfit(value, reason, "Give fields the types that the class declares.") from error
 
     def decode(self, data: bytes | None) -> T | None:
-        """Return a new instance."""
+        """Returns a new instance."""
         if data is None:
             return None
         fields = unpack(self, data)
@@ -92,7 +92,7 @@ class ClassCodec(Codec[T]):
             raise self.damaged(reason) from error
 
     def to_stored(self) -> dict[str, object]:
-        """Return the full name of the class and its fields, for those who do not have it."""
+        """Returns the full name of the class and its fields, for those who do not have it."""
         fields = _stored_fields(self._class)
         return {
             "name": self.name,
@@ -103,7 +103,7 @@ class ClassCodec(Codec[T]):
 
     def check_stored(self, stored: dict[str, Any]) -> None:
         """
-        Make sure that records of the stored class can be read as ours.
+        Makes sure that records of the stored class can be read as ours.
 
         Raises:
             TopicMismatch: the class has another name, or a new field without a default.
@@ -131,7 +131,7 @@ class ClassCodec(Codec[T]):
 
 
 def _hooks(declared: type[T], *, topic: str, role: Role) -> tuple[Callable[[T], Any], Callable[[Any, type[T]], T]]:
-    """Return what takes an instance apart and what puts one together."""
+    """Returns what takes an instance apart and what puts one together."""
     shown = shorten(declared.__qualname__)
     try:
         from cattrs.preconf.msgpack import make_converter
@@ -159,7 +159,7 @@ def _hooks(declared: type[T], *, topic: str, role: Role) -> tuple[Callable[[T], 
 
 
 def _native_check(kinds: tuple[type, ...]) -> Callable[..., Any]:
-    """Make the hook that lets a value of these types through as it is, both ways."""
+    """Makes the hook that lets a value of these types through as it is, both ways."""
 
     def check(value: object, _declared: object = None) -> object:
         if isinstance(value, kinds):
@@ -170,7 +170,7 @@ def _native_check(kinds: tuple[type, ...]) -> Callable[..., Any]:
 
 
 def _text_writer(kind: type, write: Callable[[Any], str]) -> Callable[[object], str]:
-    """Make the hook that writes one type as text. A subclass is refused: a datetime is a date, but holds more."""
+    """Makes the hook that writes one type as text, and refuses subclasses: a datetime is a date, but holds more."""
 
     def write_checked(value: object) -> str:
         if type(value) is kind:
@@ -181,7 +181,7 @@ def _text_writer(kind: type, write: Callable[[Any], str]) -> Callable[[object], 
 
 
 def _text_reader(read: Callable[[str], Any]) -> Callable[[str, object], Any]:
-    """Make the hook that reads one type from text."""
+    """Makes the hook that reads one type from text."""
 
     def read_text(text: str, _declared: object) -> Any:
         return read(text)
@@ -190,10 +190,12 @@ def _text_reader(read: Callable[[str], Any]) -> Callable[[str, object], Any]:
 
 
 def _stored_fields(declared: type) -> Sequence[attrs.Attribute[Any]]:
-    """Return the fields that are stored: those that `__init__` takes."""
+    """Returns the fields that are stored: those that `__init__` takes."""
     return [field for field in attrs.fields(declared) if field.init]
 
 
 def _type_text(declared: object) -> str:
-    """Write the type of a field as one would in the class."""
+    """Writes the type of a field as one would in the class."""
+    if declared is None:
+        return "Any"
     return declared.__qualname__ if isinstance(declared, type) else str(declared)

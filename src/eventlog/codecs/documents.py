@@ -6,7 +6,7 @@ Documents are dicts, lists and plain values. Tuples come back as lists. Knows no
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from json import JSONDecoder, JSONEncoder
 from typing import Any
@@ -26,7 +26,7 @@ _scan_json = JSONDecoder().raw_decode
 _PACK_BUFFER_BYTES = 4096
 
 # timestamp=3: as aware datetimes. Maps may have any key; the data bounds every length.
-_unpack = partial(msgpack.unpackb, timestamp=3, strict_map_key=False)
+_unpack: Callable[..., Any] = partial(msgpack.unpackb, timestamp=3, strict_map_key=False)
 
 
 class JsonCodec(Codec[Any]):
@@ -47,7 +47,7 @@ class JsonCodec(Codec[Any]):
     takes = "dicts with str keys, lists, str, int, finite float, bool"
 
     def encode(self, value: object) -> bytes | None:
-        """Return the document as JSON."""
+        """Returns the document as JSON."""
         if value is None:
             return None
         try:
@@ -58,7 +58,7 @@ class JsonCodec(Codec[Any]):
         return data
 
     def decode(self, data: bytes | None) -> Any:
-        """Return the document."""
+        """Returns the document."""
         if data is None:
             return None
         try:
@@ -67,16 +67,19 @@ class JsonCodec(Codec[Any]):
             raise self.damaged(_told(error)) from error
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
-        """Return the documents."""
-        values = []
+        """Returns the documents."""
+        values: list[Any] = []
         try:
             for data in column:
-                text = data.decode()  # type: ignore[union-attr]  # None raises AttributeError
+                if data is None:
+                    values.append(None)
+                    continue
+                text = data.decode()
                 value, end = _scan_json(text)
                 if end != len(text):  # spaces around it, or damage: decode() knows which
                     value = _load_json(text)
                 values.append(value)
-        except (AttributeError, ValueError, RecursionError):
+        except (ValueError, RecursionError):
             return super().decode_column(column)
         return values
 
@@ -99,7 +102,7 @@ class MsgpackCodec(Codec[Any]):
     takes = "dicts, lists, str, bytes, int of 64 bits, float, bool, datetime with a time zone"
 
     def encode(self, value: object) -> bytes | None:
-        """Return the document as MessagePack."""
+        """Returns the document as MessagePack."""
         if value is None:
             return None
         try:
@@ -108,11 +111,11 @@ class MsgpackCodec(Codec[Any]):
             raise self.misfit(value, *_document_misfit(self, value, error)) from error
 
     def decode(self, data: bytes | None) -> Any:
-        """Return the document."""
+        """Returns the document."""
         return None if data is None else unpack(self, data)
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
-        """Return the documents."""
+        """Returns the documents."""
         try:
             return list(map(_unpack, column))
         except Exception:  # noqa: BLE001  # None, a tuple as key, or damage: decode() knows which
@@ -137,7 +140,7 @@ class ClassAsDictsCodec(MsgpackCodec):
         self._required = frozenset(stored["required"])
 
     def encode(self, value: object) -> bytes | None:
-        """Return the fields as MessagePack."""
+        """Returns the fields as MessagePack."""
         if value is None:
             return None
         class_name = self._stored["class"]
@@ -152,12 +155,12 @@ class ClassAsDictsCodec(MsgpackCodec):
         return super().encode(value)
 
     def to_stored(self) -> dict[str, object]:
-        """Return what was stored."""
+        """Returns what was stored."""
         return dict(self._stored)
 
 
 def pack(value: object) -> bytes:
-    """Return one value as MessagePack, or raise whatever msgpack raises."""
+    """Returns one value as MessagePack, or raises whatever msgpack raises."""
     # A packer of its own for each value: packing may run code of the value, and so come back here.
     data: bytes = msgpack.Packer(datetime=True, buf_size=_PACK_BUFFER_BYTES).pack(value)
     return data
@@ -165,7 +168,7 @@ def pack(value: object) -> bytes:
 
 def unpack(codec: Codec[Any], data: bytes) -> Any:
     """
-    Return one MessagePack document.
+    Returns one MessagePack document.
 
     Raises:
         ValueError: the bytes are no such document, whatever msgpack raised.
@@ -183,17 +186,17 @@ def unpack(codec: Codec[Any], data: bytes) -> Any:
 
 
 def _dict_with_tuples(pairs: list[tuple[Any, Any]]) -> dict[Hashable, Any]:
-    """Make a dict whose keys may be lists."""
+    """Makes a dict whose keys may be lists."""
     return {_as_key(key): value for key, value in pairs}
 
 
 def _as_key(key: Any) -> Hashable:
-    """Turn a list, and the lists in it, into tuples."""
+    """Turns a list, and the lists in it, into tuples."""
     return tuple(map(_as_key, key)) if isinstance(key, list) else key
 
 
 def _check_keys(value: object) -> None:
-    """Raise TypeError where a dict has a key that JSON would turn into text."""
+    """Raises TypeError where a dict has a key that JSON would turn into text."""
     if isinstance(value, dict):
         for key in value:
             if type(key) is not str and not isinstance(key, str):
@@ -207,14 +210,14 @@ def _check_keys(value: object) -> None:
 
 
 def _document_misfit(codec: Codec[Any], value: object, error: Exception) -> tuple[str, str | None]:
-    """Say what in a document can not be stored, and what to give, unless another codec fits the whole of it."""
+    """Says what in a document can not be stored, and what to give, unless another codec fits the whole of it."""
     reason = f"{type_name(value)} does not fit the codec '{codec.name}': {_told(error)}"
     other_codec_fits = isinstance(error, TypeError) and not isinstance(value, dict | list | tuple)
     return reason, None if other_codec_fits else f"Give {codec.takes}."
 
 
 def _told(error: Exception) -> str:
-    """Put an error of somebody else's into few words, without the value."""
+    """Puts an error of somebody else's into few words, without the value."""
     if isinstance(error, UnicodeEncodeError):
         return "text with a lone surrogate has no UTF-8"
     if isinstance(error, UnicodeDecodeError):

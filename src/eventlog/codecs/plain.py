@@ -32,7 +32,7 @@ class BytesCodec(Codec[bytes]):
     takes = "bytes, bytearray, memoryview or str"
 
     def encode(self, value: object) -> bytes | None:
-        """Return the bytes; a bytearray or memoryview is copied."""
+        """Returns the bytes; a bytearray or memoryview is copied."""
         if value is None or type(value) is bytes:
             return value
         if isinstance(value, str):
@@ -42,11 +42,11 @@ class BytesCodec(Codec[bytes]):
         raise self.misfit(value)
 
     def decode(self, data: bytes | None) -> bytes | None:
-        """Return the same object."""
+        """Returns the same object."""
         return data
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[bytes | None]:
-        """Return the same column."""
+        """Returns the same column."""
         return column
 
 
@@ -67,7 +67,7 @@ class StrCodec(Codec[str]):
     takes = "str"
 
     def encode(self, value: object) -> bytes | None:
-        """Return the text as UTF-8."""
+        """Returns the text as UTF-8."""
         if isinstance(value, str):
             return _utf8(self, value)
         if value is None:
@@ -75,7 +75,7 @@ class StrCodec(Codec[str]):
         raise self.misfit(value)
 
     def decode(self, data: bytes | None) -> str | None:
-        """Return the text."""
+        """Returns the text."""
         if data is None:
             return None
         try:
@@ -84,7 +84,7 @@ class StrCodec(Codec[str]):
             raise self.damaged(f"no UTF-8 at byte {error.start}") from error
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[str | None]:
-        """Return the texts."""
+        """Returns the texts."""
         try:
             return list(map(bytes.decode, column))  # type: ignore[arg-type]  # None raises TypeError
         except (TypeError, UnicodeDecodeError):
@@ -108,7 +108,7 @@ class IntCodec(Codec[int]):
     takes = "an int from -2**63 to 2**63 - 1"
 
     def encode(self, value: object) -> bytes | None:
-        """Return the 8 bytes."""
+        """Returns the 8 bytes."""
         if type(value) is not int:
             if value is None:
                 return None
@@ -121,7 +121,7 @@ class IntCodec(Codec[int]):
             raise self.misfit(value, reason, f"Give {self.takes}, or declare {self.role}=str.") from error
 
     def decode(self, data: bytes | None) -> int | None:
-        """Return the number."""
+        """Returns the number."""
         if data is None:
             return None
         if len(data) != 8:
@@ -130,15 +130,18 @@ class IntCodec(Codec[int]):
         return number
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[int | None]:
-        """Return the numbers."""
-        # Every length is checked: 7 bytes beside 9 would join into two numbers that nobody wrote.
-        if None in column or not set(map(len, column)) <= {8}:  # type: ignore[arg-type]
+        """Returns the numbers."""
+        try:
+            # Every length is checked: 7 bytes beside 9 would join into two numbers that nobody wrote.
+            if set(map(len, column)) <= {8}:  # type: ignore[arg-type]  # None raises TypeError
+                return list(struct.unpack(f">{len(column)}q", b"".join(column)))  # type: ignore[arg-type]
+        except TypeError:
             return super().decode_column(column)
-        return list(struct.unpack(f">{len(column)}q", b"".join(column)))  # type: ignore[arg-type]
+        return super().decode_column(column)
 
 
 def _utf8(codec: BytesCodec | StrCodec, value: str) -> bytes:
-    """Return text as UTF-8, whatever a subclass of str makes of `encode`."""
+    """Returns text as UTF-8, whatever a subclass of str makes of `encode`."""
     try:
         return str.encode(value)
     except UnicodeEncodeError as error:
