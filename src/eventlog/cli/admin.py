@@ -1,0 +1,69 @@
+"""
+`eventlog topics`, `verify` and `compact`: what is in a log, whether it is sound, and a smaller copy.
+
+Knows nothing of argument parsing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TextIO
+
+import eventlog
+from eventlog.cli.failure import EXIT_FAILED, EXIT_OK, Failure
+from eventlog.cli.text import table
+
+
+def print_topics(path: Path, out: TextIO) -> int:
+    """Prints a line for each topic: name, partitions, records that are there now, codecs."""
+    rows: list[tuple[str, ...]] = [("topic", "partitions", "records", "key", "value")]
+    with eventlog.open(path, create=False) as log:
+        for name in log.topics():
+            topic = log.topic(name)
+            records = sum(end - first for first, end in topic.bounds().values())
+            rows.append((name, str(topic.partitions), f"{records:,}", topic.key, topic.value))
+    out.writelines(f"{line}\n" for line in table(rows))
+    return EXIT_OK
+
+
+def verify_log(path: Path, out: TextIO) -> int:
+    """Reads and checks every batch; prints each place that is damaged."""
+    with eventlog.open(path, create=False) as log:
+        report = log.verify()
+    out.writelines(f"{problem}\n" for problem in report.problems)
+    out.write(
+        f"{report.topic_count:,} topics, {report.batch_count:,} batches, {report.record_count:,} records, "
+        f"{report.stored_bytes / 1e6:,.1f} MB: {_verdict(len(report.problems))}\n"
+    )
+    return EXIT_FAILED if report.problems else EXIT_OK
+
+
+def compact_log(path: Path, destination: Path, out: TextIO) -> int:
+    """
+    Writes a copy without the unused pages. The log itself is not changed; others may use it meanwhile.
+
+    Raises:
+        Failure: the destination holds something. It was left as it is.
+    """
+    with eventlog.open(path, create=False) as log:
+        try:
+            after_bytes = log.compact(destination)
+        except ValueError as error:
+            raise Failure(str(error)) from error
+    out.write(f"{path}: {disk_bytes(path) / 1e6:,.1f} MB; {destination}: {after_bytes / 1e6:,.1f} MB\n")
+    return EXIT_OK
+
+
+def _verdict(problem_count: int) -> str:
+    if problem_count == 0:
+        return "sound"
+    return "1 problem" if problem_count == 1 else f"{problem_count:,} problems"
+
+
+def disk_bytes(directory: Path) -> int:
+    """Bytes of the blocks that a directory's files take; a sparse file is longer than what it takes."""
+    stats = [path.stat() for path in directory.rglob("*") if path.is_file()]
+    if os.name == "posix":
+        return sum(stat.st_blocks * 512 for stat in stats)
+    return sum(stat.st_size for stat in stats)

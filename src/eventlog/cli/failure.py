@@ -1,0 +1,26 @@
+"""
+How a command says that it can not go on, and the exit codes of all commands.
+
+Knows nothing of logs or terminals; `main()` prints the message and returns the code.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as a shell reports it
+EXIT_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
+
+CRASH_WRITER: Final = "demo-crash-writer"
+"""The hidden command that the demo starts and kills."""
+
+
+class Failure(Exception):
+    """Ends a command with one line on stderr and an exit code; never a traceback."""
+
+    def __init__(self, message: str, *, exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,0 +1,88 @@
+"""
+`eventlog tail`: records on stdout, up to the end or for ever.
+
+Reads without a group, so it moves nobody's position.
+
+Knows nothing of argument parsing; how a record looks is in `text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import attrs
+
+import eventlog
+from eventlog.cli.failure import Failure
+from eventlog.cli.text import record_json, record_line
+
+Start = Literal["earliest", "latest"] | int
+
+
+@attrs.frozen
+class Tail:
+    """
+    Holds what the user chose, and runs the command.
+
+    Args:
+        path: of the log, which must exist, as the topic must.
+        start: of each partition.
+        partition: the only one to read; None reads all.
+        max_records: how many to print; None is no bound.
+        follow: waits for more at the end, until `max_records` or Ctrl-C.
+        as_json: one JSON object a line.
+        out: where the records go; flushed whenever there is nothing more to read at once.
+    """
+
+    path: Path
+    topic: str
+    start: Start
+    partition: int | None
+    max_records: int | None
+    follow: bool
+    as_json: bool
+    out: TextIO
+
+    def run(self) -> None:
+        """
+        Prints. Blocks at the end only with `follow`.
+
+        Raises:
+            Failure: the log has no such topic. None was made.
+            OffsetOutOfRange: `start` is no offset of a partition. Nothing was printed of it.
+            BrokenPipeError: nobody reads our output any more.
+        """
+        line = record_json if self.as_json else record_line
+        with eventlog.open(self.path, create=False) as log:
+            self._require_topic(log)
+            for records in self._followed(log) if self.follow else self._stored(log):
+                self.out.writelines(f"{line(record)}\n" for record in records)
+                self.out.flush()
+
+    def _require_topic(self, log: eventlog.EventLog) -> None:
+        names = log.topics()
+        if self.topic not in names:
+            raise Failure(
+                f"no topic {self.topic!r} in {self.path}: it has {', '.join(names) or 'none'}. Nothing was changed."
+            )
+
+    def _stored(self, log: eventlog.EventLog) -> Iterator[Iterator[eventlog.Record[Any, Any]]]:
+        topic = log.topic(self.topic)
+        yield topic.read(self.partition, start=self.start, max_records=self.max_records)
+
+    def _followed(self, log: eventlog.EventLog) -> Iterator[list[eventlog.Record[Any, Any]]]:
+        left = self.max_records
+        with self._consumer(log) as consumer:
+            while left is None or left > 0:
+                records = consumer.poll(timeout=3600.0, max_records=None if left is None else min(left, 500))
+                yield records
+                left = None if left is None else left - len(records)
+
+    def _consumer(self, log: eventlog.EventLog) -> eventlog.Consumer[Any, Any]:
+        if self.partition is None:
+            return log.consumer(self.topic, start=self.start)
+        consumer = log.consumer(start=self.start)
+        consumer.assign([eventlog.TopicPartition(self.topic, self.partition)])
+        return consumer

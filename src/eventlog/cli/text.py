@@ -1,0 +1,117 @@
+"""
+How a key or a value looks on a terminal and in JSON.
+
+A value is whatever the topic's codec gives: bytes, text, a number, lists and dicts. On a terminal, control characters
+are escaped: a stored record can not move the cursor, clear the screen or break a line.
+
+Knows nothing of logs or files.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import eventlog
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    9: "\\t",
+    10: "\\n",
+    13: "\\r",
+}
+
+
+def as_text(value: object) -> str:
+    """
+    One line of text: bytes as UTF-8 with the rest escaped, `-` for none, JSON for what is neither.
+
+    Example:
+        >>> as_text(b"tea"), as_text(None), as_text({"cups": 2})
+        ('tea', '-', '{"cups": 2}')
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    if not isinstance(value, str):
+        value = json.dumps(jsonable(value), ensure_ascii=False)
+    return value.translate(_ESCAPES)
+
+
+def jsonable(value: Any) -> Any:
+    r"""
+    The value as `json.dumps` takes it: bytes become text, or `{"base64": ..}` when they are no UTF-8.
+
+    Example:
+        >>> jsonable([b"tea", b"\xff"])
+        ['tea', {'base64': '/w=='}]
+    """
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, dict):
+        return {name if isinstance(name, str) else as_text(name): jsonable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value)
+
+
+def record_line(record: eventlog.Record[Any, Any]) -> str:
+    """`partition:offset`, time, key and value, set apart by tabs."""
+    return "\t".join(
+        (
+            f"{record.partition}:{record.offset}",
+            time_text(record.timestamp_ms),
+            as_text(record.key),
+            as_text(record.value),
+        )
+    )
+
+
+def record_json(record: eventlog.Record[Any, Any]) -> str:
+    """One JSON object on one line; the names are those of `Record`."""
+    return json.dumps(
+        {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "timestamp_ms": record.timestamp_ms,
+            "key": jsonable(record.key),
+            "value": jsonable(record.value),
+            "headers": jsonable(record.headers),
+        },
+        ensure_ascii=False,
+    )
+
+
+def time_text(timestamp_ms: int) -> str:
+    """ISO 8601 in UTC with milliseconds; the bare number when no calendar holds it."""
+    try:
+        time = _EPOCH + timedelta(milliseconds=timestamp_ms)
+    except OverflowError:
+        return str(timestamp_ms)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Lines of a table; the first row is the head, numbers stand right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    numeric = [all(_is_number(cell) for cell in column[1:]) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if is_numeric else cell.ljust(width)
+            for cell, width, is_numeric in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").isdigit()

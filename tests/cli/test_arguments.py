@@ -1,0 +1,84 @@
+"""What the command takes, and what it says to a wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from eventlog.cli.arguments import build_parser
+from eventlog.cli.failure import CRASH_WRITER
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "COMMAND"),
+        (["demo"], "DEMO"),
+        (["topics"], "PATH"),
+        (["tail", "log"], "TOPIC"),
+        (["tail", "log", "t", "--start", "-1"], "--start"),
+        (["tail", "log", "t", "--start", "noon"], "'noon' is not a number from 0 on"),
+        (["tail", "log", "t", "--partition", "x"], "--partition"),
+        (["tail", "log", "t", "--max", "0"], "0 is too few"),
+        (["produce", "log", "t", "--partitions", "0"], "0 is too few"),
+        (["produce", "log", "t", "--key-separator", ""], "at least one character"),
+        (["frobnicate"], "invalid choice"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_names_the_argument(argv, message, capsys):
+    """Nothing runs, and the line on stderr points at what to change."""
+    with pytest.raises(SystemExit) as stop:
+        build_parser().parse_args(argv)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_tail_starts_at_the_earliest_record_and_stops_at_the_end():
+    """The defaults show everything once."""
+    arguments = build_parser().parse_args(["tail", "log", "t"])
+    assert (arguments.start, arguments.partition, arguments.max) == ("earliest", None, None)
+    assert not arguments.follow
+    assert not arguments.json
+
+
+def test_start_is_a_word_or_an_offset():
+    """Offsets arrive as numbers."""
+    starts = [build_parser().parse_args(["tail", "log", "t", "--start", start]).start for start in ("latest", "42")]
+    assert starts == ["latest", 42]
+
+
+def test_separator_may_be_written_as_backslash_t():
+    """A tab is hard to type in a shell."""
+    arguments = build_parser().parse_args(["produce", "log", "t", "--key-separator", r"\t"])
+    assert arguments.key_separator == "\t"
+
+
+def test_help_lists_every_command_but_the_hidden_one():
+    """The process that the demo kills is nobody's command."""
+    text = build_parser().format_help()
+    for name in ("topics", "produce", "tail", "verify", "compact", "demo"):
+        assert f"    {name} " in text
+    assert "crash" not in text
+
+
+def test_reference_names_every_command_and_option():
+    """docs/reference/cli.md has no gap."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text()
+    parsers = list(_parsers("eventlog", build_parser()))
+    assert len(parsers) > 6
+    for name, parser in parsers:
+        section = page.split(f"## `{name}", 1)[1].split("\n## ", 1)[0] if " " in name else page
+        for action in parser._actions:
+            for option in set(action.option_strings) - {"-h", "--help"}:
+                assert option in section, f"{name} {option}"
+
+
+def _parsers(name, parser):
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command, inner in action.choices.items():
+                if command != CRASH_WRITER:
+                    yield from _parsers(f"{name} {command}", inner)

@@ -1,0 +1,69 @@
+"""The command as a process: pipes, signals, exit codes."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+
+import pytest
+
+import eventlog
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture
+def long_log(tmp_path):
+    """A log whose tail fills any pipe."""
+    with eventlog.open(tmp_path / "log") as log:
+        log.topic("t").append_many([b"x" * 100] * 20_000)
+    return tmp_path / "log"
+
+
+def test_a_reader_that_goes_away_ends_tail_quietly(long_log, start_eventlog):
+    """`eventlog tail | head` shows no traceback."""
+    with start_eventlog("tail", long_log, "t") as tail:
+        assert tail.stdout.readline().startswith(b"0:0\t")
+        tail.stdout.close()
+        assert tail.stderr.read() == b""
+        assert tail.wait() == 141
+
+
+def test_tail_follows_what_another_process_appends(long_log, start_eventlog):
+    """New records appear while the command waits; Ctrl-C ends it with 130 and nothing on stderr."""
+    with eventlog.open(long_log) as log, start_eventlog("tail", long_log, "t", "--follow", "--start", 20_000) as tail:
+        log.topic("t").append(b"news")
+        assert tail.stdout.readline().endswith(b"\tnews\n")
+        tail.send_signal(signal.SIGINT)
+        assert tail.communicate() == (b"", b"")
+        assert tail.returncode == 130
+
+
+def test_produce_keeps_what_it_read_when_interrupted(tmp_path, start_eventlog):
+    """Ctrl-C in the middle of the input: the lines before it are stored."""
+    with eventlog.open(tmp_path / "log") as log:
+        log.topic("t")
+        with log.consumer("t") as consumer, start_eventlog("produce", log.path, "t", stdin=subprocess.PIPE) as produce:
+            produce.stdin.write(b"tea\nmil")
+            produce.stdin.flush()
+            assert [record.value for record in consumer.poll(timeout=30.0)] == [b"tea"]
+            produce.send_signal(signal.SIGINT)
+            assert produce.wait() == 130
+        assert [record.value for record in log.topic("t").read()] == [b"tea"]
+
+
+def test_installed_command_has_a_version_and_a_help(start_eventlog):
+    """The first two things anybody types."""
+    with start_eventlog("--version") as version:
+        assert re.fullmatch(rb"eventlog \d+\.\d+\.\S+\n", version.communicate()[0])
+    with start_eventlog("--help") as usage:
+        assert b"usage: eventlog" in usage.communicate()[0]
+        assert usage.returncode == 0
+
+
+def test_no_command_is_a_wrong_usage(start_eventlog):
+    """Exit code 2, and the way to the help."""
+    with start_eventlog() as nothing:
+        assert b"usage: eventlog" in nothing.communicate()[1]
+        assert nothing.returncode == 2
