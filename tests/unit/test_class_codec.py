@@ -7,7 +7,7 @@ import datetime as dt
 import decimal
 import enum
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -202,7 +202,7 @@ def test_a_validator_that_refuses_a_stored_record_is_damage() -> None:
 
 def test_a_class_that_can_not_be_read_back_is_refused_when_declared() -> None:
     """A topic of such a class would fail at its first record."""
-    opaque = attrs.make_class("Opaque", {"thing": attrs.field(type=Callable[[], int] | complex)})
+    opaque = attrs.make_class("Opaque", {"thing": attrs.field(type=complex)})
     with pytest.raises(TypeError, match=r"cannot use value=Opaque for topic 'orders': cattrs.*Nothing was stored"):
         codec(opaque)
 
