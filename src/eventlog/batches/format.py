@@ -118,7 +118,20 @@ class BatchEncoder:
                 continue
             batches.append(batch)
             start = stop
+            if 2 * size < self._target_bytes:
+                step *= 2  # a large record among small ones made it short
         return batches
+
+    def _first_step(self, keys: Column | None, values: Column) -> int:
+        """How many records to try first: all, unless a look at the first few says that these are far too many."""
+        count = len(values)
+        if count <= _GLANCE_COUNT:
+            return count
+        sizes = [_SMALL_RECORD_BYTES + len(value or b"") for value in values[:_GLANCE_COUNT]]
+        if keys is not None:
+            sizes += [len(key or b"") for key in keys[:_GLANCE_COUNT]]
+        fitting = self._target_bytes * _GLANCE_COUNT // sum(sizes)
+        return count if fitting * 4 > count else max(1, fitting)
 
     def _encode_one(
         self,
@@ -196,14 +209,17 @@ def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
         CorruptBatch: if the bytes are no batch.
         FormatTooNew: if a newer eventlog wrote it.
     """
-    if len(data) < FRAME_BYTES:
+    if len(data) < 2:
         raise _corrupt(place, f"{len(data)} bytes are fewer than the {FRAME_BYTES} of an empty batch")
-    fields = _HEADER.unpack_from(data)
-    magic, version, flags, count, span, first_ms, largest_ms, largest_so_far_ms, _, _, reserved, _ = fields
+    magic, version = data[0], data[1]
     if magic != MAGIC:
         raise _corrupt(place, f"the first byte is {magic:#04x} and not {MAGIC:#04x}")
     if version > VERSION:
         raise _too_new(place, f"version {version}, and this eventlog reads up to version {VERSION}")
+    if len(data) < FRAME_BYTES:
+        raise _corrupt(place, f"{len(data)} bytes are fewer than the {FRAME_BYTES} of an empty batch")
+    fields = _HEADER.unpack_from(data)
+    _, _, flags, count, span, first_ms, largest_ms, largest_so_far_ms, _, _, reserved, _ = fields
     if version == 0 or not 1 <= count <= span:
         raise _corrupt(place, f"it says version {version} and {count} records over {span} offsets")
     return BatchHeader(flags | reserved, count, span, first_ms, largest_ms, largest_so_far_ms)
@@ -233,8 +249,9 @@ def decode(data: bytes, place: object) -> Columns:
     for name, column in (("keys", keys), ("values", values), ("headers", headers), ("offsets", deltas)):
         if column is not None and (not isinstance(column, tuple) or len(column) != count):
             raise _corrupt(place, f"its column of {name} does not have {count} entries")
-    if deltas is None and count != header.span:
-        raise _corrupt(place, f"{count} records without offsets can not span {header.span}")
+    if values is None:
+        raise _corrupt(place, "it has no values")  # so that `count` never asks for more memory than the bytes take
+    _check_deltas(deltas, header, place)
     return Columns(
         count,
         header.span,
@@ -243,7 +260,7 @@ def decode(data: bytes, place: object) -> Columns:
         header.largest_so_far_ms,
         _timestamps(times, header, place),
         keys if keys is not None else (None,) * count,
-        values if values is not None else (None,) * count,
+        values,
         headers if headers is not None else ((),) * count,
         deltas,
     )
@@ -254,7 +271,22 @@ def _timestamps(times: object, header: BatchHeader, place: object) -> Sequence[i
         return [header.first_ms] * header.count
     if not isinstance(times, tuple) or len(times) != header.count:
         raise _corrupt(place, f"its column of timestamps does not have {header.count} entries")
-    return [header.first_ms + delta for delta in times]
+    try:
+        return [header.first_ms + delta for delta in times]
+    except TypeError as error:
+        raise _corrupt(place, "its column of timestamps holds something else") from error
+
+
+def _check_deltas(deltas: Sequence[object] | None, header: BatchHeader, place: object) -> None:
+    if deltas is None:
+        if header.count != header.span:
+            raise _corrupt(place, f"{header.count} records without offsets can not span {header.span}")
+        return
+    before = -1
+    for delta in deltas:
+        if not isinstance(delta, int) or not before < delta < header.span:
+            raise _corrupt(place, f"its offsets do not grow within a span of {header.span}")
+        before = delta
 
 
 def _too_new(place: object, what: str) -> FormatTooNew:
