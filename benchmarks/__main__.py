@@ -1,0 +1,88 @@
+"""
+The one command: `python -m benchmarks`, or `make bench`.
+
+Runs the rows, prints the table, and on request writes the JSON and the page. Knows nothing of single rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, report
+from benchmarks.page import page
+from benchmarks.rows import Result, all_rows, choose, measure_row
+from benchmarks.setting import Setting
+
+_QUICK_SCALE = 0.1
+_QUICK_ROUNDS = 3
+_FULL_ROUNDS = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; 1 if a side failed or no row was chosen, 0 otherwise, also when bars were missed."""
+    options = parse(arguments)
+    if options.list:
+        print("\n".join(f"{row.group}: {row.name}" for row in choose(all_rows(), options.only)))
+        return 0
+    document = json.loads(options.from_json.read_text()) if options.from_json else _run(options)
+    if document is None:
+        print(f"no row has one of these words: {', '.join(options.only)}; see --list", file=sys.stderr)
+        return 1
+    print(report.table(document))
+    if options.json:
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    if options.page:
+        options.page.write_text(page(document))
+    return 1 if report.has_failures(document) else 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options, with `rounds` and `scale` settled."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Our figures beside those of others.")
+    add = parser.add_argument
+    add("--only", nargs="+", default=[], metavar="WORD", help="rows whose group or name has one of the words")
+    add("--list", action="store_true", help="name the rows and stop")
+    add("--quick", action="store_true", help="3 rounds of a tenth of the work: below a minute, and rough")
+    add("--rounds", type=int, metavar="N", help="rounds of each side (default 5)")
+    add("--scale", type=float, metavar="X", help="how much work a round is (default 1.0)")
+    add("--directory", type=Path, help="where the logs go, on the disk to be measured (default: a temporary one)")
+    add("--json", type=Path, metavar="FILE", help="write the run as JSON")
+    add("--from-json", type=Path, metavar="FILE", help="run nothing, take a run from its JSON")
+    add("--page", type=Path, metavar="FILE", help="write the page of the docs")
+    options = parser.parse_args(arguments)
+    options.rounds = options.rounds or (_QUICK_ROUNDS if options.quick else _FULL_ROUNDS)
+    options.scale = options.scale or (_QUICK_SCALE if options.quick else 1.0)
+    if options.rounds < 1 or options.scale <= 0:
+        parser.error("--rounds and --scale must be above zero")
+    return options
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Measures the chosen rows and says on the way how far it is; None when no row was chosen."""
+    rows = choose(all_rows(), options.only)
+    if not rows:
+        return None
+    directory: Path = options.directory or machine.disk_directory()
+    directory.mkdir(parents=True, exist_ok=True)
+    setting = Setting(directory, machine.memory_directory(), options.scale)
+    facts = machine.facts(directory)
+    made_at = datetime.now(UTC).isoformat(timespec="seconds")
+    results: list[Result] = []
+    for number, row in enumerate(rows, 1):
+        started = time.monotonic()
+        print(f"[{number}/{len(rows)}] {row.name}", end=" ", file=sys.stderr, flush=True)
+        results.append(measure_row(row, setting, rounds=options.rounds))
+        print(f"({time.monotonic() - started:.1f} s)", file=sys.stderr, flush=True)
+    settings = {"rounds": options.rounds, "scale": options.scale, "only": options.only}
+    return report.to_document(results, facts=facts, options=settings, made_at=made_at)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""
+The benchmark page of the docs, made from the JSON of a run.
+
+The page is never written by hand: its words are here, its figures in the JSON, and rows we lose are in it like all
+others. Knows nothing of how figures are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from benchmarks.report import cells, details_text, figure_text, machine_lines
+
+_INTRODUCTION = """\
+<!-- Made by `python -m benchmarks --from-json RUN.json --page docs/benchmarks.md`. Do not edit. -->
+
+# Benchmarks
+
+Values of 100 bytes, keys of 8 bytes.
+Ours and the peer take turns in one run (A B A B); a figure is the median of the rounds, with the best beside it.
+A ratio says how many times better we are; below 1.0 the peer is better.
+A bar is what we set out to reach; *held* is judged by the medians.
+Rows we lose stay in the tables.
+
+Run it yourself: `make bench` (about six minutes; `make bench ARGS=--quick` takes one).
+"""
+
+_NOTES = {
+    "send": """\
+The peer is confluent-kafka's `produce()` for every record and one `flush()`, against librdkafka's own mock broker.
+The mock is a thread of the same process, keeps records in memory and syncs nothing; our log is on disk and durable.
+The figures count the `flush()` on both sides; the loop alone is among the details.
+""",
+    "append_many": """\
+The peer is the least a program could do: a plain file, one MessagePack batch and its length per 1,000 records.
+It has no offsets, no checksum, no index and no readers.
+""",
+    "consume": """\
+Ours reads a log of 1 M records on disk that the page cache holds, checks each batch, and keeps positions.
+The plain file is read with the same MessagePack library, without checksum or positions; its rows are bare tuples.
+confluent-kafka reads 40,000 records, all that its mock broker keeps of a partition.
+""",
+    "durable": """\
+One record, on disk before the call returns.
+LMDB flushes twice for a commit (the pages, then the root), SQLite's WAL once: with one thread that is the difference.
+While its WAL file is still growing SQLite is slower, after the first checkpoint it overwrites in place.
+Threads that wait at the same time share one commit, which is why 64 of them are so much faster than one.
+`ordered` leaves the second flush to the next commit: a power cut may take the last commit, never consistency.
+""",
+    "latency": """\
+One record about every 2 ms, from just before the call that publishes it to the return of `poll()` that has it.
+*memory* is a `:memory:` log, *tmpfs* a log in a file system in memory, *disk* has the disk's flushes in it.
+The peers are the floors of the machine: a queue or a pipe that stores nothing.
+""",
+    "disk": """\
+All files of a closed log after 1 M records (10,000 for `append`, whose batches hold one record each).
+Payload is keys and values; `allocated` counts the blocks that the file system gave.
+""",
+    "open": """\
+A log of 1 M records; *again* means in a process that has eventlog imported and the file in its page cache.
+""",
+}
+
+
+def page(document: Mapping[str, Any]) -> str:
+    """The whole page in Markdown."""
+    parts = [_INTRODUCTION, "\n".join(f"* {line}" for line in machine_lines(document)) + "\n"]
+    for group, rows in groupby(document["rows"], key=lambda row: str(row["group"])):
+        parts.append(_section(group, list(rows)))
+    return "\n".join(parts)
+
+
+def _section(group: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [f"## {group}", "", _NOTES.get(group, "")]
+    lines += [
+        "| row | ours | | peer | | ratio | bar | held |",
+        "| --- | ---: | --- | ---: | --- | ---: | --- | --- |",
+        *(_line(row) for row in rows),
+        "",
+    ]
+    lines += [f"* {remark}" for row in rows for remark in _remarks(row)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    name, _, _, _, _, ratio_of_medians, ratio_of_bests, bar, held = cells(row)
+    ratio = f"{ratio_of_medians} (bests {ratio_of_bests})" if row["ratio_of_medians"] is not None else ""
+    sides = [text for side in (row["ours"], row["peer"]) for text in _side_cells(side, row["unit"])]
+    return "| " + " | ".join([name, *sides, ratio, bar, held]) + " |"
+
+
+def _side_cells(side: Mapping[str, Any] | None, unit: str) -> tuple[str, str]:
+    if side is None:
+        return "", ""
+    if "absent" in side:
+        return "-", f"{side['label']}: {side['absent']}"
+    best = figure_text(side["best"], unit)
+    return figure_text(side["median"], unit), f"best {best}, {side['label']}"
+
+
+def _remarks(row: Mapping[str, Any]) -> list[str]:
+    sides = [side for side in (row["ours"], row["peer"]) if side and side.get("details")]
+    return [f"{row['name']}, {side['label']}: {details_text(side['details'])}" for side in sides]

@@ -1,0 +1,218 @@
+"""
+The table: which workload stands beside which peer, and what we want to hold.
+
+A bar is either a ratio to the peer of the same run or a figure of our own. A row without a bar explains another
+one. Rows we lose stay. Knows nothing of how figures are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Literal
+
+import attrs
+
+from benchmarks import latency, peers, workloads
+from benchmarks.measure import Absent, Round, Summary, Unit, interleave, is_higher_better, ratio
+from benchmarks.setting import Setting
+
+Workload = Callable[[Setting], AbstractContextManager[Round]]
+
+
+@attrs.frozen
+class Side:
+    """A workload and what the table calls it."""
+
+    label: str
+    workload: Workload
+
+
+@attrs.frozen
+class Bar:
+    """What a row must reach: a ratio, or a figure of our own that is at least (rates) or at most (times, sizes)."""
+
+    kind: Literal["ratio", "figure"]
+    value: float
+
+
+@attrs.frozen
+class Row:
+    """
+    One line of the table.
+
+    Args:
+        rounds: overrides the rounds of the run, where one is enough or five are too few.
+    """
+
+    group: str
+    name: str
+    unit: Unit
+    ours: Side
+    peer: Side | None = None
+    bar: Bar | None = None
+    rounds: int | None = None
+
+
+@attrs.frozen
+class Result:
+    """A measured row; the ratios are above 1.0 where ours is better."""
+
+    row: Row
+    ours: Summary | Absent
+    peer: Summary | Absent | None
+
+    @property
+    def ratio_of_medians(self) -> float | None:
+        """How many times better our median is; None without two sides."""
+        if isinstance(self.ours, Summary) and isinstance(self.peer, Summary):
+            return ratio(self.ours.median, self.peer.median, self.row.unit)
+        return None
+
+    @property
+    def ratio_of_bests(self) -> float | None:
+        """How many times better our best round is; None without two sides."""
+        if isinstance(self.ours, Summary) and isinstance(self.peer, Summary):
+            return ratio(self.ours.best, self.peer.best, self.row.unit)
+        return None
+
+    @property
+    def is_held(self) -> bool | None:
+        """Whether the medians reach the bar; None without a bar or without figures."""
+        bar = self.row.bar
+        if bar is None or not isinstance(self.ours, Summary):
+            return None
+        if bar.kind == "ratio":
+            return None if self.ratio_of_medians is None else self.ratio_of_medians >= bar.value
+        if is_higher_better(self.row.unit):
+            return self.ours.median >= bar.value
+        return self.ours.median <= bar.value
+
+
+def measure_row(row: Row, setting: Setting, *, rounds: int) -> Result:
+    """Runs both sides of a row in turn."""
+    sides = [row.ours] if row.peer is None else [row.ours, row.peer]
+    summaries = interleave(
+        [partial(side.workload, setting) for side in sides], rounds=row.rounds or rounds, unit=row.unit
+    )
+    return Result(row, summaries[0], summaries[1] if row.peer else None)
+
+
+def all_rows() -> list[Row]:
+    """Every row, in the order of the table."""
+    return [*_send(), *_append_many(), *_consume(), *_durable(), *_latency(), *_size_and_start()]
+
+
+def choose(rows: Sequence[Row], words: Sequence[str]) -> list[Row]:
+    """The rows of the groups that a word names, or whose name has the word; all rows when there are no words."""
+    if not words:
+        return list(rows)
+    groups = {row.group for row in rows}
+    chosen_groups = groups.intersection(words)
+    parts = [word.lower() for word in words if word not in groups]
+    return [row for row in rows if row.group in chosen_groups or any(part in row.name.lower() for part in parts)]
+
+
+def _send() -> list[Row]:
+    confluent = "confluent-kafka produce(), mock broker in memory"
+    return [
+        Row(
+            "send",
+            f"send + flush, {partitions} partition{'s' if partitions > 1 else ''}",
+            "records/s",
+            Side("producer.send(), durable log", partial(workloads.send, partitions=partitions)),
+            Side(confluent, partial(peers.confluent_produce, partitions=partitions)),
+            Bar("ratio", bar),
+        )
+        for partitions, bar in ((1, 1.3), (8, 1.0))
+    ]
+
+
+def _append_many() -> list[Row]:
+    rows: list[Row] = []
+    for name, is_synced, partitions, bar in (
+        ("append_many, a sync per 50,000", True, 1, Bar("ratio", 0.8)),
+        ("append_many, no sync", False, 1, Bar("ratio", 0.8)),
+        ("append_many, a sync per 50,000, 8 partitions", True, 8, None),
+    ):
+        ours = partial(workloads.append_many, is_synced=is_synced, partitions=partitions)
+        peer = partial(peers.file_append_many, is_synced=is_synced, partitions=partitions)
+        label = "append_many()" if is_synced else "append_many(), ':memory:'"
+        rows.append(
+            Row("append_many", name, "records/s", Side(label, ours), Side("plain file, MessagePack", peer), bar)
+        )
+    return rows
+
+
+def _consume() -> list[Row]:
+    rows_of_file = Side("plain file, tuples", partial(peers.file_consume, as_rows=True))
+    columns_of_file = Side("plain file, columns", partial(peers.file_consume, as_rows=False))
+    iterating = Side("for record in consumer", workloads.consume_records)
+    polling = Side("consumer.poll()", workloads.consume_polls)
+    batches = Side("consumer.poll_batches()", workloads.consume_columns)
+    confluent = Side("confluent-kafka consume(), mock broker", peers.confluent_consume)
+    return [
+        Row("consume", "consume as Record, iteration", "records/s", iterating, rows_of_file, Bar("figure", 3.5e6)),
+        Row("consume", "consume as Record, poll", "records/s", polling, confluent, Bar("figure", 3.5e6)),
+        Row("consume", "consume as columns", "records/s", batches, columns_of_file, Bar("figure", 12e6)),
+    ]
+
+
+def _durable() -> list[Row]:
+    commit = Side("append()", partial(workloads.append_one, durability="commit"))
+    ordered = Side("append(), ordered", partial(workloads.append_one, durability="ordered"))
+    sqlite = Side("sqlite3, WAL, synchronous=FULL", partial(peers.sqlite_append, is_checkpointed=True))
+    growing = Side("the same, no checkpoint: WAL file grows", partial(peers.sqlite_append, is_checkpointed=False))
+    raw_lmdb = Side("py-lmdb, put + commit", peers.lmdb_append)
+    threads = Side("64 threads", partial(workloads.append_in_threads, threads=64, full=32_000))
+    thread = Side("one thread", partial(workloads.append_in_threads, threads=1, full=2_000))
+    return [
+        Row("durable", "durable append, one thread", "records/s", commit, sqlite, Bar("ratio", 1.0)),
+        Row("durable", "durable append, beside a growing WAL", "records/s", commit, growing),
+        Row("durable", "durable append, beside bare LMDB", "records/s", commit, raw_lmdb),
+        Row("durable", "ordered append, one thread", "records/s", ordered, sqlite),
+        Row("durable", "durable append, 64 threads", "records/s", threads, thread, Bar("ratio", 6.0)),
+    ]
+
+
+def _latency() -> list[Row]:
+    queue = Side("queue.SimpleQueue", latency.queue_between_threads)
+    pipe = Side("pipe", latency.pipe_between_processes)
+    rows: list[Row] = []
+    media: tuple[latency.Medium, ...] = ("memory", "tmpfs", "disk")
+    ways: tuple[tuple[latency.Way, str], ...] = (("append", "append()"), ("send", "send(), linger 0"))
+    for medium in media:
+        for way, label in ways:
+            bar = None if medium == "disk" else Bar("figure", 100.0)
+            side = Side(label, partial(latency.between_threads, way=way, medium=medium))
+            rows.append(Row("latency", f"latency p50, threads, {medium}, {label}", "us", side, queue, bar))
+    for medium in media[1:]:
+        for way, label in ways:
+            bar = None if medium == "disk" else Bar("figure", 120.0)
+            side = Side(label, partial(latency.between_processes, way=way, medium=medium))
+            rows.append(Row("latency", f"latency p50, processes, {medium}, {label}", "us", side, pipe, bar))
+    return rows
+
+
+def _size_and_start() -> list[Row]:
+    plain = Side("plain file, MessagePack", peers.file_disk_bytes)
+    at_most = Bar("figure", 1.25)
+    ways: tuple[tuple[Literal["send", "append_many", "append"], Side | None, Bar | None], ...] = (
+        ("send", plain, at_most),
+        ("append_many", plain, at_most),
+        ("append", None, None),
+    )
+    rows: list[Row] = []
+    for way, peer, bar in ways:
+        side = Side(f"{way}()", partial(workloads.disk_bytes, way=way))
+        rows.append(Row("disk", f"disk per payload byte, {way}", "bytes/byte", side, peer, bar, rounds=1))
+    fresh = Side("open()", workloads.open_in_new_process)
+    again = Side("open()", workloads.reopen)
+    imported = Side("import eventlog", workloads.import_time)
+    rows += [
+        Row("open", "open 1 M records, new process", "ms", fresh, bar=Bar("figure", 5.0), rounds=10),
+        Row("open", "open 1 M records, again", "ms", again, bar=Bar("figure", 5.0)),
+        Row("open", "import eventlog", "ms", imported, bar=Bar("figure", 100.0), rounds=10),
+    ]
+    return rows
