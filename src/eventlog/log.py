@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 from uuid import UUID
 
 from eventlog.batches.format import TARGET_BYTES
@@ -197,9 +197,7 @@ class EventLog:
                     f"cannot open topic {name!r} with {option}={asked}: it is stored with {option}={stored}. "
                     f"The topic is unchanged. Leave {option}= out to open what is stored."
                 )
-        topic: Topic[Any, Any] = Topic(
-            self._store, Route(row, key=key, value=value, partitioner=partitioner), self
-        )
+        topic: Topic[Any, Any] = Topic(self._store, Route(row, key=key, value=value, partitioner=partitioner), self)
         self._topics[name] = topic
         return topic
 
@@ -374,7 +372,7 @@ class EventLog:
         for producer in list(self._producers):
             try:
                 producer.close()
-            except Exception as error:  # the others must be flushed too
+            except Exception as error:
                 failure = failure or error
         for consumer in list(self._consumers):
             try:
@@ -388,7 +386,7 @@ class EventLog:
         if self._is_closed:
             raise LogClosed(f"the log at {self.path} is closed. Nothing was stored. Call eventlog.open() again.")
 
-    def __enter__(self) -> EventLog:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -401,7 +399,7 @@ class EventLog:
         return f"<EventLog {str(self.path)!r}: {state}>"
 
 
-def open(  # noqa: A001 - `eventlog.open`, as `gzip.open` and `dbm.open`
+def open(
     path: str | os.PathLike[str],
     *,
     durability: Durability = "commit",
@@ -415,8 +413,8 @@ def open(  # noqa: A001 - `eventlog.open`, as `gzip.open` and `dbm.open`
     Args:
         path: the directory, or ":memory:" for a private log that is gone when it is closed.
         durability: what an acknowledged record survives. "commit" (default): the process, the system and the
-            power. "ordered": the process and the system; a power cut may take the last commit, and the log is
-            sound. A log in memory survives nothing.
+            power. "ordered": the process; a crash of the system or a power cut may take the last commit, and the
+            log is sound. A log in memory survives nothing.
         mode: permissions of the files (default 0o600); the directory gets the matching right to search.
         create: False refuses to make a new log.
         map_size: the bound of the log's size in bytes (default 1 TiB of address space; disk is used as needed).
@@ -437,7 +435,5 @@ def open(  # noqa: A001 - `eventlog.open`, as `gzip.open` and `dbm.open`
     check_int("mode", mode, least=0o200, most=0o777)
     if map_size is not None:
         check_int("map_size", map_size, least=LEAST_MAP_BYTES)
-    store = open_store(
-        path, durability=durability, mode=mode, create=create, map_bytes=map_size, clock=SystemClock()
-    )
+    store = open_store(path, durability=durability, mode=mode, create=create, map_bytes=map_size, clock=SystemClock())
     return EventLog(store)
