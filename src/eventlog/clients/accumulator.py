@@ -22,6 +22,7 @@ Knows nothing of codecs or partitioners, and nothing of when to send.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -41,6 +42,7 @@ SMALL_BYTES = 2048
 """Records below this are counted, not measured; a batch's length in records follows from the one before."""
 _MAX_BATCH_RECORDS = 4096
 _FIRST_BATCH_RECORDS = 256
+_logger = logging.getLogger("eventlog")
 
 
 class ProducerBatch(Append):
@@ -99,7 +101,7 @@ class ProducerBatch(Append):
             if not self.is_done:
                 self._callbacks.append((delivery, callback))
                 return
-        callback(delivery)
+        _call(callback, delivery)
 
     def report(self) -> Callable[[], None] | None:
         """Calls the callbacks; None when there are none."""
@@ -109,7 +111,7 @@ class ProducerBatch(Append):
         with self.lane.accumulator.lock:
             callbacks, self._callbacks = self._callbacks, []
         for delivery, callback in sorted(callbacks, key=lambda pair: pair[0][1]):
-            callback(delivery)
+            _call(callback, delivery)
 
 
 class _Closed:
@@ -385,3 +387,11 @@ class Accumulator:
 
 def _nothing() -> None:
     """Stands in until a sender listens."""
+
+
+def _call(callback: Callable[[Delivery], object], delivery: Delivery) -> None:
+    """Calls one callback, so that an error in it is logged and keeps no other from being called."""
+    try:
+        callback(delivery)
+    except Exception:
+        _logger.exception("the callback %r of %r failed; the delivery itself stands", callback, delivery)
