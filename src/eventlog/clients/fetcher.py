@@ -101,8 +101,9 @@ class Fetcher:
             cursor.offset = after
             return None
         try:
-            batch.values = route.value_codec.decode_column(batch.values)
+            values = route.value_codec.decode_column(batch.values)
             batch.keys = route.key_codec.decode_column(batch.keys)
+            batch.values = values
         except ValueError:
             batch = _readable_part(route, batch)
             after = batch.offsets[-1] + 1
