@@ -117,6 +117,7 @@ def test_demo_notices_a_log_that_lacks_records(flights_zip, tmp_path, monkeypatc
 def test_killed_producer_loses_nothing_it_acknowledged(flights_zip, tmp_path):
     """The real thing: a child, SIGKILL, reopening."""
     said = []
+    eventlog.open(tmp_path / "log").close()
     flights = read_flights(flights_zip)
     assert crash_a_producer(tmp_path / "log", flights, flights_zip, random.Random(7), said.append) == []
     assert any("acknowledged records are there, byte for byte" in line for line in said)

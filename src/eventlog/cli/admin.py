@@ -12,7 +12,7 @@ from typing import TextIO
 
 import eventlog
 from eventlog.cli.failure import EXIT_FAILED, EXIT_OK, Failure
-from eventlog.cli.text import table
+from eventlog.cli.text import counted, table
 
 
 def print_topics(path: Path, out: TextIO) -> int:
@@ -32,9 +32,10 @@ def verify_log(path: Path, out: TextIO) -> int:
     with eventlog.open(path, create=False) as log:
         report = log.verify()
     out.writelines(f"{problem}\n" for problem in report.problems)
+    verdict = counted(len(report.problems), "problem") if report.problems else "sound"
     out.write(
-        f"{report.topic_count:,} topics, {report.batch_count:,} batches, {report.record_count:,} records, "
-        f"{report.stored_bytes / 1e6:,.1f} MB: {_verdict(len(report.problems))}\n"
+        f"{counted(report.topic_count, 'topic')}, {counted(report.batch_count, 'batch')}, "
+        f"{counted(report.record_count, 'record')}, {report.stored_bytes / 1e6:,.1f} MB: {verdict}\n"
     )
     return EXIT_FAILED if report.problems else EXIT_OK
 
@@ -53,12 +54,6 @@ def compact_log(path: Path, destination: Path, out: TextIO) -> int:
             raise Failure(str(error)) from error
     out.write(f"{path}: {disk_bytes(path) / 1e6:,.1f} MB; {destination}: {after_bytes / 1e6:,.1f} MB\n")
     return EXIT_OK
-
-
-def _verdict(problem_count: int) -> str:
-    if problem_count == 0:
-        return "sound"
-    return "1 problem" if problem_count == 1 else f"{problem_count:,} problems"
 
 
 def disk_bytes(directory: Path) -> int:

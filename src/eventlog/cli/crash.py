@@ -16,13 +16,15 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, cast
 
 import attrs
 
@@ -88,27 +90,47 @@ def kill_after(goal: int, wait_s: float, directory: Path, data: Path) -> set[tup
     Raises:
         Failure: the writer ended by itself.
     """
-    # -P: a file of the current directory must not pass for a module of ours.
-    command = [sys.executable, "-P", "-m", "eventlog.cli", CRASH_WRITER, str(directory), str(data)]
-    # A session of its own: Ctrl-C is ours to handle, and the child ends when its pipe does.
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True) as child:
-        assert child.stdout is not None
+    with _writer(directory, data) as child:
+        pipe = cast("IO[bytes]", child.stdout)
         reported = bytearray()
-        try:
-            while (count := reported.count(b"\n")) < goal:
-                piece = os.read(child.stdout.fileno(), 65_536)
-                if not piece:
-                    raise Failure(
-                        f"the writing process ended by itself (exit code {child.wait()}) after {count:,} of {goal:,} "
-                        "acknowledgements; its own message stands above"
-                    )
-                reported += piece
-            time.sleep(wait_s)
-        finally:
-            child.kill()
-        reported += child.stdout.read()
+        while (count := reported.count(b"\n")) < goal:
+            piece = os.read(pipe.fileno(), 65_536)
+            if not piece:
+                raise Failure(
+                    f"the writing process ended by itself (exit code {child.wait()}) after {count:,} of {goal:,} "
+                    "acknowledgements; its own message stands above"
+                )
+            reported += piece
+        time.sleep(wait_s)
+        child.kill()
+        reported += pipe.read()
     whole_lines = bytes(reported).split(b"\n")[:-1]
     return {(int(partition), int(offset)) for partition, offset in map(bytes.split, whole_lines)}
+
+
+@contextmanager
+def _writer(directory: Path, data: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """
+    The child; it is dead when the block ends.
+
+    Ctrl-C waits while the child is made. Otherwise: the child runs, `Popen()` is interrupted before it returns, we
+    remove the directory, and a child that nobody can kill makes files in it.
+    """
+    # -P: a file of the current directory must not pass for a module of ours.
+    command = [sys.executable, "-P", "-m", "eventlog.cli", CRASH_WRITER, str(directory), str(data)]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        # A session of its own: Ctrl-C on the terminal is ours to handle.
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            yield child
+        finally:
+            child.kill()
+            child.wait()
+            cast("IO[bytes]", child.stdout).close()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def examine(log: eventlog.EventLog, flights: Flights, acknowledged: set[tuple[int, int]]) -> Aftermath:
@@ -143,7 +165,7 @@ def write_until_killed(directory: Path, data: Path) -> None:
     """
     flights = read_flights(data)
     waiting: deque[eventlog.Delivery] = deque()
-    with eventlog.open(directory) as log:
+    with eventlog.open(directory, create=False) as log:
         log.topic(TOPIC, partitions=PARTITIONS)
         with log.producer(linger=0.001) as producer:
             for number in itertools.count():

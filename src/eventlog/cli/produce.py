@@ -15,6 +15,7 @@ import attrs
 
 import eventlog
 from eventlog.cli.failure import Failure
+from eventlog.cli.text import counted
 
 
 @attrs.frozen
@@ -49,32 +50,32 @@ class Produce:
             topic = log.topic(self.topic, partitions=self.partitions)
             count = 0
             with log.producer() as producer:
-                for number, key, value in self._split():
+                for line in self._lines(topic.max_record_bytes):
                     try:
+                        key, value = self._split(line)
                         producer.send(topic, _decoded(value, topic.value), key=_decoded(key, topic.key))
                     except (TypeError, ValueError) as error:
                         producer.flush()
                         raise Failure(
-                            f"can not store line {number} in topic {self.topic!r} (key {topic.key}, value "
-                            f"{topic.value}): {error}. {count:,} lines before it are stored."
+                            f"can not store line {count + 1:,} in topic {self.topic!r} (key {topic.key}, value "
+                            f"{topic.value}): {str(error).removesuffix('.')}. Lines stored before it: {count:,}."
                         ) from error
                     count += 1
-        self.report.write(f"{count:,} records stored in topic {self.topic!r}\n")
+        self.report.write(f"{counted(count, 'record')} stored in topic {self.topic!r}\n")
 
-    def _split(self) -> Iterator[tuple[int, bytes | None, bytes]]:
-        separator = None if self.key_separator is None else self.key_separator.encode()
-        for number, line in enumerate(self.lines, start=1):
-            value = line.removesuffix(b"\n")
-            if separator is None:
-                yield number, None, value
-                continue
-            key, found, value = value.partition(separator)
-            if not found:
-                raise Failure(
-                    f"line {number} has no key: {self.key_separator!r} is not in it. "
-                    f"{number - 1:,} lines before it are stored."
-                )
-            yield number, key, value
+    def _lines(self, max_record_bytes: int) -> Iterator[bytes]:
+        """The lines, none much longer than a record may be: input without a line feed must not fill the memory."""
+        limit_bytes = max_record_bytes + len(self.key_separator or "") * 4 + 2
+        while line := self.lines.readline(limit_bytes):
+            yield line.removesuffix(b"\n")
+
+    def _split(self, line: bytes) -> tuple[bytes | None, bytes]:
+        if self.key_separator is None:
+            return None, line
+        key, separator, value = line.partition(self.key_separator.encode())
+        if not separator:
+            raise ValueError(f"it has no key, for {self.key_separator!r} is not in it")
+        return key, value
 
 
 def _decoded(data: bytes | None, codec: str) -> Any:

@@ -100,6 +100,19 @@ def time_text(timestamp_ms: int) -> str:
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def counted(count: int, noun: str) -> str:
+    """
+    A number with its noun.
+
+    Example:
+        >>> counted(1, "record"), counted(2_000, "batch")
+        ('1 record', '2,000 batches')
+    """
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
 def table(rows: list[tuple[str, ...]]) -> list[str]:
     """Lines of a table; the first row is the head, numbers stand right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
