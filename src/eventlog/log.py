@@ -198,7 +198,9 @@ class EventLog:
                     f"The topic is unchanged. Leave {option}= out to open what is stored."
                 )
         topic: Topic[Any, Any] = Topic(self._store, Route(row, key=key, value=value, partitioner=partitioner), self)
-        self._topics[name] = topic
+        known = self._topics.get(name)
+        if known is None or known.uuid != topic.uuid or not (key is value is partitioner is None):
+            self._topics[name] = topic  # opening what is stored does not forget what was declared
         return topic
 
     def _create(
