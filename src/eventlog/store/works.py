@@ -76,6 +76,7 @@ class DeleteTopic(Work):
 
     def apply(self, writing: Writing) -> None:
         """Removes all rows that carry the topic's id."""
+        writing.flush_loose()  # what was appended in this round goes too
         stored = writing.get(TOPICS, self._name.encode())
         if stored is None:
             raise unknown_topic(self._name)
@@ -118,6 +119,7 @@ class DeleteRecords(Work):
     def apply(self, writing: Writing) -> None:
         """Judges every partition, then removes."""
         writing.check_topic(self._topic)
+        writing.flush_loose()  # what was appended in this round counts too
         rows = {partition: self._judged(writing, partition) for partition in self._before}
         for partition, row in rows.items():
             writing.put(PARTITIONS, partition_key(self._topic.id, partition), row.pack())
