@@ -4,6 +4,10 @@ Kafka's model as a library: topics, partitions, producers, consumers and groups 
 The front door: everything users need is exported here, and nothing else is public.
 """
 
+from eventlog.clients.consumer import Consumer
+from eventlog.clients.delivery import Delivery
+from eventlog.clients.producer import Producer
+from eventlog.clients.topic import Topic
 from eventlog.errors import (
     BufferFull,
     ConcurrentUse,
@@ -26,10 +30,6 @@ from eventlog.errors import (
     UnsupportedFileSystem,
     UsedAfterFork,
 )
-from eventlog.clients.consumer import Consumer
-from eventlog.clients.delivery import Delivery
-from eventlog.clients.producer import Producer
-from eventlog.clients.topic import Topic
 from eventlog.log import EventLog, open
 from eventlog.records import PartitionRange, Record, RecordBatch, RecordMetadata, TopicPartition
 from eventlog.store.maintenance import VerifyReport

@@ -8,7 +8,7 @@ asks the operating system; it knows nothing of logs.
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -64,4 +64,4 @@ def to_ms(moment: datetime | int) -> int:
 def from_ms(timestamp_ms: int) -> datetime:
     """The moment of a timestamp, as a `datetime` in UTC."""
     seconds, milliseconds = divmod(timestamp_ms, 1000)
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).replace(microsecond=milliseconds * 1000)
+    return datetime.fromtimestamp(seconds, tz=UTC).replace(microsecond=milliseconds * 1000)

@@ -24,19 +24,35 @@ class EventLogError(Exception):
 
 
 class LogClosed(EventLogError):
-    """Says that the log, producer or consumer was closed before the call. Open it again to go on."""
+    """
+    Says that the log, producer or consumer was closed before the call.
+
+    Open it again to go on.
+    """
 
 
 class UsedAfterFork(EventLogError):
-    """Says that an object made before `os.fork()` was used in the child. Make a new one there."""
+    """
+    Says that an object made before `os.fork()` was used in the child.
+
+    Make a new one there.
+    """
 
 
 class NotALog(EventLogError):
-    """Says that a path holds something that eventlog did not write. The path was left as it was."""
+    """
+    Says that a path holds something that eventlog did not write.
+
+    The path was left as it was.
+    """
 
 
 class FormatTooNew(EventLogError):
-    """Says that a newer eventlog wrote what we tried to read. Nothing is damaged; upgrade to read it."""
+    """
+    Says that a newer eventlog wrote what we tried to read.
+
+    Nothing is damaged; upgrade to read it.
+    """
 
 
 class CorruptBatch(EventLogError):
@@ -56,7 +72,11 @@ class StorageError(EventLogError):
 
 
 class DiskFull(StorageError):
-    """Says that the disk, the quota or the map has no room. Nothing of the failed commit is stored."""
+    """
+    Says that the disk, the quota or the map has no room.
+
+    Nothing of the failed commit is stored.
+    """
 
 
 class ReadOnlyLog(StorageError):
@@ -76,7 +96,11 @@ class UnknownTopic(EventLogError, LookupError):
 
 
 class TopicMismatch(EventLogError):
-    """Says that a topic was opened with options that differ from the stored ones. Names both."""
+    """
+    Says that a topic was opened with options that differ from the stored ones.
+
+    Names both.
+    """
 
 
 class UnknownPartition(EventLogError, LookupError):
@@ -97,7 +121,11 @@ class OffsetOutOfRange(EventLogError):
 
 
 class RecordTooLarge(EventLogError, ValueError):
-    """Says that a record is larger than the topic's `max_record_bytes`. It was not stored."""
+    """
+    Says that a record is larger than the topic's `max_record_bytes`.
+
+    It was not stored.
+    """
 
 
 class DecodeError(EventLogError):
@@ -109,7 +137,11 @@ class DecodeError(EventLogError):
 
 
 class BufferFull(EventLogError):
-    """Says that a producer's buffer had no room for `max_block` seconds. The record was not taken."""
+    """
+    Says that a producer's buffer had no room for `max_block` seconds.
+
+    The record was not taken.
+    """
 
     retriable: ClassVar[bool] = True
 
@@ -127,4 +159,8 @@ class DeliveryError(EventLogError):
 
 
 class ConcurrentUse(EventLogError):
-    """Says that two threads used one consumer at once. Give each thread its own; only `wakeup()` may be shared."""
+    """
+    Says that two threads used one consumer at once.
+
+    Give each thread its own; only `wakeup()` may be shared.
+    """

@@ -232,7 +232,9 @@ class EventLog:
 
     def delete_topic(self, name: str) -> None:
         """
-        Deletes a topic with its records and all committed offsets of it. A later topic of that name begins empty.
+        Deletes a topic with its records and all committed offsets of it.
+
+        A later topic of that name begins empty.
 
         Raises:
             UnknownTopic: if there is none. Nothing was deleted.
@@ -261,7 +263,9 @@ class EventLog:
         max_block: float = 60.0,
     ) -> Producer:
         """
-        A producer: sends without waiting for the disk. The options are described at `Producer`.
+        A producer: sends without waiting for the disk.
+
+        The options are described at `Producer`.
 
         Raises:
             ValueError, TypeError: for an option out of its bounds.
@@ -289,7 +293,9 @@ class EventLog:
         fetch_max_bytes: int = 1 << 20,
     ) -> Consumer[Any, Any]:
         """
-        A consumer of all partitions of some topics; of none, for `assign()`. The options are described at `Consumer`.
+        A consumer of all partitions of some topics; of none, for `assign()`.
+
+        The options are described at `Consumer`.
 
         Raises:
             UnknownTopic: if the log has no such topic. Nothing was made.
@@ -320,7 +326,9 @@ class EventLog:
 
     def sync(self) -> None:
         """
-        Forces everything committed to the disk: of use with durability "ordered". Blocks for a sync.
+        Forces everything committed to the disk: of use with durability "ordered".
+
+        Blocks for a sync.
 
         Raises:
             StorageError: if the disk failed. The log refuses writes until it is opened again.
@@ -330,7 +338,9 @@ class EventLog:
 
     def verify(self, *, progress: Callable[[int], object] | None = None) -> VerifyReport:
         """
-        Reads and checks every batch of every topic. Blocks for as long as that takes; others may go on.
+        Reads and checks every batch of every topic.
+
+        Blocks for as long as that takes; others may go on.
 
         Args:
             progress: called now and then with the bytes checked so far.
@@ -356,7 +366,9 @@ class EventLog:
 
     def close(self) -> None:
         """
-        Flushes and closes its producers, closes its consumers, and the directory. Calling it again does nothing.
+        Flushes and closes its producers, closes its consumers, and the directory.
+
+        Calling it again does nothing.
 
         Raises:
             DeliveryError: as `Producer.close`; everything is closed all the same.
@@ -374,7 +386,7 @@ class EventLog:
         for producer in list(self._producers):
             try:
                 producer.close()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 failure = failure or error
         for consumer in list(self._consumers):
             try:

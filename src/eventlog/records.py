@@ -24,7 +24,9 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 class TopicPartition(NamedTuple):
     """
-    Names one partition of one topic. Any `(topic, partition)` pair does as well.
+    Names one partition of one topic.
+
+    Any `(topic, partition)` pair does as well.
 
     Example:
         >>> TopicPartition("orders", 3) == ("orders", 3)

@@ -2,9 +2,9 @@
 The bytes of a batch.
 
 A batch is what we append, check, store and send: some records of one partition. Here columns become those bytes
-and come back. Encoding is in two steps, because offsets are born at the commit: `BatchEncoder.encode` packs and
-checksums the body, whenever and wherever that is convenient; `seal` puts the header before it when the commit
-knows what came before in the partition, and the checksum after it. The last offset of a batch is not in its bytes; the row's key carries it.
+and come back. Encoding is in two steps, because offsets are born at the commit: `BatchEncoder.encode` packs the body,
+whenever and wherever that is convenient; `seal` puts the header before it and the checksum after it, when the
+commit knows what came before in the partition. The last offset is not in the bytes; the row's key carries it.
 
 Knows nothing of LMDB, threads or clocks. Layout: docs/reference/format.md, pinned by tests/golden/.
 """
@@ -33,6 +33,9 @@ FRAME_BYTES = HEADER_BYTES + _CHECKSUM.size
 _RESIDUE = 0x48674BC7
 """The CRC32C of any bytes followed by their own CRC32C, least byte first: checking takes one call, no copy."""
 
+_GLANCE_COUNT = 16
+_SMALL_RECORD_BYTES = 4
+
 NO_PRODUCER_ID = -1
 NO_TIME_MS = -(2**63)
 """The largest timestamp of a partition that has none yet."""
@@ -55,7 +58,11 @@ class EncodedBatch:
 
 @attrs.define(slots=True, eq=False)
 class Columns:
-    """Is a decoded batch. `deltas` are the offsets less the first, None when they are 0, 1, 2 and so on."""
+    """
+    Is a decoded batch.
+
+    `deltas` are the offsets less the first, None when they are 0, 1, 2 and so on.
+    """
 
     count: int
     span: int
@@ -108,7 +115,7 @@ class BatchEncoder:
         batches: list[EncodedBatch] = []
         total = len(values)
         start = 0
-        step = total
+        step = self._first_step(keys, values)
         while start < total:
             stop = min(start + step, total)
             batch = self._encode_one(keys, values, timestamps_ms, headers, start, stop)
@@ -188,7 +195,11 @@ def seal(batch: EncodedBatch, *, largest_so_far_ms: int) -> bytes:
 
 @attrs.define(slots=True, eq=False)
 class BatchHeader:
-    """Is what can be said of a batch without decoding it. `unknown` has a bit for each thing we must not skip."""
+    """
+    Is what can be said of a batch without decoding it.
+
+    `unknown` has a bit for each thing we must not skip.
+    """
 
     unknown: int
     count: int

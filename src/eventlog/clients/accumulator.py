@@ -32,9 +32,9 @@ from eventlog.batches.format import TARGET_BYTES, BatchEncoder
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.errors import BufferFull, DeliveryError, LogClosed, UsedAfterFork
 from eventlog.records import Headers
-from eventlog.store.committer import Append, Part
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
+from eventlog.store.works import Append, Part
 
 COMMIT_BYTES = 1 << 20
 """As soon as this much is queued, the thread that queued it commits."""
@@ -62,6 +62,7 @@ class ProducerBatch(Append):
         "measured_bytes",
         "opened_s",
         "rows",
+        "sealed_s",
         "size_bytes",
         "timestamp_ms",
         "timestamps_ms",
@@ -75,6 +76,7 @@ class ProducerBatch(Append):
         self.count = 0
         self.timestamp_ms = timestamp_ms
         self.opened_s = opened_s
+        self.sealed_s = opened_s
         self.headers: dict[int, Headers] = {}
         self.timestamps_ms: dict[int, int] = {}
         self.measured_bytes = 0
@@ -92,7 +94,11 @@ class ProducerBatch(Append):
         return self.timestamps_ms.get(index, self.timestamp_ms)
 
     def settle(self, timeout: float | None) -> bool:
-        """Has this batch stored now. False when that takes longer than `timeout` seconds."""
+        """
+        Has this batch stored now.
+
+        False when that takes longer than `timeout` seconds.
+        """
         return self.lane.accumulator.settle(self, timeout)
 
     def add_callback(self, delivery: Delivery, callback: Callable[[Delivery], object]) -> None:
@@ -231,9 +237,7 @@ class Accumulator:
 
     def _open(self, lane: Lane) -> ProducerBatch:
         self.check_usable()
-        batch = ProducerBatch(
-            lane, ROW_WIDTH * lane.batch_records, self._clock.now_ms(), self._clock.monotonic()
-        )
+        batch = ProducerBatch(lane, ROW_WIDTH * lane.batch_records, self._clock.now_ms(), self._clock.monotonic())
         lane.batch = batch
         self._open_lanes[lane] = None
         self.on_open()
@@ -259,15 +263,14 @@ class Accumulator:
         encoded = self._encoder.encode(
             None if keys.count(None) == count else keys,
             values,
-            timestamps_ms=[batch.timestamp_of(index) for index in range(count)]
-            if timestamps
-            else batch.timestamp_ms,
+            timestamps_ms=[batch.timestamp_of(index) for index in range(count)] if timestamps else batch.timestamp_ms,
             headers=[headers.get(index, ()) for index in range(count)] if headers else None,
         )
         batch.size_bytes = sum(len(one.body) for one in encoded)
         average = batch.size_bytes / count
         fitting = int(self._batch_bytes * 0.98 / average)
         lane.batch_records = max(1, min(fitting, _MAX_BATCH_RECORDS, 2 * lane.batch_records))
+        batch.sealed_s = self._clock.monotonic()
         batch.parts.append(Part(lane.topic, lane.partition, encoded))
         self._pending.append(batch)
         self._pending_bytes += batch.size_bytes
@@ -329,9 +332,9 @@ class Accumulator:
         """When the oldest record is to be stored, on the monotonic clock; None when nothing waits."""
         with self.lock:
             self.buffered_bytes()
-            opened = [lane.batch.opened_s for lane in self._open_lanes]
-            opened += [batch.opened_s for batch in list(self._pending)[:1]]
-            return min(opened) + self.linger if opened else None
+            waiting_s = [lane.batch.opened_s for lane in self._open_lanes]
+            waiting_s += [batch.sealed_s for batch in list(self._pending)[:1]]
+            return min(waiting_s) + self.linger if waiting_s else None
 
     def check_usable(self) -> None:
         """Raises why no record can be taken, when none can."""
@@ -379,7 +382,7 @@ class Accumulator:
     def _commit_if_due(self) -> None:
         with self.lock:
             is_due = self.buffered_bytes() >= COMMIT_BYTES or (
-                bool(self._pending) and self._clock.monotonic() - self._pending[0].opened_s > self.linger / 2
+                bool(self._pending) and self._clock.monotonic() - self._pending[0].sealed_s > self.linger / 2
             )
         if is_due:
             self._store.committer.commit_queued(0.0)

@@ -8,18 +8,17 @@ a group is not its business.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
-from operator import length_hint
 from types import TracebackType
-from typing import Any, Generic
+from typing import Any, Generic, Self
 
 import attrs
 
 from eventlog.clients.fetcher import Fetcher, resolve_start
-from eventlog.clients.positions import Position
+from eventlog.clients.positions import Hand, Pair, Position, Positions, pair_of
 from eventlog.clients.topic import Topic
 from eventlog.clock import to_ms
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
@@ -86,16 +85,14 @@ class Consumer(Generic[K, V]):
         self._options = options
         self._fetcher = Fetcher(store)
         self._waiter = store.waiter()
-        self._positions: dict[TopicPartition, Position] = {}
-        self._order: list[Position] = []
-        self._hand: _Hand | None = None
+        self._positions = Positions(store, open_topic, group=options.group, start=options.start)
         self._in_use = threading.Lock()
         self._refusal: Exception | None = None
         self._is_woken = False
         self._is_armed = False
         self._seen_transaction = -1
         self._committed_at_s = store.clock.monotonic()
-        self._assign(
+        self._positions.assign(
             (topic, TopicPartition(topic.name, number)) for topic in topics for number in range(topic.partitions)
         )
         store.on_fork(self)
@@ -159,8 +156,8 @@ class Consumer(Generic[K, V]):
             if not batches:
                 return
             began_s = clock.monotonic()
-            hand = _Hand(self._positions[TopicPartition(batches[0].topic, batches[0].partition)], batches[0])
-            self._hand = hand
+            batch = batches[0]
+            hand = self._positions.hand = Hand(self._positions[batch.topic, batch.partition], batch)
             yield hand.records
             # Slow work means small chunks, so that a crash repeats no more than an interval's work.
             is_slow = self._commits and clock.monotonic() - began_s > options.auto_commit_interval / 2
@@ -170,11 +167,12 @@ class Consumer(Generic[K, V]):
         self, timeout: float | None, max_records: int | None, *, is_loop: bool = False
     ) -> list[RecordBatch[K, V]]:
         with self._used():
-            self._finish()
+            self._positions.reclaim()
+            self._positions.finish_handed()
             self._commit_if_due()
             deadline_s = None if timeout is None else self._store.clock.monotonic() + timeout
             while True:
-                batches = self._take(max_records, is_loop=is_loop)
+                batches = self._take(_ALL if max_records is None else max_records, is_loop=is_loop)
                 if batches:
                     return batches
                 if self._is_woken:
@@ -183,35 +181,33 @@ class Consumer(Generic[K, V]):
                 if not self._wait(deadline_s):
                     return []
 
-    def _take(self, max_records: int | None, *, is_loop: bool) -> list[RecordBatch[K, V]]:
+    def _take(self, left: int, *, is_loop: bool) -> list[RecordBatch[K, V]]:
         """
         Hands out what is fetched, after fetching when nothing is.
 
         A loop gets one batch at a time: what it has not seen must not look handed out.
         """
-        if not any(position.fetched and not position.is_paused for position in self._order) and not self._fetch():
+        if not any(position.has_fetched for position in self._positions.order) and not self._fetch():
             return []
-        left = _ALL if max_records is None else max_records
         taken: list[RecordBatch[K, V]] = []
-        for position in self._order:
-            while left > 0 and not position.is_paused:
+        for position in self._positions.order:
+            while left > 0 and position.has_fetched:
                 batch = position.take(left)
-                if batch is None:
-                    break
-                taken.append(batch)
-                left = 0 if is_loop else left - len(batch)
+                if batch is not None:
+                    taken.append(batch)
+                    left = 0 if is_loop else left - len(batch)
         return taken
 
     def _fetch(self) -> bool:
         transaction = self._store.last_transaction()
         if transaction == self._seen_transaction:
             return False
-        self._order = self._order[1:] + self._order[:1]
-        active = [position for position in self._order if not position.is_paused]
+        self._positions.rotate()
+        active = [position for position in self._positions.order if not position.is_paused]
         cursors = [position.cursor for position in active]
         batches = self._fetcher.fetch(cursors, self._options.fetch_max_bytes)
         for batch in batches:
-            self._positions[TopicPartition(batch.topic, batch.partition)].fetched.append(batch)
+            self._positions[batch.topic, batch.partition].fetched.append(batch)
         if not batches:
             self._seen_transaction = transaction
             for position in active:
@@ -219,7 +215,11 @@ class Consumer(Generic[K, V]):
         return bool(batches)
 
     def _wait(self, deadline_s: float | None) -> bool:
-        """Sleeps until there may be more. False when the time is over."""
+        """
+        Sleeps until there may be more.
+
+        False when the time is over.
+        """
         now_s = self._store.clock.monotonic()
         if deadline_s is not None and now_s >= deadline_s:
             return False
@@ -246,17 +246,6 @@ class Consumer(Generic[K, V]):
     def _commits(self) -> bool:
         return self._options.auto_commit and self._options.group is not None
 
-    def _reclaim(self) -> None:
-        """Takes back from a loop that was left what it did not look at."""
-        hand, self._hand = self._hand, None
-        if hand is not None:
-            hand.position.give_back(hand.rest())
-
-    def _finish(self) -> None:
-        self._reclaim()
-        for position in self._order:
-            position.finish()
-
     def _commit_if_due(self) -> None:
         if not self._commits:
             return
@@ -266,13 +255,13 @@ class Consumer(Generic[K, V]):
             self._commit_finished()
 
     def _commit_finished(self) -> None:
-        self._store_offsets(
-            {position.tp: offset for position in self._order if (offset := position.uncommitted) is not None}
-        )
+        self._store_offsets(self._positions.uncommitted())
 
-    def commit(self, offsets: Mapping[TopicPartition | tuple[str, int], int] | None = None) -> None:
+    def commit(self, offsets: Mapping[Pair, int] | None = None) -> None:
         """
-        Stores the group's position: everything handed out is finished. Durable when the call returns.
+        Stores the group's position: everything handed out is finished.
+
+        Durable when the call returns.
 
         Called before the work on what `poll` returned, delivery is at most once; after it, at least once.
 
@@ -286,34 +275,28 @@ class Consumer(Generic[K, V]):
         with self._used():
             self._require_group("commit")
             if offsets is None:
-                self._finish_in_hand()
+                self._positions.finish_handed()
                 self._commit_finished()
                 return
-            checked = {self._pair(tp): check_int("an offset", offset, least=0) for tp, offset in offsets.items()}
+            checked = {pair_of(tp): check_int("an offset", offset, least=0) for tp, offset in offsets.items()}
             self._store_offsets(checked)
-
-    def _finish_in_hand(self) -> None:
-        hand = self._hand
-        for position in self._order:
-            position.finished = position.handed
-        if hand is not None:
-            hand.position.finished = hand.next_offset()
 
     def _store_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
         group = self._options.group
         if not offsets or group is None:
             return
-        rows = {}
+        rows: dict[tuple[int, int], int] = {}
         for tp, offset in offsets.items():
             position = self._positions.get(tp)
-            route = position.cursor.route if position else self._open_topic(tp.topic).route
+            route = self._open_topic(tp.topic).route if position is None else position.cursor.route
             rows[route.row.id, route.check_partition(tp.partition)] = offset
         self._store.run(CommitOffsets(group, rows, self._store.clock.now_ms()))
         for tp, offset in offsets.items():
-            if tp in self._positions:
-                self._positions[tp].committed = offset
+            position = self._positions.get(tp)
+            if position is not None:
+                position.committed = offset
 
-    def committed(self, tp: TopicPartition | tuple[str, int]) -> int | None:
+    def committed(self, tp: Pair) -> int | None:
         """
         The offset that the log has for the group in one partition, None when it has none.
 
@@ -322,23 +305,19 @@ class Consumer(Generic[K, V]):
             UnknownTopic, UnknownPartition: if there is none of that name.
         """
         with self._used():
-            group = self._require_group("ask for a committed offset")
-            pair = self._pair(tp)
-            route = self._open_topic(pair.topic).route
-            return self._store.committed(group, [(route.row.id, route.check_partition(pair.partition))])[0]
+            self._require_group("ask for a committed offset")
+            return self._positions.committed(pair_of(tp))
 
-    def _require_group(self, what: str) -> str:
-        group = self._options.group
-        if group is None:
+    def _require_group(self, what: str) -> None:
+        if self._options.group is None:
             raise ValueError(
                 f"cannot {what}: this consumer has no group, and offsets are kept for groups. Nothing was stored. "
                 'Make it with log.consumer(..., group="name").'
             )
-        return group
 
     # -- positions -------------------------------------------------------------------------------------------
 
-    def assign(self, partitions: Iterable[TopicPartition | tuple[str, int]]) -> None:
+    def assign(self, partitions: Iterable[Pair]) -> None:
         """
         Reads exactly these partitions from now on, from the committed offset or `start`.
 
@@ -348,46 +327,27 @@ class Consumer(Generic[K, V]):
             UnknownTopic, UnknownPartition: if there is none of that name. The assignment is unchanged.
         """
         with self._used():
-            pairs = [self._pair(tp) for tp in partitions]
-            chosen = [(self._open_topic(pair.topic), pair) for pair in pairs]
+            chosen = [(self._open_topic(pair.topic), pair) for pair in map(pair_of, partitions)]
             for topic, pair in chosen:
                 topic.route.check_partition(pair.partition)
-            self._finish()
+            self._positions.finish_before_hand()
+            self._positions.reclaim()
             if self._commits:
                 self._commit_finished()
-            self._assign(chosen)
-
-    def _assign(self, chosen: Iterable[tuple[Topic[Any, Any], TopicPartition]]) -> None:
-        positions: dict[TopicPartition, Position] = {}
-        for topic, tp in chosen:
-            positions[tp] = self._positions.get(tp) or self._first_position(topic, tp)
-        self._positions = positions
-        self._order = list(positions.values())
-        self._seen_transaction = -1
-
-    def _first_position(self, topic: Topic[Any, Any], tp: TopicPartition) -> Position:
-        row, options = topic.route.row, self._options
-        committed = None
-        if options.group is not None:
-            committed = self._store.committed(options.group, [(row.id, tp.partition)])[0]
-        if committed is not None:
-            return Position(tp, topic.route, committed, committed)
-        return Position(tp, topic.route, resolve_start(self._store, row, tp.partition, options.start), None)
+            self._positions.assign(chosen)
+            self._seen_transaction = -1
 
     def assignment(self) -> list[TopicPartition]:
         """The partitions that this consumer reads."""
         with self._used():
-            return list(self._positions)
+            return self._positions.partitions()
 
-    def position(self, tp: TopicPartition | tuple[str, int]) -> int:
+    def position(self, tp: Pair) -> int:
         """The offset of the next record that will be handed out of one partition."""
         with self._used():
-            position = self._assigned(tp)
-            if self._hand is not None and self._hand.position is position:
-                return self._hand.next_offset()
-            return position.handed
+            return self._positions.next_offset(self._positions[tp])
 
-    def seek(self, tp: TopicPartition | tuple[str, int], offset: int) -> None:
+    def seek(self, tp: Pair, offset: int) -> None:
         """
         Goes to an offset of one assigned partition; the next record handed out has that offset or a later one.
 
@@ -397,21 +357,17 @@ class Consumer(Generic[K, V]):
             ValueError: if the offset is negative, or the partition is not assigned. The position is unchanged.
         """
         check_int("an offset", offset, least=0)
-        with self._used():
-            position = self._assigned(tp)
-            self._reclaim()
-            position.seek(offset)
-            self._seen_transaction = -1
+        self._seek((tp,), lambda _: offset)
 
-    def seek_to_beginning(self, *partitions: TopicPartition | tuple[str, int]) -> None:
+    def seek_to_beginning(self, *partitions: Pair) -> None:
         """Goes to the first record of some assigned partitions, or of all."""
-        self._seek_each(partitions, "earliest")
+        self._seek(partitions, lambda position: self._resolved(position, "earliest"))
 
-    def seek_to_end(self, *partitions: TopicPartition | tuple[str, int]) -> None:
+    def seek_to_end(self, *partitions: Pair) -> None:
         """Goes behind the last record of some assigned partitions, or of all."""
-        self._seek_each(partitions, "latest")
+        self._seek(partitions, lambda position: self._resolved(position, "latest"))
 
-    def seek_to_time(self, moment: datetime | int, *partitions: TopicPartition | tuple[str, int]) -> None:
+    def seek_to_time(self, moment: datetime | int, *partitions: Pair) -> None:
         """
         Goes to the first record of a time or later, in some assigned partitions, or in all.
 
@@ -420,68 +376,46 @@ class Consumer(Generic[K, V]):
                 is the end.
         """
         timestamp_ms = to_ms(moment)
+        self._seek(
+            partitions,
+            lambda position: self._store.offset_of_time(position.cursor.route.row, position.tp.partition, timestamp_ms),
+        )
+
+    def _resolved(self, position: Position, start: Start) -> int:
+        return resolve_start(self._store, position.cursor.route.row, position.tp.partition, start)
+
+    def _seek(self, partitions: Sequence[Pair], offset_of: Callable[[Position], int]) -> None:
         with self._used():
-            self._reclaim()
-            for position in self._chosen(partitions):
-                row = position.cursor.route.row
-                position.seek(self._store.offset_of_time(row, position.tp.partition, timestamp_ms))
+            self._positions.seek(partitions, offset_of)
             self._seen_transaction = -1
 
-    def _seek_each(self, partitions: tuple[TopicPartition | tuple[str, int], ...], start: Start) -> None:
-        with self._used():
-            self._reclaim()
-            for position in self._chosen(partitions):
-                row = position.cursor.route.row
-                position.seek(resolve_start(self._store, row, position.tp.partition, start))
-            self._seen_transaction = -1
+    def pause(self, *partitions: Pair) -> None:
+        """
+        Hands out nothing of some assigned partitions, or of all, until `resume`.
 
-    def pause(self, *partitions: TopicPartition | tuple[str, int]) -> None:
-        """Hands out nothing of some assigned partitions, or of all, until `resume`. Positions stay."""
+        Positions stay.
+        """
         with self._used():
-            self._reclaim()
-            for position in self._chosen(partitions):
+            self._positions.reclaim()
+            for position in self._positions.chosen(partitions):
                 position.is_paused = True
 
-    def resume(self, *partitions: TopicPartition | tuple[str, int]) -> None:
+    def resume(self, *partitions: Pair) -> None:
         """Goes on with some paused partitions, or with all."""
         with self._used():
-            for position in self._chosen(partitions):
+            for position in self._positions.chosen(partitions):
                 position.is_paused = False
             self._seen_transaction = -1
 
     def paused(self) -> list[TopicPartition]:
         """The partitions that are paused."""
         with self._used():
-            return [position.tp for position in self._order if position.is_paused]
+            return [position.tp for position in self._positions.order if position.is_paused]
 
     def lag(self) -> dict[TopicPartition, int]:
         """How many offsets lie between the position and the end, for each assigned partition."""
         with self._used():
-            lags: dict[TopicPartition, int] = {}
-            for tp, position in self._positions.items():
-                end = self._store.bounds(position.cursor.route.row, [tp.partition])[0][1]
-                hand = self._hand
-                is_in_hand = hand is not None and hand.position is position
-                lags[tp] = end - (hand.next_offset() if hand and is_in_hand else position.handed)
-            return lags
-
-    def _assigned(self, tp: TopicPartition | tuple[str, int]) -> Position:
-        pair = self._pair(tp)
-        if pair not in self._positions:
-            raise ValueError(
-                f"{pair.topic}[{pair.partition}] is not assigned to this consumer. The positions are unchanged. "
-                "Name it in log.consumer(), or assign() it first."
-            )
-        return self._positions[pair]
-
-    def _chosen(self, partitions: tuple[TopicPartition | tuple[str, int], ...]) -> list[Position]:
-        return [self._assigned(tp) for tp in partitions] if partitions else self._order
-
-    @staticmethod
-    def _pair(tp: TopicPartition | tuple[str, int]) -> TopicPartition:
-        if not isinstance(tp, tuple) or len(tp) != 2 or not isinstance(tp[0], str):
-            raise TypeError(f"a partition is a TopicPartition or a (str, int) pair, not {tp!r}. Nothing was changed.")
-        return TopicPartition(tp[0], check_int("partition", tp[1], least=0))
+            return self._positions.lags()
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -501,7 +435,9 @@ class Consumer(Generic[K, V]):
 
     def close(self) -> None:
         """
-        Commits what is finished, and ends the consumer. Calling it again does nothing.
+        Commits what is finished, and ends the consumer.
+
+        Calling it again does nothing.
 
         What was handed out last counts as finished only if `commit()` said so: it comes again to the next one.
         """
@@ -509,18 +445,12 @@ class Consumer(Generic[K, V]):
             return
         with self._used():
             try:
-                self._finish_loop()
+                self._positions.finish_before_hand()
                 if self._commits:
                     self._commit_finished()
             finally:
                 self._waiter.close()
                 self._refusal = LogClosed("the consumer is closed. Make another with log.consumer().")
-
-    def _finish_loop(self) -> None:
-        """In a loop, every record before the one in hand is finished."""
-        hand = self._hand
-        if hand is not None:
-            hand.position.finished = max(hand.position.finished, hand.finished_offset())
 
     def after_fork(self) -> None:
         """Leaves the parent's place to sleep alone; this consumer is of no use in the child."""
@@ -531,43 +461,10 @@ class Consumer(Generic[K, V]):
             "with log.consumer() in the child."
         )
 
-    def __enter__(self) -> Consumer[K, V]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Hand:
-    """Is a batch that a loop walks through. How far it came is what the iterator has left."""
-
-    __slots__ = ("_batch", "position", "records")
-
-    def __init__(self, position: Position, batch: RecordBatch[Any, Any]) -> None:
-        self.position = position
-        self._batch = batch
-        self.records = iter(batch.records())
-
-    def _taken(self) -> int:
-        return len(self._batch) - length_hint(self.records)
-
-    def next_offset(self) -> int:
-        """The offset after the last record taken."""
-        taken = self._taken()
-        if taken < len(self._batch):
-            return self._batch.offsets[taken]
-        return self.position.handed
-
-    def finished_offset(self) -> int:
-        """The offset of the record in hand: those before it are finished."""
-        return self._batch.offsets[max(self._taken() - 1, 0)]
-
-    def rest(self) -> RecordBatch[Any, Any]:
-        """What was not taken; the loop gets nothing of it any more."""
-        rest = self._batch.slice(self._taken(), len(self._batch))
-        for _ in self.records:
-            pass
-        return rest
-

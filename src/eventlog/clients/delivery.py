@@ -55,7 +55,11 @@ class Delivery(tuple):  # type: ignore[type-arg]
         return self._metadata()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """The error why the record was not stored, None when it is stored. Blocks and raises as `result()` does."""
+        """
+        The error why the record was not stored, None when it is stored.
+
+        Blocks and raises as `result()` does.
+        """
         batch = self._batch()
         if not batch.is_done and not batch.settle(timeout):
             raise TimeoutError(
@@ -66,7 +70,11 @@ class Delivery(tuple):  # type: ignore[type-arg]
         return batch.error
 
     def done(self) -> bool:
-        """Whether the record is stored, or failed for good. Does not block."""
+        """
+        Whether the record is stored, or failed for good.
+
+        Does not block.
+        """
         return self._batch().is_done
 
     def add_done_callback(self, callback: Callable[[Delivery], object]) -> None:
@@ -87,13 +95,9 @@ class Delivery(tuple):  # type: ignore[type-arg]
     def _metadata(self) -> RecordMetadata:
         batch, index = self._batch(), self._index()
         part = batch.parts[0]
-        return RecordMetadata(
-            part.topic.name, part.partition, part.base + index, batch.timestamp_of(index)
-        )
+        return RecordMetadata(part.topic.name, part.partition, part.base + index, batch.timestamp_of(index))
 
     def __repr__(self) -> str:
         batch = self._batch()
         state = "failed" if batch.error else "stored" if batch.is_done else "pending"
         return f"<Delivery to {batch.place}: {state}>"
-
-

@@ -25,7 +25,11 @@ from eventlog.store.tables import TopicRow
 
 
 class Cursor(Generic[K, V]):
-    """Is a place in a partition: the offset to read next. It moves when batches are fetched through it."""
+    """
+    Is a place in a partition: the offset to read next.
+
+    It moves when batches are fetched through it.
+    """
 
     __slots__ = ("offset", "partition", "route")
 
@@ -48,7 +52,11 @@ class _Place:
 
 
 class Fetcher:
-    """Reads batches at cursors. Has no state; any thread may use it."""
+    """
+    Reads batches at cursors.
+
+    Has no state; any thread may use it.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -111,9 +119,7 @@ class Fetcher:
         return batch
 
 
-def _cut(
-    columns: Columns, offsets: Sequence[int], last: int, first: int, end: int | None
-) -> tuple[int, int]:
+def _cut(columns: Columns, offsets: Sequence[int], last: int, first: int, end: int | None) -> tuple[int, int]:
     """The indexes of the records from offset `first` to `end` (exclusive)."""
     start = 0 if offsets[0] >= first else bisect_left(offsets, first)
     stop = columns.count if end is None or last < end else bisect_left(offsets, end)

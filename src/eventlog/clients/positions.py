@@ -1,19 +1,27 @@
 """
 Where a consumer stands in its partitions, and what it may commit.
 
-Three offsets for each partition, always in this order: `committed <= finished <= handed`. `handed` is the next
-offset to hand out; `finished` is what the caller is done with; `committed` is what the log has for the group.
-Knows nothing of storage, threads or time.
+Three offsets for each partition, always in this order: `committed <= finished <= handed`, unless somebody sought
+back. `handed` is the next offset to hand out; `finished` is what the caller is done with; `committed` is what the
+log has for the group. Knows nothing of waiting, threads or time.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import length_hint
+from typing import Any, TypeAlias
 
-from eventlog.clients.fetcher import Cursor
+from eventlog.clients.fetcher import Cursor, resolve_start
 from eventlog.clients.route import Route
-from eventlog.records import RecordBatch, TopicPartition
+from eventlog.clients.topic import Topic
+from eventlog.options import Start, check_int
+from eventlog.records import Record, RecordBatch, TopicPartition
+from eventlog.store.store import Store
+
+Pair: TypeAlias = TopicPartition | tuple[str, int]
+"""What users may pass for a partition."""
 
 
 class Position:
@@ -34,6 +42,16 @@ class Position:
         self.committed = committed
         self.is_paused = False
 
+    @property
+    def has_fetched(self) -> bool:
+        """Whether there is something to hand out."""
+        return bool(self.fetched) and not self.is_paused
+
+    @property
+    def uncommitted(self) -> int | None:
+        """The offset to commit, None when the log has it already."""
+        return None if self.finished == self.committed else self.finished
+
     def seek(self, offset: int) -> None:
         """Goes to an offset, and forgets what was fetched."""
         self.fetched.clear()
@@ -49,7 +67,7 @@ class Position:
         if len(batch) > max_records:
             self.fetched.appendleft(batch.slice(max_records, len(batch)))
             batch = batch.slice(0, max_records)
-        self.handed = self._next_offset()
+        self.handed = self.fetched[0].offsets[0] if self.fetched else self.cursor.offset
         return batch
 
     def give_back(self, batch: RecordBatch[Any, Any]) -> None:
@@ -58,14 +76,151 @@ class Position:
             self.fetched.appendleft(batch)
             self.handed = batch.offsets[0]
 
-    def finish(self) -> None:
-        """Says that the caller is done with everything handed out."""
-        self.finished = self.handed
 
-    @property
-    def uncommitted(self) -> int | None:
-        """The offset to commit, None when the log has it already."""
-        return None if self.finished == self.committed else self.finished
+class Hand:
+    """
+    Is a batch that a loop walks through.
 
-    def _next_offset(self) -> int:
-        return self.fetched[0].offsets[0] if self.fetched else self.cursor.offset
+    How far it came is what its iterator has left.
+    """
+
+    __slots__ = ("_batch", "position", "records")
+
+    def __init__(self, position: Position, batch: RecordBatch[Any, Any]) -> None:
+        self.position = position
+        self._batch = batch
+        self.records: Iterator[Record[Any, Any]] = iter(batch.records())
+
+    def _taken(self) -> int:
+        return len(self._batch) - length_hint(self.records)
+
+    def next_offset(self) -> int:
+        """The offset after the last record taken."""
+        taken = self._taken()
+        return self._batch.offsets[taken] if taken < len(self._batch) else self.position.handed
+
+    def finished_offset(self) -> int:
+        """The offset of the record that the loop is busy with: those before it are finished."""
+        return self._batch.offsets[max(self._taken() - 1, 0)]
+
+    def rest(self) -> RecordBatch[Any, Any]:
+        """What was not taken; the loop gets nothing of it any more."""
+        rest = self._batch.slice(self._taken(), len(self._batch))
+        for _ in self.records:
+            pass
+        return rest
+
+
+class Positions:
+    """
+    Is what a consumer is assigned, and the batch that its loop walks through.
+
+    A loop holds a part of one batch that counts as handed out and is not: `reclaim` takes it back.
+    """
+
+    def __init__(
+        self, store: Store, open_topic: Callable[[str], Topic[Any, Any]], *, group: str | None, start: Start
+    ) -> None:
+        self._store = store
+        self._open_topic = open_topic
+        self._group = group
+        self._start: Start = start
+        self._by_tp: dict[TopicPartition, Position] = {}
+        self.order: list[Position] = []
+        """All positions, in the order in which they are served next."""
+        self.hand: Hand | None = None
+
+    def __getitem__(self, tp: Pair) -> Position:
+        pair = pair_of(tp)
+        if pair not in self._by_tp:
+            raise ValueError(
+                f"{pair.topic}[{pair.partition}] is not assigned to this consumer. The positions are unchanged. "
+                "Name it in log.consumer(), or assign() it first."
+            )
+        return self._by_tp[pair]
+
+    def get(self, tp: TopicPartition) -> Position | None:
+        """The position in a partition, None when it is not assigned."""
+        return self._by_tp.get(tp)
+
+    def partitions(self) -> list[TopicPartition]:
+        """What is assigned."""
+        return list(self._by_tp)
+
+    def chosen(self, partitions: Sequence[Pair]) -> list[Position]:
+        """The positions in some partitions, in all when none is named."""
+        return [self[tp] for tp in partitions] if partitions else self.order
+
+    def assign(self, chosen: Iterable[tuple[Topic[Any, Any], TopicPartition]]) -> None:
+        """Takes these partitions and no others; those that stay keep their positions."""
+        by_tp: dict[TopicPartition, Position] = {}
+        for topic, tp in chosen:
+            kept = self._by_tp.get(tp)
+            by_tp[tp] = self._first(topic, tp) if kept is None else kept
+        self._by_tp = by_tp
+        self.order = list(by_tp.values())
+
+    def _first(self, topic: Topic[Any, Any], tp: TopicPartition) -> Position:
+        committed = self.committed(tp) if self._group is not None else None
+        if committed is not None:
+            return Position(tp, topic.route, committed, committed)
+        offset = resolve_start(self._store, topic.route.row, tp.partition, self._start)
+        return Position(tp, topic.route, offset, None)
+
+    def committed(self, tp: TopicPartition) -> int | None:
+        """The offset that the log has for the group."""
+        assert self._group is not None
+        route = self._open_topic(tp.topic).route
+        return self._store.committed(self._group, [(route.row.id, route.check_partition(tp.partition))])[0]
+
+    def rotate(self) -> None:
+        """Lets another partition be first at the next fetch."""
+        self.order = self.order[1:] + self.order[:1]
+
+    def next_offset(self, position: Position) -> int:
+        """The offset of the next record to be handed out."""
+        if self.hand is not None and self.hand.position is position:
+            return self.hand.next_offset()
+        return position.handed
+
+    def reclaim(self) -> None:
+        """Takes back what a loop was given and has not looked at."""
+        hand, self.hand = self.hand, None
+        if hand is not None:
+            hand.position.give_back(hand.rest())
+
+    def finish_handed(self) -> None:
+        """Says that the caller is done with everything it was handed."""
+        for position in self.order:
+            position.finished = self.next_offset(position)
+
+    def finish_before_hand(self) -> None:
+        """Says that a loop is done with all records before the one that it is busy with."""
+        if self.hand is not None:
+            position = self.hand.position
+            position.finished = max(position.finished, self.hand.finished_offset())
+
+    def uncommitted(self) -> dict[TopicPartition, int]:
+        """The offsets that are finished and not committed."""
+        return {position.tp: offset for position in self.order if (offset := position.uncommitted) is not None}
+
+    def seek(self, partitions: Sequence[Pair], offset_of: Callable[[Position], int]) -> None:
+        """Goes to an offset in some partitions, or in all; all offsets are found before anything moves."""
+        self.reclaim()
+        targets = [(position, offset_of(position)) for position in self.chosen(partitions)]
+        for position, offset in targets:
+            position.seek(offset)
+
+    def lags(self) -> dict[TopicPartition, int]:
+        """How many offsets lie between each position and the end of its partition."""
+        return {
+            tp: self._store.bounds(position.cursor.route.row, [tp.partition])[0][1] - self.next_offset(position)
+            for tp, position in self._by_tp.items()
+        }
+
+
+def pair_of(tp: object) -> TopicPartition:
+    """The partition that a user named."""
+    if not isinstance(tp, tuple) or len(tp) != 2 or not isinstance(tp[0], str):
+        raise TypeError(f"a partition is a TopicPartition or a (str, int) pair, not {tp!r}. Nothing was changed.")
+    return TopicPartition(tp[0], check_int("partition", tp[1], least=0))

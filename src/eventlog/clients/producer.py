@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from zlib import crc32
 
 from eventlog.batches.partitioners import crc32 as crc32_partitioner
@@ -161,7 +161,9 @@ class Producer:
         place = len(rows)
         if (
             place < batch.limit
-            and headers is partition is timestamp_ms is None
+            and headers is None
+            and partition is None
+            and timestamp_ms is None
             and value is not None
             and len(value) < route.small_bytes
             and (key is None or len(key) < route.small_bytes)
@@ -224,9 +226,7 @@ class Producer:
         if headers is None and timestamps_ms is None:
             if keys is None:
                 return [send(topic, value, partition=partition) for value in values]
-            return [
-                send(topic, value, key=key, partition=partition) for value, key in zip(values, keys, strict=True)
-            ]
+            return [send(topic, value, key=key, partition=partition) for value, key in zip(values, keys, strict=True)]
         nothing = [None] * len(values)
         rows = zip(values, keys or nothing, headers or nothing, timestamps_ms or nothing, strict=True)
         return [
@@ -249,7 +249,9 @@ class Producer:
 
     def close(self, timeout: float | None = None) -> None:
         """
-        Flushes, and ends the producer. Calling it again does nothing.
+        Flushes, and ends the producer.
+
+        Calling it again does nothing.
 
         Raises:
             DeliveryError, TimeoutError: as `flush`; the producer is closed all the same.
@@ -280,7 +282,7 @@ class Producer:
                 self._routes[topic] = named
             return named
 
-    def __enter__(self) -> Producer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -290,10 +292,13 @@ class Producer:
 
 
 def _end(accumulator: Accumulator, sender: Sender, timeout: float | None) -> None:
-    """Stores what waits and stops the thread. Holds no producer, so that a forgotten one can be collected."""
+    """
+    Stores what waits and stops the thread.
+
+    Holds no producer, so that a forgotten one can be collected.
+    """
     accumulator.refuse_closed()
     try:
         accumulator.flush(timeout)
     finally:
         sender.stop()
-

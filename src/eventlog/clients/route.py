@@ -19,7 +19,11 @@ from eventlog.store.tables import TopicRow
 
 
 class Route:
-    """Is a topic as a writer sees it. Any thread may use it; nothing in it changes but a counter."""
+    """
+    Is a topic as a writer sees it.
+
+    Any thread may use it; nothing in it changes but a counter.
+    """
 
     def __init__(
         self,
@@ -32,9 +36,7 @@ class Route:
         self.row = row
         self.key_codec = codec_from_stored(row.key, key, topic=row.name, role="key")
         self.value_codec = codec_from_stored(row.value, value, topic=row.name, role="value")
-        self.partitioner_name, self.partition_of = partitioner_from_stored(
-            row.partitioner, partitioner, topic=row.name
-        )
+        self.partitioner_name, self.partition_of = partitioner_from_stored(row.partitioner, partitioner, topic=row.name)
         self._keyless = itertools.count()
 
     def partition(self, key: bytes | None, partition: int | None) -> int:

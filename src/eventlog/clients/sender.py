@@ -9,6 +9,7 @@ main thread. Knows nothing of records.
 from __future__ import annotations
 
 import threading
+
 from eventlog.clients.accumulator import Accumulator
 from eventlog.clock import Clock
 from eventlog.store.committer import Committer
@@ -28,7 +29,11 @@ class Sender:
         self._thread: threading.Thread | None = None
 
     def arm(self) -> None:
-        """Says that a batch was opened. Starts the thread at the first call."""
+        """
+        Says that a batch was opened.
+
+        Starts the thread at the first call.
+        """
         if not self._armed.is_set():
             self._armed.set()
             if self._thread is None:

@@ -16,9 +16,8 @@ from eventlog.clients.fetcher import Cursor, Fetcher, resolve_end, resolve_start
 from eventlog.clients.route import Route
 from eventlog.options import HeadersInput, Start, check_headers, check_int, check_timestamp_ms
 from eventlog.records import Headers, K, PartitionRange, Record, RecordBatch, RecordMetadata, V
-from eventlog.store.committer import Append, AppendOne, Part
 from eventlog.store.store import Store
-from eventlog.store.works import DeleteRecords
+from eventlog.store.works import Append, AppendOne, DeleteRecords, Part
 
 _READ_BYTES = 1 << 20
 
@@ -158,11 +157,11 @@ class Topic(Generic[K, V]):
         if header_column is not None and not any(header_column):
             header_column = None
         times = self._times(timestamps_ms)
-        self._check_sizes(key_column, value_column, header_column)
         parts = [
             Part(route.row, number, BatchEncoder().encode(part[0], part[1], timestamps_ms=part[2], headers=part[3]))
             for number, part in self._split(partition, key_column, value_column, times, header_column)
         ]
+        self._check_sizes(parts, key_column, value_column, header_column)
         self._store.run(Append(parts))
         return [
             PartitionRange(self.name, part.partition, part.base, part.base + sum(one.span for one in part.batches))
@@ -178,11 +177,13 @@ class Topic(Generic[K, V]):
 
     def _check_sizes(
         self,
+        parts: list[Part],
         keys: Sequence[bytes | None] | None,
         values: Sequence[bytes | None],
         headers: Sequence[Headers] | None,
     ) -> None:
-        if headers is None and _largest(values) + _largest(keys) <= self.max_record_bytes:
+        """Measures every record, unless no batch is large enough to hold one that is too large."""
+        if max(len(batch.body) for part in parts for batch in part.batches) <= self.max_record_bytes:
             return
         for index, value in enumerate(values):
             self.route.check_size(keys[index] if keys else None, value, headers[index] if headers else ())
@@ -286,9 +287,7 @@ class Topic(Generic[K, V]):
             spans.append((number, first, resolve_end(self._store, self.route.row, number, end)))
         return self._read_spans(spans, max_records)
 
-    def _read_spans(
-        self, spans: list[tuple[int, int, int]], max_records: int | None
-    ) -> Iterator[RecordBatch[K, V]]:
+    def _read_spans(self, spans: list[tuple[int, int, int]], max_records: int | None) -> Iterator[RecordBatch[K, V]]:
         left = max_records
         for partition, first, end in spans:
             cursor: Cursor[K, V] = Cursor(self.route, partition, first)
@@ -313,15 +312,6 @@ class Topic(Generic[K, V]):
 
     def __repr__(self) -> str:
         return f"<Topic {self.name!r}: {self.partitions} partitions, key {self.key}, value {self.value}>"
-
-
-def _largest(column: Sequence[bytes | None] | None) -> int:
-    if column is None:
-        return 0
-    try:
-        return max(map(len, column))  # type: ignore[arg-type]
-    except TypeError:
-        return max(0 if item is None else len(item) for item in column)
 
 
 def _check_lengths(count: int, **columns: object) -> None:

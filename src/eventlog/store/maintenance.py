@@ -23,7 +23,9 @@ _SCAN_BYTES = 4 << 20
 @attrs.frozen
 class VerifyReport:
     """
-    Says what a check of the whole log found. `problems` is empty when every batch is what was written.
+    Says what a check of the whole log found.
+
+    `problems` is empty when every batch is what was written.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -47,7 +49,9 @@ class VerifyReport:
 
 def verify(store: Store, progress: Callable[[int], object] | None = None) -> VerifyReport:
     """
-    Reads and checks every batch. Writers may go on; what they append meanwhile may or may not be checked.
+    Reads and checks every batch.
+
+    Writers may go on; what they append meanwhile may or may not be checked.
 
     Args:
         progress: called now and then with the bytes checked so far.
@@ -90,7 +94,11 @@ def verify(store: Store, progress: Callable[[int], object] | None = None) -> Ver
 
 
 def compact(store: Store, destination: Path) -> int:
-    """Writes a copy without free pages into a new directory; its size in bytes. Writers may go on."""
+    """
+    Writes a copy without free pages into a new directory; its size in bytes.
+
+    Writers may go on.
+    """
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise ValueError(
             f"cannot compact into {destination}: it is there already and not empty. It was left as it was. "
@@ -101,5 +109,3 @@ def compact(store: Store, destination: Path) -> int:
     except OSError as error:
         raise StorageError(f"cannot compact into {destination}: {error}. The log is unchanged.") from error
     return store.environment.copy(destination)
-
-

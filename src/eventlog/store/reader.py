@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import attrs
 
 from eventlog.batches.format import decode, read_header
-from eventlog.store.env import BATCHES, PARTITIONS, Environment, Transaction
+from eventlog.store.env import BATCHES, PARTITIONS, Environment, Snapshot
 from eventlog.store.tables import PartitionRow, batch_key, partition_key, split_batch_key
 
 _LAST_OFFSET = 2**64 - 1
@@ -133,12 +133,12 @@ def scan(environment: Environment, after: bytes, max_bytes: int) -> list[tuple[b
     return rows
 
 
-def _partition_row(environment: Environment, transaction: Transaction, topic_id: int, partition: int) -> PartitionRow:
+def _partition_row(environment: Environment, transaction: Snapshot, topic_id: int, partition: int) -> PartitionRow:
     key = partition_key(topic_id, partition)
     return PartitionRow.unpack(transaction.get(key, db=environment.table(PARTITIONS)))
 
 
-def _end(environment: Environment, transaction: Transaction, topic_id: int, partition: int) -> int:
+def _end(environment: Environment, transaction: Snapshot, topic_id: int, partition: int) -> int:
     with transaction.cursor(db=environment.table(BATCHES)) as cursor:
         is_found = cursor.set_range(batch_key(topic_id, partition, _LAST_OFFSET))
         if cursor.prev() if is_found else cursor.last():
@@ -147,5 +147,3 @@ def _end(environment: Environment, transaction: Transaction, topic_id: int, part
                 last: int = split_batch_key(key)[2]
                 return last + 1
     return _partition_row(environment, transaction, topic_id, partition).end
-
-

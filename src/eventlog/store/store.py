@@ -19,12 +19,13 @@ from uuid import UUID, uuid4
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog, StorageError
 from eventlog.store import reader
-from eventlog.store.committer import Committer, Work
+from eventlog.store.committer import Committer
 from eventlog.store.env import FORMAT, OFFSETS, TABLES, TOPICS, Environment
 from eventlog.store.reader import Fetch, Fetched
 from eventlog.store.tables import FORMAT_KEY, FormatRow, TopicRow, offset_key, unpack_offset
 from eventlog.store.wakeup import Bells, Waiter
 from eventlog.store.works import unknown_topic
+from eventlog.store.writing import Work
 
 MEMORY = ":memory:"
 DATA_FILE = "data.mdb"
@@ -335,5 +336,3 @@ def _read_only(path: Path) -> ReadOnlyLog:
         f"cannot open the log at {path}: this user can not write there, and readers too must write to lock.mdb. "
         "Nothing was changed. Let this user write to the directory and its files."
     )
-
-

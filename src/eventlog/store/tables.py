@@ -71,7 +71,11 @@ class FormatRow:
 
 @attrs.frozen
 class TopicRow:
-    """Is what the log keeps of a topic. `id` is never given to another topic; `uuid` neither in any other log."""
+    """
+    Is what the log keeps of a topic.
+
+    `id` is never given to another topic; `uuid` neither in any other log.
+    """
 
     name: str
     id: int
@@ -91,10 +95,23 @@ class TopicRow:
 
     @classmethod
     def unpack(cls, name: bytes | memoryview, data: bytes | memoryview) -> TopicRow:
-        """The row of this key and these bytes. Fields that we do not know are kept out, not refused."""
+        """
+        The row of this key and these bytes.
+
+        Fields that we do not know are kept out, not refused.
+        """
         fields = msgpack.unpackb(data)
-        known = {field.name: fields[field.name] for field in attrs.fields(cls) if field.name in fields}
-        return cls(**{**known, "name": bytes(name).decode(), "uuid": UUID(bytes=fields["uuid"])})
+        return cls(
+            name=bytes(name).decode(),
+            id=fields["id"],
+            uuid=UUID(bytes=fields["uuid"]),
+            partitions=fields["partitions"],
+            key=fields["key"],
+            value=fields["value"],
+            partitioner=fields["partitioner"],
+            max_record_bytes=fields["max_record_bytes"],
+            created_ms=fields["created_ms"],
+        )
 
 
 @attrs.frozen

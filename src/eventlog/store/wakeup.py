@@ -32,7 +32,11 @@ _numbers = itertools.count()
 
 
 class Bells:
-    """Wakes the waiting readers of all processes. `ring()` belongs to whoever holds the write lock."""
+    """
+    Wakes the waiting readers of all processes.
+
+    `ring()` belongs to whoever holds the write lock.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = os.fspath(directory)
@@ -40,7 +44,11 @@ class Bells:
         self._pipes: dict[str, int] = {}
 
     def ring(self) -> None:
-        """Writes one byte to every waiting reader. Never blocks and never fails: a lost bell costs 100 ms."""
+        """
+        Writes one byte to every waiting reader.
+
+        Never blocks and never fails: a lost bell costs 100 ms.
+        """
         try:
             changed_ns = os.stat(self._directory).st_mtime_ns
         except OSError:
@@ -56,7 +64,11 @@ class Bells:
                 self._drop(name)
 
     def close(self) -> None:
-        """Closes the pipes. The next `ring()` would open them again."""
+        """
+        Closes the pipes.
+
+        The next `ring()` would open them again.
+        """
         for pipe in self._pipes.values():
             with contextlib.suppress(OSError):
                 os.close(pipe)
@@ -127,7 +139,11 @@ class Waiter:
         self._poll.register(self._read_end, select.POLLIN)
 
     def wait(self, seconds: float) -> None:
-        """Sleeps until a bell, `wake()`, or the time is over; at most `FALLBACK_SECONDS`. Ctrl-C works."""
+        """
+        Sleeps until a bell, `wake()`, or the time is over; at most `FALLBACK_SECONDS`.
+
+        Ctrl-C works.
+        """
         seconds = min(seconds, FALLBACK_SECONDS)
         if self._poll is None:
             self._fallback.wait(min(seconds, FALLBACK_SECONDS / 20))

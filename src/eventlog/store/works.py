@@ -1,7 +1,8 @@
 """
-The small works beside appending: creating and deleting topics, committing offsets, deleting records.
+What can be stored: appends, topics, committed offsets, deletions.
 
-Each is one `Work`: it checks first and writes after, inside the transaction of its round.
+Each is one `Work`: it checks first and writes after, inside the transaction of its round. Knows nothing of who
+asked, and of how rounds are made.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from uuid import uuid4
 
 import attrs
 
+from eventlog.batches.format import EncodedBatch
 from eventlog.errors import OffsetOutOfRange, UnknownTopic
-from eventlog.store.committer import Work, Writing
+from eventlog.records import Headers
 from eventlog.store.env import BATCHES, FORMAT, OFFSETS, PARTITIONS, TOPICS
 from eventlog.store.tables import (
     NEXT_TOPIC_ID_KEY,
@@ -23,6 +25,71 @@ from eventlog.store.tables import (
     pack_offset,
     partition_key,
 )
+from eventlog.store.writing import Work, Writing
+
+
+class Part:
+    """
+    Is what one `Append` puts into one partition.
+
+    `base` is the first offset, once it is stored.
+    """
+
+    __slots__ = ("base", "batches", "partition", "topic")
+
+    def __init__(self, topic: TopicRow, partition: int, batches: list[EncodedBatch]) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.batches = batches
+        self.base = -1
+
+
+class Append(Work):
+    """Appends encoded batches to some partitions."""
+
+    __slots__ = ("parts",)
+    rings = True
+
+    def __init__(self, parts: list[Part]) -> None:
+        super().__init__()
+        self.parts = parts
+
+    def apply(self, writing: Writing) -> None:
+        """Puts every part at the end of its partition."""
+        for part in self.parts:
+            writing.check_topic(part.topic)
+        for part in self.parts:
+            part.base = writing.append(part.topic.id, part.partition, part.batches)
+
+
+class AppendOne(Work):
+    """Appends one record, which may share a batch with others of its round."""
+
+    __slots__ = ("headers", "key", "offset", "partition", "timestamp_ms", "topic", "value")
+    rings = True
+
+    def __init__(
+        self,
+        topic: TopicRow,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        timestamp_ms: int,
+    ) -> None:
+        super().__init__()
+        self.topic = topic
+        self.partition = partition
+        self.key = key
+        self.value = value
+        self.headers = headers
+        self.timestamp_ms = timestamp_ms
+        self.offset = -1
+
+    def apply(self, writing: Writing) -> None:
+        """Hands the record to the round."""
+        writing.check_topic(self.topic)
+        writing.append_loose(self)
 
 
 @attrs.frozen
@@ -145,4 +212,3 @@ def unknown_topic(name: str) -> UnknownTopic:
     return UnknownTopic(
         f"the log has no topic {name!r}. Nothing was stored. Create it with log.topic({name!r}, partitions=1)."
     )
-

@@ -1,0 +1,225 @@
+"""
+The write transaction of one round, and what may be done in it.
+
+Offsets are born here and nowhere else: `Writing` knows where each partition ends, inside the write transaction.
+Knows nothing of who asks, who waits, or when a round begins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from eventlog.batches.format import BatchEncoder, EncodedBatch, read_header, seal
+from eventlog.errors import UnknownTopic
+from eventlog.records import Headers
+from eventlog.store.env import BATCHES, PARTITIONS, TOPICS, Environment, Transaction
+from eventlog.store.tables import PartitionRow, TopicRow, batch_key, partition_key, split_batch_key
+
+_LAST_OFFSET = 2**64 - 1
+
+
+class Work:
+    """
+    Is something to store: all of it, in one transaction with whatever else is queued, or nothing.
+
+    `apply` checks first and writes after, so that an error of its own leaves the transaction to the others.
+    """
+
+    __slots__ = ("_bell", "error", "is_done")
+    rings = False
+    """Whether readers wait for this."""
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self.error: BaseException | None = None
+        self._bell: threading.Lock | None = None
+
+    def hang_bell(self) -> threading.Lock:
+        """The lock that a waiting thread sleeps on; `ring` releases it."""
+        if self._bell is None:
+            self._bell = threading.Lock()
+            self._bell.acquire()
+        return self._bell
+
+    def ring(self) -> bool:
+        """
+        Wakes the thread that waits for this.
+
+        False when none does.
+        """
+        if self._bell is None:
+            return False
+        with contextlib.suppress(RuntimeError):  # it was rung before and has not woken up yet
+            self._bell.release()
+        return True
+
+    def apply(self, writing: Writing) -> None:
+        """
+        Writes it.
+
+        May be called again after the transaction was taken back.
+        """
+        raise NotImplementedError
+
+    def report(self) -> Callable[[], None] | None:
+        """What to call when it is done, in the order of the commits and outside of all locks."""
+        return None
+
+
+class LooseRecord(Protocol):
+    """Is one record that may share a batch with others of its round; `offset` is set when it is stored."""
+
+    topic: TopicRow
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+    offset: int
+
+
+class Writing:
+    """
+    Is the write transaction of one round, and what it has learned of the partitions.
+
+    What is learned stays true until another process commits; `begin` notices that by the transaction's number.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._encoder = BatchEncoder()
+        self._number = -1
+        self._topics: set[int] = set()
+        self._ends: dict[tuple[int, int], list[int]] = {}
+        self._loose: dict[tuple[int, int], list[LooseRecord]] = {}
+        self.transaction: Transaction
+
+    def begin(self) -> None:
+        """Begins the transaction; forgets what another process may have changed."""
+        self.transaction = self._environment.begin_writing()
+        number = self.transaction.id()
+        if number != self._number + 1:
+            self.forget()
+        self._number = number
+
+    def forget(self) -> None:
+        """Forgets all that was learned: after a failure, and when others have written."""
+        self._topics.clear()
+        self._ends.clear()
+        self._loose.clear()
+        self._number = -1
+
+    def check_topic(self, topic: TopicRow) -> None:
+        """Raises `UnknownTopic` when the topic was deleted since it was opened."""
+        if topic.id in self._topics:
+            return
+        stored = self.get(TOPICS, topic.name.encode())
+        if stored is None or TopicRow.unpack(topic.name.encode(), stored).id != topic.id:
+            raise UnknownTopic(
+                f"cannot append to topic {topic.name!r}: it was deleted. Nothing was stored. "
+                "Open it anew with log.topic() to create another one of that name."
+            )
+        self._topics.add(topic.id)
+
+    def append(self, topic_id: int, partition: int, batches: list[EncodedBatch]) -> int:
+        """
+        Puts batches at the end of a partition.
+
+        The offset of the first record.
+        """
+        if self._loose:
+            self._flush_loose(topic_id, partition)
+        end = self._end(topic_id, partition)
+        base = end[0]
+        table = self._environment.table(BATCHES)
+        for batch in batches:
+            end[0] += batch.span
+            end[1] = max(end[1], batch.largest_ms)
+            key = batch_key(topic_id, partition, end[0] - 1)
+            self.transaction.put(key, seal(batch, largest_so_far_ms=end[1]), db=table)
+        return base
+
+    def append_loose(self, record: LooseRecord) -> None:
+        """Puts one record beside others of this round that go to the same partition: they share a batch."""
+        self._loose.setdefault((record.topic.id, record.partition), []).append(record)
+
+    def flush_loose(self) -> None:
+        """Stores the batches that `append_loose` collected."""
+        for topic_id, partition in list(self._loose):
+            self._flush_loose(topic_id, partition)
+
+    def _flush_loose(self, topic_id: int, partition: int) -> None:
+        records = self._loose.pop((topic_id, partition), None)
+        if records is None:
+            return
+        headers = [record.headers for record in records]
+        batches = self._encoder.encode(
+            [record.key for record in records],
+            [record.value for record in records],
+            timestamps_ms=[record.timestamp_ms for record in records],
+            headers=headers if any(headers) else None,
+        )
+        base = self.append(topic_id, partition, batches)
+        for index, record in enumerate(records):
+            record.offset = base + index
+
+    def get(self, table: bytes, key: bytes) -> bytes | None:
+        """The value of a row, None when there is none."""
+        value: bytes | None = self.transaction.get(key, db=self._environment.table(table))
+        return value
+
+    def put(self, table: bytes, key: bytes, value: bytes) -> None:
+        """Writes a row."""
+        self.transaction.put(key, value, db=self._environment.table(table))
+
+    def delete(self, table: bytes, key: bytes) -> bool:
+        """Removes a row; whether there was one."""
+        removed: bool = self.transaction.delete(key, db=self._environment.table(table))
+        return removed
+
+    def delete_prefix(self, table: bytes, prefix: bytes, *, below: bytes | None = None) -> None:
+        """Removes the rows whose keys begin with `prefix`, or those of them below a key."""
+        with self.transaction.cursor(db=self._environment.table(table)) as cursor:
+            is_found = cursor.set_range(prefix)
+            while is_found:
+                key = cursor.key()
+                if not key.startswith(prefix) or (below is not None and key >= below):
+                    return
+                is_found = cursor.delete() and bool(cursor.key())
+
+    def delete_where(self, table: bytes, is_doomed: Callable[[bytes], bool]) -> None:
+        """Removes the rows of a small table whose keys a function chooses."""
+        with self.transaction.cursor(db=self._environment.table(table)) as cursor:
+            doomed = [key for key in cursor.iternext(values=False) if is_doomed(key)]
+        for key in doomed:
+            self.delete(table, key)
+
+    def forget_learned(self) -> None:
+        """Forgets topics and ends, because this very transaction changes them."""
+        self._topics.clear()
+        self._ends.clear()
+
+    def partition_end(self, topic_id: int, partition: int) -> tuple[int, int]:
+        """The end offset of a partition and its largest timestamp so far."""
+        end, largest_ms = self._end(topic_id, partition)
+        return end, largest_ms
+
+    def _end(self, topic_id: int, partition: int) -> list[int]:
+        end = self._ends.get((topic_id, partition))
+        if end is None:
+            end = self._ends[topic_id, partition] = self._stored_end(topic_id, partition)
+        return end
+
+    def _stored_end(self, topic_id: int, partition: int) -> list[int]:
+        with self.transaction.cursor(db=self._environment.table(BATCHES)) as cursor:
+            found = cursor.set_range(batch_key(topic_id, partition, _LAST_OFFSET))
+            if (cursor.prev() if found else cursor.last()) and cursor.key():
+                stored_topic, stored_partition, last = split_batch_key(cursor.key())
+                if (stored_topic, stored_partition) == (topic_id, partition):
+                    header = read_header(cursor.value(), "the last batch of a partition")
+                    return [last + 1, header.largest_so_far_ms]
+        row = PartitionRow.unpack(self.get(PARTITIONS, partition_key(topic_id, partition)))
+        return [row.end, row.largest_ms]

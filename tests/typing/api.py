@@ -1,0 +1,51 @@
+"""What type checkers infer for users of the public API. Never run: mypy and pyright read it."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import attrs
+
+import eventlog
+
+
+@attrs.frozen
+class Order:
+    """Is a value of a user's own."""
+
+    item: str
+    count: int
+
+
+def a_topic_knows_its_key_and_value(log: eventlog.EventLog) -> None:
+    """The declared types come back from records."""
+    orders = log.topic("orders", partitions=4, key=str, value=Order)
+    assert_type(orders, eventlog.Topic[str, Order])
+    for record in orders.read():
+        assert_type(record, eventlog.Record[str, Order])
+        assert_type(record.value, Order)
+        assert_type(record.key, str)
+    for batch in orders.read_batches():
+        assert_type(batch, eventlog.RecordBatch[str, Order])
+
+
+def named_codecs_are_any(log: eventlog.EventLog) -> None:
+    """A document may be anything."""
+    assert_type(log.topic("documents", key=str, value="json"), eventlog.Topic[str, Any])
+    assert_type(log.topic("plain"), eventlog.Topic[Any, Any])
+    assert_type(log.topic("values", value=int), eventlog.Topic[Any, int])
+
+
+def results_have_one_type(log: eventlog.EventLog, topic: eventlog.Topic[str, Order]) -> None:
+    """What is stored is told in values of our own."""
+    assert_type(topic.append(Order("tea", 1), key="alice"), eventlog.RecordMetadata)
+    assert_type(topic.append_many([Order("tea", 1)]), list[eventlog.PartitionRange])
+    assert_type(topic.bounds(), dict[int, tuple[int, int]])
+    with log.producer() as producer:
+        assert_type(producer, eventlog.Producer)
+        delivery = producer.send(topic, Order("tea", 1), key="alice")
+        assert_type(delivery, eventlog.Delivery)
+        assert_type(delivery.result(timeout=1.0), eventlog.RecordMetadata)
+    with log.consumer(topic, group="billing") as consumer:
+        assert_type(consumer.poll(timeout=1.0)[0].offset, int)
+        assert_type(consumer.lag(), dict[eventlog.TopicPartition, int])
