@@ -90,13 +90,13 @@ def offset_of_time(environment: Environment, topic_id: int, partition: int, time
     """
     The first offset whose record has this timestamp or a later one; the end offset when there is none.
 
-    A binary search over the offsets: a batch's `largest_so_far_ms` never goes down along a partition.
+    A binary search over the offsets: a batch's `largest_so_far_ms` never goes down along a partition. The search
+    may end too early where the late record was deleted, so we walk on from there.
     """
     with environment.reading() as transaction:
         first = _partition_row(environment, transaction, topic_id, partition).first
         end = _end(environment, transaction, topic_id, partition)
         low, high = first, end
-        found: StoredBatch | None = None
         with transaction.cursor(db=environment.table(BATCHES)) as cursor:
             prefix = partition_key(topic_id, partition)
             while low < high:
@@ -109,15 +109,18 @@ def offset_of_time(environment: Environment, topic_id: int, partition: int, time
                 if header.largest_so_far_ms < timestamp_ms:
                     low = last + 1
                 else:
-                    found = StoredBatch(last, bytes(cursor.value()))
                     high = min(middle, last - header.span + 1)
-    if found is None or low >= end:
-        return end
-    columns = decode(found.data, f"the batch up to offset {found.last}")
-    for offset, moment in zip(columns.offsets(found.last), columns.timestamps_ms, strict=True):
-        if moment >= timestamp_ms and offset >= first:
-            return offset
-    return found.last + 1
+            is_found = cursor.set_range(batch_key(topic_id, partition, low))
+            while is_found and cursor.key()[:8] == prefix:
+                last = split_batch_key(cursor.key())[2]
+                place = f"the batch up to offset {last}"
+                if read_header(cursor.value(), place).largest_ms >= timestamp_ms:
+                    columns = decode(bytes(cursor.value()), place)
+                    for offset, moment in zip(columns.offsets(last), columns.timestamps_ms, strict=True):
+                        if moment >= timestamp_ms and offset >= first:
+                            return offset
+                is_found = cursor.next()
+    return end
 
 
 def scan(environment: Environment, after: bytes, max_bytes: int) -> list[tuple[bytes, bytes]]:
