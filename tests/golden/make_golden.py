@@ -1,0 +1,76 @@
+"""
+Makes golden files that do not exist yet: `PYTHONPATH=src:. python -m tests.golden.make_golden`.
+
+A golden file is what some version once wrote, and is never made again: every later version has to read it. So what
+exists is left alone. A new format gets new names, in `shapes.py` and here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import msgpack
+
+import eventlog
+from eventlog.batches.format import BatchEncoder, EncodedBatch, seal
+from tests.golden.shapes import BATCHES, GOLDEN, JULY_MS, LOG, Parcel, Shape
+
+
+def make_batch(shape: Shape) -> bytes:
+    """The bytes of a batch, as the encoder of today makes them."""
+    times = shape.timestamps_ms[0] if len(set(shape.timestamps_ms)) == 1 else shape.timestamps_ms
+    keys = shape.keys if any(key is not None for key in shape.keys) else None
+    headers = shape.headers if any(shape.headers) else None
+    [batch] = BatchEncoder().encode(keys, shape.values, timestamps_ms=times, headers=headers)
+    if shape.deltas is not None:  # the encoder makes none yet
+        columns = msgpack.unpackb(batch.body)
+        columns[4] = shape.deltas
+        batch = EncodedBatch(shape.count, shape.span, batch.first_ms, batch.largest_ms, msgpack.packb(columns))
+    return seal(batch, largest_so_far_ms=shape.largest_so_far_ms)
+
+
+def make_log(path: Path) -> None:
+    """A log with topics, records, headers, tombstones, deleted records and committed offsets."""
+    with eventlog.open(path) as log:
+        orders = log.topic("orders", partitions=2, key=str, value="json", partitioner="murmur2")
+        for number in range(6):
+            orders.append(
+                {"item": "tea", "number": number},
+                key=f"user-{number % 3}",
+                headers={"trace": bytes([number]), "empty": None} if number % 2 else None,
+                timestamp_ms=JULY_MS + number * 1000,
+            )
+        orders.append(None, key="user-0", timestamp_ms=JULY_MS + 6000)
+        parcels = log.topic("parcels", key=int, value=Parcel, max_record_bytes=10_000)
+        parcels.append_many(
+            [Parcel("alice", 250), Parcel("bob", 1_000, ["fragile"]), Parcel("carol", 5)],
+            keys=[1, 2, -3],
+            timestamps_ms=[JULY_MS, JULY_MS + 1, JULY_MS - 1],
+        )
+        raw = log.topic("raw", partitions=3)
+        raw.append_many([b"a", b"b", b"c", b"d"], partition=1, timestamps_ms=JULY_MS)
+        raw.append_many([b"e"], partition=1, timestamps_ms=JULY_MS)
+        raw.append_many([b"x", b"y"], partition=2, timestamps_ms=JULY_MS)
+        raw.delete_records({1: 2, 2: 2})  # one within a batch, one at the end
+        with log.consumer(group="billing", auto_commit=False) as consumer:
+            consumer.commit({("orders", 0): 1, ("orders", 1): 2, ("parcels", 0): 3})
+        with log.consumer(group="stock room", auto_commit=False) as consumer:
+            consumer.commit({("raw", 1): 4})
+        log.compact(path.parent / "copy")
+
+
+def main() -> None:
+    """Makes what is missing."""
+    for name, shape in BATCHES.items():
+        if not (GOLDEN / name).exists():
+            (GOLDEN / name).write_bytes(make_batch(shape))
+    if not LOG.exists():
+        with tempfile.TemporaryDirectory() as directory:
+            make_log(Path(directory) / "log")
+            LOG.mkdir()
+            (LOG / "data.mdb").write_bytes((Path(directory) / "copy" / "data.mdb").read_bytes())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""
+What the golden files hold, written out by hand.
+
+The tests compare the files with these values; `make_golden.py` made the files of them, once. Offsets are not in
+the bytes of a batch, so the goldens have none but their deltas.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+GOLDEN = Path(__file__).parent
+
+JULY_MS = 1_783_000_000_123
+"""A moment in July 2026."""
+
+
+@attrs.frozen
+class Parcel:
+    """Is the value of a topic of the golden log."""
+
+    sender: str
+    weight_g: int
+    tags: list[str] = attrs.Factory(list)
+
+
+@attrs.frozen
+class Shape:
+    """Says what one golden batch holds. The columns are as `decode` gives them."""
+
+    count: int
+    span: int
+    first_ms: int
+    largest_ms: int
+    largest_so_far_ms: int
+    timestamps_ms: list[int]
+    keys: tuple[bytes | None, ...]
+    values: tuple[bytes | None, ...]
+    headers: tuple[tuple[tuple[str, bytes | None], ...], ...]
+    deltas: tuple[int, ...] | None = None
+
+
+BATCHES = {
+    # One record, k=v: the example of docs/reference/format.md.
+    "batch-v1.bin": Shape(1, 1, JULY_MS, JULY_MS, JULY_MS, [JULY_MS], (b"k",), (b"v",), ((),)),
+    # No key, no header, one time: every optional column is absent.
+    "batch-v1-bare.bin": Shape(
+        3, 3, JULY_MS, JULY_MS, JULY_MS, [JULY_MS] * 3, (None,) * 3, (b"tea", b"", b"milk"), ((),) * 3
+    ),
+    # Every column is there: a tombstone, a record without a key, times back and forth, headers twice and absent.
+    "batch-v1-full.bin": Shape(
+        4,
+        4,
+        JULY_MS,
+        JULY_MS + 70_000,
+        JULY_MS + 90_000,
+        [JULY_MS, JULY_MS + 70_000, JULY_MS - 5_000_000_000, JULY_MS],
+        (b"alice", None, b"", b"\x00\xff"),
+        (b"tea", None, b"\x80" * 40, b""),
+        ((("trace", b"\x01\x02"), ("trace", None)), (), (("", b""),), (("gr\xfc\xdfe", "\xe4".encode()),)),
+    ),
+    # Before 1970, the largest timestamp of the partition elsewhere.
+    "batch-v1-past.bin": Shape(
+        2, 2, -86_400_001, -1, 0, [-86_400_001, -1], (None, None), (b"moon", b"landing"), ((), ())
+    ),
+    # Two of five records are gone, the first and the last included: offsets are a column.
+    "batch-v1-gaps.bin": Shape(
+        3,
+        5,
+        JULY_MS,
+        JULY_MS,
+        JULY_MS,
+        [JULY_MS] * 3,
+        (b"a", b"b", b"c"),
+        (b"1", b"2", b"3"),
+        ((),) * 3,
+        (1, 2, 3),
+    ),
+}
+
+LOG = GOLDEN / "log-v1"
+"""A whole log of format 1. Open a copy: opening writes a lock file beside it."""
