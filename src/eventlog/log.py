@@ -20,6 +20,7 @@ from eventlog.clients.consumer import Consumer, ConsumerOptions
 from eventlog.clients.fetcher import check_start
 from eventlog.clients.producer import Producer
 from eventlog.clients.route import Route
+from eventlog.clients.sender import end_abandoned
 from eventlog.clients.topic import Topic
 from eventlog.clock import SystemClock
 from eventlog.codecs import codec_for
@@ -388,6 +389,10 @@ class EventLog:
                 producer.close()
             except Exception as error:  # noqa: BLE001
                 failure = failure or error
+        try:
+            end_abandoned(self._store)
+        except Exception as error:  # noqa: BLE001
+            failure = failure or error
         for consumer in list(self._consumers):
             try:
                 consumer.close()

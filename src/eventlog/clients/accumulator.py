@@ -318,6 +318,12 @@ class Accumulator:
                 count=count,
             ) from first.error
 
+    def commit_oldest(self, timeout: float | None) -> bool:
+        """Has the oldest sealed batch stored, with all else that is queued. False when that takes longer."""
+        with self.lock:
+            oldest = self._pending[0] if self._pending else None
+        return oldest is None or self._store.committer.wait(oldest, timeout)
+
     def buffered_bytes(self) -> int:
         """How much is sealed and not stored, in encoded bytes."""
         with self.lock:
@@ -372,7 +378,7 @@ class Accumulator:
         deadline_s = self._clock.monotonic() + self._max_block
         while (buffered := self.buffered_bytes()) > self._max_buffered_bytes:
             left_s = deadline_s - self._clock.monotonic()
-            if not self._store.committer.commit_queued(max(left_s, 0.0)) or left_s < 0:
+            if left_s < 0 or not self.commit_oldest(left_s):
                 raise BufferFull(
                     f"no room for a record: {buffered} bytes wait to be stored, and max_block={self._max_block} s "
                     "is over. The record was not taken; those before it are still queued. Send slower, or raise "

@@ -100,10 +100,10 @@ class Producer:
             max_buffered_bytes=max_buffered_bytes,
             max_block=max_block,
         )
-        sender = Sender(accumulator, store.committer, store.clock)
         self._accumulator = accumulator
-        self._sender = sender
-        self._finalizer = weakref.finalize(self, _end, accumulator, sender, None)
+        self._sender = Sender(accumulator, store)
+        self._finalizer = weakref.finalize(self, self._sender.abandon)
+        self._finalizer.atexit = False
         store.on_fork(self)
 
     def send(
@@ -260,14 +260,13 @@ class Producer:
             self._is_closed = True
             self._routes = {}
             self._finalizer.detach()
-            _end(self._accumulator, self._sender, timeout)
+            self._sender.end(timeout)
 
     def after_fork(self) -> None:
-        """Leaves the parent's records to the parent; this producer is of no use in the child."""
+        """Is of no use in the child; the sender leaves the records to the parent."""
+        self._is_closed = True
         self._routes = {}
         self._finalizer.detach()
-        self._sender.forget()
-        self._accumulator.refuse_forked()
 
     def _open_route(self, topic: str | Topic[Any, Any]) -> _SendRoute:
         self._accumulator.check_usable()
@@ -289,16 +288,3 @@ class Producer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _end(accumulator: Accumulator, sender: Sender, timeout: float | None) -> None:
-    """
-    Stores what waits and stops the thread.
-
-    Holds no producer, so that a forgotten one can be collected.
-    """
-    accumulator.refuse_closed()
-    try:
-        accumulator.flush(timeout)
-    finally:
-        sender.stop()

@@ -1,79 +1,149 @@
 """
-The thread that stores what a producer left waiting for longer than its linger.
+The thread that stores what a producer left waiting for longer than its linger, and how a producer ends.
 
 A producer that sends fast commits by itself, each time a megabyte is full; this thread is for the rest. It is a
-daemon and owns no record: a program that ends without `close()` is flushed by the interpreter's exit, from the
-main thread. Knows nothing of records.
+daemon: a program that ends without `close()` is flushed at the interpreter's exit, from the main thread. Knows
+nothing of records.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import logging
 import threading
+import weakref
 
 from eventlog.clients.accumulator import Accumulator
-from eventlog.clock import Clock
-from eventlog.store.committer import Committer
+from eventlog.store.store import Store, close_store, hold_store
+
+_logger = logging.getLogger("eventlog")
 
 
 class Sender:
-    """Waits for open batches to grow old, and has them stored."""
+    """
+    Waits for open batches to grow old, and has them stored.
 
-    def __init__(self, accumulator: Accumulator, committer: Committer, clock: Clock) -> None:
+    Holds the store open until everything is stored, even when the log and the producer are gone before.
+    """
+
+    def __init__(self, accumulator: Accumulator, store: Store) -> None:
         self._accumulator = accumulator
-        accumulator.on_open = self.arm
-        self._committer = committer
-        self._clock = clock
-        self._armed = threading.Event()
-        self._is_stopping = threading.Event()
-        self._starting = threading.Lock()
+        self._clock = store.clock
+        self._held = [store]
         self._thread: threading.Thread | None = None
+        self._is_stopping = False
+        self._is_orphan = False
+        self._hang_bell()
+        accumulator.on_open = self.arm
+        hold_store(store)
+        store.on_fork(self)
+        _UNENDED.add(self)
 
     def arm(self) -> None:
-        """
-        Says that a batch was opened.
-
-        Starts the thread at the first call.
-        """
-        if not self._armed.is_set():
-            self._armed.set()
+        """Says that a batch was opened. Starts the thread at the first call. Belongs to who holds the batches' lock."""
+        if self._is_idle:
+            self._is_idle = False
             if self._thread is None:
-                self._start()
-
-    def stop(self) -> None:
-        """Ends the thread and waits for it, unless it is the caller."""
-        self._is_stopping.set()
-        self._armed.set()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
-
-    def forget(self) -> None:
-        """Says that there is no thread: the state of a child after a fork."""
-        self._thread = None
-        self._armed = threading.Event()
-        self._starting = threading.Lock()
-
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is None and not self._is_stopping.is_set():
                 self._thread = threading.Thread(target=self._run, name="eventlog-sender", daemon=True)
                 self._thread.start()
+            else:
+                self._ring()
+
+    def end(self, timeout: float | None) -> None:
+        """
+        Stores what waits, stops the thread, and lets go of the store.
+
+        Waits for at most twice the `timeout`; raises what `Accumulator.flush` raises, and has ended all the same.
+        """
+        self._accumulator.refuse_closed()
+        try:
+            self._accumulator.flush(timeout)
+        finally:
+            self._is_stopping = True
+            self._ring()
+            thread = self._thread
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(timeout)
+            self._let_go()
+
+    def abandon(self) -> None:
+        """
+        Has the thread end by itself, because the producer was forgotten.
+
+        The garbage collector calls this, from whatever a thread is doing, maybe a commit: so it waits for nothing.
+        """
+        self._is_orphan = True
+        if self._thread is None:
+            self._let_go()  # nothing was ever sent
+        else:
+            self._ring()
+
+    def after_fork(self) -> None:
+        """Leaves the records to the parent's thread; the child has none."""
+        self._thread = None
+        self._hang_bell()
+        self._accumulator.refuse_forked()
+        self._let_go()
+
+    def is_abandoned_in(self, store: Store) -> bool:
+        """Whether this stores what a forgotten producer left for a log."""
+        return self._is_orphan and store in self._held
+
+    def _let_go(self) -> None:
+        _UNENDED.discard(self)
+        with contextlib.suppress(IndexError):  # two threads may end a producer, and one of them lets go
+            close_store(self._held.pop())
+
+    def _hang_bell(self) -> None:
+        # A plain lock: ringing it takes no other lock, so the garbage collector may do it anywhere.
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._is_idle = True
+
+    def _ring(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it was rung before, and nobody has heard it yet
+            self._bell.release()
 
     def _run(self) -> None:
         accumulator = self._accumulator
-        while True:
-            self._armed.wait()
-            if self._is_stopping.is_set():
+        while not self._is_stopping:
+            if self._is_orphan:
+                _end_quietly(self)
                 return
             deadline_s = accumulator.next_deadline()
             if deadline_s is None:
-                self._armed.clear()
-                if accumulator.next_deadline() is not None:
-                    self._armed.set()
+                self._is_idle = True
+                if accumulator.next_deadline() is None:  # who opens a batch from here on rings
+                    self._bell.acquire()
+                self._is_idle = False
                 continue
-            now_s = self._clock.monotonic()
-            if now_s < deadline_s:
-                self._is_stopping.wait(deadline_s - now_s)
+            left_s = deadline_s - self._clock.monotonic()
+            if left_s > 0:
+                self._bell.acquire(timeout=min(left_s, threading.TIMEOUT_MAX))
                 continue  # by now the producer may have stored it by itself
-            accumulator.seal_all(older_than_s=now_s - accumulator.linger)
-            self._committer.commit_queued()
+            accumulator.seal_all(older_than_s=deadline_s - accumulator.linger)
+            accumulator.commit_oldest(None)
+
+
+_UNENDED: weakref.WeakSet[Sender] = weakref.WeakSet()
+
+
+def end_abandoned(store: Store) -> None:
+    """Stores what forgotten producers left for a log; raises as `Sender.end`."""
+    for sender in list(_UNENDED):
+        if sender.is_abandoned_in(store):
+            sender.end(None)
+
+
+def _end_quietly(sender: Sender) -> None:
+    try:
+        sender.end(None)
+    except Exception:
+        _logger.exception("a producer was not closed, and not everything that it was given could be stored")
+
+
+@atexit.register
+def _end_all() -> None:
+    for sender in list(_UNENDED):
+        _end_quietly(sender)

@@ -70,7 +70,9 @@ class Store:
         return self.environment.is_closed
 
     def close(self) -> None:
-        """Ends the environment; a log in memory is gone."""
+        """Stores what is still queued, and ends the environment; a log in memory is gone."""
+        if self.environment.failure is None:
+            self.committer.commit_queued()
         self.environment.close()
         self._bells.close()
         if self.is_memory:
@@ -207,6 +209,13 @@ class _Registry:
             self._stores[identity] = (store, users + 1)
             return store
 
+    def hold(self, store: Store) -> None:
+        """Counts one more user of an open store."""
+        with self._lock:
+            for identity, (candidate, users) in self._stores.items():
+                if candidate is store:
+                    self._stores[identity] = (store, users + 1)
+
     def close(self, store: Store) -> None:
         """Says that one user is done; the last one closes the store."""
         with self._lock:
@@ -282,6 +291,11 @@ def open_store(
             )
 
     return _REGISTRY.open(directory, make, check)
+
+
+def hold_store(store: Store) -> None:
+    """Says that an open store has one more user, who ends with `close_store`."""
+    _REGISTRY.hold(store)
 
 
 def close_store(store: Store) -> None:
