@@ -33,13 +33,12 @@ class Committer:
     def __init__(self, environment: Environment, ring: Callable[[], None]) -> None:
         self._environment = environment
         self._ring = ring
-        self._writing = Writing(environment)
         self._writing_is_committed = False
         self.reset()
 
     def reset(self) -> None:
         """Drops what is queued and makes new locks: the state of a child after a fork."""
-        self._writing.forget()
+        self._writing = Writing(self._environment)  # the old one holds a transaction, and so the parent's handle
         self._turn = threading.Lock()
         self._queue: deque[Work] = deque()
         self._reports: deque[Callable[[], None]] = deque()
