@@ -1,8 +1,7 @@
 """
-What we compare with: confluent-kafka, a plain file, sqlite3, py-lmdb.
+What we compare with, beside confluent-kafka (`confluent.py`): a plain file, sqlite3, py-lmdb.
 
-Each is used the way its manual says is fast. A peer that is not installed raises `Skipped` with the reason.
-Knows nothing of eventlog.
+Each is used the way its manual says is fast. Knows nothing of eventlog.
 """
 
 from __future__ import annotations
@@ -21,12 +20,10 @@ import lmdb
 import msgpack
 
 from benchmarks.measure import Round, Sample
-from benchmarks.mock_broker import load_confluent, mock_broker
 from benchmarks.setting import (
     PAYLOAD_BYTES,
     RECORDS_PER_BATCH,
     RECORDS_PER_CALL,
-    TOPIC,
     Setting,
     make_keys,
     make_values,
@@ -36,82 +33,6 @@ WARM_UP_COUNT = 10
 
 _COMMITS_TO_FIRST_CHECKPOINT = 1_200
 _LENGTH_BYTES = 4
-_KAFKA_TIMEOUT_S = 30.0
-
-
-@contextmanager
-def confluent_produce(setting: Setting, *, partitions: int) -> Iterator[Round]:
-    """`produce()` for every record, then `flush()`, to the mock broker; linger 5 ms, room for all records."""
-    count = setting.count(500_000)
-    values, keys = make_values(count), make_keys(count)
-    partition = 0 if partitions == 1 else -1
-    with mock_broker({TOPIC: partitions}) as address:
-        producer = load_confluent().Producer(
-            {
-                "bootstrap.servers": address,
-                "linger.ms": 5,
-                "queue.buffering.max.messages": 10_000_000,
-                "queue.buffering.max.kbytes": 2_097_151,
-            }
-        )
-        producer.list_topics(TOPIC, timeout=_KAFKA_TIMEOUT_S)
-        stored = 0
-
-        def run() -> Sample:
-            nonlocal stored
-            started = time.perf_counter()
-            for value, key in zip(values, keys, strict=True):
-                producer.produce(TOPIC, value, key, partition)
-            looped = time.perf_counter()
-            producer.flush(_KAFKA_TIMEOUT_S)
-            ended = time.perf_counter()
-            before, stored = stored, _stored_by_mock(address, partitions)
-            if stored - before != count:
-                raise RuntimeError(f"the mock broker got {stored - before} of {count} records")
-            return Sample(count / (ended - started), {"loop_records_per_s": count / (looped - started)})
-
-        yield run
-
-
-def _stored_by_mock(address: str, partitions: int) -> int:
-    """How many records the mock broker has ever stored in the topic."""
-    confluent = load_confluent()
-    with closing(confluent.Consumer({"bootstrap.servers": address, "group.id": "count"})) as consumer:
-        ends = [
-            consumer.get_watermark_offsets(confluent.TopicPartition(TOPIC, partition), timeout=_KAFKA_TIMEOUT_S)[1]
-            for partition in range(partitions)
-        ]
-    return sum(ends)
-
-
-@contextmanager
-def confluent_consume(setting: Setting) -> Iterator[Round]:
-    """`consume(1000)` of 40,000 records, which is what the mock keeps; connected, from a seek to the beginning on."""
-    confluent = load_confluent()
-    count = setting.count(40_000, at_least=10_000)
-    with mock_broker({TOPIC: 1}) as address:
-        producer = confluent.Producer({"bootstrap.servers": address})
-        for value, key in zip(make_values(count), make_keys(count), strict=True):
-            producer.produce(TOPIC, value, key, 0)
-        producer.flush(_KAFKA_TIMEOUT_S)
-        options = {"bootstrap.servers": address, "group.id": "bench", "enable.auto.commit": False}
-        with closing(confluent.Consumer(options)) as consumer:
-            beginning = confluent.TopicPartition(TOPIC, 0, 0)
-            consumer.assign([beginning])
-            consumer.consume(1, timeout=_KAFKA_TIMEOUT_S)
-
-            def run() -> Sample:
-                consumer.seek(beginning)
-                started = time.perf_counter()
-                seen = 0
-                while seen < count:
-                    messages = consumer.consume(min(1000, count - seen), timeout=_KAFKA_TIMEOUT_S)
-                    if not messages:
-                        raise RuntimeError(f"confluent-kafka gave {seen} of {count} records")
-                    seen += len(messages)
-                return Sample(count / (time.perf_counter() - started))
-
-            yield run
 
 
 @contextmanager

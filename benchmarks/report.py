@@ -152,12 +152,18 @@ def details_text(details: Mapping[str, float]) -> str:
     The further figures of a side in one line.
 
     Example:
-        >>> details_text({"p50_us": 61.24, "loop_records_per_s": 2_345_678.0})
-        'p50_us 61.24, loop_records_per_s 2,345,678'
+        >>> details_text({"p50_us": 61.24, "p99_9_us": 1_234.5, "loop_records_per_s": 2_345_678.0})
+        'p50 61.2 us, p99.9 1,234 us, loop 2.35 M/s'
     """
-    return ", ".join(
-        f"{name} {value:,.0f}" if value >= 1000 else f"{name} {value:.4g}" for name, value in details.items()
-    )
+    return ", ".join(_detail_text(name, value) for name, value in details.items())
+
+
+def _detail_text(name: str, value: float) -> str:
+    for ending, unit in (("_records_per_s", "records/s"), ("_us", "us"), ("_ms", "ms"), ("", "bytes/byte")):
+        if name.endswith(ending):
+            words = name.removesuffix(ending).replace("p99_9", "p99.9").replace("_", " ")
+            return f"{words} {f'{value:,.0f} {unit}' if value >= 1000 and unit == 'us' else figure_text(value, unit)}"
+    raise AssertionError(name)
 
 
 def has_failures(document: Mapping[str, Any]) -> bool:

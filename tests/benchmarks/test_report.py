@@ -1,11 +1,13 @@
 """What a run leaves behind: the JSON, the table, the page, and the command that makes them."""
 
+import doctest
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import mock_broker, peers, report
+from benchmarks import measure, mock_broker, peers, report
 from benchmarks.__main__ import main, parse
 from benchmarks.measure import Absent, Skipped, Summary
 from benchmarks.page import page
@@ -97,7 +99,7 @@ def test_the_page_has_every_row_and_the_machine(document: dict) -> None:
         assert f"| {row['name']} |" in text
     assert "Fast 9000" in text
     assert "| NO |" in text
-    assert "p99_us 61.24" in text
+    assert "p99 61.2 us" in text
 
 
 def test_the_command_makes_table_and_page_from_a_stored_run(document: dict, tmp_path: Path, capsys) -> None:
@@ -140,6 +142,14 @@ def test_quick_is_fewer_rounds_of_less_work() -> None:
 
 def test_a_missing_peer_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """`make bench` installs confluent-kafka; who runs the module alone may not have it."""
-    monkeypatch.setitem(__import__("sys").modules, "confluent_kafka", None)
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     with pytest.raises(Skipped, match="pip install confluent-kafka"), mock_broker.mock_broker({"t": 1}):
         pass
+
+
+@pytest.mark.parametrize("module", [measure, report], ids=lambda module: module.__name__)
+def test_examples_of_docstrings_run(module) -> None:
+    """An example that no longer runs explains nothing."""
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
