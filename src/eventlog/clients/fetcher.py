@@ -84,6 +84,8 @@ class Fetcher:
                     batch = self._batch(cursor, stored, end)
                     if batch is not None:
                         batches.append(batch)
+                    if cursor.offset <= stored.last:
+                        break  # at `end`, or before a record that can not be read: nothing may be skipped
             except EventLogError:
                 if not batches:
                     raise
