@@ -25,6 +25,7 @@ MAX_PARTITIONS = 100_000
 MAX_RECORD_BYTES = 1_048_576
 """Kafka's `message.max.bytes`, rounded: the default bound of one record's key, value and headers together."""
 LARGEST_RECORD_BYTES = 1_073_741_824
+MAX_OFFSET = 2**63 - 1
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
@@ -70,6 +71,11 @@ def check_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     if not least <= value <= 1e9:
         raise ValueError(f"{name} is a number of seconds, {least} to 1e9, not {value}. Nothing was stored.")
     return float(value)
+
+
+def check_offset(value: object) -> int:
+    """The value, when it is an offset that a partition can come to have."""
+    return check_int("an offset", value, least=0, most=MAX_OFFSET)
 
 
 def check_timestamp_ms(value: object) -> int:

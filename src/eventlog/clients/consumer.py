@@ -22,7 +22,7 @@ from eventlog.clients.positions import Hand, Pair, Position, Positions, pair_of
 from eventlog.clients.topic import Topic
 from eventlog.clock import to_ms
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
-from eventlog.options import Start, check_int, check_seconds
+from eventlog.options import Start, check_int, check_offset, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 from eventlog.store.store import Store
 from eventlog.store.works import CommitOffsets
@@ -278,7 +278,7 @@ class Consumer(Generic[K, V]):
                 self._positions.finish_handed()
                 self._commit_finished()
                 return
-            checked = {pair_of(tp): check_int("an offset", offset, least=0) for tp, offset in offsets.items()}
+            checked = {pair_of(tp): check_offset(offset) for tp, offset in offsets.items()}
             self._store_offsets(checked)
 
     def _store_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -356,7 +356,7 @@ class Consumer(Generic[K, V]):
         Raises:
             ValueError: if the offset is negative, or the partition is not assigned. The position is unchanged.
         """
-        check_int("an offset", offset, least=0)
+        check_offset(offset)
         self._seek((tp,), lambda _: offset)
 
     def seek_to_beginning(self, *partitions: Pair) -> None:
