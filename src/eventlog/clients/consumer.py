@@ -170,6 +170,9 @@ class Consumer(Generic[K, V]):
             self._positions.reclaim()
             self._positions.finish_handed()
             self._commit_if_due()
+            if is_loop and self._is_woken:  # even while there is more to read: a busy loop must end too
+                self._is_woken = False
+                return []
             deadline_s = None if timeout is None else self._store.clock.monotonic() + timeout
             while True:
                 batches = self._take(_ALL if max_records is None else max_records, is_loop=is_loop)
@@ -233,7 +236,9 @@ class Consumer(Generic[K, V]):
 
     def wakeup(self) -> None:
         """
-        Ends a wait that runs now in another thread, or else the next one: `poll` returns what it has, a loop ends.
+        Ends a wait that runs now in another thread, or else the next one: `poll` returns what it has.
+
+        A loop ends as soon as it asks for more than it was given at once, whether it waits or not.
 
         The one method that any thread may call, and a signal handler too.
         """
@@ -294,7 +299,7 @@ class Consumer(Generic[K, V]):
         for tp, offset in offsets.items():
             position = self._positions.get(tp)
             if position is not None:
-                position.committed = offset
+                position.committed = position.finished = offset
 
     def committed(self, tp: Pair) -> int | None:
         """
@@ -449,6 +454,7 @@ class Consumer(Generic[K, V]):
                 if self._commits:
                     self._commit_finished()
             finally:
+                self._positions.reclaim()  # a loop that goes on gets nothing any more
                 self._waiter.close()
                 self._refusal = LogClosed("the consumer is closed. Make another with log.consumer().")
 

@@ -214,7 +214,7 @@ class Positions:
     def lags(self) -> dict[TopicPartition, int]:
         """How many offsets lie between each position and the end of its partition."""
         return {
-            tp: self._store.bounds(position.cursor.route.row, [tp.partition])[0][1] - self.next_offset(position)
+            tp: max(self._store.bounds(position.cursor.route.row, [tp.partition])[0][1] - self.next_offset(position), 0)
             for tp, position in self._by_tp.items()
         }
 
