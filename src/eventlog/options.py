@@ -8,9 +8,9 @@ of storage.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from eventlog.errors import InvalidTopicName
 from eventlog.records import Headers
@@ -83,6 +83,43 @@ def check_timestamp_ms(value: object) -> int:
     return check_int("timestamp_ms", value, least=-(2**62), most=2**62)
 
 
+def check_column(name: str, column: Iterable[Any]) -> Sequence[Any]:
+    """The column as a list or tuple; any iterable does, but text, bytes and mappings, which are one value."""
+    if isinstance(column, (list, tuple)):
+        return column
+    if isinstance(column, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(column, Iterable):
+        raise TypeError(
+            f"{name} is a column, one entry for each record, and not {type(column).__name__}. Nothing was stored. "
+            "Pass a list."
+        )
+    return list(column)
+
+
+def check_columns(
+    values: Iterable[Any],
+    keys: Iterable[Any] | None,
+    headers: Iterable[Any] | None,
+    timestamps_ms: int | Iterable[int] | None,
+) -> tuple[Sequence[Any], Sequence[Any] | None, Sequence[Any] | None, int | Sequence[int] | None]:
+    """The columns, when they are as long as each other; an int is a timestamp for all."""
+    checked = check_column("values", values)
+    count = len(checked)
+
+    def column(name: str, given: Iterable[Any] | None) -> Sequence[Any] | None:
+        if given is None:
+            return None
+        entries = check_column(name, given)
+        if len(entries) != count:
+            raise ValueError(
+                f"{name} has {len(entries)} entries and values has {count}. Nothing was stored. "
+                "Give one for each value, or None."
+            )
+        return entries
+
+    times = timestamps_ms if isinstance(timestamps_ms, int) else column("timestamps_ms", timestamps_ms)
+    return checked, column("keys", keys), column("headers", headers), times
+
+
 def check_headers(headers: HeadersInput | None) -> Headers:
     """
     The headers of a record as stored: a tuple of `(str, bytes or None)`.
@@ -99,15 +136,20 @@ def _check_header(pair: object) -> tuple[str, bytes | None]:
     if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
         raise TypeError(f"a header is a (str, bytes) pair, not {_shown(pair)}. Nothing was stored.")
     name, value = pair
-    if isinstance(value, str):
-        value = value.encode()
-    elif isinstance(value, (bytearray, memoryview)):
+    try:
+        name.encode()
+        if isinstance(value, str):
+            value = value.encode()
+    except UnicodeEncodeError as error:
+        raise TypeError(
+            f"header {name!a} holds a lone surrogate, which has no UTF-8. Nothing was stored. Pass bytes."
+        ) from error
+    if isinstance(value, (bytearray, memoryview)):
         value = bytes(value)
     if value is not None and type(value) is not bytes:
         raise TypeError(
             f"header {name!r} is bytes, str or None, not {type(value).__name__}. Nothing was stored. Encode it first."
         )
-    name.encode()  # a lone surrogate fails here, before any effect
     return name, value
 
 

@@ -8,7 +8,7 @@ costs in docs/decisions/0004-send-path.md. Knows nothing of transactions on disk
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 from zlib import crc32
@@ -19,7 +19,7 @@ from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.route import Route
 from eventlog.clients.sender import Sender
 from eventlog.clients.topic import Topic
-from eventlog.options import HeadersInput, check_headers, check_timestamp_ms
+from eventlog.options import HeadersInput, check_columns, check_headers, check_timestamp_ms
 from eventlog.store.store import Store
 
 
@@ -201,12 +201,12 @@ class Producer:
     def send_many(
         self,
         topic: str | Topic[Any, Any],
-        values: Sequence[Any],
+        values: Iterable[Any],
         *,
-        keys: Sequence[Any] | None = None,
-        headers: Sequence[HeadersInput | None] | None = None,
+        keys: Iterable[Any] | None = None,
+        headers: Iterable[HeadersInput | None] | None = None,
         partition: int | None = None,
-        timestamps_ms: Sequence[int] | None = None,
+        timestamps_ms: int | Iterable[int] | None = None,
     ) -> list[Delivery]:
         """
         Takes records in columns, in order: the same as one `send` for each.
@@ -215,20 +215,15 @@ class Producer:
             ValueError: if the columns differ in length. No record was taken.
             TypeError, RecordTooLarge, BufferFull: as `send`; the records before the refused one were taken.
         """
-        columns = {"keys": keys, "headers": headers, "timestamps_ms": timestamps_ms}
-        for name, column in columns.items():
-            if column is not None and len(column) != len(values):
-                raise ValueError(
-                    f"{name} has {len(column)} entries and values has {len(values)}. No record was taken. "
-                    "Give one for each value, or None."
-                )
+        values, keys, headers, timestamps_ms = check_columns(values, keys, headers, timestamps_ms)
         send = self.send
         if headers is None and timestamps_ms is None:
             if keys is None:
                 return [send(topic, value, partition=partition) for value in values]
             return [send(topic, value, key=key, partition=partition) for value, key in zip(values, keys, strict=True)]
         nothing = [None] * len(values)
-        rows = zip(values, keys or nothing, headers or nothing, timestamps_ms or nothing, strict=True)
+        times = [timestamps_ms] * len(values) if isinstance(timestamps_ms, int) else timestamps_ms
+        rows = zip(values, keys or nothing, headers or nothing, times or nothing, strict=True)
         return [
             send(topic, value, key=key, headers=pairs, partition=partition, timestamp_ms=moment)
             for value, key, pairs, moment in rows

@@ -6,7 +6,7 @@ Knows nothing of batching over time, positions or groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from eventlog.batches.format import BatchEncoder
 from eventlog.batches.partitioners import partition_column
 from eventlog.clients.fetcher import Cursor, Fetcher, resolve_end, resolve_start
 from eventlog.clients.route import Route
-from eventlog.options import HeadersInput, Start, check_headers, check_int, check_timestamp_ms
+from eventlog.options import HeadersInput, Start, check_columns, check_headers, check_int, check_timestamp_ms
 from eventlog.records import Headers, K, PartitionRange, Record, RecordBatch, RecordMetadata, V
 from eventlog.store.store import Store
 from eventlog.store.works import Append, AppendOne, DeleteRecords, Part
@@ -119,12 +119,12 @@ class Topic(Generic[K, V]):
 
     def append_many(
         self,
-        values: Sequence[V | None],
+        values: Iterable[V | None],
         *,
-        keys: Sequence[K | None] | None = None,
+        keys: Iterable[K | None] | None = None,
         partition: int | None = None,
-        headers: Sequence[HeadersInput | None] | None = None,
-        timestamps_ms: int | Sequence[int] | None = None,
+        headers: Iterable[HeadersInput | None] | None = None,
+        timestamps_ms: int | Iterable[int] | None = None,
     ) -> list[PartitionRange]:
         """
         Stores records given in columns: all of them in one transaction, or none.
@@ -146,11 +146,10 @@ class Topic(Generic[K, V]):
             ValueError: if the columns differ in length. Nothing was stored.
             TypeError, RecordTooLarge, UnknownPartition, UnknownTopic, StorageError: as `append`; nothing was stored.
         """
-        if len(values) == 0:
+        values, keys, headers, timestamps_ms = check_columns(values, keys, headers, timestamps_ms)
+        if not values:
             return []
         route = self.route
-        count = len(values)
-        _check_lengths(count, keys=keys, headers=headers, timestamps_ms=timestamps_ms)
         value_column = route.encode_values(values)
         key_column = None if keys is None else route.encode_keys(keys)
         header_column = None if headers is None else [check_headers(pairs) for pairs in headers]
@@ -312,12 +311,3 @@ class Topic(Generic[K, V]):
 
     def __repr__(self) -> str:
         return f"<Topic {self.name!r}: {self.partitions} partitions, key {self.key}, value {self.value}>"
-
-
-def _check_lengths(count: int, **columns: object) -> None:
-    for name, column in columns.items():
-        if column is not None and not isinstance(column, int) and len(column) != count:  # type: ignore[arg-type]
-            raise ValueError(
-                f"{name} has {len(column)} entries and values has {count}. Nothing was stored. "  # type: ignore[arg-type]
-                "Give one for each value, or None."
-            )
