@@ -30,7 +30,7 @@ from typing import Any
 
 from eventlog.batches.format import TARGET_BYTES, BatchEncoder
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
-from eventlog.errors import BufferFull, DeliveryError, LogClosed, UsedAfterFork
+from eventlog.errors import BufferFull, DeliveryError, LogClosed, UnknownTopic, UsedAfterFork
 from eventlog.records import Headers
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
@@ -110,7 +110,11 @@ class ProducerBatch(Append):
         _call(callback, delivery)
 
     def report(self) -> Callable[[], None] | None:
-        """Calls the callbacks; None when there are none."""
+        """Calls the callbacks; before that, frees what only storing needed, since deliveries keep the batch alive."""
+        self.parts[0].batches = []
+        self.headers = {}
+        if isinstance(self.error, UnknownTopic):
+            self.lane.accumulator.on_gone(self.lane.topic)
         return self._call_back
 
     def _call_back(self) -> None:
@@ -166,6 +170,7 @@ class Accumulator:
         self._max_buffered_bytes = max_buffered_bytes
         self._max_block = max_block
         self.on_open: Callable[[], None] = _nothing
+        self.on_gone: Callable[[TopicRow], None] = _nothing
         self._encoder = BatchEncoder(target_bytes=min(batch_bytes, TARGET_BYTES))
         self._lanes: dict[int, list[Lane]] = {}
         self._open_lanes: dict[Lane, None] = {}
@@ -394,8 +399,8 @@ class Accumulator:
             self._store.committer.commit_queued(0.0)
 
 
-def _nothing() -> None:
-    """Stands in until a sender listens."""
+def _nothing(*_: object) -> None:
+    """Stands in until somebody listens."""
 
 
 def _call(callback: Callable[[Delivery], object], delivery: Delivery) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 from zlib import crc32
@@ -21,6 +22,7 @@ from eventlog.clients.sender import Sender
 from eventlog.clients.topic import Topic
 from eventlog.options import HeadersInput, check_columns, check_headers, check_timestamp_ms
 from eventlog.store.store import Store
+from eventlog.store.tables import TopicRow
 
 
 class _SendRoute:
@@ -102,6 +104,7 @@ class Producer:
         )
         self._accumulator = accumulator
         self._sender = Sender(accumulator, store)
+        accumulator.on_gone = partial(_forget_topic, self._routes)
         self._finalizer = weakref.finalize(self, self._sender.abandon)
         self._finalizer.atexit = False
         store.on_fork(self)
@@ -253,14 +256,14 @@ class Producer:
         """
         if not self._is_closed:
             self._is_closed = True
-            self._routes = {}
+            self._routes.clear()
             self._finalizer.detach()
             self._sender.end(timeout)
 
     def after_fork(self) -> None:
         """Is of no use in the child; the sender leaves the records to the parent."""
         self._is_closed = True
-        self._routes = {}
+        self._routes.clear()
         self._finalizer.detach()
 
     def _open_route(self, topic: str | Topic[Any, Any]) -> _SendRoute:
@@ -283,3 +286,10 @@ class Producer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _forget_topic(routes: dict[object, _SendRoute], topic: TopicRow) -> None:
+    """Has the next `send` look again for a topic that was deleted: another may have its name by now."""
+    for name, route in list(routes.items()):
+        if route.route.row.id == topic.id:
+            routes.pop(name, None)
