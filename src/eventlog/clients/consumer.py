@@ -120,6 +120,7 @@ class Consumer(Generic[K, V]):
             OffsetOutOfRange: if the next offset of a partition was deleted, or `seek()` went beyond its end. The
                 position is unchanged; `seek()` moves it.
             CorruptBatch, DecodeError: if the next record can not be read. The position is unchanged.
+            UnknownTopic: if a topic was deleted. Make another consumer for one that has its name.
             ConcurrentUse, LogClosed, UsedAfterFork: for what their names say. Nothing was handed out.
         """
         limit = self._options.max_poll_records

@@ -72,13 +72,18 @@ class Fetcher:
             end: offset to stop before.
 
         Raises:
-            OffsetOutOfRange, CorruptBatch, DecodeError, FormatTooNew: if the first cursor that has anything can not
+            OffsetOutOfRange, CorruptBatch, DecodeError, FormatTooNew, UnknownTopic: if the first cursor that has anything can not
                 be read. It stands where it stood. What could be read before comes back first, without an error.
         """
         requests = [Fetch(cursor.route.row.id, cursor.partition, cursor.offset) for cursor in cursors]
         batches: list[RecordBatch[K, V]] = []
+        empty: set[int] = set()
         for cursor, answer in zip(cursors, self._store.fetch(requests, max_bytes), strict=True):
+            row = cursor.route.row
             try:
+                if answer.end == 0 and row.id not in empty:
+                    empty.add(row.id)
+                    self._store.check_topic(row)  # without any record ever, or deleted?
                 _check_range(cursor, answer)
                 for stored in answer.batches:
                     batch = self._batch(cursor, stored, end)

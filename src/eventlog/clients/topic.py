@@ -237,7 +237,13 @@ class Topic(Generic[K, V]):
     # -- reading ---------------------------------------------------------------------------------------------
 
     def bounds(self) -> dict[int, tuple[int, int]]:
-        """The first offset and the end offset (exclusive) of every partition, of one moment."""
+        """
+        The first offset and the end offset (exclusive) of every partition, of one moment.
+
+        Raises:
+            UnknownTopic: if the topic was deleted.
+        """
+        self._store.check_topic(self.route.row)
         return dict(enumerate(self._store.bounds(self.route.row)))
 
     def read(
@@ -279,6 +285,7 @@ class Topic(Generic[K, V]):
         """The same as `read`, in columns: batches as they were stored, cut to the bounds."""
         if max_records is not None:
             check_int("max_records", max_records, least=0)
+        self._store.check_topic(self.route.row)
         partitions = range(self.partitions) if partition is None else [self.route.check_partition(partition)]
         spans = []
         for number in partitions:

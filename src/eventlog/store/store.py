@@ -24,7 +24,7 @@ from eventlog.store.env import FORMAT, OFFSETS, TABLES, TOPICS, Environment
 from eventlog.store.reader import Fetch, Fetched
 from eventlog.store.tables import FORMAT_KEY, FormatRow, TopicRow, offset_key, unpack_offset
 from eventlog.store.wakeup import Bells, Waiter
-from eventlog.store.works import unknown_topic
+from eventlog.store.works import deleted_topic, unknown_topic
 from eventlog.store.writing import Work
 
 MEMORY = ":memory:"
@@ -92,6 +92,12 @@ class Store:
         if topic is None:
             raise unknown_topic(name)
         return topic
+
+    def check_topic(self, topic: TopicRow) -> None:
+        """Raises `UnknownTopic` when the topic was deleted, whether or not another has its name."""
+        stored = self.topic(topic.name)
+        if stored is None or stored.id != topic.id:
+            raise deleted_topic(topic.name, "read")
 
     def topics(self) -> list[TopicRow]:
         """All topics, by name."""

@@ -207,6 +207,14 @@ class DeleteRecords(Work):
         return PartitionRow(max(row.first, before), end, largest_ms)
 
 
+def deleted_topic(name: str, verb: str) -> UnknownTopic:
+    """The error for a topic that is not there any more."""
+    return UnknownTopic(
+        f"cannot {verb} topic {name!r}: it was deleted. Nothing was changed. "
+        "Open it anew with log.topic() to create another one of that name."
+    )
+
+
 def unknown_topic(name: str) -> UnknownTopic:
     """The error for a topic that is not there."""
     return UnknownTopic(
