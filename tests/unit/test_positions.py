@@ -1,0 +1,255 @@
+"""A position knows what was handed out, what is finished, and what is left of a loop."""
+
+from __future__ import annotations
+
+import pytest
+
+import eventlog
+from eventlog.clients.positions import Hand, Position, Positions, pair_of
+from eventlog.clients.topic import Topic
+from eventlog.errors import OffsetOutOfRange, UnknownPartition
+from eventlog.records import RecordBatch, TopicPartition
+
+
+@pytest.fixture
+def topic(log: eventlog.EventLog) -> Topic[bytes, bytes]:
+    """A topic of two partitions with ten records each."""
+    topic = log.topic("orders", partitions=2, key=bytes, value=bytes)
+    for partition in (0, 1):
+        topic.append_many([b"%d" % number for number in range(10)], partition=partition)
+    return topic
+
+
+def positions_of(
+    log: eventlog.EventLog, topic: Topic[bytes, bytes], *, group: str | None = None, start: object = "earliest"
+) -> Positions:
+    """The positions of a consumer of all partitions."""
+    positions = Positions(log._store, log.topic, group=group, start=start)  # type: ignore[arg-type]
+    positions.assign((topic, TopicPartition("orders", number)) for number in range(topic.partitions))
+    return positions
+
+
+def position_of(topic: Topic[bytes, bytes], offset: int = 0, committed: int | None = None) -> Position:
+    """A position in partition 0."""
+    return Position(TopicPartition("orders", 0), topic.route, offset, committed)
+
+
+def fetched(first: int, end: int) -> RecordBatch[None, int]:
+    """Records from one offset to another, as a fetch gives them."""
+    offsets = range(first, end)
+    return RecordBatch(
+        "orders", 0, offsets, [0] * len(offsets), [None] * len(offsets), list(offsets), [()] * len(offsets)
+    )
+
+
+def feed(position: Position, *batches: RecordBatch[None, int]) -> None:
+    """Does what a fetch does: the cursor stands behind what it brought."""
+    position.fetched.extend(batches)
+    position.cursor.offset = batches[-1].offsets[-1] + 1
+
+
+# --- one position ---------------------------------------------------------------------------------------------------
+
+
+def test_batches_are_handed_out_in_order_and_cut_to_the_limit(topic: Topic[bytes, bytes]) -> None:
+    """What is left of a batch comes before the next one."""
+    position = position_of(topic)
+    feed(position, fetched(0, 3), fetched(3, 5))
+    taken = []
+    handed = []
+    while (batch := position.take(2)) is not None:
+        taken.append(list(batch.offsets))
+        handed.append(position.handed)
+    assert taken == [[0, 1], [2], [3, 4]]
+    assert handed == [2, 3, 5]
+
+
+def test_nothing_fetched_is_nothing_handed_out(topic: Topic[bytes, bytes]) -> None:
+    """An empty position stays where it is."""
+    position = position_of(topic, 4)
+    assert position.take(10) is None
+    assert (position.handed, position.finished) == (4, 4)
+    assert not position.has_fetched
+
+
+def test_paused_position_has_nothing_to_hand_out(topic: Topic[bytes, bytes]) -> None:
+    """What was fetched before a pause waits for its end."""
+    position = position_of(topic)
+    feed(position, fetched(0, 3))
+    assert position.has_fetched
+    position.is_paused = True
+    assert not position.has_fetched
+
+
+def test_what_is_given_back_is_handed_out_again(topic: Topic[bytes, bytes]) -> None:
+    """A loop that was left early loses nothing."""
+    position = position_of(topic)
+    feed(position, fetched(0, 5), fetched(5, 8))
+    batch = position.take(5)
+    assert batch is not None
+    position.give_back(batch.slice(2, 5))
+    assert position.handed == 2
+    again = position.take(100)
+    assert again is not None
+    assert list(again.offsets) == [2, 3, 4]
+    position.give_back(batch.slice(5, 5))
+    assert position.handed == 5
+
+
+def test_seek_forgets_what_was_fetched(topic: Topic[bytes, bytes]) -> None:
+    """After a seek all offsets but the committed one are the new one."""
+    position = position_of(topic, 0, committed=0)
+    feed(position, fetched(0, 5))
+    position.seek(7)
+    assert position.take(10) is None
+    assert (position.handed, position.finished, position.cursor.offset, position.committed) == (7, 7, 7, 0)
+
+
+@pytest.mark.parametrize(("committed", "uncommitted"), [(None, 3), (2, 3), (3, None), (9, 3)])
+def test_offset_to_commit_is_the_finished_one_unless_stored(
+    topic: Topic[bytes, bytes], committed: int | None, uncommitted: int | None
+) -> None:
+    """The log is asked to store only what it has not; going back counts."""
+    assert position_of(topic, 3, committed).uncommitted == uncommitted
+
+
+# --- a loop's hand --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("taken", "next_offset", "finished"), [(0, 0, 0), (1, 1, 0), (2, 2, 1), (3, 3, 2)])
+def test_record_in_hand_is_handed_out_and_not_finished(
+    topic: Topic[bytes, bytes], taken: int, next_offset: int, finished: int
+) -> None:
+    """A loop is busy with the last record it took."""
+    position = position_of(topic)
+    feed(position, fetched(0, 3))
+    batch = position.take(10)
+    assert batch is not None
+    hand = Hand(position, batch)
+    for _ in range(taken):
+        next(hand.records)
+    assert hand.next_offset() == next_offset
+    assert hand.finished_offset() == finished
+    assert list(hand.rest().offsets) == list(range(taken, 3))
+    assert list(hand.records) == []
+
+
+# --- all positions --------------------------------------------------------------------------------------------------
+
+
+def test_positions_begin_at_the_committed_offset_or_the_start(
+    log: eventlog.EventLog, topic: Topic[bytes, bytes]
+) -> None:
+    """A group goes on where it was; where it never was, it begins at the start."""
+    with log.consumer(group="billing", auto_commit=False) as consumer:
+        consumer.commit({("orders", 1): 4})
+    positions = positions_of(log, topic, group="billing", start="latest")
+    assert [(position.handed, position.committed) for position in positions.order] == [(10, None), (4, 4)]
+    assert positions.committed(TopicPartition("orders", 1)) == 4
+    assert positions.committed(TopicPartition("orders", 0)) is None
+    assert positions.lags() == {("orders", 0): 0, ("orders", 1): 6}
+
+
+def test_positions_without_a_group_begin_at_the_start(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+    """Nothing is looked up for nobody."""
+    positions = positions_of(log, topic, start=3)
+    assert positions.partitions() == [("orders", 0), ("orders", 1)]
+    assert [(position.handed, position.committed) for position in positions.order] == [(3, None), (3, None)]
+    assert positions.uncommitted() == {("orders", 0): 3, ("orders", 1): 3}
+
+
+def test_start_outside_a_partition_is_refused(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+    """An offset that no partition has is found at once, not at the first poll."""
+    with pytest.raises(OffsetOutOfRange):
+        positions_of(log, topic, start=11)
+
+
+def test_committed_offset_of_a_partition_that_is_not_there_is_refused(
+    log: eventlog.EventLog, topic: Topic[bytes, bytes]
+) -> None:
+    """A wrong number is an error, not an absent offset."""
+    positions = positions_of(log, topic, group="billing")
+    with pytest.raises(UnknownPartition):
+        positions.committed(TopicPartition("orders", 2))
+
+
+def test_partitions_that_stay_assigned_keep_their_positions(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+    """Assigning anew moves nobody who was there."""
+    positions = positions_of(log, topic)
+    kept = positions["orders", 1]
+    kept.seek(6)
+    positions.assign([(topic, TopicPartition("orders", 1))])
+    assert positions.order == [kept]
+    assert positions.get(TopicPartition("orders", 0)) is None
+    assert positions.get(TopicPartition("orders", 1)) is kept
+    with pytest.raises(ValueError, match=r"orders\[0\] is not assigned"):
+        positions["orders", 0]
+
+
+def test_partitions_take_turns_in_being_first(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+    """A busy partition does not keep the others waiting for ever."""
+    positions = positions_of(log, topic)
+    first, second = positions.order
+    positions.rotate()
+    assert positions.order == [second, first]
+    assert positions.chosen([]) == [second, first]
+    assert positions.chosen([("orders", 0)]) == [first]
+
+
+def test_loop_finishes_what_is_before_the_record_in_hand(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+    """Leaving a loop gives back what it did not look at; the record in hand is not finished."""
+    positions = positions_of(log, topic)
+    position = positions["orders", 0]
+    feed(position, fetched(0, 5))
+    batch = position.take(5)
+    assert batch is not None
+    positions.hand = Hand(position, batch)
+    for _ in range(3):
+        next(positions.hand.records)
+    assert positions.next_offset(position) == 3
+    assert positions.lags()["orders", 0] == 7
+    positions.finish_before_hand()
+    assert position.finished == 2
+    positions.finish_handed()
+    assert position.finished == 3
+    positions.reclaim()
+    assert positions.hand is None
+    assert positions.next_offset(position) == position.handed == 3
+    positions.reclaim()
+    positions.finish_before_hand()
+    assert position.finished == 3
+
+
+def test_seek_moves_nobody_when_one_place_can_not_be_found(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+    """All offsets are found before any position moves."""
+    positions = positions_of(log, topic)
+
+    def offset_of(position: Position) -> int:
+        if position.tp.partition == 1:
+            raise LookupError
+        return 5
+
+    with pytest.raises(LookupError):
+        positions.seek([], offset_of)
+    assert [position.handed for position in positions.order] == [0, 0]
+    positions.seek([("orders", 0)], offset_of)
+    assert [position.handed for position in positions.order] == [5, 0]
+
+
+@pytest.mark.parametrize("tp", [None, "orders", ("orders",), ("orders", 0, 1), (0, "orders"), ["orders", 0]])
+def test_what_names_no_partition_is_a_type_error(tp: object) -> None:
+    """A partition is a pair of a name and a number."""
+    with pytest.raises(TypeError, match="a partition is a TopicPartition"):
+        pair_of(tp)
+
+
+@pytest.mark.parametrize(("number", "error"), [(-1, ValueError), ("0", TypeError), (True, TypeError)])
+def test_number_that_no_partition_has_is_refused(number: object, error: type[Exception]) -> None:
+    """Negative numbers do not count from the end."""
+    with pytest.raises(error, match="partition is"):
+        pair_of(("orders", number))
+
+
+def test_pair_becomes_a_topic_partition() -> None:
+    """Users may pass a plain pair."""
+    assert isinstance(pair_of(("orders", 1)), TopicPartition)

@@ -1,0 +1,93 @@
+"""Records say where they were stored, and columns say the same as records one by one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import pickle
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlog.records import PartitionRange, Record, RecordBatch, RecordMetadata, TopicPartition
+
+
+def batch_of(count: int, first: int = 0) -> RecordBatch[bytes | None, bytes]:
+    """Consecutive records with different contents."""
+    numbers = range(first, first + count)
+    return RecordBatch(
+        "orders",
+        3,
+        numbers,
+        [1000 + number for number in numbers],
+        [b"k%d" % number if number % 2 else None for number in numbers],
+        [b"v%d" % number for number in numbers],
+        [(("n", b"%d" % number),) if number % 3 else () for number in numbers],
+    )
+
+
+def test_partition_is_equal_to_a_plain_pair() -> None:
+    """Whoever has a pair need not import a name."""
+    assert TopicPartition("orders", 3) == ("orders", 3)
+    assert {TopicPartition("orders", 3): 1}["orders", 3] == 1
+
+
+def test_record_knows_its_time() -> None:
+    """The timestamp is also a moment in UTC."""
+    record = Record("orders", 0, 7, 1_783_000_000_123, None, b"tea")
+    assert record.time == dt.datetime(2026, 7, 2, 13, 46, 40, 123_000, dt.UTC)
+    assert record.headers == ()
+
+
+def test_records_are_equal_by_content() -> None:
+    """Two reads of one record give equal records, which survive a pickle."""
+    one, other = batch_of(1).records()[0], batch_of(1).records()[0]
+    assert one == other
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert one != attrs.evolve(other, value=b"other")
+
+
+def test_record_has_no_room_for_more() -> None:
+    """A mistyped attribute is an error, not a new one."""
+    record = batch_of(1).records()[0]
+    with pytest.raises(AttributeError):
+        record.vlaue = b""  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("value", [RecordMetadata("orders", 3, 7, 5), PartitionRange("orders", 3, 7, 9)])
+def test_answers_are_values(value: RecordMetadata | PartitionRange) -> None:
+    """What an append returns can be compared, kept in sets, and not changed."""
+    assert value == attrs.evolve(value)
+    assert len({value, attrs.evolve(value)}) == 1
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        value.partition = 4  # type: ignore[misc]
+
+
+def test_columns_and_records_say_the_same() -> None:
+    """A record is one entry of each column."""
+    batch = batch_of(5, first=10)
+    records = batch.records()
+    assert len(batch) == len(records) == 5
+    assert [(record.topic, record.partition) for record in records] == [("orders", 3)] * 5
+    assert [record.offset for record in records] == list(batch.offsets)
+    assert [record.timestamp_ms for record in records] == list(batch.timestamps_ms)
+    assert [record.key for record in records] == list(batch.keys)
+    assert [record.value for record in records] == list(batch.values)
+    assert [record.headers for record in records] == list(batch.headers)
+
+
+@given(st.integers(0, 6), st.integers(0, 8), st.integers(0, 8))
+def test_slice_has_the_same_records(count: int, start: int, stop: int) -> None:
+    """A part of the columns is that part of the records, as with a list."""
+    batch = batch_of(count)
+    part = batch.slice(start, stop)
+    assert part.records() == batch.records()[start:stop]
+    assert len(part) == len(batch.records()[start:stop])
+
+
+def test_whole_slice_copies_nothing() -> None:
+    """Cutting at the ends gives the batch itself."""
+    batch = batch_of(3)
+    assert batch.slice(0, 3) is batch
+    assert batch.slice(0, 100) is batch

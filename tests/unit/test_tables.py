@@ -1,0 +1,191 @@
+"""Rows come back as they were stored, their keys sort as the numbers do, and newer ones are too new."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlog.errors import FormatTooNew, NotALog
+from eventlog.store.tables import (
+    FORMAT_VERSION,
+    FormatRow,
+    PartitionRow,
+    TopicRow,
+    batch_key,
+    offset_key,
+    pack_offset,
+    partition_key,
+    split_batch_key,
+    unpack_offset,
+)
+
+UINT32 = st.integers(0, 2**32 - 1)
+UINT64 = st.integers(0, 2**64 - 1)
+INT64 = st.integers(-(2**63), 2**63 - 1)
+PLACES = st.tuples(UINT32, UINT32, UINT64)
+GROUPS = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=20)
+
+
+def format_fields(**changed: object) -> dict[str, object]:
+    """The fields of a format row, some changed or, by `...`, left out."""
+    fields = {"version": 1, "engine": "lmdb 0.9", "uuid": b"u" * 16, "created_ms": 5} | changed
+    return {name: value for name, value in fields.items() if value is not ...}
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+@given(PLACES, PLACES)
+def test_keys_of_batches_sort_as_their_places(one: tuple[int, int, int], other: tuple[int, int, int]) -> None:
+    """Byte order is the order of topic, partition and offset, so a search by bytes is one by offset."""
+    assert (batch_key(*one) < batch_key(*other)) == (one < other)
+    assert split_batch_key(batch_key(*one)) == one
+    assert batch_key(*one).startswith(partition_key(*one[:2]))
+    assert partition_key(*one[:2]).startswith(one[0].to_bytes(4, "big"))
+
+
+@given(GROUPS, GROUPS, UINT32, UINT32)
+def test_keys_of_offsets_begin_with_their_group_and_end_with_their_topic(
+    group: str, other: str, topic_id: int, partition: int
+) -> None:
+    """The rows of a group stand together, those of another are never among them."""
+    key = offset_key(group, topic_id, partition)
+    assert key.endswith(partition_key(topic_id, partition))
+    assert key.startswith(group.encode() + b"\0")
+    assert key.startswith(other.encode() + b"\0") == (group == other)
+
+
+def test_longest_group_fits_a_key_of_lmdb() -> None:
+    """A key of LMDB has at most 511 bytes."""
+    assert len(offset_key("x" * 249, 2**32 - 1, 2**32 - 1)) <= 511
+
+
+# --- the format row ---------------------------------------------------------------------------------------------------
+
+
+@given(st.uuids(), INT64, st.integers(1, FORMAT_VERSION), st.text(st.characters(exclude_categories=["Cs"])))
+def test_format_row_comes_back(uuid: UUID, created_ms: int, version: int, engine: str) -> None:
+    """What a log says of itself is what it said when it was made."""
+    row = FormatRow(uuid, created_ms, version, engine)
+    assert FormatRow.unpack(row.pack(), "path") == row
+    assert FormatRow.unpack(memoryview(row.pack()), "path") == row
+
+
+def test_new_log_says_what_wrote_it() -> None:
+    """Version and engine have defaults: those of today."""
+    fields = msgpack.unpackb(FormatRow(UUID(int=7), 5).pack())
+    assert fields == {"version": 1, "engine": "lmdb 0.9", "uuid": UUID(int=7).bytes, "created_ms": 5}
+
+
+def test_unknown_field_of_the_format_row_is_left_alone() -> None:
+    """A field that a later version adds under the same number does no harm here."""
+    row = FormatRow.unpack(msgpack.packb(format_fields(colour="blue")), "path")
+    assert row == FormatRow(UUID(bytes=b"u" * 16), 5)
+
+
+@pytest.mark.parametrize("rest", [{}, {"uuid": None}, {"engine": ..., "uuid": ..., "created_ms": ...}])
+@pytest.mark.parametrize("version", [FORMAT_VERSION + 1, 10**6])
+def test_newer_format_is_too_new_whatever_else_it_says(version: int, rest: dict[str, object]) -> None:
+    """The version is judged before any other field is looked at."""
+    with pytest.raises(FormatTooNew, match=rf"data/shop: it has format {version}.*Upgrade"):
+        FormatRow.unpack(msgpack.packb(format_fields(version=version, **rest)), "data/shop")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        b"",
+        b"\xc1",
+        b"\x81",
+        b"hello",
+        msgpack.packb(7),
+        msgpack.packb([1]),
+        msgpack.packb({}),
+        msgpack.packb(format_fields(version=None)),
+        msgpack.packb(format_fields(version="1")),
+        msgpack.packb(format_fields(version=...)),
+        msgpack.packb(format_fields(uuid=...)),
+        msgpack.packb(format_fields(uuid=None)),
+        msgpack.packb(format_fields(uuid=b"short")),
+        msgpack.packb(format_fields(engine=...)),
+        msgpack.packb(format_fields(created_ms=...)),
+        msgpack.packb(format_fields()) + b"\0",
+    ],
+)
+def test_row_that_is_none_of_ours_is_not_a_log(data: bytes | None) -> None:
+    """Somebody else's row, or a damaged one, is refused with a way out."""
+    with pytest.raises(NotALog, match=r"data/shop: its format row .* left as it was"):
+        FormatRow.unpack(data, "data/shop")
+
+
+# --- topics -----------------------------------------------------------------------------------------------------------
+
+
+def topic_row(**changed: Any) -> TopicRow:
+    """A row with something in every field."""
+    fields: dict[str, Any] = {
+        "name": "orders",
+        "id": 7,
+        "uuid": uuid4(),
+        "partitions": 3,
+        "key": {"name": "str"},
+        "value": {"name": "class", "class": "shop.Order", "schema": {"sku": "str"}, "required": ["sku"]},
+        "partitioner": "crc32",
+        "max_record_bytes": 1000,
+        "created_ms": -5,
+    }
+    return TopicRow(**(fields | changed))
+
+
+def test_topic_row_comes_back_under_its_name() -> None:
+    """The name is the row's key, and everything else is in its value."""
+    row = topic_row()
+    assert TopicRow.unpack(b"orders", row.pack()) == row
+    assert TopicRow.unpack(memoryview(b"orders"), memoryview(row.pack())) == row
+    assert b"orders" not in row.pack()
+
+
+def test_unknown_field_of_a_topic_row_is_left_alone() -> None:
+    """A topic that a later version gave another option opens."""
+    row = topic_row()
+    data = msgpack.packb(msgpack.unpackb(row.pack()) | {"retention_ms": 5})
+    assert TopicRow.unpack(b"orders", data) == row
+
+
+# --- partitions and offsets -------------------------------------------------------------------------------------------
+
+
+@given(UINT64, UINT64, INT64)
+def test_partition_row_comes_back(first: int, end: int, largest_ms: int) -> None:
+    """Bounds and the largest time survive the deletion of all records."""
+    row = PartitionRow(first, end, largest_ms)
+    assert PartitionRow.unpack(row.pack()) == row
+    assert PartitionRow.unpack(memoryview(row.pack())) == row
+    assert row.pack() == struct.pack(">QQq", first, end, largest_ms)
+
+
+def test_partition_without_a_row_begins_at_0() -> None:
+    """A partition that never lost a record needs no row."""
+    assert PartitionRow.unpack(None) == PartitionRow(0, 0, -(2**63))
+
+
+@given(UINT64, INT64)
+def test_committed_offset_comes_back(offset: int, committed_ms: int) -> None:
+    """The next offset to read is what was committed."""
+    data = pack_offset(offset, committed_ms)
+    assert unpack_offset(data) == unpack_offset(memoryview(data)) == offset
+    assert data == struct.pack(">BQq", 1, offset, committed_ms)
+
+
+@pytest.mark.parametrize("rest", [b"", b"\0" * 16, b"\xff" * 100])
+def test_committed_offset_of_a_newer_version_is_too_new(rest: bytes) -> None:
+    """The first byte is judged before the others are looked at."""
+    with pytest.raises(FormatTooNew, match=r"has version 2.*Upgrade"):
+        unpack_offset(b"\x02" + rest)
