@@ -72,8 +72,9 @@ class Fetcher:
             end: offset to stop before.
 
         Raises:
-            OffsetOutOfRange, CorruptBatch, DecodeError, FormatTooNew, UnknownTopic: if the first cursor that has anything can not
-                be read. It stands where it stood. What could be read before comes back first, without an error.
+            OffsetOutOfRange, CorruptBatch, DecodeError, FormatTooNew, UnknownTopic: if the first cursor that has
+                anything can not be read. It stands where it stood. What could be read before comes back first,
+                without an error.
         """
         requests = [Fetch(cursor.route.row.id, cursor.partition, cursor.offset) for cursor in cursors]
         batches: list[RecordBatch[K, V]] = []
