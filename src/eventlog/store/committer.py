@@ -123,6 +123,8 @@ class Committer:
         if left_s <= 0:
             return False
         bell.acquire(timeout=min(left_s, _LOOK_AGAIN_SECONDS))
+        if work.is_done:
+            work.ring()  # one ring wakes one thread: the next that waits for the same batch
         return True
 
     @property

@@ -19,6 +19,7 @@ from eventlog.store.env import BATCHES, PARTITIONS, TOPICS, Environment, Transac
 from eventlog.store.tables import PartitionRow, TopicRow, batch_key, partition_key, split_batch_key
 
 _LAST_OFFSET = 2**64 - 1
+_HANGING = threading.Lock()
 
 
 class Work:
@@ -39,10 +40,12 @@ class Work:
 
     def hang_bell(self) -> threading.Lock:
         """The lock that a waiting thread sleeps on; `ring` releases it."""
-        if self._bell is None:
-            self._bell = threading.Lock()
-            self._bell.acquire()
-        return self._bell
+        with _HANGING:  # two bells for one work, and one of them would never ring
+            if self._bell is None:
+                bell = threading.Lock()
+                bell.acquire()
+                self._bell = bell
+            return self._bell
 
     def ring(self) -> bool:
         """
