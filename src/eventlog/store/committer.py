@@ -40,6 +40,7 @@ class Committer:
         """Drops what is queued and makes new locks: the state of a child after a fork."""
         self._writing = Writing(self._environment)  # the old one holds a transaction, and so the parent's handle
         self._turn = threading.Lock()
+        self._hanging = threading.Lock()
         self._queue: deque[Work] = deque()
         self._reports: deque[Callable[[], None]] = deque()
         self._reporting = threading.Lock()
@@ -113,7 +114,7 @@ class Committer:
         If (a) comes after (2), our bell hangs at (b). A leader-to-be that was interrupted leads nobody, so we
         look again every second.
         """
-        bell = work.hang_bell()
+        bell = work.hang_bell(self._hanging)
         if work.is_done:
             return True
         if self._turn.acquire(blocking=False):

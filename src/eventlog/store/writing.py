@@ -19,7 +19,6 @@ from eventlog.store.env import BATCHES, PARTITIONS, TOPICS, Environment, Transac
 from eventlog.store.tables import PartitionRow, TopicRow, batch_key, partition_key, split_batch_key
 
 _LAST_OFFSET = 2**64 - 1
-_HANGING = threading.Lock()
 
 
 class Work:
@@ -38,9 +37,9 @@ class Work:
         self.error: BaseException | None = None
         self._bell: threading.Lock | None = None
 
-    def hang_bell(self) -> threading.Lock:
+    def hang_bell(self, hanging: threading.Lock) -> threading.Lock:
         """The lock that a waiting thread sleeps on; `ring` releases it."""
-        with _HANGING:  # two bells for one work, and one of them would never ring
+        with hanging:  # two bells for one work, and one of them would never ring
             if self._bell is None:
                 bell = threading.Lock()
                 bell.acquire()
