@@ -15,7 +15,7 @@ from eventlog.cli import main
 from eventlog.cli.crash import PARTITIONS, TOPIC, crash_a_producer, examine, kill_after
 from eventlog.cli.demo import Demo
 from eventlog.cli.failure import Failure
-from eventlog.cli.flights import read_flights
+from eventlog.cli.flights import count_file, read_flights
 
 
 @pytest.fixture
@@ -93,6 +93,18 @@ def test_demo_finds_a_wrong_total(flights_zip, tmp_path, monkeypatch):
         totals = demo._consume(log, more)
     assert demo._compare(totals, flights_zip) == ["the totals from the log are not those of the file"]
     assert "NO, the file has" in out.getvalue()
+
+
+def test_replay_finds_lost_offsets_and_other_totals(flights_zip, tmp_path):
+    """Planted: a group that committed nothing, then totals of another reading."""
+    demo = Demo(data=flights_zip, keep=None, partitions=2, out=io.StringIO())
+    flights = read_flights(flights_zip)
+    with eventlog.open(tmp_path / "log") as log:
+        demo._produce(log, flights)
+        lost = demo._replay(log, flights, count_file(flights_zip))
+        assert lost == ["the group had committed all, and is 3,000 behind after reopening"]
+        assert demo._replay(log, flights, {}) == ["the replay gave other totals than the first reading"]
+        assert demo._replay(log, flights, count_file(flights_zip)) == []
 
 
 def test_failed_demo_names_what_failed_and_is_exit_code_1(flights_zip, monkeypatch, capsys):

@@ -42,7 +42,9 @@ def verify_log(path: Path, out: TextIO) -> int:
 
 def compact_log(path: Path, destination: Path, out: TextIO) -> int:
     """
-    Writes a copy without the unused pages. The log itself is not changed; others may use it meanwhile.
+    Writes a copy without the unused pages.
+
+    The log itself is not changed; others may use it meanwhile.
 
     Raises:
         Failure: the destination holds something. It was left as it is.

@@ -164,7 +164,11 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _add_crash_writer(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The process that the demo kills. Without `help=` no list of commands shows it."""
+    """
+    The process that the demo kills.
+
+    Without `help=` no list of commands shows it.
+    """
     from eventlog.cli.failure import CRASH_WRITER
 
     def run(arguments: argparse.Namespace) -> int:

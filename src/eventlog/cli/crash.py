@@ -54,7 +54,9 @@ def crash_a_producer(
     directory: Path, flights: Flights, data: Path, chance: random.Random, say: Callable[[str], None]
 ) -> list[str]:
     """
-    Starts a writing process, kills it, reopens the log and checks it. Blocks a second or two.
+    Starts a writing process, kills it, reopens the log and checks it.
+
+    Blocks for about a second.
 
     Returns:
         The problems found, one line each. The child is gone in any case.

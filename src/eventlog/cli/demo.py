@@ -59,7 +59,7 @@ class Demo:
 
     def run(self) -> int:
         """
-        Runs all steps, in seconds rather than minutes. Offline.
+        Runs all steps, in seconds rather than minutes, and offline.
 
         Returns:
             0 when every check held, else 1.
@@ -156,6 +156,7 @@ class Demo:
                 for batch in batches:
                     tally.add(batch.values)
                     advance(len(batch))
+            consumer.commit()  # or closing would leave the group where it had sought
         self._print_rate(flights, started_s, "counting included")
         if behind:
             return [f"the group had committed all, and is {behind:,} behind after reopening"]

@@ -71,7 +71,11 @@ class CarrierTotal:
 
 
 class Tally:
-    """Adds up rows of the file, in any order. Belongs to one thread."""
+    """
+    Adds up rows of the file, in any order.
+
+    Belongs to one thread.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[bytes, list[int]] = {}

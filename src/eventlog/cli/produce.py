@@ -79,7 +79,7 @@ class Produce:
 
 
 def _decoded(data: bytes | None, codec: str) -> Any:
-    """What the codec takes, out of the bytes of a line. Codecs of structured values take JSON."""
+    """What the codec takes, out of the bytes of a line; codecs of structured values take JSON."""
     if data is None or codec == "bytes":
         return data
     if codec == "str":

@@ -47,7 +47,7 @@ class Tail:
 
     def run(self) -> None:
         """
-        Prints. Blocks at the end only with `follow`.
+        Prints; blocks at the end only with `follow`.
 
         Raises:
             Failure: the log has no such topic. None was made.
