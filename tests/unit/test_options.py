@@ -15,9 +15,13 @@ from hypothesis import strategies as st
 from eventlog.errors import EventLogError, InvalidTopicName
 from eventlog.options import (
     MAX_NAME_LENGTH,
+    MAX_OFFSET,
+    check_column,
+    check_columns,
     check_group_name,
     check_headers,
     check_int,
+    check_offset,
     check_seconds,
     check_timestamp_ms,
     check_topic_name,
@@ -146,6 +150,62 @@ def test_timestamp_beyond_62_bits_is_refused(value: int) -> None:
     """What would not fit the format fails at the call."""
     with pytest.raises(ValueError, match="timestamp_ms"):
         check_timestamp_ms(value)
+
+
+@pytest.mark.parametrize("value", [0, MAX_OFFSET])
+def test_offset_that_a_partition_can_have_is_taken(value: int) -> None:
+    """Offsets have 63 bits, as Kafka's."""
+    assert check_offset(value) == value
+
+
+@pytest.mark.parametrize("value", [-1, MAX_OFFSET + 1, 2**64])
+def test_offset_that_no_partition_can_have_is_refused(value: int) -> None:
+    """What would not fit the key of a row fails at the call."""
+    with pytest.raises(ValueError, match="an offset is 0 to"):
+        check_offset(value)
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", [[1, 2], (1, 2), range(1, 3), iter([1, 2]), {1: 0, 2: 0}.keys()])
+def test_any_iterable_is_a_column(column: Any) -> None:
+    """Whatever gives its entries one by one will do."""
+    assert list(check_column("values", column)) == [1, 2]
+
+
+def test_list_and_tuple_are_not_copied() -> None:
+    """The usual columns cost nothing to check."""
+    for column in ([1, 2], (1, 2)):
+        assert check_column("values", column) is column
+
+
+@pytest.mark.parametrize("column", ["ab", b"ab", bytearray(b"ab"), memoryview(b"ab"), {1: 2}, 5, None])
+def test_one_value_is_no_column(column: Any) -> None:
+    """A text is not a column of letters, a mapping not one of its keys."""
+    with pytest.raises(TypeError, match=f"values is a column.*not {type(column).__name__}"):
+        check_column("values", column)
+
+
+def test_columns_of_one_length_are_taken() -> None:
+    """Absent columns stay absent, and one time stands for all records."""
+    assert check_columns([1, 2], None, None, None) == ([1, 2], None, None, None)
+    assert check_columns([1, 2], (3, 4), [{}, {}], 5) == ([1, 2], (3, 4), [{}, {}], 5)
+    assert check_columns(iter([1, 2]), iter([3, 4]), None, iter([5, 6])) == ([1, 2], [3, 4], None, [5, 6])
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("keys", ([1], [], None, None)),
+        ("headers", ([1], None, [{}, {}], None)),
+        ("timestamps_ms", ([1], None, None, [1, 2])),
+    ],
+)
+def test_columns_of_different_lengths_are_refused(name: str, columns: Any) -> None:
+    """A missing entry would move all that follow to the wrong record."""
+    with pytest.raises(ValueError, match=rf"{name} has \d entries and values has 1"):
+        check_columns(*columns)
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,45 @@
+"""Errors carry what a caller needs to go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventlog import errors
+from eventlog.errors import BufferFull, DeliveryError, EventLogError, OffsetOutOfRange
+
+ALL = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, EventLogError)]
+
+
+def test_offset_out_of_range_has_the_bounds() -> None:
+    """Who catches it can seek without asking again."""
+    error = OffsetOutOfRange("offset 9", first=2, end=5)
+    assert (str(error), error.first, error.end) == ("offset 9", 2, 5)
+
+
+def test_delivery_error_has_the_count() -> None:
+    """Who catches it knows how many records are missing."""
+    error = DeliveryError("2 records", count=2)
+    assert (str(error), error.count) == ("2 records", 2)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_only_a_full_buffer_may_pass_by_waiting(kind: type[EventLogError]) -> None:
+    """Retrying the same call helps when a buffer empties, and never otherwise."""
+    assert kind.retriable == (kind is BufferFull)
+
+
+@pytest.mark.parametrize(
+    ("kind", "also"),
+    [
+        (errors.InvalidTopicName, ValueError),
+        (errors.RecordTooLarge, ValueError),
+        (errors.UnknownTopic, LookupError),
+        (errors.UnknownPartition, LookupError),
+        (errors.DiskFull, errors.StorageError),
+        (errors.ReadOnlyLog, errors.StorageError),
+        (errors.UnsupportedFileSystem, errors.StorageError),
+    ],
+)
+def test_errors_are_also_what_python_calls_them(kind: type[EventLogError], also: type[Exception]) -> None:
+    """Code that knows nothing of eventlog catches what it expects."""
+    assert issubclass(kind, also)
