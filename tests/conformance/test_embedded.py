@@ -1,0 +1,57 @@
+"""The embedded log is a log: in memory, on disk, and with relaxed durability."""
+
+from __future__ import annotations
+
+import pytest
+
+import eventlog
+from tests.conformance.suite import Capability, Conformance
+
+
+class TestMemory(Conformance):
+    """A log in memory can do all but be opened again."""
+
+    capabilities = frozenset(Capability) - {Capability.REOPEN}
+
+    @pytest.fixture
+    def log(self):
+        """An empty log."""
+        with eventlog.open(":memory:") as log:
+            yield log
+
+
+class TestDisk(Conformance):
+    """A log on disk can do all."""
+
+    capabilities = frozenset(Capability)
+
+    @pytest.fixture
+    def log(self, path):
+        """An empty log."""
+        with eventlog.open(path) as log:
+            yield log
+
+    @pytest.fixture
+    def reopen(self, path):
+        """Opens the same log once more."""
+        return lambda: eventlog.open(path)
+
+
+class TestOrdered(TestDisk):
+    """Relaxed durability changes nothing but what a power cut may cost."""
+
+    @pytest.fixture
+    def log(self, path):
+        """An empty log."""
+        with eventlog.open(path, durability="ordered") as log:
+            yield log
+
+
+class TestTwice(TestDisk):
+    """A log that somebody else of this process has open too is the same log."""
+
+    @pytest.fixture
+    def log(self, path):
+        """An empty log."""
+        with eventlog.open(path), eventlog.open(path) as log:
+            yield log
