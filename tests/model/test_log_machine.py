@@ -1,0 +1,124 @@
+"""The log does what a model of dicts does, under any history; and the machine that says so finds planted bugs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from eventlog.batches.format import NO_TIME_MS
+from eventlog.clients.consumer import Consumer
+from eventlog.clients.positions import Positions
+from eventlog.clients.topic import Topic
+from eventlog.errors import EventLogError
+from eventlog.store import reader
+from eventlog.store.tables import PartitionRow
+from eventlog.store.writing import Writing
+from tests.model.machine import LogMachine
+
+QUICK_EXAMPLES = 120
+STEPS = 30
+
+
+def _settings(max_examples: int, **options: Any) -> settings:
+    return settings(
+        max_examples=max_examples,
+        stateful_step_count=STEPS,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        **options,
+    )
+
+
+def test_log_does_what_the_model_does() -> None:
+    """Writing, reading, deleting, consuming and reopening, in any order, agree with the model."""
+    run_state_machine_as_test(LogMachine, settings=_settings(QUICK_EXAMPLES))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_log_does_what_the_model_does_for_long() -> None:
+    """The same, fifty times as many histories."""
+    run_state_machine_as_test(LogMachine, settings=_settings(50 * QUICK_EXAMPLES))
+
+
+# --- the machine itself -------------------------------------------------------------------------------------------
+
+
+def _end_from_the_last_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that looks at the batches alone begins at 0 again when all records were deleted."""
+    real = Writing._stored_end
+
+    def stored_end(self: Writing, topic_id: int, partition: int) -> list[int]:
+        end = real(self, topic_id, partition)
+        row = PartitionRow.unpack(self.get(b"partitions", topic_id.to_bytes(4, "big") + partition.to_bytes(4, "big")))
+        return [0, NO_TIME_MS] if end[0] == row.end else end
+
+    monkeypatch.setattr(Writing, "_stored_end", stored_end)
+
+
+def _end_read_from_the_last_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that looks at the batches alone sees an emptied partition begin behind its end."""
+    real = reader._partition_row
+    monkeypatch.setattr(reader, "_partition_row", lambda *place: PartitionRow(real(*place).first, 0))
+
+
+def _dropped_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that loses the last record of a long batch."""
+    real = Topic.read
+
+    def read(self: Topic[Any, Any], *places: Any, **options: Any) -> Iterator[Any]:
+        records = list(real(self, *places, **options))
+        return iter(records[:-1] if len(records) > 5 else records)
+
+    monkeypatch.setattr(Topic, "read", read)
+
+
+def _commit_of_the_record_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that finishes what its loop is still busy with."""
+    monkeypatch.setattr(Positions, "finish_before_hand", Positions.finish_handed)
+
+
+def _commit_forgotten_on_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that commits nothing when it is closed."""
+    real = Consumer.close
+
+    def close(self: Consumer[Any, Any]) -> None:
+        self._options = self._options.__class__(
+            **{name: getattr(self._options, name) for name in self._options.__slots__ if name != "__weakref__"}
+            | {"auto_commit": False}
+        )
+        real(self)
+
+    monkeypatch.setattr(Consumer, "close", close)
+
+
+def _time_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search by time that is one off."""
+    real = reader.offset_of_time
+    monkeypatch.setattr(reader, "offset_of_time", lambda *place: real(*place[:-1], place[-1] + 1))
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        _end_from_the_last_key,
+        _end_read_from_the_last_key,
+        _dropped_record,
+        _commit_of_the_record_in_hand,
+        _commit_forgotten_on_close,
+        _time_of_the_batch,
+    ],
+    ids=lambda plant: plant.__name__.strip("_"),
+)
+def test_harness_finds_a_planted_bug(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of the kind that this log could have does not survive the machine."""
+    plant(monkeypatch)
+    with pytest.raises((AssertionError, EventLogError)):
+        run_state_machine_as_test(
+            LogMachine, settings=_settings(1000, phases=[Phase.generate], database=None, report_multiple_bugs=False)
+        )
