@@ -147,3 +147,24 @@ def test_every_page_is_reached_from_the_readme() -> None:
         waiting += [(page.parent / target).resolve() for target in targets if "://" not in target]
     lost = [page.relative_to(ROOT).as_posix() for page in sorted(DOCS.rglob("*.md")) if page not in seen]
     assert lost == []
+
+
+def _locks() -> set[tuple[str, str]]:
+    """Every lock and bell that the sources make: its file, and the name it is given."""
+    found = set()
+    for path in sorted((ROOT / "src" / "eventlog").rglob("*.py")):
+        name = path.relative_to(ROOT / "src" / "eventlog").as_posix()
+        for node in ast.walk(ast.parse(_text(path))):
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Call):
+                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+                if re.match(r"threading\.(R?Lock|Condition|Event|Semaphore|Barrier)\(", ast.unparse(node.value)):
+                    found.add((name, ast.unparse(target).removeprefix("self.").lstrip("_")))
+    return found
+
+
+def test_every_lock_is_on_the_page_about_locks() -> None:
+    """The page names each lock and bell of the sources, with its file."""
+    rows = _rows(_text(DOCS / "explanation" / "locks.md").partition("\n## The order")[0])
+    named = {(row[1].strip("`"), row[0].strip("`").lstrip("_")) for row in rows if row[1].endswith(".py`")}
+    assert _locks()
+    assert _locks() - named == set()

@@ -1,0 +1,241 @@
+"""
+Each promise of docs/explanation/guarantees.md, in the fewest lines that show it.
+
+Harder tests of the same promises stand beside the code they are about; the page names both.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import eventlog
+from eventlog import EventLog
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "explanation" / "guarantees.md"
+
+
+def test_every_promise_names_a_test_that_exists() -> None:
+    """A promise without a test is a wish; a test that was renamed is missed here."""
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE.read_text("utf-8"))
+    assert len(named) > 15
+    for path, name in named:
+        file = ROOT / path
+        assert file.exists(), path
+        assert not name or f"def {name}(" in file.read_text("utf-8"), f"{path}::{name}"
+
+
+def test_every_test_here_is_named_by_the_page() -> None:
+    """The page leaves none of these out."""
+    own = re.findall(r"^def (test_\w+)\(", Path(__file__).read_text("utf-8"), re.MULTILINE)
+    page = PAGE.read_text("utf-8")
+    assert [name for name in own if "::" + name not in page and not name.startswith("test_every_")] == []
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_acknowledged_is_there_after_reopening(path: Path) -> None:
+    """A record whose append returned is read by whoever opens the log next."""
+    with eventlog.open(path) as log:
+        meta = log.topic("orders", value=str).append("tea")
+    with eventlog.open(path) as log:
+        (record,) = log.topic("orders").read()
+    assert (record.offset, record.value) == (meta.offset, "tea")
+
+
+def test_what_is_acknowledged_is_seen_at_once_by_another_process(disk_log: EventLog) -> None:
+    """A reader that begins after an append has returned sees its record, in whatever process."""
+    disk_log.topic("orders", value=str).append("tea")
+    program = (
+        "import eventlog, sys\n"
+        "with eventlog.open(sys.argv[1]) as log: print(*[r.value for r in log.topic('orders').read()])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(disk_log.path)], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "tea\n"
+
+
+def test_offsets_begin_at_0_and_have_no_gaps(log: EventLog) -> None:
+    """Every record has the number of those before it in its partition, however it was written."""
+    orders = log.topic("orders", partitions=2)
+    with log.producer() as producer:
+        for number in range(50):
+            producer.send(orders, b"sent", partition=number % 2)
+            orders.append(b"appended", partition=0)
+    orders.append_many([b"column"] * 20, partition=1)
+    for partition, (first, end) in orders.bounds().items():
+        assert [record.offset for record in orders.read(partition)] == list(range(first, end))
+        assert first == 0
+
+
+def test_sends_of_one_thread_keep_their_order_in_a_partition(log: EventLog) -> None:
+    """Four threads share a producer; the records of each come in the order of its calls."""
+    orders = log.topic("orders", value="json")
+    with log.producer() as producer:
+
+        def work(thread: int) -> None:
+            for number in range(2000):
+                producer.send("orders", [thread, number])
+
+        threads = [threading.Thread(target=work, args=[number]) for number in range(4)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+    seen: dict[int, list[int]] = {}
+    for record in orders.read():
+        seen.setdefault(record.value[0], []).append(record.value[1])
+    assert seen == {number: list(range(2000)) for number in range(4)}
+
+
+def test_columns_are_stored_all_or_not_at_all(log: EventLog) -> None:
+    """A wrong value among many leaves nothing of the others behind."""
+    orders = log.topic("orders", partitions=4, key=str, value=int)
+    with pytest.raises(TypeError):
+        orders.append_many([1, 2, "three"], keys=["a", "b", "c"])  # type: ignore[list-item]
+    assert set(orders.bounds().values()) == {(0, 0)}
+
+
+def test_changing_an_object_after_send_changes_nothing(log: EventLog) -> None:
+    """What is stored is the value as it was at the call."""
+    orders = log.topic("orders", value="json")
+    value = {"item": "tea"}
+    with log.producer() as producer:
+        producer.send(orders, value)
+        value["item"] = "milk"
+    assert next(orders.read()).value == {"item": "tea"}
+
+
+def test_a_failure_that_nobody_looked_at_is_raised_by_flush(log: EventLog) -> None:
+    """No error of a background write is lost in silence."""
+    orders = log.topic("orders")
+    producer = log.producer(linger=60.0)
+    producer.send(orders, b"tea")
+    log.delete_topic("orders")
+    with pytest.raises(eventlog.DeliveryError) as raised:
+        producer.flush()
+    assert raised.value.count == 1
+    assert isinstance(raised.value.__cause__, eventlog.UnknownTopic)
+    producer.close()
+
+
+def test_a_program_that_forgets_to_close_loses_nothing(path: Path) -> None:
+    """What was sent is stored when the interpreter ends."""
+    program = (
+        "import eventlog, sys\n"
+        "producer = eventlog.open(sys.argv[1]).producer(linger=60.0)\n"
+        "for number in range(100): producer.send('orders', b'tea')\n"
+    )
+    with eventlog.open(path) as log:
+        log.topic("orders")
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True, timeout=60)
+    with eventlog.open(path) as log:
+        assert log.topic("orders").bounds() == {0: (0, 100)}
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def test_read_ends_where_the_log_ended_at_the_call(log: EventLog) -> None:
+    """Records appended while one reads are not read."""
+    orders = log.topic("orders")
+    orders.append_many([b"1", b"2"])
+    count = 0
+    for _ in orders.read():
+        orders.append(b"more")
+        count += 1
+    assert count == 2
+
+
+def test_what_was_not_finished_comes_again(log: EventLog) -> None:
+    """A consumer that breaks off with a record in hand gets it again, and nothing before it."""
+    orders = log.topic("orders", value=int)
+    orders.append_many(list(range(10)))
+    with log.consumer(orders, group="billing") as consumer:
+        for record in consumer:
+            if record.value == 4:
+                break
+    with log.consumer(orders, group="billing") as consumer:
+        assert [record.value for record in consumer.poll(timeout=1.0)] == [4, 5, 6, 7, 8, 9]
+
+
+def test_what_was_committed_does_not_come_again(path: Path) -> None:
+    """A commit that returned holds after a restart."""
+    with eventlog.open(path) as log:
+        log.topic("orders").append_many([b"1", b"2"])
+        with log.consumer("orders", group="billing") as consumer:
+            consumer.poll(timeout=1.0)
+            consumer.commit()
+    with eventlog.open(path) as log, log.consumer("orders", group="billing") as consumer:
+        assert consumer.poll(timeout=0.0) == []
+
+
+def test_a_reader_that_missed_deleted_records_is_told(log: EventLog) -> None:
+    """Deleting is never skipped over in silence, and the position stays."""
+    orders = log.topic("orders")
+    orders.append_many([b"1", b"2", b"3"])
+    with log.consumer(orders, group="billing") as consumer:
+        orders.delete_records({0: 2})
+        with pytest.raises(eventlog.OffsetOutOfRange) as raised:
+            consumer.poll(timeout=0.0)
+        assert (raised.value.first, raised.value.end) == (2, 3)
+        assert consumer.position(("orders", 0)) == 0
+        consumer.seek_to_beginning()
+        assert [record.value for record in consumer.poll(timeout=0.0)] == [b"3"]
+
+
+def test_records_that_are_not_deleted_keep_their_offsets(log: EventLog) -> None:
+    """Deleting moves the first offset and nothing else."""
+    orders = log.topic("orders")
+    orders.append_many([b"1", b"2", b"3"])
+    orders.delete_records({0: 3})
+    assert orders.bounds() == {0: (3, 3)}
+    assert orders.append(b"4").offset == 3
+
+
+def test_a_key_goes_to_one_partition_for_ever(path: Path) -> None:
+    """The partitioner is stored with the topic, so every process places keys alike."""
+    with eventlog.open(path) as log:
+        first = log.topic("orders", partitions=12, key=str, partitioner="murmur2").append(b"", key="order-42")
+    with eventlog.open(path) as log:
+        again = log.topic("orders").append(b"", key="order-42")
+    assert first.partition == again.partition == 0
+
+
+# --- damage ---------------------------------------------------------------------------------------------------------
+
+
+def test_damage_is_found_and_named(path: Path) -> None:
+    """A flipped bit on disk is an error, not a wrong record; what comes before is readable."""
+    with eventlog.open(path) as log:
+        orders = log.topic("orders", value=str)
+        orders.append("sound")
+        orders.append("flipped")
+    data = bytearray((path / "data.mdb").read_bytes())
+    for place in [match.start() for match in re.finditer(b"flipped", bytes(data))]:
+        data[place] ^= 1
+    (path / "data.mdb").write_bytes(data)
+    with eventlog.open(path) as log:
+        orders = log.topic("orders")
+        with log.consumer(orders) as consumer:
+            assert [record.value for record in consumer.poll(timeout=0.0)] == ["sound"]
+            with pytest.raises(eventlog.CorruptBatch):
+                consumer.poll(timeout=0.0)
+            assert consumer.position(("orders", 0)) == 1
+        assert len(log.verify().problems) == 1
+
+
+def test_something_else_is_never_touched(tmp_path: Path) -> None:
+    """A directory that holds other files is refused, and left as it was."""
+    (tmp_path / "precious.txt").write_text("data")
+    with pytest.raises(eventlog.NotALog):
+        eventlog.open(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["precious.txt"]
