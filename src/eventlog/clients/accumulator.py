@@ -40,6 +40,8 @@ COMMIT_BYTES = 1 << 20
 """As soon as this much is queued, the thread that queued it commits."""
 SMALL_BYTES = 2048
 """Records below this are counted, not measured; a batch's length in records follows from the one before."""
+_OWN_SHARE = 0.8
+"""A thread that goes on sending commits by itself this early in the linger, before the sender thread wakes up."""
 _MAX_BATCH_RECORDS = 4096
 _FIRST_BATCH_RECORDS = 256
 _logger = logging.getLogger("eventlog")
@@ -177,7 +179,7 @@ class Accumulator:
         self._pending: deque[ProducerBatch] = deque()
         self._pending_bytes = 0
         self._failed: list[ProducerBatch] = []
-        self._refusal: Exception | None = None
+        self._refusal: Callable[[], Exception] | None = None
         self.lock = threading.RLock()
 
     def lanes(self, topic: TopicRow) -> list[Lane]:
@@ -252,11 +254,11 @@ class Accumulator:
         batch = lane.batch
         if batch is CLOSED:
             return
+        del self._open_lanes[lane]  # before CLOSED: a signal handler that sends may open the next one at once
         lane.batch = CLOSED
         rows = batch.rows[:]
         batch.limit = 0  # before rows: who reads the empty rows finds them full
         batch.rows = ()
-        del self._open_lanes[lane]
         batch.count = count = len(rows) // ROW_WIDTH
         if count == 0:
             batch.is_done = True
@@ -349,18 +351,16 @@ class Accumulator:
 
     def check_usable(self) -> None:
         """Raises why no record can be taken, when none can."""
-        error = self._refusal or self._store.environment.failure
-        if error is not None:
-            raise error
-
-    def refuse(self, error: Exception) -> None:
-        """Takes no more records; `add` raises this."""
-        with self.lock:
-            self._refusal = error
+        if self._refusal is not None:
+            raise self._refusal()
+        self._store.environment.check_writable()
 
     def refuse_closed(self) -> None:
         """Takes no more records, because the producer is closed."""
-        self.refuse(LogClosed("the producer is closed. The record was not taken. Make another with log.producer()."))
+        with self.lock:
+            self._refusal = lambda: LogClosed(
+                "the producer is closed. The record was not taken. Make another with log.producer()."
+            )
 
     def refuse_forked(self) -> None:
         """Starts empty in a child: what waits belongs to the parent, which will store it."""
@@ -370,11 +370,9 @@ class Accumulator:
         self._open_lanes = {}
         self._pending = deque()
         self._pending_bytes = 0
-        self.refuse(
-            UsedAfterFork(
-                "the producer was made before a fork and its records are the parent's. The record was not taken. "
-                "Make another with log.producer() in the child."
-            )
+        self._refusal = lambda: UsedAfterFork(
+            "the producer was made before a fork and its records are the parent's. The record was not taken. "
+            "Make another with log.producer() in the child."
         )
 
     def _make_room(self) -> None:
@@ -393,7 +391,7 @@ class Accumulator:
     def _commit_if_due(self) -> None:
         with self.lock:
             is_due = self.buffered_bytes() >= COMMIT_BYTES or (
-                bool(self._pending) and self._clock.monotonic() - self._pending[0].sealed_s > self.linger / 2
+                bool(self._pending) and self._clock.monotonic() - self._pending[0].sealed_s > self.linger * _OWN_SHARE
             )
         if is_due:
             self._store.committer.commit_queued(0.0)

@@ -30,6 +30,7 @@ from eventlog.store.works import CommitOffsets
 _FIRST_CHUNK = 16
 _ALL = 1 << 62
 _LONG_SECONDS = 3600.0
+_CLOSE_SECONDS = 10.0
 
 
 @attrs.frozen
@@ -53,7 +54,7 @@ class Consumer(Generic[K, V]):
     every `auto_commit_interval` and on `close()`. So nothing is committed that the caller has not done with: leave
     the loop by `break` or an exception, and the record in hand comes again. `commit()` says "done with all of it".
 
-    One consumer belongs to one thread at a time; only `wakeup()` may come from another.
+    One consumer belongs to one thread at a time; only `wakeup()` and `close()` may come from another.
 
     Args:
         group: keeps positions in the log under this name. Without one, reading starts at `start` each time.
@@ -87,7 +88,7 @@ class Consumer(Generic[K, V]):
         self._waiter = store.waiter()
         self._positions = Positions(store, open_topic, group=options.group, start=options.start)
         self._in_use = threading.Lock()
-        self._refusal: Exception | None = None
+        self._refusal: Callable[[], Exception] | None = None
         self._is_woken = False
         self._is_armed = False
         self._seen_transaction = -1
@@ -160,6 +161,8 @@ class Consumer(Generic[K, V]):
             batch = batches[0]
             hand = self._positions.hand = Hand(self._positions[batch.topic, batch.partition], batch)
             yield hand.records
+            if self._refusal is not None:
+                return  # another thread closed us: the loop ends as by wakeup()
             # Slow work means small chunks, so that a crash repeats no more than an interval's work.
             is_slow = self._commits and clock.monotonic() - began_s > options.auto_commit_interval / 2
             chunk = max(1, chunk // 2) if is_slow else min(2 * chunk, options.max_poll_records)
@@ -426,15 +429,15 @@ class Consumer(Generic[K, V]):
     # -- life ------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _used(self) -> Iterator[None]:
-        if not self._in_use.acquire(blocking=False):
+    def _used(self, *, wait_seconds: float = 0.0) -> Iterator[None]:
+        if not self._in_use.acquire(timeout=wait_seconds):
             raise ConcurrentUse(
                 "another thread is using this consumer. Nothing was handed out. Give each thread a consumer of its "
-                "own; only wakeup() may be called from others."
+                "own; only wakeup() and close() may be called from others."
             )
         try:
             if self._refusal is not None:
-                raise self._refusal
+                raise self._refusal()
             yield
         finally:
             self._in_use.release()
@@ -443,13 +446,17 @@ class Consumer(Generic[K, V]):
         """
         Commits what is finished, and ends the consumer.
 
-        Calling it again does nothing.
-
         What was handed out last counts as finished only if `commit()` said so: it comes again to the next one.
+        Calling it again does nothing. Another thread may call it: a wait that runs is ended first.
+
+        Raises:
+            StorageError: if the commit failed. The consumer is closed all the same.
+            ConcurrentUse: if the other thread did not leave the consumer within 10 s. It is not closed.
         """
         if self._refusal is not None:
             return
-        with self._used():
+        self.wakeup()
+        with self._used(wait_seconds=_CLOSE_SECONDS):
             try:
                 self._positions.finish_before_hand()
                 if self._commits:
@@ -457,13 +464,15 @@ class Consumer(Generic[K, V]):
             finally:
                 self._positions.reclaim()  # a loop that goes on gets nothing any more
                 self._waiter.close()
-                self._refusal = LogClosed("the consumer is closed. Make another with log.consumer().")
+                self._refusal = lambda: LogClosed(
+                    "the consumer is closed. Nothing was handed out. Make another with log.consumer()."
+                )
 
     def after_fork(self) -> None:
         """Leaves the parent's place to sleep alone; this consumer is of no use in the child."""
         self._waiter.forget()
         self._in_use = threading.Lock()
-        self._refusal = UsedAfterFork(
+        self._refusal = lambda: UsedAfterFork(
             "the consumer was made before a fork and belongs to the parent. Nothing was handed out. Make another "
             "with log.consumer() in the child."
         )

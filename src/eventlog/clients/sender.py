@@ -34,6 +34,7 @@ class Sender:
         self._thread: threading.Thread | None = None
         self._is_stopping = False
         self._is_orphan = False
+        self._is_idle = True
         self._hang_bell()
         accumulator.on_open = self.arm
         hold_store(store)

@@ -40,6 +40,7 @@ class Committer:
         """Drops what is queued and makes new locks: the state of a child after a fork."""
         self._writing = Writing(self._environment)  # the old one holds a transaction, and so the parent's handle
         self._turn = threading.Lock()
+        self._leader: int | None = None
         self._hanging = threading.Lock()
         self._queue: deque[Work] = deque()
         self._reports: deque[Callable[[], None]] = deque()
@@ -81,6 +82,8 @@ class Committer:
         """
         if not self._queue:
             return True
+        if timeout != 0.0:
+            self._check_not_leading()
         if not self._turn.acquire(timeout=-1 if timeout is None else max(timeout, 0.0)):
             return False
         self._lead(None)
@@ -91,14 +94,24 @@ class Committer:
     def _lead(self, work: Work | None) -> None:
         """Commits a round, gives the turn up, and wakes who is to lead the next."""
         try:
+            self._leader = threading.get_ident()
             if self._queue and (work is None or not work.is_done):
                 self._round()
         finally:
+            self._leader = None
             self._turn.release()
         if self._queue:
             for waiting in list(self._queue):
                 if waiting.ring():
                     break
+
+    def _check_not_leading(self) -> None:
+        """Refuses to wait for ourselves."""
+        if self._leader == threading.get_ident():
+            raise RuntimeError(
+                "cannot wait for a commit inside a commit of the same thread: a signal handler or a finalizer called "
+                "us. What it appended is queued and will be stored. Use a producer's send() there, and do not wait."
+            )
 
     def _follow(self, work: Work, deadline_s: float | None) -> bool:
         """
@@ -114,6 +127,7 @@ class Committer:
         If (a) comes after (2), our bell hangs at (b). A leader-to-be that was interrupted leads nobody, so we
         look again every second.
         """
+        self._check_not_leading()
         bell = work.hang_bell(self._hanging)
         if work.is_done:
             return True

@@ -208,15 +208,19 @@ class Environment:
 
         End it with `commit` or `abort`.
         """
+        self.check_writable()
+        self._check_readers()
+        transaction = self._begin("write", lambda handle: handle.begin(write=True))
+        self._is_writing = True
+        return transaction
+
+    def check_writable(self) -> None:
+        """Raises `StorageError` when an earlier write failed."""
         if self._failure is not None:
             raise StorageError(
                 f"the log at {self.path} refuses writes since an earlier one failed: {self._failure} "
                 "Nothing of this call was stored. Close the log and open it again."
             ) from self._failure
-        self._check_readers()
-        transaction = self._begin("write", lambda handle: handle.begin(write=True))
-        self._is_writing = True
-        return transaction
 
     def commit(self, transaction: Transaction) -> None:
         """
@@ -262,9 +266,9 @@ class Environment:
         return failure
 
     @property
-    def failure(self) -> EventLogError | None:
-        """The failed write after which this log refuses to write, None while all is well."""
-        return self._failure
+    def has_failed(self) -> bool:
+        """Whether a write failed, after which this log refuses to write."""
+        return self._failure is not None
 
     def last_transaction(self) -> int:
         """

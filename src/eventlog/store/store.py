@@ -71,7 +71,7 @@ class Store:
 
     def close(self) -> None:
         """Stores what is still queued, and ends the environment; a log in memory is gone."""
-        if self.environment.failure is None:
+        if not self.environment.has_failed:
             self.committer.commit_queued()
         self.environment.close()
         self._bells.close()

@@ -113,6 +113,7 @@ class Waiter:
         self._write_end = -1
         self._poll: select.poll | None = None
         self._fallback = threading.Event()
+        self._ends = threading.RLock()
 
     @property
     def is_armed(self) -> bool:
@@ -155,9 +156,10 @@ class Waiter:
     def wake(self) -> None:
         """Ends a `wait()` that runs now, or else the next one."""
         self._fallback.set()
-        if self._write_end >= 0:
-            with contextlib.suppress(OSError):
-                os.write(self._write_end, b"\0")
+        with self._ends:  # else close() may give the number of our end to another file
+            if self._write_end >= 0:
+                with contextlib.suppress(OSError):
+                    os.write(self._write_end, b"\0")
 
     def close(self) -> None:
         """Removes the FIFO."""
@@ -170,9 +172,10 @@ class Waiter:
 
     def forget(self) -> None:
         """Closes our ends and leaves the file, which is the parent's after a fork."""
-        ends, self._read_end, self._write_end = (self._read_end, self._write_end), -1, -1
-        self._poll = None
-        for end in ends:
-            if end >= 0:
-                with contextlib.suppress(OSError):
-                    os.close(end)
+        with self._ends:
+            ends, self._read_end, self._write_end = (self._read_end, self._write_end), -1, -1
+            self._poll = None
+            for end in ends:
+                if end >= 0:
+                    with contextlib.suppress(OSError):
+                        os.close(end)
