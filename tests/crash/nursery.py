@@ -1,0 +1,154 @@
+"""
+Makes writing processes fast enough to kill hundreds of them: one process imports eventlog, the others are forks.
+
+`Nursery` is the parent's side. The nursery has opened no log, so a fork of it is as good as a new process. It
+gets one request a line and answers with the child's number; the pipe for the acknowledgements comes over a Unix
+socket. Knows nothing of what the children do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+_ROOT = Path(__file__).resolve().parents[2]
+_LONGEST_SECONDS = 30.0
+
+
+class Victim:
+    """Is one writing process: what it acknowledged so far, and its end."""
+
+    def __init__(self, process_id: int, pipe: int) -> None:
+        self._process_id = process_id
+        self._pipe = pipe
+        self._said = bytearray()
+        self._is_ended = False
+
+    def watch(self, seconds: float, *, least_bytes: int = 0) -> None:
+        """Reads acknowledgements for so long, and longer until there are `least_bytes`."""
+        now_s = time.monotonic()
+        deadline_s, longest_s = now_s + seconds, now_s + _LONGEST_SECONDS
+        while not self._is_ended:
+            is_waiting = len(self._said) < least_bytes
+            left_s = (longest_s if is_waiting else deadline_s) - time.monotonic()
+            if left_s <= 0:
+                if is_waiting:
+                    self._fail_as_stuck()
+                return
+            if select.select([self._pipe], [], [], left_s)[0]:
+                self._read()
+
+    def _fail_as_stuck(self) -> NoReturn:
+        os.kill(self._process_id, signal.SIGUSR1)
+        select.select([self._pipe], [], [], 1.0)  # it writes where it stands
+        raise AssertionError(
+            f"the writer acknowledged nothing in {_LONGEST_SECONDS} s; where it stands is in the captured output"
+        )
+
+    def kill(self) -> bytes:
+        """Sends SIGKILL; all that was acknowledged. The process was alive until now."""
+        assert not self._is_ended, "the writer ended by itself; its message stands in the captured output"
+        os.kill(self._process_id, signal.SIGKILL)
+        while not self._is_ended:
+            self._read()
+        self.close()
+        return bytes(self._said)
+
+    def close(self) -> None:
+        """Kills it, if that has not been done, and closes the pipe."""
+        if not self._is_ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process_id, signal.SIGKILL)
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def _read(self) -> None:
+        piece = os.read(self._pipe, 65_536)
+        self._said += piece
+        self._is_ended = not piece
+
+
+class Nursery:
+    """Starts writers. Closing it ends all of them."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(_LONGEST_SECONDS)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.crash.nursery", str(theirs.fileno())],
+                cwd=_ROOT,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._victims: list[Victim] = []
+
+    def start(self, way: str, path: Path, *, writer: int, seed: str) -> Victim:
+        """A new process that writes in one of the ways of `writers.WRITERS`."""
+        ours, theirs = os.pipe()
+        request = json.dumps([way, str(path), writer, seed]).encode()
+        socket.send_fds(self._socket, [request], [theirs])
+        os.close(theirs)
+        answer = self._socket.recv(100)
+        assert answer, "the nursery died"
+        victim = Victim(int(answer), ours)
+        self._victims.append(victim)
+        return victim
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for victim in self._victims:
+            victim.close()
+        self._socket.close()
+        try:
+            self._process.wait(_LONGEST_SECONDS)
+        finally:
+            self._process.kill()
+            self._process.wait()
+
+
+def _serve(ours: socket.socket) -> None:
+    from tests.crash.writers import WRITERS
+
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the children
+    while True:
+        request, pipes, _, _ = socket.recv_fds(ours, 65_536, 1)
+        if not request:
+            return
+        way, path, writer, seed = json.loads(request)
+        process_id = os.fork()
+        if process_id == 0:
+            try:
+                ours.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                WRITERS[way](Path(path), pipes[0], writer, seed)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        os.close(pipes[0])
+        ours.send(b"%d" % process_id)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        _serve(connection)
