@@ -82,9 +82,7 @@ def held_up(log: eventlog.EventLog) -> Iterator[None]:
         holder.join(PATIENCE_SECONDS)
 
 
-def rewrite_batch(
-    topic: eventlog.Topic[Any, Any], last: int, change: Callable[[bytes], bytes], partition: int = 0
-) -> None:
+def rewrite_batch(topic: Any, last: int, change: Callable[[bytes], bytes], partition: int = 0) -> None:
     """Changes the bytes of the stored batch whose last offset is `last`."""
     environment = topic._store.environment
     transaction = environment.begin_writing()

@@ -142,7 +142,7 @@ def test_many_columns_of_several_sizes_come_back(log, rng):
         {b"a": 1, b"b": 2}.keys(),
         map(bytes, [b"a", b"b"]),
     ],
-    ids=["tuple", "deque", "generator", "keys", "map"],
+    ids=["tuple", "deque", "generator", "keys", "iterator"],
 )
 def test_any_iterable_is_a_column(log, column):
     """It is read once."""
