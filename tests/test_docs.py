@@ -57,7 +57,7 @@ def _run(block: Block, page: Path, namespace: dict[str, Any]) -> None:
         test.globs = namespace  # the parser copies; a story goes on in the same one
         _check(test)
     else:
-        code = compile("\n" * block.line + block.text, str(page), "exec")
+        code = compile("\n" * block.line + block.text, str(page), "exec", dont_inherit=True)  # pages have no __future__
         if block.runs:
             exec(code, namespace)
 
