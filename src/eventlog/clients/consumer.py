@@ -206,13 +206,12 @@ class Consumer(Generic[K, V]):
         return taken
 
     def _fetch(self) -> bool:
-        transaction = self._store.last_transaction()
-        if transaction == self._seen_transaction:
+        if self._store.last_transaction() == self._seen_transaction:
             return False
         self._positions.rotate()
         active = [position for position in self._positions.order if not position.is_paused]
         cursors = [position.cursor for position in active]
-        batches = self._fetcher.fetch(cursors, self._options.fetch_max_bytes)
+        batches, transaction = self._fetcher.fetch(cursors, self._options.fetch_max_bytes)
         for batch in batches:
             self._positions[batch.topic, batch.partition].fetched.append(batch)
         if not batches:

@@ -63,9 +63,11 @@ class Fetcher:
 
     def fetch(
         self, cursors: Sequence[Cursor[K, V]], max_bytes: int, *, end: int | None = None
-    ) -> list[RecordBatch[K, V]]:
+    ) -> tuple[list[RecordBatch[K, V]], int]:
         """
         The next batches at some cursors, in their order, and moves the cursors behind them.
+
+        Returns also the number of the snapshot, to tell later whether anything was committed since.
 
         Args:
             max_bytes: bound of all batches together, encoded; one batch comes back even if it is larger.
@@ -79,7 +81,8 @@ class Fetcher:
         requests = [Fetch(cursor.route.row.id, cursor.partition, cursor.offset) for cursor in cursors]
         batches: list[RecordBatch[K, V]] = []
         empty: set[int] = set()
-        for cursor, answer in zip(cursors, self._store.fetch(requests, max_bytes), strict=True):
+        answers, number = self._store.fetch(requests, max_bytes)
+        for cursor, answer in zip(cursors, answers, strict=True):
             row = cursor.route.row
             try:
                 if answer.end == 0 and row.id not in empty:
@@ -96,7 +99,7 @@ class Fetcher:
                 if not batches:
                     raise
                 break
-        return batches
+        return batches, number
 
     def _batch(self, cursor: Cursor[K, V], stored: StoredBatch, end: int | None) -> RecordBatch[K, V] | None:
         route = cursor.route

@@ -44,15 +44,19 @@ class Fetch:
     offset: int
 
 
-def fetch(environment: Environment, requests: Sequence[Fetch], max_bytes: int) -> list[Fetched]:
+def fetch(environment: Environment, requests: Sequence[Fetch], max_bytes: int) -> tuple[list[Fetched], int]:
     """
-    The batches of several partitions in one snapshot, in the order of the requests.
+    The batches of several partitions in one snapshot, in the order of the requests, and the snapshot's number.
+
+    The number is that of the newest commit in the snapshot. `Environment.last_transaction` may be ahead of it for a
+    moment: LMDB writes a commit's number to the file before it lets readers see the commit.
 
     Stops after `max_bytes` of batches; a request is then answered by as much as there was room for, and at least
     one batch comes back if there is any.
     """
     answers: list[Fetched] = []
     with environment.reading() as transaction:
+        number: int = transaction.id()
         table = environment.table(BATCHES)
         with transaction.cursor(db=table) as cursor:
             for request in requests:
@@ -71,7 +75,7 @@ def fetch(environment: Environment, requests: Sequence[Fetch], max_bytes: int) -
                 row = _partition_row(environment, transaction, topic_id, partition)
                 end = batches[-1].last + 1 if batches else _end(environment, transaction, topic_id, partition)
                 answers.append(Fetched(batches, row.first, end))
-    return answers
+    return answers, number
 
 
 def bounds(environment: Environment, topic_id: int, partitions: Sequence[int]) -> list[tuple[int, int]]:
