@@ -12,7 +12,8 @@ Knows nothing of LMDB, threads or clocks. Layout: docs/reference/format.md, pinn
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import attrs
 import google_crc32c
@@ -83,6 +84,14 @@ class Columns:
         return [first + delta for delta in self.deltas]
 
 
+ToBytes = Callable[[Sequence[Any]], Column]
+
+
+def _as_they_are(column: Column) -> Column:
+    """Takes a column that is bytes already."""
+    return column
+
+
 class BatchEncoder:
     """
     Packs columns into batches of at most `TARGET_BYTES`.
@@ -103,6 +112,8 @@ class BatchEncoder:
         *,
         timestamps_ms: int | Sequence[int],
         headers: Sequence[Headers] | None = None,
+        key_bytes: ToBytes = _as_they_are,
+        value_bytes: ToBytes = _as_they_are,
     ) -> list[EncodedBatch]:
         """
         The records as batches, in order; several when one would be too large.
@@ -111,6 +122,9 @@ class BatchEncoder:
             keys: None when no record has one.
             timestamps_ms: one int when all records have the same.
             headers: None when no record has any.
+            key_bytes: makes keys into bytes, or refuses them, a part of the column at a time: what it has just
+                looked at is then packed while the processor still has it at hand.
+            value_bytes: the same for values.
         """
         batches: list[EncodedBatch] = []
         total = len(values)
@@ -118,7 +132,13 @@ class BatchEncoder:
         step = self._first_step(keys, values)
         while start < total:
             stop = min(start + step, total)
-            batch = self._encode_one(keys, values, timestamps_ms, headers, start, stop)
+            part = slice(start, stop)
+            batch = self._encode_one(
+                None if keys is None else key_bytes(keys[part]),
+                value_bytes(values[part]),
+                timestamps_ms if isinstance(timestamps_ms, int) else timestamps_ms[part],
+                None if headers is None else headers[part],
+            )
             size = len(batch.body)
             if size > self._target_bytes and batch.count > 1:
                 step = max(1, min(batch.count - 1, batch.count * self._target_bytes * 31 // (size * 32)))
@@ -134,9 +154,8 @@ class BatchEncoder:
         count = len(values)
         if count <= _GLANCE_COUNT:
             return count
-        sizes = [_SMALL_RECORD_BYTES + len(value or b"") for value in values[:_GLANCE_COUNT]]
-        if keys is not None:
-            sizes += [len(key or b"") for key in keys[:_GLANCE_COUNT]]
+        glance = [*values[:_GLANCE_COUNT], *(keys or ())[:_GLANCE_COUNT]]
+        sizes = [_SMALL_RECORD_BYTES + (len(item) if isinstance(item, bytes) else 0) for item in glance]
         fitting = self._target_bytes * _GLANCE_COUNT // sum(sizes)
         return count if fitting * 4 > count else max(1, fitting)
 
@@ -146,23 +165,15 @@ class BatchEncoder:
         values: Column,
         timestamps_ms: int | Sequence[int],
         headers: Sequence[Headers] | None,
-        start: int,
-        stop: int,
     ) -> EncodedBatch:
-        part = slice(start, stop)
-        if stop - start < len(values):
-            keys = None if keys is None else keys[part]
-            values = values[part]
-            headers = None if headers is None else headers[part]
         times: int | list[int] = 0
         if isinstance(timestamps_ms, int):
             first_ms = largest_ms = timestamps_ms
         else:
-            timestamps_ms = timestamps_ms[part]
             first_ms, largest_ms = timestamps_ms[0], max(timestamps_ms)
             if largest_ms != first_ms or min(timestamps_ms) != first_ms:
                 times = [moment - first_ms for moment in timestamps_ms]
-        count = stop - start
+        count = len(values)
         body = self._packer.pack([times, keys, values, headers, None])
         return EncodedBatch(count, count, first_ms, largest_ms, body)
 

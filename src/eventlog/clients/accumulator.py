@@ -40,8 +40,8 @@ COMMIT_BYTES = 1 << 20
 """As soon as this much is queued, the thread that queued it commits."""
 SMALL_BYTES = 2048
 """Records below this are counted, not measured; a batch's length in records follows from the one before."""
-_OWN_SHARE = 0.8
-"""A thread that goes on sending commits by itself this early in the linger, before the sender thread wakes up."""
+_BUSY_LINGERS = 3
+"""A thread that goes on filling batches commits them by itself after so many lingers, if not for their size."""
 _MAX_BATCH_RECORDS = 4096
 _FIRST_BATCH_RECORDS = 256
 _logger = logging.getLogger("eventlog")
@@ -345,9 +345,12 @@ class Accumulator:
         """When the oldest record is to be stored, on the monotonic clock; None when nothing waits."""
         with self.lock:
             self.buffered_bytes()
-            waiting_s = [lane.batch.opened_s for lane in self._open_lanes]
-            waiting_s += [batch.sealed_s for batch in list(self._pending)[:1]]
-            return min(waiting_s) + self.linger if waiting_s else None
+            deadlines_s = [lane.batch.opened_s + self.linger for lane in self._open_lanes]
+            if self._pending:
+                # Who goes on filling batches commits them by itself, in larger rounds and without a change of threads.
+                oldest_s, newest_s = self._pending[0].sealed_s, self._pending[-1].sealed_s
+                deadlines_s.append(min(newest_s + self.linger, oldest_s + (_BUSY_LINGERS + 1) * self.linger))
+            return min(deadlines_s) if deadlines_s else None
 
     def check_usable(self) -> None:
         """Raises why no record can be taken, when none can."""
@@ -391,7 +394,8 @@ class Accumulator:
     def _commit_if_due(self) -> None:
         with self.lock:
             is_due = self.buffered_bytes() >= COMMIT_BYTES or (
-                bool(self._pending) and self._clock.monotonic() - self._pending[0].sealed_s > self.linger * _OWN_SHARE
+                bool(self._pending)
+                and self._clock.monotonic() - self._pending[0].sealed_s > self.linger * _BUSY_LINGERS
             )
         if is_due:
             self._store.committer.commit_queued(0.0)

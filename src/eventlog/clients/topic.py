@@ -150,17 +150,15 @@ class Topic(Generic[K, V]):
         if not values:
             return []
         route = self.route
-        value_column = route.encode_values(values)
-        key_column = None if keys is None else route.encode_keys(keys)
         header_column = None if headers is None else [check_headers(pairs) for pairs in headers]
         if header_column is not None and not any(header_column):
             header_column = None
         times = self._times(timestamps_ms)
-        parts = [
-            Part(route.row, number, BatchEncoder().encode(part[0], part[1], timestamps_ms=part[2], headers=part[3]))
-            for number, part in self._split(partition, key_column, value_column, times, header_column)
-        ]
-        self._check_sizes(parts, key_column, value_column, header_column)
+        if partition is not None or self.partitions == 1 or keys is None:
+            parts = [self._part(route.partition(None, partition), keys, values, times, header_column)]
+        else:
+            parts = self._parts_by_key(keys, values, times, header_column)
+        self._check_sizes(parts, keys, values, header_column)
         self._store.run(Append(parts))
         return [
             PartitionRange(self.name, part.partition, part.base, part.base + sum(one.span for one in part.batches))
@@ -174,46 +172,63 @@ class Topic(Generic[K, V]):
             return check_timestamp_ms(timestamps_ms)
         return [check_timestamp_ms(moment) for moment in timestamps_ms]
 
+    def _part(
+        self,
+        partition: int,
+        keys: Sequence[Any] | None,
+        values: Sequence[Any],
+        times: int | Sequence[int],
+        headers: Sequence[Headers] | None,
+    ) -> Part:
+        """The batches of one partition."""
+        batches = BatchEncoder().encode(
+            keys,
+            values,
+            timestamps_ms=times,
+            headers=headers,
+            key_bytes=self.route.encode_keys,
+            value_bytes=self.route.encode_values,
+        )
+        return Part(self.route.row, partition, batches)
+
+    def _parts_by_key(
+        self,
+        keys: Sequence[Any],
+        values: Sequence[Any],
+        times: int | Sequence[int],
+        headers: Sequence[Headers] | None,
+    ) -> list[Part]:
+        """The batches of each partition, by partition."""
+        encoded = self.route.encode_keys(keys)
+        keyless = self.route.keyless_partition()
+        chosen = partition_column(encoded, self.partitions, self.route.partition_of, keyless)
+        indexes: dict[int, list[int]] = {}
+        for index, number in enumerate(chosen):
+            indexes.setdefault(number, []).append(index)
+        return [
+            self._part(
+                number,
+                [keys[place] for place in places],
+                [values[place] for place in places],
+                times if isinstance(times, int) else [times[place] for place in places],
+                None if headers is None else [headers[place] for place in places],
+            )
+            for number, places in sorted(indexes.items())
+        ]
+
     def _check_sizes(
         self,
         parts: list[Part],
-        keys: Sequence[bytes | None] | None,
-        values: Sequence[bytes | None],
+        keys: Sequence[Any] | None,
+        values: Sequence[Any],
         headers: Sequence[Headers] | None,
     ) -> None:
         """Measures every record, unless no batch is large enough to hold one that is too large."""
         if max(len(batch.body) for part in parts for batch in part.batches) <= self.max_record_bytes:
             return
-        for index, value in enumerate(values):
-            self.route.check_size(keys[index] if keys else None, value, headers[index] if headers else ())
-
-    def _split(
-        self,
-        partition: int | None,
-        keys: Sequence[bytes | None] | None,
-        values: Sequence[bytes | None],
-        times: int | Sequence[int],
-        headers: Sequence[Headers] | None,
-    ) -> Iterator[tuple[int, tuple[Any, Any, Any, Any]]]:
-        """The columns of each partition, by partition."""
-        if partition is not None or self.partitions == 1 or keys is None:
-            yield self.route.partition(None, partition), (keys, values, times, headers)
-            return
-        keyless = self.route.keyless_partition()
-        chosen = partition_column(keys, self.partitions, self.route.partition_of, keyless)
-        indexes: dict[int, list[int]] = {}
-        for index, number in enumerate(chosen):
-            indexes.setdefault(number, []).append(index)
-        for number, places in sorted(indexes.items()):
-            yield (
-                number,
-                (
-                    [keys[place] for place in places],
-                    [values[place] for place in places],
-                    times if isinstance(times, int) else [times[place] for place in places],
-                    None if headers is None else [headers[place] for place in places],
-                ),
-            )
+        key_column = None if keys is None else self.route.encode_keys(keys)
+        for index, value in enumerate(self.route.encode_values(values)):
+            self.route.check_size(key_column[index] if key_column else None, value, headers[index] if headers else ())
 
     def delete_records(self, before: Mapping[int, int]) -> None:
         """
@@ -298,7 +313,7 @@ class Topic(Generic[K, V]):
         for partition, first, end in spans:
             cursor: Cursor[K, V] = Cursor(self.route, partition, first)
             while cursor.offset < end and (left is None or left > 0):
-                batches = self._fetcher.fetch([cursor], _READ_BYTES, end=end)
+                batches, _ = self._fetcher.fetch([cursor], _READ_BYTES, end=end)
                 for batch in batches:
                     if left is not None:
                         batch = batch.slice(0, left)
