@@ -141,6 +141,28 @@ def test_a_program_that_forgets_to_close_loses_nothing(path: Path) -> None:
         assert log.topic("orders").bounds() == {0: (0, 100)}
 
 
+def test_after_a_failed_write_nothing_is_written_until_the_log_is_opened_again(path: Path) -> None:
+    """A file that may not grow makes a commit fail: reading goes on, writing stops, and the next opener is well."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with eventlog.open(path) as log:
+        orders = log.topic("orders")
+        orders.append(b"before")
+        size_bytes = (path / "data.mdb").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes + 8192, limits[1]))
+        try:
+            with pytest.raises(eventlog.StorageError):
+                orders.append_many([b"x" * 1000] * 1000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        with pytest.raises(eventlog.StorageError, match="refuses writes"):
+            orders.append(b"too early")
+        assert [record.value for record in orders.read()] == [b"before"]
+    with eventlog.open(path) as log:
+        assert log.topic("orders").append(b"after").offset == 1
+        assert log.verify().is_sound
+
+
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
