@@ -10,6 +10,7 @@ import itertools
 import shutil
 import tempfile
 import zlib
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import eventlog
-from eventlog import Consumer, EventLog, OffsetOutOfRange, Producer, Record, Topic
+from eventlog import Consumer, DeliveryError, EventLog, OffsetOutOfRange, Producer, Record, Topic, UnknownTopic
 from eventlog.clock import from_ms
 from tests.model.model import ModelConsumer, ModelLog, ModelPartition, Pair, Place, Row
 
@@ -68,6 +69,8 @@ class LogMachine(RuleBasedStateMachine):
         self.model = ModelLog()
         self.logs: list[EventLog] = []
         self.producers: dict[EventLog, Producer] = {}
+        self.stale: set[tuple[EventLog, str]] = set()
+        """Topics that were deleted since a producer may have sent to them: it learns of that by one failed batch."""
         self.consumers: list[tuple[EventLog, Consumer[Any, Any], ModelConsumer]] = []
 
     @initialize()
@@ -148,12 +151,18 @@ class LogMachine(RuleBasedStateMachine):
             producer.send(name, row.value, key=row.key, headers=row.headers, timestamp_ms=row.timestamp_ms)
             for row in rows
         ]
-        if closes:
-            self.producers.pop(chosen).close()
-        else:
-            producer.flush()
+        may_fail = (chosen, name) in self.stale
+        if rows:
+            self.stale.discard((chosen, name))
+        with suppress(DeliveryError) if may_fail else nullcontext():
+            if closes:
+                self.producers.pop(chosen).close()
+            else:
+                producer.flush()
         assert all(delivery.done() for delivery in deliveries)
         for delivery, row in zip(deliveries, rows, strict=True):
+            if may_fail and isinstance(delivery.exception(), UnknownTopic):
+                continue
             meta = delivery.result()
             self.put(name, meta.partition, meta.offset, row)
 
@@ -180,6 +189,7 @@ class LogMachine(RuleBasedStateMachine):
         ):
             self.logs[log % len(self.logs)].delete_topic(name)
             self.model.delete_topic(name)
+            self.stale |= {(owner, name) for owner in self.producers}
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -372,6 +382,7 @@ class LogMachine(RuleBasedStateMachine):
         log.close()
         self.logs.remove(log)
         self.producers.pop(log, None)
+        self.stale = {(owner, name) for owner, name in self.stale if owner is not log}
         for owner, _, expected in self.consumers:
             if owner is log:
                 expected.close(self.model)
@@ -421,7 +432,7 @@ class LogMachine(RuleBasedStateMachine):
         for _, consumer, expected in self.consumers:
             assert {tp: consumer.position(tp) for tp in expected.handed} == expected.handed
             assert consumer.lag() == {
-                tp: self.model.partition(tp).end - handed for tp, handed in expected.handed.items()
+                tp: max(self.model.partition(tp).end - handed, 0) for tp, handed in expected.handed.items()
             }
 
     @rule()
