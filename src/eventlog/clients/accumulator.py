@@ -172,12 +172,16 @@ class Accumulator:
         self._max_buffered_bytes = max_buffered_bytes
         self._max_block = max_block
         self.on_open: Callable[[], None] = _nothing
+        self.on_due: Callable[[], object] = _nothing
         self.on_gone: Callable[[TopicRow], None] = _nothing
         self._encoder = BatchEncoder(target_bytes=min(batch_bytes, TARGET_BYTES))
         self._lanes: dict[int, list[Lane]] = {}
         self._open_lanes: dict[Lane, None] = {}
         self._pending: deque[ProducerBatch] = deque()
         self._pending_bytes = 0
+        self._unhanded_bytes = 0
+        """What was queued since somebody was last asked to commit."""
+        self._unhanded_since_s = 0.0
         self._failed: list[ProducerBatch] = []
         self._refusal: Callable[[], Exception] | None = None
         self.lock = threading.RLock()
@@ -281,6 +285,9 @@ class Accumulator:
         batch.parts.append(Part(lane.topic, lane.partition, encoded))
         self._pending.append(batch)
         self._pending_bytes += batch.size_bytes
+        if not self._unhanded_bytes:
+            self._unhanded_since_s = batch.sealed_s
+        self._unhanded_bytes += batch.size_bytes
         self._store.committer.submit(batch)
 
     # -- storing ---------------------------------------------------------------------------------------------
@@ -325,11 +332,15 @@ class Accumulator:
                 count=count,
             ) from first.error
 
-    def commit_oldest(self, timeout: float | None) -> bool:
-        """Has the oldest sealed batch stored, with all else that is queued. False when that takes longer."""
+    def commit_oldest(self, timeout: float | None, *, before_flush: Callable[[], None] | None = None) -> bool:
+        """
+        Has the oldest sealed batch stored, with all else that is queued.
+
+        False when that takes longer. `before_flush` is as for `Committer.wait`.
+        """
         with self.lock:
             oldest = self._pending[0] if self._pending else None
-        return oldest is None or self._store.committer.wait(oldest, timeout)
+        return oldest is None or self._store.committer.wait(oldest, timeout, before_flush=before_flush)
 
     def buffered_bytes(self) -> int:
         """How much is sealed and not stored, in encoded bytes."""
@@ -392,13 +403,15 @@ class Accumulator:
                 )
 
     def _commit_if_due(self) -> None:
-        with self.lock:
-            is_due = self.buffered_bytes() >= COMMIT_BYTES or (
-                bool(self._pending)
-                and self._clock.monotonic() - self._pending[0].sealed_s > self.linger * _BUSY_LINGERS
-            )
-        if is_due:
-            self._store.committer.commit_queued(0.0)
+        """Sees to a commit when enough is queued; a thread that goes on sending pays for its commits."""
+        if not self._unhanded_bytes:
+            return
+        waited_s = self._clock.monotonic() - self._unhanded_since_s
+        if self._unhanded_bytes < COMMIT_BYTES and waited_s <= self.linger * _BUSY_LINGERS:
+            return
+        if self.on_due():
+            with self.lock:
+                self._unhanded_bytes = 0
 
 
 def _nothing(*_: object) -> None:

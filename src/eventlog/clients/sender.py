@@ -1,7 +1,7 @@
 """
 The thread that stores what a producer left waiting for longer than its linger, and how a producer ends.
 
-A producer that sends fast commits by itself, each time a megabyte is full; this thread is for the rest. It is a
+A producer that sends fast stands aside for this thread each time a megabyte is full (`clients/handoff.py`). It is a
 daemon: a program that ends without `close()` is flushed at the interpreter's exit, from the main thread. Knows
 nothing of records.
 """
@@ -15,6 +15,7 @@ import threading
 import weakref
 
 from eventlog.clients.accumulator import Accumulator
+from eventlog.clients.handoff import Handoff
 from eventlog.store.store import Store, close_store, hold_store
 
 _logger = logging.getLogger("eventlog")
@@ -30,13 +31,16 @@ class Sender:
     def __init__(self, accumulator: Accumulator, store: Store) -> None:
         self._accumulator = accumulator
         self._clock = store.clock
+        self._committer = store.committer
         self._held = [store]
         self._thread: threading.Thread | None = None
         self._is_stopping = False
         self._is_orphan = False
         self._is_idle = True
+        self._handoff = Handoff()
         self._hang_bell()
         accumulator.on_open = self.arm
+        accumulator.on_due = self.hand_over
         hold_store(store)
         store.on_fork(self)
         _UNENDED.add(self)
@@ -50,6 +54,24 @@ class Sender:
                 self._thread.start()
             else:
                 self._ring()
+
+    def hand_over(self) -> bool:
+        """
+        Has what is queued committed, soon and by the sender thread if there is one.
+
+        False when a round runs already: what is queued now is not in it, and room is left to go on.
+        """
+        thread, handoff = self._thread, self._handoff
+        if thread is None or thread is threading.current_thread() or not thread.is_alive():
+            return self._committer.commit_queued(0.0)
+        is_busy = self._committer.is_busy
+        if not handoff.is_filling:
+            handoff.ask()
+            self._ring()
+            if is_busy:
+                return False
+        handoff.stand_aside()
+        return True
 
     def end(self, timeout: float | None) -> None:
         """
@@ -83,6 +105,7 @@ class Sender:
     def after_fork(self) -> None:
         """Leaves the records to the parent's thread; the child has none."""
         self._thread = None
+        self._handoff = Handoff()
         self._hang_bell()
         self._accumulator.refuse_forked()
         self._let_go()
@@ -112,6 +135,9 @@ class Sender:
             if self._is_orphan:
                 _end_quietly(self)
                 return
+            if self._handoff.is_wanted:
+                self._store()
+                continue
             deadline_s = accumulator.next_deadline()
             if deadline_s is None:
                 self._is_idle = True
@@ -124,7 +150,14 @@ class Sender:
                 self._bell.acquire(timeout=min(left_s, threading.TIMEOUT_MAX))
                 continue  # by now the producer may have stored it by itself
             accumulator.seal_all(older_than_s=deadline_s - accumulator.linger)
-            accumulator.commit_oldest(None)
+            self._store()
+
+    def _store(self) -> None:
+        self._handoff.begin()
+        try:
+            self._accumulator.commit_oldest(None, before_flush=self._handoff.let_go)
+        finally:
+            self._handoff.let_go()
 
 
 _UNENDED: weakref.WeakSet[Sender] = weakref.WeakSet()

@@ -41,6 +41,7 @@ class Committer:
         self._writing = Writing(self._environment)  # the old one holds a transaction, and so the parent's handle
         self._turn = threading.Lock()
         self._leader: int | None = None
+        self._before_flush: Callable[[], None] | None = None
         self._hanging = threading.Lock()
         self._queue: deque[Work] = deque()
         self._reports: deque[Callable[[], None]] = deque()
@@ -58,17 +59,18 @@ class Committer:
         if work.error is not None:
             raise work.error
 
-    def wait(self, work: Work, timeout: float | None = None) -> bool:
+    def wait(self, work: Work, timeout: float | None = None, *, before_flush: Callable[[], None] | None = None) -> bool:
         """
         Has queued work committed, by us or by others.
 
-        False when it is not in `timeout` seconds.
+        False when it is not in `timeout` seconds. If we lead, `before_flush` is called once the transaction is
+        filled: what follows is one long call that leaves the interpreter to others.
         """
         deadline_s = None if timeout is None else time.monotonic() + timeout
         while not work.is_done:
             if self._turn.acquire(blocking=False):
-                self._lead(work)
-            elif not self._follow(work, deadline_s):
+                self._lead(work, before_flush)
+            elif not self._follow(work, deadline_s, before_flush):
                 return work.is_done
         if self._reports:
             self._report()
@@ -91,14 +93,16 @@ class Committer:
             self._report()
         return True
 
-    def _lead(self, work: Work | None) -> None:
+    def _lead(self, work: Work | None, before_flush: Callable[[], None] | None = None) -> None:
         """Commits a round, gives the turn up, and wakes who is to lead the next."""
         try:
             self._leader = threading.get_ident()
+            self._before_flush = before_flush
             if self._queue and (work is None or not work.is_done):
                 self._round()
         finally:
             self._leader = None
+            self._before_flush = None
             self._turn.release()
         if self._queue:
             for waiting in list(self._queue):
@@ -113,7 +117,7 @@ class Committer:
                 "us. What it appended is queued and will be stored. Use a producer's send() there, and do not wait."
             )
 
-    def _follow(self, work: Work, deadline_s: float | None) -> bool:
+    def _follow(self, work: Work, deadline_s: float | None, before_flush: Callable[[], None] | None) -> bool:
         """
         Sleeps until a leader has done our work, or wants us to lead.
 
@@ -132,7 +136,7 @@ class Committer:
         if work.is_done:
             return True
         if self._turn.acquire(blocking=False):
-            self._lead(work)
+            self._lead(work, before_flush)
             return True
         left_s = _LOOK_AGAIN_SECONDS if deadline_s is None else deadline_s - time.monotonic()
         if left_s <= 0:
@@ -143,9 +147,9 @@ class Committer:
         return True
 
     @property
-    def has_queued(self) -> bool:
-        """Whether something waits for a round."""
-        return bool(self._queue)
+    def is_busy(self) -> bool:
+        """Whether somebody leads a round now."""
+        return self._turn.locked()
 
     def _round(self) -> None:
         """
@@ -206,6 +210,8 @@ class Committer:
                 except EventLogError as error:
                     work.error = error
             writing.flush_loose()
+            if self._before_flush is not None:
+                self._before_flush()
             environment.commit(writing.transaction)
         except BaseException as error:
             self._writing_is_committed = not environment.abort(writing.transaction)
