@@ -428,8 +428,8 @@ class Consumer(Generic[K, V]):
     # -- life ------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _used(self, *, wait_seconds: float = 0.0) -> Iterator[None]:
-        if not self._in_use.acquire(timeout=wait_seconds):
+    def _used(self, *, wait_s: float = 0.0) -> Iterator[None]:
+        if not self._in_use.acquire(timeout=wait_s):
             raise ConcurrentUse(
                 "another thread is using this consumer. Nothing was handed out. Give each thread a consumer of its "
                 "own; only wakeup() and close() may be called from others."
@@ -455,7 +455,7 @@ class Consumer(Generic[K, V]):
         if self._refusal is not None:
             return
         self.wakeup()
-        with self._used(wait_seconds=_CLOSE_SECONDS):
+        with self._used(wait_s=_CLOSE_SECONDS):
             try:
                 self._positions.finish_before_hand()
                 if self._commits:

@@ -46,7 +46,11 @@ class Sender:
         _UNENDED.add(self)
 
     def arm(self) -> None:
-        """Says that a batch was opened. Starts the thread at the first call. Belongs to who holds the batches' lock."""
+        """
+        Says that a batch was opened; the first call starts the thread.
+
+        Belongs to whoever holds the lock of the batches.
+        """
         if self._is_idle:
             self._is_idle = False
             if self._thread is None:
