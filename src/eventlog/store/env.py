@@ -1,9 +1,9 @@
 """
 The one door to LMDB.
 
-Opens the environment of a log, begins and ends its transactions, and turns LMDB's errors into ours. Four things
+Opens the environment of a log, begins and ends its transactions, and turns LMDB's errors into ours. Five things
 that LMDB leaves to its user are settled here and nowhere else: growth of the map by another process, forks,
-readers left behind by killed processes, and what follows a failed write.
+readers left behind by killed processes, processes killed while they wait or open, and what follows a failed write.
 
 Knows nothing of topics or batches. It hands out `lmdb.Transaction` objects; nobody else imports `lmdb`.
 """
@@ -11,7 +11,9 @@ Knows nothing of topics or batches. It hands out `lmdb.Transaction` objects; nob
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,13 +33,19 @@ from eventlog.errors import (
     UnsupportedFileSystem,
     UsedAfterFork,
 )
+from eventlog.store.filelock import FileLock, locked
 
+_DATA_FILE = "data.mdb"
 MAP_BYTES = 1 << 40
 """1 TiB: address space, not disk. Every opener passes the same, so that growing the map stays an exception."""
 MEMORY_MAP_BYTES = 1 << 34
 LEAST_MAP_BYTES = 1 << 20
 MAX_READERS = 2048
 _READER_CHECK_SECONDS = 5.0
+_DYING_OPENER_SECONDS = 1.0
+_DATA_MAGIC = slice(16, 20), 0xBEEFC0DE.to_bytes(4, sys.byteorder)
+_DATA_COMMITS = slice(144, 152), bytes(8)
+"""Where the first page of LMDB's file has its magic and the number of the last commit, and what they are at first."""
 _MALLOC_LESSON_BYTES = 16 << 20
 _ENGINE = 0
 """LMDB 0.9. Files of engine 1.0 are not readable by 0.9 (docs/decisions/0001-lmdb-engine.md)."""
@@ -108,6 +116,7 @@ class Environment:
         self._tables: dict[bytes, Table] = {}
         self._reset_gate()
         _keep_freed_memory()
+        self._write_lock: FileLock | None = None
         self._handle: lmdb.Environment | None = self._open_handle()
 
     # -- life ------------------------------------------------------------------------------------------------
@@ -120,6 +129,35 @@ class Environment:
         self._is_writing = False
 
     def _open_handle(self) -> lmdb.Environment:
+        """
+        Opens the environment, one process after the other.
+
+        LMDB's first opener prepares the lock file while others wait; if it is killed meanwhile, they find the
+        file half prepared. So we open again, now as the first, until the killed process is gone for good.
+        """
+        deadline_s = time.monotonic() + _DYING_OPENER_SECONDS
+        try:
+            with locked(self.path):
+                self._remove_unfinished()
+                while True:
+                    try:
+                        handle = self._open_engine()
+                    except lmdb.InvalidError as error:
+                        if not self._has_data() or time.monotonic() > deadline_s:
+                            raise self._translated_at_open(error) from error
+                        time.sleep(0.001)
+                    else:
+                        break
+            if not self.is_memory:
+                self._write_lock = FileLock(self.path / _DATA_FILE)
+        except OSError as error:
+            raise ReadOnlyLog(
+                f"cannot open the log at {self.path}: {error}. Nothing was written. Choose a directory "
+                "that this user can write to."
+            ) from error
+        return handle
+
+    def _open_engine(self) -> lmdb.Environment:
         while True:
             try:
                 return lmdb.open(
@@ -135,16 +173,32 @@ class Environment:
                     create=True,
                     lib_version=_ENGINE,
                 )
+            except lmdb.InvalidError:
+                raise
             except lmdb.Error as error:
                 if os.strerror(12) in str(error) and self._map_bytes > LEAST_MAP_BYTES << 10:
                     self._map_bytes >>= 1
                     continue
                 raise self._translated_at_open(error) from error
-            except OSError as error:
-                raise ReadOnlyLog(
-                    f"cannot open the log at {self.path}: {error}. Nothing was written. Choose a directory "
-                    "that this user can write to."
-                ) from error
+
+    def _first_page(self) -> bytes:
+        try:
+            with open(self.path / _DATA_FILE, "rb") as file:
+                return file.read(4096)
+        except FileNotFoundError:
+            return b""
+
+    def _has_data(self) -> bool:
+        """Whether the file is LMDB's, as far as its first bytes tell."""
+        place, magic = _DATA_MAGIC
+        return self._first_page()[place] == magic
+
+    def _remove_unfinished(self) -> None:
+        """Empties a file whose very first write was cut short by a kill: LMDB would refuse it for ever."""
+        page = self._first_page()
+        is_new = all(page[place] == expected for place, expected in (_DATA_MAGIC, _DATA_COMMITS))
+        if is_new and os.stat(self.path / _DATA_FILE).st_size < 2 * os.sysconf("SC_PAGE_SIZE"):
+            os.truncate(self.path / _DATA_FILE, 0)
 
     def close(self) -> None:
         """
@@ -155,8 +209,15 @@ class Environment:
         with self._exclusive():
             handle, self._handle = self._handle, None
             self._tables = {}
+            self._is_forked = False
+            self._close_write_lock()
             if handle is not None:
                 handle.close()
+
+    def _close_write_lock(self) -> None:
+        lock, self._write_lock = self._write_lock, None
+        if lock is not None:
+            lock.close()
 
     @property
     def is_closed(self) -> bool:
@@ -179,6 +240,7 @@ class Environment:
         taken again: wrong data, silently.
         """
         self._handle = None
+        self._close_write_lock()
         self._tables = {}
         self._failure = None
         self._is_forked = True
@@ -210,9 +272,22 @@ class Environment:
         """
         self.check_writable()
         self._check_readers()
-        transaction = self._begin("write", lambda handle: handle.begin(write=True))
+        try:
+            transaction = self._begin("write", self._begin_alone)
+        except BaseException:
+            self._release_write_lock()
+            raise
         self._is_writing = True
         return transaction
+
+    def _begin_alone(self, handle: lmdb.Environment) -> Transaction:
+        if self._write_lock is not None:
+            self._write_lock.acquire()
+        return handle.begin(write=True)
+
+    def _release_write_lock(self) -> None:
+        if self._write_lock is not None:
+            self._write_lock.release()
 
     def check_writable(self) -> None:
         """Raises `StorageError` when an earlier write failed."""
@@ -257,6 +332,7 @@ class Environment:
     def _end_writing(self) -> None:
         if self._is_writing:
             self._is_writing = False
+            self._release_write_lock()
             self._leave()
 
     def fail(self, error: lmdb.Error) -> EventLogError:
@@ -295,9 +371,17 @@ class Environment:
             return {bytes(name) for name in cursor.iternext(values=False)}
 
     def open_tables(self, names: Iterable[bytes]) -> None:
-        """Opens tables that are in the file; nothing is written."""
-        handle = self._living_handle()
-        self._tables |= {name: handle.open_db(name, create=False) for name in names}
+        """Opens tables that are in the file; waits for the writer of the moment, and writes nothing."""
+        self._tables |= self._opened_tables(self._living_handle(), names)
+
+    def _opened_tables(self, handle: lmdb.Environment, names: Iterable[bytes]) -> dict[bytes, Table]:
+        try:
+            with self._begin_alone(handle) as transaction:  # a read transaction would not keep the table's handles
+                return {name: handle.open_db(name, txn=transaction, create=False) for name in names}
+        except lmdb.Error as error:
+            raise self._translated_at_open(error) from error
+        finally:
+            self._release_write_lock()
 
     def create_tables(self, transaction: Transaction) -> None:
         """Opens all tables, and creates those that are missing, as part of a write transaction."""
@@ -419,7 +503,7 @@ class Environment:
         with self._revival:
             if self._handle is None:
                 handle = self._open_handle()
-                self._tables = {name: handle.open_db(name) for name in TABLES}
+                self._tables = self._opened_tables(handle, TABLES)
                 self._handle = handle
                 self._is_forked = False
             return self._handle

@@ -1,0 +1,61 @@
+"""
+A lock between processes that dies with its holder and forgets nobody who waits.
+
+LMDB has a lock for writers of its own, a robust mutex in shared memory, and we ask for it too. But when a process
+that waits for it is stopped or killed just as it is woken up, that wake-up is lost, and another process may wait
+for ever (docs/decisions/0007-file-lock-before-mutex.md). The kernel wakes all who wait for a file lock; and
+Ctrl-C ends the wait.
+
+Knows nothing of what is locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # no such system call: LMDB's own locks have to do
+    fcntl = None  # type: ignore[assignment]
+
+
+class FileLock:
+    """
+    Is the exclusive lock of one file, or of one directory, which must exist.
+
+    Threads of a process do not exclude each other. A descriptor that a child inherited keeps the lock alive, so
+    the child has to call `close`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, (os.O_RDONLY if path.is_dir() else os.O_RDWR) | os.O_CLOEXEC)
+
+    def acquire(self) -> None:
+        """Waits for the lock; does nothing when this process has it."""
+        if fcntl is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Lets others have the lock; does nothing when this process has it not."""
+        if fcntl is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Closes our descriptor; a lock that another process took with its own stays."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock of a file or directory for a block."""
+    lock = FileLock(path)
+    try:
+        lock.acquire()
+        yield
+    finally:
+        lock.close()
