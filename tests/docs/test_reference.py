@@ -140,6 +140,8 @@ def test_every_page_is_reached_from_the_readme() -> None:
     waiting = [ROOT / "README.md"]
     while waiting:
         page = waiting.pop()
+        if page.is_dir():
+            waiting += page.glob("*.md")
         if page in seen or page.suffix != ".md" or not page.exists():
             continue
         seen.add(page)
