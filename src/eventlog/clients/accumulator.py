@@ -339,6 +339,7 @@ class Accumulator:
         False when that takes longer. `before_flush` is as for `Committer.wait`.
         """
         with self.lock:
+            self.buffered_bytes()  # what is done is not waited for, and would be taken for the oldest
             oldest = self._pending[0] if self._pending else None
         return oldest is None or self._store.committer.wait(oldest, timeout, before_flush=before_flush)
 
