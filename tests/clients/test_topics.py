@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 
 import attrs
 import pytest
 
 import eventlog
-from tests.clients.helpers import values
+from tests.clients.helpers import PATIENCE_SECONDS, held_up, values
 
 
 @attrs.define
@@ -262,3 +263,27 @@ def test_a_topic_keeps_a_log_open_that_nobody_else_holds(path):
     topic = eventlog.open(path).topic("orders")
     topic.append(b"tea")
     assert values(topic.read()) == [b"tea"]
+
+
+def test_an_append_that_shares_a_commit_with_the_deletion_goes_too(log):
+    """It leaves no batch behind that nobody would ever remove; the next round finds the topic gone."""
+    topic = log.topic("orders")
+    topic.append(b"x")
+    queue = log._store.committer._queue
+    arrived = threading.Event()
+
+    def wait_for_queue(length):
+        while len(queue) < length:
+            arrived.wait(0.001)
+
+    with held_up(log):
+        append = threading.Thread(target=topic.append, args=(b"y",), daemon=True)
+        append.start()
+        wait_for_queue(1)
+        delete = threading.Thread(target=log.delete_topic, args=("orders",), daemon=True)
+        delete.start()
+        wait_for_queue(2)
+    append.join(PATIENCE_SECONDS)
+    delete.join(PATIENCE_SECONDS)
+    report = log.verify()
+    assert (log.topics(), report.record_count, report.problems) == (["held-up"], 0, ())
