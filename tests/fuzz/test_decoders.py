@@ -11,8 +11,9 @@ import random
 import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
+from uuid import UUID
 
 import google_crc32c
 import msgpack
@@ -21,7 +22,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventlog.batches.format import FRAME_BYTES, HEADER_BYTES, MAGIC, VERSION, Columns, decode, read_header
-from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew
+from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew, NotALog
+from eventlog.store.tables import FormatRow, PartitionRow, TopicRow, pack_offset, unpack_offset
 from tests.golden.shapes import BATCHES, GOLDEN
 
 QUICK_COUNT = 20_000
@@ -223,6 +225,40 @@ def test_a_lie_about_a_length_takes_no_memory(body: bytes, count: int) -> None:
     finally:
         tracemalloc.stop()
     assert taken_bytes < BYTES_FOR_A_BYTE * len(data) + 1_000_000
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+ROWS: list[tuple[Callable[[bytes], object], bytes]] = [
+    (lambda data: FormatRow.unpack(data, "fuzz"), FormatRow(UUID(int=7), 5).pack()),
+    (
+        lambda data: TopicRow.unpack(b"orders", data),
+        TopicRow("orders", 7, UUID(int=7), 3, {"name": "str"}, {"name": "json"}, "crc32", 1000, 5).pack(),
+    ),
+    (PartitionRow.unpack, PartitionRow(3, 9, 5).pack()),
+    (unpack_offset, pack_offset(7, 5)),
+]
+
+
+@pytest.mark.parametrize(("unpack", "row"), ROWS, ids=["format", "topic", "partition", "offset"])
+def test_mutated_rows_are_refused_or_read(unpack: Callable[[bytes], object], row: bytes, rng: random.Random) -> None:
+    """A row that is nearly right is damaged, too new, none of ours, or a row."""
+    for _ in range(QUICK_COUNT):
+        data = bytearray(row)
+        for _ in range(rng.choice([1, 1, 2, 5])):
+            rng.choice(MUTATIONS)(data, rng)
+            data = data or bytearray(b"\0")
+        with pasteable(bytes(data)), suppress(CorruptBatch, FormatTooNew, NotALog):
+            unpack(bytes(data))
+
+
+@pytest.mark.parametrize(("unpack", "row"), ROWS, ids=["format", "topic", "partition", "offset"])
+@given(st.binary(max_size=60))
+@example(b"")
+def test_any_bytes_are_a_row_or_refused(unpack: Callable[[bytes], object], row: bytes, data: bytes) -> None:
+    """Bytes from anywhere are an error of ours."""
+    with suppress(CorruptBatch, FormatTooNew, NotALog):
+        unpack(data)
 
 
 # --- the harness ------------------------------------------------------------------------------------------------------

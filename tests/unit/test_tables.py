@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlog.errors import FormatTooNew, NotALog
+from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
 from eventlog.store.tables import (
     FORMAT_VERSION,
     FormatRow,
@@ -114,6 +114,8 @@ def test_newer_format_is_too_new_whatever_else_it_says(version: int, rest: dict[
         msgpack.packb(format_fields(uuid=...)),
         msgpack.packb(format_fields(uuid=None)),
         msgpack.packb(format_fields(uuid=b"short")),
+        msgpack.packb(format_fields(uuid="u" * 16)),
+        msgpack.packb(format_fields(created_ms="now")),
         msgpack.packb(format_fields(engine=...)),
         msgpack.packb(format_fields(created_ms=...)),
         msgpack.packb(format_fields()) + b"\0",
@@ -189,3 +191,32 @@ def test_committed_offset_of_a_newer_version_is_too_new(rest: bytes) -> None:
     """The first byte is judged before the others are looked at."""
     with pytest.raises(FormatTooNew, match=r"has version 2.*Upgrade"):
         unpack_offset(b"\x02" + rest)
+
+
+# --- damage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["id", "uuid", "partitions", "key", "value", "partitioner", "max_record_bytes"])
+@pytest.mark.parametrize("value", [..., None, 1.5, []])
+def test_topic_row_that_is_none_is_corrupt(field: str, value: object) -> None:
+    """A damaged topic is named in an error of ours."""
+    fields = msgpack.unpackb(topic_row().pack())
+    del fields[field]
+    if value is not ...:
+        fields[field] = value
+    with pytest.raises(CorruptBatch, match="topic b'orders': its row on disk"):
+        TopicRow.unpack(b"orders", msgpack.packb(fields))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", b"\x01" * 16, b"\x01" * 18])
+def test_offset_row_of_another_length_is_corrupt(data: bytes) -> None:
+    """Half a committed offset is none."""
+    with pytest.raises(CorruptBatch, match="a committed offset"):
+        unpack_offset(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 23, b"\0" * 25])
+def test_partition_row_of_another_length_is_corrupt(data: bytes) -> None:
+    """Half a pair of bounds is none."""
+    with pytest.raises(CorruptBatch, match="the bounds of a partition"):
+        PartitionRow.unpack(data)

@@ -111,8 +111,8 @@ class Store:
         """Stores one piece of work, or raises its error."""
         self.committer.run(work)
 
-    def fetch(self, requests: Sequence[Fetch], max_bytes: int) -> list[Fetched]:
-        """The batches of several partitions in one snapshot (see `reader.fetch`)."""
+    def fetch(self, requests: Sequence[Fetch], max_bytes: int) -> tuple[list[Fetched], int]:
+        """The batches of several partitions in one snapshot, and its number (see `reader.fetch`)."""
         return reader.fetch(self.environment, requests, max_bytes)
 
     def bounds(self, topic: TopicRow, partitions: Sequence[int] | None = None) -> list[tuple[int, int]]:

@@ -7,12 +7,15 @@ Layout: docs/reference/format.md. Knows nothing of LMDB; a batch's bytes are in 
 from __future__ import annotations
 
 import struct
+from typing import Any, TypeVar
 from uuid import UUID
 
 import attrs
 import msgpack
 
-from eventlog.errors import FormatTooNew, NotALog
+from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
+
+T = TypeVar("T")
 
 FORMAT_VERSION = 1
 FORMAT_KEY = b"eventlog"
@@ -28,6 +31,9 @@ batch_key = _BATCH_KEY.pack
 """(topic id, partition, last offset) -> the key of a batch."""
 split_batch_key = _BATCH_KEY.unpack
 partition_key = _PARTITION_KEY.pack
+
+_NOT_A_ROW = (ValueError, TypeError, KeyError, IndexError, struct.error, msgpack.UnpackException)
+"""What comes of reading bytes that are no row."""
 
 
 @attrs.frozen
@@ -55,14 +61,19 @@ class FormatRow:
         """The row of these bytes; the version is judged before anything else is looked at."""
         try:
             fields = msgpack.unpackb(data or b"")
-            version = fields["version"]
+            version = _checked(fields["version"], int)
             if version > FORMAT_VERSION:
                 raise FormatTooNew(
                     f"cannot open {path}: it has format {version}, and this eventlog knows up to {FORMAT_VERSION}. "
                     "Nothing is damaged. Upgrade eventlog to open it."
                 )
-            return cls(UUID(bytes=fields["uuid"]), fields["created_ms"], version, fields["engine"])
-        except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+            return cls(
+                UUID(bytes=_checked(fields["uuid"], bytes)),
+                _checked(fields["created_ms"], int),
+                version,
+                _checked(fields["engine"], str),
+            )
+        except _NOT_A_ROW as error:
             raise NotALog(
                 f"cannot open {path}: its format row is not one of eventlog's. It was left as it was. "
                 "Choose another directory, or restore a backup."
@@ -100,18 +111,21 @@ class TopicRow:
 
         Fields that we do not know are kept out, not refused.
         """
-        fields = msgpack.unpackb(data)
-        return cls(
-            name=bytes(name).decode(),
-            id=fields["id"],
-            uuid=UUID(bytes=fields["uuid"]),
-            partitions=fields["partitions"],
-            key=fields["key"],
-            value=fields["value"],
-            partitioner=fields["partitioner"],
-            max_record_bytes=fields["max_record_bytes"],
-            created_ms=fields["created_ms"],
-        )
+        try:
+            fields = msgpack.unpackb(data)
+            return cls(
+                name=bytes(name).decode(),
+                id=_checked(fields["id"], int),
+                uuid=UUID(bytes=_checked(fields["uuid"], bytes)),
+                partitions=_checked(fields["partitions"], int),
+                key=_checked(fields["key"], dict),
+                value=_checked(fields["value"], dict),
+                partitioner=_checked(fields["partitioner"], str),
+                max_record_bytes=_checked(fields["max_record_bytes"], int),
+                created_ms=_checked(fields["created_ms"], int),
+            )
+        except _NOT_A_ROW as error:
+            raise _damaged(f"topic {bytes(name)!r}") from error
 
 
 @attrs.frozen
@@ -129,7 +143,10 @@ class PartitionRow:
     @classmethod
     def unpack(cls, data: bytes | memoryview | None) -> PartitionRow:
         """The row of these bytes; None for a partition that never lost a record."""
-        return cls() if data is None else cls(*_PARTITION_ROW.unpack(data))
+        try:
+            return cls() if data is None else cls(*_PARTITION_ROW.unpack(data))
+        except struct.error as error:
+            raise _damaged("the bounds of a partition") from error
 
 
 def offset_key(group: str, topic_id: int, partition: int) -> bytes:
@@ -144,13 +161,29 @@ def pack_offset(offset: int, committed_ms: int) -> bytes:
 
 def unpack_offset(data: bytes | memoryview) -> int:
     """The committed offset of a row."""
-    if data[0] > _OFFSET_VERSION:
+    if len(data) and data[0] > _OFFSET_VERSION:
         raise FormatTooNew(
             f"cannot read a committed offset: it has version {data[0]}, and this eventlog knows up to "
             f"{_OFFSET_VERSION}. Nothing is damaged. Upgrade eventlog to read it."
         )
-    offset: int = _OFFSET_ROW.unpack_from(data)[1]
+    try:
+        offset: int = _OFFSET_ROW.unpack(data)[1]
+    except struct.error as error:
+        raise _damaged("a committed offset") from error
     return offset
+
+
+def _checked(value: Any, kind: type[T]) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _damaged(what: str) -> CorruptBatch:
+    return CorruptBatch(
+        f"cannot read {what}: its row on disk is not what was written. The records are unaffected. "
+        "Run `eventlog verify` on the log, and restore a backup."
+    )
 
 
 def _pack(fields: dict[str, object]) -> bytes:

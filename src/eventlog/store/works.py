@@ -58,6 +58,7 @@ class Append(Work):
         """Puts every part at the end of its partition."""
         for part in self.parts:
             writing.check_topic(part.topic)
+            writing.partition_end(part.topic.id, part.partition)  # a damaged end fails here, before any effect
         for part in self.parts:
             part.base = writing.append(part.topic.id, part.partition, part.batches)
 
@@ -89,6 +90,7 @@ class AppendOne(Work):
     def apply(self, writing: Writing) -> None:
         """Hands the record to the round."""
         writing.check_topic(self.topic)
+        writing.partition_end(self.topic.id, self.partition)  # a damaged end fails here, and fails nobody else
         writing.append_loose(self)
 
 

@@ -94,18 +94,26 @@ class Writing:
         self._environment = environment
         self._encoder = BatchEncoder()
         self._number = -1
+        self._has_put = False
         self._topics: set[int] = set()
         self._ends: dict[tuple[int, int], list[int]] = {}
         self._loose: dict[tuple[int, int], list[LooseRecord]] = {}
         self.transaction: Transaction
 
     def begin(self) -> None:
-        """Begins the transaction; forgets what another process may have changed."""
+        """
+        Begins the transaction; forgets what another process may have changed.
+
+        LMDB gives no number to a transaction that wrote nothing: the next writer takes it, of whatever process. To
+        count it as ours would be to miss that commit, and to write over its records.
+        """
         self.transaction = self._environment.begin_writing()
         number = self.transaction.id()
-        if number != self._number + 1:
+        known = self._number if self._has_put else self._number - 1
+        if number != known + 1:
             self.forget()
         self._number = number
+        self._has_put = False
 
     def forget(self) -> None:
         """Forgets all that was learned: after a failure, and when others have written."""
@@ -141,6 +149,7 @@ class Writing:
             end[0] += batch.span
             end[1] = max(end[1], batch.largest_ms)
             key = batch_key(topic_id, partition, end[0] - 1)
+            self._has_put = True
             self.transaction.put(key, seal(batch, largest_so_far_ms=end[1]), db=table)
         return base
 
@@ -175,6 +184,7 @@ class Writing:
 
     def put(self, table: bytes, key: bytes, value: bytes) -> None:
         """Writes a row."""
+        self._has_put = True
         self.transaction.put(key, value, db=self._environment.table(table))
 
     def delete(self, table: bytes, key: bytes) -> bool:

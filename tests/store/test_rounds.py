@@ -1,0 +1,98 @@
+"""What a round may count on: what it learned of partitions, and that one work does not spoil another's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import eventlog
+from eventlog.batches.format import BatchEncoder
+from eventlog.store.env import BATCHES
+from eventlog.store.tables import partition_key
+from eventlog.store.works import Append, AppendOne, DeleteTopic, Part
+
+_CHILD = """
+import sys
+import eventlog
+
+with eventlog.open(sys.argv[1]) as log:
+    print(log.topic("orders").append(b"child").offset)
+"""
+
+
+def test_a_round_that_writes_nothing_takes_no_number_from_another_process(tmp_path: Path) -> None:
+    """LMDB gives such a transaction no number, and the next writer of another process takes it."""
+    path = tmp_path / "log"
+    with eventlog.open(path) as log:
+        topic = log.topic("orders")
+        topic.append(b"first")
+        with pytest.raises(eventlog.UnknownTopic):
+            log.delete_topic("nothing")
+        command = [sys.executable, "-c", _CHILD, str(path)]
+        child = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert child.stdout.strip() == "1"
+        assert topic.append(b"last").offset == 2
+        assert [record.value for record in topic.read()] == [b"first", b"child", b"last"]
+
+
+def test_deleting_a_topic_in_the_round_of_its_append_leaves_no_orphan(tmp_path: Path) -> None:
+    """What was not written yet must go as well."""
+    with eventlog.open(tmp_path / "log") as log:
+        topic = log.topic("orders")
+        committer = log._store.committer
+        one = AppendOne(topic.route.row, 0, None, b"tea", (), 1)
+        gone = DeleteTopic("orders")
+        committer.submit(one)
+        committer.submit(gone)
+        committer.commit_queued()
+        assert gone.error is None
+        assert log.verify().problems == ()
+
+
+def _damage(log: eventlog.EventLog, topic: eventlog.Topic[bytes, bytes], partition: int) -> None:
+    """Spoils the first byte of every batch of a partition, and has the log forget what it knows of it."""
+    environment = log._store.environment
+    transaction = environment.begin_writing()
+    table = environment.table(BATCHES)
+    with transaction.cursor(db=table) as cursor:
+        for key, value in list(cursor.iternext()):
+            if key.startswith(partition_key(topic.route.row.id, partition)):
+                transaction.put(key, b"\0" + value[1:], db=table)
+    environment.commit(transaction)
+    log._store.committer._writing.forget()
+
+
+def test_append_many_beside_a_damaged_partition_stores_nothing(tmp_path: Path) -> None:
+    """All or nothing, also when the end of one partition can not be read."""
+    with eventlog.open(tmp_path / "log") as log:
+        topic = log.topic("orders", partitions=2)
+        topic.append(b"tea", partition=0)
+        topic.append(b"tea", partition=1)
+        _damage(log, topic, 1)
+        before = topic.bounds()
+        batches = BatchEncoder().encode(None, [b"milk"], timestamps_ms=1)
+        work = Append([Part(topic.route.row, partition, batches) for partition in (0, 1)])
+        with pytest.raises(eventlog.CorruptBatch):
+            log._store.run(work)
+        assert topic.bounds() == before
+
+
+def test_an_append_to_a_damaged_partition_fails_alone(tmp_path: Path) -> None:
+    """The others of its round are stored."""
+    with eventlog.open(tmp_path / "log") as log:
+        topic = log.topic("orders", partitions=2)
+        topic.append(b"tea", partition=0)
+        topic.append(b"tea", partition=1)
+        _damage(log, topic, 1)
+        committer = log._store.committer
+        good = AppendOne(topic.route.row, 0, None, b"milk", (), 1)
+        bad = AppendOne(topic.route.row, 1, None, b"milk", (), 1)
+        committer.submit(good)
+        committer.submit(bad)
+        committer.commit_queued()
+        assert isinstance(bad.error, eventlog.CorruptBatch)
+        assert good.error is None
+        assert good.offset == 1
