@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import lmdb
+import lmdb._envid
 
 from eventlog.clock import Clock
 from eventlog.errors import (
@@ -363,6 +364,8 @@ class Environment:
 
     def table(self, name: bytes) -> Table:
         """The handle of a table, for the `db` arguments of LMDB; ask inside a transaction."""
+        if name not in self._tables:
+            self._living_handle()  # after a fork it opens them; else it says that the log is closed
         return self._tables[name]
 
     def stored_tables(self) -> set[bytes]:
@@ -502,7 +505,8 @@ class Environment:
     def _revive(self) -> lmdb.Environment:
         with self._revival:
             if self._handle is None:
-                handle = self._open_handle()
+                with _parents_files_forgotten():
+                    handle = self._open_handle()
                 self._tables = self._opened_tables(handle, TABLES)
                 self._handle = handle
                 self._is_forked = False
@@ -560,3 +564,19 @@ class Environment:
                 f"(map_size=, now {self._map_bytes} bytes) that this machine's address space has room for."
             )
         return StorageError(f"{place} {reopen} Close the log and open it again; run `eventlog verify` on it.")
+
+
+@contextmanager
+def _parents_files_forgotten() -> Iterator[None]:
+    """
+    Lets a child open the files that its parent has open.
+
+    py-lmdb refuses to open a file twice in one process, and counts the parent's environment as ours while anything
+    refers to it. The frames of threads that did not come along may do so for ever.
+    """
+    keys = lmdb._envid.env_keys
+    lmdb._envid.env_keys = lambda _path, _subdir: ()
+    try:
+        yield
+    finally:
+        lmdb._envid.env_keys = keys

@@ -45,6 +45,7 @@ class Store:
         self.durability = durability
         self.clock = clock
         self.is_memory = durability == "memory"
+        self._owner = os.getpid()
         self.environment = Environment(
             path, durability=durability, mode=mode, map_bytes=map_bytes, is_memory=self.is_memory, clock=clock
         )
@@ -75,7 +76,7 @@ class Store:
             self.committer.commit_queued()
         self.environment.close()
         self._bells.close()
-        if self.is_memory:
+        if self.is_memory and os.getpid() == self._owner:
             shutil.rmtree(self.path, ignore_errors=True)
 
     # -- topics ----------------------------------------------------------------------------------------------

@@ -1,0 +1,211 @@
+"""
+Programs that fork with a log open.
+
+Each function is the whole program of a child of the tests (`tests/processes/child.py`), so that no test forks
+pytest itself. A failed `assert` ends it, and the test shows the traceback. Knows nothing of pytest.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+import eventlog
+from tests.processes.child import say
+
+_LONGEST_SECONDS = 20
+
+
+def in_a_fork(function: Callable[[], object], *, leave: Callable[[int], object] = os._exit) -> None:
+    """Runs a function in a fork, and fails if it fails or takes too long."""
+    process_id = os.fork()
+    if process_id == 0:
+        signal.alarm(_LONGEST_SECONDS)  # a deadlock ends by SIGALRM
+        try:
+            function()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        leave(0)
+    _, status = os.waitpid(process_id, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, f"the fork ended with {os.waitstatus_to_exitcode(status)}"
+
+
+def _refused(function: Callable[[], object]) -> str:
+    try:
+        function()
+    except eventlog.UsedAfterFork as error:
+        return str(error)
+    raise AssertionError("nothing was raised")
+
+
+def everything_is_open(path: str) -> None:
+    """Forks with unflushed records, a waiting consumer and a half-read topic, and leaves the child by sys.exit()."""
+    log = eventlog.open(path)
+    topic = log.topic("orders")
+    topic.append_many([b"%d" % number for number in range(1000)])
+    producer = log.producer(linger=60.0)
+    sent = [producer.send("orders", b"sent %d" % number) for number in range(10)]
+    consumer = log.consumer("orders", start="latest")
+    got: list[eventlog.Record[bytes, bytes]] = []
+    waiting = threading.Thread(target=lambda: got.extend(consumer.poll(timeout=_LONGEST_SECONDS)))
+    waiting.start()
+    reading = topic.read()
+    first = next(reading)
+
+    def child() -> None:
+        assert [record.offset for record in topic.read()] == list(range(1000))
+        assert next(reading).offset == 1
+        for message in (
+            _refused(lambda: producer.send("orders", b"x")),
+            _refused(lambda: consumer.poll()),
+        ):
+            assert "before a fork" in message and "in the child" in message, message
+        assert topic.append(b"from the child").offset == 1000
+        with log.producer() as mine:
+            assert mine.send(topic, b"sent by the child").result().offset == 1001
+        with log.consumer("orders", start=1000) as mine:
+            assert len(mine.poll(timeout=1.0)) == 2
+
+    in_a_fork(child, leave=sys.exit)
+    waiting.join(_LONGEST_SECONDS)
+    assert [record.value for record in got][:1] == [b"from the child"], got
+    assert [first.offset, *(record.offset for record in reading)] == list(range(1000))
+    producer.flush()
+    assert [delivery.result().offset for delivery in sent] == list(range(1002, 1012))
+    log.close()
+    with eventlog.open(path) as log:
+        values = [record.value for record in log.topic("orders").read(start=1000)]
+        assert values == [b"from the child", b"sent by the child", *(b"sent %d" % number for number in range(10))]
+        assert log.verify().is_sound
+    say("done")
+
+
+def child_ends_with_the_parents_log(path: str) -> None:
+    """Closes the inherited log in a child, while the parent goes on."""
+    with eventlog.open(path) as log:
+        topic = log.topic("orders")
+        topic.append(b"one")
+
+        def child() -> None:
+            assert topic.append(b"two").offset == 1
+            log.close()
+            for use in (log.topics, lambda: topic.append(b"x"), lambda: list(topic.read())):
+                try:
+                    use()
+                except eventlog.LogClosed:
+                    continue
+                raise AssertionError("a closed log was used")
+
+        in_a_fork(child, leave=sys.exit)
+        in_a_fork(log.close, leave=sys.exit)  # not used in the child before
+        assert topic.append(b"three").offset == 2
+        assert [record.value for record in topic.read()] == [b"one", b"two", b"three"]
+    say("done")
+
+
+def memory_log() -> None:
+    """Forks with a log in memory, which stays the parent's."""
+    with eventlog.open(":memory:") as log:
+        topic = log.topic("orders")
+        topic.append(b"tea")
+
+        def child() -> None:
+            for use in (lambda: topic.append(b"x"), lambda: list(topic.read()), log.topics):
+                assert "private to the parent" in _refused(use)
+
+        in_a_fork(child)
+        in_a_fork(child, leave=sys.exit)
+        in_a_fork(log.close, leave=sys.exit)
+        assert log.path.exists(), "the child removed the parent's files"
+        with log.consumer("orders") as consumer:
+            assert len(consumer.poll(timeout=1.0)) == 1
+            topic.append(b"more tea")
+            assert len(consumer.poll(timeout=1.0)) == 1
+    say("done")
+
+
+def forks_among_threads(path: str, count: int) -> None:
+    """Forks `count` times while four threads append and read without a pause."""
+    stop = threading.Event()
+    failures: list[BaseException] = []
+    with eventlog.open(path) as log:
+        topic = log.topic("orders", partitions=4)
+        appended = [0] * 4
+
+        def work(partition: int) -> None:
+            try:
+                while not stop.is_set():
+                    assert topic.append(b"%d" % appended[partition], partition=partition).offset == appended[partition]
+                    appended[partition] += 1
+                    first = max(0, appended[partition] - 5)
+                    offsets = [record.offset for record in topic.read(partition, start=first)]
+                    assert offsets == list(range(first, appended[partition]))
+            except BaseException as error:
+                failures.append(error)
+
+        def child() -> None:
+            for partition, (first, end) in topic.bounds().items():
+                values = [record.value for record in topic.read(partition, start=max(0, end - 50), end=end)]
+                assert values == [b"%d" % number for number in range(max(0, end - 50), end)]
+                assert first == 0
+            log.topic("forks").append(b"x")
+
+        threads = [threading.Thread(target=work, args=(partition,)) for partition in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(count):
+                in_a_fork(child)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(_LONGEST_SECONDS)
+        assert failures == []
+        assert [end for _, end in topic.bounds().values()] == appended
+        assert log.topic("forks").bounds() == {0: (0, count)}
+        assert log.verify().is_sound
+    say("done", sum(appended))
+
+
+def _append_in_a_process(path: str, number: int, log: eventlog.EventLog | None) -> None:
+    if log is None:
+        with eventlog.open(path) as own:
+            own.topic("orders").append(b"%d" % number)
+    else:
+        log.topic("orders").append(b"%d" % number)
+
+
+def multiprocessing_pool(path: str, method: str) -> None:
+    """Appends from processes that `multiprocessing` starts; forks inherit the open log."""
+    context = multiprocessing.get_context(method)
+    with eventlog.open(path) as log:
+        log.topic("orders")
+        inherited = log if method == "fork" else None
+        processes = [
+            context.Process(target=_append_in_a_process, args=(path, number, inherited)) for number in range(4)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(_LONGEST_SECONDS)
+            assert process.exitcode == 0, process.exitcode
+        assert sorted(record.value for record in log.topic("orders").read()) == [b"0", b"1", b"2", b"3"]
+    say("done")
+
+
+def killed_with_a_child_alive(path: str) -> None:
+    """Forks a child that stays, and then waits inside a write transaction to be killed."""
+    with eventlog.open(path) as log:
+        log.topic("orders")
+        if os.fork() == 0:
+            signal.alarm(_LONGEST_SECONDS)
+            threading.Event().wait()
+        log._store.environment.begin_writing()
+        say("ready")
+        threading.Event().wait()
