@@ -85,7 +85,7 @@ class EventLog:
 
     @property
     def uuid(self) -> UUID:
-        """The id of this log, which no other has."""
+        """The id of this log; a copy made by `compact()` has the same."""
         return self._store.uuid
 
     @property
@@ -249,7 +249,7 @@ class EventLog:
         self._check_open()
         row = self._store.require_topic(check_topic_name(name))
         known = self._topics.get(name)
-        if known is None or known.route.row.uuid != row.uuid:
+        if known is None or known._route.row.uuid != row.uuid:
             known = self._topics[name] = Topic(self._store, Route(row), self)
         return known
 
@@ -319,7 +319,7 @@ class EventLog:
 
     def _opened(self, topic: str | Topic[Any, Any]) -> Topic[Any, Any]:
         if isinstance(topic, Topic):
-            topic.check_store(self._store)
+            topic._check_store(self._store)
             return topic
         return self._known_topic(topic)
 
@@ -436,7 +436,8 @@ def open(
             log is sound. A log in memory survives nothing.
         mode: permissions of the files (default 0o600); the directory gets the matching right to search.
         create: False refuses to make a new log.
-        map_size: the bound of the log's size in bytes (default 1 TiB of address space; disk is used as needed).
+        map_size: bytes of address space to begin with (default 1 TiB, which no log outgrows); the disk is used as
+            needed. A log that outgrows it doubles it, which stops everything in all processes for a moment.
 
     Raises:
         NotALog: if the path holds something else. It was left as it was.

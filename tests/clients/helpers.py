@@ -86,7 +86,7 @@ def rewrite_batch(topic: Any, last: int, change: Callable[[bytes], bytes], parti
     """Changes the bytes of the stored batch whose last offset is `last`."""
     environment = topic._store.environment
     transaction = environment.begin_writing()
-    key = batch_key(topic.route.row.id, partition, last)
+    key = batch_key(topic._route.row.id, partition, last)
     table = environment.table(BATCHES)
     data = transaction.get(key, db=table)
     assert data is not None, "no batch ends there"

@@ -43,7 +43,7 @@ def test_deleting_a_topic_in_the_round_of_its_append_leaves_no_orphan(tmp_path: 
     with eventlog.open(tmp_path / "log") as log:
         topic = log.topic("orders")
         committer = log._store.committer
-        one = AppendOne(topic.route.row, 0, None, b"tea", (), 1)
+        one = AppendOne(topic._route.row, 0, None, b"tea", (), 1)
         gone = DeleteTopic("orders")
         committer.submit(one)
         committer.submit(gone)
@@ -59,7 +59,7 @@ def _damage(log: eventlog.EventLog, topic: eventlog.Topic[bytes, bytes], partiti
     table = environment.table(BATCHES)
     with transaction.cursor(db=table) as cursor:
         for key, value in list(cursor.iternext()):
-            if key.startswith(partition_key(topic.route.row.id, partition)):
+            if key.startswith(partition_key(topic._route.row.id, partition)):
                 transaction.put(key, b"\0" + value[1:], db=table)
     environment.commit(transaction)
     log._store.committer._writing.forget()
@@ -74,7 +74,7 @@ def test_append_many_beside_a_damaged_partition_stores_nothing(tmp_path: Path) -
         _damage(log, topic, 1)
         before = topic.bounds()
         batches = BatchEncoder().encode(None, [b"milk"], timestamps_ms=1)
-        work = Append([Part(topic.route.row, partition, batches) for partition in (0, 1)])
+        work = Append([Part(topic._route.row, partition, batches) for partition in (0, 1)])
         with pytest.raises(eventlog.CorruptBatch):
             log._store.run(work)
         assert topic.bounds() == before
@@ -88,8 +88,8 @@ def test_an_append_to_a_damaged_partition_fails_alone(tmp_path: Path) -> None:
         topic.append(b"tea", partition=1)
         _damage(log, topic, 1)
         committer = log._store.committer
-        good = AppendOne(topic.route.row, 0, None, b"milk", (), 1)
-        bad = AppendOne(topic.route.row, 1, None, b"milk", (), 1)
+        good = AppendOne(topic._route.row, 0, None, b"milk", (), 1)
+        bad = AppendOne(topic._route.row, 1, None, b"milk", (), 1)
         committer.submit(good)
         committer.submit(bad)
         committer.commit_queued()

@@ -31,7 +31,7 @@ def positions_of(
 
 def position_of(topic: Topic[bytes, bytes], offset: int = 0, committed: int | None = None) -> Position:
     """A position in partition 0."""
-    return Position(TopicPartition("orders", 0), topic.route, offset, committed)
+    return Position(TopicPartition("orders", 0), topic._route, offset, committed)
 
 
 def fetched(first: int, end: int) -> RecordBatch[None, int]:

@@ -255,14 +255,27 @@ class Accumulator:
         return batch
 
     def _seal(self, lane: Lane) -> None:
+        """Closes a lane's batch for good, and queues it; an interruption (Ctrl-C) leaves it open."""
         batch = lane.batch
         if batch is CLOSED:
             return
+        rows, limit = batch.rows, batch.limit
         del self._open_lanes[lane]  # before CLOSED: a signal handler that sends may open the next one at once
         lane.batch = CLOSED
-        rows = batch.rows[:]
+        sealed = rows[:]
         batch.limit = 0  # before rows: who reads the empty rows finds them full
         batch.rows = ()
+        try:
+            self._queue(lane, batch, sealed)
+        except BaseException:
+            if batch.parts:
+                self._store.committer.submit(batch)  # maybe a second time, which does nothing
+            elif not batch.is_done:
+                batch.rows, batch.limit, lane.batch = rows, limit, batch
+                self._open_lanes[lane] = None
+            raise
+
+    def _queue(self, lane: Lane, batch: ProducerBatch, rows: list[Any]) -> None:
         batch.count = count = len(rows) // ROW_WIDTH
         if count == 0:
             batch.is_done = True
@@ -282,12 +295,12 @@ class Accumulator:
         fitting = int(self._batch_bytes * 0.98 / average)
         lane.batch_records = max(1, min(fitting, _MAX_BATCH_RECORDS, 2 * lane.batch_records))
         batch.sealed_s = self._clock.monotonic()
-        batch.parts.append(Part(lane.topic, lane.partition, encoded))
         self._pending.append(batch)
         self._pending_bytes += batch.size_bytes
         if not self._unhanded_bytes:
             self._unhanded_since_s = batch.sealed_s
         self._unhanded_bytes += batch.size_bytes
+        batch.parts.append(Part(lane.topic, lane.partition, encoded))
         self._store.committer.submit(batch)
 
     # -- storing ---------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
 from eventlog.options import Start, check_int, check_offset, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 from eventlog.store.store import Store
+from eventlog.store.tables import TopicRow
 from eventlog.store.works import CommitOffsets
 
 _FIRST_CHUNK = 16
@@ -263,7 +264,7 @@ class Consumer(Generic[K, V]):
             self._commit_finished()
 
     def _commit_finished(self) -> None:
-        self._store_offsets(self._positions.uncommitted())
+        self._store_offsets(self._positions.uncommitted(), is_automatic=True)
 
     def commit(self, offsets: Mapping[Pair, int] | None = None) -> None:
         """
@@ -284,21 +285,21 @@ class Consumer(Generic[K, V]):
             self._require_group("commit")
             if offsets is None:
                 self._positions.finish_handed()
-                self._commit_finished()
+                self._store_offsets(self._positions.uncommitted(), is_automatic=False)
                 return
             checked = {pair_of(tp): check_offset(offset) for tp, offset in offsets.items()}
-            self._store_offsets(checked)
+            self._store_offsets(checked, is_automatic=False)
 
-    def _store_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def _store_offsets(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
         group = self._options.group
         if not offsets or group is None:
             return
-        rows: dict[tuple[int, int], int] = {}
+        rows: list[tuple[TopicRow, int, int]] = []
         for tp, offset in offsets.items():
             position = self._positions.get(tp)
-            route = self._open_topic(tp.topic).route if position is None else position.cursor.route
-            rows[route.row.id, route.check_partition(tp.partition)] = offset
-        self._store.run(CommitOffsets(group, rows, self._store.clock.now_ms()))
+            route = self._open_topic(tp.topic)._route if position is None else position.cursor.route
+            rows.append((route.row, route.check_partition(tp.partition), offset))
+        self._store.run(CommitOffsets(group, rows, self._store.clock.now_ms(), is_automatic=is_automatic))
         for tp, offset in offsets.items():
             position = self._positions.get(tp)
             if position is not None:
@@ -337,7 +338,7 @@ class Consumer(Generic[K, V]):
         with self._used():
             chosen = [(self._open_topic(pair.topic), pair) for pair in map(pair_of, partitions)]
             for topic, pair in chosen:
-                topic.route.check_partition(pair.partition)
+                topic._route.check_partition(pair.partition)
             self._positions.finish_before_hand()
             self._positions.reclaim()
             if self._commits:
@@ -467,7 +468,7 @@ class Consumer(Generic[K, V]):
                     "the consumer is closed. Nothing was handed out. Make another with log.consumer()."
                 )
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Leaves the parent's place to sleep alone; this consumer is of no use in the child."""
         self._waiter.forget()
         self._in_use = threading.Lock()

@@ -163,14 +163,14 @@ class Positions:
     def _first(self, topic: Topic[Any, Any], tp: TopicPartition) -> Position:
         committed = self.committed(tp) if self._group is not None else None
         if committed is not None:
-            return Position(tp, topic.route, committed, committed)
-        offset = resolve_start(self._store, topic.route.row, tp.partition, self._start)
-        return Position(tp, topic.route, offset, None)
+            return Position(tp, topic._route, committed, committed)
+        offset = resolve_start(self._store, topic._route.row, tp.partition, self._start)
+        return Position(tp, topic._route, offset, None)
 
     def committed(self, tp: TopicPartition) -> int | None:
         """The offset that the log has for the group."""
         assert self._group is not None
-        route = self._open_topic(tp.topic).route
+        route = self._open_topic(tp.topic)._route
         return self._store.committed(self._group, [(route.row.id, route.check_partition(tp.partition))])[0]
 
     def rotate(self) -> None:

@@ -260,7 +260,7 @@ class Producer:
             self._finalizer.detach()
             self._sender.end(timeout)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Is of no use in the child; the sender leaves the records to the parent."""
         self._is_closed = True
         self._routes.clear()
@@ -271,11 +271,11 @@ class Producer:
         handle = self._open_topic(topic) if isinstance(topic, str) else topic
         if not isinstance(handle, Topic):
             raise TypeError(f"a topic is its name or a Topic, not {type(topic).__name__}. The record was not taken.")
-        handle.check_store(self._store)
+        handle._check_store(self._store)
         with self._accumulator.lock:
             named = self._routes.get(topic)
             if named is None:
-                named = _SendRoute(handle.route, self._accumulator)
+                named = _SendRoute(handle._route, self._accumulator)
                 self._routes[topic] = named
             return named
 

@@ -106,7 +106,7 @@ class Sender:
         else:
             self._ring()
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Leaves the records to the parent's thread; the child has none."""
         self._thread = None
         self._handoff = Handoff()

@@ -7,7 +7,7 @@ Knows nothing of batching over time, positions or groups.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 from uuid import UUID
 
 from eventlog.batches.format import BatchEncoder
@@ -20,6 +20,14 @@ from eventlog.store.store import Store
 from eventlog.store.works import Append, AppendOne, DeleteRecords, Part
 
 _READ_BYTES = 1 << 20
+
+
+class Owner(Protocol):
+    """Is the log that a topic was opened in."""
+
+    def _check_open(self) -> None:
+        """Raises `LogClosed` when the log was closed."""
+        ...
 
 
 class Topic(Generic[K, V]):
@@ -36,46 +44,46 @@ class Topic(Generic[K, V]):
         [{'item': 'tea'}]
     """
 
-    def __init__(self, store: Store, route: Route, owner: object) -> None:
+    def __init__(self, store: Store, route: Route, owner: Owner) -> None:
         self._store = store
         self._owner = owner  # a log that nobody else holds stays open as long as its topics
         self._fetcher = Fetcher(store)
-        self.route = route
+        self._route = route
 
     @property
     def name(self) -> str:
         """The topic's name."""
-        return self.route.row.name
+        return self._route.row.name
 
     @property
     def partitions(self) -> int:
         """How many partitions the topic has; they are numbered from 0."""
-        return self.route.row.partitions
+        return self._route.row.partitions
 
     @property
     def key(self) -> str:
         """The name of the codec of the keys."""
-        return self.route.key_codec.name
+        return self._route.key_codec.name
 
     @property
     def value(self) -> str:
         """The name of the codec of the values."""
-        return self.route.value_codec.name
+        return self._route.value_codec.name
 
     @property
     def partitioner(self) -> str:
         """The name of the partitioner, as stored."""
-        return self.route.partitioner_name
+        return self._route.partitioner_name
 
     @property
     def max_record_bytes(self) -> int:
         """The bound of one record's key, value and headers, in bytes."""
-        return self.route.row.max_record_bytes
+        return self._route.row.max_record_bytes
 
     @property
     def uuid(self) -> UUID:
         """The id of this topic, which no other topic of any log has; a topic made anew has another."""
-        return self.route.row.uuid
+        return self._route.row.uuid
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -106,7 +114,8 @@ class Topic(Generic[K, V]):
             RecordTooLarge, UnknownPartition, UnknownTopic: for what their names say. Nothing was stored.
             StorageError: if the disk failed. The record was not acknowledged; open the log again.
         """
-        route = self.route
+        self._owner._check_open()
+        route = self._route
         value_bytes = route.value_codec.encode(value)
         key_bytes = route.key_codec.encode(key)
         pairs = check_headers(headers)
@@ -146,10 +155,11 @@ class Topic(Generic[K, V]):
             ValueError: if the columns differ in length. Nothing was stored.
             TypeError, RecordTooLarge, UnknownPartition, UnknownTopic, StorageError: as `append`; nothing was stored.
         """
+        self._owner._check_open()
         values, keys, headers, timestamps_ms = check_columns(values, keys, headers, timestamps_ms)
         if not values:
             return []
-        route = self.route
+        route = self._route
         header_column = None if headers is None else [check_headers(pairs) for pairs in headers]
         if header_column is not None and not any(header_column):
             header_column = None
@@ -186,10 +196,10 @@ class Topic(Generic[K, V]):
             values,
             timestamps_ms=times,
             headers=headers,
-            key_bytes=self.route.encode_keys,
-            value_bytes=self.route.encode_values,
+            key_bytes=self._route.encode_keys,
+            value_bytes=self._route.encode_values,
         )
-        return Part(self.route.row, partition, batches)
+        return Part(self._route.row, partition, batches)
 
     def _parts_by_key(
         self,
@@ -199,9 +209,9 @@ class Topic(Generic[K, V]):
         headers: Sequence[Headers] | None,
     ) -> list[Part]:
         """The batches of each partition, by partition."""
-        encoded = self.route.encode_keys(keys)
-        keyless = self.route.keyless_partition()
-        chosen = partition_column(encoded, self.partitions, self.route.partition_of, keyless)
+        encoded = self._route.encode_keys(keys)
+        keyless = self._route.keyless_partition()
+        chosen = partition_column(encoded, self.partitions, self._route.partition_of, keyless)
         indexes: dict[int, list[int]] = {}
         for index, number in enumerate(chosen):
             indexes.setdefault(number, []).append(index)
@@ -226,9 +236,9 @@ class Topic(Generic[K, V]):
         """Measures every record, unless no batch is large enough to hold one that is too large."""
         if max(len(batch.body) for part in parts for batch in part.batches) <= self.max_record_bytes:
             return
-        key_column = None if keys is None else self.route.encode_keys(keys)
-        for index, value in enumerate(self.route.encode_values(values)):
-            self.route.check_size(key_column[index] if key_column else None, value, headers[index] if headers else ())
+        key_column = None if keys is None else self._route.encode_keys(keys)
+        for index, value in enumerate(self._route.encode_values(values)):
+            self._route.check_size(key_column[index] if key_column else None, value, headers[index] if headers else ())
 
     def delete_records(self, before: Mapping[int, int]) -> None:
         """
@@ -244,10 +254,11 @@ class Topic(Generic[K, V]):
             OffsetOutOfRange: if an offset lies beyond the end of its partition. Nothing was deleted.
             UnknownPartition: if there is no such partition. Nothing was deleted.
         """
+        self._owner._check_open()
         for partition, offset in before.items():
-            self.route.check_partition(partition)
+            self._route.check_partition(partition)
             check_int("the offset", offset, least=0)
-        self._store.run(DeleteRecords(self.route.row, before))
+        self._store.run(DeleteRecords(self._route.row, before))
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -258,8 +269,9 @@ class Topic(Generic[K, V]):
         Raises:
             UnknownTopic: if the topic was deleted.
         """
-        self._store.check_topic(self.route.row)
-        return dict(enumerate(self._store.bounds(self.route.row)))
+        self._owner._check_open()
+        self._store.check_topic(self._route.row)
+        return dict(enumerate(self._store.bounds(self._route.row)))
 
     def read(
         self,
@@ -298,20 +310,21 @@ class Topic(Generic[K, V]):
         max_records: int | None = None,
     ) -> Iterator[RecordBatch[K, V]]:
         """The same as `read`, in columns: batches as they were stored, cut to the bounds."""
+        self._owner._check_open()
         if max_records is not None:
             check_int("max_records", max_records, least=0)
-        self._store.check_topic(self.route.row)
-        partitions = range(self.partitions) if partition is None else [self.route.check_partition(partition)]
+        self._store.check_topic(self._route.row)
+        partitions = range(self.partitions) if partition is None else [self._route.check_partition(partition)]
         spans = []
         for number in partitions:
-            first = resolve_start(self._store, self.route.row, number, start)
-            spans.append((number, first, resolve_end(self._store, self.route.row, number, end)))
+            first = resolve_start(self._store, self._route.row, number, start)
+            spans.append((number, first, resolve_end(self._store, self._route.row, number, end)))
         return self._read_spans(spans, max_records)
 
     def _read_spans(self, spans: list[tuple[int, int, int]], max_records: int | None) -> Iterator[RecordBatch[K, V]]:
         left = max_records
         for partition, first, end in spans:
-            cursor: Cursor[K, V] = Cursor(self.route, partition, first)
+            cursor: Cursor[K, V] = Cursor(self._route, partition, first)
             while cursor.offset < end and (left is None or left > 0):
                 batches, _ = self._fetcher.fetch([cursor], _READ_BYTES, end=end)
                 for batch in batches:
@@ -323,7 +336,7 @@ class Topic(Generic[K, V]):
                 if not batches:
                     break
 
-    def check_store(self, store: Store) -> None:
+    def _check_store(self, store: Store) -> None:
         """Raises `ValueError` when this topic belongs to another log."""
         if store is not self._store:
             raise ValueError(

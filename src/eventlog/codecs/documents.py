@@ -118,7 +118,7 @@ class MsgpackCodec(Codec[Any]):
         """Returns the documents."""
         try:
             return list(map(_unpack, column))
-        except Exception:  # None, a tuple as key, or damage: decode() knows which
+        except Exception:  # noqa: BLE001 - None, a tuple as key, or damage: decode() knows which
             return super().decode_column(column)
 
 

@@ -158,9 +158,10 @@ class Committer:
         An interruption (Ctrl-C) may come between any two steps. Work whose transaction is taken back goes to the
         front of the queue again; work whose transaction had been committed is done.
         """
-        works: list[Work] = []
+        queued: dict[Work, None] = {}  # an interrupted thread may have queued its work twice
         while self._queue:
-            works.append(self._queue.popleft())
+            queued[self._queue.popleft()] = None
+        works = [work for work in queued if not work.is_done]
         try:
             self._commit(works)
         except Exception as error:  # noqa: BLE001

@@ -61,6 +61,7 @@ def verify(store: Store, progress: Callable[[int], object] | None = None) -> Ver
     batch_count = record_count = stored_bytes = 0
     place, end, largest_ms = (0, 0), 0, NO_TIME_MS
     after = b""
+    first_stored = 0
     while rows := scan(store.environment, after, _SCAN_BYTES):
         for key, data in rows:
             after = key
@@ -69,6 +70,7 @@ def verify(store: Store, progress: Callable[[int], object] | None = None) -> Ver
             name = f"{topic.name if topic else f'topic id {topic_id}'}[{partition}] up to offset {last}"
             if (topic_id, partition) != place:
                 place, end, largest_ms = (topic_id, partition), -1, NO_TIME_MS
+                first_stored = 0 if topic is None else store.bounds(topic, [partition])[0][0]
             batch_count += 1
             stored_bytes += len(data)
             try:
@@ -83,7 +85,9 @@ def verify(store: Store, progress: Callable[[int], object] | None = None) -> Ver
                 problems.append(f"{name}: its topic does not exist.")
             elif partition >= topic.partitions:
                 problems.append(f"{name}: its topic has {topic.partitions} partitions.")
-            if first != end if end >= 0 else first < 0:
+            if end < 0 and not first <= first_stored <= last + 1:
+                problems.append(f"{name}: it begins at offset {first}, and its partition at {first_stored}.")
+            elif end >= 0 and first != end:
                 problems.append(f"{name}: it begins at offset {first}, and the batch before it ends at {end}.")
             if columns.largest_so_far_ms < max(columns.largest_ms, largest_ms):
                 problems.append(f"{name}: its largest timestamp so far is below an earlier one.")

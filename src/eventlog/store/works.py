@@ -7,7 +7,7 @@ asked, and of how rounds are made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 import attrs
@@ -159,20 +159,36 @@ class DeleteTopic(Work):
 
 
 class CommitOffsets(Work):
-    """Stores the offsets of a group."""
+    """
+    Stores the offsets of a group.
 
-    __slots__ = ("_group", "_now_ms", "_offsets")
+    What was deleted meanwhile is an error when somebody asked for the commit, and skipped when it was automatic.
+    """
 
-    def __init__(self, group: str, offsets: Mapping[tuple[int, int], int], now_ms: int) -> None:
+    __slots__ = ("_group", "_is_automatic", "_now_ms", "_offsets")
+
+    def __init__(
+        self, group: str, offsets: Sequence[tuple[TopicRow, int, int]], now_ms: int, *, is_automatic: bool
+    ) -> None:
         super().__init__()
         self._group = group
-        self._offsets = dict(offsets)
+        self._offsets = offsets
         self._now_ms = now_ms
+        self._is_automatic = is_automatic
 
     def apply(self, writing: Writing) -> None:
-        """Writes one row for each partition."""
-        for (topic_id, partition), offset in self._offsets.items():
-            writing.put(OFFSETS, offset_key(self._group, topic_id, partition), pack_offset(offset, self._now_ms))
+        """Checks every topic, then writes one row for each partition."""
+        rows: dict[bytes, bytes] = {}
+        for topic, partition, offset in self._offsets:
+            try:
+                writing.check_topic(topic)
+            except UnknownTopic:
+                if self._is_automatic:
+                    continue
+                raise
+            rows[offset_key(self._group, topic.id, partition)] = pack_offset(offset, self._now_ms)
+        for key, value in rows.items():
+            writing.put(OFFSETS, key, value)
 
 
 class DeleteRecords(Work):

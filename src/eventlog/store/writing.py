@@ -129,7 +129,7 @@ class Writing:
         stored = self.get(TOPICS, topic.name.encode())
         if stored is None or TopicRow.unpack(topic.name.encode(), stored).id != topic.id:
             raise UnknownTopic(
-                f"cannot append to topic {topic.name!r}: it was deleted. Nothing was stored. "
+                f"cannot write to topic {topic.name!r}: it was deleted. Nothing was stored. "
                 "Open it anew with log.topic() to create another one of that name."
             )
         self._topics.add(topic.id)

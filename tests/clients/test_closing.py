@@ -1,0 +1,93 @@
+"""What happens to those who still hold something when a log, a topic or a batch is closed under them."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+import eventlog
+from eventlog.batches.format import BatchEncoder
+
+
+def test_a_topic_of_a_closed_log_is_closed_though_another_log_has_the_directory_open(tmp_path: Path) -> None:
+    """Two logs of one directory share a store, and not their lives."""
+    with eventlog.open(tmp_path / "log") as other:
+        with eventlog.open(tmp_path / "log") as log:
+            topic = log.topic("orders")
+            topic.append(b"tea")
+        for call in (lambda: topic.append(b"milk"), topic.bounds, topic.read, lambda: topic.append_many([b"milk"])):
+            with pytest.raises(eventlog.LogClosed):
+                call()
+        assert len(list(other.topic("orders").read())) == 1
+
+
+def test_closing_the_log_ends_a_loop_that_waits_in_another_thread(tmp_path: Path) -> None:
+    """The loop ends as by wakeup(), and what it finished is committed."""
+    log = eventlog.open(tmp_path / "log")
+    log.topic("orders").append(b"tea")
+    consumer = log.consumer("orders", group="billing", auto_commit_interval=3600.0)
+    has_record = threading.Event()
+    seen: list[bytes] = []
+
+    def read() -> None:
+        for record in consumer:
+            seen.append(record.value)
+            has_record.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert has_record.wait(10.0)
+    log.close()
+    reader.join(10.0)
+    assert not reader.is_alive()
+    assert seen == [b"tea"]
+
+
+def test_a_commit_for_a_deleted_topic_is_an_error_when_asked_for_and_nothing_when_automatic(tmp_path: Path) -> None:
+    """No row of a topic that is gone is stored."""
+    with eventlog.open(tmp_path / "log") as log:
+        log.topic("orders").append(b"tea")
+        consumer = log.consumer("orders", group="billing")
+        assert consumer.poll()
+        log.delete_topic("orders")
+        with pytest.raises(eventlog.UnknownTopic):
+            consumer.commit()
+        consumer.close()
+        assert log.topic("orders").bounds() == {0: (0, 0)}
+
+
+def test_an_interruption_while_a_batch_is_sealed_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch stays open, and its deliveries keep their places."""
+    with eventlog.open(":memory:") as log, log.producer(linger=3600.0) as producer:
+        log.topic("orders")
+        deliveries = [producer.send("orders", b"%d" % number) for number in range(5)]
+        encode = BatchEncoder.encode
+
+        def interrupted(*arguments: object, **options: object) -> object:
+            monkeypatch.setattr(BatchEncoder, "encode", encode)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(BatchEncoder, "encode", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            producer.flush()
+        deliveries.append(producer.send("orders", b"5"))
+        producer.flush()
+        assert [delivery.result().offset for delivery in deliveries] == list(range(6))
+        assert [record.value for record in log.topic("orders").read()] == [b"%d" % number for number in range(6)]
+
+
+def test_a_batch_that_was_queued_twice_is_stored_once() -> None:
+    """An interrupted thread may not know whether it had queued its batch."""
+    with eventlog.open(":memory:") as log, log.producer(linger=3600.0) as producer:
+        log.topic("orders")
+        delivery = producer.send("orders", b"tea")
+        producer._accumulator.seal_all()
+        batch = delivery._batch()
+        log._store.committer.submit(batch)
+        producer.flush()
+        log._store.committer.submit(batch)
+        producer.flush()
+        log.topic("orders").append(b"milk")
+        assert [record.value for record in log.topic("orders").read()] == [b"tea", b"milk"]
