@@ -145,7 +145,7 @@ class Store:
     # -- forks -----------------------------------------------------------------------------------------------
 
     def on_fork(self, listener: object) -> None:
-        """Has `listener.after_fork()` called in a child, for as long as the listener lives."""
+        """Has `listener._after_fork()` called in a child, for as long as the listener lives."""
         self._fork_listeners.add(listener)
 
     def after_fork(self) -> None:
@@ -154,7 +154,7 @@ class Store:
         self._bells.close()
         self.committer.reset()
         for listener in list(self._fork_listeners):
-            listener.after_fork()  # type: ignore[attr-defined]
+            listener._after_fork()  # type: ignore[attr-defined]
 
     # -- opening ---------------------------------------------------------------------------------------------
 
