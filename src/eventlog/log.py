@@ -39,7 +39,7 @@ from eventlog.options import (
 from eventlog.store import maintenance
 from eventlog.store.env import LEAST_MAP_BYTES
 from eventlog.store.maintenance import VerifyReport
-from eventlog.store.store import Store, close_store, open_store
+from eventlog.store.store import Store, close_store, forget_store, open_store
 from eventlog.store.tables import TopicRow
 from eventlog.store.works import DeleteTopic, EnsureTopic, NewTopic
 
@@ -71,7 +71,7 @@ class EventLog:
         self._producers: weakref.WeakSet[Producer] = weakref.WeakSet()
         self._consumers: weakref.WeakSet[Consumer[Any, Any]] = weakref.WeakSet()
         self._is_closed = False
-        self._finalizer = weakref.finalize(self, close_store, store)
+        self._finalizer = weakref.finalize(self, forget_store, store)
 
     @property
     def path(self) -> Path:
@@ -380,7 +380,8 @@ class EventLog:
         try:
             self._close_clients()
         finally:
-            self._finalizer()
+            self._finalizer.detach()
+            close_store(self._store)
 
     def _close_clients(self) -> None:
         failure: Exception | None = None

@@ -7,11 +7,13 @@ partitioners, producers or consumers.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -202,9 +204,11 @@ class _Registry:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._stores: dict[tuple[int, int], tuple[Store, int]] = {}
+        self._forgotten: deque[Store] = deque()
 
     def open(self, path: Path, make: Callable[[], Store], check: Callable[[Store], None]) -> Store:
         """The store of a directory, made when this process has not opened it yet."""
+        self.close_forgotten()
         with self._lock:
             identity = _identity(path)
             if identity in self._stores:
@@ -234,6 +238,26 @@ class _Registry:
                         del self._stores[identity]
                         store.close()
                     return
+
+    def forget(self, store: Store) -> None:
+        """
+        Says that one user is gone without a word.
+
+        The garbage collector calls this from whatever a thread is doing, maybe inside a transaction, while another
+        thread forks and waits for that transaction. So it does not wait for the lock.
+        """
+        self._forgotten.append(store)
+        if self._lock.acquire(blocking=False):
+            try:
+                self.close_forgotten()
+            finally:
+                self._lock.release()
+
+    def close_forgotten(self) -> None:
+        """Does what `forget` could not do at once."""
+        while self._forgotten:
+            with contextlib.suppress(IndexError):  # another thread did it
+                self.close(self._forgotten.popleft())
 
     def before_fork(self) -> None:
         """Waits until no transaction runs in any store."""
@@ -303,6 +327,11 @@ def open_store(
 def hold_store(store: Store) -> None:
     """Says that an open store has one more user, who ends with `close_store`."""
     _REGISTRY.hold(store)
+
+
+def forget_store(store: Store) -> None:
+    """Says that one user of a store was forgotten; for finalizers, which may wait for nothing."""
+    _REGISTRY.forget(store)
 
 
 def close_store(store: Store) -> None:

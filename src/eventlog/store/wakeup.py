@@ -168,10 +168,14 @@ class Waiter:
             with contextlib.suppress(OSError):
                 self._path.unlink()
             self._path = None
-        self.forget()
+        self._close_ends()
 
     def forget(self) -> None:
-        """Closes our ends and leaves the file, which is the parent's after a fork."""
+        """Closes a child's copies of our ends after a fork, and leaves the file, which is the parent's."""
+        self._ends = threading.RLock()  # a thread that did not come along may have held the other
+        self._close_ends()
+
+    def _close_ends(self) -> None:
         with self._ends:
             ends, self._read_end, self._write_end = (self._read_end, self._write_end), -1, -1
             self._poll = None
