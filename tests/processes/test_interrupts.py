@@ -1,0 +1,51 @@
+"""Ctrl-C ends what waits, loses nothing that was acknowledged, and leaves a log that goes on."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+import eventlog
+from tests.processes.child import Child
+from tests.processes.reader_scenes import (
+    wait_for_the_write_lock_until_interrupted,
+    wait_until_interrupted,
+)
+from tests.processes.writers import hold_the_write_lock
+
+pytestmark = pytest.mark.processes
+
+_PROMPT_SECONDS = 5.0
+
+
+@pytest.mark.parametrize("way", ["poll", "loop"])
+def test_ctrl_c_ends_a_waiting_consumer(path: Path, way: str) -> None:
+    """KeyboardInterrupt comes out of the wait at once, and log and consumer can be used afterwards."""
+    with Child(wait_until_interrupted, str(path), way) as child:
+        child.hear("ready")
+        assert child.is_silent(0.2)  # by now it waits
+        child.send(signal.SIGINT)
+        child.hear("interrupted", seconds=_PROMPT_SECONDS)
+        child.hear("done")
+        assert child.end() == 0
+
+
+def test_ctrl_c_ends_the_wait_for_another_process(path: Path) -> None:
+    """An append that waits for a writer of another process can be given up; later appends are stored."""
+    with eventlog.open(path) as log:
+        log.topic("orders")
+    with Child(wait_for_the_write_lock_until_interrupted, str(path)) as child:
+        child.hear("ready")
+        with Child(hold_the_write_lock, str(path)) as holder:
+            holder.hear("ready")
+            child.say()
+            assert child.is_silent(0.2)
+            child.send(signal.SIGINT)
+            child.hear("interrupted", seconds=_PROMPT_SECONDS)
+            holder.say()
+            holder.hear("done")
+        child.say()
+        assert child.hear() in {"milk", "tea milk"}  # an append that was not acknowledged may be stored
+        assert child.end() == 0
