@@ -8,14 +8,14 @@ How a batch is sealed while others send. The sealer holds the lock:
 
     sealer                                  sender, without a lock
     1  lane.batch = CLOSED                  a  batch = lane.batch; n = len(batch.rows)
-    2  rows = copy of batch.rows            b  batch.rows += key, value, delivery
+    2  rows = copy of batch.rows            b  batch.rows += key, value, token
     3  encodes and queues these rows        c  is lane.batch still batch, and len(rows) == n + 3?
 
 * (b) before (1): (c) may say yes, and the copy of (2) has the record.
 * (b) between (1) and (2): (c) says no; the copy has the record. `settle_late` finds its place in it.
 * (b) after (2): (c) says no; the copy does not have it. `settle_late` puts it into the next batch.
 * two senders at once: the second check of (c) says no to one of them at least, and `settle_late` finds where its
-  record stands. A delivery is unlike any other object, so its place is certain.
+  record stands. A token is an object of its own, whatever number it is, so its place is certain.
 
 Knows nothing of codecs or partitioners, and nothing of when to send.
 """
@@ -45,6 +45,15 @@ _BUSY_LINGERS = 3
 _MAX_BATCH_RECORDS = 4096
 _FIRST_BATCH_RECORDS = 256
 _logger = logging.getLogger("eventlog")
+
+
+TOKEN_BASE = 1 << 20
+"""
+Added to a record's place it makes its token: an int too large to be shared, so an object of its own.
+
+The delivery itself would do as well; but kept in the rows it would have the garbage collector walk over all rows again
+and again (docs/decisions/0004-send-path.md).
+"""
 
 
 class ProducerBatch(Append):
@@ -214,11 +223,10 @@ class Accumulator:
                 batch = self._open(lane)
             rows: list[Any] = batch.rows
             place = len(rows)
-            delivery = Delivery((batch, place))
-            rows += (key, value, delivery)
-            if rows[place + 2] is not delivery:
-                delivery = self._moved(batch, rows, place, delivery)
-            index = delivery[1] // ROW_WIDTH
+            token = place + TOKEN_BASE
+            rows += (key, value, token)
+            place = _place_of(rows, token)
+            index = place // ROW_WIDTH
             if headers:
                 batch.headers[index] = headers
             if timestamp_ms is not None:
@@ -228,23 +236,15 @@ class Accumulator:
                 if batch.measured_bytes >= self._batch_bytes:
                     self._seal(lane)
         self._commit_if_due()
-        return delivery
-
-    def settle_late(self, lane: Lane, batch: ProducerBatch, rows: list[Any], delivery: Delivery) -> Delivery:
-        """Finds the place of a record that another thread came between, or puts it into the next batch."""
-        place = delivery[1]
-        with self.lock:
-            moved = self._moved(batch, rows, place, delivery)
-            if lane.batch is batch or moved[1] < ROW_WIDTH * batch.count:
-                return moved
-        key, value = rows[moved[1]], rows[moved[1] + 1]
-        return self.add(lane, key, value, size_bytes=0)
-
-    @staticmethod
-    def _moved(batch: ProducerBatch, rows: list[Any], place: int, delivery: Delivery) -> Delivery:
-        while rows[place + 2] is not delivery:
-            place += ROW_WIDTH
         return Delivery((batch, place))
+
+    def settle_late(self, lane: Lane, batch: ProducerBatch, rows: list[Any], token: int) -> Delivery:
+        """Finds the place of a record that another thread came between, or puts it into the next batch."""
+        with self.lock:
+            place = _place_of(rows, token)
+            if lane.batch is batch or place < ROW_WIDTH * batch.count:
+                return Delivery((batch, place))
+        return self.add(lane, rows[place], rows[place + 1], size_bytes=0)
 
     def _open(self, lane: Lane) -> ProducerBatch:
         self.check_usable()
@@ -426,6 +426,14 @@ class Accumulator:
         if self.on_due():
             with self.lock:
                 self._unhanded_bytes = 0
+
+
+def _place_of(rows: list[Any], token: int) -> int:
+    """Where a record stands: where its token says, or behind it, if other threads came between."""
+    place = token - TOKEN_BASE
+    while rows[place + 2] is not token:
+        place += ROW_WIDTH
+    return place
 
 
 def _nothing(*_: object) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from zlib import crc32
 
 from eventlog.batches.partitioners import crc32 as crc32_partitioner
-from eventlog.clients.accumulator import SMALL_BYTES, Accumulator, Lane
+from eventlog.clients.accumulator import SMALL_BYTES, TOKEN_BASE, Accumulator, Lane
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.route import Route
 from eventlog.clients.sender import Sender
@@ -171,11 +171,11 @@ class Producer:
             and len(value) < route.small_bytes
             and (key is None or len(key) < route.small_bytes)
         ):
-            delivery = Delivery((batch, place))
-            rows += (key, value, delivery)
+            token = place + TOKEN_BASE
+            rows += (key, value, token)
             if len(rows) == place + ROW_WIDTH and lane.batch is batch:
-                return delivery
-            return self._accumulator.settle_late(lane, batch, rows, delivery)
+                return Delivery((batch, place))
+            return self._accumulator.settle_late(lane, batch, rows, token)
         return self._send_with_care(route, lane, key, value, headers, partition, timestamp_ms)
 
     def _send_with_care(
