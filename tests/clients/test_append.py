@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import time
 from collections import deque
 
@@ -236,3 +237,18 @@ def test_deleted_records_stay_deleted_when_the_log_is_opened_again(path):
     with eventlog.open(path) as log:
         assert log.topic("orders").bounds() == {0: (5, 5)}
         assert log.topic("orders").append(b"y").offset == 5
+
+
+def test_a_column_with_a_buffer_that_is_not_bytes_is_refused_in_the_codecs_words(log):
+    """What joins like bytes may still be something else."""
+    topic = log.topic("orders")
+    with pytest.raises(TypeError, match="array does not fit the codec 'bytes'. Nothing was stored"):
+        topic.append_many([b"tea", array.array("i", [1])])
+    assert topic.bounds() == {0: (0, 0)}
+
+
+def test_a_column_may_mix_all_that_bytes_takes(log):
+    """Each comes back as bytes."""
+    topic = log.topic("orders")
+    topic.append_many([b"a", memoryview(b"abcd")[::2], bytearray(b"x"), "s", None])
+    assert [record.value for record in topic.read()] == [b"a", b"ac", b"x", b"s", None]

@@ -191,14 +191,18 @@ class Topic(Generic[K, V]):
         headers: Sequence[Headers] | None,
     ) -> Part:
         """The batches of one partition."""
-        batches = BatchEncoder().encode(
-            keys,
-            values,
-            timestamps_ms=times,
-            headers=headers,
-            key_bytes=self._route.encode_keys,
-            value_bytes=self._route.encode_values,
-        )
+        try:
+            batches = BatchEncoder().encode(
+                keys,
+                values,
+                timestamps_ms=times,
+                headers=headers,
+                key_bytes=self._route.encode_keys,
+                value_bytes=self._route.encode_values,
+            )
+        except TypeError:
+            self._route.check_each(keys, values)  # says it in our words
+            raise
         return Part(self._route.row, partition, batches)
 
     def _parts_by_key(
