@@ -242,7 +242,7 @@ def test_deleted_records_stay_deleted_when_the_log_is_opened_again(path):
 def test_a_column_with_a_buffer_that_is_not_bytes_is_refused_in_the_codecs_words(log):
     """What joins like bytes may still be something else."""
     topic = log.topic("orders")
-    with pytest.raises(TypeError, match="array does not fit the codec 'bytes'. Nothing was stored"):
+    with pytest.raises(TypeError, match=r"array does not fit the codec 'bytes'. Nothing was stored"):
         topic.append_many([b"tea", array.array("i", [1])])
     assert topic.bounds() == {0: (0, 0)}
 

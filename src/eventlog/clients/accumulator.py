@@ -40,8 +40,8 @@ COMMIT_BYTES = 1 << 20
 """As soon as this much is queued, the thread that queued it commits."""
 SMALL_BYTES = 2048
 """Records below this are counted, not measured; a batch's length in records follows from the one before."""
-_BUSY_LINGERS = 3
-"""A thread that goes on filling batches commits them by itself after so many lingers, if not for their size."""
+_BUSY_SECONDS = 0.015
+"""A thread that goes on filling batches sees to their commit after this, if not for their size."""
 _MAX_BATCH_RECORDS = 4096
 _FIRST_BATCH_RECORDS = 256
 _logger = logging.getLogger("eventlog")
@@ -354,6 +354,7 @@ class Accumulator:
         with self.lock:
             self.buffered_bytes()  # what is done is not waited for, and would be taken for the oldest
             oldest = self._pending[0] if self._pending else None
+            self._unhanded_bytes = 0
         return oldest is None or self._store.committer.wait(oldest, timeout, before_flush=before_flush)
 
     def buffered_bytes(self) -> int:
@@ -372,9 +373,9 @@ class Accumulator:
             self.buffered_bytes()
             deadlines_s = [lane.batch.opened_s + self.linger for lane in self._open_lanes]
             if self._pending:
-                # Who goes on filling batches commits them by itself, in larger rounds and without a change of threads.
+                # Who goes on filling batches sees to their commit, in larger rounds.
                 oldest_s, newest_s = self._pending[0].sealed_s, self._pending[-1].sealed_s
-                deadlines_s.append(min(newest_s + self.linger, oldest_s + (_BUSY_LINGERS + 1) * self.linger))
+                deadlines_s.append(min(newest_s + self.linger, oldest_s + self.linger + _BUSY_SECONDS))
             return min(deadlines_s) if deadlines_s else None
 
     def check_usable(self) -> None:
@@ -421,7 +422,7 @@ class Accumulator:
         if not self._unhanded_bytes:
             return
         waited_s = self._clock.monotonic() - self._unhanded_since_s
-        if self._unhanded_bytes < COMMIT_BYTES and waited_s <= self.linger * _BUSY_LINGERS:
+        if self._unhanded_bytes < COMMIT_BYTES and waited_s <= _BUSY_SECONDS:
             return
         if self.on_due():
             with self.lock:
