@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import eventlog
+from tests.processes import interrupt_scenes
 from tests.processes.child import Child
 from tests.processes.reader_scenes import (
+    append_through_interrupts,
     wait_for_the_write_lock_until_interrupted,
     wait_until_interrupted,
 )
@@ -48,4 +52,37 @@ def test_ctrl_c_ends_the_wait_for_another_process(path: Path) -> None:
             holder.hear("done")
         child.say()
         assert child.hear() in {"milk", "tea milk"}  # an append that was not acknowledged may be stored
+        assert child.end() == 0
+
+
+def test_a_storm_of_ctrl_c_loses_no_acknowledged_append(path: Path) -> None:
+    """After each of many interruptions the loop goes on; what was acknowledged is stored, and nothing twice."""
+    with Child(append_through_interrupts, str(path), 200) as child:
+        child.hear("ready")
+        deadline_s = time.monotonic() + 60.0
+        while child.is_silent(0.001):
+            child.send(signal.SIGINT)
+            assert time.monotonic() < deadline_s, "the loop does not go on"
+        child.hear("enough")
+        assert child.hear().startswith("done ")
+        assert child.end() == 0
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        interrupt_scenes.appends,
+        interrupt_scenes.appends_beside_a_thread,
+        interrupt_scenes.reads,
+        interrupt_scenes.sends,
+        interrupt_scenes.closes,
+    ],
+    ids=lambda scene: scene.__name__,
+)
+def test_an_interruption_at_any_place_does_no_harm(path: Path, scene: Callable[[str], None]) -> None:
+    """Wherever Ctrl-C comes in a call, the log goes on, nothing is stored twice, and what was acknowledged is there."""
+    with Child(scene, str(path)) as child:
+        words = child.hear(seconds=60.0).split()
+        assert words[0] == "done"
+        assert int(words[1]) > 20, "it was hardly ever interrupted"
         assert child.end() == 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
 from types import TracebackType
@@ -24,6 +23,7 @@ from eventlog.clock import to_ms
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
 from eventlog.options import Start, check_int, check_offset, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
+from eventlog.store.steps import Held
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
 from eventlog.store.works import CommitOffsets
@@ -428,19 +428,17 @@ class Consumer(Generic[K, V]):
 
     # -- life ------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _used(self, *, wait_s: float = 0.0) -> Iterator[None]:
-        if not self._in_use.acquire(timeout=wait_s):
+    def _used(self, *, wait_s: float = 0.0) -> Held:
+        return Held(self._in_use, wait_s, self._check_use)
+
+    def _check_use(self, is_ours: bool) -> None:  # noqa: FBT001
+        if not is_ours:
             raise ConcurrentUse(
                 "another thread is using this consumer. Nothing was handed out. Give each thread a consumer of its "
                 "own; only wakeup() and close() may be called from others."
             )
-        try:
-            if self._refusal is not None:
-                raise self._refusal()
-            yield
-        finally:
-            self._in_use.release()
+        if self._refusal is not None:
+            raise self._refusal()
 
     def close(self) -> None:
         """

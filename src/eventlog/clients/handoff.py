@@ -10,6 +10,7 @@ disk flushes (docs/decisions/0004-send-path.md). Knows nothing of batches or of 
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 _ASIDE_SECONDS = 0.05
 """Whoever stands aside goes on after this, whatever happens: a slow disk must not stop a producer with room left."""
@@ -19,8 +20,8 @@ class Handoff:
     """Is the place where sending threads wait for the sender thread to begin its flush."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._flush_count = 0
+        # No condition: Ctrl-C could leave its lock taken, and the sender thread would wait for ever.
+        self._aside: deque[threading.Lock] = deque()
         self.is_wanted = False
         """Whether somebody asked for a commit that has not begun."""
         self.is_filling = False
@@ -28,24 +29,22 @@ class Handoff:
 
     def ask(self) -> None:
         """Asks for a commit as soon as the sender thread is free; ring its bell after."""
-        with self._changed:
-            self.is_wanted = True
+        self.is_wanted = True
 
     def stand_aside(self) -> None:
         """Waits until the sender thread begins to flush, or has nothing to commit."""
-        with self._changed:
-            count = self._flush_count
-            self._changed.wait_for(lambda: self._flush_count != count, timeout=_ASIDE_SECONDS)
+        bell = threading.Lock()
+        bell.acquire()
+        self._aside.append(bell)
+        bell.acquire(timeout=_ASIDE_SECONDS)
 
     def begin(self) -> None:
         """Says that the sender thread fills a transaction."""
-        with self._changed:
-            self.is_wanted = False
-            self.is_filling = True
+        self.is_wanted = False
+        self.is_filling = True
 
     def let_go(self) -> None:
         """Says that it flushes now, or is done; who stood aside goes on."""
-        with self._changed:
-            self.is_filling = False
-            self._flush_count += 1
-            self._changed.notify_all()
+        self.is_filling = False
+        while self._aside:
+            self._aside.popleft().release()

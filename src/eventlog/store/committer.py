@@ -14,9 +14,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from eventlog.errors import EventLogError
 from eventlog.store.env import EngineError, EngineMapFull, Environment, MapFull
+from eventlog.store.steps import acquire
 from eventlog.store.writing import Work, Writing
 
 _LOOK_AGAIN_SECONDS = 1.0
@@ -33,7 +35,7 @@ class Committer:
     def __init__(self, environment: Environment, ring: Callable[[], None]) -> None:
         self._environment = environment
         self._ring = ring
-        self._writing_is_committed = False
+        environment.on_commit = partial(setattr, self, "_has_landed", True)  # noqa: FBT003
         self.reset()
 
     def reset(self) -> None:
@@ -44,6 +46,8 @@ class Committer:
         self._before_flush: Callable[[], None] | None = None
         self._hanging = threading.Lock()
         self._queue: deque[Work] = deque()
+        self._landing: list[Work] = []
+        self._has_landed = False
         self._reports: deque[Callable[[], None]] = deque()
         self._reporting = threading.Lock()
         self.round_count = 0
@@ -68,9 +72,7 @@ class Committer:
         """
         deadline_s = None if timeout is None else time.monotonic() + timeout
         while not work.is_done:
-            if self._turn.acquire(blocking=False):
-                self._lead(work, before_flush)
-            elif not self._follow(work, deadline_s, before_flush):
+            if not self._lead(work, 0.0, before_flush) and not self._follow(work, deadline_s, before_flush):
                 return work.is_done
         if self._reports:
             self._report()
@@ -86,28 +88,36 @@ class Committer:
             return True
         if timeout != 0.0:
             self._check_not_leading()
-        if not self._turn.acquire(timeout=-1 if timeout is None else max(timeout, 0.0)):
+        if not self._lead(None, -1 if timeout is None else max(timeout, 0.0)):
             return False
-        self._lead(None)
         if self._reports:
             self._report()
         return True
 
-    def _lead(self, work: Work | None, before_flush: Callable[[], None] | None = None) -> None:
-        """Commits a round, gives the turn up, and wakes who is to lead the next."""
+    def _lead(self, work: Work | None, timeout: float, before_flush: Callable[[], None] | None = None) -> bool:
+        """
+        Takes the turn, commits a round, gives the turn up, and wakes who is to lead the next.
+
+        False when the turn did not come in `timeout` seconds.
+        """
+        held: list[bool] = []
         try:
+            acquire(self._turn, held, timeout)
+            if not held:
+                return False
             self._leader = threading.get_ident()
             self._before_flush = before_flush
             if self._queue and (work is None or not work.is_done):
                 self._round()
         finally:
-            self._leader = None
-            self._before_flush = None
-            self._turn.release()
-        if self._queue:
-            for waiting in list(self._queue):
-                if waiting.ring():
-                    break
+            if held:
+                self._leader = None
+                self._before_flush = None
+                self._turn.release()
+        for waiting in self._queue.copy():
+            if waiting.ring():
+                break
+        return True
 
     def _check_not_leading(self) -> None:
         """Refuses to wait for ourselves."""
@@ -135,8 +145,7 @@ class Committer:
         bell = work.hang_bell(self._hanging)
         if work.is_done:
             return True
-        if self._turn.acquire(blocking=False):
-            self._lead(work, before_flush)
+        if self._lead(work, 0.0, before_flush):
             return True
         left_s = _LOOK_AGAIN_SECONDS if deadline_s is None else deadline_s - time.monotonic()
         if left_s <= 0:
@@ -155,36 +164,48 @@ class Committer:
         """
         Commits all that is queued.
 
-        An interruption (Ctrl-C) may come between any two steps. Work whose transaction is taken back goes to the
-        front of the queue again; work whose transaction had been committed is done.
+        An interruption (Ctrl-C) may come between any two steps (`store/steps.py`). Work stays in the queue until it
+        is done, and may be queued twice. That a transaction is committed is noted in one step with the commit
+        itself, and what an interrupted round has committed is finished by the next. So nothing is stored twice, and
+        nobody's work is lost because another was interrupted.
         """
-        queued: dict[Work, None] = {}  # an interrupted thread may have queued its work twice
-        while self._queue:
-            queued[self._queue.popleft()] = None
-        works = [work for work in queued if not work.is_done]
+        self._finish_landed()
+        works = [work for work in dict.fromkeys(self._queue.copy()) if not work.is_done]
+        if not works:
+            return
+        self._landing = works
         try:
             self._commit(works)
         except Exception as error:  # noqa: BLE001
             self._writing.forget()
-            for work in works:
-                work.error = work.error or error
+            if not self._has_landed:
+                for work in works:
+                    work.error = work.error or error
+                self._has_landed = True
         except BaseException:
             self._writing.forget()
-            if not self._writing_is_committed:
-                self._queue.extendleft(reversed(works))
-                raise
-            self._finish(works)
+            self._finish_landed()
             raise
-        self._finish(works)
+        self._finish_landed()
 
-    def _finish(self, works: list[Work]) -> None:
-        self.round_count += 1
-        for work in works:
-            work.is_done = True
-            work.ring()
+    def _finish_landed(self) -> None:
+        """Marks the works of the last round that was committed, or that failed, and takes them off the queue."""
+        if self._has_landed:
+            self.round_count += 1
+            for work in self._landing:
+                self._finish(work)
+            self._landing = []
+            self._has_landed = False
+        while self._queue and self._queue[0].is_done:
+            self._queue.popleft()
+
+    def _finish(self, work: Work) -> None:
+        if not work.is_done:
             report = work.report()
+            work.is_done = True
             if report is not None:
-                self._reports.append(report)
+                self._reports.append(report)  # in one step with the line above: no function begins or ends between
+        work.ring()
 
     def _commit(self, works: list[Work]) -> None:
         while True:
@@ -199,10 +220,9 @@ class Committer:
 
     def _write(self, works: list[Work]) -> bool:
         writing, environment = self._writing, self._environment
-        self._writing_is_committed = False
-        writing.begin()
         rings = False
         try:
+            writing.begin()
             for work in works:
                 work.error = None
                 try:
@@ -215,14 +235,13 @@ class Committer:
                 self._before_flush()
             environment.commit(writing.transaction)
         except BaseException as error:
-            self._writing_is_committed = not environment.abort(writing.transaction)
+            environment.abort()
             writing.forget()
             if isinstance(error, EngineMapFull):
                 raise MapFull from error
             if isinstance(error, EngineError):
                 raise environment.fail(error) from error
             raise
-        self._writing_is_committed = True
         return rings
 
     def _report(self) -> None:

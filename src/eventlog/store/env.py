@@ -11,7 +11,6 @@ Knows nothing of topics or batches. It hands out `lmdb.Transaction` objects; nob
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +33,10 @@ from eventlog.errors import (
     UnsupportedFileSystem,
     UsedAfterFork,
 )
+from eventlog.store.datafile import is_engines, remove_unfinished
 from eventlog.store.filelock import FileLock, locked
+from eventlog.store.gate import Gate
+from eventlog.store.steps import together
 
 _DATA_FILE = "data.mdb"
 MAP_BYTES = 1 << 40
@@ -44,9 +46,6 @@ LEAST_MAP_BYTES = 1 << 20
 MAX_READERS = 2048
 _READER_CHECK_SECONDS = 5.0
 _DYING_OPENER_SECONDS = 1.0
-_DATA_MAGIC = slice(16, 20), 0xBEEFC0DE.to_bytes(4, sys.byteorder)
-_DATA_COMMITS = slice(144, 152), bytes(8)
-"""Where the first page of LMDB's file has its magic and the number of the last commit, and what they are at first."""
 _MALLOC_LESSON_BYTES = 16 << 20
 _ENGINE = 0
 """LMDB 0.9. Files of engine 1.0 are not readable by 0.9 (docs/decisions/0001-lmdb-engine.md)."""
@@ -111,6 +110,7 @@ class Environment:
         self._mode = mode
         self._map_bytes = map_bytes or (MEMORY_MAP_BYTES if is_memory else MAP_BYTES)
         self._clock = clock
+        self.on_commit: Callable[[], object] = bool
         self._is_forked = False
         self._failure: EventLogError | None = None
         self._next_reader_check = 0.0
@@ -123,11 +123,11 @@ class Environment:
     # -- life ------------------------------------------------------------------------------------------------
 
     def _reset_gate(self) -> None:
-        self._gate = threading.Condition(threading.Lock())
+        self._gate = Gate()
+        self._leave = self._gate.leave
         self._revival = threading.Lock()
-        self._active_count = 0
-        self._is_blocked = False
-        self._is_writing = False
+        self._writing_token: object | None = None
+        self._writing: Transaction | None = None
 
     def _open_handle(self) -> lmdb.Environment:
         """
@@ -137,20 +137,21 @@ class Environment:
         file half prepared. So we open again, now as the first, until the killed process is gone for good.
         """
         deadline_s = time.monotonic() + _DYING_OPENER_SECONDS
+        data = self.path / _DATA_FILE
         try:
             with locked(self.path):
-                self._remove_unfinished()
+                remove_unfinished(data)
                 while True:
                     try:
                         handle = self._open_engine()
                     except lmdb.InvalidError as error:
-                        if not self._has_data() or time.monotonic() > deadline_s:
+                        if not is_engines(data) or time.monotonic() > deadline_s:
                             raise self._translated_at_open(error) from error
                         time.sleep(0.001)
                     else:
                         break
             if not self.is_memory:
-                self._write_lock = FileLock(self.path / _DATA_FILE)
+                self._write_lock = FileLock(data)
         except OSError as error:
             raise ReadOnlyLog(
                 f"cannot open the log at {self.path}: {error}. Nothing was written. Choose a directory "
@@ -182,38 +183,21 @@ class Environment:
                     continue
                 raise self._translated_at_open(error) from error
 
-    def _first_page(self) -> bytes:
-        try:
-            with open(self.path / _DATA_FILE, "rb") as file:
-                return file.read(4096)
-        except FileNotFoundError:
-            return b""
-
-    def _has_data(self) -> bool:
-        """Whether the file is LMDB's, as far as its first bytes tell."""
-        place, magic = _DATA_MAGIC
-        return self._first_page()[place] == magic
-
-    def _remove_unfinished(self) -> None:
-        """Empties a file whose very first write was cut short by a kill: LMDB would refuse it for ever."""
-        page = self._first_page()
-        is_new = all(page[place] == expected for place, expected in (_DATA_MAGIC, _DATA_COMMITS))
-        if is_new and os.stat(self.path / _DATA_FILE).st_size < 2 * os.sysconf("SC_PAGE_SIZE"):
-            os.truncate(self.path / _DATA_FILE, 0)
-
     def close(self) -> None:
         """
         Ends the environment; waits for running transactions.
 
         Later calls raise `LogClosed`.
         """
-        with self._exclusive():
-            handle, self._handle = self._handle, None
-            self._tables = {}
-            self._is_forked = False
-            self._close_write_lock()
-            if handle is not None:
-                handle.close()
+        self._gate.alone(self._close_handle)
+
+    def _close_handle(self) -> None:
+        handle, self._handle = self._handle, None
+        self._tables = {}
+        self._is_forked = False
+        self._close_write_lock()
+        if handle is not None:
+            handle.close()
 
     def _close_write_lock(self) -> None:
         lock, self._write_lock = self._write_lock, None
@@ -227,11 +211,11 @@ class Environment:
 
     def hold_for_fork(self) -> None:
         """Waits until no transaction runs and lets none begin, so that the child inherits none."""
-        self._block()
+        self._gate.shut()
 
     def release_after_fork(self) -> None:
         """Lets transactions begin again, in the parent."""
-        self._unblock()
+        self._gate.open()
 
     def forget_after_fork(self) -> None:
         """
@@ -256,14 +240,17 @@ class Environment:
 
         Values are memoryviews that die with it; copy them.
         """
-        transaction = self._begin("read", lambda handle: handle.begin(buffers=True))
+        token = object()
         try:
-            yield transaction
-        except lmdb.Error as error:
-            raise self._translated(error, "read") from error
+            transaction = self._begin("read", token, lambda handle: handle.begin(buffers=True))
+            try:
+                yield transaction
+            except lmdb.Error as error:
+                raise self._translated(error, "read") from error
+            finally:
+                transaction.abort()
         finally:
-            transaction.abort()
-            self._leave()
+            self._leave(token, None)
 
     def begin_writing(self) -> Transaction:
         """
@@ -273,22 +260,22 @@ class Environment:
         """
         self.check_writable()
         self._check_readers()
+        token = object()
         try:
-            transaction = self._begin("write", self._begin_alone)
+            transaction = self._begin("write", token, self._begin_alone)
         except BaseException:
-            self._release_write_lock()
+            self._leave(token, None)
+            if self._write_lock is not None:
+                self._write_lock.release()
             raise
-        self._is_writing = True
+        self._writing_token = token
+        self._writing = transaction
         return transaction
 
     def _begin_alone(self, handle: lmdb.Environment) -> Transaction:
         if self._write_lock is not None:
             self._write_lock.acquire()
         return handle.begin(write=True)
-
-    def _release_write_lock(self) -> None:
-        if self._write_lock is not None:
-            self._write_lock.release()
 
     def check_writable(self) -> None:
         """Raises `StorageError` when an earlier write failed."""
@@ -302,6 +289,8 @@ class Environment:
         """
         Makes a write transaction visible, and durable as the log was opened for.
 
+        Calls `on_commit` in one step with it (`store/steps.py`).
+
         Raises:
             StorageError: if the disk failed. The log refuses writes from now on.
             MapFull: if the map is too small. Nothing was stored; `abort()`, `grow()` and try again.
@@ -309,20 +298,23 @@ class Environment:
         Whatever it raises, `abort()` must follow.
         """
         try:
-            transaction.commit()
+            together(transaction.commit, self.on_commit)
         except lmdb.MapFullError as error:
             raise MapFull from error
         except lmdb.Error as error:
             raise self.fail(error) from error
         self._end_writing()
 
-    def abort(self, transaction: Transaction) -> bool:
+    def abort(self, transaction: Transaction | None = None) -> bool:
         """
-        Takes a write transaction back.
+        Takes a write transaction back; when none is given, the one that runs.
 
         False when there was nothing left to take back.
         """
+        transaction = transaction or self._writing
         try:
+            if transaction is None:
+                return False
             transaction.abort()
         except lmdb.Error:
             return False
@@ -331,10 +323,16 @@ class Environment:
         return True
 
     def _end_writing(self) -> None:
-        if self._is_writing:
-            self._is_writing = False
-            self._release_write_lock()
-            self._leave()
+        lock = self._write_lock
+        token, self._writing_token = self._writing_token, None
+        self._writing = None
+        if token is None:
+            return
+        try:
+            if lock is not None:
+                lock.release()
+        finally:
+            self._leave(token, None)
 
     def fail(self, error: lmdb.Error) -> EventLogError:
         """Our error for a failed write; from now on the log refuses to write."""
@@ -384,7 +382,8 @@ class Environment:
         except lmdb.Error as error:
             raise self._translated_at_open(error) from error
         finally:
-            self._release_write_lock()
+            if self._write_lock is not None:
+                self._write_lock.release()
 
     def create_tables(self, transaction: Transaction) -> None:
         """Opens all tables, and creates those that are missing, as part of a write transaction."""
@@ -396,24 +395,26 @@ class Environment:
 
         A crash leaves the log as it is.
         """
-        handle = self._enter()
+        token = object()
         try:
+            handle = self._enter(token)
             handle.copy(os.fspath(destination), compact=True)
         except lmdb.Error as error:
             raise self._translated(error, "copy") from error
         finally:
-            self._leave()
+            self._leave(token, None)
         return sum(file.stat().st_size for file in destination.iterdir())
 
     def sync(self) -> None:
         """Forces to the disk what was committed; of use when the log is open with less than `commit`."""
-        handle = self._enter()
+        token = object()
         try:
+            handle = self._enter(token)
             handle.sync(force=True)
         except lmdb.Error as error:
             raise self.fail(error) from error
         finally:
-            self._leave()
+            self._leave(token, None)
 
     def _open_table(self, name: bytes, transaction: Transaction) -> Table:
         handle = self._living_handle()
@@ -424,70 +425,36 @@ class Environment:
         except lmdb.Error as error:
             raise self.fail(error) from error
 
-    def _begin(self, verb: str, begin: Callable[[lmdb.Environment], _Begun]) -> _Begun:
+    def _begin(self, verb: str, token: object, begin: Callable[[lmdb.Environment], _Begun]) -> _Begun:
+        """Enters and begins a transaction; whatever it raises, the token is the caller's to take back."""
         while True:
-            handle = self._enter()
             try:
-                return begin(handle)
+                return begin(self._enter(token))
             except lmdb.MapResizedError:
-                self._leave()
+                self._leave(token, None)
                 self._resize(0)
             except lmdb.Error as error:
-                self._leave()
                 raise self._translated(error, verb) from error
-            except BaseException:
-                self._leave()
-                raise
 
     def _check_readers(self) -> None:
         now = self._clock.monotonic()
         if now < self._next_reader_check:
             return
         self._next_reader_check = now + _READER_CHECK_SECONDS
-        handle = self._enter()
+        token = object()
         try:
+            handle = self._enter(token)
             handle.reader_check()
         except lmdb.Error as error:
             raise self._translated(error, "write") from error
         finally:
-            self._leave()
+            self._leave(token, None)
 
-    # -- the gate: transactions on one side, growth, forks and closing on the other --------------------------
+    # -- the gate (store/gate.py), and what is behind it ------------------------------------------------------
 
-    def _enter(self) -> lmdb.Environment:
-        with self._gate:
-            while self._is_blocked:
-                self._gate.wait()
-            handle = self._living_handle()
-            self._active_count += 1
-            return handle
-
-    def _leave(self) -> None:
-        with self._gate:
-            self._active_count -= 1
-            if self._is_blocked and self._active_count == 0:
-                self._gate.notify_all()
-
-    def _block(self) -> None:
-        with self._gate:
-            while self._is_blocked:
-                self._gate.wait()
-            self._is_blocked = True
-            while self._active_count:
-                self._gate.wait()
-
-    def _unblock(self) -> None:
-        with self._gate:
-            self._is_blocked = False
-            self._gate.notify_all()
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        self._block()
-        try:
-            yield
-        finally:
-            self._unblock()
+    def _enter(self, token: object) -> lmdb.Environment:
+        self._gate.enter(token)
+        return self._living_handle()
 
     def _living_handle(self) -> lmdb.Environment:
         handle = self._handle
@@ -526,11 +493,10 @@ class Environment:
 
     def _resize(self, size_bytes: int) -> None:
         """Changes the map's size; 0 takes over the size that another process chose."""
-        with self._exclusive():
-            try:
-                self._living_handle().set_mapsize(size_bytes)
-            except lmdb.Error as error:
-                raise self._translated(error, "grow the map of") from error
+        try:
+            self._gate.alone(lambda: self._living_handle().set_mapsize(size_bytes))
+        except lmdb.Error as error:
+            raise self._translated(error, "grow the map of") from error
 
     # -- errors ----------------------------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ Knows nothing of what is locked.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 try:
@@ -26,22 +27,21 @@ class FileLock:
     """
     Is the exclusive lock of one file, or of one directory, which must exist.
 
-    Threads of a process do not exclude each other. A descriptor that a child inherited keeps the lock alive, so
+    `release()` lets others have the lock, in one step (`store/steps.py`); it does nothing when this process has it
+    not. Threads of a process do not exclude each other. A descriptor that a child inherited keeps the lock alive, so
     the child has to call `close`.
     """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, (os.O_RDONLY if path.is_dir() else os.O_RDWR) | os.O_CLOEXEC)
+        self.release: Callable[[], object] = lambda: None
+        if fcntl is not None:
+            self.release = functools.partial(fcntl.flock, self._descriptor, fcntl.LOCK_UN)
 
     def acquire(self) -> None:
         """Waits for the lock; does nothing when this process has it."""
         if fcntl is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-
-    def release(self) -> None:
-        """Lets others have the lock; does nothing when this process has it not."""
-        if fcntl is not None:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Closes our descriptor; a lock that another process took with its own stays."""

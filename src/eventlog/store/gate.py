@@ -1,0 +1,75 @@
+"""
+The gate: transactions on one side; growth, forks and closing on the other.
+
+Whoever enters leaves a token, then looks whether the gate is shut; whoever shuts it does so first, and then waits
+until the tokens are gone. So one of the two sees the other. A token is taken back by one call of a C function in
+a `finally`, which Ctrl-C can not prevent (`store/steps.py`); a count behind a lock could be lost.
+
+Knows nothing of transactions.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+_LONGEST_PAUSE_SECONDS = 0.005
+
+
+class Gate:
+    """
+    Lets any number of threads in, or one thread alone.
+
+    `leave(token, None)` is a C function: it works in a `finally`, whether `enter` came to an end or not.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[object, int] = {}
+        self._exclusion = threading.Lock()
+        self._is_shut = False
+        self.leave = self._running.pop
+
+    def enter(self, token: object) -> None:
+        """Waits while the gate is shut; nothing that runs inside may wait for the gate."""
+        thread = threading.get_ident()
+        while True:
+            self._running[token] = thread
+            if not self._is_shut:
+                return
+            self._running.pop(token)
+            _wait(lambda: not self._is_shut)
+
+    def alone(self, action: Callable[[], None]) -> None:
+        """Runs something while nobody is inside."""
+        with self._exclusion:
+            self._is_shut = True
+            try:
+                self._wait_until_empty()
+                action()
+            finally:
+                self._is_shut = False
+
+    def shut(self) -> None:
+        """Waits until nobody is inside, and lets nobody in until `open()`."""
+        self._exclusion.acquire()
+        self._is_shut = True
+        self._wait_until_empty()
+
+    def open(self) -> None:
+        """Lets others in again."""
+        self._is_shut = False
+        self._exclusion.release()
+
+    def _wait_until_empty(self) -> None:
+        """Waits for the others; what this very thread has left inside is left over from an interruption."""
+        thread = threading.get_ident()
+        _wait(lambda: all(owner == thread for owner in tuple(self._running.values())))
+
+
+def _wait(is_over: Callable[[], bool]) -> None:
+    """Waits for what other threads are about to end; that takes microseconds as a rule, so nobody is woken."""
+    pause_s = 0.00002
+    while not is_over():
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,179 @@
+"""
+Programs that are interrupted at every single place where Python would run a signal handler.
+
+A real Ctrl-C comes where it likes; here it comes at the first place of a call, then at the second, and so on until
+the call is through. Each function is the whole program of a child. Knows nothing of pytest.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import eventlog
+from tests.processes.child import say
+from tests.processes.writers import store_of
+
+
+def _interrupted(action: Callable[[], object], place: int, afterwards: Callable[[], object]) -> bool:
+    """Raises KeyboardInterrupt at the `place`th place, and calls `afterwards` in its handler. Whether it came."""
+    count = 0
+
+    def profile(_frame: object, event: str, _argument: Any) -> None:
+        nonlocal count
+        if event in {"call", "c_return"}:
+            count += 1
+            if count == place:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+    sys.setprofile(profile)
+    try:
+        action()
+    except KeyboardInterrupt:
+        sys.setprofile(None)
+        afterwards()
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+
+
+def _places(action: Callable[[], object], afterwards: Callable[[], object]) -> Iterator[int]:
+    """Interrupts the action at one place after the other, until it comes to its end."""
+    place = 1
+    while _interrupted(action, place, afterwards):
+        yield place
+        place += 1
+
+
+def appends(path: str) -> None:
+    """Interrupts an append everywhere: it is stored once or not at all, and the next one is stored."""
+    with eventlog.open(path) as log:
+        topic = log.topic("orders")
+        topic.append(b"first")
+        number = 0
+        acknowledged = []
+
+        def append() -> None:
+            nonlocal number
+            number += 1
+            acknowledged.append((topic.append(b"%d" % number).offset, b"%d" % number))
+
+        for place in _places(append, append):
+            values = [record.value for record in topic.read()]
+            assert len(values) == len(set(values)), f"place {place}: something is stored twice"
+            for offset, value in acknowledged:
+                assert values[offset] == value, f"place {place}: an acknowledged record is elsewhere"
+        assert log.verify().is_sound
+    say("done", number)
+
+
+def appends_beside_a_thread(path: str) -> None:
+    """Interrupts appends while another thread appends: none of the other's records is lost or held up."""
+    stop = threading.Event()
+    acknowledged: list[tuple[int, bytes]] = []
+    failures: list[BaseException] = []
+    with eventlog.open(path) as log:
+        topic = log.topic("orders")
+
+        def work() -> None:
+            try:
+                while not stop.is_set():
+                    value = b"other %d" % len(acknowledged)
+                    acknowledged.append((topic.append(value).offset, value))
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        number = 0
+
+        def append() -> None:
+            nonlocal number
+            number += 1
+            topic.append(b"%d" % number)
+
+        try:
+            for _ in range(3):
+                for _ in _places(append, append):
+                    pass
+        finally:
+            stop.set()
+            thread.join(20.0)
+        assert failures == []
+        assert not thread.is_alive(), "the other thread hangs"
+        values = [record.value for record in topic.read()]
+        assert len(values) == len(set(values))
+        assert all(values[offset] == value for offset, value in acknowledged)
+    say("done", len(acknowledged))
+
+
+def reads(path: str) -> None:
+    """Interrupts reading and polling everywhere: nothing is left open in the handler, and all can be read again."""
+    with eventlog.open(path) as log:
+        topic = log.topic("orders", partitions=2)
+        for number in range(4):
+            topic.append(b"%d" % number, partition=number % 2)
+        environment = store_of(log).environment
+        place = 0
+
+        def take_over() -> None:
+            environment._resize(0)  # waits until no transaction runs in this process
+
+        for place in _places(lambda: list(topic.read()), take_over):
+            assert len(list(topic.read())) == 4, f"place {place}"
+        with log.consumer("orders") as consumer:
+
+            def poll() -> None:
+                consumer.seek_to_beginning()
+                assert len(consumer.poll(timeout=5.0)) == 4
+
+            for _ in _places(poll, take_over):
+                poll()
+    say("done", place)
+
+
+def sends(path: str) -> None:
+    """Interrupts sending and flushing everywhere: what got its delivery is stored once."""
+    with eventlog.open(path) as log:
+        topic = log.topic("orders")
+        with log.producer(linger=60.0) as producer:
+            deliveries: dict[bytes, eventlog.Delivery] = {}
+            number = 0
+
+            def send() -> None:
+                nonlocal number
+                number += 1
+                value = b"%d" % number
+                deliveries[value] = producer.send(topic, value)
+                producer.flush()
+
+            for _ in _places(send, send):
+                pass
+            producer.flush()
+            values = [record.value for record in topic.read()]
+            twice = sorted(value for value in set(values) if values.count(value) > 1)
+            assert not twice, f"{twice} are stored twice"
+            for value, delivery in deliveries.items():
+                assert values[delivery.result(timeout=5.0).offset] == value
+    say("done", number)
+
+
+def closes(path: str) -> None:
+    """Interrupts opening, and closes after an interruption in the middle of an append, everywhere."""
+    place = 0
+    for place in range(1, 1_000_000):
+        log = eventlog.open(path)
+        topic = log.topic("orders")
+        topic.append(b"x")
+        is_interrupted = _interrupted(lambda topic=topic: topic.append(b"y"), place, log.close)
+        log.close()
+        if not is_interrupted:
+            break
+        if place % 10 == 0:
+            with eventlog.open(path) as log:
+                assert log.verify().is_sound
+    say("done", place)
