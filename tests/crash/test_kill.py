@@ -108,6 +108,19 @@ def test_killed_writers_of_one_log_lose_nothing_they_acknowledged(
     assert file_problems(place) == []
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_thousand_kills_lose_nothing(nursery: Nursery, tmp_path: Path, rng: random.Random) -> None:
+    """One to five writers at once, in all ways: enough to meet what happens once in a thousand kills."""
+    kill_count = 0
+    while kill_count < 1_000:
+        rounds = _Rounds(nursery, tmp_path / str(kill_count), rng)
+        while rounds.kill_count < 20:
+            assert rounds.kill(*(rng.choice(_WAYS) for _ in range(rng.choice((1, 1, 3, 5))))) == []
+        assert file_problems(tmp_path / str(kill_count)) == []
+        kill_count += rounds.kill_count
+
+
 # --- the check itself -------------------------------------------------------------------------------------------
 
 
