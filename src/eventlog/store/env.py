@@ -19,21 +19,17 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import lmdb
-import lmdb._envid
 
 from eventlog.clock import Clock
 from eventlog.errors import (
-    DiskFull,
     EventLogError,
-    FormatTooNew,
     LogClosed,
-    NotALog,
     ReadOnlyLog,
     StorageError,
-    UnsupportedFileSystem,
     UsedAfterFork,
 )
 from eventlog.store.datafile import is_engines, remove_unfinished
+from eventlog.store.failures import EngineFailure, translated
 from eventlog.store.filelock import FileLock, locked
 from eventlog.store.gate import Gate
 from eventlog.store.steps import together
@@ -58,6 +54,11 @@ OFFSETS = b"offsets"
 TABLES = (FORMAT, TOPICS, PARTITIONS, BATCHES, OFFSETS)
 _MAX_TABLES = 64
 
+try:
+    from lmdb import _envid  # private to py-lmdb 3: without it, see _parents_files_forgotten
+except ImportError:
+    _envid = None  # type: ignore[assignment]
+
 EngineError = lmdb.Error
 EngineMapFull = lmdb.MapFullError
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
@@ -65,12 +66,6 @@ Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 Snapshot: TypeAlias = "lmdb.Transaction[memoryview]"
 """A transaction that reads: what it reads are memoryviews that die with it."""
 _Begun = TypeVar("_Begun")
-
-_FULL = (os.strerror(28), os.strerror(122), "MDB_MAP_FULL")
-_REFUSED = (os.strerror(13), os.strerror(1), os.strerror(30))
-_UNABLE = (os.strerror(12), os.strerror(19), os.strerror(22), os.strerror(37), os.strerror(38), os.strerror(95))
-
-
 Table = lmdb._Database
 
 
@@ -146,7 +141,7 @@ class Environment:
                         handle = self._open_engine()
                     except lmdb.InvalidError as error:
                         if not is_engines(data) or time.monotonic() > deadline_s:
-                            raise self._translated_at_open(error) from error
+                            raise self._translated(error, "open") from error
                         time.sleep(0.001)
                     else:
                         break
@@ -181,7 +176,7 @@ class Environment:
                 if os.strerror(12) in str(error) and self._map_bytes > LEAST_MAP_BYTES << 10:
                     self._map_bytes >>= 1
                     continue
-                raise self._translated_at_open(error) from error
+                raise self._translated(error, "open") from error
 
     def close(self) -> None:
         """
@@ -380,7 +375,7 @@ class Environment:
             with self._begin_alone(handle) as transaction:  # a read transaction would not keep the table's handles
                 return {name: handle.open_db(name, txn=transaction, create=False) for name in names}
         except lmdb.Error as error:
-            raise self._translated_at_open(error) from error
+            raise self._translated(error, "open") from error
         finally:
             if self._write_lock is not None:
                 self._write_lock.release()
@@ -399,6 +394,7 @@ class Environment:
         try:
             handle = self._enter(token)
             handle.copy(os.fspath(destination), compact=True)
+            os.chmod(destination / _DATA_FILE, self._mode)
         except lmdb.Error as error:
             raise self._translated(error, "copy") from error
         finally:
@@ -500,36 +496,9 @@ class Environment:
 
     # -- errors ----------------------------------------------------------------------------------------------
 
-    def _translated_at_open(self, error: lmdb.Error) -> EventLogError:
-        text = str(error)
-        if isinstance(error, lmdb.VersionMismatchError) or "lib_version" in text or "engine" in text:
-            return FormatTooNew(
-                f"cannot open {self.path}: another engine wrote it ({text}). Nothing is damaged. "
-                "Upgrade eventlog to open it."
-            )
-        if isinstance(error, (lmdb.InvalidError, lmdb.CorruptedError)):
-            return NotALog(
-                f"cannot open {self.path}: data.mdb is not a log ({text}). It was left as it was. "
-                "Choose another directory."
-            )
-        return self._translated(error, "open")
-
     def _translated(self, error: lmdb.Error, verb: str) -> EventLogError:
-        text = str(error)
-        place = f"cannot {verb} the log at {self.path}: {text}."
-        reopen = "Nothing of this call was acknowledged." if verb == "write" else "Nothing was changed."
-        if isinstance(error, (lmdb.DiskError, lmdb.MapFullError)) or any(part in text for part in _FULL):
-            return DiskFull(f"{place} {reopen} Make room, then close the log and open it again.")
-        if isinstance(error, lmdb.ReadonlyError) or any(part in text for part in _REFUSED):
-            return ReadOnlyLog(f"{place} {reopen} Let this user write to the directory and its files.")
-        if isinstance(error, lmdb.ReadersFullError):
-            return StorageError(f"{place} {reopen} More than {MAX_READERS} readers are open; close some.")
-        if any(part in text for part in _UNABLE):
-            return UnsupportedFileSystem(
-                f"{place} {reopen} The file system must support mmap and locks: use a local disk, and a map "
-                f"(map_size=, now {self._map_bytes} bytes) that this machine's address space has room for."
-            )
-        return StorageError(f"{place} {reopen} Close the log and open it again; run `eventlog verify` on it.")
+        kind = type(error).__name__
+        return translated(EngineFailure(verb, kind, str(error), self.path, self._map_bytes, MAX_READERS))
 
 
 @contextmanager
@@ -540,9 +509,12 @@ def _parents_files_forgotten() -> Iterator[None]:
     py-lmdb refuses to open a file twice in one process, and counts the parent's environment as ours while anything
     refers to it. The frames of threads that did not come along may do so for ever.
     """
-    keys = lmdb._envid.env_keys
-    lmdb._envid.env_keys = lambda _path, _subdir: ()
+    if _envid is None:
+        yield
+        return
+    keys = _envid.env_keys
+    _envid.env_keys = lambda _path, _subdir: ()
     try:
         yield
     finally:
-        lmdb._envid.env_keys = keys
+        _envid.env_keys = keys
