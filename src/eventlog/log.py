@@ -72,6 +72,8 @@ class EventLog:
         self._consumers: weakref.WeakSet[Consumer[Any, Any]] = weakref.WeakSet()
         self._is_closed = False
         self._finalizer = weakref.finalize(self, forget_store, store)
+        # At the interpreter's exit only a log in memory has something to remove; threads may still read the others.
+        self._finalizer.atexit = store.is_memory
 
     @property
     def path(self) -> Path:
