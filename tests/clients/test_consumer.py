@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,10 +11,8 @@ import eventlog
 from eventlog import TopicPartition
 from tests.clients.helpers import (
     PATIENCE_SECONDS,
-    flip_last_bit,
     in_threads,
     poll_all,
-    rewrite_batch,
     values,
 )
 
@@ -358,158 +355,6 @@ def test_what_comes_during_a_pause_comes_after_it(log, topic):
         assert consumer.lag() == {TP: 1}
         consumer.resume()
         assert values(consumer.poll()) == [10]
-
-
-# -- waiting -------------------------------------------------------------------------------------------------------
-
-
-def test_poll_waits_as_long_as_it_is_told(log, topic):
-    """Not shorter, and not much longer."""
-    with log.consumer("orders", start="latest") as consumer:
-        for timeout in (0.0, 0.05):
-            began_s = time.monotonic()
-            assert consumer.poll(timeout) == []
-            assert timeout <= time.monotonic() - began_s < timeout + 1.0
-
-
-def test_poll_returns_as_soon_as_there_is_something(log, topic):
-    """Long before its timeout is over."""
-    with log.consumer("orders", start="latest") as consumer:
-        waiting = threading.Event()
-
-        def poll():
-            waiting.set()
-            return values(consumer.poll(timeout=PATIENCE_SECONDS))
-
-        def append():
-            assert waiting.wait(PATIENCE_SECONDS)
-            return topic.append(10).offset
-
-        began_s = time.monotonic()
-        assert in_threads(poll, append) == [[10], 10]
-        assert time.monotonic() - began_s < PATIENCE_SECONDS / 2
-
-
-def test_wakeup_ends_a_poll_that_waits(log, topic):
-    """It returns empty, and the next one waits again."""
-    with log.consumer("orders", start="latest") as consumer:
-        waiting = threading.Event()
-
-        def poll():
-            waiting.set()
-            return consumer.poll(timeout=PATIENCE_SECONDS)
-
-        def wake():
-            assert waiting.wait(PATIENCE_SECONDS)
-            consumer.wakeup()
-
-        assert in_threads(poll, wake)[0] == []
-        topic.append(10)
-        assert values(consumer.poll(timeout=PATIENCE_SECONDS)) == [10]
-
-
-def test_wakeup_ends_a_loop_that_has_more_to_read(log, topic):
-    """A loop that never catches up ends too, after what it was given at once; nothing is lost."""
-    with log.consumer("orders", max_poll_records=2) as consumer:
-        seen = []
-        for record in consumer:
-            seen.append(record.value)
-            if record.value == 0:
-                consumer.wakeup()
-        assert 1 <= len(seen) < 10
-        seen += values(poll_all(consumer, 10 - len(seen)))
-        assert seen == list(range(10))
-
-
-def test_wakeup_before_a_poll_that_finds_something_hands_it_out(log, topic):
-    """Only a wait is ended."""
-    with log.consumer("orders") as consumer:
-        consumer.wakeup()
-        assert len(consumer.poll(timeout=PATIENCE_SECONDS)) == 10
-
-
-def test_two_threads_in_one_consumer_are_refused(log, topic):
-    """The second gets ConcurrentUse and nothing else happens; wakeup() is allowed."""
-    with log.consumer("orders", start="latest") as consumer:
-        waiting = threading.Event()
-
-        def poll():
-            waiting.set()
-            return consumer.poll(timeout=PATIENCE_SECONDS)
-
-        def disturb():
-            assert waiting.wait(PATIENCE_SECONDS)
-            while not consumer._in_use.locked():
-                pass
-            for use in (
-                consumer.poll,
-                consumer.poll_batches,
-                consumer.assignment,
-                consumer.lag,
-                lambda: consumer.position(TP),
-            ):
-                with pytest.raises(eventlog.ConcurrentUse, match=r"another thread.*only wakeup\(\)"):
-                    use()
-            consumer.wakeup()
-
-        assert in_threads(poll, disturb)[0] == []
-
-
-# -- what can not be read ------------------------------------------------------------------------------------------
-
-
-def test_good_records_come_before_a_damaged_batch(log, topic):
-    """Then CorruptBatch as often as one asks; the position stays, and seek() goes past it."""
-    rewrite_batch(topic, 3, flip_last_bit)
-    with log.consumer("orders", group="g") as consumer:
-        assert values(consumer.poll()) == [0]
-        for _ in range(2):
-            with pytest.raises(eventlog.CorruptBatch, match=r"orders\[0\] up to offset 3"):
-                consumer.poll()
-            assert consumer.position(TP) == 1
-        consumer.seek(TP, 4)
-        assert values(consumer.poll()) == [4, 5, 6, 7, 8, 9]
-
-
-def test_a_loop_raises_at_the_damage_and_commits_what_came_before(log, topic):
-    """The next consumer of the group stands before it."""
-    rewrite_batch(topic, 9, flip_last_bit)
-    seen = []
-    with log.consumer("orders", group="g") as consumer:
-        with pytest.raises(eventlog.CorruptBatch):
-            seen.extend(record.value for record in consumer)
-    with log.consumer("orders", group="g") as consumer:
-        assert (seen, consumer.position(TP)) == ([0, 1, 2, 3], 4)
-
-
-def test_damage_in_one_partition_leaves_the_others_readable(log):
-    """Every record that can be read comes, whatever the order in which partitions are looked at."""
-    topic = log.topic("orders", partitions=3, value=int)
-    for partition in range(3):
-        topic.append(partition, partition=partition)
-    rewrite_batch(topic, 0, flip_last_bit, partition=1)
-    seen, failures = [], 0
-    with log.consumer("orders") as consumer:
-        for _ in range(8):
-            try:
-                seen += values(consumer.poll())
-            except eventlog.CorruptBatch:
-                failures += 1
-    assert sorted(seen) == [0, 2]
-    assert failures
-
-
-def test_a_deleted_topic_is_told_of(log, topic):
-    """UnknownTopic, whether anything had been read of it or not, and though another has its name."""
-    consumers = [log.consumer("orders"), log.consumer("orders", start="latest")]
-    consumers[0].poll()
-    log.delete_topic("orders")
-    for is_there_another in (False, True):
-        if is_there_another:
-            log.topic("orders")
-        for consumer in consumers:
-            with pytest.raises(eventlog.UnknownTopic, match="deleted"):
-                consumer.poll()
 
 
 # -- options -------------------------------------------------------------------------------------------------------

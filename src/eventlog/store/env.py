@@ -32,6 +32,7 @@ from eventlog.store.datafile import is_engines, remove_unfinished
 from eventlog.store.failures import EngineFailure, translated
 from eventlog.store.filelock import FileLock, locked
 from eventlog.store.gate import Gate
+from eventlog.store.memory import keep_freed_memory
 from eventlog.store.steps import together
 
 _DATA_FILE = "data.mdb"
@@ -42,7 +43,6 @@ LEAST_MAP_BYTES = 1 << 20
 MAX_READERS = 2048
 _READER_CHECK_SECONDS = 5.0
 _DYING_OPENER_SECONDS = 1.0
-_MALLOC_LESSON_BYTES = 16 << 20
 _ENGINE = 0
 """LMDB 0.9. Files of engine 1.0 are not readable by 0.9 (docs/decisions/0001-lmdb-engine.md)."""
 
@@ -67,17 +67,6 @@ Snapshot: TypeAlias = "lmdb.Transaction[memoryview]"
 """A transaction that reads: what it reads are memoryviews that die with it."""
 _Begun = TypeVar("_Begun")
 Table = lmdb._Database
-
-
-def _keep_freed_memory() -> None:
-    """
-    Teaches glibc's malloc to keep freed memory instead of giving it back after every commit.
-
-    LMDB allocates each 64 KB of a write transaction and frees it at the commit; glibc would return the pages to the
-    system and fault them in again, which doubles the cost of a large append. Freeing one block of this size raises
-    its thresholds, as in any program that once handled one (mallopt(3), M_MMAP_THRESHOLD). Elsewhere it does nothing.
-    """
-    bytes(_MALLOC_LESSON_BYTES)
 
 
 class MapFull(Exception):
@@ -111,7 +100,7 @@ class Environment:
         self._next_reader_check = 0.0
         self._tables: dict[bytes, Table] = {}
         self._reset_gate()
-        _keep_freed_memory()
+        keep_freed_memory()
         self._write_lock: FileLock | None = None
         self._handle: lmdb.Environment | None = self._open_handle()
 
