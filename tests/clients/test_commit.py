@@ -241,3 +241,24 @@ def test_a_log_that_closes_commits_for_its_consumers(path):
         assert committed(log) == 6
     with pytest.raises(eventlog.LogClosed):
         consumer.poll()
+
+
+def test_closing_in_a_loop_leaves_what_was_committed_by_hand(log):
+    """Until the loop moves on: what is finished after the commit counts again."""
+    topic = log.topic("orders")
+    topic.append(b"0")
+    topic.append(b"1")
+    topic.append(b"2")
+    tp = TopicPartition("orders", 0)
+    with log.consumer("orders", group="stays") as consumer:
+        records = iter(consumer)
+        next(records), next(records)
+        consumer.commit({tp: 0})
+    with log.consumer("orders", group="moves") as consumer:
+        records = iter(consumer)
+        next(records), next(records)
+        consumer.commit({tp: 0})
+        next(records)
+    with log.consumer(group="stays") as stays, log.consumer(group="moves") as moves:
+        assert stays.committed(tp) == 0
+        assert moves.committed(tp) == 2

@@ -63,9 +63,9 @@ def send(path: Path, pipe: int, writer: int, seed: str) -> None:
 
 
 def mix(path: Path, pipe: int, writer: int, seed: str) -> None:
-    """Does all three at once in three threads of one process, each under a writer's number of its own."""
+    """Does all three at once in three threads of one process, each under a writer's number that no other has."""
     threads = [
-        threading.Thread(target=way, args=(path, pipe, 10 * writer + place, f"{seed}:{place}"), daemon=True)
+        threading.Thread(target=way, args=(path, pipe, 1_000 * writer + place, f"{seed}:{place}"), daemon=True)
         for place, way in enumerate((append_one_by_one, append_columns, send))
     ]
     for thread in threads:

@@ -301,9 +301,7 @@ class Consumer(Generic[K, V]):
             rows.append((route.row, route.check_partition(tp.partition), offset))
         self._store.run(CommitOffsets(group, rows, self._store.clock.now_ms(), is_automatic=is_automatic))
         for tp, offset in offsets.items():
-            position = self._positions.get(tp)
-            if position is not None:
-                position.committed = position.finished = offset
+            self._positions.settle(tp, offset)
 
     def committed(self, tp: Pair) -> int | None:
         """

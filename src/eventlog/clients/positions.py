@@ -84,12 +84,14 @@ class Hand:
     How far it came is what its iterator has left.
     """
 
-    __slots__ = ("_batch", "position", "records")
+    __slots__ = ("_batch", "position", "records", "settled")
 
     def __init__(self, position: Position, batch: RecordBatch[Any, Any]) -> None:
         self.position = position
         self._batch = batch
         self.records: Iterator[Record[Any, Any]] = iter(batch.records())
+        self.settled = 0
+        """The offset up to which somebody committed by hand, in whatever direction; what is finished begins there."""
 
     def _taken(self) -> int:
         return len(self._batch) - length_hint(self.records)
@@ -198,7 +200,16 @@ class Positions:
         """Says that a loop is done with all records before the one that it is busy with."""
         if self.hand is not None:
             position = self.hand.position
-            position.finished = max(position.finished, self.hand.finished_offset())
+            if self.hand.finished_offset() >= self.hand.settled:
+                position.finished = max(position.finished, self.hand.finished_offset())
+
+    def settle(self, tp: TopicPartition, offset: int) -> None:
+        """Notes an offset that the log has for the group now; it stays until the caller moves on."""
+        position = self.get(tp)
+        if position is not None:
+            position.committed = position.finished = offset
+            if self.hand is not None and self.hand.position is position:
+                self.hand.settled = self.hand.next_offset()
 
     def uncommitted(self) -> dict[TopicPartition, int]:
         """The offsets that are finished and not committed."""
