@@ -115,11 +115,6 @@ class Waiter:
         self._fallback = threading.Event()
         self._ends = threading.RLock()
 
-    @property
-    def is_armed(self) -> bool:
-        """Whether writers can ring for us."""
-        return self._poll is not None
-
     def arm(self) -> None:
         """Makes the FIFO; look at the log once more before the first `wait()`."""
         if self._poll is not None or not hasattr(os, "mkfifo"):

@@ -109,13 +109,12 @@ class NewTopic:
 class EnsureTopic(Work):
     """Creates a topic unless it is there; `topic` is the stored one either way."""
 
-    __slots__ = ("_new", "_now_ms", "is_created", "topic")
+    __slots__ = ("_new", "_now_ms", "topic")
 
     def __init__(self, new: NewTopic, now_ms: int) -> None:
         super().__init__()
         self._new = new
         self._now_ms = now_ms
-        self.is_created = False
         self.topic: TopicRow | None = None
 
     def apply(self, writing: Writing) -> None:
@@ -131,7 +130,6 @@ class EnsureTopic(Work):
         self.topic = TopicRow(id=number, uuid=uuid4(), created_ms=self._now_ms, **fields)
         writing.put(TOPICS, name, self.topic.pack())
         writing.put(FORMAT, NEXT_TOPIC_ID_KEY, (number + 1).to_bytes(4, "big"))
-        self.is_created = True
 
 
 class DeleteTopic(Work):
