@@ -1,0 +1,343 @@
+"""
+The rules of a group. The coordinator is two functions: `decide` judges, `apply` changes.
+
+    group = load()                                                         all of it inside
+    decision = decide(group, request, liveness, now_ms)                    one write transaction
+    store(functools.reduce(apply, decision.changes, group))
+
+Three rules hold for every request. They are what rebalancing is:
+
+    1  Who is dead is removed first, and the epoch rises.
+    2  A partition changes hands in two steps: its owner releases it, then it is granted. Nobody else waits.
+    3  What is free goes at once to the member that is to own it.
+
+And one table for the requests themselves:
+
+    request   when                                     changes                              verdict
+    -------   --------------------------------------   ----------------------------------   -------------------
+    Join      another assignor is in use               -                                    DIFFERENT_ASSIGNOR
+              its instance id belongs to a live one    -                                    INSTANCE_IN_USE
+              its instance id belongs to one away      takes its place, keeps what it owns  ACCEPTED
+              else                                     a new member, epoch + 1              ACCEPTED
+    Assign    made for another epoch                   -                                    STALE
+              else                                     the members' targets                 ACCEPTED
+    Release   not a member any more                    -                                    FENCED
+              else                                     no longer owned                      ACCEPTED
+    Confirm   not a member any more                    -                                    FENCED
+              else                                     -                                    ACCEPTED
+    Leave                                              no member any more, epoch + 1        ACCEPTED
+    Sweep                                              -                                    ACCEPTED
+    Dissolve  somebody lives, and it is not forced     -                                    NOT_EMPTY
+              else                                     no members any more, epoch + 1       ACCEPTED
+
+A member's place in this is told by what it owns and what its target is:
+
+    owned has more than the target     it has to stop using the rest, and to release it
+    owned is the target                it is settled
+    owned has less than the target     it waits for the owners of the rest
+
+The model is KIP-848 (https://cwiki.apache.org/confluence/display/KAFKA/KIP-848); the epoch of each ownership, which
+fences commits, is that of KIP-1251. Knows nothing of storage, of how life is seen, or of what assignors do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from functools import reduce
+from typing import TypeAlias
+
+import attrs
+
+from eventlog.groups.state import Group, Life, Member, PartitionId, Subscription
+
+# -- requests ------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Join:
+    """Asks to become a member, under an id that was never used."""
+
+    member_id: str
+    instance_id: str | None
+    subscription: Subscription
+    assignor: str
+    pid: int
+
+
+@attrs.frozen
+class Assign:
+    """Proposes what each member is to own, computed for the group as it was at `epoch`."""
+
+    epoch: int
+    topics_version: int
+    targets: Mapping[str, frozenset[PartitionId]]
+
+
+@attrs.frozen
+class Release:
+    """Says that a member has stopped using some of its partitions."""
+
+    member_id: str
+    partitions: frozenset[PartitionId]
+
+
+@attrs.frozen
+class Confirm:
+    """Asks whether one is still a member; who was silent too long must ask before it goes on."""
+
+    member_id: str
+
+
+@attrs.frozen
+class Leave:
+    """Says that a member has stopped using all of its partitions, and goes."""
+
+    member_id: str
+
+
+@attrs.frozen
+class Sweep:
+    """Asks for nothing but the removal of the dead."""
+
+
+@attrs.frozen
+class Dissolve:
+    """Asks that the group be without members; `is_forced` fences those that live."""
+
+    is_forced: bool
+
+
+Request: TypeAlias = Join | Assign | Release | Confirm | Leave | Sweep | Dissolve
+
+
+class Verdict(Enum):
+    """Tells what became of a request."""
+
+    ACCEPTED = "accepted"
+    FENCED = "fenced"
+    STALE = "stale"
+    INSTANCE_IN_USE = "instance in use"
+    DIFFERENT_ASSIGNOR = "different assignor"
+    NOT_EMPTY = "not empty"
+
+
+# -- changes -------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Joined:
+    """A member is there; `replaced` is the one whose place it takes."""
+
+    member: Member
+    epoch: int
+    assignor: str
+    now_ms: int
+    replaced: str | None = None
+
+
+@attrs.frozen
+class Removed:
+    """A member is gone, and what it owned is free."""
+
+    member_id: str
+    epoch: int
+
+
+@attrs.frozen
+class Targeted:
+    """The members are to own this, from an epoch on."""
+
+    epoch: int
+    topics_version: int
+    targets: Mapping[str, frozenset[PartitionId]]
+
+
+@attrs.frozen
+class Released:
+    """A member owns some partitions no longer."""
+
+    member_id: str
+    partitions: frozenset[PartitionId]
+
+
+@attrs.frozen
+class Granted:
+    """A member owns some partitions, from an epoch on."""
+
+    member_id: str
+    partitions: frozenset[PartitionId]
+    epoch: int
+
+
+Change: TypeAlias = Joined | Removed | Targeted | Released | Granted
+
+
+@attrs.frozen
+class Decision:
+    """Is what a request does to a group."""
+
+    changes: tuple[Change, ...]
+    verdict: Verdict
+
+
+# -- the coordinator -----------------------------------------------------------------------------------------
+
+
+def decide(group: Group, request: Request, liveness: Mapping[str, Life], now_ms: int) -> Decision:
+    """
+    What a request does to a group.
+
+    Args:
+        liveness: what is seen of members right now, inside the write transaction; of those that are not named,
+            nothing is concluded.
+        now_ms: the time of day; a note for people, no rule depends on it.
+    """
+    changes: list[Change] = []
+    for member_id in _dead(group, request, liveness):
+        changes.append(Removed(member_id, group.epoch + 1))
+        group = apply(group, changes[-1])
+    verdict, own = _judge(group, request, liveness, now_ms)
+    group = reduce(apply, own, group)
+    return Decision((*changes, *own, *_grants(group)), verdict)
+
+
+def _dead(group: Group, request: Request, liveness: Mapping[str, Life]) -> list[str]:
+    """The members to be removed: dead ones, and those away that have no name to come back to."""
+    spared: set[str] = set()
+    if isinstance(request, (Release, Confirm)):
+        spared.add(request.member_id)  # it asks, so it lives, however late
+    if isinstance(request, Join) and (namesake := group.by_instance(request.instance_id)) is not None:
+        spared.add(namesake.id)  # its place is taken, not lost
+    return [
+        member.id
+        for member in group.members.values()
+        if member.id not in spared
+        and (
+            liveness.get(member.id) is Life.DEAD
+            or (liveness.get(member.id) is Life.AWAY and member.instance_id is None)
+        )
+    ]
+
+
+def _judge(
+    group: Group, request: Request, liveness: Mapping[str, Life], now_ms: int
+) -> tuple[Verdict, tuple[Change, ...]]:
+    """The table above, row by row."""
+    match request:
+        case Join():
+            return _judge_join(group, request, liveness, now_ms)
+        case Assign():
+            if request.epoch != group.epoch:
+                return Verdict.STALE, ()
+            is_settled = group.target_epoch == group.epoch  # then it is about topics: targets have an epoch each
+            epoch = group.epoch + 1 if is_settled and request.targets != _targets(group) else group.epoch
+            return Verdict.ACCEPTED, (Targeted(epoch, request.topics_version, request.targets),)
+        case Release():
+            if request.member_id not in group.members:
+                return Verdict.FENCED, ()
+            return Verdict.ACCEPTED, (Released(request.member_id, request.partitions),)
+        case Confirm():
+            return (Verdict.ACCEPTED if request.member_id in group.members else Verdict.FENCED), ()
+        case Leave():
+            is_there = request.member_id in group.members
+            return Verdict.ACCEPTED, (Removed(request.member_id, group.epoch + 1),) if is_there else ()
+        case Dissolve():
+            if any(liveness.get(member) is Life.ALIVE for member in group.members) and not request.is_forced:
+                return Verdict.NOT_EMPTY, ()
+            return Verdict.ACCEPTED, tuple(Removed(member, group.epoch + 1) for member in group.members)
+        case Sweep():
+            return Verdict.ACCEPTED, ()
+
+
+def _judge_join(
+    group: Group, request: Join, liveness: Mapping[str, Life], now_ms: int
+) -> tuple[Verdict, tuple[Change, ...]]:
+    before = group.by_instance(request.instance_id)
+    if before is not None and liveness.get(before.id) is Life.ALIVE:
+        return Verdict.INSTANCE_IN_USE, ()
+    others = group.members.keys() - {None if before is None else before.id}
+    if others and group.assignor != request.assignor:
+        return Verdict.DIFFERENT_ASSIGNOR, ()
+    if before is None:
+        epoch = group.epoch + 1
+        member = Member(request.member_id, request.instance_id, request.subscription, request.pid, now_ms, epoch)
+        return Verdict.ACCEPTED, (Joined(member, epoch, request.assignor, now_ms),)
+    is_same = before.subscription == request.subscription and group.assignor == request.assignor
+    member = attrs.evolve(
+        before, id=request.member_id, subscription=request.subscription, pid=request.pid, joined_ms=now_ms
+    )
+    epoch = group.epoch if is_same else group.epoch + 1
+    return Verdict.ACCEPTED, (Joined(member, epoch, request.assignor, now_ms, replaced=before.id),)
+
+
+def _targets(group: Group) -> dict[str, frozenset[PartitionId]]:
+    return {member.id: member.target for member in group.members.values()}
+
+
+def _grants(group: Group) -> tuple[Change, ...]:
+    """What is free and somebody's target goes to that member."""
+    owned = {partition for member in group.members.values() for partition in member.owned}
+    grants: list[Change] = []
+    for member in group.members.values():
+        free = member.target - owned
+        if free:
+            owned |= free
+            grants.append(Granted(member.id, free, group.epoch))
+    return tuple(grants)
+
+
+def apply(group: Group, change: Change) -> Group:
+    """The group after a change; the change is not judged."""
+    members = dict(group.members)
+    match change:
+        case Joined():
+            members.pop(change.replaced or "", None)
+            members[change.member.id] = change.member
+            return attrs.evolve(
+                group,
+                epoch=change.epoch,
+                assignor=change.assignor,
+                created_ms=group.created_ms or change.now_ms,
+                members=members,
+            )
+        case Removed():
+            members.pop(change.member_id, None)
+            return attrs.evolve(group, epoch=change.epoch, members=members)
+        case Targeted():
+            for member_id, target in change.targets.items():
+                if members[member_id].target != target:
+                    members[member_id] = attrs.evolve(members[member_id], target=target)
+            return attrs.evolve(
+                group,
+                epoch=change.epoch,
+                target_epoch=change.epoch,
+                topics_version=change.topics_version,
+                members=members,
+            )
+        case Released():
+            member = members[change.member_id]
+            owned = {
+                partition: epoch for partition, epoch in member.owned.items() if partition not in change.partitions
+            }
+            members[member.id] = attrs.evolve(member, owned=owned)
+        case Granted():
+            member = members[change.member_id]
+            owned = {**member.owned, **dict.fromkeys(sorted(change.partitions), change.epoch)}
+            members[member.id] = attrs.evolve(member, owned=owned)
+    return attrs.evolve(group, members=members)
+
+
+# -- the fence -----------------------------------------------------------------------------------------------
+
+
+def fenced(member: Member | None, epochs: Mapping[PartitionId, int]) -> list[PartitionId]:
+    """
+    The partitions whose offsets a member may not commit: all that it does not own since the epoch it names.
+
+    Args:
+        member: what is stored of it, None when it is no member any more.
+        epochs: the partitions it wants to commit, and when each was granted to it.
+    """
+    owned: Mapping[PartitionId, int] = {} if member is None else member.owned
+    return [partition for partition, epoch in epochs.items() if owned.get(partition) != epoch]
