@@ -164,3 +164,41 @@ class ConcurrentUse(EventLogError):
 
     Give each thread its own; only `wakeup()` may be shared.
     """
+
+
+class MemberFenced(EventLogError):
+    """
+    Says that somebody wanted to commit for a partition that the group has given to another, or took away.
+
+    Nothing was stored. A member that polls goes on with what it owns now.
+    """
+
+
+class InstanceInUse(EventLogError):
+    """
+    Says that a live member of the group has the same `instance_id`.
+
+    Nothing was changed; the call succeeds once that member has ended.
+    """
+
+    retriable: ClassVar[bool] = True
+
+
+class GroupMismatch(EventLogError):
+    """
+    Says that the live members of a group divide its partitions by another assignor.
+
+    Nothing was changed. Name the assignor that they use, or close them all first.
+    """
+
+
+class UnknownGroup(EventLogError, LookupError):
+    """Says that the log knows no group of that name: it has neither members nor offsets."""
+
+
+class GroupNotEmpty(EventLogError):
+    """
+    Says that a group has live members, whose positions the call would pull away from under them.
+
+    Nothing was changed. Close them, or force it: then they are fenced and begin anew.
+    """

@@ -23,10 +23,10 @@ from eventlog.clock import to_ms
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
 from eventlog.options import Start, check_int, check_offset, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
+from eventlog.store.group_works import CommitOffsets, Fence
 from eventlog.store.steps import Held
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
-from eventlog.store.works import CommitOffsets
 
 _FIRST_CHUNK = 16
 _ALL = 1 << 62
@@ -299,7 +299,8 @@ class Consumer(Generic[K, V]):
             position = self._positions.get(tp)
             route = self._open_topic(tp.topic)._route if position is None else position.cursor.route
             rows.append((route.row, route.check_partition(tp.partition), offset))
-        self._store.run(CommitOffsets(group, rows, self._store.clock.now_ms(), is_automatic=is_automatic))
+        fence = Fence(self._store.members)
+        self._store.run(CommitOffsets(group, rows, self._store.clock.now_ms(), is_automatic=is_automatic, fence=fence))
         for tp, offset in offsets.items():
             self._positions.settle(tp, offset)
 

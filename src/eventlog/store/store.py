@@ -18,13 +18,26 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import attrs
+
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog, StorageError
 from eventlog.store import reader
 from eventlog.store.committer import Committer
 from eventlog.store.env import FORMAT, OFFSETS, TABLES, TOPICS, Environment
+from eventlog.store.heart import Heart
+from eventlog.store.members import Members
 from eventlog.store.reader import Fetch, Fetched
-from eventlog.store.tables import FORMAT_KEY, FormatRow, TopicRow, offset_key, unpack_offset
+from eventlog.store.tables import (
+    FORMAT_KEY,
+    FORMAT_VERSION,
+    TOPICS_VERSION_KEY,
+    FormatRow,
+    TopicRow,
+    offset_key,
+    unpack_offset,
+    unpack_topics_version,
+)
 from eventlog.store.wakeup import Bells, Waiter
 from eventlog.store.works import deleted_topic, unknown_topic
 from eventlog.store.writing import Work
@@ -61,6 +74,8 @@ class Store:
             raise
         self._bells = Bells(self._waiters)
         self.committer = Committer(self.environment, self._bells.ring)
+        self.members = Members(path / "members", clock)
+        self.heart = Heart()
 
     @property
     def uuid(self) -> UUID:
@@ -74,6 +89,7 @@ class Store:
 
     def close(self) -> None:
         """Stores what is still queued, and ends the environment; a log in memory is gone."""
+        self.heart.stop()
         if not self.environment.has_failed:
             self.committer.commit_queued()
         self.environment.close()
@@ -96,17 +112,23 @@ class Store:
             raise unknown_topic(name)
         return topic
 
-    def check_topic(self, topic: TopicRow) -> None:
-        """Raises `UnknownTopic` when the topic was deleted, whether or not another has its name."""
+    def check_topic(self, topic: TopicRow) -> TopicRow:
+        """The topic as it is stored now; `UnknownTopic` when it was deleted, whether or not another has its name."""
         stored = self.topic(topic.name)
         if stored is None or stored.id != topic.id:
             raise deleted_topic(topic.name, "read")
+        return stored
 
     def topics(self) -> list[TopicRow]:
         """All topics, by name."""
         table = self.environment.table(TOPICS)
         with self.environment.reading() as transaction, transaction.cursor(db=table) as cursor:
             return [TopicRow.unpack(name, data) for name, data in cursor.iternext()]
+
+    def topics_version(self) -> int:
+        """A number that rises whenever topics or partitions come or go, in any process."""
+        with self.environment.reading() as transaction:
+            return unpack_topics_version(transaction.get(TOPICS_VERSION_KEY, db=self.environment.table(FORMAT)))
 
     # -- records ---------------------------------------------------------------------------------------------
 
@@ -155,6 +177,7 @@ class Store:
         self.environment.forget_after_fork()
         self._bells.close()
         self.committer.reset()
+        self.heart.after_fork()
         for listener in list(self._fork_listeners):
             listener._after_fork()  # type: ignore[attr-defined]
 
@@ -180,9 +203,10 @@ class Store:
         transaction = self.environment.begin_writing()
         try:
             self.environment.create_tables(transaction)
-            row = FormatRow(uuid4(), self.clock.now_ms())
             table = self.environment.table(FORMAT)
-            transaction.put(FORMAT_KEY, row.pack(), db=table, overwrite=False)  # another process may be first
+            stored = transaction.get(FORMAT_KEY, db=table)  # another process may be first, or an older eventlog
+            row = FormatRow(uuid4(), self.clock.now_ms()) if stored is None else FormatRow.unpack(stored, self.path)
+            transaction.put(FORMAT_KEY, attrs.evolve(row, version=FORMAT_VERSION).pack(), db=table)
             self.environment.commit(transaction)
         except BaseException:
             self.environment.abort(transaction)

@@ -17,15 +17,19 @@ from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
 
 T = TypeVar("T")
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: groups have members, and their commits are fenced. A log of version 1 becomes one of 2 when it is opened."""
 FORMAT_KEY = b"eventlog"
 NEXT_TOPIC_ID_KEY = b"next topic id"
+TOPICS_VERSION_KEY = b"topics version"
+"""The row that rises when topics or partitions come or go: 8 bytes, 0 when it is not there."""
 
 _BATCH_KEY = struct.Struct(">IIQ")
 _PARTITION_KEY = struct.Struct(">II")
 _PARTITION_ROW = struct.Struct(">QQq")
 _OFFSET_ROW = struct.Struct(">BQq")
 _OFFSET_VERSION = 1
+_TOPICS_VERSION = struct.Struct(">Q")
 
 batch_key = _BATCH_KEY.pack
 """(topic id, partition, last offset) -> the key of a batch."""
@@ -126,6 +130,24 @@ class TopicRow:
             )
         except _NOT_A_ROW as error:
             raise _damaged(f"topic {bytes(name)!r}") from error
+
+
+def repartitioned(data: bytes | memoryview, partitions: int) -> bytes:
+    """The bytes of a topic's row with another number of partitions; fields that we do not know stay."""
+    return _pack({**msgpack.unpackb(data), "partitions": partitions})
+
+
+def pack_topics_version(version: int) -> bytes:
+    """The row of the topics' version."""
+    return _TOPICS_VERSION.pack(version)
+
+
+def unpack_topics_version(data: bytes | memoryview | None) -> int:
+    """The topics' version of a row; 0 when there is none."""
+    try:
+        return 0 if data is None else int(_TOPICS_VERSION.unpack(data)[0])
+    except struct.error as error:
+        raise _damaged("the topics' version") from error
 
 
 @attrs.frozen

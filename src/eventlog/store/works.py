@@ -1,5 +1,5 @@
 """
-What can be stored: appends, topics, committed offsets, deletions.
+What can be stored of topics: appends, the topics themselves, deletions.
 
 Each is one `Work`: it checks first and writes after, inside the transaction of its round. Knows nothing of who
 asked, and of how rounds are made.
@@ -7,7 +7,7 @@ asked, and of how rounds are made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from uuid import uuid4
 
 import attrs
@@ -18,12 +18,14 @@ from eventlog.records import Headers
 from eventlog.store.env import BATCHES, FORMAT, OFFSETS, PARTITIONS, TOPICS
 from eventlog.store.tables import (
     NEXT_TOPIC_ID_KEY,
+    TOPICS_VERSION_KEY,
     PartitionRow,
     TopicRow,
     batch_key,
-    offset_key,
-    pack_offset,
+    pack_topics_version,
     partition_key,
+    repartitioned,
+    unpack_topics_version,
 )
 from eventlog.store.writing import Work, Writing
 
@@ -45,28 +47,53 @@ class Part:
 
 
 class Append(Work):
-    """Appends encoded batches to some partitions."""
+    """
+    Appends encoded batches to some partitions of one topic.
 
-    __slots__ = ("parts",)
+    If `is_placed`, the topic's number of partitions decided which. When that has changed, nothing is stored, and
+    `newer` is the topic as it is stored now.
+    """
+
+    __slots__ = ("is_placed", "newer", "parts")
     rings = True
 
-    def __init__(self, parts: list[Part]) -> None:
+    def __init__(self, parts: list[Part], *, is_placed: bool = False) -> None:
         super().__init__()
         self.parts = parts
+        self.is_placed = is_placed
+        self.newer: TopicRow | None = None
 
     def apply(self, writing: Writing) -> None:
         """Puts every part at the end of its partition."""
+        self.newer = None
         for part in self.parts:
-            writing.check_topic(part.topic)
+            stored = writing.check_topic(part.topic)
+            if self.is_placed and stored.partitions != part.topic.partitions:
+                self.newer = stored
+                return
             writing.partition_end(part.topic.id, part.partition)  # a damaged end fails here, before any effect
         for part in self.parts:
             part.base = writing.append(part.topic.id, part.partition, part.batches)
 
 
 class AppendOne(Work):
-    """Appends one record, which may share a batch with others of its round."""
+    """
+    Appends one record, which may share a batch with others of its round.
 
-    __slots__ = ("headers", "key", "offset", "partition", "timestamp_ms", "topic", "value")
+    `is_placed` and `newer` are as those of `Append`.
+    """
+
+    __slots__ = (
+        "headers",
+        "is_placed",
+        "key",
+        "newer",
+        "offset",
+        "partition",
+        "timestamp_ms",
+        "topic",
+        "value",
+    )
     rings = True
 
     def __init__(
@@ -77,6 +104,8 @@ class AppendOne(Work):
         value: bytes | None,
         headers: Headers,
         timestamp_ms: int,
+        *,
+        is_placed: bool,
     ) -> None:
         super().__init__()
         self.topic = topic
@@ -85,11 +114,16 @@ class AppendOne(Work):
         self.value = value
         self.headers = headers
         self.timestamp_ms = timestamp_ms
+        self.is_placed = is_placed
+        self.newer: TopicRow | None = None
         self.offset = -1
 
     def apply(self, writing: Writing) -> None:
         """Hands the record to the round."""
-        writing.check_topic(self.topic)
+        stored = writing.check_topic(self.topic)
+        self.newer = stored if self.is_placed and stored.partitions != self.topic.partitions else None
+        if self.newer is not None:
+            return
         writing.partition_end(self.topic.id, self.partition)  # a damaged end fails here, and fails nobody else
         writing.append_loose(self)
 
@@ -130,6 +164,37 @@ class EnsureTopic(Work):
         self.topic = TopicRow(id=number, uuid=uuid4(), created_ms=self._now_ms, **fields)
         writing.put(TOPICS, name, self.topic.pack())
         writing.put(FORMAT, NEXT_TOPIC_ID_KEY, (number + 1).to_bytes(4, "big"))
+        _raise_topics_version(writing)
+
+
+class CreatePartitions(Work):
+    """
+    Raises the number of partitions of a topic to `total`; `topic` is the stored one afterwards.
+
+    Changes nothing when the topic has as many or more.
+    """
+
+    __slots__ = ("_asked", "_total", "topic")
+
+    def __init__(self, topic: TopicRow, total: int) -> None:
+        super().__init__()
+        self._asked = topic
+        self._total = total
+        self.topic = topic
+
+    def apply(self, writing: Writing) -> None:
+        """Writes the topic's row anew; a partition without records has none of its own."""
+        self.topic = writing.check_topic(self._asked)
+        if self.topic.partitions >= self._total:
+            return
+        name = self._asked.name.encode()
+        stored = writing.get(TOPICS, name)
+        assert stored is not None
+        row = repartitioned(stored, self._total)
+        self.topic = TopicRow.unpack(name, row)
+        writing.put(TOPICS, name, row)
+        _raise_topics_version(writing)
+        writing.forget_learned()
 
 
 class DeleteTopic(Work):
@@ -153,40 +218,8 @@ class DeleteTopic(Work):
         for table in (BATCHES, PARTITIONS):
             writing.delete_prefix(table, prefix)
         writing.delete_where(OFFSETS, lambda key: key[-8:-4] == prefix)
+        _raise_topics_version(writing)
         writing.forget_learned()
-
-
-class CommitOffsets(Work):
-    """
-    Stores the offsets of a group.
-
-    What was deleted meanwhile is an error when somebody asked for the commit, and skipped when it was automatic.
-    """
-
-    __slots__ = ("_group", "_is_automatic", "_now_ms", "_offsets")
-
-    def __init__(
-        self, group: str, offsets: Sequence[tuple[TopicRow, int, int]], now_ms: int, *, is_automatic: bool
-    ) -> None:
-        super().__init__()
-        self._group = group
-        self._offsets = offsets
-        self._now_ms = now_ms
-        self._is_automatic = is_automatic
-
-    def apply(self, writing: Writing) -> None:
-        """Checks every topic, then writes one row for each partition."""
-        rows: dict[bytes, bytes] = {}
-        for topic, partition, offset in self._offsets:
-            try:
-                writing.check_topic(topic)
-            except UnknownTopic:
-                if self._is_automatic:
-                    continue
-                raise
-            rows[offset_key(self._group, topic.id, partition)] = pack_offset(offset, self._now_ms)
-        for key, value in rows.items():
-            writing.put(OFFSETS, key, value)
 
 
 class DeleteRecords(Work):
@@ -221,6 +254,11 @@ class DeleteRecords(Work):
                 end=end,
             )
         return PartitionRow(max(row.first, before), end, largest_ms)
+
+
+def _raise_topics_version(writing: Writing) -> None:
+    version = unpack_topics_version(writing.get(FORMAT, TOPICS_VERSION_KEY))
+    writing.put(FORMAT, TOPICS_VERSION_KEY, pack_topics_version(version + 1))
 
 
 def deleted_topic(name: str, verb: str) -> UnknownTopic:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from eventlog.batches.format import BatchEncoder, EncodedBatch, read_header, seal
@@ -95,7 +95,7 @@ class Writing:
         self._encoder = BatchEncoder()
         self._number = -1
         self._has_put = False
-        self._topics: set[int] = set()
+        self._topics: dict[int, TopicRow] = {}
         self._ends: dict[tuple[int, int], list[int]] = {}
         self._loose: dict[tuple[int, int], list[LooseRecord]] = {}
         self.transaction: Transaction
@@ -122,17 +122,20 @@ class Writing:
         self._loose.clear()
         self._number = -1
 
-    def check_topic(self, topic: TopicRow) -> None:
-        """Raises `UnknownTopic` when the topic was deleted since it was opened."""
-        if topic.id in self._topics:
-            return
-        stored = self.get(TOPICS, topic.name.encode())
-        if stored is None or TopicRow.unpack(topic.name.encode(), stored).id != topic.id:
+    def check_topic(self, topic: TopicRow) -> TopicRow:
+        """The topic as it is stored now; `UnknownTopic` when it was deleted since it was opened."""
+        known = self._topics.get(topic.id)
+        if known is not None:
+            return known
+        data = self.get(TOPICS, topic.name.encode())
+        stored = None if data is None else TopicRow.unpack(topic.name.encode(), data)
+        if stored is None or stored.id != topic.id:
             raise UnknownTopic(
                 f"cannot write to topic {topic.name!r}: it was deleted. Nothing was stored. "
                 "Open it anew with log.topic() to create another one of that name."
             )
-        self._topics.add(topic.id)
+        self._topics[topic.id] = stored
+        return stored
 
     def append(self, topic_id: int, partition: int, batches: list[EncodedBatch]) -> int:
         """
@@ -181,6 +184,15 @@ class Writing:
         """The value of a row, None when there is none."""
         value: bytes | None = self.transaction.get(key, db=self._environment.table(table))
         return value
+
+    def items(self, table: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The rows whose keys begin with `prefix`, in key order."""
+        with self.transaction.cursor(db=self._environment.table(table)) as cursor:
+            if cursor.set_range(prefix):
+                for key, value in cursor.iternext():
+                    if not key.startswith(prefix):
+                        return
+                    yield key, value
 
     def put(self, table: bytes, key: bytes, value: bytes) -> None:
         """Writes a row."""

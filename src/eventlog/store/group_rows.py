@@ -1,0 +1,212 @@
+"""
+The rows of a consumer group: one for the group, one for each member.
+
+Layout: docs/reference/format.md. A change of one member writes one small row, and a member that wants to know
+whether anything concerns it compares the bytes of two. Knows nothing of the rules (`groups/rules.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any, Protocol, TypeVar
+
+import msgpack
+
+from eventlog.errors import CorruptBatch, FormatTooNew
+from eventlog.groups.state import Group, Member, PartitionId, Subscription
+from eventlog.store.env import GROUPS, MEMBERS
+
+_VERSION = 1
+_NOT_A_ROW = (ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException)
+_SEPARATOR = b"\0"
+T = TypeVar("T")
+
+
+class Rows(Protocol):
+    """Is what a transaction can be asked for, and told."""
+
+    def get(self, table: bytes, key: bytes) -> bytes | memoryview | None:
+        """The value of a row, None when there is none."""
+        ...
+
+    def items(self, table: bytes, prefix: bytes) -> Iterable[tuple[bytes, bytes | memoryview]]:
+        """The rows whose keys begin with `prefix`, in key order."""
+        ...
+
+
+class WritableRows(Rows, Protocol):
+    """Is a transaction that writes."""
+
+    def put(self, table: bytes, key: bytes, value: bytes) -> None:
+        """Writes a row."""
+        ...
+
+    def delete(self, table: bytes, key: bytes) -> bool:
+        """Removes a row; whether there was one."""
+        ...
+
+
+def member_prefix(group: str) -> bytes:
+    """What the keys of a group's members begin with."""
+    return group.encode() + _SEPARATOR
+
+
+def member_key(group: str, member_id: str) -> bytes:
+    """The key of a member's row."""
+    return member_prefix(group) + member_id.encode()
+
+
+def split_member_key(key: bytes) -> tuple[str, str]:
+    """The group and the id of a member, of the key of its row."""
+    group, _, member_id = key.partition(_SEPARATOR)
+    return group.decode(), member_id.decode()
+
+
+def load(rows: Rows, name: str) -> Group:
+    """A group as it is stored; an empty one when nothing is."""
+    group = unpack_group(name, rows.get(GROUPS, name.encode()))
+    members = [unpack_member(split_member_key(key)[1], data) for key, data in rows.items(MEMBERS, member_prefix(name))]
+    return Group(
+        name,
+        group.epoch,
+        group.target_epoch,
+        group.topics_version,
+        group.assignor,
+        group.created_ms,
+        {member.id: member for member in members},
+    )
+
+
+def load_member(rows: Rows, group: str, member_id: str) -> Member | None:
+    """One member as it is stored."""
+    data = rows.get(MEMBERS, member_key(group, member_id))
+    return None if data is None else unpack_member(member_id, data)
+
+
+def save(rows: WritableRows, before: Group, after: Group) -> None:
+    """Writes what differs."""
+    head = pack_group(after)
+    if head != pack_group(before):
+        rows.put(GROUPS, after.name.encode(), head)
+    for member_id in before.members.keys() - after.members.keys():
+        rows.delete(MEMBERS, member_key(after.name, member_id))
+    for member_id, member in after.members.items():
+        if before.members.get(member_id) is not member:
+            rows.put(MEMBERS, member_key(after.name, member_id), pack_member(member))
+
+
+def pack_group(group: Group) -> bytes:
+    """The bytes of a group's own row."""
+    return _packed(
+        {
+            "version": _VERSION,
+            "epoch": group.epoch,
+            "target_epoch": group.target_epoch,
+            "topics_version": group.topics_version,
+            "assignor": group.assignor,
+            "created_ms": group.created_ms,
+        }
+    )
+
+
+def unpack_group(name: str, data: bytes | memoryview | None) -> Group:
+    """A group without its members, of the bytes of its row."""
+    if data is None:
+        return Group(name)
+    try:
+        fields = _fields(data, f"group {name!r}")
+        return Group(
+            name,
+            _checked(fields["epoch"], int),
+            _checked(fields["target_epoch"], int),
+            _checked(fields["topics_version"], int),
+            _checked(fields["assignor"], str),
+            _checked(fields["created_ms"], int),
+        )
+    except _NOT_A_ROW as error:
+        raise _damaged(f"group {name!r}") from error
+
+
+def pack_member(member: Member) -> bytes:
+    """The bytes of a member's row."""
+    return _packed(
+        {
+            "version": _VERSION,
+            "instance_id": member.instance_id,
+            "topics": member.subscription.topics,
+            "patterns": member.subscription.patterns,
+            "pid": member.pid,
+            "joined_ms": member.joined_ms,
+            "joined_epoch": member.joined_epoch,
+            "owned": [
+                [topic_id, [[partition, member.owned[topic_id, partition]] for partition in partitions]]
+                for topic_id, partitions in _by_topic(member.owned)
+            ],
+            "target": [[topic_id, partitions] for topic_id, partitions in _by_topic(member.target)],
+        }
+    )
+
+
+def unpack_member(member_id: str, data: bytes | memoryview) -> Member:
+    """A member, of the bytes of its row."""
+    try:
+        fields = _fields(data, f"member {member_id!r}")
+        instance_id = fields["instance_id"]
+        return Member(
+            member_id,
+            None if instance_id is None else _checked(instance_id, str),
+            Subscription(
+                tuple(_checked(topic, str) for topic in fields["topics"]),
+                tuple((_checked(text, str), _checked(flags, int)) for text, flags in fields["patterns"]),
+            ),
+            _checked(fields["pid"], int),
+            _checked(fields["joined_ms"], int),
+            _checked(fields["joined_epoch"], int),
+            {
+                (_checked(topic_id, int), _checked(partition, int)): _checked(epoch, int)
+                for topic_id, partitions in fields["owned"]
+                for partition, epoch in partitions
+            },
+            frozenset(
+                (_checked(topic_id, int), _checked(partition, int))
+                for topic_id, partitions in fields["target"]
+                for partition in partitions
+            ),
+        )
+    except _NOT_A_ROW as error:
+        raise _damaged(f"member {member_id!r}") from error
+
+
+def _by_topic(partitions: Iterable[PartitionId]) -> Iterator[tuple[int, list[int]]]:
+    for topic_id, pairs in groupby(sorted(partitions), key=lambda pair: pair[0]):
+        yield topic_id, [partition for _, partition in pairs]
+
+
+def _packed(fields: dict[str, Any]) -> bytes:
+    data: bytes = msgpack.packb(fields)
+    return data
+
+
+def _fields(data: bytes | memoryview, what: str) -> dict[str, Any]:
+    fields: dict[str, Any] = _checked(msgpack.unpackb(data), dict)
+    version = _checked(fields["version"], int)
+    if version > _VERSION:
+        raise FormatTooNew(
+            f"cannot read {what}: its row has version {version}, and this eventlog knows up to {_VERSION}. "
+            "Nothing is damaged. Upgrade eventlog to read it."
+        )
+    return fields
+
+
+def _checked(value: Any, kind: type[T]) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _damaged(what: str) -> CorruptBatch:
+    return CorruptBatch(
+        f"cannot read {what}: its row on disk is not what was written. The records and the committed offsets are "
+        "unaffected. Run `eventlog verify` on the log, and restore a backup."
+    )

@@ -1,0 +1,164 @@
+"""
+What can be stored of a group: a decision of its rules, and committed offsets behind their fence.
+
+Each is one `Work`, so the write lock is the coordinator, for any number of threads and processes. Knows nothing of
+the rules (`groups/rules.py`), and nothing of what members do with the outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
+
+import attrs
+
+from eventlog.errors import MemberFenced, UnknownTopic
+from eventlog.groups.rules import Request, Verdict, apply, decide, fenced
+from eventlog.groups.state import Group, Life, PartitionId
+from eventlog.store.env import OFFSETS
+from eventlog.store.group_rows import load, load_member, save
+from eventlog.store.members import Members
+from eventlog.store.tables import TopicRow, offset_key, pack_offset
+from eventlog.store.writing import Work, Writing
+
+
+@attrs.frozen
+class Fence:
+    """
+    Says who commits: a member, and the epochs at which it was granted the partitions.
+
+    Without a member it is somebody who reads partitions of its own choice; `members` tells then who lives.
+    """
+
+    members: Members
+    member_id: str | None = None
+    epochs: Mapping[PartitionId, int] = attrs.field(factory=dict)
+
+
+class CommitOffsets(Work):
+    """
+    Stores the offsets of a group.
+
+    What was deleted meanwhile is an error when somebody asked for the commit, and skipped when it was automatic.
+    """
+
+    __slots__ = ("_fence", "_group", "_is_automatic", "_now_ms", "_offsets")
+
+    def __init__(
+        self, group: str, offsets: Sequence[tuple[TopicRow, int, int]], now_ms: int, *, is_automatic: bool, fence: Fence
+    ) -> None:
+        super().__init__()
+        self._group = group
+        self._offsets = offsets
+        self._now_ms = now_ms
+        self._is_automatic = is_automatic
+        self._fence = fence
+
+    def apply(self, writing: Writing) -> None:
+        """Checks every partition, then writes one row for each."""
+        self.check(writing)
+        self.write(writing)
+
+    def check(self, writing: Writing) -> None:
+        """Raises what speaks against it."""
+        if self._fence.member_id is None:
+            self._check_unowned(writing)
+        else:
+            self._check_owned(writing, self._fence.member_id)
+        if not self._is_automatic:
+            for topic, _, _ in self._offsets:
+                writing.check_topic(topic)
+
+    def write(self, writing: Writing) -> None:
+        """Writes the rows of the topics that are there."""
+        for topic, partition, offset in self._offsets:
+            try:
+                writing.check_topic(topic)
+            except UnknownTopic:
+                continue
+            writing.put(OFFSETS, offset_key(self._group, topic.id, partition), pack_offset(offset, self._now_ms))
+
+    def _check_owned(self, writing: Writing, member_id: str) -> None:
+        epochs = {
+            (topic.id, partition): self._fence.epochs.get((topic.id, partition), -1)
+            for topic, partition, _ in self._offsets
+        }
+        refused = fenced(load_member(writing, self._group, member_id), epochs)
+        if refused:
+            raise self._refusal(load(writing, self._group), f"member {member_id}", refused[0], epochs[refused[0]])
+
+    def _check_unowned(self, writing: Writing) -> None:
+        group = load(writing, self._group)
+        if not group.members:
+            return
+        liveness = self._fence.members.look(group.members)
+        for topic, partition, _ in self._offsets:
+            owner = group.owner((topic.id, partition))
+            if owner is not None and liveness[owner.id] is Life.ALIVE:
+                raise self._refusal(group, "a consumer that is no member", (topic.id, partition), -1)
+
+    def _refusal(self, group: Group, who: str, refused: PartitionId, epoch: int) -> MemberFenced:
+        topic, partition, offset = next(row for row in self._offsets if (row[0].id, row[1]) == refused)
+        owner = group.owner(refused)
+        since = "" if epoch < 0 else f" had it since epoch {epoch}, and"
+        now = "nobody owns it" if owner is None else f"member {owner.id} owns it since epoch {owner.owned[refused]}"
+        return MemberFenced(
+            f"cannot commit offset {offset} of {topic.name}[{partition}] for group {group.name!r}: {who}{since} {now} "
+            f"(the group is at epoch {group.epoch}). Nothing was stored. Call poll() to go on as a member; the records "
+            "come again to whoever owns the partition."
+        )
+
+
+class GroupWork(Work):
+    """
+    Has a request decided and stored, with the offsets of partitions that are given up.
+
+    Afterwards `verdict` says what became of it, and `group` how the group is now. What `verdict` does not accept
+    stores no offsets.
+
+    Args:
+        suspects: whose life to look at, of all members when None.
+        confirm: is called in the transaction once the request is accepted.
+    """
+
+    __slots__ = ("_confirm", "_members", "_name", "_now_ms", "_offsets", "_request", "_suspects", "group", "rings",
+                 "verdict")  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        request: Request,
+        now_ms: int,
+        *,
+        members: Members,
+        suspects: Iterable[str] | None = (),
+        offsets: CommitOffsets | None = None,
+        confirm: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._name = name
+        self._request = request
+        self._now_ms = now_ms
+        self._members = members
+        self._suspects = None if suspects is None else tuple(suspects)
+        self._offsets = offsets
+        self._confirm = confirm
+        self.rings = False
+        self.verdict = Verdict.STALE
+        self.group = Group(name)
+
+    def apply(self, writing: Writing) -> None:
+        """Loads the group, has the rules decide, and writes what they changed."""
+        before = load(writing, self._name)
+        liveness = self._members.look(before.members if self._suspects is None else self._suspects)
+        decision = decide(before, self._request, liveness, self._now_ms)
+        self.verdict = decision.verdict
+        self.group = reduce(apply, decision.changes, before)
+        if decision.verdict is Verdict.ACCEPTED:
+            if self._offsets is not None:
+                self._offsets.check(writing)
+                self._offsets.write(writing)
+            if self._confirm is not None:
+                self._confirm()
+        save(writing, before, self.group)
+        self.rings = bool(decision.changes)

@@ -1,0 +1,80 @@
+"""
+The thread that keeps the leases of this process's members.
+
+A program may be busy with one record for minutes; that its process lives is said by this thread. It does nothing but
+date files: no transaction, no lock of the log, nothing that a writer could hold up. It is a daemon and ends with its
+last member. Knows nothing of groups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+
+from eventlog.store.members import MemberFile
+
+_LONGEST_SECONDS = 1.0
+
+
+class Heart:
+    """
+    Beats for the members of one open log.
+
+    Any thread may call anything.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._files: weakref.WeakSet[MemberFile] = weakref.WeakSet()
+        self._members = threading.Lock()
+        self._ring = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, file: MemberFile) -> None:
+        """Keeps a member's lease from now on."""
+        with self._members:
+            self._files.add(file)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="eventlog-heart", daemon=True)
+                self._thread.start()
+        self._ring.set()
+
+    def remove(self, file: MemberFile) -> None:
+        """Keeps it no longer."""
+        with self._members:
+            self._files.discard(file)
+
+    def stop(self) -> None:
+        """Ends the thread, and waits for its end."""
+        with self._members:
+            self._files.clear()
+            thread = self._thread
+        self._ring.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._members:
+                files = list(self._files)
+                if not files:
+                    self._thread = None
+                    return
+                self._ring.clear()
+            for file in files:
+                with contextlib.suppress(OSError):  # then the lease ends, and the member is told when it confirms
+                    file.beat()
+            pause_s = min((file.lease.terms.heartbeat_s for file in files), default=_LONGEST_SECONDS)
+            del files[:]  # else we keep alive what the program dropped
+            file = None  # type: ignore[assignment]
+            self._ring.wait(pause_s)
+
+    def after_fork(self) -> None:
+        """Leaves the parent's members alone, in the child."""
+        files = list(self._files)
+        self._reset()
+        for file in files:
+            file.forget()
