@@ -1,0 +1,303 @@
+"""
+Who of a group should own which partition.
+
+An assignor is a function from the members and the partitions to shares. Three are known by name; a group may use a
+function of the caller's instead, and every answer is judged before anything follows from it. All members must use the
+same, so the assignor is stored with the group by its name.
+
+Members come in the order in which they joined, and the named assignors go by that order and nothing else: `member_id`
+and `instance_id` play no part, so a static member is placed like any other.
+
+Knows nothing of epochs and leases, nor of how a partition gets from one member to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypeAlias
+
+import attrs
+
+from eventlog.groups.sticky import settle
+from eventlog.records import TopicPartition
+
+
+@attrs.frozen
+class GroupMember:
+    """
+    Is what an assignor is told of one member of a group.
+
+    Args:
+        member_id: the key of its share in the answer.
+        instance_id: the name of a static member, else None.
+        topics: the topics that it subscribes to and that exist, sorted.
+        assigned: what it was given before, as far as that still exists. May hold partitions of topics to which it no
+            longer subscribes.
+
+    Example:
+        >>> member = GroupMember("a-1", None, topics=("orders",), assigned=(eventlog.TopicPartition("orders", 0),))
+        >>> [tp.partition for tp in member.assigned]
+        [0]
+    """
+
+    member_id: str
+    instance_id: str | None
+    topics: tuple[str, ...]
+    assigned: tuple[TopicPartition, ...]
+
+
+Assignor: TypeAlias = Callable[
+    [Sequence[GroupMember], Sequence[TopicPartition]], Mapping[str, Iterable[TopicPartition]]
+]
+"""
+From the members, in the order in which they joined, and all partitions of their topics, sorted, to the partitions of
+each `member_id`. Every partition goes to exactly one member, and to one that subscribes to its topic.
+"""
+
+DEFAULT_ASSIGNOR = "sticky"
+
+_CUSTOM = "custom:"
+_SHOWN_COUNT = 3
+
+
+def sticky(members: Sequence[GroupMember], partitions: Sequence[TopicPartition]) -> dict[str, list[TopicPartition]]:
+    """
+    Shares evenly, and moves as little as that allows.
+
+    The default. No member could take a partition from another that has at least two more; with equal subscriptions
+    all counts are within one of each other. Who leaves moves only its own partitions, who joins only its fair share,
+    taken from those with most. Each topic is spread over the members where that moves nothing more. Where two members
+    claim one partition, the first to join keeps it.
+
+    Example:
+        >>> orders = [TopicPartition("orders", number) for number in range(4)]
+        >>> old = GroupMember("old", None, topics=("orders",), assigned=tuple(orders))
+        >>> new = GroupMember("new", None, topics=("orders",), assigned=())
+        >>> {member: [tp.partition for tp in share] for member, share in sticky([old, new], orders).items()}
+        {'old': [0, 1], 'new': [2, 3]}
+    """
+    shares = settle([member.topics for member in members], [member.assigned for member in members], partitions)
+    return {member.member_id: share for member, share in zip(members, shares, strict=True)}
+
+
+def range_(members: Sequence[GroupMember], partitions: Sequence[TopicPartition]) -> dict[str, list[TopicPartition]]:
+    """
+    Gives each member a run of neighbouring partitions of every topic, as Kafka's RangeAssignor does.
+
+    Where a topic does not divide, the first members get one more. Topics with as many partitions and the same
+    subscribers are divided alike: what has one key in both of them meets at one member. The price is that the first
+    members get one more of each topic.
+
+    Example:
+        >>> both = [GroupMember(name, None, topics=("orders",), assigned=()) for name in ("a", "b")]
+        >>> shares = range_(both, [TopicPartition("orders", number) for number in range(3)])
+        >>> {member: [tp.partition for tp in share] for member, share in shares.items()}
+        {'a': [0, 1], 'b': [2]}
+    """
+    wanted = _wanted(members)
+    shares: dict[str, list[TopicPartition]] = {member_id: [] for member_id in wanted}
+    by_topic: dict[str, list[TopicPartition]] = {}
+    for tp in partitions:
+        by_topic.setdefault(tp.topic, []).append(tp)
+    for topic, tps in by_topic.items():
+        subscribers = [member_id for member_id, topics in wanted.items() if topic in topics]
+        first = 0
+        for place, member_id in enumerate(subscribers):
+            end = first + len(tps) // len(subscribers) + (place < len(tps) % len(subscribers))
+            shares[member_id] += tps[first:end]
+            first = end
+    return shares
+
+
+def roundrobin(members: Sequence[GroupMember], partitions: Sequence[TopicPartition]) -> dict[str, list[TopicPartition]]:
+    """
+    Deals all partitions of all topics out in turn, as Kafka's RoundRobinAssignor does.
+
+    Members that do not subscribe to the topic in hand are passed over, and their turn with them.
+
+    Example:
+        >>> both = [GroupMember(name, None, topics=("orders",), assigned=()) for name in ("a", "b")]
+        >>> shares = roundrobin(both, [TopicPartition("orders", number) for number in range(3)])
+        >>> {member: [tp.partition for tp in share] for member, share in shares.items()}
+        {'a': [0, 2], 'b': [1]}
+    """
+    circle = list(_wanted(members).items())
+    shares: dict[str, list[TopicPartition]] = {member_id: [] for member_id, _ in circle}
+    turn = 0
+    for tp in partitions:
+        for place in range(turn, turn + len(circle)):
+            member_id, topics = circle[place % len(circle)]
+            if tp.topic in topics:
+                shares[member_id].append(tp)
+                turn = place + 1
+                break
+    return shares
+
+
+ASSIGNORS: Mapping[str, Assignor] = MappingProxyType({"sticky": sticky, "range": range_, "roundrobin": roundrobin})
+"""The assignors that are declared by name."""
+
+
+def assignor_for(declared: str | Assignor) -> tuple[str, Assignor]:
+    """
+    Returns the name to store and the function to call for a declared assignor.
+
+    A function of the caller's is stored as "custom:" and its module and qualified name. It must be one that the next
+    process finds again: lambdas and functions inside functions are refused, since two of them can share a name and
+    the members would then share by different rules. What it returns is judged by `checked_assignment`.
+
+    Raises:
+        ValueError: no assignor has that name, or the function has no lasting name.
+        TypeError: `declared` is neither a name nor a function.
+
+    Example:
+        >>> name, function = assignor_for("range")
+        >>> name, function is range_
+        ('range', True)
+    """
+    if isinstance(declared, str):
+        if declared not in ASSIGNORS:
+            raise ValueError(
+                f"there is no assignor {declared[:60]!r}. Nothing was stored. "
+                f'Declare "sticky", "range", "roundrobin" or a function of (members, partitions).'
+            )
+        return declared, ASSIGNORS[declared]
+    for name, function in ASSIGNORS.items():
+        if declared is function:
+            return name, function
+    return _custom_name(declared), declared
+
+
+def checked_assignment(
+    name: str, answer: object, members: Sequence[GroupMember], partitions: Sequence[TopicPartition]
+) -> dict[str, frozenset[TopicPartition]]:
+    """
+    Returns the shares that an assignor answered with, when every partition is in the hands of one who wants it.
+
+    A member that the answer leaves out gets nothing. Any `(topic, partition)` pair passes for a TopicPartition.
+
+    Args:
+        name: of the assignor, as `assignor_for` gave it; for messages.
+        answer: what the assignor returned.
+        members: what it was called with.
+        partitions: what it was called with. Those to whose topic nobody subscribes may go to nobody.
+
+    Raises:
+        ValueError: a member or a partition is unknown, or a partition is given twice, to nobody, or to a member that
+            does not subscribe to its topic. The group keeps its assignment.
+        TypeError: the answer is no mapping, or a share in it is not made of partitions. The group keeps its
+            assignment.
+
+    Example:
+        >>> one = TopicPartition("orders", 0)
+        >>> member = GroupMember("a", None, topics=("orders",), assigned=())
+        >>> checked_assignment("sticky", {"a": [one]}, [member], [one]) == {"a": frozenset({one})}
+        True
+    """
+    if not isinstance(answer, Mapping):
+        raise TypeError(
+            f"the assignor {name} returned {type(answer).__name__} and no mapping. The group keeps its assignment. "
+            f"Return the partitions of each member_id."
+        )
+    wanted = _wanted(members)
+    known = frozenset(partitions)
+    owners: dict[TopicPartition, str] = {}
+    for member_id, share in answer.items():
+        if member_id not in wanted:
+            raise ValueError(
+                f"the assignor {name} gave partitions to member {_shown(member_id)}, which is none of the "
+                f"{len(members)} members of the group. The group keeps its assignment. Use the member_id of the "
+                f"members that it is called with."
+            )
+        for tp in _pairs(name, member_id, share):
+            if tp not in known:
+                raise ValueError(
+                    f"the assignor {name} gave {_shown_partition(tp)} to member {member_id!r}, which is none of the "
+                    f"{len(partitions)} partitions to share. The group keeps its assignment. Give only the partitions "
+                    f"that it is called with."
+                )
+            if tp.topic not in wanted[member_id]:
+                raise ValueError(
+                    f"the assignor {name} gave {_shown_partition(tp)} to member {member_id!r}, which does not "
+                    f"subscribe to {tp.topic!r}. The group keeps its assignment. Look at the `topics` of the member."
+                )
+            if tp in owners:
+                raise ValueError(
+                    f"the assignor {name} gave {_shown_partition(tp)} twice, to member {owners[tp]!r} and to member "
+                    f"{member_id!r}. The group keeps its assignment. Give each partition once."
+                )
+            owners[tp] = member_id
+    _check_complete(name, owners, wanted, partitions)
+    shares: dict[str, list[TopicPartition]] = {member_id: [] for member_id in wanted}
+    for tp, member_id in owners.items():
+        shares[member_id].append(tp)
+    return {member_id: frozenset(share) for member_id, share in shares.items()}
+
+
+def _wanted(members: Sequence[GroupMember]) -> dict[str, frozenset[str]]:
+    """Returns the topics of each `member_id`, in the order of the members."""
+    return {member.member_id: frozenset(member.topics) for member in members}
+
+
+def _pairs(name: str, member_id: str, share: object) -> Iterable[TopicPartition]:
+    """Iterates over one member's share, as partitions."""
+    if not isinstance(share, Iterable):
+        raise TypeError(
+            f"the assignor {name} returned {type(share).__name__} for member {member_id!r}. The group keeps its "
+            f"assignment. Return an iterable of partitions for each member_id."
+        )
+    for tp in share:
+        is_pair = isinstance(tp, tuple) and len(tp) == 2 and isinstance(tp[0], str) and type(tp[1]) is int
+        if not is_pair:
+            raise TypeError(
+                f"the assignor {name} returned {_shown(tp)} among the partitions of member {member_id!r}. The group "
+                f"keeps its assignment. Return TopicPartitions, or (topic, partition) pairs."
+            )
+        yield TopicPartition(*tp)
+
+
+def _check_complete(
+    name: str,
+    owners: Mapping[TopicPartition, str],
+    wanted: Mapping[str, frozenset[str]],
+    partitions: Sequence[TopicPartition],
+) -> None:
+    """Raises when a partition that somebody subscribes to has no owner."""
+    topics = frozenset[str]().union(*wanted.values())
+    missing = [tp for tp in partitions if tp.topic in topics and tp not in owners]
+    if missing:
+        more = f" and {len(missing) - _SHOWN_COUNT} more" if len(missing) > _SHOWN_COUNT else ""
+        raise ValueError(
+            f"the assignor {name} left out {len(missing)} of {len(partitions)} partitions: "
+            f"{', '.join(map(_shown_partition, missing[:_SHOWN_COUNT]))}{more}. The group keeps its assignment. "
+            f"Give every partition to a member that subscribes to its topic."
+        )
+
+
+def _custom_name(declared: object) -> str:
+    """Returns the name to store for a function of the caller's."""
+    if not callable(declared):
+        raise TypeError(
+            f"an assignor can not be {type(declared).__name__}. Nothing was stored. "
+            f'Declare "sticky", "range", "roundrobin" or a function of (members, partitions).'
+        )
+    module = getattr(declared, "__module__", None)
+    qualified = getattr(declared, "__qualname__", None)
+    if not module or not qualified or "<" in qualified:
+        shown = qualified or type(declared).__name__
+        raise ValueError(
+            f"the assignor {shown[:60]} has no lasting name, and the name is stored with the group. Nothing was "
+            f"stored. Declare a function that is defined at the top of a module."
+        )
+    return f"{_CUSTOM}{module}.{qualified}"
+
+
+def _shown_partition(tp: TopicPartition) -> str:
+    """Shows a partition in a message."""
+    return f"{tp.topic[:60]}[{tp.partition}]"
+
+
+def _shown(value: object) -> str:
+    """Shows any value in a message."""
+    return ascii(value)[:60]
