@@ -19,7 +19,7 @@ And one table for the requests themselves:
               its instance id belongs to a live one    -                                    INSTANCE_IN_USE
               its instance id belongs to one away      takes its place, keeps what it owns  ACCEPTED
               else                                     a new member, epoch + 1              ACCEPTED
-    Assign    made for another epoch                   -                                    STALE
+    Assign    made for another epoch, other members    -                                    STALE
               else                                     the members' targets                 ACCEPTED
     Release   not a member any more                    -                                    FENCED
               else                                     no longer owned                      ACCEPTED
@@ -67,7 +67,7 @@ class Join:
 
 @attrs.frozen
 class Assign:
-    """Proposes what each member is to own, computed for the group as it was at `epoch`."""
+    """Proposes what each of the members is to own, computed for the group as it was at `epoch`."""
 
     epoch: int
     topics_version: int
@@ -228,7 +228,8 @@ def _judge(
         case Join():
             return _judge_join(group, request, liveness, now_ms)
         case Assign():
-            if request.epoch != group.epoch:
+            # A static member that takes its place again has a new id, and the epoch stays.
+            if request.epoch != group.epoch or request.targets.keys() != group.members.keys():
                 return Verdict.STALE, ()
             is_settled = group.target_epoch == group.epoch  # then it is about topics: targets have an epoch each
             epoch = group.epoch + 1 if is_settled and request.targets != _targets(group) else group.epoch
