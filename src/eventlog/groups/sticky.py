@@ -172,11 +172,8 @@ class _Table:
         # or one that wants something of theirs gives something away.
         stuck: set[int] = set()
         while True:
-            place = next((place for _, place in reversed(ranked) if place not in stuck), None)
-            if place is None:
-                return has_moved
-            donor = self.shares[place]
-            if donor.size < ranked[0][0] + 2:
+            donor = next((self.shares[place] for _, place in reversed(ranked) if place not in stuck), None)
+            if donor is None or donor.size < ranked[0][0] + 2:
                 return has_moved
             taker = self._taker(donor, ranked)
             if taker is None:
@@ -193,12 +190,9 @@ class _Table:
 
     def _taker(self, donor: _Share, ranked: list[tuple[int, int]]) -> _Share | None:
         """Returns the member with the fewest that can take something of a donor's and stay below it."""
-        for size, place in ranked:
-            if size > donor.size - 2:
-                return None
-            if donor.topics & self.shares[place].wanted_topics:
-                return self.shares[place]
-        return None
+        smaller = ranked[: bisect_left(ranked, (donor.size - 1, 0))]
+        shares = (self.shares[place] for _, place in smaller)
+        return next((share for share in shares if donor.topics & share.wanted_topics), None)
 
     def _can_give(self, donor: _Share, taker: _Share) -> bool:
         """Returns whether a move between two members would make them more even."""
