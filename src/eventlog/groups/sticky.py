@@ -177,7 +177,7 @@ class _Table:
                 return has_moved
             taker = self._taker(donor, ranked)
             if taker is None:
-                stuck.add(place)
+                stuck.add(donor.place)
                 continue
             for share in (donor, taker):
                 del ranked[bisect_left(ranked, (share.size, share.place))]
