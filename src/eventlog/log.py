@@ -7,6 +7,7 @@ Checks what users ask for and puts the pieces together; what they do is on the f
 from __future__ import annotations
 
 import os
+import re
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner, partitioner_for
 from eventlog.clients.consumer import Consumer, ConsumerOptions
 from eventlog.clients.fetcher import check_start
+from eventlog.clients.membership import Callback, MembershipOptions
 from eventlog.clients.producer import Producer
 from eventlog.clients.route import Route
 from eventlog.clients.sender import end_abandoned
@@ -25,6 +27,9 @@ from eventlog.clients.topic import Topic
 from eventlog.clock import SystemClock
 from eventlog.codecs import codec_for
 from eventlog.errors import ConcurrentUse, LogClosed, TopicMismatch
+from eventlog.groups.assignors import Assignor, assignor_for
+from eventlog.groups.lease import Terms
+from eventlog.groups.state import Subscription
 from eventlog.options import (
     LARGEST_RECORD_BYTES,
     MAX_PARTITIONS,
@@ -32,6 +37,7 @@ from eventlog.options import (
     Durability,
     Start,
     check_group_name,
+    check_instance_id,
     check_int,
     check_seconds,
     check_topic_name,
@@ -287,27 +293,60 @@ class EventLog:
 
     def consumer(
         self,
-        *topics: str | Topic[Any, Any],
+        *topics: str | Topic[Any, Any] | re.Pattern[str],
         group: str | None = None,
         start: Start = "earliest",
         auto_commit: bool = True,
         auto_commit_interval: float = 1.0,
         max_poll_records: int = 500,
         fetch_max_bytes: int = 1 << 20,
+        assignor: str | Assignor = "sticky",
+        instance_id: str | None = None,
+        session_timeout: float = 10.0,
+        max_poll_interval: float = 300.0,
+        on_assigned: Callback | None = None,
+        on_revoked: Callback | None = None,
+        on_lost: Callback | None = None,
     ) -> Consumer[Any, Any]:
         """
-        A consumer of all partitions of some topics; of none, for `assign()`.
+        A consumer of some topics: with a group, it shares their partitions with the group's other members.
 
-        The options are described at `Consumer`.
+        The options are described at `Consumer`. A pattern stands for all topics whose whole name it matches, later
+        ones too. Without topics, `assign()` says what to read.
 
         Raises:
             UnknownTopic: if the log has no such topic. Nothing was made.
+            InstanceInUse, GroupMismatch: if the group does not take it as a member. Nothing was made.
             OffsetOutOfRange: if `start` is an offset that a partition does not have.
             ValueError, TypeError: for an option out of its bounds.
         """
         self._check_open()
-        opened = [self._opened(topic) for topic in topics]
+        opened = {topic.name: topic for topic in map(self._opened, topics) if topic is not None}
+        patterns = {(topic.pattern, topic.flags) for topic in topics if isinstance(topic, re.Pattern)}
+        subscription = Subscription(tuple(sorted(opened)), tuple(sorted(patterns)))
+        assignor_name, assign = assignor_for(assignor)
+        terms = Terms(
+            check_seconds("session_timeout", session_timeout, least=0.1),
+            check_seconds("max_poll_interval", max_poll_interval, least=0.1),
+        )
+        membership = None
+        if group is not None and topics:
+            membership = MembershipOptions(
+                check_group_name(group),
+                subscription,
+                assignor_name,
+                assign,
+                None if instance_id is None else check_instance_id(instance_id),
+                terms,
+                check_start(start),
+                auto_commit,
+                on_assigned,
+                on_revoked,
+                on_lost,
+            )
         options = ConsumerOptions(
+            subscription=subscription,
+            membership=membership,
             group=None if group is None else check_group_name(group),
             start=check_start(start),
             auto_commit=auto_commit,
@@ -315,15 +354,26 @@ class EventLog:
             max_poll_records=check_int("max_poll_records", max_poll_records, least=1),
             fetch_max_bytes=check_int("fetch_max_bytes", fetch_max_bytes, least=1),
         )
-        consumer: Consumer[Any, Any] = Consumer(self._store, self._known_topic, opened, options)
+
+        def open_topic(name: str) -> Topic[Any, Any]:
+            known = self._known_topic(name)
+            given = opened.get(name)
+            return given if given is not None and given.uuid == known.uuid else known
+
+        consumer: Consumer[Any, Any] = Consumer(self._store, open_topic, options)
         self._consumers.add(consumer)
         return consumer
 
-    def _opened(self, topic: str | Topic[Any, Any]) -> Topic[Any, Any]:
+    def _opened(self, topic: object) -> Topic[Any, Any] | None:
+        """The topic that a user named; None for a pattern."""
         if isinstance(topic, Topic):
             topic._check_store(self._store)
             return topic
-        return self._known_topic(topic)
+        if isinstance(topic, re.Pattern):
+            if not isinstance(topic.pattern, str):
+                raise TypeError(f"a pattern of topics is one of str, not {topic!r}. Nothing was made.")
+            return None
+        return self._known_topic(check_topic_name(topic))
 
     # -- care ------------------------------------------------------------------------------------------------
 

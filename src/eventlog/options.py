@@ -54,6 +54,18 @@ def check_group_name(name: object) -> str:
     return name
 
 
+def check_instance_id(name: object) -> str:
+    """The name of a static member of a group; the rule is that of a group's name."""
+    if not isinstance(name, str):
+        raise TypeError(f"an instance_id is a str, not {type(name).__name__}. Nothing was stored.")
+    if not 1 <= len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_LENGTH or not name.isprintable():
+        raise ValueError(
+            f"{_shown(name)} is no instance_id: it is 1 to {MAX_NAME_LENGTH} bytes of printable characters in UTF-8. "
+            "Nothing was stored. Choose another."
+        )
+    return name
+
+
 def check_int(name: str, value: object, *, least: int, most: int | None = None) -> int:
     """The value, when it is an int within the bounds, both inclusive."""
     if isinstance(value, bool) or not isinstance(value, int):

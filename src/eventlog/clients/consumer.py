@@ -1,14 +1,15 @@
 """
 The consumer: reads topics from a position, waits for more, and keeps the position in the log for its group.
 
-Knows nothing of how batches are stored or decoded (`clients/fetcher.py`), and nothing of other members: balancing
-a group is not its business.
+What it puts together is elsewhere: fetching and waiting in `clients/intake.py`, offsets in `clients/positions.py`,
+sharing with other members in `clients/membership.py`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from itertools import chain
 from types import TracebackType
@@ -16,11 +17,15 @@ from typing import Any, Generic, Self
 
 import attrs
 
-from eventlog.clients.fetcher import Fetcher, resolve_start
+from eventlog.clients.fetcher import resolve_start
+from eventlog.clients.following import Following
+from eventlog.clients.intake import Intake
+from eventlog.clients.membership import Callback, Membership, MembershipOptions
 from eventlog.clients.positions import Hand, Pair, Position, Positions, pair_of
 from eventlog.clients.topic import Topic
 from eventlog.clock import to_ms
-from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
+from eventlog.errors import ConcurrentUse, LogClosed, MemberFenced, UsedAfterFork
+from eventlog.groups.state import Subscription
 from eventlog.options import Start, check_int, check_offset, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 from eventlog.store.group_works import CommitOffsets, Fence
@@ -30,14 +35,19 @@ from eventlog.store.tables import TopicRow
 
 _FIRST_CHUNK = 16
 _ALL = 1 << 62
-_LONG_SECONDS = 3600.0
 _CLOSE_SECONDS = 10.0
 
 
 @attrs.frozen
 class ConsumerOptions:
-    """Is what `EventLog.consumer` was told; the meaning of each is in `Consumer`."""
+    """
+    Is what `EventLog.consumer` was told; the meaning of each is in `Consumer`.
 
+    `membership` is None for a consumer that shares with nobody.
+    """
+
+    subscription: Subscription
+    membership: MembershipOptions | None
     group: str | None
     start: Start
     auto_commit: bool
@@ -75,28 +85,23 @@ class Consumer(Generic[K, V]):
         [b'tea']
     """
 
-    def __init__(
-        self,
-        store: Store,
-        open_topic: Callable[[str], Topic[Any, Any]],
-        topics: Iterable[Topic[Any, Any]],
-        options: ConsumerOptions,
-    ) -> None:
+    def __init__(self, store: Store, open_topic: Callable[[str], Topic[Any, Any]], options: ConsumerOptions) -> None:
         self._store = store
         self._open_topic = open_topic
         self._options = options
-        self._fetcher = Fetcher(store)
-        self._waiter = store.waiter()
-        self._positions = Positions(store, open_topic, group=options.group, start=options.start)
+        self._positions = positions = Positions(store, open_topic, group=options.group, start=options.start)
+        self._intake = Intake(store, positions, options.fetch_max_bytes)
         self._in_use = threading.Lock()
+        self._calling: int | None = None
         self._refusal: Callable[[], Exception] | None = None
         self._is_woken = False
-        self._is_armed = False
-        self._seen_transaction = -1
         self._committed_at_s = store.clock.monotonic()
-        self._positions.assign(
-            (topic, TopicPartition(topic.name, number)) for topic in topics for number in range(topic.partitions)
-        )
+        self._membership: Membership | None = None
+        self._following: Following | None = None
+        if options.membership is not None:
+            self._membership = Membership(store, open_topic, positions, options.membership, self._call)
+        elif options.subscription != Subscription():
+            self._following = Following(store, open_topic, positions, options.subscription)
         store.on_fork(self)
 
     @property
@@ -172,6 +177,7 @@ class Consumer(Generic[K, V]):
         self, timeout: float | None, max_records: int | None, *, is_loop: bool = False
     ) -> list[RecordBatch[K, V]]:
         with self._used():
+            self._refuse_in_callback("poll()")
             self._positions.reclaim()
             self._positions.finish_handed()
             self._commit_if_due()
@@ -180,63 +186,26 @@ class Consumer(Generic[K, V]):
                 return []
             deadline_s = None if timeout is None else self._store.clock.monotonic() + timeout
             while True:
-                batches = self._take(_ALL if max_records is None else max_records, is_loop=is_loop)
+                self._attend()
+                batches = self._intake.take(_ALL if max_records is None else max_records, is_loop=is_loop)
                 if batches:
                     return batches
                 if self._is_woken:
                     self._is_woken = False
                     return []
-                if not self._wait(deadline_s):
+                if not self._intake.wait(deadline_s):
                     return []
+                self._commit_if_due()
 
-    def _take(self, left: int, *, is_loop: bool) -> list[RecordBatch[K, V]]:
-        """
-        Hands out what is fetched, after fetching when nothing is.
-
-        A loop gets one batch at a time: what it has not seen must not look handed out.
-        """
-        if not any(position.has_fetched for position in self._positions.order) and not self._fetch():
-            return []
-        taken: list[RecordBatch[K, V]] = []
-        for position in self._positions.order:
-            while left > 0 and position.has_fetched:
-                batch = position.take(left)
-                if batch is not None:
-                    taken.append(batch)
-                    left = 0 if is_loop else left - len(batch)
-        return taken
-
-    def _fetch(self) -> bool:
-        if self._store.last_transaction() == self._seen_transaction:
-            return False
-        self._positions.rotate()
-        active = [position for position in self._positions.order if not position.is_paused]
-        cursors = [position.cursor for position in active]
-        batches, transaction = self._fetcher.fetch(cursors, self._options.fetch_max_bytes)
-        for batch in batches:
-            self._positions[batch.topic, batch.partition].fetched.append(batch)
-        if not batches:
-            self._seen_transaction = transaction
-            for position in active:
-                position.handed = position.cursor.offset
-        return bool(batches)
-
-    def _wait(self, deadline_s: float | None) -> bool:
-        """
-        Sleeps until there may be more.
-
-        False when the time is over.
-        """
-        now_s = self._store.clock.monotonic()
-        if deadline_s is not None and now_s >= deadline_s:
-            return False
-        if not self._is_armed:
-            self._is_armed = True
-            self._waiter.arm()
-            return True  # look once more: what came before the bell hung there rings no bell
-        self._waiter.wait(_LONG_SECONDS if deadline_s is None else deadline_s - now_s)
-        self._commit_if_due()
-        return True
+    def _attend(self) -> None:
+        """Keeps step with the group, or with the topics: afterwards the positions are ours to read."""
+        before = self._positions.order
+        if self._membership is not None:
+            self._membership.attend(is_busy=self._positions.have_fetched)
+        elif self._following is not None and not self._positions.have_fetched:
+            self._following.attend()
+        if self._positions.order is not before:
+            self._intake.look_again()
 
     def wakeup(self) -> None:
         """
@@ -247,7 +216,7 @@ class Consumer(Generic[K, V]):
         The one method that any thread may call, and a signal handler too.
         """
         self._is_woken = True
-        self._waiter.wake()
+        self._intake.wake()
 
     # -- finishing and committing ----------------------------------------------------------------------------
 
@@ -264,7 +233,11 @@ class Consumer(Generic[K, V]):
             self._commit_finished()
 
     def _commit_finished(self) -> None:
-        self._store_offsets(self._positions.uncommitted(), is_automatic=True)
+        try:
+            self._store_offsets(self._positions.uncommitted(), is_automatic=True)
+        except MemberFenced:
+            if self._membership is not None:
+                self._membership.doubt()  # the next look tells what we lost, and `on_lost` says so
 
     def commit(self, offsets: Mapping[Pair, int] | None = None) -> None:
         """
@@ -280,6 +253,8 @@ class Consumer(Generic[K, V]):
         Raises:
             ValueError: if the consumer has no group, or an offset is negative. Nothing was stored.
             UnknownTopic, UnknownPartition: if there is none of that name. Nothing was stored.
+            MemberFenced: if a member has one of the partitions that is not this one: it was silent for too long, and
+                the group gave them away. Nothing was stored; the next `poll()` joins again.
         """
         with self._used():
             self._require_group("commit")
@@ -299,7 +274,7 @@ class Consumer(Generic[K, V]):
             position = self._positions.get(tp)
             route = self._open_topic(tp.topic)._route if position is None else position.cursor.route
             rows.append((route.row, route.check_partition(tp.partition), offset))
-        fence = Fence(self._store.members)
+        fence = Fence(self._store.members) if self._membership is None else self._membership.fence()
         self._store.run(CommitOffsets(group, rows, self._store.clock.now_ms(), is_automatic=is_automatic, fence=fence))
         for tp, offset in offsets.items():
             self._positions.settle(tp, offset)
@@ -335,6 +310,12 @@ class Consumer(Generic[K, V]):
             UnknownTopic, UnknownPartition: if there is none of that name. The assignment is unchanged.
         """
         with self._used():
+            self._refuse_in_callback("assign()")
+            if self._membership is not None:
+                raise ValueError(
+                    "cannot assign partitions to a member of a group: the group divides its topics among its members. "
+                    "The assignment is unchanged. Make a consumer with group= and without topics to choose by hand."
+                )
             chosen = [(self._open_topic(pair.topic), pair) for pair in map(pair_of, partitions)]
             for topic, pair in chosen:
                 topic._route.check_partition(pair.partition)
@@ -343,7 +324,8 @@ class Consumer(Generic[K, V]):
             if self._commits:
                 self._commit_finished()
             self._positions.assign(chosen)
-            self._seen_transaction = -1
+            self._following = None
+            self._intake.look_again()
 
     def assignment(self) -> list[TopicPartition]:
         """The partitions that this consumer reads."""
@@ -395,7 +377,7 @@ class Consumer(Generic[K, V]):
     def _seek(self, partitions: Sequence[Pair], offset_of: Callable[[Position], int]) -> None:
         with self._used():
             self._positions.seek(partitions, offset_of)
-            self._seen_transaction = -1
+            self._intake.look_again()
 
     def pause(self, *partitions: Pair) -> None:
         """
@@ -413,7 +395,7 @@ class Consumer(Generic[K, V]):
         with self._used():
             for position in self._positions.chosen(partitions):
                 position.is_paused = False
-            self._seen_transaction = -1
+            self._intake.look_again()
 
     def paused(self) -> list[TopicPartition]:
         """The partitions that are paused."""
@@ -427,8 +409,26 @@ class Consumer(Generic[K, V]):
 
     # -- life ------------------------------------------------------------------------------------------------
 
-    def _used(self, *, wait_s: float = 0.0) -> Held:
+    def _used(self, *, wait_s: float = 0.0) -> AbstractContextManager[None] | Held:
+        if self._calling == threading.get_ident():  # a callback of ours: its thread has the lock
+            self._check_use(is_ours=True)
+            return nullcontext()
         return Held(self._in_use, wait_s, self._check_use)
+
+    def _call(self, callback: Callback, partitions: list[TopicPartition]) -> None:
+        """Runs a callback of the user's, which may use the consumer."""
+        self._calling = threading.get_ident()
+        try:
+            callback(partitions)
+        finally:
+            self._calling = None
+
+    def _refuse_in_callback(self, what: str) -> None:
+        if self._calling == threading.get_ident():
+            raise ConcurrentUse(
+                f"cannot call {what} inside a callback of the same consumer. Nothing was changed. Commit, seek, pause "
+                "and ask there; do the rest after poll() has returned."
+            )
 
     def _check_use(self, is_ours: bool) -> None:  # noqa: FBT001
         if not is_ours:
@@ -452,22 +452,33 @@ class Consumer(Generic[K, V]):
         """
         if self._refusal is not None:
             return
+        self._refuse_in_callback("close()")
         self.wakeup()
         with self._used(wait_s=_CLOSE_SECONDS):
             try:
                 self._positions.finish_before_hand()
-                if self._commits:
-                    self._commit_finished()
+                self._leave()
             finally:
                 self._positions.reclaim()  # a loop that goes on gets nothing any more
-                self._waiter.close()
+                self._intake.close()
                 self._refusal = lambda: LogClosed(
                     "the consumer is closed. Nothing was handed out. Make another with log.consumer()."
                 )
 
+    def _leave(self) -> None:
+        membership = self._membership
+        if membership is None:
+            if self._commits:
+                self._commit_finished()
+            return
+        try:
+            membership.revoke_all()
+        finally:
+            membership.leave(self._positions.uncommitted() if self._commits else {})
+
     def _after_fork(self) -> None:
         """Leaves the parent's place to sleep alone; this consumer is of no use in the child."""
-        self._waiter.forget()
+        self._intake.forget()
         self._in_use = threading.Lock()
         self._refusal = lambda: UsedAfterFork(
             "the consumer was made before a fork and belongs to the parent. Nothing was handed out. Make another "

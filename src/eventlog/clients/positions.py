@@ -9,7 +9,7 @@ log has for the group. Knows nothing of waiting, threads or time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from operator import length_hint
 from typing import Any, TypeAlias
 
@@ -162,11 +162,39 @@ class Positions:
         self._by_tp = by_tp
         self.order = list(by_tp.values())
 
+    def add(self, chosen: Iterable[tuple[Topic[Any, Any], TopicPartition]], *, start: Start | None = None) -> None:
+        """
+        Takes these partitions too, from the committed offset, or else from a start.
+
+        All or none: an offset that a partition does not have is an error, and nothing is taken.
+        """
+        fresh = [pair for pair in chosen if pair[1] not in self._by_tp]
+        stored: list[int | None] = [None] * len(fresh)
+        if self._group is not None:
+            stored = self._store.committed(self._group, [(topic._route.row.id, tp.partition) for topic, tp in fresh])
+        begun = [
+            (tp, self._begun(topic, tp, offset, self._start if start is None else start))
+            for (topic, tp), offset in zip(fresh, stored, strict=True)
+        ]
+        self._by_tp.update(begun)
+        self.order = self.order + [position for _, position in begun]
+
+    def drop(self, partitions: Iterable[TopicPartition]) -> None:
+        """Forgets some partitions, with what was fetched of them."""
+        for tp in partitions:
+            self._by_tp.pop(tp, None)
+        self.order = [position for position in self.order if position.tp in self._by_tp]
+        if self.hand is not None and self.hand.position.tp not in self._by_tp:
+            self.hand = None
+
     def _first(self, topic: Topic[Any, Any], tp: TopicPartition) -> Position:
         committed = self.committed(tp) if self._group is not None else None
+        return self._begun(topic, tp, committed, self._start)
+
+    def _begun(self, topic: Topic[Any, Any], tp: TopicPartition, committed: int | None, start: Start) -> Position:
         if committed is not None:
             return Position(tp, topic._route, committed, committed)
-        offset = resolve_start(self._store, topic._route.row, tp.partition, self._start)
+        offset = resolve_start(self._store, topic._route.row, tp.partition, start)
         return Position(tp, topic._route, offset, None)
 
     def committed(self, tp: TopicPartition) -> int | None:
@@ -211,9 +239,22 @@ class Positions:
             if self.hand is not None and self.hand.position is position:
                 self.hand.settled = self.hand.next_offset()
 
-    def uncommitted(self) -> dict[TopicPartition, int]:
-        """The offsets that are finished and not committed."""
-        return {position.tp: offset for position in self.order if (offset := position.uncommitted) is not None}
+    def uncommitted(self, partitions: Collection[TopicPartition] | None = None) -> dict[TopicPartition, int]:
+        """The offsets that are finished and not committed, of some partitions or of all."""
+        return {
+            position.tp: offset
+            for position in self.order
+            if (offset := position.uncommitted) is not None and (partitions is None or position.tp in partitions)
+        }
+
+    def unknown(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where we begin in those of some partitions in which the group has no offset."""
+        return {tp: self._by_tp[tp].finished for tp in partitions if self._by_tp[tp].committed is None}
+
+    @property
+    def have_fetched(self) -> bool:
+        """Whether there is something to hand out."""
+        return any(position.has_fetched for position in self.order)
 
     def seek(self, partitions: Sequence[Pair], offset_of: Callable[[Position], int]) -> None:
         """Goes to an offset in some partitions, or in all; all offsets are found before anything moves."""

@@ -329,6 +329,36 @@ def apply(group: Group, change: Change) -> Group:
     return attrs.evolve(group, members=members)
 
 
+# -- the member's side ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Steps:
+    """Says what a member has to do: forget what is `gone`, release the `surplus`, use what is `fresh`."""
+
+    gone: frozenset[PartitionId]
+    surplus: frozenset[PartitionId]
+    fresh: frozenset[PartitionId]
+
+
+def next_steps(member: Member, held: Mapping[PartitionId, int]) -> Steps:
+    """
+    What a member has to do.
+
+    Args:
+        member: what is stored of it.
+        held: what it uses now, and since which epochs.
+    """
+    owned = member.owned
+    return Steps(
+        gone=frozenset(partition for partition, epoch in held.items() if owned.get(partition) != epoch),
+        surplus=frozenset(owned.keys() - member.target),
+        fresh=frozenset(
+            partition for partition in owned.keys() & member.target if held.get(partition) != owned[partition]
+        ),
+    )
+
+
 # -- the fence -----------------------------------------------------------------------------------------------
 
 

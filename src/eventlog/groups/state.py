@@ -82,9 +82,13 @@ class Group:
     created_ms: int = 0
     members: Mapping[str, Member] = attrs.field(factory=dict)
 
+    def is_stale(self, topics_version: int) -> bool:
+        """Whether the targets are those of another membership, or of other topics."""
+        return self.target_epoch < self.epoch or self.topics_version != topics_version
+
     def needs_targets(self, topics_version: int) -> bool:
         """Whether somebody has to propose new targets."""
-        return bool(self.members) and (self.target_epoch < self.epoch or self.topics_version != topics_version)
+        return bool(self.members) and self.is_stale(topics_version)
 
     def by_instance(self, instance_id: str | None) -> Member | None:
         """The static member of that name."""

@@ -113,16 +113,27 @@ class GroupWork(Work):
     """
     Has a request decided and stored, with the offsets of partitions that are given up.
 
-    Afterwards `verdict` says what became of it, and `group` how the group is now. What `verdict` does not accept
-    stores no offsets.
+    Afterwards `verdict` says what became of it, `group` how the group is now, and `removed` who is no member any more.
+    What `verdict` does not accept stores no offsets.
 
     Args:
         suspects: whose life to look at, of all members when None.
         confirm: is called in the transaction once the request is accepted.
     """
 
-    __slots__ = ("_confirm", "_members", "_name", "_now_ms", "_offsets", "_request", "_suspects", "group", "rings",
-                 "verdict")  # fmt: skip
+    __slots__ = (
+        "_confirm",
+        "_members",
+        "_name",
+        "_now_ms",
+        "_offsets",
+        "_request",
+        "_suspects",
+        "group",
+        "removed",
+        "rings",
+        "verdict",
+    )
 
     def __init__(
         self,
@@ -146,6 +157,7 @@ class GroupWork(Work):
         self.rings = False
         self.verdict = Verdict.STALE
         self.group = Group(name)
+        self.removed: list[str] = []
 
     def apply(self, writing: Writing) -> None:
         """Loads the group, has the rules decide, and writes what they changed."""
@@ -161,4 +173,5 @@ class GroupWork(Work):
             if self._confirm is not None:
                 self._confirm()
         save(writing, before, self.group)
+        self.removed = list(before.members.keys() - self.group.members.keys())
         self.rings = bool(decision.changes)

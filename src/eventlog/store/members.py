@@ -13,10 +13,11 @@ When a member may prolong its lease is the business of `groups/lease.py`.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from eventlog.clock import Clock
@@ -163,6 +164,20 @@ class Members:
         finally:
             os.close(descriptor)
 
+    @contextlib.contextmanager
+    def turn(self, group: str) -> Iterator[bool]:
+        """
+        The turn to do something for a group that needs to be done once, for a block; whether it is ours.
+
+        It saves work, and protects nothing: who has it may be stopped, and others go on without it.
+        """
+        name = f"turn-{hashlib.blake2b(group.encode(), digest_size=16).hexdigest()}"
+        descriptor = os.open(self._directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            yield _lock(descriptor)
+        finally:
+            os.close(descriptor)
+
     def discard(self, member_ids: Iterable[str]) -> None:
         """Removes the files of members that were removed from their groups."""
         for member_id in member_ids:
@@ -186,6 +201,16 @@ class Members:
                 age_ms = self._clock.now_ms() - os.stat(path).st_ctime_ns // 1_000_000
                 if age_ms > _YOUNG_MS and self._seen(name) == (Life.DEAD, False):
                     path.unlink()
+
+
+def _lock(descriptor: int) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_locked(descriptor: int) -> bool:

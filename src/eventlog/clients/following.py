@@ -1,0 +1,65 @@
+"""
+Keeping up with topics: a consumer that shares with nobody takes every partition of what it wants, later ones too.
+
+Knows nothing of groups (`clients/membership.py` is for those), or of records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from eventlog.clients.positions import Positions
+from eventlog.clients.topic import Topic
+from eventlog.groups.state import Subscription
+from eventlog.records import TopicPartition
+from eventlog.store.store import Store
+
+
+class Following:
+    """
+    Adds the partitions that appear to a consumer's positions.
+
+    Belongs to the consumer's thread.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        open_topic: Callable[[str], Topic[Any, Any]],
+        positions: Positions,
+        subscription: Subscription,
+    ) -> None:
+        self._store = store
+        self._open_topic = open_topic
+        self._positions = positions
+        self._subscription = subscription
+        self._transaction = -1
+        self._version = -1
+        self._follow()
+
+    def attend(self) -> None:
+        """
+        Looks for new partitions; they are read from their first record, whatever `start` says.
+
+        What a named topic was deleted is told by the next fetch; those of a pattern just end.
+        """
+        transaction = self._store.last_transaction()
+        if transaction == self._transaction:
+            return
+        self._transaction = transaction
+        if self._store.topics_version() != self._version:
+            self._follow()
+
+    def _follow(self) -> None:
+        is_first = self._version < 0
+        version = self._store.topics_version()
+        rows = [row for row in self._store.topics() if self._subscription.covers(row.name)]
+        topics = [self._open_topic(row.name) for row in rows]
+        names = {row.name for row in rows} | set(self._subscription.topics)
+        self._positions.drop([tp for tp in self._positions.partitions() if tp.topic not in names])
+        self._positions.add(
+            ((topic, TopicPartition(topic.name, number)) for topic in topics for number in range(topic.partitions)),
+            start=None if is_first else "earliest",
+        )
+        self._version = version

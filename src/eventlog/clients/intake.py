@@ -1,0 +1,95 @@
+"""
+From the log into a consumer's hands: fetch what its positions want, hand it out in turn, sleep until there is more.
+
+Knows nothing of groups, of commits, or of who may call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eventlog.clients.fetcher import Fetcher
+from eventlog.clients.positions import Positions
+from eventlog.records import RecordBatch
+from eventlog.store.store import Store
+
+_LONG_SECONDS = 3600.0
+
+
+class Intake:
+    """
+    Fills a consumer's positions from the log, and empties them into batches.
+
+    Belongs to the consumer's thread, but for `wake`.
+    """
+
+    def __init__(self, store: Store, positions: Positions, fetch_max_bytes: int) -> None:
+        self._store = store
+        self._positions = positions
+        self._fetch_max_bytes = fetch_max_bytes
+        self._fetcher = Fetcher(store)
+        self._waiter = store.waiter()
+        self._is_armed = False
+        self._seen_transaction = -1
+        self.wake = self._waiter.wake
+        """Ends a wait that runs now, or else the next one; any thread may call it."""
+
+    def take(self, left: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
+        """
+        Hands out what is fetched, after fetching when nothing is.
+
+        A loop gets one batch at a time: what it has not seen must not look handed out.
+        """
+        if not self._positions.have_fetched and not self._fetch():
+            return []
+        taken: list[RecordBatch[Any, Any]] = []
+        for position in self._positions.order:
+            while left > 0 and position.has_fetched:
+                batch = position.take(left)
+                if batch is not None:
+                    taken.append(batch)
+                    left = 0 if is_loop else left - len(batch)
+        return taken
+
+    def _fetch(self) -> bool:
+        if self._store.last_transaction() == self._seen_transaction:
+            return False
+        self._positions.rotate()
+        active = [position for position in self._positions.order if not position.is_paused]
+        cursors = [position.cursor for position in active]
+        batches, transaction = self._fetcher.fetch(cursors, self._fetch_max_bytes)
+        for batch in batches:
+            self._positions[batch.topic, batch.partition].fetched.append(batch)
+        if not batches:
+            self._seen_transaction = transaction
+            for position in active:
+                position.handed = position.cursor.offset
+        return bool(batches)
+
+    def look_again(self) -> None:
+        """Says that the positions changed, so that the next look is at the log, whatever was seen before."""
+        self._seen_transaction = -1
+
+    def wait(self, deadline_s: float | None) -> bool:
+        """
+        Sleeps until there may be more, for a tenth of a second at most.
+
+        False when the time is over.
+        """
+        now_s = self._store.clock.monotonic()
+        if deadline_s is not None and now_s >= deadline_s:
+            return False
+        if not self._is_armed:
+            self._is_armed = True
+            self._waiter.arm()
+            return True  # look once more: what came before the bell hung there rings no bell
+        self._waiter.wait(_LONG_SECONDS if deadline_s is None else deadline_s - now_s)
+        return True
+
+    def close(self) -> None:
+        """Removes the place to sleep."""
+        self._waiter.close()
+
+    def forget(self) -> None:
+        """Leaves the parent's place to sleep alone, in a forked child."""
+        self._waiter.forget()

@@ -1,0 +1,442 @@
+"""
+A consumer's place in its group: joining, keeping step with the others, leaving.
+
+Everything happens when the consumer polls, in its own thread; between two polls nothing changes for it. What it does
+is told by what is stored of it (`groups/rules.py`, `next_steps`):
+
+    gone      it was removed, or its topic was: forget the partitions, `on_lost`
+    surplus   `on_revoked`; then commit what is finished and release, in one transaction
+    fresh     take them at the committed offset, `on_assigned`
+
+Besides, each member looks after the others: it watches the next few of them, removes who is dead, and proposes who is
+to own what when nobody else does. Knows nothing of records.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import attrs
+
+from eventlog.clients.positions import Positions
+from eventlog.clients.proposal import later, propose
+from eventlog.clients.topic import Topic
+from eventlog.errors import GroupMismatch, InstanceInUse, MemberFenced
+from eventlog.groups.assignors import Assignor
+from eventlog.groups.lease import Terms
+from eventlog.groups.rules import Confirm, Join, Leave, Release, Request, Steps, Sweep, Verdict, next_steps
+from eventlog.groups.state import Life, PartitionId, Subscription
+from eventlog.options import Start
+from eventlog.records import TopicPartition
+from eventlog.store.group_reader import Glance, glance, group_snapshot, member_ids
+from eventlog.store.group_rows import unpack_group, unpack_member
+from eventlog.store.group_works import CommitOffsets, Fence, GroupWork
+from eventlog.store.members import MemberFile
+from eventlog.store.store import Store
+from eventlog.store.tables import TopicRow
+from eventlog.store.works import deleted_topic
+
+Callback: TypeAlias = Callable[[list[TopicPartition]], object]
+
+_LOOK_SECONDS = 0.002
+"""A busy member looks at its rows no more often than this."""
+_WATCH_SECONDS = 0.1
+_WATCHED_COUNT = 3
+_TURN_SECONDS = 1.0
+"""After this long we propose, whoever has the turn: it may be stopped."""
+_MOST_STEPS = 16
+
+
+@attrs.frozen
+class MembershipOptions:
+    """Is what a member was told; the meaning of each is in `Consumer`."""
+
+    group: str
+    subscription: Subscription
+    assignor_name: str
+    assignor: Assignor
+    instance_id: str | None
+    terms: Terms
+    start: Start
+    auto_commit: bool
+    on_assigned: Callback | None
+    on_revoked: Callback | None
+    on_lost: Callback | None
+
+
+class Membership:
+    """
+    Is one consumer's membership.
+
+    Belongs to the consumer's thread. `call` runs a callback of the user's.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        open_topic: Callable[[str], Topic[Any, Any]],
+        positions: Positions,
+        options: MembershipOptions,
+        call: Callable[[Callback, list[TopicPartition]], None],
+    ) -> None:
+        self._store = store
+        self._open_topic = open_topic
+        self._positions = positions
+        self._options = options
+        self._call = call
+        self._topics: dict[int, TopicRow] = {}
+        self._topics_version = -1
+        self._missing: str | None = None
+        self._held: dict[PartitionId, int] = {}
+        self._names: dict[PartitionId, TopicPartition] = {}
+        self._unannounced: list[TopicPartition] = []
+        self._unmourned: list[TopicPartition] = []
+        self._glance: Glance | None = None
+        self._look_at_s = 0.0
+        self._watch_at_s = 0.0
+        self._stale_since_s: float | None = None
+        self._ring: list[str] = []
+        self._rounds = 0
+        self._file: MemberFile | None = None
+        self._join()
+        self._follow()
+
+    # -- what the consumer asks ------------------------------------------------------------------------------
+
+    @property
+    def member_id(self) -> str:
+        """The id of this member; another after each time that it was removed."""
+        return self._living().id
+
+    def fence(self) -> Fence:
+        """What its commits carry."""
+        return Fence(self._store.members, self._living().id, dict(self._held))
+
+    def doubt(self) -> None:
+        """Says that something speaks against what we think we own: the next `attend` looks."""
+        self._glance = None
+
+    def attend(self, *, is_busy: bool = False) -> None:
+        """
+        Keeps step with the group; called at each poll before anything is handed out.
+
+        Afterwards the positions are those of the partitions that this member may use. Who is busy looks less often.
+
+        Raises:
+            InstanceInUse, GroupMismatch: if it was removed and can not come back. It has no partitions.
+            UnknownTopic: if a topic that it names was deleted.
+            Exception: whatever a callback or an assignor raises. It is called again the next time.
+        """
+        now_s = self._store.clock.monotonic()
+        file = self._living()
+        file.note_poll(now_s)
+        if not file.is_usable(now_s):
+            self._confirm()
+        if now_s >= self._watch_at_s:
+            self._watch_at_s = now_s + _WATCH_SECONDS
+            self._watch()
+            self._glance = None if self._stale_since_s is not None else self._glance
+        if self._glance is None or (
+            not (is_busy and now_s < self._look_at_s) and self._store.last_transaction() != self._glance.transaction
+        ):
+            self._look_at_s = now_s + _LOOK_SECONDS
+            self._follow()
+        if self._unannounced or self._unmourned:
+            self._announce()
+        if self._missing is not None:
+            raise deleted_topic(self._missing, "read")
+
+    def leave(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """
+        Commits what is finished and leaves the group, in one transaction; a static member keeps its place.
+
+        The member is gone afterwards, whatever this raises.
+        """
+        file, self._file = self._file, None
+        if file is None:
+            return
+        self._store.heart.remove(file)
+        try:
+            if self._options.instance_id is None:
+                self._run(Leave(file.id), offsets=self._commit(offsets, file.id))
+            elif (work := self._commit(offsets, file.id)) is not None:
+                self._store.run(work)
+        except MemberFenced:
+            pass  # the others have it all already
+        finally:
+            if self._options.instance_id is None:
+                file.leave()
+            else:
+                file.step_aside()
+
+    def revoke_all(self) -> None:
+        """Tells the user that everything is given up, before the consumer closes."""
+        self._unannounced, fresh = [], set(self._unannounced)
+        given_up = [tp for tp in self._names.values() if tp not in fresh]
+        if given_up and self._options.on_revoked is not None:
+            self._call(self._options.on_revoked, sorted(given_up))
+
+    # -- joining ---------------------------------------------------------------------------------------------
+
+    def _living(self) -> MemberFile:
+        assert self._file is not None
+        return self._file
+
+    def _join(self) -> None:
+        """Becomes a member, under a new id."""
+        options, store = self._options, self._store
+        if self._file is None:
+            store.members.discard_abandoned()
+        else:
+            store.heart.remove(self._file)
+            self._file.leave()
+        file = self._file = store.members.make(uuid4().hex, options.terms)
+        store.heart.add(file)
+        request = Join(file.id, options.instance_id, options.subscription, options.assignor_name, os.getpid())
+        try:
+            work = self._run(request, suspects=None)
+            if work.verdict is Verdict.INSTANCE_IN_USE:
+                raise self._instance_in_use(work)
+            if work.verdict is Verdict.DIFFERENT_ASSIGNOR:
+                raise self._other_assignor(work)
+        except BaseException:
+            store.heart.remove(file)
+            file.leave()
+            raise
+        self._glance = None
+
+    def _instance_in_use(self, work: GroupWork) -> InstanceInUse:
+        options = self._options
+        other = work.group.by_instance(options.instance_id)
+        whose = "another process" if other is None else f"process {other.pid}"
+        return InstanceInUse(
+            f"cannot join group {options.group!r} as instance {options.instance_id!r}: a live member in {whose} is "
+            "that instance. The group is unchanged. Close the other consumer, wait until its session has ended, or "
+            "give this one another instance_id."
+        )
+
+    def _other_assignor(self, work: GroupWork) -> GroupMismatch:
+        options = self._options
+        return GroupMismatch(
+            f"cannot join group {options.group!r} with assignor {options.assignor_name!r}: its "
+            f"{len(work.group.members)} members use {work.group.assignor!r}. The group is unchanged. Name theirs, or "
+            "close them all first."
+        )
+
+    def _confirm(self) -> None:
+        """Asks whether we are still a member, after a silence that may have cost us that."""
+        work = self._run(Confirm(self._living().id), confirm=self._living().confirm)
+        if work.verdict is Verdict.FENCED:
+            self._come_back()
+
+    def _come_back(self) -> None:
+        """Gives up everything without a commit, because others have it, and joins anew."""
+        self._forget(self._names.keys())
+        self._join()
+
+    # -- keeping step ----------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Does what there is to do, until there is nothing."""
+        for _ in range(_MOST_STEPS):
+            if not self._step():
+                return
+        self._glance = None  # the group changes faster than we follow: go on at the next poll
+
+    def _step(self) -> bool:
+        """Looks once, and does one thing; whether there may be more to do."""
+        seen = glance(self._store.environment, self._options.group, self._living().id)
+        known, self._glance = self._glance, seen
+        if seen.member is None:
+            self._come_back()
+            return True
+        if known is not None and (seen.group, seen.member, seen.topics_version) == (
+            known.group,
+            known.member,
+            known.topics_version,
+        ):
+            return False
+        self._glance = None  # until all is done: a callback may raise
+        if known is None or seen.group != known.group:
+            self._ring = member_ids(self._store.environment, self._options.group)
+        if seen.topics_version != self._topics_version:
+            self._topics = {row.id: row for row in self._store.topics()}
+            self._topics_version = seen.topics_version
+            names = {row.name for row in self._topics.values()}
+            self._missing = next((name for name in self._options.subscription.topics if name not in names), None)
+        member = unpack_member(self._living().id, seen.member)
+        steps = next_steps(member, self._held)
+        self._forget(steps.gone)
+        if steps.surplus:
+            self._release(steps)
+            return True
+        self._take({partition: member.owned[partition] for partition in steps.fresh})
+        if unpack_group(self._options.group, seen.group).is_stale(seen.topics_version):
+            if self._propose():
+                return True
+        else:
+            self._stale_since_s = None
+        self._glance = seen
+        return False
+
+    def _forget(self, partitions: Collection[PartitionId]) -> None:
+        """Stops using partitions that others may have by now."""
+        lost = [self._names.pop(partition) for partition in list(partitions) if partition in self._names]
+        for partition in list(partitions):
+            self._held.pop(partition, None)
+        self._positions.drop(lost)
+        unheard = set(self._unannounced)
+        self._unannounced = [tp for tp in self._unannounced if tp not in lost]
+        self._unmourned += [tp for tp in lost if tp not in unheard]
+
+    def _release(self, steps: Steps) -> None:
+        """Gives partitions up: what is finished of them is committed in the same transaction."""
+        held = [partition for partition in steps.surplus if partition in self._held]
+        deleted = [partition for partition in held if partition[0] not in self._topics]
+        self._forget(deleted)
+        kept = [partition for partition in held if partition not in deleted]
+        names = [self._names[partition] for partition in kept]
+        fresh = set(self._unannounced)
+        known = sorted(tp for tp in names if tp not in fresh)
+        if known and self._options.on_revoked is not None:
+            self._call(self._options.on_revoked, known)
+        offsets = self._positions.uncommitted(names) if self._options.auto_commit else {}
+        member_id = self._living().id
+        work = self._run(Release(member_id, steps.surplus), offsets=self._commit(offsets, member_id))
+        if work.verdict is Verdict.FENCED:
+            self._come_back()
+            return
+        for partition in kept:
+            del self._names[partition], self._held[partition]
+        self._positions.drop(names)
+        self._unannounced = [tp for tp in self._unannounced if tp not in names]
+
+    def _take(self, fresh: Mapping[PartitionId, int]) -> None:
+        """Begins to use partitions, where the group stands in them."""
+        there = {partition: epoch for partition, epoch in fresh.items() if partition[0] in self._topics}
+        names = {
+            partition: TopicPartition(self._topics[partition[0]].name, partition[1]) for partition in sorted(there)
+        }
+        if not names:
+            return
+        topics = {name: self._open_topic(name) for name in {tp.topic for tp in names.values()}}
+        self._positions.add((topics[tp.topic], tp) for tp in names.values())
+        self._held.update(there)
+        self._names.update(names)
+        self._unannounced += names.values()
+        if self._options.start != "earliest":
+            self._note_start(names.values())
+
+    def _note_start(self, names: Iterable[TopicPartition]) -> None:
+        """
+        Stores where the group begins.
+
+        Else the next owner of a partition of which nothing was committed would begin at a later end, and what was
+        appended in between would be lost.
+        """
+        work = self._commit(self._positions.unknown(names), self._living().id)
+        if work is not None:
+            self._store.run(work)
+
+    def _announce(self) -> None:
+        options = self._options
+        if self._unmourned:
+            if options.on_lost is not None:
+                self._call(options.on_lost, sorted(self._unmourned))
+            self._unmourned = []
+        if self._unannounced:
+            if options.on_assigned is not None:
+                self._call(options.on_assigned, sorted(self._unannounced))
+            self._unannounced = []
+
+    # -- looking after the group -----------------------------------------------------------------------------
+
+    def _propose(self) -> bool:
+        """
+        Proposes who is to own what, unless somebody else is at it.
+
+        False when somebody is.
+        """
+        store, options = self._store, self._options
+        now_s = store.clock.monotonic()
+        if self._stale_since_s is None:
+            self._stale_since_s = now_s
+        with store.members.turn(options.group) as is_ours:
+            if not is_ours and now_s - self._stale_since_s < _TURN_SECONDS:
+                return False
+            snapshot = group_snapshot(store.environment, options.group)
+            if snapshot.group.needs_targets(snapshot.topics_version):
+                request = propose(snapshot, options.assignor_name, options.assignor)
+                self._run(request, offsets=self._beginnings(later(snapshot, request)))
+        return True
+
+    def _beginnings(self, partitions: list[tuple[TopicRow, int]]) -> CommitOffsets | None:
+        """The first offsets of partitions that appeared later, for a group that does not begin there anyway."""
+        if self._options.start == "earliest" or not partitions:
+            return None
+        stored = self._store.committed(self._options.group, [(row.id, number) for row, number in partitions])
+        rows = [
+            (row, number, self._store.bounds(row, [number])[0][0])
+            for (row, number), offset in zip(partitions, stored, strict=True)
+            if offset is None
+        ]
+        fence = Fence(self._store.members)
+        return CommitOffsets(self._options.group, rows, self._store.clock.now_ms(), is_automatic=True, fence=fence)
+
+    def _watch(self) -> None:
+        """Looks whether other members live: the next few in a ring, and each of the rest in turn."""
+        ring = self._ring
+        if len(ring) < 2:
+            return
+        place = ring.index(self._living().id) if self._living().id in ring else 0
+        others = ring[place + 1 :] + ring[:place]
+        self._rounds += 1
+        watched = {*islice(others, _WATCHED_COUNT), others[self._rounds % len(others)]}
+        liveness = self._store.members.look(watched)
+        dead = [member_id for member_id, life in liveness.items() if life is not Life.ALIVE]
+        if any(liveness[member_id] is Life.AWAY for member_id in dead):
+            group = group_snapshot(self._store.environment, self._options.group).group
+            named = {member.id for member in group.members.values() if member.instance_id is not None}
+            dead = [member_id for member_id in dead if liveness[member_id] is Life.DEAD or member_id not in named]
+        if dead:
+            self._run(Sweep(), suspects=None)
+
+    # -- transactions ----------------------------------------------------------------------------------------
+
+    def _commit(self, offsets: Mapping[TopicPartition, int], member_id: str) -> CommitOffsets | None:
+        """What stores some offsets as this member, None when there are none."""
+        rows = [
+            (position.cursor.route.row, tp.partition, offset)
+            for tp, offset in offsets.items()
+            if (position := self._positions.get(tp)) is not None
+        ]
+        if not rows:
+            return None
+        fence = Fence(self._store.members, member_id, dict(self._held))
+        return CommitOffsets(self._options.group, rows, self._store.clock.now_ms(), is_automatic=True, fence=fence)
+
+    def _run(
+        self,
+        request: Request,
+        *,
+        suspects: Collection[str] | None = (),
+        offsets: CommitOffsets | None = None,
+        confirm: Callable[[], None] | None = None,
+    ) -> GroupWork:
+        """Has a request decided, in one transaction; who was removed by it loses its file."""
+        work = GroupWork(
+            self._options.group,
+            request,
+            self._store.clock.now_ms(),
+            members=self._store.members,
+            suspects=suspects,
+            offsets=offsets,
+            confirm=confirm,
+        )
+        self._store.run(work)
+        self._store.members.discard(work.removed)
+        return work

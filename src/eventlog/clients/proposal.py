@@ -1,0 +1,81 @@
+"""
+What the members of a group are to own: an assignor's answer as a request to the group's coordinator.
+
+An assignor may be a function of the user's, so it runs outside of every transaction, on a snapshot. If the group
+changed meanwhile, the request is stale, and whoever sees it next proposes anew. Knows nothing of who proposes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from eventlog.groups.assignors import Assignor, GroupMember, checked_assignment
+from eventlog.groups.rules import Assign
+from eventlog.groups.state import Group, PartitionId
+from eventlog.records import TopicPartition
+from eventlog.store.group_reader import GroupSnapshot
+from eventlog.store.tables import TopicRow
+
+
+def propose(snapshot: GroupSnapshot, name: str, assignor: Assignor) -> Assign:
+    """
+    The targets that an assignor finds for a group.
+
+    Raises:
+        ValueError, TypeError: if its answer is no assignment. What it raises itself is not touched.
+    """
+    group = snapshot.group
+    rows = {row.id: row for row in snapshot.topics}
+    wanted = {
+        member.id: tuple(sorted(row.name for row in snapshot.topics if member.subscription.covers(row.name)))
+        for member in group.members.values()
+    }
+    subscribed = {topic for topics in wanted.values() for topic in topics}
+    numbers = {
+        TopicPartition(row.name, number): (row.id, number)
+        for row in sorted(snapshot.topics, key=lambda row: row.name)
+        if row.name in subscribed
+        for number in range(row.partitions)
+    }
+    members = [
+        GroupMember(member.id, member.instance_id, wanted[member.id], _named(rows, member.target))
+        for member in group.in_join_order()
+    ]
+    partitions = list(numbers)
+    answer = checked_assignment(name, assignor(members, partitions), members, partitions)
+    targets = {member_id: frozenset(numbers[tp] for tp in owned) for member_id, owned in answer.items()}
+    return Assign(
+        group.epoch, snapshot.topics_version, {member_id: targets.get(member_id, frozenset()) for member_id in wanted}
+    )
+
+
+def _named(rows: dict[int, TopicRow], partitions: Iterable[PartitionId]) -> tuple[TopicPartition, ...]:
+    return tuple(
+        sorted(
+            TopicPartition(rows[topic_id].name, number)
+            for topic_id, number in partitions
+            if topic_id in rows and number < rows[topic_id].partitions
+        )
+    )
+
+
+def later(snapshot: GroupSnapshot, request: Assign) -> list[tuple[TopicRow, int]]:
+    """
+    The partitions of a request that appeared after the group had begun.
+
+    A group that begins at the end of its topics would miss what was appended to them before they were assigned.
+    """
+    group = snapshot.group
+    known = {partition for member in group.members.values() for partition in member.target}
+    topics = {topic_id for topic_id, _ in known}
+    rows = {row.id: row for row in snapshot.topics}
+    return [
+        (rows[topic_id], number)
+        for target in request.targets.values()
+        for topic_id, number in target - known
+        if _is_later(group, rows[topic_id], topic_id in topics)
+    ]
+
+
+def _is_later(group: Group, row: TopicRow, is_known: bool) -> bool:  # noqa: FBT001
+    return bool(group.target_epoch) and (is_known or row.created_ms > group.created_ms)
