@@ -1,0 +1,130 @@
+"""Groups stay safe under faults and settle after them, as far as the pure rules go; and the simulation finds bugs."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from eventlog.groups.rules import Joined
+from tests.simulation.plants import PLANTS
+from tests.simulation.simulator import PRODUCT, Simulation, report, simulate, traced
+from tests.simulation.store import Product, Violation
+
+SEEDS = 3_000
+SEEDS_OF_A_CHUNK = 100
+LONG_CHUNKS = 100
+
+
+def failing(seeds: range | list[int], product: Product = PRODUCT) -> int | None:
+    """The first seed whose history goes wrong."""
+    for seed in seeds:
+        try:
+            simulate(seed, product)
+        except Exception:
+            return seed
+    return None
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_OF_A_CHUNK))
+def test_group_is_safe_and_settles(first: int) -> None:
+    """Whatever happens, nothing that must be true is broken, and when it is over the group becomes quiet."""
+    seed = failing(range(first, first + SEEDS_OF_A_CHUNK))
+    assert seed is None, report(seed)
+
+
+def test_group_is_safe_and_settles_in_new_histories(rng: random.Random) -> None:
+    """Each run looks at some histories that nobody has seen."""
+    seeds = [rng.randrange(SEEDS * LONG_CHUNKS, 2**63) for _ in range(50)]
+    print("seeds:", *seeds)
+    seed = failing(seeds)
+    assert seed is None, report(seed)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("chunk", range(1, LONG_CHUNKS))
+def test_group_is_safe_and_settles_for_long(chunk: int) -> None:
+    """The same, a hundred times as many histories."""
+    seed = failing(range(chunk * SEEDS, (chunk + 1) * SEEDS))
+    assert seed is None, report(seed)
+
+
+@pytest.mark.parametrize("seed", range(0, SEEDS, 100))
+def test_time_of_day_changes_nothing(seed: int) -> None:
+    """A history in which the clock on the wall jumps is the one in which it stands still."""
+
+    def shown(is_jumping: bool) -> list[str]:
+        trace, error = traced(seed, day_jumps=is_jumping)
+        assert error is None
+        assert trace
+        return [str((step[0], *step[1:4])) for step in trace]
+
+    assert shown(True) == shown(False)
+
+
+# --- the simulation itself ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_harness_finds_a_planted_bug(name: str) -> None:
+    """A bug of the kind that the rules or a client could have does not survive the seeds of the quick tests."""
+    seed = failing(range(SEEDS), PLANTS[name])
+    assert seed is not None, f"{name} was not found in {SEEDS} seeds"
+    _, error = traced(seed, PLANTS[name])
+    print(f"{name}: found at seed {seed}: {error}")
+    assert isinstance(error, Violation | KeyError)
+
+
+def test_failing_seed_is_reported_as_a_test() -> None:
+    """Whoever reads a failure can paste it, and sees what led to it."""
+    product = PLANTS["a grant that ignores the owner"]
+    seed = failing(range(SEEDS), product)
+    assert seed is not None
+    text = report(seed, product)
+    assert "a partition has two owners" in text
+    assert f"def test_seed_{seed}() -> None:" in text
+    assert f"    simulate({seed})" in text
+    assert "fault behind a step of" in text or "hands out" in text or "Join(" in text
+
+
+def test_same_seed_is_the_same_history() -> None:
+    """Nothing but the seed decides."""
+    assert traced(7) == traced(7)
+
+
+def test_histories_hold_what_they_are_for() -> None:
+    """What is rare in life is common here: removals, late questions, stale proposals, places taken again."""
+    faults = {"sleeps until", "hangs until", "dies", "closes soon", "has"}
+    counts: Counter[str] = Counter()
+    for seed in range(100):
+        trace, _ = traced(seed)
+        for _, *words in trace:
+            if words[0] == "  store" and words[1].__class__.__name__ in {
+                "Assign",
+                "Confirm",
+                "Join",
+                "Leave",
+                "Release",
+            }:
+                counts[f"{words[1].__class__.__name__} {words[2]}"] += 1
+                counts.update(change.__class__.__name__ for change in words[3:])
+                counts["a place taken"] += sum(isinstance(each, Joined) and each.replaced is not None for each in words)
+            elif words[0] != "  store":
+                counts.update(kind for kind in faults if kind in words)
+    expected = {
+        "Assign ACCEPTED", "Assign STALE", "Confirm ACCEPTED", "Confirm FENCED", "Join ACCEPTED",
+        "Join INSTANCE_IN_USE", "Leave ACCEPTED", "Release ACCEPTED", "Granted", "Released", "Removed", "Targeted",
+        "a place taken",
+    }  # fmt: skip
+    assert {kind for kind in expected | faults if counts[kind] < 25} == set(), counts
+
+
+def test_group_that_is_not_quiet_says_why() -> None:
+    """The complaint names what is missing."""
+    simulation = Simulation(1)
+    assert simulation._complaint()
+    simulation.quiet_bound_s = 0.0
+    with pytest.raises(Violation, match="not quiet after"):
+        simulation.run()
