@@ -163,6 +163,12 @@ def test_a_partition_for_one_alone_makes_it_give_up_another() -> None:
     assert shown(sticky(members, list(parts("a0 a1 a2 b0")))) == {"one": "a0 b0", "two": "a1 a2"}
 
 
+def test_what_few_may_have_is_dealt_first() -> None:
+    """The other way round, `b0` would come to the first member late, and cost it what it had."""
+    members = group(one=("ab", "a0"), two=("ab", ""), three=("a", ""))
+    assert shown(sticky(members, list(parts("a0 a1 b0")))) == {"one": "a0", "two": "b0", "three": "a1"}
+
+
 def test_what_nobody_else_may_have_stays_however_much_it_is() -> None:
     """Two members with much that nobody wants, and one that is idle: nothing can be done, and it ends."""
     members = group(one=("a", ""), two=("b", ""), idle=("c", ""))
@@ -333,7 +339,7 @@ def test_each_topic_of_a_new_group_is_spread(given_group: tuple[list[GroupMember
 
 @pytest.mark.parametrize("size", [1, 5, 12])
 def test_a_group_that_restarts_one_by_one_ends_even(size: int) -> None:
-    """Members that leave and join again, one at a time, move two shares each at most."""
+    """Members that leave and join again, one at a time, end with equal shares."""
     partitions = [TopicPartition("a", number) for number in range(60)]
     members = [GroupMember(f"m{place}", None, ("a",), ()) for place in range(size)]
     shares = sticky(members, partitions)

@@ -162,14 +162,13 @@ class _Table:
 
     def level(self) -> bool:
         """
-        Moves partitions from those that have most to those that have least, until all is even.
+        Moves partitions from those that have most to those that have least.
 
-        Returns whether anything moved.
+        Who can give nothing is passed over from then on, though a later move may change that: call again until
+        nothing moves. Returns whether anything moved.
         """
         has_moved = False
         ranked = sorted((share.size, share.place) for share in self.shares)
-        # Stuck: nobody who has at least two less wants anything of theirs. It holds until the member gets something,
-        # or one that wants something of theirs gives something away.
         stuck: set[int] = set()
         while True:
             donor = next((self.shares[place] for _, place in reversed(ranked) if place not in stuck), None)
@@ -184,8 +183,6 @@ class _Table:
             self._give(donor, taker, self._cheapest(donor, taker))
             for share in (donor, taker):
                 insort(ranked, (share.size, share.place))
-            stuck.discard(taker.place)
-            stuck -= {place for place in stuck if self._can_give(self.shares[place], donor)}
             has_moved = True
 
     def _taker(self, donor: _Share, ranked: list[tuple[int, int]]) -> _Share | None:
@@ -193,10 +190,6 @@ class _Table:
         smaller = ranked[: bisect_left(ranked, (donor.size - 1, 0))]
         shares = (self.shares[place] for _, place in smaller)
         return next((share for share in shares if donor.topics & share.wanted_topics), None)
-
-    def _can_give(self, donor: _Share, taker: _Share) -> bool:
-        """Returns whether a move between two members would make them more even."""
-        return donor.size >= taker.size + 2 and bool(donor.topics & taker.wanted_topics)
 
     def _cheapest(self, donor: _Share, taker: _Share) -> TopicPartition:
         """Returns what to move: a guest before what was kept, then of the topic that it spreads best."""
