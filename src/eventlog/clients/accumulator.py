@@ -126,6 +126,8 @@ class ProducerBatch(Append):
         self.headers = {}
         if isinstance(self.error, UnknownTopic):
             self.lane.accumulator.on_gone(self.lane.topic)
+        if self.newer is not None and self.error is None:
+            self.lane.accumulator.grow(self.newer)
         return self._call_back
 
     def _call_back(self) -> None:
@@ -183,6 +185,7 @@ class Accumulator:
         self.on_open: Callable[[], None] = _nothing
         self.on_due: Callable[[], object] = _nothing
         self.on_gone: Callable[[TopicRow], None] = _nothing
+        self.on_grown: Callable[[TopicRow], None] = _nothing
         self._encoder = BatchEncoder(target_bytes=min(batch_bytes, TARGET_BYTES))
         self._lanes: dict[int, list[Lane]] = {}
         self._open_lanes: dict[Lane, None] = {}
@@ -196,11 +199,29 @@ class Accumulator:
         self.lock = threading.RLock()
 
     def lanes(self, topic: TopicRow) -> list[Lane]:
-        """The lanes of a topic, by partition: the same ones however the topic is named."""
+        """
+        The lanes of a topic, by partition: the same list however the topic is named.
+
+        It grows in place when the topic got partitions; who sends by the old number does not notice.
+        """
         with self.lock:
-            if topic.id not in self._lanes:
-                self._lanes[topic.id] = [Lane(self, topic, number) for number in range(topic.partitions)]
-            return self._lanes[topic.id]
+            lanes = self._lanes.setdefault(topic.id, [])
+            if len(lanes) < topic.partitions:
+                for lane in lanes:
+                    lane.topic = topic
+                lanes += [Lane(self, topic, number) for number in range(len(lanes), topic.partitions)]
+            return lanes
+
+    def grow(self, topic: TopicRow) -> None:
+        """Makes lanes for a topic's new partitions, and then has them used."""
+        with self.lock:
+            self.lanes(topic)
+            self.on_grown(topic)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way: no batch is open, and none waits to be stored."""
+        return not self._open_lanes and self.buffered_bytes() == 0
 
     # -- adding ----------------------------------------------------------------------------------------------
 

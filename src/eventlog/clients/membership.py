@@ -103,7 +103,11 @@ class Membership:
         self._rounds = 0
         self._file: MemberFile | None = None
         self._join()
-        self._follow()
+        try:
+            self._follow()
+        except BaseException:
+            self.leave({})
+            raise
 
     # -- what the consumer asks ------------------------------------------------------------------------------
 
@@ -212,7 +216,7 @@ class Membership:
     def _instance_in_use(self, work: GroupWork) -> InstanceInUse:
         options = self._options
         other = work.group.by_instance(options.instance_id)
-        whose = "another process" if other is None else f"process {other.pid}"
+        whose = "another process" if other is None else f"process {other.process_id}"
         return InstanceInUse(
             f"cannot join group {options.group!r} as instance {options.instance_id!r}: a live member in {whose} is "
             "that instance. The group is unchanged. Close the other consumer, wait until its session has ended, or "

@@ -54,7 +54,20 @@ class _SendRoute:
         self.encode_key = route.key_codec.encode
         self.encode_value = route.value_codec.encode
         self.small_bytes = min(SMALL_BYTES, row.max_record_bytes // 2)
-        self.sticky = route.keyless_partition()
+        self.sticky = route.keyless_partition(row.partitions)
+
+    def lane_of(self, key: bytes | None) -> Lane:
+        """The lane of a record; without a key that of the next partition in turn."""
+        count = self.partition_count
+        if key is None:
+            self.sticky = self.route.keyless_partition(count)
+            return self.lanes[self.sticky]
+        return self.lanes[0 if count == 1 else self.partition_of(key, count)]
+
+    def grow(self, stored: TopicRow) -> None:
+        """Uses more partitions from now on; their lanes must be there before, since `send` takes no lock."""
+        self.route.learn(stored)
+        self.partition_count = max(self.partition_count, stored.partitions)
 
 
 class Producer:
@@ -105,6 +118,7 @@ class Producer:
         self._accumulator = accumulator
         self._sender = Sender(accumulator, store)
         accumulator.on_gone = partial(_forget_topic, self._routes)
+        accumulator.on_grown = partial(_grow_topic, self._routes)
         self._finalizer = weakref.finalize(self, self._sender.abandon)
         self._finalizer.atexit = False
         store.on_fork(self)
@@ -193,13 +207,34 @@ class Producer:
         if timestamp_ms is not None:
             check_timestamp_ms(timestamp_ms)
         if partition is not None:
-            lane = route.lanes[route.route.check_partition(partition)]
-        elif key is None and len(lane.batch.rows) >= lane.batch.limit:
-            route.sticky = route.route.keyless_partition()
-            lane = route.lanes[route.sticky]
+            route.route.check_partition(partition)
+            if partition >= route.partition_count:
+                self._grow(route, route.route.row)
+            lane = route.lanes[partition]
+        elif len(lane.batch.rows) >= lane.batch.limit:
+            has_grown = self._accumulator.is_idle and self._look_again(route)
+            if has_grown or key is None:
+                lane = route.lane_of(key)
         return self._accumulator.add(
             lane, key, value, size_bytes=size_bytes, headers=checked_headers, timestamp_ms=timestamp_ms
         )
+
+    def _look_again(self, route: _SendRoute) -> bool:
+        """
+        Whether somebody gave the topic more partitions while nothing of ours was under way.
+
+        Who is busy does not look, which would cost `send` more than its records do: the next commit tells it.
+        """
+        self._accumulator.check_usable()
+        stored = self._store.topic(route.route.row.name)
+        if stored is None or stored.id != route.route.row.id or stored.partitions <= route.partition_count:
+            return False
+        self._grow(route, stored)
+        return True
+
+    def _grow(self, route: _SendRoute, stored: TopicRow) -> None:
+        self._accumulator.grow(stored)
+        route.grow(stored)  # it is not among the others any more if the topic was deleted meanwhile
 
     def send_many(
         self,
@@ -272,6 +307,7 @@ class Producer:
         if not isinstance(handle, Topic):
             raise TypeError(f"a topic is its name or a Topic, not {type(topic).__name__}. The record was not taken.")
         handle._check_store(self._store)
+        handle._route.learn(handle._route.look())
         with self._accumulator.lock:
             named = self._routes.get(topic)
             if named is None:
@@ -293,3 +329,10 @@ def _forget_topic(routes: dict[object, _SendRoute], topic: TopicRow) -> None:
     for name, route in list(routes.items()):
         if route.route.row.id == topic.id:
             routes.pop(name, None)
+
+
+def _grow_topic(routes: dict[object, _SendRoute], stored: TopicRow) -> None:
+    """Has the next `send` know of new partitions, whatever name it calls the topic by."""
+    for route in list(routes.values()):
+        if route.route.row.id == stored.id:
+            route.grow(stored)

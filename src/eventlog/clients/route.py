@@ -23,7 +23,8 @@ class Route:
     """
     Is a topic as a writer sees it.
 
-    Any thread may use it; nothing in it changes but a counter.
+    Any thread may use it. `row` is the topic as it was stored when somebody last looked: others may have raised its
+    number of partitions since, so what is stored has the last word (`store/works.py`).
     """
 
     def __init__(
@@ -35,29 +36,37 @@ class Route:
         partitioner: str | Callable[[bytes, int], int] | None = None,
     ) -> None:
         self.row = row
+        self.look: Callable[[], TopicRow | None] = lambda: None
+        """Reads the stored topic; whoever has a store hangs it in."""
         self.key_codec = codec_from_stored(row.key, key, topic=row.name, role="key")
         self.value_codec = codec_from_stored(row.value, value, topic=row.name, role="value")
         self.partitioner_name, self.partition_of = partitioner_from_stored(row.partitioner, partitioner, topic=row.name)
         self._keyless = itertools.count()
 
-    def partition(self, key: bytes | None, partition: int | None) -> int:
-        """The partition of a record: the one asked for, that of its key, or the next in turn."""
+    def learn(self, stored: TopicRow | None) -> TopicRow:
+        """Takes over what is stored when it has more partitions; None and other topics of the name teach nothing."""
+        if stored is not None and stored.id == self.row.id and stored.partitions > self.row.partitions:
+            self.row = stored
+        return self.row
+
+    def partition(self, key: bytes | None, partition: int | None, count: int) -> int:
+        """The partition of a record among `count`: the one asked for, that of its key, or the next in turn."""
         if partition is not None:
             return self.check_partition(partition)
-        if self.row.partitions == 1:
+        if count == 1:
             return 0
         if key is None:
-            return next(self._keyless) % self.row.partitions
-        return self.partition_of(key, self.row.partitions)
+            return self.keyless_partition(count)
+        return self.partition_of(key, count)
 
-    def keyless_partition(self) -> int:
-        """The next partition in turn."""
-        return next(self._keyless) % self.row.partitions
+    def keyless_partition(self, count: int) -> int:
+        """The next partition in turn, among `count`."""
+        return next(self._keyless) % count
 
     def check_partition(self, partition: int) -> int:
-        """The number, when the topic has such a partition."""
+        """The number, when the topic has such a partition; looks at what is stored before it says no."""
         check_int("partition", partition, least=0)
-        if partition >= self.row.partitions:
+        if partition >= self.row.partitions and partition >= self.learn(self.look()).partitions:
             raise UnknownPartition(
                 f"topic {self.row.name!r} has no partition {partition}: it has {self.row.partitions}, from 0 to "
                 f"{self.row.partitions - 1}. Nothing was stored. Pass one of them, or leave partition= out."

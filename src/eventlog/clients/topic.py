@@ -6,7 +6,9 @@ Knows nothing of batching over time, positions or groups.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, Protocol
 from uuid import UUID
 
@@ -14,10 +16,20 @@ from eventlog.batches.format import BatchEncoder
 from eventlog.batches.partitioners import partition_column
 from eventlog.clients.fetcher import Cursor, Fetcher, resolve_end, resolve_start
 from eventlog.clients.route import Route
-from eventlog.options import HeadersInput, Start, check_columns, check_headers, check_int, check_timestamp_ms
+from eventlog.errors import LogClosed
+from eventlog.options import (
+    MAX_PARTITIONS,
+    HeadersInput,
+    Start,
+    check_columns,
+    check_headers,
+    check_int,
+    check_timestamp_ms,
+)
 from eventlog.records import Headers, K, PartitionRange, Record, RecordBatch, RecordMetadata, V
 from eventlog.store.store import Store
-from eventlog.store.works import Append, AppendOne, DeleteRecords, Part
+from eventlog.store.tables import TopicRow
+from eventlog.store.works import Append, AppendOne, CreatePartitions, DeleteRecords, Part
 
 _READ_BYTES = 1 << 20
 
@@ -34,7 +46,7 @@ class Topic(Generic[K, V]):
     """
     Is one topic of a log: its partitions, and the codecs of its keys and values.
 
-    Get one from `EventLog.topic()`. Any thread may use it; it has no state of its own and needs no closing.
+    Get one from `EventLog.topic()`. Any thread may use it; it needs no closing.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -49,6 +61,7 @@ class Topic(Generic[K, V]):
         self._owner = owner  # a log that nobody else holds stays open as long as its topics
         self._fetcher = Fetcher(store)
         self._route = route
+        route.look = partial(store.topic, route.row.name)
 
     @property
     def name(self) -> str:
@@ -57,7 +70,10 @@ class Topic(Generic[K, V]):
 
     @property
     def partitions(self) -> int:
-        """How many partitions the topic has; they are numbered from 0."""
+        """How many partitions the topic has now; they are numbered from 0."""
+        with contextlib.suppress(LogClosed):
+            self._owner._check_open()
+            return self._route.learn(self._route.look()).partitions
         return self._route.row.partitions
 
     @property
@@ -121,10 +137,15 @@ class Topic(Generic[K, V]):
         pairs = check_headers(headers)
         route.check_size(key_bytes, value_bytes, pairs)
         moment = self._store.clock.now_ms() if timestamp_ms is None else check_timestamp_ms(timestamp_ms)
-        chosen = route.partition(key_bytes, partition)
-        work = AppendOne(route.row, chosen, key_bytes, value_bytes, pairs, moment)
-        self._store.run(work)
-        return RecordMetadata(route.row.name, chosen, work.offset, moment)
+        is_placed = partition is None
+        while True:
+            row = route.row
+            chosen = route.partition(key_bytes, partition, row.partitions)
+            work = AppendOne(row, chosen, key_bytes, value_bytes, pairs, moment, is_placed=is_placed)
+            self._store.run(work)
+            route.learn(work.newer)
+            if not work.is_refused:
+                return RecordMetadata(row.name, chosen, work.offset, moment)
 
     def append_many(
         self,
@@ -164,12 +185,19 @@ class Topic(Generic[K, V]):
         if header_column is not None and not any(header_column):
             header_column = None
         times = self._times(timestamps_ms)
-        if partition is not None or self.partitions == 1 or keys is None:
-            parts = [self._part(route.partition(None, partition), keys, values, times, header_column)]
-        else:
-            parts = self._parts_by_key(keys, values, times, header_column)
-        self._check_sizes(parts, keys, values, header_column)
-        self._store.run(Append(parts))
+        while True:
+            row = route.row
+            if partition is not None or row.partitions == 1 or keys is None:
+                chosen = route.partition(None, partition, row.partitions)
+                parts = [self._part(row, chosen, keys, values, times, header_column)]
+            else:
+                parts = self._parts_by_key(row, keys, values, times, header_column)
+            self._check_sizes(parts, keys, values, header_column)
+            work = Append(parts, is_placed=partition is None)
+            self._store.run(work)
+            route.learn(work.newer)
+            if not work.is_refused:
+                break
         return [
             PartitionRange(self.name, part.partition, part.base, part.base + sum(one.span for one in part.batches))
             for part in parts
@@ -184,6 +212,7 @@ class Topic(Generic[K, V]):
 
     def _part(
         self,
+        row: TopicRow,
         partition: int,
         keys: Sequence[Any] | None,
         values: Sequence[Any],
@@ -203,10 +232,11 @@ class Topic(Generic[K, V]):
         except TypeError:
             self._route.check_each(keys, values)  # says it in our words
             raise
-        return Part(self._route.row, partition, batches)
+        return Part(row, partition, batches)
 
     def _parts_by_key(
         self,
+        row: TopicRow,
         keys: Sequence[Any],
         values: Sequence[Any],
         times: int | Sequence[int],
@@ -214,13 +244,14 @@ class Topic(Generic[K, V]):
     ) -> list[Part]:
         """The batches of each partition, by partition."""
         encoded = self._route.encode_keys(keys)
-        keyless = self._route.keyless_partition()
-        chosen = partition_column(encoded, self.partitions, self._route.partition_of, keyless)
+        keyless = self._route.keyless_partition(row.partitions)
+        chosen = partition_column(encoded, row.partitions, self._route.partition_of, keyless)
         indexes: dict[int, list[int]] = {}
         for index, number in enumerate(chosen):
             indexes.setdefault(number, []).append(index)
         return [
             self._part(
+                row,
                 number,
                 [keys[place] for place in places],
                 [values[place] for place in places],
@@ -264,6 +295,47 @@ class Topic(Generic[K, V]):
             check_int("the offset", offset, least=0)
         self._store.run(DeleteRecords(self._route.row, before))
 
+    # -- partitions ------------------------------------------------------------------------------------------
+
+    def create_partitions(self, total: int) -> None:
+        """
+        Raises the number of partitions to `total`, durable when the call returns (Kafka's `createPartitions`).
+
+        The new partitions are empty; no record is moved. So with keys, later records of a key may go to another
+        partition than its earlier ones, as in Kafka: where the order of a key counts, let readers finish the earlier
+        ones first, or give the topic enough partitions from the beginning.
+
+        Every `Topic` and producer learns of it, in every process: what is appended after the call goes by the new
+        number. What a producer was sent before stays where it was placed, and so does what joins a batch that was
+        begun before, for at most its `linger`. A program that opens the topic with `partitions=` the old number
+        gets `TopicMismatch`.
+
+        Args:
+            total: how many there are to be in all, up to 100,000. As many as there are: nothing is changed, so
+                several programs may ask for the same.
+
+        Raises:
+            ValueError: if the topic has more than that: partitions are never removed. Nothing was changed.
+            UnknownTopic: if the topic was deleted. Nothing was changed.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     orders = log.topic("orders", partitions=2)
+            ...     orders.create_partitions(4)
+            ...     orders.partitions
+            4
+        """
+        self._owner._check_open()
+        check_int("total", total, least=1, most=MAX_PARTITIONS)
+        work = CreatePartitions(self._route.row, total)
+        self._store.run(work)
+        stored = self._route.learn(work.topic).partitions
+        if stored > total:
+            raise ValueError(
+                f"cannot give topic {self.name!r} {total} partitions: it has {stored}, and none is ever removed. "
+                f"Nothing was changed. Pass more than {stored}."
+            )
+
     # -- reading ---------------------------------------------------------------------------------------------
 
     def bounds(self) -> dict[int, tuple[int, int]]:
@@ -274,8 +346,8 @@ class Topic(Generic[K, V]):
             UnknownTopic: if the topic was deleted.
         """
         self._owner._check_open()
-        self._store.check_topic(self._route.row)
-        return dict(enumerate(self._store.bounds(self._route.row)))
+        row = self._route.learn(self._store.check_topic(self._route.row))
+        return dict(enumerate(self._store.bounds(row)))
 
     def read(
         self,
@@ -317,12 +389,12 @@ class Topic(Generic[K, V]):
         self._owner._check_open()
         if max_records is not None:
             check_int("max_records", max_records, least=0)
-        self._store.check_topic(self._route.row)
-        partitions = range(self.partitions) if partition is None else [self._route.check_partition(partition)]
+        row = self._route.learn(self._store.check_topic(self._route.row))
+        partitions = range(row.partitions) if partition is None else [self._route.check_partition(partition)]
         spans = []
         for number in partitions:
-            first = resolve_start(self._store, self._route.row, number, start)
-            spans.append((number, first, resolve_end(self._store, self._route.row, number, end)))
+            first = resolve_start(self._store, row, number, start)
+            spans.append((number, first, resolve_end(self._store, row, number, end)))
         return self._read_spans(spans, max_records)
 
     def _read_spans(self, spans: list[tuple[int, int, int]], max_records: int | None) -> Iterator[RecordBatch[K, V]]:
@@ -349,4 +421,4 @@ class Topic(Generic[K, V]):
             )
 
     def __repr__(self) -> str:
-        return f"<Topic {self.name!r}: {self.partitions} partitions, key {self.key}, value {self.value}>"
+        return f"<Topic {self.name!r}: {self._route.row.partitions} partitions, key {self.key}, value {self.value}>"

@@ -1,5 +1,7 @@
 """
-The rules of a group. The coordinator is two functions: `decide` judges, `apply` changes.
+The rules of a group.
+
+The coordinator is two functions: `decide` judges and changes nothing, `apply` changes and judges nothing.
 
     group = load()                                                         all of it inside
     decision = decide(group, request, liveness, now_ms)                    one write transaction
@@ -62,7 +64,7 @@ class Join:
     instance_id: str | None
     subscription: Subscription
     assignor: str
-    pid: int
+    process_id: int
 
 
 @attrs.frozen
@@ -262,11 +264,11 @@ def _judge_join(
         return Verdict.DIFFERENT_ASSIGNOR, ()
     if before is None:
         epoch = group.epoch + 1
-        member = Member(request.member_id, request.instance_id, request.subscription, request.pid, now_ms, epoch)
+        member = Member(request.member_id, request.instance_id, request.subscription, request.process_id, now_ms, epoch)
         return Verdict.ACCEPTED, (Joined(member, epoch, request.assignor, now_ms),)
     is_same = before.subscription == request.subscription and group.assignor == request.assignor
     member = attrs.evolve(
-        before, id=request.member_id, subscription=request.subscription, pid=request.pid, joined_ms=now_ms
+        before, id=request.member_id, subscription=request.subscription, process_id=request.process_id, joined_ms=now_ms
     )
     epoch = group.epoch if is_same else group.epoch + 1
     return Verdict.ACCEPTED, (Joined(member, epoch, request.assignor, now_ms, replaced=before.id),)

@@ -57,7 +57,7 @@ class Member:
     id: str
     instance_id: str | None
     subscription: Subscription
-    pid: int
+    process_id: int
     joined_ms: int
     joined_epoch: int
     owned: Mapping[PartitionId, int] = attrs.field(factory=dict)

@@ -28,14 +28,20 @@ class Gate:
         self._running: dict[object, int] = {}
         self._exclusion = threading.Lock()
         self._is_shut = False
+        self._shut_by: int | None = None
         self.leave = self._running.pop
 
     def enter(self, token: object) -> None:
-        """Waits while the gate is shut; nothing that runs inside may wait for the gate."""
+        """
+        Waits while the gate is shut.
+
+        A thread that is inside, or has shut the gate itself, comes a second time in a signal handler. It is let in:
+        whoever waits for it would wait for ever, and what it interrupted goes on only when it is out again.
+        """
         thread = threading.get_ident()
         while True:
             self._running[token] = thread
-            if not self._is_shut:
+            if not self._is_shut or self._is_nested(thread):
                 return
             self._running.pop(token)
             _wait(lambda: not self._is_shut)
@@ -43,23 +49,30 @@ class Gate:
     def alone(self, action: Callable[[], None]) -> None:
         """Runs something while nobody is inside."""
         with self._exclusion:
+            self._shut_by = threading.get_ident()
             self._is_shut = True
             try:
                 self._wait_until_empty()
                 action()
             finally:
                 self._is_shut = False
+                self._shut_by = None
 
     def shut(self) -> None:
         """Waits until nobody is inside, and lets nobody in until `open()`."""
         self._exclusion.acquire()
+        self._shut_by = threading.get_ident()
         self._is_shut = True
         self._wait_until_empty()
 
     def open(self) -> None:
         """Lets others in again."""
         self._is_shut = False
+        self._shut_by = None
         self._exclusion.release()
+
+    def _is_nested(self, thread: int) -> bool:
+        return self._shut_by == thread or tuple(self._running.values()).count(thread) > 1
 
     def _wait_until_empty(self) -> None:
         """Waits for the others; what this very thread has left inside is left over from an interruption."""

@@ -136,7 +136,7 @@ def pack_member(member: Member) -> bytes:
             "instance_id": member.instance_id,
             "topics": member.subscription.topics,
             "patterns": member.subscription.patterns,
-            "pid": member.pid,
+            "process_id": member.process_id,
             "joined_ms": member.joined_ms,
             "joined_epoch": member.joined_epoch,
             "owned": [
@@ -160,7 +160,7 @@ def unpack_member(member_id: str, data: bytes | memoryview) -> Member:
                 tuple(_checked(topic, str) for topic in fields["topics"]),
                 tuple((_checked(text, str), _checked(flags, int)) for text, flags in fields["patterns"]),
             ),
-            _checked(fields["pid"], int),
+            _checked(fields["process_id"], int),
             _checked(fields["joined_ms"], int),
             _checked(fields["joined_epoch"], int),
             {

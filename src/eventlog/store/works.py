@@ -50,8 +50,8 @@ class Append(Work):
     """
     Appends encoded batches to some partitions of one topic.
 
-    If `is_placed`, the topic's number of partitions decided which. When that has changed, nothing is stored, and
-    `newer` is the topic as it is stored now.
+    `newer` is the topic as it is stored now, if it has more partitions than whoever appends knew of. If `is_placed`,
+    their number decided where the records go, and nothing is stored then.
     """
 
     __slots__ = ("is_placed", "newer", "parts")
@@ -63,15 +63,21 @@ class Append(Work):
         self.is_placed = is_placed
         self.newer: TopicRow | None = None
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing was stored, because it has to be placed anew."""
+        return self.is_placed and self.newer is not None
+
     def apply(self, writing: Writing) -> None:
         """Puts every part at the end of its partition."""
         self.newer = None
         for part in self.parts:
             stored = writing.check_topic(part.topic)
-            if self.is_placed and stored.partitions != part.topic.partitions:
+            if stored.partitions > part.topic.partitions:
                 self.newer = stored
-                return
             writing.partition_end(part.topic.id, part.partition)  # a damaged end fails here, before any effect
+        if self.is_refused:
+            return
         for part in self.parts:
             part.base = writing.append(part.topic.id, part.partition, part.batches)
 
@@ -105,7 +111,7 @@ class AppendOne(Work):
         headers: Headers,
         timestamp_ms: int,
         *,
-        is_placed: bool,
+        is_placed: bool = False,
     ) -> None:
         super().__init__()
         self.topic = topic
@@ -118,11 +124,16 @@ class AppendOne(Work):
         self.newer: TopicRow | None = None
         self.offset = -1
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing was stored, because it has to be placed anew."""
+        return self.is_placed and self.newer is not None
+
     def apply(self, writing: Writing) -> None:
         """Hands the record to the round."""
         stored = writing.check_topic(self.topic)
-        self.newer = stored if self.is_placed and stored.partitions != self.topic.partitions else None
-        if self.newer is not None:
+        self.newer = stored if stored.partitions > self.topic.partitions else None
+        if self.is_refused:
             return
         writing.partition_end(self.topic.id, self.partition)  # a damaged end fails here, and fails nobody else
         writing.append_loose(self)
@@ -162,9 +173,9 @@ class EnsureTopic(Work):
         number = 1 if counter is None else int.from_bytes(counter, "big")
         fields = attrs.asdict(self._new, recurse=False)
         self.topic = TopicRow(id=number, uuid=uuid4(), created_ms=self._now_ms, **fields)
+        _raise_topics_version(writing)
         writing.put(TOPICS, name, self.topic.pack())
         writing.put(FORMAT, NEXT_TOPIC_ID_KEY, (number + 1).to_bytes(4, "big"))
-        _raise_topics_version(writing)
 
 
 class CreatePartitions(Work):
@@ -192,8 +203,8 @@ class CreatePartitions(Work):
         assert stored is not None
         row = repartitioned(stored, self._total)
         self.topic = TopicRow.unpack(name, row)
-        writing.put(TOPICS, name, row)
         _raise_topics_version(writing)
+        writing.put(TOPICS, name, row)
         writing.forget_learned()
 
 
@@ -213,12 +224,12 @@ class DeleteTopic(Work):
         if stored is None:
             raise unknown_topic(self._name)
         topic = TopicRow.unpack(self._name.encode(), stored)
+        _raise_topics_version(writing)
         writing.delete(TOPICS, self._name.encode())
         prefix = topic.id.to_bytes(4, "big")
         for table in (BATCHES, PARTITIONS):
             writing.delete_prefix(table, prefix)
         writing.delete_where(OFFSETS, lambda key: key[-8:-4] == prefix)
-        _raise_topics_version(writing)
         writing.forget_learned()
 
 
@@ -257,6 +268,7 @@ class DeleteRecords(Work):
 
 
 def _raise_topics_version(writing: Writing) -> None:
+    """Comes before the other writes of a work: a damaged row is an error, and an error has no effects."""
     version = unpack_topics_version(writing.get(FORMAT, TOPICS_VERSION_KEY))
     writing.put(FORMAT, TOPICS_VERSION_KEY, pack_topics_version(version + 1))
 
