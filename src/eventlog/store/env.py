@@ -67,6 +67,7 @@ Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 """A transaction that writes: what it reads are bytes."""
 Snapshot: TypeAlias = "lmdb.Transaction[memoryview]"
 """A transaction that reads: what it reads are memoryviews that die with it."""
+Cursor: TypeAlias = "lmdb.Cursor[memoryview]"
 _Begun = TypeVar("_Begun")
 Table = lmdb._Database
 

@@ -8,6 +8,7 @@ whether anything concerns it compares the bytes of two. Knows nothing of the rul
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +21,7 @@ from eventlog.store.env import GROUPS, MEMBERS
 _VERSION = 1
 _NOT_A_ROW = (ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException)
 _SEPARATOR = b"\0"
+_KNOWN_COUNT = 1024
 T = TypeVar("T")
 
 
@@ -81,7 +83,7 @@ def load(rows: Rows, name: str) -> Group:
 def load_member(rows: Rows, group: str, member_id: str) -> Member | None:
     """One member as it is stored."""
     data = rows.get(MEMBERS, member_key(group, member_id))
-    return None if data is None else unpack_member(member_id, data)
+    return None if data is None else unpack_member(member_id, bytes(data))
 
 
 def save(rows: WritableRows, before: Group, after: Group) -> None:
@@ -148,8 +150,13 @@ def pack_member(member: Member) -> bytes:
     )
 
 
-def unpack_member(member_id: str, data: bytes | memoryview) -> Member:
-    """A member, of the bytes of its row."""
+@lru_cache(maxsize=_KNOWN_COUNT)
+def unpack_member(member_id: str, data: bytes) -> Member:
+    """
+    A member, of the bytes of its row.
+
+    Remembers what it read: most rows of a group are what they were when somebody looked last.
+    """
     try:
         fields = _fields(data, f"member {member_id!r}")
         instance_id = fields["instance_id"]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import attrs
 
 from eventlog.batches.format import decode, read_header
-from eventlog.store.env import BATCHES, PARTITIONS, Environment, Snapshot
+from eventlog.store.env import BATCHES, PARTITIONS, Cursor, Environment, Snapshot
 from eventlog.store.tables import PartitionRow, batch_key, partition_key, split_batch_key
 
 _LAST_OFFSET = 2**64 - 1
@@ -73,21 +73,16 @@ def fetch(environment: Environment, requests: Sequence[Fetch], max_bytes: int) -
                     max_bytes -= len(data)
                     is_found = cursor.next()
                 row = _partition_row(environment, transaction, topic_id, partition)
-                end = batches[-1].last + 1 if batches else _end(environment, transaction, topic_id, partition)
+                end = batches[-1].last + 1 if batches else _end(cursor, topic_id, partition, row)
                 answers.append(Fetched(batches, row.first, end))
     return answers, number
 
 
 def bounds(environment: Environment, topic_id: int, partitions: Sequence[int]) -> list[tuple[int, int]]:
     """The first and the end offset (exclusive) of some partitions, of one snapshot."""
-    with environment.reading() as transaction:
-        return [
-            (
-                _partition_row(environment, transaction, topic_id, partition).first,
-                _end(environment, transaction, topic_id, partition),
-            )
-            for partition in partitions
-        ]
+    with environment.reading() as transaction, transaction.cursor(db=environment.table(BATCHES)) as cursor:
+        rows = [(partition, _partition_row(environment, transaction, topic_id, partition)) for partition in partitions]
+        return [(row.first, _end(cursor, topic_id, partition, row)) for partition, row in rows]
 
 
 def offset_of_time(environment: Environment, topic_id: int, partition: int, timestamp_ms: int) -> int:
@@ -98,10 +93,10 @@ def offset_of_time(environment: Environment, topic_id: int, partition: int, time
     may end too early where the late record was deleted, so we walk on from there.
     """
     with environment.reading() as transaction:
-        first = _partition_row(environment, transaction, topic_id, partition).first
-        end = _end(environment, transaction, topic_id, partition)
-        low, high = first, end
+        row = _partition_row(environment, transaction, topic_id, partition)
         with transaction.cursor(db=environment.table(BATCHES)) as cursor:
+            first, end = row.first, _end(cursor, topic_id, partition, row)
+            low, high = first, end
             prefix = partition_key(topic_id, partition)
             while low < high:
                 middle = (low + high) // 2
@@ -145,12 +140,11 @@ def _partition_row(environment: Environment, transaction: Snapshot, topic_id: in
     return PartitionRow.unpack(transaction.get(key, db=environment.table(PARTITIONS)))
 
 
-def _end(environment: Environment, transaction: Snapshot, topic_id: int, partition: int) -> int:
-    with transaction.cursor(db=environment.table(BATCHES)) as cursor:
-        is_found = cursor.set_range(batch_key(topic_id, partition, _LAST_OFFSET))
-        if cursor.prev() if is_found else cursor.last():
-            key = bytes(cursor.key())
-            if key[:8] == partition_key(topic_id, partition):
-                last: int = split_batch_key(key)[2]
-                return last + 1
-    return _partition_row(environment, transaction, topic_id, partition).end
+def _end(cursor: Cursor, topic_id: int, partition: int, row: PartitionRow) -> int:
+    is_found = cursor.set_range(batch_key(topic_id, partition, _LAST_OFFSET))
+    if cursor.prev() if is_found else cursor.last():
+        key = bytes(cursor.key())
+        if key[:8] == partition_key(topic_id, partition):
+            last: int = split_batch_key(key)[2]
+            return last + 1
+    return row.end
