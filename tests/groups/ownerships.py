@@ -32,6 +32,8 @@ from tests.groups.history import (
     Revoked,
 )
 
+_LONGEST_EVENT = 300
+
 Records = Mapping[tuple[str, int, int], tuple[str, int]]
 """The key and the key's sequence of each acknowledged record, by topic, partition and offset."""
 
@@ -45,7 +47,7 @@ class Violation:
     events: tuple[Event, ...] = ()
 
     def __str__(self) -> str:
-        return "\n    ".join([f"{self.rule}: {self.sentence}", *map(str, self.events)])
+        return "\n    ".join([f"{self.rule}: {self.sentence}", *(str(event)[:_LONGEST_EVENT] for event in self.events)])
 
 
 class Window(NamedTuple):
@@ -230,13 +232,19 @@ class Walk:
     def _commit(self, event: Committing) -> None:
         self._committing = event
         for offset in event.offsets:
-            if offset.place in self._open:
-                self._open[offset.place].claims.append(Claim(event.at, offset.offset, event))
+            one = self._committable(offset.place)
+            if one is not None:
+                one.claims.append(Claim(event.at, offset.offset, event))
+
+    def _committable(self, place: Place) -> Ownership | None:
+        """The ownership in which a commit is right: what `close()` ended for reading is committed by `on_revoked`."""
+        left = self._leaving.get(place)
+        return left if left is not None and isinstance(left.end, Closing) else self._open.get(place)
 
     def _be_acknowledged(self, event: Committed) -> None:
         attempt, self._committing = self._committing, None
         for offset in () if attempt is None else attempt.offsets:
-            one = self._open.get(offset.place)
+            one = self._committable(offset.place)
             if one is None:
                 where = f"{offset.topic}[{offset.partition}]"
                 self._complain("fence", f"{event.member} commits {where}, which it does not own", event)
@@ -248,7 +256,7 @@ class Walk:
     def _be_fenced(self, event: Fenced) -> None:
         attempt, self._committing = self._committing, None
         for offset in () if attempt is None else attempt.offsets:
-            one = self._open.get(offset.place)
+            one = self._committable(offset.place)
             if one is not None:
                 one.fenced = event
                 one.claims = [claim for claim in one.claims if claim.event is not attempt]
