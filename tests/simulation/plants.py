@@ -26,6 +26,22 @@ class _IgnoresItsLease(Client):
         return True
 
 
+class _LooksAtItsLeaseEarly(Client):
+    """Looks at its lease when a poll begins, and hands out after all that a poll may have to do before."""
+
+    _was_usable = False
+
+    def is_usable(self) -> bool:
+        return self._was_usable
+
+    def _poll(self) -> Steps:
+        if not super().is_usable():
+            yield from self._confirm()
+        if self.is_member:
+            self._was_usable = super().is_usable()
+            yield from super()._poll()
+
+
 class _ProlongsALapsedLease(Lease):
     """Goes by what it published, although others may have seen the old end pass."""
 
@@ -169,6 +185,7 @@ def _no_fence(member: Member | None, epochs: Mapping[PartitionId, int]) -> list[
 
 PLANTS: dict[str, Product] = {
     "a client that ignores its lease": Product(client=_IgnoresItsLease),
+    "a lease looked at when the poll begins": Product(client=_LooksAtItsLeaseEarly),
     "a heartbeat that prolongs a lapsed lease": Product(lease=_ProlongsALapsedLease),
     "a confirm that does not ask": Product(client=_ConfirmsWithoutAsking),
     "a confirm outside the transaction": Product(client=_ConfirmsOutsideTheTransaction),

@@ -23,6 +23,7 @@ holds, without asking. At that moment
     no gap          the record comes again or is the next one
     no repetition   it comes again only if an owner since was lost (died, or its lease ended), not for a move
 
+That a member looks at its lease and hands out is one step here; in life the margin of the lease is the time for it.
 What a member does with a record after it was handed out is not bound by the lease: a member whose process sleeps
 wakes up with records in its hands that another has handed out since. That is why delivery is at least once, and why
 it can not commit them.
@@ -93,6 +94,8 @@ class Store:
         self.now_s = 1000.0
         self.day_ms: Callable[[], int] = lambda: 0
         self.group = Group("g")
+        self.keep: Callable[[Group, Group], Group] = lambda _, after: after
+        """Stores a group, of which the first is stored; what is stored then."""
         self.seats: dict[str, Seat] = {}
         self.topics: dict[int, int] = {}
         """How many partitions each topic has."""
@@ -159,7 +162,9 @@ class Store:
         if self.trace is not None:
             self.trace.append((self.now_s, "  store", request, decision.verdict.name, *decision.changes))
         if decision.changes:
-            self.group = reduce(self.product.apply, decision.changes, before)
+            after = reduce(self.product.apply, decision.changes, before)
+            self.group = self.keep(before, after)
+            want(self.group == after, "what is stored is not what was decided", self.group, after)
             self._check_changes(request, before, decision.changes)
             self._check_group(before)
         return decision.verdict

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from functools import partial
 
 import pytest
 
+import eventlog
 from eventlog.groups.rules import Joined
+from eventlog.groups.state import Group
+from eventlog.store.group_rows import load, save
+from eventlog.store.writing import Work, Writing
 from tests.simulation.plants import PLANTS
 from tests.simulation.simulator import PRODUCT, Simulation, report, simulate, traced
 from tests.simulation.store import Product, Violation
@@ -62,6 +67,37 @@ def test_time_of_day_changes_nothing(seed: int) -> None:
         return [str((step[0], *step[1:4])) for step in trace]
 
     assert shown(True) == shown(False)
+
+
+def test_group_is_safe_and_settles_in_the_rows_of_a_log(log: eventlog.EventLog) -> None:
+    """What the rules decide is what the next transaction reads, whatever has happened to the group."""
+    for seed in range(20):
+        simulation = Simulation(seed)
+        group = simulation.store.group = Group(f"group {seed}")
+        simulation.store.keep = partial(kept, log)
+        simulation.run()
+        assert simulation.store.group.epoch > group.epoch
+
+
+class Keep(Work):
+    """Saves a group and loads it, in one transaction."""
+
+    def __init__(self, before: Group, after: Group) -> None:
+        super().__init__()
+        self.before = before
+        self.after = after
+
+    def apply(self, writing: Writing) -> None:
+        """Leaves in `after` what is stored then."""
+        save(writing, self.before, self.after)
+        self.after = load(writing, self.after.name)
+
+
+def kept(log: eventlog.EventLog, before: Group, after: Group) -> Group:
+    """The group as a log has stored it."""
+    work = Keep(before, after)
+    log._store.run(work)
+    return work.after
 
 
 # --- the simulation itself ------------------------------------------------------------------------------------------
