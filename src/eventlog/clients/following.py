@@ -34,7 +34,7 @@ class Following:
         self._open_topic = open_topic
         self._positions = positions
         self._subscription = subscription
-        self._transaction = -1
+        self._transaction = store.last_transaction()
         self._version = -1
         self._follow()
 
