@@ -162,7 +162,8 @@ def test_offsets_committed_by_hand_stay_when_the_consumer_closes(log, topic, off
 def test_offsets_can_be_committed_for_partitions_that_are_not_assigned(log, topic):
     """Of a topic that is there."""
     log.topic("other", partitions=2)
-    with log.consumer("orders", group="g") as consumer:
+    with log.consumer(group="g") as consumer:
+        consumer.assign([TP])
         consumer.commit({("other", 1): 0})
         assert consumer.committed(("other", 1)) == 0
         for bad, error in (
@@ -178,9 +179,29 @@ def test_offsets_can_be_committed_for_partitions_that_are_not_assigned(log, topi
         assert consumer.committed(TP) is None, "nothing of a refused commit is stored"
 
 
+def test_a_member_commits_what_it_owns_and_nothing_else(log, topic):
+    """Neither a partition of another topic, though nobody has it, nor the rest of the same call."""
+    log.topic("other")
+    with log.consumer("orders", **AT_CLOSE) as consumer:
+        with pytest.raises(eventlog.MemberFenced, match=r"other\[0\].*nobody owns it.*Nothing was stored"):
+            consumer.commit({TP: 5, ("other", 0): 0})
+        assert (consumer.committed(TP), consumer.committed(("other", 0))) == (None, None)
+        consumer.commit({TP: 5})
+        assert consumer.committed(TP) == 5
+
+
+def test_a_member_can_not_be_assigned_partitions(log, topic):
+    """Its group does that; a consumer of the group that names no topics can."""
+    with log.consumer("orders", **AT_CLOSE) as consumer:
+        with pytest.raises(ValueError, match="the group divides its topics"):
+            consumer.assign([TP])
+        assert consumer.assignment() == [TP]
+
+
 def test_assigning_commits_what_was_finished(log, topic):
     """And not what is in hand, so that who gets the partition next gets it again."""
-    with log.consumer("orders", **AT_CLOSE) as consumer:
+    with log.consumer(**AT_CLOSE) as consumer:
+        consumer.assign([TP])
         consumer.poll(max_records=3)
         consumer.poll(max_records=4)
         consumer.assign([])
@@ -192,22 +213,27 @@ def test_assigning_commits_what_was_finished(log, topic):
 def test_a_partition_that_stays_assigned_goes_on(log, topic):
     """What was handed out of it is finished by the next poll, as ever."""
     log.topic("other")
-    with log.consumer("orders", **AT_CLOSE) as consumer:
+    with log.consumer(**AT_CLOSE) as consumer:
+        consumer.assign([TP])
         consumer.poll(max_records=3)
         consumer.assign([TP, ("other", 0)])
         assert values(consumer.poll(max_records=1)) == [3]
     assert committed(log) == 3
 
 
-def test_committing_again_what_is_committed_writes_nothing(log, topic):
-    """Neither by hand nor at close."""
-    with log.consumer("orders", group="g", auto_commit_interval=0.0) as consumer:
+@pytest.mark.parametrize("topics", [["orders"], []], ids=["member", "by hand"])
+def test_committing_again_what_is_committed_writes_nothing(log, topic, topics):
+    """Neither by hand nor at close, which takes a member the one transaction of leaving."""
+    with log.consumer(*topics, **SOON) as consumer:
+        if not topics:
+            consumer.assign([TP])
         poll_all(consumer, 100)
         consumer.commit()
         before = last_transaction(log)
         consumer.commit()
         assert consumer.poll() == []
-    assert last_transaction(log) == before
+        assert last_transaction(log) == before
+    assert last_transaction(log) == before + len(topics)
 
 
 def test_committed_offsets_survive_reopening(path):

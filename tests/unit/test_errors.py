@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventlog import errors
-from eventlog.errors import BufferFull, DeliveryError, EventLogError, OffsetOutOfRange
+from eventlog.errors import BufferFull, DeliveryError, EventLogError, InstanceInUse, OffsetOutOfRange
 
 ALL = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, EventLogError)]
 
@@ -23,9 +23,9 @@ def test_delivery_error_has_the_count() -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_only_a_full_buffer_may_pass_by_waiting(kind: type[EventLogError]) -> None:
-    """Retrying the same call helps when a buffer empties, and never otherwise."""
-    assert kind.retriable == (kind is BufferFull)
+def test_only_a_full_buffer_and_a_taken_name_may_pass_by_waiting(kind: type[EventLogError]) -> None:
+    """Retrying the same call helps when a buffer empties or a member ends, and never otherwise."""
+    assert kind.retriable == (kind in (BufferFull, InstanceInUse))
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,7 @@ def test_only_a_full_buffer_may_pass_by_waiting(kind: type[EventLogError]) -> No
         (errors.RecordTooLarge, ValueError),
         (errors.UnknownTopic, LookupError),
         (errors.UnknownPartition, LookupError),
+        (errors.UnknownGroup, LookupError),
         (errors.DiskFull, errors.StorageError),
         (errors.ReadOnlyLog, errors.StorageError),
         (errors.UnsupportedFileSystem, errors.StorageError),
