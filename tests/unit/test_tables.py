@@ -6,6 +6,7 @@ import struct
 from typing import Any
 from uuid import UUID, uuid4
 
+import attrs
 import msgpack
 import pytest
 from hypothesis import given
@@ -20,9 +21,12 @@ from eventlog.store.tables import (
     batch_key,
     offset_key,
     pack_offset,
+    pack_topics_version,
     partition_key,
+    repartitioned,
     split_batch_key,
     unpack_offset,
+    unpack_topics_version,
 )
 
 UINT32 = st.integers(0, 2**32 - 1)
@@ -80,13 +84,13 @@ def test_format_row_comes_back(uuid: UUID, created_ms: int, version: int, engine
 def test_new_log_says_what_wrote_it() -> None:
     """Version and engine have defaults: those of today."""
     fields = msgpack.unpackb(FormatRow(UUID(int=7), 5).pack())
-    assert fields == {"version": 1, "engine": "lmdb 0.9", "uuid": UUID(int=7).bytes, "created_ms": 5}
+    assert fields == {"version": 2, "engine": "lmdb 0.9", "uuid": UUID(int=7).bytes, "created_ms": 5}
 
 
 def test_unknown_field_of_the_format_row_is_left_alone() -> None:
     """A field that a later version adds under the same number does no harm here."""
     row = FormatRow.unpack(msgpack.packb(format_fields(colour="blue")), "path")
-    assert row == FormatRow(UUID(bytes=b"u" * 16), 5)
+    assert row == FormatRow(UUID(bytes=b"u" * 16), 5, version=1)
 
 
 @pytest.mark.parametrize("rest", [{}, {"uuid": None}, {"engine": ..., "uuid": ..., "created_ms": ...}])
@@ -220,3 +224,29 @@ def test_partition_row_of_another_length_is_corrupt(data: bytes) -> None:
     """Half a pair of bounds is none."""
     with pytest.raises(CorruptBatch, match="the bounds of a partition"):
         PartitionRow.unpack(data)
+
+
+# --- partitions that come later ---------------------------------------------------------------------------------------
+
+
+def test_a_topic_with_more_partitions_keeps_the_fields_that_we_do_not_know() -> None:
+    """A newer eventlog may have written some."""
+    row = TopicRow("orders", 1, uuid4(), 2, {"name": "str"}, {"name": "json"}, "crc32", 99, 5)
+    newer = {**msgpack.unpackb(row.pack()), "colour": "blue"}
+    raised = repartitioned(msgpack.packb(newer), 8)
+    assert msgpack.unpackb(raised) == {**newer, "partitions": 8}
+    assert TopicRow.unpack(b"orders", raised) == attrs.evolve(row, partitions=8)
+
+
+@given(UINT64)
+def test_the_version_of_the_topics_comes_back(version: int) -> None:
+    """Its bytes sort as the numbers do; without a row it is 0."""
+    assert unpack_topics_version(pack_topics_version(version)) == version
+    assert pack_topics_version(version) == version.to_bytes(8, "big")
+    assert unpack_topics_version(None) == 0
+
+
+def test_a_damaged_version_of_the_topics_is_an_error() -> None:
+    """And no number."""
+    with pytest.raises(CorruptBatch, match="the topics' version"):
+        unpack_topics_version(b"\0")
