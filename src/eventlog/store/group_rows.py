@@ -68,7 +68,8 @@ def split_member_key(key: bytes) -> tuple[str, str]:
 def load(rows: Rows, name: str) -> Group:
     """A group as it is stored; an empty one when nothing is."""
     group = unpack_group(name, rows.get(GROUPS, name.encode()))
-    members = [unpack_member(split_member_key(key)[1], data) for key, data in rows.items(MEMBERS, member_prefix(name))]
+    rows_of_members = rows.items(MEMBERS, member_prefix(name))
+    members = [unpack_member(split_member_key(key)[1], bytes(data)) for key, data in rows_of_members]
     return Group(
         name,
         group.epoch,
