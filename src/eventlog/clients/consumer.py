@@ -36,6 +36,8 @@ from eventlog.store.tables import TopicRow
 _FIRST_CHUNK = 16
 _ALL = 1 << 62
 _CLOSE_SECONDS = 10.0
+_DUTY_SECONDS = 0.5
+"""A consumer that waits looks after its group, and after its commits, this often."""
 
 
 @attrs.frozen
@@ -58,24 +60,41 @@ class ConsumerOptions:
 
 class Consumer(Generic[K, V]):
     """
-    Reads the records of some topics in order, and waits for more.
+    Reads the records of some topics in order, waits for more, and shares them with the other members of its group.
 
     Delivery is at least once: a record comes again if the program stops between receiving it and committing it.
     What was handed out is *finished* when the caller asks for more; with a group, finished offsets are committed
     every `auto_commit_interval` and on `close()`. So nothing is committed that the caller has not done with: leave
     the loop by `break` or an exception, and the record in hand comes again. `commit()` says "done with all of it".
 
+    With a group and topics it is a member: it joins at once, and each partition is read by one member at a time.
+    Members come and go, in any thread or process; partitions move one by one, each in its owner's next `poll()`,
+    committed up to what is finished. A member whose process dies loses its partitions within milliseconds.
+
     One consumer belongs to one thread at a time; only `wakeup()` and `close()` may come from another.
 
     Args:
-        group: keeps positions in the log under this name. Without one, reading starts at `start` each time.
+        group: keeps positions in the log under this name, and shares the topics. Without one, it reads everything
+            from `start` each time.
         start: where to begin when the group has no committed offset: "earliest" (default), "latest", an offset,
-            or a `datetime`.
+            or a `datetime`. Partitions that appear later are read from their first record.
         auto_commit: whether finished offsets are committed without a call (default, with a group).
         auto_commit_interval: seconds between automatic commits (default 1.0). Each costs a sync.
         max_poll_records: the most records `poll()` hands out (default 500).
         fetch_max_bytes: the most encoded bytes read from disk at once (default 1 MiB). One batch is read even if
             larger: reading never gets stuck.
+        assignor: who gets which partition: "sticky" (default: even, and moves as few as possible), "range",
+            "roundrobin", or a function of a module (`eventlog.Assignor`). The same for all members.
+        instance_id: a name that makes it a static member (KIP-345): when it ends and comes back under that name
+            within the session timeout, it has its partitions again, and nobody else was bothered.
+        session_timeout: seconds of silence of the process (stopped, swapped out), after which the others take the
+            partitions (default 10.0, at least 0.1). A killed process is noticed at once.
+        max_poll_interval: seconds that the program may take between two `poll()` (default 300.0, at least 0.1).
+        on_assigned: called inside `poll()` with the partitions that are read from now on. It may `seek()`.
+        on_revoked: called inside `poll()`, or by `close()`, with those that are given up. It may `commit()`.
+        on_lost: called inside `poll()` with those that others took after a silence. Nothing can be committed.
+
+    An exception of a callback comes out of `poll()`; nothing was handed out, and the next `poll()` calls it again.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -193,9 +212,19 @@ class Consumer(Generic[K, V]):
                 if self._is_woken:
                     self._is_woken = False
                     return []
-                if not self._intake.wait(deadline_s):
+                if not self._wait(deadline_s):
                     return []
                 self._commit_if_due()
+
+    def _wait(self, deadline_s: float | None) -> bool:
+        """
+        Sleeps until there may be more.
+
+        False when the time is over.
+        """
+        membership = self._membership
+        longest_s = min(_DUTY_SECONDS, self._options.auto_commit_interval) if self._commits else _DUTY_SECONDS
+        return self._intake.wait(deadline_s, set() if membership is None else membership.watched, longest_s)
 
     def _attend(self) -> None:
         """Keeps step with the group, or with the topics: afterwards the positions are ours to read."""
@@ -479,6 +508,8 @@ class Consumer(Generic[K, V]):
     def _after_fork(self) -> None:
         """Leaves the parent's place to sleep alone; this consumer is of no use in the child."""
         self._intake.forget()
+        if self._membership is not None:
+            self._membership.forget()
         self._in_use = threading.Lock()
         self._refusal = lambda: UsedAfterFork(
             "the consumer was made before a fork and belongs to the parent. Nothing was handed out. Make another "

@@ -6,14 +6,13 @@ Knows nothing of groups, of commits, or of who may call.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from eventlog.clients.fetcher import Fetcher
 from eventlog.clients.positions import Positions
 from eventlog.records import RecordBatch
 from eventlog.store.store import Store
-
-_LONG_SECONDS = 3600.0
 
 
 class Intake:
@@ -70,20 +69,32 @@ class Intake:
         """Says that the positions changed, so that the next look is at the log, whatever was seen before."""
         self._seen_transaction = -1
 
-    def wait(self, deadline_s: float | None) -> bool:
+    def wait(self, deadline_s: float | None, watched: AbstractSet[int], longest_s: float) -> bool:
         """
-        Sleeps until there may be more, for a tenth of a second at most.
+        Sleeps until there may be more.
 
         False when the time is over.
+
+        Args:
+            watched: reading ends of pipes; it ends also when the other side of one is gone.
+            longest_s: it ends after so many seconds in any case.
         """
-        now_s = self._store.clock.monotonic()
+        clock, store, waiter = self._store.clock, self._store, self._waiter
+        now_s = clock.monotonic()
         if deadline_s is not None and now_s >= deadline_s:
             return False
         if not self._is_armed:
             self._is_armed = True
-            self._waiter.arm()
+            waiter.arm()
             return True  # look once more: what came before the bell hung there rings no bell
-        self._waiter.wait(_LONG_SECONDS if deadline_s is None else deadline_s - now_s)
+        waiter.watch(watched)
+        until_s = now_s + longest_s if deadline_s is None else min(now_s + longest_s, deadline_s)
+        seen = self._seen_transaction
+        # Nothing but this runs while nothing happens: ten times a second, for each consumer that waits.
+        while not waiter.wait(until_s - now_s) and store.last_transaction() == seen:
+            now_s = clock.monotonic()
+            if now_s >= until_s:
+                break
         return True
 
     def close(self) -> None:

@@ -15,8 +15,9 @@ to own what when nobody else does. Knows nothing of records.
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
-from itertools import islice
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -28,14 +29,14 @@ from eventlog.clients.topic import Topic
 from eventlog.errors import GroupMismatch, InstanceInUse, MemberFenced
 from eventlog.groups.assignors import Assignor
 from eventlog.groups.lease import Terms
-from eventlog.groups.rules import Confirm, Join, Leave, Release, Request, Steps, Sweep, Verdict, next_steps
+from eventlog.groups.rules import Confirm, Join, Leave, Release, Request, Steps, Sweep, Verdict, is_gone, next_steps
 from eventlog.groups.state import Life, PartitionId, Subscription
 from eventlog.options import Start
 from eventlog.records import TopicPartition
 from eventlog.store.group_reader import Glance, glance, group_snapshot, member_ids
 from eventlog.store.group_rows import unpack_group, unpack_member
 from eventlog.store.group_works import CommitOffsets, Fence, GroupWork
-from eventlog.store.members import MemberFile
+from eventlog.store.members import MemberFile, Watch
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
 from eventlog.store.works import deleted_topic
@@ -44,7 +45,7 @@ Callback: TypeAlias = Callable[[list[TopicPartition]], object]
 
 _LOOK_SECONDS = 0.002
 """A busy member looks at its rows no more often than this."""
-_WATCH_SECONDS = 0.1
+_WATCH_SECONDS = 0.4
 _WATCHED_COUNT = 3
 _TURN_SECONDS = 1.0
 """After this long we propose, whoever has the turn: it may be stopped."""
@@ -99,7 +100,8 @@ class Membership:
         self._look_at_s = 0.0
         self._watch_at_s = 0.0
         self._stale_since_s: float | None = None
-        self._ring: list[str] = []
+        self._others: list[str] = []
+        self._watch = Watch(store.members)
         self._rounds = 0
         self._file: MemberFile | None = None
         self._join()
@@ -119,6 +121,15 @@ class Membership:
     def fence(self) -> Fence:
         """What its commits carry."""
         return Fence(self._store.members, self._living().id, dict(self._held))
+
+    @property
+    def watched(self) -> AbstractSet[int]:
+        """The reading ends of pipes that end when a watched member dies."""
+        return self._watch.descriptors
+
+    def forget(self) -> None:
+        """Closes a child's copies of what watches the others, after a fork."""
+        self._watch.close()
 
     def doubt(self) -> None:
         """Says that something speaks against what we think we own: the next `attend` looks."""
@@ -140,9 +151,9 @@ class Membership:
         file.note_poll(now_s)
         if not file.is_usable(now_s):
             self._confirm()
-        if now_s >= self._watch_at_s:
+        if now_s >= self._watch_at_s or (not is_busy and self._watch.died()):
             self._watch_at_s = now_s + _WATCH_SECONDS
-            self._watch()
+            self._look_after_others()
             self._glance = None if self._stale_since_s is not None else self._glance
         if self._glance is None or (
             not (is_busy and now_s < self._look_at_s) and self._store.last_transaction() != self._glance.transaction
@@ -161,6 +172,7 @@ class Membership:
         The member is gone afterwards, whatever this raises.
         """
         file, self._file = self._file, None
+        self._watch.close()
         if file is None:
             return
         self._store.heart.remove(file)
@@ -266,7 +278,7 @@ class Membership:
             return False
         self._glance = None  # until all is done: a callback may raise
         if known is None or seen.group != known.group:
-            self._ring = member_ids(self._store.environment, self._options.group)
+            self._meet_others()
         if seen.topics_version != self._topics_version:
             self._topics = {row.id: row for row in self._store.topics()}
             self._topics_version = seen.topics_version
@@ -286,6 +298,12 @@ class Membership:
             self._stale_since_s = None
         self._glance = seen
         return False
+
+    def _meet_others(self) -> None:
+        ids = member_ids(self._store.environment, self._options.group)
+        place = bisect_right(ids, self._living().id)
+        self._others = [one for one in ids[place:] + ids[:place] if one != self._living().id]
+        self._watch.choose(self._others[:_WATCHED_COUNT])
 
     def _forget(self, partitions: Collection[PartitionId]) -> None:
         """Stops using partitions that others may have by now."""
@@ -391,22 +409,24 @@ class Membership:
         fence = Fence(self._store.members)
         return CommitOffsets(self._options.group, rows, self._store.clock.now_ms(), is_automatic=True, fence=fence)
 
-    def _watch(self) -> None:
-        """Looks whether other members live: the next few in a ring, and each of the rest in turn."""
-        ring = self._ring
-        if len(ring) < 2:
+    def _look_after_others(self) -> None:
+        """
+        Looks whether other members live: the next few in a ring, and each of the rest in turn.
+
+        So however many there are, one look is cheap, and a member that is stopped hides nobody for long.
+        """
+        self._watch.died()
+        others = self._others
+        if not others:
             return
-        place = ring.index(self._living().id) if self._living().id in ring else 0
-        others = ring[place + 1 :] + ring[:place]
         self._rounds += 1
-        watched = {*islice(others, _WATCHED_COUNT), others[self._rounds % len(others)]}
-        liveness = self._store.members.look(watched)
-        dead = [member_id for member_id, life in liveness.items() if life is not Life.ALIVE]
-        if any(liveness[member_id] is Life.AWAY for member_id in dead):
-            group = group_snapshot(self._store.environment, self._options.group).group
-            named = {member.id for member in group.members.values() if member.instance_id is not None}
-            dead = [member_id for member_id in dead if liveness[member_id] is Life.DEAD or member_id not in named]
-        if dead:
+        looked_at = {*others[:_WATCHED_COUNT], others[self._rounds % len(others)]}
+        liveness = self._watch.look(looked_at)
+        suspects = [member_id for member_id, life in liveness.items() if life is not Life.ALIVE]
+        if not suspects:
+            return
+        group = group_snapshot(self._store.environment, self._options.group).group
+        if any(is_gone(group.members.get(member_id), liveness[member_id]) for member_id in suspects):
             self._run(Sweep(), suspects=None)
 
     # -- transactions ----------------------------------------------------------------------------------------

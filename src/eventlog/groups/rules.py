@@ -214,12 +214,13 @@ def _dead(group: Group, request: Request, liveness: Mapping[str, Life]) -> list[
     return [
         member.id
         for member in group.members.values()
-        if member.id not in spared
-        and (
-            liveness.get(member.id) is Life.DEAD
-            or (liveness.get(member.id) is Life.AWAY and member.instance_id is None)
-        )
+        if member.id not in spared and is_gone(member, liveness.get(member.id))
     ]
+
+
+def is_gone(member: Member | None, life: Life | None) -> bool:
+    """Whether a member is to be removed: it is dead, or it is away and has no name to come back to."""
+    return member is not None and (life is Life.DEAD or (life is Life.AWAY and member.instance_id is None))
 
 
 def _judge(

@@ -1,13 +1,17 @@
 """
-Signs of life: one file in `members/` for each member of a group.
+Signs of life: one FIFO in `members/` for each member of a group.
 
-A member holds the file's lock, which the kernel frees when its process dies, however it dies. And it keeps the file's
-modification time at the end of its lease, in nanoseconds of the monotonic clock, which all processes of a machine
-share and nobody can set. So a heartbeat costs no transaction and no sync, and whoever looks needs one open file.
+It tells three things, and none of them costs a transaction or a sync:
 
-The file is made under a hidden name, locked, dated, and only then gets its name: what others see is always complete.
-Its content is the session timeout, for those who look: a lease that ends later than that is of an earlier boot.
-When a member may prolong its lease is the business of `groups/lease.py`.
+* the member holds its lock, which the kernel frees when the process dies, however it dies;
+* its modification time is the end of the member's lease, in nanoseconds of the monotonic clock, which all processes
+  of a machine share and nobody can set; its access time is the session timeout, so a lease that ends later than that
+  is of an earlier boot;
+* the member holds its writing end, so whoever has the reading end open is told by the kernel at once when it dies.
+
+It is made under a hidden name, locked, dated, and only then gets its name: what others see is always complete. Where
+there are no FIFOs a plain file does, and a death is noticed at the next look. When a member may prolong its lease is
+the business of `groups/lease.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import select
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
@@ -30,7 +35,6 @@ except ImportError:  # no such system call: a dead member is noticed when its le
     fcntl = None  # type: ignore[assignment]
 
 _NS = 1_000_000_000
-_LONGEST_CONTENT = 64
 _YOUNG_MS = 60_000
 
 
@@ -50,13 +54,11 @@ class MemberFile:
         self._guard = threading.Lock()
         directory.mkdir(mode=0o700, exist_ok=True)
         hidden = directory / f".{member_id}"
-        descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._descriptor = descriptor
+        descriptor = self._descriptor = _made(hidden)
         self._finalizer = weakref.finalize(self, _close, descriptor)
         self._finalizer.atexit = False  # the process ends: the kernel does it
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.write(descriptor, f"{terms.session_timeout}\n".encode())
         self._publish(self.lease.end_s)
         os.rename(hidden, self._path)
 
@@ -118,8 +120,15 @@ class MemberFile:
         self.abandon()
 
     def _publish(self, end_s: float) -> None:
-        end_ns = int(end_s * _NS)
-        os.utime(self._descriptor, ns=(end_ns, end_ns))
+        os.utime(self._descriptor, ns=(int(self.lease.terms.session_timeout * _NS), int(end_s * _NS)))
+
+
+def _made(path: Path) -> int:
+    """A new FIFO, open for reading and writing, or a plain file."""
+    if hasattr(os, "mkfifo"):
+        with contextlib.suppress(OSError):
+            os.mkfifo(path, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _close(descriptor: int) -> None:
@@ -136,6 +145,7 @@ class Members:
 
     def __init__(self, directory: Path, clock: Clock) -> None:
         self._directory = directory
+        self._path = os.fspath(directory)
         self._clock = clock
 
     def make(self, member_id: str, terms: Terms) -> MemberFile:
@@ -149,20 +159,28 @@ class Members:
     def _seen(self, name: str) -> tuple[Life, bool]:
         """What can be seen of a member, and whether anybody holds its lock."""
         try:
-            descriptor = os.open(self._directory / name, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = self.open(name)
         except FileNotFoundError:
             return Life.DEAD, False
         try:
-            is_locked = _is_locked(descriptor)
-            left_s = os.fstat(descriptor).st_mtime_ns / _NS - self._clock.monotonic()
-            if left_s <= 0:
-                return Life.DEAD, is_locked
-            if is_locked:
-                return Life.ALIVE, True
-            longest_s = float(os.read(descriptor, _LONGEST_CONTENT) or 0)
-            return (Life.AWAY if left_s <= longest_s else Life.DEAD), False
+            return self.seen(descriptor)
         finally:
             os.close(descriptor)
+
+    def open(self, member_id: str) -> int:
+        """The reading end of a member's sign of life; `FileNotFoundError` when it has left none."""
+        return os.open(f"{self._path}/{member_id}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def seen(self, descriptor: int) -> tuple[Life, bool]:
+        """What can be seen of a member now, and whether anybody holds its lock."""
+        is_locked = _is_locked(descriptor)
+        status = os.fstat(descriptor)
+        left_s = status.st_mtime_ns / _NS - self._clock.monotonic()
+        if left_s <= 0:
+            return Life.DEAD, is_locked
+        if is_locked:
+            return Life.ALIVE, True
+        return (Life.AWAY if left_s <= status.st_atime_ns / _NS else Life.DEAD), False
 
     @contextlib.contextmanager
     def turn(self, group: str) -> Iterator[bool]:
@@ -199,8 +217,70 @@ class Members:
             path = self._directory / name
             with contextlib.suppress(OSError):
                 age_ms = self._clock.now_ms() - os.stat(path).st_ctime_ns // 1_000_000
-                if age_ms > _YOUNG_MS and self._seen(name) == (Life.DEAD, False):
+                life, is_locked = self._seen(name)
+                if age_ms > _YOUNG_MS and not is_locked and (life is Life.DEAD or name.startswith(".")):
                     path.unlink()
+
+
+class Watch:
+    """
+    Watches some members: their lives when asked, their deaths as they happen.
+
+    Belongs to one thread.
+    """
+
+    def __init__(self, members: Members) -> None:
+        self._members = members
+        self._ends: dict[str, int] = {}
+        self._alarm = select.poll() if hasattr(select, "poll") else None
+        self.descriptors: set[int] = set()
+        """What becomes ready when one of them dies."""
+
+    def choose(self, member_ids: Iterable[str]) -> None:
+        """Watches these, and no others."""
+        chosen = dict.fromkeys(member_ids)
+        for member_id in self._ends.keys() - chosen.keys():
+            self._drop(member_id)
+        for member_id in chosen.keys() - self._ends.keys():
+            try:
+                descriptor = self._ends[member_id] = self._members.open(member_id)
+            except OSError:
+                continue  # `look` says so
+            self.descriptors.add(descriptor)
+            if self._alarm is not None:
+                self._alarm.register(descriptor, 0)
+
+    def look(self, member_ids: Iterable[str]) -> dict[str, Life]:
+        """What can be seen of some members now, watched or not."""
+        ends = self._ends
+        ids = list(member_ids)
+        return {
+            **self._members.look(one for one in ids if one not in ends),
+            **{one: self._members.seen(ends[one])[0] for one in ids if one in ends},
+        }
+
+    def died(self) -> bool:
+        """Whether one of them died since it was chosen; each death is told once."""
+        if self._alarm is None:
+            return False
+        dead = [descriptor for descriptor, _ in self._alarm.poll(0)]
+        for descriptor in dead:
+            self._alarm.unregister(descriptor)
+            self.descriptors.discard(descriptor)
+        return bool(dead)
+
+    def close(self) -> None:
+        """Watches nobody any more."""
+        for member_id in list(self._ends):
+            self._drop(member_id)
+
+    def _drop(self, member_id: str) -> None:
+        descriptor = self._ends.pop(member_id)
+        if descriptor in self.descriptors:
+            self.descriptors.discard(descriptor)
+            if self._alarm is not None:
+                self._alarm.unregister(descriptor)
+        _close(descriptor)
 
 
 def _lock(descriptor: int) -> bool:
@@ -220,4 +300,5 @@ def _is_locked(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
     return False

@@ -22,6 +22,7 @@ import os
 import select
 import threading
 import time
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 FALLBACK_SECONDS = 0.1
@@ -112,6 +113,7 @@ class Waiter:
         self._read_end = -1
         self._write_end = -1
         self._poll: select.poll | None = None
+        self._others: frozenset[int] = frozenset()
         self._fallback = threading.Event()
         self._ends = threading.RLock()
 
@@ -133,20 +135,36 @@ class Waiter:
         self._path = path
         self._poll = select.poll()
         self._poll.register(self._read_end, select.POLLIN)
+        for descriptor in self._others:
+            self._poll.register(descriptor, 0)
 
-    def wait(self, seconds: float) -> None:
+    def watch(self, descriptors: AbstractSet[int]) -> None:
+        """Has `wait` end also when the other side of one of these pipes is gone."""
+        if descriptors == self._others:
+            return
+        before, self._others = self._others, frozenset(descriptors)
+        if self._poll is not None:
+            for descriptor in before - self._others:
+                self._poll.unregister(descriptor)
+            for descriptor in self._others - before:
+                self._poll.register(descriptor, 0)
+
+    def wait(self, seconds: float) -> bool:
         """
         Sleeps until a bell, `wake()`, or the time is over; at most `FALLBACK_SECONDS`.
 
-        Ctrl-C works.
+        False when nothing but time passed. Ctrl-C works.
         """
         seconds = min(seconds, FALLBACK_SECONDS)
         if self._poll is None:
-            self._fallback.wait(min(seconds, FALLBACK_SECONDS / 20))
+            is_woken = self._fallback.wait(min(seconds, FALLBACK_SECONDS / 20))
             self._fallback.clear()
-        elif self._poll.poll(seconds * 1000):
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._read_end, 65536)
+            return is_woken
+        if not self._poll.poll(seconds * 1000):
+            return False
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._read_end, 65536)
+        return True
 
     def wake(self) -> None:
         """Ends a `wait()` that runs now, or else the next one."""
