@@ -67,7 +67,7 @@ Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 """A transaction that writes: what it reads are bytes."""
 Snapshot: TypeAlias = "lmdb.Transaction[memoryview]"
 """A transaction that reads: what it reads are memoryviews that die with it."""
-Cursor: TypeAlias = "lmdb.Cursor[memoryview]"
+Cursor: TypeAlias = "lmdb.Cursor[memoryview] | lmdb.Cursor[bytes]"
 _Begun = TypeVar("_Begun")
 Table = lmdb._Database
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import attrs
 
 from eventlog.batches.format import decode, read_header
-from eventlog.store.env import BATCHES, PARTITIONS, Cursor, Environment, Snapshot
+from eventlog.store.env import BATCHES, PARTITIONS, Cursor, Environment, Snapshot, Transaction
 from eventlog.store.tables import PartitionRow, batch_key, partition_key, split_batch_key
 
 _LAST_OFFSET = 2**64 - 1
@@ -80,45 +80,60 @@ def fetch(environment: Environment, requests: Sequence[Fetch], max_bytes: int) -
 
 def bounds(environment: Environment, topic_id: int, partitions: Sequence[int]) -> list[tuple[int, int]]:
     """The first and the end offset (exclusive) of some partitions, of one snapshot."""
-    with environment.reading() as transaction, transaction.cursor(db=environment.table(BATCHES)) as cursor:
-        rows = [(partition, _partition_row(environment, transaction, topic_id, partition)) for partition in partitions]
-        return [(row.first, _end(cursor, topic_id, partition, row)) for partition, row in rows]
+    with environment.reading() as transaction:
+        return bounds_within(environment, transaction, [(topic_id, partition) for partition in partitions])
+
+
+def bounds_within(
+    environment: Environment, transaction: Snapshot, partitions: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """The same of partitions of several topics, by topic id and number, in a transaction that runs."""
+    with transaction.cursor(db=environment.table(BATCHES)) as cursor:
+        rows = [(pair, _partition_row(environment, transaction, *pair)) for pair in partitions]
+        return [(row.first, _end(cursor, *pair, row)) for pair, row in rows]
 
 
 def offset_of_time(environment: Environment, topic_id: int, partition: int, timestamp_ms: int) -> int:
+    """The first offset whose record has this timestamp or a later one; the end offset when there is none."""
+    with environment.reading() as transaction:
+        return offset_of_time_within(environment, transaction, topic_id, partition, timestamp_ms)
+
+
+def offset_of_time_within(
+    environment: Environment, transaction: Snapshot | Transaction, topic_id: int, partition: int, timestamp_ms: int
+) -> int:
     """
-    The first offset whose record has this timestamp or a later one; the end offset when there is none.
+    The same, in a transaction that runs.
 
     A binary search over the offsets: a batch's `largest_so_far_ms` never goes down along a partition. The search
     may end too early where the late record was deleted, so we walk on from there.
     """
-    with environment.reading() as transaction:
-        row = _partition_row(environment, transaction, topic_id, partition)
-        with transaction.cursor(db=environment.table(BATCHES)) as cursor:
-            first, end = row.first, _end(cursor, topic_id, partition, row)
-            low, high = first, end
-            prefix = partition_key(topic_id, partition)
-            while low < high:
-                middle = (low + high) // 2
-                if not cursor.set_range(batch_key(topic_id, partition, middle)) or cursor.key()[:8] != prefix:
-                    high = middle
-                    continue
-                last = split_batch_key(cursor.key())[2]
-                header = read_header(cursor.value(), f"the batch up to offset {last}")
-                if header.largest_so_far_ms < timestamp_ms:
-                    low = last + 1
-                else:
-                    high = min(middle, last - header.span + 1)
-            is_found = cursor.set_range(batch_key(topic_id, partition, low))
-            while is_found and cursor.key()[:8] == prefix:
-                last = split_batch_key(cursor.key())[2]
-                place = f"the batch up to offset {last}"
-                if read_header(cursor.value(), place).largest_ms >= timestamp_ms:
-                    columns = decode(bytes(cursor.value()), place)
-                    for offset, moment in zip(columns.offsets(last), columns.timestamps_ms, strict=True):
-                        if moment >= timestamp_ms and offset >= first:
-                            return offset
-                is_found = cursor.next()
+    row = _partition_row(environment, transaction, topic_id, partition)
+    with transaction.cursor(db=environment.table(BATCHES)) as cursor:
+        first, end = row.first, _end(cursor, topic_id, partition, row)
+        low, high = first, end
+        prefix = partition_key(topic_id, partition)
+        while low < high:
+            middle = (low + high) // 2
+            if not cursor.set_range(batch_key(topic_id, partition, middle)) or cursor.key()[:8] != prefix:
+                high = middle
+                continue
+            last = split_batch_key(cursor.key())[2]
+            header = read_header(cursor.value(), f"the batch up to offset {last}")
+            if header.largest_so_far_ms < timestamp_ms:
+                low = last + 1
+            else:
+                high = min(middle, last - header.span + 1)
+        is_found = cursor.set_range(batch_key(topic_id, partition, low))
+        while is_found and cursor.key()[:8] == prefix:
+            last = split_batch_key(cursor.key())[2]
+            place = f"the batch up to offset {last}"
+            if read_header(cursor.value(), place).largest_ms >= timestamp_ms:
+                columns = decode(bytes(cursor.value()), place)
+                for offset, moment in zip(columns.offsets(last), columns.timestamps_ms, strict=True):
+                    if moment >= timestamp_ms and offset >= first:
+                        return offset
+            is_found = cursor.next()
     return end
 
 
@@ -135,7 +150,9 @@ def scan(environment: Environment, after: bytes, max_bytes: int) -> list[tuple[b
     return rows
 
 
-def _partition_row(environment: Environment, transaction: Snapshot, topic_id: int, partition: int) -> PartitionRow:
+def _partition_row(
+    environment: Environment, transaction: Snapshot | Transaction, topic_id: int, partition: int
+) -> PartitionRow:
     key = partition_key(topic_id, partition)
     return PartitionRow.unpack(transaction.get(key, db=environment.table(PARTITIONS)))
 

@@ -16,6 +16,7 @@ from eventlog.batches.format import BatchEncoder, EncodedBatch, read_header, sea
 from eventlog.errors import UnknownTopic
 from eventlog.records import Headers
 from eventlog.store.env import BATCHES, PARTITIONS, TOPICS, Environment, Transaction
+from eventlog.store.reader import offset_of_time_within
 from eventlog.store.tables import PartitionRow, TopicRow, batch_key, partition_key, split_batch_key
 
 _LAST_OFFSET = 2**64 - 1
@@ -230,6 +231,14 @@ class Writing:
         """The end offset of a partition and its largest timestamp so far."""
         end, largest_ms = self._end(topic_id, partition)
         return end, largest_ms
+
+    def partition_first(self, topic_id: int, partition: int) -> int:
+        """The first offset of a partition that may be read."""
+        return PartitionRow.unpack(self.get(PARTITIONS, partition_key(topic_id, partition))).first
+
+    def offset_of_time(self, topic_id: int, partition: int, timestamp_ms: int) -> int:
+        """The first offset of this time or later, what this transaction has stored included."""
+        return offset_of_time_within(self._environment, self.transaction, topic_id, partition, timestamp_ms)
 
     def _end(self, topic_id: int, partition: int) -> list[int]:
         end = self._ends.get((topic_id, partition))
