@@ -17,6 +17,7 @@ from eventlog.cli.failure import CRASH_WRITER
         ([], "COMMAND"),
         (["demo"], "DEMO"),
         (["topics"], "PATH"),
+        (["topics", "log", "--partitions", "0"], "0 is too few"),
         (["tail", "log"], "TOPIC"),
         (["tail", "log", "t", "--start", "-1"], "--start"),
         (["tail", "log", "t", "--start", "noon"], "'noon' is not a number from 0 on"),

@@ -61,6 +61,37 @@ def test_topics_counts_the_records_that_are_there(shop, eventlog_command):
     assert "orders           2        3" in eventlog_command("topics", shop)[1]
 
 
+def test_topics_gives_a_topic_more_partitions(shop, eventlog_command):
+    """As `kafka-topics --alter` does; as many as there are is no error."""
+    for before in (2, 5):
+        code, out, err = eventlog_command("topics", shop, "--alter", "orders", "--partitions", "5")
+        assert (code, out, err) == (0, f"orders: {before} -> 5 partitions\n", "")
+    with eventlog.open(shop) as log:
+        assert log.topic("orders").partitions == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (
+            ["--alter", "orders", "--partitions", "1"],
+            1,
+            "it has 2, and none is ever removed. Nothing was changed.",
+        ),
+        (["--alter", "nothing", "--partitions", "3"], 1, "no topic 'nothing' in .*: it has orders, raw."),
+        (["--alter", "orders"], 2, "--alter and --partitions come together. Nothing was changed."),
+        (["--partitions", "3"], 2, "--alter and --partitions come together. Nothing was changed."),
+    ],
+)
+def test_topics_refuses_what_can_not_be(shop, options, code, message, eventlog_command):
+    """One line on stderr, and no topic is changed or made."""
+    found, out, err = eventlog_command("topics", shop, *options)
+    assert (found, out) == (code, "")
+    assert re.search(message, err)
+    with eventlog.open(shop) as log:
+        assert (log.topics(), log.topic("orders").partitions) == (["orders", "raw"], 2)
+
+
 @pytest.mark.parametrize("command", [["topics"], ["tail", "t"], ["verify"], ["compact", "copy"]])
 def test_a_missing_log_is_one_line_and_stays_missing(path, command, eventlog_command):
     """Looking at a log that is not there makes none."""

@@ -1,5 +1,5 @@
 """
-`eventlog topics`, `verify` and `compact`: what is in a log, whether it is sound, and a smaller copy.
+`eventlog topics`, `verify` and `compact`: what is in a log, more partitions, whether it is sound, a smaller copy.
 
 Knows nothing of argument parsing.
 """
@@ -24,6 +24,27 @@ def print_topics(path: Path, out: TextIO) -> int:
             records = sum(end - first for first, end in topic.bounds().values())
             rows.append((name, str(topic.partitions), f"{records:,}", topic.key, topic.value))
     out.writelines(f"{line}\n" for line in table(rows))
+    return EXIT_OK
+
+
+def create_partitions(path: Path, name: str, total: int, out: TextIO) -> int:
+    """
+    Raises the number of partitions of a topic, and prints it before and after.
+
+    Raises:
+        Failure: there is no such topic, or it has more partitions. Nothing was changed.
+    """
+    with eventlog.open(path, create=False) as log:
+        names = log.topics()
+        if name not in names:
+            raise Failure(f"no topic {name!r} in {path}: it has {', '.join(names) or 'none'}. Nothing was changed.")
+        topic = log.topic(name)
+        before = topic.partitions
+        try:
+            topic.create_partitions(total)
+        except ValueError as error:
+            raise Failure(str(error)) from error
+    out.write(f"{name}: {before} -> {total} partitions\n")
     return EXIT_OK
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import eventlog
-from eventlog.cli.failure import EXIT_OK
+from eventlog.cli.failure import EXIT_OK, EXIT_USAGE, Failure
 
 Command = Callable[[argparse.Namespace], int]
 """What `parse_args()` leaves in `.command`: runs it and gives the exit code."""
@@ -45,11 +45,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_topics(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     def run(arguments: argparse.Namespace) -> int:
-        from eventlog.cli.admin import print_topics
+        from eventlog.cli.admin import create_partitions, print_topics
 
+        if (arguments.alter is None) != (arguments.partitions is None):
+            raise Failure("--alter and --partitions come together. Nothing was changed.", exit_code=EXIT_USAGE)
+        if arguments.alter is not None:
+            return create_partitions(arguments.path, arguments.alter, arguments.partitions, sys.stdout)
         return print_topics(arguments.path, sys.stdout)
 
-    _add(commands, "topics", "list the topics of a log", run)
+    parser = _add(commands, "topics", "list the topics of a log, or give one more partitions", run)
+    parser.add_argument("--alter", metavar="TOPIC", help="raise the number of partitions of this topic")
+    parser.add_argument("--partitions", type=_positive, metavar="N", help="how many it is to have in all")
 
 
 def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
