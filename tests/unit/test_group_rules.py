@@ -83,7 +83,7 @@ def test_first_member_makes_the_group_what_it_is() -> None:
     a = Member("a", None, ORDERS, 7, 1_000, 1)
     assert verdict is Verdict.ACCEPTED
     assert changes == (Joined(a, 1, "sticky", 1_000),)
-    assert after == Group("billing", 1, 0, -1, "sticky", 1_000, {"a": a})
+    assert after == Group("billing", epoch=1, assignor="sticky", created_ms=1_000, members={"a": a})
     assert after.needs_targets(-1)
 
 

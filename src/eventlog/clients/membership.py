@@ -146,10 +146,17 @@ class Membership:
             UnknownTopic: if a topic that it names was deleted.
             Exception: whatever a callback or an assignor raises. It is called again the next time.
         """
+        self._living().note_poll(self._store.clock.monotonic())
+        while True:
+            self._keep_step(is_busy=is_busy)
+            if self._living().is_usable(self._store.clock.monotonic()):
+                break  # else a callback or a transaction took longer than the lease ran
+        if self._missing is not None:
+            raise deleted_topic(self._missing, "read")
+
+    def _keep_step(self, *, is_busy: bool) -> None:
         now_s = self._store.clock.monotonic()
-        file = self._living()
-        file.note_poll(now_s)
-        if not file.is_usable(now_s):
+        if not self._living().is_usable(now_s):
             self._confirm()
         if now_s >= self._watch_at_s or (not is_busy and self._watch.died()):
             self._watch_at_s = now_s + _WATCH_SECONDS
@@ -162,8 +169,6 @@ class Membership:
             self._follow()
         if self._unannounced or self._unmourned:
             self._announce()
-        if self._missing is not None:
-            raise deleted_topic(self._missing, "read")
 
     def leave(self, offsets: Mapping[TopicPartition, int]) -> None:
         """

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from eventlog.groups.assignors import Assignor, GroupMember, checked_assignment
 from eventlog.groups.rules import Assign
-from eventlog.groups.state import Group, PartitionId
+from eventlog.groups.state import PartitionId
 from eventlog.records import TopicPartition
 from eventlog.store.group_reader import GroupSnapshot
 from eventlog.store.tables import TopicRow
@@ -44,8 +44,12 @@ def propose(snapshot: GroupSnapshot, name: str, assignor: Assignor) -> Assign:
     partitions = list(numbers)
     answer = checked_assignment(name, assignor(members, partitions), members, partitions)
     targets = {member_id: frozenset(numbers[tp] for tp in owned) for member_id, owned in answer.items()}
+    newest = max(rows, default=0)
     return Assign(
-        group.epoch, snapshot.topics_version, {member_id: targets.get(member_id, frozenset()) for member_id in wanted}
+        group.epoch,
+        snapshot.topics_version,
+        {member_id: targets.get(member_id, frozenset()) for member_id in wanted},
+        newest,
     )
 
 
@@ -73,9 +77,5 @@ def later(snapshot: GroupSnapshot, request: Assign) -> list[tuple[TopicRow, int]
         (rows[topic_id], number)
         for target in request.targets.values()
         for topic_id, number in target - known
-        if _is_later(group, rows[topic_id], topic_id in topics)
+        if group.target_epoch and (topic_id in topics or topic_id > group.newest_topic_id)
     ]
-
-
-def _is_later(group: Group, row: TopicRow, is_known: bool) -> bool:  # noqa: FBT001
-    return bool(group.target_epoch) and (is_known or row.created_ms > group.created_ms)

@@ -19,7 +19,7 @@ And one table for the requests themselves:
     -------   --------------------------------------   ----------------------------------   -------------------
     Join      another assignor is in use               -                                    DIFFERENT_ASSIGNOR
               its instance id belongs to a live one    -                                    INSTANCE_IN_USE
-              its instance id belongs to one away      takes its place, keeps what it owns  ACCEPTED
+              its instance id belongs to one not alive takes its place, keeps what it owns  ACCEPTED
               else                                     a new member, epoch + 1              ACCEPTED
     Assign    made for another epoch, other members    -                                    STALE
               else                                     the members' targets                 ACCEPTED
@@ -74,6 +74,7 @@ class Assign:
     epoch: int
     topics_version: int
     targets: Mapping[str, frozenset[PartitionId]]
+    newest_topic_id: int = 0
 
 
 @attrs.frozen
@@ -153,6 +154,7 @@ class Targeted:
     epoch: int
     topics_version: int
     targets: Mapping[str, frozenset[PartitionId]]
+    newest_topic_id: int = 0
 
 
 @attrs.frozen
@@ -232,11 +234,14 @@ def _judge(
             return _judge_join(group, request, liveness, now_ms)
         case Assign():
             # A static member that takes its place again has a new id, and the epoch stays.
-            if request.epoch != group.epoch or request.targets.keys() != group.members.keys():
+            is_ours = request.epoch == group.epoch and request.targets.keys() == group.members.keys()
+            if not is_ours or request.topics_version < group.topics_version:
                 return Verdict.STALE, ()
             is_settled = group.target_epoch == group.epoch  # then it is about topics: targets have an epoch each
             epoch = group.epoch + 1 if is_settled and request.targets != _targets(group) else group.epoch
-            return Verdict.ACCEPTED, (Targeted(epoch, request.topics_version, request.targets),)
+            return Verdict.ACCEPTED, (
+                Targeted(epoch, request.topics_version, request.targets, request.newest_topic_id),
+            )
         case Release():
             if request.member_id not in group.members:
                 return Verdict.FENCED, ()
@@ -258,7 +263,7 @@ def _judge_join(
     group: Group, request: Join, liveness: Mapping[str, Life], now_ms: int
 ) -> tuple[Verdict, tuple[Change, ...]]:
     before = group.by_instance(request.instance_id)
-    if before is not None and liveness.get(before.id) is Life.ALIVE:
+    if before is not None and liveness.get(before.id, Life.ALIVE) is Life.ALIVE:
         return Verdict.INSTANCE_IN_USE, ()
     others = group.members.keys() - {None if before is None else before.id}
     if others and group.assignor != request.assignor:
@@ -317,6 +322,7 @@ def apply(group: Group, change: Change) -> Group:
                 epoch=change.epoch,
                 target_epoch=change.epoch,
                 topics_version=change.topics_version,
+                newest_topic_id=change.newest_topic_id,
                 members=members,
             )
         case Released():

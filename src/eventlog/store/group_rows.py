@@ -75,6 +75,7 @@ def load(rows: Rows, name: str) -> Group:
         group.epoch,
         group.target_epoch,
         group.topics_version,
+        group.newest_topic_id,
         group.assignor,
         group.created_ms,
         {member.id: member for member in members},
@@ -107,6 +108,7 @@ def pack_group(group: Group) -> bytes:
             "epoch": group.epoch,
             "target_epoch": group.target_epoch,
             "topics_version": group.topics_version,
+            "newest_topic_id": group.newest_topic_id,
             "assignor": group.assignor,
             "created_ms": group.created_ms,
         }
@@ -124,6 +126,7 @@ def unpack_group(name: str, data: bytes | memoryview | None) -> Group:
             _checked(fields["epoch"], int),
             _checked(fields["target_epoch"], int),
             _checked(fields["topics_version"], int),
+            _checked(fields["newest_topic_id"], int),
             _checked(fields["assignor"], str),
             _checked(fields["created_ms"], int),
         )
