@@ -232,6 +232,17 @@ def test_a_key_goes_to_one_partition_for_ever(path: Path) -> None:
     assert first.partition == again.partition == 0
 
 
+def test_records_are_placed_by_the_new_number_of_partitions(path: Path) -> None:
+    """One who was not told looks at what is stored; earlier records stay where they are."""
+    with eventlog.open(path) as log, eventlog.open(path) as other, log.producer() as producer:
+        orders = log.topic("orders", partitions=1, key=str)
+        places = [orders.append(b"", key="order-42"), producer.send(orders, b"", key="order-42").result()]
+        other.topic("orders").create_partitions(12)
+        places += [orders.append(b"", key="order-42"), producer.send(orders, b"", key="order-42").result()]
+        assert [place.partition for place in places] == [0, 0, 10, 10]
+        assert [record.partition for record in orders.read()] == [0, 0, 10, 10]
+
+
 # --- damage ---------------------------------------------------------------------------------------------------------
 
 

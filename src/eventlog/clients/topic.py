@@ -306,9 +306,9 @@ class Topic(Generic[K, V]):
         ones first, or give the topic enough partitions from the beginning.
 
         Every `Topic` and producer learns of it, in every process: what is appended after the call goes by the new
-        number. What a producer was sent before stays where it was placed, and so does what joins a batch that was
-        begun before, for at most its `linger`. A program that opens the topic with `partitions=` the old number
-        gets `TopicMismatch`.
+        number. A producer goes by it from its next commit on, and at once when nothing of it waits; what it was sent
+        before stays where it was placed. A program that opens the topic with `partitions=` the old number gets
+        `TopicMismatch` from now on.
 
         Args:
             total: how many there are to be in all, up to 100,000. As many as there are: nothing is changed, so
