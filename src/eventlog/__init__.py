@@ -6,6 +6,7 @@ The front door: everything users need is exported here, and nothing else is publ
 
 from eventlog.clients.consumer import Consumer
 from eventlog.clients.delivery import Delivery
+from eventlog.clients.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
 from eventlog.clients.producer import Producer
 from eventlog.clients.topic import Topic
 from eventlog.errors import (
@@ -53,14 +54,18 @@ __all__ = [
     "EventLog",
     "EventLogError",
     "FormatTooNew",
+    "GroupDescription",
     "GroupMismatch",
     "GroupNotEmpty",
+    "Groups",
     "InstanceInUse",
     "InvalidTopicName",
     "LogClosed",
+    "MemberDescription",
     "MemberFenced",
     "NotALog",
     "OffsetOutOfRange",
+    "PartitionOffsets",
     "PartitionRange",
     "Producer",
     "ReadOnlyLog",

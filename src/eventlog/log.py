@@ -19,6 +19,7 @@ from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner, partitioner_for
 from eventlog.clients.consumer import Consumer, ConsumerOptions
 from eventlog.clients.fetcher import check_start
+from eventlog.clients.groups import Groups
 from eventlog.clients.membership import Callback, MembershipOptions
 from eventlog.clients.producer import Producer
 from eventlog.clients.route import Route
@@ -374,6 +375,11 @@ class EventLog:
                 raise TypeError(f"a pattern of topics is one of str, not {topic!r}. Nothing was made.")
             return None
         return self._known_topic(check_topic_name(topic))
+
+    @property
+    def groups(self) -> Groups:
+        """The consumer groups: which there are, where they stand, and how to put them elsewhere."""
+        return Groups(self._store, self._check_open)
 
     # -- care ------------------------------------------------------------------------------------------------
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 import attrs
 
-from eventlog.groups.state import Group
+from eventlog.groups.state import Group, PartitionId
 from eventlog.store.env import FORMAT, GROUPS, MEMBERS, OFFSETS, TOPICS, Environment, Snapshot
-from eventlog.store.group_rows import load, member_key, member_prefix, split_member_key
-from eventlog.store.tables import TOPICS_VERSION_KEY, TopicRow, unpack_offset
+from eventlog.store.group_rows import load, load_offsets, member_key, member_prefix, split_member_key
+from eventlog.store.reader import bounds_within
+from eventlog.store.tables import TOPICS_VERSION_KEY, TopicRow, unpack_topics_version
 
 
 @attrs.frozen
@@ -95,20 +96,49 @@ def group_snapshot(environment: Environment, name: str) -> GroupSnapshot:
 
 
 def group_names(environment: Environment) -> list[str]:
-    """All groups that have, or had, members or offsets."""
+    """All groups that have members or offsets."""
     with environment.reading() as transaction:
         rows = SnapshotRows(environment, transaction)
-        names = {key.decode() for key, _ in rows.items(GROUPS, b"")}
+        names = {split_member_key(key)[0] for key, _ in rows.items(MEMBERS, b"")}
         names |= {key[:-9].decode() for key, _ in rows.items(OFFSETS, b"")}
         return sorted(names)
 
 
-def committed_offsets(environment: Environment, group: str) -> dict[tuple[int, int], int]:
-    """All offsets of a group, by topic id and partition."""
+@attrs.frozen
+class GroupPicture:
+    """
+    Is all that is stored of a group, of one snapshot.
+
+    `bounds` has the first and the end offset of every partition that is there and that the group has offsets for, or
+    that its members own or want. `transaction` is the snapshot's number.
+    """
+
+    group: Group
+    topics: dict[int, TopicRow]
+    topics_version: int
+    offsets: dict[PartitionId, int]
+    bounds: dict[PartitionId, tuple[int, int]]
+    transaction: int
+
+
+def group_picture(environment: Environment, name: str) -> GroupPicture:
+    """All that is stored of a group."""
     with environment.reading() as transaction:
-        rows = SnapshotRows(environment, transaction).items(OFFSETS, member_prefix(group))
-        return {
-            (int.from_bytes(key[-8:-4], "big"), int.from_bytes(key[-4:], "big")): unpack_offset(data)
-            for key, data in rows
-            if len(key) == len(member_prefix(group)) + 8
-        }
+        rows = SnapshotRows(environment, transaction)
+        group = load(rows, name)
+        topics = {row.id: row for row in (TopicRow.unpack(key, data) for key, data in rows.items(TOPICS, b""))}
+        offsets = load_offsets(rows, name)
+        named = set(offsets).union(*(member.owned.keys() | member.target for member in group.members.values()))
+        there = sorted(
+            (topic_id, number)
+            for topic_id, number in named
+            if topic_id in topics and number < topics[topic_id].partitions
+        )
+        return GroupPicture(
+            group,
+            topics,
+            unpack_topics_version(rows.get(FORMAT, TOPICS_VERSION_KEY)),
+            offsets,
+            dict(zip(there, bounds_within(environment, transaction, there), strict=True)),
+            transaction.id(),
+        )

@@ -16,7 +16,8 @@ import msgpack
 
 from eventlog.errors import CorruptBatch, FormatTooNew
 from eventlog.groups.state import Group, Member, PartitionId, Subscription
-from eventlog.store.env import GROUPS, MEMBERS
+from eventlog.store.env import GROUPS, MEMBERS, OFFSETS
+from eventlog.store.tables import unpack_offset
 
 _VERSION = 1
 _NOT_A_ROW = (ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException)
@@ -86,6 +87,14 @@ def load_member(rows: Rows, group: str, member_id: str) -> Member | None:
     """One member as it is stored."""
     data = rows.get(MEMBERS, member_key(group, member_id))
     return None if data is None else unpack_member(member_id, bytes(data))
+
+
+def load_offsets(rows: Rows, group: str) -> dict[PartitionId, int]:
+    """All committed offsets of a group."""
+    return {
+        (int.from_bytes(key[-8:-4], "big"), int.from_bytes(key[-4:], "big")): unpack_offset(data)
+        for key, data in rows.items(OFFSETS, member_prefix(group))
+    }
 
 
 def save(rows: WritableRows, before: Group, after: Group) -> None:

@@ -1,0 +1,262 @@
+"""
+What people may change of a group: where it stands, and whether it is there.
+
+Each is one `Work`: who lives is looked at inside its transaction, so that nobody joins between the look and the
+change; then everything is judged; then all of it is written. Knows nothing of who asks, and of what members do when
+they find that they are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from functools import reduce
+from typing import TypeAlias
+
+import attrs
+
+from eventlog.clock import to_ms
+from eventlog.errors import GroupNotEmpty, OffsetOutOfRange, UnknownGroup, UnknownPartition
+from eventlog.groups.rules import Dissolve, Verdict, apply, decide
+from eventlog.groups.state import Group, Life, Member, PartitionId
+from eventlog.options import Start
+from eventlog.store.env import GROUPS, MEMBERS, OFFSETS, TOPICS
+from eventlog.store.group_rows import load, load_offsets, member_prefix, save
+from eventlog.store.members import Members
+from eventlog.store.tables import TopicRow, offset_key, pack_offset
+from eventlog.store.writing import Work, Writing
+
+# -- where a group is to stand -------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class ToStart:
+    """Says that it is to stand at one of the places at which reading may begin."""
+
+    start: Start
+
+
+@attrs.frozen
+class Shifted:
+    """Says how far from where it stands; it stops at the bounds of the partition."""
+
+    by: int
+
+
+@attrs.frozen
+class ToOffsets:
+    """Says where, partition by partition."""
+
+    offsets: Mapping[PartitionId, int]
+
+
+Aim: TypeAlias = ToStart | Shifted | ToOffsets
+Chosen: TypeAlias = Sequence[tuple[TopicRow, int | None]]
+"""Partitions, by topic and number; all of the topic where the number is None."""
+
+
+# -- works ---------------------------------------------------------------------------------------------------
+
+
+class _Change(Work):
+    """
+    Is a change of a group.
+
+    Afterwards `removed` are the members that are none any more.
+    """
+
+    __slots__ = ("_is_forced", "_members", "_name", "_now_ms", "removed", "rings")
+
+    def __init__(self, name: str, now_ms: int, *, members: Members, is_forced: bool) -> None:
+        super().__init__()
+        self._name = name
+        self._now_ms = now_ms
+        self._members = members
+        self._is_forced = is_forced
+        self.rings = False
+        self.removed: list[str] = []
+
+    def _check_known(self, what: str, group: Group, committed: Collection[PartitionId]) -> None:
+        if not group.members and not committed:
+            raise unknown_group(self._name, what)
+
+    def _dissolved(self, what: str, before: Group) -> Group:
+        """The group without members; an error when one lives that is not to be fenced."""
+        liveness = self._members.look(before.members)
+        decision = decide(before, Dissolve(self._is_forced), liveness, self._now_ms)
+        if decision.verdict is Verdict.NOT_EMPTY:
+            living = [member for member in before.members.values() if liveness[member.id] is Life.ALIVE]
+            raise self._not_empty(what, living, "")
+        return reduce(apply, decision.changes, before)
+
+    def _not_empty(self, what: str, living: Sequence[Member], why: str) -> GroupNotEmpty:
+        processes = sorted({member.process_id for member in living})
+        count = "1 member lives" if len(living) == 1 else f"{len(living)} members live"
+        where = f"in {'process' if len(processes) == 1 else 'processes'} {', '.join(map(str, processes))}"
+        return GroupNotEmpty(
+            f"cannot {what} group {self._name!r}: {count}{why}, {where}. Nothing was changed. Close them, or force "
+            "it: they are fenced, commit nothing more, and begin anew."
+        )
+
+    def _done(self, before: Group, after: Group) -> None:
+        self.removed = list(before.members.keys() - after.members.keys())
+        self.rings = before is not after
+
+
+class ResetOffsets(_Change):
+    """
+    Puts a group elsewhere, in some partitions or in all that it knows.
+
+    Afterwards `offsets` says where, by topic and partition; a dry run finds the same and stores nothing.
+    """
+
+    __slots__ = ("_aim", "_chosen", "_is_dry", "offsets")
+
+    def __init__(
+        self,
+        name: str,
+        aim: Aim,
+        chosen: Chosen | None,
+        now_ms: int,
+        *,
+        members: Members,
+        is_forced: bool,
+        is_dry: bool,
+    ) -> None:
+        super().__init__(name, now_ms, members=members, is_forced=is_forced)
+        self._aim = aim
+        self._chosen = chosen
+        self._is_dry = is_dry
+        self.offsets: dict[tuple[str, int], int] = {}
+
+    def apply(self, writing: Writing) -> None:
+        """Finds every offset, then fences the members and writes one row for each."""
+        before = load(writing, self._name)
+        committed = load_offsets(writing, self._name)
+        partitions = self._partitions(writing, before, committed)
+        after = self._dissolved("reset the offsets of", before)
+        writing.flush_loose()  # what was appended in this round counts too
+        found = [
+            (topic, partition, self._found(writing, topic, partition, committed.get((topic.id, partition))))
+            for topic, partition in partitions
+        ]
+        self.offsets = {(topic.name, partition): offset for topic, partition, offset in found}
+        if self._is_dry:
+            return
+        save(writing, before, after)
+        for topic, partition, offset in found:
+            writing.put(OFFSETS, offset_key(self._name, topic.id, partition), pack_offset(offset, self._now_ms))
+        self._done(before, after)
+
+    def _partitions(
+        self, writing: Writing, group: Group, committed: Mapping[PartitionId, int]
+    ) -> list[tuple[TopicRow, int]]:
+        """What to reset, by topic and number, sorted."""
+        found: set[tuple[str, int]] = set()
+        topics: dict[str, TopicRow] = {}
+        if self._chosen is None:
+            self._check_known("reset the offsets of", group, committed)
+            known = set(committed)
+            if not isinstance(self._aim, Shifted):
+                known.update(*(member.owned.keys() | member.target for member in group.members.values()))
+            rows = [TopicRow.unpack(key, data) for key, data in writing.items(TOPICS, b"")]
+            topics = {row.name: row for row in rows}
+            found = {
+                (row.name, number) for row in rows for number in range(row.partitions) if (row.id, number) in known
+            }
+        for asked, number in self._chosen or ():
+            row = topics[asked.name] = writing.check_topic(asked)
+            if number is not None and number >= row.partitions:
+                raise UnknownPartition(
+                    f"topic {row.name!r} has no partition {number}: it has {row.partitions}, from 0 to "
+                    f"{row.partitions - 1}. No offset was changed. Pass one of them."
+                )
+            found.update((row.name, each) for each in (range(row.partitions) if number is None else [number]))
+        return [(topics[name], number) for name, number in sorted(found)]
+
+    def _found(self, writing: Writing, topic: TopicRow, partition: int, committed: int | None) -> int:
+        first = writing.partition_first(topic.id, partition)
+        end, _ = writing.partition_end(topic.id, partition)
+        match self._aim:
+            case Shifted(by):
+                if committed is None:
+                    raise ValueError(
+                        f"cannot shift group {self._name!r} by {by} in {topic.name}[{partition}]: it has no offset "
+                        "there. No offset was changed. Say where it is to stand instead."
+                    )
+                return min(max(committed + by, first), end)
+            case ToStart("earliest"):
+                return first
+            case ToStart("latest"):
+                return end
+            case ToStart(datetime() as moment):
+                return writing.offset_of_time(topic.id, partition, to_ms(moment))
+            case ToStart(int() as offset):
+                pass
+            case ToOffsets(offsets):
+                offset = offsets[topic.id, partition]
+            case ToStart(other):
+                raise AssertionError(other)
+        if not first <= offset <= end:
+            raise OffsetOutOfRange(
+                f"cannot put group {self._name!r} at offset {offset} of {topic.name}[{partition}]: the partition holds "
+                f"offsets {first} to {end} ({end} exclusive). No offset was changed, of no partition. Pass one from "
+                f'{first} to {end}, "earliest" or "latest".',
+                first=first,
+                end=end,
+            )
+        return offset
+
+
+class DeleteGroup(_Change):
+    """Removes a group with its members and its offsets."""
+
+    __slots__ = ()
+
+    def apply(self, writing: Writing) -> None:
+        """Removes all rows that carry the group's name."""
+        before = load(writing, self._name)
+        self._check_known("delete", before, load_offsets(writing, self._name))
+        after = self._dissolved("delete", before)
+        writing.delete(GROUPS, self._name.encode())
+        for table in (MEMBERS, OFFSETS):
+            writing.delete_prefix(table, member_prefix(self._name))
+        self._done(before, after)
+
+
+class DeleteOffsets(_Change):
+    """Removes a group's offsets of one topic."""
+
+    __slots__ = ("_topic",)
+
+    def __init__(self, name: str, topic: TopicRow, now_ms: int, *, members: Members, is_forced: bool) -> None:
+        super().__init__(name, now_ms, members=members, is_forced=is_forced)
+        self._topic = topic
+
+    def apply(self, writing: Writing) -> None:
+        """Asks whether a live member wants the topic, then removes."""
+        what = f"delete the offsets of topic {self._topic.name!r} from"
+        writing.check_topic(self._topic)
+        before = after = load(writing, self._name)
+        committed = load_offsets(writing, self._name)
+        self._check_known(what, before, committed)
+        wanting = [member for member in before.members.values() if member.subscription.covers(self._topic.name)]
+        liveness = self._members.look(member.id for member in wanting)
+        living = [member for member in wanting if liveness[member.id] is Life.ALIVE]
+        if living and not self._is_forced:
+            raise self._not_empty(what, living, " and subscribe to it" if len(living) > 1 else " and subscribes to it")
+        if living:
+            after = self._dissolved(what, before)
+            save(writing, before, after)
+        for topic_id, partition in committed:
+            if topic_id == self._topic.id:
+                writing.delete(OFFSETS, offset_key(self._name, topic_id, partition))
+        self._done(before, after)
+
+
+def unknown_group(name: str, what: str) -> UnknownGroup:
+    """The error for a group that is not there."""
+    return UnknownGroup(
+        f"cannot {what} group {name!r}: it has neither members nor offsets. Nothing was changed. "
+        "log.groups.list() names those that are there."
+    )
