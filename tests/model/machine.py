@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import eventlog
 from eventlog import Consumer, DeliveryError, EventLog, OffsetOutOfRange, Producer, Record, Topic, UnknownTopic
 from eventlog.clock import from_ms
+from tests.model.crew import Crew
 from tests.model.model import ModelConsumer, ModelLog, ModelPartition, Pair, Place, Row
 
 TOPICS: dict[str, dict[str, Any]] = {
@@ -35,6 +36,7 @@ CONTENTS: dict[str, tuple[st.SearchStrategy[Any], st.SearchStrategy[Any]]] = {
 MEMORY = Path("/dev/shm")
 """Where it is there: this is about what a log does and not about the disk, and syncs are free."""
 GROUPS = ["billing", "shipping"]
+MOST_PARTITIONS = 6
 
 TIME_MS = st.integers(-3, 20)
 HEADERS = st.sampled_from([(), (("trace", b"\1"),), (("a", b""), ("a", None))])
@@ -72,6 +74,7 @@ class LogMachine(RuleBasedStateMachine):
         self.stale: set[tuple[EventLog, str]] = set()
         """Topics that were deleted since a producer may have sent to them: it learns of that by one failed batch."""
         self.consumers: list[tuple[EventLog, Consumer[Any, Any], ModelConsumer]] = []
+        self.crew = Crew(self.model, _row)
 
     @initialize()
     def open(self) -> None:
@@ -103,7 +106,8 @@ class LogMachine(RuleBasedStateMachine):
         expected = self.model.topics[name][partition]
         assert offset == expected.end, "offsets are dense, and none is given twice"
         if row.key is not None and TOPICS[name]["partitions"] > 1:
-            assert partition == zlib.crc32(row.key.encode()) % TOPICS[name]["partitions"], "a key has one partition"
+            count = len(self.model.topics[name])
+            assert partition == zlib.crc32(row.key.encode()) % count, "a key has one partition"
         expected.history.append(row)
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -129,7 +133,7 @@ class LogMachine(RuleBasedStateMachine):
             timestamps_ms=[row.timestamp_ms for row in rows],
         )
         assert sum(part.end - part.first for part in ranges) == len(rows)
-        partitions = TOPICS[name]["partitions"]
+        partitions = len(self.model.topics[name])
         for part in ranges:
             mine = [
                 row
@@ -189,7 +193,21 @@ class LogMachine(RuleBasedStateMachine):
         ):
             self.logs[log % len(self.logs)].delete_topic(name)
             self.model.delete_topic(name)
+            self.crew.delete_topic(name)
             self.stale |= {(owner, name) for owner in self.producers}
+
+    @precondition(lambda self: "wide" in self.model.topics)
+    @rule(more=st.integers(0, 2), log=NUMBER)
+    def create_partitions(self, more: int, log: int) -> None:
+        """Adds partitions to a topic that a producer may be busy with, and no group: its members would notice."""
+        partitions = self.model.topics["wide"]
+        topic = self.topic("wide", log)
+        has_group = any(consumer.group is not None for _, _, consumer in self.consumers)
+        if len(partitions) + more <= MOST_PARTITIONS and not has_group:
+            topic.create_partitions(len(partitions) + more)
+            partitions += [ModelPartition() for _ in range(more)]
+        with pytest.raises(ValueError, match="none is ever removed"):
+            topic.create_partitions(len(partitions) - 1)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -249,14 +267,37 @@ class LogMachine(RuleBasedStateMachine):
             for tp, committed in places.items()
         }
         options: dict[str, Any] = {"group": group, "start": start, "auto_commit": auto_commits}
-        if not all(self.model.partition(tp).holds(offsets[tp]) for tp in places if places[tp] is None):
-            with pytest.raises(OffsetOutOfRange):
-                chosen.consumer(*topics, **options)
+        # What is younger than its group begins at its first record; what is as old to the ms may be either.
+        unsure = [tp for tp in places if places[tp] is None and start != "earliest" and group in self.model.groups]
+        if group is not None:
+            self.model.groups.add(group)
+        try:
+            consumer = chosen.consumer(*topics, auto_commit_interval=1e6, fetch_max_bytes=50_000, **options)
+        except OffsetOutOfRange:
+            assert not all(self.model.partition(tp).holds(offsets[tp]) for tp in places if places[tp] is None)
+            for tp in unsure:
+                with chosen.consumer(group=group) as other:
+                    offset = other.committed(tp)
+                if offset is not None:
+                    assert offset == self.model.partition(tp).first
+                    self.model.committed[str(group), tp] = offset
             return
-        consumer = chosen.consumer(*topics, auto_commit_interval=1e6, fetch_max_bytes=50_000, **options)
+        for tp in unsure:
+            if consumer.position(tp) != offsets[tp]:
+                offsets[tp] = self.model.partition(tp).first
+        for tp, stored in places.items():
+            assert stored is not None or self.model.partition(tp).holds(offsets[tp])
+            if group is not None and start != "earliest" and stored is None:
+                self.model.committed[group, tp] = offsets[tp]  # so that no later owner begins at a later end
         self.consumers.append(
-            (chosen, consumer, ModelConsumer(group, auto_commits, offsets, dict(offsets), dict(places)))
+            (chosen, consumer, ModelConsumer(group, auto_commits, offsets, dict(offsets), dict(places), start))
         )
+
+    def adopt(self, consumer: Consumer[Any, Any], expected: ModelConsumer) -> None:
+        """Says to the model which partitions a consumer has found since it was asked last."""
+        for tp in consumer.assignment():
+            if tp not in expected.handed:
+                expected.adopt(self.model, (tp.topic, tp.partition))
 
     def hand(self, expected: ModelConsumer, records: list[Record[Any, Any]]) -> None:
         """Says to the model what was handed out, record by record."""
@@ -280,10 +321,13 @@ class LogMachine(RuleBasedStateMachine):
                 records = consumer.poll(max_records=most)
                 assert len(records) <= most
         except OffsetOutOfRange:
+            self.adopt(consumer, expected)
             assert not all(self.model.partition(tp).holds(expected.handed[tp]) for tp in expected.active())
             return
+        self.adopt(consumer, expected)
         self.hand(expected, records)
         if not records:
+            assert set(expected.handed) == set(self.model.pairs({name for name, _ in expected.handed}))
             assert all(expected.handed[tp] == self.model.partition(tp).end for tp in expected.active())
 
     @precondition(lambda self: self.consumers)
@@ -297,6 +341,7 @@ class LogMachine(RuleBasedStateMachine):
         count = min(most, sum(self.model.partition(tp).end - expected.handed[tp] for tp in active))
         records = list(itertools.islice(consumer, count))
         assert len(records) == count
+        self.adopt(consumer, expected)
         self.hand(expected, records)
         if records:
             expected.finish()
@@ -369,6 +414,33 @@ class LogMachine(RuleBasedStateMachine):
         consumer.close()
         expected.close(self.model)
 
+    # -- groups of several members -------------------------------------------------------------------------------
+
+    @rule(log=NUMBER)
+    def join_the_crew(self, log: int) -> None:
+        """Has one more member of a group that reads everything."""
+        self.crew.join(self.logs[log % len(self.logs)])
+
+    @precondition(lambda self: self.crew.hands)
+    @rule(chosen=NUMBER, most=st.integers(1, 5), commits=st.booleans())
+    def poll_as_the_crew(self, chosen: int, most: int, commits: bool) -> None:
+        """Has one of its members take some records, and maybe commit them."""
+        self.crew.poll(chosen, most)
+        if commits:
+            self.crew.commit(chosen)
+
+    @precondition(lambda self: self.crew.hands)
+    @rule()
+    def settle_the_crew(self) -> None:
+        """Has its members poll until there is nothing to hand out or to move."""
+        self.crew.settle()
+
+    @precondition(lambda self: self.crew.hands)
+    @rule(chosen=NUMBER)
+    def leave_the_crew(self, chosen: int) -> None:
+        """Closes one of its members."""
+        self.crew.leave(chosen)
+
     # -- opening and closing -------------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.logs) == 1)
@@ -387,6 +459,7 @@ class LogMachine(RuleBasedStateMachine):
             if owner is log:
                 expected.close(self.model)
         self.consumers = [entry for entry in self.consumers if entry[0] is not log]
+        self.crew.close_log(log)
 
     @precondition(lambda self: len(self.logs) == 2)
     @rule(log=NUMBER)
@@ -407,6 +480,8 @@ class LogMachine(RuleBasedStateMachine):
         copy = self.directory / f"copy-{next(self.copies)}"
         for consumer in range(len(self.consumers)):
             self.close_consumer(consumer - consumer)
+        while self.crew.hands:
+            self.crew.leave(0)
         self.logs[log % len(self.logs)].compact(copy)
         for old in list(self.logs):
             self.close_log(old)
@@ -449,6 +524,7 @@ class LogMachine(RuleBasedStateMachine):
             with self.logs[-1].consumer(group=group, auto_commit=False) as consumer:
                 for tp in self.model.pairs(self.model.topics):
                     assert consumer.committed(tp) == self.model.committed.get((group, tp))
+        self.crew.check_committed(self.logs[-1])
 
     @rule()
     def log_is_sound(self) -> None:

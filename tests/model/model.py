@@ -67,6 +67,8 @@ class ModelLog:
 
     topics: dict[str, list[ModelPartition]] = attrs.Factory(dict)
     committed: dict[tuple[str, Pair], int] = attrs.Factory(dict)
+    groups: set[str] = attrs.Factory(set)
+    """The groups that had a member."""
 
     def partition(self, tp: Pair) -> ModelPartition:
         """One partition."""
@@ -91,7 +93,16 @@ class ModelConsumer:
     handed: dict[Pair, int]
     finished: dict[Pair, int]
     committed: dict[Pair, int | None]
+    start: Place = "earliest"
     paused: set[Pair] = attrs.Factory(set)
+
+    def adopt(self, log: ModelLog, tp: Pair) -> None:
+        """Takes a partition that appeared; it is read from its first record, whatever `start` says."""
+        first = log.partition(tp).first
+        self.handed[tp] = self.finished[tp] = first
+        self.committed[tp] = None
+        if self.group is not None and self.start != "earliest":
+            log.committed[self.group, tp] = self.committed[tp] = first
 
     def active(self) -> list[Pair]:
         """The partitions that are not paused."""

@@ -11,10 +11,15 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from eventlog.batches.format import NO_TIME_MS
 from eventlog.clients.consumer import Consumer
+from eventlog.clients.membership import Membership
 from eventlog.clients.positions import Positions
 from eventlog.clients.topic import Topic
 from eventlog.errors import EventLogError
+from eventlog.groups import rules
+from eventlog.groups.rules import Change, Granted, Release, Request
+from eventlog.groups.state import Group
 from eventlog.store import reader
+from eventlog.store.group_works import GroupWork
 from eventlog.store.tables import PartitionRow
 from eventlog.store.writing import Writing
 from tests.model.machine import LogMachine
@@ -101,6 +106,29 @@ def _time_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "offset_of_time", lambda *place: real(*place[:-1], place[-1] + 1))
 
 
+def _handover_without_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member that gives partitions up and does not say how far it came."""
+    real = Membership._run
+
+    def run(self: Membership, request: Request, **options: Any) -> GroupWork:
+        return real(self, request, **options | ({"offsets": None} if isinstance(request, Release) else {}))
+
+    monkeypatch.setattr(Membership, "_run", run)
+
+
+def _grant_of_what_is_owned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A coordinator that does not wait until the owner has let go."""
+
+    def grants(group: Group) -> tuple[Change, ...]:
+        return tuple(
+            Granted(member.id, fresh, group.epoch)
+            for member in group.members.values()
+            if (fresh := member.target - member.owned.keys())
+        )
+
+    monkeypatch.setattr(rules, "_grants", grants)
+
+
 @pytest.mark.parametrize(
     "plant",
     [
@@ -110,6 +138,8 @@ def _time_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
         _commit_of_the_record_in_hand,
         _commit_forgotten_on_close,
         _time_of_the_batch,
+        _handover_without_commit,
+        _grant_of_what_is_owned,
     ],
     ids=lambda plant: plant.__name__.strip("_"),
 )
