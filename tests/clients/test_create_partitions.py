@@ -140,7 +140,9 @@ def run_together(log: EventLog, *works: Any) -> None:
 def test_an_append_behind_it_in_the_round_is_placed_anew(log: EventLog, orders: Topic[str, bytes]) -> None:
     """It says so and stores nothing; one before it stays, and one by number is stored."""
     row = orders._route.row
-    before, behind, by_number = (AppendOne(row, 0, None, b"tea", (), 1, is_placed=is_placed) for is_placed in (1, 1, 0))
+    before, behind, by_number = (
+        AppendOne(row, 0, None, b"tea", (), 1, is_placed=is_placed) for is_placed in (True, True, False)
+    )
     run_together(log, before, CreatePartitions(row, 3), behind, by_number)
     assert [work.is_refused for work in (before, behind, by_number)] == [False, True, False]
     assert behind.newer is not None
