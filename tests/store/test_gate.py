@@ -40,4 +40,9 @@ def test_the_thread_that_shut_the_gate_may_come_in() -> None:
     gate.enter(token)
     gate.leave(token, None)
     gate.open()
-    gate.alone(lambda: (gate.enter(token), gate.leave(token, None), None)[-1])
+
+    def come_in() -> None:
+        gate.enter(token)
+        gate.leave(token, None)
+
+    gate.alone(come_in)
