@@ -21,7 +21,7 @@ def test_lease_ends_after_the_silence_of_the_process_or_of_the_program(
 
 @pytest.mark.parametrize(
     ("session_timeout", "margin_s", "heartbeat_s"),
-    [(1.0, 0.1, 0.125), (4.0, 0.4, 0.5), (8.0, 0.5, 1.0), (60.0, 0.5, 1.0)],
+    [(1.0, 0.1, 0.2), (4.0, 0.4, 0.8), (10.0, 0.5, 2.0), (60.0, 0.5, 3.0)],
 )
 def test_margin_and_heartbeat_shrink_with_the_session(
     session_timeout: float, margin_s: float, heartbeat_s: float

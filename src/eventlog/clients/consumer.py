@@ -17,6 +17,7 @@ from typing import Any, Generic, Self
 
 import attrs
 
+from eventlog.clients.commits import Commits
 from eventlog.clients.fetcher import resolve_start
 from eventlog.clients.following import Following
 from eventlog.clients.intake import Intake
@@ -24,14 +25,12 @@ from eventlog.clients.membership import Callback, Membership, MembershipOptions
 from eventlog.clients.positions import Hand, Pair, Position, Positions, pair_of
 from eventlog.clients.topic import Topic
 from eventlog.clock import to_ms
-from eventlog.errors import ConcurrentUse, LogClosed, MemberFenced, UsedAfterFork
+from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
 from eventlog.groups.state import Subscription
 from eventlog.options import Start, check_int, check_offset, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
-from eventlog.store.group_works import CommitOffsets, Fence
 from eventlog.store.steps import Held
 from eventlog.store.store import Store
-from eventlog.store.tables import TopicRow
 
 _FIRST_CHUNK = 16
 _ALL = 1 << 62
@@ -114,13 +113,17 @@ class Consumer(Generic[K, V]):
         self._calling: int | None = None
         self._refusal: Callable[[], Exception] | None = None
         self._is_woken = False
-        self._committed_at_s = store.clock.monotonic()
         self._membership: Membership | None = None
         self._following: Following | None = None
         if options.membership is not None:
             self._membership = Membership(store, open_topic, positions, options.membership, self._call)
         elif options.subscription != Subscription():
             self._following = Following(store, open_topic, positions, options.subscription)
+        self._commits: Commits | None = None
+        if options.group is not None:
+            interval_s = options.auto_commit_interval if options.auto_commit else None
+            self._commits = Commits(store, open_topic, positions, self._membership, options.group, interval_s)
+        self._is_committing = options.auto_commit and options.group is not None
         store.on_fork(self)
 
     @property
@@ -176,7 +179,7 @@ class Consumer(Generic[K, V]):
 
     def _chunks(self) -> Generator[Iterator[Record[K, V]], None, None]:
         options = self._options
-        chunk = _FIRST_CHUNK if self._commits else options.max_poll_records
+        chunk = _FIRST_CHUNK if self._is_committing else options.max_poll_records
         clock = self._store.clock
         while True:
             batches = self._poll(None, chunk, is_loop=True)
@@ -189,7 +192,7 @@ class Consumer(Generic[K, V]):
             if self._refusal is not None:
                 return  # another thread closed us: the loop ends as by wakeup()
             # Slow work means small chunks, so that a crash repeats no more than an interval's work.
-            is_slow = self._commits and clock.monotonic() - began_s > options.auto_commit_interval / 2
+            is_slow = self._is_committing and clock.monotonic() - began_s > options.auto_commit_interval / 2
             chunk = max(1, chunk // 2) if is_slow else min(2 * chunk, options.max_poll_records)
 
     def _poll(
@@ -199,7 +202,8 @@ class Consumer(Generic[K, V]):
             self._refuse_in_callback("poll()")
             self._positions.reclaim()
             self._positions.finish_handed()
-            self._commit_if_due()
+            if self._commits is not None:
+                self._commits.commit_if_due()
             if is_loop and self._is_woken:  # even while there is more to read: a busy loop must end too
                 self._is_woken = False
                 return []
@@ -214,7 +218,8 @@ class Consumer(Generic[K, V]):
                     return []
                 if not self._wait(deadline_s):
                     return []
-                self._commit_if_due()
+                if self._commits is not None:
+                    self._commits.commit_if_due()
 
     def _wait(self, deadline_s: float | None) -> bool:
         """
@@ -223,7 +228,7 @@ class Consumer(Generic[K, V]):
         False when the time is over.
         """
         membership = self._membership
-        longest_s = min(_DUTY_SECONDS, self._options.auto_commit_interval) if self._commits else _DUTY_SECONDS
+        longest_s = min(_DUTY_SECONDS, self._options.auto_commit_interval) if self._is_committing else _DUTY_SECONDS
         return self._intake.wait(deadline_s, set() if membership is None else membership.watched, longest_s)
 
     def _attend(self) -> None:
@@ -249,25 +254,6 @@ class Consumer(Generic[K, V]):
 
     # -- finishing and committing ----------------------------------------------------------------------------
 
-    @property
-    def _commits(self) -> bool:
-        return self._options.auto_commit and self._options.group is not None
-
-    def _commit_if_due(self) -> None:
-        if not self._commits:
-            return
-        now_s = self._store.clock.monotonic()
-        if now_s - self._committed_at_s >= self._options.auto_commit_interval:
-            self._committed_at_s = now_s
-            self._commit_finished()
-
-    def _commit_finished(self) -> None:
-        try:
-            self._store_offsets(self._positions.uncommitted(), is_automatic=True)
-        except MemberFenced:
-            if self._membership is not None:
-                self._membership.doubt()  # the next look tells what we lost, and `on_lost` says so
-
     def commit(self, offsets: Mapping[Pair, int] | None = None) -> None:
         """
         Stores the group's position: everything handed out is finished.
@@ -286,27 +272,13 @@ class Consumer(Generic[K, V]):
                 the group gave them away. Nothing was stored; the next `poll()` joins again.
         """
         with self._used():
-            self._require_group("commit")
+            commits = self._group_commits("commit")
             if offsets is None:
                 self._positions.finish_handed()
-                self._store_offsets(self._positions.uncommitted(), is_automatic=False)
-                return
-            checked = {pair_of(tp): check_offset(offset) for tp, offset in offsets.items()}
-            self._store_offsets(checked, is_automatic=False)
-
-    def _store_offsets(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
-        group = self._options.group
-        if not offsets or group is None:
-            return
-        rows: list[tuple[TopicRow, int, int]] = []
-        for tp, offset in offsets.items():
-            position = self._positions.get(tp)
-            route = self._open_topic(tp.topic)._route if position is None else position.cursor.route
-            rows.append((route.row, route.check_partition(tp.partition), offset))
-        fence = Fence(self._store.members) if self._membership is None else self._membership.fence()
-        self._store.run(CommitOffsets(group, rows, self._store.clock.now_ms(), is_automatic=is_automatic, fence=fence))
-        for tp, offset in offsets.items():
-            self._positions.settle(tp, offset)
+                commits.store(self._positions.uncommitted(), is_automatic=False)
+            else:
+                checked = {pair_of(tp): check_offset(offset) for tp, offset in offsets.items()}
+                commits.store(checked, is_automatic=False)
 
     def committed(self, tp: Pair) -> int | None:
         """
@@ -317,15 +289,16 @@ class Consumer(Generic[K, V]):
             UnknownTopic, UnknownPartition: if there is none of that name.
         """
         with self._used():
-            self._require_group("ask for a committed offset")
+            self._group_commits("ask for a committed offset")
             return self._positions.committed(pair_of(tp))
 
-    def _require_group(self, what: str) -> None:
-        if self._options.group is None:
+    def _group_commits(self, what: str) -> Commits:
+        if self._commits is None:
             raise ValueError(
                 f"cannot {what}: this consumer has no group, and offsets are kept for groups. Nothing was stored. "
                 'Make it with log.consumer(..., group="name").'
             )
+        return self._commits
 
     # -- positions -------------------------------------------------------------------------------------------
 
@@ -350,8 +323,8 @@ class Consumer(Generic[K, V]):
                 topic._route.check_partition(pair.partition)
             self._positions.finish_before_hand()
             self._positions.reclaim()
-            if self._commits:
-                self._commit_finished()
+            if self._commits is not None:
+                self._commits.commit_finished()
             self._positions.assign(chosen)
             self._following = None
             self._intake.look_again()
@@ -497,13 +470,13 @@ class Consumer(Generic[K, V]):
     def _leave(self) -> None:
         membership = self._membership
         if membership is None:
-            if self._commits:
-                self._commit_finished()
+            if self._commits is not None:
+                self._commits.commit_finished()
             return
         try:
             membership.revoke_all()
         finally:
-            membership.leave(self._positions.uncommitted() if self._commits else {})
+            membership.leave({} if self._commits is None else self._commits.left_to_commit())
 
     def _after_fork(self) -> None:
         """Leaves the parent's place to sleep alone; this consumer is of no use in the child."""

@@ -26,7 +26,7 @@ import attrs
 from eventlog.clients.positions import Positions
 from eventlog.clients.proposal import later, propose
 from eventlog.clients.topic import Topic
-from eventlog.errors import GroupMismatch, InstanceInUse, MemberFenced
+from eventlog.errors import GroupMismatch, InstanceInUse, MemberFenced, UnknownTopic
 from eventlog.groups.assignors import Assignor
 from eventlog.groups.lease import Terms
 from eventlog.groups.rules import Confirm, Join, Leave, Release, Request, Steps, Sweep, Verdict, is_gone, next_steps
@@ -344,19 +344,27 @@ class Membership:
 
     def _take(self, fresh: Mapping[PartitionId, int]) -> None:
         """Begins to use partitions, where the group stands in them."""
-        there = {partition: epoch for partition, epoch in fresh.items() if partition[0] in self._topics}
-        names = {
-            partition: TopicPartition(self._topics[partition[0]].name, partition[1]) for partition in sorted(there)
-        }
-        if not names:
+        topics = {topic_id: topic for topic_id in {one for one, _ in fresh} if (topic := self._opened(topic_id))}
+        taken = {partition: epoch for partition, epoch in sorted(fresh.items()) if partition[0] in topics}
+        if not taken:
             return
-        topics = {name: self._open_topic(name) for name in {tp.topic for tp in names.values()}}
-        self._positions.add((topics[tp.topic], tp) for tp in names.values())
-        self._held.update(there)
+        names = {partition: TopicPartition(topics[partition[0]].name, partition[1]) for partition in taken}
+        self._positions.add((topics[partition[0]], tp) for partition, tp in names.items())
+        self._held.update(taken)
         self._names.update(names)
         self._unannounced += names.values()
         if self._options.start != "earliest":
             self._note_start(names.values())
+
+    def _opened(self, topic_id: int) -> Topic[Any, Any] | None:
+        """The topic of that id; None when it was deleted, even if another has its name."""
+        if topic_id not in self._topics:
+            return None
+        try:
+            topic = self._open_topic(self._topics[topic_id].name)
+        except UnknownTopic:
+            return None
+        return topic if topic._route.row.id == topic_id else None
 
     def _note_start(self, names: Iterable[TopicPartition]) -> None:
         """

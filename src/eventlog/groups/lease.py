@@ -43,7 +43,7 @@ class Terms:
     @property
     def heartbeat_s(self) -> float:
         """How often to prolong."""
-        return min(self.session_timeout / 8, 1.0)
+        return min(self.session_timeout / 5, 3.0)
 
 
 class Lease:

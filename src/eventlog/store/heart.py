@@ -48,10 +48,13 @@ class Heart:
             self._files.discard(file)
 
     def stop(self) -> None:
-        """Ends the thread, and waits for its end."""
+        """Ends the thread, and waits for its end; members that did not leave look dead from now on."""
         with self._members:
+            files = list(self._files)
             self._files.clear()
             thread = self._thread
+        for file in files:
+            file.abandon()
         self._ring.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join()

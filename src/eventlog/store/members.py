@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from eventlog.clock import Clock
+from eventlog.errors import StorageError
 from eventlog.groups.lease import Lease, Terms
 from eventlog.groups.state import Life
 
@@ -46,15 +47,15 @@ class MemberFile:
     whose process died.
     """
 
-    def __init__(self, directory: Path, member_id: str, terms: Terms, clock: Clock) -> None:
+    def __init__(self, directory: Path, member_id: str, terms: Terms, clock: Clock, mode: int = 0o600) -> None:
         self.id = member_id
         self.lease = Lease(terms, clock.monotonic())
         self._clock = clock
         self._path = directory / member_id
         self._guard = threading.Lock()
-        directory.mkdir(mode=0o700, exist_ok=True)
+        directory.mkdir(mode=mode | (mode & 0o444) >> 2, exist_ok=True)
         hidden = directory / f".{member_id}"
-        descriptor = self._descriptor = _made(hidden)
+        descriptor = self._descriptor = _made(hidden, mode)
         self._finalizer = weakref.finalize(self, _close, descriptor)
         self._finalizer.atexit = False  # the process ends: the kernel does it
         if fcntl is not None:
@@ -123,12 +124,12 @@ class MemberFile:
         os.utime(self._descriptor, ns=(int(self.lease.terms.session_timeout * _NS), int(end_s * _NS)))
 
 
-def _made(path: Path) -> int:
+def _made(path: Path, mode: int) -> int:
     """A new FIFO, open for reading and writing, or a plain file."""
     if hasattr(os, "mkfifo"):
         with contextlib.suppress(OSError):
-            os.mkfifo(path, 0o600)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.mkfifo(path, mode)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
 
 
 def _close(descriptor: int) -> None:
@@ -143,14 +144,26 @@ class Members:
     Has no state; any thread may use it.
     """
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
+    def __init__(self, directory: Path, clock: Clock, *, mode: int = 0o600) -> None:
+        self._mode = mode & 0o666
         self._directory = directory
         self._path = os.fspath(directory)
         self._clock = clock
 
     def make(self, member_id: str, terms: Terms) -> MemberFile:
-        """A sign of life for a member of this process, which nobody gave one before."""
-        return MemberFile(self._directory, member_id, terms, self._clock)
+        """
+        A sign of life for a member of this process, under an id that nobody had before.
+
+        Raises:
+            StorageError: if it can not be made.
+        """
+        try:
+            return MemberFile(self._directory, member_id, terms, self._clock, self._mode)
+        except OSError as error:
+            raise StorageError(
+                f"cannot become a member of a group: its file in {self._path} can not be made: {error}. The group is "
+                "unchanged. Make room, or raise the limit that the error names, and try again."
+            ) from error
 
     def look(self, member_ids: Iterable[str]) -> dict[str, Life]:
         """What can be seen of some members now."""
@@ -162,6 +175,8 @@ class Members:
             descriptor = self.open(name)
         except FileNotFoundError:
             return Life.DEAD, False
+        except OSError:
+            return Life.ALIVE, True  # we can not look, and conclude nothing
         try:
             return self.seen(descriptor)
         finally:
@@ -190,7 +205,11 @@ class Members:
         It saves work, and protects nothing: who has it may be stopped, and others go on without it.
         """
         name = f"turn-{hashlib.blake2b(group.encode(), digest_size=16).hexdigest()}"
-        descriptor = os.open(self._directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(f"{self._path}/{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
+        except OSError:
+            yield True
+            return
         try:
             yield _lock(descriptor)
         finally:

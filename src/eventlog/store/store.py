@@ -74,7 +74,7 @@ class Store:
             raise
         self._bells = Bells(self._waiters)
         self.committer = Committer(self.environment, self._bells.ring)
-        self.members = Members(path / "members", clock)
+        self.members = Members(path / "members", clock, mode=mode)
         self.heart = Heart()
 
     @property

@@ -1,0 +1,83 @@
+"""
+What a consumer commits, and when: the offsets it has finished, behind the fence of its group.
+
+Knows nothing of polling or of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from eventlog.clients.membership import Membership
+from eventlog.clients.positions import Positions
+from eventlog.clients.topic import Topic
+from eventlog.errors import MemberFenced
+from eventlog.records import TopicPartition
+from eventlog.store.group_works import CommitOffsets, Fence
+from eventlog.store.store import Store
+from eventlog.store.tables import TopicRow
+
+
+class Commits:
+    """
+    Stores the offsets of one consumer's group.
+
+    Belongs to the consumer's thread. `interval_s` is None when nothing is committed without a call.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        open_topic: Callable[[str], Topic[Any, Any]],
+        positions: Positions,
+        membership: Membership | None,
+        group: str,
+        interval_s: float | None,
+    ) -> None:
+        self._store = store
+        self._open_topic = open_topic
+        self._positions = positions
+        self._membership = membership
+        self._group = group
+        self.interval_s = interval_s
+        self._committed_at_s = store.clock.monotonic()
+
+    def commit_if_due(self) -> None:
+        """Commits what is finished, when the interval is over."""
+        if self.interval_s is None:
+            return
+        now_s = self._store.clock.monotonic()
+        if now_s - self._committed_at_s >= self.interval_s:
+            self._committed_at_s = now_s
+            self.commit_finished()
+
+    def commit_finished(self) -> None:
+        """Commits what is finished, unless nothing is committed without a call."""
+        if self.interval_s is None:
+            return
+        try:
+            self.store(self._positions.uncommitted(), is_automatic=True)
+        except MemberFenced:
+            if self._membership is None:
+                raise
+            self._membership.doubt()  # the next look tells what we lost, and `on_lost` says so
+
+    def store(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
+        """Stores some offsets in one transaction, or raises and stores none."""
+        if not offsets:
+            return
+        rows: list[tuple[TopicRow, int, int]] = []
+        for tp, offset in offsets.items():
+            position = self._positions.get(tp)
+            route = self._open_topic(tp.topic)._route if position is None else position.cursor.route
+            rows.append((route.row, route.check_partition(tp.partition), offset))
+        fence = Fence(self._store.members) if self._membership is None else self._membership.fence()
+        now_ms = self._store.clock.now_ms()
+        self._store.run(CommitOffsets(self._group, rows, now_ms, is_automatic=is_automatic, fence=fence))
+        for tp, offset in offsets.items():
+            self._positions.settle(tp, offset)
+
+    def left_to_commit(self) -> dict[TopicPartition, int]:
+        """What a commit without a call would store now."""
+        return {} if self.interval_s is None else self._positions.uncommitted()
