@@ -397,7 +397,7 @@ class EventLog:
 
     def verify(self, *, progress: Callable[[int], object] | None = None) -> VerifyReport:
         """
-        Reads and checks every batch of every topic.
+        Reads and checks every batch of every topic, every group, its members and its committed offsets.
 
         Blocks for as long as that takes; others may go on.
 

@@ -10,11 +10,20 @@ from collections.abc import Iterator
 
 import attrs
 
+from eventlog.errors import EventLogError
 from eventlog.groups.state import Group, PartitionId
 from eventlog.store.env import FORMAT, GROUPS, MEMBERS, OFFSETS, TOPICS, Environment, Snapshot
-from eventlog.store.group_rows import load, load_offsets, member_key, member_prefix, split_member_key
+from eventlog.store.group_rows import (
+    load,
+    load_offsets,
+    member_key,
+    member_prefix,
+    split_member_key,
+    unpack_group,
+    unpack_member,
+)
 from eventlog.store.reader import bounds_within
-from eventlog.store.tables import TOPICS_VERSION_KEY, TopicRow, unpack_topics_version
+from eventlog.store.tables import TOPICS_VERSION_KEY, TopicRow, unpack_offset, unpack_topics_version
 
 
 @attrs.frozen
@@ -142,3 +151,37 @@ def group_picture(environment: Environment, name: str) -> GroupPicture:
             dict(zip(there, bounds_within(environment, transaction, there), strict=True)),
             transaction.id(),
         )
+
+
+def damaged_rows(environment: Environment) -> list[str]:
+    """Reads every group, member and committed offset, of one snapshot; what is wrong, one line for each."""
+    problems: list[str] = []
+    with environment.reading() as transaction:
+        rows = SnapshotRows(environment, transaction)
+        for table, read in ((GROUPS, _read_group), (MEMBERS, _read_member), (OFFSETS, _read_offset)):
+            for key, data in rows.items(table, b""):
+                try:
+                    read(key, data)
+                except EventLogError as error:
+                    problems.append(f"{_named(key)}: {error}")
+                except UnicodeDecodeError:
+                    problems.append(f"{_named(key)}: the key of its row in table {table.decode()!r} is damaged.")
+    return problems
+
+
+def _named(key: bytes) -> str:
+    name = key.split(b"\0")[0].decode("utf-8", "backslashreplace")
+    return f"group {name!r}"
+
+
+def _read_group(key: bytes, data: memoryview) -> None:
+    unpack_group(key.decode(), data)
+
+
+def _read_member(key: bytes, data: memoryview) -> None:
+    unpack_member(split_member_key(key)[1], bytes(data))
+
+
+def _read_offset(key: bytes, data: memoryview) -> None:
+    key[:-9].decode()
+    unpack_offset(data)

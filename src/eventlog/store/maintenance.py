@@ -13,6 +13,7 @@ import attrs
 
 from eventlog.batches.format import NO_TIME_MS, decode
 from eventlog.errors import EventLogError, StorageError
+from eventlog.store.group_reader import damaged_rows
 from eventlog.store.reader import scan
 from eventlog.store.store import Store
 from eventlog.store.tables import split_batch_key
@@ -25,7 +26,7 @@ class VerifyReport:
     """
     Says what a check of the whole log found.
 
-    `problems` is empty when every batch is what was written.
+    `problems` is empty when every batch, group, member and committed offset is what was written.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -49,7 +50,7 @@ class VerifyReport:
 
 def verify(store: Store, progress: Callable[[int], object] | None = None) -> VerifyReport:
     """
-    Reads and checks every batch.
+    Reads and checks every batch, and every row of a group.
 
     Writers may go on; what they append meanwhile may or may not be checked.
 
@@ -94,6 +95,7 @@ def verify(store: Store, progress: Callable[[int], object] | None = None) -> Ver
             end, largest_ms = last + 1, max(largest_ms, columns.largest_so_far_ms)
         if progress is not None:
             progress(stored_bytes)
+    problems += damaged_rows(store.environment)
     return VerifyReport(len(topics), batch_count, record_count, stored_bytes, tuple(problems))
 
 

@@ -1,0 +1,582 @@
+"""What people see of groups and may change: which there are, where they stand, putting them elsewhere, deleting."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+import eventlog
+from eventlog import TopicPartition
+from eventlog.store.env import GROUPS, MEMBERS, OFFSETS
+from eventlog.store.group_reader import group_snapshot
+from eventlog.store.group_rows import member_key
+from tests.clients.helpers import in_threads, last_transaction, poll_all, round_count, values
+from tests.processes.child import Child, say
+
+MOMENT = datetime.fromtimestamp(5, tz=UTC)
+
+
+@pytest.fixture
+def orders(disk_log):
+    """Ten numbers in each of two partitions, one each second."""
+    topic = disk_log.topic("orders", value=int, partitions=2)
+    for partition in range(2):
+        for number in range(10):
+            topic.append(number, partition=partition, timestamp_ms=number * 1000)
+    return topic
+
+
+@pytest.fixture
+def billing(disk_log, orders):
+    """A group without members that stands at 4 and 6."""
+    stand(disk_log, "billing", {("orders", 0): 4, ("orders", 1): 6})
+    return disk_log.groups
+
+
+def stand(log, group, offsets):
+    """Commits for a group, as a consumer that is no member."""
+    with log.consumer(group=group) as consumer:
+        consumer.commit(offsets)
+
+
+def committed(log, group="billing"):
+    """The committed offsets of a group, by topic and partition."""
+    return {(place.topic, place.partition): place.committed for place in log.groups.describe(group).offsets}
+
+
+def settle(*consumers):
+    """Polls in turn until nobody waits for a partition any more."""
+    while True:
+        before = [consumer.assignment() for consumer in consumers]
+        for consumer in consumers:
+            consumer.poll(max_records=1)
+        if before == [consumer.assignment() for consumer in consumers] and all(before):
+            return
+
+
+def is_a_member(path, *topics):
+    """In another process: a member that says what it gets, reads and loses, until it is killed."""
+    callbacks = {"on_assigned": lambda _: say("assigned"), "on_lost": lambda _: say("lost")}
+    options = {"auto_commit_interval": 0.0, **callbacks}
+    with eventlog.open(path) as log, log.consumer(*topics, group="billing", **options) as consumer:
+        say("joined")
+        for record in consumer:
+            say(f"{record.topic}[{record.partition}]:{record.offset}")
+
+
+def hear_until(child, word):
+    """Passes over what a child says before a certain word."""
+    while child.hear() != word:
+        pass
+
+
+# -- looking -------------------------------------------------------------------------------------------------------
+
+
+def test_a_log_has_no_groups_at_first(log):
+    """The list is empty, and asking for one says what is there."""
+    assert log.groups.list() == []
+    with pytest.raises(eventlog.UnknownGroup, match=r"describe group 'billing': it has neither members nor offsets"):
+        log.groups.describe("billing")
+
+
+def test_groups_with_offsets_and_groups_with_members_are_listed(disk_log, orders):
+    """Sorted by name; a group that is left without a trace is gone."""
+    stand(disk_log, "second", {("orders", 0): 1})
+    with disk_log.consumer(orders, group="first", auto_commit=False):
+        assert disk_log.groups.list() == ["first", "second"]
+    assert disk_log.groups.list() == ["second"]
+    with pytest.raises(eventlog.UnknownGroup):
+        disk_log.groups.describe("first")
+
+
+def test_a_group_without_members_is_empty_and_has_its_lag(disk_log, billing):
+    """All partitions with offsets are there, with their bounds."""
+    group = billing.describe("billing")
+    assert (group.name, group.state, group.members, group.assignor, group.lag) == ("billing", "empty", (), None, 10)
+    assert group.offsets == (
+        eventlog.PartitionOffsets("orders", 0, 4, 0, 10, 6, None),
+        eventlog.PartitionOffsets("orders", 1, 6, 0, 10, 4, None),
+    )
+
+
+def test_members_are_described_in_the_order_in_which_they_joined(disk_log, orders):
+    """Who they are, what they want and what they own; their partitions name them."""
+    pattern = re.compile("ord.*")
+    with (
+        disk_log.consumer("orders", group="billing", instance_id="one", assignor="range") as first,
+        disk_log.consumer(pattern, group="billing", assignor="range") as second,
+    ):
+        settle(first, second)
+        group = disk_log.groups.describe("billing")
+    one, two = group.members
+    assert (group.state, group.assignor) == ("stable", "range")
+    assert (one.instance_id, one.topics, one.patterns, one.state) == ("one", ("orders",), (), "alive")
+    assert (two.instance_id, two.topics, two.patterns, two.state) == (None, (), ("ord.*",), "alive")
+    assert one.process_id == two.process_id == os.getpid()
+    assert one.joined_ms <= two.joined_ms
+    assert (one.partitions, two.partitions) == ((TopicPartition("orders", 0),), (TopicPartition("orders", 1),))
+    assert [place.member_id for place in group.offsets] == [one.member_id, two.member_id]
+
+
+def test_while_a_partition_moves_the_group_is_assigning(disk_log, orders):
+    """Who waits says for what, and the old owner still has it."""
+    with disk_log.consumer("orders", group="billing") as first:
+        first.poll(max_records=1)
+        with disk_log.consumer("orders", group="billing") as second:
+            second.poll()
+            group = disk_log.groups.describe("billing")
+            assert group.state == "assigning"
+            assert [len(member.partitions) for member in group.members] == [2, 0]
+            (waiting,) = group.members[1].waits_for
+            assert waiting in group.members[0].partitions
+            settle(first, second)
+            assert disk_log.groups.describe("billing").state == "stable"
+
+
+def test_without_a_committed_offset_all_that_a_partition_holds_is_lag(disk_log, orders):
+    """A new group of a full topic is behind, and says so from its first moment."""
+    with disk_log.consumer("orders", group="billing", auto_commit=False):
+        group = disk_log.groups.describe("billing")
+    assert [(place.committed, place.lag) for place in group.offsets] == [(None, 10), (None, 10)]
+    assert group.lag == 20
+
+
+def test_the_partitions_of_a_deleted_topic_are_not_described(disk_log, orders, billing):
+    """Its offsets are gone with it, and what a member owned of it has no name."""
+    disk_log.topic("others").append(b"tea")
+    stand(disk_log, "billing", {("others", 0): 1})
+    disk_log.delete_topic("orders")
+    assert committed(disk_log) == {("others", 0): 1}
+
+
+@pytest.mark.processes
+def test_a_member_whose_process_was_killed_is_not_shown_as_alive(path, disk_log, orders):
+    """Nobody has removed it yet: its row is there, and says "dead"."""
+    with Child(is_a_member, str(path), "orders") as child:
+        child.hear("joined")
+        child.hear("assigned")
+        (member,) = disk_log.groups.describe("billing").members
+        assert (member.state, member.process_id) == ("alive", child.process_id)
+        child.kill()
+    group = disk_log.groups.describe("billing")
+    assert [member.state for member in group.members] == ["dead"]
+    assert group.state == "empty"
+
+
+def test_a_static_member_that_closed_is_away(disk_log, orders):
+    """Its place is kept until its session ends, so the group is not empty."""
+    with disk_log.consumer("orders", group="billing", instance_id="one") as consumer:
+        consumer.poll(max_records=1)
+    group = disk_log.groups.describe("billing")
+    assert ([member.state for member in group.members], group.state) == (["away"], "stable")
+
+
+@pytest.mark.processes
+def test_what_is_remembered_of_members_outlives_the_map(path, disk_log, orders):
+    """A log that is opened again at another address compares rows with what it read before."""
+    disk_log.close()
+    with Child(is_a_member, str(path), "orders") as child:
+        child.hear("joined")
+        for size in (1 << 40, 1 << 39, 1 << 38):
+            with eventlog.open(path, map_size=size) as log:
+                assert len(group_snapshot(log._store.environment, "billing").group.members) == 1
+
+
+# -- putting a group elsewhere -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({"to": "earliest"}, (0, 0)),
+        ({"to": "latest"}, (10, 10)),
+        ({"to": 3}, (3, 3)),
+        ({"to": MOMENT}, (5, 5)),
+        ({"to": datetime.fromtimestamp(99, tz=UTC)}, (10, 10)),
+        ({"shift": 2}, (6, 8)),
+        ({"shift": -2}, (2, 4)),
+        ({"shift": 5}, (9, 10)),
+        ({"shift": -(1 << 62)}, (0, 0)),
+        ({"offsets": {("orders", 1): 10}}, (4, 10)),
+        ({"to": 0, "partitions": [("orders", 0)]}, (0, 6)),
+        ({"to": 0, "topics": ["orders"]}, (0, 0)),
+    ],
+)
+def test_a_group_is_put_where_it_is_said(disk_log, billing, where, expected):
+    """What a dry run returns, what the call returns and what is stored are the same."""
+    dry = billing.reset_offsets("billing", **where, dry_run=True)
+    assert committed(disk_log) == {("orders", 0): 4, ("orders", 1): 6}
+    assert billing.reset_offsets("billing", **where) == dry
+    assert committed(disk_log) == {("orders", 0): expected[0], ("orders", 1): expected[1]}
+    assert dry.items() <= committed(disk_log).items()
+    assert all(isinstance(tp, TopicPartition) for tp in dry)
+
+
+def test_the_first_offset_that_is_left_is_the_earliest(disk_log, orders, billing):
+    """What was deleted can not be read again, whether one asks for the earliest or shifts too far."""
+    orders.delete_records({0: 3})
+    assert billing.reset_offsets("billing", to="earliest") == {("orders", 0): 3, ("orders", 1): 0}
+    assert billing.reset_offsets("billing", shift=-1) == {("orders", 0): 3, ("orders", 1): 0}
+    assert billing.reset_offsets("billing", to=MOMENT.fromtimestamp(0, tz=UTC)) == {("orders", 0): 3, ("orders", 1): 0}
+
+
+def test_a_consumer_goes_on_where_the_group_was_put(disk_log, billing):
+    """The next member begins there."""
+    billing.reset_offsets("billing", offsets={("orders", 0): 8, ("orders", 1): 9})
+    with disk_log.consumer("orders", group="billing") as consumer:
+        assert sorted(values(poll_all(consumer, 3))) == [8, 9, 9]
+
+
+def test_a_new_group_is_made_by_naming_topics(disk_log, orders):
+    """Before its first member comes, so that it begins where one wants."""
+    assert disk_log.groups.reset_offsets("new", to="latest", topics=[orders]) == {("orders", 0): 10, ("orders", 1): 10}
+    assert disk_log.groups.list() == ["new"]
+
+
+def test_a_dry_run_stores_nothing_and_fences_nobody(disk_log, orders):
+    """Not even when it is forced."""
+    with disk_log.consumer("orders", group="billing") as consumer:
+        consumer.poll(max_records=1)
+        before = last_transaction(disk_log), disk_log.groups.describe("billing")
+        dry = disk_log.groups.reset_offsets("billing", to="latest", force=True, dry_run=True)
+        assert dry == {("orders", 0): 10, ("orders", 1): 10}
+        with pytest.raises(eventlog.GroupNotEmpty):
+            disk_log.groups.reset_offsets("billing", to="latest", dry_run=True)
+        assert (last_transaction(disk_log), disk_log.groups.describe("billing")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({}, "exactly one of to=, shift= and offsets="),
+        ({"to": "latest", "shift": 1}, "exactly one of"),
+        ({"to": "latest", "offsets": {("orders", 0): 1}}, "exactly one of"),
+        ({"to": "end"}, "no place to start"),
+        ({"to": -1}, "at least 0"),
+        ({"to": True}, "is an int"),
+        ({"to": datetime(2026, 1, 1)}, "no time zone"),  # noqa: DTZ001
+        ({"shift": "1"}, "shift is an int"),
+        ({"offsets": {("orders", 0): -1}}, "an offset is 0 to"),
+        ({"offsets": {"orders": 1}}, "a partition is a"),
+        ({"offsets": [("orders", 0)]}, "is a mapping"),
+        ({"offsets": {}}, "no partition is named"),
+        ({"offsets": {("orders", 0): 1}, "topics": ["orders"]}, "do not go with it"),
+        ({"to": 0, "topics": "orders"}, "topics is a list"),
+        ({"to": 0, "topics": []}, "no partition is named"),
+        ({"to": 0, "partitions": ["orders"]}, "a partition is a"),
+        ({"to": 0, "topics": ["a/b"]}, "no name for a topic"),
+        ({"shift": 1, "topics": ["others"]}, r"cannot shift group 'billing' by 1 in others\[0\]: it has no offset"),
+    ],
+)
+def test_wrong_arguments_change_nothing(disk_log, billing, arguments, error):
+    """They are errors of Python, at the call."""
+    disk_log.topic("others")
+    with pytest.raises((ValueError, TypeError), match=error):
+        billing.reset_offsets("billing", **arguments)
+    assert committed(disk_log) == {("orders", 0): 4, ("orders", 1): 6}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"to": 11}, eventlog.OffsetOutOfRange),
+        ({"offsets": {("orders", 0): 1, ("orders", 1): 11}}, eventlog.OffsetOutOfRange),
+        ({"to": 0, "topics": ["orders", "nothing"]}, eventlog.UnknownTopic),
+        ({"to": 0, "partitions": [("orders", 0), ("orders", 2)]}, eventlog.UnknownPartition),
+        ({"offsets": {("orders", 0): 1, ("orders", 2): 0}}, eventlog.UnknownPartition),
+    ],
+)
+def test_all_partitions_or_none(disk_log, billing, arguments, error):
+    """One that can not be put there leaves all of them where they were, and a forced call fences nobody."""
+    with disk_log.consumer("orders", group="billing", on_lost=lambda _: pytest.fail("lost")) as consumer:
+        with pytest.raises(error):
+            billing.reset_offsets("billing", **arguments, force=True)
+        consumer.poll(max_records=1)
+        assert committed(disk_log) == {("orders", 0): 4, ("orders", 1): 6}
+
+
+def test_an_offset_out_of_range_is_told_with_the_bounds(disk_log, billing):
+    """What was asked, what is there, what is stored, what to do."""
+    with pytest.raises(eventlog.OffsetOutOfRange, match=r"group 'billing' at offset 11 of orders\[0\].*No offset was"):
+        billing.reset_offsets("billing", to=11)
+    with pytest.raises(eventlog.OffsetOutOfRange) as caught:
+        billing.reset_offsets("billing", to=11)
+    assert (caught.value.first, caught.value.end) == (0, 10)
+
+
+def test_a_group_that_is_not_there_can_not_be_reset_without_topics(log):
+    """There is nothing to go by."""
+    with pytest.raises(eventlog.UnknownGroup):
+        log.groups.reset_offsets("billing", to="earliest")
+    assert log.groups.list() == []
+
+
+def test_a_deleted_topic_can_not_be_named(disk_log, orders, billing):
+    """Neither as it was, nor under its name."""
+    disk_log.delete_topic("orders")
+    disk_log.topic("orders")
+    with pytest.raises(eventlog.UnknownTopic):
+        billing.reset_offsets("billing", to=0, topics=[orders])
+    disk_log.delete_topic("orders")
+    with pytest.raises(eventlog.UnknownTopic):
+        billing.reset_offsets("billing", to=0, topics=["orders"])
+
+
+def test_a_topic_of_another_log_is_refused(log, billing):
+    """Ids of topics mean something in their own log alone."""
+    with pytest.raises(ValueError, match="belongs to the log at"):
+        billing.reset_offsets("billing", to=0, topics=[log.topic("orders")])
+
+
+def test_a_reset_is_one_commit(disk_log, billing):
+    """However many partitions and members there are."""
+    before = round_count(disk_log)
+    billing.reset_offsets("billing", to="latest")
+    assert round_count(disk_log) == before + 1
+
+
+def test_a_closed_log_has_no_groups(disk_log, billing):
+    """Every method says so."""
+    disk_log.close()
+    for call in (
+        billing.list,
+        lambda: billing.describe("billing"),
+        lambda: billing.reset_offsets("billing", to=0),
+        lambda: billing.delete("billing"),
+        lambda: billing.delete_offsets("billing", "orders"),
+    ):
+        with pytest.raises(eventlog.LogClosed):
+            call()
+
+
+# -- live members --------------------------------------------------------------------------------------------------
+
+
+def test_a_live_member_keeps_its_group_where_it_is(disk_log, orders):
+    """The refusal names its process; once it is closed, the call is accepted."""
+    with disk_log.consumer("orders", group="billing") as consumer:
+        consumer.poll(max_records=4)
+        consumer.commit()
+        for call in (
+            lambda: disk_log.groups.reset_offsets("billing", to="latest"),
+            lambda: disk_log.groups.reset_offsets("billing", to="latest", topics=["orders"]),
+            lambda: disk_log.groups.delete("billing"),
+            lambda: disk_log.groups.delete_offsets("billing", "orders"),
+        ):
+            with pytest.raises(eventlog.GroupNotEmpty, match=rf"1 member lives.*in process {os.getpid()}\. Nothing"):
+                call()
+        consumer.poll(max_records=1)
+        consumer.commit()
+    disk_log.groups.reset_offsets("billing", to="latest")
+
+
+@pytest.mark.processes
+def test_a_member_of_another_process_counts_as_long_as_it_lives(path, disk_log, orders):
+    """And no longer: a killed one needs no force."""
+    with Child(is_a_member, str(path), "orders") as child:
+        child.hear("joined")
+        with pytest.raises(eventlog.GroupNotEmpty, match=f"in process {child.process_id}"):
+            disk_log.groups.reset_offsets("billing", to="latest")
+        child.kill()
+    assert disk_log.groups.reset_offsets("billing", to="latest") == {("orders", 0): 10, ("orders", 1): 10}
+    assert disk_log.groups.describe("billing").members == ()
+    assert list((path / "members").glob("[!.t]*")) == []
+
+
+def test_a_static_member_that_is_away_does_not_keep_its_group(disk_log, orders):
+    """Nobody reads with it now; when it comes back, it begins where the group was put."""
+    options = {"group": "billing", "instance_id": "one"}
+    with disk_log.consumer("orders", **options) as consumer:
+        consumer.poll(max_records=1)
+    disk_log.groups.reset_offsets("billing", to=9)
+    with disk_log.consumer("orders", **options) as consumer:
+        assert values(poll_all(consumer, 2)) == [9, 9]
+
+
+def test_a_forced_reset_moves_a_loop_and_its_finished_work_is_not_committed(disk_log, orders):
+    """It learns that it lost its partitions, and goes on from the new offsets."""
+    lost, seen = [], []
+    with disk_log.consumer("orders", group="billing", auto_commit_interval=0.0, on_lost=lost.extend) as consumer:
+        for record in consumer:
+            seen.append((record.partition, record.offset))
+            if len(seen) == 7:
+                disk_log.groups.reset_offsets("billing", to=8, force=True)
+                assert committed(disk_log) == {("orders", 0): 8, ("orders", 1): 8}
+            if lost:
+                break
+        assert sorted(lost) == [("orders", 0), ("orders", 1)]
+        assert seen[-1][1] == 8
+        assert set(committed(disk_log).values()) == {8}
+    assert set(committed(disk_log).values()) == {8}
+
+
+def test_a_fenced_member_that_commits_stores_nothing(disk_log, orders):
+    """By hand it is told so; by closing it is not heard of again."""
+    with disk_log.consumer("orders", group="billing") as consumer:
+        consumer.poll(max_records=5)
+        disk_log.groups.reset_offsets("billing", to="latest", force=True)
+        with pytest.raises(eventlog.MemberFenced, match="Nothing was stored"):
+            consumer.commit()
+    assert set(committed(disk_log).values()) == {10}
+    assert disk_log.groups.describe("billing").members == ()
+
+
+def test_a_forced_reset_covers_what_members_own_without_an_offset(disk_log, orders):
+    """Else a partition of which nothing was committed would begin at the earliest record all the same."""
+    with disk_log.consumer("orders", group="billing") as consumer:
+        disk_log.groups.reset_offsets("billing", to="latest", force=True)
+        assert consumer.poll() == []
+        orders.append(10, partition=0)
+        assert values(poll_all(consumer, 1)) == [10]
+
+
+@pytest.mark.processes
+def test_all_members_of_all_processes_begin_at_the_new_offsets(path, disk_log, orders):
+    """Two in this process and one in another; each joins again by itself."""
+    disk_log.topic("more", value=int).append_many(range(10))
+    lost, records, groups = [], [], disk_log.groups
+    options = {"group": "billing", "auto_commit_interval": 0.0, "on_lost": lost.append}
+    with (
+        disk_log.consumer("orders", "more", **options) as first,
+        disk_log.consumer("orders", "more", **options) as second,
+        Child(is_a_member, str(path), "orders", "more") as child,
+    ):
+
+        def read_to_the_end():
+            while (group := groups.describe("billing")).lag or [len(one.partitions) for one in group.members] != [
+                1
+            ] * 3:
+                for consumer in (first, second):
+                    records.extend(consumer.poll(timeout=0.02))
+
+        read_to_the_end()
+        hear_until(child, "assigned")
+        del records[:]
+        groups.reset_offsets("billing", to=9, force=True)
+        read_to_the_end()
+        hear_until(child, "lost")
+        read = {f"{record.topic}[{record.partition}]:{record.offset}" for record in records}
+        everywhere = {"orders[0]:9", "orders[1]:9", "more[0]:9"}
+        while not everywhere <= read:
+            read.add(child.hear())
+        assert {record.offset for record in records} == {9}
+        assert len(lost) == 2
+
+
+def test_a_reset_and_a_commit_at_once_leave_one_of_them(disk_log, orders):
+    """The fence and the offsets are one transaction, so no commit slips in between."""
+    for number in range(10):
+        group = f"g{number}"
+        with disk_log.consumer("orders", group=group, auto_commit=False) as consumer:
+            consumer.poll(max_records=3)
+
+            def commit(consumer=consumer):
+                try:
+                    consumer.commit()
+                except eventlog.MemberFenced:
+                    return "fenced"
+
+            in_threads(commit, lambda group=group: disk_log.groups.reset_offsets(group, to="latest", force=True))
+            assert set(committed(disk_log, group).values()) == {10}
+
+
+# -- deleting ------------------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_group_is_gone(disk_log, billing):
+    """With all its offsets and rows; other groups stay."""
+    stand(disk_log, "billing2", {("orders", 0): 1})
+    billing.delete("billing")
+    assert billing.list() == ["billing2"]
+    with pytest.raises(eventlog.UnknownGroup, match="cannot delete group 'billing'"):
+        billing.delete("billing")
+    with disk_log.consumer("orders", group="billing") as consumer:
+        assert len(poll_all(consumer, 20)) == 20
+
+
+def test_a_forced_deletion_makes_live_members_begin_anew(disk_log, orders):
+    """They join again, and the group is a new one without offsets."""
+    with disk_log.consumer("orders", group="billing") as consumer:
+        poll_all(consumer, 20)
+        consumer.commit()
+        disk_log.groups.delete("billing", force=True)
+        assert disk_log.groups.list() == []
+        assert len(poll_all(consumer, 20)) == 20
+    assert disk_log.groups.list() == ["billing"]
+
+
+def test_a_member_that_leaves_a_deleted_group_leaves_no_trace(disk_log, orders):
+    """Its last commit is refused in silence, and no row comes back."""
+    consumer = disk_log.consumer("orders", group="billing")
+    consumer.poll(max_records=5)
+    disk_log.groups.delete("billing", force=True)
+    consumer.close()
+    assert disk_log.groups.list() == []
+    environment = disk_log._store.environment
+    with environment.reading() as transaction:
+        assert transaction.get(b"billing", db=environment.table(GROUPS)) is None
+
+
+def test_offsets_of_one_topic_are_deleted_and_others_stay(disk_log, billing):
+    """Once more changes nothing, and a topic that is not there is an error."""
+    disk_log.topic("others").append(b"tea")
+    stand(disk_log, "billing", {("others", 0): 1})
+    for _ in range(2):
+        billing.delete_offsets("billing", "orders")
+        assert committed(disk_log) == {("others", 0): 1}
+    with pytest.raises(eventlog.UnknownTopic):
+        billing.delete_offsets("billing", "nothing")
+    with pytest.raises(eventlog.UnknownGroup):
+        billing.delete_offsets("nothing", "orders")
+
+
+def test_offsets_of_a_topic_that_no_member_wants_may_go_while_members_live(disk_log, billing):
+    """Kafka's rule: refused is what a live member subscribes to."""
+    disk_log.topic("others").append(b"tea")
+    with disk_log.consumer("others", group="billing", on_lost=lambda _: pytest.fail("lost")) as consumer:
+        billing.delete_offsets("billing", "orders")
+        poll_all(consumer, 1)
+    with disk_log.consumer(re.compile("ord.*"), group="billing"):
+        with pytest.raises(eventlog.GroupNotEmpty, match="1 member lives and subscribes to it"):
+            billing.delete_offsets("billing", "orders")
+
+
+def test_deleting_offsets_by_force_fences_the_members(disk_log, orders):
+    """Else they would be back with the next commit."""
+    lost = []
+    with disk_log.consumer("orders", group="billing", on_lost=lost.extend) as consumer:
+        poll_all(consumer, 20)
+        consumer.commit()
+        disk_log.groups.delete_offsets("billing", "orders", force=True)
+        assert len(poll_all(consumer, 20)) == 20
+    assert len(lost) == 2
+
+
+# -- damage --------------------------------------------------------------------------------------------------------
+
+
+def write(log, table, key, data):
+    """Puts a row as a failing disk might."""
+    environment = log._store.environment
+    transaction = environment.begin_writing()
+    transaction.put(key, data, db=environment.table(table))
+    environment.commit(transaction)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x80", b"\x81\xa7version\x01"])
+def test_verify_reads_every_row_of_a_group(disk_log, billing, data):
+    """Damage to one is told with its group, and the others are still read."""
+    assert disk_log.verify().is_sound
+    write(disk_log, GROUPS, b"other", data)
+    write(disk_log, MEMBERS, member_key("billing", "m1"), data)
+    write(disk_log, MEMBERS, member_key("billing", "m2"), data)
+    write(disk_log, OFFSETS, b"third" + bytes(9), b"\x01")
+    places = ["group 'other': ", "group 'billing': .*member 'm1'", "group 'billing': .*member 'm2'", "group 'third': "]
+    problems = disk_log.verify().problems
+    assert len(problems) == len(places)
+    for problem, place in zip(problems, places, strict=True):
+        assert re.match(place, problem)
