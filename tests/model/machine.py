@@ -267,7 +267,7 @@ class LogMachine(RuleBasedStateMachine):
             for tp, committed in places.items()
         }
         options: dict[str, Any] = {"group": group, "start": start, "auto_commit": auto_commits}
-        # What is younger than its group begins at its first record; what is as old to the ms may be either.
+        # A topic that is younger than what its group was assigned last begins at its first record.
         unsure = [tp for tp in places if places[tp] is None and start != "earliest" and group in self.model.groups]
         if group is not None:
             self.model.groups.add(group)
