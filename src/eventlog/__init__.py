@@ -36,6 +36,7 @@ from eventlog.errors import (
     UnsupportedFileSystem,
     UsedAfterFork,
 )
+from eventlog.groups.assignors import Assignor, GroupMember
 from eventlog.log import EventLog, open
 from eventlog.records import PartitionRange, Record, RecordBatch, RecordMetadata, TopicPartition
 from eventlog.store.maintenance import VerifyReport
@@ -43,6 +44,7 @@ from eventlog.store.maintenance import VerifyReport
 __version__ = "0.1.0"
 
 __all__ = [
+    "Assignor",
     "BufferFull",
     "ConcurrentUse",
     "Consumer",
@@ -55,6 +57,7 @@ __all__ = [
     "EventLogError",
     "FormatTooNew",
     "GroupDescription",
+    "GroupMember",
     "GroupMismatch",
     "GroupNotEmpty",
     "Groups",

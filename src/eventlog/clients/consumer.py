@@ -150,6 +150,8 @@ class Consumer(Generic[K, V]):
                 position is unchanged; `seek()` moves it.
             CorruptBatch, DecodeError: if the next record can not be read. The position is unchanged.
             UnknownTopic: if a topic was deleted. Make another consumer for one that has its name.
+            InstanceInUse, GroupMismatch: if the group removed this member after a silence, and can not have it back.
+            Exception: whatever a callback or an assignor of yours raises. The group keeps its assignment.
             ConcurrentUse, LogClosed, UsedAfterFork: for what their names say. Nothing was handed out.
         """
         limit = self._options.max_poll_records
