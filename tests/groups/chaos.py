@@ -149,7 +149,7 @@ class Chaos:
         """Starts a process with members of some manners, and does not wait for it; of a random one without any."""
         if not manners:
             manners = tuple(self._rng.choices(list(MANNERS), k=self._rng.choice((1, 1, 1, 2))))
-            if len(manners) == 1 and self._rng.random() < 0.25:
+            if len(manners) == 1 and self._rng.random() < 0.4:
                 instance_id = f"instance-{next(self._numbers)}"
         members = [(f"{next(self._numbers)}-{manner}", manner) for manner in manners]
         child = Child(consume, str(self._path), str(self._folder), members, attrs.asdict(self._terms), instance_id)

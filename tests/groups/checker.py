@@ -74,6 +74,18 @@ def violations(history: Iterable[Event], *, session_timeout: float) -> list[Viol
     return found
 
 
+def reliefs(history: Iterable[Event], *, session_timeout: float) -> list[float]:
+    """How many seconds after each kill each partition of the dead had its next owner, static members left out."""
+    book = _book_of(list(history), session_timeout)
+    return [
+        (min(later) - one.end.at) / 1e9
+        for owners in book.ownerships.values()
+        for one in owners
+        if isinstance(one.end, Killed) and one.joining.instance_id is None
+        if (later := [other.assigned.at for other in owners if other.assigned.at > one.end.at])
+    ]
+
+
 @attrs.frozen
 class _Book:
     """Is a history, put in order."""

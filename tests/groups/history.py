@@ -116,6 +116,7 @@ class Joining(ByMember):
     calls_per_look: int
     is_automatic: bool
     """Whether the library commits by itself."""
+    instance_id: str | None = None
 
 
 @attrs.frozen

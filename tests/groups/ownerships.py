@@ -71,8 +71,7 @@ class Ownership:
     """Is what one member did with one partition from `on_assigned` on."""
 
     member: str
-    process_id: int
-    is_automatic: bool
+    joining: Joining
     place: Place
     assigned: Assigned
     start: int
@@ -87,6 +86,11 @@ class Ownership:
     end: Event | None = None
     fenced: Fenced | None = None
     sequences: dict[str, int] = attrs.field(factory=dict)
+
+    @property
+    def process_id(self) -> int:
+        """The process that the member lives in."""
+        return self.joining.process_id
 
     @property
     def name(self) -> str:
@@ -170,8 +174,7 @@ class Walk:
                 self._complain("callbacks", f"{one.name} is assigned twice", one.assigned, event)
             ownership = Ownership(
                 event.member,
-                self._joining.process_id,
-                self._joining.is_automatic,
+                self._joining,
                 offset.place,
                 event,
                 offset.offset,

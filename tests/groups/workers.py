@@ -94,6 +94,7 @@ class Terms:
     session_timeout: float
     slowness: float = 1.0
     """Multiplies the time that a record takes."""
+    assignor: str = "sticky"
 
 
 class Member:
@@ -113,6 +114,7 @@ class Member:
         self._next: dict[Place, int] = {}
         """What it owns, and the next offset of each."""
         self._committed: dict[Place, int] = {}
+        self._given_up: set[Place] = set()
         self._consumer: eventlog.Consumer[str, int] | None = None
         self._is_closing = False
 
@@ -127,7 +129,7 @@ class Member:
         """Joins, reads, commits, leaves; every error is written down."""
         try:
             calls = _MOST_RECORDS if self._manner.calls == "loop" else 1
-            self._write(Joining, os.getpid(), calls, self._manner.is_automatic)
+            self._write(Joining, os.getpid(), calls, self._manner.is_automatic, self._instance_id)
             self._consumer = consumer = self._joined()
             say("joined", self._name)
             while not self._is_closing:
@@ -149,6 +151,7 @@ class Member:
                 return self._log.consumer(
                     *TOPICS,
                     group=GROUP,
+                    assignor=self._terms.assignor,
                     instance_id=self._instance_id,
                     session_timeout=self._terms.session_timeout,
                     on_assigned=self._on_assigned,
@@ -203,7 +206,7 @@ class Member:
             self._next[batch.place] = batch.end
         count = sum(len(batch.keys) for batch in batches)
         seconds = count * self._chance.choice((0.0, 0.0002, 0.001)) * self._terms.slowness
-        if self._chance.random() < 0.02:
+        if self._chance.random() < (0.002 if self._manner.calls == "loop" else 0.03):
             seconds += self._chance.uniform(0.05, 0.3)
         if seconds:
             self._pause.wait(seconds)
@@ -212,11 +215,16 @@ class Member:
 
     def _commit(self, consumer: eventlog.Consumer[str, int]) -> None:
         new = {place: offset for place, offset in self._next.items() if self._committed.get(place) != offset}
+        self._commit_these(consumer, new)
+        if self._chance.random() < 0.05:  # what belongs to somebody else, or to nobody
+            self._commit_these(consumer, dict.fromkeys(self._given_up - self._next.keys(), 0))
+
+    def _commit_these(self, consumer: eventlog.Consumer[str, int], new: dict[Place, int]) -> None:
         if not new:
             return
         self._write(Committing, [Offset(*place, offset) for place, offset in new.items()])
         try:
-            if self._chance.random() < 0.5:
+            if new.keys() <= self._next.keys() and self._chance.random() < 0.5:
                 consumer.commit()
             else:
                 consumer.commit(new)
@@ -265,6 +273,7 @@ class Member:
 
     def _forget(self, partitions: Iterable[eventlog.TopicPartition]) -> None:
         for pair in partitions:
+            self._given_up.add(tuple(pair))
             self._next.pop(tuple(pair), None)
             self._committed.pop(tuple(pair), None)
 
@@ -313,7 +322,7 @@ def runs_of(records: Iterable[eventlog.Record[Any, Any]]) -> list[Batch]:
 
 
 def consume(
-    path: str, folder: str, members: list[tuple[str, str]], terms: dict[str, float], instance_id: str | None
+    path: str, folder: str, members: list[tuple[str, str]], terms: dict[str, Any], instance_id: str | None
 ) -> None:
     """Runs members of some names and manners, each in a thread, until the parent says to close."""
     manners = MANNERS | FLAWED
