@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import eventlog
@@ -36,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_topics(commands)
     _add_produce(commands)
     _add_tail(commands)
+    _add_groups(commands)
     _add_verify(commands)
     _add_compact(commands)
     _add_demo(commands)
@@ -138,6 +140,85 @@ def _add_tail(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
+def _add_groups(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "list, describe, reset and delete consumer groups"
+    actions = commands.add_parser("groups", help=about, description=about).add_subparsers(
+        metavar="ACTION", required=True
+    )
+
+    def run_list(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.groups import print_groups
+
+        return print_groups(arguments.path, sys.stdout, as_json=arguments.json)
+
+    def run_describe(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.groups import print_group
+
+        return print_group(arguments.path, arguments.group, sys.stdout, as_json=arguments.json)
+
+    def run_delete(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.groups import delete_group
+
+        return delete_group(arguments.path, arguments.group, sys.stdout, force=arguments.force)
+
+    def run_delete_offsets(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.groups import delete_offsets
+
+        return delete_offsets(arguments.path, arguments.group, arguments.topic, sys.stdout, force=arguments.force)
+
+    parser = _add(actions, "list", "all groups: state, members, lag", run_list)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser = _add_group(actions, "describe", "where a group stands in each partition, and its members", run_describe)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    _add_reset(actions)
+    parser = _add_group(actions, "delete", "delete a group with all its offsets", run_delete)
+    _add_force(parser)
+    parser = _add_group(actions, "delete-offsets", "delete a group's offsets of one topic", run_delete_offsets)
+    _add_topic(parser)
+    _add_force(parser)
+
+
+def _add_reset(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.groups import Reset
+
+        return Reset(
+            path=arguments.path,
+            group=arguments.group,
+            to=arguments.to,
+            shift=arguments.shift_by,
+            topics=arguments.topic,
+            force=arguments.force,
+            dry_run=arguments.dry_run,
+            as_json=arguments.json,
+            out=sys.stdout,
+        ).run()
+
+    parser = _add_group(actions, "reset", "put a group elsewhere", run)
+    where = parser.add_mutually_exclusive_group(required=True)
+    for end in ("earliest", "latest"):
+        where.add_argument(f"--to-{end}", dest="to", action="store_const", const=end, help=f"to the {end} offset")
+    where.add_argument("--to-offset", dest="to", type=_natural, metavar="N", help="to an offset that all of them have")
+    where.add_argument(
+        "--to-datetime",
+        dest="to",
+        type=_moment,
+        metavar="WHEN",
+        help="to the first record of a time or later, for example 2026-07-02T15:00+02:00",
+    )
+    where.add_argument("--shift-by", type=_whole, metavar="N", help="forward, or back when negative; stops at the ends")
+    parser.add_argument(
+        "--topic",
+        type=_partitions,
+        action="append",
+        metavar="TOPIC[:N,N]",
+        help="only these, may be repeated (default: what the group has offsets for)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be stored, and store nothing")
+    _add_force(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     def run(arguments: argparse.Namespace) -> int:
         from eventlog.cli.demo import Demo
@@ -205,6 +286,18 @@ def _add_topic(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("topic", metavar="TOPIC", help="name of the topic")
 
 
+def _add_group(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, about: str, run: Command
+) -> argparse.ArgumentParser:
+    parser = _add(actions, name, about, run)
+    parser.add_argument("group", metavar="GROUP", help="name of the group")
+    return parser
+
+
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="although members live: they are fenced and begin anew")
+
+
 def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
@@ -227,3 +320,25 @@ def _separator(text: str) -> str:
     if not separator or "\n" in separator:
         raise argparse.ArgumentTypeError("a separator is at least one character, and no line end")
     return separator
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time of ISO 8601") from None
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} has no time zone; end it in Z, or in +02:00")
+    return moment
+
+
+def _partitions(text: str) -> tuple[str, list[int] | None]:
+    topic, colon, numbers = text.partition(":")
+    return topic, [_natural(number) for number in numbers.split(",")] if colon else None

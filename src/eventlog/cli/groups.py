@@ -1,0 +1,212 @@
+"""
+`eventlog groups`: which groups there are, where they stand, putting them elsewhere, deleting them.
+
+Knows nothing of argument parsing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal, TextIO
+
+import attrs
+
+import eventlog
+from eventlog.cli.failure import EXIT_OK, Failure
+from eventlog.cli.text import as_text, counted, table, time_text
+
+_PLACE_HEAD: Final[tuple[str, ...]] = ("topic", "partition", "committed", "end", "lag", "member")
+_MEMBER_HEAD: Final[tuple[str, ...]] = (
+    "member", "state", "process", "joined", "instance", "subscribes to", "owns", "waits for",
+)  # fmt: skip
+_Start = Literal["earliest", "latest"] | int | datetime
+
+
+def print_groups(path: Path, out: TextIO, *, as_json: bool) -> int:
+    """Prints a line for each group: name, state, members, lag of all partitions together."""
+    groups: list[eventlog.GroupDescription] = []
+    with eventlog.open(path, create=False) as log:
+        for name in log.groups.list():
+            with contextlib.suppress(eventlog.UnknownGroup):  # it was deleted just now
+                groups.append(log.groups.describe(name))
+    if as_json:
+        fields = [
+            {"group": group.name, "state": group.state, "members": len(group.members), "lag": group.lag}
+            for group in groups
+        ]
+        out.writelines(f"{json.dumps(line, ensure_ascii=False)}\n" for line in fields)
+        return EXIT_OK
+    rows: list[tuple[str, ...]] = [("group", "state", "members", "lag")]
+    rows += [(group.name, group.state, f"{len(group.members):,}", f"{group.lag:,}") for group in groups]
+    out.writelines(f"{line}\n" for line in table(rows))
+    return EXIT_OK
+
+
+def print_group(path: Path, name: str, out: TextIO, *, as_json: bool) -> int:
+    """
+    Prints a group: a line for itself, one for each partition, one for each member.
+
+    Raises:
+        UnknownGroup: there is none of that name.
+        Failure: the name is none of a group.
+    """
+    with eventlog.open(path, create=False) as log, _values_are_failures():
+        group = log.groups.describe(name)
+    if as_json:
+        fields = attrs.asdict(group, recurse=False) | {
+            "lag": group.lag,
+            "members": [attrs.asdict(member, recurse=False) for member in group.members],
+            "offsets": [attrs.asdict(place, recurse=False) for place in group.offsets],
+        }
+        out.write(json.dumps(fields, ensure_ascii=False) + "\n")
+        return EXIT_OK
+    out.write(
+        f"{group.name}: {group.state}, epoch {group.epoch}, assignor {as_text(group.assignor)}, "
+        f"{counted(len(group.members), 'member')}, lag {group.lag:,}\n"
+    )
+    if group.offsets:
+        _write_table([_PLACE_HEAD, *map(_place_row, group.offsets)], out)
+    if group.members:
+        _write_table([_MEMBER_HEAD, *map(_member_row, group.members)], out)
+    return EXIT_OK
+
+
+def _write_table(rows: list[tuple[str, ...]], out: TextIO) -> None:
+    out.writelines(f"{line}\n" for line in ["", *table(rows)])
+
+
+def _place_row(place: eventlog.PartitionOffsets) -> tuple[str, ...]:
+    return (
+        place.topic,
+        str(place.partition),
+        "-" if place.committed is None else f"{place.committed:,}",
+        f"{place.end:,}",
+        f"{place.lag:,}",
+        place.member_id or "-",
+    )
+
+
+def _member_row(member: eventlog.MemberDescription) -> tuple[str, ...]:
+    wants = [*member.topics, *(f"/{as_text(pattern)}/" for pattern in member.patterns)]
+    return (
+        member.member_id,
+        member.state,
+        str(member.process_id),
+        time_text(member.joined_ms),
+        as_text(member.instance_id),
+        " ".join(wants),
+        str(len(member.partitions)),
+        str(len(member.waits_for)),
+    )
+
+
+@attrs.frozen
+class Reset:
+    """
+    Holds what the user chose, and runs the command.
+
+    Args:
+        to: where the group is to stand; None shifts it.
+        shift: how far from where it stands.
+        topics: names, each with some of its partitions or None for all; None is what the group has offsets for.
+        force: although members live.
+        dry_run: stores nothing.
+        as_json: one JSON object a line.
+    """
+
+    path: Path
+    group: str
+    to: _Start | None
+    shift: int | None
+    topics: list[tuple[str, list[int] | None]] | None
+    force: bool
+    dry_run: bool
+    as_json: bool
+    out: TextIO
+
+    def run(self) -> int:
+        """
+        Resets, and prints a line for each partition: where it stood, and where it stands.
+
+        Raises:
+            Failure: the arguments do not fit the group. Nothing was stored.
+            GroupNotEmpty, UnknownGroup, UnknownTopic, UnknownPartition, OffsetOutOfRange: as their names say.
+        """
+        with eventlog.open(self.path, create=False) as log, _values_are_failures():
+            before = self._committed(log)
+            offsets = log.groups.reset_offsets(
+                self.group,
+                to=self.to,
+                shift=self.shift,
+                topics=None if self.topics is None else [name for name, numbers in self.topics if numbers is None],
+                partitions=None if self.topics is None else self._partitions(),
+                force=self.force,
+                dry_run=self.dry_run,
+            )
+        if self.as_json:
+            for (topic, partition), offset in offsets.items():
+                stood = before.get((topic, partition))
+                fields = {"topic": topic, "partition": partition, "before": stood, "offset": offset}
+                self.out.write(json.dumps(fields) + "\n")
+            return EXIT_OK
+        rows: list[tuple[str, ...]] = [("topic", "partition", "before", "offset")]
+        for (topic, partition), offset in offsets.items():
+            stood = before.get((topic, partition))
+            rows.append((topic, str(partition), "-" if stood is None else f"{stood:,}", f"{offset:,}"))
+        self.out.writelines(f"{line}\n" for line in table(rows))
+        if self.dry_run:
+            self.out.write("a dry run: nothing was stored\n")
+        return EXIT_OK
+
+    def _committed(self, log: eventlog.EventLog) -> dict[tuple[str, int], int | None]:
+        """Where the group stands; nowhere when it is not there yet."""
+        with contextlib.suppress(eventlog.UnknownGroup):
+            places = log.groups.describe(self.group).offsets
+            return {(place.topic, place.partition): place.committed for place in places}
+        return {}
+
+    def _partitions(self) -> list[tuple[str, int]]:
+        return [(name, number) for name, numbers in self.topics or () for number in numbers or ()]
+
+
+def delete_group(path: Path, name: str, out: TextIO, *, force: bool) -> int:
+    """
+    Deletes a group.
+
+    Raises:
+        GroupNotEmpty, UnknownGroup: as their names say. Nothing was deleted.
+        Failure: the name is none of a group.
+    """
+    with eventlog.open(path, create=False) as log, _values_are_failures():
+        log.groups.delete(name, force=force)
+    out.write(f"group {name}: deleted\n")
+    return EXIT_OK
+
+
+def delete_offsets(path: Path, name: str, topic: str, out: TextIO, *, force: bool) -> int:
+    """
+    Deletes a group's offsets of one topic.
+
+    Raises:
+        GroupNotEmpty, UnknownGroup, UnknownTopic: as their names say. Nothing was deleted.
+        Failure: a name is none of a group.
+    """
+    with eventlog.open(path, create=False) as log, _values_are_failures():
+        log.groups.delete_offsets(name, topic, force=force)
+    out.write(f"group {name}: no offsets of topic {topic}\n")
+    return EXIT_OK
+
+
+@contextlib.contextmanager
+def _values_are_failures() -> Iterator[None]:
+    """Turns what the library says of a wrong value into the end of the command."""
+    try:
+        yield
+    except eventlog.EventLogError:
+        raise
+    except ValueError as error:
+        raise Failure(str(error)) from error

@@ -1,0 +1,204 @@
+"""The command `eventlog groups` on a real log: list, describe, reset, delete, delete-offsets."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+
+import eventlog
+from eventlog.cli import main
+
+
+@pytest.fixture
+def shop(path):
+    """A log of two topics and a group that stands in the middle of one of them."""
+    with eventlog.open(path) as log:
+        orders = log.topic("orders", partitions=2)
+        for number in range(10):
+            orders.append(b"tea", partition=number % 2, timestamp_ms=number * 1000)
+        log.topic("others").append(b"salt")
+        with log.consumer(group="billing") as consumer:
+            consumer.commit({("orders", 0): 2, ("orders", 1): 3, ("others", 0): 1})
+    return path
+
+
+@pytest.fixture
+def groups(shop, monkeypatch, capsys):
+    """Runs `eventlog groups ACTION PATH ...` in this process: gives exit code, stdout, stderr."""
+
+    def run(action, *arguments):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+        code = main(["groups", action, str(shop), *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def stored(shop):
+    """The offsets of the group."""
+    with eventlog.open(shop) as log:
+        return {(place.topic, place.partition): place.committed for place in log.groups.describe("billing").offsets}
+
+
+def cells(out):
+    """The words of each line."""
+    return [line.split() for line in out.splitlines()]
+
+
+def test_list_has_a_line_for_each_group(shop, groups):
+    """Name, state, members, lag."""
+    code, out, err = groups("list")
+    assert (code, err) == (0, "")
+    assert cells(out) == [["group", "state", "members", "lag"], ["billing", "empty", "0", "5"]]
+    assert json.loads(groups("list", "--json")[1]) == {"group": "billing", "state": "empty", "members": 0, "lag": 5}
+
+
+def test_describe_has_a_line_for_each_partition(groups):
+    """Where it stands, where the partition ends, and who owns it: nobody."""
+    code, out, err = groups("describe", "billing")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "billing: empty, epoch 0, assignor -, 0 members, lag 5"
+    assert cells(out)[2:] == [
+        ["topic", "partition", "committed", "end", "lag", "member"],
+        ["orders", "0", "2", "5", "3", "-"],
+        ["orders", "1", "3", "5", "2", "-"],
+        ["others", "0", "1", "1", "0", "-"],
+    ]
+
+
+def test_describe_has_a_line_for_each_member(shop, groups):
+    """Who they are, what they want and how much they own."""
+    with eventlog.open(shop) as log, log.consumer(re.compile("or.*"), group="billing", instance_id="a b"):
+        (member,) = log.groups.describe("billing").members
+        out = groups("describe", "billing")[1]
+        fields = json.loads(groups("describe", "billing", "--json")[1])
+    assert out.count(member.member_id) == 3
+    assert out.splitlines()[-1].split()[1:3] == ["alive", str(member.process_id)]
+    assert re.search(r"  a b +/or\.\*/ +2 +0$", out)
+    assert fields["members"][0]["partitions"] == [["orders", 0], ["orders", 1]]
+    assert (fields["state"], fields["lag"], fields["offsets"][0]["committed"]) == ("stable", 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "offsets"),
+    [
+        (["--to-earliest"], (0, 0, 0)),
+        (["--to-latest"], (5, 5, 1)),
+        (["--to-offset", "1"], (1, 1, 1)),
+        (["--to-datetime", "1970-01-01T00:00:04Z"], (2, 2, 0)),
+        (["--to-datetime", "1970-01-01T02:00:04+02:00", "--topic", "orders"], (2, 2, 1)),
+        (["--shift-by", "-1"], (1, 2, 0)),
+        (["--shift-by", "9"], (5, 5, 1)),
+        (["--to-latest", "--topic", "orders:1", "--topic", "others"], (2, 5, 1)),
+        (["--to-latest", "--topic", "orders:0,1"], (5, 5, 1)),
+    ],
+)
+def test_reset_puts_the_group_where_it_is_said(shop, groups, options, offsets):
+    """A dry run says the same and stores nothing."""
+    before = stored(shop)
+    code, dry, err = groups("reset", "billing", *options, "--dry-run")
+    assert (code, err) == (0, "")
+    assert dry.endswith("a dry run: nothing was stored\n")
+    assert stored(shop) == before
+    code, out, err = groups("reset", "billing", *options)
+    assert (code, err) == (0, "")
+    assert dry.startswith(out)
+    assert tuple(stored(shop).values()) == offsets
+    for topic, partition, stood, offset in cells(out)[1:]:
+        assert (before[topic, int(partition)], stored(shop)[topic, int(partition)]) == (int(stood), int(offset))
+
+
+def test_reset_can_be_read_by_a_program(groups):
+    """One object for each partition, with where the group stood."""
+    out = groups("reset", "billing", "--to-latest", "--topic", "orders:1", "--json")[1]
+    assert json.loads(out) == {"topic": "orders", "partition": 1, "before": 3, "offset": 5}
+
+
+def test_reset_makes_a_group_of_named_topics(shop, groups):
+    """So that its first member begins there."""
+    assert cells(groups("reset", "new", "--to-latest", "--topic", "others")[1])[1] == ["others", "0", "-", "1"]
+    with eventlog.open(shop) as log:
+        assert log.groups.list() == ["billing", "new"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["describe", "nobody"], "UnknownGroup: cannot describe group 'nobody'"),
+        (["reset", "nobody", "--to-latest"], "UnknownGroup: "),
+        (["reset", "billing", "--to-latest", "--topic", "nothing"], "UnknownTopic: "),
+        (["reset", "billing", "--to-latest", "--topic", "orders:2"], "UnknownPartition: "),
+        (["reset", "billing", "--to-offset", "4"], "OffsetOutOfRange: "),
+        (["reset", "nobody", "--shift-by", "1", "--topic", "orders"], "cannot shift group 'nobody' by 1"),
+        (["delete", "nobody"], "UnknownGroup: "),
+        (["delete", ""], "'' is no name for a group"),
+        (["delete-offsets", "billing", "nothing"], "UnknownTopic: "),
+    ],
+)
+def test_what_can_not_be_is_one_line_and_changes_nothing(shop, groups, arguments, error):
+    """Exit code 1, as of every command."""
+    before = stored(shop)
+    action, *rest = arguments
+    code, out, err = groups(action, *rest)
+    assert (code, out) == (1, "")
+    assert re.fullmatch(rf"eventlog: {re.escape(error)}.*\n", err)
+    assert stored(shop) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "is required"),
+        (["--to-latest", "--shift-by", "1"], "not allowed with"),
+        (["--to-offset", "-1"], "--to-offset"),
+        (["--to-datetime", "noon"], "'noon' is not a time of ISO 8601"),
+        (["--to-datetime", "2026-07-02T15:00"], "has no time zone"),
+        (["--shift-by", "x"], "'x' is not a whole number"),
+        (["--to-latest", "--topic", "orders:x"], "'x' is not a number from 0 on"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(groups, options, message):
+    """The line on stderr points at what to change."""
+    code, out, err = groups("reset", "billing", *options)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_a_live_member_is_an_error_without_force(shop, groups):
+    """Forced, the command does it and the member goes on by itself."""
+    lost = []
+    with eventlog.open(shop) as log, log.consumer("orders", group="billing", on_lost=lost.extend) as consumer:
+        consumer.poll(max_records=1)
+        for arguments in (
+            ["reset", "billing", "--to-latest"],
+            ["delete", "billing"],
+            ["delete-offsets", "billing", "orders"],
+        ):
+            code, _, err = groups(*arguments)
+            assert code == 1
+            assert err.startswith("eventlog: GroupNotEmpty: ")
+        assert groups("reset", "billing", "--to-latest", "--force")[0] == 0
+        assert consumer.poll() == []
+        assert len(lost) == 2
+        assert groups("delete-offsets", "billing", "orders", "--force")[0] == 0
+        assert groups("delete", "billing", "--force")[0] == 0
+
+
+def test_delete_says_what_is_gone(shop, groups):
+    """First the offsets of one topic, then the group."""
+    assert groups("delete-offsets", "billing", "orders") == (0, "group billing: no offsets of topic orders\n", "")
+    assert stored(shop) == {("others", 0): 1}
+    assert groups("delete", "billing") == (0, "group billing: deleted\n", "")
+    assert cells(groups("list")[1]) == [["group", "state", "members", "lag"]]
+
+
+@pytest.mark.parametrize("action", [["list"], ["describe", "g"], ["reset", "g", "--to-latest"], ["delete", "g"]])
+def test_a_missing_log_stays_missing(tmp_path, action, capsys):
+    """Looking at a log that is not there makes none."""
+    name, *rest = action
+    assert main(["groups", name, str(tmp_path / "none"), *rest]) == 1
+    assert "NotALog" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
