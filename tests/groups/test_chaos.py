@@ -31,7 +31,7 @@ def _must_be_right(history: list[Event], chaos: Chaos, folder: Path, *, session_
     middle_s, longest_s = relief_s[len(relief_s) // 2], relief_s[-1]
     print(_summary(history, chaos))
     print(
-        f"after a kill, {len(relief_s)} partitions had a new owner in {middle_s:.2f} s (median), {longest_s:.2f} s at most"
+        f"{len(relief_s)} partitions of the dead had a new owner after {middle_s:.2f} s (median) to {longest_s:.2f} s"
     )
     if found:
         rules = Counter(violation.rule for violation in found)
