@@ -315,6 +315,14 @@ def test_a_group_that_is_not_there_can_not_be_reset_without_topics(log):
     assert log.groups.list() == []
 
 
+def test_members_without_offsets_can_not_be_shifted(disk_log, orders):
+    """There is nothing to go by, and nobody is fenced for it."""
+    with disk_log.consumer("orders", group="billing", on_lost=lambda _: pytest.fail("lost")) as consumer:
+        with pytest.raises(ValueError, match="cannot shift group 'billing' by 1: it has members and no offsets"):
+            disk_log.groups.reset_offsets("billing", shift=1, force=True)
+        consumer.poll(max_records=1)
+
+
 def test_a_deleted_topic_can_not_be_named(disk_log, orders, billing):
     """Neither as it was, nor under its name."""
     disk_log.delete_topic("orders")

@@ -27,6 +27,11 @@ ORDER = (
     "Producer",
     "Delivery",
     "Consumer",
+    "GroupMember",
+    "Groups",
+    "GroupDescription",
+    "MemberDescription",
+    "PartitionOffsets",
     "Record",
     "RecordBatch",
     "RecordMetadata",
@@ -50,6 +55,11 @@ Some types in the signatures have short names:
 * `Start` is `"earliest"`, `"latest"`, an offset (`int`), or a `datetime` with a time zone.
 * `HeadersInput` is a mapping, or pairs, of `str` and `bytes`; a `str` is stored as UTF-8, `None` is allowed.
 * `Partitioner` is a function of `(key: bytes, partitions: int)` that returns a partition.
+* `Assignor` is a function of `(members: Sequence[GroupMember], partitions: Sequence[TopicPartition])`.
+  It returns a mapping from each `member_id` to its partitions.
+* `Callback` is a function of a list of `TopicPartition`.
+* `Pair` is a `TopicPartition`, or a pair of `str` and `int`.
+* `GroupState` is `"empty"`, `"assigning"` or `"stable"`; `MemberState` is `"alive"`, `"away"` or `"dead"`.
 * `K` and `V` are the types of the topic's keys and values.
 
 ```python
@@ -63,7 +73,7 @@ _WIDTH = 100
 
 def page() -> str:
     """The whole page."""
-    missing = {name for name in eventlog.__all__ if not _is_error(getattr(eventlog, name))} - set(ORDER)
+    missing = {name for name in eventlog.__all__ if _has_entry(getattr(eventlog, name))} - set(ORDER)
     assert not missing, f"ORDER lacks {sorted(missing)}"
     return "\n".join([_HEAD, *(_entry(name) for name in ORDER)])
 
@@ -115,6 +125,7 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
             parts.append("*")
         parts.append(_parameter(parameter))
     returns = "" if signature.return_annotation is signature.empty else f" -> {signature.return_annotation}"
+    returns = returns.replace("builtins.", "")
     line = f"{name}({', '.join(parts)}){returns}"
     if len(line) > _WIDTH:
         line = f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){returns}"
@@ -167,8 +178,10 @@ def _prose(text: str) -> str:
     return "\n\n".join(paragraphs) + "\n"
 
 
-def _is_error(value: object) -> bool:
-    return inspect.isclass(value) and issubclass(value, BaseException)
+def _has_entry(value: object) -> bool:
+    """Errors have a page of their own, and short names of types stand in the head."""
+    is_error = inspect.isclass(value) and issubclass(value, BaseException)
+    return (inspect.isclass(value) or inspect.isroutine(value)) and not is_error
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def test_every_function_with_keywords_has_its_table() -> None:
     """A public method that takes keywords stands in options.md."""
     functions = {
         f"{name}.{member_name}"
-        for name in ("EventLog", "Topic", "Producer", "Consumer", "Delivery")
+        for name in ("EventLog", "Topic", "Producer", "Consumer", "Groups", "Delivery")
         for member_name, member in vars(getattr(eventlog, name)).items()
         if not member_name.startswith("_")
         and inspect.isfunction(member)

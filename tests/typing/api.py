@@ -49,3 +49,17 @@ def results_have_one_type(log: eventlog.EventLog, topic: eventlog.Topic[str, Ord
     with log.consumer(topic, group="billing") as consumer:
         assert_type(consumer.poll(timeout=1.0)[0].offset, int)
         assert_type(consumer.lag(), dict[eventlog.TopicPartition, int])
+
+
+def groups_are_told_in_values(log: eventlog.EventLog, topic: eventlog.Topic[str, Order]) -> None:
+    """What is seen of a group, and where it is put."""
+    assert_type(log.groups, eventlog.Groups)
+    assert_type(log.groups.list(), list[str])
+    group = log.groups.describe("billing")
+    assert_type(group, eventlog.GroupDescription)
+    assert_type(group.members[0], eventlog.MemberDescription)
+    assert_type(group.offsets[0].committed, int | None)
+    assert_type(log.groups.reset_offsets("billing", to="latest", topics=[topic]), dict[eventlog.TopicPartition, int])
+    log.groups.reset_offsets("billing", offsets={("orders", 0): 1})
+    log.groups.reset_offsets("billing", offsets=log.groups.reset_offsets("billing", to=0, dry_run=True))
+    log.groups.reset_offsets("billing", shift=-1, partitions=[("orders", 0), eventlog.TopicPartition("orders", 1)])

@@ -135,9 +135,10 @@ class Groups:
 
     Any thread may call anything, and no consumer is needed. Every change is one transaction: all of it or nothing.
     What would pull the position away from under a live member is refused, unless it is forced; then all members are
-    fenced in the same transaction. They commit nothing more, learn it by `on_lost` at their next poll, join again by
-    themselves and go on where the group stands by then. A consumer that chose its partitions with `assign()` is no
-    member: nobody knows of it, and its next commit stores where *it* stands.
+    fenced in the same transaction. They commit nothing more, learn it by `on_lost` at their next poll, join again
+    by themselves and go on where the group stands by then. A static member that is away does not count as live: it
+    loses its place. A consumer that chose its partitions with `assign()` is no member: nobody knows of it, and its
+    next commit stores where *it* stands.
 
     Get it from `EventLog.groups`.
 
@@ -199,7 +200,7 @@ class Groups:
         *,
         to: Start | None = None,
         shift: int | None = None,
-        offsets: Mapping[Pair, int] | None = None,
+        offsets: Mapping[TopicPartition, int] | Mapping[tuple[str, int], int] | None = None,
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         partitions: Iterable[Pair] | None = None,
         force: bool = False,
@@ -288,7 +289,7 @@ class Groups:
         self,
         to: Start | None,
         shift: int | None,
-        offsets: Mapping[Pair, int] | None,
+        offsets: Mapping[TopicPartition, int] | Mapping[tuple[str, int], int] | None,
         topics: Iterable[str | Topic[Any, Any]] | None,
         partitions: Iterable[Pair] | None,
     ) -> tuple[Aim, builtins.list[tuple[TopicRow, int | None]] | None]:

@@ -36,7 +36,8 @@ class GroupMember:
             longer subscribes.
 
     Example:
-        >>> member = GroupMember("a-1", None, topics=("orders",), assigned=(eventlog.TopicPartition("orders", 0),))
+        >>> orders = eventlog.TopicPartition("orders", 0)
+        >>> member = eventlog.GroupMember("a-1", None, topics=("orders",), assigned=(orders,))
         >>> [tp.partition for tp in member.assigned]
         [0]
     """

@@ -157,7 +157,13 @@ class ResetOffsets(_Change):
         if self._chosen is None:
             self._check_known("reset the offsets of", group, committed)
             known = set(committed)
-            if not isinstance(self._aim, Shifted):
+            if isinstance(self._aim, Shifted):
+                if not known:
+                    raise ValueError(
+                        f"cannot shift group {self._name!r} by {self._aim.by}: it has members and no offsets yet. "
+                        "No offset was changed. Say where it is to stand instead."
+                    )
+            else:
                 known.update(*(member.owned.keys() | member.target for member in group.members.values()))
             rows = [TopicRow.unpack(key, data) for key, data in writing.items(TOPICS, b"")]
             topics = {row.name: row for row in rows}
