@@ -75,15 +75,18 @@ def violations(history: Iterable[Event], *, session_timeout: float) -> list[Viol
 
 
 def reliefs(history: Iterable[Event], *, session_timeout: float) -> list[float]:
-    """How many seconds after each kill each partition of the dead had its next owner, static members left out."""
-    book = _book_of(list(history), session_timeout)
-    return [
-        (min(later) - one.end.at) / 1e9
-        for owners in book.ownerships.values()
-        for one in owners
-        if isinstance(one.end, Killed) and one.joining.instance_id is None
-        if (later := [other.assigned.at for other in owners if other.assigned.at > one.end.at])
-    ]
+    """
+    How many seconds after each kill each partition of the dead had its next owner.
+
+    Static members are left out, and what others had taken before the kill.
+    """
+    reliefs = []
+    for owners in _book_of(list(history), session_timeout).ownerships.values():
+        for place, one in enumerate(owners):
+            if isinstance(one.end, Killed) and one.joining.instance_id is None and place + 1 < len(owners):
+                seconds = (owners[place + 1].assigned.at - one.end.at) / 1e9
+                reliefs += [seconds] if seconds > 0 else []
+    return reliefs
 
 
 @attrs.frozen
