@@ -36,14 +36,19 @@ class Terms:
         return min(now_s + self.session_timeout, polled_s + self.max_poll_interval)
 
     @property
+    def shortest_s(self) -> float:
+        """The shortest silence that ends the lease."""
+        return min(self.session_timeout, self.max_poll_interval)
+
+    @property
     def margin_s(self) -> float:
         """How long before the end the member stops."""
-        return min(self.session_timeout / 10, 0.5)
+        return min(self.shortest_s / 10, 0.5)
 
     @property
     def heartbeat_s(self) -> float:
         """How often to prolong."""
-        return min(self.session_timeout / 5, 3.0)
+        return min(self.shortest_s / 5, 3.0)
 
 
 class Lease:
