@@ -8,6 +8,7 @@ sharing with other members in `clients/membership.py`.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
@@ -116,7 +117,10 @@ class Consumer(Generic[K, V]):
         self._membership: Membership | None = None
         self._following: Following | None = None
         if options.membership is not None:
-            self._membership = Membership(store, open_topic, positions, options.membership, self._call)
+            us = weakref.proxy(self)  # a circle would keep a dropped member alive until the collector comes by
+            self._membership = Membership(
+                store, open_topic, positions, options.membership, lambda callback, tps: us._call(callback, tps)
+            )
         elif options.subscription != Subscription():
             self._following = Following(store, open_topic, positions, options.subscription)
         self._commits: Commits | None = None
