@@ -137,6 +137,11 @@ def _close(descriptor: int) -> None:
         os.close(descriptor)
 
 
+def _close_all(ends: dict[str, int]) -> None:
+    while ends:
+        _close(ends.popitem()[1])
+
+
 class Members:
     """
     Looks at the members of all processes.
@@ -251,6 +256,7 @@ class Watch:
     def __init__(self, members: Members) -> None:
         self._members = members
         self._ends: dict[str, int] = {}
+        weakref.finalize(self, _close_all, self._ends).atexit = False
         self._alarm = select.poll() if hasattr(select, "poll") else None
         self.descriptors: set[int] = set()
         """What becomes ready when one of them dies."""
