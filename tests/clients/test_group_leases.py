@@ -84,6 +84,12 @@ def test_a_member_that_nobody_missed_goes_on(log, topic, time):
         assert notes.take() == [("assigned", [0, 1, 2, 3])]
 
 
+def test_a_lease_that_is_short_by_its_polls_can_be_used(log, topic, time):
+    """The margin at its end is a part of the shorter of its two bounds."""
+    with log.consumer("orders", max_poll_interval=0.1, **QUIET) as one:
+        assert len(poll_all(one, 40)) == 40
+
+
 def test_a_fenced_commit_stores_nothing(log, topic, time):
     """Neither by hand, with or without offsets, nor what was finished; the next poll joins again."""
     one, other = log.consumer("orders", max_poll_records=5, **SHORT), log.consumer("orders", **LONG)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,11 @@ def committed(log, partition, group="g", topic="orders"):
     """What the log has for a group, as somebody sees it who is no member."""
     with log.consumer(group=group) as other:
         return other.committed((topic, partition))
+
+
+def descriptor_count():
+    """How many files this process has open."""
+    return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
 # --- sharing --------------------------------------------------------------------------------------------------------
@@ -289,16 +295,35 @@ def test_two_logs_of_one_directory_share_a_group(path):
 
 
 def test_a_member_that_was_dropped_leaves_its_partitions(log, topic):
-    """The garbage collector frees its lock; nothing is committed, and nobody waits for the lease to end."""
-    one = log.consumer("orders", **QUIET)
+    """With its last reference its lock is free; nothing is committed, and nobody waits for the lease to end."""
+    one = log.consumer("orders", on_assigned=lambda partitions: None, **QUIET)
     one.poll()
     with log.consumer("orders", **QUIET) as other:
         assert owned(other) == []
-        del one
-        gc.collect()
-        records = poll_all(other, 40)
+        gc.disable()
+        try:
+            del one
+            other.poll()
+        finally:
+            gc.enable()
         assert owned(other) == [0, 1, 2, 3]
+        other.seek_to_beginning()
+        records = poll_all(other, 40)
         assert sorted(values(records)) == list(range(40))
+
+
+def test_dropped_members_leave_no_files_open(log, topic):
+    """Neither their own sign of life, nor what they watched the others by."""
+    with log.consumer("orders", **QUIET) as kept:
+        members = [log.consumer("orders", **QUIET) for _ in range(5)]
+        settle(kept, *members)
+        before = descriptor_count()
+        for _ in range(3):
+            more = [log.consumer("orders", **QUIET) for _ in range(5)]
+            settle(kept, *members, *more)
+            del more
+            settle(kept, *members)
+        assert descriptor_count() <= before + 1
 
 
 def test_a_log_that_is_opened_again_has_no_members(path):
