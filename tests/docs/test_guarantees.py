@@ -7,15 +7,19 @@ Harder tests of the same promises stand beside the code they are about; the page
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import eventlog
-from eventlog import EventLog
+from eventlog import Consumer, EventLog, TopicPartition
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "explanation" / "guarantees.md"
@@ -241,6 +245,221 @@ def test_records_are_placed_by_the_new_number_of_partitions(path: Path) -> None:
         places += [orders.append(b"", key="order-42"), producer.send(orders, b"", key="order-42").result()]
         assert [place.partition for place in places] == [0, 0, 10, 10]
         assert [record.partition for record in orders.read()] == [0, 0, 10, 10]
+
+
+# --- groups ---------------------------------------------------------------------------------------------------------
+
+_MEMBER = """
+import eventlog, sys
+log = eventlog.open(sys.argv[1])
+consumer = log.consumer("orders", group="billing", session_timeout=float(sys.argv[2]))
+consumer.poll()
+print("has", len(consumer.assignment()), flush=True)
+input()
+"""
+
+
+@contextmanager
+def _member_elsewhere(log: EventLog, *, session_timeout: float) -> Iterator[subprocess.Popen[str]]:
+    """A process with a member of the group "billing", which has all partitions of "orders" and does nothing more."""
+    command = [sys.executable, "-c", _MEMBER, str(log.path), str(session_timeout)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("has")
+            yield process
+        finally:
+            process.kill()
+
+
+def _values(consumer: Consumer[Any, Any], *, timeout: float = 0.0) -> list[Any]:
+    return [record.value for record in consumer.poll(timeout=timeout)]
+
+
+def _settle(*consumers: Consumer[Any, Any]) -> None:
+    """Lets everybody give up and take what is due."""
+    for consumer in consumers * 2:
+        assert consumer.poll() == []
+
+
+def test_members_share_the_partitions_and_each_record_goes_to_one(log: EventLog) -> None:
+    """Two members have two of four partitions each; every record comes once, those of a key to one of them in order."""
+    orders = log.topic("orders", partitions=4, key=str, value=int)
+    one, two = log.consumer(orders, group="billing"), log.consumer(orders, group="billing")
+    _settle(one, two)
+    assert (len(one.assignment()), len(two.assignment())) == (2, 2)
+    orders.append_many(list(range(100)), keys=[f"customer-{number % 10}" for number in range(100)])
+    shares = [consumer.poll(timeout=10.0) for consumer in (one, two)]
+    assert sorted(record.value for share in shares for record in share) == list(range(100))
+    keys = [{record.key for record in share} for share in shares]
+    assert all(keys)
+    assert not keys[0] & keys[1]
+    for share in shares:
+        for key in {record.key for record in share}:
+            values = [record.value for record in share if record.key == key]
+            assert values == sorted(values)
+
+
+def test_every_group_gets_every_record(log: EventLog) -> None:
+    """Groups know nothing of each other."""
+    orders = log.topic("orders", value=int)
+    orders.append_many([1, 2, 3])
+    with log.consumer(orders, group="billing") as billing, log.consumer(orders, group="statistics") as statistics:
+        assert _values(billing) == _values(statistics) == [1, 2, 3]
+
+
+def test_what_is_committed_before_the_work_comes_at_most_once(log: EventLog) -> None:
+    """A member commits, then dies with the records in hand: nobody gets them again."""
+    orders = log.topic("orders", value=int)
+    orders.append_many([1, 2, 3])
+    with log.consumer(orders, group="billing", auto_commit=False) as one:
+        assert _values(one) == [1, 2, 3]
+        one.commit()
+    with log.consumer(orders, group="billing") as two:
+        orders.append(4)
+        assert _values(two, timeout=10.0) == [4]
+
+
+def test_a_partition_moves_with_what_was_finished(log: EventLog) -> None:
+    """The new owner begins behind what the old one had finished, and has nothing before that one polls."""
+    orders = log.topic("orders", partitions=2, value=int)
+    orders.append_many([1, 2], partition=1)
+    one = log.consumer(orders, group="billing", auto_commit_interval=60.0)
+    assert _values(one) == [1, 2]
+    two = log.consumer(orders, group="billing")
+    assert two.poll() == []
+    assert (len(one.assignment()), two.assignment()) == (2, [])
+    _settle(one, two)
+    assert two.assignment() == [("orders", 1)]
+    assert (two.committed(("orders", 1)), two.position(("orders", 1))) == (2, 2)
+    orders.append(3, partition=1)
+    assert _values(two, timeout=10.0) == [3]
+
+
+def test_a_member_reads_on_in_what_it_keeps(log: EventLog) -> None:
+    """A record of a partition that stays is handed out by the very poll that gives another partition up."""
+    orders = log.topic("orders", partitions=2, value=int)
+    revoked: list[TopicPartition] = []
+    one = log.consumer(orders, group="billing", on_revoked=revoked.extend)
+    assert one.poll() == []
+    with log.consumer(orders, group="billing"):
+        orders.append(1, partition=0)
+        assert _values(one) == [1]
+        assert revoked == [("orders", 1)]
+
+
+@pytest.mark.processes
+def test_partitions_of_a_killed_process_move_at_once(disk_log: EventLog) -> None:
+    """The session would run for ten minutes; the kernel says earlier that the process is dead."""
+    orders = disk_log.topic("orders", partitions=2, value=int)
+    with _member_elsewhere(disk_log, session_timeout=600.0) as process:
+        consumer = disk_log.consumer(orders, group="billing", session_timeout=600.0)
+        orders.append(1, partition=0)
+        assert consumer.assignment() == []
+        process.kill()
+        assert _values(consumer, timeout=30.0) == [1]
+        assert len(consumer.assignment()) == 2
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped here")
+def test_partitions_of_a_stopped_process_move_when_its_session_is_over(disk_log: EventLog) -> None:
+    """A process that lives and does nothing is waited for, and no longer than it said."""
+    orders = disk_log.topic("orders", partitions=2, value=int)
+    with _member_elsewhere(disk_log, session_timeout=1.0) as process:
+        consumer = disk_log.consumer(orders, group="billing")
+        orders.append(1, partition=0)
+        process.send_signal(signal.SIGSTOP)
+        assert _values(consumer, timeout=30.0) == [1]
+        assert process.poll() is None
+
+
+def test_a_member_that_does_not_poll_loses_its_partitions_and_joins_again(log: EventLog) -> None:
+    """Its commit stores nothing, `on_lost` says what it lost, and it goes on as a new member."""
+    orders = log.topic("orders", value=int)
+    orders.append_many([1, 2])
+    lost: list[TopicPartition] = []
+    slow = log.consumer(orders, group="billing", max_poll_interval=1.0, on_lost=lost.extend)
+    assert _values(slow) == [1, 2]
+    quick = log.consumer(orders, group="billing")
+    assert _values(quick, timeout=30.0) == [1, 2]
+    quick.commit({("orders", 0): 1})
+    with pytest.raises(eventlog.MemberFenced):
+        slow.commit()
+    assert quick.committed(("orders", 0)) == 1
+    assert slow.poll() == []
+    assert (lost, slow.assignment()) == ([("orders", 0)], [])
+    quick.close()
+    assert _values(slow, timeout=30.0) == [2]
+
+
+def test_who_is_no_member_does_not_commit_for_one(log: EventLog) -> None:
+    """A consumer that chose its partitions can not move the offset of a member."""
+    log.topic("orders", value=int).append_many([1, 2])
+    with log.consumer(group="billing") as stranger, log.consumer("orders", group="billing") as member:
+        stranger.assign([("orders", 0)])
+        assert _values(stranger) == [1, 2]
+        with pytest.raises(eventlog.MemberFenced):
+            stranger.commit()
+        assert member.committed(("orders", 0)) is None
+
+
+def test_a_static_member_comes_back_to_its_partitions(log: EventLog) -> None:
+    """Between its end and its return nobody was given anything, and nobody else may have its name."""
+    orders = log.topic("orders", partitions=2)
+    one = log.consumer(orders, group="billing", instance_id="one", session_timeout=600.0)
+    two = log.consumer(orders, group="billing")
+    _settle(one, two)
+    epoch = log.groups.describe("billing").epoch
+    with pytest.raises(eventlog.InstanceInUse):
+        log.consumer(orders, group="billing", instance_id="one")
+    one.close()
+    _settle(two)
+    assert two.assignment() == [("orders", 1)]
+    with log.consumer(orders, group="billing", instance_id="one") as one:
+        assert one.assignment() == [("orders", 0)]
+        assert log.groups.describe("billing").epoch == epoch
+
+
+def test_a_callback_that_raises_is_called_again(log: EventLog) -> None:
+    """Nothing is handed out before the callback has been through."""
+    log.topic("orders", value=int).append(1)
+    calls: list[list[TopicPartition]] = []
+
+    def load(partitions: list[TopicPartition]) -> None:
+        calls.append(partitions)
+        if len(calls) == 1:
+            raise OSError("the database is away")
+
+    consumer = log.consumer("orders", group="billing", on_assigned=load)
+    with pytest.raises(OSError, match="away"):
+        consumer.poll()
+    assert _values(consumer) == [1]
+    assert calls == [[("orders", 0)]] * 2
+
+
+def test_a_group_that_begins_at_the_end_misses_nothing_after_that(log: EventLog) -> None:
+    """Where it began is remembered, though nothing was committed; what appears later is read from its first record."""
+    orders = log.topic("orders", value=int)
+    orders.append(1)
+    log.consumer(orders, group="billing", start="latest").close()
+    orders.append(2)
+    with log.consumer(orders, group="billing", start="latest") as consumer:
+        orders.create_partitions(2)
+        orders.append(3, partition=1)
+        assert sorted(_values(consumer) + _values(consumer)) == [2, 3]
+
+
+@pytest.mark.parametrize("group", ["billing", None])
+def test_topics_and_partitions_that_appear_later_are_read(log: EventLog, group: str | None) -> None:
+    """With a group and without, whatever `start` says."""
+    log.topic("orders.tea", value=int)
+    with log.consumer(re.compile(r"orders\..*"), group=group, start="latest") as consumer:
+        log.topic("orders.tea").create_partitions(2)
+        log.topic("orders.tea").append(1, partition=1)
+        log.topic("orders.milk", value=int).append(2)
+        log.topic("disorders.milk", value=int).append(3)
+        assert sorted(_values(consumer) + _values(consumer)) == [1, 2]
 
 
 # --- damage ---------------------------------------------------------------------------------------------------------
