@@ -136,10 +136,14 @@ class ResetOffsets(_Change):
         partitions = self._partitions(writing, before, committed)
         after = self._dissolved("reset the offsets of", before)
         writing.flush_loose()  # what was appended in this round counts too
-        found = [
-            (topic, partition, self._found(writing, topic, partition, committed.get((topic.id, partition))))
-            for topic, partition in partitions
-        ]
+        try:
+            found = [
+                (topic, partition, self._found(writing, topic, partition, committed.get((topic.id, partition))))
+                for topic, partition in partitions
+            ]
+        except ValueError as error:
+            self.error = error  # ours alone: raised here, it would be the whole round's
+            return
         self.offsets = {(topic.name, partition): offset for topic, partition, offset in found}
         if self._is_dry:
             return
