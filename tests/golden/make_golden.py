@@ -7,14 +7,16 @@ exists is left alone. A new format gets new names, in `shapes.py` and here.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgpack
 
 import eventlog
 from eventlog.batches.format import BatchEncoder, EncodedBatch, seal
-from tests.golden.shapes import BATCHES, GOLDEN, JULY_MS, LOG, Parcel, Shape
+from tests.golden.shapes import BATCHES, GOLDEN, JULY_MS, LOG, LOG_V2, Parcel, Shape
 
 
 def make_batch(shape: Shape) -> bytes:
@@ -60,16 +62,48 @@ def make_log(path: Path) -> None:
         log.compact(path.parent / "copy")
 
 
+def make_log_with_groups(path: Path) -> None:
+    """A log with partitions that came later, members of three kinds, and a group that has offsets alone."""
+    with eventlog.open(path) as log:
+        orders = log.topic("orders", partitions=2, key=str, value=int)
+        for number in range(10):
+            orders.append(number, key=f"user-{number % 5}", timestamp_ms=JULY_MS + number)
+        orders.create_partitions(4)
+        orders.append(10, partition=3, timestamp_ms=JULY_MS + 10)
+        log.topic("payments").append_many([b"a", b"b", b"c"], timestamps_ms=JULY_MS)
+        log.topic("refunds", partitions=2)
+        options: dict[str, Any] = {"group": "billing", "auto_commit": False}
+        members = [
+            log.consumer("orders", "payments", **options),
+            log.consumer("orders", instance_id="left", **options),
+            log.consumer(re.compile("ORD.*", re.IGNORECASE), **options),
+        ]
+        while any(len(member.assignment()) not in (1, 2) for member in members):
+            for member in members:
+                member.poll()
+        for member in members:
+            member.commit()
+        orders.append(11, partition=3, timestamp_ms=JULY_MS + 11)
+        with log.consumer("refunds", group="shipping", assignor="range", start="latest"):
+            pass
+        with log.consumer(group="stock room", auto_commit=False) as consumer:
+            consumer.commit({("payments", 0): 2})
+        log.compact(path.parent / "copy")
+        for member in members:
+            member.close()
+
+
 def main() -> None:
     """Makes what is missing."""
     for name, shape in BATCHES.items():
         if not (GOLDEN / name).exists():
             (GOLDEN / name).write_bytes(make_batch(shape))
-    if not LOG.exists():
-        with tempfile.TemporaryDirectory() as directory:
-            make_log(Path(directory) / "log")
-            LOG.mkdir()
-            (LOG / "data.mdb").write_bytes((Path(directory) / "copy" / "data.mdb").read_bytes())
+    for place, make in ((LOG, make_log), (LOG_V2, make_log_with_groups)):
+        if not place.exists():
+            with tempfile.TemporaryDirectory() as directory:
+                make(Path(directory) / "log")
+                place.mkdir()
+                (place / "data.mdb").write_bytes((Path(directory) / "copy" / "data.mdb").read_bytes())
 
 
 if __name__ == "__main__":

@@ -82,3 +82,6 @@ BATCHES = {
 
 LOG = GOLDEN / "log-v1"
 """A whole log of format 1. Open a copy: opening writes a lock file beside it."""
+
+LOG_V2 = GOLDEN / "log-v2"
+"""A whole log of format 2, with groups: their members were alive when it was copied, and are in no process now."""
