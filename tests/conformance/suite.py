@@ -8,7 +8,9 @@ do beyond the common ground. See `test_embedded.py`.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, TypeVar
 
 import pytest
@@ -28,6 +30,8 @@ class Capability(enum.Enum):
     DELETE_TOPICS = "a topic can be deleted, and made anew"
     STORED_OPTIONS = "codecs and partitioner are kept with the topic"
     ATOMIC_COLUMNS = "append_many stores all partitions' records or none"
+    GROUPS = "the members of a group share its partitions"
+    MORE_PARTITIONS = "partitions can be added to a topic"
 
 
 def needs(*capabilities: Capability) -> Callable[[T], T]:
@@ -52,6 +56,20 @@ def poll_all(consumer: Any, count: int) -> list[Any]:
         came = consumer.poll(timeout=PATIENCE_SECONDS)
         assert came, f"{len(records)} of {count} records came"
         records += came
+    return records
+
+
+def settle(*members: Any) -> list[Any]:
+    """Has the members of a group poll in turn until nothing moves and nothing comes; the records that came."""
+    records: list[Any] = []
+    deadline_s = monotonic() + PATIENCE_SECONDS
+    rest = 0
+    while rest < 2:
+        assert monotonic() < deadline_s, "the group does not come to rest"
+        before = [member.assignment() for member in members]
+        came = [record for member in members for record in member.poll()]
+        records += came
+        rest = 0 if came or before != [member.assignment() for member in members] else rest + 1
     return records
 
 
@@ -346,5 +364,101 @@ class Consuming(_Base):
             assert values(poll_all(consumer, 1)) == [1]
 
 
-class Conformance(Topics, Writing, Reading, Producing, Consuming):
+class Sharing(_Base):
+    """Groups of several members."""
+
+    @needs(Capability.GROUPS)
+    def test_two_members_share(self, log):
+        """Each partition has one owner, and each record goes to one of them."""
+        topic = log.topic("orders", partitions=4, value=int)
+        for number in range(40):
+            topic.append(number, partition=number % 4)
+        with log.consumer("orders", group="g") as one, log.consumer("orders", group="g") as other:
+            assert sorted(values(settle(one, other))) == list(range(40))
+            assert sorted(one.assignment() + other.assignment()) == [("orders", number) for number in range(4)]
+            assert len(one.assignment()) == len(other.assignment()) == 2
+
+    @needs(Capability.GROUPS)
+    def test_a_partition_that_moves_goes_on_where_it_was(self, log):
+        """What its owner had finished does not come again; the other is told of what it gets."""
+        topic = log.topic("orders", partitions=2, value=int)
+        for number in range(20):
+            topic.append(number, partition=number % 2)
+        told = []
+        with log.consumer("orders", group="g", max_poll_records=7, on_revoked=told.extend) as one:
+            first = one.poll(PATIENCE_SECONDS)
+            with log.consumer("orders", group="g", on_assigned=told.extend) as other:
+                rest = settle(one, other)
+                assert told == other.assignment() * 2
+        assert sorted(values(first + rest)) == list(range(20))
+
+    @needs(Capability.GROUPS)
+    def test_who_leaves_is_replaced(self, log):
+        """The other gets its partitions, at what it had finished."""
+        topic = log.topic("orders", partitions=2, value=int)
+        one = log.consumer("orders", group="g")
+        with log.consumer("orders", group="g") as other:
+            settle(one, other)
+            topic.append_many([0, 1], partition=one.assignment()[0].partition)
+            assert values(poll_all(one, 2)) == [0, 1]
+            one.commit()
+            one.close()
+            topic.append(2, partition=0)
+            topic.append(2, partition=1)
+            assert values(settle(other)) == [2, 2]
+            assert len(other.assignment()) == 2
+
+    @needs(Capability.GROUPS)
+    def test_a_member_commits_only_what_it_owns(self, log):
+        """The other's offset is not touched."""
+        log.topic("orders", partitions=2, value=int).append_many([0, 1], partition=0)
+        with log.consumer("orders", group="g") as one, log.consumer("orders", group="g") as other:
+            settle(one, other)
+            [mine], [others] = one.assignment(), other.assignment()
+            with pytest.raises(eventlog.MemberFenced):
+                one.commit({others: 2})
+            one.commit({mine: 2})
+            assert one.committed(mine) == 2
+
+    @needs(Capability.GROUPS)
+    def test_a_pattern_takes_what_appears(self, log):
+        """From the first record, wherever the group began."""
+        log.topic("orders-1", value=int).append(1)
+        with log.consumer(re.compile("orders-.*"), group="g", start="latest") as consumer:
+            assert settle(consumer) == []
+            log.topic("orders-2", value=int).append(2)
+            log.topic("payments", value=int).append(3)
+            assert values(poll_all(consumer, 1)) == [2]
+            assert settle(consumer) == []
+
+    @needs(Capability.GROUPS, Capability.MORE_PARTITIONS)
+    def test_partitions_that_are_added_are_shared(self, log):
+        """And read from their first record."""
+        topic = log.topic("orders", partitions=2, value=int)
+        with log.consumer("orders", group="g") as one, log.consumer("orders", group="g") as other:
+            settle(one, other)
+            topic.create_partitions(4)
+            topic.append(7, partition=3)
+            assert values(settle(one, other)) == [7]
+            assert len(one.assignment()) == len(other.assignment()) == 2
+
+    @needs(Capability.GROUPS)
+    def test_a_static_member_keeps_its_place(self, log):
+        """It closes and comes back, and nothing moves."""
+        log.topic("orders", partitions=4)
+        with log.consumer("orders", group="g") as other:
+            one = log.consumer("orders", group="g", instance_id="left")
+            settle(one, other)
+            had = sorted(one.assignment())
+            one.close()
+            settle(other)
+            assert len(other.assignment()) == 2
+            with log.consumer("orders", group="g", instance_id="left") as one:
+                with pytest.raises(eventlog.InstanceInUse):
+                    log.consumer("orders", group="g", instance_id="left")
+                settle(one, other)
+                assert sorted(one.assignment()) == had
+
+
+class Conformance(Topics, Writing, Reading, Producing, Consuming, Sharing):
     """Everything."""

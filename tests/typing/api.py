@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, assert_type
 
 import attrs
@@ -63,3 +65,47 @@ def groups_are_told_in_values(log: eventlog.EventLog, topic: eventlog.Topic[str,
     log.groups.reset_offsets("billing", offsets={("orders", 0): 1})
     log.groups.reset_offsets("billing", offsets=log.groups.reset_offsets("billing", to=0, dry_run=True))
     log.groups.reset_offsets("billing", shift=-1, partitions=[("orders", 0), eventlog.TopicPartition("orders", 1)])
+
+
+def fair(
+    members: Sequence[eventlog.GroupMember], partitions: Sequence[eventlog.TopicPartition]
+) -> Mapping[str, Iterable[eventlog.TopicPartition]]:
+    """Is an assignor of a user's own."""
+    return {members[0].member_id: partitions}
+
+
+def members_take_functions(log: eventlog.EventLog, topic: eventlog.Topic[str, Order]) -> None:
+    """Callbacks are told partitions, and may return anything; an assignor is a name or a function."""
+    moved: list[eventlog.TopicPartition] = []
+
+    def note(partitions: list[eventlog.TopicPartition]) -> None:
+        moved.extend(partitions)
+
+    with log.consumer(
+        "orders",
+        topic,
+        re.compile("old-.*", re.IGNORECASE),
+        group="billing",
+        assignor="range",
+        instance_id="left",
+        session_timeout=10,
+        max_poll_interval=300.0,
+        on_assigned=note,
+        on_revoked=moved.extend,
+        on_lost=lambda partitions: len(partitions),
+    ) as consumer:
+        assert_type(consumer, eventlog.Consumer[Any, Any])
+        assert_type(consumer.assignment(), list[eventlog.TopicPartition])
+        assert_type(consumer.group, str | None)
+        consumer.commit({eventlog.TopicPartition("orders", 0): 1, ("orders", 1): 2})
+    with log.consumer(group="billing", assignor=fair, auto_commit=False) as by_hand:
+        by_hand.assign([("orders", 0), eventlog.TopicPartition("orders", 1)])
+        assert_type(by_hand.committed(("orders", 0)), int | None)
+
+
+def members_are_told_from_each_other(member: eventlog.GroupMember) -> None:
+    """An assignor sees who wants what and who had what."""
+    assert_type(member.member_id, str)
+    assert_type(member.instance_id, str | None)
+    assert_type(member.topics, tuple[str, ...])
+    assert_type(member.assigned, tuple[eventlog.TopicPartition, ...])

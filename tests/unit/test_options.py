@@ -20,6 +20,7 @@ from eventlog.options import (
     check_columns,
     check_group_name,
     check_headers,
+    check_instance_id,
     check_int,
     check_offset,
     check_seconds,
@@ -63,7 +64,7 @@ def test_long_name_is_shown_cut() -> None:
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize("check", [check_topic_name, check_group_name])
+@pytest.mark.parametrize("check", [check_topic_name, check_group_name, check_instance_id])
 @pytest.mark.parametrize("name", [None, b"orders", 5, ["orders"]])
 def test_name_that_is_no_text_is_a_type_error(check: Callable[[object], str], name: object) -> None:
     """A name is a `str`; bytes are not guessed to be one."""
@@ -74,7 +75,7 @@ def test_name_that_is_no_text_is_a_type_error(check: Callable[[object], str], na
 @pytest.mark.parametrize("name", ["g", "billing", "stock room", "\xfcber", "x" * 249, "\u00e9" * 124])
 def test_printable_group_name_is_taken(name: str) -> None:
     """A group may have any printable name of up to 249 bytes."""
-    assert check_group_name(name) == name
+    assert check_group_name(name) == check_instance_id(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "a\nb", "\x7f", "\ud800", "x" * 250, "\u00e9" * 125])
