@@ -27,6 +27,7 @@ ORDER = (
     "Producer",
     "Delivery",
     "Consumer",
+    "Assignor",
     "GroupMember",
     "Groups",
     "GroupDescription",
@@ -55,8 +56,6 @@ Some types in the signatures have short names:
 * `Start` is `"earliest"`, `"latest"`, an offset (`int`), or a `datetime` with a time zone.
 * `HeadersInput` is a mapping, or pairs, of `str` and `bytes`; a `str` is stored as UTF-8, `None` is allowed.
 * `Partitioner` is a function of `(key: bytes, partitions: int)` that returns a partition.
-* `Assignor` is a function of `(members: Sequence[GroupMember], partitions: Sequence[TopicPartition])`.
-  It returns a mapping from each `member_id` to its partitions.
 * `Callback` is a function of a list of `TopicPartition`.
 * `Pair` is a `TopicPartition`, or a pair of `str` and `int`.
 * `GroupState` is `"empty"`, `"assigning"` or `"stable"`; `MemberState` is `"alive"`, `"away"` or `"dead"`.

@@ -13,9 +13,9 @@ Knows nothing of epochs and leases, nor of how a partition gets from one member 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Protocol
 
 import attrs
 
@@ -48,13 +48,29 @@ class GroupMember:
     assigned: tuple[TopicPartition, ...]
 
 
-Assignor: TypeAlias = Callable[
-    [Sequence[GroupMember], Sequence[TopicPartition]], Mapping[str, Iterable[TopicPartition]]
-]
-"""
-From the members, in the order in which they joined, and all partitions of their topics, sorted, to the partitions of
-each `member_id`. Every partition goes to exactly one member, and to one that subscribes to its topic.
-"""
+class Assignor(Protocol):
+    """
+    Is a function that says who is to own what; `"sticky"`, `"range"` and `"roundrobin"` are there.
+
+    Takes the members, in the order in which they joined, and all partitions of their topics, sorted. Returns the
+    partitions of each `member_id`: every partition goes to exactly one member, and to one that subscribes to its
+    topic. It runs inside `poll()` of some member, in any process, outside of all transactions, and must not depend
+    on where it runs. What it raises comes out of that `poll()`, and the group keeps its assignment.
+
+    Example:
+        >>> def all_to_the_first(members, partitions):
+        ...     return {members[0].member_id: partitions}
+        >>> member = eventlog.GroupMember("a-1", None, topics=("orders",), assigned=())
+        >>> all_to_the_first([member], [eventlog.TopicPartition("orders", 0)])
+        {'a-1': [TopicPartition(topic='orders', partition=0)]}
+    """
+
+    def __call__(
+        self, members: Sequence[GroupMember], partitions: Sequence[TopicPartition], /
+    ) -> Mapping[str, Iterable[TopicPartition]]:
+        """The partitions of each member."""
+        ...
+
 
 DEFAULT_ASSIGNOR = "sticky"
 
