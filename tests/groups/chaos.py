@@ -179,6 +179,12 @@ class Chaos:
             process.child.send(signal.SIGCONT)
             self._scribe.write(Continued(now_ns(), process.id))
 
+    def stop_for(self, process: Process, seconds: float) -> None:
+        """Stops it, and lets it go on after so long."""
+        self.stop(process)
+        self._pause.wait(seconds)
+        self.go_on(process)
+
     def close(self, process: Process) -> None:
         """Asks it to leave; it may take its time."""
         self.running.remove(process)
@@ -217,15 +223,15 @@ class Chaos:
                     self.start(victim.members[0][1], instance_id=victim.instance_id)
                     self.counts["same instance"] += 1
             case "short" if not victim.is_stopped:
-                self._stop_for(victim, self._rng.uniform(0.05, 0.8))
+                self._stop_a_while(victim, self._rng.uniform(0.05, 0.8))
             case "long" if not victim.is_stopped:
-                self._stop_for(victim, self._rng.uniform(1.0, 2.0))
+                self._stop_a_while(victim, self._rng.uniform(1.0, 2.0))
             case "close" if not victim.is_stopped:
                 self.close(victim)
             case _ if len(self.running) < faults.most:
                 self.start()
 
-    def _stop_for(self, process: Process, sessions: float) -> None:
+    def _stop_a_while(self, process: Process, sessions: float) -> None:
         self.stop(process)
         end_s = time.monotonic() + sessions * self._terms.session_timeout
         heapq.heappush(self._due, (end_s, process.id, process))
@@ -258,14 +264,19 @@ class Chaos:
     def wait_until(self, is_so: Callable[[list[Event]], bool], *, seconds: float = LONGEST_SECONDS) -> None:
         """Waits until the history says something."""
         deadline_s = time.monotonic() + seconds
-        while not is_so(read_history(self._folder)):
-            assert time.monotonic() < deadline_s, "the history does not say what was waited for"
+        while not is_so(self.so_far()):
+            if time.monotonic() > deadline_s:
+                raise TimeoutError("the history does not say what was waited for")
             self._pause.wait(_LOOK_S)
+
+    def so_far(self) -> list[Event]:
+        """What was written down until now."""
+        return read_history(self._folder)
 
     def history(self) -> list[Event]:
         """All that was written down, after a last look at the offsets."""
         self._onlooker.close()
-        return read_history(self._folder)
+        return self.so_far()
 
     def __enter__(self) -> Self:
         return self

@@ -230,15 +230,16 @@ class Member:
                 consumer.commit(new)
         except eventlog.MemberFenced:
             self._write(Fenced)
-            if self._manner.flaw == "commits":
-                self._commit_all_the_same(new)
             return
         self._write(Committed)
         self._committed.update(new)
 
-    def _commit_all_the_same(self, offsets: dict[Place, int]) -> None:
+    def _commit_all_the_same(self) -> None:
+        """Stores what it came to before the loss, and says that it was fenced."""
+        self._write(Committing, [Offset(*place, offset) for place, offset in self._next.items()])
+        self._write(Fenced)
         rows = [
-            (self._log.topic(topic)._route.row, partition, offset) for (topic, partition), offset in offsets.items()
+            (self._log.topic(topic)._route.row, partition, offset) for (topic, partition), offset in self._next.items()
         ]
         self._log._store.run(_Unfenced(GROUP, rows, 0, is_automatic=True, fence=Fence(self._log._store.members)))
 
@@ -263,6 +264,8 @@ class Member:
     def _on_lost(self, partitions: Iterable[eventlog.TopicPartition]) -> None:
         if self._manner.flaw == "goes on":
             self._go_on()
+        if self._manner.flaw == "commits":
+            self._commit_all_the_same()
         self._be_moody()
         self._write(Lost, [tuple(pair) for pair in partitions])
         self._forget(partitions)
