@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--only", nargs="+", default=[], metavar="WORD", help="rows whose group or name has one of the words")
     add("--list", action="store_true", help="name the rows and stop")
-    add("--quick", action="store_true", help="3 rounds of a tenth of the work: below a minute, and rough")
+    add("--quick", action="store_true", help="3 rounds of a tenth of the work: a minute or two, and rough")
     add("--rounds", type=int, metavar="N", help="rounds of each side (default 5)")
     add("--scale", type=float, metavar="X", help="how much work a round is (default 1.0)")
     add("--directory", type=Path, help="where the logs go, on the disk to be measured (default: a temporary one)")

@@ -17,7 +17,9 @@ from typing import Literal
 
 import attrs
 
-Unit = Literal["records/s", "us", "ms", "bytes/byte"]
+Unit = Literal["records/s", "us", "ms", "bytes/byte", "%"]
+
+_LEAST_FOR_P99_9 = 1_000
 
 
 class Skipped(Exception):
@@ -63,7 +65,7 @@ class Absent:
 
 
 def is_higher_better(unit: Unit) -> bool:
-    """Only rates grow when things get better; times and sizes shrink."""
+    """Only rates grow when things get better; times, sizes and shares of a core shrink."""
     return unit == "records/s"
 
 
@@ -82,7 +84,11 @@ def percentile(durations: Sequence[int], percent: float) -> int:
 
 
 def summarise(samples: Sequence[Sample], unit: Unit) -> Summary:
-    """The median, the best and the pooled percentiles of the rounds of one side."""
+    """
+    The median, the best and the pooled percentiles of the rounds of one side.
+
+    Percentiles are in ms where the row is, else in us; a p99.9 needs a thousand durations.
+    """
     figures = [sample.figure for sample in samples]
     names = {name: None for sample in samples for name in sample.details}
     details = {
@@ -90,8 +96,11 @@ def summarise(samples: Sequence[Sample], unit: Unit) -> Summary:
     }
     durations = [duration for sample in samples for duration in sample.durations_ns]
     if durations:
-        for percent, name in ((50.0, "p50_us"), (99.0, "p99_us"), (99.9, "p99_9_us")):
-            details[name] = percentile(durations, percent) / 1e3
+        name, ns = ("ms", 1e6) if unit == "ms" else ("us", 1e3)
+        details[f"p50_{name}"] = percentile(durations, 50) / ns
+        details[f"p99_{name}"] = percentile(durations, 99) / ns
+        if len(durations) >= _LEAST_FOR_P99_9:
+            details[f"p99_9_{name}"] = percentile(durations, 99.9) / ns
     best = max(figures) if is_higher_better(unit) else min(figures)
     return Summary(median=statistics.median(figures), best=best, figures=figures, details=details)
 

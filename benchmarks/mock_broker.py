@@ -29,9 +29,12 @@ def load_confluent() -> ModuleType:
 
 
 @contextmanager
-def mock_broker(partitions_by_topic: Mapping[str, int]) -> Iterator[str]:
+def mock_broker(partitions_by_topic: Mapping[str, int], *, first_rebalance_ms: int = 3_000) -> Iterator[str]:
     """
     Runs a mock cluster of one broker with these topics; gives its address.
+
+    Args:
+        first_rebalance_ms: how long the first member of a group waits for others (`group.initial.rebalance.delay.ms`).
 
     Raises:
         Skipped: confluent-kafka is missing, or its library is not where its wheels put it. Nothing was started.
@@ -43,6 +46,7 @@ def mock_broker(partitions_by_topic: Mapping[str, int]) -> Iterator[str]:
         raise Skipped(f"librdkafka gave no handle: {reason.value.decode()}")
     cluster = library.rd_kafka_mock_cluster_new(handle, 1)
     try:
+        library.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, first_rebalance_ms)
         for topic, partitions in partitions_by_topic.items():
             if library.rd_kafka_mock_topic_create(cluster, topic.encode(), partitions, 1) != 0:
                 raise Skipped(f"the mock broker refused topic {topic!r} with {partitions} partitions")
@@ -75,6 +79,7 @@ def _library(confluent: ModuleType) -> ctypes.CDLL:
         "rd_kafka_mock_cluster_new": (pointer, [pointer, number]),
         "rd_kafka_mock_cluster_destroy": (None, [pointer]),
         "rd_kafka_mock_cluster_bootstraps": (text, [pointer]),
+        "rd_kafka_mock_group_initial_rebalance_delay_ms": (None, [pointer, ctypes.c_int32]),
         "rd_kafka_mock_topic_create": (number, [pointer, text, number, number]),
     }
     for name, (result, arguments) in signatures.items():

@@ -154,11 +154,15 @@ def details_text(details: Mapping[str, float]) -> str:
     Example:
         >>> details_text({"p50_us": 61.24, "p99_9_us": 1_234.5, "loop_records_per_s": 2_345_678.0})
         'p50 61.2 us, p99.9 1,234 us, loop 2.35 M/s'
+        >>> details_text({"transactions_count": 1_203, "p50_ms": 4.04})
+        'transactions 1,203, p50 4.0 ms'
     """
     return ", ".join(_detail_text(name, value) for name, value in details.items())
 
 
 def _detail_text(name: str, value: float) -> str:
+    if name.endswith("_count"):
+        return f"{name.removesuffix('_count').replace('_', ' ')} {value:,.0f}"
     for ending, unit in (("_records_per_s", "records/s"), ("_us", "us"), ("_ms", "ms"), ("", "bytes/byte")):
         if name.endswith(ending):
             words = name.removesuffix(ending).replace("p99_9", "p99.9").replace("_", " ")

@@ -14,7 +14,8 @@ from typing import Literal
 
 import attrs
 
-from benchmarks import confluent, latency, peers, workloads
+from benchmarks import confluent, group_peers, groups, latency, peers, workloads
+from benchmarks.group_tasks import Form
 from benchmarks.measure import Absent, Round, Summary, Unit, interleave, is_higher_better, ratio
 from benchmarks.setting import Setting
 
@@ -101,7 +102,7 @@ def measure_row(row: Row, setting: Setting, *, rounds: int) -> Result:
 
 def all_rows() -> list[Row]:
     """Every row, in the order of the table."""
-    return [*_send(), *_append_many(), *_consume(), *_durable(), *_latency(), *_size_and_start()]
+    return [*_send(), *_append_many(), *_consume(), *_durable(), *_latency(), *_groups(), *_size_and_start()]
 
 
 def choose(rows: Sequence[Row], words: Sequence[str]) -> list[Row]:
@@ -193,6 +194,59 @@ def _latency() -> list[Row]:
             side = Side(label, partial(latency.between_processes, way=way, medium=medium))
             rows.append(Row("latency", f"latency p50, processes, {medium}, {label}", "us", side, pipe, bar))
     return rows
+
+
+def _groups() -> list[Row]:
+    return [*_takeovers_and_joins(), *_idle(), *_drains(), *_settling()]
+
+
+def _takeovers_and_joins() -> list[Row]:
+    rows: list[Row] = []
+    for is_busy, peer in ((False, Side("confluent-kafka, mock broker", group_peers.take_over)), (True, None)):
+        name = f"kill -9 of a {'busy' if is_busy else 'waiting'} member to records at the new owners, p99"
+        ours = Side("one of 3 members, 12 partitions", partial(groups.take_over, is_busy=is_busy))
+        rows.append(Row("groups", name, "ms", ours, peer, Bar("figure", 1000.0), rounds=1))
+    for is_opened, peer in ((True, Side("confluent-kafka, mock broker", group_peers.join)), (False, None)):
+        name = f"{'join' if is_opened else 'open() and join'} to first record, p99"
+        ours = Side("a fourth of 3 members, 12 partitions", partial(groups.join, is_opened_before=is_opened))
+        rows.append(Row("groups", name, "ms", ours, peer, Bar("figure", 50.0), rounds=1))
+    return rows
+
+
+def _idle() -> list[Row]:
+    processes = Side("10 members, a process each", partial(groups.idle, processes=10))
+    without = Side("10 consumers without a group, a process each", partial(groups.idle, processes=10, is_member=False))
+    threads = Side("10 members, threads of one process", partial(groups.idle, processes=1, threads=10))
+    many = Side("100 members, a process each", partial(groups.idle, processes=100))
+    bar = Bar("figure", 1.0)
+    return [
+        Row("groups", "CPU of 10 waiting members, processes, of one core", "%", processes, without, bar, rounds=1),
+        Row("groups", "CPU of 10 waiting members, threads, of one core", "%", threads, None, bar, rounds=1),
+        Row("groups", "CPU of 100 waiting members, processes, of one core", "%", many, rounds=1),
+    ]
+
+
+def _drains() -> list[Row]:
+    rows: list[Row] = []
+    forms: tuple[tuple[Form, str], ...] = (("records", "Record"), ("columns", "columns"))
+    for form, words in forms:
+        one = Side("1 member", partial(groups.drain, members=1, form=form))
+        alone = Side("1 consumer without a group", partial(groups.drain, members=1, form=form, is_member=False))
+        for members, peer in ((1, alone), (2, one), (4, one)):
+            label = f"{members} member{'s' if members > 1 else ''}"
+            ours = one if members == 1 else Side(label, partial(groups.drain, members=members, form=form))
+            rows.append(Row("groups", f"consume as {words}, group of {members}", "records/s", ours, peer, rounds=3))
+    return rows
+
+
+def _settling() -> list[Row]:
+    label = "100 members, a process each, 1,000 partitions"
+    joining = Side(label, partial(groups.settle, is_leaving=False))
+    leaving = Side(label, partial(groups.settle, is_leaving=True))
+    return [
+        Row("groups", "100 members join at once, until settled", "ms", joining, rounds=3),
+        Row("groups", "one of 100 members leaves, until settled", "ms", leaving, rounds=3),
+    ]
 
 
 def _size_and_start() -> list[Row]:

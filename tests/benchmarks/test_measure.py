@@ -87,6 +87,12 @@ def test_durations_of_all_rounds_are_pooled() -> None:
     assert summarise([*samples, Sample(1.0, durations_ns=[5000] * 9)], "us").details["p99_9_us"] == 5.0
 
 
+def test_percentiles_have_the_unit_of_the_row_and_enough_durations() -> None:
+    """A row of ms says ms; a p99.9 of a hundred would be the slowest under a finer name."""
+    details = summarise([Sample(1.0, durations_ns=[2_000_000] * 100)], "ms").details
+    assert details == {"p50_ms": 2.0, "p99_ms": 2.0}
+
+
 def test_details_are_medians_of_the_rounds_that_have_them() -> None:
     """A detail that one round lacks is no reason to lose it."""
     samples = [Sample(1.0, {"loop": 1.0}), Sample(1.0, {"loop": 3.0}), Sample(1.0)]

@@ -84,6 +84,7 @@ def test_only_a_side_that_raised_is_a_failure(document: dict) -> None:
         (61.24, "us", "61.2 us"),
         (0.1234, "ms", "0.12 ms"),
         (1.0756, "bytes/byte", "1.076"),
+        (0.314, "%", "0.31 %"),
         (None, "us", "-"),
     ],
 )

@@ -80,7 +80,8 @@ def ids(rows):
 
 
 PACED = [row for row in ROWS if row.group == "latency"]
-OTHERS = [row for row in ROWS if row.group != "latency"]
+GROUPS = [row for row in ROWS if row.group == "groups"]
+OTHERS = [row for row in ROWS if row.group not in {"latency", "groups"}]
 
 
 @pytest.mark.parametrize("row", OTHERS, ids=ids(OTHERS))
@@ -98,6 +99,15 @@ def test_every_row_of_latencies_receives_all_records(row: Row, tmp_path: Path) -
     (summary,) = interleave([lambda: row.ours.workload(Setting(tmp_path, scale=0.001))], rounds=1, unit=row.unit)
     assert isinstance(summary, Summary), summary
     assert summary.details["p50_us"] <= summary.details["p99_us"]
+
+
+@pytest.mark.long
+@pytest.mark.processes
+@pytest.mark.parametrize("row", GROUPS, ids=ids(GROUPS))
+def test_every_row_of_groups_does_its_work(row: Row, tmp_path: Path) -> None:
+    """A few kills, joins and members, in processes; what is no Linux may skip the share of a core."""
+    (summary,) = interleave([lambda: row.ours.workload(Setting(tmp_path, scale=0.001))], rounds=1, unit=row.unit)
+    assert isinstance(summary, Summary) or not summary.is_failure, summary
 
 
 def test_a_lost_record_makes_a_latency_void() -> None:
