@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventlog.cli.arguments import build_parser
-from eventlog.cli.failure import CRASH_WRITER
+from eventlog.cli.failure import CRASH_WRITER, TEAM_MEMBER
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,13 @@ def test_separator_may_be_written_as_backslash_t():
     assert arguments.key_separator == "\t"
 
 
-def test_help_lists_every_command_but_the_hidden_one():
-    """The process that the demo kills is nobody's command."""
+def test_help_lists_every_command_but_the_hidden_ones():
+    """The processes that the demo kills are nobody's commands."""
     text = build_parser().format_help()
     for name in ("topics", "produce", "tail", "verify", "compact", "demo"):
         assert f"    {name} " in text
     assert "crash" not in text
+    assert "team" not in text
 
 
 def test_reference_names_every_command_and_option():
@@ -81,5 +82,5 @@ def _parsers(name, parser):
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command, inner in action.choices.items():
-                if command != CRASH_WRITER:
+                if command not in {CRASH_WRITER, TEAM_MEMBER}:
                     yield from _parsers(f"{name} {command}", inner)

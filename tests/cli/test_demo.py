@@ -48,6 +48,7 @@ def test_demo_runs_all_steps_and_leaves_nothing_behind(flights_zip, temporary, c
         "3,000 records",
         "carriers, all totals equal",
         "acknowledged records are there",
+        "no flight is left out",
         "OK: all checks held",
     ):
         assert words in out
@@ -143,6 +144,15 @@ def test_a_writer_that_ends_by_itself_is_reported(flights_zip, tmp_path):
         kill_after(100, 0.0, tmp_path / "file", flights_zip)
 
 
+@pytest.mark.processes
+def test_a_writer_that_stands_still_is_reported(flights_zip, tmp_path, monkeypatch):
+    """The parent does not wait for ever, either."""
+    monkeypatch.setattr("eventlog.cli.crash._STALLED_S", 0.0)
+    eventlog.open(tmp_path / "log").close()
+    with pytest.raises(Failure, match="acknowledged nothing more for 0 s, after 0 of 100"):
+        kill_after(100, 0.0, tmp_path / "log", flights_zip)
+
+
 def test_examination_passes_a_whole_log(crash_log):
     """Acknowledged records and a stored tail beyond them are both fine."""
     log, flights = crash_log
@@ -176,7 +186,7 @@ def test_examination_finds_a_gap(crash_log):
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("seen", [b"1. produce", b"4. crash"])
+@pytest.mark.parametrize("seen", [b"1. produce", b"4. crash", b"6. share", b"   shares"])
 def test_interrupted_demo_removes_its_directory_and_its_child(flights_zip, temporary, start_eventlog, seen):
     """Ctrl-C at any step: exit code 130, no traceback, nothing left behind."""
     with start_eventlog("demo", "flights", "--data", flights_zip, start_new_session=True) as demo:

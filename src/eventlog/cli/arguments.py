@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_compact(commands)
     _add_demo(commands)
     _add_crash_writer(commands)
+    _add_team_member(commands)
     return parser
 
 
@@ -230,7 +231,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
             out=sys.stdout,
         ).run()
 
-    about = "run real records through a log, kill a producer, and check everything"
+    about = "run real records through a log, kill a producer and a consumer, and check everything"
     demos = commands.add_parser("demo", help=about, description=about).add_subparsers(metavar="DEMO", required=True)
     about = "the 336,776 flights out of New York in 2013 (US Bureau of Transportation Statistics)"
     parser = demos.add_parser("flights", help=about, description=about)
@@ -267,6 +268,23 @@ def _add_crash_writer(commands: argparse._SubParsersAction[argparse.ArgumentPars
     parser = commands.add_parser(CRASH_WRITER)
     parser.add_argument("path", type=Path)
     parser.add_argument("data", type=Path)
+    parser.set_defaults(command=run)
+
+
+def _add_team_member(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The consumer that the demo starts twice; hidden, too."""
+    from eventlog.cli.failure import TEAM_MEMBER
+
+    def run(arguments: argparse.Namespace) -> int:
+        from eventlog.cli.team import follow_orders
+
+        follow_orders(arguments.path, arguments.topic, arguments.max)
+        return EXIT_OK
+
+    parser = commands.add_parser(TEAM_MEMBER)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("topic")
+    parser.add_argument("max", type=_positive)
     parser.set_defaults(command=run)
 
 

@@ -16,19 +16,16 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import Final
 
 import attrs
 
 import eventlog
+from eventlog.cli.child import ready, started
 from eventlog.cli.failure import CRASH_WRITER, Failure
 from eventlog.cli.flights import Flights, read_flights
 
@@ -38,6 +35,7 @@ _ACKNOWLEDGEMENTS: Final = (3_000, 20_000)  # the kill comes after some number b
 _LONGEST_WAIT_S: Final = 0.004  # some commits; a full pipe, where the child would stand still, takes longer
 _IN_FLIGHT: Final = 1_024  # little, so that there are many commits and the kill may hit any part of one
 _BURST: Final = 64
+_STALLED_S: Final = 10.0
 
 
 @attrs.frozen
@@ -90,49 +88,28 @@ def kill_after(goal: int, wait_s: float, directory: Path, data: Path) -> set[tup
         (partition, offset) of all that it reported, also what came between our decision and its end.
 
     Raises:
-        Failure: the writer ended by itself.
+        Failure: the writer ended by itself, or acknowledged nothing for 10 s. It is gone.
     """
-    with _writer(directory, data) as child:
-        pipe = cast("IO[bytes]", child.stdout)
+    with started(CRASH_WRITER, directory, data) as child:
         reported = bytearray()
         while (count := reported.count(b"\n")) < goal:
-            piece = os.read(pipe.fileno(), 65_536)
+            if not ready([child], _STALLED_S):
+                raise Failure(
+                    f"the writing process acknowledged nothing more for {_STALLED_S:.0f} s, after {count:,} of "
+                    f"{goal:,} records. It was ended; the log has what it acknowledged. Start the demo again"
+                )
+            piece = child.read()
             if not piece:
                 raise Failure(
-                    f"the writing process ended by itself (exit code {child.wait()}) after {count:,} of {goal:,} "
-                    "acknowledgements; its own message stands above"
+                    f"the writing process ended by itself (exit code {child.process.wait()}) after {count:,} of "
+                    f"{goal:,} acknowledgements; its own message stands above"
                 )
             reported += piece
         time.sleep(wait_s)
-        child.kill()
-        reported += pipe.read()
+        child.process.kill()
+        reported += child.stdout.read()
     whole_lines = bytes(reported).split(b"\n")[:-1]
     return {(int(partition), int(offset)) for partition, offset in map(bytes.split, whole_lines)}
-
-
-@contextmanager
-def _writer(directory: Path, data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """
-    The child; it is dead when the block ends.
-
-    Ctrl-C waits while the child is made. Otherwise: the child runs, `Popen()` is interrupted before it returns, we
-    remove the directory, and a child that nobody can kill makes files in it.
-    """
-    # -P: a file of the current directory must not pass for a module of ours.
-    command = [sys.executable, "-P", "-m", "eventlog.cli", CRASH_WRITER, str(directory), str(data)]
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        # A session of its own: Ctrl-C on the terminal is ours to handle.
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
-        try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            yield child
-        finally:
-            child.kill()
-            child.wait()
-            cast("IO[bytes]", child.stdout).close()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def examine(log: eventlog.EventLog, flights: Flights, acknowledged: set[tuple[int, int]]) -> Aftermath:

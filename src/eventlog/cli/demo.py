@@ -1,8 +1,8 @@
 """
 `eventlog demo flights`: real records through a log, checked against the file they came from.
 
-Produce, consume in a group, compare with a direct count, kill a producer, read all again. Each step prints what it
-did and how fast; each check that fails makes the exit code 1.
+Produce, consume in a group, compare with a direct count, kill a producer, read all again, kill one of two consumers.
+Each step prints what it did and how fast; each check that fails makes the exit code 1.
 
 Knows nothing of argument parsing, nor of what is inside a log.
 """
@@ -33,6 +33,8 @@ from eventlog.cli.flights import (
     read_flights,
 )
 from eventlog.cli.progress import STEP, progress
+from eventlog.cli.team import GROUP as TEAM
+from eventlog.cli.team import Team
 
 TOPIC: Final = "flights"
 GROUP: Final = "carriers"
@@ -94,6 +96,9 @@ class Demo:
         problems += crash.crash_a_producer(directory, flights, path, random.Random(), self._say_indented)
         with eventlog.open(directory) as log:
             problems += self._replay(log, flights, totals)
+            self._say(f"\n6. share: group {TEAM!r}, two consumer processes, and a kill -9 for one of them")
+            team = Team(log, TOPIC, len(flights), random.Random(), self.out, self._say_indented)
+            problems += team.run(totals)
         return problems
 
     def _produce(self, log: eventlog.EventLog, flights: Flights) -> None:

@@ -17,6 +17,9 @@ EXIT_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 CRASH_WRITER: Final = "demo-crash-writer"
 """The hidden command that the demo starts and kills."""
 
+TEAM_MEMBER: Final = "demo-team-member"
+"""The hidden command that the demo starts twice, to kill one of the two."""
+
 
 class Failure(Exception):
     """Ends a command with one line on stderr and an exit code; never a traceback."""
