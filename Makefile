@@ -1,7 +1,7 @@
 # Each target sets up what it needs, once: the stamps in $(VENV) remember what was installed, so a second run
 # installs nothing and works offline.
 #
-#   make demo                        336,776 real flights through a log, then a kill -9
+#   make demo                        336,776 real flights through a log, a producer and a consumer killed
 #   make test                        the quick tests;  make test ARGS="-k codec -x"
 #   make test PYTHON=python3.13 VENV=.venv313
 
@@ -24,7 +24,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 .PHONY: help demo test test-long coverage lint ruff-check ruff-format mypy pyright floors format bench wheel clean
 
 help:
-	@echo 'make demo        real flights through a log, then a kill -9, and nothing lost'
+	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
 	@echo 'make test        the quick tests; ARGS="..." goes to pytest'
 	@echo 'make test-long   the tests marked long: crashes, many processes, long histories'
 	@echo 'make coverage    the quick tests, with the branches they miss'
