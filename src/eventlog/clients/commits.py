@@ -66,6 +66,8 @@ class Commits:
     def store(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
         """Stores some offsets in one transaction, or raises and stores none."""
         if not offsets:
+            if self._membership is not None and not is_automatic:
+                self._membership.check()
             return
         rows: list[tuple[TopicRow, int, int]] = []
         for tp, offset in offsets.items():

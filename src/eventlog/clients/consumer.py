@@ -91,7 +91,8 @@ class Consumer(Generic[K, V]):
             partitions (default 10.0, at least 0.1). A killed process is noticed at once.
         max_poll_interval: seconds that the program may take between two `poll()` (default 300.0, at least 0.1).
         on_assigned: called inside `poll()` with the partitions that are read from now on. It may `seek()`.
-        on_revoked: called inside `poll()`, or by `close()`, with those that are given up. It may `commit()`.
+        on_revoked: called inside `poll()`, or by `close()`, with those that are given up. It may `commit()`; inside
+            `close()`, which may follow an error, that stores only what is finished.
         on_lost: called inside `poll()` with those that others took after a silence. Nothing can be committed.
 
     An exception of a callback comes out of `poll()`; nothing was handed out, and the next `poll()` calls it again.
@@ -114,13 +115,16 @@ class Consumer(Generic[K, V]):
         self._calling: int | None = None
         self._refusal: Callable[[], Exception] | None = None
         self._is_woken = False
+        self._is_leaving = False
         self._membership: Membership | None = None
         self._following: Following | None = None
         if options.membership is not None:
             us = weakref.proxy(self)  # a circle would keep a dropped member alive until the collector comes by
-            self._membership = Membership(
-                store, open_topic, positions, options.membership, lambda callback, tps: us._call(callback, tps)
-            )
+
+            def call(callback: Callback, partitions: list[TopicPartition]) -> None:
+                us._call(callback, partitions)
+
+            self._membership = Membership(store, open_topic, positions, options.membership, call)
         elif options.subscription != Subscription():
             self._following = Following(store, open_topic, positions, options.subscription)
         self._commits: Commits | None = None
@@ -235,7 +239,9 @@ class Consumer(Generic[K, V]):
         """
         membership = self._membership
         longest_s = min(_DUTY_SECONDS, self._options.auto_commit_interval) if self._is_committing else _DUTY_SECONDS
-        return self._intake.wait(deadline_s, set() if membership is None else membership.watched, longest_s)
+        if membership is None:
+            return self._intake.wait(deadline_s, frozenset(), longest_s)
+        return self._intake.wait(deadline_s, membership.watched, min(longest_s, membership.longest_wait_s))
 
     def _attend(self) -> None:
         """Keeps step with the group, or with the topics: afterwards the positions are ours to read."""
@@ -280,7 +286,8 @@ class Consumer(Generic[K, V]):
         with self._used():
             commits = self._group_commits("commit")
             if offsets is None:
-                self._positions.finish_handed()
+                if not self._is_leaving:  # else we are in `on_revoked`, maybe because the work failed
+                    self._positions.finish_handed()
                 commits.store(self._positions.uncommitted(), is_automatic=False)
             else:
                 checked = {pair_of(tp): check_offset(offset) for tp, offset in offsets.items()}
@@ -480,6 +487,7 @@ class Consumer(Generic[K, V]):
                 self._commits.commit_finished()
             return
         try:
+            self._is_leaving = True
             membership.revoke_all()
         finally:
             membership.leave({} if self._commits is None else self._commits.left_to_commit())

@@ -127,6 +127,21 @@ class Membership:
         """The reading ends of pipes that end when a watched member dies."""
         return self._watch.descriptors
 
+    @property
+    def longest_wait_s(self) -> float:
+        """How long the consumer may sleep before it says again that it polls."""
+        return self._options.terms.heartbeat_s
+
+    def check(self) -> None:
+        """Raises `MemberFenced` when the group has removed this member."""
+        member_id = self._living().id
+        if glance(self._store.environment, self._options.group, member_id).member is None:
+            raise MemberFenced(
+                f"cannot commit for group {self._options.group!r}: member {member_id} was removed from it. Nothing was "
+                "stored, and there was nothing new to store. Call poll() to go on as a member; the records come again "
+                "to whoever owns the partitions."
+            )
+
     def forget(self) -> None:
         """Closes a child's copies of what watches the others, after a fork."""
         self._watch.close()

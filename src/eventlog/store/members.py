@@ -37,6 +37,7 @@ except ImportError:  # no such system call: a dead member is noticed when its le
 
 _NS = 1_000_000_000
 _YOUNG_MS = 60_000
+_TURN = "turn-"
 
 
 class MemberFile:
@@ -209,7 +210,7 @@ class Members:
 
         It saves work, and protects nothing: who has it may be stopped, and others go on without it.
         """
-        name = f"turn-{hashlib.blake2b(group.encode(), digest_size=16).hexdigest()}"
+        name = f"{_TURN}{hashlib.blake2b(group.encode(), digest_size=16).hexdigest()}"
         try:
             descriptor = os.open(f"{self._path}/{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
         except OSError:
@@ -242,7 +243,8 @@ class Members:
             with contextlib.suppress(OSError):
                 age_ms = self._clock.now_ms() - os.stat(path).st_ctime_ns // 1_000_000
                 life, is_locked = self._seen(name)
-                if age_ms > _YOUNG_MS and not is_locked and (life is Life.DEAD or name.startswith(".")):
+                is_over = life is Life.DEAD or name.startswith((".", _TURN))
+                if age_ms > _YOUNG_MS and is_over and not is_locked:
                     path.unlink()
 
 

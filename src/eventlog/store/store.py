@@ -60,6 +60,7 @@ class Store:
         self.durability = durability
         self.clock = clock
         self.is_memory = durability == "memory"
+        self._mode = mode
         self._owner = os.getpid()
         self.environment = Environment(
             path, durability=durability, mode=mode, map_bytes=map_bytes, is_memory=self.is_memory, clock=clock
@@ -68,7 +69,7 @@ class Store:
         self._fork_listeners: weakref.WeakSet[object] = weakref.WeakSet()
         try:
             self.format = self._read_or_write_format()
-            self._waiters.mkdir(mode=0o700, exist_ok=True)
+            self._waiters.mkdir(mode=mode | (mode & 0o444) >> 2, exist_ok=True)
         except BaseException:
             self.environment.close()
             raise
@@ -164,7 +165,7 @@ class Store:
 
     def waiter(self) -> Waiter:
         """A place to sleep until somebody appends."""
-        return Waiter(self._waiters)
+        return Waiter(self._waiters, mode=self._mode & 0o666)
 
     # -- forks -----------------------------------------------------------------------------------------------
 

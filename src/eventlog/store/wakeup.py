@@ -107,8 +107,9 @@ class Waiter:
     `wait` belongs to one thread; `wake` may come from any. Where the system has no FIFOs it polls.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, mode: int = 0o600) -> None:
         self._directory = directory
+        self._mode = mode
         self._path: Path | None = None
         self._read_end = -1
         self._write_end = -1
@@ -124,8 +125,8 @@ class Waiter:
         name = f"{os.getpid()}-{next(_numbers)}-{time.monotonic_ns()}"
         hidden, path = self._directory / f".{name}", self._directory / f"{name}{_SUFFIX}"
         try:
-            self._directory.mkdir(mode=0o700, exist_ok=True)
-            os.mkfifo(hidden, 0o600)
+            self._directory.mkdir(mode=self._mode | (self._mode & 0o444) >> 2, exist_ok=True)
+            os.mkfifo(hidden, self._mode)
             self._read_end = os.open(hidden, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             self._write_end = os.open(hidden, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             os.rename(hidden, path)
