@@ -120,7 +120,8 @@ def test_a_consumer_commits_as_often_as_it_was_told(log, monkeypatch):
     topic.append_many([b"x"] * 10_000)
     now_s = [0.0]
     monkeypatch.setattr(type(log._store.clock), "monotonic", lambda _: now_s[0])
-    with log.consumer("orders", group="g", auto_commit_interval=1.0, max_poll_records=10) as consumer:
+    options = {"group": "g", "auto_commit_interval": 1.0, "max_poll_records": 10, "session_timeout": 100.0}
+    with log.consumer("orders", **options) as consumer:
 
         def read():
             for _ in range(1000):

@@ -48,7 +48,7 @@ class Crew:
             self.hands.append(Hand(log, consumer))
             self._look(self.hands[-1])
 
-    def poll(self, chosen: int, most: int) -> int:
+    def poll(self, chosen: int, most: int = 2) -> int:
         """Has one member take the next records; how many there were."""
         hand = self.hands[chosen % len(self.hands)]
         self._finish(hand)
@@ -77,8 +77,10 @@ class Crew:
 
     def settle(self) -> None:
         """Has all poll until nobody gets anything: then everything has an owner, and was handed out."""
-        quiet = 0
+        quiet = rounds = 0
         while quiet < 2:
+            rounds += 1
+            assert rounds < 100, "the crew does not come to rest"
             before = [set(hand.owned) for hand in self.hands]
             came = sum(self.poll(place, 1000) for place in range(len(self.hands)))
             moved = before != [hand.owned for hand in self.hands]

@@ -42,6 +42,10 @@ TIME_MS = st.integers(-3, 20)
 HEADERS = st.sampled_from([(), (("trace", b"\1"),), (("a", b""), ("a", None))])
 NUMBER = st.integers(0, 30)
 PLACE = st.sampled_from(["earliest", "latest"]) | NUMBER
+SHIFT = st.lists(
+    st.tuples(st.sampled_from(["poll"] * 4 + ["join", "commit", "settle", "leave"]), NUMBER), min_size=2, max_size=10
+)
+"""What the members of a group do, one after the other."""
 
 
 def _rows(topic: str, *, has_keys: bool | None = None, most: int = 6) -> st.SearchStrategy[list[Row]]:
@@ -416,30 +420,16 @@ class LogMachine(RuleBasedStateMachine):
 
     # -- groups of several members -------------------------------------------------------------------------------
 
-    @rule(log=NUMBER)
-    def join_the_crew(self, log: int) -> None:
-        """Has one more member of a group that reads everything."""
-        self.crew.join(self.logs[log % len(self.logs)])
-
-    @precondition(lambda self: self.crew.hands)
-    @rule(chosen=NUMBER, most=st.integers(1, 5), commits=st.booleans())
-    def poll_as_the_crew(self, chosen: int, most: int, commits: bool) -> None:
-        """Has one of its members take some records, and maybe commit them."""
-        self.crew.poll(chosen, most)
-        if commits:
-            self.crew.commit(chosen)
-
-    @precondition(lambda self: self.crew.hands)
-    @rule()
-    def settle_the_crew(self) -> None:
-        """Has its members poll until there is nothing to hand out or to move."""
-        self.crew.settle()
-
-    @precondition(lambda self: self.crew.hands)
-    @rule(chosen=NUMBER)
-    def leave_the_crew(self, chosen: int) -> None:
-        """Closes one of its members."""
-        self.crew.leave(chosen)
+    @rule(steps=SHIFT, log=NUMBER)
+    def work_as_the_crew(self, steps: list[tuple[str, int]], log: int) -> None:
+        """Has the members of a group that reads everything do several things in turn."""
+        for step, number in [("join", 0), *steps]:
+            if step == "join":
+                self.crew.join(self.logs[(log + number) % len(self.logs)])
+            elif step == "settle":
+                self.crew.settle()
+            elif self.crew.hands:
+                {"poll": self.crew.poll, "commit": self.crew.commit, "leave": self.crew.leave}[step](number)
 
     # -- opening and closing -------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from eventlog.batches.format import NO_TIME_MS
@@ -91,10 +92,8 @@ def _commit_forgotten_on_close(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Consumer.close
 
     def close(self: Consumer[Any, Any]) -> None:
-        self._options = self._options.__class__(
-            **{name: getattr(self._options, name) for name in self._options.__slots__ if name != "__weakref__"}
-            | {"auto_commit": False}
-        )
+        if self._commits is not None:
+            self._commits.interval_s = None
         real(self)
 
     monkeypatch.setattr(Consumer, "close", close)
@@ -148,7 +147,8 @@ def test_harness_finds_a_planted_bug(
 ) -> None:
     """A bug of the kind that this log could have does not survive the machine."""
     plant(monkeypatch)
-    with pytest.raises((AssertionError, EventLogError)):
+    # A member looks at its group by the clock, so a history that found the bug may miss it when it is run again.
+    with pytest.raises((AssertionError, EventLogError, FlakyFailure)):
         run_state_machine_as_test(
             LogMachine, settings=_settings(1000, phases=[Phase.generate], database=None, report_multiple_bugs=False)
         )
