@@ -253,3 +253,52 @@ def test_number_that_no_partition_has_is_refused(number: object, error: type[Exc
 def test_pair_becomes_a_topic_partition() -> None:
     """Users may pass a plain pair."""
     assert isinstance(pair_of(("orders", 1)), TopicPartition)
+
+
+# --- partitions that come and go ------------------------------------------------------------------------------------
+
+
+def test_what_is_added_begins_at_the_committed_offset_or_at_the_start(
+    log: eventlog.EventLog, topic: Topic[bytes, bytes]
+) -> None:
+    """And what is there already keeps its position."""
+    first, second = TopicPartition("orders", 0), TopicPartition("orders", 1)
+    with log.consumer(group="g") as hand:
+        hand.commit({second: 4})
+    positions = Positions(log._store, log.topic, group="g", start="latest")
+    positions.add([(topic, first)], start="earliest")
+    positions[first].seek(7)
+    positions.add([(topic, first), (topic, second)])
+    assert [(p.tp, p.handed, p.committed) for p in positions.order] == [(first, 7, None), (second, 4, 4)]
+    assert positions.unknown([first, second]) == {first: 7}
+
+
+def test_what_can_not_begin_is_not_added_and_nothing_else_is(
+    log: eventlog.EventLog, topic: Topic[bytes, bytes]
+) -> None:
+    """All or none."""
+    topic.delete_records({1: 5})
+    positions = Positions(log._store, log.topic, group=None, start=3)
+    with pytest.raises(OffsetOutOfRange):
+        positions.add((topic, TopicPartition("orders", number)) for number in range(2))
+    assert positions.order == positions.partitions() == []
+
+
+def test_what_is_dropped_is_forgotten_with_what_was_fetched(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+    """Also the batch that a loop walks through; the others stay as they are."""
+    first, second = TopicPartition("orders", 0), TopicPartition("orders", 1)
+    positions = positions_of(log, topic, group="g")
+    feed(positions[first], fetched(0, 5))
+    batch = positions[first].take(5)
+    assert batch is not None
+    positions.hand = Hand(positions[first], batch)
+    positions[second].finished = 3
+    assert positions.uncommitted([second]) == {second: 3}
+    positions.drop([second, second, TopicPartition("nothing", 0)])
+    assert positions.partitions() == [first]
+    assert positions.hand is not None
+    positions.drop([first])
+    assert (positions.partitions(), positions.order, positions.hand) == ([], [], None)
+    assert positions.uncommitted() == {}
+    with pytest.raises(ValueError, match="not assigned"):
+        positions[first]
