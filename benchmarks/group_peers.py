@@ -10,7 +10,7 @@ processes of their own, as on our side. Settings, all in favour of the peer:
     group.initial.rebalance.delay.ms    500, of the mock; the default is 3000
 
 The mock ends a rebalance only when the session timeout less a second is over, where a broker goes on once all members
-have joined again: one second of each figure is the mock's own. A round lasts 10 s, whatever it gets done in that time.
+have joined again: one second of each figure is the mock's own. A round lasts 8 s, whatever it gets done in that time.
 All others are left alone. Knows nothing of eventlog.
 """
 
@@ -30,7 +30,7 @@ from benchmarks.measure import Round, Sample, percentile
 from benchmarks.mock_broker import load_confluent, mock_broker
 from benchmarks.setting import TOPIC, VALUE_BYTES, Setting
 
-_BUDGET_S = 10.0
+_BUDGET_S = 8.0
 _LEAST_BUDGET_S = 3.0
 _POLL_S = 0.1
 _VALUE = b"\0" * VALUE_BYTES
@@ -39,7 +39,7 @@ _clock = time.monotonic_ns
 
 @contextmanager
 def take_over(setting: Setting) -> Iterator[Round]:
-    """`kill -9` of one of three consumers, until all its partitions give records to the other two; for 10 s."""
+    """`kill -9` of one of three consumers, until all its partitions give records to the other two; for 8 s."""
     budget_s = max(_LEAST_BUDGET_S, _BUDGET_S * min(setting.scale, 1.0))
 
     def run() -> Sample:

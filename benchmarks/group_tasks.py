@@ -38,12 +38,23 @@ def feed(parent: Connection, path: Path, partitions: int) -> None:
             producer.flush()
 
 
-def share(parent: Connection, path: Path) -> None:
-    """Is a member that does nothing with its records; told to be busy, it works on one until it is killed."""
+def share(parent: Connection, path: Path, auto_commit: bool) -> None:
+    """
+    Is a member that does nothing with its records; told to be busy, it works on one until it is killed.
+
+    What is not committed is there at once for the next owner. A killed member leaves some of that, one that gives a
+    partition up none: without `auto_commit` a newcomer need not wait for the next record.
+    """
     awaited: set[Any] = set()
     with (
         eventlog.open(path) as log,
-        log.consumer(TOPIC, group=GROUP, on_assigned=awaited.update, on_revoked=awaited.difference_update) as consumer,
+        log.consumer(
+            TOPIC,
+            group=GROUP,
+            auto_commit=auto_commit,
+            on_assigned=awaited.update,
+            on_revoked=awaited.difference_update,
+        ) as consumer,
     ):
         while True:
             records = consumer.poll(timeout=_POLL_S)
@@ -81,7 +92,7 @@ def open_and_join(parent: Connection, path: Path) -> None:
 
 
 def _join(parent: Connection, log: eventlog.EventLog, started_ns: int) -> None:
-    with log.consumer(TOPIC, group=GROUP) as consumer:
+    with log.consumer(TOPIC, group=GROUP, auto_commit=False) as consumer:
         deadline_s = time.monotonic() + TIMEOUT_S
         while not consumer.poll(timeout=_POLL_S):
             if time.monotonic() > deadline_s:

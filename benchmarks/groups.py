@@ -30,18 +30,18 @@ PARTITIONS = 12
 _IDLE_S = 10.0
 _MORE = 3
 """A quick run is short, but what counts seconds needs some."""
-_QUIET_S = 0.5
+_QUIET_S = 0.3
 _SETTLING_S = 60.0
 
 
 @contextmanager
-def take_over(setting: Setting, *, is_busy: bool, full: int = 100) -> Iterator[Round]:
+def take_over(setting: Setting, *, is_busy: bool, full: int = 60) -> Iterator[Round]:
     """`kill -9` of one of three members, until all its partitions give records to the other two."""
     kills = setting.count(full, at_least=2)
 
     def run() -> Sample:
         with setting.fresh_directory() as path, crew() as workers:
-            company = fed_company(workers, path / "log")
+            company = fed_company(workers, path / "log", auto_commit=True)
             takeovers: list[Takeover] = []
             for _ in range(kills):
                 company.fill()
@@ -63,13 +63,13 @@ def takeover_sample(takeovers: Sequence[Takeover]) -> Sample:
 
 
 @contextmanager
-def join(setting: Setting, *, is_opened_before: bool, full: int = 200) -> Iterator[Round]:
+def join(setting: Setting, *, is_opened_before: bool, full: int = 100) -> Iterator[Round]:
     """A fourth process joins three members that poll: from its `consumer()`, or its `open()`, to its first record."""
     joins = setting.count(full, at_least=2)
 
     def run() -> Sample:
         with setting.fresh_directory() as path, crew() as workers:
-            company = fed_company(workers, path / "log")
+            company = fed_company(workers, path / "log", auto_commit=False)
             company.fill()
             task = group_tasks.join_before if is_opened_before else group_tasks.open_and_join
             durations = [company.joins(task, path / "log") for _ in range(joins)]
@@ -78,12 +78,12 @@ def join(setting: Setting, *, is_opened_before: bool, full: int = 200) -> Iterat
     yield run
 
 
-def fed_company(workers: Crew, path: Path) -> Company:
+def fed_company(workers: Crew, path: Path, *, auto_commit: bool) -> Company:
     """Three members to be, and a process that appends to each of their twelve partitions every 5 ms."""
     with eventlog.open(path) as log:
         log.topic(TOPIC, partitions=PARTITIONS)
     workers.start(group_tasks.feed, path, PARTITIONS).hear()
-    return Company(workers, group_tasks.share, (path,), members=MEMBERS, partitions=PARTITIONS)
+    return Company(workers, group_tasks.share, (path, auto_commit), members=MEMBERS, partitions=PARTITIONS)
 
 
 @contextmanager

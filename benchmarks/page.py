@@ -61,7 +61,8 @@ The peers are the floors of the machine: a queue or a pipe that stores nothing.
     "groups": """\
 Each member is a process of its own, ended by `kill -9` where one is killed; moments are of the one monotonic clock.
 *kill -9* and *join* have a load: another process appends a durable record to each of 12 partitions about every 5 ms, so
-there is always something to read.
+there is always something to read; and where a member joins, the group commits nothing, so that its first record is
+there at once.
 A takeover is over when every partition of the victim has given a record to its new owner; `first partition` is the time
 to the first of them.
 A *busy* victim computes and does not poll.
@@ -72,7 +73,7 @@ The peer is confluent-kafka in as many processes, beside librdkafka's mock broke
 `session.timeout.ms` 2000 (a broker refuses less than 6000 by default), `heartbeat.interval.ms` 200 (3000 by default).
 A takeover has to wait for that session to end; and the mock, other than a broker, lets each rebalance last the session
 timeout less a second: take one second off each of its figures.
-It gets ten seconds, so its samples are few.
+It gets eight seconds, so its samples are few.
 
 The CPU of waiting members is what the scheduler counted for all their threads, together, in percent of one core, while
 nothing was appended.
