@@ -61,3 +61,17 @@ def test_a_member_that_waits_polls(log):
         assert consumer.poll(timeout=0.5) == []
         assert lost == []
         assert consumer.assignment() == [("orders", 0)]
+
+
+def test_a_static_member_that_was_replaced_says_so_at_every_poll(log):
+    """Its place is taken by a live one; it does not sit there in silence."""
+    log.topic("orders")
+    options = {"group": "billing", "instance_id": "till-1"}
+    with log.consumer("orders", **options) as old:
+        log.groups.delete("billing", force=True)
+        with log.consumer("orders", **options) as new:
+            for _ in range(3):
+                with pytest.raises(eventlog.InstanceInUse):
+                    old.poll()
+            assert new.assignment() == [("orders", 0)]
+        log.topic("orders").append(b"x")

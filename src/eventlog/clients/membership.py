@@ -286,7 +286,7 @@ class Membership:
     def _step(self) -> bool:
         """Looks once, and does one thing; whether there may be more to do."""
         seen = glance(self._store.environment, self._options.group, self._living().id)
-        known, self._glance = self._glance, seen
+        known, self._glance = self._glance, None  # until all is done: whatever raises, we look again
         if seen.member is None:
             self._come_back()
             return True
@@ -295,8 +295,8 @@ class Membership:
             known.member,
             known.topics_version,
         ):
+            self._glance = seen
             return False
-        self._glance = None  # until all is done: a callback may raise
         if known is None or seen.group != known.group:
             self._meet_others()
         if seen.topics_version != self._topics_version:
