@@ -173,14 +173,14 @@ class Membership:
         now_s = self._store.clock.monotonic()
         if not self._living().is_usable(now_s):
             self._confirm()
-        if now_s >= self._watch_at_s or (not is_busy and self._watch.died()):
+        is_due = not is_busy or now_s >= self._look_at_s
+        if is_due:
+            self._look_at_s = now_s + _LOOK_SECONDS
+        if now_s >= self._watch_at_s or (is_due and self._watch.died()):
             self._watch_at_s = now_s + _WATCH_SECONDS
             self._look_after_others()
             self._glance = None if self._stale_since_s is not None else self._glance
-        if self._glance is None or (
-            not (is_busy and now_s < self._look_at_s) and self._store.last_transaction() != self._glance.transaction
-        ):
-            self._look_at_s = now_s + _LOOK_SECONDS
+        if self._glance is None or (is_due and self._store.last_transaction() != self._glance.transaction):
             self._follow()
         if self._unannounced or self._unmourned:
             self._announce()
