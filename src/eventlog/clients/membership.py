@@ -174,7 +174,7 @@ class Membership:
         if not self._living().is_usable(now_s):
             self._confirm()
         is_due = not is_busy or now_s >= self._look_at_s
-        if is_due:
+        if is_busy and is_due:
             self._look_at_s = now_s + _LOOK_SECONDS
         if now_s >= self._watch_at_s or (is_due and self._watch.died()):
             self._watch_at_s = now_s + _WATCH_SECONDS
