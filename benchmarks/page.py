@@ -73,7 +73,7 @@ The peer is confluent-kafka in as many processes, beside librdkafka's mock broke
 `session.timeout.ms` 2000 (a broker refuses less than 6000 by default), `heartbeat.interval.ms` 200 (3000 by default).
 A takeover has to wait for that session to end; and the mock, other than a broker, lets each rebalance last the session
 timeout less a second: take one second off each of its figures.
-It gets eight seconds, so its samples are few.
+It gets some seconds only, so its samples are few.
 
 The CPU of waiting members is what the scheduler counted for all their threads, together, in percent of one core, while
 nothing was appended.
