@@ -17,10 +17,9 @@ from uuid import UUID
 
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner, partitioner_for
-from eventlog.clients.consumer import Consumer, ConsumerOptions
-from eventlog.clients.fetcher import check_start
+from eventlog.clients.consumer import Consumer
+from eventlog.clients.consumer_options import Callback, consumer_options
 from eventlog.clients.groups import Groups
-from eventlog.clients.membership import Callback, MembershipOptions
 from eventlog.clients.producer import Producer
 from eventlog.clients.route import Route
 from eventlog.clients.sender import end_abandoned
@@ -28,8 +27,7 @@ from eventlog.clients.topic import Topic
 from eventlog.clock import SystemClock
 from eventlog.codecs import codec_for
 from eventlog.errors import ConcurrentUse, LogClosed, TopicMismatch
-from eventlog.groups.assignors import Assignor, assignor_for
-from eventlog.groups.lease import Terms
+from eventlog.groups.assignors import Assignor
 from eventlog.groups.state import Subscription
 from eventlog.options import (
     LARGEST_RECORD_BYTES,
@@ -37,8 +35,6 @@ from eventlog.options import (
     MAX_RECORD_BYTES,
     Durability,
     Start,
-    check_group_name,
-    check_instance_id,
     check_int,
     check_seconds,
     check_topic_name,
@@ -324,36 +320,21 @@ class EventLog:
         self._check_open()
         opened = {topic.name: topic for topic in map(self._opened, topics) if topic is not None}
         patterns = {(topic.pattern, topic.flags) for topic in topics if isinstance(topic, re.Pattern)}
-        subscription = Subscription(tuple(sorted(opened)), tuple(sorted(patterns)))
-        assignor_name, assign = assignor_for(assignor)
-        terms = Terms(
-            check_seconds("session_timeout", session_timeout, least=0.1),
-            check_seconds("max_poll_interval", max_poll_interval, least=0.1),
-        )
-        membership = None
-        if group is not None and topics:
-            membership = MembershipOptions(
-                check_group_name(group),
-                subscription,
-                assignor_name,
-                assign,
-                None if instance_id is None else check_instance_id(instance_id),
-                terms,
-                check_start(start),
-                auto_commit,
-                on_assigned,
-                on_revoked,
-                on_lost,
-            )
-        options = ConsumerOptions(
-            subscription=subscription,
-            membership=membership,
-            group=None if group is None else check_group_name(group),
-            start=check_start(start),
+        options = consumer_options(
+            Subscription(tuple(sorted(opened)), tuple(sorted(patterns))),
+            group=group,
+            start=start,
             auto_commit=auto_commit,
-            auto_commit_interval=check_seconds("auto_commit_interval", auto_commit_interval),
-            max_poll_records=check_int("max_poll_records", max_poll_records, least=1),
-            fetch_max_bytes=check_int("fetch_max_bytes", fetch_max_bytes, least=1),
+            auto_commit_interval=auto_commit_interval,
+            max_poll_records=max_poll_records,
+            fetch_max_bytes=fetch_max_bytes,
+            assignor=assignor,
+            instance_id=instance_id,
+            session_timeout=session_timeout,
+            max_poll_interval=max_poll_interval,
+            on_assigned=on_assigned,
+            on_revoked=on_revoked,
+            on_lost=on_lost,
         )
 
         def open_topic(name: str) -> Topic[Any, Any]:

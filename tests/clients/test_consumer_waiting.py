@@ -190,3 +190,14 @@ def test_a_deleted_topic_is_told_of(log, topic):
         for consumer in consumers:
             with pytest.raises(eventlog.UnknownTopic, match="deleted"):
                 consumer.poll()
+
+
+def test_a_dropped_consumer_leaves_no_place_to_sleep(log):
+    """Its descriptors go with it, and its FIFO with the next commit."""
+    topic = log.topic("orders")
+    for _ in range(3):
+        consumer = log.consumer("orders")
+        consumer.poll(timeout=0.01)
+        del consumer
+    topic.append(b"x")
+    assert list((log.path / "waiters").iterdir()) == []

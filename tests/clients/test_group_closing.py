@@ -75,3 +75,27 @@ def test_a_static_member_that_was_replaced_says_so_at_every_poll(log):
                     old.poll()
             assert new.assignment() == [("orders", 0)]
         log.topic("orders").append(b"x")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"instance_id": "till-1"},
+        {"assignor": "range"},
+        {"on_assigned": print},
+        {"group": "billing", "topics": (), "on_lost": print},
+    ],
+)
+def test_options_of_members_are_refused_where_they_do_nothing(log, options):
+    """A consumer that is no member would be silent about it."""
+    log.topic("orders")
+    with pytest.raises(ValueError, match="members of a group"):
+        log.consumer(*options.pop("topics", ("orders",)), **options)
+
+
+def test_a_callback_is_a_function(log):
+    """Said at the call, and not in the middle of a rebalance."""
+    log.topic("orders")
+    with pytest.raises(TypeError, match="callback"):
+        log.consumer("orders", group="billing", on_revoked="commit")
+    assert log.groups.list() == []

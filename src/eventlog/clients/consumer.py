@@ -16,13 +16,12 @@ from itertools import chain
 from types import TracebackType
 from typing import Any, Generic, Self
 
-import attrs
-
 from eventlog.clients.commits import Commits
+from eventlog.clients.consumer_options import Callback, ConsumerOptions
 from eventlog.clients.fetcher import resolve_start
 from eventlog.clients.following import Following
 from eventlog.clients.intake import Intake
-from eventlog.clients.membership import Callback, Membership, MembershipOptions
+from eventlog.clients.membership import Membership
 from eventlog.clients.positions import Hand, Pair, Position, Positions, pair_of
 from eventlog.clients.topic import Topic
 from eventlog.clock import to_ms
@@ -38,24 +37,6 @@ _ALL = 1 << 62
 _CLOSE_SECONDS = 10.0
 _DUTY_SECONDS = 0.5
 """A consumer that waits looks after its group, and after its commits, this often."""
-
-
-@attrs.frozen
-class ConsumerOptions:
-    """
-    Is what `EventLog.consumer` was told; the meaning of each is in `Consumer`.
-
-    `membership` is None for a consumer that shares with nobody.
-    """
-
-    subscription: Subscription
-    membership: MembershipOptions | None
-    group: str | None
-    start: Start
-    auto_commit: bool
-    auto_commit_interval: float
-    max_poll_records: int
-    fetch_max_bytes: int
 
 
 class Consumer(Generic[K, V]):

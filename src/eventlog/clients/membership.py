@@ -18,20 +18,16 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import uuid4
 
-import attrs
-
+from eventlog.clients.consumer_options import Callback, MembershipOptions
 from eventlog.clients.positions import Positions
 from eventlog.clients.proposal import later, propose
 from eventlog.clients.topic import Topic
 from eventlog.errors import GroupMismatch, InstanceInUse, MemberFenced, UnknownTopic
-from eventlog.groups.assignors import Assignor
-from eventlog.groups.lease import Terms
 from eventlog.groups.rules import Confirm, Join, Leave, Release, Request, Steps, Sweep, Verdict, is_gone, next_steps
-from eventlog.groups.state import Life, PartitionId, Subscription
-from eventlog.options import Start
+from eventlog.groups.state import Life, PartitionId
 from eventlog.records import TopicPartition
 from eventlog.store.group_reader import Glance, glance, group_snapshot, member_ids
 from eventlog.store.group_rows import unpack_group, unpack_member
@@ -41,8 +37,6 @@ from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
 from eventlog.store.works import deleted_topic
 
-Callback: TypeAlias = Callable[[list[TopicPartition]], object]
-
 _LOOK_SECONDS = 0.002
 """A busy member looks at its rows no more often than this."""
 _WATCH_SECONDS = 0.4
@@ -50,23 +44,6 @@ _WATCHED_COUNT = 3
 _TURN_SECONDS = 1.0
 """After this long we propose, whoever has the turn: it may be stopped."""
 _MOST_STEPS = 16
-
-
-@attrs.frozen
-class MembershipOptions:
-    """Is what a member was told; the meaning of each is in `Consumer`."""
-
-    group: str
-    subscription: Subscription
-    assignor_name: str
-    assignor: Assignor
-    instance_id: str | None
-    terms: Terms
-    start: Start
-    auto_commit: bool
-    on_assigned: Callback | None
-    on_revoked: Callback | None
-    on_lost: Callback | None
 
 
 class Membership:

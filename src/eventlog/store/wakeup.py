@@ -22,6 +22,7 @@ import os
 import select
 import threading
 import time
+import weakref
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -114,6 +115,7 @@ class Waiter:
         self._read_end = -1
         self._write_end = -1
         self._poll: select.poll | None = None
+        self._finalizer: weakref.finalize[..., Waiter] | None = None
         self._others: frozenset[int] = frozenset()
         self._fallback = threading.Event()
         self._ends = threading.RLock()
@@ -134,6 +136,9 @@ class Waiter:
             self.close()  # no FIFOs here; wait() polls
             return
         self._path = path
+        # A dropped reader leaves its file; who rings next finds nobody at the other end, and removes it.
+        self._finalizer = weakref.finalize(self, _close, self._read_end, self._write_end)
+        self._finalizer.atexit = False
         self._poll = select.poll()
         self._poll.register(self._read_end, select.POLLIN)
         for descriptor in self._others:
@@ -193,7 +198,14 @@ class Waiter:
         with self._ends:
             ends, self._read_end, self._write_end = (self._read_end, self._write_end), -1, -1
             self._poll = None
-            for end in ends:
-                if end >= 0:
-                    with contextlib.suppress(OSError):
-                        os.close(end)
+            if self._finalizer is not None:
+                self._finalizer.detach()
+                self._finalizer = None
+            _close(*ends)
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)

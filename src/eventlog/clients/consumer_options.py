@@ -1,0 +1,125 @@
+"""
+What a consumer is told: its options, judged before anything is made.
+
+The meaning of each is in the docstring of `Consumer`. Knows nothing of logs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+
+from eventlog.clients.fetcher import check_start
+from eventlog.groups.assignors import DEFAULT_ASSIGNOR, Assignor, assignor_for
+from eventlog.groups.lease import Terms
+from eventlog.groups.state import Subscription
+from eventlog.options import Start, check_group_name, check_instance_id, check_int, check_seconds
+from eventlog.records import TopicPartition
+
+Callback: TypeAlias = Callable[[list[TopicPartition]], object]
+"""What a member of a group may be told: partitions that it got, gave up, or lost."""
+
+
+@attrs.frozen
+class MembershipOptions:
+    """Is what a member of a group was told."""
+
+    group: str
+    subscription: Subscription
+    assignor_name: str
+    assignor: Assignor
+    instance_id: str | None
+    terms: Terms
+    start: Start
+    auto_commit: bool
+    on_assigned: Callback | None
+    on_revoked: Callback | None
+    on_lost: Callback | None
+
+
+@attrs.frozen
+class ConsumerOptions:
+    """
+    Is what a consumer was told.
+
+    `membership` is None for a consumer that shares with nobody.
+    """
+
+    subscription: Subscription
+    membership: MembershipOptions | None
+    group: str | None
+    start: Start
+    auto_commit: bool
+    auto_commit_interval: float
+    max_poll_records: int
+    fetch_max_bytes: int
+
+
+def consumer_options(
+    subscription: Subscription,
+    *,
+    group: str | None,
+    start: Start,
+    auto_commit: bool,
+    auto_commit_interval: float,
+    max_poll_records: int,
+    fetch_max_bytes: int,
+    assignor: str | Assignor,
+    instance_id: str | None,
+    session_timeout: float,
+    max_poll_interval: float,
+    on_assigned: Callback | None,
+    on_revoked: Callback | None,
+    on_lost: Callback | None,
+) -> ConsumerOptions:
+    """
+    The options, when each is within its bounds and all go together.
+
+    Raises:
+        ValueError, TypeError: if not.
+    """
+    check_start(start)
+    assignor_name, function = assignor_for(assignor)
+    terms = Terms(
+        check_seconds("session_timeout", session_timeout, least=0.1),
+        check_seconds("max_poll_interval", max_poll_interval, least=0.1),
+    )
+    membership = None
+    if group is None or subscription == Subscription():
+        given = (instance_id, on_assigned, on_revoked, on_lost)
+        if assignor != DEFAULT_ASSIGNOR or any(option is not None for option in given):
+            raise ValueError(
+                "assignor, instance_id, on_assigned, on_revoked and on_lost are for members of a group. Nothing was "
+                "made. Pass group= and topics, or leave them out."
+            )
+    else:
+        for callback in (on_assigned, on_revoked, on_lost):
+            if callback is not None and not callable(callback):
+                raise TypeError(
+                    f"a callback is a function of a list of partitions, not {callback!r}. Nothing was made."
+                )
+        membership = MembershipOptions(
+            check_group_name(group),
+            subscription,
+            assignor_name,
+            function,
+            None if instance_id is None else check_instance_id(instance_id),
+            terms,
+            start,
+            auto_commit,
+            on_assigned,
+            on_revoked,
+            on_lost,
+        )
+    return ConsumerOptions(
+        subscription,
+        membership,
+        None if group is None else check_group_name(group),
+        start,
+        auto_commit,
+        check_seconds("auto_commit_interval", auto_commit_interval),
+        check_int("max_poll_records", max_poll_records, least=1),
+        check_int("fetch_max_bytes", fetch_max_bytes, least=1),
+    )
