@@ -125,7 +125,8 @@ def drain(parent: Connection, path: Path, group: str | None, partitions: int, fo
     def hold(assigned: list[eventlog.TopicPartition]) -> None:
         consumer.pause(*assigned)
 
-    with eventlog.open(path) as log, log.consumer(TOPIC, group=group, on_assigned=hold) as consumer:
+    on_assigned = None if group is None else hold
+    with eventlog.open(path) as log, log.consumer(TOPIC, group=group, on_assigned=on_assigned) as consumer:
         while group is not None and len(consumer.assignment()) != partitions:
             consumer.poll(timeout=_POLL_S)
         if group is not None:

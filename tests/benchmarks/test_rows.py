@@ -1,5 +1,6 @@
 """The table of `benchmarks.rows`: bars, choices, and that every row still does its work."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -105,9 +106,11 @@ def test_every_row_of_latencies_receives_all_records(row: Row, tmp_path: Path) -
 @pytest.mark.processes
 @pytest.mark.parametrize("row", GROUPS, ids=ids(GROUPS))
 def test_every_row_of_groups_does_its_work(row: Row, tmp_path: Path) -> None:
-    """A few kills, joins and members, in processes; what is no Linux may skip the share of a core."""
-    (summary,) = interleave([lambda: row.ours.workload(Setting(tmp_path, scale=0.001))], rounds=1, unit=row.unit)
-    assert isinstance(summary, Summary) or not summary.is_failure, summary
+    """A few kills, joins and members, in processes, and what of ours stands beside them."""
+    setting = Setting(tmp_path, scale=0.001)
+    sides = [row.ours] if row.peer is None or "confluent" in row.peer.label else [row.ours, row.peer]
+    for summary in interleave([partial(side.workload, setting) for side in sides], rounds=1, unit=row.unit):
+        assert isinstance(summary, Summary) or not summary.is_failure, summary
 
 
 def test_a_lost_record_makes_a_latency_void() -> None:
