@@ -117,7 +117,8 @@ class Waiter:
         self._poll: select.poll | None = None
         self._finalizer: weakref.finalize[..., Waiter] | None = None
         self._others: frozenset[int] = frozenset()
-        self._fallback = threading.Event()
+        self._fallback = threading.Lock()  # no event: Ctrl-C could leave its lock taken, and `wake` would hang
+        self._fallback.acquire()
         self._ends = threading.RLock()
 
     def arm(self) -> None:
@@ -139,21 +140,22 @@ class Waiter:
         # A dropped reader leaves its file; who rings next finds nobody at the other end, and removes it.
         self._finalizer = weakref.finalize(self, _close, self._read_end, self._write_end)
         self._finalizer.atexit = False
-        self._poll = select.poll()
-        self._poll.register(self._read_end, select.POLLIN)
-        for descriptor in self._others:
-            self._poll.register(descriptor, 0)
+        self._poll = self._polling(self._others)
 
     def watch(self, descriptors: AbstractSet[int]) -> None:
         """Has `wait` end also when the other side of one of these pipes is gone."""
         if descriptors == self._others:
             return
-        before, self._others = self._others, frozenset(descriptors)
-        if self._poll is not None:
-            for descriptor in before - self._others:
-                self._poll.unregister(descriptor)
-            for descriptor in self._others - before:
-                self._poll.register(descriptor, 0)
+        others = frozenset(descriptors)
+        poll = None if self._poll is None else self._polling(others)
+        self._poll, self._others = poll, others  # both or none: what stays in is ready for ever once it is closed
+
+    def _polling(self, others: frozenset[int]) -> select.poll:
+        poll = select.poll()
+        poll.register(self._read_end, select.POLLIN)
+        for descriptor in others:
+            poll.register(descriptor, 0)
+        return poll
 
     def wait(self, seconds: float) -> bool:
         """
@@ -163,9 +165,7 @@ class Waiter:
         """
         seconds = min(seconds, FALLBACK_SECONDS)
         if self._poll is None:
-            is_woken = self._fallback.wait(min(seconds, FALLBACK_SECONDS / 20))
-            self._fallback.clear()
-            return is_woken
+            return self._fallback.acquire(timeout=max(min(seconds, FALLBACK_SECONDS / 20), 0.0))
         if not self._poll.poll(seconds * 1000):
             return False
         with contextlib.suppress(BlockingIOError):
@@ -174,7 +174,8 @@ class Waiter:
 
     def wake(self) -> None:
         """Ends a `wait()` that runs now, or else the next one."""
-        self._fallback.set()
+        with contextlib.suppress(RuntimeError):  # it was woken before, and has not noticed yet
+            self._fallback.release()
         with self._ends:  # else close() may give the number of our end to another file
             if self._write_end >= 0:
                 with contextlib.suppress(OSError):
