@@ -29,8 +29,9 @@ class Heart:
 
     def _reset(self) -> None:
         self._files: weakref.WeakSet[MemberFile] = weakref.WeakSet()
-        self._members = threading.Lock()
-        self._ring = threading.Event()
+        self._members = threading.RLock()  # the garbage collector may stop us inside of it, in any thread
+        self._bell = threading.Lock()  # no event: Ctrl-C could leave its lock taken, and nobody would beat any more
+        self._bell.acquire()
         self._thread: threading.Thread | None = None
 
     def add(self, file: MemberFile) -> None:
@@ -38,9 +39,10 @@ class Heart:
         with self._members:
             self._files.add(file)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="eventlog-heart", daemon=True)
-                self._thread.start()
-        self._ring.set()
+                thread = threading.Thread(target=self._run, name="eventlog-heart", daemon=True)
+                thread.start()
+                self._thread = thread  # not before: interrupted in between, it would never be started
+        self._ring()
 
     def remove(self, file: MemberFile) -> None:
         """Keeps it no longer."""
@@ -55,9 +57,13 @@ class Heart:
             thread = self._thread
         for file in files:
             file.abandon()
-        self._ring.set()
+        self._ring()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+
+    def _ring(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it was rung before, and not heard yet
+            self._bell.release()
 
     def _run(self) -> None:
         while True:
@@ -66,14 +72,13 @@ class Heart:
                 if not files:
                     self._thread = None
                     return
-                self._ring.clear()
             for file in files:
                 with contextlib.suppress(OSError):  # then the lease ends, and the member is told when it confirms
                     file.beat()
             pause_s = min((file.lease.terms.heartbeat_s for file in files), default=_LONGEST_SECONDS)
             del files[:]  # else we keep alive what the program dropped
             file = None  # type: ignore[assignment]
-            self._ring.wait(pause_s)
+            self._bell.acquire(timeout=pause_s)
 
     def after_fork(self) -> None:
         """Leaves the parent's members alone, in the child."""
