@@ -53,7 +53,7 @@ class MemberFile:
         self.lease = Lease(terms, clock.monotonic())
         self._clock = clock
         self._path = directory / member_id
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # the garbage collector may abandon us in the middle of a beat
         directory.mkdir(mode=mode | (mode & 0o444) >> 2, exist_ok=True)
         hidden = directory / f".{member_id}"
         descriptor = self._descriptor = _made(hidden, mode)
@@ -118,11 +118,12 @@ class MemberFile:
 
     def forget(self) -> None:
         """Closes a child's copy of the descriptor after a fork."""
-        self._guard = threading.Lock()  # a thread that did not come along may have held the other
+        self._guard = threading.RLock()  # a thread that did not come along may have held the other
         self.abandon()
 
     def _publish(self, end_s: float) -> None:
-        os.utime(self._descriptor, ns=(int(self.lease.terms.session_timeout * _NS), int(end_s * _NS)))
+        moments_ns = (int(self.lease.terms.session_timeout * _NS), int(end_s * _NS))
+        os.utime(self._descriptor, ns=moments_ns)
 
 
 def _made(path: Path, mode: int) -> int:
@@ -241,10 +242,11 @@ class Members:
         for name in names:
             path = self._directory / name
             with contextlib.suppress(OSError):
-                age_ms = self._clock.now_ms() - os.stat(path).st_ctime_ns // 1_000_000
+                if self._clock.now_ms() - os.stat(path).st_ctime_ns // 1_000_000 <= _YOUNG_MS:
+                    continue  # not even a look: it takes the lock for a moment, and its maker may wait for that
                 life, is_locked = self._seen(name)
                 is_over = life is Life.DEAD or name.startswith((".", _TURN))
-                if age_ms > _YOUNG_MS and is_over and not is_locked:
+                if is_over and not is_locked:
                     path.unlink()
 
 
@@ -273,9 +275,9 @@ class Watch:
                 descriptor = self._ends[member_id] = self._members.open(member_id)
             except OSError:
                 continue  # `look` says so
-            self.descriptors.add(descriptor)
             if self._alarm is not None:
                 self._alarm.register(descriptor, 0)
+            self.descriptors.add(descriptor)
 
     def look(self, member_ids: Iterable[str]) -> dict[str, Life]:
         """What can be seen of some members now, watched or not."""
@@ -292,8 +294,7 @@ class Watch:
             return False
         dead = [descriptor for descriptor, _ in self._alarm.poll(0)]
         for descriptor in dead:
-            self._alarm.unregister(descriptor)
-            self.descriptors.discard(descriptor)
+            self._unwatch(descriptor)
         return bool(dead)
 
     def close(self) -> None:
@@ -302,12 +303,14 @@ class Watch:
             self._drop(member_id)
 
     def _drop(self, member_id: str) -> None:
-        descriptor = self._ends.pop(member_id)
-        if descriptor in self.descriptors:
-            self.descriptors.discard(descriptor)
-            if self._alarm is not None:
+        self._unwatch(self._ends[member_id])
+        _close(self._ends.pop(member_id))
+
+    def _unwatch(self, descriptor: int) -> None:
+        self.descriptors.discard(descriptor)  # first: who sleeps on it would be woken for ever
+        if self._alarm is not None:
+            with contextlib.suppress(KeyError):  # it died before, or Ctrl-C came in between
                 self._alarm.unregister(descriptor)
-        _close(descriptor)
 
 
 def _lock(descriptor: int) -> bool:
