@@ -59,6 +59,7 @@ GROUPS_OF_ALL_KINDS = st.builds(
     target_epoch=EPOCH,
     topics_version=st.integers(-1, 2**63 - 1),
     newest_topic_id=NUMBER,
+    partition_counts=st.dictionaries(NUMBER, NUMBER, max_size=3),
     assignor=TEXT,
     created_ms=INT64,
     members=st.lists(members(), max_size=4, unique_by=lambda member: member.id).map(
@@ -157,7 +158,7 @@ def test_only_what_differs_is_written() -> None:
 # --- newer and damaged ----------------------------------------------------------------------------------------------
 
 MEMBER = Member("m", "left", Subscription(("orders",), (("o.*", 32),)), 7, 5, 3, {(1, 0): 3}, frozenset({(1, 0)}))
-GROUP = Group("g", 3, 3, 9, 2, "sticky", 5, {})
+GROUP = Group("g", 3, 3, 9, 2, {1: 4}, "sticky", 5, {})
 
 
 def test_rows_of_a_newer_version_are_too_new() -> None:

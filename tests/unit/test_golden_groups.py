@@ -174,7 +174,8 @@ def test_rows_of_the_golden_groups_have_the_keys_and_fields_of_the_page(path: Pa
     assert set(groups) == {"billing", "shipping"}
     for group in groups.values():
         assert set(group) == {
-            "version", "epoch", "target_epoch", "topics_version", "newest_topic_id", "assignor", "created_ms"
+            "version", "epoch", "target_epoch", "topics_version", "newest_topic_id", "partition_counts", "assignor",
+            "created_ms"
         }  # fmt: skip
         assert (group["version"], group["newest_topic_id"], group["topics_version"]) == (1, 3, 4)
     assert (groups["billing"]["assignor"], groups["shipping"]["assignor"]) == ("sticky", "range")

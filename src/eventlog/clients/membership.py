@@ -14,6 +14,7 @@ to own what when nobody else does. Knows nothing of records.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -23,10 +24,22 @@ from uuid import uuid4
 
 from eventlog.clients.consumer_options import Callback, MembershipOptions
 from eventlog.clients.positions import Positions
-from eventlog.clients.proposal import later, propose
+from eventlog.clients.proposal import foreseen, later, propose
 from eventlog.clients.topic import Topic
 from eventlog.errors import GroupMismatch, InstanceInUse, MemberFenced, UnknownTopic
-from eventlog.groups.rules import Confirm, Join, Leave, Release, Request, Steps, Sweep, Verdict, is_gone, next_steps
+from eventlog.groups.rules import (
+    Assign,
+    Confirm,
+    Join,
+    Leave,
+    Release,
+    Request,
+    Steps,
+    Sweep,
+    Verdict,
+    is_gone,
+    next_steps,
+)
 from eventlog.groups.state import Life, PartitionId
 from eventlog.records import TopicPartition
 from eventlog.store.group_reader import Glance, glance, group_snapshot, member_ids
@@ -175,7 +188,7 @@ class Membership:
         self._store.heart.remove(file)
         try:
             if self._options.instance_id is None:
-                self._run(Leave(file.id), offsets=self._commit(offsets, file.id))
+                self._run_with_targets(Leave(file.id), offsets=self._commit(offsets, file.id))
             elif (work := self._commit(offsets, file.id)) is not None:
                 self._store.run(work)
         except MemberFenced:
@@ -211,7 +224,7 @@ class Membership:
         store.heart.add(file)
         request = Join(file.id, options.instance_id, options.subscription, options.assignor_name, os.getpid())
         try:
-            work = self._run(request, suspects=None)
+            work = self._run_with_targets(request, suspects=None)
             if work.verdict is Verdict.INSTANCE_IN_USE:
                 raise self._instance_in_use(work)
             if work.verdict is Verdict.DIFFERENT_ASSIGNOR:
@@ -304,8 +317,9 @@ class Membership:
 
     def _forget(self, partitions: Collection[PartitionId]) -> None:
         """Stops using partitions that others may have by now."""
-        lost = [self._names.pop(partition) for partition in list(partitions) if partition in self._names]
-        for partition in list(partitions):
+        gone = list(partitions)
+        lost = [self._names.pop(partition) for partition in gone if partition in self._names]
+        for partition in gone:
             self._held.pop(partition, None)
         self._positions.drop(lost)
         unheard = set(self._unannounced)
@@ -432,7 +446,7 @@ class Membership:
             return
         group = group_snapshot(self._store.environment, self._options.group).group
         if any(is_gone(group.members.get(member_id), liveness[member_id]) for member_id in suspects):
-            self._run(Sweep(), suspects=None)
+            self._run_with_targets(Sweep(), suspects=None)
 
     # -- transactions ----------------------------------------------------------------------------------------
 
@@ -448,10 +462,26 @@ class Membership:
         fence = Fence(self._store.members, member_id, dict(self._held))
         return CommitOffsets(self._options.group, rows, self._store.clock.now_ms(), is_automatic=True, fence=fence)
 
+    def _run_with_targets(
+        self, request: Request, *, suspects: Collection[str] | None = (), offsets: CommitOffsets | None = None
+    ) -> GroupWork:
+        """Has a request decided, with the targets that follow from it: one transaction instead of two."""
+        store, options = self._store, self._options
+        targets: Assign | None = None
+        with store.members.turn(options.group) as is_ours:
+            if is_ours:
+                snapshot = group_snapshot(store.environment, options.group)
+                liveness = store.members.look(snapshot.group.members if suspects is None else suspects)
+                # What a user's assignor raises comes from `_propose`, which must do without these targets then.
+                with contextlib.suppress(Exception):
+                    targets = foreseen(snapshot, request, liveness, options.assignor_name, options.assignor)
+            return self._run(request, then=targets, suspects=suspects, offsets=offsets)
+
     def _run(
         self,
         request: Request,
         *,
+        then: Assign | None = None,
         suspects: Collection[str] | None = (),
         offsets: CommitOffsets | None = None,
         confirm: Callable[[], None] | None = None,
@@ -462,6 +492,7 @@ class Membership:
             request,
             self._store.clock.now_ms(),
             members=self._store.members,
+            then=then,
             suspects=suspects,
             offsets=offsets,
             confirm=confirm,

@@ -7,11 +7,14 @@ changed meanwhile, the request is stale, and whoever sees it next proposes anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import reduce
+
+import attrs
 
 from eventlog.groups.assignors import Assignor, GroupMember, checked_assignment
-from eventlog.groups.rules import Assign
-from eventlog.groups.state import PartitionId
+from eventlog.groups.rules import Assign, Request, Verdict, apply, decide
+from eventlog.groups.state import Life, PartitionId
 from eventlog.records import TopicPartition
 from eventlog.store.group_reader import GroupSnapshot
 from eventlog.store.tables import TopicRow
@@ -44,13 +47,30 @@ def propose(snapshot: GroupSnapshot, name: str, assignor: Assignor) -> Assign:
     partitions = list(numbers)
     answer = checked_assignment(name, assignor(members, partitions), members, partitions)
     targets = {member_id: frozenset(numbers[tp] for tp in owned) for member_id, owned in answer.items()}
-    newest = max(rows, default=0)
     return Assign(
         group.epoch,
         snapshot.topics_version,
         {member_id: targets.get(member_id, frozenset()) for member_id in wanted},
-        newest,
+        max(rows, default=0),
+        {row.id: row.partitions for row in snapshot.topics if row.name in subscribed},
     )
+
+
+def foreseen(
+    snapshot: GroupSnapshot, request: Request, liveness: Mapping[str, Life], name: str, assignor: Assignor
+) -> Assign | None:
+    """
+    The targets for a group as a request will leave it, so that both go into one transaction.
+
+    None when there is nothing to say beforehand.
+    """
+    decision = decide(snapshot.group, request, liveness, 0)
+    group = reduce(apply, decision.changes, snapshot.group)
+    if decision.verdict is not Verdict.ACCEPTED or not group.needs_targets(snapshot.topics_version):
+        return None
+    after = attrs.evolve(snapshot, group=group)
+    targets = propose(after, name, assignor)
+    return None if later(after, targets) else targets
 
 
 def _named(rows: dict[int, TopicRow], partitions: Iterable[PartitionId]) -> tuple[TopicPartition, ...]:
@@ -70,12 +90,11 @@ def later(snapshot: GroupSnapshot, request: Assign) -> list[tuple[TopicRow, int]
     A group that begins at the end of its topics would miss what was appended to them before they were assigned.
     """
     group = snapshot.group
-    known = {partition for member in group.members.values() for partition in member.target}
-    topics = {topic_id for topic_id, _ in known}
     rows = {row.id: row for row in snapshot.topics}
     return [
         (rows[topic_id], number)
         for target in request.targets.values()
-        for topic_id, number in target - known
-        if group.target_epoch and (topic_id in topics or topic_id > group.newest_topic_id)
+        for topic_id, number in target
+        if group.target_epoch
+        and (topic_id > group.newest_topic_id or number >= group.partition_counts.get(topic_id, number + 1))
     ]

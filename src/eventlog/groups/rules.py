@@ -75,6 +75,7 @@ class Assign:
     topics_version: int
     targets: Mapping[str, frozenset[PartitionId]]
     newest_topic_id: int = 0
+    partition_counts: Mapping[int, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -155,6 +156,7 @@ class Targeted:
     topics_version: int
     targets: Mapping[str, frozenset[PartitionId]]
     newest_topic_id: int = 0
+    partition_counts: Mapping[int, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -240,7 +242,9 @@ def _judge(
             is_settled = group.target_epoch == group.epoch  # then it is about topics: targets have an epoch each
             epoch = group.epoch + 1 if is_settled and request.targets != _targets(group) else group.epoch
             return Verdict.ACCEPTED, (
-                Targeted(epoch, request.topics_version, request.targets, request.newest_topic_id),
+                Targeted(
+                    epoch, request.topics_version, request.targets, request.newest_topic_id, request.partition_counts
+                ),
             )
         case Release():
             if request.member_id not in group.members:
@@ -323,6 +327,7 @@ def apply(group: Group, change: Change) -> Group:
                 target_epoch=change.epoch,
                 topics_version=change.topics_version,
                 newest_topic_id=change.newest_topic_id,
+                partition_counts=change.partition_counts,
                 members=members,
             )
         case Released():

@@ -71,7 +71,8 @@ class Group:
 
     `epoch` rises with every change of who is to own what. While `target_epoch` is behind it, the members' targets
     are those of an earlier membership, and somebody has to propose new ones. `topics_version` says which topics and
-    partitions the targets were made for; topics with a later id than `newest_topic_id` were not there then.
+    partitions the targets were made for: topics with a later id than `newest_topic_id` were not there then, and those
+    that the members wanted had so many partitions as `partition_counts` says.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Group:
     target_epoch: int = 0
     topics_version: int = -1
     newest_topic_id: int = 0
+    partition_counts: Mapping[int, int] = attrs.field(factory=dict)
     assignor: str = ""
     created_ms: int = 0
     members: Mapping[str, Member] = attrs.field(factory=dict)

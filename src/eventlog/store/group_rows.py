@@ -77,6 +77,7 @@ def load(rows: Rows, name: str) -> Group:
         group.target_epoch,
         group.topics_version,
         group.newest_topic_id,
+        group.partition_counts,
         group.assignor,
         group.created_ms,
         {member.id: member for member in members},
@@ -118,6 +119,7 @@ def pack_group(group: Group) -> bytes:
             "target_epoch": group.target_epoch,
             "topics_version": group.topics_version,
             "newest_topic_id": group.newest_topic_id,
+            "partition_counts": sorted(group.partition_counts.items()),
             "assignor": group.assignor,
             "created_ms": group.created_ms,
         }
@@ -136,6 +138,7 @@ def unpack_group(name: str, data: bytes | memoryview | None) -> Group:
             _checked(fields["target_epoch"], int),
             _checked(fields["topics_version"], int),
             _checked(fields["newest_topic_id"], int),
+            {_checked(topic, int): _checked(count, int) for topic, count in fields["partition_counts"]},
             _checked(fields["assignor"], str),
             _checked(fields["created_ms"], int),
         )

@@ -13,7 +13,7 @@ from functools import reduce
 import attrs
 
 from eventlog.errors import MemberFenced, UnknownTopic
-from eventlog.groups.rules import Request, Verdict, apply, decide, fenced
+from eventlog.groups.rules import Assign, Request, Verdict, apply, decide, fenced
 from eventlog.groups.state import Group, Life, PartitionId
 from eventlog.store.env import OFFSETS
 from eventlog.store.group_rows import load, load_member, save
@@ -117,6 +117,8 @@ class GroupWork(Work):
     What `verdict` does not accept stores no offsets.
 
     Args:
+        then: targets for the group as the request leaves it, if nothing else happened to it; else they are stale, and
+            nothing comes of them.
         suspects: whose life to look at, of all members when None.
         confirm: is called in the transaction once the request is accepted.
     """
@@ -129,6 +131,7 @@ class GroupWork(Work):
         "_offsets",
         "_request",
         "_suspects",
+        "_then",
         "group",
         "removed",
         "rings",
@@ -142,6 +145,7 @@ class GroupWork(Work):
         now_ms: int,
         *,
         members: Members,
+        then: Assign | None = None,
         suspects: Iterable[str] | None = (),
         offsets: CommitOffsets | None = None,
         confirm: Callable[[], None] | None = None,
@@ -152,6 +156,7 @@ class GroupWork(Work):
         self._now_ms = now_ms
         self._members = members
         self._suspects = None if suspects is None else tuple(suspects)
+        self._then = then
         self._offsets = offsets
         self._confirm = confirm
         self.rings = False
@@ -167,6 +172,8 @@ class GroupWork(Work):
         self.verdict = decision.verdict
         self.group = reduce(apply, decision.changes, before)
         if decision.verdict is Verdict.ACCEPTED:
+            if self._then is not None:
+                self.group = reduce(apply, decide(self.group, self._then, {}, self._now_ms).changes, self.group)
             if self._offsets is not None:
                 self._offsets.check(writing)
                 self._offsets.write(writing)
