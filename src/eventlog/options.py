@@ -33,11 +33,15 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 def check_topic_name(name: object) -> str:
     """The name, when Kafka's rule allows it: 1 to 249 of `[A-Za-z0-9._-]`, neither `.` nor `..`."""
     if not isinstance(name, str):
-        raise TypeError(f"a topic's name is a str, not {type(name).__name__}. Nothing was stored.")
+        raise TypeError(
+            f"a topic's name is a str, not {type(name).__name__}. Nothing was stored. Pass one name; a consumer takes "
+            "several, each as an argument of its own."
+        )
     if name in {".", ".."} or _NAME.fullmatch(name) is None:
         raise InvalidTopicName(
             f"{_shown(name)} is no name for a topic: a name is 1 to {MAX_NAME_LENGTH} characters of "
-            "A-Z, a-z, 0-9, '.', '_' and '-', and neither '.' nor '..'. Nothing was stored. Choose another name."
+            "A-Z, a-z, 0-9, '.', '_' and '-', and neither '.' nor '..'. Nothing was stored. Choose another name; a "
+            "consumer takes a pattern as re.compile(...)."
         )
     return name
 

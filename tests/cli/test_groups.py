@@ -189,7 +189,7 @@ def test_a_live_member_is_an_error_without_force(shop, groups):
 
 def test_delete_says_what_is_gone(shop, groups):
     """First the offsets of one topic, then the group."""
-    assert groups("delete-offsets", "billing", "orders") == (0, "group billing: no offsets of topic orders\n", "")
+    assert groups("delete-offsets", "billing", "orders") == (0, "group billing: offsets of topic orders deleted\n", "")
     assert stored(shop) == {("others", 0): 1}
     assert groups("delete", "billing") == (0, "group billing: deleted\n", "")
     assert cells(groups("list")[1]) == [["group", "state", "members", "lag"]]

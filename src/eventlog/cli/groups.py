@@ -197,7 +197,7 @@ def delete_offsets(path: Path, name: str, topic: str, out: TextIO, *, force: boo
     """
     with eventlog.open(path, create=False) as log, _values_are_failures():
         log.groups.delete_offsets(name, topic, force=force)
-    out.write(f"group {name}: no offsets of topic {topic}\n")
+    out.write(f"group {name}: offsets of topic {topic} deleted\n")
     return EXIT_OK
 
 

@@ -268,5 +268,5 @@ def unknown_group(name: str, what: str) -> UnknownGroup:
     """The error for a group that is not there."""
     return UnknownGroup(
         f"cannot {what} group {name!r}: it has neither members nor offsets. Nothing was changed. "
-        "log.groups.list() names those that are there."
+        "log.groups.list() names those that are there, and so does `eventlog groups list`."
     )

@@ -384,7 +384,9 @@ def _check_directory(path: Path, *, create: bool, mode: int) -> None:
             _check_access(path)
             return
         if not create:
-            raise NotALog(f"cannot open {path}: there is no log. Nothing was made. Pass create=True to make one.")
+            raise NotALog(
+                f"cannot open {path}: there is no log. Nothing was made. Check the path, or pass create=True to make one."
+            )
         if path.is_dir() and (names := {entry.name for entry in path.iterdir()} - _OUR_FILES):
             raise NotALog(
                 f"cannot make a log in {path}: it holds other files ({', '.join(sorted(names)[:3])}). They were "
