@@ -385,7 +385,8 @@ def _check_directory(path: Path, *, create: bool, mode: int) -> None:
             return
         if not create:
             raise NotALog(
-                f"cannot open {path}: there is no log. Nothing was made. Check the path, or pass create=True to make one."
+                f"cannot open {path}: there is no log. Nothing was made. Check the path, or pass create=True to make "
+                "one."
             )
         if path.is_dir() and (names := {entry.name for entry in path.iterdir()} - _OUR_FILES):
             raise NotALog(
