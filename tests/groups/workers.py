@@ -224,7 +224,8 @@ class Member:
             return
         self._write(Committing, [Offset(*place, offset) for place, offset in new.items()])
         try:
-            if new.keys() <= self._next.keys() and self._chance.random() < 0.5:
+            is_all = new.keys() <= self._next.keys() and not self._is_closing  # then it stores only what is finished
+            if is_all and self._chance.random() < 0.5:
                 consumer.commit()
             else:
                 consumer.commit(new)
