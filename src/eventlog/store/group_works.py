@@ -100,7 +100,7 @@ class CommitOffsets(Work):
     def _refusal(self, group: Group, who: str, refused: PartitionId, epoch: int) -> MemberFenced:
         topic, partition, offset = next(row for row in self._offsets if (row[0].id, row[1]) == refused)
         owner = group.owner(refused)
-        since = "" if epoch < 0 else f" had it since epoch {epoch}, and"
+        since = " does not own it, and" if epoch < 0 else f" had it since epoch {epoch}, and"
         now = "nobody owns it" if owner is None else f"member {owner.id} owns it since epoch {owner.owned[refused]}"
         return MemberFenced(
             f"cannot commit offset {offset} of {topic.name}[{partition}] for group {group.name!r}: {who}{since} {now} "
