@@ -17,7 +17,7 @@ from tests.processes.child import say
 from tests.processes.writers import store_of
 
 
-def _interrupted(action: Callable[[], object], place: int, afterwards: Callable[[], object]) -> bool:
+def interrupted(action: Callable[[], object], place: int, afterwards: Callable[[], object]) -> bool:
     """Raises KeyboardInterrupt at the `place`th place, and calls `afterwards` in its handler. Whether it came."""
     count = 0
 
@@ -44,7 +44,7 @@ def _interrupted(action: Callable[[], object], place: int, afterwards: Callable[
 def _places(action: Callable[[], object], afterwards: Callable[[], object]) -> Iterator[int]:
     """Interrupts the action at one place after the other, until it comes to its end."""
     place = 1
-    while _interrupted(action, place, afterwards):
+    while interrupted(action, place, afterwards):
         yield place
         place += 1
 
@@ -169,7 +169,7 @@ def closes(path: str) -> None:
         log = eventlog.open(path)
         topic = log.topic("orders")
         topic.append(b"x")
-        is_interrupted = _interrupted(lambda topic=topic: topic.append(b"y"), place, log.close)
+        is_interrupted = interrupted(lambda topic=topic: topic.append(b"y"), place, log.close)
         log.close()
         if not is_interrupted:
             break

@@ -177,14 +177,14 @@ def test_a_lock_speaks_for_itself_whatever_the_clock(members: Members, time: Tim
     assert life(members, file) is Life.ALIVE
 
 
-def test_a_second_descriptor_of_the_file_keeps_the_lock(members: Members) -> None:
-    """As a forked child has one: closing it frees nothing, and the lock lasts as long as either."""
+def test_a_forked_childs_copy_neither_frees_the_lock_nor_keeps_it(members: Members) -> None:
+    """Closing it frees nothing; and who goes frees the lock, whatever copies there are."""
     file = members.make("one", TERMS)
     first, second = os.dup(file._descriptor), os.dup(file._descriptor)
     os.close(first)
     assert life(members, file) is Life.ALIVE
     file.abandon()
-    assert life(members, file) is Life.ALIVE
+    assert life(members, file) is Life.AWAY
     os.close(second)
     assert life(members, file) is Life.AWAY
 

@@ -97,6 +97,7 @@ class Consumer(Generic[K, V]):
         self._refusal: Callable[[], Exception] | None = None
         self._is_woken = False
         self._is_leaving = False
+        self._is_handing = False
         self._membership: Membership | None = None
         self._following: Following | None = None
         if options.membership is not None:
@@ -148,8 +149,11 @@ class Consumer(Generic[K, V]):
             limit = check_int("max_records", max_records, least=1)
         batches = self._poll(check_seconds("timeout", timeout), limit)
         if len(batches) == 1:
-            return batches[0].records()
-        return [record for batch in batches for record in batch.records()]
+            records = batches[0].records()
+        else:
+            records = [record for batch in batches for record in batch.records()]
+        self._is_handing = False
+        return records
 
     def poll_batches(self, timeout: float = 0.0) -> list[RecordBatch[K, V]]:
         """
@@ -157,7 +161,9 @@ class Consumer(Generic[K, V]):
 
         The fastest way to read: no object for each record. Waits, finishes and raises as `poll` does.
         """
-        return self._poll(check_seconds("timeout", timeout), None)
+        batches = self._poll(check_seconds("timeout", timeout), None)
+        self._is_handing = False
+        return batches
 
     def __iter__(self) -> Iterator[Record[K, V]]:
         """
@@ -178,7 +184,8 @@ class Consumer(Generic[K, V]):
                 return
             began_s = clock.monotonic()
             batch = batches[0]
-            hand = self._positions.hand = Hand(self._positions[batch.topic, batch.partition], batch)
+            hand = Hand(self._positions[batch.topic, batch.partition], batch)
+            self._positions.hand, self._is_handing = hand, False
             yield hand.records
             if self._refusal is not None:
                 return  # another thread closed us: the loop ends as by wakeup()
@@ -201,9 +208,11 @@ class Consumer(Generic[K, V]):
             deadline_s = None if timeout is None else self._store.clock.monotonic() + timeout
             while True:
                 self._attend()
+                self._is_handing = True  # until the caller has them: an interruption before that hands out nothing
                 batches = self._intake.take(_ALL if max_records is None else max_records, is_loop=is_loop)
                 if batches:
                     return batches
+                self._is_handing = False
                 if self._is_woken:
                     self._is_woken = False
                     return []
@@ -226,13 +235,10 @@ class Consumer(Generic[K, V]):
 
     def _attend(self) -> None:
         """Keeps step with the group, or with the topics: afterwards the positions are ours to read."""
-        before = self._positions.order
         if self._membership is not None:
             self._membership.attend(is_busy=self._positions.have_fetched)
         elif self._following is not None and not self._positions.have_fetched:
             self._following.attend()
-        if self._positions.order is not before:
-            self._intake.look_again()
 
     def wakeup(self) -> None:
         """
@@ -434,6 +440,9 @@ class Consumer(Generic[K, V]):
             )
         if self._refusal is not None:
             raise self._refusal()
+        if self._is_handing and self._calling is None:
+            self._positions.rewind()
+            self._is_handing = False
 
     def close(self) -> None:
         """
@@ -455,6 +464,8 @@ class Consumer(Generic[K, V]):
                 self._positions.finish_before_hand()
                 self._leave()
             finally:
+                if self._membership is not None:
+                    self._membership.drop()
                 self._positions.reclaim()  # a loop that goes on gets nothing any more
                 self._intake.close()
                 self._refusal = lambda: LogClosed(

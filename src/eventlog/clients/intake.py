@@ -30,6 +30,7 @@ class Intake:
         self._waiter = store.waiter()
         self._is_armed = False
         self._seen_transaction = -1
+        self._seen_version = -1
         self.wake = self._waiter.wake
         """Ends a wait that runs now, or else the next one; any thread may call it."""
 
@@ -51,7 +52,8 @@ class Intake:
         return taken
 
     def _fetch(self) -> bool:
-        if self._store.last_transaction() == self._seen_transaction:
+        version = self._positions.version
+        if self._store.last_transaction() == self._seen_transaction and version == self._seen_version:
             return False
         self._positions.rotate()
         active = [position for position in self._positions.order if not position.is_paused]
@@ -60,7 +62,7 @@ class Intake:
         for batch in batches:
             self._positions[batch.topic, batch.partition].fetched.append(batch)
         if not batches:
-            self._seen_transaction = transaction
+            self._seen_transaction, self._seen_version = transaction, version
             for position in active:
                 position.handed = position.cursor.offset
         return bool(batches)

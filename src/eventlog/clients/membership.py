@@ -94,11 +94,10 @@ class Membership:
         self._watch = Watch(store.members)
         self._rounds = 0
         self._file: MemberFile | None = None
-        self._join()
         try:
-            self._follow()
+            self._begin()
         except BaseException:
-            self.leave({})
+            self.drop()
             raise
 
     # -- what the consumer asks ------------------------------------------------------------------------------
@@ -181,12 +180,11 @@ class Membership:
 
         The member is gone afterwards, whatever this raises.
         """
-        file, self._file = self._file, None
-        self._watch.close()
+        file = self._file
         if file is None:
             return
-        self._store.heart.remove(file)
         try:
+            self._store.heart.remove(file)
             if self._options.instance_id is None:
                 self._run_with_targets(Leave(file.id), offsets=self._commit(offsets, file.id))
             elif (work := self._commit(offsets, file.id)) is not None:
@@ -198,6 +196,15 @@ class Membership:
                 file.leave()
             else:
                 file.step_aside()
+            self.drop()
+
+    def drop(self) -> None:
+        """Ends the membership without a word, which looks like a death; does nothing after `leave`."""
+        if self._file is not None:
+            self._store.heart.remove(self._file)
+            self._file.abandon()
+        self._watch.close()
+        self._file, self._names = None, {}
 
     def revoke_all(self) -> None:
         """Tells the user that everything is given up, before the consumer closes."""
@@ -212,6 +219,14 @@ class Membership:
         assert self._file is not None
         return self._file
 
+    def _begin(self) -> None:
+        self._join()
+        try:
+            self._follow()
+        except BaseException:
+            self.leave({})
+            raise
+
     def _join(self) -> None:
         """Becomes a member, under a new id."""
         options, store = self._options, self._store
@@ -221,9 +236,9 @@ class Membership:
             store.heart.remove(self._file)
             self._file.leave()
         file = self._file = store.members.make(uuid4().hex, options.terms)
-        store.heart.add(file)
         request = Join(file.id, options.instance_id, options.subscription, options.assignor_name, os.getpid())
         try:
+            store.heart.add(file)
             work = self._run_with_targets(request, suspects=None)
             if work.verdict is Verdict.INSTANCE_IN_USE:
                 raise self._instance_in_use(work)
@@ -287,6 +302,8 @@ class Membership:
         ):
             self._glance = seen
             return False
+        if known is None:
+            self._tidy()
         if known is None or seen.group != known.group:
             self._meet_others()
         if seen.topics_version != self._topics_version:
@@ -300,7 +317,8 @@ class Membership:
         if steps.surplus:
             self._release(steps)
             return True
-        self._take({partition: member.owned[partition] for partition in steps.fresh})
+        if not self._take({partition: member.owned[partition] for partition in steps.fresh}):
+            return True
         if unpack_group(self._options.group, seen.group).is_stale(seen.topics_version):
             if self._propose():
                 return True
@@ -315,16 +333,32 @@ class Membership:
         self._others = [one for one in ids[place:] + ids[:place] if one != self._living().id]
         self._watch.choose(self._others[:_WATCHED_COUNT])
 
+    def _tidy(self) -> None:
+        """Drops the positions that an interruption left: what is read is what we hold."""
+        held = set(self._names.values())
+        if left := [tp for tp in self._positions.partitions() if tp not in held]:
+            self._positions.drop(left)
+
     def _forget(self, partitions: Collection[PartitionId]) -> None:
         """Stops using partitions that others may have by now."""
-        gone = list(partitions)
-        lost = [self._names.pop(partition) for partition in gone if partition in self._names]
-        for partition in gone:
-            self._held.pop(partition, None)
-        self._positions.drop(lost)
+        lost = [self._names[partition] for partition in partitions if partition in self._names]
         unheard = set(self._unannounced)
-        self._unannounced = [tp for tp in self._unannounced if tp not in lost]
-        self._unmourned += [tp for tp in lost if tp not in unheard]
+        if lost:
+            self._let_go(partitions, [tp for tp in lost if tp not in unheard])
+
+    def _let_go(self, partitions: Collection[PartitionId], lost: Iterable[TopicPartition] = ()) -> None:
+        """
+        Holds some partitions no longer.
+
+        Ctrl-C may come between any two lines: nothing is changed in place, and the next look does it all again.
+        """
+        names = {partition: tp for partition, tp in self._names.items() if partition not in partitions}
+        held = {partition: epoch for partition, epoch in self._held.items() if partition in names}
+        kept = set(names.values())
+        self._positions.drop([tp for tp in self._names.values() if tp not in kept])
+        unannounced = [tp for tp in self._unannounced if tp in kept]
+        unmourned = [*self._unmourned, *lost]
+        self._held, self._names, self._unannounced, self._unmourned = held, names, unannounced, unmourned
 
     def _release(self, steps: Steps) -> None:
         """Gives partitions up: what is finished of them is committed in the same transaction."""
@@ -339,28 +373,42 @@ class Membership:
             self._call(self._options.on_revoked, known)
         offsets = self._positions.uncommitted(names) if self._options.auto_commit else {}
         member_id = self._living().id
-        work = self._run(Release(member_id, steps.surplus), offsets=self._commit(offsets, member_id))
+        try:
+            work = self._run(Release(member_id, steps.surplus), offsets=self._commit(offsets, member_id))
+        except MemberFenced:
+            return  # an interrupted release was stored after all: the next look tells
         if work.verdict is Verdict.FENCED:
             self._come_back()
-            return
-        for partition in kept:
-            del self._names[partition], self._held[partition]
-        self._positions.drop(names)
-        self._unannounced = [tp for tp in self._unannounced if tp not in names]
+        elif kept:
+            self._let_go(kept)
 
-    def _take(self, fresh: Mapping[PartitionId, int]) -> None:
-        """Begins to use partitions, where the group stands in them."""
+    def _take(self, fresh: Mapping[PartitionId, int]) -> bool:
+        """
+        Begins to use partitions, where the group stands in them.
+
+        False when the group has taken them back meanwhile.
+        """
         topics = {topic_id: topic for topic_id in {one for one, _ in fresh} if (topic := self._opened(topic_id))}
         taken = {partition: epoch for partition, epoch in sorted(fresh.items()) if partition[0] in topics}
         if not taken:
-            return
+            return True
         names = {partition: TopicPartition(topics[partition[0]].name, partition[1]) for partition in taken}
         self._positions.add((topics[partition[0]], tp) for partition, tp in names.items())
-        self._held.update(taken)
-        self._names.update(names)
-        self._unannounced += names.values()
-        if self._options.start != "earliest":
-            self._note_start(names.values())
+        try:
+            if self._options.start != "earliest":
+                self._note_start(names.values(), taken)
+        except BaseException as error:
+            self._positions.drop(names.values())  # else we would read on from where nobody knows that we began
+            if isinstance(error, MemberFenced):
+                return False
+            raise
+        held, known, unannounced = (
+            {**self._held, **taken},
+            {**self._names, **names},
+            [*self._unannounced, *names.values()],
+        )
+        self._held, self._names, self._unannounced = held, known, unannounced
+        return True
 
     def _opened(self, topic_id: int) -> Topic[Any, Any] | None:
         """The topic of that id; None when it was deleted, even if another has its name."""
@@ -372,14 +420,14 @@ class Membership:
             return None
         return topic if topic._route.row.id == topic_id else None
 
-    def _note_start(self, names: Iterable[TopicPartition]) -> None:
+    def _note_start(self, names: Iterable[TopicPartition], epochs: Mapping[PartitionId, int]) -> None:
         """
         Stores where the group begins.
 
         Else the next owner of a partition of which nothing was committed would begin at a later end, and what was
         appended in between would be lost.
         """
-        work = self._commit(self._positions.unknown(names), self._living().id)
+        work = self._commit(self._positions.unknown(names), self._living().id, epochs)
         if work is not None:
             self._store.run(work)
 
@@ -412,7 +460,8 @@ class Membership:
             snapshot = group_snapshot(store.environment, options.group)
             if snapshot.group.needs_targets(snapshot.topics_version):
                 request = propose(snapshot, options.assignor_name, options.assignor)
-                self._run(request, offsets=self._beginnings(later(snapshot, request)))
+                with contextlib.suppress(MemberFenced):  # somebody else proposed, and the owner has begun already
+                    self._run(request, offsets=self._beginnings(later(snapshot, request)))
         return True
 
     def _beginnings(self, partitions: list[tuple[TopicRow, int]]) -> CommitOffsets | None:
@@ -450,7 +499,9 @@ class Membership:
 
     # -- transactions ----------------------------------------------------------------------------------------
 
-    def _commit(self, offsets: Mapping[TopicPartition, int], member_id: str) -> CommitOffsets | None:
+    def _commit(
+        self, offsets: Mapping[TopicPartition, int], member_id: str, epochs: Mapping[PartitionId, int] | None = None
+    ) -> CommitOffsets | None:
         """What stores some offsets as this member, None when there are none."""
         rows = [
             (position.cursor.route.row, tp.partition, offset)
@@ -459,7 +510,7 @@ class Membership:
         ]
         if not rows:
             return None
-        fence = Fence(self._store.members, member_id, dict(self._held))
+        fence = Fence(self._store.members, member_id, dict(self._held if epochs is None else epochs))
         return CommitOffsets(self._options.group, rows, self._store.clock.now_ms(), is_automatic=True, fence=fence)
 
     def _run_with_targets(

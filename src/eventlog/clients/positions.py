@@ -130,6 +130,8 @@ class Positions:
         self._by_tp: dict[TopicPartition, Position] = {}
         self.order: list[Position] = []
         """All positions, in the order in which they are served next."""
+        self.version = 0
+        """A number that rises whenever positions come or go."""
         self.hand: Hand | None = None
 
     def __getitem__(self, tp: Pair) -> Position:
@@ -159,8 +161,7 @@ class Positions:
         for topic, tp in chosen:
             kept = self._by_tp.get(tp)
             by_tp[tp] = self._first(topic, tp) if kept is None else kept
-        self._by_tp = by_tp
-        self.order = list(by_tp.values())
+        self._set(by_tp, list(by_tp.values()))
 
     def add(self, chosen: Iterable[tuple[Topic[Any, Any], TopicPartition]], *, start: Start | None = None) -> None:
         """
@@ -176,16 +177,19 @@ class Positions:
             (tp, self._begun(topic, tp, offset, self._start if start is None else start))
             for (topic, tp), offset in zip(fresh, stored, strict=True)
         ]
-        self._by_tp.update(begun)
-        self.order = self.order + [position for _, position in begun]
+        self._set({**self._by_tp, **dict(begun)}, self.order + [position for _, position in begun])
 
     def drop(self, partitions: Iterable[TopicPartition]) -> None:
         """Forgets some partitions, with what was fetched of them."""
-        for tp in partitions:
-            self._by_tp.pop(tp, None)
-        self.order = [position for position in self.order if position.tp in self._by_tp]
+        gone = set(partitions)
+        by_tp = {tp: position for tp, position in self._by_tp.items() if tp not in gone}
+        self._set(by_tp, [position for position in self.order if position.tp in by_tp])
         if self.hand is not None and self.hand.position.tp not in self._by_tp:
             self.hand = None
+
+    def _set(self, by_tp: dict[TopicPartition, Position], order: list[Position]) -> None:
+        version = self.version + 1
+        self._by_tp, self.order, self.version = by_tp, order, version  # Ctrl-C comes before all of it, or after
 
     def _first(self, topic: Topic[Any, Any], tp: TopicPartition) -> Position:
         committed = self.committed(tp) if self._group is not None else None
@@ -223,6 +227,13 @@ class Positions:
         """Says that the caller is done with everything it was handed."""
         for position in self.order:
             position.finished = self.next_offset(position)
+
+    def rewind(self) -> None:
+        """Goes back to what is finished: what was about to be handed out did not arrive."""
+        self.hand = None
+        for position in self.order:
+            position.seek(position.finished)
+        self.version += 1
 
     def finish_before_hand(self) -> None:
         """Says that a loop is done with all records before the one that it is busy with."""

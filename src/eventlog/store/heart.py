@@ -42,7 +42,8 @@ class Heart:
                 thread = threading.Thread(target=self._run, name="eventlog-heart", daemon=True)
                 thread.start()
                 self._thread = thread  # not before: interrupted in between, it would never be started
-        self._ring()
+            else:
+                self._ring()
 
     def remove(self, file: MemberFile) -> None:
         """Keeps it no longer."""

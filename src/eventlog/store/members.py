@@ -107,19 +107,20 @@ class MemberFile:
         self.abandon()
 
     def abandon(self) -> None:
-        """
-        Closes our descriptor, which frees the lock.
-
-        In a forked child it leaves the parent's lock alone.
-        """
+        """Frees the lock, and closes our descriptor."""
         with self._guard:
-            self._descriptor = -1
-            self._finalizer()
+            if self._descriptor >= 0 and fcntl is not None:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # first: Ctrl-C below may cost us the descriptor
+            self._close()
 
     def forget(self) -> None:
-        """Closes a child's copy of the descriptor after a fork."""
+        """Closes a child's copy of the descriptor after a fork; the lock is the parent's, and stays."""
         self._guard = threading.RLock()  # a thread that did not come along may have held the other
-        self.abandon()
+        self._close()
+
+    def _close(self) -> None:
+        self._descriptor = -1
+        self._finalizer()
 
     def _publish(self, end_s: float) -> None:
         moments_ns = (int(self.lease.terms.session_timeout * _NS), int(end_s * _NS))
