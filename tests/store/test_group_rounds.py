@@ -23,3 +23,18 @@ def test_a_reset_that_makes_no_sense_fails_nobody_else(log: eventlog.EventLog):
     assert isinstance(reset.error, ValueError)
     assert append.error is None
     assert topic.bounds() == {0: (0, 1), 1: (0, 0)}
+
+
+def test_a_shift_of_a_group_without_offsets_fails_nobody_else(log: eventlog.EventLog):
+    """It has members and nothing to shift: the caller's error, too."""
+    topic = log.topic("orders")
+    store = log._store
+    with log.consumer("orders", group="billing"):
+        reset = ResetOffsets("billing", Shifted(1), None, 1, members=store.members, is_forced=True, is_dry=False)
+        append = AppendOne(topic._route.row, 0, None, b"tea", (), 1)
+        store.committer.submit(reset)
+        store.committer.submit(append)
+        store.committer.commit_queued()
+    assert isinstance(reset.error, ValueError)
+    assert append.error is None
+    assert topic.bounds() == {0: (0, 1)}

@@ -133,10 +133,10 @@ class ResetOffsets(_Change):
         """Finds every offset, then fences the members and writes one row for each."""
         before = load(writing, self._name)
         committed = load_offsets(writing, self._name)
-        partitions = self._partitions(writing, before, committed)
-        after = self._dissolved("reset the offsets of", before)
-        writing.flush_loose()  # what was appended in this round counts too
         try:
+            partitions = self._partitions(writing, before, committed)
+            after = self._dissolved("reset the offsets of", before)
+            writing.flush_loose()  # what was appended in this round counts too
             found = [
                 (topic, partition, self._found(writing, topic, partition, committed.get((topic.id, partition))))
                 for topic, partition in partitions
