@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterable
 
 import attrs
@@ -218,3 +220,14 @@ def test_any_bytes_are_a_row_or_an_error_of_ours(data: bytes) -> None:
             unpack("g", data)
         except (CorruptBatch, FormatTooNew):
             continue
+
+
+def test_few_large_rows_are_remembered() -> None:
+    """A group whose members come and go leaves no thousand maps of a thousand partitions in memory."""
+    read: list[weakref.ref[Member]] = []
+    for number in range(100):
+        owned = {(1, partition): number for partition in range(1000)}
+        member = Member(f"m{number}", None, Subscription(("orders",)), 1, 1, number, owned, frozenset(owned))
+        read.append(weakref.ref(unpack_member(member.id, pack_member(member))))
+    gc.collect()
+    assert sum(one() is not None for one in read) <= 20

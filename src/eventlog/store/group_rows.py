@@ -22,7 +22,10 @@ from eventlog.store.tables import unpack_offset
 _VERSION = 1
 _NOT_A_ROW = (ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException)
 _SEPARATOR = b"\0"
-_KNOWN_COUNT = 1024
+_SMALL_ROW_BYTES = 1024
+_KNOWN_SMALL_COUNT = 1024
+_KNOWN_LARGE_COUNT = 16
+"""A row of a thousand partitions takes 300 kB once it is read."""
 T = TypeVar("T")
 
 
@@ -166,13 +169,17 @@ def pack_member(member: Member) -> bytes:
     )
 
 
-@lru_cache(maxsize=_KNOWN_COUNT)
 def unpack_member(member_id: str, data: bytes) -> Member:
     """
     A member, of the bytes of its row.
 
-    Remembers what it read: most rows of a group are what they were when somebody looked last.
+    Remembers what it read: most rows of a group are what they were when somebody looked last. Of large rows, which
+    only groups of few members have, it remembers few.
     """
+    return _unpacked_small(member_id, data) if len(data) <= _SMALL_ROW_BYTES else _unpacked_large(member_id, data)
+
+
+def _unpacked(member_id: str, data: bytes) -> Member:
     try:
         fields = _fields(data, f"member {member_id!r}")
         instance_id = fields["instance_id"]
@@ -199,6 +206,10 @@ def unpack_member(member_id: str, data: bytes) -> Member:
         )
     except _NOT_A_ROW as error:
         raise _damaged(f"member {member_id!r}") from error
+
+
+_unpacked_small = lru_cache(maxsize=_KNOWN_SMALL_COUNT)(_unpacked)
+_unpacked_large = lru_cache(maxsize=_KNOWN_LARGE_COUNT)(_unpacked)
 
 
 def _by_topic(partitions: Iterable[PartitionId]) -> Iterator[tuple[int, list[int]]]:
