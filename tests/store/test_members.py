@@ -294,3 +294,34 @@ def test_old_leftovers_are_no_turns(members: Members, time: Time) -> None:
         members.discard_abandoned()
         with members.turn("g") as also_ours:
             assert (is_ours, also_ours) == (True, False)
+
+
+def test_a_directory_that_can_not_be_listed_keeps_nobody_out(
+    members: Members, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left behind there stays for the next."""
+    members.make("one", TERMS).abandon()
+
+    def fails(_: object) -> list[str]:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as context:
+        context.setattr("eventlog.store.members.os.listdir", fails)
+        members.discard_abandoned()
+    assert life(members, members.make("two", TERMS)) is Life.ALIVE
+
+
+def test_a_watch_that_was_interrupted_can_be_closed(members: Members) -> None:
+    """Whatever of it came to an end: a death that was half told is told no more."""
+    file = members.make("one", TERMS)
+    watch = Watch(members)
+    watch.choose(["one"])
+    assert watch._alarm is not None
+    watch._alarm.unregister(next(iter(watch.descriptors)))
+    watch.choose([])
+    assert watch.descriptors == set()
+    watch.choose(["one"])
+    file.leave()
+    assert watch.died()
+    assert watch.descriptors == set()
+    watch.close()

@@ -238,7 +238,7 @@ class Members:
         """
         try:
             names = os.listdir(self._directory)
-        except FileNotFoundError:
+        except OSError:  # nobody was here yet, or we can not look: then `make` says why
             return
         for name in names:
             path = self._directory / name
