@@ -74,6 +74,7 @@ class EventLog:
         self._producers: weakref.WeakSet[Producer] = weakref.WeakSet()
         self._consumers: weakref.WeakSet[Consumer[Any, Any]] = weakref.WeakSet()
         self._is_closed = False
+        self._is_closing = False
         self._finalizer = weakref.finalize(self, forget_store, store)
         # At the interpreter's exit only a log in memory has something to remove; threads may still read the others.
         self._finalizer.atexit = store.is_memory
@@ -412,13 +413,15 @@ class EventLog:
 
         Raises:
             DeliveryError: as `Producer.close`; everything is closed all the same.
+            Exception: what an `on_revoked` raised; likewise.
         """
-        if self._is_closed:
+        if self._is_closing:
             return
-        self._is_closed = True
+        self._is_closing = True
         try:
-            self._close_clients()
+            self._close_clients()  # until they are closed they may ask for topics
         finally:
+            self._is_closed = True
             self._finalizer.detach()
             close_store(self._store)
 
@@ -438,6 +441,8 @@ class EventLog:
                 consumer.close()
             except ConcurrentUse:
                 consumer.wakeup()  # its thread will find the log closed
+            except Exception as error:  # noqa: BLE001
+                failure = failure or error
         if failure is not None:
             raise failure
 

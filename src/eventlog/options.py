@@ -40,7 +40,7 @@ def check_topic_name(name: object) -> str:
     if name in {".", ".."} or _NAME.fullmatch(name) is None:
         raise InvalidTopicName(
             f"{_shown(name)} is no name for a topic: a name is 1 to {MAX_NAME_LENGTH} characters of "
-            "A-Z, a-z, 0-9, '.', '_' and '-', and neither '.' nor '..'. Nothing was stored. Choose another name; a "
+            "A-Z, a-z, 0-9, '.', '_' and '-', and neither '.' nor '..'. Nothing was stored. Choose another name. A "
             "consumer takes a pattern as re.compile(...)."
         )
     return name

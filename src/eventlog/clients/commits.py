@@ -60,11 +60,18 @@ class Commits:
             self.store(self._positions.uncommitted(), is_automatic=True)
         except MemberFenced:
             if self._membership is None:
-                raise
-            self._membership.doubt()  # the next look tells what we lost, and `on_lost` says so
+                raise  # else the next look tells what we lost, and `on_lost` says so
 
     def store(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
         """Stores some offsets in one transaction, or raises and stores none."""
+        try:
+            self._store_checked(offsets, is_automatic=is_automatic)
+        except MemberFenced:
+            if self._membership is not None:
+                self._membership.doubt()
+            raise
+
+    def _store_checked(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
         if not offsets:
             if self._membership is not None and not is_automatic:
                 self._membership.check()

@@ -176,21 +176,25 @@ class Consumer(Generic[K, V]):
 
     def _chunks(self) -> Generator[Iterator[Record[K, V]], None, None]:
         options = self._options
-        chunk = _FIRST_CHUNK if self._is_committing else options.max_poll_records
-        clock = self._store.clock
+        membership, clock = self._membership, self._store.clock
+        slow_s = options.auto_commit_interval / 2 if self._is_committing else _DUTY_SECONDS
+        is_measured = self._is_committing or membership is not None
+        chunk = _FIRST_CHUNK if is_measured else options.max_poll_records
         while True:
             batches = self._poll(None, chunk, is_loop=True)
             if not batches:
                 return
             began_s = clock.monotonic()
             batch = batches[0]
-            hand = Hand(self._positions[batch.topic, batch.partition], batch)
+            permits = None if membership is None else membership.permits
+            hand = Hand(self._positions[batch.topic, batch.partition], batch, permits)
             self._positions.hand, self._is_handing = hand, False
             yield hand.records
             if self._refusal is not None:
                 return  # another thread closed us: the loop ends as by wakeup()
-            # Slow work means small chunks, so that a crash repeats no more than an interval's work.
-            is_slow = self._is_committing and clock.monotonic() - began_s > options.auto_commit_interval / 2
+            # Slow work means small chunks, so that a crash repeats no more than an interval's work, and others get
+            # what is theirs soon.
+            is_slow = is_measured and clock.monotonic() - began_s > slow_s
             chunk = max(1, chunk // 2) if is_slow else min(2 * chunk, options.max_poll_records)
 
     def _poll(
@@ -275,10 +279,10 @@ class Consumer(Generic[K, V]):
             if offsets is None:
                 if not self._is_leaving:  # else we are in `on_revoked`, maybe because the work failed
                     self._positions.finish_handed()
-                commits.store(self._positions.uncommitted(), is_automatic=False)
+                chosen = self._positions.uncommitted()
             else:
-                checked = {pair_of(tp): check_offset(offset) for tp, offset in offsets.items()}
-                commits.store(checked, is_automatic=False)
+                chosen = {pair_of(tp): check_offset(offset) for tp, offset in offsets.items()}
+            commits.store(chosen, is_automatic=False)
 
     def committed(self, tp: Pair) -> int | None:
         """
@@ -411,11 +415,11 @@ class Consumer(Generic[K, V]):
 
     # -- life ------------------------------------------------------------------------------------------------
 
-    def _used(self, *, wait_s: float = 0.0) -> AbstractContextManager[None] | Held:
+    def _used(self) -> AbstractContextManager[None] | Held:
         if self._calling == threading.get_ident():  # a callback of ours: its thread has the lock
             self._check_use(is_ours=True)
             return nullcontext()
-        return Held(self._in_use, wait_s, self._check_use)
+        return Held(self._in_use, 0.0, self._check_use)
 
     def _call(self, callback: Callback, partitions: list[TopicPartition]) -> None:
         """Runs a callback of the user's, which may use the consumer."""
@@ -433,16 +437,19 @@ class Consumer(Generic[K, V]):
             )
 
     def _check_use(self, is_ours: bool) -> None:  # noqa: FBT001
-        if not is_ours:
-            raise ConcurrentUse(
-                "another thread is using this consumer. Nothing was handed out. Give each thread a consumer of its "
-                "own; only wakeup() and close() may be called from others."
-            )
+        self._check_ours(is_ours)
         if self._refusal is not None:
             raise self._refusal()
         if self._is_handing and self._calling is None:
             self._positions.rewind()
             self._is_handing = False
+
+    def _check_ours(self, is_ours: bool) -> None:  # noqa: FBT001
+        if not is_ours:
+            raise ConcurrentUse(
+                "another thread is using this consumer. Nothing was handed out. Give each thread a consumer of its "
+                "own; only wakeup() and close() may be called from others."
+            )
 
     def close(self) -> None:
         """
@@ -459,7 +466,10 @@ class Consumer(Generic[K, V]):
             return
         self._refuse_in_callback("close()")
         self.wakeup()
-        with self._used(wait_s=_CLOSE_SECONDS):
+        with Held(self._in_use, _CLOSE_SECONDS, self._check_ours):
+            if self._refusal is not None:
+                return  # another thread closed it meanwhile
+            self._check_use(is_ours=True)
             try:
                 self._positions.finish_before_hand()
                 self._leave()
@@ -480,7 +490,7 @@ class Consumer(Generic[K, V]):
             return
         try:
             self._is_leaving = True
-            membership.revoke_all()
+            membership.give_up()
         finally:
             membership.leave({} if self._commits is None else self._commits.left_to_commit())
 

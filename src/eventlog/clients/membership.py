@@ -8,54 +8,43 @@ is told by what is stored of it (`groups/rules.py`, `next_steps`):
     surplus   `on_revoked`; then commit what is finished and release, in one transaction
     fresh     take them at the committed offset, `on_assigned`
 
-Besides, each member looks after the others: it watches the next few of them, removes who is dead, and proposes who is
-to own what when nobody else does. Knows nothing of records.
+What a member does for the others is in `clients/caretaker.py`. Knows nothing of records.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 from uuid import uuid4
 
+from eventlog.clients.caretaker import Caretaker
 from eventlog.clients.consumer_options import Callback, MembershipOptions
 from eventlog.clients.positions import Positions
-from eventlog.clients.proposal import foreseen, later, propose
 from eventlog.clients.topic import Topic
 from eventlog.errors import GroupMismatch, InstanceInUse, MemberFenced, UnknownTopic
 from eventlog.groups.rules import (
-    Assign,
     Confirm,
     Join,
     Leave,
     Release,
-    Request,
     Steps,
-    Sweep,
     Verdict,
-    is_gone,
     next_steps,
 )
-from eventlog.groups.state import Life, PartitionId
+from eventlog.groups.state import PartitionId
 from eventlog.records import TopicPartition
-from eventlog.store.group_reader import Glance, glance, group_snapshot, member_ids
+from eventlog.store.group_reader import Glance, glance
 from eventlog.store.group_rows import unpack_group, unpack_member
 from eventlog.store.group_works import CommitOffsets, Fence, GroupWork
-from eventlog.store.members import MemberFile, Watch
+from eventlog.store.members import MemberFile
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
 from eventlog.store.works import deleted_topic
 
 _LOOK_SECONDS = 0.002
 """A busy member looks at its rows no more often than this."""
-_WATCH_SECONDS = 0.4
-_WATCHED_COUNT = 3
-_TURN_SECONDS = 1.0
-"""After this long we propose, whoever has the turn: it may be stopped."""
 _MOST_STEPS = 16
 
 
@@ -88,11 +77,7 @@ class Membership:
         self._unmourned: list[TopicPartition] = []
         self._glance: Glance | None = None
         self._look_at_s = 0.0
-        self._watch_at_s = 0.0
-        self._stale_since_s: float | None = None
-        self._others: list[str] = []
-        self._watch = Watch(store.members)
-        self._rounds = 0
+        self._care = Caretaker(store, options)
         self._file: MemberFile | None = None
         try:
             self._begin()
@@ -114,7 +99,7 @@ class Membership:
     @property
     def watched(self) -> AbstractSet[int]:
         """The reading ends of pipes that end when a watched member dies."""
-        return self._watch.descriptors
+        return self._care.watched
 
     @property
     def longest_wait_s(self) -> float:
@@ -133,11 +118,17 @@ class Membership:
 
     def forget(self) -> None:
         """Closes a child's copies of what watches the others, after a fork."""
-        self._watch.close()
+        self._care.close()
+
+    @property
+    def permits(self) -> list[bool]:
+        """Is empty as soon as the lease may not be used: what a loop is being handed ends there."""
+        return self._living().permits
 
     def doubt(self) -> None:
-        """Says that something speaks against what we think we own: the next `attend` looks."""
+        """Says that something speaks against what we think we own: a loop ends its batch, and `attend` looks."""
         self._glance = None
+        self._living().permits.clear()
 
     def attend(self, *, is_busy: bool = False) -> None:
         """
@@ -155,6 +146,7 @@ class Membership:
             self._keep_step(is_busy=is_busy)
             if self._living().is_usable(self._store.clock.monotonic()):
                 break  # else a callback or a transaction took longer than the lease ran
+        self._living().permit()
         if self._missing is not None:
             raise deleted_topic(self._missing, "read")
 
@@ -165,10 +157,8 @@ class Membership:
         is_due = not is_busy or now_s >= self._look_at_s
         if is_busy and is_due:
             self._look_at_s = now_s + _LOOK_SECONDS
-        if now_s >= self._watch_at_s or (is_due and self._watch.died()):
-            self._watch_at_s = now_s + _WATCH_SECONDS
-            self._look_after_others()
-            self._glance = None if self._stale_since_s is not None else self._glance
+        if self._care.look_if_due(now_s, is_due=is_due) and self._care.waits_for_targets:
+            self._glance = None
         if self._glance is None or (is_due and self._store.last_transaction() != self._glance.transaction):
             self._follow()
         if self._unannounced or self._unmourned:
@@ -186,7 +176,7 @@ class Membership:
         try:
             self._store.heart.remove(file)
             if self._options.instance_id is None:
-                self._run_with_targets(Leave(file.id), offsets=self._commit(offsets, file.id))
+                self._care.run_with_targets(Leave(file.id), offsets=self._commit(offsets, file.id))
             elif (work := self._commit(offsets, file.id)) is not None:
                 self._store.run(work)
         except MemberFenced:
@@ -203,11 +193,18 @@ class Membership:
         if self._file is not None:
             self._store.heart.remove(self._file)
             self._file.abandon()
-        self._watch.close()
+        self._care.close()
         self._file, self._names = None, {}
 
-    def revoke_all(self) -> None:
-        """Tells the user that everything is given up, before the consumer closes."""
+    def give_up(self) -> None:
+        """Tells the user that everything is given up, before the consumer closes, or that it was lost before."""
+        if self._file is None:
+            return  # an interrupted close came further than this
+        if glance(self._store.environment, self._options.group, self._file.id).member is None:
+            self._forget(self._names.keys())
+            self._unannounced = []
+            self._announce()
+            return
         self._unannounced, fresh = [], set(self._unannounced)
         given_up = [tp for tp in self._names.values() if tp not in fresh]
         if given_up and self._options.on_revoked is not None:
@@ -239,7 +236,7 @@ class Membership:
         request = Join(file.id, options.instance_id, options.subscription, options.assignor_name, os.getpid())
         try:
             store.heart.add(file)
-            work = self._run_with_targets(request, suspects=None)
+            work = self._care.run_with_targets(request, suspects=None)
             if work.verdict is Verdict.INSTANCE_IN_USE:
                 raise self._instance_in_use(work)
             if work.verdict is Verdict.DIFFERENT_ASSIGNOR:
@@ -270,7 +267,7 @@ class Membership:
 
     def _confirm(self) -> None:
         """Asks whether we are still a member, after a silence that may have cost us that."""
-        work = self._run(Confirm(self._living().id), confirm=self._living().confirm)
+        work = self._care.run(Confirm(self._living().id), confirm=self._living().confirm)
         if work.verdict is Verdict.FENCED:
             self._come_back()
 
@@ -305,7 +302,7 @@ class Membership:
         if known is None:
             self._tidy()
         if known is None or seen.group != known.group:
-            self._meet_others()
+            self._care.meet(self._living().id)
         if seen.topics_version != self._topics_version:
             self._topics = {row.id: row for row in self._store.topics()}
             self._topics_version = seen.topics_version
@@ -320,18 +317,12 @@ class Membership:
         if not self._take({partition: member.owned[partition] for partition in steps.fresh}):
             return True
         if unpack_group(self._options.group, seen.group).is_stale(seen.topics_version):
-            if self._propose():
+            if self._care.propose():
                 return True
         else:
-            self._stale_since_s = None
+            self._care.rest()
         self._glance = seen
         return False
-
-    def _meet_others(self) -> None:
-        ids = member_ids(self._store.environment, self._options.group)
-        place = bisect_right(ids, self._living().id)
-        self._others = [one for one in ids[place:] + ids[:place] if one != self._living().id]
-        self._watch.choose(self._others[:_WATCHED_COUNT])
 
     def _tidy(self) -> None:
         """Drops the positions that an interruption left: what is read is what we hold."""
@@ -374,7 +365,7 @@ class Membership:
         offsets = self._positions.uncommitted(names) if self._options.auto_commit else {}
         member_id = self._living().id
         try:
-            work = self._run(Release(member_id, steps.surplus), offsets=self._commit(offsets, member_id))
+            work = self._care.run(Release(member_id, steps.surplus), offsets=self._commit(offsets, member_id))
         except MemberFenced:
             return  # an interrupted release was stored after all: the next look tells
         if work.verdict is Verdict.FENCED:
@@ -442,61 +433,6 @@ class Membership:
                 self._call(options.on_assigned, sorted(self._unannounced))
             self._unannounced = []
 
-    # -- looking after the group -----------------------------------------------------------------------------
-
-    def _propose(self) -> bool:
-        """
-        Proposes who is to own what, unless somebody else is at it.
-
-        False when somebody is.
-        """
-        store, options = self._store, self._options
-        now_s = store.clock.monotonic()
-        if self._stale_since_s is None:
-            self._stale_since_s = now_s
-        with store.members.turn(options.group) as is_ours:
-            if not is_ours and now_s - self._stale_since_s < _TURN_SECONDS:
-                return False
-            snapshot = group_snapshot(store.environment, options.group)
-            if snapshot.group.needs_targets(snapshot.topics_version):
-                request = propose(snapshot, options.assignor_name, options.assignor)
-                with contextlib.suppress(MemberFenced):  # somebody else proposed, and the owner has begun already
-                    self._run(request, offsets=self._beginnings(later(snapshot, request)))
-        return True
-
-    def _beginnings(self, partitions: list[tuple[TopicRow, int]]) -> CommitOffsets | None:
-        """The first offsets of partitions that appeared later, for a group that does not begin there anyway."""
-        if self._options.start == "earliest" or not partitions:
-            return None
-        stored = self._store.committed(self._options.group, [(row.id, number) for row, number in partitions])
-        rows = [
-            (row, number, self._store.bounds(row, [number])[0][0])
-            for (row, number), offset in zip(partitions, stored, strict=True)
-            if offset is None
-        ]
-        fence = Fence(self._store.members)
-        return CommitOffsets(self._options.group, rows, self._store.clock.now_ms(), is_automatic=True, fence=fence)
-
-    def _look_after_others(self) -> None:
-        """
-        Looks whether other members live: the next few in a ring, and each of the rest in turn.
-
-        So however many there are, one look is cheap, and a member that is stopped hides nobody for long.
-        """
-        self._watch.died()
-        others = self._others
-        if not others:
-            return
-        self._rounds += 1
-        looked_at = {*others[:_WATCHED_COUNT], others[self._rounds % len(others)]}
-        liveness = self._watch.look(looked_at)
-        suspects = [member_id for member_id, life in liveness.items() if life is not Life.ALIVE]
-        if not suspects:
-            return
-        group = group_snapshot(self._store.environment, self._options.group).group
-        if any(is_gone(group.members.get(member_id), liveness[member_id]) for member_id in suspects):
-            self._run_with_targets(Sweep(), suspects=None)
-
     # -- transactions ----------------------------------------------------------------------------------------
 
     def _commit(
@@ -512,42 +448,3 @@ class Membership:
             return None
         fence = Fence(self._store.members, member_id, dict(self._held if epochs is None else epochs))
         return CommitOffsets(self._options.group, rows, self._store.clock.now_ms(), is_automatic=True, fence=fence)
-
-    def _run_with_targets(
-        self, request: Request, *, suspects: Collection[str] | None = (), offsets: CommitOffsets | None = None
-    ) -> GroupWork:
-        """Has a request decided, with the targets that follow from it: one transaction instead of two."""
-        store, options = self._store, self._options
-        targets: Assign | None = None
-        with store.members.turn(options.group) as is_ours:
-            if is_ours:
-                snapshot = group_snapshot(store.environment, options.group)
-                liveness = store.members.look(snapshot.group.members if suspects is None else suspects)
-                # What a user's assignor raises comes from `_propose`, which must do without these targets then.
-                with contextlib.suppress(Exception):
-                    targets = foreseen(snapshot, request, liveness, options.assignor_name, options.assignor)
-            return self._run(request, then=targets, suspects=suspects, offsets=offsets)
-
-    def _run(
-        self,
-        request: Request,
-        *,
-        then: Assign | None = None,
-        suspects: Collection[str] | None = (),
-        offsets: CommitOffsets | None = None,
-        confirm: Callable[[], None] | None = None,
-    ) -> GroupWork:
-        """Has a request decided, in one transaction; who was removed by it loses its file."""
-        work = GroupWork(
-            self._options.group,
-            request,
-            self._store.clock.now_ms(),
-            members=self._store.members,
-            then=then,
-            suspects=suspects,
-            offsets=offsets,
-            confirm=confirm,
-        )
-        self._store.run(work)
-        self._store.members.discard(work.removed)
-        return work

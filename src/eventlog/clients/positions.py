@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import compress
 from operator import length_hint
 from typing import Any, TypeAlias
 
@@ -79,22 +80,33 @@ class Position:
 
 class Hand:
     """
-    Is a batch that a loop walks through.
+    Is a batch that a loop walks through, as long as there are permits.
 
     How far it came is what its iterator has left.
     """
 
-    __slots__ = ("_batch", "position", "records", "settled")
+    __slots__ = ("_batch", "_gate", "_kept", "position", "records", "settled")
 
-    def __init__(self, position: Position, batch: RecordBatch[Any, Any]) -> None:
+    def __init__(
+        self, position: Position, batch: RecordBatch[Any, Any], permits: Sequence[object] | None = None
+    ) -> None:
         self.position = position
         self._batch = batch
-        self.records: Iterator[Record[Any, Any]] = iter(batch.records())
+        self._kept = iter(batch.records())
+        self._gate: Iterator[int] | None = None
+        self.records: Iterator[Record[Any, Any]] = self._kept
+        if permits is not None:
+            self._gate = iter(permits.__len__, 0)  # asked for each record, in C: 16 ns
+            self.records = compress(self._kept, self._gate)
         self.settled = 0
         """The offset up to which somebody committed by hand, in whatever direction; what is finished begins there."""
 
     def _taken(self) -> int:
-        return len(self._batch) - length_hint(self.records)
+        taken = len(self._batch) - length_hint(self._kept)
+        # A gate that has closed knows its function no longer. It is asked when a record is taken already, and that
+        # one did not get through.
+        is_closed = self._gate is not None and self._gate.__reduce__()[1] == ((),)
+        return taken - 1 if is_closed else taken
 
     def next_offset(self) -> int:
         """The offset after the last record taken."""
@@ -108,7 +120,7 @@ class Hand:
     def rest(self) -> RecordBatch[Any, Any]:
         """What was not taken; the loop gets nothing of it any more."""
         rest = self._batch.slice(self._taken(), len(self._batch))
-        for _ in self.records:
+        for _ in self._kept:
             pass
         return rest
 

@@ -76,7 +76,7 @@ class Heart:
             for file in files:
                 with contextlib.suppress(OSError):  # then the lease ends, and the member is told when it confirms
                     file.beat()
-            pause_s = min((file.lease.terms.heartbeat_s for file in files), default=_LONGEST_SECONDS)
+            pause_s = min((file.pause_s for file in files), default=_LONGEST_SECONDS)
             del files[:]  # else we keep alive what the program dropped
             file = None  # type: ignore[assignment]
             self._bell.acquire(timeout=pause_s)

@@ -45,12 +45,13 @@ class MemberFile:
     Is the sign of life of one member of this process.
 
     `beat` belongs to the heart's thread, the rest to the member's. Dropped without `leave`, it looks like a member
-    whose process died.
+    whose process died. `permits` is empty when the lease may not be used: what a loop is being handed ends there.
     """
 
     def __init__(self, directory: Path, member_id: str, terms: Terms, clock: Clock, mode: int = 0o600) -> None:
         self.id = member_id
         self.lease = Lease(terms, clock.monotonic())
+        self.permits = [True]
         self._clock = clock
         self._path = directory / member_id
         self._guard = threading.RLock()  # the garbage collector may abandon us in the middle of a beat
@@ -73,12 +74,26 @@ class MemberFile:
         self.lease.polled_s = now_s
 
     def beat(self) -> None:
-        """Prolongs the lease, if it is not over."""
+        """Prolongs the lease, if it is not over; takes the permit back, if it is."""
         with self._guard:
             end_s = self.lease.later_end_s(self._clock.monotonic())
             if end_s is not None and self._descriptor >= 0:
                 self._publish(end_s)
                 self.lease.note_published(end_s, self._clock.monotonic())
+        if not self.is_usable(self._clock.monotonic()):
+            self.permits.clear()
+
+    @property
+    def pause_s(self) -> float:
+        """In how many seconds to beat again: as often as the terms say, and when the lease is over."""
+        terms = self.lease.terms
+        left_s = self.lease.end_s - terms.margin_s - self._clock.monotonic()
+        return min(left_s, terms.heartbeat_s) if left_s > 0 else terms.heartbeat_s
+
+    def permit(self) -> None:
+        """Says that the lease was looked at, and may be used."""
+        if not self.permits:
+            self.permits.append(True)
 
     def confirm(self) -> None:
         """

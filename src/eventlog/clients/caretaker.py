@@ -1,0 +1,181 @@
+"""
+Looking after a group: who of the others lives, and who is to own what.
+
+Nobody is in charge. Each member watches the next few of the others and removes who is dead, and whoever sees first
+that the targets are stale proposes new ones. Knows nothing of what this member holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from bisect import bisect_right
+from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
+
+from eventlog.clients.consumer_options import MembershipOptions
+from eventlog.clients.proposal import foreseen, later, propose
+from eventlog.errors import MemberFenced
+from eventlog.groups.rules import Assign, Request, Sweep, is_gone
+from eventlog.groups.state import Life
+from eventlog.store.group_reader import group_snapshot, member_ids
+from eventlog.store.group_works import CommitOffsets, Fence, GroupWork
+from eventlog.store.members import Watch
+from eventlog.store.store import Store
+from eventlog.store.tables import TopicRow
+
+_WATCH_SECONDS = 0.4
+_WATCHED_COUNT = 3
+_TURN_SECONDS = 1.0
+"""After this long we propose, whoever has the turn: it may be stopped."""
+
+
+class Caretaker:
+    """
+    Does one member's part of what has to be done for its group.
+
+    Belongs to the consumer's thread.
+    """
+
+    def __init__(self, store: Store, options: MembershipOptions) -> None:
+        self._store = store
+        self._options = options
+        self._watch = Watch(store.members)
+        self._member_id = ""
+        self._others: list[str] = []
+        self._rounds = 0
+        self._watch_at_s = 0.0
+        self._stale_since_s: float | None = None
+
+    # -- who lives -------------------------------------------------------------------------------------------
+
+    @property
+    def watched(self) -> AbstractSet[int]:
+        """The reading ends of pipes that end when a watched member dies."""
+        return self._watch.descriptors
+
+    @property
+    def waits_for_targets(self) -> bool:
+        """Whether somebody else was at it when there was something to propose."""
+        return self._stale_since_s is not None
+
+    def meet(self, member_id: str) -> None:
+        """Takes note of the members that there are now, and of which we are."""
+        self._member_id = member_id
+        ids = member_ids(self._store.environment, self._options.group)
+        place = bisect_right(ids, member_id)
+        self._others = [one for one in ids[place:] + ids[:place] if one != member_id]
+        self._watch.choose(self._others[:_WATCHED_COUNT])
+
+    def look_if_due(self, now_s: float, *, is_due: bool) -> bool:
+        """Looks whether the others live, now and then, and when one dies; whether it looked."""
+        if now_s < self._watch_at_s and not (is_due and self._watch.died()):
+            return False
+        self._watch_at_s = now_s + _WATCH_SECONDS
+        self._look()
+        return True
+
+    def _look(self) -> None:
+        """
+        Looks whether other members live: the next few in a ring, and each of the rest in turn.
+
+        So however many there are, one look is cheap, and a member that is stopped hides nobody for long.
+        """
+        self._watch.died()
+        others = self._others
+        if not others:
+            return
+        self._rounds += 1
+        looked_at = {*others[:_WATCHED_COUNT], others[self._rounds % len(others)]}
+        liveness = self._watch.look(looked_at)
+        suspects = [member_id for member_id, life in liveness.items() if life is not Life.ALIVE]
+        if not suspects:
+            return
+        group = group_snapshot(self._store.environment, self._options.group).group
+        if any(is_gone(group.members.get(member_id), liveness[member_id]) for member_id in suspects):
+            self.run_with_targets(Sweep(), suspects=None)
+        elif any(member_id not in group.members for member_id in suspects):
+            self.meet(self._member_id)  # a static member took its place again: it has another id, and no row tells
+
+    def close(self) -> None:
+        """Watches nobody any more."""
+        self._watch.close()
+
+    # -- who is to own what ----------------------------------------------------------------------------------
+
+    def propose(self) -> bool:
+        """
+        Proposes who is to own what, unless somebody else is at it.
+
+        False when somebody is.
+        """
+        store, options = self._store, self._options
+        now_s = store.clock.monotonic()
+        if self._stale_since_s is None:
+            self._stale_since_s = now_s
+        with store.members.turn(options.group) as is_ours:
+            if not is_ours and now_s - self._stale_since_s < _TURN_SECONDS:
+                return False
+            snapshot = group_snapshot(store.environment, options.group)
+            if snapshot.group.needs_targets(snapshot.topics_version):
+                request = propose(snapshot, options.assignor_name, options.assignor)
+                with contextlib.suppress(MemberFenced):  # somebody else proposed, and the owner has begun already
+                    self.run(request, offsets=self._beginnings(later(snapshot, request)))
+        return True
+
+    def rest(self) -> None:
+        """Notes that the targets are those of today."""
+        self._stale_since_s = None
+
+    def _beginnings(self, partitions: list[tuple[TopicRow, int]]) -> CommitOffsets | None:
+        """The first offsets of partitions that appeared later, for a group that does not begin there anyway."""
+        if self._options.start == "earliest" or not partitions:
+            return None
+        stored = self._store.committed(self._options.group, [(row.id, number) for row, number in partitions])
+        rows = [
+            (row, number, self._store.bounds(row, [number])[0][0])
+            for (row, number), offset in zip(partitions, stored, strict=True)
+            if offset is None
+        ]
+        fence = Fence(self._store.members)
+        return CommitOffsets(self._options.group, rows, self._store.clock.now_ms(), is_automatic=True, fence=fence)
+
+    # -- transactions ----------------------------------------------------------------------------------------
+
+    def run_with_targets(
+        self, request: Request, *, suspects: Collection[str] | None = (), offsets: CommitOffsets | None = None
+    ) -> GroupWork:
+        """Has a request decided, with the targets that follow from it: one transaction instead of two."""
+        store, options = self._store, self._options
+        targets: Assign | None = None
+        with store.members.turn(options.group) as is_ours:
+            if is_ours:
+                snapshot = group_snapshot(store.environment, options.group)
+                liveness = store.members.look(snapshot.group.members if suspects is None else suspects)
+                # What a user's assignor raises comes from `_propose`, which must do without these targets then.
+                with contextlib.suppress(Exception):
+                    targets = foreseen(snapshot, request, liveness, options.assignor_name, options.assignor)
+            return self.run(request, then=targets, suspects=suspects, offsets=offsets)
+
+    def run(
+        self,
+        request: Request,
+        *,
+        then: Assign | None = None,
+        suspects: Collection[str] | None = (),
+        offsets: CommitOffsets | None = None,
+        confirm: Callable[[], None] | None = None,
+    ) -> GroupWork:
+        """Has a request decided, in one transaction; who was removed by it loses its file."""
+        work = GroupWork(
+            self._options.group,
+            request,
+            self._store.clock.now_ms(),
+            members=self._store.members,
+            then=then,
+            suspects=suspects,
+            offsets=offsets,
+            confirm=confirm,
+        )
+        self._store.run(work)
+        self._store.members.discard(work.removed)
+        return work
