@@ -9,7 +9,10 @@ import re
 import pytest
 
 import eventlog
+from eventlog import TopicPartition
 from eventlog.cli import main
+from eventlog.cli.groups import age_text, partitions_text
+from tests.processes.child import Child, say
 
 
 @pytest.fixture
@@ -56,30 +59,101 @@ def test_list_has_a_line_for_each_group(shop, groups):
     assert json.loads(groups("list", "--json")[1]) == {"group": "billing", "state": "empty", "members": 0, "lag": 5}
 
 
-def test_describe_has_a_line_for_each_partition(groups):
-    """Where it stands, where the partition ends, and who owns it: nobody."""
+def belongs(path):
+    """In another process: a member, and a static one that leaves its place, until the process is killed."""
+    with eventlog.open(path) as log, log.consumer("orders", group="billing") as consumer:
+        log.consumer("orders", group="billing", instance_id="one").close()
+        say("joined")
+        for _ in consumer:
+            pass
+
+
+@pytest.mark.processes
+def test_only_the_living_are_counted(shop, groups):
+    """Who is away or dead is named beside them; without a live member the group is empty."""
+    with Child(belongs, str(shop)) as child:
+        child.hear("joined")
+        assert cells(groups("list")[1])[1][2] == "1"
+        assert ", 1 member, 1 away, lag " in groups("describe", "billing")[1]
+        child.kill()
+    assert cells(groups("list")[1])[1][:3] == ["billing", "empty", "0"]
+    fields = json.loads(groups("list", "--json")[1])
+    assert (fields["state"], fields["members"]) == ("empty", 0)
+    assert ", 0 members, 1 away, 1 dead, lag " in groups("describe", "billing")[1]
+
+
+def test_describe_has_a_line_for_each_partition(groups, monkeypatch):
+    """Where it stands, where the partition ends, how old the last commit is, and who owns it: nobody."""
+    places = json.loads(groups("describe", "billing", "--json")[1])["offsets"]
+    monkeypatch.setattr("time.time_ns", lambda: (places[0]["committed_ms"] + 300_000) * 1_000_000)
     code, out, err = groups("describe", "billing")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "billing: empty, epoch 0, assignor -, 0 members, lag 5"
     assert cells(out)[2:] == [
-        ["topic", "partition", "committed", "end", "lag", "member"],
-        ["orders", "0", "2", "5", "3", "-"],
-        ["orders", "1", "3", "5", "2", "-"],
-        ["others", "0", "1", "1", "0", "-"],
+        ["topic", "partition", "committed", "end", "lag", "commit", "age", "member"],
+        ["orders", "0", "2", "5", "3", "5", "min", "-"],
+        ["orders", "1", "3", "5", "2", "5", "min", "-"],
+        ["others", "0", "1", "1", "0", "5", "min", "-"],
     ]
 
 
 def test_describe_has_a_line_for_each_member(shop, groups):
-    """Who they are, what they want and how much they own."""
+    """Who they are, what they want and what they own."""
     with eventlog.open(shop) as log, log.consumer(re.compile("or.*"), group="billing", instance_id="a b"):
         (member,) = log.groups.describe("billing").members
         out = groups("describe", "billing")[1]
         fields = json.loads(groups("describe", "billing", "--json")[1])
     assert out.count(member.member_id) == 3
     assert out.splitlines()[-1].split()[1:3] == ["alive", str(member.process_id)]
-    assert re.search(r"  a b +/or\.\*/ +2 +0$", out)
+    assert re.search(r"  a b +/or\.\*/ +orders\[0-1\] +-$", out)
     assert fields["members"][0]["partitions"] == [["orders", 0], ["orders", 1]]
     assert (fields["state"], fields["lag"], fields["offsets"][0]["committed"]) == ("stable", 5, 2)
+
+
+def test_describe_names_what_a_member_waits_for(shop, groups):
+    """So one finds who has it, and since when it has committed nothing."""
+    with eventlog.open(shop) as log, log.consumer("orders", group="new") as first:
+        first.poll(max_records=1)
+        with log.consumer("orders", group="new"):
+            out = groups("describe", "new")[1]
+    assert out.startswith("new: assigning")
+    owner, waiting = cells(out)[-2:]
+    assert owner[-2:] == ["orders[0-1]", "-"]
+    assert waiting[-2:] in (["-", "orders[0]"], ["-", "orders[1]"])
+    assert [line[5] for line in cells(out)[3:5]] == ["-", "-"]  # nothing was ever committed
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "text"),
+    [
+        (-5_000, "0 s"),
+        (999, "0 s"),
+        (12_999, "12 s"),
+        (119_999, "119 s"),
+        (120_000, "2 min"),
+        (7_199_999, "119 min"),
+        (7_200_000, "2 h"),
+        (172_799_999, "47 h"),
+        (172_800_000, "2 days"),
+    ],
+)
+def test_an_age_has_the_unit_that_people_use(age_ms, text):
+    """A clock that was set back makes none negative."""
+    assert age_text(age_ms) == text
+
+
+@pytest.mark.parametrize(
+    ("pairs", "text"),
+    [
+        ([], "-"),
+        ([("orders", 3)], "orders[3]"),
+        ([("orders", 2), ("orders", 3), ("orders", 4), ("orders", 7)], "orders[2-4,7]"),
+        ([("orders", 0), ("orders", 2), ("others", 2), ("others", 3)], "orders[0,2] others[2-3]"),
+    ],
+)
+def test_partitions_that_follow_each_other_are_a_range(pairs, text):
+    """By topic; a thousand of them are one word."""
+    assert partitions_text([TopicPartition(*pair) for pair in pairs]) == text
 
 
 @pytest.mark.parametrize(
@@ -146,6 +220,22 @@ def test_what_can_not_be_is_one_line_and_changes_nothing(shop, groups, arguments
     assert (code, out) == (1, "")
     assert re.fullmatch(rf"eventlog: {re.escape(error)}.*\n", err)
     assert stored(shop) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["describe", "{shop}", "nobody"], "`eventlog groups list` names those that are there."),
+        (["delete-offsets", "{shop}", "billing", "nothing"], "Create it with `eventlog produce`."),
+        (["list", "{shop}/none"], "or make one with `eventlog produce`."),
+    ],
+)
+def test_advice_names_commands_and_no_calls(shop, arguments, advice, capsys):
+    """Who types commands has no program to change."""
+    assert main(["groups", *(argument.format(shop=shop) for argument in arguments)]) == 1
+    err = capsys.readouterr().err
+    assert err.endswith(f"{advice}\n")
+    assert not re.search(r"log\.[a-z]+[.(]|=True|\(\)", err)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What people see of groups and may change: which there are, where they stand, putting them elsewhere, deleting."""
+"""What people may change of groups: putting them elsewhere, deleting them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 import eventlog
 from eventlog import TopicPartition
 from eventlog.store.env import GROUPS, MEMBERS, OFFSETS
-from eventlog.store.group_reader import group_snapshot
 from eventlog.store.group_rows import member_key
 from tests.clients.helpers import in_threads, last_transaction, poll_all, round_count, values
 from tests.processes.child import Child, say
@@ -47,16 +46,6 @@ def committed(log, group="billing"):
     return {(place.topic, place.partition): place.committed for place in log.groups.describe(group).offsets}
 
 
-def settle(*consumers):
-    """Polls in turn until nobody waits for a partition any more."""
-    while True:
-        before = [consumer.assignment() for consumer in consumers]
-        for consumer in consumers:
-            consumer.poll(max_records=1)
-        if before == [consumer.assignment() for consumer in consumers] and all(before):
-            return
-
-
 def is_a_member(path, *topics):
     """In another process: a member that says what it gets, reads and loses, until it is killed."""
     callbacks = {"on_assigned": lambda _: say("assigned"), "on_lost": lambda _: say("lost")}
@@ -71,119 +60,6 @@ def hear_until(child, word):
     """Passes over what a child says before a certain word."""
     while child.hear() != word:
         pass
-
-
-# -- looking -------------------------------------------------------------------------------------------------------
-
-
-def test_a_log_has_no_groups_at_first(log):
-    """The list is empty, and asking for one says what is there."""
-    assert log.groups.list() == []
-    with pytest.raises(eventlog.UnknownGroup, match=r"describe group 'billing': it has neither members nor offsets"):
-        log.groups.describe("billing")
-
-
-def test_groups_with_offsets_and_groups_with_members_are_listed(disk_log, orders):
-    """Sorted by name; a group that is left without a trace is gone."""
-    stand(disk_log, "second", {("orders", 0): 1})
-    with disk_log.consumer(orders, group="first", auto_commit=False):
-        assert disk_log.groups.list() == ["first", "second"]
-    assert disk_log.groups.list() == ["second"]
-    with pytest.raises(eventlog.UnknownGroup):
-        disk_log.groups.describe("first")
-
-
-def test_a_group_without_members_is_empty_and_has_its_lag(disk_log, billing):
-    """All partitions with offsets are there, with their bounds."""
-    group = billing.describe("billing")
-    assert (group.name, group.state, group.members, group.assignor, group.lag) == ("billing", "empty", (), None, 10)
-    assert group.offsets == (
-        eventlog.PartitionOffsets("orders", 0, 4, 0, 10, 6, None),
-        eventlog.PartitionOffsets("orders", 1, 6, 0, 10, 4, None),
-    )
-
-
-def test_members_are_described_in_the_order_in_which_they_joined(disk_log, orders):
-    """Who they are, what they want and what they own; their partitions name them."""
-    pattern = re.compile("ord.*")
-    with (
-        disk_log.consumer("orders", group="billing", instance_id="one", assignor="range") as first,
-        disk_log.consumer(pattern, group="billing", assignor="range") as second,
-    ):
-        settle(first, second)
-        group = disk_log.groups.describe("billing")
-    one, two = group.members
-    assert (group.state, group.assignor) == ("stable", "range")
-    assert (one.instance_id, one.topics, one.patterns, one.state) == ("one", ("orders",), (), "alive")
-    assert (two.instance_id, two.topics, two.patterns, two.state) == (None, (), ("ord.*",), "alive")
-    assert one.process_id == two.process_id == os.getpid()
-    assert one.joined_ms <= two.joined_ms
-    assert (one.partitions, two.partitions) == ((TopicPartition("orders", 0),), (TopicPartition("orders", 1),))
-    assert [place.member_id for place in group.offsets] == [one.member_id, two.member_id]
-
-
-def test_while_a_partition_moves_the_group_is_assigning(disk_log, orders):
-    """Who waits says for what, and the old owner still has it."""
-    with disk_log.consumer("orders", group="billing") as first:
-        first.poll(max_records=1)
-        with disk_log.consumer("orders", group="billing") as second:
-            second.poll()
-            group = disk_log.groups.describe("billing")
-            assert group.state == "assigning"
-            assert [len(member.partitions) for member in group.members] == [2, 0]
-            (waiting,) = group.members[1].waits_for
-            assert waiting in group.members[0].partitions
-            settle(first, second)
-            assert disk_log.groups.describe("billing").state == "stable"
-
-
-def test_without_a_committed_offset_all_that_a_partition_holds_is_lag(disk_log, orders):
-    """A new group of a full topic is behind, and says so from its first moment."""
-    with disk_log.consumer("orders", group="billing", auto_commit=False):
-        group = disk_log.groups.describe("billing")
-    assert [(place.committed, place.lag) for place in group.offsets] == [(None, 10), (None, 10)]
-    assert group.lag == 20
-
-
-def test_the_partitions_of_a_deleted_topic_are_not_described(disk_log, orders, billing):
-    """Its offsets are gone with it, and what a member owned of it has no name."""
-    disk_log.topic("others").append(b"tea")
-    stand(disk_log, "billing", {("others", 0): 1})
-    disk_log.delete_topic("orders")
-    assert committed(disk_log) == {("others", 0): 1}
-
-
-@pytest.mark.processes
-def test_a_member_whose_process_was_killed_is_not_shown_as_alive(path, disk_log, orders):
-    """Nobody has removed it yet: its row is there, and says "dead"."""
-    with Child(is_a_member, str(path), "orders") as child:
-        child.hear("joined")
-        child.hear("assigned")
-        (member,) = disk_log.groups.describe("billing").members
-        assert (member.state, member.process_id) == ("alive", child.process_id)
-        child.kill()
-    group = disk_log.groups.describe("billing")
-    assert [member.state for member in group.members] == ["dead"]
-    assert group.state == "empty"
-
-
-def test_a_static_member_that_closed_is_away(disk_log, orders):
-    """Its place is kept until its session ends, so the group is not empty."""
-    with disk_log.consumer("orders", group="billing", instance_id="one") as consumer:
-        consumer.poll(max_records=1)
-    group = disk_log.groups.describe("billing")
-    assert ([member.state for member in group.members], group.state) == (["away"], "stable")
-
-
-@pytest.mark.processes
-def test_what_is_remembered_of_members_outlives_the_map(path, disk_log, orders):
-    """A log that is opened again at another address compares rows with what it read before."""
-    disk_log.close()
-    with Child(is_a_member, str(path), "orders") as child:
-        child.hear("joined")
-        for size in (1 << 40, 1 << 39, 1 << 38):
-            with eventlog.open(path, map_size=size) as log:
-                assert len(group_snapshot(log._store.environment, "billing").group.members) == 1
 
 
 # -- putting a group elsewhere -------------------------------------------------------------------------------------

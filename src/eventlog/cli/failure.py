@@ -1,11 +1,13 @@
 """
 How a command says that it can not go on, and the exit codes of all commands.
 
-Knows nothing of logs or terminals; `main()` prints the message and returns the code.
+Errors of the library advise programs; what they advise is said here for who types commands. Knows nothing of logs or
+terminals; `main()` prints the message and returns the code.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 EXIT_OK: Final = 0
@@ -19,6 +21,26 @@ CRASH_WRITER: Final = "demo-crash-writer"
 
 TEAM_MEMBER: Final = "demo-team-member"
 """The hidden command that the demo starts twice, to kill one of the two."""
+
+
+_ADVICE: Final = (
+    (re.compile(r"or pass create=True to make one\."), "or make one with `eventlog produce`."),
+    (re.compile(r"Create it with log\.topic\(.*\)\."), "Create it with `eventlog produce`."),
+    (re.compile(r"log\.groups\.list\(\) names (.*), and so does (.*)\."), r"\2 names \1."),
+)
+
+
+def in_commands(message: str) -> str:
+    """
+    What an error says, with commands in place of calls.
+
+    Example:
+        >>> in_commands("there is no log. Check the path, or pass create=True to make one.")
+        'there is no log. Check the path, or make one with `eventlog produce`.'
+    """
+    for call, command in _ADVICE:
+        message = call.sub(command, message)
+    return message
 
 
 class Failure(Exception):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Final, Literal, TextIO
 
@@ -19,7 +21,7 @@ import eventlog
 from eventlog.cli.failure import EXIT_OK, Failure
 from eventlog.cli.text import as_text, counted, table, time_text
 
-_PLACE_HEAD: Final[tuple[str, ...]] = ("topic", "partition", "committed", "end", "lag", "member")
+_PLACE_HEAD: Final[tuple[str, ...]] = ("topic", "partition", "committed", "end", "lag", "commit age", "member")
 _MEMBER_HEAD: Final[tuple[str, ...]] = (
     "member", "state", "process", "joined", "instance", "subscribes to", "owns", "waits for",
 )  # fmt: skip
@@ -27,7 +29,7 @@ _Start = Literal["earliest", "latest"] | int | datetime
 
 
 def print_groups(path: Path, out: TextIO, *, as_json: bool) -> int:
-    """Prints a line for each group: name, state, members, lag of all partitions together."""
+    """Prints a line for each group: name, state, live members, lag of all partitions together."""
     groups: list[eventlog.GroupDescription] = []
     with eventlog.open(path, create=False) as log:
         for name in log.groups.list():
@@ -35,13 +37,13 @@ def print_groups(path: Path, out: TextIO, *, as_json: bool) -> int:
                 groups.append(log.groups.describe(name))
     if as_json:
         fields = [
-            {"group": group.name, "state": group.state, "members": len(group.members), "lag": group.lag}
+            {"group": group.name, "state": group.state, "members": _count(group, "alive"), "lag": group.lag}
             for group in groups
         ]
         out.writelines(f"{json.dumps(line, ensure_ascii=False)}\n" for line in fields)
         return EXIT_OK
     rows: list[tuple[str, ...]] = [("group", "state", "members", "lag")]
-    rows += [(group.name, group.state, f"{len(group.members):,}", f"{group.lag:,}") for group in groups]
+    rows += [(group.name, group.state, f"{_count(group, 'alive'):,}", f"{group.lag:,}") for group in groups]
     out.writelines(f"{line}\n" for line in table(rows))
     return EXIT_OK
 
@@ -64,28 +66,35 @@ def print_group(path: Path, name: str, out: TextIO, *, as_json: bool) -> int:
         }
         out.write(json.dumps(fields, ensure_ascii=False) + "\n")
         return EXIT_OK
+    others = "".join(f", {count:,} {state}" for state in ("away", "dead") if (count := _count(group, state)))
     out.write(
         f"{group.name}: {group.state}, epoch {group.epoch}, assignor {as_text(group.assignor)}, "
-        f"{counted(len(group.members), 'member')}, lag {group.lag:,}\n"
+        f"{counted(_count(group, 'alive'), 'member')}{others}, lag {group.lag:,}\n"
     )
     if group.offsets:
-        _write_table([_PLACE_HEAD, *map(_place_row, group.offsets)], out)
+        now_ms = time.time_ns() // 1_000_000
+        _write_table([_PLACE_HEAD, *(_place_row(place, now_ms) for place in group.offsets)], out)
     if group.members:
         _write_table([_MEMBER_HEAD, *map(_member_row, group.members)], out)
     return EXIT_OK
+
+
+def _count(group: eventlog.GroupDescription, state: str) -> int:
+    return sum(member.state == state for member in group.members)
 
 
 def _write_table(rows: list[tuple[str, ...]], out: TextIO) -> None:
     out.writelines(f"{line}\n" for line in ["", *table(rows)])
 
 
-def _place_row(place: eventlog.PartitionOffsets) -> tuple[str, ...]:
+def _place_row(place: eventlog.PartitionOffsets, now_ms: int) -> tuple[str, ...]:
     return (
         place.topic,
         str(place.partition),
         "-" if place.committed is None else f"{place.committed:,}",
         f"{place.end:,}",
         f"{place.lag:,}",
+        "-" if place.committed_ms is None else age_text(now_ms - place.committed_ms),
         place.member_id or "-",
     )
 
@@ -99,9 +108,44 @@ def _member_row(member: eventlog.MemberDescription) -> tuple[str, ...]:
         time_text(member.joined_ms),
         as_text(member.instance_id),
         " ".join(wants),
-        str(len(member.partitions)),
-        str(len(member.waits_for)),
+        partitions_text(member.partitions),
+        partitions_text(member.waits_for),
     )
+
+
+def age_text(age_ms: int) -> str:
+    """
+    How long ago something was, in the largest unit of which two have passed.
+
+    Example:
+        >>> age_text(12_999), age_text(119_000), age_text(5 * 60_000), age_text(47 * 3_600_000), age_text(-1)
+        ('12 s', '119 s', '5 min', '47 h', '0 s')
+    """
+    seconds = max(age_ms, 0) // 1_000
+    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:,} {unit}"
+    return f"{seconds} s"
+
+
+def partitions_text(partitions: Iterable[eventlog.TopicPartition]) -> str:
+    """
+    Sorted partitions, as short as can be; `-` for none.
+
+    Example:
+        >>> partitions_text([eventlog.TopicPartition("orders", number) for number in (2, 3, 4, 7)])
+        'orders[2-4,7]'
+    """
+    texts: list[str] = []
+    for topic, pairs in groupby(partitions, key=lambda tp: tp.topic):
+        runs: list[list[int]] = []
+        for _, number in pairs:
+            if runs and runs[-1][-1] == number - 1:
+                runs[-1][1:] = [number]
+            else:
+                runs.append([number])
+        texts.append(f"{topic}[{','.join('-'.join(map(str, run)) for run in runs)}]")
+    return " ".join(texts) or "-"
 
 
 @attrs.frozen

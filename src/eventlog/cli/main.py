@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import eventlog
 from eventlog.cli.arguments import Command, build_parser
-from eventlog.cli.failure import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, Failure
+from eventlog.cli.failure import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, Failure, in_commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Failure as error:
         return _complain(str(error), error.exit_code)
     except (eventlog.EventLogError, OSError) as error:
-        return _complain(f"{type(error).__name__}: {error}", EXIT_FAILED)
+        return _complain(f"{type(error).__name__}: {in_commands(str(error))}", EXIT_FAILED)
     return code
 
 

@@ -45,8 +45,9 @@ class MemberDescription:
     Is one member of a group, as somebody else sees it.
 
     `topics` and `patterns` are what it subscribes to; `partitions` is what it owns, `waits_for` what it is to own and
-    others have yet to give up. `state` is "alive"; "away" for a static member whose process ended and whose place is
-    kept; or "dead": the others will remove it as soon as one of them looks.
+    others have yet to give up. `state` is "alive": its process lives, and neither `session_timeout` nor
+    `max_poll_interval` is over; "away" for a static member whose process ended and whose place is kept; or "dead":
+    the others will remove it as soon as one of them looks. Only "alive" counts as live.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -73,9 +74,13 @@ class PartitionOffsets:
     """
     Is where a group stands in one partition.
 
-    `committed` is the next offset to read, None when the group has none there; `first` and `end` are the bounds of
-    the partition, `end` exclusive. `lag` counts the offsets from the committed one to the end; without a committed
-    offset all that the partition holds, since that is where a group begins by default. `member_id` is the owner.
+    `committed` is the next offset to read, and `committed_ms` when it was stored (by a commit or a reset, in ms since
+    1970 UTC); both are None when the group has none there. `first` and `end` are the bounds of the partition, `end`
+    exclusive. `lag` counts the offsets from the committed one to the end; without a committed offset all that the
+    partition holds, since that is where a group begins by default. `member_id` is the owner.
+
+    A member that has nothing to read commits nothing: an old `committed_ms` says that it is stuck only where there
+    is a lag.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -91,6 +96,7 @@ class PartitionOffsets:
     topic: str
     partition: int
     committed: int | None
+    committed_ms: int | None
     first: int
     end: int
     lag: int
@@ -102,10 +108,11 @@ class GroupDescription:
     """
     Is a group as it stands: its members, and where it is in each partition.
 
-    `state` is "empty" without live members, "assigning" while its members find out who is to own what or partitions
-    move from one to another, and else "stable". `epoch` rises with every change of who is to own what; `assignor` is
-    the one that the members use or last used, None when there never was one. `members` are in the order in which
-    they joined; `offsets` has the partitions for which the group has offsets, or which its members own or wait for.
+    `state` is "empty" without a live member: there is none, or all are "away" or "dead". It is "assigning" while the
+    members find out who is to own what or partitions move from one to another, and else "stable". `epoch` rises with
+    every change of who is to own what; `assignor` is the one that the members use or last used, None when there never
+    was one. `members` are in the order in which they joined; `offsets` has the partitions for which the group has
+    offsets, or which its members own or wait for.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -177,7 +184,7 @@ class Groups:
         self._check_open()
         check_group_name(name)
         picture, lives = self._seen(name)
-        if not picture.group.members and not picture.offsets:
+        if not picture.group.members and not picture.commits:
             raise unknown_group(name, "describe")
         return _described(picture, lives)
 
@@ -370,10 +377,10 @@ def _described(picture: GroupPicture, lives: Mapping[str, Life]) -> GroupDescrip
     owners = {pair: member.id for member in group.members.values() for pair in member.owned}
     places: builtins.list[PartitionOffsets] = []
     for pair, (first, end) in picture.bounds.items():
-        committed = picture.offsets.get(pair)
+        committed, committed_ms = picture.commits.get(pair, (None, None))
         lag = max(end - (first if committed is None else committed), 0)
         name = picture.topics[pair[0]].name
-        places.append(PartitionOffsets(name, pair[1], committed, first, end, lag, owners.get(pair)))
+        places.append(PartitionOffsets(name, pair[1], committed, committed_ms, first, end, lag, owners.get(pair)))
     places.sort(key=lambda place: (place.topic, place.partition))
     return GroupDescription(
         group.name,
@@ -393,7 +400,7 @@ def _member_state(member: Member, life: Life) -> MemberState:
 
 
 def _group_state(group: Group, states: Mapping[str, MemberState], topics_version: int) -> GroupState:
-    if all(state == "dead" for state in states.values()):
+    if "alive" not in states.values():
         return "empty"
     is_moving = any(member.owned.keys() != member.target for member in group.members.values())
     is_changing = is_moving or group.needs_targets(topics_version) or "dead" in states.values()

@@ -15,7 +15,6 @@ from eventlog.groups.state import Group, PartitionId
 from eventlog.store.env import FORMAT, GROUPS, MEMBERS, OFFSETS, TOPICS, Environment, Snapshot
 from eventlog.store.group_rows import (
     load,
-    load_offsets,
     member_key,
     member_prefix,
     split_member_key,
@@ -23,7 +22,7 @@ from eventlog.store.group_rows import (
     unpack_member,
 )
 from eventlog.store.reader import bounds_within
-from eventlog.store.tables import TOPICS_VERSION_KEY, TopicRow, unpack_offset, unpack_topics_version
+from eventlog.store.tables import TOPICS_VERSION_KEY, TopicRow, unpack_commit, unpack_offset, unpack_topics_version
 
 
 @attrs.frozen
@@ -118,6 +117,7 @@ class GroupPicture:
     """
     Is all that is stored of a group, of one snapshot.
 
+    `commits` has the offset that the group has committed in a partition, and when it did, in ms since 1970 UTC.
     `bounds` has the first and the end offset of every partition that is there and that the group has offsets for, or
     that its members own or want. `transaction` is the snapshot's number.
     """
@@ -125,7 +125,7 @@ class GroupPicture:
     group: Group
     topics: dict[int, TopicRow]
     topics_version: int
-    offsets: dict[PartitionId, int]
+    commits: dict[PartitionId, tuple[int, int]]
     bounds: dict[PartitionId, tuple[int, int]]
     transaction: int
 
@@ -136,8 +136,11 @@ def group_picture(environment: Environment, name: str) -> GroupPicture:
         rows = SnapshotRows(environment, transaction)
         group = load(rows, name)
         topics = {row.id: row for row in (TopicRow.unpack(key, data) for key, data in rows.items(TOPICS, b""))}
-        offsets = load_offsets(rows, name)
-        named = set(offsets).union(*(member.owned.keys() | member.target for member in group.members.values()))
+        commits = {
+            (int.from_bytes(key[-8:-4], "big"), int.from_bytes(key[-4:], "big")): unpack_commit(data)
+            for key, data in rows.items(OFFSETS, member_prefix(name))
+        }
+        named = set(commits).union(*(member.owned.keys() | member.target for member in group.members.values()))
         there = sorted(
             (topic_id, number)
             for topic_id, number in named
@@ -147,7 +150,7 @@ def group_picture(environment: Environment, name: str) -> GroupPicture:
             group,
             topics,
             unpack_topics_version(rows.get(FORMAT, TOPICS_VERSION_KEY)),
-            offsets,
+            commits,
             dict(zip(there, bounds_within(environment, transaction, there), strict=True)),
             transaction.id(),
         )

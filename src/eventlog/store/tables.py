@@ -183,16 +183,21 @@ def pack_offset(offset: int, committed_ms: int) -> bytes:
 
 def unpack_offset(data: bytes | memoryview) -> int:
     """The committed offset of a row."""
+    return unpack_commit(data)[0]
+
+
+def unpack_commit(data: bytes | memoryview) -> tuple[int, int]:
+    """The committed offset of a row, and when it was committed."""
     if len(data) and data[0] > _OFFSET_VERSION:
         raise FormatTooNew(
             f"cannot read a committed offset: it has version {data[0]}, and this eventlog knows up to "
             f"{_OFFSET_VERSION}. Nothing is damaged. Upgrade eventlog to read it."
         )
     try:
-        offset: int = _OFFSET_ROW.unpack(data)[1]
+        _, offset, committed_ms = _OFFSET_ROW.unpack(data)
     except struct.error as error:
         raise _damaged("a committed offset") from error
-    return offset
+    return offset, committed_ms
 
 
 def _checked(value: Any, kind: type[T]) -> T:
