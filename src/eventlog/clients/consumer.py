@@ -211,12 +211,12 @@ class Consumer(Generic[K, V]):
                 return []
             deadline_s = None if timeout is None else self._store.clock.monotonic() + timeout
             while True:
-                self._attend()
-                self._is_handing = True  # until the caller has them: an interruption before that hands out nothing
-                batches = self._intake.take(_ALL if max_records is None else max_records, is_loop=is_loop)
-                if batches:
-                    return batches
-                self._is_handing = False
+                if self._attend():
+                    self._is_handing = True  # until the caller has them: an interruption before that hands out nothing
+                    batches = self._intake.take(_ALL if max_records is None else max_records, is_loop=is_loop)
+                    if batches:
+                        return batches
+                    self._is_handing = False
                 if self._is_woken:
                     self._is_woken = False
                     return []
@@ -237,12 +237,13 @@ class Consumer(Generic[K, V]):
             return self._intake.wait(deadline_s, frozenset(), longest_s)
         return self._intake.wait(deadline_s, membership.watched, min(longest_s, membership.longest_wait_s))
 
-    def _attend(self) -> None:
-        """Keeps step with the group, or with the topics: afterwards the positions are ours to read."""
+    def _attend(self) -> bool:
+        """Keeps step with the group, or with the topics; whether the positions are ours to read then."""
         if self._membership is not None:
-            self._membership.attend(is_busy=self._positions.have_fetched)
-        elif self._following is not None and not self._positions.have_fetched:
+            return self._membership.attend(is_busy=self._positions.have_fetched)
+        if self._following is not None and not self._positions.have_fetched:
             self._following.attend()
+        return True
 
     def wakeup(self) -> None:
         """
@@ -428,6 +429,8 @@ class Consumer(Generic[K, V]):
             callback(partitions)
         finally:
             self._calling = None
+        if self._refusal is not None:
+            raise self._refusal()  # the callback forked, and this is the child
 
     def _refuse_in_callback(self, what: str) -> None:
         if self._calling == threading.get_ident():
@@ -512,3 +515,8 @@ class Consumer(Generic[K, V]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        group = "no group" if self._options.group is None else f"group {self._options.group!r}"
+        state = "closed" if self._refusal is not None else f"{len(self._positions.order)} partitions"
+        return f"<Consumer of {group}: {state}>"

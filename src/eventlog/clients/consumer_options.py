@@ -81,6 +81,8 @@ def consumer_options(
         ValueError, TypeError: if not.
     """
     check_start(start)
+    if not isinstance(auto_commit, bool):
+        raise TypeError(f"auto_commit is a bool, not {auto_commit!r}. Nothing was made.")
     assignor_name, function = assignor_for(assignor)
     terms = Terms(
         check_seconds("session_timeout", session_timeout, least=0.1),

@@ -46,6 +46,7 @@ from eventlog.store.works import deleted_topic
 _LOOK_SECONDS = 0.002
 """A busy member looks at its rows no more often than this."""
 _MOST_STEPS = 16
+_MOST_TURNS = 3
 
 
 class Membership:
@@ -130,11 +131,12 @@ class Membership:
         self._glance = None
         self._living().permits.clear()
 
-    def attend(self, *, is_busy: bool = False) -> None:
+    def attend(self, *, is_busy: bool = False) -> bool:
         """
         Keeps step with the group; called at each poll before anything is handed out.
 
-        Afterwards the positions are those of the partitions that this member may use. Who is busy looks less often.
+        Afterwards the positions are those of the partitions that this member may use; False when it may use none,
+        because callbacks take longer than its lease runs. Who is busy looks less often.
 
         Raises:
             InstanceInUse, GroupMismatch: if it was removed and can not come back. It has no partitions.
@@ -142,13 +144,16 @@ class Membership:
             Exception: whatever a callback or an assignor raises. It is called again the next time.
         """
         self._living().note_poll(self._store.clock.monotonic())
-        while True:
+        is_usable, turns = False, 0
+        while not is_usable and turns < _MOST_TURNS:
             self._keep_step(is_busy=is_busy)
-            if self._living().is_usable(self._store.clock.monotonic()):
-                break  # else a callback or a transaction took longer than the lease ran
-        self._living().permit()
+            is_usable = self._living().is_usable(self._store.clock.monotonic())
+            turns += 1  # a callback or a transaction may take longer than the lease runs
+        if is_usable:
+            self._living().permit()
         if self._missing is not None:
             raise deleted_topic(self._missing, "read")
+        return is_usable
 
     def _keep_step(self, *, is_busy: bool) -> None:
         now_s = self._store.clock.monotonic()
@@ -180,7 +185,7 @@ class Membership:
             elif (work := self._commit(offsets, file.id)) is not None:
                 self._store.run(work)
         except MemberFenced:
-            pass  # the others have it all already
+            self._care.run(Leave(file.id))  # others have a part of it already, and the rest comes again
         finally:
             if self._options.instance_id is None:
                 file.leave()

@@ -82,8 +82,5 @@ class Heart:
             self._bell.acquire(timeout=pause_s)
 
     def after_fork(self) -> None:
-        """Leaves the parent's members alone, in the child."""
-        files = list(self._files)
+        """Begins anew in the child, without the parent's members (`Members.after_fork` closes their files)."""
         self._reset()
-        for file in files:
-            file.forget()

@@ -49,14 +49,21 @@ class MemberFile:
     """
 
     def __init__(self, directory: Path, member_id: str, terms: Terms, clock: Clock, mode: int = 0o600) -> None:
+        self._descriptor = -1
         self.id = member_id
         self.lease = Lease(terms, clock.monotonic())
         self.permits = [True]
         self._clock = clock
         self._path = directory / member_id
         self._guard = threading.RLock()  # the garbage collector may abandon us in the middle of a beat
+        self._mode = mode
+        self._finalizer: weakref.finalize[..., MemberFile] | None = None
+
+    def open(self) -> None:
+        """Makes the file; an `OSError` leaves what `Members.discard_abandoned` removes."""
+        directory, mode = self._path.parent, self._mode
         directory.mkdir(mode=mode | (mode & 0o444) >> 2, exist_ok=True)
-        hidden = directory / f".{member_id}"
+        hidden = directory / f".{self.id}"
         descriptor = self._descriptor = _made(hidden, mode)
         self._finalizer = weakref.finalize(self, _close, descriptor)
         self._finalizer.atexit = False  # the process ends: the kernel does it
@@ -105,7 +112,13 @@ class MemberFile:
             now_s = self._clock.monotonic()
             end_s = self.lease.confirmed_end_s(now_s)
             if self._descriptor >= 0:
-                self._publish(end_s)
+                try:
+                    self._publish(end_s)
+                except OSError as error:
+                    raise StorageError(
+                        f"cannot prolong the lease of member {self.id}: {error}. Nothing was handed out. Mend what the "
+                        "error names, and poll again."
+                    ) from error
                 self.lease.note_confirmed(end_s, now_s)
 
     def leave(self) -> None:
@@ -135,7 +148,8 @@ class MemberFile:
 
     def _close(self) -> None:
         self._descriptor = -1
-        self._finalizer()
+        if self._finalizer is not None:
+            self._finalizer()
 
     def _publish(self, end_s: float) -> None:
         moments_ns = (int(self.lease.terms.session_timeout * _NS), int(end_s * _NS))
@@ -162,9 +176,9 @@ def _close_all(ends: dict[str, int]) -> None:
 
 class Members:
     """
-    Looks at the members of all processes.
+    Looks at the members of all processes, and knows the files of this one.
 
-    Has no state; any thread may use it.
+    Any thread may use it.
     """
 
     def __init__(self, directory: Path, clock: Clock, *, mode: int = 0o600) -> None:
@@ -172,6 +186,7 @@ class Members:
         self._directory = directory
         self._path = os.fspath(directory)
         self._clock = clock
+        self._files: weakref.WeakSet[MemberFile] = weakref.WeakSet()
 
     def make(self, member_id: str, terms: Terms) -> MemberFile:
         """
@@ -180,13 +195,23 @@ class Members:
         Raises:
             StorageError: if it can not be made.
         """
+        file = MemberFile(self._directory, member_id, terms, self._clock, self._mode)
+        self._files.add(file)  # before it is open: a fork may come at any time
         try:
-            return MemberFile(self._directory, member_id, terms, self._clock, self._mode)
+            file.open()
         except OSError as error:
+            file.abandon()
             raise StorageError(
                 f"cannot become a member of a group: its file in {self._path} can not be made: {error}. The group is "
                 "unchanged. Make room, or raise the limit that the error names, and try again."
             ) from error
+        return file
+
+    def after_fork(self) -> None:
+        """Closes a child's copies of the files, whoever was at work on them."""
+        for file in list(self._files):
+            file.forget()
+        self._files = weakref.WeakSet()
 
     def look(self, member_ids: Iterable[str]) -> dict[str, Life]:
         """What can be seen of some members now."""
@@ -211,7 +236,10 @@ class Members:
 
     def seen(self, descriptor: int) -> tuple[Life, bool]:
         """What can be seen of a member now, and whether anybody holds its lock."""
-        is_locked = _is_locked(descriptor)
+        try:
+            is_locked = _is_locked(descriptor)
+        except OSError:
+            return Life.ALIVE, True  # we can not look, and conclude nothing
         status = os.fstat(descriptor)
         left_s = status.st_mtime_ns / _NS - self._clock.monotonic()
         if left_s <= 0:

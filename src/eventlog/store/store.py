@@ -179,6 +179,7 @@ class Store:
         self._bells.close()
         self.committer.reset()
         self.heart.after_fork()
+        self.members.after_fork()
         for listener in list(self._fork_listeners):
             listener._after_fork()  # type: ignore[attr-defined]
 
