@@ -345,6 +345,7 @@ class EventLog:
 
         consumer: Consumer[Any, Any] = Consumer(self._store, open_topic, options)
         self._consumers.add(consumer)
+        consumer._begin()
         return consumer
 
     def _opened(self, topic: object) -> Topic[Any, Any] | None:

@@ -11,8 +11,8 @@ from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from eventlog.batches.format import NO_TIME_MS
+from eventlog.clients.caretaker import Caretaker
 from eventlog.clients.consumer import Consumer
-from eventlog.clients.membership import Membership
 from eventlog.clients.positions import Positions
 from eventlog.clients.topic import Topic
 from eventlog.errors import EventLogError
@@ -107,12 +107,12 @@ def _time_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _handover_without_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A member that gives partitions up and does not say how far it came."""
-    real = Membership._run
+    real = Caretaker.run
 
-    def run(self: Membership, request: Request, **options: Any) -> GroupWork:
+    def run(self: Caretaker, request: Request, **options: Any) -> GroupWork:
         return real(self, request, **options | ({"offsets": None} if isinstance(request, Release) else {}))
 
-    monkeypatch.setattr(Membership, "_run", run)
+    monkeypatch.setattr(Caretaker, "run", run)
 
 
 def _grant_of_what_is_owned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,11 +28,12 @@ _ALL = {("orders", number) for number in range(_PARTITIONS)}
 
 
 class _Stage:
-    """Is a log with a topic, and a group of its own for each place."""
+    """Is a log with a topic, and a group of its own for each place: of `first`, and of each `stride` further on."""
 
-    def __init__(self, log: eventlog.EventLog) -> None:
+    def __init__(self, log: eventlog.EventLog, first: int, stride: int) -> None:
         self.log = log
-        self.place = 0
+        self.place = first - stride
+        self._stride = stride
         self.path = store_of(log).path / "members"
         topic = log.topic("orders", partitions=_PARTITIONS)
         for number in range(_PARTITIONS):
@@ -54,7 +55,7 @@ class _Stage:
         before = _descriptor_count()
         is_interrupted = True
         while is_interrupted:
-            self.place += 1
+            self.place += self._stride
             is_interrupted = interrupted(prepare(), self.place, afterwards)
             try:
                 check()
@@ -99,12 +100,14 @@ def _get_all(consumer: eventlog.Consumer[Any, Any]) -> None:
         assert time.monotonic() < deadline_s, "somebody who is no consumer owns the rest"
 
 
-def joins(path: str) -> None:
+def joins(path: str, first: int, stride: int) -> None:
     """Interrupts a join everywhere: what is left of the member, if anything, keeps nothing from the next."""
     with eventlog.open(path, durability="ordered") as log:
-        stage = _Stage(log)
+        stage = _Stage(log, first, stride)
 
         def afterwards() -> None:
+            if made:
+                made.pop().close()  # it was handed over, and the interruption came after that
             with stage.member() as other:  # while the traceback of the interruption lives
                 _get_all(other)
 
@@ -123,14 +126,14 @@ def joins(path: str) -> None:
     say("done", stage.place)
 
 
-def _moves(path: str, begin: Callable[[_Stage, list[Any]], None]) -> None:
+def _moves(path: str, first: int, stride: int, begin: Callable[[_Stage, list[Any]], None]) -> None:
     """
     Interrupts a member's poll in which partitions move; `begin` makes the members, that one first.
 
     At the end all records came to somebody, and each partition is used by one member.
     """
     with eventlog.open(path, durability="ordered") as log:
-        stage = _Stage(log)
+        stage = _Stage(log, first, stride)
         members: list[eventlog.Consumer[Any, Any]] = []
 
         def prepare() -> Callable[[], object]:
@@ -157,7 +160,7 @@ def _moves(path: str, begin: Callable[[_Stage, list[Any]], None]) -> None:
     say("done", stage.place)
 
 
-def releases(path: str) -> None:
+def releases(path: str, first: int, stride: int) -> None:
     """Interrupts a member that gives partitions up."""
 
     def begin(stage: _Stage, members: list[Any]) -> None:
@@ -165,10 +168,10 @@ def releases(path: str) -> None:
         members[0].poll()
         members += [stage.member()]
 
-    _moves(path, begin)
+    _moves(path, first, stride, begin)
 
 
-def takes(path: str) -> None:
+def takes(path: str, first: int, stride: int) -> None:
     """Interrupts a member that gets more partitions."""
 
     def begin(stage: _Stage, members: list[Any]) -> None:
@@ -176,10 +179,10 @@ def takes(path: str) -> None:
         with stage.member(start="latest") as other:
             settle(members[0], other)
 
-    _moves(path, begin)
+    _moves(path, first, stride, begin)
 
 
-def loses(path: str) -> None:
+def loses(path: str, first: int, stride: int) -> None:
     """Interrupts a member that finds that it was removed, and joins again."""
 
     def begin(stage: _Stage, members: list[Any]) -> None:
@@ -188,13 +191,13 @@ def loses(path: str) -> None:
         stage.log.groups.reset_offsets(stage.group, to="earliest", force=True)
         settle(members[1])
 
-    _moves(path, begin)
+    _moves(path, first, stride, begin)
 
 
-def leaves(path: str) -> None:
+def leaves(path: str, first: int, stride: int) -> None:
     """Interrupts a member that closes: it is gone then, or when it is closed again, and others have it all."""
     with eventlog.open(path, durability="ordered") as log:
-        stage = _Stage(log)
+        stage = _Stage(log, first, stride)
         members: list[eventlog.Consumer[Any, Any]] = []
 
         def prepare() -> Callable[[], object]:
@@ -212,10 +215,10 @@ def leaves(path: str) -> None:
     say("done", stage.place)
 
 
-def hands_out(path: str) -> None:
+def hands_out(path: str, first: int, stride: int) -> None:
     """Interrupts a poll that hands out records: what did not arrive comes again, and is not finished."""
     with eventlog.open(path, durability="ordered") as log:
-        stage = _Stage(log)
+        stage = _Stage(log, first, stride)
         arrived: list[list[eventlog.Record[Any, Any]]] = []
 
         def poll() -> None:
@@ -240,10 +243,10 @@ def hands_out(path: str) -> None:
     say("done", stage.place)
 
 
-def walks(path: str) -> None:
+def walks(path: str, first: int, stride: int) -> None:
     """Interrupts a loop between two records: each comes, at least once."""
     with eventlog.open(path, durability="ordered") as log:
-        stage = _Stage(log)
+        stage = _Stage(log, first, stride)
         arrived: list[tuple[int, int]] = []
 
         def walk() -> None:

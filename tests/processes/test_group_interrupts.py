@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,23 +14,34 @@ from tests.processes.child import Child
 pytestmark = pytest.mark.processes
 
 
-@pytest.mark.parametrize(
-    "scene",
-    [
-        group_interrupt_scenes.joins,
-        group_interrupt_scenes.releases,
-        group_interrupt_scenes.takes,
-        group_interrupt_scenes.loses,
-        group_interrupt_scenes.leaves,
-        group_interrupt_scenes.hands_out,
-        group_interrupt_scenes.walks,
-    ],
-    ids=lambda scene: scene.__name__,
-)
-def test_an_interrupted_member_uses_what_it_owns(path: Path, scene: Callable[[str], None]) -> None:
-    """Wherever Ctrl-C comes, no partition is used by two or by nobody, and nothing is finished that did not arrive."""
-    with Child(scene, str(path)) as child:
+_STRIDE = 7
+_SCENES = [
+    group_interrupt_scenes.joins,
+    group_interrupt_scenes.releases,
+    group_interrupt_scenes.takes,
+    group_interrupt_scenes.loses,
+    group_interrupt_scenes.leaves,
+    group_interrupt_scenes.hands_out,
+    group_interrupt_scenes.walks,
+]
+
+
+def _interrupt(path: Path, scene: Callable[..., None], first: int, stride: int) -> None:
+    with Child(scene, str(path), first, stride) as child:
         words = child.hear(seconds=120.0).split()
         assert words[0] == "done"
         assert int(words[1]) > 20, "it was hardly ever interrupted"
         assert child.end() == 0
+
+
+@pytest.mark.parametrize("scene", _SCENES, ids=lambda scene: scene.__name__)
+def test_an_interrupted_member_uses_what_it_owns(path: Path, rng: random.Random, scene: Callable[..., None]) -> None:
+    """Wherever Ctrl-C comes, no partition is used by two or by nobody, and nothing is finished that did not arrive."""
+    _interrupt(path, scene, rng.randint(1, _STRIDE), _STRIDE)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scene", _SCENES, ids=lambda scene: scene.__name__)
+def test_a_member_may_be_interrupted_at_every_place(path: Path, scene: Callable[..., None]) -> None:
+    """The same, place by place."""
+    _interrupt(path, scene, 1, 1)

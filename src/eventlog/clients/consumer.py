@@ -35,6 +35,8 @@ from eventlog.store.store import Store
 _FIRST_CHUNK = 16
 _ALL = 1 << 62
 _CLOSE_SECONDS = 10.0
+_BLINK_SECONDS = 0.02
+"""So long a thread waits for another to say that it closes, before it is told that there are two."""
 _DUTY_SECONDS = 0.5
 """A consumer that waits looks after its group, and after its commits, this often."""
 
@@ -96,6 +98,7 @@ class Consumer(Generic[K, V]):
         self._calling: int | None = None
         self._refusal: Callable[[], Exception] | None = None
         self._is_woken = False
+        self._is_closing = False
         self._is_leaving = False
         self._is_handing = False
         self._membership: Membership | None = None
@@ -115,6 +118,11 @@ class Consumer(Generic[K, V]):
             self._commits = Commits(store, open_topic, positions, self._membership, options.group, interval_s)
         self._is_committing = options.auto_commit and options.group is not None
         store.on_fork(self)
+
+    def _begin(self) -> None:
+        """Joins the group; the last thing that is done to make a consumer, so that no half-made one is a member."""
+        if self._membership is not None:
+            self._membership.begin()
 
     @property
     def group(self) -> str | None:
@@ -180,18 +188,23 @@ class Consumer(Generic[K, V]):
         slow_s = options.auto_commit_interval / 2 if self._is_committing else _DUTY_SECONDS
         is_measured = self._is_committing or membership is not None
         chunk = _FIRST_CHUNK if is_measured else options.max_poll_records
+        is_begun = False
         while True:
-            batches = self._poll(None, chunk, is_loop=True)
+            try:
+                batches = self._poll(None, chunk, is_loop=True)
+            except LogClosed:
+                if is_begun and self._refusal is not None:
+                    return  # another thread closed us: the loop ends as by wakeup()
+                raise
             if not batches:
                 return
+            is_begun = True
             began_s = clock.monotonic()
             batch = batches[0]
             permits = None if membership is None else membership.permits
             hand = Hand(self._positions[batch.topic, batch.partition], batch, permits)
             self._positions.hand, self._is_handing = hand, False
             yield hand.records
-            if self._refusal is not None:
-                return  # another thread closed us: the loop ends as by wakeup()
             # Slow work means small chunks, so that a crash repeats no more than an interval's work, and others get
             # what is theirs soon.
             is_slow = is_measured and clock.monotonic() - began_s > slow_s
@@ -420,7 +433,7 @@ class Consumer(Generic[K, V]):
         if self._calling == threading.get_ident():  # a callback of ours: its thread has the lock
             self._check_use(is_ours=True)
             return nullcontext()
-        return Held(self._in_use, 0.0, self._check_use)
+        return Held(self._in_use, _CLOSE_SECONDS if self._is_closing else _BLINK_SECONDS, self._check_use)
 
     def _call(self, callback: Callback, partitions: list[TopicPartition]) -> None:
         """Runs a callback of the user's, which may use the consumer."""
@@ -468,6 +481,13 @@ class Consumer(Generic[K, V]):
         if self._refusal is not None:
             return
         self._refuse_in_callback("close()")
+        self._is_closing = True
+        try:
+            self._close()
+        finally:
+            self._is_closing = False
+
+    def _close(self) -> None:
         self.wakeup()
         with Held(self._in_use, _CLOSE_SECONDS, self._check_ours):
             if self._refusal is not None:

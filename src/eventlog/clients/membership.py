@@ -80,11 +80,6 @@ class Membership:
         self._look_at_s = 0.0
         self._care = Caretaker(store, options)
         self._file: MemberFile | None = None
-        try:
-            self._begin()
-        except BaseException:
-            self.drop()
-            raise
 
     # -- what the consumer asks ------------------------------------------------------------------------------
 
@@ -221,12 +216,17 @@ class Membership:
         assert self._file is not None
         return self._file
 
-    def _begin(self) -> None:
-        self._join()
+    def begin(self) -> None:
+        """Joins, and takes what is free."""
         try:
-            self._follow()
+            self._join()
+            try:
+                self._follow()
+            except BaseException:
+                self.leave({})
+                raise
         except BaseException:
-            self.leave({})
+            self.drop()
             raise
 
     def _join(self) -> None:
