@@ -9,6 +9,8 @@ VENV ?= .venv
 # An interpreter of your choice; empty means the first usable one of $(CANDIDATES).
 PYTHON ?=
 ARGS ?=
+# Many tests wait for other processes: three at a time keep two cores busy. 0 runs them in one process, for --pdb.
+WORKERS ?= 3
 
 CANDIDATES = python3.13 python3.12 python3.11 python3
 BIN = $(VENV)/bin
@@ -38,7 +40,7 @@ demo: $(VENV)/stamp-cli $(VENV)/stamp-flights
 	@$(BIN)/eventlog demo flights $(ARGS)
 
 test: $(VENV)/stamp-test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # No stacks of slow tests here: faulthandler's watchdog walks the frames of a running thread, and CPython 3.11 may
 # crash in that while Hypothesis traces.

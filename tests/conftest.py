@@ -17,6 +17,7 @@ import pytest
 import eventlog
 
 _SEED = int(os.environ.get("EVENTLOG_SEED") or random.SystemRandom().randrange(2**32))
+os.environ["EVENTLOG_SEED"] = str(_SEED)  # for the workers of pytest-xdist
 
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("default"), database=None)

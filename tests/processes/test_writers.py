@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import defaultdict
 from pathlib import Path
@@ -64,6 +65,7 @@ def test_a_killed_process_that_waited_to_write_strands_no_other(path: Path) -> N
             with Child(append_for_ever, *arguments, "second") as second:
                 assert second.is_silent(0.5)
                 first.send(signal.SIGSTOP)
+                os.waitid(os.P_PID, first.process_id, os.WSTOPPED | os.WNOWAIT)  # else it may stop with the lock
                 holder.say()
                 holder.hear("done")
                 second.hear("ready", seconds=10.0)
