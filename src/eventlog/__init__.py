@@ -41,7 +41,7 @@ from eventlog.log import EventLog, open
 from eventlog.records import PartitionRange, Record, RecordBatch, RecordMetadata, TopicPartition
 from eventlog.store.maintenance import VerifyReport
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Assignor",
