@@ -36,11 +36,12 @@ def test_a_static_member_that_dies_again_is_noticed_again(log):
 def test_a_log_that_closes_ends_the_loops_of_its_members(log):
     """In their own threads, without an error, wherever they are."""
     topic = log.topic("orders", partitions=8, key=int)
-    errors, begun = [], threading.Barrier(5)
+    errors, consumers, begun = [], [], threading.Barrier(5)
 
     def work():
         try:
             with log.consumer("orders", group="billing") as consumer:
+                consumers.append(consumer)
                 begun.wait(PATIENCE_SECONDS)
                 for _ in consumer:
                     pass
@@ -51,6 +52,10 @@ def test_a_log_that_closes_ends_the_loops_of_its_members(log):
     for thread in threads:
         thread.start()
     begun.wait(PATIENCE_SECONDS)
+    deadline_s = time.monotonic() + PATIENCE_SECONDS
+    while not all(consumer._in_use.locked() for consumer in consumers):  # they wait in their loops
+        threading.Event().wait(0.001)
+        assert time.monotonic() < deadline_s
     topic.append_many([b"x"] * 1000, keys=range(1000))
     log.close()
     for thread in threads:

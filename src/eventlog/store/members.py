@@ -17,11 +17,11 @@ the business of `groups/lease.py`.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import select
 import threading
 import weakref
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -255,7 +255,7 @@ class Members:
 
         It saves work, and protects nothing: who has it may be stopped, and others go on without it.
         """
-        name = f"{_TURN}{hashlib.blake2b(group.encode(), digest_size=16).hexdigest()}"
+        name = f"{_TURN}{zlib.crc32(group.encode()):08x}"  # two groups of one number take turns, which does no harm
         try:
             descriptor = os.open(f"{self._path}/{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
         except OSError:
