@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import eventlog
 from benchmarks.measure import percentile
 
 PACKAGES = ("eventlog", "lmdb", "msgpack", "attrs", "google-crc32c", "confluent-kafka")
@@ -99,7 +100,7 @@ def fdatasync_p50_us(directory: Path, *, count: int = 50) -> float:
 def package_version(name: str) -> str:
     """The installed version, or "not installed"."""
     try:
-        return importlib.metadata.version(name)
+        return eventlog.__version__ if name == "eventlog" else importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
 
