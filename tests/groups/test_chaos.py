@@ -24,6 +24,7 @@ pytestmark = pytest.mark.processes
 _MEMBERS = 6
 _SHOWN = 10
 _MOST_STOPS = 10
+_MOST_ATTEMPTS = 5
 """A member that is stopped with the write lock keeps all, because nobody else can write. Then it is stopped again."""
 
 
@@ -99,6 +100,7 @@ def test_a_group_survives_a_minute_of_chaos(tmp_path: Path, rng: random.Random) 
 
 def _rules_found(tmp_path: Path, rng: random.Random, flawed: str, *rules: str) -> list[Violation]:
     """What is found when a flawed member is stopped for longer than its session, and an honest one goes on."""
+    tmp_path.mkdir()
     terms = Terms(session_timeout=0.6, slowness=3.0)
     with Chaos(tmp_path / "log", tmp_path / "history", rng, terms) as chaos:
         chaos.load(300.0)
@@ -117,15 +119,20 @@ def _rules_found(tmp_path: Path, rng: random.Random, flawed: str, *rules: str) -
     return [one for one in violations(history, session_timeout=terms.session_timeout) if one.rule in rules]
 
 
+def _is_found(tmp_path: Path, rng: random.Random, flawed: str, *rules: str) -> bool:
+    """Whether some rule sees the flaw; on a busy machine it may take some attempts until it does harm."""
+    return any(_rules_found(tmp_path / str(attempt), rng, flawed, *rules) for attempt in range(_MOST_ATTEMPTS))
+
+
 def _count(history: list[Event], kind: type[Event], member: str) -> int:
     return sum(isinstance(event, kind) and getattr(event, "member", "") == member for event in history)
 
 
 def test_harness_finds_a_member_that_goes_on_after_it_lost_its_partitions(tmp_path: Path, rng: random.Random) -> None:
     """A member that reads on when the library told it to stop is seen as a second owner."""
-    assert _rules_found(tmp_path, rng, "goes-on-after-the-loss", "exclusive")
+    assert _is_found(tmp_path, rng, "goes-on-after-the-loss", "exclusive")
 
 
 def test_harness_finds_a_commit_around_the_fence(tmp_path: Path, rng: random.Random) -> None:
     """A fenced commit that is stored all the same is seen in the committed offsets."""
-    assert _rules_found(tmp_path, rng, "commits-around-the-fence", "unexplained", "back")
+    assert _is_found(tmp_path, rng, "commits-around-the-fence", "unexplained", "back")

@@ -38,6 +38,7 @@ def _settings(max_examples: int, **options: Any) -> settings:
     )
 
 
+@pytest.mark.timeout(400)  # some seconds; on a starved machine more
 def test_log_does_what_the_model_does() -> None:
     """Writing, reading, deleting, consuming and reopening, in any order, agree with the model."""
     run_state_machine_as_test(LogMachine, settings=_settings(QUICK_EXAMPLES))
