@@ -9,8 +9,9 @@ VENV ?= .venv
 # An interpreter of your choice; empty means the first usable one of $(CANDIDATES).
 PYTHON ?=
 ARGS ?=
-# Many tests wait for other processes: three at a time keep two cores busy. 0 runs them in one process, for --pdb.
-WORKERS ?= 3
+# How many tests at a time: 3 keep two idle cores busy and take half the time, and make tests that measure waiting
+# unsure of themselves where the machine is busy. 0 runs them in one process.
+WORKERS ?= 0
 
 CANDIDATES = python3.13 python3.12 python3.11 python3
 BIN = $(VENV)/bin
