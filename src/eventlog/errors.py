@@ -202,3 +202,83 @@ class GroupNotEmpty(EventLogError):
 
     Nothing was changed. Close them, or force it: then they are fenced and begin anew.
     """
+
+
+class ConflictError(EventLogError):
+    """
+    Says that something a transaction had read was changed before it could commit.
+
+    Nothing of it was stored. Do the whole transaction again, from its first read on; `log.transact()` does that.
+    """
+
+    retriable: ClassVar[bool] = True
+
+
+class WrongVersion(EventLogError):
+    """
+    Says that an entity is not at the version that the caller expected: somebody else was faster, or it is new.
+
+    Nothing was stored. `expected` is what the caller said, `actual` is what the log has: read the events in between,
+    decide again, and append with the new version.
+    """
+
+    def __init__(self, message: str, *, expected: int, actual: int) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.actual = actual
+
+
+class MessageIdReused(EventLogError):
+    """
+    Says that a record has the message id of another one with other content, still in the topic's window.
+
+    Nothing was stored. A message id names one record; give every other record another.
+    """
+
+
+class TransactionTooLarge(EventLogError):
+    """
+    Says that a transaction holds more than its `max_bytes`.
+
+    What did not fit was not taken, and what it holds is unchanged: it may be committed or ended.
+    """
+
+
+class TransactionEnded(EventLogError):
+    """
+    Says that a transaction was used after it was committed or aborted.
+
+    Nothing was changed by the call. Begin another with `log.transaction()`.
+    """
+
+
+class UnknownEvent(DecodeError):
+    """
+    Says that a stored event is of a class, or of a version of its class, that nobody declared how to read.
+
+    The record is intact and the position of the reader stays before it. Declare the class, or an upcaster for it.
+    """
+
+
+class StateMismatch(EventLogError):
+    """
+    Says that a state was opened with other codecs than it is stored with.
+
+    Names both; the state is unchanged.
+    """
+
+
+class UnknownState(EventLogError, LookupError):
+    """Says that the log has no state of that name."""
+
+
+class UnknownProjection(EventLogError, LookupError):
+    """Says that the log has no projection of that name."""
+
+
+class ProducerFenced(EventLogError):
+    """
+    Says that a named producer was used after a newer one of the same name was made.
+
+    Nothing was stored. The newer one goes on; close this one.
+    """

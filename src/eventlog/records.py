@@ -68,10 +68,54 @@ class Record(Generic[K, V]):
         return from_ms(self.timestamp_ms)
 
 
+@attrs.define(slots=True, weakref_slot=False)
+class Event(Record[K, V]):
+    """
+    Is one record of a topic with an index, as it is found by its key.
+
+    `version` is its number among the records of that key, from 1; `position` is its place in the order of the whole
+    log (`EventLog.read_all`).
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     accounts = log.topic("accounts", key=str, index="key")
+        ...     meta = accounts.append(b"opened", key="alice", expected_version=0)
+        ...     event = accounts.latest("alice")
+        >>> event.value, event.version, event.position
+        (b'opened', 1, 0)
+    """
+
+    version: int = 0
+    position: int = 0
+
+
+@attrs.frozen
+class Snapshot(Generic[V]):
+    """
+    Is a state that was folded from the records of one key, and the version of the last of them.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     accounts = log.topic("accounts", key=str, index="key")
+        ...     meta = accounts.append(b"opened", key="alice")
+        ...     accounts.save_snapshot("alice", {"balance": 0}, version=1)
+        ...     snapshot = accounts.snapshot("alice")
+        >>> snapshot.state, snapshot.version
+        ({'balance': 0}, 1)
+    """
+
+    state: V
+    version: int
+    timestamp_ms: int
+
+
 @attrs.frozen
 class RecordMetadata:
     """
     Says where one record was stored.
+
+    `position` is its place in the order of the whole log (`EventLog.read_all`). `version` is its number among the
+    records of its key, when the topic has an index; else None.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -83,6 +127,8 @@ class RecordMetadata:
     partition: int
     offset: int
     timestamp_ms: int
+    position: int
+    version: int | None = None
 
 
 @attrs.frozen
@@ -90,16 +136,19 @@ class PartitionRange:
     """
     Says where a column of records was stored in one partition: `first` to `end`, `end` exclusive.
 
+    `position` is the place of the first of them in the order of the whole log; the others follow it.
+
     Example:
         >>> with eventlog.open(":memory:") as log:
         ...     log.topic("orders").append_many([b"tea", b"milk"])
-        [PartitionRange(topic='orders', partition=0, first=0, end=2)]
+        [PartitionRange(topic='orders', partition=0, first=0, end=2, position=0)]
     """
 
     topic: str
     partition: int
     first: int
     end: int
+    position: int
 
 
 @attrs.define(slots=True, weakref_slot=False, eq=False)

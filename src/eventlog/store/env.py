@@ -53,7 +53,20 @@ BATCHES = b"batches"
 OFFSETS = b"offsets"
 GROUPS = b"groups"
 MEMBERS = b"members"
-TABLES = (FORMAT, TOPICS, PARTITIONS, BATCHES, OFFSETS, GROUPS, MEMBERS)
+ORDER = b"order"
+INDEX = b"index"
+SNAPSHOTS = b"snapshots"
+MESSAGES = b"messages"
+MESSAGE_TIMES = b"message times"
+STATES = b"states"
+STATE = b"state"
+PROJECTIONS = b"projections"
+PRODUCERS = b"producers"
+SEQUENCES = b"sequences"
+TABLES = (
+    *(FORMAT, TOPICS, PARTITIONS, BATCHES, ORDER, OFFSETS, GROUPS, MEMBERS, INDEX, SNAPSHOTS),
+    *(MESSAGES, MESSAGE_TIMES, STATES, STATE, PROJECTIONS, PRODUCERS, SEQUENCES),
+)
 _MAX_TABLES = 64
 
 try:

@@ -10,23 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
-import msgpack
-
-from eventlog.errors import CorruptBatch, FormatTooNew
 from eventlog.groups.state import Group, Member, PartitionId, Subscription
 from eventlog.store.env import GROUPS, MEMBERS, OFFSETS
+from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.tables import unpack_offset
 
 _VERSION = 1
-_NOT_A_ROW = (ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException)
 _SEPARATOR = b"\0"
 _SMALL_ROW_BYTES = 1024
 _KNOWN_SMALL_COUNT = 1024
 _KNOWN_LARGE_COUNT = 16
 """A row of a thousand partitions takes 300 kB once it is read."""
-T = TypeVar("T")
 
 
 class Rows(Protocol):
@@ -115,7 +111,7 @@ def save(rows: WritableRows, before: Group, after: Group) -> None:
 
 def pack_group(group: Group) -> bytes:
     """The bytes of a group's own row."""
-    return _packed(
+    return packed(
         {
             "version": _VERSION,
             "epoch": group.epoch,
@@ -134,24 +130,24 @@ def unpack_group(name: str, data: bytes | memoryview | None) -> Group:
     if data is None:
         return Group(name)
     try:
-        fields = _fields(data, f"group {name!r}")
+        fields = fields_of(data, f"group {name!r}", _VERSION)
         return Group(
             name,
-            _checked(fields["epoch"], int),
-            _checked(fields["target_epoch"], int),
-            _checked(fields["topics_version"], int),
-            _checked(fields["newest_topic_id"], int),
-            {_checked(topic, int): _checked(count, int) for topic, count in fields["partition_counts"]},
-            _checked(fields["assignor"], str),
-            _checked(fields["created_ms"], int),
+            checked(fields["epoch"], int),
+            checked(fields["target_epoch"], int),
+            checked(fields["topics_version"], int),
+            checked(fields["newest_topic_id"], int),
+            {checked(topic, int): checked(count, int) for topic, count in fields["partition_counts"]},
+            checked(fields["assignor"], str),
+            checked(fields["created_ms"], int),
         )
-    except _NOT_A_ROW as error:
-        raise _damaged(f"group {name!r}") from error
+    except NOT_A_ROW as error:
+        raise damaged(f"group {name!r}") from error
 
 
 def pack_member(member: Member) -> bytes:
     """The bytes of a member's row."""
-    return _packed(
+    return packed(
         {
             "version": _VERSION,
             "instance_id": member.instance_id,
@@ -181,31 +177,31 @@ def unpack_member(member_id: str, data: bytes) -> Member:
 
 def _unpacked(member_id: str, data: bytes) -> Member:
     try:
-        fields = _fields(data, f"member {member_id!r}")
+        fields = fields_of(data, f"member {member_id!r}", _VERSION)
         instance_id = fields["instance_id"]
         return Member(
             member_id,
-            None if instance_id is None else _checked(instance_id, str),
+            None if instance_id is None else checked(instance_id, str),
             Subscription(
-                tuple(_checked(topic, str) for topic in fields["topics"]),
-                tuple((_checked(text, str), _checked(flags, int)) for text, flags in fields["patterns"]),
+                tuple(checked(topic, str) for topic in fields["topics"]),
+                tuple((checked(text, str), checked(flags, int)) for text, flags in fields["patterns"]),
             ),
-            _checked(fields["process_id"], int),
-            _checked(fields["joined_ms"], int),
-            _checked(fields["joined_epoch"], int),
+            checked(fields["process_id"], int),
+            checked(fields["joined_ms"], int),
+            checked(fields["joined_epoch"], int),
             {
-                (_checked(topic_id, int), _checked(partition, int)): _checked(epoch, int)
+                (checked(topic_id, int), checked(partition, int)): checked(epoch, int)
                 for topic_id, partitions in fields["owned"]
                 for partition, epoch in partitions
             },
             frozenset(
-                (_checked(topic_id, int), _checked(partition, int))
+                (checked(topic_id, int), checked(partition, int))
                 for topic_id, partitions in fields["target"]
                 for partition in partitions
             ),
         )
-    except _NOT_A_ROW as error:
-        raise _damaged(f"member {member_id!r}") from error
+    except NOT_A_ROW as error:
+        raise damaged(f"member {member_id!r}") from error
 
 
 _unpacked_small = lru_cache(maxsize=_KNOWN_SMALL_COUNT)(_unpacked)
@@ -215,32 +211,3 @@ _unpacked_large = lru_cache(maxsize=_KNOWN_LARGE_COUNT)(_unpacked)
 def _by_topic(partitions: Iterable[PartitionId]) -> Iterator[tuple[int, list[int]]]:
     for topic_id, pairs in groupby(sorted(partitions), key=lambda pair: pair[0]):
         yield topic_id, [partition for _, partition in pairs]
-
-
-def _packed(fields: dict[str, Any]) -> bytes:
-    data: bytes = msgpack.packb(fields)
-    return data
-
-
-def _fields(data: bytes | memoryview, what: str) -> dict[str, Any]:
-    fields: dict[str, Any] = _checked(msgpack.unpackb(data), dict)
-    version = _checked(fields["version"], int)
-    if version > _VERSION:
-        raise FormatTooNew(
-            f"cannot read {what}: its row has version {version}, and this eventlog knows up to {_VERSION}. "
-            "Nothing is damaged. Upgrade eventlog to read it."
-        )
-    return fields
-
-
-def _checked(value: Any, kind: type[T]) -> T:
-    if type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind.__name__}")
-    return value
-
-
-def _damaged(what: str) -> CorruptBatch:
-    return CorruptBatch(
-        f"cannot read {what}: its row on disk is not what was written. The records and the committed offsets are "
-        "unaffected. Run `eventlog verify` on the log, and restore a backup."
-    )

@@ -7,15 +7,13 @@ Layout: docs/reference/format.md. Knows nothing of LMDB; a batch's bytes are in 
 from __future__ import annotations
 
 import struct
-from typing import Any, TypeVar
 from uuid import UUID
 
 import attrs
 import msgpack
 
-from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
-
-T = TypeVar("T")
+from eventlog.errors import FormatTooNew, NotALog
+from eventlog.store.packing import NOT_A_ROW, checked, damaged, packed
 
 FORMAT_VERSION = 2
 """2: groups have members, and their commits are fenced. A log of version 1 becomes one of 2 when it is opened."""
@@ -36,9 +34,6 @@ batch_key = _BATCH_KEY.pack
 split_batch_key = _BATCH_KEY.unpack
 partition_key = _PARTITION_KEY.pack
 
-_NOT_A_ROW = (ValueError, TypeError, KeyError, IndexError, struct.error, msgpack.UnpackException)
-"""What comes of reading bytes that are no row."""
-
 
 @attrs.frozen
 class FormatRow:
@@ -51,7 +46,7 @@ class FormatRow:
 
     def pack(self) -> bytes:
         """The row's bytes."""
-        return _pack(
+        return packed(
             {
                 "version": self.version,
                 "engine": self.engine,
@@ -65,19 +60,19 @@ class FormatRow:
         """The row of these bytes; the version is judged before anything else is looked at."""
         try:
             fields = msgpack.unpackb(data or b"")
-            version = _checked(fields["version"], int)
+            version = checked(fields["version"], int)
             if version > FORMAT_VERSION:
                 raise FormatTooNew(
                     f"cannot open {path}: it has format {version}, and this eventlog knows up to {FORMAT_VERSION}. "
                     "Nothing is damaged. Upgrade eventlog to open it."
                 )
             return cls(
-                UUID(bytes=_checked(fields["uuid"], bytes)),
-                _checked(fields["created_ms"], int),
+                UUID(bytes=checked(fields["uuid"], bytes)),
+                checked(fields["created_ms"], int),
                 version,
-                _checked(fields["engine"], str),
+                checked(fields["engine"], str),
             )
-        except _NOT_A_ROW as error:
+        except NOT_A_ROW as error:
             raise NotALog(
                 f"cannot open {path}: its format row is not one of eventlog's. It was left as it was. "
                 "Choose another directory, or restore a backup."
@@ -106,7 +101,7 @@ class TopicRow:
         """The row's bytes; the name is the row's key."""
         fields = attrs.asdict(self, recurse=False)
         del fields["name"]
-        return _pack({**fields, "uuid": self.uuid.bytes})
+        return packed({**fields, "uuid": self.uuid.bytes})
 
     @classmethod
     def unpack(cls, name: bytes | memoryview, data: bytes | memoryview) -> TopicRow:
@@ -119,22 +114,22 @@ class TopicRow:
             fields = msgpack.unpackb(data)
             return cls(
                 name=bytes(name).decode(),
-                id=_checked(fields["id"], int),
-                uuid=UUID(bytes=_checked(fields["uuid"], bytes)),
-                partitions=_checked(fields["partitions"], int),
-                key=_checked(fields["key"], dict),
-                value=_checked(fields["value"], dict),
-                partitioner=_checked(fields["partitioner"], str),
-                max_record_bytes=_checked(fields["max_record_bytes"], int),
-                created_ms=_checked(fields["created_ms"], int),
+                id=checked(fields["id"], int),
+                uuid=UUID(bytes=checked(fields["uuid"], bytes)),
+                partitions=checked(fields["partitions"], int),
+                key=checked(fields["key"], dict),
+                value=checked(fields["value"], dict),
+                partitioner=checked(fields["partitioner"], str),
+                max_record_bytes=checked(fields["max_record_bytes"], int),
+                created_ms=checked(fields["created_ms"], int),
             )
-        except _NOT_A_ROW as error:
-            raise _damaged(f"topic {bytes(name)!r}") from error
+        except NOT_A_ROW as error:
+            raise damaged(f"topic {bytes(name)!r}") from error
 
 
 def repartitioned(data: bytes | memoryview, partitions: int) -> bytes:
     """The bytes of a topic's row with another number of partitions; fields that we do not know stay."""
-    return _pack({**msgpack.unpackb(data), "partitions": partitions})
+    return packed({**msgpack.unpackb(data), "partitions": partitions})
 
 
 def pack_topics_version(version: int) -> bytes:
@@ -147,7 +142,7 @@ def unpack_topics_version(data: bytes | memoryview | None) -> int:
     try:
         return 0 if data is None else int(_TOPICS_VERSION.unpack(data)[0])
     except struct.error as error:
-        raise _damaged("the topics' version") from error
+        raise damaged("the topics' version") from error
 
 
 @attrs.frozen
@@ -168,7 +163,7 @@ class PartitionRow:
         try:
             return cls() if data is None else cls(*_PARTITION_ROW.unpack(data))
         except struct.error as error:
-            raise _damaged("the bounds of a partition") from error
+            raise damaged("the bounds of a partition") from error
 
 
 def offset_key(group: str, topic_id: int, partition: int) -> bytes:
@@ -196,23 +191,5 @@ def unpack_commit(data: bytes | memoryview) -> tuple[int, int]:
     try:
         _, offset, committed_ms = _OFFSET_ROW.unpack(data)
     except struct.error as error:
-        raise _damaged("a committed offset") from error
+        raise damaged("a committed offset") from error
     return offset, committed_ms
-
-
-def _checked(value: Any, kind: type[T]) -> T:
-    if type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind.__name__}")
-    return value
-
-
-def _damaged(what: str) -> CorruptBatch:
-    return CorruptBatch(
-        f"cannot read {what}: its row on disk is not what was written. The records are unaffected. "
-        "Run `eventlog verify` on the log, and restore a backup."
-    )
-
-
-def _pack(fields: dict[str, object]) -> bytes:
-    data: bytes = msgpack.packb(fields)
-    return data
