@@ -18,6 +18,7 @@ from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packe
 from eventlog.store.tables import unpack_offset
 
 _VERSION = 1
+_UNAFFECTED = "The records and the committed offsets"
 _SEPARATOR = b"\0"
 _SMALL_ROW_BYTES = 1024
 _KNOWN_SMALL_COUNT = 1024
@@ -142,7 +143,7 @@ def unpack_group(name: str, data: bytes | memoryview | None) -> Group:
             checked(fields["created_ms"], int),
         )
     except NOT_A_ROW as error:
-        raise damaged(f"group {name!r}") from error
+        raise damaged(f"group {name!r}", unaffected=_UNAFFECTED) from error
 
 
 def pack_member(member: Member) -> bytes:
@@ -201,7 +202,7 @@ def _unpacked(member_id: str, data: bytes) -> Member:
             ),
         )
     except NOT_A_ROW as error:
-        raise damaged(f"member {member_id!r}") from error
+        raise damaged(f"member {member_id!r}", unaffected=_UNAFFECTED) from error
 
 
 _unpacked_small = lru_cache(maxsize=_KNOWN_SMALL_COUNT)(_unpacked)

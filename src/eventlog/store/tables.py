@@ -15,8 +15,13 @@ import msgpack
 from eventlog.errors import FormatTooNew, NotALog
 from eventlog.store.packing import NOT_A_ROW, checked, damaged, packed
 
-FORMAT_VERSION = 2
-"""2: groups have members, and their commits are fenced. A log of version 1 becomes one of 2 when it is opened."""
+FORMAT_VERSION = 3
+"""
+2: groups have members, and their commits are fenced. 3: every record has a position, topics may have an index.
+
+A log of an earlier version becomes one of this when it is opened.
+"""
+DUPLICATE_WINDOW_MS = 86_400_000
 FORMAT_KEY = b"eventlog"
 NEXT_TOPIC_ID_KEY = b"next topic id"
 TOPICS_VERSION_KEY = b"topics version"
@@ -96,6 +101,9 @@ class TopicRow:
     partitioner: str
     max_record_bytes: int
     created_ms: int
+    index: str | None = None
+    duplicate_window_ms: int = DUPLICATE_WINDOW_MS
+    snapshot: dict[str, object] = attrs.field(factory=lambda: {"name": "msgpack"})
 
     def pack(self) -> bytes:
         """The row's bytes; the name is the row's key."""
@@ -108,10 +116,16 @@ class TopicRow:
         """
         The row of this key and these bytes.
 
-        Fields that we do not know are kept out, not refused.
+        Fields that we do not know are kept out, not refused; an index that we do not know would not be kept.
         """
         try:
             fields = msgpack.unpackb(data)
+            index = fields.get("index")
+            if index not in {None, "key"}:
+                raise FormatTooNew(
+                    f"cannot use topic {bytes(name)!r}: it has the index {index!r}, which this eventlog does not "
+                    "know. Nothing is damaged. Upgrade eventlog to use it."
+                )
             return cls(
                 name=bytes(name).decode(),
                 id=checked(fields["id"], int),
@@ -122,6 +136,9 @@ class TopicRow:
                 partitioner=checked(fields["partitioner"], str),
                 max_record_bytes=checked(fields["max_record_bytes"], int),
                 created_ms=checked(fields["created_ms"], int),
+                index=index,
+                duplicate_window_ms=checked(fields.get("duplicate_window_ms", DUPLICATE_WINDOW_MS), int),
+                snapshot=checked(fields.get("snapshot", {"name": "msgpack"}), dict),
             )
         except NOT_A_ROW as error:
             raise damaged(f"topic {bytes(name)!r}") from error
