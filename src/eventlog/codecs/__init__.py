@@ -11,52 +11,78 @@ first such codec is made. Knows nothing of batches, files or threads.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, TypeVar, overload
+from types import UnionType
+from typing import Any, Literal, TypeAlias, TypeVar, get_args, overload
 
-from eventlog.codecs.base import Codec, Role, is_attrs_class
+from eventlog.codecs.base import Codec, Kind, Role, Upcasters, is_attrs_class, is_union, mismatch, shorten, shown
 from eventlog.codecs.plain import BytesCodec, IntCodec, StrCodec
-from eventlog.errors import FormatTooNew, TopicMismatch
+from eventlog.errors import FormatTooNew
 
-__all__ = ["Codec", "CodecName", "Declared", "Role", "codec_for", "codec_from_stored"]
+__all__ = ["Codec", "CodecName", "Declared", "Kind", "Role", "Upcasters", "codec_for", "codec_from_stored"]
 
 T = TypeVar("T")
 
 CodecName: TypeAlias = Literal["bytes", "str", "int", "json", "msgpack"]
 """The codecs that can be declared by name."""
 
-Declared: TypeAlias = type[T] | CodecName | None
-"""What `key=` and `value=` take: `bytes`, `str`, `int`, an attrs class, a name, or None for "not said"."""
+Declared: TypeAlias = type[T] | tuple[type[T], ...] | list[type[T]] | UnionType | CodecName | None
+"""
+What `key=` and `value=` take: `bytes`, `str`, `int`, an attrs class, a name, or None for "not said".
+
+A value may also be several attrs classes, as a tuple, a list or a union.
+"""
 
 _ACCEPTED = 'bytes, str, int, "bytes", "str", "int", "json", "msgpack" or an attrs class'
 _NAMES = ("bytes", "str", "int", "json", "msgpack")
 
 
 @overload
-def codec_for(declared: type[T], *, topic: str, role: Role) -> Codec[T]: ...
+def codec_for(
+    declared: type[T], *, topic: str, role: Role, kind: Kind = ..., upcasters: Upcasters | None = ...
+) -> Codec[T]: ...
 @overload
-def codec_for(declared: Literal["bytes"] | None, *, topic: str, role: Role) -> Codec[bytes]: ...
+def codec_for(
+    declared: tuple[type[T], ...] | list[type[T]],
+    *,
+    topic: str,
+    role: Role,
+    kind: Kind = ...,
+    upcasters: Upcasters | None = ...,
+) -> Codec[T]: ...
 @overload
-def codec_for(declared: Literal["str"], *, topic: str, role: Role) -> Codec[str]: ...
+def codec_for(
+    declared: Literal["bytes"] | None, *, topic: str, role: Role, kind: Kind = ..., upcasters: None = ...
+) -> Codec[bytes]: ...
 @overload
-def codec_for(declared: Literal["int"], *, topic: str, role: Role) -> Codec[int]: ...
+def codec_for(
+    declared: Literal["str"], *, topic: str, role: Role, kind: Kind = ..., upcasters: None = ...
+) -> Codec[str]: ...
 @overload
-def codec_for(declared: Literal["json", "msgpack"], *, topic: str, role: Role) -> Codec[Any]: ...
+def codec_for(
+    declared: Literal["int"], *, topic: str, role: Role, kind: Kind = ..., upcasters: None = ...
+) -> Codec[int]: ...
 @overload
-def codec_for(declared: object, *, topic: str, role: Role) -> Codec[Any]: ...
+def codec_for(
+    declared: object, *, topic: str, role: Role, kind: Kind = ..., upcasters: Upcasters | None = ...
+) -> Codec[Any]: ...
 
 
-def codec_for(declared: object, *, topic: str, role: Role) -> Codec[Any]:
+def codec_for(
+    declared: object, *, topic: str, role: Role, kind: Kind = "topic", upcasters: Upcasters | None = None
+) -> Codec[Any]:
     """
-    Makes the codec of a new topic.
+    Makes the codec of a new topic, or of the values of a new state.
 
     Args:
         declared: what the caller declared; None is `bytes`.
-        topic: the topic's name, for messages.
-        role: "key" or "value", for messages.
+        topic: the name of the topic, or of the state; for messages.
+        role: "key" or "value": several classes may be values only.
+        kind: what `topic` is the name of.
+        upcasters: for several classes: how what was stored under an older version of a class is read.
 
     Raises:
-        TypeError: `declared` is nothing we can store by, or cattrs can not read and write the class. Nothing was
-            stored.
+        TypeError: `declared` is nothing we can store by, cattrs can not read and write the class, or `upcasters` do
+            not fit. Nothing was stored.
         ImportError: a class was declared and cattrs is not installed. Nothing was stored.
 
     Example:
@@ -64,31 +90,48 @@ def codec_for(declared: object, *, topic: str, role: Role) -> Codec[Any]:
         >>> codec.encode("tea"), codec.decode(b"tea"), codec.to_stored()
         (b'tea', 'tea', {'name': 'str'})
     """
-    name = _declared_name(declared, topic=topic, role=role)
+    name = _declared_name(declared, topic=topic, role=role, kind=kind)
+    if name == "events":
+        from eventlog.codecs.events import EventsCodec
+
+        return EventsCodec(_classes(declared), upcasters, topic=topic, role=role, kind=kind)
+    if upcasters is not None:
+        raise _useless_upcasters(declared, topic=topic, role=role, kind=kind)
     if name == "class":
         from eventlog.codecs.classes import ClassCodec
 
         assert isinstance(declared, type)
-        return ClassCodec(declared, topic=topic, role=role)
-    return _named_codec(name, topic=topic, role=role)
+        return ClassCodec(declared, topic=topic, role=role, kind=kind)
+    return _named_codec(name, topic=topic, role=role, kind=kind)
 
 
-def codec_from_stored(stored: dict[str, Any], declared: object, *, topic: str, role: Role) -> Codec[Any]:
+def codec_from_stored(
+    stored: dict[str, Any],
+    declared: object,
+    *,
+    topic: str,
+    role: Role,
+    kind: Kind = "topic",
+    upcasters: Upcasters | None = None,
+) -> Codec[Any]:
     """
-    Makes the codec of a topic that exists.
+    Makes the codec of a topic that exists, or of the values of a state that does.
 
     `declared=None` opens what is stored; a topic of a class then gives and takes plain dicts. A class matches by
     its name without the module, so it may move between modules. It may also have changed: fields that the topic
-    was created without need a default, fields that are gone are skipped when old records are read.
+    was created without need a default, fields that are gone are skipped when old records are read. Of several
+    classes some may be missing, and others new.
 
     Args:
         stored: what `to_stored()` gave when the topic was created.
         declared: what the caller declared now, or None.
-        topic: the topic's name, for messages.
+        topic: the name of the topic, or of the state; for messages.
         role: "key" or "value", for messages.
+        kind: what `topic` is the name of.
+        upcasters: for several classes: how what was stored under an older version of a class is read.
 
     Raises:
-        TopicMismatch: `declared` is not what is stored. The topic is unchanged.
+        TopicMismatch, StateMismatch: `declared` is not what is stored. The topic is unchanged.
         FormatTooNew: a newer eventlog stored a codec that this one does not know. The topic is unchanged.
         TypeError, ImportError: as for `codec_for`.
 
@@ -97,51 +140,65 @@ def codec_from_stored(stored: dict[str, Any], declared: object, *, topic: str, r
         0
     """
     stored_name = stored.get("name")
-    if stored_name not in (*_NAMES, "class"):
+    if stored_name not in (*_NAMES, "class", "events"):
         raise FormatTooNew(
-            f"cannot open topic {topic!r}: its {role} has the codec {stored_name!r}, which this version of "
-            f"eventlog does not know. The topic is unchanged. Upgrade eventlog."
+            f"cannot open {kind} {topic!r}: its {role} has the codec {stored_name!r}, which this version of "
+            f"eventlog does not know. The {kind} is unchanged. Upgrade eventlog."
         )
     if declared is None:
-        return _undeclared_codec(stored, topic=topic, role=role)
-    name = _declared_name(declared, topic=topic, role=role)
+        if upcasters is not None:
+            raise _useless_upcasters(declared, topic=topic, role=role, kind=kind)
+        return _undeclared_codec(stored, topic=topic, role=role, kind=kind)
+    name = _declared_name(declared, topic=topic, role=role, kind=kind)
     if name != stored_name:
-        raise TopicMismatch(
-            f"cannot open topic {topic!r} with {role}={_shown(declared)}: the topic was created with "
-            f"{role}={_shown_stored(stored)}. The topic is unchanged. Leave {role}= out to open what is stored."
+        raise mismatch(
+            kind,
+            topic,
+            declared=f"{role}={shown(declared)}",
+            stored=f"{role}={_shown_stored(stored)}",
+            advice=_mismatch_advice(stored_name, name, declared, role=role, kind=kind),
         )
-    codec = codec_for(declared, topic=topic, role=role)
+    codec = codec_for(declared, topic=topic, role=role, kind=kind, upcasters=upcasters)
     if name == "class":
         from eventlog.codecs.classes import ClassCodec
 
         assert isinstance(codec, ClassCodec)
         codec.check_stored(stored)
+    elif name == "events":
+        from eventlog.codecs.events import EventsCodec
+
+        assert isinstance(codec, EventsCodec)
+        codec.check_stored(stored)
     return codec
 
 
-def _undeclared_codec(stored: dict[str, Any], *, topic: str, role: Role) -> Codec[Any]:
+def _undeclared_codec(stored: dict[str, Any], *, topic: str, role: Role, kind: Kind) -> Codec[Any]:
     """Makes the stored codec for somebody who declared nothing."""
     if stored["name"] == "class":
         from eventlog.codecs.documents import ClassAsDictsCodec
 
-        return ClassAsDictsCodec(stored, topic=topic, role=role)
-    return _named_codec(stored["name"], topic=topic, role=role)
+        return ClassAsDictsCodec(stored, topic=topic, role=role, kind=kind)
+    if stored["name"] == "events":
+        from eventlog.codecs.documents import EventsAsDictsCodec
+
+        return EventsAsDictsCodec(stored, topic=topic, role=role, kind=kind)
+    return _named_codec(stored["name"], topic=topic, role=role, kind=kind)
 
 
-def _named_codec(name: str, *, topic: str, role: Role) -> Codec[Any]:
+def _named_codec(name: str, *, topic: str, role: Role, kind: Kind) -> Codec[Any]:
     """Makes one of the codecs that need no class."""
     if name == "bytes":
-        return BytesCodec(topic=topic, role=role)
+        return BytesCodec(topic=topic, role=role, kind=kind)
     if name == "str":
-        return StrCodec(topic=topic, role=role)
+        return StrCodec(topic=topic, role=role, kind=kind)
     if name == "int":
-        return IntCodec(topic=topic, role=role)
+        return IntCodec(topic=topic, role=role, kind=kind)
     from eventlog.codecs.documents import JsonCodec, MsgpackCodec
 
-    return (JsonCodec if name == "json" else MsgpackCodec)(topic=topic, role=role)
+    return (JsonCodec if name == "json" else MsgpackCodec)(topic=topic, role=role, kind=kind)
 
 
-def _declared_name(declared: object, *, topic: str, role: Role) -> str:
+def _declared_name(declared: object, *, topic: str, role: Role, kind: Kind) -> str:
     """Says which codec was declared, or raises TypeError."""
     if declared is None:
         return "bytes"
@@ -151,16 +208,49 @@ def _declared_name(declared: object, *, topic: str, role: Role) -> str:
         return declared
     if is_attrs_class(declared):
         return "class"
+    classes = _classes(declared)
+    if role == "value" and classes and all(map(is_attrs_class, classes)):
+        return "events"
+    reason = ""
+    if role == "key" and classes:
+        reason = ": a key has one type"
+    elif type(None) in classes or None in classes:
+        reason = ": None is the tombstone and always fits; leave it out"
+    elif classes:
+        reason = ": not all of them are attrs classes"
+    several = ", or several of these: (A, B)" if role == "value" else ""
     raise TypeError(
-        f"cannot declare {role}={_shown(declared)} for topic {topic!r}. Nothing was stored. Declare {_ACCEPTED}."
+        f"cannot declare {role}={shown(declared)} for {kind} {topic!r}{reason}. Nothing was stored. "
+        f"Declare {_ACCEPTED}{several}."
     )
 
 
-def _shown(declared: object) -> str:
-    """Writes a declaration as the caller would, in 60 characters at most."""
-    if isinstance(declared, type):
-        return declared.__qualname__[:60]
-    return ascii(declared)[:60] if isinstance(declared, str) else type(declared).__name__[:60]
+def _classes(declared: object) -> tuple[Any, ...]:
+    """Returns what a tuple, a list or a union was made of; nothing, when it is none."""
+    if isinstance(declared, tuple | list):
+        return tuple(declared)
+    return get_args(declared) if is_union(declared) else ()
+
+
+def _useless_upcasters(declared: object, *, topic: str, role: Role, kind: Kind) -> TypeError:
+    """Returns the error for upcasters of values that do not say which class they are of."""
+    classes = shown((declared,)) if is_attrs_class(declared) else "(A, B)"
+    return TypeError(
+        f"cannot use upcasters= for {kind} {topic!r} with {role}={shown(declared)}: they need values that are stored "
+        f"with the name and version of their class. Nothing was stored. Declare {role}={classes}, one class or more."
+    )
+
+
+def _mismatch_advice(stored_name: str, name: str, declared: object, *, role: Role, kind: Kind) -> str:
+    """Says how to open what is stored with another codec than the declared."""
+    open_it = f"Leave {role}= out to open what is stored"
+    if (stored_name, name) == ("events", "class"):
+        return f"Declare {role}={shown((declared,))}, as a tuple: its values say which class they are of. {open_it}."
+    if (stored_name, name) == ("class", "events"):
+        return (
+            f"Its values do not say which class they are of: declare that one class, or a {kind} of its own. {open_it}."
+        )
+    return f"{open_it}."
 
 
 def _shown_stored(stored: dict[str, Any]) -> str:
@@ -168,4 +258,7 @@ def _shown_stored(stored: dict[str, Any]) -> str:
     name = stored["name"]
     if name == "class":
         return str(stored["class"])
+    if name == "events":
+        names = [row["class"].rpartition(".")[2] for row in stored["classes"]]
+        return shorten(f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})")
     return f'"{name}"' if name in ("json", "msgpack") else str(name)

@@ -8,15 +8,32 @@ from __future__ import annotations
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, Generic, Literal, TypeAlias, TypeGuard, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from types import UnionType
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeGuard, TypeVar, Union, get_args, get_origin
+
+from eventlog.errors import EventLogError, StateMismatch, TopicMismatch
 
 T = TypeVar("T")
 
 Role: TypeAlias = Literal["key", "value"]
-"""Which side of a record a codec serves."""
+"""Which side of a record, or of a row of state, a codec serves."""
+
+Kind: TypeAlias = Literal["topic", "state"]
+"""What is stored with a codec: `log.topic()` or `log.state()`."""
+
+Upcasters: TypeAlias = Mapping[str, Sequence[Callable[[dict[str, Any]], object]]]
+"""For the name of a stored class, what turns the fields of version 1 into those of version 2, and so on."""
 
 _TEXT_LIMIT = 60
+
+
+class UnknownEventData(ValueError):
+    """
+    Says that the bytes are a sound event, of a class or a version of it that nobody declared how to read.
+
+    Who knows the record's place turns it into `UnknownEvent`.
+    """
 
 
 class NeverRaw:
@@ -25,24 +42,30 @@ class NeverRaw:
 
 class Codec(ABC, Generic[T]):
     """
-    Turns the keys or values of one topic into bytes and back.
+    Turns the keys or values of one topic, or of one state, into bytes and back.
 
     A codec has no state that changes, so any thread may use it. What `encode` returns shares nothing with the
     value: changing the value later changes nothing that was sent.
 
     `name` is stored with the topic. A value whose type is exactly `raw_type` may be stored as it is, without
     calling `encode`; only the bytes codec has such a type. `takes` says in words what `encode` accepts.
+
+    Args:
+        topic: the name of the topic, or of the state; for messages, as the others.
+        role: whether we serve keys or values.
+        kind: what `topic` is the name of.
     """
 
-    __slots__ = ("role", "topic")
+    __slots__ = ("kind", "role", "topic")
 
     name: ClassVar[str]
     raw_type: ClassVar[type] = NeverRaw
     takes: str
 
-    def __init__(self, *, topic: str, role: Role) -> None:
+    def __init__(self, *, topic: str, role: Role, kind: Kind = "topic") -> None:
         self.topic = topic
         self.role = role
+        self.kind: Kind = kind
 
     @abstractmethod
     def encode(self, value: object) -> bytes | None:
@@ -89,7 +112,7 @@ class Codec(ABC, Generic[T]):
         what = reason or f"{type_name(value)} does not fit the codec '{self.name}'"
         advice = advice or self._advice(value)
         return TypeError(
-            f"cannot encode the {self.role} for topic {self.topic!r}: {what}. Nothing was stored. {advice}"
+            f"cannot encode the {self.role} for {self.kind} {self.topic!r}: {what}. Nothing was stored. {advice}"
         )
 
     def damaged(self, reason: str) -> ValueError:
@@ -102,7 +125,25 @@ class Codec(ABC, Generic[T]):
         if not declarations:
             return f"Give {self.takes}."
         first, *others = declarations
-        return " or ".join([f"Declare log.topic({self.topic!r}, {first})", *others]) + "."
+        return " or ".join([f"Declare log.{self.kind}({self.topic!r}, {first})", *others]) + "."
+
+
+def mismatch(kind: Kind, name: str, *, declared: str, stored: str, advice: str) -> EventLogError:
+    """
+    Returns the error that refuses to open a topic or state that is stored with another codec.
+
+    Args:
+        kind: what is opened.
+        name: its name.
+        declared: what the caller declared, as one writes it.
+        stored: what is stored, likewise, with what else there is to say of it.
+        advice: what to do.
+    """
+    error = TopicMismatch if kind == "topic" else StateMismatch
+    return error(
+        f"cannot open {kind} {name!r} with {declared}: the {kind} was created with {stored}. "
+        f"The {kind} is unchanged. {advice}"
+    )
 
 
 def is_attrs_class(declared: object) -> TypeGuard[type]:
@@ -118,6 +159,25 @@ def type_name(value: object) -> str:
 def shorten(text: str) -> str:
     """Cuts a text that may hold part of a value, so that no value is dumped into a message or a log."""
     return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 3] + "..."
+
+
+def shown(declared: object) -> str:
+    """Writes a declaration as the caller would, in 60 characters at most."""
+    if isinstance(declared, tuple | list):
+        names = ", ".join(map(shown, declared))
+        return shorten(f"({names},)" if len(declared) == 1 else f"({names})")
+    if isinstance(declared, type):
+        return shorten(declared.__qualname__)
+    if isinstance(declared, str):
+        return shorten(ascii(declared))
+    if is_union(declared):
+        return shorten(" | ".join(map(shown, get_args(declared))))
+    return shorten(type(declared).__name__)
+
+
+def is_union(declared: object) -> bool:
+    """Says whether something is `A | B` or `Union[A, B]`."""
+    return isinstance(declared, UnionType) or get_origin(declared) is Union
 
 
 def _fitting(value: object) -> tuple[str, ...]:

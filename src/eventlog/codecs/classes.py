@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import operator
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
 
-from eventlog.codecs.base import Codec, Role, shorten, type_name
+from eventlog.codecs.base import Codec, Kind, Role, mismatch, shorten, type_name
 from eventlog.codecs.documents import pack, unpack
-from eventlog.errors import TopicMismatch
 
 T = TypeVar("T")
 
@@ -59,11 +59,11 @@ class ClassCodec(Codec[T]):
 
     name = "class"
 
-    def __init__(self, declared: type[T], *, topic: str, role: Role) -> None:
-        super().__init__(topic=topic, role=role)
+    def __init__(self, declared: type[T], *, topic: str, role: Role, kind: Kind = "topic") -> None:
+        super().__init__(topic=topic, role=role, kind=kind)
         self._class = declared
         self.takes = f"an instance of {shorten(declared.__qualname__)}"
-        self._unstructure, self._structure = _hooks(declared, topic=topic, role=role)
+        self._unstructure, self._structure = hooks(self, declared)[0]
 
     def encode(self, value: object) -> bytes | None:
         """Returns the fields as MessagePack."""
@@ -86,59 +86,53 @@ class ClassCodec(Codec[T]):
             return None
         fields = unpack(self, data)
         try:
-            return self._structure(fields, self._class)
+            made: T = self._structure(fields, self._class)
         except Exception as error:  # validators of the class may raise anything
             reason = f"no {self._class.__qualname__}, {type(error).__name__}: {error}"
             raise self.damaged(reason) from error
+        return made
 
     def to_stored(self) -> dict[str, object]:
         """Returns the full name of the class and its fields, for those who do not have it."""
-        fields = _stored_fields(self._class)
-        return {
-            "name": self.name,
-            "class": f"{self._class.__module__}.{self._class.__qualname__}",
-            "schema": {field.name: _type_text(field.type) for field in fields},
-            "required": [field.name for field in fields if field.default is attrs.NOTHING],
-        }
+        return {"name": self.name, **described(self._class)}
 
     def check_stored(self, stored: dict[str, Any]) -> None:
         """
         Makes sure that records of the stored class can be read as ours.
 
         Raises:
-            TopicMismatch: the class has another name, or a new field without a default.
+            TopicMismatch, StateMismatch: the class has another name, or a new field without a default.
         """
-        known = f"the topic was created with {self.role}={stored['class']}"
-        ours = self.to_stored()["class"]
+        declared = f"{self.role}={full_name(self._class)}"
+        known = f"{self.role}={stored['class']}"
         if stored["class"].rpartition(".")[2] != self._class.__name__:
-            raise TopicMismatch(
-                f"cannot open topic {self.topic!r} with {self.role}={ours}: {known}. The topic is unchanged. "
-                f"Leave {self.role}= out to read dicts."
-            )
-        added = [
-            field.name
-            for field in _stored_fields(self._class)
-            if field.default is attrs.NOTHING and field.name not in stored["schema"]
-        ]
+            advice = f"Leave {self.role}= out to read dicts."
+            raise mismatch(self.kind, self.topic, declared=declared, stored=known, advice=advice)
+        added = added_fields(self._class, stored["schema"])
         if added:
-            raise TopicMismatch(
-                f"cannot open topic {self.topic!r} with {self.role}={ours}: {known}, without the fields "
-                f"{', '.join(added)}. The topic is unchanged. Give these fields a default."
-            )
+            known += f", without the fields {', '.join(added)}"
+            advice = "Give these fields a default."
+            raise mismatch(self.kind, self.topic, declared=declared, stored=known, advice=advice)
 
     def _class_advice(self) -> str:
         return f"Give {self.takes}, or use a topic of its own."
 
 
-def _hooks(declared: type[T], *, topic: str, role: Role) -> tuple[Callable[[T], Any], Callable[[Any, type[T]], T]]:
-    """Returns what takes an instance apart and what puts one together."""
-    shown = shorten(declared.__qualname__)
+def hooks(codec: Codec[Any], *classes: type[Any]) -> list[tuple[Callable[[Any], Any], Callable[[Any, type[Any]], Any]]]:
+    """
+    Returns, for each class, what takes an instance apart and what puts one together.
+
+    Raises:
+        ImportError: cattrs is not installed.
+        TypeError: cattrs can not read and write a field.
+    """
+    where = f"{codec.kind} {codec.topic!r}"
     try:
         from cattrs.preconf.msgpack import make_converter
     except ImportError as error:
         raise ImportError(
-            f"cannot use {role}={shown} for topic {topic!r}: cattrs is not installed. Nothing was stored. "
-            f'Run: pip install "eventlog[cattrs]"'
+            f"cannot use {codec.role}={shorten(classes[0].__qualname__)} for {where}: cattrs is not installed. "
+            f'Nothing was stored. Run: pip install "eventlog[cattrs]"'
         ) from error
     converter = make_converter(detailed_validation=False)
     for native, others in _NATIVE:
@@ -148,14 +142,66 @@ def _hooks(declared: type[T], *, topic: str, role: Role) -> tuple[Callable[[T], 
     for kind, write, read in _AS_TEXT:
         converter.register_unstructure_hook(kind, _text_writer(kind, write))
         converter.register_structure_hook(kind, _text_reader(read))
-    try:
-        return converter.get_unstructure_hook(declared), converter.get_structure_hook(declared)
-    except Exception as error:
-        raise TypeError(
-            f"cannot use {role}={shown} for topic {topic!r}: cattrs can not read and write it, "
-            f"{type(error).__name__}: {shorten(str(error))}. Nothing was stored. Give its fields types that cattrs "
-            f'knows, or declare {role}="msgpack".'
-        ) from error
+    made: list[tuple[Callable[[Any], Any], Callable[[Any, type[Any]], Any]]] = []
+    for declared in classes:
+        try:
+            unstructure, structure = converter.get_unstructure_hook(declared), converter.get_structure_hook(declared)
+            made.append((unstructure, _with_short_cut(declared, structure)))
+        except Exception as error:
+            raise TypeError(
+                f"cannot use {codec.role}={shorten(declared.__qualname__)} for {where}: cattrs can not read and "
+                f"write it, {type(error).__name__}: {shorten(str(error))}. Nothing was stored. Give its fields types "
+                f'that cattrs knows, or declare {codec.role}="msgpack".'
+            ) from error
+    return made
+
+
+def full_name(declared: type) -> str:
+    """Returns the name of a class with its module, as it is stored."""
+    return f"{declared.__module__}.{declared.__qualname__}"
+
+
+def described(declared: type) -> dict[str, object]:
+    """Returns what is stored of a class, for those who do not have it."""
+    fields = _stored_fields(declared)
+    return {
+        "class": full_name(declared),
+        "schema": {field.name: _type_text(field.type) for field in fields},
+        "required": [field.name for field in fields if field.default is attrs.NOTHING],
+    }
+
+
+def added_fields(declared: type, schema: Mapping[str, object]) -> list[str]:
+    """Returns the fields without a default that records with the stored schema do not have."""
+    fields = _stored_fields(declared)
+    return [field.name for field in fields if field.default is attrs.NOTHING and field.name not in schema]
+
+
+def _with_short_cut(declared: type[Any], structure: Callable[[Any, type[Any]], Any]) -> Callable[[Any, type[Any]], Any]:
+    """
+    Makes the reading of classes of plain fields faster: half the time, when all fields are there.
+
+    cattrs calls a hook for each field. Where every type is one that MessagePack has itself, one look at all types
+    tells as much; whatever is not exactly so goes the long way, which also knows what is wrong.
+    """
+    fields = attrs.fields(declared)  # their types are types by now: cattrs has resolved what was text
+    types = tuple(field.type for field in fields)
+    natives = [native for native, _ in _NATIVE]
+    if len(fields) < 2 or not all(field.init and not field.kw_only and field.type in natives for field in fields):
+        return structure
+    pick, count = operator.itemgetter(*(field.name for field in fields)), len(fields)
+
+    def structure_plain(stored: Any, declared: type[Any]) -> Any:
+        if len(stored) == count:
+            try:
+                values = pick(stored)
+            except KeyError:  # as many fields, but not the same
+                return structure(stored, declared)
+            if tuple(map(type, values)) == types:
+                return declared(*values)
+        return structure(stored, declared)
+
+    return structure_plain
 
 
 def _native_check(kinds: tuple[type, ...]) -> Callable[..., Any]:

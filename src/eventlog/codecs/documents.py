@@ -1,5 +1,5 @@
 """
-The codecs of whole documents: JSON, MessagePack, and the documents of a class one does not have.
+The codecs of whole documents: JSON, MessagePack, and the documents of classes one does not have.
 
 Documents are dicts, lists and plain values. Tuples come back as lists. Knows nothing of attrs or cattrs.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgpack
 
-from eventlog.codecs.base import Codec, Role, shorten, type_name
+from eventlog.codecs.base import Codec, Kind, Role, shorten, type_name
 
 # Types that hold nothing, so that looking for wrong keys need not look into them.
 _LEAVES = frozenset({str, int, float, bool, type(None)})
@@ -134,8 +134,8 @@ class ClassAsDictsCodec(MsgpackCodec):
 
     name = "class"
 
-    def __init__(self, stored: dict[str, Any], *, topic: str, role: Role) -> None:
-        super().__init__(topic=topic, role=role)
+    def __init__(self, stored: dict[str, Any], *, topic: str, role: Role, kind: Kind = "topic") -> None:
+        super().__init__(topic=topic, role=role, kind=kind)
         self._stored = stored
         self._required = frozenset(stored["required"])
 
@@ -143,20 +143,90 @@ class ClassAsDictsCodec(MsgpackCodec):
         """Returns the fields as MessagePack."""
         if value is None:
             return None
-        class_name = self._stored["class"]
         advice = f"Give a dict of its fields, or declare {self.role}= the class."
-        if not isinstance(value, dict):
-            reason = f"{type_name(value)} is no dict with the fields of {class_name}"
-            raise self.misfit(value, reason, advice)
-        missing = self._required - value.keys()
-        if missing:
-            fields = shorten(", ".join(sorted(missing)))
-            raise self.misfit(value, f"the dict lacks fields of {class_name}: {fields}", advice)
+        _check_fields(self, value, self._stored["class"], self._required, advice)
         return super().encode(value)
 
     def to_stored(self) -> dict[str, object]:
         """Returns what was stored."""
         return dict(self._stored)
+
+
+class EventsAsDictsCodec(MsgpackCodec):
+    """
+    Reads and writes the events of several attrs classes as dicts, for whoever does not have the classes.
+
+    An event is `{"event": name, "version": n, "data": {...}}`; `version` may be left out when writing. Only classes
+    that were declared when the topic was created can be written, with the fields that were required then. Any event
+    can be read.
+    """
+
+    __slots__ = ("_rows", "_stored")
+
+    name = "events"
+
+    def __init__(self, stored: dict[str, Any], *, topic: str, role: Role, kind: Kind = "topic") -> None:
+        super().__init__(topic=topic, role=role, kind=kind)
+        self._stored = stored
+        self._rows: dict[str, dict[str, Any]] = {row["class"].rpartition(".")[2]: row for row in stored["classes"]}
+
+    def encode(self, value: object) -> bytes | None:
+        """Returns the name, the version and the fields as MessagePack."""
+        if value is None:
+            return None
+        advice = f'Give {{"event": name, "data": {{...}}}}, or declare {self.role}= the classes.'
+        if not isinstance(value, dict):
+            raise self.misfit(value, f"{type_name(value)} is no dict with an event", advice)
+        name = value.get("event")
+        row = self._rows.get(name) if isinstance(name, str) else None
+        if row is None:
+            what = shorten(name) if isinstance(name, str) else type_name(name)
+            known = shorten(", ".join(self._rows))
+            raise self.misfit(value, f"the event of the dict is {what}, known are {known}", advice)
+        version = value.get("version", row["version"])
+        if type(version) is not int or version < 1:
+            raise self.misfit(value, "the version of the dict is no number from 1", advice)
+        if value.keys() - {"event", "version", "data"}:
+            raise self.misfit(value, "the dict has more than event, version and data", advice)
+        fields = value.get("data")
+        # What another version needs is not known here.
+        required: frozenset[str] = frozenset(row["required"] if version == row["version"] else ())
+        _check_fields(self, fields, row["class"], required, advice)
+        return super().encode([name, version, fields])
+
+    def decode(self, data: bytes | None) -> Any:
+        """Returns the event as a dict."""
+        if data is None:
+            return None
+        name, version, fields = event_parts(self, unpack(self, data))
+        return {"event": name, "version": version, "data": fields}
+
+    def decode_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
+        """Returns the events as dicts."""
+        return list(map(self.decode, column))
+
+    def to_stored(self) -> dict[str, object]:
+        """Returns what was stored."""
+        return dict(self._stored)
+
+
+def event_parts(codec: Codec[Any], event: object) -> tuple[str, int, dict[str, Any]]:
+    """
+    Returns name, version and fields of an unpacked event.
+
+    Raises:
+        ValueError: it is no event.
+    """
+    if type(event) is not list or len(event) != 3:
+        raise codec.damaged(f"no event but {type_name(event)}, instead of a list of three")
+    name, version, fields = event
+    if type(name) is not str:
+        raise codec.damaged(f"the name of the event is {type_name(name)}")
+    if type(version) is not int or version < 1:
+        raise codec.damaged("the version of the event is no number from 1")
+    if type(fields) is not dict:
+        raise codec.damaged(f"the fields of the event are {type_name(fields)}")
+    return name, version, fields
 
 
 def pack(value: object) -> bytes:
@@ -193,6 +263,17 @@ def _dict_with_tuples(pairs: list[tuple[Any, Any]]) -> dict[Hashable, Any]:
 def _as_key(key: Any) -> Hashable:
     """Turns a list, and the lists in it, into tuples."""
     return tuple(map(_as_key, key)) if isinstance(key, list) else key
+
+
+def _check_fields(codec: Codec[Any], fields: object, class_name: str, required: frozenset[str], advice: str) -> None:
+    """Raises TypeError unless this is a dict with the required fields of a class."""
+    if not isinstance(fields, dict):
+        reason = f"{type_name(fields)} is no dict with the fields of {class_name}"
+        raise codec.misfit(fields, reason, advice)
+    missing = required - fields.keys()
+    if missing:
+        names = shorten(", ".join(sorted(missing)))
+        raise codec.misfit(fields, f"the dict lacks fields of {class_name}: {names}", advice)
 
 
 def _check_keys(value: object) -> None:
