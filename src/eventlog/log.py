@@ -9,42 +9,41 @@ from __future__ import annotations
 import os
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, cast, overload
 from uuid import UUID
 
 from eventlog.batches.format import TARGET_BYTES
-from eventlog.batches.partitioners import Partitioner, partitioner_for
+from eventlog.batches.partitioners import Partitioner
 from eventlog.clients.consumer import Consumer
 from eventlog.clients.consumer_options import Callback, consumer_options
 from eventlog.clients.groups import Groups
+from eventlog.clients.order import OrderReader, check_topics, read_batches, records_of
 from eventlog.clients.producer import Producer
-from eventlog.clients.route import Route
 from eventlog.clients.sender import end_abandoned
 from eventlog.clients.topic import Topic
+from eventlog.clients.topics import TopicOptions, Topics
 from eventlog.clock import SystemClock
-from eventlog.codecs import codec_for
-from eventlog.errors import ConcurrentUse, LogClosed, TopicMismatch
+from eventlog.codecs import Upcasters
+from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.groups.assignors import Assignor
 from eventlog.groups.state import Subscription
 from eventlog.options import (
-    LARGEST_RECORD_BYTES,
-    MAX_PARTITIONS,
-    MAX_RECORD_BYTES,
     Durability,
+    Index,
     Start,
     check_int,
     check_seconds,
     check_topic_name,
 )
+from eventlog.records import Record, RecordBatch
 from eventlog.store import maintenance
 from eventlog.store.env import LEAST_MAP_BYTES
 from eventlog.store.maintenance import VerifyReport
 from eventlog.store.store import Store, close_store, forget_store, open_store
-from eventlog.store.tables import TopicRow
-from eventlog.store.works import DeleteTopic, EnsureTopic, NewTopic
+from eventlog.store.works import DeleteTopic
 
 KT = TypeVar("KT")
 VT = TypeVar("VT")
@@ -70,7 +69,8 @@ class EventLog:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._topics: dict[str, Topic[Any, Any]] = {}
+        us = weakref.ref(self)  # a circle would keep a dropped log open until the collector comes by
+        self._topics = Topics(store, lambda: cast("EventLog", us()))
         self._producers: weakref.WeakSet[Producer] = weakref.WeakSet()
         self._consumers: weakref.WeakSet[Consumer[Any, Any]] = weakref.WeakSet()
         self._is_closed = False
@@ -111,6 +111,10 @@ class EventLog:
         partitions: int | None = None,
         partitioner: str | Partitioner | None = None,
         max_record_bytes: int | None = None,
+        index: Index | None = None,
+        duplicate_window: float | None = None,
+        snapshot: object = None,
+        upcasters: Upcasters | None = None,
     ) -> Topic[KT, VT]: ...
     @overload
     def topic(
@@ -122,6 +126,10 @@ class EventLog:
         partitions: int | None = None,
         partitioner: str | Partitioner | None = None,
         max_record_bytes: int | None = None,
+        index: Index | None = None,
+        duplicate_window: float | None = None,
+        snapshot: object = None,
+        upcasters: Upcasters | None = None,
     ) -> Topic[KT, Any]: ...
     @overload
     def topic(
@@ -133,6 +141,10 @@ class EventLog:
         partitions: int | None = None,
         partitioner: str | Partitioner | None = None,
         max_record_bytes: int | None = None,
+        index: Index | None = None,
+        duplicate_window: float | None = None,
+        snapshot: object = None,
+        upcasters: Upcasters | None = None,
     ) -> Topic[KT, Any]: ...
     @overload
     def topic(
@@ -144,6 +156,10 @@ class EventLog:
         partitions: int | None = None,
         partitioner: str | Partitioner | None = None,
         max_record_bytes: int | None = None,
+        index: Index | None = None,
+        duplicate_window: float | None = None,
+        snapshot: object = None,
+        upcasters: Upcasters | None = None,
     ) -> Topic[Any, VT]: ...
     @overload
     def topic(
@@ -155,6 +171,10 @@ class EventLog:
         partitions: int | None = None,
         partitioner: str | Partitioner | None = None,
         max_record_bytes: int | None = None,
+        index: Index | None = None,
+        duplicate_window: float | None = None,
+        snapshot: object = None,
+        upcasters: Upcasters | None = None,
     ) -> Topic[Any, Any]: ...
     def topic(
         self,
@@ -165,6 +185,10 @@ class EventLog:
         partitions: int | None = None,
         partitioner: str | Partitioner | None = None,
         max_record_bytes: int | None = None,
+        index: Index | None = None,
+        duplicate_window: float | None = None,
+        snapshot: object = None,
+        upcasters: Upcasters | None = None,
     ) -> Topic[Any, Any]:
         """
         Opens a topic, and creates it when the log has none of that name.
@@ -180,6 +204,12 @@ class EventLog:
             partitioner: "crc32" (default, as librdkafka), "murmur2" (as Kafka's Java client), or a function of a
                 module, of the key's bytes and the number of partitions.
             max_record_bytes: bound of one record's key, value and headers (default 1 MiB, most 1 GiB).
+            index: "key" keeps the records of each key together as well, numbered from 1: for `history`, `latest`,
+                `version` and `expected_version`. Keys have at most 480 bytes then. None (default) does not.
+            duplicate_window: for how many seconds a `message_id` is remembered (default 86,400: a day).
+            snapshot: the codec of the states that `save_snapshot` keeps, as `value` (default "msgpack").
+            upcasters: for the stored name of an event class, the functions that turn the fields of version 1 into
+                those of version 2, and so on; not stored. For values of several classes.
 
         Raises:
             TopicMismatch: if the stored topic differs. It is unchanged; the message names both.
@@ -187,50 +217,18 @@ class EventLog:
             ImportError: for an attrs class without cattrs: `pip install "eventlog[cattrs]"`.
         """
         self._check_open()
-        check_topic_name(name)
-        if partitions is not None:
-            check_int("partitions", partitions, least=1, most=MAX_PARTITIONS)
-        if max_record_bytes is not None:
-            check_int("max_record_bytes", max_record_bytes, least=1, most=LARGEST_RECORD_BYTES)
-        row = self._store.topic(name)
-        if row is None:
-            row = self._create(name, key, value, partitions, partitioner, max_record_bytes)
-        for option, asked, stored in (
-            ("partitions", partitions, row.partitions),
-            ("max_record_bytes", max_record_bytes, row.max_record_bytes),
-        ):
-            if asked is not None and asked != stored:
-                raise TopicMismatch(
-                    f"cannot open topic {name!r} with {option}={asked}: it is stored with {option}={stored}. "
-                    f"The topic is unchanged. Leave {option}= out to open what is stored."
-                )
-        topic: Topic[Any, Any] = Topic(self._store, Route(row, key=key, value=value, partitioner=partitioner), self)
-        known = self._topics.get(name)
-        if known is None or known.uuid != topic.uuid or not (key is value is partitioner is None):
-            self._topics[name] = topic  # opening what is stored does not forget what was declared
-        return topic
-
-    def _create(
-        self,
-        name: str,
-        key: object,
-        value: object,
-        partitions: int | None,
-        partitioner: str | Partitioner | None,
-        max_record_bytes: int | None,
-    ) -> TopicRow:
-        new = NewTopic(
-            name,
-            partitions or 1,
-            codec_for(key, topic=name, role="key").to_stored(),
-            codec_for(value, topic=name, role="value").to_stored(),
-            partitioner_for(partitioner)[0],
-            max_record_bytes or MAX_RECORD_BYTES,
+        options = TopicOptions(
+            key,
+            value,
+            partitions,
+            partitioner,
+            max_record_bytes,
+            index,
+            duplicate_window,
+            snapshot,
+            upcasters,
         )
-        work = EnsureTopic(new, self._store.clock.now_ms())
-        self._store.run(work)
-        assert work.topic is not None
-        return work.topic
+        return self._topics.open(name, options)
 
     def topics(self) -> list[str]:
         """The names of all topics, sorted."""
@@ -247,17 +245,79 @@ class EventLog:
             UnknownTopic: if there is none. Nothing was deleted.
         """
         self._check_open()
-        self._topics.pop(name, None)
+        self._topics.forget(name)
         self._store.run(DeleteTopic(check_topic_name(name)))
 
     def _known_topic(self, name: str) -> Topic[Any, Any]:
         """The topic of that name, with the codecs that this log was told of."""
         self._check_open()
-        row = self._store.require_topic(check_topic_name(name))
-        known = self._topics.get(name)
-        if known is None or known._route.row.uuid != row.uuid:
-            known = self._topics[name] = Topic(self._store, Route(row), self)
-        return known
+        return self._topics.known(name)
+
+    # -- the order of the log --------------------------------------------------------------------------------
+
+    def position(self) -> int:
+        """
+        The position that the next record will get: how many were ever stored, over all topics.
+
+        Durable ones only: whoever waits for it waits for everything that was acknowledged before the call.
+        """
+        self._check_open()
+        return self._store.end_position()
+
+    def read_all(
+        self,
+        start: int = 0,
+        *,
+        end: int | None = None,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        max_records: int | None = None,
+    ) -> Iterator[tuple[int, Record[Any, Any]]]:
+        """
+        Reads the log in the order in which it was stored, over all topics and partitions, and ends at the end.
+
+        Positions are dense and never change, so a reader that goes on behind the last one it saw misses nothing and
+        sees nothing twice. What was deleted is passed by. Nothing is kept open between records.
+
+        Args:
+            start: the first position.
+            end: the position to stop before; None is where the log ends at the call.
+            topics: reads the records of these alone.
+            max_records: the most records to read, None for all.
+
+        Returns:
+            Pairs of a position and its record.
+
+        Raises:
+            ValueError, TypeError, InvalidTopicName: at the call, for what their names say.
+            CorruptBatch, DecodeError: at the record that can not be read.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     for name in ("orders", "payments", "orders"):
+            ...         meta = log.topic(name).append(b"new")
+            ...     [(position, record.topic) for position, record in log.read_all(start=1)]
+            [(1, 'payments'), (2, 'orders')]
+        """
+        return records_of(self.read_all_batches(start, end=end, topics=topics, max_records=max_records))
+
+    def read_all_batches(
+        self,
+        start: int = 0,
+        *,
+        end: int | None = None,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        max_records: int | None = None,
+    ) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
+        """The same as `read_all`, in columns: batches, each with the position of its first record."""
+        self._check_open()
+        check_int("start", start, least=0)
+        if max_records is not None:
+            check_int("max_records", max_records, least=0)
+        stop = self._store.end_position()
+        if end is not None:
+            stop = min(stop, check_int("end", end, least=0))
+        reader = OrderReader(self._store, self._topics.by_id, check_topics(topics), start)
+        return read_batches(reader, stop, max_records)
 
     # -- clients ---------------------------------------------------------------------------------------------
 

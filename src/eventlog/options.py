@@ -16,6 +16,7 @@ from eventlog.errors import InvalidTopicName
 from eventlog.records import Headers
 
 Durability = Literal["commit", "ordered"]
+Index = Literal["key"]
 Start = Literal["earliest", "latest"] | int | datetime
 """Where reading begins: at an end of the log, at an offset, or at the first record of a time or later."""
 HeadersInput = Mapping[str, bytes | str | None] | Iterable[tuple[str, bytes | str | None]]
@@ -25,6 +26,7 @@ MAX_PARTITIONS = 100_000
 MAX_RECORD_BYTES = 1_048_576
 """Kafka's `message.max.bytes`, rounded: the default bound of one record's key, value and headers together."""
 LARGEST_RECORD_BYTES = 1_073_741_824
+MAX_MESSAGE_ID_BYTES = 255
 MAX_OFFSET = 2**63 - 1
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -50,9 +52,21 @@ def check_group_name(name: object) -> str:
     """The name of a consumer group: 1 to 249 characters, none of them a control character."""
     if not isinstance(name, str):
         raise TypeError(f"a group's name is a str, not {type(name).__name__}. Nothing was stored.")
-    if not 1 <= len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_LENGTH or not name.isprintable():
+    if not _is_printable_name(name):
         raise ValueError(
             f"{_shown(name)} is no name for a group: a name is 1 to {MAX_NAME_LENGTH} bytes of printable "
+            "characters in UTF-8. Nothing was stored. Choose another name."
+        )
+    return name
+
+
+def check_state_name(name: object) -> str:
+    """The name of a state; the rule is that of a group's name."""
+    if not isinstance(name, str):
+        raise TypeError(f"a state's name is a str, not {type(name).__name__}. Nothing was stored.")
+    if not _is_printable_name(name):
+        raise ValueError(
+            f"{_shown(name)} is no name for a state: a name is 1 to {MAX_NAME_LENGTH} bytes of printable "
             "characters in UTF-8. Nothing was stored. Choose another name."
         )
     return name
@@ -62,7 +76,7 @@ def check_instance_id(name: object) -> str:
     """The name of a static member of a group; the rule is that of a group's name."""
     if not isinstance(name, str):
         raise TypeError(f"an instance_id is a str, not {type(name).__name__}. Nothing was stored.")
-    if not 1 <= len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_LENGTH or not name.isprintable():
+    if not _is_printable_name(name):
         raise ValueError(
             f"{_shown(name)} is no instance_id: it is 1 to {MAX_NAME_LENGTH} bytes of printable characters in UTF-8. "
             "Nothing was stored. Choose another."
@@ -97,6 +111,19 @@ def check_offset(value: object) -> int:
 def check_timestamp_ms(value: object) -> int:
     """The value, when it is a time in ms since 1970 UTC that fits 62 bits; negative is before 1970."""
     return check_int("timestamp_ms", value, least=-(2**62), most=2**62)
+
+
+def check_message_id(message_id: object) -> bytes:
+    """The bytes of a message id: 1 to 255 of them, a str as UTF-8."""
+    data = message_id.encode("utf-8", "surrogatepass") if isinstance(message_id, str) else message_id
+    if not isinstance(data, bytes):
+        raise TypeError(f"a message_id is a str or bytes, not {type(message_id).__name__}. Nothing was stored.")
+    if not 1 <= len(data) <= MAX_MESSAGE_ID_BYTES:
+        raise ValueError(
+            f"{_shown(message_id)} is no message_id: it is 1 to {MAX_MESSAGE_ID_BYTES} bytes. Nothing was stored. "
+            "Hash what is longer."
+        )
+    return data
 
 
 def check_column(name: str, column: Iterable[Any]) -> Sequence[Any]:
@@ -167,6 +194,10 @@ def _check_header(pair: object) -> tuple[str, bytes | None]:
             f"header {name!r} is bytes, str or None, not {type(value).__name__}. Nothing was stored. Encode it first."
         )
     return name, value
+
+
+def _is_printable_name(name: str) -> bool:
+    return 1 <= len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_LENGTH and name.isprintable()
 
 
 def _shown(value: object) -> str:

@@ -4,7 +4,8 @@ The bytes of a batch.
 A batch is what we append, check, store and send: some records of one partition. Here columns become those bytes
 and come back. Encoding is in two steps, because offsets are born at the commit: `BatchEncoder.encode` packs the body,
 whenever and wherever that is convenient; `seal` puts the header before it and the checksum after it, when the
-commit knows what came before in the partition. The last offset is not in the bytes; the row's key carries it.
+commit knows what came before in the partition and in the log. The last offset is not in the bytes; the row's key
+carries it.
 
 Knows nothing of LMDB, threads or clocks. Layout: docs/reference/format.md, pinned by tests/golden/.
 """
@@ -23,14 +24,16 @@ from eventlog.errors import CorruptBatch, FormatTooNew
 from eventlog.records import Headers
 
 MAGIC = 0xE7
-VERSION = 1
+VERSION = 2
 TARGET_BYTES = 65_520
 """The most a batch of several records takes: 16 pages less LMDB's page header (docs/decisions/0003)."""
 
-_HEADER = struct.Struct(">BBHIIqqqqhHi")
+_HEADER_1 = struct.Struct(">BBHIIqqqqhHi")
+_HEADER = struct.Struct(">BBHIIqqqqhHiQ")
 _CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size
 FRAME_BYTES = HEADER_BYTES + _CHECKSUM.size
+_LEAST_BYTES = _HEADER_1.size + _CHECKSUM.size
 _RESIDUE = 0x48674BC7
 """The CRC32C of any bytes followed by their own CRC32C, least byte first: checking takes one call, no copy."""
 
@@ -38,6 +41,8 @@ _GLANCE_COUNT = 16
 _SMALL_RECORD_BYTES = 4
 
 NO_PRODUCER_ID = -1
+NO_POSITION = -1
+"""What a batch of version 1 says of its place in the log's order: it has none of its own (`store/order.py`)."""
 NO_TIME_MS = -(2**63)
 """The largest timestamp of a partition that has none yet."""
 
@@ -62,7 +67,8 @@ class Columns:
     """
     Is a decoded batch.
 
-    `deltas` are the offsets less the first, None when they are 0, 1, 2 and so on.
+    `deltas` are the offsets less the first, None when they are 0, 1, 2 and so on. `position` is that of the first
+    offset in the order of the log, -1 in a batch of version 1.
     """
 
     count: int
@@ -75,6 +81,7 @@ class Columns:
     values: Column
     headers: Sequence[Headers]
     deltas: Sequence[int] | None
+    position: int
 
     def offsets(self, last: int) -> Sequence[int]:
         """The offsets of the records, when the batch is stored under `last`."""
@@ -178,13 +185,14 @@ class BatchEncoder:
         return EncodedBatch(count, count, first_ms, largest_ms, body)
 
 
-def seal(batch: EncodedBatch, *, largest_so_far_ms: int) -> bytes:
+def seal(batch: EncodedBatch, *, largest_so_far_ms: int, position: int) -> bytes:
     """
     The bytes to store: the header, then the body.
 
     Args:
         largest_so_far_ms: the largest timestamp in the partition up to this batch, itself included. It never goes
             down along a partition, which makes a search by time a binary search.
+        position: the place of the first record in the order of the whole log; the others follow it.
     """
     header = _HEADER.pack(
         MAGIC,
@@ -199,6 +207,7 @@ def seal(batch: EncodedBatch, *, largest_so_far_ms: int) -> bytes:
         0,
         0,
         -1,
+        position,
     )
     checksum = _extend_checksum(_checksum(header), batch.body)
     return b"".join((header, batch.body, _CHECKSUM.pack(checksum)))
@@ -218,6 +227,8 @@ class BatchHeader:
     first_ms: int
     largest_ms: int
     largest_so_far_ms: int
+    position: int
+    header_bytes: int
 
 
 def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
@@ -232,19 +243,25 @@ def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
         FormatTooNew: if a newer eventlog wrote it.
     """
     if len(data) < 2:
-        raise _corrupt(place, f"{len(data)} bytes are fewer than the {FRAME_BYTES} of an empty batch")
+        raise _corrupt(place, f"{len(data)} bytes are fewer than the {_LEAST_BYTES} of an empty batch")
     magic, version = data[0], data[1]
     if magic != MAGIC:
         raise _corrupt(place, f"the first byte is {magic:#04x} and not {MAGIC:#04x}")
     if version > VERSION:
         raise _too_new(place, f"version {version}, and this eventlog reads up to version {VERSION}")
-    if len(data) < FRAME_BYTES:
-        raise _corrupt(place, f"{len(data)} bytes are fewer than the {FRAME_BYTES} of an empty batch")
-    fields = _HEADER.unpack_from(data)
-    _, _, flags, count, span, first_ms, largest_ms, largest_so_far_ms, _, _, reserved, _ = fields
+    header = _HEADER_1 if version < 2 else _HEADER
+    if len(data) < header.size + _CHECKSUM.size:
+        least = header.size + _CHECKSUM.size
+        raise _corrupt(place, f"{len(data)} bytes are fewer than the {least} of an empty batch")
+    position = NO_POSITION
+    fields = header.unpack_from(data)
+    _, _, flags, count, span, first_ms, largest_ms, largest_so_far_ms, _, _, reserved, _ = fields[:12]
+    if version >= 2:
+        position = fields[12]
     if version == 0 or not 1 <= count <= span:
         raise _corrupt(place, f"it says version {version} and {count} records over {span} offsets")
-    return BatchHeader(flags | reserved, count, span, first_ms, largest_ms, largest_so_far_ms)
+    unknown = flags | reserved
+    return BatchHeader(unknown, count, span, first_ms, largest_ms, largest_so_far_ms, position, header.size)
 
 
 def decode(data: bytes, place: object) -> Columns:
@@ -264,7 +281,9 @@ def decode(data: bytes, place: object) -> Columns:
     if header.unknown:
         raise _too_new(place, f"flags {header.unknown:#06x}, and this eventlog knows none")
     try:
-        times, keys, values, headers, deltas = msgpack.unpackb(memoryview(data)[HEADER_BYTES:-4], use_list=False)
+        times, keys, values, headers, deltas = msgpack.unpackb(
+            memoryview(data)[header.header_bytes : -4], use_list=False
+        )
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise _corrupt(place, "its body is not an array of five columns") from error
     count = header.count
@@ -285,6 +304,7 @@ def decode(data: bytes, place: object) -> Columns:
         values,
         headers if headers is not None else ((),) * count,
         deltas,
+        header.position,
     )
 
 

@@ -31,10 +31,10 @@ from typing import Any
 from eventlog.batches.format import TARGET_BYTES, BatchEncoder
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.errors import BufferFull, DeliveryError, LogClosed, UnknownTopic, UsedAfterFork
-from eventlog.records import Headers
+from eventlog.records import Headers, RecordMetadata
+from eventlog.store.appends import Append, Condition, Part, Rows
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
-from eventlog.store.works import Append, Part
 
 COMMIT_BYTES = 1 << 20
 """As soon as this much is queued, the thread that queued it commits."""
@@ -71,6 +71,7 @@ class ProducerBatch(Append):
         "limit",
         "looked_at",
         "measured_bytes",
+        "message_ids",
         "opened_s",
         "rows",
         "sealed_s",
@@ -90,6 +91,7 @@ class ProducerBatch(Append):
         self.sealed_s = opened_s
         self.headers: dict[int, Headers] = {}
         self.timestamps_ms: dict[int, int] = {}
+        self.message_ids: dict[int, bytes] = {}
         self.measured_bytes = 0
         self.size_bytes = 0
         self.looked_at: set[int] = set()
@@ -103,6 +105,18 @@ class ProducerBatch(Append):
     def timestamp_of(self, index: int) -> int:
         """The timestamp of one record."""
         return self.timestamps_ms.get(index, self.timestamp_ms)
+
+    def metadata(self, index: int) -> RecordMetadata:
+        """Where one record is stored."""
+        part = self.parts[0]
+        if part.rows is not None:
+            place = part.place(index)
+            version = place.version or None
+            return RecordMetadata(
+                part.topic.name, place.partition, place.offset, place.timestamp_ms, place.position, version
+            )
+        moment_ms = self.timestamp_of(index)
+        return RecordMetadata(part.topic.name, part.partition, part.base + index, moment_ms, part.position + index)
 
     def settle(self, timeout: float | None) -> bool:
         """
@@ -122,7 +136,7 @@ class ProducerBatch(Append):
 
     def report(self) -> Callable[[], None] | None:
         """Calls the callbacks; before that, frees what only storing needed, since deliveries keep the batch alive."""
-        self.parts[0].batches = []
+        self.parts[0].free()
         self.headers = {}
         if isinstance(self.error, UnknownTopic):
             self.lane.accumulator.on_gone(self.lane.topic)
@@ -234,6 +248,7 @@ class Accumulator:
         size_bytes: int,
         headers: Headers = (),
         timestamp_ms: int | None = None,
+        message_id: bytes | None = None,
     ) -> Delivery:
         """Puts one record into its lane, opening a batch when there is none or it is full."""
         self._make_room()
@@ -252,6 +267,8 @@ class Accumulator:
                 batch.headers[index] = headers
             if timestamp_ms is not None:
                 batch.timestamps_ms[index] = timestamp_ms
+            if message_id is not None:
+                batch.message_ids[index] = message_id
             if size_bytes >= SMALL_BYTES:
                 batch.measured_bytes += size_bytes
                 if batch.measured_bytes >= self._batch_bytes:
@@ -305,11 +322,10 @@ class Accumulator:
         values: list[bytes | None] = rows[1::ROW_WIDTH]
         headers = batch.headers
         timestamps = batch.timestamps_ms
+        times = [batch.timestamp_of(index) for index in range(count)] if timestamps else batch.timestamp_ms
+        header_column = [headers.get(index, ()) for index in range(count)] if headers else None
         encoded = self._encoder.encode(
-            None if keys.count(None) == count else keys,
-            values,
-            timestamps_ms=[batch.timestamp_of(index) for index in range(count)] if timestamps else batch.timestamp_ms,
-            headers=[headers.get(index, ()) for index in range(count)] if headers else None,
+            None if keys.count(None) == count else keys, values, timestamps_ms=times, headers=header_column
         )
         batch.size_bytes = sum(len(one.body) for one in encoded)
         average = batch.size_bytes / count
@@ -321,7 +337,13 @@ class Accumulator:
         if not self._unhanded_bytes:
             self._unhanded_since_s = batch.sealed_s
         self._unhanded_bytes += batch.size_bytes
-        batch.parts.append(Part(lane.topic, lane.partition, encoded))
+        part = Part(lane.topic, lane.partition, encoded)
+        if lane.topic.index is not None or batch.message_ids:
+            part.rows = Rows(keys, values, times, header_column)
+            part.message_ids = batch.message_ids
+            batch.now_ms = self._clock.now_ms()
+            batch.conditions = [Condition(part, index, None, one) for index, one in sorted(batch.message_ids.items())]
+        batch.parts.append(part)
         self._store.committer.submit(batch)
 
     # -- storing ---------------------------------------------------------------------------------------------

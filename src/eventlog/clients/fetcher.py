@@ -16,7 +16,8 @@ import attrs
 from eventlog.batches.format import Columns, decode
 from eventlog.clients.route import Route
 from eventlog.clock import to_ms
-from eventlog.errors import DecodeError, EventLogError, OffsetOutOfRange
+from eventlog.codecs.base import UnknownEventData
+from eventlog.errors import DecodeError, EventLogError, OffsetOutOfRange, UnknownEvent
 from eventlog.options import Start, check_int
 from eventlog.records import K, RecordBatch, V
 from eventlog.store.reader import Fetch, Fetched, StoredBatch
@@ -90,7 +91,7 @@ class Fetcher:
                     self._store.check_topic(row)  # without any record ever, or deleted?
                 _check_range(cursor, answer)
                 for stored in answer.batches:
-                    batch = self._batch(cursor, stored, end)
+                    batch = self.batch(cursor, stored, end)
                     if batch is not None:
                         batches.append(batch)
                     if cursor.offset <= stored.last:
@@ -101,7 +102,8 @@ class Fetcher:
                 break
         return batches, number
 
-    def _batch(self, cursor: Cursor[K, V], stored: StoredBatch, end: int | None) -> RecordBatch[K, V] | None:
+    def batch(self, cursor: Cursor[K, V], stored: StoredBatch, end: int | None) -> RecordBatch[K, V] | None:
+        """The records of one stored batch from the cursor on, which moves behind them; None when there are none."""
         route = cursor.route
         columns = decode(stored.data, _Place(route.row.name, cursor.partition, stored.last))
         offsets = columns.offsets(stored.last)
@@ -149,15 +151,21 @@ def _readable_part(route: Route, batch: RecordBatch[Any, Any]) -> RecordBatch[An
         except ValueError as error:
             if keys:
                 break
-            raise DecodeError(
+            raise decode_error(
+                error,
                 f"cannot read offset {offset} of {batch.topic}[{batch.partition}]: {error}. The record is intact on "
                 f"disk, and the position is still {offset}. Open the topic with the codec that wrote it, or seek() "
-                f"to {offset + 1}."
+                f"to {offset + 1}.",
             ) from error
     part = batch.slice(0, len(keys))
     return RecordBatch(
         part.topic, part.partition, part.offsets, part.timestamps_ms, keys, values[: len(keys)], part.headers
     )
+
+
+def decode_error(cause: ValueError, message: str) -> DecodeError:
+    """The error for a record that a codec can not read."""
+    return UnknownEvent(message) if isinstance(cause, UnknownEventData) else DecodeError(message)
 
 
 def _check_range(cursor: Cursor[Any, Any], answer: Fetched) -> None:

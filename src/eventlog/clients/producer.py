@@ -20,7 +20,8 @@ from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.route import Route
 from eventlog.clients.sender import Sender
 from eventlog.clients.topic import Topic
-from eventlog.options import HeadersInput, check_columns, check_headers, check_timestamp_ms
+from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
+from eventlog.store.key_index import LONGEST_KEY_BYTES
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
 
@@ -53,7 +54,9 @@ class _SendRoute:
         self.raw_value = route.value_codec.raw_type
         self.encode_key = route.key_codec.encode
         self.encode_value = route.value_codec.encode
-        self.small_bytes = min(SMALL_BYTES, row.max_record_bytes // 2)
+        self.small_bytes = min(
+            SMALL_BYTES if row.index is None else LONGEST_KEY_BYTES // 2 - 1, row.max_record_bytes // 2
+        )
         self.sticky = route.keyless_partition(row.partitions)
 
     def lane_of(self, key: bytes | None) -> Lane:
@@ -132,6 +135,7 @@ class Producer:
         headers: HeadersInput | None = None,
         partition: int | None = None,
         timestamp_ms: int | None = None,
+        message_id: str | bytes | None = None,
     ) -> Delivery:
         """
         Takes a record, and hands back the promise of its place at once.
@@ -146,6 +150,8 @@ class Producer:
             headers: a mapping or pairs of str and bytes.
             partition: overrides the partitioner.
             timestamp_ms: ms since 1970 UTC; the time at which the batch was begun when not given.
+            message_id: 1 to 255 bytes; has the record stored only once within the topic's `duplicate_window`,
+                however often and by whomever it is sent. The delivery tells where the first is.
 
         Raises:
             TypeError: if a value or key does not fit its codec. The record was not taken.
@@ -181,6 +187,7 @@ class Producer:
             and headers is None
             and partition is None
             and timestamp_ms is None
+            and message_id is None
             and value is not None
             and len(value) < route.small_bytes
             and (key is None or len(key) < route.small_bytes)
@@ -190,7 +197,7 @@ class Producer:
             if len(rows) == place + ROW_WIDTH and lane.batch is batch:
                 return Delivery((batch, place))
             return self._accumulator.settle_late(lane, batch, rows, token)
-        return self._send_with_care(route, lane, key, value, headers, partition, timestamp_ms)
+        return self._send_with_care(route, lane, key, value, headers, partition, timestamp_ms, message_id)
 
     def _send_with_care(
         self,
@@ -201,9 +208,11 @@ class Producer:
         headers: HeadersInput | None,
         partition: int | None,
         timestamp_ms: int | None,
+        message_id: str | bytes | None,
     ) -> Delivery:
         checked_headers = check_headers(headers)
         size_bytes = route.route.check_size(key, value, checked_headers)
+        checked_id = None if message_id is None else check_message_id(message_id)
         if timestamp_ms is not None:
             check_timestamp_ms(timestamp_ms)
         if partition is not None:
@@ -216,7 +225,13 @@ class Producer:
             if has_grown or key is None:
                 lane = route.lane_of(key)
         return self._accumulator.add(
-            lane, key, value, size_bytes=size_bytes, headers=checked_headers, timestamp_ms=timestamp_ms
+            lane,
+            key,
+            value,
+            size_bytes=size_bytes,
+            headers=checked_headers,
+            timestamp_ms=timestamp_ms,
+            message_id=checked_id,
         )
 
     def _look_again(self, route: _SendRoute) -> bool:

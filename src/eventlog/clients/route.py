@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventlog.batches.partitioners import partitioner_from_stored
-from eventlog.codecs import codec_from_stored
+from eventlog.codecs import Upcasters, codec_from_stored
 from eventlog.errors import RecordTooLarge, UnknownPartition
 from eventlog.options import check_int
 from eventlog.records import Headers
+from eventlog.store.key_index import LONGEST_KEY_BYTES, escaped
 from eventlog.store.tables import TopicRow
 
 
@@ -34,12 +35,15 @@ class Route:
         key: object = None,
         value: object = None,
         partitioner: str | Callable[[bytes, int], int] | None = None,
+        snapshot: object = None,
+        upcasters: Upcasters | None = None,
     ) -> None:
         self.row = row
         self.look: Callable[[], TopicRow | None] = lambda: None
         """Reads the stored topic; whoever has a store hangs it in."""
         self.key_codec = codec_from_stored(row.key, key, topic=row.name, role="key")
-        self.value_codec = codec_from_stored(row.value, value, topic=row.name, role="value")
+        self.value_codec = codec_from_stored(row.value, value, topic=row.name, role="value", upcasters=upcasters)
+        self.snapshot = snapshot
         self.partitioner_name, self.partition_of = partitioner_from_stored(row.partitioner, partitioner, topic=row.name)
         self._keyless = itertools.count()
 
@@ -75,6 +79,12 @@ class Route:
 
     def check_size(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> int:
         """The size of a record in bytes, when the topic's bound allows it."""
+        if self.row.index is not None and key is not None and len(escaped(key)) > LONGEST_KEY_BYTES:
+            raise RecordTooLarge(
+                f"cannot append a record with a key of {len(key)} bytes to topic {self.row.name!r}: it has an index, "
+                f"whose keys have at most {LONGEST_KEY_BYTES} bytes, a zero byte counting as two. Nothing was stored. "
+                "Hash the key, or shorten it."
+            )
         size = len(key or b"") + len(value or b"")
         for name, content in headers:
             size += len(name.encode()) + len(content or b"")

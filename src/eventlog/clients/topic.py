@@ -7,31 +7,23 @@ Knows nothing of batching over time, positions or groups.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from eventlog.batches.format import BatchEncoder
-from eventlog.batches.partitioners import partition_column
+from eventlog.clients.appending import Appender
+from eventlog.clients.events import Events
 from eventlog.clients.fetcher import Cursor, Fetcher, resolve_end, resolve_start
 from eventlog.clients.route import Route
 from eventlog.errors import LogClosed
-from eventlog.options import (
-    MAX_PARTITIONS,
-    HeadersInput,
-    Start,
-    check_columns,
-    check_headers,
-    check_int,
-    check_timestamp_ms,
-)
-from eventlog.records import Headers, K, PartitionRange, Record, RecordBatch, RecordMetadata, V
+from eventlog.options import MAX_PARTITIONS, HeadersInput, Start, check_int
+from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
 from eventlog.store.store import Store
-from eventlog.store.tables import TopicRow
-from eventlog.store.works import Append, AppendOne, CreatePartitions, DeleteRecords, Part
+from eventlog.store.works import CreatePartitions, DeleteRecords
 
 _READ_BYTES = 1 << 20
+S = TypeVar("S")
 
 
 class Owner(Protocol):
@@ -61,6 +53,8 @@ class Topic(Generic[K, V]):
         self._owner = owner  # a log that nobody else holds stays open as long as its topics
         self._fetcher = Fetcher(store)
         self._route = route
+        self._appender = Appender(store, route)
+        self._events: Events[K, V] = Events(store, route)
         route.look = partial(store.topic, route.row.name)
 
     @property
@@ -97,6 +91,16 @@ class Topic(Generic[K, V]):
         return self._route.row.max_record_bytes
 
     @property
+    def index(self) -> str | None:
+        """What the topic is indexed by: "key", or None."""
+        return self._route.row.index
+
+    @property
+    def duplicate_window(self) -> float:
+        """How long the topic remembers message ids, in seconds."""
+        return self._route.row.duplicate_window_ms / 1000
+
+    @property
     def uuid(self) -> UUID:
         """The id of this topic, which no other topic of any log has; a topic made anew has another."""
         return self._route.row.uuid
@@ -111,6 +115,8 @@ class Topic(Generic[K, V]):
         partition: int | None = None,
         headers: HeadersInput | None = None,
         timestamp_ms: int | None = None,
+        expected_version: int | None = None,
+        message_id: str | bytes | None = None,
     ) -> RecordMetadata:
         """
         Stores one record, durable when the call returns (as the log's `durability` says).
@@ -124,37 +130,34 @@ class Topic(Generic[K, V]):
             partition: overrides the partitioner.
             headers: a mapping or pairs of str and bytes.
             timestamp_ms: ms since 1970 UTC; now when not given.
+            expected_version: how many records of this key there must be; 0 for a new one. For topics with an index.
+            message_id: 1 to 255 bytes; has the record stored only once within the topic's `duplicate_window`,
+                however often and by whomever it is appended.
+
+        Returns:
+            Where the record is; where the first is, if one was stored under this `message_id`.
 
         Raises:
             TypeError: if a value or key does not fit its codec. Nothing was stored.
+            WrongVersion: if the key is at another version. Nothing was stored.
+            MessageIdReused: if a record with other content has the `message_id`. Nothing was stored.
             RecordTooLarge, UnknownPartition, UnknownTopic: for what their names say. Nothing was stored.
             StorageError: if the disk failed. The record was not acknowledged; open the log again.
         """
         self._owner._check_open()
-        route = self._route
-        value_bytes = route.value_codec.encode(value)
-        key_bytes = route.key_codec.encode(key)
-        pairs = check_headers(headers)
-        route.check_size(key_bytes, value_bytes, pairs)
-        moment = self._store.clock.now_ms() if timestamp_ms is None else check_timestamp_ms(timestamp_ms)
-        is_placed = partition is None
-        while True:
-            row = route.row
-            chosen = route.partition(key_bytes, partition, row.partitions)
-            work = AppendOne(row, chosen, key_bytes, value_bytes, pairs, moment, is_placed=is_placed)
-            self._store.run(work)
-            route.learn(work.newer)
-            if not work.is_refused:
-                return RecordMetadata(row.name, chosen, work.offset, moment)
+        return self._appender.append(value, key, partition, headers, timestamp_ms, expected_version, message_id)
 
     def append_many(
         self,
         values: Iterable[V | None],
         *,
         keys: Iterable[K | None] | None = None,
+        key: K | None = None,
         partition: int | None = None,
         headers: Iterable[HeadersInput | None] | None = None,
         timestamps_ms: int | Iterable[int] | None = None,
+        expected_version: int | None = None,
+        message_ids: Iterable[str | bytes | None] | None = None,
     ) -> list[PartitionRange]:
         """
         Stores records given in columns: all of them in one transaction, or none.
@@ -167,113 +170,24 @@ class Topic(Generic[K, V]):
             keys: one for each value, or None when no record has a key; keyless records then go to one partition.
             partition: overrides the partitioner, for all.
             headers: one for each value, or None.
+            key: the key of all records, in place of `keys`.
             timestamps_ms: ms since 1970 UTC, one for all or one for each; now when not given.
+            expected_version: how many records of `key` there must be before these. For topics with an index.
+            message_ids: one for each value, or None in it; each is as that of `append`.
 
         Returns:
-            Where they are stored: the range of each partition that got any, by partition.
+            Where they are stored: the range of each partition that got any, by partition. Several of a partition
+            where records were stored before under their ids.
 
         Raises:
             ValueError: if the columns differ in length. Nothing was stored.
+            WrongVersion, MessageIdReused: as `append`; nothing was stored.
             TypeError, RecordTooLarge, UnknownPartition, UnknownTopic, StorageError: as `append`; nothing was stored.
         """
         self._owner._check_open()
-        values, keys, headers, timestamps_ms = check_columns(values, keys, headers, timestamps_ms)
-        if not values:
-            return []
-        route = self._route
-        header_column = None if headers is None else [check_headers(pairs) for pairs in headers]
-        if header_column is not None and not any(header_column):
-            header_column = None
-        times = self._times(timestamps_ms)
-        while True:
-            row = route.row
-            if partition is not None or row.partitions == 1 or keys is None:
-                chosen = route.partition(None, partition, row.partitions)
-                parts = [self._part(row, chosen, keys, values, times, header_column)]
-            else:
-                parts = self._parts_by_key(row, keys, values, times, header_column)
-            self._check_sizes(parts, keys, values, header_column)
-            work = Append(parts, is_placed=partition is None)
-            self._store.run(work)
-            route.learn(work.newer)
-            if not work.is_refused:
-                break
-        return [
-            PartitionRange(self.name, part.partition, part.base, part.base + sum(one.span for one in part.batches))
-            for part in parts
-        ]
-
-    def _times(self, timestamps_ms: int | Sequence[int] | None) -> int | Sequence[int]:
-        if timestamps_ms is None:
-            return self._store.clock.now_ms()
-        if isinstance(timestamps_ms, int):
-            return check_timestamp_ms(timestamps_ms)
-        return [check_timestamp_ms(moment) for moment in timestamps_ms]
-
-    def _part(
-        self,
-        row: TopicRow,
-        partition: int,
-        keys: Sequence[Any] | None,
-        values: Sequence[Any],
-        times: int | Sequence[int],
-        headers: Sequence[Headers] | None,
-    ) -> Part:
-        """The batches of one partition."""
-        try:
-            batches = BatchEncoder().encode(
-                keys,
-                values,
-                timestamps_ms=times,
-                headers=headers,
-                key_bytes=self._route.encode_keys,
-                value_bytes=self._route.encode_values,
-            )
-        except TypeError:
-            self._route.check_each(keys, values)  # says it in our words
-            raise
-        return Part(row, partition, batches)
-
-    def _parts_by_key(
-        self,
-        row: TopicRow,
-        keys: Sequence[Any],
-        values: Sequence[Any],
-        times: int | Sequence[int],
-        headers: Sequence[Headers] | None,
-    ) -> list[Part]:
-        """The batches of each partition, by partition."""
-        encoded = self._route.encode_keys(keys)
-        keyless = self._route.keyless_partition(row.partitions)
-        chosen = partition_column(encoded, row.partitions, self._route.partition_of, keyless)
-        indexes: dict[int, list[int]] = {}
-        for index, number in enumerate(chosen):
-            indexes.setdefault(number, []).append(index)
-        return [
-            self._part(
-                row,
-                number,
-                [keys[place] for place in places],
-                [values[place] for place in places],
-                times if isinstance(times, int) else [times[place] for place in places],
-                None if headers is None else [headers[place] for place in places],
-            )
-            for number, places in sorted(indexes.items())
-        ]
-
-    def _check_sizes(
-        self,
-        parts: list[Part],
-        keys: Sequence[Any] | None,
-        values: Sequence[Any],
-        headers: Sequence[Headers] | None,
-    ) -> None:
-        """Measures every record, unless no batch is large enough to hold one that is too large."""
-        if max(len(batch.body) for part in parts for batch in part.batches) <= self.max_record_bytes:
-            return
-        key_column = None if keys is None else self._route.encode_keys(keys)
-        for index, value in enumerate(self._route.encode_values(values)):
-            self._route.check_size(key_column[index] if key_column else None, value, headers[index] if headers else ())
+        return self._appender.append_many(
+            values, keys, key, partition, headers, timestamps_ms, expected_version, message_ids
+        )
 
     def delete_records(self, before: Mapping[int, int]) -> None:
         """
@@ -411,6 +325,121 @@ class Topic(Generic[K, V]):
                         yield batch
                 if not batches:
                     break
+
+    # -- reading by key --------------------------------------------------------------------------------------
+
+    def history(
+        self,
+        key: K,
+        *,
+        start: int = 1,
+        end: int | None = None,
+        is_reversed: bool = False,
+        max_records: int | None = None,
+    ) -> Iterator[Event[K, V]]:
+        """
+        The records of one key in the order of their versions, for topics with `index="key"`.
+
+        Reads what is stored now from one place of the log, however far apart the records were appended. What is
+        appended meanwhile may or may not come too. Nothing is kept open between records.
+
+        Args:
+            start: the first version; the first record of a key has version 1.
+            end: the version to stop before, None for all.
+            is_reversed: begins with the last of them.
+            max_records: the most records to read, None for all.
+
+        Raises:
+            ValueError: if the topic has no index, or `key` is None. Nothing was read.
+            CorruptBatch, DecodeError: at the record that can not be read.
+            UnknownTopic, TypeError: for what their names say.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     accounts = log.topic("accounts", key=str, value="json", index="key")
+            ...     ranges = accounts.append_many([5, -3, 9], key="alice", expected_version=0)
+            ...     [(event.version, event.value) for event in accounts.history("alice", start=2)]
+            [(2, -3), (3, 9)]
+        """
+        self._owner._check_open()
+        return self._events.history(key, start, end, is_reversed=is_reversed, max_records=max_records)
+
+    def latest(self, key: K) -> Event[K, V] | None:
+        """
+        The last record of one key, None when it has none; for topics with `index="key"`.
+
+        Raises as `history`.
+        """
+        self._owner._check_open()
+        return self._events.latest(key)
+
+    def version(self, key: K) -> int:
+        """
+        How many records of one key were ever appended, 0 for none; for topics with `index="key"`.
+
+        It never goes back, even when records are deleted. Raises as `history`.
+        """
+        self._owner._check_open()
+        return self._events.version(key)
+
+    def keys(self, prefix: str | bytes | None = None) -> Iterator[K]:
+        """
+        The keys that have, or had, records, in the order of their bytes; for topics with `index="key"`.
+
+        Args:
+            prefix: only keys whose bytes begin with this; a str as UTF-8.
+
+        Raises:
+            ValueError, UnknownTopic: as `history`.
+        """
+        self._owner._check_open()
+        return self._events.keys(prefix)
+
+    def fold(self, key: K, function: Callable[[S, V], S], initial: S) -> tuple[S, int]:
+        """
+        The state that the records of one key make, and the version of the last of them.
+
+        Begins with the key's snapshot when there is one, else with `initial`, and calls `function(state, value)` for
+        each record after it.
+
+        Raises as `history`, and whatever `function` raises.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     accounts = log.topic("accounts", key=str, value="json", index="key")
+            ...     ranges = accounts.append_many([5, -3, 9], key="alice")
+            ...     accounts.fold("alice", lambda balance, amount: balance + amount, 0)
+            (11, 3)
+        """
+        self._owner._check_open()
+        return self._events.fold(key, function, initial)
+
+    def save_snapshot(self, key: K, state: Any, *, version: int) -> None:
+        """
+        Keeps a state of one key, durable when the call returns, so that `fold` need not begin with the first record.
+
+        One snapshot is kept for each key; one that is older than what is stored changes nothing.
+
+        Args:
+            state: a value that the topic's codec of snapshots takes (`snapshot=` of `log.topic`).
+            version: that of the last record in it.
+
+        Raises:
+            WrongVersion: if the key has not come so far. Nothing was stored.
+            TypeError: if the state does not fit the codec. Nothing was stored.
+            ValueError, UnknownTopic, StorageError: as `append`; nothing was stored.
+        """
+        self._owner._check_open()
+        self._events.save_snapshot(key, state, version)
+
+    def snapshot(self, key: K) -> Snapshot[Any] | None:
+        """
+        The state that was kept of one key, None when there is none.
+
+        Raises as `history`.
+        """
+        self._owner._check_open()
+        return self._events.snapshot(key)
 
     def _check_store(self, store: Store) -> None:
         """Raises `ValueError` when this topic belongs to another log."""

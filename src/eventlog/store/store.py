@@ -27,6 +27,7 @@ from eventlog.store.committer import Committer
 from eventlog.store.env import FORMAT, OFFSETS, TABLES, TOPICS, Environment
 from eventlog.store.heart import Heart
 from eventlog.store.members import Members
+from eventlog.store.order import put_into_order, stored_end_position
 from eventlog.store.reader import Fetch, Fetched
 from eventlog.store.tables import (
     FORMAT_KEY,
@@ -133,6 +134,10 @@ class Store:
 
     # -- records ---------------------------------------------------------------------------------------------
 
+    def end_position(self) -> int:
+        """The position that the next record of the log gets."""
+        return stored_end_position(self.environment)
+
     def run(self, work: Work) -> None:
         """Stores one piece of work, or raises its error."""
         self.committer.run(work)
@@ -208,6 +213,8 @@ class Store:
             table = self.environment.table(FORMAT)
             stored = transaction.get(FORMAT_KEY, db=table)  # another process may be first, or an older eventlog
             row = FormatRow(uuid4(), self.clock.now_ms()) if stored is None else FormatRow.unpack(stored, self.path)
+            if row.version < 3:
+                put_into_order(self.environment, transaction)
             transaction.put(FORMAT_KEY, attrs.evolve(row, version=FORMAT_VERSION).pack(), db=table)
             self.environment.commit(transaction)
         except BaseException:

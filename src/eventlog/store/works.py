@@ -1,8 +1,8 @@
 """
-What can be stored of topics: appends, the topics themselves, deletions.
+What can be stored of topics: the topics themselves, more partitions, deletions.
 
 Each is one `Work`: it checks first and writes after, inside the transaction of its round. Knows nothing of who
-asked, and of how rounds are made.
+asked, and of how rounds are made; appends are in `store/appends.py`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from uuid import uuid4
 
 import attrs
 
-from eventlog.batches.format import EncodedBatch
 from eventlog.errors import OffsetOutOfRange, UnknownTopic
-from eventlog.records import Headers
-from eventlog.store.env import BATCHES, FORMAT, OFFSETS, PARTITIONS, TOPICS
+from eventlog.store.env import FORMAT, INDEX, MESSAGE_TIMES, MESSAGES, OFFSETS, PARTITIONS, SNAPSHOTS, TOPICS
+from eventlog.store.key_index import entity_prefix
 from eventlog.store.tables import (
     NEXT_TOPIC_ID_KEY,
     TOPICS_VERSION_KEY,
@@ -30,115 +29,6 @@ from eventlog.store.tables import (
 from eventlog.store.writing import Work, Writing
 
 
-class Part:
-    """
-    Is what one `Append` puts into one partition.
-
-    `base` is the first offset, once it is stored.
-    """
-
-    __slots__ = ("base", "batches", "partition", "topic")
-
-    def __init__(self, topic: TopicRow, partition: int, batches: list[EncodedBatch]) -> None:
-        self.topic = topic
-        self.partition = partition
-        self.batches = batches
-        self.base = -1
-
-
-class Append(Work):
-    """
-    Appends encoded batches to some partitions of one topic.
-
-    `newer` is the topic as it is stored now, if it has more partitions than whoever appends knew of. If `is_placed`,
-    their number decided where the records go, and nothing is stored then.
-    """
-
-    __slots__ = ("is_placed", "newer", "parts")
-    rings = True
-
-    def __init__(self, parts: list[Part], *, is_placed: bool = False) -> None:
-        super().__init__()
-        self.parts = parts
-        self.is_placed = is_placed
-        self.newer: TopicRow | None = None
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether nothing was stored, because it has to be placed anew."""
-        return self.is_placed and self.newer is not None
-
-    def apply(self, writing: Writing) -> None:
-        """Puts every part at the end of its partition."""
-        self.newer = None
-        for part in self.parts:
-            stored = writing.check_topic(part.topic)
-            if stored.partitions > part.topic.partitions:
-                self.newer = stored
-            writing.partition_end(part.topic.id, part.partition)  # a damaged end fails here, before any effect
-        if self.is_refused:
-            return
-        for part in self.parts:
-            part.base = writing.append(part.topic.id, part.partition, part.batches)
-
-
-class AppendOne(Work):
-    """
-    Appends one record, which may share a batch with others of its round.
-
-    `is_placed` and `newer` are as those of `Append`.
-    """
-
-    __slots__ = (
-        "headers",
-        "is_placed",
-        "key",
-        "newer",
-        "offset",
-        "partition",
-        "timestamp_ms",
-        "topic",
-        "value",
-    )
-    rings = True
-
-    def __init__(
-        self,
-        topic: TopicRow,
-        partition: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Headers,
-        timestamp_ms: int,
-        *,
-        is_placed: bool = False,
-    ) -> None:
-        super().__init__()
-        self.topic = topic
-        self.partition = partition
-        self.key = key
-        self.value = value
-        self.headers = headers
-        self.timestamp_ms = timestamp_ms
-        self.is_placed = is_placed
-        self.newer: TopicRow | None = None
-        self.offset = -1
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether nothing was stored, because it has to be placed anew."""
-        return self.is_placed and self.newer is not None
-
-    def apply(self, writing: Writing) -> None:
-        """Hands the record to the round."""
-        stored = writing.check_topic(self.topic)
-        self.newer = stored if stored.partitions > self.topic.partitions else None
-        if self.is_refused:
-            return
-        writing.partition_end(self.topic.id, self.partition)  # a damaged end fails here, and fails nobody else
-        writing.append_loose(self)
-
-
 @attrs.frozen
 class NewTopic:
     """Is what a topic is to be, before the log has given it an id."""
@@ -149,6 +39,9 @@ class NewTopic:
     value: dict[str, object]
     partitioner: str
     max_record_bytes: int
+    index: str | None
+    duplicate_window_ms: int
+    snapshot: dict[str, object]
 
 
 class EnsureTopic(Work):
@@ -205,7 +98,7 @@ class CreatePartitions(Work):
         self.topic = TopicRow.unpack(name, row)
         _raise_topics_version(writing)
         writing.put(TOPICS, name, row)
-        writing.forget_learned()
+        writing.forget_topics()
 
 
 class DeleteTopic(Work):
@@ -227,7 +120,8 @@ class DeleteTopic(Work):
         _raise_topics_version(writing)
         writing.delete(TOPICS, self._name.encode())
         prefix = topic.id.to_bytes(4, "big")
-        for table in (BATCHES, PARTITIONS):
+        writing.delete_batches(prefix)
+        for table in (PARTITIONS, INDEX, SNAPSHOTS, MESSAGES, MESSAGE_TIMES):
             writing.delete_prefix(table, prefix)
         writing.delete_where(OFFSETS, lambda key: key[-8:-4] == prefix)
         writing.forget_learned()
@@ -249,9 +143,15 @@ class DeleteRecords(Work):
         writing.flush_loose()  # what was appended in this round counts too
         rows = {partition: self._judged(writing, partition) for partition in self._before}
         for partition, row in rows.items():
-            writing.put(PARTITIONS, partition_key(self._topic.id, partition), row.pack())
             prefix = partition_key(self._topic.id, partition)
-            writing.delete_prefix(BATCHES, prefix, below=batch_key(self._topic.id, partition, row.first))
+            writing.put(PARTITIONS, prefix, row.pack())
+            keys: set[bytes] = set()
+            if self._topic.index is not None:
+                keys = writing.keys_before(self._topic.id, partition, row.first)
+            writing.delete_batches(prefix, below=batch_key(self._topic.id, partition, row.first))
+            for key in keys:
+                entity = entity_prefix(self._topic.id, key)
+                writing.index.delete_before(writing.transaction, entity, partition, row.first)
 
     def _judged(self, writing: Writing, partition: int) -> PartitionRow:
         before = self._before[partition]

@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from eventlog.batches.format import BatchEncoder, EncodedBatch, read_header, seal
+from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_header, seal
 from eventlog.errors import UnknownTopic
 from eventlog.records import Headers
-from eventlog.store.env import BATCHES, PARTITIONS, TOPICS, Environment, Transaction
+from eventlog.store.env import BATCHES, FORMAT, ORDER, PARTITIONS, TOPICS, Environment, Transaction
+from eventlog.store.key_index import KeyIndex, entity_prefix, pack_row, version_key
+from eventlog.store.order import (
+    END_POSITION_KEY,
+    OLD_POSITIONS_KEY,
+    end_position,
+    order_key,
+    position_of,
+    position_of_batch,
+)
 from eventlog.store.reader import offset_of_time_within
 from eventlog.store.tables import PartitionRow, TopicRow, batch_key, partition_key, split_batch_key
 
@@ -73,7 +83,7 @@ class Work:
 
 
 class LooseRecord(Protocol):
-    """Is one record that may share a batch with others of its round; `offset` is set when it is stored."""
+    """Is one record that may share a batch with others of its round; the last three are set when it is stored."""
 
     topic: TopicRow
     partition: int
@@ -82,6 +92,8 @@ class LooseRecord(Protocol):
     headers: Headers
     timestamp_ms: int
     offset: int
+    position: int
+    version: int
 
 
 class Writing:
@@ -93,12 +105,14 @@ class Writing:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._encoder = BatchEncoder()
+        self.encoder = BatchEncoder()
         self._number = -1
         self._has_put = False
         self._topics: dict[int, TopicRow] = {}
         self._ends: dict[tuple[int, int], list[int]] = {}
+        self._position = -1
         self._loose: dict[tuple[int, int], list[LooseRecord]] = {}
+        self.index = KeyIndex(environment)
         self.transaction: Transaction
 
     def begin(self) -> None:
@@ -113,13 +127,13 @@ class Writing:
         known = self._number if self._has_put else self._number - 1
         if number != known + 1:
             self.forget()
+        self.index.trim()
         self._number = number
         self._has_put = False
 
     def forget(self) -> None:
         """Forgets all that was learned: after a failure, and when others have written."""
-        self._topics.clear()
-        self._ends.clear()
+        self.forget_learned()
         self._loose.clear()
         self._number = -1
 
@@ -138,27 +152,43 @@ class Writing:
         self._topics[topic.id] = stored
         return stored
 
-    def append(self, topic_id: int, partition: int, batches: list[EncodedBatch]) -> int:
+    def append(self, topic_id: int, partition: int, batches: list[EncodedBatch]) -> tuple[int, int]:
         """
-        Puts batches at the end of a partition.
+        Puts batches at the end of a partition, and of the log's order.
 
-        The offset of the first record.
+        The offset and the position of the first record; those of the others follow.
         """
         if self._loose:
             self._flush_loose(topic_id, partition)
         end = self._end(topic_id, partition)
-        base = end[0]
-        table = self._environment.table(BATCHES)
+        base, position = end[0], self._end_position()
+        put, environment = self.transaction.put, self._environment
+        table, order = environment.table(BATCHES), environment.table(ORDER)
+        next_position = position
         for batch in batches:
             end[0] += batch.span
             end[1] = max(end[1], batch.largest_ms)
             key = batch_key(topic_id, partition, end[0] - 1)
             self._has_put = True
-            self.transaction.put(key, seal(batch, largest_so_far_ms=end[1]), db=table)
-        return base
+            put(key, seal(batch, largest_so_far_ms=end[1], position=next_position), db=table)
+            next_position += batch.span
+            put(order_key(next_position - 1), key, db=order, append=True)
+            self._position = next_position
+        return base, position
+
+    def _end_position(self) -> int:
+        if self._position < 0:
+            self._position = end_position(self._environment, self.transaction)
+        return self._position
 
     def append_loose(self, record: LooseRecord) -> None:
-        """Puts one record beside others of this round that go to the same partition: they share a batch."""
+        """
+        Puts one record beside others of this round that go to the same partition: they share a batch.
+
+        It has its version at once, so that the next record of its key gets the next.
+        """
+        if record.topic.index is not None and record.key is not None:
+            record.version = self.index.take_version(self.transaction, entity_prefix(record.topic.id, record.key))
         self._loose.setdefault((record.topic.id, record.partition), []).append(record)
 
     def flush_loose(self) -> None:
@@ -171,15 +201,37 @@ class Writing:
         if records is None:
             return
         headers = [record.headers for record in records]
-        batches = self._encoder.encode(
+        batches = self.encoder.encode(
             [record.key for record in records],
             [record.value for record in records],
             timestamps_ms=[record.timestamp_ms for record in records],
             headers=headers if any(headers) else None,
         )
-        base = self.append(topic_id, partition, batches)
+        base, position = self.append(topic_id, partition, batches)
         for index, record in enumerate(records):
             record.offset = base + index
+            record.position = position + index
+        if records[0].topic.index is not None:
+            self._index_loose(records)
+
+    def _index_loose(self, records: list[LooseRecord]) -> None:
+        rows = [
+            (
+                entity_prefix(record.topic.id, record.key) + version_key(record.version),
+                pack_row(
+                    record.partition,
+                    record.offset,
+                    record.timestamp_ms,
+                    record.position,
+                    record.value,
+                    record.headers,
+                ),
+            )
+            for record in records
+            if record.key is not None
+        ]
+        if rows:
+            self.index.put(self.transaction, rows)
 
     def get(self, table: bytes, key: bytes) -> bytes | None:
         """The value of a row, None when there is none."""
@@ -205,15 +257,53 @@ class Writing:
         removed: bool = self.transaction.delete(key, db=self._environment.table(table))
         return removed
 
-    def delete_prefix(self, table: bytes, prefix: bytes, *, below: bytes | None = None) -> None:
-        """Removes the rows whose keys begin with `prefix`, or those of them below a key."""
+    def delete_prefix(self, table: bytes, prefix: bytes) -> None:
+        """Removes the rows whose keys begin with `prefix`."""
         with self.transaction.cursor(db=self._environment.table(table)) as cursor:
+            is_found = cursor.set_range(prefix)
+            while is_found and cursor.key().startswith(prefix):
+                is_found = cursor.delete() and bool(cursor.key())
+
+    def delete_batches(
+        self, prefix: bytes, *, below: bytes | None = None, told: Callable[[bytes, bytes], None] | None = None
+    ) -> None:
+        """
+        Removes the batches whose keys begin with `prefix`, or those of them below a key, with their rows in the order.
+
+        Args:
+            told: is called with the key and the bytes of each before it goes.
+        """
+        environment = self._environment
+        order = environment.table(ORDER)
+        self.put(FORMAT, END_POSITION_KEY, order_key(self._end_position()))
+        old_end = position_of(self.get(FORMAT, OLD_POSITIONS_KEY))
+        with self.transaction.cursor(db=environment.table(BATCHES)) as cursor:
             is_found = cursor.set_range(prefix)
             while is_found:
                 key = cursor.key()
                 if not key.startswith(prefix) or (below is not None and key >= below):
                     return
+                data = cursor.value()
+                if told is not None:
+                    told(key, data)
+                place = position_of_batch(self.transaction, order, old_end, key, data)
+                if place is not None:
+                    self.transaction.delete(order_key(place), db=order)
                 is_found = cursor.delete() and bool(cursor.key())
+
+    def keys_before(self, topic_id: int, partition: int, offset: int) -> set[bytes]:
+        """The keys of the records of a partition that lie before an offset."""
+        keys: set[bytes] = set()
+        prefix = partition_key(topic_id, partition)
+        with self.transaction.cursor(db=self._environment.table(BATCHES)) as cursor:
+            is_found = cursor.set_range(prefix)
+            while is_found and (key := cursor.key()).startswith(prefix):
+                last = split_batch_key(key)[2]
+                columns = decode(cursor.value(), f"the batch of partition {partition} up to offset {last}")
+                count = bisect_left(columns.offsets(last), offset)
+                keys.update(one for one in columns.keys[:count] if one is not None)
+                is_found = last < offset and cursor.next()
+        return keys
 
     def delete_where(self, table: bytes, is_doomed: Callable[[bytes], bool]) -> None:
         """Removes the rows of a small table whose keys a function chooses."""
@@ -222,10 +312,16 @@ class Writing:
         for key in doomed:
             self.delete(table, key)
 
+    def forget_topics(self) -> None:
+        """Forgets the topics, because this very transaction changes one."""
+        self._topics.clear()
+
     def forget_learned(self) -> None:
-        """Forgets topics and ends, because this very transaction changes them."""
+        """Forgets topics, ends and versions, because this very transaction changes them; nothing may be loose."""
         self._topics.clear()
         self._ends.clear()
+        self._position = -1
+        self.index.forget()
 
     def partition_end(self, topic_id: int, partition: int) -> tuple[int, int]:
         """The end offset of a partition and its largest timestamp so far."""

@@ -1,0 +1,228 @@
+"""
+Reading a topic by key: the history of one entity, its latest record, its version, its snapshot.
+
+For topics with an index (`store/key_index.py`). Each call is one short look at the log, or several where a history is
+long. Knows nothing of partitions or groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+from eventlog.clients.fetcher import decode_error
+from eventlog.clients.route import Route
+from eventlog.codecs import Codec, codec_from_stored
+from eventlog.options import check_int
+from eventlog.records import Event, K, Snapshot, V
+from eventlog.store.key_index import (
+    StoredEvent,
+    entity_prefix,
+    read_elsewhere,
+    read_keys,
+    read_rows,
+    stored_version,
+    unpack_row,
+)
+from eventlog.store.snapshots import SaveSnapshot, read_snapshot
+from eventlog.store.store import Store
+
+_READ_BYTES = 1 << 20
+_KEYS_AT_ONCE = 1000
+S = TypeVar("S")
+
+
+class Events(Generic[K, V]):
+    """
+    Reads the records of one topic by their keys.
+
+    Any thread may use it.
+    """
+
+    def __init__(self, store: Store, route: Route) -> None:
+        self._store = store
+        self._route = route
+        self._snapshot_codec: Codec[Any] | None = None
+
+    def _check_index(self) -> None:
+        route = self._route
+        if route.row.index is None:
+            raise ValueError(
+                f"topic {route.row.name!r} can not be read by key: it was made without an index. Nothing was read. "
+                'Make a topic with log.topic(..., index="key").'
+            )
+
+    def _prefix(self, key: object) -> bytes:
+        self._check_index()
+        if key is None:
+            raise ValueError("None is no key: records without one are not in the index. Nothing was read.")
+        data = self._route.key_codec.encode(key)
+        assert data is not None
+        return entity_prefix(self._route.row.id, data)
+
+    def history(
+        self, key: object, start: int, end: int | None, *, is_reversed: bool, max_records: int | None
+    ) -> Iterator[Event[K, V]]:
+        """The records of a key, from version `start` to `end`."""
+        first = check_int("start", start, least=1)
+        if end is not None:
+            check_int("end", end, least=1)
+        left = None if max_records is None else check_int("max_records", max_records, least=0)
+        prefix = self._prefix(key)
+        rows, is_all = self._rows(prefix, first, end, is_reversed=is_reversed)
+        return self._walk(key, prefix, rows, is_all, first, end, left, is_reversed=is_reversed)
+
+    def _rows(
+        self, prefix: bytes, first: int, end: int | None, *, is_reversed: bool
+    ) -> tuple[list[tuple[int, bytes]], bool]:
+        rows, is_all = read_rows(
+            self._store.environment, prefix, first, end, is_reversed=is_reversed, max_bytes=_READ_BYTES
+        )
+        if not rows:
+            self._store.check_topic(self._route.row)
+        return rows, is_all
+
+    def _walk(
+        self,
+        key: Any,
+        prefix: bytes,
+        rows: list[tuple[int, bytes]],
+        is_all: bool,  # noqa: FBT001
+        first: int,
+        end: int | None,
+        left: int | None,
+        *,
+        is_reversed: bool,
+    ) -> Iterator[Event[K, V]]:
+        while True:
+            for version, data in rows:
+                if left == 0:
+                    return
+                event = self._event(key, version, data)
+                if event is not None:
+                    left = None if left is None else left - 1
+                    yield event
+            if is_all:
+                return
+            if is_reversed:
+                end = rows[-1][0]
+            else:
+                first = rows[-1][0] + 1
+            rows, is_all = self._rows(prefix, first, end, is_reversed=is_reversed)
+
+    def _event(self, key: Any, version: int, data: bytes) -> Event[K, V] | None:
+        """The record of a row, None when it was deleted."""
+        row = self._route.row
+        stored = unpack_row(version, data, _Place(row.name, key, version))
+        if stored is not None and stored.is_elsewhere:
+            stored = read_elsewhere(self._store.environment, row.id, stored)
+        if stored is None:
+            return None
+        return Event(
+            row.name,
+            stored.partition,
+            stored.offset,
+            stored.timestamp_ms,
+            key,
+            self._decoded(stored, key),
+            stored.headers,
+            version,
+            stored.position,
+        )
+
+    def _decoded(self, stored: StoredEvent, key: object) -> Any:
+        try:
+            return self._route.value_codec.decode(stored.value)
+        except ValueError as error:
+            raise decode_error(
+                error,
+                f"cannot read version {stored.version} of key {key!r} of topic {self._route.row.name!r}: {error}. The "
+                "record is intact on disk. Open the topic with the codec that wrote it.",
+            ) from error
+
+    def latest(self, key: object) -> Event[K, V] | None:
+        """The last record of a key."""
+        return next(self.history(key, 1, None, is_reversed=True, max_records=1), None)
+
+    def version(self, key: object) -> int:
+        """How many records a key ever had."""
+        version = stored_version(self._store.environment, self._prefix(key))
+        if not version:
+            self._store.check_topic(self._route.row)
+        return version
+
+    def keys(self, prefix: str | bytes | None) -> Iterator[K]:
+        """The keys, in byte order."""
+        self._check_index()
+        data = prefix.encode() if isinstance(prefix, str) else prefix or b""
+        keys = self._keys(data, None)
+        if not keys:
+            self._store.check_topic(self._route.row)
+        return self._walk_keys(data, keys)
+
+    def _keys(self, prefix: bytes, after: bytes | None) -> list[bytes]:
+        return read_keys(self._store.environment, self._route.row.id, prefix, after, _KEYS_AT_ONCE)
+
+    def _walk_keys(self, prefix: bytes, keys: list[bytes]) -> Iterator[K]:
+        decode: Callable[[bytes], Any] = self._route.key_codec.decode
+        while keys:
+            for key in keys:
+                yield decode(key)
+            keys = self._keys(prefix, keys[-1])
+
+    # -- snapshots -------------------------------------------------------------------------------------------
+
+    def _codec(self) -> Codec[Any]:
+        codec = self._snapshot_codec
+        if codec is None:
+            row = self._route.row
+            codec = codec_from_stored(row.snapshot, self._route.snapshot, topic=row.name, role="value")
+            self._snapshot_codec = codec
+        return codec
+
+    def save_snapshot(self, key: object, state: object, version: int) -> None:
+        """Stores a state of a key."""
+        check_int("version", version, least=1)
+        prefix = self._prefix(key)
+        data = self._codec().encode(state)
+        if data is None:
+            raise TypeError("None is no state to keep as a snapshot. Nothing was stored.")
+        self._store.run(SaveSnapshot(self._route.row, prefix, key, data, version, self._store.clock.now_ms()))
+
+    def snapshot(self, key: object) -> Snapshot[Any] | None:
+        """The stored state of a key."""
+        found = read_snapshot(self._store.environment, self._prefix(key))
+        if found is None:
+            return None
+        version, timestamp_ms, data = found
+        try:
+            return Snapshot(self._codec().decode(data), version, timestamp_ms)
+        except ValueError as error:
+            raise decode_error(
+                error,
+                f"cannot read the snapshot of key {key!r} of topic {self._route.row.name!r}: {error}. The events are "
+                "unaffected. Open the topic with the class that wrote it, or save another snapshot.",
+            ) from error
+
+    def fold(self, key: object, function: Callable[[S, Any], S], initial: S) -> tuple[S, int]:
+        """The state that the records of a key make, and its version."""
+        snapshot = self.snapshot(key)
+        state, version = (initial, 0) if snapshot is None else (snapshot.state, snapshot.version)
+        for event in self.history(key, version + 1, None, is_reversed=False, max_records=None):
+            state = function(state, event.value)
+            version = event.version
+        return state, version
+
+
+class _Place:
+    """Names a row in errors; its text is made only when there is one."""
+
+    __slots__ = ("_key", "_topic", "_version")
+
+    def __init__(self, topic: str, key: object, version: int) -> None:
+        self._topic = topic
+        self._key = key
+        self._version = version
+
+    def __str__(self) -> str:
+        return f"version {self._version} of key {self._key!r} of topic {self._topic!r}"

@@ -1,0 +1,143 @@
+"""
+Reading the whole log in the order in which it was stored, over all topics and partitions.
+
+Knows nothing of groups, or of waiting for more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from eventlog.clients.fetcher import Cursor, Fetcher
+from eventlog.clients.topic import Topic
+from eventlog.errors import EventLogError
+from eventlog.options import check_topic_name
+from eventlog.records import Record, RecordBatch
+from eventlog.store.order import OrderedBatch, scan_order
+from eventlog.store.reader import StoredBatch
+from eventlog.store.store import Store
+
+_READ_BYTES = 1 << 20
+
+
+class OrderReader:
+    """
+    Reads batches by position.
+
+    Belongs to one thread at a time. Knows the topics of its last look, and looks again when it meets another.
+
+    Args:
+        topics: reads what is of these alone; None reads all. Of one that is not there yet, what comes later.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        topics_by_id: Callable[[], Mapping[int, Topic[Any, Any]]],
+        topics: Collection[str] | None,
+        position: int,
+    ) -> None:
+        self._store = store
+        self._fetcher = Fetcher(store)
+        self._topics_by_id = topics_by_id
+        self._names = None if topics is None else frozenset(topics)
+        self._topics: Mapping[int, Topic[Any, Any]] = {}
+        self._version = -1
+        self.position = position
+        """The position to read next: behind all that was handed out or passed by."""
+        self.transaction = -1
+        """The number of the last snapshot."""
+
+    def read(self, max_bytes: int = _READ_BYTES) -> list[tuple[int, RecordBatch[Any, Any]]]:
+        """
+        The next batches with the positions of their first records; none at the end of the log.
+
+        Raises:
+            CorruptBatch, DecodeError: if the first batch can not be read. The position is unchanged; else what comes
+                before it is read first.
+        """
+        ids = self._chosen()
+        found, behind, self.transaction = scan_order(self._store.environment, self.position, max_bytes, topic_ids=ids)
+        if any(batch.topic_id not in self._topics for batch in found):
+            self._topics = self._topics_by_id()
+        batches: list[tuple[int, RecordBatch[Any, Any]]] = []
+        for stored in found:
+            topic = self._topics.get(stored.topic_id)
+            if topic is None:
+                continue  # deleted since
+            try:
+                batch = self._decoded(topic, stored)
+            except EventLogError:
+                if batches:
+                    return batches
+                raise
+            behind_batch = end = stored.position + stored.span
+            if batch is not None:
+                first, records, end = batch
+                batches.append((first, records))
+            self.position = end
+            if end < behind_batch:
+                return batches  # before a record that can not be read
+        self.position = max(self.position, behind)
+        return batches
+
+    def _chosen(self) -> Collection[int] | None:
+        if self._names is None:
+            return None
+        version = self._store.topics_version()
+        if version != self._version:
+            self._topics = self._topics_by_id()
+            self._version = version
+        return {number for number, topic in self._topics.items() if topic.name in self._names}
+
+    def _decoded(self, topic: Topic[Any, Any], stored: OrderedBatch) -> tuple[int, RecordBatch[Any, Any], int] | None:
+        """The position of the first record, the records, and the position behind them; None when none may be read."""
+        base = stored.last - stored.span + 1
+        offset = max(base + self.position - stored.position, base, stored.first)
+        if offset > stored.last:
+            return None
+        cursor: Cursor[Any, Any] = Cursor(topic._route, stored.partition, offset)
+        batch = self._fetcher.batch(cursor, StoredBatch(stored.last, stored.data), None)
+        if batch is None:
+            return None
+        shift = stored.position - base
+        return batch.offsets[0] + shift, batch, cursor.offset + shift
+
+
+def read_batches(reader: OrderReader, end: int, max_records: int | None) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
+    """The batches of a reader up to a position, with the positions of their first records."""
+    left = max_records
+    while reader.position < end and (left is None or left > 0):
+        batches = reader.read()
+        for first, batch in batches:
+            shift = first - batch.offsets[0]
+            count = len(batch)
+            if batch.offsets[-1] + shift >= end:
+                count = sum(offset + shift < end for offset in batch.offsets)
+            if left is not None:
+                count = min(count, left)
+                left -= count
+            if count:
+                yield first, batch.slice(0, count)
+            if count < len(batch):
+                return
+        if not batches and reader.position < end:
+            return
+
+
+def check_topics(topics: Iterable[str | Topic[Any, Any]] | None) -> list[str] | None:
+    """The names of some topics, None for all."""
+    if topics is None:
+        return None
+    if isinstance(topics, str):
+        raise TypeError("topics is a list of names, not one str. Nothing was read. Pass [name].")
+    return [check_topic_name(topic.name if isinstance(topic, Topic) else topic) for topic in topics]
+
+
+def records_of(batches: Iterable[tuple[int, RecordBatch[Any, Any]]]) -> Iterator[tuple[int, Record[Any, Any]]]:
+    """The records one by one, each with its position."""
+    for first, batch in batches:
+        shift = first - batch.offsets[0]
+        for record in batch.records():
+            yield record.offset + shift, record

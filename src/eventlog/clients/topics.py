@@ -1,0 +1,160 @@
+"""
+The topics of an open log: opening what is stored, creating what is missing, remembering what was declared.
+
+`EventLog.topic` says what is promised. Knows nothing of records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from eventlog.batches.partitioners import Partitioner, partitioner_for
+from eventlog.clients.route import Route
+from eventlog.clients.topic import Owner, Topic
+from eventlog.codecs import Upcasters, codec_for, codec_from_stored
+from eventlog.errors import TopicMismatch
+from eventlog.options import (
+    LARGEST_RECORD_BYTES,
+    MAX_PARTITIONS,
+    MAX_RECORD_BYTES,
+    check_int,
+    check_seconds,
+    check_topic_name,
+)
+from eventlog.store.store import Store
+from eventlog.store.tables import DUPLICATE_WINDOW_MS, TopicRow
+from eventlog.store.works import EnsureTopic, NewTopic
+
+
+@attrs.frozen
+class TopicOptions:
+    """Is what a user said of a topic; None where nothing was said."""
+
+    key: object = None
+    value: object = None
+    partitions: int | None = None
+    partitioner: str | Partitioner | None = None
+    max_record_bytes: int | None = None
+    index: str | None = None
+    duplicate_window: float | None = None
+    snapshot: object = None
+    upcasters: Upcasters | None = None
+
+    def check(self) -> None:
+        """Raises for what no topic can be."""
+        if self.partitions is not None:
+            check_int("partitions", self.partitions, least=1, most=MAX_PARTITIONS)
+        if self.max_record_bytes is not None:
+            check_int("max_record_bytes", self.max_record_bytes, least=1, most=LARGEST_RECORD_BYTES)
+        if self.duplicate_window is not None:
+            check_seconds("duplicate_window", self.duplicate_window)
+        if self.index not in {None, "key"}:
+            raise ValueError(f'index is "key" or None, not {self.index!r}. Nothing was stored.')
+
+    @property
+    def duplicate_window_ms(self) -> int | None:
+        """The window as it is stored."""
+        return None if self.duplicate_window is None else round(self.duplicate_window * 1000)
+
+    @property
+    def declares(self) -> bool:
+        """Whether it says anything that a `Topic` keeps."""
+        declared = (self.key, self.value, self.partitioner, self.snapshot, self.upcasters)
+        return any(one is not None for one in declared)
+
+
+class Topics:
+    """
+    Opens the topics of one log.
+
+    Any thread may use it.
+    """
+
+    def __init__(self, store: Store, owner: Callable[[], Owner]) -> None:
+        self._store = store
+        self._owner = owner
+        self._known: dict[str, Topic[Any, Any]] = {}
+
+    def open(self, name: str, options: TopicOptions) -> Topic[Any, Any]:
+        """The topic of that name; created when the log has none."""
+        check_topic_name(name)
+        options.check()
+        row = self._store.topic(name)
+        if row is None:
+            row = self._create(name, options)
+        _check_stored(row, options)
+        topic = self._made(row, options)
+        known = self._known.get(name)
+        if known is None or known.uuid != topic.uuid or options.declares:
+            self._known[name] = topic  # opening what is stored does not forget what was declared
+        return topic
+
+    def known(self, name: str) -> Topic[Any, Any]:
+        """The stored topic of that name, with the codecs that this log was told of."""
+        row = self._store.require_topic(check_topic_name(name))
+        return self._of_row(row)
+
+    def by_id(self) -> Mapping[int, Topic[Any, Any]]:
+        """All topics by their ids, with the codecs that this log was told of."""
+        return {row.id: self._of_row(row) for row in self._store.topics()}
+
+    def forget(self, name: str) -> None:
+        """Forgets what was declared of a topic that is about to be deleted."""
+        self._known.pop(name, None)
+
+    def _of_row(self, row: TopicRow) -> Topic[Any, Any]:
+        known = self._known.get(row.name)
+        if known is None or known._route.row.uuid != row.uuid:
+            known = self._known[row.name] = self._made(row, TopicOptions())
+        return known
+
+    def _made(self, row: TopicRow, options: TopicOptions) -> Topic[Any, Any]:
+        if options.snapshot is not None:
+            codec_from_stored(row.snapshot, options.snapshot, topic=row.name, role="value")
+        route = Route(
+            row,
+            key=options.key,
+            value=options.value,
+            partitioner=options.partitioner,
+            snapshot=options.snapshot,
+            upcasters=options.upcasters,
+        )
+        return Topic(self._store, route, self._owner())
+
+    def _create(self, name: str, options: TopicOptions) -> TopicRow:
+        window_ms = options.duplicate_window_ms
+        new = NewTopic(
+            name,
+            options.partitions or 1,
+            codec_for(options.key, topic=name, role="key").to_stored(),
+            codec_for(options.value, topic=name, role="value", upcasters=options.upcasters).to_stored(),
+            partitioner_for(options.partitioner)[0],
+            options.max_record_bytes or MAX_RECORD_BYTES,
+            options.index,
+            DUPLICATE_WINDOW_MS if window_ms is None else window_ms,
+            codec_for(
+                "msgpack" if options.snapshot is None else options.snapshot, topic=name, role="value"
+            ).to_stored(),
+        )
+        work = EnsureTopic(new, self._store.clock.now_ms())
+        self._store.run(work)
+        assert work.topic is not None
+        return work.topic
+
+
+def _check_stored(row: TopicRow, options: TopicOptions) -> None:
+    for option, asked, stored in (
+        ("partitions", options.partitions, row.partitions),
+        ("max_record_bytes", options.max_record_bytes, row.max_record_bytes),
+        ("index", options.index, row.index),
+        ("duplicate_window", options.duplicate_window_ms, row.duplicate_window_ms),
+    ):
+        if asked is not None and asked != stored:
+            unit = " ms" if option == "duplicate_window" else ""
+            raise TopicMismatch(
+                f"cannot open topic {row.name!r} with {option}={asked!r}{unit}: it is stored with "
+                f"{option}={stored!r}{unit}. The topic is unchanged. Leave {option}= out to open what is stored."
+            )

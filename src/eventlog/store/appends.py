@@ -1,0 +1,374 @@
+"""
+What can be stored of records: one of them, or columns of them, and what must hold for that.
+
+A record may say at which version its key has to be, and under which id it is to be stored only once. That is judged
+for all records of a work before anything is written, and in the order in which they were given. Knows nothing of who
+asked, and of how rounds are made.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import attrs
+
+from eventlog.batches.format import EncodedBatch
+from eventlog.errors import MessageIdReused, WrongVersion
+from eventlog.records import Headers
+from eventlog.store.key_index import entity_prefix, pack_row, version_key
+from eventlog.store.messages import StoredMessage, digest_of, find, remember
+from eventlog.store.tables import TopicRow
+from eventlog.store.writing import Work, Writing
+
+
+class Place(NamedTuple):
+    """Is where one record is stored; `version` is 0 where its topic has no index, or it has no key."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    position: int
+    version: int
+
+
+@attrs.define(slots=True, eq=False)
+class Rows:
+    """Are the records of a part in columns: what the index and the ids need of them, and what they are encoded from."""
+
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    timestamps_ms: int | Sequence[int]
+    headers: Sequence[Headers] | None = None
+
+    def timestamp(self, index: int) -> int:
+        """The timestamp of one record."""
+        return self.timestamps_ms if isinstance(self.timestamps_ms, int) else self.timestamps_ms[index]
+
+    def headers_of(self, index: int) -> Headers:
+        """The headers of one record."""
+        return () if self.headers is None else self.headers[index]
+
+    def encoded(self, writing: Writing, kept: Sequence[int]) -> list[EncodedBatch]:
+        """The batches of some of the records."""
+        return writing.encoder.encode(
+            [self.keys[index] for index in kept],
+            [self.values[index] for index in kept],
+            timestamps_ms=[self.timestamp(index) for index in kept],
+            headers=None if self.headers is None else [self.headers[index] for index in kept],
+        )
+
+
+class Part:
+    """
+    Is what a work puts into one partition.
+
+    `base` and `position` are those of the first record, once it is stored. `rows` is needed where the topic has an
+    index, or records have ids; then `place` tells where each record is.
+    """
+
+    __slots__ = (
+        "_kept",
+        "_twins",
+        "base",
+        "batches",
+        "message_ids",
+        "partition",
+        "position",
+        "rows",
+        "topic",
+        "versions",
+    )
+
+    def __init__(self, topic: TopicRow, partition: int, batches: list[EncodedBatch], rows: Rows | None = None) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.batches = batches
+        self.rows = rows
+        self.message_ids: dict[int, bytes] = {}
+        self.base = -1
+        self.position = -1
+        self.versions: Sequence[int] | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets what an earlier attempt has found."""
+        self._twins: dict[int, Place | tuple[Part, int]] = {}
+        self._kept: Sequence[int] | None = None
+
+    def free(self) -> None:
+        """Lets go of what only storing needs; `place` still answers."""
+        self.batches = []
+        if self.rows is not None:
+            self.rows = attrs.evolve(self.rows, keys=(), values=(), headers=None)
+
+    def note_twin(self, index: int, first: Place | tuple[Part, int]) -> None:
+        """Says that a record is stored already, or comes earlier in the same work."""
+        self._twins[index] = first
+
+    def place(self, index: int) -> Place:
+        """Where one record is stored, or was stored before."""
+        twin = self._twins.get(index)
+        if isinstance(twin, Place):
+            return twin
+        if twin is not None:
+            return twin[0].place(twin[1])
+        rank = index if self._kept is None else bisect_left(self._kept, index)
+        timestamp_ms = 0 if self.rows is None else self.rows.timestamp(index)
+        version = 0 if self.versions is None else self.versions[rank]
+        return Place(self.partition, self.base + rank, timestamp_ms, self.position + rank, version)
+
+    def write(self, writing: Writing, now_ms: int) -> None:
+        """Puts what is not stored yet at the end of the partition, into the index, and under its ids."""
+        batches, rows = self.batches, self.rows
+        if self._twins and rows is not None:
+            self._kept = [index for index in range(len(rows.values)) if index not in self._twins]
+            batches = rows.encoded(writing, self._kept) if self._kept else []
+        self.base, self.position = writing.append(self.topic.id, self.partition, batches)
+        if rows is None:
+            return
+        kept = range(len(rows.values)) if self._kept is None else self._kept
+        if self.topic.index is not None:
+            self.versions = self._index(writing, rows, kept)
+        if self.message_ids:
+            self._remember(writing, rows, now_ms)
+
+    def _index(self, writing: Writing, rows: Rows, kept: Sequence[int]) -> list[int]:
+        """Writes the rows of the index; the versions of the records."""
+        index, transaction, partition = writing.index, writing.transaction, self.partition
+        prefixes: dict[bytes, bytes] = {}
+        versions: list[int] = []
+        entries: list[tuple[bytes, bytes]] = []
+        offset, position = self.base, self.position
+        for place in kept:
+            key = rows.keys[place]
+            version = 0
+            if key is not None:
+                prefix = prefixes.get(key)
+                if prefix is None:
+                    prefix = prefixes[key] = entity_prefix(self.topic.id, key)
+                version = index.take_version(transaction, prefix)
+                row = pack_row(
+                    partition, offset, rows.timestamp(place), position, rows.values[place], rows.headers_of(place)
+                )
+                entries.append((prefix + version_key(version), row))
+            versions.append(version)
+            offset += 1
+            position += 1
+        if entries:
+            index.put(transaction, entries)
+        return versions
+
+    def _remember(self, writing: Writing, rows: Rows, now_ms: int) -> None:
+        messages = []
+        for index, message_id in self.message_ids.items():
+            if index not in self._twins:
+                place = self.place(index)
+                digest = digest_of(rows.keys[index], rows.values[index], rows.headers_of(index))
+                messages.append((message_id, StoredMessage(*place[:3], now_ms, *place[3:], digest)))
+        if messages:
+            remember(writing, self.topic.id, messages, since_ms=now_ms - self.topic.duplicate_window_ms)
+
+
+class Condition(NamedTuple):
+    """
+    Is one record of a part whose version or id is to be judged.
+
+    Every record of a topic with an index counts, in the order in which they are stored, where one of them expects a
+    version.
+    """
+
+    part: Part
+    place: int
+    expected_version: int | None = None
+    message_id: bytes | None = None
+
+
+def judge(writing: Writing, conditions: Sequence[Condition], now_ms: int) -> None:
+    """
+    Raises when a record may not be stored, and notes which are stored already.
+
+    A record that is there already under its id is not judged by its version: it is the one that was right then.
+    """
+    pending: dict[bytes, int] = {}
+    seen: dict[tuple[int, bytes], tuple[Part, int]] = {}
+    for condition in conditions:
+        part, index, expected, message_id = condition
+        assert part.rows is not None
+        if message_id is not None:
+            first = seen.get((part.topic.id, message_id)) or _stored(writing, part, index, message_id, now_ms)
+            if first is not None:
+                if not isinstance(first, Place):
+                    _check_same(part, index, message_id, _digest(*first))
+                part.note_twin(index, first)
+                continue
+            seen[part.topic.id, message_id] = (part, index)
+        key = part.rows.keys[index]
+        if part.topic.index is None or key is None:
+            continue
+        prefix = entity_prefix(part.topic.id, key)
+        version = pending.get(prefix)
+        if version is None:
+            version = writing.index.version(writing.transaction, prefix)
+        if expected is not None and expected != version:
+            raise wrong_version(part.topic.name, key, expected, version)
+        pending[prefix] = version + 1
+
+
+def _stored(writing: Writing, part: Part, index: int, message_id: bytes, now_ms: int) -> Place | None:
+    topic = part.topic
+    stored = find(writing, topic.id, message_id, since_ms=now_ms - topic.duplicate_window_ms)
+    if stored is None:
+        return None
+    _check_same(part, index, message_id, stored.digest)
+    return Place(stored.partition, stored.offset, stored.timestamp_ms, stored.position, stored.version)
+
+
+def _digest(part: Part, index: int) -> bytes:
+    assert part.rows is not None
+    return digest_of(part.rows.keys[index], part.rows.values[index], part.rows.headers_of(index))
+
+
+def _check_same(part: Part, index: int, message_id: bytes, digest: bytes) -> None:
+    if _digest(part, index) != digest:
+        raise MessageIdReused(
+            f"cannot append to topic {part.topic.name!r} under message id {message_id!r}: another record with other "
+            "key, value or headers has it. Nothing was stored. Give this record an id of its own."
+        )
+
+
+def wrong_version(topic: str, key: bytes, expected: int, actual: int) -> WrongVersion:
+    """The error for an entity that is not where the caller thinks it is."""
+    return WrongVersion(
+        f"cannot append to key {key!r} of topic {topic!r}: it is expected at version {expected}, and is at version "
+        f"{actual}. Nothing was stored. Read history() from version {expected + 1} on, decide again, and append with "
+        f"expected_version={actual}."
+        if actual > expected
+        else f"cannot append to key {key!r} of topic {topic!r}: it is expected at version {expected}, and is at "
+        f"version {actual}. Nothing was stored. Read its history() anew, and append with expected_version={actual}.",
+        expected=expected,
+        actual=actual,
+    )
+
+
+class Append(Work):
+    """
+    Appends columns of records to some partitions of one topic.
+
+    `newer` is the topic as it is stored now, if it has more partitions than whoever appends knew of. If `is_placed`,
+    their number decided where the records go, and nothing is stored then.
+    """
+
+    __slots__ = ("conditions", "is_placed", "newer", "now_ms", "parts")
+    rings = True
+
+    def __init__(
+        self, parts: list[Part], *, is_placed: bool = False, conditions: Sequence[Condition] = (), now_ms: int = 0
+    ) -> None:
+        super().__init__()
+        self.parts = parts
+        self.is_placed = is_placed
+        self.conditions = conditions
+        self.now_ms = now_ms
+        self.newer: TopicRow | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing was stored, because it has to be placed anew."""
+        return self.is_placed and self.newer is not None
+
+    def apply(self, writing: Writing) -> None:
+        """Puts every part at the end of its partition."""
+        self.newer = check_parts(writing, self.parts)
+        if self.is_refused:
+            return
+        if self.conditions:
+            judge(writing, self.conditions, self.now_ms)
+        for part in self.parts:
+            part.write(writing, self.now_ms)
+
+
+def check_parts(writing: Writing, parts: Sequence[Part]) -> TopicRow | None:
+    """
+    Raises when a part can not be stored, before any effect.
+
+    The stored topic of a part whose topic has more partitions than who appends knew of.
+    """
+    newer: TopicRow | None = None
+    for part in parts:
+        stored = writing.check_topic(part.topic)
+        if stored.partitions > part.topic.partitions:
+            newer = stored
+        writing.partition_end(part.topic.id, part.partition)  # a damaged end fails here
+        part.reset()
+    return newer
+
+
+class AppendOne(Work):
+    """
+    Appends one record, which may share a batch with others of its round.
+
+    `is_placed` and `newer` are as those of `Append`.
+    """
+
+    __slots__ = (
+        "expected_version",
+        "headers",
+        "is_placed",
+        "key",
+        "newer",
+        "offset",
+        "partition",
+        "position",
+        "timestamp_ms",
+        "topic",
+        "value",
+        "version",
+    )
+    rings = True
+
+    def __init__(
+        self,
+        topic: TopicRow,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        timestamp_ms: int,
+        *,
+        is_placed: bool = False,
+        expected_version: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.topic = topic
+        self.partition = partition
+        self.key = key
+        self.value = value
+        self.headers = headers
+        self.timestamp_ms = timestamp_ms
+        self.is_placed = is_placed
+        self.expected_version = expected_version
+        self.newer: TopicRow | None = None
+        self.offset = -1
+        self.position = -1
+        self.version = 0
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing was stored, because it has to be placed anew."""
+        return self.is_placed and self.newer is not None
+
+    def apply(self, writing: Writing) -> None:
+        """Hands the record to the round."""
+        topic = self.topic
+        stored = writing.check_topic(topic)
+        self.newer = stored if stored.partitions > topic.partitions else None
+        if self.is_refused:
+            return
+        writing.partition_end(topic.id, self.partition)  # a damaged end fails here, and fails nobody else
+        if self.expected_version is not None and self.key is not None:
+            actual = writing.index.version(writing.transaction, entity_prefix(topic.id, self.key))
+            if actual != self.expected_version:
+                raise wrong_version(topic.name, self.key, self.expected_version, actual)
+        writing.append_loose(self)

@@ -1,0 +1,108 @@
+"""
+Message ids: which records a topic has stored under an id of the user's, for as long as the topic remembers them.
+
+A record that comes a second time with its id is not stored again; whoever brings it is told where the first is. Two
+rows for each id: one leads from the id to the record, one stands in the order of time, so that each new id can
+remove a few that are too old. Knows nothing of who sends.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import attrs
+import msgpack
+
+from eventlog.records import Headers
+from eventlog.store.env import MESSAGE_TIMES, MESSAGES
+from eventlog.store.packing import NOT_A_ROW, damaged
+from eventlog.store.writing import Writing
+
+_ROW = struct.Struct(">BIQqqQQ8s")
+_ROW_VERSION = 1
+_TIME_KEY = struct.Struct(">IQ")
+_REMOVED_AT_ONCE = 3
+"""Each new id removes up to so many old ones: more than one, so that a burst is forgotten in the end."""
+
+_topic_key = struct.Struct(">I").pack
+
+
+@attrs.frozen
+class StoredMessage:
+    """Says where the record of a message id is, and what it was: `digest` stands for key, value and headers."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    stored_ms: int
+    position: int
+    version: int
+    digest: bytes
+
+    def pack(self) -> bytes:
+        """The row's bytes."""
+        return _ROW.pack(
+            _ROW_VERSION,
+            self.partition,
+            self.offset,
+            self.timestamp_ms,
+            self.stored_ms,
+            self.position,
+            self.version,
+            self.digest,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes | memoryview) -> StoredMessage:
+        """The row of these bytes."""
+        try:
+            version, *fields = _ROW.unpack(data)
+            if version != _ROW_VERSION:
+                raise ValueError(version)
+            return cls(*fields)
+        except NOT_A_ROW as error:
+            raise damaged("a message id") from error
+
+
+def digest_of(key: bytes | None, value: bytes | None, headers: Headers) -> bytes:
+    """8 bytes that stand for the content of a record."""
+    from hashlib import blake2b
+
+    return blake2b(msgpack.packb([key, value, headers]), digest_size=8).digest()
+
+
+def find(writing: Writing, topic_id: int, message_id: bytes, *, since_ms: int) -> StoredMessage | None:
+    """The record that has an id, if it was stored at `since_ms` or later."""
+    row = writing.get(MESSAGES, _topic_key(topic_id) + message_id)
+    stored = None if row is None else StoredMessage.unpack(row)
+    return stored if stored is not None and stored.stored_ms >= since_ms else None
+
+
+def remember(
+    writing: Writing, topic_id: int, messages: Sequence[tuple[bytes, StoredMessage]], *, since_ms: int
+) -> None:
+    """Notes new ids, and forgets some that are older than `since_ms`."""
+    topic = _topic_key(topic_id)
+    for message_id, message in messages:
+        row = writing.get(MESSAGES, topic + message_id)
+        if row is not None:  # too old, or it would have been found
+            writing.delete(MESSAGE_TIMES, _time_key(topic_id, StoredMessage.unpack(row).stored_ms) + message_id)
+        writing.put(MESSAGES, topic + message_id, message.pack())
+        writing.put(MESSAGE_TIMES, _time_key(topic_id, message.stored_ms) + message_id, b"")
+    _forget_old(writing, topic, _time_key(topic_id, since_ms), _REMOVED_AT_ONCE * len(messages))
+
+
+def _forget_old(writing: Writing, topic: bytes, before: bytes, count: int) -> None:
+    doomed: list[bytes] = []
+    for key, _ in writing.items(MESSAGE_TIMES, topic):
+        if key >= before or len(doomed) >= count:
+            break
+        doomed.append(key)
+    for key in doomed:
+        writing.delete(MESSAGE_TIMES, key)
+        writing.delete(MESSAGES, topic + key[_TIME_KEY.size :])
+
+
+def _time_key(topic_id: int, moment_ms: int) -> bytes:
+    return _TIME_KEY.pack(topic_id, max(moment_ms, 0))

@@ -1,0 +1,67 @@
+"""
+Snapshots: for a key of a topic with an index, a state and the version up to which it was folded.
+
+One row for each key; a later snapshot replaces the one before. Knows nothing of codecs.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from eventlog.errors import WrongVersion
+from eventlog.store.env import SNAPSHOTS, Environment
+from eventlog.store.packing import damaged
+from eventlog.store.tables import TopicRow
+from eventlog.store.writing import Work, Writing
+
+_ROW = struct.Struct(">Qq")
+
+
+def read_snapshot(environment: Environment, prefix: bytes) -> tuple[int, int, bytes] | None:
+    """The version, the time and the bytes of a key's snapshot."""
+    with environment.reading() as transaction:
+        data = transaction.get(prefix, db=environment.table(SNAPSHOTS))
+        return None if data is None else unpack_snapshot(bytes(data))
+
+
+def unpack_snapshot(data: bytes) -> tuple[int, int, bytes]:
+    """The version, the time and the bytes of a row."""
+    if len(data) < _ROW.size:
+        raise damaged("a snapshot")
+    version, timestamp_ms = _ROW.unpack_from(data)
+    return version, timestamp_ms, data[_ROW.size :]
+
+
+class SaveSnapshot(Work):
+    """
+    Stores the snapshot of a key.
+
+    One that is older than what is stored changes nothing: somebody else was faster, and both are right.
+    """
+
+    __slots__ = ("_data", "_key", "_now_ms", "_prefix", "_topic", "_version")
+
+    def __init__(self, topic: TopicRow, prefix: bytes, key: object, data: bytes, version: int, now_ms: int) -> None:
+        super().__init__()
+        self._topic = topic
+        self._prefix = prefix
+        self._key = key
+        self._data = data
+        self._version = version
+        self._now_ms = now_ms
+
+    def apply(self, writing: Writing) -> None:
+        """Writes the row, when the key has come so far."""
+        writing.check_topic(self._topic)
+        actual = writing.index.version(writing.transaction, self._prefix)
+        if self._version > actual:
+            raise WrongVersion(
+                f"cannot save a snapshot of key {self._key!r} of topic {self._topic.name!r} at version "
+                f"{self._version}: the key is at version {actual}. Nothing was stored. Pass the version up to which "
+                "the state was folded.",
+                expected=self._version,
+                actual=actual,
+            )
+        stored = writing.get(SNAPSHOTS, self._prefix)
+        if stored is None or unpack_snapshot(stored)[0] <= self._version:
+            writing.put(SNAPSHOTS, self._prefix, _ROW.pack(self._version, self._now_ms) + self._data)
