@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,9 +28,13 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Gives Hypothesis the seed of the run, unless the command line names one."""
+    """Gives Hypothesis the seed of the run, unless the command line names one, and Ctrl-C its meaning."""
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(_SEED)
+    # What a shell script starts with `&`, as runners of CI do, ignores SIGINT, and children inherit that: those of our
+    # tests would never hear the Ctrl-C that we send them.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
