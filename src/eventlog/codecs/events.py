@@ -1,0 +1,268 @@
+"""
+The codec of a topic that holds several attrs classes: each value says which class it is of, and which version.
+
+A value is a MessagePack array of three:
+
+    0  str  name of the class, without its module
+    1  int  version of the class's fields, from 1
+    2  map  the fields, as in `classes.py`
+
+The version that is written is the number of upcasters of the class, and one. What was written under an older
+version goes through the upcasters from that version on, before an instance is made of it.
+
+Imported only when such a codec is made. Knows nothing of how classes are found: the caller brings them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from eventlog.codecs.base import (
+    Codec,
+    Kind,
+    Role,
+    UnknownEventData,
+    Upcasters,
+    is_attrs_class,
+    mismatch,
+    shorten,
+    shown,
+    type_name,
+)
+from eventlog.codecs.classes import added_fields, described, hooks
+from eventlog.codecs.documents import event_parts, pack, unpack
+
+T = TypeVar("T")
+
+
+class EventsCodec(Codec[T]):
+    """
+    Stores instances of some attrs classes, and gives each back as an instance of its own class.
+
+    Which class is told by its name without the module, so it may move. Only instances of the classes themselves
+    fit: of a subclass the added fields would be lost.
+
+    An upcaster is a function of the fields as they are stored (plain values, in a dict of its own) and returns the
+    fields of the next version. The last of a chain may return an instance of a declared class instead: so a class
+    is read that has another name today, or was split.
+
+    Args:
+        declared: the classes.
+        upcasters: for the name of a stored class, what turns version 1 into version 2, and so on. The name need not
+            be that of a declared class, when the chain ends in an instance of one.
+        topic: the name of the topic, for messages, as the others.
+        role: always the value.
+        kind: what `topic` is the name of.
+
+    Raises:
+        ImportError: cattrs is not installed.
+        TypeError: cattrs can not read and write a field, two classes have one name, or `upcasters` are none.
+
+    Example:
+        >>> import attrs
+        >>> @attrs.frozen
+        ... class Opened:
+        ...     owner: str
+        >>> old = EventsCodec([Opened], topic="accounts").encode(Opened("alice"))
+        >>> codec = EventsCodec([Opened], {"Opened": [lambda old: {"owner": old["owner"].title()}]}, topic="accounts")
+        >>> codec.decode(old), codec.decode(codec.encode(Opened("bob")))
+        (Opened(owner='Alice'), Opened(owner='bob'))
+    """
+
+    __slots__ = ("_chains", "_classes", "_readers", "_writers", "takes")
+
+    name = "events"
+
+    def __init__(
+        self,
+        declared: Sequence[type[T]],
+        upcasters: Upcasters | None = None,
+        *,
+        topic: str,
+        role: Role = "value",
+        kind: Kind = "topic",
+    ) -> None:
+        super().__init__(topic=topic, role=role, kind=kind)
+        self._classes = tuple(declared)
+        names = [one.__name__ for one in declared]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise TypeError(
+                f"cannot use {role}={shown(self._classes)} for {kind} {topic!r}: two of the classes are called "
+                f"{twice}, and values are told apart by that name. Nothing was stored. Give one another name."
+            )
+        self.takes = f"an instance of {shorten(' or '.join(names))}"
+        self._chains = _checked_upcasters(upcasters, f"{kind} {topic!r}")
+        self._writers: dict[type, tuple[bytes, Callable[[Any], Any]]] = {}
+        self._readers: dict[str, tuple[int, Callable[[Any, type[T]], T], type[T]]] = {}
+        for one, (unstructure, structure) in zip(self._classes, hooks(self, *self._classes), strict=True):
+            version = self._version(one.__name__)
+            # An array of three, its first two items, and later the third: the same bytes as of all three at once.
+            self._writers[one] = b"\x93" + pack(one.__name__) + pack(version), unstructure
+            self._readers[one.__name__] = version, structure, one
+
+    def encode(self, value: object) -> bytes | None:
+        """Returns the name, the version and the fields as MessagePack."""
+        writer = self._writers.get(type(value))
+        if writer is None:
+            if value is None:
+                return None
+            raise self._stranger(value)
+        head, unstructure = writer
+        try:
+            return head + pack(unstructure(value))
+        except Exception as error:  # hooks and properties of the class may raise anything
+            reason = f"a field of {type_name(value)} can not be stored: {shorten(str(error))}"
+            raise self.misfit(value, reason, "Give fields the types that the class declares.") from error
+
+    def decode(self, data: bytes | None) -> T | None:
+        """
+        Returns a new instance.
+
+        Raises:
+            UnknownEventData: nobody declared how to read this class, or this version of it.
+            ValueError: the bytes are no such event, or an upcaster failed.
+        """
+        if data is None:
+            return None
+        event = unpack(self, data)
+        if type(event) is list and len(event) == 3 and type(event[0]) is str:
+            name, version, fields = event
+            reader = self._readers.get(name)
+            if reader is not None and version == reader[0] and type(version) is int:
+                try:
+                    return reader[1](fields, reader[2])
+                except Exception as error:  # validators of the class may raise anything
+                    raise self._no_instance(reader[2], error) from error
+        return self._decode_older(*event_parts(self, event))
+
+    def to_stored(self) -> dict[str, object]:
+        """Returns the classes with their fields and the version that we write, for those who do not have them."""
+        classes = [{**described(one), "version": self._version(one.__name__)} for one in self._classes]
+        return {"name": self.name, "classes": classes}
+
+    def check_stored(self, stored: dict[str, Any]) -> None:
+        """
+        Makes sure that values of the stored classes can be read, as far as one of ours has their name.
+
+        Raises:
+            TopicMismatch, StateMismatch: a class has a new field without a default and no upcaster that could make
+                it, or we have fewer upcasters than there were.
+        """
+        declared = {one.__name__: one for one in self._classes}
+        for row in stored["classes"]:
+            name = row["class"].rpartition(".")[2]
+            if name not in declared:
+                continue
+            version, known = self._version(name), row["version"]
+            if version < known:
+                raise self._mismatch(
+                    name,
+                    f"version {known} of {row['class']}",
+                    f"Give upcasters={{{name!r}: [...]}}, one for each version before {known}.",
+                )
+            added = added_fields(declared[name], row["schema"])
+            if added and version == known:
+                raise self._mismatch(
+                    name,
+                    f"version {version} of {row['class']}, without the fields {', '.join(added)}",
+                    f"Give these fields a default, or add to upcasters={{{name!r}: [...]}} a function that makes them.",
+                )
+
+    def _version(self, name: str) -> int:
+        """Returns the version of a declared class that we write."""
+        return len(self._chains.get(name, ())) + 1
+
+    def _decode_older(self, name: str, version: int, fields: dict[str, Any]) -> T:
+        """Reads what is not of the newest version: through upcasters, or not at all."""
+        chain, reader = self._chains.get(name, ()), self._readers.get(name)
+        if version > len(chain) + (reader is not None):
+            raise self._unknown(name, version)
+        for number in range(version, len(chain) + 1):
+            made = self._upcast(name, number, fields)
+            if type(made) in self._writers and number == len(chain):
+                return made  # type: ignore[no-any-return]
+            if not isinstance(made, dict):
+                raise self.damaged(f"{_upcaster(name, number)} returned {type_name(made)}")
+            fields = made
+        if reader is None:
+            raise self._unknown(name, version)
+        try:
+            return reader[1](fields, reader[2])
+        except Exception as error:  # as in decode()
+            raise self._no_instance(reader[2], error) from error
+
+    def _upcast(self, name: str, number: int, fields: dict[str, Any]) -> Any:
+        """Returns what one upcaster makes of some fields."""
+        try:
+            return self._chains[name][number - 1](fields)
+        except Exception as error:  # it is code of the caller's
+            raise self.damaged(f"{_upcaster(name, number)}: {type(error).__name__}: {error}") from error
+
+    def _no_instance(self, declared: type, error: Exception) -> ValueError:
+        return self.damaged(f"no {declared.__qualname__}, {type(error).__name__}: {error}")
+
+    def _unknown(self, name: str, version: int) -> UnknownEventData:
+        """Returns the error for a sound event that nobody declared how to read."""
+        short = shorten(name)
+        if name in self._readers:
+            reason = f"the declared upcasters reach version {self._version(name)}"
+            advice = "A newer program wrote it: add its upcasters, or upgrade"
+        elif name in self._chains:
+            reason = (
+                f"{short} is not declared, and its upcasters end in no instance of a declared class at this version"
+            )
+            advice = f"Let the last of upcasters={{{short!r}: [...]}} return an instance"
+        else:
+            reason = f"declared are {shown(self._classes)}"
+            advice = f"Declare {short} too, or upcasters={{{short!r}: [...]}} that end in an instance of these"
+        return UnknownEventData(
+            f"cannot decode the {self.role} with the codec '{self.name}': it is {short}, version {version}, and "
+            f"{reason}. {advice}"
+        )
+
+    def _stranger(self, value: object) -> TypeError:
+        """Returns the error for a value of none of our classes."""
+        classes = shown(self._classes)
+        reason = f"{type_name(value)} is none of {classes}"
+        if isinstance(value, self._classes):
+            reason += " but a subclass of one, whose own fields would be lost"
+        elif is_attrs_class(type(value)):
+            return self.misfit(value, reason, f"Declare {type_name(value)} too, beside the others in {self.role}=.")
+        return self.misfit(value, reason, f"Give {self.takes}.")
+
+    def _mismatch(self, name: str, stored: str, advice: str) -> Exception:
+        declared = f"{self.role}={shown(self._classes)}, {name} with {self._version(name) - 1} upcasters"
+        return mismatch(self.kind, self.topic, declared=declared, stored=stored, advice=advice)
+
+
+def _upcaster(name: str, number: int) -> str:
+    """Names an upcaster: the one that takes the fields of version `number`."""
+    return f"upcaster {number} of {name[:30]}"
+
+
+def _checked_upcasters(upcasters: object, where: str) -> dict[str, tuple[Callable[[dict[str, Any]], Any], ...]]:
+    """Returns a copy of the upcasters, or raises TypeError where they are none."""
+    if upcasters is None:
+        return {}
+    wrong = None
+    chains: dict[str, tuple[Callable[[dict[str, Any]], Any], ...]] = {}
+    if not isinstance(upcasters, Mapping):
+        wrong = f"{type_name(upcasters)} is no mapping"
+    else:
+        for name, chain in upcasters.items():
+            if not isinstance(name, str):
+                wrong = f"{type_name(name)} is no name of a class"
+            elif not isinstance(chain, Sequence) or isinstance(chain, str):
+                wrong = f"{type_name(chain)} of {shorten(name)!r} is no list of functions"
+            elif not all(map(callable, chain)):
+                wrong = f"a member of the list of {shorten(name)!r} can not be called"
+            else:
+                chains[name] = tuple(chain)
+    if wrong:
+        raise TypeError(
+            f"cannot use upcasters= for {where}: {wrong}. Nothing was stored. Give a mapping from names of classes to "
+            f'lists of functions, e.g. {{"Opened": [from_1_to_2, from_2_to_3]}}.'
+        )
+    return chains
