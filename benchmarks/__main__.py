@@ -11,14 +11,16 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, report
 from benchmarks.page import page
-from benchmarks.rows import Result, all_rows, choose, measure_row
-from benchmarks.setting import Setting
+from benchmarks.row import Result, measure_row
+from benchmarks.rows import all_rows, choose
+from benchmarks.setting import Setting, Shelf
 
 _QUICK_SCALE = 0.1
 _QUICK_ROUNDS = 3
@@ -71,15 +73,16 @@ def _run(options: argparse.Namespace) -> dict[str, Any] | None:
         return None
     directory: Path = options.directory or machine.disk_directory()
     directory.mkdir(parents=True, exist_ok=True)
-    setting = Setting(directory, machine.memory_directory(), options.scale)
     facts = machine.facts(directory)
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
     results: list[Result] = []
-    for number, row in enumerate(rows, 1):
-        started = time.monotonic()
-        print(f"[{number}/{len(rows)}] {row.name}", end=" ", file=sys.stderr, flush=True)
-        results.append(measure_row(row, setting, rounds=options.rounds))
-        print(f"({time.monotonic() - started:.1f} s)", file=sys.stderr, flush=True)
+    with closing(Shelf(directory)) as shelf:
+        setting = Setting(directory, machine.memory_directory(), options.scale, shelf)
+        for number, row in enumerate(rows, 1):
+            started = time.monotonic()
+            print(f"[{number}/{len(rows)}] {row.name}", end=" ", file=sys.stderr, flush=True)
+            results.append(measure_row(row, setting, rounds=options.rounds))
+            print(f"({time.monotonic() - started:.1f} s)", file=sys.stderr, flush=True)
     settings = {"rounds": options.rounds, "scale": options.scale, "only": options.only}
     return report.to_document(results, facts=facts, options=settings, made_at=made_at)
 

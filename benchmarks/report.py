@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.measure import Absent, Summary
-from benchmarks.rows import Result
+from benchmarks.row import Result
 
 SCHEMA_VERSION = 1
 

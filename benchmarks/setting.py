@@ -6,10 +6,11 @@ Knows nothing of how a log or a peer is driven.
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +26,35 @@ RECORDS_PER_CALL = 50_000
 _DISTINCT_COUNT = RECORDS_PER_CALL
 
 
+@attrs.define(eq=False)
+class Shelf:
+    """
+    Filled stores that several rows of one run share, each made when the first row asks for it.
+
+    A row leaves a store as it found it, but for what `close()` takes away anyway.
+    """
+
+    directory: Path
+    _filled: dict[str, Path] = attrs.field(factory=dict, init=False)
+
+    def get(self, name: str, fill: Callable[[Path], None]) -> Path:
+        """The directory of that name, filled if it is not there yet."""
+        if name not in self._filled:
+            path = Path(tempfile.mkdtemp(prefix="eventlog-bench-", dir=self.directory))
+            self._filled[name] = path
+            try:
+                _fill(path, fill)
+            except BaseException:
+                shutil.rmtree(self._filled.pop(name), ignore_errors=True)
+                raise
+        return self._filled[name]
+
+    def close(self) -> None:
+        """Removes all of them."""
+        while self._filled:
+            shutil.rmtree(self._filled.popitem()[1], ignore_errors=True)
+
+
 @attrs.frozen
 class Setting:
     """
@@ -34,11 +64,13 @@ class Setting:
         directory: on the disk that is measured.
         memory_directory: on a file system in memory, or None.
         scale: 1.0 is the full run; counts shrink with it.
+        shelf: keeps what `filled()` makes until the run ends; without one each row makes its own.
     """
 
     directory: Path
     memory_directory: Path | None = None
     scale: float = 1.0
+    shelf: Shelf | None = None
 
     def count(self, full: int, *, at_least: int = 100) -> int:
         """How many records a round has whose full run has `full`."""
@@ -53,6 +85,24 @@ class Setting:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def filled(self, name: str, fill: Callable[[Path], None]) -> Iterator[Path]:
+        """A directory on the disk that `fill` has filled, with all of it synced; rows with the same name share it."""
+        if self.shelf is not None:
+            yield self.shelf.get(name, fill)
+            return
+        with self.fresh_directory() as path:
+            _fill(path, fill)
+            yield path
+
+
+def _fill(path: Path, fill: Callable[[Path], None]) -> None:
+    fill(path)
+    for file in path.rglob("*"):
+        if file.is_file():
+            with file.open("rb+") as opened:
+                os.fsync(opened.fileno())
 
 
 def make_values(count: int) -> list[bytes]:

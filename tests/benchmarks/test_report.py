@@ -11,7 +11,7 @@ from benchmarks import measure, mock_broker, peers, report
 from benchmarks.__main__ import main, parse
 from benchmarks.measure import Absent, Skipped, Summary
 from benchmarks.page import page
-from benchmarks.rows import Bar, Result, Row, Side
+from benchmarks.row import Bar, Result, Row, Side
 
 FACTS = {
     "cpu": "Fast 9000",

@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks import latency, peers
 from benchmarks.measure import Absent, Sample, Summary, interleave
-from benchmarks.rows import Bar, Result, Row, Side, all_rows, choose
+from benchmarks.row import Bar, Result, Row, Side
+from benchmarks.rows import all_rows, choose
 from benchmarks.setting import Setting, make_keys, make_values
 
 ROWS = all_rows()
