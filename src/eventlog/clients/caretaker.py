@@ -151,7 +151,7 @@ class Caretaker:
             if is_ours:
                 snapshot = group_snapshot(store.environment, options.group)
                 liveness = store.members.look(snapshot.group.members if suspects is None else suspects)
-                # What a user's assignor raises comes from `_propose`, which must do without these targets then.
+                # What a user's assignor raises comes from `propose`, which must do without these targets then.
                 with contextlib.suppress(Exception):
                     targets = foreseen(snapshot, request, liveness, options.assignor_name, options.assignor)
             return self.run(request, then=targets, suspects=suspects, offsets=offsets)
