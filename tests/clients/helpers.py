@@ -1,5 +1,5 @@
 """
-What the tests of the clients share: threads, a log held up in the middle of a commit, and damage on disk.
+What the tests of the clients share: records, threads, a log held up in the middle of a commit, and damage on disk.
 
 The last two go below the public API, since nothing above it can do them.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import eventlog
@@ -22,6 +23,19 @@ PATIENCE_SECONDS = 20.0
 def values(records: Any) -> list[Any]:
     """The values of some records."""
     return [record.value for record in records]
+
+
+def topic_of_ten(log: eventlog.EventLog) -> eventlog.Topic[Any, int]:
+    """Ten numbers in batches of one, three and six; a timestamp is a thousand times its number."""
+    topic = log.topic("orders", value=int)
+    for first, end in ((0, 1), (1, 4), (4, 10)):
+        topic.append_many(range(first, end), timestamps_ms=range(1000 * first, 1000 * end, 1000))
+    return topic
+
+
+def take(consumer: Any, count: int) -> list[Any]:
+    """The values of the next records of a loop."""
+    return values(islice(consumer, count))
 
 
 def poll_all(consumer: Any, count: int) -> list[Any]:

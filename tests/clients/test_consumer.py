@@ -13,6 +13,8 @@ from tests.clients.helpers import (
     PATIENCE_SECONDS,
     in_threads,
     poll_all,
+    take,
+    topic_of_ten,
     values,
 )
 
@@ -21,21 +23,8 @@ TP = TopicPartition("orders", 0)
 
 @pytest.fixture
 def topic(log):
-    """Ten numbers in batches of one, three and six; a timestamp is a thousand times its number."""
-    topic = log.topic("orders", value=int)
-    for first, end in ((0, 1), (1, 4), (4, 10)):
-        topic.append_many(range(first, end), timestamps_ms=range(1000 * first, 1000 * end, 1000))
-    return topic
-
-
-def take(consumer, count):
-    """The values of the next records of a loop."""
-    taken = []
-    for record in consumer:
-        taken.append(record.value)
-        if len(taken) == count:
-            return taken
-    return taken
+    """Ten numbers in three batches."""
+    return topic_of_ten(log)
 
 
 # -- handing out ---------------------------------------------------------------------------------------------------
