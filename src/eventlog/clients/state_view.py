@@ -1,0 +1,289 @@
+"""
+A state as everybody may read it: the newest commit at each call.
+
+Here is also how a state is opened or made. What a transaction reads and writes is in `clients/state.py`, which builds on this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Final, Generic, TypeVar, overload
+
+from eventlog.codecs import Codec, codec_for, codec_from_stored
+from eventlog.codecs.ordered import OrderedCodec, ordered_codec_from_stored
+from eventlog.errors import DecodeError
+from eventlog.options import check_int, check_state_name
+from eventlog.records import K, V
+from eventlog.store.states import EnsureState, StateRow, check_state, read_row, scan_rows, state_row, unknown_state
+from eventlog.store.store import Store
+
+T = TypeVar("T")
+
+_FIRST_CHUNK_BYTES = 1 << 11
+_CHUNK_BYTES = 1 << 20
+_SHOWN_KEY_BYTES = 40
+
+
+class Missing:
+    """Is no value."""
+
+
+MISSING: Final = Missing()
+
+
+class StateView(Generic[K, V]):
+    """
+    Reads a state: the newest commit at each call.
+
+    Get one from `EventLog.state()`. Any thread may use it; it needs no closing. Two calls may see two commits; to
+    read several rows as they are together, use a transaction. What it hands out is the caller's: changing it changes
+    nothing that is stored.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     with log.transaction() as tx:
+        ...         tx.state("totals", key=str, value=int)["alice"] = 7
+        ...     totals = log.state("totals")
+        ...     totals["alice"], totals.get("bob", 0), list(totals.items())
+        (7, 0, [('alice', 7)])
+    """
+
+    def __init__(
+        self, store: Store, row: StateRow, key: OrderedCodec[K], value: Codec[V], *, check: Callable[[], None]
+    ) -> None:
+        self._environment = store.environment
+        self._row = row
+        self._prefix = row.prefix
+        self._key_codec = key
+        self._value_codec = value
+        self._encode_key = key.encode
+        self._check = check
+
+    @property
+    def name(self) -> str:
+        """The state's name."""
+        return self._row.name
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._row.name!r}>"
+
+    @overload
+    def get(self, key: K) -> V | None: ...
+    @overload
+    def get(self, key: K, default: V) -> V: ...
+    @overload
+    def get(self, key: K, default: T) -> V | T: ...
+
+    def get(self, key: K, default: Any = None) -> Any:
+        """
+        The value of a key; `default` when there is none.
+
+        Raises:
+            TypeError, ValueError: if it can not be a key of this state.
+            DecodeError: if the codec can not read the stored value.
+            UnknownState: if the state was deleted.
+        """
+        self._check()
+        full_key = self._prefix + self._encode_key(key)
+        data = read_row(self._environment, full_key)
+        if data is None:
+            check_state(self._environment, self._row)
+            return default
+        return self._decoded_value(full_key, data)
+
+    def __getitem__(self, key: K) -> V:
+        value = self.get(key, MISSING)
+        if isinstance(value, Missing):
+            raise KeyError(key)
+        return value
+
+    def __contains__(self, key: K) -> bool:
+        self._check()
+        if read_row(self._environment, self._prefix + self._encode_key(key)) is not None:
+            return True
+        check_state(self._environment, self._row)
+        return False
+
+    def __iter__(self) -> Iterator[K]:
+        return self.keys()
+
+    def items(
+        self,
+        first: K | None = None,
+        end: K | None = None,
+        *,
+        prefix: Any = None,
+        is_reversed: bool = False,
+        max_rows: int | None = None,
+    ) -> Iterator[tuple[K, V]]:
+        """
+        The keys and values of a range, in the order of the keys: text by code points, tuples item by item.
+
+        Reads a part at a time, of up to 1 MiB. Outside of a transaction each part is of the newest commit, so rows
+        that others change meanwhile may come as they were or as they are. In a transaction the rows that it wrote are
+        among them, and it may write while it scans: values are those of the moment, a row deleted since does not
+        come, and keys that are new since the scan began may not.
+
+        Args:
+            first: the key to begin at; None for the first of all.
+            end: the key to stop before; None for no end.
+            prefix: only keys that begin with it: text or bytes, or the first items of a tuple. Not beside the others.
+            is_reversed: begins behind, at the last key before `end`.
+            max_rows: the most rows to read; None for all.
+
+        Raises:
+            TypeError, ValueError: at the call, if an argument is none of these.
+            DecodeError: at the row that the codecs can not read.
+            UnknownState: if the state was deleted.
+        """
+        rows = self._range(first, end, prefix, is_reversed=is_reversed, max_rows=max_rows)
+        return ((self._decoded_key(key), self._decoded_value(key, data)) for key, data in rows)
+
+    def keys(
+        self,
+        first: K | None = None,
+        end: K | None = None,
+        *,
+        prefix: Any = None,
+        is_reversed: bool = False,
+        max_rows: int | None = None,
+    ) -> Iterator[K]:
+        """The keys of a range; the arguments are those of `items()`."""
+        rows = self._range(first, end, prefix, is_reversed=is_reversed, max_rows=max_rows)
+        return (self._decoded_key(key) for key, _ in rows)
+
+    def values(
+        self,
+        first: K | None = None,
+        end: K | None = None,
+        *,
+        prefix: Any = None,
+        is_reversed: bool = False,
+        max_rows: int | None = None,
+    ) -> Iterator[V]:
+        """The values of a range, in the order of the keys; the arguments are those of `items()`."""
+        rows = self._range(first, end, prefix, is_reversed=is_reversed, max_rows=max_rows)
+        return (self._decoded_value(key, data) for key, data in rows)
+
+    def _range(
+        self, first: Any, end: Any, prefix: Any, *, is_reversed: bool, max_rows: int | None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The encoded rows of a range; the arguments are checked before the first is asked for."""
+        self._check()
+        if max_rows is not None:
+            check_int("max_rows", max_rows, least=0)
+        if prefix is not None:
+            if first is not None or end is not None:
+                raise ValueError(
+                    f"cannot scan state {self.name!r} with prefix= and a range. Nothing was read. Give one of them."
+                )
+            low, high = (self._prefix + bound for bound in self._key_codec.prefix_range(prefix))
+        else:
+            low = self._prefix if first is None else self._prefix + self._encode_key(first)
+            high = self._row.end if end is None else self._prefix + self._encode_key(end)
+        return self._scan(low, high, is_reversed=is_reversed, max_rows=max_rows)
+
+    def _scan(
+        self, first: bytes, end: bytes, *, is_reversed: bool, max_rows: int | None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        chunks = self._chunks(first, end, is_reversed=is_reversed, max_rows=max_rows)
+        return islice((row for rows, _ in chunks for row in rows), max_rows)
+
+    def _chunks(
+        self, first: bytes, end: bytes, *, is_reversed: bool, max_rows: int | None
+    ) -> Iterator[tuple[list[tuple[bytes, bytes]], bool]]:
+        """The stored rows a part at a time, and whether it is the last; the first part is small, and of `max_rows`."""
+        max_bytes, is_whole = _FIRST_CHUNK_BYTES, False
+        while not is_whole:
+            rows, is_whole = scan_rows(
+                self._environment,
+                self._row,
+                first,
+                end,
+                is_reversed=is_reversed,
+                max_bytes=max_bytes,
+                max_rows=max_rows,
+            )
+            yield rows, is_whole
+            if is_reversed and rows:
+                end = rows[-1][0]
+            elif rows:
+                first = rows[-1][0] + b"\0"
+            max_bytes, max_rows = min(8 * max_bytes, _CHUNK_BYTES), None
+
+    def _decoded_key(self, full_key: bytes) -> K:
+        try:
+            return self._key_codec.decode(full_key[len(self._prefix) :])
+        except ValueError as error:
+            raise self._unreadable(full_key, error) from error
+
+    def _decoded_value(self, full_key: bytes, data: bytes) -> Any:
+        try:
+            return self._value_codec.decode(data)
+        except ValueError as error:
+            raise self._unreadable(full_key, error) from error
+
+    def _unreadable(self, full_key: bytes, error: ValueError) -> DecodeError:
+        key = full_key[len(self._prefix) :]
+        return DecodeError(
+            f"cannot read the row of state {self.name!r} with the encoded key {key[:_SHOWN_KEY_BYTES]!r}: {error}. "
+            "The row is as it was. Open the state with the codecs that wrote it, or put or delete the row."
+        )
+
+
+def open_state(store: Store, name: object, key: Any, value: Any) -> tuple[StateRow, OrderedCodec[Any], Codec[Any]]:
+    """
+    The state of that name with the codecs of its keys and values; made now, in a commit of its own, if it is missing.
+
+    Args:
+        store: the log.
+        name: 1 to 249 bytes of printable characters.
+        key: `str`, `bytes`, `int` or `tuple`; None takes what is stored, and for a new state keys of all these types.
+        value: as for a topic; None takes what is stored, and "msgpack" for a new state.
+
+    Raises:
+        StateMismatch: if the state is stored with other codecs. It is unchanged.
+        TypeError, ValueError, ImportError: if an argument is none of these. Nothing was stored.
+    """
+    checked = check_state_name(name)
+    row = state_row(store.environment, checked)
+    if row is None:
+        key_codec: OrderedCodec[Any] = OrderedCodec(key, topic=checked)
+        declared = "msgpack" if value is None else value
+        value_codec = codec_for(declared, topic=checked, role="value", kind="state")
+        work = EnsureState(checked, key_codec.to_stored(), value_codec.to_stored(), store.clock.now_ms())
+        store.run(work)
+        row = work.state
+        assert row is not None
+    return row, *_stored_codecs(row, key, value)
+
+
+def view(store: Store, name: object, key: Any, value: Any, *, check: Callable[[], None]) -> StateView[Any, Any]:
+    """
+    A view of a state that is there; a view makes none.
+
+    Args:
+        store: the log.
+        name: the state's name.
+        key: what the caller declared, or None.
+        value: likewise.
+        check: is called first by each call on the view; raises when the log is closed.
+
+    Raises:
+        UnknownState: if there is no such state.
+        StateMismatch: if it is stored with other codecs.
+        TypeError, ValueError, ImportError: if an argument is none of these.
+    """
+    checked = check_state_name(name)
+    row = state_row(store.environment, checked)
+    if row is None:
+        raise unknown_state(checked)
+    return StateView(store, row, *_stored_codecs(row, key, value), check=check)
+
+
+def _stored_codecs(row: StateRow, key: Any, value: Any) -> tuple[OrderedCodec[Any], Codec[Any]]:
+    return (
+        ordered_codec_from_stored(row.key, key, topic=row.name),
+        codec_from_stored(row.value, value, topic=row.name, role="value", kind="state"),
+    )
