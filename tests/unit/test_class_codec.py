@@ -180,6 +180,48 @@ def test_a_whole_number_fits_a_field_of_type_float() -> None:
     assert codec(Order).decode(codec(Order).encode(order)) == order
 
 
+@attrs.frozen
+class Plain:
+    """Stands for a class whose fields are all of types that MessagePack has."""
+
+    sku: str
+    count: int
+    price: float = 1.0
+    is_open: bool = attrs.field(default=True, converter=bool)
+
+
+@pytest.mark.parametrize(
+    ("fields", "plain"),
+    [
+        ({"sku": "tea", "count": 2, "price": 2.5, "is_open": False}, Plain("tea", 2, 2.5, False)),
+        ({"is_open": False, "count": 2, "price": 2.5, "sku": "tea"}, Plain("tea", 2, 2.5, False)),
+        ({"sku": "tea", "count": 2, "price": 3, "is_open": True}, Plain("tea", 2, 3)),
+        ({"sku": "tea", "count": 2}, Plain("tea", 2)),
+        ({"sku": "tea", "count": 2, "old": 1, "older": 2}, Plain("tea", 2)),
+        ({"sku": "tea", "count": 2, "price": 2.5, "is_open": True, "old": 1}, Plain("tea", 2, 2.5)),
+    ],
+)
+def test_classes_of_plain_fields_are_read_alike_on_the_short_way_and_the_long(fields: object, plain: Plain) -> None:
+    """The short way is for maps with all fields and no others, in any order."""
+    assert codec(Plain).decode(msgpack.packb(fields)) == plain
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sku": "tea", "count": 2, "price": 2.5, "is_open": 1},
+        {"sku": "tea", "count": True, "price": 2.5, "is_open": None},
+        {"sku": "tea", "price": 2.5, "is_open": True, "old": 1},
+        ["tea", 2, 2.5, True],
+        "text",
+    ],
+)
+def test_classes_of_plain_fields_are_checked(fields: object) -> None:
+    """The short way looks at every type."""
+    with pytest.raises(ValueError, match="cannot decode the value with the codec 'class': no Plain, "):
+        codec(Plain).decode(msgpack.packb(fields))
+
+
 @pytest.mark.parametrize(
     "fields", [None, [], {}, {"sku": "tea"}, {"sku": "tea", "count": "2"}, {"sku": None, "count": 2}]
 )

@@ -84,6 +84,8 @@ SAMPLES: list[tuple[object, Any]] = [
     ("json", {"a": [1, None, "\u00fc"]}),
     ("msgpack", {"a": [1, None, b"\xff"]}),
     (Order, ORDER),
+    ((Line, Order), ORDER),
+    (Line | Order, ORDER),
 ]
 
 
@@ -181,6 +183,9 @@ def test_messages_hold_no_long_values() -> None:
         ("json", "json"),
         ("msgpack", "msgpack"),
         (Order, "class"),
+        ((Order, Line), "events"),
+        ([Order], "events"),
+        (Order | Line, "events"),
     ],
 )
 def test_a_codec_is_declared_by_type_or_name(declared: object, name: str) -> None:
