@@ -8,7 +8,10 @@ from eventlog.clients.consumer import Consumer
 from eventlog.clients.delivery import Delivery
 from eventlog.clients.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
 from eventlog.clients.producer import Producer
+from eventlog.clients.state import State
+from eventlog.clients.state_view import StateView
 from eventlog.clients.topic import Topic
+from eventlog.clients.transaction import Transaction
 from eventlog.errors import (
     BufferFull,
     ConcurrentUse,
@@ -92,10 +95,13 @@ __all__ = [
     "RecordTooLarge",
     "Snapshot",
     "StateMismatch",
+    "State",
+    "StateView",
     "StorageError",
     "Topic",
     "TopicMismatch",
     "TopicPartition",
+    "Transaction",
     "TransactionEnded",
     "TransactionTooLarge",
     "UnknownEvent",

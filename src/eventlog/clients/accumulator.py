@@ -22,14 +22,13 @@ Knows nothing of codecs or partitioners, and nothing of when to send.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from eventlog.batches.format import TARGET_BYTES, BatchEncoder
-from eventlog.clients.delivery import ROW_WIDTH, Delivery
+from eventlog.clients.delivery import ROW_WIDTH, Delivery, call_logged
 from eventlog.errors import BufferFull, DeliveryError, LogClosed, UnknownTopic, UsedAfterFork
 from eventlog.records import Headers, RecordMetadata
 from eventlog.store.appends import Append, Condition, Part, Rows
@@ -44,7 +43,6 @@ _BUSY_SECONDS = 0.015
 """A thread that goes on filling batches sees to their commit after this, if not for their size."""
 _MAX_BATCH_RECORDS = 4096
 _FIRST_BATCH_RECORDS = 256
-_logger = logging.getLogger("eventlog")
 
 
 TOKEN_BASE = 1 << 20
@@ -132,7 +130,7 @@ class ProducerBatch(Append):
             if not self.is_done:
                 self._callbacks.append((delivery, callback))
                 return
-        _call(callback, delivery)
+        call_logged(callback, delivery)
 
     def report(self) -> Callable[[], None] | None:
         """Calls the callbacks; before that, frees what only storing needed, since deliveries keep the batch alive."""
@@ -148,7 +146,7 @@ class ProducerBatch(Append):
         with self.lane.accumulator.lock:
             callbacks, self._callbacks = self._callbacks, []
         for delivery, callback in sorted(callbacks, key=lambda pair: pair[0][1]):
-            _call(callback, delivery)
+            call_logged(callback, delivery)
 
 
 class _Closed:
@@ -482,11 +480,3 @@ def _place_of(rows: list[Any], token: int) -> int:
 
 def _nothing(*_: object) -> None:
     """Stands in until somebody listens."""
-
-
-def _call(callback: Callable[[Delivery], object], delivery: Delivery) -> None:
-    """Calls one callback, so that an error in it is logged and keeps no other from being called."""
-    try:
-        callback(delivery)
-    except Exception:
-        _logger.exception("the callback %r of %r failed; the delivery itself stands", callback, delivery)

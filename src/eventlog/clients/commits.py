@@ -19,6 +19,38 @@ from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
 
 
+class GivenOffsets:
+    """
+    Is what a consumer has given to a transaction: offsets, and what stores them.
+
+    Belongs to the consumer's thread.
+    """
+
+    __slots__ = ("_membership", "_offsets", "_positions", "piece")
+
+    def __init__(
+        self,
+        positions: Positions,
+        membership: Membership | None,
+        offsets: Mapping[TopicPartition, int],
+        piece: CommitOffsets | None,
+    ) -> None:
+        self._positions = positions
+        self._membership = membership
+        self._offsets = offsets
+        self.piece = piece
+
+    def settle(self) -> None:
+        """Notes that they are stored."""
+        for tp, offset in self._offsets.items():
+            self._positions.settle(tp, offset)
+
+    def doubt(self) -> None:
+        """Notes that they were refused, maybe because others own the partitions by now."""
+        if self._membership is not None:
+            self._membership.doubt()
+
+
 class Commits:
     """
     Stores the offsets of one consumer's group.
@@ -71,21 +103,35 @@ class Commits:
                 self._membership.doubt()
             raise
 
+    def give(self, offsets: Mapping[TopicPartition, int]) -> GivenOffsets:
+        """Hands offsets to a transaction; from now on nothing is committed without a call."""
+        self.interval_s = None
+        if self._membership is not None:
+            self._membership.stop_committing()
+        return GivenOffsets(self._positions, self._membership, offsets, self._work(offsets, is_automatic=False))
+
     def _store_checked(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
         if not offsets:
             if self._membership is not None and not is_automatic:
                 self._membership.check()
             return
+        work = self._work(offsets, is_automatic=is_automatic)
+        assert work is not None
+        self._store.run(work)
+        for tp, offset in offsets.items():
+            self._positions.settle(tp, offset)
+
+    def _work(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> CommitOffsets | None:
+        """What stores some offsets, None when there are none."""
+        if not offsets:
+            return None
         rows: list[tuple[TopicRow, int, int]] = []
         for tp, offset in offsets.items():
             position = self._positions.get(tp)
             route = self._open_topic(tp.topic)._route if position is None else position.cursor.route
             rows.append((route.row, route.check_partition(tp.partition), offset))
         fence = Fence(self._store.members) if self._membership is None else self._membership.fence()
-        now_ms = self._store.clock.now_ms()
-        self._store.run(CommitOffsets(self._group, rows, now_ms, is_automatic=is_automatic, fence=fence))
-        for tp, offset in offsets.items():
-            self._positions.settle(tp, offset)
+        return CommitOffsets(self._group, rows, self._store.clock.now_ms(), is_automatic=is_automatic, fence=fence)
 
     def left_to_commit(self) -> dict[TopicPartition, int]:
         """What a commit without a call would store now."""

@@ -16,7 +16,7 @@ from itertools import chain
 from types import TracebackType
 from typing import Any, Generic, Self
 
-from eventlog.clients.commits import Commits
+from eventlog.clients.commits import Commits, GivenOffsets
 from eventlog.clients.consumer_options import Callback, ConsumerOptions
 from eventlog.clients.fetcher import resolve_start
 from eventlog.clients.following import Following
@@ -298,6 +298,22 @@ class Consumer(Generic[K, V]):
                 chosen = {pair_of(tp): check_offset(offset) for tp, offset in offsets.items()}
             commits.store(chosen, is_automatic=False)
 
+    def _give_offsets(self, store: Store, offsets: Mapping[Pair, int] | None) -> GivenOffsets:
+        """What a transaction is to commit for us; we commit nothing by ourselves any more."""
+        if store is not self._store:
+            raise ValueError(
+                f"the consumer reads the log at {self._store.path}, and the transaction is one of {store.path}. "
+                "Nothing was changed. Use a transaction of the consumer's log."
+            )
+        with self._used():
+            commits = self._group_commits("commit in a transaction")
+            if offsets is None:
+                chosen = self._positions.handed()
+            else:
+                chosen = {pair_of(tp): check_offset(offset) for tp, offset in offsets.items()}
+            self._is_committing = False
+            return commits.give(chosen)
+
     def committed(self, tp: Pair) -> int | None:
         """
         The offset that the log has for the group in one partition, None when it has none.
@@ -376,6 +392,19 @@ class Consumer(Generic[K, V]):
     def seek_to_end(self, *partitions: Pair) -> None:
         """Goes behind the last record of some assigned partitions, or of all."""
         self._seek(partitions, lambda position: self._resolved(position, "latest"))
+
+    def seek_to_committed(self, *partitions: Pair) -> None:
+        """
+        Goes back to where the group stands in some assigned partitions, or in all.
+
+        Where it stands nowhere yet, to what `start` means now. So what was handed out and not committed comes again:
+        after a transaction that was aborted, say.
+
+        Raises:
+            ValueError: if the consumer has no group, or a partition is not assigned. The positions are unchanged.
+        """
+        self._group_commits("go back to what is committed")
+        self._seek(partitions, self._positions.group_offset)
 
     def seek_to_time(self, moment: datetime | int, *partitions: Pair) -> None:
         """

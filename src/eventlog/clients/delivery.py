@@ -7,11 +7,13 @@ of a whole batch is kept once, in the batch. Knows nothing of threads or of stor
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from eventlog.records import RecordMetadata
 
+_logger = logging.getLogger("eventlog")
 ROW_WIDTH = 3
 """An open batch keeps its rows flat: key, value, token, key, value, token, and so on."""
 
@@ -118,3 +120,11 @@ class Delivery(tuple):  # type: ignore[type-arg]
         batch = self._batch()
         state = "failed" if batch.error else "stored" if batch.is_done else "pending"
         return f"<Delivery to {batch.place}: {state}>"
+
+
+def call_logged(callback: Callable[[Delivery], object], delivery: Delivery) -> None:
+    """Calls one callback, so that an error in it is logged and keeps no other from being called."""
+    try:
+        callback(delivery)
+    except Exception:
+        _logger.exception("the callback %r of %r failed; the delivery itself stands", callback, delivery)

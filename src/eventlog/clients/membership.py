@@ -78,6 +78,7 @@ class Membership:
         self._unmourned: list[TopicPartition] = []
         self._glance: Glance | None = None
         self._look_at_s = 0.0
+        self._is_committing = options.auto_commit
         self._care = Caretaker(store, options)
         self._file: MemberFile | None = None
 
@@ -115,6 +116,10 @@ class Membership:
     def forget(self) -> None:
         """Closes a child's copies of what watches the others, after a fork."""
         self._care.close()
+
+    def stop_committing(self) -> None:
+        """Gives partitions up without a commit from now on: transactions say where the group stands."""
+        self._is_committing = False
 
     @property
     def permits(self) -> list[bool]:
@@ -367,7 +372,7 @@ class Membership:
         known = sorted(tp for tp in names if tp not in fresh)
         if known and self._options.on_revoked is not None:
             self._call(self._options.on_revoked, known)
-        offsets = self._positions.uncommitted(names) if self._options.auto_commit else {}
+        offsets = self._positions.uncommitted(names) if self._is_committing else {}
         member_id = self._living().id
         try:
             work = self._care.run(Release(member_id, steps.surplus), offsets=self._commit(offsets, member_id))

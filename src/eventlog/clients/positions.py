@@ -219,6 +219,13 @@ class Positions:
         route = self._open_topic(tp.topic)._route
         return self._store.committed(self._group, [(route.row.id, route.check_partition(tp.partition))])[0]
 
+    def group_offset(self, position: Position) -> int:
+        """Where the group stands in a partition, or would begin."""
+        committed = self.committed(position.tp)
+        if committed is not None:
+            return committed
+        return resolve_start(self._store, position.cursor.route.row, position.tp.partition, self._start)
+
     def rotate(self) -> None:
         """Lets another partition be first at the next fetch."""
         self.order = self.order[1:] + self.order[:1]
@@ -269,6 +276,11 @@ class Positions:
             for position in self.order
             if (offset := position.uncommitted) is not None and (partitions is None or position.tp in partitions)
         }
+
+    def handed(self) -> dict[TopicPartition, int]:
+        """The offsets behind everything that was handed out, where the group stands elsewhere."""
+        found = {position.tp: self.next_offset(position) for position in self.order}
+        return {tp: offset for tp, offset in found.items() if offset != self._by_tp[tp].committed}
 
     def unknown(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Where we begin in those of some partitions in which the group has no offset."""

@@ -1,0 +1,422 @@
+"""
+The transaction: records, offsets and state, stored in one commit or not at all.
+
+It keeps everything in memory until it commits, so an open or failed one was never visible to anybody, and leaves no
+trace: no markers in the log and no holes in the offsets. What it reads of states is compared at the commit with what
+is stored then (`store/states.py`). Knows nothing of how a commit is made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from eventlog.clients.appending import check_expected, metadata_of
+from eventlog.clients.commits import GivenOffsets
+from eventlog.clients.consumer import Consumer
+from eventlog.clients.delivery import ROW_WIDTH, Delivery, call_logged
+from eventlog.clients.positions import Pair
+from eventlog.clients.sends import Sends
+from eventlog.clients.state import State
+from eventlog.clients.state_view import open_state
+from eventlog.clients.topic import Topic
+from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge
+from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
+from eventlog.records import RecordMetadata
+from eventlog.store.store import Store
+from eventlog.store.transactions import CommitTransaction, Piece
+
+T = TypeVar("T")
+
+MAX_TRANSACTION_BYTES = 64 << 20
+_FIRST_PAUSE_SECONDS = 0.0005
+_LONGEST_PAUSE_SECONDS = 0.1
+_ROW_BYTES = 64
+"""What a record or a row takes in memory beside its bytes, counted against `max_bytes`."""
+
+
+class _SentRecords:
+    """Is what the deliveries of a transaction ask."""
+
+    def __init__(self, sends: Sends) -> None:
+        self._sends = sends
+        self._callbacks: list[tuple[Delivery, Callable[[Delivery], object]]] = []
+        self.is_done = False
+        self.error: BaseException | None = None
+        self.looked_at: set[int] = set()
+
+    @property
+    def place(self) -> str:
+        """The topics, for messages."""
+        return f"a transaction on {', '.join(self._sends.topics())}"
+
+    def settle(self, timeout: float | None) -> bool:  # noqa: ARG002
+        """Raises: only the commit of the transaction stores the records."""
+        raise ValueError(
+            "the result of a record sent in a transaction is known once the transaction has ended. Nothing was "
+            "changed. Leave the with block, or call commit(), first."
+        )
+
+    def metadata(self, index: int) -> RecordMetadata:
+        """Where one record is stored."""
+        topic, place = self._sends.stored(index)
+        return metadata_of(topic.name, place)
+
+    def add_callback(self, delivery: Delivery, callback: Callable[[Delivery], object]) -> None:
+        """Notes a callback, or calls it when the transaction has ended."""
+        if self.is_done:
+            call_logged(callback, delivery)
+        else:
+            self._callbacks.append((delivery, callback))
+
+    def fail(self, error: BaseException) -> None:
+        """Says that nothing was stored."""
+        self.error = error
+        self.is_done = True
+        self.call_back()
+
+    def call_back(self) -> None:
+        """Calls the callbacks, in the order of the records."""
+        callbacks, self._callbacks = self._callbacks, []
+        for delivery, callback in sorted(callbacks, key=lambda pair: pair[0][1]):
+            call_logged(callback, delivery)
+
+
+class Transaction:
+    """
+    Collects records, offsets and changes of state, and stores them in one commit: all or nothing.
+
+    Get one from `EventLog.transaction()`. As a `with` block it commits at the end, and is aborted by an exception,
+    which goes on. Until then nothing of it is visible to anybody but itself, and nothing is locked: any number of
+    transactions may be open, in threads and processes. The commit is durable when it returns (as the log's
+    `durability` says), and everything in it becomes visible at once.
+
+    A transaction is serializable in what it reads of its states: where somebody else has changed that meanwhile, the
+    commit raises `ConflictError` and stores nothing. `EventLog.transact()` then does it again.
+
+    One transaction belongs to one thread at a time. After an interruption (Ctrl-C) inside `commit()` it may have been
+    stored or not, like any append; the log tells.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     orders = log.topic("orders", key=str)
+        ...     with log.transaction() as tx:
+        ...         delivery = tx.send("orders", b"tea", key="alice")
+        ...         totals = tx.state("totals")
+        ...         totals["alice"] = totals.get("alice", 0) + 1
+        ...     delivery.result().offset, log.state("totals")["alice"]
+        (0, 1)
+    """
+
+    def __init__(self, store: Store, open_topic: Callable[[str], Topic[Any, Any]], *, max_bytes: int) -> None:
+        self._store = store
+        self._open_topic = open_topic
+        self._max_bytes = max_bytes
+        self._size_bytes = 0
+        self._topics: dict[object, Topic[Any, Any]] = {}
+        self._sends = Sends()
+        self._states: dict[str, State[Any, Any]] = {}
+        self._offsets: dict[int, GivenOffsets] = {}
+        self._pieces: list[Piece] = []
+        self._batch = _SentRecords(self._sends)
+        self._end: str | None = None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it was committed or aborted."""
+        return self._end is not None
+
+    # -- records ---------------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        topic: str | Topic[Any, Any],
+        value: Any = None,
+        *,
+        key: Any = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        expected_version: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Delivery:
+        """
+        Takes a record, which is stored when the transaction commits.
+
+        Records of one partition are stored in the order of the calls. Does not block.
+
+        Args:
+            topic: a topic's name, or the `Topic` itself.
+            value: None is a tombstone.
+            key: decides the partition. Keyless records of one topic go to one partition.
+            headers: a mapping or pairs of str and bytes.
+            partition: overrides the partitioner.
+            timestamp_ms: ms since 1970 UTC; now when not given.
+            expected_version: how many records of this key there must be, those sent before in this transaction
+                included. For topics with an index.
+            message_id: as that of `Topic.append`.
+
+        Returns:
+            The promise of the record's place, kept once the transaction has committed.
+
+        Raises:
+            TypeError, ValueError, RecordTooLarge, UnknownTopic, UnknownPartition: as `Topic.append`. The record was
+                not taken; the transaction is as it was.
+            TransactionTooLarge: if there is no room for it. The record was not taken.
+            TransactionEnded: if the transaction has ended.
+        """
+        self._check()
+        handle = self._topic(topic)
+        route = handle._route
+        value_bytes = route.value_codec.encode(value)
+        key_bytes = route.key_codec.encode(key)
+        pairs = check_headers(headers)
+        size_bytes = route.check_size(key_bytes, value_bytes, pairs)
+        moment_ms = self._store.clock.now_ms() if timestamp_ms is None else check_timestamp_ms(timestamp_ms)
+        if expected_version is not None:
+            check_expected(route.row, expected_version, key_bytes)
+        identity = None if message_id is None else check_message_id(message_id)
+        if partition is not None:
+            route.check_partition(partition)
+        self._charge(size_bytes + _ROW_BYTES)
+        number = self._sends.add(route, key_bytes, value_bytes, pairs, moment_ms, partition, expected_version, identity)
+        return Delivery((self._batch, number * ROW_WIDTH))
+
+    def send_many(
+        self,
+        topic: str | Topic[Any, Any],
+        values: Iterable[Any],
+        *,
+        keys: Iterable[Any] | None = None,
+        headers: Iterable[HeadersInput | None] | None = None,
+        partition: int | None = None,
+        timestamps_ms: int | Iterable[int] | None = None,
+    ) -> list[Delivery]:
+        """
+        Takes records in columns, in order: the same as one `send` for each.
+
+        Raises:
+            ValueError: if the columns differ in length. No record was taken.
+            TypeError, RecordTooLarge, TransactionTooLarge: as `send`; the records before the refused one were taken.
+        """
+        self._check()
+        values, keys, headers, timestamps_ms = check_columns(values, keys, headers, timestamps_ms)
+        handle = self._topic(topic)
+        nothing = [None] * len(values)
+        moment_ms = self._store.clock.now_ms() if timestamps_ms is None else timestamps_ms
+        times = [moment_ms] * len(values) if isinstance(moment_ms, int) else moment_ms
+        return [
+            self.send(handle, value, key=key, headers=pairs, partition=partition, timestamp_ms=moment)
+            for value, key, pairs, moment in zip(values, keys or nothing, headers or nothing, times, strict=True)
+        ]
+
+    def _topic(self, topic: str | Topic[Any, Any]) -> Topic[Any, Any]:
+        known = self._topics.get(topic)
+        if known is not None:
+            return known
+        handle = self._open_topic(topic) if isinstance(topic, str) else topic
+        if not isinstance(handle, Topic):
+            raise TypeError(f"a topic is its name or a Topic, not {type(topic).__name__}. The record was not taken.")
+        handle._check_store(self._store)
+        self._topics[topic] = handle
+        return handle
+
+    # -- offsets ---------------------------------------------------------------------------------------------
+
+    def commit_offsets(self, consumer: Consumer[Any, Any], offsets: Mapping[Pair, int] | None = None) -> None:
+        """
+        Stores a consumer's position with the transaction: everything handed out to now is finished.
+
+        From this call on the consumer commits nothing by itself, so that its group never stands where no transaction
+        has put it: that makes consume, transform, produce exactly-once. A later call for the same consumer in the same
+        transaction replaces the earlier one.
+
+        If the transaction is aborted or refused, the group stays where it was, and the consumer goes on from where it
+        is: do the work again in another transaction, or go back with `consumer.seek_to_committed()`.
+
+        Args:
+            offsets: the next offset to read, for some partitions; when not given, all positions.
+
+        Raises:
+            ValueError: if the consumer has no group, or is of another log.
+            TransactionEnded: if the transaction has ended.
+
+        At the commit `MemberFenced` is raised if the group has given one of the partitions away. Nothing was stored.
+        """
+        self._check()
+        if not isinstance(consumer, Consumer):
+            raise TypeError(f"commit_offsets takes a Consumer, not {type(consumer).__name__}. Nothing was changed.")
+        self._offsets[id(consumer)] = consumer._give_offsets(self._store, offsets)
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def state(self, name: str, *, key: Any = None, value: Any = None) -> State[Any, Any]:
+        """
+        A mapping that is kept in the log: what is written to it is stored with the transaction.
+
+        The transaction sees its own writes. What it reads, missing rows and scanned ranges included, must be unchanged
+        at the commit. The state is made when the log has none of that name, at once and whatever becomes of the
+        transaction; its rows are not.
+
+        Args:
+            name: 1 to 249 bytes of printable characters.
+            key: the type of the keys: `str`, `bytes`, `int`, `tuple`, or None (default) for any of these. Rows stand
+                in the order of the keys.
+            value: the codec of the values, as of a topic's (default "msgpack").
+
+        Raises:
+            StateMismatch: if the stored state has other codecs. It is unchanged.
+            ValueError, TypeError: for what cannot be. Nothing was stored.
+            TransactionEnded: if the transaction has ended.
+        """
+        self._check()
+        known = self._states.get(name)
+        if known is None or not (key is None and value is None):
+            row, key_codec, value_codec = open_state(self._store, name, key, value)
+            if known is None:
+                known = self._states[name] = State(
+                    self._store, row, key_codec, value_codec, charge=self._charge, check=self._check
+                )
+        return known
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """
+        Stores everything in one commit; the transaction has ended afterwards, whatever is raised.
+
+        Blocks for one sync of the disk, which it shares with others that commit at the same time. An empty
+        transaction stores nothing and takes no time; one that only read is checked.
+
+        Raises:
+            ConflictError: if something that it read was changed meanwhile. Nothing was stored.
+            WrongVersion, MessageIdReused: if a record may not be appended. Nothing was stored.
+            MemberFenced: if a partition has another owner by now. Nothing was stored.
+            UnknownTopic, UnknownState: if one was deleted. Nothing was stored.
+            StorageError: if the disk failed. Nothing was acknowledged; the log must be opened again.
+            TransactionEnded: if the transaction has ended before.
+        """
+        self._check()
+        self._end = "committed, or was about to be"
+        try:
+            self._store_all()
+        except BaseException as error:
+            self._end = "refused"
+            if not isinstance(error, Exception):
+                self._end = "interrupted, and may have been stored"
+                error = TransactionEnded(self._message(self._end))
+            self._batch.fail(error)
+            for state in self._states.values():
+                state._rolled_back()
+            raise
+        self._end = "committed"
+        self._batch.is_done = True
+        for state in self._states.values():
+            state._committed()
+        for offsets in self._offsets.values():
+            offsets.settle()
+        self._batch.call_back()
+
+    def _store_all(self) -> None:
+        pieces = [*self._pieces]
+        pieces += [offsets.piece for offsets in self._offsets.values() if offsets.piece is not None]
+        for state in self._states.values():
+            changes = state._changes()
+            if changes.reads or changes.scans or changes.writes:
+                pieces.append(changes)
+        if not self._sends.count and not pieces:
+            return
+        while True:
+            self._sends.place()
+            work = CommitTransaction(
+                self._sends.parts,
+                self._sends.conditions(),
+                pieces,
+                self._store.clock.now_ms(),
+                placed_topics=self._sends.placed_topics(),
+            )
+            try:
+                self._store.run(work)
+            except EventLogError:
+                for offsets in self._offsets.values():
+                    offsets.doubt()
+                raise
+            self._sends.learn(work.newer)
+            if not work.is_refused:
+                return
+
+    def abort(self) -> None:
+        """
+        Ends the transaction and stores nothing.
+
+        Calling it again, or after a commit, does nothing.
+        """
+        if self._end is None:
+            self._end = "aborted"
+            self._batch.fail(TransactionEnded(self._message("aborted")))
+            for state in self._states.values():
+                state._rolled_back()
+
+    def _check(self) -> None:
+        if self._end is not None:
+            raise TransactionEnded(self._message(self._end))
+
+    @staticmethod
+    def _message(end: str) -> str:
+        return f"the transaction was {end}. This call has changed nothing. Begin another with log.transaction()."
+
+    def _charge(self, size_bytes: int) -> None:
+        """Counts what is about to be held in memory; raises when there is no room for it."""
+        if self._size_bytes + size_bytes > self._max_bytes:
+            raise TransactionTooLarge(
+                f"the transaction holds {self._size_bytes} bytes, and has no room for {size_bytes} more: its bound is "
+                f"max_bytes={self._max_bytes}. What did not fit was not taken, and nothing is stored yet. Commit what "
+                "it has and go on in another, or begin it with a larger max_bytes=."
+            )
+        self._size_bytes += size_bytes
+
+    def _add(self, piece: Piece) -> None:
+        """Has a piece of our own checked and stored with the transaction."""
+        self._pieces.append(piece)
+
+    def _adopt(self, name: str, state: State[Any, Any]) -> None:
+        """Has the changes of a state stored that somebody else keeps from one transaction to the next."""
+        self._states[name] = state
+
+    def __enter__(self) -> Self:
+        self._check()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.abort()
+        elif self._end is None:
+            self.commit()
+
+    def __repr__(self) -> str:
+        return f"<Transaction: {self._end or 'open'}, {self._sends.count} records, {self._size_bytes} bytes>"
+
+
+def transact(begin: Callable[[], Transaction], function: Callable[[Transaction], T], attempts: int) -> T:
+    """Calls a function with a transaction and commits it, up to so many times while others are faster."""
+    for attempt in range(1, attempts + 1):
+        try:
+            with begin() as tx:
+                result = function(tx)
+            return result  # noqa: RET504 - inside the block it would come before the commit
+        except ConflictError:
+            if attempt == attempts:
+                raise
+            wait_a_little(attempt)
+    raise AssertionError("there is at least one attempt")
+
+
+def wait_a_little(attempt: int) -> None:
+    """Sleeps before another attempt: longer each time, up to a tenth of a second, and nobody just as long as others."""
+    import random  # here, since it loads OpenSSL, and few have conflicts
+
+    time.sleep(random.uniform(0.0, min(_FIRST_PAUSE_SECONDS * 2**attempt, _LONGEST_PAUSE_SECONDS)))

@@ -1,0 +1,80 @@
+"""The whole log in the order in which it was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from eventlog.clients.order import OrderReader, check_topics, read_batches, records_of
+from eventlog.clients.topic import Topic
+from eventlog.log.part import LogPart
+from eventlog.options import check_int
+from eventlog.records import Record, RecordBatch
+
+
+class LogOrder(LogPart):
+    """Is what a log says of its order."""
+
+    def position(self) -> int:
+        """
+        The position that the next record will get: how many were ever stored, over all topics.
+
+        Durable ones only: whoever waits for it waits for everything that was acknowledged before the call.
+        """
+        self._check_open()
+        return self._store.end_position()
+
+    def read_all(
+        self,
+        start: int = 0,
+        *,
+        end: int | None = None,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        max_records: int | None = None,
+    ) -> Iterator[tuple[int, Record[Any, Any]]]:
+        """
+        Reads the log in the order in which it was stored, over all topics and partitions, and ends at the end.
+
+        Positions are dense and never change, so a reader that goes on behind the last one it saw misses nothing and
+        sees nothing twice. What was deleted is passed by. Nothing is kept open between records.
+
+        Args:
+            start: the first position.
+            end: the position to stop before; None is where the log ends at the call.
+            topics: reads the records of these alone.
+            max_records: the most records to read, None for all.
+
+        Returns:
+            Pairs of a position and its record.
+
+        Raises:
+            ValueError, TypeError, InvalidTopicName: at the call, for what their names say.
+            CorruptBatch, DecodeError: at the record that can not be read.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     for name in ("orders", "payments", "orders"):
+            ...         meta = log.topic(name).append(b"new")
+            ...     [(position, record.topic) for position, record in log.read_all(start=1)]
+            [(1, 'payments'), (2, 'orders')]
+        """
+        return records_of(self.read_all_batches(start, end=end, topics=topics, max_records=max_records))
+
+    def read_all_batches(
+        self,
+        start: int = 0,
+        *,
+        end: int | None = None,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        max_records: int | None = None,
+    ) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
+        """The same as `read_all`, in columns: batches, each with the position of its first record."""
+        self._check_open()
+        check_int("start", start, least=0)
+        if max_records is not None:
+            check_int("max_records", max_records, least=0)
+        stop = self._store.end_position()
+        if end is not None:
+            stop = min(stop, check_int("end", end, least=0))
+        reader = OrderReader(self._store, self._topics.by_id, check_topics(topics), start)
+        return read_batches(reader, stop, max_records)

@@ -1,0 +1,76 @@
+"""
+What a transaction stores: records of any topics, offsets of groups, rows of states, all in one commit or none.
+
+Everything is checked before anything is written, so a transaction that may not be stored has no effect on the others
+of its round. Knows nothing of who asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from eventlog.store.appends import Condition, Part, check_parts, judge
+from eventlog.store.tables import TopicRow
+from eventlog.store.writing import Work, Writing
+
+
+class Piece(Protocol):
+    """Is a part of a transaction: offsets, the rows of a state, the checkpoint of a projection."""
+
+    def check(self, writing: Writing) -> None:
+        """Raises what speaks against it; writes nothing."""
+        ...
+
+    def write(self, writing: Writing) -> None:
+        """Writes it; raises nothing that `check` could have raised."""
+        ...
+
+
+class CommitTransaction(Work):
+    """
+    Stores the records of a transaction and its other pieces.
+
+    `newer` has the topics that have more partitions than the transaction knew of. If records of theirs were placed by
+    that number, nothing is stored.
+    """
+
+    __slots__ = ("_conditions", "_now_ms", "_parts", "_pieces", "_placed", "is_refused", "newer")
+    rings = True
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        conditions: Sequence[Condition],
+        pieces: Sequence[Piece],
+        now_ms: int,
+        *,
+        placed_topics: frozenset[int],
+    ) -> None:
+        super().__init__()
+        self._parts = parts
+        self._conditions = conditions
+        self._pieces = pieces
+        self._now_ms = now_ms
+        self._placed = placed_topics
+        self.newer: list[TopicRow] = []
+        self.is_refused = False
+
+    def apply(self, writing: Writing) -> None:
+        """Checks all, then writes all."""
+        self.newer = []
+        for part in self._parts:
+            newer = check_parts(writing, [part])
+            if newer is not None:
+                self.newer.append(newer)
+        self.is_refused = any(topic.id in self._placed for topic in self.newer)
+        if self.is_refused:
+            return
+        if self._conditions:
+            judge(writing, self._conditions, self._now_ms)
+        for piece in self._pieces:
+            piece.check(writing)
+        for part in self._parts:
+            part.write(writing, self._now_ms)
+        for piece in self._pieces:
+            piece.write(writing)
