@@ -1,15 +1,16 @@
 """
 The consumer: reads topics from a position, waits for more, and keeps the position in the log for its group.
 
-What it puts together is elsewhere: fetching and waiting in `clients/intake.py`, offsets in `clients/positions.py`,
-sharing with other members in `clients/membership.py`.
+What it puts together is elsewhere: what a poll does in `clients/polling.py`, fetching and waiting in
+`clients/intake.py`, offsets in `clients/positions.py`, sharing with other members in `clients/membership.py`. Here is
+who may call, and how it ends.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from itertools import chain
@@ -22,7 +23,8 @@ from eventlog.clients.fetcher import resolve_start
 from eventlog.clients.following import Following
 from eventlog.clients.intake import Intake
 from eventlog.clients.membership import Membership
-from eventlog.clients.positions import Hand, Pair, Position, Positions, pair_of
+from eventlog.clients.polling import Polling
+from eventlog.clients.positions import Pair, Position, Positions, pair_of
 from eventlog.clients.topic import Topic
 from eventlog.clock import to_ms
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
@@ -32,13 +34,9 @@ from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 from eventlog.store.steps import Held
 from eventlog.store.store import Store
 
-_FIRST_CHUNK = 16
-_ALL = 1 << 62
 _CLOSE_SECONDS = 10.0
 _BLINK_SECONDS = 0.02
 """So long a thread waits for another to say that it closes, before it is told that there are two."""
-_DUTY_SECONDS = 0.5
-"""A consumer that waits looks after its group, and after its commits, this often."""
 
 
 class Consumer(Generic[K, V]):
@@ -97,12 +95,10 @@ class Consumer(Generic[K, V]):
         self._in_use = threading.Lock()
         self._calling: int | None = None
         self._refusal: Callable[[], Exception] | None = None
-        self._is_woken = False
         self._is_closing = False
         self._is_leaving = False
-        self._is_handing = False
         self._membership: Membership | None = None
-        self._following: Following | None = None
+        following: Following | None = None
         if options.membership is not None:
             us = weakref.proxy(self)  # a circle would keep a dropped member alive until the collector comes by
 
@@ -111,12 +107,14 @@ class Consumer(Generic[K, V]):
 
             self._membership = Membership(store, open_topic, positions, options.membership, call)
         elif options.subscription != Subscription():
-            self._following = Following(store, open_topic, positions, options.subscription)
+            following = Following(store, open_topic, positions, options.subscription)
         self._commits: Commits | None = None
         if options.group is not None:
             interval_s = options.auto_commit_interval if options.auto_commit else None
             self._commits = Commits(store, open_topic, positions, self._membership, options.group, interval_s)
-        self._is_committing = options.auto_commit and options.group is not None
+        self._polling = Polling(
+            store.clock, options, positions, self._intake, self._membership, following, self._commits
+        )
         store.on_fork(self)
 
     def _begin(self) -> None:
@@ -160,7 +158,7 @@ class Consumer(Generic[K, V]):
             records = batches[0].records()
         else:
             records = [record for batch in batches for record in batch.records()]
-        self._is_handing = False
+        self._polling.is_handing = False
         return records
 
     def poll_batches(self, timeout: float = 0.0) -> list[RecordBatch[K, V]]:
@@ -170,7 +168,7 @@ class Consumer(Generic[K, V]):
         The fastest way to read: no object for each record. Waits, finishes and raises as `poll` does.
         """
         batches = self._poll(check_seconds("timeout", timeout), None)
-        self._is_handing = False
+        self._polling.is_handing = False
         return batches
 
     def __iter__(self) -> Iterator[Record[K, V]]:
@@ -180,83 +178,14 @@ class Consumer(Generic[K, V]):
         Asking for the next record says that the one before is finished.
         """
         # The chain walks lists of records in C. Where it stands is asked of the list's iterator, not counted.
-        return chain.from_iterable(self._chunks())
-
-    def _chunks(self) -> Generator[Iterator[Record[K, V]], None, None]:
-        options = self._options
-        membership, clock = self._membership, self._store.clock
-        slow_s = options.auto_commit_interval / 2 if self._is_committing else _DUTY_SECONDS
-        is_measured = self._is_committing or membership is not None
-        chunk = _FIRST_CHUNK if is_measured else options.max_poll_records
-        is_begun = False
-        while True:
-            try:
-                batches = self._poll(None, chunk, is_loop=True)
-            except LogClosed:
-                if is_begun and self._refusal is not None:
-                    return  # another thread closed us: the loop ends as by wakeup()
-                raise
-            if not batches:
-                return
-            is_begun = True
-            began_s = clock.monotonic()
-            batch = batches[0]
-            permits = None if membership is None else membership.permits
-            hand = Hand(self._positions[batch.topic, batch.partition], batch, permits)
-            self._positions.hand, self._is_handing = hand, False
-            yield hand.records
-            # Slow work means small chunks, so that a crash repeats no more than an interval's work, and others get
-            # what is theirs soon.
-            is_slow = is_measured and clock.monotonic() - began_s > slow_s
-            chunk = max(1, chunk // 2) if is_slow else min(2 * chunk, options.max_poll_records)
+        return chain.from_iterable(self._polling.chunks(lambda count: self._poll(None, count, is_loop=True)))
 
     def _poll(
         self, timeout: float | None, max_records: int | None, *, is_loop: bool = False
     ) -> list[RecordBatch[K, V]]:
         with self._used():
             self._refuse_in_callback("poll()")
-            self._positions.reclaim()
-            self._positions.finish_handed()
-            if self._commits is not None:
-                self._commits.commit_if_due()
-            if is_loop and self._is_woken:  # even while there is more to read: a busy loop must end too
-                self._is_woken = False
-                return []
-            deadline_s = None if timeout is None else self._store.clock.monotonic() + timeout
-            while True:
-                if self._attend():
-                    self._is_handing = True  # until the caller has them: an interruption before that hands out nothing
-                    batches = self._intake.take(_ALL if max_records is None else max_records, is_loop=is_loop)
-                    if batches:
-                        return batches
-                    self._is_handing = False
-                if self._is_woken:
-                    self._is_woken = False
-                    return []
-                if not self._wait(deadline_s):
-                    return []
-                if self._commits is not None:
-                    self._commits.commit_if_due()
-
-    def _wait(self, deadline_s: float | None) -> bool:
-        """
-        Sleeps until there may be more.
-
-        False when the time is over.
-        """
-        membership = self._membership
-        longest_s = min(_DUTY_SECONDS, self._options.auto_commit_interval) if self._is_committing else _DUTY_SECONDS
-        if membership is None:
-            return self._intake.wait(deadline_s, frozenset(), longest_s)
-        return self._intake.wait(deadline_s, membership.watched, min(longest_s, membership.longest_wait_s))
-
-    def _attend(self) -> bool:
-        """Keeps step with the group, or with the topics; whether the positions are ours to read then."""
-        if self._membership is not None:
-            return self._membership.attend(is_busy=self._positions.have_fetched)
-        if self._following is not None and not self._positions.have_fetched:
-            self._following.attend()
-        return True
+            return self._polling.take(timeout, max_records, is_loop=is_loop)
 
     def wakeup(self) -> None:
         """
@@ -266,8 +195,7 @@ class Consumer(Generic[K, V]):
 
         The one method that any thread may call, and a signal handler too.
         """
-        self._is_woken = True
-        self._intake.wake()
+        self._polling.wake()
 
     # -- finishing and committing ----------------------------------------------------------------------------
 
@@ -360,7 +288,7 @@ class Consumer(Generic[K, V]):
             if self._commits is not None:
                 self._commits.commit_finished()
             self._positions.assign(chosen)
-            self._following = None
+            self._polling.stop_following()
             self._intake.look_again()
 
     def assignment(self) -> list[TopicPartition]:
@@ -485,9 +413,8 @@ class Consumer(Generic[K, V]):
         self._check_ours(is_ours)
         if self._refusal is not None:
             raise self._refusal()
-        if self._is_handing and self._calling is None:
-            self._positions.rewind()
-            self._is_handing = False
+        if self._calling is None:
+            self._polling.take_back()
 
     def _check_ours(self, is_ours: bool) -> None:  # noqa: FBT001
         if not is_ours:
@@ -528,8 +455,7 @@ class Consumer(Generic[K, V]):
             finally:
                 if self._membership is not None:
                     self._membership.drop()
-                self._positions.reclaim()  # a loop that goes on gets nothing any more
-                self._intake.close()
+                self._polling.close()
                 self._refusal = lambda: LogClosed(
                     "the consumer is closed. Nothing was handed out. Make another with log.consumer()."
                 )
