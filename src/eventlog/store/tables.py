@@ -119,9 +119,9 @@ class TopicRow:
         Fields that we do not know are kept out, not refused; an index that we do not know would not be kept.
         """
         try:
-            fields = msgpack.unpackb(data)
+            fields = checked(msgpack.unpackb(data), dict)
             index = fields.get("index")
-            if index not in {None, "key"}:
+            if index is not None and checked(index, str) != "key":
                 raise FormatTooNew(
                     f"cannot use topic {bytes(name)!r}: it has the index {index!r}, which this eventlog does not "
                     "know. Nothing is damaged. Upgrade eventlog to use it."
