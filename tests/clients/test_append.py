@@ -18,7 +18,7 @@ def test_append_says_where_the_record_is(log):
     """Topic, partition, offset and time."""
     topic = log.topic("orders", partitions=2)
     meta = topic.append(b"tea", partition=1, timestamp_ms=5)
-    assert meta == eventlog.RecordMetadata("orders", 1, 0, 5)
+    assert meta == eventlog.RecordMetadata("orders", 1, 0, 5, position=0)
 
 
 def test_append_stamps_the_time_of_the_call(log):
@@ -105,7 +105,7 @@ def test_columns_without_keys_stay_together(log):
 def test_columns_go_where_they_are_told(log):
     """`partition` overrides the partitioner."""
     topic = log.topic("orders", partitions=3)
-    assert topic.append_many([b"x", b"y"], keys=[b"a", b"b"], partition=2) == [PartitionRange("orders", 2, 0, 2)]
+    assert topic.append_many([b"x", b"y"], keys=[b"a", b"b"], partition=2) == [PartitionRange("orders", 2, 0, 2, position=0)]
 
 
 def test_columns_of_nothing_store_nothing(log):

@@ -23,6 +23,9 @@ from hypothesis import strategies as st
 
 from eventlog.batches.format import FRAME_BYTES, HEADER_BYTES, MAGIC, VERSION, Columns, decode, read_header
 from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew, NotALog
+from eventlog.store.key_index import pack_row, unpack_row
+from eventlog.store.messages import StoredMessage
+from eventlog.store.snapshots import unpack_snapshot
 from eventlog.store.tables import FormatRow, PartitionRow, TopicRow, pack_offset, unpack_offset
 from tests.golden.shapes import BATCHES, GOLDEN
 
@@ -40,6 +43,11 @@ TAGS = [0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, *range(0xC0, 0xE0), 0xFF]
 def resealed(data: bytes) -> bytes:
     """The bytes with a checksum that holds, so that what is below it is looked at."""
     return data[:-4] + struct.pack("<I", google_crc32c.value(data[:-4]))
+
+
+def sealed(data: bytes) -> bytes:
+    """The bytes with another checksum behind them, in place of their last four."""
+    return resealed(data if len(data) >= 4 else bytes(4))
 
 
 # --- mutations --------------------------------------------------------------------------------------------------------
@@ -99,7 +107,7 @@ def mutants(rng: random.Random, count: int) -> Iterator[bytes]:
             rng.choice(MUTATIONS)(data, rng)
             data = data or bytearray(b"\0")
         if rng.random() < 0.9:
-            data[:2] = bytes([MAGIC, VERSION])
+            data[:2] = bytes([MAGIC, rng.choice([1, VERSION])])
         if rng.random() < 0.5:
             data[2:4] = bytes(2)
         yield resealed(bytes(data)) if rng.random() < 0.9 and len(data) >= 4 else bytes(data)
@@ -127,6 +135,7 @@ def look(data: bytes) -> type[EventLogError] | None:
     _check(columns, data)
     header = read_header(data, "fuzz")
     assert (header.count, header.span, header.unknown) == (columns.count, columns.span, 0)
+    assert header.position == columns.position
     return None
 
 
@@ -171,7 +180,12 @@ def test_mutated_batches_are_refused_or_read_for_long(rng: random.Random) -> Non
 @example(b"")
 def test_any_bytes_are_refused_or_read(data: bytes) -> None:
     """Bytes from anywhere are an error of ours."""
-    for candidate in (data, bytes([MAGIC, VERSION]) + data, resealed(bytes(HEADER_BYTES) + data + bytes(4))):
+    for candidate in (
+        data,
+        bytes([MAGIC, 1]) + data,
+        bytes([MAGIC, VERSION]) + data,
+        resealed(bytes(HEADER_BYTES) + data + bytes(4)),
+    ):
         look(candidate)
 
 
@@ -190,7 +204,9 @@ def test_any_bytes_are_refused_or_read(data: bytes) -> None:
 )
 def test_any_body_under_a_true_checksum_is_refused_or_read(count: int, span: int, body: bytes) -> None:
     """Whatever a writer of nonsense may have sealed, reading it is an error of ours or holds together."""
-    header = struct.pack(">BBHIIqqqqhHi", MAGIC, VERSION, 0, count, span, 5, 5, 5, -1, 0, 0, -1)
+    header = struct.pack(">BBHIIqqqqhHi", MAGIC, 1, 0, count, span, 5, 5, 5, -1, 0, 0, -1)
+    look(resealed(header + body + bytes(4)))
+    header = struct.pack(">BBHIIqqqqhHiQ", MAGIC, VERSION, 0, count, span, 5, 5, 5, -1, 0, 0, -1, 7)
     look(resealed(header + body + bytes(4)))
 
 
@@ -216,7 +232,7 @@ def _packed(value: object) -> bytes:
 @pytest.mark.parametrize("count", [1, 2**32 - 1])
 def test_a_lie_about_a_length_takes_no_memory(body: bytes, count: int) -> None:
     """Four thousand million records in a hundred bytes are refused at the price of a hundred bytes."""
-    header = struct.pack(">BBHIIqqqqhHi", MAGIC, VERSION, 0, count, count, 5, 5, 5, -1, 0, 0, -1)
+    header = struct.pack(">BBHIIqqqqhHiQ", MAGIC, VERSION, 0, count, count, 5, 5, 5, -1, 0, 0, -1, 7)
     data = resealed(header + body + bytes(4))
     tracemalloc.start()
     try:
@@ -237,10 +253,15 @@ ROWS: list[tuple[Callable[[bytes], object], bytes]] = [
     ),
     (PartitionRow.unpack, PartitionRow(3, 9, 5).pack()),
     (unpack_offset, pack_offset(7, 5)),
+    (lambda data: unpack_row(3, data, "fuzz"), pack_row(1, 7, 5, 90, b"tea", (("trace", b"1"),))),
+    (lambda data: unpack_row(3, sealed(data), "fuzz"), pack_row(1, 7, 5, 90, b"tea", (("trace", b"1"),))),
+    (StoredMessage.unpack, StoredMessage(1, 7, 5, 6, 90, 3, b"12345678").pack()),
+    (unpack_snapshot, bytes(16) + b"state"),
 ]
+ROW_NAMES = ["format", "topic", "partition", "offset", "index", "sealed-index", "message", "snapshot"]
 
 
-@pytest.mark.parametrize(("unpack", "row"), ROWS, ids=["format", "topic", "partition", "offset"])
+@pytest.mark.parametrize(("unpack", "row"), ROWS, ids=ROW_NAMES)
 def test_mutated_rows_are_refused_or_read(unpack: Callable[[bytes], object], row: bytes, rng: random.Random) -> None:
     """A row that is nearly right is damaged, too new, none of ours, or a row."""
     for _ in range(QUICK_COUNT):
@@ -252,7 +273,7 @@ def test_mutated_rows_are_refused_or_read(unpack: Callable[[bytes], object], row
             unpack(bytes(data))
 
 
-@pytest.mark.parametrize(("unpack", "row"), ROWS, ids=["format", "topic", "partition", "offset"])
+@pytest.mark.parametrize(("unpack", "row"), ROWS, ids=ROW_NAMES)
 @given(st.binary(max_size=60))
 @example(b"")
 def test_any_bytes_are_a_row_or_refused(unpack: Callable[[bytes], object], row: bytes, data: bytes) -> None:

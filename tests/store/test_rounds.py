@@ -10,9 +10,10 @@ import pytest
 
 import eventlog
 from eventlog.batches.format import BatchEncoder
+from eventlog.store.appends import Append, AppendOne, Part
 from eventlog.store.env import BATCHES
 from eventlog.store.tables import partition_key
-from eventlog.store.works import Append, AppendOne, DeleteTopic, Part
+from eventlog.store.works import DeleteTopic
 
 _CHILD = """
 import sys

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from eventlog import errors
-from eventlog.errors import BufferFull, DeliveryError, EventLogError, InstanceInUse, OffsetOutOfRange
+from eventlog.errors import (
+    BufferFull,
+    ConflictError,
+    DeliveryError,
+    EventLogError,
+    InstanceInUse,
+    OffsetOutOfRange,
+    WrongVersion,
+)
 
 ALL = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, EventLogError)]
 
@@ -22,10 +30,16 @@ def test_delivery_error_has_the_count() -> None:
     assert (str(error), error.count) == ("2 records", 2)
 
 
+def test_wrong_version_has_both_versions() -> None:
+    """Who catches it knows what to read before deciding again."""
+    error = WrongVersion("version 9", expected=2, actual=9)
+    assert (str(error), error.expected, error.actual) == ("version 9", 2, 9)
+
+
 @pytest.mark.parametrize("kind", ALL)
-def test_only_a_full_buffer_and_a_taken_name_may_pass_by_waiting(kind: type[EventLogError]) -> None:
-    """Retrying the same call helps when a buffer empties or a member ends, and never otherwise."""
-    assert kind.retriable == (kind in (BufferFull, InstanceInUse))
+def test_only_a_full_buffer_a_taken_name_and_a_conflict_are_worth_another_attempt(kind: type[EventLogError]) -> None:
+    """Doing the same again helps when a buffer empties, a member ends or nobody is faster, and never otherwise."""
+    assert kind.retriable == (kind in (BufferFull, InstanceInUse, ConflictError))
 
 
 @pytest.mark.parametrize(
@@ -36,6 +50,9 @@ def test_only_a_full_buffer_and_a_taken_name_may_pass_by_waiting(kind: type[Even
         (errors.UnknownTopic, LookupError),
         (errors.UnknownPartition, LookupError),
         (errors.UnknownGroup, LookupError),
+        (errors.UnknownState, LookupError),
+        (errors.UnknownProjection, LookupError),
+        (errors.UnknownEvent, errors.DecodeError),
         (errors.DiskFull, errors.StorageError),
         (errors.ReadOnlyLog, errors.StorageError),
         (errors.UnsupportedFileSystem, errors.StorageError),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+from typing import Any
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlog.records import PartitionRange, Record, RecordBatch, RecordMetadata, TopicPartition
+from eventlog.records import Event, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, TopicPartition
 
 
 def batch_of(count: int, first: int = 0) -> RecordBatch[bytes | None, bytes]:
@@ -55,13 +56,29 @@ def test_record_has_no_room_for_more() -> None:
         record.vlaue = b""  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("value", [RecordMetadata("orders", 3, 7, 5), PartitionRange("orders", 3, 7, 9)])
-def test_answers_are_values(value: RecordMetadata | PartitionRange) -> None:
-    """What an append returns can be compared, kept in sets, and not changed."""
+@pytest.mark.parametrize(
+    "value", [RecordMetadata("orders", 3, 7, 5, 90), PartitionRange("orders", 3, 7, 9, 90), Snapshot(7, 2, 5)]
+)
+def test_answers_are_values(value: Any) -> None:
+    """What an append returns, or a snapshot, can be compared, kept in sets, and not changed."""
     assert value == attrs.evolve(value)
     assert len({value, attrs.evolve(value)}) == 1
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        value.partition = 4  # type: ignore[misc]
+        setattr(value, attrs.fields(type(value))[0].name, 4)
+
+
+def test_a_record_without_an_index_has_no_version() -> None:
+    """None, and not 0, which is the version of a key without records."""
+    assert RecordMetadata("orders", 3, 7, 5, 90).version is None
+
+
+def test_event_is_a_record_with_a_version_and_a_position() -> None:
+    """Code that takes records takes events; two of different versions are not equal."""
+    event = Event("orders", 0, 7, 5, b"k", b"v", (), 2, 90)
+    assert isinstance(event, Record)
+    assert (event.version, event.position, event.headers) == (2, 90, ())
+    assert event != attrs.evolve(event, version=3)
+    assert pickle.loads(pickle.dumps(event)) == event
 
 
 def test_columns_and_records_say_the_same() -> None:

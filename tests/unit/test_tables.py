@@ -84,7 +84,7 @@ def test_format_row_comes_back(uuid: UUID, created_ms: int, version: int, engine
 def test_new_log_says_what_wrote_it() -> None:
     """Version and engine have defaults: those of today."""
     fields = msgpack.unpackb(FormatRow(UUID(int=7), 5).pack())
-    assert fields == {"version": 2, "engine": "lmdb 0.9", "uuid": UUID(int=7).bytes, "created_ms": 5}
+    assert fields == {"version": FORMAT_VERSION, "engine": "lmdb 0.9", "uuid": UUID(int=7).bytes, "created_ms": 5}
 
 
 def test_unknown_field_of_the_format_row_is_left_alone() -> None:
@@ -146,6 +146,9 @@ def topic_row(**changed: Any) -> TopicRow:
         "partitioner": "crc32",
         "max_record_bytes": 1000,
         "created_ms": -5,
+        "index": "key",
+        "duplicate_window_ms": 60_000,
+        "snapshot": {"name": "json"},
     }
     return TopicRow(**(fields | changed))
 
@@ -163,6 +166,23 @@ def test_unknown_field_of_a_topic_row_is_left_alone() -> None:
     row = topic_row()
     data = msgpack.packb(msgpack.unpackb(row.pack()) | {"retention_ms": 5})
     assert TopicRow.unpack(b"orders", data) == row
+
+
+def test_a_topic_row_of_an_older_eventlog_has_the_defaults() -> None:
+    """It has no index, and what came later is as if nobody had said anything."""
+    fields = msgpack.unpackb(topic_row().pack())
+    for name in ("index", "duplicate_window_ms", "snapshot"):
+        del fields[name]
+    row = TopicRow.unpack(b"orders", msgpack.packb(fields))
+    assert (row.index, row.duplicate_window_ms, row.snapshot) == (None, 86_400_000, {"name": "msgpack"})
+
+
+@pytest.mark.parametrize("index", ["value", ""])
+def test_a_topic_with_an_index_that_we_do_not_know_is_too_new(index: object) -> None:
+    """Whoever appended to it without keeping the index would spoil it."""
+    data = msgpack.packb(msgpack.unpackb(topic_row().pack()) | {"index": index})
+    with pytest.raises(FormatTooNew, match=r"topic b'orders': it has the index .*Upgrade"):
+        TopicRow.unpack(b"orders", data)
 
 
 # --- partitions and offsets -------------------------------------------------------------------------------------------
@@ -210,6 +230,15 @@ def test_topic_row_that_is_none_is_corrupt(field: str, value: object) -> None:
         fields[field] = value
     with pytest.raises(CorruptBatch, match="topic b'orders': its row on disk"):
         TopicRow.unpack(b"orders", msgpack.packb(fields))
+
+
+@pytest.mark.parametrize("field", ["index", "duplicate_window_ms", "snapshot"])
+@pytest.mark.parametrize("value", [1.5, []])
+def test_topic_row_with_a_newer_field_that_is_none_is_corrupt(field: str, value: object) -> None:
+    """What may be left out must still be what it says."""
+    data = msgpack.packb(msgpack.unpackb(topic_row().pack()) | {field: value})
+    with pytest.raises(CorruptBatch, match="topic b'orders': its row on disk"):
+        TopicRow.unpack(b"orders", data)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x01", b"\x01" * 16, b"\x01" * 18])
