@@ -1,7 +1,8 @@
 """
 A state as everybody may read it: the newest commit at each call.
 
-Here is also how a state is opened or made. What a transaction reads and writes is in `clients/state.py`, which builds on this.
+Here is also how a state is opened or made. What a transaction reads and writes is in `clients/state.py`, which
+builds on this.
 """
 
 from __future__ import annotations

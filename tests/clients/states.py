@@ -1,0 +1,97 @@
+"""What the tests of states share: as much of a transaction as a state knows, and what a state should give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from eventlog.clients.state import State, open_state, view
+from eventlog.errors import TransactionEnded, TransactionTooLarge
+from eventlog.store.states import StateChanges
+from eventlog.store.store import Store
+from eventlog.store.writing import Work, Writing
+
+
+class Commit(Work):
+    """Is what a transaction does with its states."""
+
+    def __init__(self, *changes: StateChanges) -> None:
+        super().__init__()
+        self.changes = changes
+
+    def apply(self, writing: Writing) -> None:
+        """Checks all, then writes all."""
+        for change in self.changes:
+            change.check(writing)
+        for change in self.changes:
+            change.write(writing)
+
+
+class Deal:
+    """Is the part of a transaction that a state knows: its bound, its end, and one state."""
+
+    def __init__(
+        self,
+        store: Store,
+        name: str = "totals",
+        *,
+        key: Any = None,
+        value: Any = None,
+        room_bytes: int = 1 << 30,
+        is_owned: bool = False,
+    ) -> None:
+        self.store = store
+        self.room_bytes = room_bytes
+        self.is_ended = False
+        self.state: State[Any, Any] = State(
+            store, *open_state(store, name, key, value), charge=self.charge, check=self.check, is_owned=is_owned
+        )
+
+    def charge(self, size_bytes: int) -> None:
+        """Takes room for something."""
+        assert size_bytes > 0
+        if size_bytes > self.room_bytes:
+            raise TransactionTooLarge("no room")
+        self.room_bytes -= size_bytes
+
+    def check(self) -> None:
+        """Raises when the transaction has ended."""
+        if self.is_ended:
+            raise TransactionEnded("ended")
+
+    def commit(self) -> None:
+        """Stores everything or nothing; an owned state lives on."""
+        self.is_ended = not self.state._is_owned
+        try:
+            self.store.run(Commit(self.state._changes()))
+        except BaseException:
+            self.state._rolled_back()
+            raise
+        self.state._committed()
+
+
+Begin = Callable[..., Deal]
+
+
+def stored(store: Store, name: str = "totals") -> dict[Any, Any]:
+    """What everybody sees of a state."""
+    return dict(view(store, name, None, None, check=lambda: None).items())
+
+
+def fill(begin: Begin, rows: dict[Any, Any], **options: Any) -> None:
+    """Commits some rows."""
+    deal = begin(**options)
+    for key, value in rows.items():
+        deal.state[key] = value
+    deal.commit()
+
+
+def scanned(model: dict[Any, Any], chosen: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """What a scan of a dict gives."""
+    first, end, prefix = chosen.get("first"), chosen.get("end"), chosen.get("prefix", "")
+    rows = [
+        (key, value)
+        for key, value in sorted(model.items(), reverse=chosen["is_reversed"])
+        if (first is None or first <= key) and (end is None or key < end) and key.startswith(prefix)
+    ]
+    return rows[: chosen.get("max_rows", len(rows))]
