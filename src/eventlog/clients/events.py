@@ -13,14 +13,15 @@ from typing import Any, Generic, TypeVar
 from eventlog.clients.fetcher import decode_error
 from eventlog.clients.route import Route
 from eventlog.codecs import Codec, codec_from_stored
+from eventlog.errors import DecodeError
 from eventlog.options import check_int
 from eventlog.records import Event, K, Snapshot, V
 from eventlog.store.key_index import (
-    StoredEvent,
     entity_prefix,
     read_elsewhere,
     read_keys,
     read_rows,
+    row_count,
     stored_version,
     unpack_row,
 )
@@ -70,13 +71,15 @@ class Events(Generic[K, V]):
         left = None if max_records is None else check_int("max_records", max_records, least=0)
         prefix = self._prefix(key)
         rows, is_all = self._rows(prefix, first, end, is_reversed=is_reversed)
+        if is_all and left is None:
+            return iter(self._events_of(key, rows, first, end, is_reversed=is_reversed))
         return self._walk(key, prefix, rows, is_all, first, end, left, is_reversed=is_reversed)
 
     def _rows(
-        self, prefix: bytes, first: int, end: int | None, *, is_reversed: bool
+        self, prefix: bytes, first: int, end: int | None, *, is_reversed: bool, max_bytes: int = _READ_BYTES
     ) -> tuple[list[tuple[int, bytes]], bool]:
         rows, is_all = read_rows(
-            self._store.environment, prefix, first, end, is_reversed=is_reversed, max_bytes=_READ_BYTES
+            self._store.environment, prefix, first, end, is_reversed=is_reversed, max_bytes=max_bytes
         )
         if not rows:
             self._store.check_topic(self._route.row)
@@ -95,54 +98,67 @@ class Events(Generic[K, V]):
         is_reversed: bool,
     ) -> Iterator[Event[K, V]]:
         while True:
-            for version, data in rows:
-                if left == 0:
-                    return
-                event = self._event(key, version, data)
-                if event is not None:
+            for row in rows:
+                for event in self._events_of(key, [row], first, end, is_reversed=is_reversed):
+                    if left == 0:
+                        return
                     left = None if left is None else left - 1
                     yield event
-            if is_all:
+            if is_all or left == 0:
                 return
+            version, data = rows[-1]
             if is_reversed:
-                end = rows[-1][0]
+                end = version
             else:
-                first = rows[-1][0] + 1
+                first = version + row_count(data)
             rows, is_all = self._rows(prefix, first, end, is_reversed=is_reversed)
 
-    def _event(self, key: Any, version: int, data: bytes) -> Event[K, V] | None:
-        """The record of a row, None when it was deleted."""
-        row = self._route.row
-        stored = unpack_row(version, data, _Place(row.name, key, version))
-        if stored is not None and stored.is_elsewhere:
-            stored = read_elsewhere(self._store.environment, row.id, stored)
-        if stored is None:
-            return None
-        return Event(
-            row.name,
-            stored.partition,
-            stored.offset,
-            stored.timestamp_ms,
-            key,
-            self._decoded(stored, key),
-            stored.headers,
-            version,
-            stored.position,
-        )
+    def _events_of(
+        self, key: Any, rows: list[tuple[int, bytes]], first: int, end: int | None, *, is_reversed: bool
+    ) -> list[Event[K, V]]:
+        """The records of some rows, without those that were deleted."""
+        route = self._route
+        name, decode = route.row.name, route.value_codec.decode
+        events: list[Event[Any, Any]] = []
+        for row_version, data in rows:
+            version = row_version
+            some: list[Event[Any, Any]] = []
+            for entry in unpack_row(data, _Place(name, key, row_version)):
+                if entry is not None and version >= first and (end is None or version < end):
+                    partition, offset, timestamp_ms, position, value, headers = entry
+                    if value is False:
+                        found = read_elsewhere(self._store.environment, route.row.id, partition, offset)
+                        if found is None:
+                            version += 1
+                            continue
+                        value, headers = found
+                    try:
+                        decoded = decode(value)  # type: ignore[arg-type]
+                    except ValueError as error:
+                        raise self._undecodable(key, version, error) from error
+                    some.append(Event(name, partition, offset, timestamp_ms, key, decoded, headers, version, position))
+                version += 1
+            if is_reversed:
+                some.reverse()
+            events += some
+        return events
 
-    def _decoded(self, stored: StoredEvent, key: object) -> Any:
-        try:
-            return self._route.value_codec.decode(stored.value)
-        except ValueError as error:
-            raise decode_error(
-                error,
-                f"cannot read version {stored.version} of key {key!r} of topic {self._route.row.name!r}: {error}. The "
-                "record is intact on disk. Open the topic with the codec that wrote it.",
-            ) from error
+    def _undecodable(self, key: object, version: int, error: ValueError) -> DecodeError:
+        return decode_error(
+            error,
+            f"cannot read version {version} of key {key!r} of topic {self._route.row.name!r}: {error}. The record is "
+            "intact on disk. Open the topic with the codec that wrote it.",
+        )
 
     def latest(self, key: object) -> Event[K, V] | None:
         """The last record of a key."""
-        return next(self.history(key, 1, None, is_reversed=True, max_records=1), None)
+        prefix = self._prefix(key)
+        rows, _ = self._rows(prefix, 1, None, is_reversed=True, max_bytes=1)
+        if not rows:
+            return None
+        version = rows[0][0] + row_count(rows[0][1]) - 1
+        events = self._events_of(key, rows, version, None, is_reversed=False)
+        return events[0] if events else next(self.history(key, 1, None, is_reversed=True, max_records=1), None)
 
     def version(self, key: object) -> int:
         """How many records a key ever had."""

@@ -17,7 +17,7 @@ import attrs
 from eventlog.batches.format import EncodedBatch
 from eventlog.errors import MessageIdReused, WrongVersion
 from eventlog.records import Headers
-from eventlog.store.key_index import entity_prefix, pack_row, version_key
+from eventlog.store.key_index import entity_prefix, pack_entry
 from eventlog.store.messages import StoredMessage, digest_of, find, remember
 from eventlog.store.tables import TopicRow
 from eventlog.store.writing import Work, Writing
@@ -139,25 +139,33 @@ class Part:
         index, transaction, partition = writing.index, writing.transaction, self.partition
         prefixes: dict[bytes, bytes] = {}
         versions: list[int] = []
-        entries: list[tuple[bytes, bytes]] = []
+        entries: dict[bytes, list[bytes]] = {}
         offset, position = self.base, self.position
+        keys, values, headers = rows.keys, rows.values, rows.headers
         for place in kept:
-            key = rows.keys[place]
+            key = keys[place]
             version = 0
             if key is not None:
                 prefix = prefixes.get(key)
                 if prefix is None:
                     prefix = prefixes[key] = entity_prefix(self.topic.id, key)
+                    entries[prefix] = []
                 version = index.take_version(transaction, prefix)
-                row = pack_row(
-                    partition, offset, rows.timestamp(place), position, rows.values[place], rows.headers_of(place)
+                entries[prefix].append(
+                    pack_entry(
+                        partition,
+                        offset,
+                        rows.timestamp(place),
+                        position,
+                        values[place],
+                        () if headers is None else headers[place],
+                    )
                 )
-                entries.append((prefix + version_key(version), row))
             versions.append(version)
             offset += 1
             position += 1
         if entries:
-            index.put(transaction, entries)
+            index.add(transaction, entries)
         return versions
 
     def _remember(self, writing: Writing, rows: Rows, now_ms: int) -> None:

@@ -1,69 +1,62 @@
 """
 The index of a topic: the records of each key, numbered from 1.
 
-A topic that was made with `index="key"` has one row for each record with a key, in the order key, version. The row
-holds the record itself when it is small, so that an entity is read from one place however far apart its records
-were stored; of a large record it says where it is. A record whose number is the last of its key leaves a mark when it
-is deleted: versions are never used again.
+A topic that was made with `index="key"` keeps its records a second time, by key: some consecutive records of one key
+make a row, in the order key, first version. So an entity is read from one place, however far apart its records were
+stored, and the next record goes into the key's last row until that is full. Of a large record the row says only
+where it is. What was deleted leaves an empty place, and a key that lost all its records an empty row: versions are
+never used again.
 
-Rows are written in the transaction that stores the records (`store/writing.py`). Knows nothing of codecs.
+Rows are written in the transaction that stores the records. Layout: docs/reference/format.md. Knows nothing of codecs.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-import attrs
 import google_crc32c
 import msgpack
 
 from eventlog.batches.format import decode
-from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew
+from eventlog.errors import CorruptBatch, FormatTooNew
 from eventlog.records import Headers
 from eventlog.store.env import BATCHES, INDEX, Environment, Snapshot, Transaction
 from eventlog.store.tables import batch_key, split_batch_key
 
 LONGEST_KEY_BYTES = 480
-"""LMDB's keys have 511 bytes, of which topic, version and the end of the key take 14; a zero byte takes two."""
+"""LMDB's keys have 511 bytes, of which topic and version take 12; the rest is room."""
 INLINE_BYTES = 1024
 """A record whose value and headers are larger than this is not kept twice."""
 
-_VERSION_KEY = struct.Struct(">Q")
-_ROW = struct.Struct(">BBIQqQ")
+_ROW_BYTES = 1980
+"""What a row's key and value take at most: more than half a page would go to pages of its own."""
+_HEAD = struct.Struct(">BBI")
+_HEAD_VERSION = 1
+_ARRAY = 0xDD
+"""MessagePack's sign of an array whose length has four bytes: so entries are added without reading the others."""
 _CHECKSUM = struct.Struct("<I")
+_FRAME_BYTES = _HEAD.size + _CHECKSUM.size
 _RESIDUE = 0x48674BC7
-_ROW_VERSION = 1
-_ELSEWHERE = 1
-_IS_TOMBSTONE = 2
-_HAS_HEADERS = 4
-_IS_DELETED = 8
-_KNOWN = _ELSEWHERE | _IS_TOMBSTONE | _HAS_HEADERS | _IS_DELETED
 _LAST_VERSION = b"\xff" * 8
 _END = b"\0\0"
+_ELSEWHERE = False
+"""Stands for a value that only the batch has."""
 
 _topic_key = struct.Struct(">I").pack
-version_key = _VERSION_KEY.pack
+version_key = struct.Struct(">Q").pack
 _checksum = google_crc32c.value
-_NOT_A_BODY = (ValueError, TypeError, msgpack.UnpackException)
+_packed: Callable[[object], bytes] = msgpack.Packer(use_bin_type=True, buf_size=4096).pack
+_NOT_A_ROW = (ValueError, TypeError, msgpack.UnpackException)
 
 
-@attrs.define(slots=True, eq=False)
-class StoredEvent:
-    """
-    Is one record as its index row has it.
+Entry: TypeAlias = tuple[int, int, int, int, "bytes | None | bool", Headers]
+"""
+One record of a row: partition, offset, timestamp in ms, position, value, headers.
 
-    `is_elsewhere` says that value and headers are in the batch.
-    """
-
-    version: int
-    partition: int
-    offset: int
-    timestamp_ms: int
-    position: int
-    value: bytes | None
-    headers: Headers
-    is_elsewhere: bool
+Its value is False when it is in the batch alone, and so are the headers.
+"""
 
 
 def escaped(key: bytes) -> bytes:
@@ -81,75 +74,78 @@ def entity_prefix(topic_id: int, key: bytes) -> bytes:
     return _topic_key(topic_id) + escaped(key)
 
 
-def pack_row(
+def pack_entry(
     partition: int, offset: int, timestamp_ms: int, position: int, value: bytes | None, headers: Headers
 ) -> bytes:
-    """The bytes of a row."""
-    flags = 0
-    body = b""
-    if value is None:
-        flags = _IS_TOMBSTONE
-    elif len(value) > INLINE_BYTES:
-        flags = _ELSEWHERE
-    else:
-        body = value
-    if headers and not flags & _ELSEWHERE:
-        body = msgpack.packb([value, headers])
-        flags |= _HAS_HEADERS
-        if len(body) > INLINE_BYTES:
-            flags, body = _ELSEWHERE, b""
-    data = _ROW.pack(_ROW_VERSION, flags, partition, offset, timestamp_ms, position) + body
+    """The bytes of a record in a row."""
+    if value is not None and len(value) > INLINE_BYTES:
+        return _packed((partition, offset, timestamp_ms, position, _ELSEWHERE, ()))
+    entry = _packed((partition, offset, timestamp_ms, position, value, headers))
+    if len(entry) > INLINE_BYTES + 64:
+        entry = _packed((partition, offset, timestamp_ms, position, _ELSEWHERE, ()))
+    return entry
+
+
+def pack_row(count: int, body: bytes) -> bytes:
+    """The bytes of a row with so many entries."""
+    data = _HEAD.pack(_HEAD_VERSION, _ARRAY, count) + body
     return data + _CHECKSUM.pack(_checksum(data))
 
 
-def deletion_mark(partition: int, offset: int, timestamp_ms: int, position: int) -> bytes:
-    """What is left of the last record of a key."""
-    data = _ROW.pack(_ROW_VERSION, _IS_DELETED, partition, offset, timestamp_ms, position)
-    return data + _CHECKSUM.pack(_checksum(data))
+def row_count(data: bytes | memoryview) -> int:
+    """How many entries a row has, without a look at them."""
+    if len(data) < _FRAME_BYTES:
+        raise damaged_index("a row of the index")
+    return int(_HEAD.unpack_from(data)[2])
 
 
-def unpack_row(version: int, data: bytes, place: object) -> StoredEvent | None:
+def unpack_row(data: bytes, place: object) -> Sequence[tuple[int, int, int, int, bytes | bool | None, Headers] | None]:
     """
-    The record of a row; None for the mark of one that was deleted.
+    The entries of a row; None for those that were deleted.
 
     Raises:
         CorruptBatch, FormatTooNew: if the bytes are not what was written, or of a newer eventlog.
     """
-    if _checksum(data) != _RESIDUE or len(data) < _ROW.size + _CHECKSUM.size:
-        raise _damaged(place)
-    row_version, flags, partition, offset, timestamp_ms, position = _ROW.unpack_from(data)
-    if row_version > _ROW_VERSION or flags & ~_KNOWN:
+    if len(data) < _FRAME_BYTES or _checksum(data) != _RESIDUE:
+        raise damaged_index(place)
+    if data[0] > _HEAD_VERSION:
         raise FormatTooNew(
-            f"cannot read {place}: its row has version {row_version} and flags {flags:#04x}, and this eventlog does "
-            "not know them. Nothing is damaged. Upgrade eventlog to read it."
+            f"cannot read {place}: its row in the index has version {data[0]}, and this eventlog knows up to "
+            f"{_HEAD_VERSION}. Nothing is damaged. Upgrade eventlog to read it."
         )
-    if flags & _IS_DELETED:
-        return None
-    value: bytes | None = None
-    headers: Headers = ()
-    if flags & _HAS_HEADERS:
-        try:
-            value, headers = msgpack.unpackb(data[_ROW.size : -4], use_list=False)
-        except _NOT_A_BODY as error:
-            raise _damaged(place) from error
-    elif not flags:
-        value = data[_ROW.size : -4]
-    return StoredEvent(version, partition, offset, timestamp_ms, position, value, headers, bool(flags & _ELSEWHERE))
+    try:
+        entries: Sequence[tuple[int, int, int, int, bytes | bool | None, Headers] | None] = msgpack.unpackb(
+            memoryview(data)[1:-4], use_list=False
+        )
+    except _NOT_A_ROW as error:
+        raise damaged_index(place) from error
+    return entries
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
 
 
 def last_version(environment: Environment, transaction: Snapshot | Transaction, prefix: bytes) -> int:
     """How many records a key ever had, by the prefix of its rows."""
+    last = _last_row(environment, transaction, prefix)
+    return 0 if last is None else last[0] + row_count(last[1]) - 1
+
+
+def _last_row(
+    environment: Environment, transaction: Snapshot | Transaction, prefix: bytes
+) -> tuple[int, bytes | memoryview] | None:
+    """The first version and the bytes of a key's last row."""
     with transaction.cursor(db=environment.table(INDEX)) as cursor:
         is_behind = cursor.set_range(prefix + _LAST_VERSION)  # no record has that number
         if cursor.prev() if is_behind else cursor.last():
-            key = bytes(cursor.key())
-            if len(key) == len(prefix) + 8 and key.startswith(prefix):
-                return int(_VERSION_KEY.unpack_from(key, len(prefix))[0])
-    return 0
+            key = cursor.key()
+            if len(key) == len(prefix) + 8 and key[:-8] == prefix:
+                return int.from_bytes(key[-8:], "big"), cursor.value()
+    return None
 
 
 def stored_version(environment: Environment, prefix: bytes) -> int:
-    """The same, of the newest commit."""
+    """How many records a key ever had, by the newest commit."""
     with environment.reading() as transaction:
         return last_version(environment, transaction, prefix)
 
@@ -158,30 +154,48 @@ def read_rows(
     environment: Environment, prefix: bytes, first: int, end: int | None, *, is_reversed: bool, max_bytes: int
 ) -> tuple[list[tuple[int, bytes]], bool]:
     """
-    The rows of a key from version `first` to `end` (exclusive, None for all), of one snapshot, and whether that is all.
+    The rows that hold versions from `first` to `end` (exclusive, None for all), and whether that is all.
 
-    Reversed, the rows begin with the last. Stops after `max_bytes`; one row comes back even if it is larger.
+    Each with its first version; of one snapshot. Reversed, they begin with the last. Stops after `max_bytes`; one row
+    comes back even if it is larger.
     """
     rows: list[tuple[int, bytes]] = []
-    length = len(prefix)
+    length = len(prefix) + 8
     with environment.reading() as transaction, transaction.cursor(db=environment.table(INDEX)) as cursor:
         if is_reversed:
             is_behind = cursor.set_range(prefix + (_LAST_VERSION if end is None else version_key(end)))
-            steps = cursor.iterprev() if (cursor.prev() if is_behind else cursor.last()) else iter(())
+            is_found = cursor.prev() if is_behind else cursor.last()
         else:
-            steps = cursor.iternext() if cursor.set_range(prefix + version_key(first)) else iter(())
-        for key, data in steps:
-            if key[:length] != prefix:
+            is_found = _find_row(cursor, prefix, first)
+        while is_found:
+            key = cursor.key()
+            if len(key) != length or key[:-8] != prefix:
                 break
-            (version,) = _VERSION_KEY.unpack_from(key, length)
-            if version < first or (end is not None and version >= end):
+            version = int.from_bytes(key[-8:], "big")
+            if end is not None and version >= end:
                 break
             if max_bytes <= 0:
                 return rows, False
-            row = bytes(data)
-            rows.append((version, row))
-            max_bytes -= len(row)
+            data = bytes(cursor.value())
+            rows.append((version, data))
+            if is_reversed and version <= first:
+                break
+            max_bytes -= len(data)
+            is_found = cursor.prev() if is_reversed else cursor.next()
     return rows, True
+
+
+def _find_row(cursor: object, prefix: bytes, first: int) -> bool:
+    """Goes to the row that holds a version, or to the next."""
+    least = prefix + version_key(first)
+    is_found: bool = cursor.set_range(least)  # type: ignore[attr-defined]
+    if first == 1 or (is_found and cursor.key() == least):  # type: ignore[attr-defined]
+        return is_found
+    if cursor.prev() if is_found else cursor.last():  # type: ignore[attr-defined]
+        if cursor.key()[:-8] == prefix:  # type: ignore[attr-defined]
+            return True
+        return bool(cursor.next())  # type: ignore[attr-defined]
+    return bool(cursor.set_range(least))  # type: ignore[attr-defined]
 
 
 def read_keys(
@@ -203,21 +217,37 @@ def read_keys(
     return keys
 
 
-def read_elsewhere(environment: Environment, topic_id: int, event: StoredEvent) -> StoredEvent | None:
-    """The record with its value and headers, which its batch has; None when it was deleted meanwhile."""
+def read_elsewhere(
+    environment: Environment, topic_id: int, partition: int, offset: int
+) -> tuple[bytes | None, Headers] | None:
+    """The value and headers of a record that only its batch has; None when it was deleted meanwhile."""
     with environment.reading() as transaction, transaction.cursor(db=environment.table(BATCHES)) as cursor:
-        if not cursor.set_range(batch_key(topic_id, event.partition, event.offset)):
+        if not cursor.set_range(batch_key(topic_id, partition, offset)):
             return None
-        stored_topic, partition, last = split_batch_key(cursor.key())
+        stored_topic, stored_partition, last = split_batch_key(cursor.key())
         data = bytes(cursor.value())
-    if (stored_topic, partition) != (topic_id, event.partition):
+    if (stored_topic, stored_partition) != (topic_id, partition):
         return None
     columns = decode(data, f"the batch of partition {partition} up to offset {last}")
     try:
-        place = columns.offsets(last).index(event.offset)
+        place = columns.offsets(last).index(offset)
     except ValueError:
         return None
-    return attrs.evolve(event, value=columns.values[place], headers=columns.headers[place], is_elsewhere=False)
+    return columns.values[place], columns.headers[place]
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+class _Tail:
+    """Is the last row of a key: its first version, how many entries it has, and their bytes."""
+
+    __slots__ = ("body", "count", "first")
+
+    def __init__(self, first: int, count: int, body: bytes) -> None:
+        self.first = first
+        self.count = count
+        self.body = body
 
 
 class KeyIndex:
@@ -227,23 +257,32 @@ class KeyIndex:
     What it has learned stays true until another process commits, as `Writing` says.
     """
 
-    _MOST_KNOWN = 100_000
+    _MOST_VERSIONS = 100_000
+    _MOST_TAILS = 4096
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._versions: dict[bytes, int] = {}
-        self.forget = self._versions.clear
+        self._tails: dict[bytes, _Tail] = {}
+
+    def forget(self) -> None:
+        """Forgets what it has learned."""
+        self._versions.clear()
+        self._tails.clear()
 
     def trim(self) -> None:
-        """Forgets what it has learned when that is much."""
-        if len(self._versions) > self._MOST_KNOWN:
+        """Forgets what it has learned when that is much; between two transactions."""
+        if len(self._versions) > self._MOST_VERSIONS:
             self._versions.clear()
+        if len(self._tails) > self._MOST_TAILS:
+            self._tails.clear()
 
     def version(self, transaction: Transaction, prefix: bytes) -> int:
         """How many records a key has, with those of this transaction."""
         known = self._versions.get(prefix)
         if known is None:
-            known = self._versions[prefix] = last_version(self._environment, transaction, prefix)
+            tail = self._tail(transaction, prefix)
+            known = self._versions[prefix] = tail.first + tail.count - 1
         return known
 
     def take_version(self, transaction: Transaction, prefix: bytes) -> int:
@@ -251,56 +290,87 @@ class KeyIndex:
         version = self._versions[prefix] = self.version(transaction, prefix) + 1
         return version
 
-    def put(self, transaction: Transaction, rows: Sequence[tuple[bytes, bytes]]) -> None:
-        """Writes rows, whose keys are prefix and version."""
+    def _tail(self, transaction: Transaction, prefix: bytes) -> _Tail:
+        tail = self._tails.get(prefix)
+        if tail is None:
+            last = _last_row(self._environment, transaction, prefix)
+            if last is None:
+                tail = _Tail(1, 0, b"")
+            else:
+                first, data = last[0], bytes(last[1])
+                tail = _Tail(first, row_count(data), data[_HEAD.size : -4])
+            self._tails[prefix] = tail
+        return tail
+
+    def add(self, transaction: Transaction, entries: dict[bytes, list[bytes]]) -> None:
+        """Writes the next entries of some keys, by the prefixes of their rows."""
+        rows: list[tuple[bytes, bytes]] = []
+        for prefix, added in entries.items():
+            self._extend(self._tail(transaction, prefix), prefix, added, rows)
         table = self._environment.table(INDEX)
         if len(rows) == 1:
             transaction.put(*rows[0], db=table)
             return
+        rows.sort()
         with transaction.cursor(db=table) as cursor:
-            cursor.putmulti(sorted(rows))
+            cursor.putmulti(rows)
+
+    @staticmethod
+    def _extend(tail: _Tail, prefix: bytes, added: list[bytes], rows: list[tuple[bytes, bytes]]) -> None:
+        """Fills the last row of a key, and begins others."""
+        room = _ROW_BYTES - len(prefix) - 8 - _FRAME_BYTES
+        begin = 0
+        size = len(tail.body)
+        for place, entry in enumerate(added):
+            if size and size + len(entry) > room:
+                if place > begin or tail.count == 0:
+                    tail.body = b"".join((tail.body, *added[begin:place]))
+                    tail.count += place - begin
+                    rows.append((prefix + version_key(tail.first), pack_row(tail.count, tail.body)))
+                tail.first += tail.count
+                tail.count, tail.body, size, begin = 0, b"", 0, place
+            size += len(entry)
+        tail.body = b"".join((tail.body, *added[begin:]))
+        tail.count += len(added) - begin
+        rows.append((prefix + version_key(tail.first), pack_row(tail.count, tail.body)))
 
     def delete_before(self, transaction: Transaction, prefix: bytes, partition: int, first: int) -> None:
-        """Removes the rows of a key's records that lie before an offset of one partition."""
-        with transaction.cursor(db=self._environment.table(INDEX)) as cursor:
-            doomed = list(_doomed(cursor.iternext() if cursor.set_range(prefix) else (), prefix, partition, first))
-            for key, mark in doomed:
-                if mark is None:
-                    transaction.delete(key, db=self._environment.table(INDEX))
-                else:
-                    transaction.put(key, mark, db=self._environment.table(INDEX))
+        """Removes a key's records that lie before an offset of one partition."""
+        self._tails.pop(prefix, None)
+        table = self._environment.table(INDEX)
+        with transaction.cursor(db=table) as cursor:
+            rows = _rows_of(cursor, prefix)
+        for number, (version, data) in enumerate(rows):
+            entries = unpack_row(data, "a row of the index")
+            kept = [None if _is_before(entry, partition, first) else entry for entry in entries]
+            key = prefix + version_key(version)
+            if any(entry is not None for entry in kept):
+                if list(entries) != kept:
+                    transaction.put(key, pack_row(len(kept), b"".join(map(_packed, kept))), db=table)
+                continue
+            transaction.delete(key, db=table)
+            if number == len(rows) - 1:
+                transaction.put(prefix + version_key(version + len(kept)), pack_row(0, b""), db=table)
 
 
-def _doomed(rows: object, prefix: bytes, partition: int, first: int) -> Iterator[tuple[bytes, bytes | None]]:
-    """The keys of the rows to remove; the last row of all with the mark that stays in its place."""
-    before: tuple[bytes, StoredEvent] | None = None
-    for key, data in rows:  # type: ignore[attr-defined]
-        if not key.startswith(prefix):
+def _is_before(entry: tuple[object, ...] | None, partition: int, first: int) -> bool:
+    return entry is None or (entry[0] == partition and entry[1] < first)  # type: ignore[operator]
+
+
+def _rows_of(cursor: object, prefix: bytes) -> list[tuple[int, bytes]]:
+    rows = []
+    is_found = cursor.set_range(prefix)  # type: ignore[attr-defined]
+    while is_found:
+        key = cursor.key()  # type: ignore[attr-defined]
+        if key[:-8] != prefix:
             break
-        event = unpack_row(0, bytes(data), "a row of the index")
-        if before is not None:
-            yield before[0], None
-        before = None
-        if event is None or event.partition != partition:
-            continue
-        if event.offset >= first:
-            return
-        before = (key, event)
-    if before is not None:
-        key, event = before
-        yield key, deletion_mark(event.partition, event.offset, event.timestamp_ms, event.position)
+        rows.append((int.from_bytes(key[-8:], "big"), bytes(cursor.value())))  # type: ignore[attr-defined]
+        is_found = cursor.next()  # type: ignore[attr-defined]
+    return rows
 
 
-def damaged_index_row(key: bytes, data: bytes) -> str | None:
-    """What is wrong with a row, None when nothing is."""
-    try:
-        unpack_row(_VERSION_KEY.unpack_from(key, len(key) - 8)[0], data, f"the index row {key.hex()}")
-    except EventLogError as error:
-        return str(error)
-    return None
-
-
-def _damaged(place: object) -> CorruptBatch:
+def damaged_index(place: object) -> CorruptBatch:
+    """The error for a row of the index that is not what was written."""
     return CorruptBatch(
         f"cannot read {place}: its row in the index is not what was written. The record itself is unaffected in its "
         "partition. Run `eventlog verify` to list all damage."

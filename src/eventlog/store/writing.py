@@ -17,7 +17,7 @@ from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_hea
 from eventlog.errors import UnknownTopic
 from eventlog.records import Headers
 from eventlog.store.env import BATCHES, FORMAT, ORDER, PARTITIONS, TOPICS, Environment, Transaction
-from eventlog.store.key_index import KeyIndex, entity_prefix, pack_row, version_key
+from eventlog.store.key_index import KeyIndex, entity_prefix, pack_entry
 from eventlog.store.order import (
     END_POSITION_KEY,
     OLD_POSITIONS_KEY,
@@ -215,23 +215,20 @@ class Writing:
             self._index_loose(records)
 
     def _index_loose(self, records: list[LooseRecord]) -> None:
-        rows = [
-            (
-                entity_prefix(record.topic.id, record.key) + version_key(record.version),
-                pack_row(
+        entries: dict[bytes, list[bytes]] = {}
+        for record in records:
+            if record.key is not None:
+                entry = pack_entry(
                     record.partition,
                     record.offset,
                     record.timestamp_ms,
                     record.position,
                     record.value,
                     record.headers,
-                ),
-            )
-            for record in records
-            if record.key is not None
-        ]
-        if rows:
-            self.index.put(self.transaction, rows)
+                )
+                entries.setdefault(entity_prefix(record.topic.id, record.key), []).append(entry)
+        if entries:
+            self.index.add(self.transaction, entries)
 
     def get(self, table: bytes, key: bytes) -> bytes | None:
         """The value of a row, None when there is none."""
