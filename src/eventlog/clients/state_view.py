@@ -21,7 +21,7 @@ from eventlog.store.store import Store
 
 T = TypeVar("T")
 
-_FIRST_CHUNK_BYTES = 1 << 11
+_FIRST_CHUNK_BYTES = 1 << 10
 _CHUNK_BYTES = 1 << 20
 _SHOWN_KEY_BYTES = 40
 
