@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 import eventlog
 from benchmarks.measure import percentile
 
-PACKAGES = ("eventlog", "lmdb", "msgpack", "attrs", "google-crc32c", "confluent-kafka")
+PACKAGES = ("eventlog", "lmdb", "msgpack", "attrs", "google-crc32c", "confluent-kafka", "eventsourcing")
 MEMORY_FILE_SYSTEMS = frozenset({"tmpfs", "ramfs"})
 
 
@@ -31,7 +32,7 @@ def facts(directory: Path) -> dict[str, object]:
         "file_system": file_system(directory),
         "fdatasync_p50_us": round(fdatasync_p50_us(directory), 1),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": {name: package_version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES} | {"sqlite": sqlite3.sqlite_version},
         "commit": commit(),
     }
 

@@ -1,8 +1,8 @@
 """
 The table: which workload stands beside which peer, and what we want to hold.
 
-A row without a bar explains another one. Rows we lose stay.
-Knows nothing of how figures are taken.
+A row without a bar explains another one. Rows we lose stay. The rows of event sourcing are in
+`event_rows.py`. Knows nothing of how figures are taken.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from functools import partial
 from typing import Literal
 
 from benchmarks import confluent, group_peers, groups, latency, peers, workloads
+from benchmarks.event_rows import event_rows
 from benchmarks.group_tasks import Form
 from benchmarks.row import Bar, Row, Side
 
 
 def all_rows() -> list[Row]:
     """Every row, in the order of the table."""
-    return [*_send(), *_append_many(), *_consume(), *_durable(), *_latency(), *_groups(), *_size_and_start()]
+    message_rows = [*_send(), *_append_many(), *_consume(), *_durable(), *_latency(), *_groups()]
+    return [*message_rows, *event_rows(), *_size_and_start()]
 
 
 def choose(rows: Sequence[Row], words: Sequence[str]) -> list[Row]:
