@@ -208,10 +208,14 @@ class Appender:
     def _check_sizes(self, parts: list[Part], columns: _Columns) -> None:
         """Measures every record, unless no batch is large enough to hold one that is too large."""
         route = self._route
-        if route.row.index is None:
-            largest = max(len(batch.body) for part in parts for batch in part.batches)
-            if largest <= route.row.max_record_bytes:
-                return
+        if route.row.index is not None:
+            for part in parts:
+                assert part.rows is not None
+                for key in set(part.rows.keys):
+                    route.check_size(key, b"")
+        largest = max(len(batch.body) for part in parts for batch in part.batches)
+        if largest <= route.row.max_record_bytes:
+            return
         keys = None if columns.keys is None else route.encode_keys(columns.keys)
         headers = columns.headers
         for index, value in enumerate(route.encode_values(columns.values)):

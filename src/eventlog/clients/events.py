@@ -7,7 +7,9 @@ long. Knows nothing of partitions or groups.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, Generic, TypeVar
 
 from eventlog.clients.fetcher import decode_error
@@ -17,6 +19,7 @@ from eventlog.errors import DecodeError
 from eventlog.options import check_int
 from eventlog.records import Event, K, Snapshot, V
 from eventlog.store.key_index import (
+    Entry,
     entity_prefix,
     read_elsewhere,
     read_keys,
@@ -118,29 +121,58 @@ class Events(Generic[K, V]):
     ) -> list[Event[K, V]]:
         """The records of some rows, without those that were deleted."""
         route = self._route
-        name, decode = route.row.name, route.value_codec.decode
         events: list[Event[Any, Any]] = []
-        for row_version, data in rows:
-            version = row_version
-            some: list[Event[Any, Any]] = []
-            for entry in unpack_row(data, _Place(name, key, row_version)):
-                if entry is not None and version >= first and (end is None or version < end):
-                    partition, offset, timestamp_ms, position, value, headers = entry
-                    if value is False:
-                        found = read_elsewhere(self._store.environment, route.row.id, partition, offset)
-                        if found is None:
-                            version += 1
-                            continue
-                        value, headers = found
-                    try:
-                        decoded = decode(value)  # type: ignore[arg-type]
-                    except ValueError as error:
-                        raise self._undecodable(key, version, error) from error
-                    some.append(Event(name, partition, offset, timestamp_ms, key, decoded, headers, version, position))
-                version += 1
+        for version, data in rows:
+            entries = unpack_row(data, _Place(route.row.name, key, version))
+            behind = version + len(entries)
+            if None in entries or version < first or (end is not None and end < behind):
+                some = self._one_by_one(key, version, entries, first, behind if end is None else end)
+            else:
+                some = self._at_once(key, version, entries)
             if is_reversed:
                 some.reverse()
             events += some
+        return events
+
+    def _at_once(self, key: Any, version: int, entries: Sequence[Any]) -> list[Event[K, V]]:
+        """All records of a row."""
+        if not entries:
+            return []
+        partitions, offsets, timestamps_ms, positions, values, headers = zip(*entries, strict=True)
+        if None not in headers:
+            with contextlib.suppress(ValueError):
+                decoded = self._route.value_codec.decode_column(values)
+                name, versions = self._route.row.name, range(version, version + len(entries))
+                return list(
+                    map(
+                        Event,
+                        *(repeat(name), partitions, offsets, timestamps_ms, repeat(key)),
+                        *(decoded, headers, versions, positions),
+                    )
+                )
+        return self._one_by_one(key, version, entries, version, version + len(entries))
+
+    def _one_by_one(
+        self, key: Any, version: int, entries: Sequence[Entry | None], first: int, end: int
+    ) -> list[Event[K, V]]:
+        """Some records of a row, also such as were deleted, or that only their batch has."""
+        route = self._route
+        name, decode = route.row.name, route.value_codec.decode
+        events: list[Event[Any, Any]] = []
+        for number, entry in enumerate(entries, version):
+            if entry is None or not first <= number < end:
+                continue
+            partition, offset, timestamp_ms, position, value, headers = entry
+            if headers is None:
+                found = read_elsewhere(self._store.environment, route.row.id, partition, offset)
+                if found is None:
+                    continue
+                value, headers = found
+            try:
+                decoded = decode(value)
+            except ValueError as error:
+                raise self._undecodable(key, number, error) from error
+            events.append(Event(name, partition, offset, timestamp_ms, key, decoded, headers, number, position))
         return events
 
     def _undecodable(self, key: object, version: int, error: ValueError) -> DecodeError:

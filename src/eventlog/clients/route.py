@@ -118,4 +118,6 @@ class Route:
                 b"".join(column)
                 return column
         encode = codec.encode
+        if len(column) > 1 and column[0] is column[-1] and column.count(column[0]) == len(column):
+            return [encode(column[0])] * len(column)  # one entity's records
         return [encode(item) for item in column]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import attrs
@@ -17,7 +18,7 @@ import attrs
 from eventlog.batches.format import EncodedBatch
 from eventlog.errors import MessageIdReused, WrongVersion
 from eventlog.records import Headers
-from eventlog.store.key_index import entity_prefix, pack_entry
+from eventlog.store.key_index import entity_prefix, pack_entries
 from eventlog.store.messages import StoredMessage, digest_of, find, remember
 from eventlog.store.tables import TopicRow
 from eventlog.store.writing import Work, Writing
@@ -134,39 +135,40 @@ class Part:
         if self.message_ids:
             self._remember(writing, rows, now_ms)
 
-    def _index(self, writing: Writing, rows: Rows, kept: Sequence[int]) -> list[int]:
+    def _index(self, writing: Writing, rows: Rows, kept: Sequence[int]) -> Sequence[int]:
         """Writes the rows of the index; the versions of the records."""
-        index, transaction, partition = writing.index, writing.transaction, self.partition
-        prefixes: dict[bytes, bytes] = {}
-        versions: list[int] = []
-        entries: dict[bytes, list[bytes]] = {}
-        offset, position = self.base, self.position
-        keys, values, headers = rows.keys, rows.values, rows.headers
-        for place in kept:
+        index, transaction = writing.index, writing.transaction
+        count, keys = len(kept), rows.keys
+        if not count:
+            return []
+        offsets = range(self.base, self.base + count)
+        positions = range(self.position, self.position + count)
+        is_whole = count == len(keys)
+        values = rows.values if is_whole else [rows.values[place] for place in kept]
+        headers = repeat(()) if rows.headers is None else [rows.headers[place] for place in kept]
+        times = repeat(rows.timestamps_ms) if isinstance(rows.timestamps_ms, int) else map(rows.timestamp, kept)
+        entries = pack_entries(self.partition, offsets, times, positions, values, headers)
+        first = keys[kept[0]]
+        if is_whole and first is not None and keys.count(first) == count:
+            prefix = entity_prefix(self.topic.id, first)
+            versions: Sequence[int] = index.take_versions(transaction, prefix, count)
+            index.add(transaction, {prefix: entries})
+            return versions
+        places: dict[bytes, list[int]] = {}
+        for rank, place in enumerate(kept):
             key = keys[place]
-            version = 0
             if key is not None:
-                prefix = prefixes.get(key)
-                if prefix is None:
-                    prefix = prefixes[key] = entity_prefix(self.topic.id, key)
-                    entries[prefix] = []
-                version = index.take_version(transaction, prefix)
-                entries[prefix].append(
-                    pack_entry(
-                        partition,
-                        offset,
-                        rows.timestamp(place),
-                        position,
-                        values[place],
-                        () if headers is None else headers[place],
-                    )
-                )
-            versions.append(version)
-            offset += 1
-            position += 1
-        if entries:
-            index.add(transaction, entries)
-        return versions
+                places.setdefault(key, []).append(rank)
+        numbers = [0] * count
+        by_prefix: dict[bytes, list[bytes]] = {}
+        for key, ranks in places.items():
+            prefix = entity_prefix(self.topic.id, key)
+            by_prefix[prefix] = [entries[rank] for rank in ranks]
+            for rank, version in zip(ranks, index.take_versions(transaction, prefix, len(ranks)), strict=True):
+                numbers[rank] = version
+        if by_prefix:
+            index.add(transaction, by_prefix)
+        return numbers
 
     def _remember(self, writing: Writing, rows: Rows, now_ms: int) -> None:
         messages = []

@@ -13,14 +13,15 @@ Rows are written in the transaction that stores the records. Layout: docs/refere
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import TypeAlias
 
 import google_crc32c
 import msgpack
 
 from eventlog.batches.format import decode
-from eventlog.errors import CorruptBatch, FormatTooNew
+from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew
 from eventlog.records import Headers
 from eventlog.store.env import BATCHES, INDEX, Environment, Snapshot, Transaction
 from eventlog.store.tables import batch_key, split_batch_key
@@ -39,10 +40,12 @@ _ARRAY = 0xDD
 _CHECKSUM = struct.Struct("<I")
 _FRAME_BYTES = _HEAD.size + _CHECKSUM.size
 _RESIDUE = 0x48674BC7
+_ENTRY_BYTES = 40
+"""What an entry takes at most beside value and headers."""
 _LAST_VERSION = b"\xff" * 8
 _END = b"\0\0"
-_ELSEWHERE = False
-"""Stands for a value that only the batch has."""
+_LEAST_KEY_BYTES = 14
+"""Topic, end of the key, version."""
 
 _topic_key = struct.Struct(">I").pack
 version_key = struct.Struct(">Q").pack
@@ -51,11 +54,11 @@ _packed: Callable[[object], bytes] = msgpack.Packer(use_bin_type=True, buf_size=
 _NOT_A_ROW = (ValueError, TypeError, msgpack.UnpackException)
 
 
-Entry: TypeAlias = tuple[int, int, int, int, "bytes | None | bool", Headers]
+Entry: TypeAlias = "tuple[int, int, int, int, bytes | None, Headers | None]"
 """
 One record of a row: partition, offset, timestamp in ms, position, value, headers.
 
-Its value is False when it is in the batch alone, and so are the headers.
+Headers are None when they and the value are in the batch alone.
 """
 
 
@@ -74,16 +77,23 @@ def entity_prefix(topic_id: int, key: bytes) -> bytes:
     return _topic_key(topic_id) + escaped(key)
 
 
-def pack_entry(
-    partition: int, offset: int, timestamp_ms: int, position: int, value: bytes | None, headers: Headers
-) -> bytes:
-    """The bytes of a record in a row."""
-    if value is not None and len(value) > INLINE_BYTES:
-        return _packed((partition, offset, timestamp_ms, position, _ELSEWHERE, ()))
-    entry = _packed((partition, offset, timestamp_ms, position, value, headers))
-    if len(entry) > INLINE_BYTES + 64:
-        entry = _packed((partition, offset, timestamp_ms, position, _ELSEWHERE, ()))
-    return entry
+def pack_entries(
+    partition: int,
+    offsets: Iterable[int],
+    timestamps_ms: Iterable[int],
+    positions: Iterable[int],
+    values: Sequence[bytes | None],
+    headers: Iterable[Headers],
+) -> list[bytes]:
+    """The bytes of some records in a row."""
+    rows = zip(repeat(partition), offsets, timestamps_ms, positions, values, headers)
+    entries = list(map(_packed, rows))
+    if max(map(len, entries)) > INLINE_BYTES + _ENTRY_BYTES:
+        for place, entry in enumerate(entries):
+            if len(entry) > INLINE_BYTES + _ENTRY_BYTES:
+                where = msgpack.unpackb(entry)[:4]
+                entries[place] = _packed((*where, None, None))
+    return entries
 
 
 def pack_row(count: int, body: bytes) -> bytes:
@@ -99,7 +109,7 @@ def row_count(data: bytes | memoryview) -> int:
     return int(_HEAD.unpack_from(data)[2])
 
 
-def unpack_row(data: bytes, place: object) -> Sequence[tuple[int, int, int, int, bytes | bool | None, Headers] | None]:
+def unpack_row(data: bytes, place: object) -> Sequence[Entry | None]:
     """
     The entries of a row; None for those that were deleted.
 
@@ -114,9 +124,7 @@ def unpack_row(data: bytes, place: object) -> Sequence[tuple[int, int, int, int,
             f"{_HEAD_VERSION}. Nothing is damaged. Upgrade eventlog to read it."
         )
     try:
-        entries: Sequence[tuple[int, int, int, int, bytes | bool | None, Headers] | None] = msgpack.unpackb(
-            memoryview(data)[1:-4], use_list=False
-        )
+        entries: Sequence[Entry | None] = msgpack.unpackb(memoryview(data)[1:-4], use_list=False)
     except _NOT_A_ROW as error:
         raise damaged_index(place) from error
     return entries
@@ -287,8 +295,13 @@ class KeyIndex:
 
     def take_version(self, transaction: Transaction, prefix: bytes) -> int:
         """The number of the next record of a key, which is given to no other."""
-        version = self._versions[prefix] = self.version(transaction, prefix) + 1
-        return version
+        return self.take_versions(transaction, prefix, 1)[0]
+
+    def take_versions(self, transaction: Transaction, prefix: bytes, count: int) -> range:
+        """The numbers of the next records of a key."""
+        version = self.version(transaction, prefix)
+        self._versions[prefix] = version + count
+        return range(version + 1, version + count + 1)
 
     def _tail(self, transaction: Transaction, prefix: bytes) -> _Tail:
         tail = self._tails.get(prefix)
@@ -335,13 +348,20 @@ class KeyIndex:
         rows.append((prefix + version_key(tail.first), pack_row(tail.count, tail.body)))
 
     def delete_before(self, transaction: Transaction, prefix: bytes, partition: int, first: int) -> None:
-        """Removes a key's records that lie before an offset of one partition."""
+        """
+        Removes a key's records that lie before an offset of one partition.
+
+        A damaged row stays as it is, and is found by `verify`.
+        """
         self._tails.pop(prefix, None)
         table = self._environment.table(INDEX)
         with transaction.cursor(db=table) as cursor:
             rows = _rows_of(cursor, prefix)
         for number, (version, data) in enumerate(rows):
-            entries = unpack_row(data, "a row of the index")
+            try:
+                entries = unpack_row(data, "a row of the index")
+            except EventLogError:
+                continue
             kept = [None if _is_before(entry, partition, first) else entry for entry in entries]
             key = prefix + version_key(version)
             if any(entry is not None for entry in kept):
@@ -351,6 +371,18 @@ class KeyIndex:
             transaction.delete(key, db=table)
             if number == len(rows) - 1:
                 transaction.put(prefix + version_key(version + len(kept)), pack_row(0, b""), db=table)
+
+    def delete_all_before(self, transaction: Transaction, topic_id: int, partition: int, first: int) -> None:
+        """The same of all keys of a topic, for when it can not be read which ones these are."""
+        topic = _topic_key(topic_id)
+        with transaction.cursor(db=self._environment.table(INDEX)) as cursor:
+            is_found = cursor.set_range(topic)
+            while is_found and (key := cursor.key()).startswith(topic):
+                if len(key) < _LEAST_KEY_BYTES:
+                    is_found = cursor.next()
+                    continue
+                self.delete_before(transaction, key[:-8], partition, first)
+                is_found = cursor.set_range(key[:-8] + _LAST_VERSION)
 
 
 def _is_before(entry: tuple[object, ...] | None, partition: int, first: int) -> bool:

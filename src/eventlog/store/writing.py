@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_header, seal
-from eventlog.errors import UnknownTopic
+from eventlog.errors import EventLogError, UnknownTopic
 from eventlog.records import Headers
 from eventlog.store.env import BATCHES, FORMAT, ORDER, PARTITIONS, TOPICS, Environment, Transaction
-from eventlog.store.key_index import KeyIndex, entity_prefix, pack_entry
+from eventlog.store.key_index import KeyIndex, entity_prefix, pack_entries
 from eventlog.store.order import (
     END_POSITION_KEY,
     OLD_POSITIONS_KEY,
@@ -218,15 +218,16 @@ class Writing:
         entries: dict[bytes, list[bytes]] = {}
         for record in records:
             if record.key is not None:
-                entry = pack_entry(
-                    record.partition,
-                    record.offset,
-                    record.timestamp_ms,
-                    record.position,
-                    record.value,
-                    record.headers,
+                entries.setdefault(entity_prefix(record.topic.id, record.key), []).extend(
+                    pack_entries(
+                        record.partition,
+                        (record.offset,),
+                        (record.timestamp_ms,),
+                        (record.position,),
+                        (record.value,),
+                        (record.headers,),
+                    )
                 )
-                entries.setdefault(entity_prefix(record.topic.id, record.key), []).append(entry)
         if entries:
             self.index.add(self.transaction, entries)
 
@@ -288,15 +289,18 @@ class Writing:
                     self.transaction.delete(order_key(place), db=order)
                 is_found = cursor.delete() and bool(cursor.key())
 
-    def keys_before(self, topic_id: int, partition: int, offset: int) -> set[bytes]:
-        """The keys of the records of a partition that lie before an offset."""
+    def keys_before(self, topic_id: int, partition: int, offset: int) -> set[bytes] | None:
+        """The keys of the records of a partition that lie before an offset; None when one can not be read."""
         keys: set[bytes] = set()
         prefix = partition_key(topic_id, partition)
         with self.transaction.cursor(db=self._environment.table(BATCHES)) as cursor:
             is_found = cursor.set_range(prefix)
             while is_found and (key := cursor.key()).startswith(prefix):
                 last = split_batch_key(key)[2]
-                columns = decode(cursor.value(), f"the batch of partition {partition} up to offset {last}")
+                try:
+                    columns = decode(cursor.value(), f"the batch of partition {partition} up to offset {last}")
+                except EventLogError:
+                    return None
                 count = bisect_left(columns.offsets(last), offset)
                 keys.update(one for one in columns.keys[:count] if one is not None)
                 is_found = last < offset and cursor.next()
