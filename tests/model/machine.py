@@ -7,7 +7,6 @@ Hypothesis chooses the steps; a history that fails is shrunk and printed as code
 from __future__ import annotations
 
 import shutil
-from datetime import datetime
 
 import pytest
 from hypothesis import strategies as st
@@ -21,7 +20,7 @@ from tests.model.stage import GROUPS, NUMBER, PLACE, TIME_MS, TOPICS, row_of
 from tests.model.writing_steps import WritingSteps
 
 SHIFT = st.lists(
-    st.tuples(st.sampled_from(["poll"] * 4 + ["join", "commit", "settle", "leave"]), NUMBER), min_size=2, max_size=10
+    st.tuples(st.sampled_from(["poll"] * 4 + ["join", "commit", "settle", "leave"]), NUMBER), min_size=4, max_size=20
 )
 """What the members of a group do, one after the other."""
 
@@ -65,12 +64,14 @@ class LogMachine(WritingSteps, ConsumingSteps):
         assert [(record.offset, row_of(record)) for record in found] == expected.rows(first, stop)[:most]
 
     @precondition(lambda self: self.model.topics)
-    @rule(name=st.sampled_from(sorted(TOPICS)), moment=TIME_MS.map(from_ms), log=NUMBER)
-    def read_from_a_time(self, name: str, moment: datetime, log: int) -> None:
-        """Reads all partitions from a time on, in columns."""
-        found = list(self.topic(name, log).read_batches(start=moment))
+    @rule(name=st.sampled_from(sorted(TOPICS)), time_ms=TIME_MS, record=st.none() | NUMBER, log=NUMBER)
+    def read_from_a_time(self, name: str, time_ms: int, record: int | None, log: int) -> None:
+        """Reads all partitions from a time on, in columns; the time may be that of a record."""
+        topic = self.topic(name, log)
+        rows = [row for expected in self.model.topics[name] for row in expected.history[expected.first :]]
+        timestamp_ms = rows[record % len(rows)].timestamp_ms if rows and record is not None else time_ms
+        found = list(topic.read_batches(start=from_ms(timestamp_ms)))
         records = [record for batch in found for record in batch.records()]
-        timestamp_ms = round(moment.timestamp() * 1000)
         assert [(record.partition, record.offset, row_of(record)) for record in records] == [
             (number, offset, row)
             for number, expected in enumerate(self.model.topics[name])

@@ -25,7 +25,7 @@ from eventlog.store.tables import PartitionRow
 from eventlog.store.writing import Writing
 from tests.model.machine import LogMachine
 
-QUICK_EXAMPLES = 120
+QUICK_EXAMPLES = 60
 STEPS = 30
 
 
@@ -47,8 +47,8 @@ def test_log_does_what_the_model_does() -> None:
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_log_does_what_the_model_does_for_long() -> None:
-    """The same, fifty times as many histories."""
-    run_state_machine_as_test(LogMachine, settings=_settings(50 * QUICK_EXAMPLES))
+    """The same, a hundred times as many histories."""
+    run_state_machine_as_test(LogMachine, settings=_settings(100 * QUICK_EXAMPLES))
 
 
 # --- the machine itself -------------------------------------------------------------------------------------------

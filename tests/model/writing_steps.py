@@ -100,13 +100,13 @@ class WritingSteps(Stage):
             self.put(name, meta.partition, meta.offset, row)
 
     @precondition(lambda self: self.model.topics)
-    @rule(name=st.sampled_from(sorted(TOPICS)), partition=NUMBER, distance=NUMBER, log=NUMBER)
-    def delete_records(self, name: str, partition: int, distance: int, log: int) -> None:
-        """Deletes what is before an offset; one offset beyond the end is refused."""
+    @rule(name=st.sampled_from(sorted(TOPICS)), partition=NUMBER, distance=st.none() | NUMBER, log=NUMBER)
+    def delete_records(self, name: str, partition: int, distance: int | None, log: int) -> None:
+        """Deletes what is before an offset, or everything; one offset beyond the end is refused."""
         topic = self.topic(name, log)
         number = partition % topic.partitions
         expected = self.model.topics[name][number]
-        before = distance % (expected.end + 2)
+        before = expected.end if distance is None else distance % (expected.end + 2)
         if before > expected.end:
             with pytest.raises(OffsetOutOfRange):
                 topic.delete_records({number: before})
