@@ -16,7 +16,9 @@ from collections.abc import Collection
 import attrs
 
 from eventlog.batches.format import NO_POSITION, read_header
+from eventlog.errors import EventLogError
 from eventlog.store.env import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Table, Transaction
+from eventlog.store.packing import damaged
 from eventlog.store.tables import PartitionRow, split_batch_key
 
 END_POSITION_KEY = b"end position"
@@ -25,7 +27,7 @@ OLD_POSITIONS_KEY = b"old positions"
 """The end of the positions whose batches do not know them: those of version 1, in the order of their keys."""
 
 _POSITION = struct.Struct(">Q")
-_LAST = b"\xff" * 8
+_LAST_POSITION = 2**64 - 1
 order_key = _POSITION.pack
 """The last position of a batch -> the key of its row."""
 
@@ -76,6 +78,9 @@ def scan_order(
     Args:
         max_bytes: bound of all batches together; one comes back even if it is larger.
         topic_ids: passes by what is of other topics; None takes all.
+
+    Raises:
+        CorruptBatch, FormatTooNew: if the first batch has no header that can be read; else it ends before that one.
     """
     found: list[OrderedBatch] = []
     firsts: dict[bytes, int] = {}
@@ -85,34 +90,58 @@ def scan_order(
         with transaction.cursor(db=environment.table(ORDER)) as cursor:
             is_found = cursor.set_range(order_key(start))
             while is_found and max_bytes > 0:
-                start = position_of(cursor.key()) + 1
+                end = position_of(cursor.key()) + 1
                 key = bytes(cursor.value())
-                topic_id, partition, last = split_batch_key(key)
+                topic_id, partition, last = _split(key)
                 data = None
                 if topic_ids is None or topic_id in topic_ids:
                     data = transaction.get(key, db=batches)
                 if data is not None:
-                    span = read_header(data, "a batch").span
+                    try:
+                        span = read_header(data, _Place(key)).span
+                    except EventLogError:
+                        if found:
+                            break
+                        raise
                     first = firsts.get(key[:8])
                     if first is None:
                         row = transaction.get(key[:8], db=environment.table(PARTITIONS))
                         first = firsts[key[:8]] = PartitionRow.unpack(row).first
-                    found.append(OrderedBatch(start - span, topic_id, partition, last, first, span, bytes(data)))
+                    found.append(OrderedBatch(end - span, topic_id, partition, last, first, span, bytes(data)))
                     max_bytes -= len(data)
+                start = end
                 is_found = cursor.next()
     return found, start, number
 
 
-def position_of_batch(transaction: Transaction, order: Table, old_end: int, key: bytes, data: bytes) -> int | None:
+def position_of_batch(
+    transaction: Snapshot | Transaction, order: Table, old_end: int, key: bytes, data: bytes | memoryview
+) -> int | None:
     """
     The last position of a stored batch, None when it has no row.
 
     A batch of version 1 does not know it: its row is found by a search, because the rows below `old_end` have the
-    order of the batches' keys.
+    order of the batches' keys. What a damaged batch says is not believed: then we look at all rows.
     """
-    header = read_header(data, "a batch")
-    if header.position != NO_POSITION:
-        return header.position + header.span - 1
+    found: int | None = None
+    try:
+        header = read_header(data, _Place(key))
+    except EventLogError:
+        pass
+    else:
+        if header.position == NO_POSITION:
+            found = _searched(transaction, order, old_end, key)
+        elif (last := header.position + header.span - 1) <= _LAST_POSITION:
+            found = last if transaction.get(order_key(last), db=order) == key else None
+    return _walked(transaction, order, key) if found is None else found
+
+
+def _walked(transaction: Snapshot | Transaction, order: Table, key: bytes) -> int | None:
+    with transaction.cursor(db=order) as cursor:
+        return next((position_of(position) for position, batch in cursor.iternext() if batch == key), None)
+
+
+def _searched(transaction: Snapshot | Transaction, order: Table, old_end: int, key: bytes) -> int | None:
     low, high = 0, old_end
     with transaction.cursor(db=order) as cursor:
         while low < high:
@@ -134,14 +163,43 @@ def put_into_order(environment: Environment, transaction: Transaction) -> None:
     """
     Gives positions to the batches of a log that had none: in the order of their keys, which is all that is known.
 
-    Their bytes are left as they are.
+    Their bytes are left as they are. A damaged one has positions, too: as many as there is room for before it.
     """
-    position = 0
+    position, before = 0, b""
     order = environment.table(ORDER)
     with transaction.cursor(db=environment.table(BATCHES)) as batches, transaction.cursor(db=order) as cursor:
         for key, data in batches:
-            position += read_header(data, "a batch").span
+            position += _span(key, data, before)
+            before = key
             cursor.put(order_key(position - 1), key, append=True)
     if position:
         for row in (END_POSITION_KEY, OLD_POSITIONS_KEY):
             transaction.put(row, order_key(position), db=environment.table(FORMAT))
+
+
+def _span(key: bytes, data: bytes, before: bytes) -> int:
+    try:
+        return read_header(data, _Place(key)).span
+    except EventLogError:
+        last = split_batch_key(key)[2]
+        return int(last - split_batch_key(before)[2]) if before[:8] == key[:8] else 1
+
+
+def _split(key: bytes) -> tuple[int, int, int]:
+    try:
+        return split_batch_key(key)
+    except struct.error as error:
+        raise damaged("the order of the log") from error
+
+
+class _Place:
+    """Names a batch in errors; its text is made only when there is one."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def __str__(self) -> str:
+        topic_id, partition, last = split_batch_key(self._key)
+        return f"the batch of topic id {topic_id}, partition {partition}, up to offset {last}"

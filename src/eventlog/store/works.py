@@ -145,13 +145,18 @@ class DeleteRecords(Work):
         for partition, row in rows.items():
             prefix = partition_key(self._topic.id, partition)
             writing.put(PARTITIONS, prefix, row.pack())
-            keys: set[bytes] = set()
             if self._topic.index is not None:
-                keys = writing.keys_before(self._topic.id, partition, row.first)
+                self._delete_index(writing, partition, row.first)
             writing.delete_batches(prefix, below=batch_key(self._topic.id, partition, row.first))
-            for key in keys:
-                entity = entity_prefix(self._topic.id, key)
-                writing.index.delete_before(writing.transaction, entity, partition, row.first)
+
+    def _delete_index(self, writing: Writing, partition: int, first: int) -> None:
+        keys = writing.keys_before(self._topic.id, partition, first)
+        if keys is None:
+            writing.index.delete_all_before(writing.transaction, self._topic.id, partition, first)
+            return
+        for key in keys:
+            entity = entity_prefix(self._topic.id, key)
+            writing.index.delete_before(writing.transaction, entity, partition, first)
 
     def _judged(self, writing: Writing, partition: int) -> PartitionRow:
         before = self._before[partition]
