@@ -126,6 +126,8 @@ class Part:
         if self._twins and rows is not None:
             self._kept = [index for index in range(len(rows.values)) if index not in self._twins]
             batches = rows.encoded(writing, self._kept) if self._kept else []
+        if self.topic.index is not None:
+            writing.flush_loose(self.topic.id)  # a key's records are stored in the order of their versions
         self.base, self.position = writing.append(self.topic.id, self.partition, batches)
         if rows is None:
             return

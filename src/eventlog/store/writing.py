@@ -112,6 +112,7 @@ class Writing:
         self._ends: dict[tuple[int, int], list[int]] = {}
         self._position = -1
         self._loose: dict[tuple[int, int], list[LooseRecord]] = {}
+        self._loose_keys: dict[bytes, int] = {}
         self.index = KeyIndex(environment)
         self.transaction: Transaction
 
@@ -135,6 +136,7 @@ class Writing:
         """Forgets all that was learned: after a failure, and when others have written."""
         self.forget_learned()
         self._loose.clear()
+        self._loose_keys.clear()
         self._number = -1
 
     def check_topic(self, topic: TopicRow) -> TopicRow:
@@ -185,16 +187,25 @@ class Writing:
         """
         Puts one record beside others of this round that go to the same partition: they share a batch.
 
-        It has its version at once, so that the next record of its key gets the next.
+        It has its version at once, so that the next record of its key gets the next. Records of one key are stored in
+        the order of their versions, also where somebody puts them into several partitions.
         """
         if record.topic.index is not None and record.key is not None:
-            record.version = self.index.take_version(self.transaction, entity_prefix(record.topic.id, record.key))
+            prefix = entity_prefix(record.topic.id, record.key)
+            before = self._loose_keys.get(prefix, record.partition)
+            if before != record.partition:
+                self._flush_loose(record.topic.id, before)
+            self._loose_keys[prefix] = record.partition
+            record.version = self.index.take_version(self.transaction, prefix)
         self._loose.setdefault((record.topic.id, record.partition), []).append(record)
 
-    def flush_loose(self) -> None:
-        """Stores the batches that `append_loose` collected."""
-        for topic_id, partition in list(self._loose):
-            self._flush_loose(topic_id, partition)
+    def flush_loose(self, topic_id: int | None = None) -> None:
+        """Stores the batches that `append_loose` collected, all of them or those of one topic."""
+        for loose_id, partition in list(self._loose):
+            if topic_id is None or loose_id == topic_id:
+                self._flush_loose(loose_id, partition)
+        if not self._loose:
+            self._loose_keys.clear()
 
     def _flush_loose(self, topic_id: int, partition: int) -> None:
         records = self._loose.pop((topic_id, partition), None)
