@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from eventlog.batches.format import FRAME_BYTES, HEADER_BYTES, MAGIC, VERSION, Columns, decode, read_header
 from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew, NotALog
-from eventlog.store.key_index import pack_row, unpack_row
+from eventlog.store.key_index import pack_entries, pack_row, unpack_row
 from eventlog.store.messages import StoredMessage
 from eventlog.store.snapshots import unpack_snapshot
 from eventlog.store.tables import FormatRow, PartitionRow, TopicRow, pack_offset, unpack_offset
@@ -245,6 +245,7 @@ def test_a_lie_about_a_length_takes_no_memory(body: bytes, count: int) -> None:
 
 # --- rows -------------------------------------------------------------------------------------------------------------
 
+INDEX_ROW = pack_row(2, b"".join(pack_entries(1, (7, 8), (5, 5), (90, 91), (b"tea", None), ((("trace", b"1"),), ()))))
 ROWS: list[tuple[Callable[[bytes], object], bytes]] = [
     (lambda data: FormatRow.unpack(data, "fuzz"), FormatRow(UUID(int=7), 5).pack()),
     (
@@ -253,8 +254,8 @@ ROWS: list[tuple[Callable[[bytes], object], bytes]] = [
     ),
     (PartitionRow.unpack, PartitionRow(3, 9, 5).pack()),
     (unpack_offset, pack_offset(7, 5)),
-    (lambda data: unpack_row(3, data, "fuzz"), pack_row(1, 7, 5, 90, b"tea", (("trace", b"1"),))),
-    (lambda data: unpack_row(3, sealed(data), "fuzz"), pack_row(1, 7, 5, 90, b"tea", (("trace", b"1"),))),
+    (lambda data: unpack_row(data, "fuzz"), INDEX_ROW),
+    (lambda data: unpack_row(sealed(data), "fuzz"), INDEX_ROW),
     (StoredMessage.unpack, StoredMessage(1, 7, 5, 6, 90, 3, b"12345678").pack()),
     (unpack_snapshot, bytes(16) + b"state"),
 ]

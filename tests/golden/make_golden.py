@@ -16,7 +16,7 @@ import msgpack
 
 import eventlog
 from eventlog.batches.format import BatchEncoder, EncodedBatch, seal
-from tests.golden.shapes import BATCHES, GOLDEN, JULY_MS, LOG, LOG_V2, Parcel, Shape
+from tests.golden.shapes import BATCHES_V2, GOLDEN, JULY_MS, LOG, LOG_V2, LOG_V3, Parcel, Shape
 
 
 def make_batch(shape: Shape) -> bytes:
@@ -29,7 +29,7 @@ def make_batch(shape: Shape) -> bytes:
         columns = msgpack.unpackb(batch.body)
         columns[4] = shape.deltas
         batch = EncodedBatch(shape.count, shape.span, batch.first_ms, batch.largest_ms, msgpack.packb(columns))
-    return seal(batch, largest_so_far_ms=shape.largest_so_far_ms)
+    return seal(batch, largest_so_far_ms=shape.largest_so_far_ms, position=shape.position)
 
 
 def make_log(path: Path) -> None:
@@ -93,12 +93,46 @@ def make_log_with_groups(path: Path) -> None:
             member.close()
 
 
+def make_log_with_an_index(path: Path) -> None:
+    """
+    A log whose topics are interleaved in its order: one with an index and message ids, and one without.
+
+    Of the indexed one, records are gone: in `alice`'s history the first, of `carol` all. Of a third topic, all.
+    """
+    with eventlog.open(path) as log:
+        accounts = log.topic(
+            "accounts", partitions=2, key=str, value="json", index="key", duplicate_window=1e9, snapshot="json"
+        )
+        payments = log.topic("payments")
+        scratch = log.topic("scratch")
+        accounts.append({"opened": "alice"}, key="alice", partition=0, timestamp_ms=JULY_MS, expected_version=0)
+        accounts.append({"opened": "carol"}, key="carol", partition=0, timestamp_ms=JULY_MS + 1)
+        payments.append_many([b"a", b"b", b"c"], timestamps_ms=JULY_MS + 2)
+        scratch.append_many([b"1", b"2"], timestamps_ms=JULY_MS + 3)
+        accounts.append_many(
+            [{"paid": 5}, {"paid": 7}, None],
+            keys=["alice", "b\0b", None],
+            partition=1,
+            headers=[{"trace": b"1"}, None, None],
+            timestamps_ms=[JULY_MS + 4, JULY_MS + 3, JULY_MS + 5],
+            message_ids=["m-1", b"\xff\x00", None],
+        )
+        accounts.append({"note": "x" * 2000}, key="alice", partition=0, timestamp_ms=JULY_MS + 6, message_id="m-2")
+        payments.append(b"d", timestamp_ms=JULY_MS + 7)
+        accounts.append(None, key="b\0b", partition=1, timestamp_ms=JULY_MS + 8)
+        accounts.save_snapshot("alice", {"balance": 5}, version=2)
+        accounts.delete_records({0: 2})
+        scratch.append(b"3", timestamp_ms=JULY_MS + 9)
+        log.delete_topic("scratch")
+        log.compact(path.parent / "copy")
+
+
 def main() -> None:
     """Makes what is missing."""
-    for name, shape in BATCHES.items():
+    for name, shape in BATCHES_V2.items():
         if not (GOLDEN / name).exists():
             (GOLDEN / name).write_bytes(make_batch(shape))
-    for place, make in ((LOG, make_log), (LOG_V2, make_log_with_groups)):
+    for place, make in ((LOG, make_log), (LOG_V2, make_log_with_groups), (LOG_V3, make_log_with_an_index)):
         if not place.exists():
             with tempfile.TemporaryDirectory() as directory:
                 make(Path(directory) / "log")

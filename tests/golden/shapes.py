@@ -40,9 +40,10 @@ class Shape:
     values: tuple[bytes | None, ...]
     headers: tuple[tuple[tuple[str, bytes | None], ...], ...]
     deltas: tuple[int, ...] | None = None
+    position: int = -1
 
 
-BATCHES = {
+BATCHES_V1 = {
     # One record, k=v: the example of docs/reference/format.md.
     "batch-v1.bin": Shape(1, 1, JULY_MS, JULY_MS, JULY_MS, [JULY_MS], (b"k",), (b"v",), ((),)),
     # No key, no header, one time: every optional column is absent.
@@ -80,8 +81,25 @@ BATCHES = {
     ),
 }
 
+BATCHES_V2 = {
+    name.replace("batch-v1", "batch-v2"): attrs.evolve(BATCHES_V1[name], position=position)
+    for name, position in (
+        ("batch-v1.bin", 258),  # the example of docs/reference/format.md
+        ("batch-v1-bare.bin", 0),
+        ("batch-v1-full.bin", 2**40),
+        ("batch-v1-past.bin", 7),
+        ("batch-v1-gaps.bin", 2**64 - 6),
+    )
+}
+"""The same with a position behind the header."""
+
+BATCHES = BATCHES_V1 | BATCHES_V2
+
 LOG = GOLDEN / "log-v1"
 """A whole log of format 1. Open a copy: opening writes a lock file beside it."""
 
 LOG_V2 = GOLDEN / "log-v2"
 """A whole log of format 2, with groups: their members were alive when it was copied, and are in no process now."""
+
+LOG_V3 = GOLDEN / "log-v3"
+"""A whole log of format 3: topics interleaved, an index, message ids, a snapshot, and records deleted from all."""

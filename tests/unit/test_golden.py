@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 from uuid import UUID
 
+import attrs
 import lmdb
 import msgpack
 import pytest
@@ -17,7 +18,7 @@ import pytest
 import eventlog
 from eventlog.batches.format import FRAME_BYTES, HEADER_BYTES, decode
 from tests.golden.make_golden import make_batch
-from tests.golden.shapes import BATCHES, GOLDEN, JULY_MS, LOG, Parcel
+from tests.golden.shapes import BATCHES, BATCHES_V1, BATCHES_V2, GOLDEN, JULY_MS, LOG, Parcel
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "format.md"
 NAMES = sorted(BATCHES)
@@ -53,12 +54,22 @@ def test_golden_batch_holds_what_was_written(name: str) -> None:
     assert columns.values == expected.values
     assert columns.headers == expected.headers
     assert columns.deltas == expected.deltas
+    assert columns.position == expected.position
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(BATCHES_V2))
 def test_encoder_still_writes_the_golden_bytes(name: str) -> None:
     """The same records give the same bytes as on the day the format was made."""
-    assert make_batch(BATCHES[name]) == (GOLDEN / name).read_bytes()
+    assert make_batch(BATCHES_V2[name]) == (GOLDEN / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted(BATCHES_V1))
+def test_version_2_added_a_position_to_the_golden_bytes_and_changed_nothing_else(name: str) -> None:
+    """But for the version, the position and the checksum, today's bytes are those of version 1."""
+    data = make_batch(attrs.evolve(BATCHES_V1[name], position=0))
+    old = (GOLDEN / name).read_bytes()
+    assert (data[0], data[1], old[1]) == (0xE7, 2, 1)
+    assert data[2 : HEADER_BYTES - 8] + data[HEADER_BYTES:-4] == old[2:-4]
 
 
 def test_every_golden_batch_is_read_by_these_tests() -> None:
@@ -68,10 +79,10 @@ def test_every_golden_batch_is_read_by_these_tests() -> None:
 
 def test_format_page_shows_the_bytes_of_the_golden_batch() -> None:
     """The hex example of the page is the golden file, byte by byte."""
-    shown = re.search(r"tests/golden/batch-v1\.bin.*?```\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    shown = re.search(r"tests/golden/batch-v2\.bin.*?```\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     assert shown is not None
     lines = [re.split(r"\s{2,}", line.strip())[0] for line in shown[1].splitlines() if line.strip()]
-    assert bytes.fromhex(" ".join(lines)) == (GOLDEN / "batch-v1.bin").read_bytes()
+    assert bytes.fromhex(" ".join(lines)) == (GOLDEN / "batch-v2.bin").read_bytes()
 
 
 # --- a whole log --------------------------------------------------------------------------------------------------
@@ -190,9 +201,9 @@ def test_golden_log_can_be_written_on(golden: Path) -> None:
 
 def test_byte_table_of_the_page_is_the_layout_of_the_header() -> None:
     """Places and sizes on the format page are those that the code packs."""
-    section = PAGE.read_text("utf-8").partition("## Batch, version 1")[2].partition("\n## ")[0]
+    section = PAGE.read_text("utf-8").partition("## Batch, version 2")[2].partition("\n## ")[0]
     rows = [(int(at), int(size)) for at, size in re.findall(r"^\| (\d+) \| (\d+) \|", section, re.MULTILINE)]
-    codes = {1: "B", 2: "H", 4: "I", 8: "q"}
+    codes = {1: "B", 2: "H", 4: "I", 8: "q"}  # a position is unsigned, of the same size
     assert [at for at, _ in rows] == [sum(size for _, size in rows[:index]) for index in range(len(rows))]
     assert (
         sum(size for _, size in rows) == HEADER_BYTES == struct.calcsize(">" + "".join(codes[size] for _, size in rows))
