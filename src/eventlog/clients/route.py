@@ -79,7 +79,7 @@ class Route:
 
     def check_size(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> int:
         """The size of a record in bytes, when the topic's bound allows it."""
-        if self.row.index is not None and key is not None and len(escaped(key)) > LONGEST_KEY_BYTES:
+        if self.row.index is not None and key is not None and len(escaped(key)) - len(escaped(b"")) > LONGEST_KEY_BYTES:
             raise RecordTooLarge(
                 f"cannot append a record with a key of {len(key)} bytes to topic {self.row.name!r}: it has an index, "
                 f"whose keys have at most {LONGEST_KEY_BYTES} bytes, a zero byte counting as two. Nothing was stored. "
