@@ -13,12 +13,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from threading import get_ident
 
 from eventlog.errors import EventLogError
 from eventlog.store.env import EngineError, EngineMapFull, Environment, MapFull
-from eventlog.store.steps import acquire
+from eventlog.store.steps import attempt
 from eventlog.store.writing import Work, Writing
 
 _LOOK_AGAIN_SECONDS = 1.0
@@ -46,7 +47,7 @@ class Committer:
         self._before_flush: Callable[[], None] | None = None
         self._hanging = threading.Lock()
         self._queue: deque[Work] = deque()
-        self._landing: list[Work] = []
+        self._landing: Sequence[Work] = ()
         self._has_landed = False
         self._reports: deque[Callable[[], None]] = deque()
         self._reporting = threading.Lock()
@@ -59,7 +60,9 @@ class Committer:
     def run(self, work: Work) -> None:
         """Stores one piece of work; raises its error."""
         self._queue.append(work)
-        self.wait(work)
+        self._lead(work, 0.0)  # as a rule nobody else leads
+        if not work.is_done or self._reports:
+            self.wait(work)
         if work.error is not None:
             raise work.error
 
@@ -100,28 +103,34 @@ class Committer:
 
         False when the turn did not come in `timeout` seconds.
         """
-        held: list[bool] = []
+        is_held = False
         try:
-            acquire(self._turn, held, timeout)
-            if not held:
+            for is_held in attempt(self._turn, timeout):  # noqa: B007
+                pass  # taken and noted in one step
+            if not is_held:
                 return False
-            self._leader = threading.get_ident()
+            self._leader = get_ident()
             self._before_flush = before_flush
             if self._queue and (work is None or not work.is_done):
                 self._round()
         finally:
-            if held:
+            if is_held:
                 self._leader = None
                 self._before_flush = None
                 self._turn.release()
+        if self._queue:
+            self._pass_on()
+        return True
+
+    def _pass_on(self) -> None:
+        """Wakes who is to lead the next round."""
         for waiting in self._queue.copy():
             if waiting.ring():
                 break
-        return True
 
     def _check_not_leading(self) -> None:
         """Refuses to wait for ourselves."""
-        if self._leader == threading.get_ident():
+        if self._leader == get_ident():
             raise RuntimeError(
                 "cannot wait for a commit inside a commit of the same thread: a signal handler or a finalizer called "
                 "us. What it appended is queued and will be stored. Use a producer's send() there, and do not wait."
@@ -169,10 +178,15 @@ class Committer:
         itself, and what an interrupted round has committed is finished by the next. So nothing is stored twice, and
         nobody's work is lost because another was interrupted.
         """
-        self._finish_landed()
-        works = [work for work in dict.fromkeys(self._queue.copy()) if not work.is_done]
-        if not works:
-            return
+        queue = self._queue
+        if self._has_landed or queue[0].is_done:
+            self._finish_landed()
+        if len(queue) == 1:
+            works: Sequence[Work] = (queue[0],)
+        else:
+            works = [work for work in dict.fromkeys(queue.copy()) if not work.is_done]
+            if not works:
+                return
         self._landing = works
         try:
             self._commit(works)
@@ -194,10 +208,11 @@ class Committer:
             self.round_count += 1
             for work in self._landing:
                 self._finish(work)
-            self._landing = []
+            self._landing = ()
             self._has_landed = False
-        while self._queue and self._queue[0].is_done:
-            self._queue.popleft()
+        queue = self._queue
+        while queue and queue[0].is_done:
+            queue.popleft()
 
     def _finish(self, work: Work) -> None:
         if not work.is_done:
@@ -207,7 +222,7 @@ class Committer:
                 self._reports.append(report)  # in one step with the line above: no function begins or ends between
         work.ring()
 
-    def _commit(self, works: list[Work]) -> None:
+    def _commit(self, works: Sequence[Work]) -> None:
         while True:
             try:
                 rings = self._write(works)
@@ -218,7 +233,7 @@ class Committer:
         if rings:
             self._ring()
 
-    def _write(self, works: list[Work]) -> bool:
+    def _write(self, works: Sequence[Work]) -> bool:
         writing, environment = self._writing, self._environment
         rings = False
         try:

@@ -1,50 +1,33 @@
 """
 The one door to LMDB.
 
-Opens the environment of a log, begins and ends its transactions, and turns LMDB's errors into ours. Five things
-that LMDB leaves to its user are settled here and nowhere else: growth of the map by another process, forks,
-readers left behind by killed processes, processes killed while they wait or open, and what follows a failed write.
+Begins and ends the transactions of a log, and turns LMDB's errors into ours. Five things that LMDB leaves to its
+user are settled here and nowhere else: growth of the map by another process, forks, readers left behind by killed
+processes, processes killed while they wait or open (`store/engine.py`), and what follows a failed write.
 
-Knows nothing of topics or batches. It hands out `lmdb.Transaction` objects; nobody else imports `lmdb`.
+Knows nothing of topics or batches. It hands out `lmdb.Transaction` objects; none but these two modules imports `lmdb`.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import lmdb
 
 from eventlog.clock import Clock
-from eventlog.errors import (
-    EventLogError,
-    LogClosed,
-    ReadOnlyLog,
-    StorageError,
-    UsedAfterFork,
-)
-from eventlog.store.datafile import is_engines, remove_unfinished
-from eventlog.store.failures import EngineFailure, translated
-from eventlog.store.filelock import FileLock, locked
+from eventlog.errors import EventLogError, LogClosed, StorageError, UsedAfterFork
+from eventlog.store.engine import DATA_FILE, MAP_BYTES, MEMORY_MAP_BYTES, Opening, parents_files_forgotten
+from eventlog.store.filelock import FileLock
 from eventlog.store.gate import Gate
 from eventlog.store.memory import keep_freed_memory
 from eventlog.store.steps import together
 
-_DATA_FILE = "data.mdb"
-MAP_BYTES = 1 << 40
-"""1 TiB: address space, not disk. Every opener passes the same, so that growing the map stays an exception."""
-MEMORY_MAP_BYTES = 1 << 34
-LEAST_MAP_BYTES = 1 << 20
-MAX_READERS = 2048
 _READER_CHECK_SECONDS = 5.0
-_DYING_OPENER_SECONDS = 1.0
-_ENGINE = 0
-"""LMDB 0.9. Files of engine 1.0 are not readable by 0.9 (docs/decisions/0001-lmdb-engine.md)."""
 
 FORMAT = b"format"
 TOPICS = b"topics"
@@ -67,12 +50,6 @@ TABLES = (
     *(FORMAT, TOPICS, PARTITIONS, BATCHES, ORDER, OFFSETS, GROUPS, MEMBERS, INDEX, SNAPSHOTS),
     *(MESSAGES, MESSAGE_TIMES, STATES, STATE, PROJECTIONS, PRODUCERS, SEQUENCES),
 )
-_MAX_TABLES = 64
-
-try:
-    from lmdb import _envid  # private to py-lmdb 3: without it, see _parents_files_forgotten
-except ImportError:
-    _envid = None  # type: ignore[assignment]
 
 EngineError = lmdb.Error
 EngineMapFull = lmdb.MapFullError
@@ -81,7 +58,6 @@ Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 Snapshot: TypeAlias = "lmdb.Transaction[memoryview]"
 """A transaction that reads: what it reads are memoryviews that die with it."""
 Cursor: TypeAlias = "lmdb.Cursor[memoryview] | lmdb.Cursor[bytes]"
-_Begun = TypeVar("_Begun")
 Table = lmdb._Database
 
 
@@ -106,9 +82,8 @@ class Environment:
     ) -> None:
         self.path = path
         self.is_memory = is_memory
-        self._durability = durability
-        self._mode = mode
-        self._map_bytes = map_bytes or (MEMORY_MAP_BYTES if is_memory else MAP_BYTES)
+        size_bytes = map_bytes or (MEMORY_MAP_BYTES if is_memory else MAP_BYTES)
+        self._opening = Opening(path, durability, mode, size_bytes, is_memory)
         self._clock = clock
         self.on_commit: Callable[[], object] = bool
         self._is_forked = False
@@ -130,58 +105,13 @@ class Environment:
         self._writing: Transaction | None = None
 
     def _open_handle(self) -> lmdb.Environment:
-        """
-        Opens the environment, one process after the other.
-
-        LMDB's first opener prepares the lock file while others wait; if it is killed meanwhile, they find the
-        file half prepared. So we open again, now as the first, until the killed process is gone for good.
-        """
-        deadline_s = time.monotonic() + _DYING_OPENER_SECONDS
-        data = self.path / _DATA_FILE
-        try:
-            with locked(self.path):
-                remove_unfinished(data)
-                while True:
-                    try:
-                        handle = self._open_engine()
-                    except lmdb.InvalidError as error:
-                        if not is_engines(data) or time.monotonic() > deadline_s:
-                            raise self._translated(error, "open") from error
-                        time.sleep(0.001)
-                    else:
-                        break
-            if not self.is_memory:
-                self._write_lock = FileLock(data)
-        except OSError as error:
-            raise ReadOnlyLog(
-                f"cannot open the log at {self.path}: {error}. Nothing was written. Choose a directory "
-                "that this user can write to."
-            ) from error
-        return handle
-
-    def _open_engine(self) -> lmdb.Environment:
-        while True:
+        handle = self._opening.open()
+        if not self.is_memory:
             try:
-                return lmdb.open(
-                    os.fspath(self.path),
-                    map_size=self._map_bytes,
-                    metasync=self._durability == "commit",
-                    sync=not self.is_memory,
-                    mode=self._mode,
-                    max_readers=MAX_READERS,
-                    max_dbs=_MAX_TABLES,
-                    max_spare_txns=0,
-                    readahead=True,
-                    create=True,
-                    lib_version=_ENGINE,
-                )
-            except lmdb.InvalidError:
-                raise
-            except lmdb.Error as error:
-                if os.strerror(12) in str(error) and self._map_bytes > LEAST_MAP_BYTES << 10:
-                    self._map_bytes >>= 1
-                    continue
-                raise self._translated(error, "open") from error
+                self._write_lock = FileLock(self._opening.data)
+            except OSError as error:
+                raise self._opening.refused(error) from error
+        return handle
 
     def close(self) -> None:
         """
@@ -242,11 +172,11 @@ class Environment:
         """
         token = object()
         try:
-            transaction = self._begin("read", token, lambda handle: handle.begin(buffers=True))
+            transaction = self._begin_reading(token)
             try:
                 yield transaction
             except lmdb.Error as error:
-                raise self._translated(error, "read") from error
+                raise self._opening.translated(error, "read") from error
             finally:
                 transaction.abort()
         finally:
@@ -258,15 +188,23 @@ class Environment:
 
         End it with `commit` or `abort`.
         """
-        self.check_writable()
-        self._check_readers()
+        if self._failure is not None:
+            self.check_writable()
+        now = self._clock.monotonic()
+        if now >= self._next_reader_check:
+            self._check_readers(now)
         token = object()
         try:
-            transaction = self._begin("write", token, self._begin_alone)
-        except BaseException:
+            transaction = self._begin_alone(self._enter(token))
+        except BaseException as error:
             self._leave(token, None)
             if self._write_lock is not None:
                 self._write_lock.release()
+            if isinstance(error, lmdb.MapResizedError):
+                self._resize(0)
+                return self.begin_writing()
+            if isinstance(error, lmdb.Error):
+                raise self._opening.translated(error, "write") from error
             raise
         self._writing_token = token
         self._writing = transaction
@@ -336,7 +274,7 @@ class Environment:
 
     def fail(self, error: lmdb.Error) -> EventLogError:
         """Our error for a failed write; from now on the log refuses to write."""
-        failure = self._translated(error, "write")
+        failure = self._opening.translated(error, "write")
         self._failure = failure
         return failure
 
@@ -357,14 +295,16 @@ class Environment:
         try:
             number: int = handle.info()["last_txnid"]
         except lmdb.Error as error:
-            raise self._translated(error, "read") from error
+            raise self._opening.translated(error, "read") from error
         return number
 
     def table(self, name: bytes) -> Table:
         """The handle of a table, for the `db` arguments of LMDB; ask inside a transaction."""
-        if name not in self._tables:
+        table = self._tables.get(name)
+        if table is None:
             self._living_handle()  # after a fork it opens them; else it says that the log is closed
-        return self._tables[name]
+            table = self._tables[name]
+        return table
 
     def stored_tables(self) -> set[bytes]:
         """The names of the tables in the file."""
@@ -380,7 +320,7 @@ class Environment:
             with self._begin_alone(handle) as transaction:  # a read transaction would not keep the table's handles
                 return {name: handle.open_db(name, txn=transaction, create=False) for name in names}
         except lmdb.Error as error:
-            raise self._translated(error, "open") from error
+            raise self._opening.translated(error, "open") from error
         finally:
             if self._write_lock is not None:
                 self._write_lock.release()
@@ -399,9 +339,9 @@ class Environment:
         try:
             handle = self._enter(token)
             handle.copy(os.fspath(destination), compact=True)
-            os.chmod(destination / _DATA_FILE, self._mode)
+            os.chmod(destination / DATA_FILE, self._opening.mode)
         except lmdb.Error as error:
-            raise self._translated(error, "copy") from error
+            raise self._opening.translated(error, "copy") from error
         finally:
             self._leave(token, None)
         return sum(file.stat().st_size for file in destination.iterdir())
@@ -426,28 +366,25 @@ class Environment:
         except lmdb.Error as error:
             raise self.fail(error) from error
 
-    def _begin(self, verb: str, token: object, begin: Callable[[lmdb.Environment], _Begun]) -> _Begun:
+    def _begin_reading(self, token: object) -> Snapshot:
         """Enters and begins a transaction; whatever it raises, the token is the caller's to take back."""
         while True:
             try:
-                return begin(self._enter(token))
+                return self._enter(token).begin(buffers=True)
             except lmdb.MapResizedError:
                 self._leave(token, None)
                 self._resize(0)
             except lmdb.Error as error:
-                raise self._translated(error, verb) from error
+                raise self._opening.translated(error, "read") from error
 
-    def _check_readers(self) -> None:
-        now = self._clock.monotonic()
-        if now < self._next_reader_check:
-            return
+    def _check_readers(self, now: float) -> None:
         self._next_reader_check = now + _READER_CHECK_SECONDS
         token = object()
         try:
             handle = self._enter(token)
             handle.reader_check()
         except lmdb.Error as error:
-            raise self._translated(error, "write") from error
+            raise self._opening.translated(error, "write") from error
         finally:
             self._leave(token, None)
 
@@ -455,7 +392,7 @@ class Environment:
 
     def _enter(self, token: object) -> lmdb.Environment:
         self._gate.enter(token)
-        return self._living_handle()
+        return self._handle or self._living_handle()
 
     def _living_handle(self) -> lmdb.Environment:
         handle = self._handle
@@ -473,7 +410,7 @@ class Environment:
     def _revive(self) -> lmdb.Environment:
         with self._revival:
             if self._handle is None:
-                with _parents_files_forgotten():
+                with parents_files_forgotten():
                     handle = self._open_handle()
                 self._tables = self._opened_tables(handle, TABLES)
                 self._handle = handle
@@ -497,29 +434,4 @@ class Environment:
         try:
             self._gate.alone(lambda: self._living_handle().set_mapsize(size_bytes))
         except lmdb.Error as error:
-            raise self._translated(error, "grow the map of") from error
-
-    # -- errors ----------------------------------------------------------------------------------------------
-
-    def _translated(self, error: lmdb.Error, verb: str) -> EventLogError:
-        kind = type(error).__name__
-        return translated(EngineFailure(verb, kind, str(error), self.path, self._map_bytes, MAX_READERS))
-
-
-@contextmanager
-def _parents_files_forgotten() -> Iterator[None]:
-    """
-    Lets a child open the files that its parent has open.
-
-    py-lmdb refuses to open a file twice in one process, and counts the parent's environment as ours while anything
-    refers to it. The frames of threads that did not come along may do so for ever.
-    """
-    if _envid is None:
-        yield
-        return
-    keys = _envid.env_keys
-    _envid.env_keys = lambda _path, _subdir: ()
-    try:
-        yield
-    finally:
-        _envid.env_keys = keys
+            raise self._opening.translated(error, "grow the map of") from error

@@ -25,6 +25,7 @@ from eventlog.errors import (
 
 _FULL_KINDS = {"DiskError", "MapFullError"}
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
+_HALF_WRITTEN = os.strerror(errno.EIO)
 _REFUSED = tuple(map(os.strerror, (errno.EACCES, errno.EPERM, errno.EROFS)))
 _UNABLE = tuple(
     map(os.strerror, (errno.ENOMEM, errno.ENODEV, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))
@@ -36,7 +37,8 @@ class EngineFailure:
     """
     Is an error of the engine: what we did, its kind and its text.
 
-    `text` may begin with the path, which says nothing of the error; `words` is what remains.
+    `text` may begin with the path, which says nothing of the error; `words` is what remains. LMDB calls it an
+    input/output error when the disk took only half of a write, so we look whether the disk is full.
     """
 
     verb: str
@@ -45,6 +47,7 @@ class EngineFailure:
     path: Path
     map_bytes: int
     max_readers: int
+    is_disk_full: bool = False
 
     @property
     def words(self) -> str:
@@ -70,7 +73,11 @@ def translated(failure: EngineFailure) -> EventLogError:
         )
     now = "Nothing of this call was acknowledged." if failure.verb == "write" else "Nothing was changed."
     place = f"cannot {failure.verb} the log at {failure.path}: {failure.text}. {now}"
-    if failure.kind in _FULL_KINDS or failure.says("MDB_MAP_FULL", *_FULL):
+    if (
+        failure.kind in _FULL_KINDS
+        or failure.says("MDB_MAP_FULL", *_FULL)
+        or (failure.is_disk_full and failure.says(_HALF_WRITTEN))
+    ):
         return DiskFull(f"{place} Make room, then close the log and open it again.")
     if failure.kind == "ReadonlyError" or failure.says(*_REFUSED):
         return ReadOnlyLog(f"{place} Let this user write to the directory and its files.")

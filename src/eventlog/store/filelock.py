@@ -27,21 +27,32 @@ class FileLock:
     """
     Is the exclusive lock of one file, or of one directory, which must exist.
 
-    `release()` lets others have the lock, in one step (`store/steps.py`); it does nothing when this process has it
-    not. Threads of a process do not exclude each other. A descriptor that a child inherited keeps the lock alive, so
-    the child has to call `close`.
+    `acquire()` waits for the lock, and does nothing when this process has it. `release()` lets others have it, and
+    does nothing when this process has it not. Each is one step (`store/steps.py`). Threads of a process do not exclude
+    each other. A descriptor that a child inherited keeps the lock alive, so the child has to call `close`.
     """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, (os.O_RDONLY if path.is_dir() else os.O_RDWR) | os.O_CLOEXEC)
-        self.release: Callable[[], object] = lambda: None
+        self.acquire: Callable[[], object] = bool
+        self.release: Callable[[], object] = bool
         if fcntl is not None:
+            self.acquire = functools.partial(fcntl.flock, self._descriptor, fcntl.LOCK_EX)
             self.release = functools.partial(fcntl.flock, self._descriptor, fcntl.LOCK_UN)
 
-    def acquire(self) -> None:
-        """Waits for the lock; does nothing when this process has it."""
-        if fcntl is not None:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+    def try_acquire(self) -> bool:
+        """
+        Takes the lock, unless another has it.
+
+        True without file locks, too.
+        """
+        if fcntl is None:
+            return True
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def close(self) -> None:
         """Closes our descriptor; a lock that another process took with its own stays."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from threading import get_ident
 
 _LONGEST_PAUSE_SECONDS = 0.005
 
@@ -38,18 +39,21 @@ class Gate:
         A thread that is inside, or has shut the gate itself, comes a second time in a signal handler. It is let in:
         whoever waits for it would wait for ever, and what it interrupted goes on only when it is out again.
         """
-        thread = threading.get_ident()
-        while True:
-            self._running[token] = thread
-            if not self._is_shut or self._is_nested(thread):
-                return
+        thread = get_ident()
+        self._running[token] = thread
+        if self._is_shut:
+            self._enter_shut(token, thread)
+
+    def _enter_shut(self, token: object, thread: int) -> None:
+        while self._is_shut and not self._is_nested(thread):
             self._running.pop(token)
             _wait(lambda: not self._is_shut)
+            self._running[token] = thread
 
     def alone(self, action: Callable[[], None]) -> None:
         """Runs something while nobody is inside."""
         with self._exclusion:
-            self._shut_by = threading.get_ident()
+            self._shut_by = get_ident()
             self._is_shut = True
             try:
                 self._wait_until_empty()
@@ -61,7 +65,7 @@ class Gate:
     def shut(self) -> None:
         """Waits until nobody is inside, and lets nobody in until `open()`."""
         self._exclusion.acquire()
-        self._shut_by = threading.get_ident()
+        self._shut_by = get_ident()
         self._is_shut = True
         self._wait_until_empty()
 
@@ -76,7 +80,7 @@ class Gate:
 
     def _wait_until_empty(self) -> None:
         """Waits for the others; what this very thread has left inside is left over from an interruption."""
-        thread = threading.get_ident()
+        thread = get_ident()
         _wait(lambda: all(owner == thread for owner in tuple(self._running.values())))
 
 

@@ -10,26 +10,33 @@ all. Knows nothing of what the steps are.
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import call
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+_AT_ONCE = (False,)
+"""The argument with which `lock.acquire` does not wait."""
 
 
 def together(*calls: Callable[[], object]) -> None:
     """
     Makes some calls in one step; an error of one ends it.
 
-    Each must be a C function, or a `functools.partial` of one: a function of Python can be interrupted.
+    Each must be a C function, or a `functools.partial` of one: a function of Python can be interrupted. Each returns
+    nothing: what is true would end it.
     """
-    deque(map(call, calls), maxlen=0)
+    any(map(call, calls))
 
 
-def acquire(lock: threading.Lock, held: list[bool], timeout: float) -> None:
-    """Takes a lock and notes it in `held` in one step, if it comes in `timeout` seconds; -1 waits for ever."""
-    arguments = ((False,), (-1,)) if timeout == 0 else ((True,), (timeout,))
-    held.extend(filter(None, map(lock.acquire, *arguments)))
+def attempt(lock: threading.Lock, timeout: float) -> Iterator[bool]:
+    """
+    One attempt to take a lock, made when a loop asks: whether it came in `timeout` seconds; -1 waits for ever.
+
+    `for is_held in attempt(lock, timeout): pass` takes it and notes it in one step. The header of a loop gets a value
+    and stores it, and no function begins or ends between.
+    """
+    return map(lock.acquire, _AT_ONCE) if timeout == 0 else map(lock.acquire, (True,), (timeout,))
 
 
 class Held:
@@ -60,11 +67,12 @@ class Held:
             self.__exit__ = lock.__exit__
 
     def __enter__(self) -> None:
-        held: list[bool] = []
+        is_held = False
         try:
-            acquire(self._lock, held, self._timeout)
-            self._judge(bool(held))
+            for is_held in attempt(self._lock, self._timeout):  # noqa: B007
+                pass
+            self._judge(is_held)
         except BaseException:
-            if held:
+            if is_held:
                 self._lock.release()
             raise

@@ -1,0 +1,145 @@
+"""
+The opening of LMDB's files.
+
+Two things can be wrong with them that an opener can mend: what a process left that died while it opened them first,
+and a map that this machine has no room for. Knows nothing of transactions, nor of what becomes of an open handle.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import lmdb
+
+from eventlog.errors import EventLogError, ReadOnlyLog
+from eventlog.store.datafile import is_engines, remove_unfinished
+from eventlog.store.failures import EngineFailure, translated
+from eventlog.store.filelock import locked
+
+try:
+    from lmdb import _envid  # private to py-lmdb 3: without it, see parents_files_forgotten
+except ImportError:
+    _envid = None  # type: ignore[assignment]
+
+DATA_FILE = "data.mdb"
+MAP_BYTES = 1 << 40
+"""1 TiB: address space, not disk. Every opener passes the same, so that growing the map stays an exception."""
+MEMORY_MAP_BYTES = 1 << 34
+LEAST_MAP_BYTES = 1 << 20
+MAX_READERS = 2048
+_MAX_TABLES = 64
+_DYING_OPENER_SECONDS = 1.0
+_LITTLE_ROOM_BYTES = 1 << 20
+_ENGINE = 0
+"""LMDB 0.9. Files of engine 1.0 are not readable by 0.9 (docs/decisions/0001-lmdb-engine.md)."""
+
+
+@attrs.define(eq=False)
+class Opening:
+    """
+    Is how the files of one log are opened, now and again after a fork.
+
+    `map_bytes` shrinks when the machine has no room for a map of that size.
+    """
+
+    path: Path
+    durability: str
+    mode: int
+    map_bytes: int
+    is_memory: bool
+
+    @property
+    def data(self) -> Path:
+        """The file that holds the log."""
+        return self.path / DATA_FILE
+
+    def open(self) -> lmdb.Environment:
+        """
+        Opens the environment, one process after the other.
+
+        LMDB's first opener prepares the lock file while others wait; if it is killed meanwhile, they find the
+        file half prepared. So we open again, now as the first, until the killed process is gone for good.
+        """
+        deadline_s = time.monotonic() + _DYING_OPENER_SECONDS
+        try:
+            with locked(self.path):
+                remove_unfinished(self.data)
+                while True:
+                    try:
+                        return self._open_engine()
+                    except lmdb.InvalidError as error:
+                        if not is_engines(self.data) or time.monotonic() > deadline_s:
+                            raise self.translated(error, "open") from error
+                        time.sleep(0.001)
+        except OSError as error:
+            raise self.refused(error) from error
+
+    def _open_engine(self) -> lmdb.Environment:
+        while True:
+            try:
+                return lmdb.open(
+                    os.fspath(self.path),
+                    map_size=self.map_bytes,
+                    metasync=self.durability == "commit",
+                    sync=not self.is_memory,
+                    mode=self.mode,
+                    max_readers=MAX_READERS,
+                    max_dbs=_MAX_TABLES,
+                    max_spare_txns=0,
+                    readahead=True,
+                    create=True,
+                    lib_version=_ENGINE,
+                )
+            except lmdb.InvalidError:
+                raise
+            except lmdb.Error as error:
+                if os.strerror(12) in str(error) and self.map_bytes > LEAST_MAP_BYTES << 10:
+                    self.map_bytes >>= 1
+                    continue
+                raise self.translated(error, "open") from error
+
+    def refused(self, error: OSError) -> EventLogError:
+        """Our error for a directory that can not be written to."""
+        return ReadOnlyLog(
+            f"cannot open the log at {self.path}: {error}. Nothing was written. Choose a directory "
+            "that this user can write to."
+        )
+
+    def translated(self, error: lmdb.Error, verb: str) -> EventLogError:
+        """Our error for one of LMDB's."""
+        kind = type(error).__name__
+        failure = EngineFailure(
+            verb, kind, str(error), self.path, self.map_bytes, MAX_READERS, is_disk_full=self._is_disk_full()
+        )
+        return translated(failure)
+
+    def _is_disk_full(self) -> bool:
+        try:
+            disk = os.statvfs(self.path)
+        except (OSError, AttributeError):
+            return False
+        return disk.f_bavail * disk.f_frsize < _LITTLE_ROOM_BYTES
+
+
+@contextmanager
+def parents_files_forgotten() -> Iterator[None]:
+    """
+    Lets a child open the files that its parent has open.
+
+    py-lmdb refuses to open a file twice in one process, and counts the parent's environment as ours while anything
+    refers to it. The frames of threads that did not come along may do so for ever.
+    """
+    if _envid is None:
+        yield
+        return
+    keys = _envid.env_keys
+    _envid.env_keys = lambda _path, _subdir: ()
+    try:
+        yield
+    finally:
+        _envid.env_keys = keys
