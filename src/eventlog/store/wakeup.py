@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import mmap
 import os
 import select
 import threading
@@ -28,8 +29,11 @@ from pathlib import Path
 
 FALLBACK_SECONDS = 0.1
 _SUFFIX = ".fifo"
-_UNSETTLED_NS = 50_000_000
-"""A directory changed this recently may change again without a new mtime, so its mtime proves nothing yet."""
+_CHANGES_NAME = "changes"
+_CHANGES_BYTES = 8
+"""Random ones, written anew by each reader that has made its FIFO: who rings sees them in memory, without a call."""
+_MOST_TRUSTED_COUNT = 256
+"""So many rings later the directory is looked at all the same: somebody may have removed what is in it."""
 _numbers = itertools.count()
 
 
@@ -42,7 +46,9 @@ class Bells:
 
     def __init__(self, directory: Path) -> None:
         self._directory = os.fspath(directory)
-        self._seen_ns = -1
+        self._changes: mmap.mmap | bytes = b""
+        self._seen: bytes | None = None
+        self._trusted_count = 0
         self._pipes: dict[str, int] = {}
 
     def ring(self) -> None:
@@ -52,11 +58,16 @@ class Bells:
         Never blocks and never fails: a lost bell costs 100 ms.
         """
         try:
-            changed_ns = os.stat(self._directory).st_mtime_ns
-        except OSError:
-            return
-        if changed_ns != self._seen_ns:
-            self._look_again(changed_ns)
+            changes = self._changes[:_CHANGES_BYTES]
+        except ValueError:
+            return  # the log is being closed
+        self._trusted_count -= 1
+        if changes != self._seen or self._trusted_count < 0:
+            self._look_again()
+        if self._pipes:
+            self._ring_all()
+
+    def _ring_all(self) -> None:
         for name, pipe in list(self._pipes.items()):
             try:
                 os.write(pipe, b"\0")
@@ -71,18 +82,19 @@ class Bells:
 
         The next `ring()` would open them again.
         """
-        for pipe in self._pipes.values():
-            with contextlib.suppress(OSError):
-                os.close(pipe)
-        self._pipes = {}
-        self._seen_ns = -1
+        pipes, self._pipes, self._seen = self._pipes, {}, None
+        _close(*pipes.values())
+        if not isinstance(self._changes, bytes):
+            self._changes.close()
+        self._changes = b""
 
-    def _look_again(self, changed_ns: int) -> None:
-        is_settled = time.time_ns() - changed_ns > _UNSETTLED_NS
-        self._seen_ns = changed_ns if is_settled else -1
+    def _look_again(self) -> None:
+        """Opens the FIFOs that are there now; what came after our look at the bytes shows at the next ring."""
         try:
+            self._changes = _map_changes(self._directory)  # anew: somebody may have removed the file
+            changes = self._changes[:_CHANGES_BYTES]
             names = {name for name in os.listdir(self._directory) if name.endswith(_SUFFIX)}
-        except OSError:
+        except (OSError, ValueError):
             return
         for name in self._pipes.keys() - names:
             os.close(self._pipes.pop(name))
@@ -93,12 +105,39 @@ class Bells:
             except OSError:
                 with contextlib.suppress(OSError):
                     os.unlink(path)  # its reader is dead: a living one opened it before it had this name
+        self._seen = changes
+        self._trusted_count = _MOST_TRUSTED_COUNT
 
     def _drop(self, name: str) -> None:
         with contextlib.suppress(OSError):
             os.close(self._pipes.pop(name))
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._directory, name))
+
+
+def _open_changes(directory: str | os.PathLike[str]) -> int:
+    """A descriptor of the file of changes, made when it is missing; who may write to the directory may write to it."""
+    mode = os.stat(directory).st_mode & 0o666
+    return os.open(os.path.join(directory, _CHANGES_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+
+
+def _map_changes(directory: str) -> mmap.mmap:
+    descriptor = _open_changes(directory)
+    try:
+        if os.fstat(descriptor).st_size < _CHANGES_BYTES:
+            os.ftruncate(descriptor, _CHANGES_BYTES)  # it never shrinks: a mapped byte that is gone kills the process
+        return mmap.mmap(descriptor, _CHANGES_BYTES, access=mmap.ACCESS_READ)
+    finally:
+        os.close(descriptor)
+
+
+def _tell_of_change(directory: Path) -> None:
+    """Changes the bytes; to count would be to lose one of two changes of the same moment."""
+    descriptor = _open_changes(directory)
+    try:
+        os.pwrite(descriptor, os.urandom(_CHANGES_BYTES), 0)
+    finally:
+        os.close(descriptor)
 
 
 class Waiter:
@@ -133,6 +172,7 @@ class Waiter:
             self._read_end = os.open(hidden, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             self._write_end = os.open(hidden, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             os.rename(hidden, path)
+            _tell_of_change(self._directory)
         except OSError:
             self.close()  # no FIFOs here; wait() polls
             return
