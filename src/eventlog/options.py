@@ -28,6 +28,8 @@ MAX_RECORD_BYTES = 1_048_576
 LARGEST_RECORD_BYTES = 1_073_741_824
 MAX_MESSAGE_ID_BYTES = 255
 MAX_OFFSET = 2**63 - 1
+PROJECTION_PREFIX = "projection:"
+"""What the names of the states of projections begin with, and no user's does."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
@@ -67,6 +69,23 @@ def check_state_name(name: object) -> str:
     if not _is_printable_name(name):
         raise ValueError(
             f"{_shown(name)} is no name for a state: a name is 1 to {MAX_NAME_LENGTH} bytes of printable "
+            "characters in UTF-8. Nothing was stored. Choose another name."
+        )
+    if name.startswith(PROJECTION_PREFIX):
+        raise ValueError(
+            f"{_shown(name)} is no name for a state: those that begin with {PROJECTION_PREFIX!r} are of projections. "
+            "Nothing was stored. Read a projection by log.projection(name).state, or choose another name."
+        )
+    return name
+
+
+def check_projection_name(name: object) -> str:
+    """The name of a projection; the rule is that of a group's name."""
+    if not isinstance(name, str):
+        raise TypeError(f"a projection's name is a str, not {type(name).__name__}. Nothing was stored.")
+    if not _is_printable_name(name):
+        raise ValueError(
+            f"{_shown(name)} is no name for a projection: a name is 1 to {MAX_NAME_LENGTH} bytes of printable "
             "characters in UTF-8. Nothing was stored. Choose another name."
         )
     return name

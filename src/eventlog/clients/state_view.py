@@ -21,8 +21,8 @@ from eventlog.store.store import Store
 
 T = TypeVar("T")
 
-_FIRST_CHUNK_BYTES = 1 << 10
-_CHUNK_BYTES = 1 << 20
+FIRST_CHUNK_BYTES = 1 << 10
+CHUNK_BYTES = 1 << 20
 _SHOWN_KEY_BYTES = 40
 
 
@@ -195,7 +195,7 @@ class StateView(Generic[K, V]):
         self, first: bytes, end: bytes, *, is_reversed: bool, max_rows: int | None
     ) -> Iterator[tuple[list[tuple[bytes, bytes]], bool]]:
         """The stored rows a part at a time, and whether it is the last; the first part is small, and of `max_rows`."""
-        max_bytes, is_whole = _FIRST_CHUNK_BYTES, False
+        max_bytes, is_whole = FIRST_CHUNK_BYTES, False
         while not is_whole:
             rows, is_whole = scan_rows(
                 self._environment,
@@ -211,7 +211,7 @@ class StateView(Generic[K, V]):
                 end = rows[-1][0]
             elif rows:
                 first = rows[-1][0] + b"\0"
-            max_bytes, max_rows = min(8 * max_bytes, _CHUNK_BYTES), None
+            max_bytes, max_rows = min(8 * max_bytes, CHUNK_BYTES), None
 
     def _decoded_key(self, full_key: bytes) -> K:
         try:
@@ -257,7 +257,7 @@ def open_state(store: Store, name: object, key: Any, value: Any) -> tuple[StateR
         store.run(work)
         row = work.state
         assert row is not None
-    return row, *_stored_codecs(row, key, value)
+    return row, *stored_codecs(row, key, value)
 
 
 def view(store: Store, name: object, key: Any, value: Any, *, check: Callable[[], None]) -> StateView[Any, Any]:
@@ -280,10 +280,11 @@ def view(store: Store, name: object, key: Any, value: Any, *, check: Callable[[]
     row = state_row(store.environment, checked)
     if row is None:
         raise unknown_state(checked)
-    return StateView(store, row, *_stored_codecs(row, key, value), check=check)
+    return StateView(store, row, *stored_codecs(row, key, value), check=check)
 
 
-def _stored_codecs(row: StateRow, key: Any, value: Any) -> tuple[OrderedCodec[Any], Codec[Any]]:
+def stored_codecs(row: StateRow, key: Any, value: Any) -> tuple[OrderedCodec[Any], Codec[Any]]:
+    """The codecs of a stored state, which those that a caller declared must be, unless they are None."""
     return (
         ordered_codec_from_stored(row.key, key, topic=row.name),
         codec_from_stored(row.value, value, topic=row.name, role="value", kind="state"),

@@ -28,6 +28,7 @@ from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.groups.assignors import Assignor
 from eventlog.groups.state import Subscription
 from eventlog.log.order import LogOrder
+from eventlog.log.projections import LogProjections
 from eventlog.log.topics import LogTopics
 from eventlog.log.transactions import LogTransactions
 from eventlog.options import Start, check_int, check_seconds, check_topic_name
@@ -36,7 +37,7 @@ from eventlog.store.maintenance import VerifyReport
 from eventlog.store.store import Store, close_store, forget_store
 
 
-class EventLog(LogTopics, LogTransactions, LogOrder):
+class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
     """
     Is an open log directory: the place of topics, and the maker of producers and consumers.
 

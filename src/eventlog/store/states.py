@@ -11,7 +11,7 @@ nothing of codecs, or of who reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -374,13 +374,25 @@ class EnsureState(Work):
         if stored is not None:
             self.state = StateRow.unpack(name, stored)
             return
-        counter = writing.get(FORMAT, NEXT_STATE_ID_KEY)
-        if counter is not None and len(counter) != _ID_BYTES:
-            raise damaged("the next state's id")
-        number = 1 if counter is None else int.from_bytes(counter, "big")
-        self.state = StateRow(self._name, number, uuid4(), self._key, self._value, self._now_ms)
-        writing.put(STATES, name, self.state.pack())
-        writing.put(FORMAT, NEXT_STATE_ID_KEY, (number + 1).to_bytes(_ID_BYTES, "big"))
+        self.state = new_state(writing, self._name, self._key, self._value, self._now_ms)
+
+
+def new_state(
+    writing: Writing,
+    name: str | Callable[[int], str],
+    key: dict[str, object],
+    value: dict[str, object],
+    now_ms: int,
+) -> StateRow:
+    """Stores the row of a new state under the next id, which may be told to what makes the name."""
+    counter = writing.get(FORMAT, NEXT_STATE_ID_KEY)
+    if counter is not None and len(counter) != _ID_BYTES:
+        raise damaged("the next state's id")
+    number = 1 if counter is None else int.from_bytes(counter, "big")
+    state = StateRow(name if isinstance(name, str) else name(number), number, uuid4(), key, value, now_ms)
+    writing.put(STATES, state.name.encode(), state.pack())
+    writing.put(FORMAT, NEXT_STATE_ID_KEY, (number + 1).to_bytes(_ID_BYTES, "big"))
+    return state
 
 
 class DeleteState(Work):

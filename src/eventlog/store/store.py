@@ -28,6 +28,7 @@ from eventlog.store.env import FORMAT, OFFSETS, TABLES, TOPICS, Environment
 from eventlog.store.heart import Heart
 from eventlog.store.members import Members
 from eventlog.store.order import put_into_order, stored_end_position
+from eventlog.store.projections import ProjectionRow, Turn
 from eventlog.store.reader import Fetch, Fetched
 from eventlog.store.tables import (
     FORMAT_KEY,
@@ -45,7 +46,7 @@ from eventlog.store.writing import Work
 
 MEMORY = ":memory:"
 DATA_FILE = "data.mdb"
-_OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members"}
+_OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members", "projections"}
 
 
 class Store:
@@ -171,6 +172,10 @@ class Store:
     def waiter(self) -> Waiter:
         """A place to sleep until somebody appends."""
         return Waiter(self._waiters, mode=self._mode & 0o666)
+
+    def turn(self, row: ProjectionRow, *, is_rebuild: bool) -> Turn:
+        """The turn to fold or to rebuild a projection, not taken yet."""
+        return Turn(self.path / "projections", row, is_rebuild=is_rebuild, mode=self._mode & 0o666)
 
     # -- forks -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,240 @@
+"""
+Folding: records of the log, one after the other, into the state of a build, some of them in each transaction.
+
+Whoever folds has the turn, and nobody else writes the state, so what was read stays known from one transaction to the
+next. Knows nothing of turns, of waiting, or of when to fold.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, cast
+
+import attrs
+
+from eventlog.clients.order import OrderReader
+from eventlog.clients.state import State
+from eventlog.clients.topic import Topic
+from eventlog.codecs import Codec
+from eventlog.codecs.ordered import OrderedCodec
+from eventlog.errors import EventLogError, TransactionEnded, TransactionTooLarge
+from eventlog.records import Record, RecordBatch
+from eventlog.store.projections import Build, Checkpoint, ProjectionRow
+from eventlog.store.states import StateRow
+from eventlog.store.store import Store
+from eventlog.store.transactions import CommitTransaction, Piece
+
+Fold = Callable[[State[Any, Any], Record[Any, Any]], object]
+
+_LONGEST_SECONDS = 1.0
+"""A transaction ends after so long: what a slow function has done becomes visible, and is lost by no crash."""
+_MOST_CACHED_BYTES = 1 << 27
+
+
+@attrs.frozen
+class FoldOptions:
+    """Is what a user said of a projection."""
+
+    fold: Fold
+    topics: tuple[str, ...] | None
+    max_records: int
+    max_bytes: int
+
+
+class _Room:
+    """Counts what the rows of one transaction take in memory."""
+
+    __slots__ = ("is_full", "max_bytes", "size_bytes")
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.size_bytes = 0
+        self.is_full = False
+
+    def clear(self) -> None:
+        """Begins another transaction."""
+        self.size_bytes = 0
+        self.is_full = False
+
+    def charge(self, size_bytes: int) -> None:
+        """
+        Takes room for rows; a record for which `max_bytes` are enough always finds it.
+
+        A transaction is full once it has these, but ends between two records.
+        """
+        if self.size_bytes + size_bytes > 2 * self.max_bytes:
+            raise TransactionTooLarge(
+                f"one record changes more than max_bytes={self.max_bytes} of the projection's state. Nothing of its "
+                "transaction was stored. Make the projection with a larger max_bytes=, or change less for a record."
+            )
+        self.size_bytes += size_bytes
+        if self.size_bytes >= self.max_bytes:
+            self.is_full = True
+
+
+class Folder:
+    """
+    Folds records into one build.
+
+    Belongs to who has the turn. After an error it is of no further use: nobody knows what it has.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        topics_by_id: Callable[[], Mapping[int, Topic[Any, Any]]],
+        options: FoldOptions,
+        row: ProjectionRow,
+        state: StateRow,
+        codecs: tuple[OrderedCodec[Any], Codec[Any]],
+        *,
+        is_rebuild: bool = False,
+    ) -> None:
+        build = row.rebuilding if is_rebuild else row.active
+        assert build is not None
+        self._store = store
+        self._options = options
+        self._row = row
+        self._is_rebuild = is_rebuild
+        self.build: Build = build
+        """Is as it is stored, as far as we know."""
+        self.is_switched = False
+        """Whether a rebuild has replaced the active build."""
+        self._room = _Room(options.max_bytes)
+        self._is_folding = False
+        self._state: State[Any, Any] = State(
+            store, state, *codecs, charge=self._room.charge, check=self._check, is_owned=True
+        )
+        self._state._knows_all = build.position == 0
+        topics: Collection[str] | None = build.topics
+        self._reader = OrderReader(store, topics_by_id, topics, build.position)
+        self._batches: deque[tuple[int, RecordBatch[Any, Any]]] = deque()
+
+    @property
+    def row(self) -> ProjectionRow:
+        """The projection as it was when folding began."""
+        return self._row
+
+    @property
+    def seen_transaction(self) -> int:
+        """The number of the newest commit that was looked at."""
+        return self._reader.transaction
+
+    def step(self, end: int, may_go_on: Callable[[], bool], *, switches: bool = False) -> int:
+        """
+        Folds the records of one transaction and commits it; how many they were.
+
+        The checkpoint is where it was only if there is nothing more before `end`.
+
+        Args:
+            end: the position to stop before.
+            may_go_on: is asked between two batches.
+            switches: replaces the active build in the same commit, if this one is as far then.
+
+        Raises:
+            Exception: what the function raised, with a note that tells the record. Nothing was stored.
+            ConflictError: if somebody else has moved the checkpoint. Nothing was stored.
+            CorruptBatch, DecodeError: for a record that can not be read; what comes before it was stored before.
+        """
+        count, position = 0, self.build.position
+        self._room.clear()
+        self._is_folding = True
+        try:
+            now_s = self._store.clock.monotonic
+            until_s = now_s() + _LONGEST_SECONDS
+            while position < end and count < self._options.max_records and self._has_batch(is_first=not count):
+                first, batch = self._batches.popleft()
+                if first >= end:
+                    self._batches.appendleft((first, batch))
+                    break
+                most = min(
+                    bisect_left(batch.offsets, end - first + batch.offsets[0]), self._options.max_records - count
+                )
+                folded = self._fold(first, batch, most)
+                count += folded
+                if folded < len(batch):
+                    shift = first - batch.offsets[0]
+                    rest = batch.slice(folded, len(batch))
+                    self._batches.appendleft((rest.offsets[0] + shift, rest))
+                is_full = self._room.is_full or self._state._cached_bytes > _MOST_CACHED_BYTES
+                if is_full or now_s() >= until_s or not may_go_on():
+                    break
+        finally:
+            self._is_folding = False
+        position = self._batches[0][0] if self._batches else self._reader.position
+        if position != self.build.position or switches:
+            self._commit(position, switches=switches and position >= end)
+        return count
+
+    def _has_batch(self, *, is_first: bool) -> bool:
+        """Reads more when there is none; an error waits until what came before it is stored."""
+        if not self._batches:
+            try:
+                self._batches.extend(self._reader.read())
+            except EventLogError:
+                if is_first and self._reader.position == self.build.position:
+                    raise
+        return bool(self._batches)
+
+    def _fold(self, first: int, batch: RecordBatch[Any, Any], most: int) -> int:
+        """Gives up to so many records to the function, fewer when the transaction is full; how many they were."""
+        part = batch.slice(0, most)
+        fold, state, room = self._options.fold, self._state, self._room
+        record = None
+        try:
+            for record in part.records():
+                fold(state, record)
+                if room.is_full:
+                    return bisect_right(part.offsets, record.offset)
+        except Exception as error:
+            assert record is not None
+            position = first - batch.offsets[0] + record.offset
+            error.add_note(
+                f"raised in projection {self._row.name!r}, at the record of position {position}: offset "
+                f"{record.offset} of {record.topic}[{record.partition}]. Nothing of its transaction was stored; the "
+                f"checkpoint is {self.build.position}."
+            )
+            raise
+        return len(part)
+
+    def _commit(self, position: int, *, switches: bool) -> None:
+        checkpoint = Checkpoint(self._row, self.build, position, is_rebuild=self._is_rebuild, switches=switches)
+        changes = self._state._changes()
+        pieces: list[Piece] = [checkpoint, changes] if changes.writes else [checkpoint]
+        work = CommitTransaction((), (), pieces, self._store.clock.now_ms(), placed_topics=frozenset())
+        try:
+            self._store.run(work)
+        except BaseException:
+            work.withdraw()  # whoever folds next must not find it stored later
+            raise
+        self.build = checkpoint.build
+        self.is_switched = checkpoint.is_switched
+        self._state._committed()
+
+    def _check(self) -> None:
+        if not self._is_folding:
+            raise TransactionEnded(
+                f"the state of projection {self._row.name!r} was used outside of its function. This call has changed "
+                "nothing. Read it by projection.state."
+            )
+
+
+def fold_of(function: object) -> Fold:
+    """
+    The function to call for each record, of a function, an object or a class with `apply(state, record)`.
+
+    Raises:
+        TypeError: if it is none of these.
+    """
+    if isinstance(function, type):
+        function = function()
+    apply = getattr(function, "apply", None)
+    fold = function if apply is None else apply
+    if not callable(fold):
+        raise TypeError(
+            f"a projection folds by a function(state, record), or by an object or class with apply(state, record), "
+            f"not by {function!r}. Nothing was stored."
+        )
+    return cast("Fold", fold)

@@ -1,0 +1,128 @@
+"""
+What readers see of a projection: the newest commit of its active build, whoever folds it and whenever it is rebuilt.
+
+A rebuild replaces the state below a view, and removes the old rows. So a view looks which build is active before it
+reads, and again after it found nothing. Knows nothing of folding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from eventlog.clients.state_view import CHUNK_BYTES, FIRST_CHUNK_BYTES, StateView, stored_codecs
+from eventlog.errors import UnknownState
+from eventlog.records import K, V
+from eventlog.store.projections import build_and_state, unknown_projection
+from eventlog.store.states import StateRow, read_row, scan_rows
+from eventlog.store.store import Store
+
+_PREFIX_BYTES = 4
+
+
+class ProjectionView(StateView[K, V]):
+    """
+    Is a view of a projection's state.
+
+    Args:
+        key: what the caller declared of the keys, or None.
+        value: likewise.
+        check: is called first by each call on the view; raises when the log is closed.
+
+    Raises:
+        UnknownProjection: if the projection was deleted.
+        StateMismatch: if it is stored with other codecs.
+    """
+
+    def __init__(self, store: Store, name: str, key: Any, value: Any, *, check: Callable[[], None]) -> None:
+        self._store = store
+        self._projection = name
+        self._declared = (key, value)
+        self._seen = store.last_transaction()
+        row = self._active()
+        super().__init__(store, row, *stored_codecs(row, key, value), check=check)
+
+    @property
+    def name(self) -> str:
+        """The projection's name."""
+        return self._projection
+
+    def __repr__(self) -> str:
+        return f"<StateView of projection {self._projection!r}>"
+
+    def _active(self) -> StateRow:
+        found = build_and_state(self._store.environment, self._projection)
+        if found is None:
+            raise unknown_projection(self._projection)
+        return found[1]
+
+    def _current(self) -> StateRow:
+        """The state of the active build."""
+        number = self._store.last_transaction()
+        if number != self._seen:
+            row = self._active()
+            if row != self._row:
+                key, value = stored_codecs(row, *self._declared)
+                self._key_codec, self._value_codec, self._encode_key = key, value, key.encode
+                self._row = row
+            self._seen = number
+        return self._row
+
+    def _read(self, key: Any) -> tuple[bytes, bytes | None]:
+        """The full key and the bytes of a row; None only if the build that has no such row is the active one."""
+        self._check()
+        row = self._current()
+        while True:
+            full_key = row.prefix + self._encode_key(key)
+            data = read_row(self._environment, full_key)
+            if data is not None:
+                return full_key, data
+            read, row = row, self._current()
+            if row == read:
+                return full_key, None
+
+    def get(self, key: K, default: Any = None) -> Any:
+        """The value of a key; `default` when there is none."""
+        full_key, data = self._read(key)
+        return default if data is None else self._decoded_value(full_key, data)
+
+    def __contains__(self, key: K) -> bool:
+        return self._read(key)[1] is not None
+
+    def _range(
+        self, first: Any, end: Any, prefix: Any, *, is_reversed: bool, max_rows: int | None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        self._check()
+        self._prefix = self._current().prefix
+        return super()._range(first, end, prefix, is_reversed=is_reversed, max_rows=max_rows)
+
+    def _chunks(
+        self, first: bytes, end: bytes, *, is_reversed: bool, max_rows: int | None
+    ) -> Iterator[tuple[list[tuple[bytes, bytes]], bool]]:
+        """The same, each part of the build that is active then; the bounds lose the number of the state."""
+        low, high = first[_PREFIX_BYTES:], end[_PREFIX_BYTES:]
+        max_bytes, is_whole = FIRST_CHUNK_BYTES, False
+        while not is_whole:
+            row = self._current()
+            try:
+                rows, is_whole = scan_rows(
+                    self._environment,
+                    row,
+                    row.prefix + low,
+                    row.prefix + high if high else row.end,
+                    is_reversed=is_reversed,
+                    max_bytes=max_bytes,
+                    max_rows=max_rows,
+                )
+            except UnknownState:
+                self._seen = -1
+                continue
+            if self._current() != row:
+                is_whole = False
+                continue  # its rows may have been on their way out
+            yield rows, is_whole
+            if is_reversed and rows:
+                high = rows[-1][0][_PREFIX_BYTES:]
+            elif rows:
+                low = rows[-1][0][_PREFIX_BYTES:] + b"\0"
+            max_bytes, max_rows = min(8 * max_bytes, CHUNK_BYTES), None
