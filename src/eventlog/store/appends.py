@@ -313,6 +313,10 @@ def check_parts(writing: Writing, parts: Sequence[Part]) -> TopicRow | None:
         if stored.partitions > part.topic.partitions:
             newer = stored
         writing.partition_end(part.topic.id, part.partition)  # a damaged end fails here
+        if part.topic.index is not None and part.rows is not None:
+            for key in set(part.rows.keys):
+                if key is not None:
+                    writing.index.check(writing.transaction, entity_prefix(part.topic.id, key))
         part.reset()
     return newer
 

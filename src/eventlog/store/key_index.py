@@ -293,12 +293,22 @@ class KeyIndex:
             known = self._versions[prefix] = tail.first + tail.count - 1
         return known
 
+    def check(self, transaction: Transaction, prefix: bytes) -> None:
+        """Raises `CorruptBatch` when the next record of a key has no place to go; after that `add` finds one."""
+        self._tail(transaction, prefix)
+
     def take_version(self, transaction: Transaction, prefix: bytes) -> int:
         """The number of the next record of a key, which is given to no other."""
         return self.take_versions(transaction, prefix, 1)[0]
 
     def take_versions(self, transaction: Transaction, prefix: bytes, count: int) -> range:
-        """The numbers of the next records of a key."""
+        """
+        The numbers of the next records of a key.
+
+        Raises:
+            CorruptBatch: if the key's last row is damaged. Nothing was taken.
+        """
+        self.check(transaction, prefix)
         version = self.version(transaction, prefix)
         self._versions[prefix] = version + count
         return range(version + 1, version + count + 1)
@@ -311,6 +321,8 @@ class KeyIndex:
                 tail = _Tail(1, 0, b"")
             else:
                 first, data = last[0], bytes(last[1])
+                if _checksum(data) != _RESIDUE:
+                    raise damaged_index(f"the records of key {unescaped(prefix[4:])!r}")  # a new checksum would hide it
                 tail = _Tail(first, row_count(data), data[_HEAD.size : -4])
             self._tails[prefix] = tail
         return tail
