@@ -239,7 +239,6 @@ class Consumer(Generic[K, V]):
                 chosen = self._positions.handed()
             else:
                 chosen = {pair_of(tp): check_offset(offset) for tp, offset in offsets.items()}
-            self._is_committing = False
             return commits.give(chosen)
 
     def committed(self, tp: Pair) -> int | None:
@@ -332,6 +331,7 @@ class Consumer(Generic[K, V]):
             ValueError: if the consumer has no group, or a partition is not assigned. The positions are unchanged.
         """
         self._group_commits("go back to what is committed")
+        self._store.committer.commit_queued()  # a commit that was interrupted may be under way in another thread
         self._seek(partitions, self._positions.group_offset)
 
     def seek_to_time(self, moment: datetime | int, *partitions: Pair) -> None:

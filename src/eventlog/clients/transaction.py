@@ -22,7 +22,7 @@ from eventlog.clients.sends import Sends
 from eventlog.clients.state import State
 from eventlog.clients.state_view import open_state
 from eventlog.clients.topic import Topic
-from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge
+from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge, UsedAfterFork
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.records import RecordMetadata
 from eventlog.store.store import Store
@@ -96,8 +96,8 @@ class Transaction:
     A transaction is serializable in what it reads of its states: where somebody else has changed that meanwhile, the
     commit raises `ConflictError` and stores nothing. `EventLog.transact()` then does it again.
 
-    One transaction belongs to one thread at a time. After an interruption (Ctrl-C) inside `commit()` it may have been
-    stored or not, like any append; the log tells.
+    One transaction belongs to one thread at a time, and to the process that began it. After an interruption (Ctrl-C)
+    inside `commit()` it may have been stored or not; the log tells, and nothing of it is stored later.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -121,7 +121,10 @@ class Transaction:
         self._offsets: dict[int, GivenOffsets] = {}
         self._pieces: list[Piece] = []
         self._batch = _SentRecords(self._sends)
+        self._work: CommitTransaction | None = None
         self._end: str | None = None
+        self._is_parents = False
+        store.on_fork(self)
 
     @property
     def is_ended(self) -> bool:
@@ -297,22 +300,24 @@ class Transaction:
             UnknownTopic, UnknownState: if one was deleted. Nothing was stored.
             StorageError: if the disk failed. Nothing was acknowledged; the log must be opened again.
             TransactionEnded: if the transaction has ended before.
+            UsedAfterFork: in a child, if the parent began it. Nothing was stored; the parent can go on.
         """
         self._check()
         self._end = "committed, or was about to be"
         try:
             self._store_all()
+            self._end, self._batch.is_done = "committed", True
         except BaseException as error:
             self._end = "refused"
             if not isinstance(error, Exception):
                 self._end = "interrupted, and may have been stored"
+                if self._work is not None:
+                    self._work.withdraw()
                 error = TransactionEnded(self._message(self._end))
             self._batch.fail(error)
             for state in self._states.values():
                 state._rolled_back()
             raise
-        self._end = "committed"
-        self._batch.is_done = True
         for state in self._states.values():
             state._committed()
         for offsets in self._offsets.values():
@@ -330,7 +335,7 @@ class Transaction:
             return
         while True:
             self._sends.place()
-            work = CommitTransaction(
+            self._work = work = CommitTransaction(
                 self._sends.parts,
                 self._sends.conditions(),
                 pieces,
@@ -361,7 +366,18 @@ class Transaction:
 
     def _check(self) -> None:
         if self._end is not None:
+            if self._is_parents:
+                raise UsedAfterFork(
+                    "the transaction was begun before a fork and belongs to the parent. This call has changed nothing. "
+                    "Begin another with log.transaction() in the child."
+                )
             raise TransactionEnded(self._message(self._end))
+
+    def _after_fork(self) -> None:
+        """Ends the child's copy: what it holds is the parent's to store."""
+        if self._end is None:
+            self._end, self._is_parents = "left to the parent process", True
+            self._batch.fail(TransactionEnded(self._message(self._end)))
 
     @staticmethod
     def _message(end: str) -> str:

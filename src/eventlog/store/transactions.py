@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from eventlog.errors import TransactionEnded
 from eventlog.store.appends import Condition, Part, check_parts, judge
 from eventlog.store.tables import TopicRow
 from eventlog.store.writing import Work, Writing
@@ -35,7 +36,7 @@ class CommitTransaction(Work):
     that number, nothing is stored.
     """
 
-    __slots__ = ("_conditions", "_now_ms", "_parts", "_pieces", "_placed", "is_refused", "newer")
+    __slots__ = ("_conditions", "_is_withdrawn", "_now_ms", "_parts", "_pieces", "_placed", "is_refused", "newer")
     rings = True
 
     def __init__(
@@ -55,9 +56,21 @@ class CommitTransaction(Work):
         self._placed = placed_topics
         self.newer: list[TopicRow] = []
         self.is_refused = False
+        self._is_withdrawn = False
+
+    def withdraw(self) -> None:
+        """
+        Says that nobody waits for it any more.
+
+        Work of an interrupted caller stays in the queue. Whoever looks afterwards whether it was stored, and does it
+        again if not, must not find it stored later: by then it may only be in a round that has begun.
+        """
+        self._is_withdrawn = True
 
     def apply(self, writing: Writing) -> None:
         """Checks all, then writes all."""
+        if self._is_withdrawn:
+            raise TransactionEnded("the transaction was interrupted. Nothing of it was stored. Begin another.")
         self.newer = []
         for part in self._parts:
             newer = check_parts(writing, [part])
