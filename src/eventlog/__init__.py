@@ -7,6 +7,7 @@ The front door: everything users need is exported here, and nothing else is publ
 from eventlog.clients.consumer import Consumer
 from eventlog.clients.delivery import Delivery
 from eventlog.clients.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
+from eventlog.clients.processor import Processor
 from eventlog.clients.producer import Producer
 from eventlog.clients.state import State
 from eventlog.clients.state_view import StateView
@@ -86,6 +87,7 @@ __all__ = [
     "OffsetOutOfRange",
     "PartitionOffsets",
     "PartitionRange",
+    "Processor",
     "Producer",
     "ProducerFenced",
     "ReadOnlyLog",

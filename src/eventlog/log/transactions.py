@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from eventlog.clients.consumer import Consumer
+from eventlog.clients.processor import (
+    DEFAULT_ATTEMPTS,
+    DEFAULT_MAX_RECORDS,
+    Function,
+    LentTransaction,
+    OnFailure,
+    Processor,
+)
 from eventlog.clients.state_view import StateView, view
+from eventlog.clients.topic import Topic
 from eventlog.clients.transaction import MAX_TRANSACTION_BYTES, Transaction, transact
+from eventlog.groups.assignors import Assignor
 from eventlog.log.part import LogPart
-from eventlog.options import check_int, check_state_name
+from eventlog.options import Start, check_group_name, check_int, check_state_name
 from eventlog.store.states import DeleteState, state_rows
 
 T = TypeVar("T")
@@ -16,6 +28,10 @@ T = TypeVar("T")
 
 class LogTransactions(LogPart):
     """Is what a log does all or nothing."""
+
+    def consumer(self, *topics: Any, **options: Any) -> Consumer[Any, Any]:
+        """A consumer of some topics."""
+        raise NotImplementedError
 
     def transaction(self, *, max_bytes: int = MAX_TRANSACTION_BYTES) -> Transaction:
         """
@@ -66,6 +82,75 @@ class LogTransactions(LogPart):
         """
         check_int("attempts", attempts, least=1)
         return transact(lambda: self.transaction(max_bytes=max_bytes), function, attempts)
+
+    def processor(
+        self,
+        *topics: str | Topic[Any, Any] | re.Pattern[str],
+        function: Function,
+        group: str,
+        start: Start = "earliest",
+        max_records: int = DEFAULT_MAX_RECORDS,
+        attempts: int = DEFAULT_ATTEMPTS,
+        on_failure: OnFailure | None = None,
+        max_bytes: int = MAX_TRANSACTION_BYTES,
+        assignor: str | Assignor = "sticky",
+        instance_id: str | None = None,
+        session_timeout: float = 10.0,
+        max_poll_interval: float = 300.0,
+    ) -> Processor:
+        """
+        A processor: calls a function for each record of some topics, exactly once in effect.
+
+        What it promises is described at `Processor`. Make several, in threads or processes, to share the work.
+
+        Args:
+            topics: names, `Topic`s, or patterns, as for `consumer()`; at least one.
+            function: is given a transaction and a record. It sends and writes with the transaction, and does not end
+                it. It may be called again for the same record, so it should change nothing else.
+            group: keeps the positions under this name, and shares the partitions with its other members.
+            start: where to begin when the group has no committed offset, as for `consumer()` (default "earliest").
+            max_records: the most records in one transaction (default 100). More of them cost fewer syncs; a failure
+                repeats more, and `max_poll_interval` has to be enough for all.
+            attempts: how often a record is tried before it is given up (default 5).
+            on_failure: is given another transaction, the record and its last exception when it is given up, and the
+                processor goes on behind it: to send it to a topic of dead letters, say. Without it (default) the
+                exception is raised.
+            max_bytes: as for `transaction()`.
+            assignor, instance_id, session_timeout, max_poll_interval: as for `consumer()`.
+
+        Raises:
+            UnknownTopic, InstanceInUse, GroupMismatch, OffsetOutOfRange: as `consumer()`. Nothing was made.
+            ValueError, TypeError: for an option out of its bounds. Nothing was made.
+        """
+        self._check_open()
+        check_group_name(group)
+        check_int("max_bytes", max_bytes, least=1)
+        check_int("max_records", max_records, least=1)
+        check_int("attempts", attempts, least=1)
+        if not topics:
+            raise ValueError("a processor reads at least one topic, and none is named. Nothing was made. Name it.")
+        for called in (function,) if on_failure is None else (function, on_failure):
+            if not callable(called):
+                raise TypeError(f"function and on_failure are functions, not {called!r}. Nothing was made.")
+        consumer = self.consumer(
+            *topics,
+            group=group,
+            start=start,
+            auto_commit=False,
+            assignor=assignor,
+            instance_id=instance_id,
+            session_timeout=session_timeout,
+            max_poll_interval=max_poll_interval,
+        )
+        return Processor(
+            consumer,
+            lambda: LentTransaction(self._store, self._known_topic, max_bytes=max_bytes),
+            self._store.clock,
+            function,
+            max_records=max_records,
+            attempts=attempts,
+            on_failure=on_failure,
+        )
 
     def state(self, name: str, *, key: Any = None, value: Any = None) -> StateView[Any, Any]:
         """
