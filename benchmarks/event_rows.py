@@ -1,7 +1,7 @@
 """
 The rows of event sourcing: each workload beside the eventsourcing library and beside hand-written sqlite3.
 
-Three rounds each, since a row has two peers and ours runs beside both. Knows nothing of how figures are taken.
+Three rounds each or one, since a row has two peers and ours runs beside both. Knows nothing of how figures are taken.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BARS = {_LIBRARY: Bar("ratio", 5.0), _BY_HAND: Bar("ratio", 1.0)}
 
 def event_rows() -> list[Row]:
     """Every row of the group, in the order of the table."""
-    return [*_appends(), *_reads(), *_loops()]
+    return [*_appends(), *_reads(), *_projections(), *_loops()]
 
 
 def _appends() -> list[Row]:
@@ -53,6 +53,19 @@ def _reads() -> list[Row]:
     clustered = Side("SELECT, WITHOUT ROWID", partial(event_sqlite.read, order="interleaved", layout="by entity"))
     name = "read an entity of 10 events, written far apart, beside sqlite3 clustered by entity"
     return [*rows, Row("events", name, "us", ours, clustered, _BARS[_BY_HAND], _ROUNDS)]
+
+
+def _projections() -> list[Row]:
+    name = "project 1 M events to 100,000 rows"
+    ours = Side("projection.catch_up()", events.project)
+    paged = Side("pages of 10,000, tracking recorder", partial(event_library.project, is_paged=True))
+    single = Side("an event a transaction, tracking recorder", partial(event_library.project, is_paged=False))
+    by_hand = Side("pages of 100,000, upserts and checkpoint", event_sqlite.project)
+    return [
+        Row("events", f"{name}, beside {_LIBRARY}", "records/s", ours, paged, _BARS[_LIBRARY], rounds=1),
+        Row("events", f"{name}, beside {_LIBRARY}, an event at a time", "records/s", ours, single, rounds=1),
+        Row("events", f"{name}, beside {_BY_HAND}", "records/s", ours, by_hand, _BARS[_BY_HAND], _ROUNDS),
+    ]
 
 
 def _loops() -> list[Row]:

@@ -1,5 +1,5 @@
 """
-Our side of the event-sourcing rows: appends with an expected version, one entity's history, exactly-once.
+Our side of the event-sourcing rows: appends with an expected version, one entity's history, projections, exactly-once.
 
 As a user would write it, over the public API. Each round checks what it stored: a fast loss is not a result.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import eventlog
 from benchmarks.event_data import (
+    EVENTS_PER_ENTITY,
     PAGE_RECORDS,
     Commit,
     Order,
@@ -83,6 +84,34 @@ def _fill(directory: Path, *, count: int, order: Order) -> None:
             for first in range(0, len(rows), RECORDS_PER_CALL):
                 part = rows[first : first + RECORDS_PER_CALL]
                 topic.append_many([value for _, _, value in part], keys=[entity for entity, _, _ in part])
+
+
+@contextmanager
+def project(setting: Setting) -> Iterator[Round]:
+    """`log.projection()` from zero to the end, its state and its checkpoint in one commit."""
+    count = entity_count(setting)
+    with _filled(setting, "interleaved") as path:
+
+        def run() -> Sample:
+            with eventlog.open(path / _LOG) as log:
+                log.topic(TOPIC, key=str, index="key")
+                projection = log.projection(_TOTALS, _count_and_add, topics=[TOPIC], key=str, value="msgpack")
+                started = time.perf_counter()
+                folded = projection.catch_up()
+                elapsed = time.perf_counter() - started
+                expect("folded events", folded, count * EVENTS_PER_ENTITY)
+                counts = [events for events, _ in projection.state.values()]
+                expect("entities", len(counts), count)
+                expect("events", sum(counts), count * EVENTS_PER_ENTITY)
+                log.delete_projection(_TOTALS)
+            return Sample(count * EVENTS_PER_ENTITY / elapsed)
+
+        yield run
+
+
+def _count_and_add(state: Any, record: Any) -> None:
+    count, total = state.get(record.key) or (0, 0)
+    state[record.key] = (count + 1, total + amount(record.value))
 
 
 @contextmanager
