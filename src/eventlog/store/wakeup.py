@@ -6,9 +6,9 @@ process or in another. A bell may be lost, never a record: a reader looks at the
 and again every `FALLBACK_SECONDS`.
 
     reader                                   writer
-    1  makes the FIFO                        a  commits
-    2  looks at the log: nothing             b  looks for FIFOs, writes into each
-    3  sleeps on the FIFO
+    1  makes the FIFO, changes `changes`     a  commits
+    2  looks at the log: nothing             b  looks at `changes`; if they are others, for FIFOs
+    3  sleeps on the FIFO                    c  writes into each
 
 If (a) comes before (2), the reader sees the record. If it comes after, (b) comes after (1), and the byte is in
 the FIFO when the reader goes to sleep. Knows nothing of what was appended.
