@@ -21,6 +21,7 @@ import attrs
 import pytest
 
 import eventlog
+from tests.docs.api_page import parts_of
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -141,15 +142,16 @@ def test_the_reference_has_every_public_method() -> None:
         name
         for public in eventlog.__all__
         if inspect.isclass(value := getattr(eventlog, public)) and not issubclass(value, BaseException)
-        for name, member in vars(value).items()
+        for part in parts_of(value)
+        for name, member in vars(part).items()
         if not name.startswith("_") and (inspect.isroutine(member) or isinstance(member, property))
     }
     assert _missing(sorted(methods)) == []
 
 
-@pytest.mark.parametrize("name", ["open", "topic", "producer", "consumer"])
+@pytest.mark.parametrize("name", ["open", "topic", "producer", "consumer", "transaction", "processor", "projection"])
 def test_the_reference_has_every_option(name: str) -> None:
-    """Each keyword of the four makers is described in the reference."""
+    """Each keyword of the makers is described in the reference."""
     function = eventlog.open if name == "open" else getattr(eventlog.EventLog, name)
     options = _options(function)
     assert options, f"{name}() takes no keywords: this test looks at the wrong thing"

@@ -24,6 +24,13 @@ ORDER = (
     "open",
     "EventLog",
     "Topic",
+    "Event",
+    "Snapshot",
+    "Transaction",
+    "State",
+    "StateView",
+    "Processor",
+    "Projection",
     "Producer",
     "Delivery",
     "Consumer",
@@ -55,11 +62,15 @@ Some types in the signatures have short names:
 * `Durability` is `"commit"` or `"ordered"`.
 * `Start` is `"earliest"`, `"latest"`, an offset (`int`), or a `datetime` with a time zone.
 * `HeadersInput` is a mapping, or pairs, of `str` and `bytes`; a `str` is stored as UTF-8, `None` is allowed.
+* `Index` is `"key"`.
+* `Upcasters` is a mapping from names of classes to lists of functions of a dict.
 * `Partitioner` is a function of `(key: bytes, partitions: int)` that returns a partition.
 * `Callback` is a function of a list of `TopicPartition`.
+* `Function` is a function of a `Transaction` and a `Record`; `OnFailure` is one of these two and an exception.
+* `Fold` is a function of a `State` and a `Record`.
 * `Pair` is a `TopicPartition`, or a pair of `str` and `int`.
 * `GroupState` is `"empty"`, `"assigning"` or `"stable"`; `MemberState` is `"alive"`, `"away"` or `"dead"`.
-* `K` and `V` are the types of the topic's keys and values.
+* `K` and `V` are the types of the keys and values of a topic or a state; `S` and `T` are any.
 
 ```python
 import eventlog
@@ -81,16 +92,36 @@ def _entry(name: str) -> str:
     value = getattr(eventlog, name)
     if not inspect.isclass(value):
         return f"## `eventlog.{name}()`\n\n{_signature('eventlog.' + name, value)}\n{_text(value)}"
-    parts = [f"## `{name}`\n", *_fields(value), _text(value)]
+    parts = [f"## `{name}`\n", *_fields(value), _text(value), *_bases(value)]
     parts += [_member(name, member, found) for member, found in _members(value)]
     return "\n".join(parts)
 
 
 def _members(cls: type) -> Iterator[tuple[str, Any]]:
-    for name, member in vars(cls).items():
-        is_shown = inspect.isfunction(member) or isinstance(member, (property, staticmethod, classmethod))
-        if is_shown and not name.startswith("_"):
-            yield name, member
+    for part in parts_of(cls):
+        for name, member in vars(part).items():
+            is_shown = inspect.isfunction(member) or isinstance(member, (property, staticmethod, classmethod))
+            if is_shown and not name.startswith("_"):
+                yield name, member
+
+
+def parts_of(cls: type) -> list[type]:
+    """The class and what it is put together of; without bases that are public, which have an entry of their own."""
+    return [*(base for base in cls.__mro__[1:] if _is_ours(base) and not _is_public(base)), cls]
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.startswith("eventlog.")
+
+
+def _is_public(cls: type) -> bool:
+    return getattr(eventlog, cls.__name__, None) is cls
+
+
+def _bases(cls: type) -> Iterator[str]:
+    for base in cls.__mro__[1:]:
+        if _is_ours(base) and _is_public(base):
+            yield f"Has everything that [`{base.__name__}`](#{base.__name__.lower()}) has.\n"
 
 
 def _member(class_name: str, name: str, member: Any) -> str:

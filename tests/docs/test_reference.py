@@ -47,6 +47,11 @@ def _sections() -> dict[str, str]:
     return dict(zip(parts[1::2], (part.split("\n## ")[0] for part in parts[2::2]), strict=True))
 
 
+def _default(cell: str) -> Any:
+    """What a cell says of a default."""
+    return inspect.Parameter.empty if cell == "required" else ast.literal_eval(cell.strip("`"))
+
+
 def _function(name: str) -> Any:
     first, last = name.split(".")
     return getattr(eventlog if first == "eventlog" else getattr(eventlog, first), last)
@@ -60,7 +65,7 @@ def test_the_api_page_is_what_the_docstrings_say() -> None:
 @pytest.mark.parametrize("name", sorted(_sections()))
 def test_options_have_the_defaults_of_the_signature(name: str) -> None:
     """Each keyword of a function is a row of its table, with the default that the signature has."""
-    stated = {row[0].strip("`"): ast.literal_eval(row[1].strip("`")) for row in _rows(_sections()[name])}
+    stated = {row[0].strip("`"): _default(row[1]) for row in _rows(_sections()[name])}
     parameters = inspect.signature(_function(name)).parameters.values()
     assert stated == {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
 
@@ -69,8 +74,10 @@ def test_every_function_with_keywords_has_its_table() -> None:
     """A public method that takes keywords stands in options.md."""
     functions = {
         f"{name}.{member_name}"
-        for name in ("EventLog", "Topic", "Producer", "Consumer", "Groups", "Delivery")
-        for member_name, member in vars(getattr(eventlog, name)).items()
+        for name in eventlog.__all__
+        if inspect.isclass(cls := getattr(eventlog, name)) and not issubclass(cls, BaseException)
+        for part in api_page.parts_of(cls)
+        for member_name, member in vars(part).items()
         if not member_name.startswith("_")
         and inspect.isfunction(member)
         and any(one.kind is one.KEYWORD_ONLY for one in inspect.signature(member).parameters.values())
@@ -85,7 +92,7 @@ def test_every_number_has_a_unit() -> None:
         f"{name}: {row[0]}"
         for name, section in _sections().items()
         for row in _rows(section)
-        if isinstance(default := ast.literal_eval(row[1].strip("`")), (int, float))
+        if isinstance(default := _default(row[1]), (int, float))
         and not isinstance(default, bool)
         and not row[2]
     ]
