@@ -25,6 +25,7 @@ from eventlog.clients.topic import Topic
 from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge, UsedAfterFork
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.records import RecordMetadata
+from eventlog.store.states import check_now
 from eventlog.store.store import Store
 from eventlog.store.transactions import CommitTransaction, Piece
 
@@ -291,7 +292,7 @@ class Transaction:
         Stores everything in one commit; the transaction has ended afterwards, whatever is raised.
 
         Blocks for one sync of the disk, which it shares with others that commit at the same time. An empty
-        transaction stores nothing and takes no time; one that only read is checked.
+        transaction stores nothing and takes no time; one that only read is checked, and waits for nobody.
 
         Raises:
             ConflictError: if something that it read was changed meanwhile. Nothing was stored.
@@ -327,12 +328,12 @@ class Transaction:
     def _store_all(self) -> None:
         pieces = [*self._pieces]
         pieces += [offsets.piece for offsets in self._offsets.values() if offsets.piece is not None]
-        for state in self._states.values():
-            changes = state._changes()
-            if changes.reads or changes.scans or changes.writes:
-                pieces.append(changes)
-        if not self._sends.count and not pieces:
+        changes = [one for state in self._states.values() if (one := state._changes()).is_used]
+        if not self._sends.count and not pieces and not any(one.writes for one in changes):
+            if changes:
+                check_now(self._store.environment, changes)
             return
+        pieces += changes
         while True:
             self._sends.place()
             self._work = work = CommitTransaction(

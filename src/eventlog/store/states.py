@@ -279,6 +279,11 @@ class StateChanges:
     scans: list[Scan] = attrs.Factory(list)
     writes: dict[bytes, bytes | None] = attrs.Factory(dict)
 
+    @property
+    def is_used(self) -> bool:
+        """Whether there is anything to check or to write."""
+        return bool(self.reads or self.scans or self.writes)
+
     def check(self, writing: Writing) -> None:
         """
         Compares what was read with what is stored now.
@@ -287,7 +292,10 @@ class StateChanges:
             ConflictError: if it differs. Nothing was written.
             UnknownState: if the state was deleted. Nothing was written.
         """
-        environment, transaction = writing._environment, writing.transaction
+        self.check_within(writing._environment, writing.transaction)
+
+    def check_within(self, environment: Environment, transaction: Snapshot | Transaction) -> None:
+        """Is `check` in any transaction of the store."""
         _check_stored(environment, transaction, self.state)
         table = environment.table(STATE)
         for key, data in self.reads.items():
@@ -349,6 +357,17 @@ def _framed(rows: Iterable[tuple[bytes, bytes]]) -> bytes:
 def _shown(key: bytes) -> str:
     text = repr(key[_ID_BYTES:][:_SHOWN_KEY_BYTES])
     return text if len(key) <= _ID_BYTES + _SHOWN_KEY_BYTES else text + "..."
+
+
+def check_now(environment: Environment, changes: Iterable[StateChanges]) -> None:
+    """
+    Checks what a transaction read that writes nothing: it needs no lock, and waits for no writer.
+
+    All of it is compared with one snapshot, so the transaction has the effect of one at that moment.
+    """
+    with environment.reading() as transaction:
+        for one in changes:
+            one.check_within(environment, transaction)
 
 
 # --- works --------------------------------------------------------------------------------------------------------
