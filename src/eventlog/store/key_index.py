@@ -44,7 +44,7 @@ _ENTRY_BYTES = 40
 """What an entry takes at most beside value and headers."""
 _LAST_VERSION = b"\xff" * 8
 _END = b"\0\0"
-_LEAST_KEY_BYTES = 14
+LEAST_KEY_BYTES = 14
 """Topic, end of the key, version."""
 
 _topic_key = struct.Struct(">I").pack
@@ -94,6 +94,11 @@ def pack_entries(
                 where = msgpack.unpackb(entry)[:4]
                 entries[place] = _packed((*where, None, None))
     return entries
+
+
+def repacked(entry: Entry) -> bytes:
+    """The bytes that an entry had in its row."""
+    return _packed(entry)
 
 
 def pack_row(count: int, body: bytes) -> bytes:
@@ -390,7 +395,7 @@ class KeyIndex:
         with transaction.cursor(db=self._environment.table(INDEX)) as cursor:
             is_found = cursor.set_range(topic)
             while is_found and (key := cursor.key()).startswith(topic):
-                if len(key) < _LEAST_KEY_BYTES:
+                if len(key) < LEAST_KEY_BYTES:
                     is_found = cursor.next()
                     continue
                 self.delete_before(transaction, key[:-8], partition, first)

@@ -87,10 +87,10 @@ def remember(
     for message_id, message in messages:
         row = writing.get(MESSAGES, topic + message_id)
         if row is not None:  # too old, or it would have been found
-            writing.delete(MESSAGE_TIMES, _time_key(topic_id, StoredMessage.unpack(row).stored_ms) + message_id)
+            writing.delete(MESSAGE_TIMES, time_key(topic_id, StoredMessage.unpack(row).stored_ms) + message_id)
         writing.put(MESSAGES, topic + message_id, message.pack())
-        writing.put(MESSAGE_TIMES, _time_key(topic_id, message.stored_ms) + message_id, b"")
-    _forget_old(writing, topic, _time_key(topic_id, since_ms), _REMOVED_AT_ONCE * len(messages))
+        writing.put(MESSAGE_TIMES, time_key(topic_id, message.stored_ms) + message_id, b"")
+    _forget_old(writing, topic, time_key(topic_id, since_ms), _REMOVED_AT_ONCE * len(messages))
 
 
 def _forget_old(writing: Writing, topic: bytes, before: bytes, count: int) -> None:
@@ -104,5 +104,12 @@ def _forget_old(writing: Writing, topic: bytes, before: bytes, count: int) -> No
         writing.delete(MESSAGES, topic + key[_TIME_KEY.size :])
 
 
-def _time_key(topic_id: int, moment_ms: int) -> bytes:
+def time_key(topic_id: int, moment_ms: int) -> bytes:
+    """What the keys of the ids of one moment begin with, in the order of time."""
     return _TIME_KEY.pack(topic_id, max(moment_ms, 0))
+
+
+def split_time_key(key: bytes) -> tuple[int, int, bytes]:
+    """The topic id, the time and the message id of a key."""
+    topic_id, moment_ms = _TIME_KEY.unpack_from(key)
+    return topic_id, moment_ms, key[_TIME_KEY.size :]

@@ -34,7 +34,10 @@ order_key = _POSITION.pack
 
 def position_of(key: bytes | memoryview | None) -> int:
     """The position of a row's key, or of a row of the format table; 0 when there is none."""
-    return 0 if key is None else int(_POSITION.unpack(key)[0])
+    try:
+        return 0 if key is None else int(_POSITION.unpack(key)[0])
+    except struct.error as error:
+        raise damaged("the order of the log") from error
 
 
 @attrs.frozen
@@ -130,7 +133,7 @@ def position_of_batch(
         pass
     else:
         if header.position == NO_POSITION:
-            found = _searched(transaction, order, old_end, key)
+            found = position_of_old(transaction, order, old_end, key)
         elif (last := header.position + header.span - 1) <= _LAST_POSITION:
             found = last if transaction.get(order_key(last), db=order) == key else None
     return _walked(transaction, order, key) if found is None else found
@@ -141,7 +144,8 @@ def _walked(transaction: Snapshot | Transaction, order: Table, key: bytes) -> in
         return next((position_of(position) for position, batch in cursor.iternext() if batch == key), None)
 
 
-def _searched(transaction: Snapshot | Transaction, order: Table, old_end: int, key: bytes) -> int | None:
+def position_of_old(transaction: Snapshot | Transaction, order: Table, old_end: int, key: bytes) -> int | None:
+    """The last position of a batch of version 1, by a search; None when it has no row."""
     low, high = 0, old_end
     with transaction.cursor(db=order) as cursor:
         while low < high:

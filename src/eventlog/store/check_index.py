@@ -1,0 +1,320 @@
+"""
+Checking the indexes of topics: every record with a key has its entry, and every entry its record.
+
+Looking up the one for each of the other would read the log many times over, since the index is sorted by key and the
+batches by partition. So each side is added up, in whatever order it comes; where the sums of a topic differ, or a
+writer was busy meanwhile, `compare` looks up every one. Snapshots belong to keys, and are checked here too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from eventlog.batches.format import NO_POSITION, Columns, decode
+from eventlog.store.env import BATCHES, INDEX, Environment
+from eventlog.store.key_index import (
+    LEAST_KEY_BYTES,
+    Entry,
+    entity_prefix,
+    escaped,
+    last_version,
+    pack_entries,
+    repacked,
+    unescaped,
+    unpack_row,
+    version_key,
+)
+from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
+from eventlog.store.snapshots import unpack_snapshot
+from eventlog.store.tables import TopicRow, split_batch_key
+
+_SUM_MASK = 2**64 - 1
+
+
+class IndexSums:
+    """
+    Adds up, for each topic, what its batches have and what its index has.
+
+    Args:
+        end: the position from which on nothing counts: what is appended during the walks is on one side only.
+    """
+
+    def __init__(self, end: int) -> None:
+        self._end = end
+        self._batches: Counter[int] = Counter()
+        self._index: Counter[int] = Counter()
+
+    def add_batch(self, look: Look, topic: TopicRow, partition: int, last: int, columns: Columns) -> None:
+        """Adds the records of a batch that have a key and may be read."""
+        if columns.position == NO_POSITION:
+            return  # it is older than every index
+        total = 0
+        first = look.bounds(topic.id, partition)[0]
+        offsets = columns.offsets(last)
+        shift = columns.position - (last - columns.span + 1)
+        entries = pack_entries(
+            partition,
+            offsets,
+            columns.timestamps_ms,
+            [offset + shift for offset in offsets],
+            columns.values,
+            columns.headers,
+        )
+        for offset, key, entry in zip(offsets, columns.keys, entries, strict=True):
+            if key is not None and offset >= first and offset + shift < self._end:
+                total += _fingerprint(key, entry)
+        self._batches[topic.id] = (self._batches[topic.id] + total) & _SUM_MASK
+
+    def add_entry(self, topic_id: int, key: bytes, entry: Entry) -> None:
+        """Adds an entry of the index."""
+        if entry[3] < self._end:
+            total = self._index[topic_id] + _fingerprint(key, repacked(entry))
+            self._index[topic_id] = total & _SUM_MASK
+
+    def unequal_topics(self) -> list[int]:
+        """The topics whose sums differ, by id."""
+        return sorted(
+            topic_id for topic_id in {*self._batches, *self._index} if self._batches[topic_id] != self._index[topic_id]
+        )
+
+
+def _fingerprint(key: bytes, entry: bytes) -> int:
+    return hash((key, entry)) & _SUM_MASK
+
+
+class IndexCheck:
+    """Checks each row of the index, and that the rows of a key follow each other."""
+
+    def __init__(self, problems: Problems, sums: IndexSums) -> None:
+        self._problems = problems
+        self._sums = sums
+        self._prefix = b""
+        self._next_version = 1
+        self._position = -1
+        self._is_empty = False
+
+    def unsound(self, key: bytes, error: BaseException) -> None:
+        """Notes a row that is none."""
+        self._problems.add(f"{_named(key)}: {error}")
+
+    def row(self, look: Look, key: bytes, data: bytes) -> None:
+        """Looks at one row."""
+        prefix, version = split_index_key(key)
+        topic_id = int.from_bytes(prefix[:4], "big")
+        topic = look.topic(topic_id)
+        add, name = self._problems.add, _named(key, topic)
+        if topic is None or topic.index is None:
+            add(f"{name}: its topic {'does not exist' if topic is None else 'has no index'}.")
+            return
+        if prefix != self._prefix:
+            self._prefix, self._next_version, self._position, self._is_empty = prefix, 1, -1, False
+        if self._is_empty:
+            add(f"{name}: it comes behind an empty row, which should be the last of its key.")
+        if version < self._next_version:
+            add(f"{name}: it begins at version {version}, and the row before it ends at {self._next_version}.")
+        self._next_version = version + 1
+        entries = unpack_row(data, name)
+        self._next_version = version + len(entries)
+        self._is_empty = not entries
+        record_key = unescaped(prefix[4:])
+        for number, entry in enumerate(entries, version):
+            if entry is None:
+                continue
+            _check_entry(entry)
+            partition, offset, _, position, _, _ = entry
+            first, end = look.bounds(topic_id, partition)
+            if partition >= topic.partitions or not first <= offset < end:
+                add(f"{name}: version {number} is at offset {offset} of partition {partition}, where no record is.")
+            if position <= self._position:
+                add(f"{name}: version {number} has position {position}, and the one before it {self._position}.")
+            self._position = max(self._position, position)
+            self._sums.add_entry(topic_id, record_key, entry)
+
+
+def split_index_key(key: bytes) -> tuple[bytes, int]:
+    """The prefix of an entity's rows, and the version."""
+    prefix = key[:-8]
+    if len(key) < LEAST_KEY_BYTES or escaped(unescaped(prefix[4:])) != prefix[4:]:
+        raise ValueError("its key is not what was written.")
+    version = int.from_bytes(key[-8:], "big")
+    if version < 1:
+        raise ValueError("its key has version 0, and the first is 1.")
+    return prefix, version
+
+
+def _check_entry(entry: object) -> None:
+    """Raises when an entry is none."""
+    if not isinstance(entry, tuple) or len(entry) != 6:
+        raise ValueError("an entry of it has not six fields.")
+    if any(type(number) is not int or number < 0 for number in (entry[0], entry[1], entry[3])):
+        raise ValueError("an entry of it has no place.")
+    if type(entry[2]) is not int or not isinstance(entry[4], bytes | None) or not isinstance(entry[5], tuple | None):
+        raise ValueError("an entry of it has fields of another type.")
+
+
+def _named(key: bytes, topic: TopicRow | None = None) -> str:
+    topic_id = int.from_bytes(key[:4], "big")
+    name = f"topic id {topic_id}" if topic is None else topic.name
+    return f"index of {name}, key {unescaped(key[4:-8])!r} from version {int.from_bytes(key[-8:], 'big')} on"
+
+
+# --- one by one -----------------------------------------------------------------------------------------------------
+
+
+def compare(
+    environment: Environment, topic_id: int, problems: Problems, cache: BatchCache, tick: Callable[[], object]
+) -> None:
+    """Looks up every entry's record and every record's entry, of one topic; stops when the report is full."""
+    prefix = topic_id.to_bytes(4, "big")
+    walk(environment, INDEX, _EntriesHaveRecords(problems), cache=cache, prefix=prefix, tick=tick)
+    walk(environment, BATCHES, _RecordsHaveEntries(problems), cache=cache, prefix=prefix, tick=tick)
+
+
+class _EntriesHaveRecords:
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+
+    def unsound(self, key: bytes, error: BaseException) -> None:
+        """Says nothing: it was said before."""
+
+    def row(self, look: Look, key: bytes, data: bytes) -> None:
+        if self._problems.is_full:
+            return
+        prefix, version = split_index_key(key)
+        topic_id = int.from_bytes(prefix[:4], "big")
+        name = _named(key, look.topic(topic_id))
+        for number, entry in enumerate(unpack_row(data, name), version):
+            if entry is None:
+                continue
+            _check_entry(entry)
+            partition, offset = entry[:2]
+            first, end = look.bounds(topic_id, partition)
+            if first <= offset < end:
+                found = look.batch(topic_id, partition, offset)
+                if found is None:
+                    self._problems.add(f"{name}: version {number} is at offset {offset}, and no batch has it.")
+                elif found[1] is not None and (what := _difference(unescaped(prefix[4:]), entry, *found)):
+                    self._problems.add(
+                        f"{name}: {what} of version {number} is not that of offset {offset} of partition {partition}."
+                    )
+
+
+def _difference(key: bytes, entry: Entry, last: int, columns: Columns | None) -> str | None:
+    """What of an entry is not as in its record, None when all is."""
+    assert columns is not None
+    _, offset, timestamp_ms, position, value, headers = entry
+    try:
+        place = columns.offsets(last).index(offset)
+    except ValueError:
+        return "the offset"
+    if columns.keys[place] != key:
+        return "the key"
+    if columns.timestamps_ms[place] != timestamp_ms:
+        return "the timestamp"
+    if columns.position + offset - (last - columns.span + 1) != position:
+        return "the position"
+    if headers is not None and (columns.values[place], columns.headers[place]) != (value, headers):
+        return "the content"
+    return None
+
+
+class _RecordsHaveEntries:
+    """Remembers for some keys in which row their last record was, since the next is there or behind."""
+
+    _MOST_KNOWN = 10_000
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._rows: dict[bytes, int] = {}
+
+    def unsound(self, key: bytes, error: BaseException) -> None:
+        """Says nothing: it was said before."""
+
+    def row(self, look: Look, key: bytes, data: bytes) -> None:
+        topic_id, partition, last = split_batch_key(key)
+        topic = look.topic(topic_id)
+        if topic is None or topic.index is None or self._problems.is_full:
+            return
+        columns = decode(data, "a batch")
+        first = look.bounds(topic_id, partition)[0]
+        if len(self._rows) > self._MOST_KNOWN:
+            self._rows.clear()
+        for offset, record_key in zip(columns.offsets(last), columns.keys, strict=True):
+            if record_key is None or offset < first:
+                continue
+            prefix = entity_prefix(topic_id, record_key)
+            known = self._rows.get(prefix, 1)
+            if not self._is_found(look, prefix, known, partition, offset) and (
+                known == 1 or not self._is_found(look, prefix, 1, partition, offset)
+            ):
+                self._problems.add(
+                    f"{topic.name}[{partition}] offset {offset}: the index of its topic does not have it under key "
+                    f"{record_key!r}."
+                )
+
+    def _is_found(self, look: Look, prefix: bytes, version: int, partition: int, offset: int) -> bool:
+        """Whether a row from a version on has the record; also when one is damaged, which was found before."""
+        with look.transaction.cursor(db=look.environment.table(INDEX)) as cursor:
+            is_there = cursor.set_range(prefix + version_key(version))
+            while is_there and bytes(cursor.key())[:-8] == prefix:
+                try:
+                    entries = unpack_row(bytes(cursor.value()), "a row")
+                except NOT_SOUND:
+                    return True
+                if any(_is_at(entry, partition, offset) for entry in entries):
+                    self._rows[prefix] = int.from_bytes(bytes(cursor.key())[-8:], "big")
+                    return True
+                is_there = cursor.next()
+        return False
+
+
+def _is_at(entry: object, partition: int, offset: int) -> bool:
+    return isinstance(entry, tuple) and entry[:2] == (partition, offset)
+
+
+def entry_at(look: Look, prefix: bytes, version: int) -> Entry | None:
+    """The entry of a version of a key; None when there is none."""
+    with look.transaction.cursor(db=look.environment.table(INDEX)) as cursor:
+        is_behind = cursor.set_range(prefix + version_key(version + 1))
+        if not (cursor.prev() if is_behind else cursor.last()):
+            return None
+        key, data = bytes(cursor.key()), bytes(cursor.value())
+    if key[:-8] != prefix:
+        return None
+    entries = unpack_row(data, _named(key))
+    place = version - int.from_bytes(key[-8:], "big")
+    return entries[place] if place < len(entries) else None
+
+
+# --- snapshots ------------------------------------------------------------------------------------------------------
+
+
+class SnapshotCheck:
+    """Checks each snapshot: its key has come so far."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+
+    def unsound(self, key: bytes, error: BaseException) -> None:
+        """Notes a row that is none."""
+        self._problems.add(f"snapshot of {_key_named(key, None)}: {error}")
+
+    def row(self, look: Look, key: bytes, data: bytes) -> None:
+        """Looks at one row."""
+        topic = look.topic(int.from_bytes(key[:4], "big"))
+        name = f"snapshot of {_key_named(key, topic)}"
+        if len(key) < LEAST_KEY_BYTES - 8 or escaped(unescaped(key[4:])) != key[4:]:
+            raise ValueError("its key is not what was written.")
+        if topic is None or topic.index is None:
+            self._problems.add(f"{name}: its topic {'does not exist' if topic is None else 'has no index'}.")
+            return
+        version = unpack_snapshot(data)[0]
+        actual = last_version(look.environment, look.transaction, key)
+        if not 1 <= version <= actual:
+            self._problems.add(f"{name}: it is of version {version}, and the key is at version {actual}.")
+
+
+def _key_named(key: bytes, topic: TopicRow | None) -> str:
+    name = f"topic id {int.from_bytes(key[:4], 'big')}" if topic is None else topic.name
+    return f"key {unescaped(key[4:])!r} of {name}"

@@ -1,0 +1,128 @@
+"""
+Checking the small tables: the format, topics, the bounds of partitions, states and projections.
+
+Each is read whole; of the rows of states, only that their state is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from eventlog.store.env import FORMAT, PARTITIONS, PROJECTIONS, STATE, STATES, TOPICS, Environment, Snapshot
+from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
+from eventlog.store.order import END_POSITION_KEY, OLD_POSITIONS_KEY, end_position
+from eventlog.store.projections import ProjectionRow
+from eventlog.store.states import NEXT_STATE_ID_KEY, StateRow
+from eventlog.store.tables import (
+    FORMAT_KEY,
+    NEXT_TOPIC_ID_KEY,
+    TOPICS_VERSION_KEY,
+    FormatRow,
+    PartitionRow,
+    TopicRow,
+    partition_key,
+)
+
+_COUNTERS = {
+    NEXT_TOPIC_ID_KEY: 4,
+    NEXT_STATE_ID_KEY: 4,
+    TOPICS_VERSION_KEY: 8,
+    END_POSITION_KEY: 8,
+    OLD_POSITIONS_KEY: 8,
+}
+
+
+class SmallTables:
+    """Checks what is not a matter of single records."""
+
+    def __init__(self, environment: Environment, problems: Problems) -> None:
+        self._environment = environment
+        self._problems = problems
+        self._cache = BatchCache()
+        self._state_ids: set[int] = set()
+        self._largest_topic_id = 0
+        self.topic_count = 0
+
+    def check(self) -> None:
+        """Reads the topics, the bounds of partitions, and the format."""
+        self._walk(TOPICS, self._check_topic)
+        self._walk(PARTITIONS, self._check_partition)
+        self._walk(FORMAT, self._check_format)
+
+    def check_states(self) -> None:
+        """Reads the states and the projections, and to which state each row belongs: of one snapshot."""
+        with self._environment.reading() as transaction:
+            look = Look(self._environment, transaction, self._cache)
+            for table, look_at in ((STATES, self._check_state), (PROJECTIONS, self._check_projection)):
+                rows = _Rows(table, look_at, self._problems)
+                with transaction.cursor(db=self._environment.table(table)) as cursor:
+                    for key, data in cursor.iternext():
+                        try:
+                            rows.row(look, bytes(key), bytes(data))
+                        except NOT_SOUND as error:
+                            rows.unsound(bytes(key), error)
+            self._check_rows_of_states(transaction)
+
+    def _walk(self, table: bytes, look_at: Callable[[Look, bytes, bytes], None]) -> None:
+        walk(self._environment, table, _Rows(table, look_at, self._problems), cache=self._cache)
+
+    def _check_topic(self, _: Look, key: bytes, data: bytes) -> None:
+        self.topic_count += 1
+        topic = TopicRow.unpack(key, data)
+        self._largest_topic_id = max(self._largest_topic_id, topic.id)
+        if topic.partitions < 1 or topic.duplicate_window_ms < 0:
+            self._problems.add(f"topic {topic.name!r}: its row has numbers that can not be.")
+
+    def _check_partition(self, look: Look, key: bytes, data: bytes) -> None:
+        topic_id, partition = int.from_bytes(key[:4], "big"), int.from_bytes(key[4:], "big")
+        topic = look.topic(topic_id)
+        name = f"{topic.name if topic else f'topic id {topic_id}'}[{partition}]"
+        row = PartitionRow.unpack(data)
+        if topic is None or key != partition_key(topic_id, partition % 2**32) or partition >= topic.partitions:
+            self._problems.add(f"{name}: it has bounds, and there is no such partition.")
+        elif row.first > row.end:
+            self._problems.add(f"{name}: it begins at offset {row.first}, and ended at {row.end} then.")
+
+    def _check_format(self, _: Look, key: bytes, data: bytes) -> None:
+        if key == FORMAT_KEY:
+            FormatRow.unpack(data, "the log")
+        elif key in _COUNTERS and len(data) != _COUNTERS[key]:
+            self._problems.add(f"table 'format', row {key.decode()!r}: it has {len(data)} bytes, not {_COUNTERS[key]}.")
+        elif key == NEXT_TOPIC_ID_KEY and int.from_bytes(data, "big") <= self._largest_topic_id:
+            self._problems.add(f"topic id {self._largest_topic_id}: it would be given to another topic, too.")
+
+    def _check_state(self, _: Look, key: bytes, data: bytes) -> None:
+        self._state_ids.add(StateRow.unpack(key, data).id)
+
+    def _check_projection(self, look: Look, key: bytes, data: bytes) -> None:
+        row = ProjectionRow.unpack(key, data)
+        builds = [row.active, *([row.rebuilding] if row.rebuilding else [])]
+        self._state_ids.update(row.doomed)
+        for build in builds:
+            if build.state_id not in self._state_ids:
+                self._problems.add(f"projection {row.name!r}: its state does not exist.")
+            elif build.position > end_position(self._environment, look.transaction):
+                self._problems.add(f"projection {row.name!r}: it has folded up to {build.position}, beyond the log.")
+
+    def _check_rows_of_states(self, transaction: Snapshot) -> None:
+        """Goes from state to state, not from row to row."""
+        with transaction.cursor(db=self._environment.table(STATE)) as cursor:
+            is_found = cursor.first()
+            while is_found:
+                state_id = int.from_bytes(bytes(cursor.key())[:4], "big")
+                if state_id not in self._state_ids:
+                    self._problems.add(f"table 'state': it has rows of state id {state_id}, which does not exist.")
+                if state_id >= 2**32 - 1:
+                    return
+                is_found = cursor.set_range((state_id + 1).to_bytes(4, "big"))
+
+
+class _Rows:
+    def __init__(self, table: bytes, look_at: Callable[[Look, bytes, bytes], None], problems: Problems) -> None:
+        self._table = table
+        self.row = look_at
+        self._problems = problems
+
+    def unsound(self, key: bytes, error: BaseException) -> None:
+        """Notes a row that is none."""
+        self._problems.add(f"table {self._table.decode()!r}, row {key!r}: {error}")

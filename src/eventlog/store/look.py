@@ -1,0 +1,189 @@
+"""
+Looking at one snapshot of a log, row by row, to check it.
+
+`walk` goes over a table a part at a time, each part in a short read transaction of its own, so that writers may go on
+and a fork need not wait. Inside one part all tables are of one commit: what should be there is there. Knows nothing of
+what is checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+import msgpack
+
+from eventlog.batches.format import Columns, decode
+from eventlog.errors import EventLogError
+from eventlog.store.env import BATCHES, FORMAT, TOPICS, Environment, Snapshot
+from eventlog.store.order import position_of
+from eventlog.store.packing import NOT_A_ROW
+from eventlog.store.reader import bounds_within
+from eventlog.store.tables import TopicRow, batch_key, split_batch_key
+
+NOT_SOUND = (EventLogError, *NOT_A_ROW, UnicodeDecodeError, struct.error, msgpack.UnpackException)
+"""What comes of reading rows that are not what was written."""
+
+_PART_BYTES = 1 << 20
+_ROW_BYTES = 64
+"""What a row counts beside its bytes, so that a part of many small ones is short too."""
+_MOST_PROBLEMS = 1000
+
+
+class Problems:
+    """Are the findings of a check: the first thousand are kept, the others are counted."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self.count = 0
+
+    def add(self, line: str) -> None:
+        """Notes one."""
+        self.count += 1
+        if len(self._lines) < _MOST_PROBLEMS:
+            self._lines.append(line)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether further ones are only counted."""
+        return self.count >= _MOST_PROBLEMS
+
+    def lines(self) -> tuple[str, ...]:
+        """One for each, and one that says how many were left out."""
+        left = self.count - len(self._lines)
+        return (*self._lines, *([f"and {left} problems more."] if left else ()))
+
+
+class BatchCache:
+    """Keeps the decoded batches that were used last; a batch never changes, so they may outlive a snapshot."""
+
+    _MOST = 64
+
+    def __init__(self) -> None:
+        self._columns: OrderedDict[bytes, Columns | None] = OrderedDict()
+
+    def columns(self, key: bytes, data: bytes) -> Columns | None:
+        """The columns of a batch, None when it is damaged."""
+        if key in self._columns:
+            self._columns.move_to_end(key)
+            return self._columns[key]
+        columns: Columns | None = None
+        with contextlib.suppress(EventLogError):
+            columns = decode(data, "a batch")
+        self._columns[key] = columns
+        if len(self._columns) > self._MOST:
+            self._columns.popitem(last=False)
+        return columns
+
+
+class Look:
+    """Is one snapshot, and what was learned of it."""
+
+    def __init__(self, environment: Environment, transaction: Snapshot, cache: BatchCache) -> None:
+        self.environment = environment
+        self.transaction = transaction
+        self._cache = cache
+        self._topics: dict[int, TopicRow] | None = None
+        self._bounds: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def get(self, table: bytes, key: bytes) -> bytes | None:
+        """The value of a row, None when there is none."""
+        data = self.transaction.get(key, db=self.environment.table(table))
+        return None if data is None else bytes(data)
+
+    def position(self, name: bytes) -> int | None:
+        """A position of the format table, 0 when there is no such row; None when it is damaged."""
+        try:
+            return position_of(self.get(FORMAT, name))
+        except NOT_SOUND:
+            return None  # found where the table is checked
+
+    def topic(self, topic_id: int) -> TopicRow | None:
+        """The topic of an id; None when there is none, or its row is damaged."""
+        if self._topics is None:
+            self._topics = {}
+            with self.transaction.cursor(db=self.environment.table(TOPICS)) as cursor:
+                for name, data in cursor.iternext():
+                    try:
+                        row = TopicRow.unpack(name, data)
+                    except NOT_SOUND:
+                        continue  # found where the topics are checked
+                    self._topics[row.id] = row
+        return self._topics.get(topic_id)
+
+    def bounds(self, topic_id: int, partition: int) -> tuple[int, int]:
+        """The first offset of a partition that may be read, and its end."""
+        place = (topic_id, partition)
+        found = self._bounds.get(place)
+        if found is None:
+            [found] = bounds_within(self.environment, self.transaction, [place])
+            self._bounds[place] = found
+        return found
+
+    def batch(self, topic_id: int, partition: int, offset: int) -> tuple[int, Columns | None] | None:
+        """
+        The last offset and the columns of the batch that would hold an offset; None when there is none.
+
+        The columns are None when it is damaged.
+        """
+        with self.transaction.cursor(db=self.environment.table(BATCHES)) as cursor:
+            if not cursor.set_range(batch_key(topic_id, partition, offset)):
+                return None
+            key, data = bytes(cursor.key()), bytes(cursor.value())
+        stored_topic, stored_partition, last = split_batch_key(key)
+        if (stored_topic, stored_partition) != (topic_id, partition):
+            return None
+        return last, self._cache.columns(key, data)
+
+
+class Check(Protocol):
+    """Is what a walk calls."""
+
+    def row(self, look: Look, key: bytes, data: bytes, /) -> None:
+        """Looks at one row; raises one of `NOT_SOUND` when it is damaged in a way that needs no other words."""
+        ...
+
+    def unsound(self, key: bytes, error: BaseException, /) -> None:
+        """Notes a row that `row` could not read."""
+        ...
+
+
+def walk(
+    environment: Environment,
+    table: bytes,
+    check: Check,
+    *,
+    cache: BatchCache,
+    prefix: bytes = b"",
+    tick: Callable[[], object] = bool,
+) -> None:
+    """
+    Calls `check.row` for every row of a table, or for those whose keys begin with `prefix`, in the order of the keys.
+
+    Args:
+        tick: is called between two parts, outside of transactions.
+    """
+    start = prefix
+    is_found = True
+    while is_found:
+        left_bytes = _PART_BYTES
+        with environment.reading() as transaction, transaction.cursor(db=environment.table(table)) as cursor:
+            look = Look(environment, transaction, cache)
+            is_found = cursor.set_range(start) if start else cursor.first()
+            while is_found and left_bytes > 0:
+                key = bytes(cursor.key())
+                if not key.startswith(prefix):
+                    is_found = False
+                    break
+                data = bytes(cursor.value())
+                left_bytes -= len(data) + len(key) + _ROW_BYTES
+                try:
+                    check.row(look, key, data)
+                except NOT_SOUND as error:
+                    check.unsound(key, error)
+                start = key + b"\0"
+                is_found = cursor.next()
+        tick()

@@ -1,0 +1,178 @@
+"""
+Checking a log: every row of every table, and that they agree with each other.
+
+What must hold is on docs/reference/format.md, under "Always true". Damage is a line of the report, never an error.
+Memory does not grow with the log. Batches are checked here; the order, the index, the message ids and the smaller
+tables in modules of their own. Knows nothing of codecs: a record is sound when its bytes are what was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from eventlog.batches.format import NO_POSITION, NO_TIME_MS, Columns, decode
+from eventlog.errors import EventLogError
+from eventlog.store.check_index import IndexCheck, IndexSums, SnapshotCheck, compare
+from eventlog.store.check_messages import MessageCheck, MessageTimeCheck
+from eventlog.store.check_order import OrderCheck
+from eventlog.store.check_tables import SmallTables
+from eventlog.store.env import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS
+from eventlog.store.group_reader import damaged_rows
+from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
+from eventlog.store.order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_position
+from eventlog.store.store import Store
+from eventlog.store.tables import TopicRow, split_batch_key
+
+_LAST_POSITION = 2**64 - 1
+
+
+@attrs.frozen
+class VerifyReport:
+    """
+    Says what a check of the whole log found.
+
+    `problems` is empty when everything stored is what was written: batches, their order, indexes, message ids,
+    snapshots, groups, members, committed offsets, states and projections. The first thousand are named.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     meta = log.topic("orders").append(b"tea")
+        ...     report = log.verify()
+        >>> report.is_sound, report.record_count, report.problems
+        (True, 1, ())
+    """
+
+    topic_count: int
+    batch_count: int
+    record_count: int
+    stored_bytes: int
+    problems: tuple[str, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems
+
+
+def verify(store: Store, progress: Callable[[int], object] | None = None) -> VerifyReport:
+    """
+    Reads and checks every row.
+
+    Writers may go on; what they append meanwhile may or may not be checked.
+
+    Args:
+        progress: called now and then with the bytes of batches checked so far.
+    """
+    environment = store.environment
+    problems = Problems()
+    cache = BatchCache()
+    tables = SmallTables(environment, problems)
+    tables.check()
+    sums = IndexSums(_end_position(store))
+    batches = BatchCheck(problems, sums)
+
+    def tick() -> None:
+        if progress is not None:
+            progress(batches.stored_bytes)
+
+    walk(environment, BATCHES, batches, cache=cache, tick=tick)
+    walk(environment, ORDER, OrderCheck(problems), cache=cache, tick=tick)
+    walk(environment, INDEX, IndexCheck(problems, sums), cache=cache, tick=tick)
+    for topic_id in sums.unequal_topics():
+        compare(environment, topic_id, problems, cache, tick)
+    walk(environment, SNAPSHOTS, SnapshotCheck(problems), cache=cache, tick=tick)
+    walk(environment, MESSAGES, MessageCheck(problems), cache=cache, tick=tick)
+    walk(environment, MESSAGE_TIMES, MessageTimeCheck(problems), cache=cache, tick=tick)
+    for line in damaged_rows(environment):
+        problems.add(line)
+    tables.check_states()
+    return VerifyReport(
+        tables.topic_count, batches.batch_count, batches.record_count, batches.stored_bytes, problems.lines()
+    )
+
+
+def _end_position(store: Store) -> int:
+    try:
+        return stored_end_position(store.environment)
+    except NOT_SOUND:
+        return _LAST_POSITION  # the damaged row is found below
+
+
+class BatchCheck:
+    """
+    Checks each batch: its bytes, that it follows the one before it, and that the order leads to it.
+
+    Adds what the index should have of it to the sums.
+    """
+
+    def __init__(self, problems: Problems, sums: IndexSums) -> None:
+        self._problems = problems
+        self._sums = sums
+        self._place = (0, 0)
+        self._end = -1
+        self._largest_ms = NO_TIME_MS
+        self.batch_count = 0
+        self.record_count = 0
+        self.stored_bytes = 0
+
+    def unsound(self, key: bytes, error: BaseException) -> None:
+        """Notes a row whose key is no batch's."""
+        self._problems.add(f"table 'batches', row {key.hex()}: {error}")
+
+    def row(self, look: Look, key: bytes, data: bytes) -> None:
+        """Looks at one batch."""
+        topic_id, partition, last = split_batch_key(key)
+        topic = look.topic(topic_id)
+        name = f"{topic.name if topic else f'topic id {topic_id}'}[{partition}] up to offset {last}"
+        if (topic_id, partition) != self._place:
+            self._place, self._end, self._largest_ms = (topic_id, partition), -1, NO_TIME_MS
+        self.batch_count += 1
+        self.stored_bytes += len(data)
+        try:
+            columns = decode(data, name)
+        except EventLogError as error:
+            self._problems.add(str(error))
+            self._end = last + 1
+            return
+        self.record_count += columns.count
+        self._check_place(look, topic, name, partition, last, columns)
+        self._check_order(look, key, name, columns)
+        if topic is not None and topic.index is not None:
+            self._sums.add_batch(look, topic, partition, last, columns)
+        self._end, self._largest_ms = last + 1, max(self._largest_ms, columns.largest_so_far_ms)
+
+    def _check_place(
+        self, look: Look, topic: TopicRow | None, name: str, partition: int, last: int, columns: Columns
+    ) -> None:
+        add = self._problems.add
+        first_stored = 0
+        if topic is None:
+            add(f"{name}: its topic does not exist.")
+        else:
+            if partition >= topic.partitions:
+                add(f"{name}: its topic has {topic.partitions} partitions.")
+            first_stored = look.bounds(topic.id, partition)[0]
+        first = last - columns.span + 1
+        if self._end < 0 and not first <= first_stored <= last + 1:
+            add(f"{name}: it begins at offset {first}, and its partition at {first_stored}.")
+        elif self._end >= 0 and first != self._end and not (self._end < first <= first_stored):
+            # Else what lay between was deleted since the last part of the walk.
+            add(f"{name}: it begins at offset {first}, and the batch before it ends at {self._end}.")
+        if columns.largest_so_far_ms < max(columns.largest_ms, self._largest_ms):
+            add(f"{name}: its largest timestamp so far is below an earlier one.")
+
+    def _check_order(self, look: Look, key: bytes, name: str, columns: Columns) -> None:
+        environment, transaction = look.environment, look.transaction
+        if columns.position == NO_POSITION:
+            old_end = look.position(OLD_POSITIONS_KEY)
+            if old_end is not None and position_of_old(transaction, environment.table(ORDER), old_end, key) is None:
+                self._problems.add(f"{name}: it has no row in the order of the log.")
+            return
+        last = columns.position + columns.span - 1
+        row = look.get(ORDER, order_key(last)) if last <= _LAST_POSITION else None
+        if row is None:
+            self._problems.add(f"{name}: it has the positions up to {last}, and no row in the order of the log.")
+        elif row != key:
+            self._problems.add(f"{name}: it has the positions up to {last}, where the order leads to another batch.")
