@@ -15,14 +15,12 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from itertools import chain
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
-from eventlog.clients.commits import Commits, GivenOffsets
 from eventlog.clients.consumer_options import Callback, ConsumerOptions
 from eventlog.clients.fetcher import resolve_start
 from eventlog.clients.following import Following
 from eventlog.clients.intake import Intake
-from eventlog.clients.membership import Membership
 from eventlog.clients.polling import Polling
 from eventlog.clients.positions import Pair, Position, Positions, pair_of
 from eventlog.clients.topic import Topic
@@ -33,6 +31,10 @@ from eventlog.options import Start, check_int, check_offset, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 from eventlog.store.steps import Held
 from eventlog.store.store import Store
+
+if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: `import eventlog` is fast
+    from eventlog.clients.commits import Commits, GivenOffsets
+    from eventlog.clients.membership import Membership
 
 _CLOSE_SECONDS = 10.0
 _BLINK_SECONDS = 0.02
@@ -100,6 +102,8 @@ class Consumer(Generic[K, V]):
         self._membership: Membership | None = None
         following: Following | None = None
         if options.membership is not None:
+            from eventlog.clients.membership import Membership
+
             us = weakref.proxy(self)  # a circle would keep a dropped member alive until the collector comes by
 
             def call(callback: Callback, partitions: list[TopicPartition]) -> None:
@@ -110,6 +114,8 @@ class Consumer(Generic[K, V]):
             following = Following(store, open_topic, positions, options.subscription)
         self._commits: Commits | None = None
         if options.group is not None:
+            from eventlog.clients.commits import Commits
+
             interval_s = options.auto_commit_interval if options.auto_commit else None
             self._commits = Commits(store, open_topic, positions, self._membership, options.group, interval_s)
         self._polling = Polling(

@@ -7,17 +7,19 @@ Knows nothing of who may call (`clients/consumer.py` does), or of how records ar
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eventlog.clients.commits import Commits
 from eventlog.clients.consumer_options import ConsumerOptions
 from eventlog.clients.following import Following
 from eventlog.clients.intake import Intake
-from eventlog.clients.membership import Membership
 from eventlog.clients.positions import Hand, Positions
 from eventlog.clock import Clock
 from eventlog.errors import LogClosed
 from eventlog.records import Record, RecordBatch
+
+if TYPE_CHECKING:  # clients/consumer.py imports them for the first consumer of a group
+    from eventlog.clients.commits import Commits
+    from eventlog.clients.membership import Membership
 
 _FIRST_CHUNK = 16
 _ALL = 1 << 62
