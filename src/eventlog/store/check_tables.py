@@ -23,6 +23,8 @@ from eventlog.store.tables import (
     partition_key,
 )
 
+_STATE_ID_BYTES = 4
+_LAST_STATE_ID = 2**32 - 1
 _COUNTERS = {
     NEXT_TOPIC_ID_KEY: 4,
     NEXT_STATE_ID_KEY: 4,
@@ -109,12 +111,17 @@ class SmallTables:
         with transaction.cursor(db=self._environment.table(STATE)) as cursor:
             is_found = cursor.first()
             while is_found:
-                state_id = int.from_bytes(bytes(cursor.key())[:4], "big")
+                key = bytes(cursor.key())
+                if len(key) < _STATE_ID_BYTES:
+                    self._problems.add(f"table 'state', row {key.hex()}: its key has no state id.")
+                    is_found = cursor.next()
+                    continue
+                state_id = int.from_bytes(key[:_STATE_ID_BYTES], "big")
                 if state_id not in self._state_ids:
                     self._problems.add(f"table 'state': it has rows of state id {state_id}, which does not exist.")
-                if state_id >= 2**32 - 1:
+                if state_id == _LAST_STATE_ID:
                     return
-                is_found = cursor.set_range((state_id + 1).to_bytes(4, "big"))
+                is_found = cursor.set_range((state_id + 1).to_bytes(_STATE_ID_BYTES, "big"))
 
 
 class _Rows:
