@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from eventlog.cli import main
 from eventlog.cli.flights import HEADER
 
 
@@ -61,3 +63,24 @@ def start_eventlog() -> Callable[..., subprocess.Popen[bytes]]:
         return subprocess.Popen(command, env=environment, **(pipes | options))
 
     return start
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the log is, or will be."""
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def eventlog_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in this process: gives exit code, stdout, stderr."""
+
+    def run(*arguments: object, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run

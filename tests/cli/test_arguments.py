@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,13 @@ from eventlog.cli.failure import CRASH_WRITER, TEAM_MEMBER
         (["tail", "log", "t", "--max", "0"], "0 is too few"),
         (["produce", "log", "t", "--partitions", "0"], "0 is too few"),
         (["produce", "log", "t", "--key-separator", ""], "at least one character"),
+        (["topics", "log", "--create", "t", "--key", "float"], "invalid choice: 'float'"),
+        (["topics", "log", "--create", "t", "--index", "value"], "invalid choice: 'value'"),
+        (["history", "log", "t"], "KEY"),
+        (["history", "log", "t", "k", "--start", "0"], "0 is too few"),
+        (["order", "log", "--start", "-1"], "--start"),
+        (["order", "log", "--max", "0"], "0 is too few"),
+        (["state", "log"], "NAME"),
         (["frobnicate"], "invalid choice"),
     ],
 )
@@ -59,8 +67,20 @@ def test_separator_may_be_written_as_backslash_t():
 def test_help_lists_every_command_but_the_hidden_ones():
     """The processes that the demo kills are nobody's commands."""
     text = build_parser().format_help()
-    for name in ("topics", "produce", "tail", "verify", "compact", "demo"):
-        assert f"    {name} " in text
+    for name in (
+        "topics",
+        "produce",
+        "tail",
+        "history",
+        "order",
+        "states",
+        "state",
+        "projections",
+        "verify",
+        "compact",
+        "demo",
+    ):
+        assert re.search(rf"^ {{4}}{name}(  |$)", text, re.MULTILINE)
     assert "crash" not in text
     assert "team" not in text
 
@@ -71,7 +91,7 @@ def test_reference_names_every_command_and_option():
     parsers = list(_parsers("eventlog", build_parser()))
     assert len(parsers) > 6
     for name, parser in parsers:
-        section = page.split(f"## `{name}", 1)[1].split("\n## ", 1)[0] if " " in name else page
+        section = re.split(rf"## `{name}[ `]", page)[1].split("\n## ", 1)[0] if " " in name else page
         for action in parser._actions:
             for option in set(action.option_strings) - {"-h", "--help"}:
                 assert option in section, f"{name} {option}"

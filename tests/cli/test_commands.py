@@ -9,27 +9,8 @@ import re
 import pytest
 
 import eventlog
-from eventlog.cli import main
 from eventlog.cli.failure import Failure
 from eventlog.cli.produce import Produce
-
-
-@pytest.fixture
-def path(tmp_path):
-    """Where the log is, or will be."""
-    return tmp_path / "log"
-
-
-@pytest.fixture
-def eventlog_command(monkeypatch, capsys):
-    """Runs a command in this process: gives exit code, stdout, stderr."""
-
-    def run(*arguments, stdin=b""):
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture
@@ -48,9 +29,9 @@ def test_topics_lists_names_partitions_records_and_codecs(shop, eventlog_command
     code, out, err = eventlog_command("topics", shop)
     assert (code, err) == (0, "")
     assert [line.split() for line in out.splitlines()] == [
-        ["topic", "partitions", "records", "key", "value"],
-        ["orders", "2", "4", "str", "json"],
-        ["raw", "1", "1", "bytes", "bytes"],
+        ["topic", "partitions", "records", "key", "value", "index"],
+        ["orders", "2", "4", "str", "json", "-"],
+        ["raw", "1", "1", "bytes", "bytes", "-"],
     ]
 
 
@@ -79,8 +60,12 @@ def test_topics_gives_a_topic_more_partitions(shop, eventlog_command):
             "it has 2, and none is ever removed. Nothing was changed.",
         ),
         (["--alter", "nothing", "--partitions", "3"], 1, "no topic 'nothing' in .*: it has orders, raw."),
-        (["--alter", "orders"], 2, "--alter and --partitions come together. Nothing was changed."),
-        (["--partitions", "3"], 2, "--alter and --partitions come together. Nothing was changed."),
+        (["--alter", "orders"], 2, "--alter and --partitions come together, .* Nothing was changed."),
+        (["--partitions", "3"], 2, "--alter and --partitions come together, .* Nothing was changed."),
+        (["--key", "str"], 2, "--key, --value and --index come with --create, .* Nothing was changed."),
+        (["--alter", "orders", "--partitions", "3", "--create", "new"], 2, "Nothing was changed."),
+        (["--create", "orders"], 1, "topic 'orders' is in .* already. It is unchanged."),
+        (["--create", "a/b"], 1, "InvalidTopicName"),
     ],
 )
 def test_topics_refuses_what_can_not_be(shop, options, code, message, eventlog_command):
@@ -92,7 +77,40 @@ def test_topics_refuses_what_can_not_be(shop, options, code, message, eventlog_c
         assert (log.topics(), log.topic("orders").partitions) == (["orders", "raw"], 2)
 
 
-@pytest.mark.parametrize("command", [["topics"], ["tail", "t"], ["verify"], ["compact", "copy"]])
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ([], "new: made, 1 partition, key bytes, value bytes"),
+        (
+            ["--partitions", "4", "--key", "str", "--value", "json", "--index", "key"],
+            "new: made, 4 partitions, key str, value json, index by key",
+        ),
+    ],
+)
+def test_topics_makes_a_topic_and_the_log(path, options, line, eventlog_command):
+    """With the codecs and the index that were asked for; `topics` shows them."""
+    assert eventlog_command("topics", path, "--create", "new", *options) == (0, f"{line}\n", "")
+    with eventlog.open(path) as log:
+        topic = log.topic("new")
+        assert f"{topic.partitions} partition" in line
+        assert topic.index == ("key" if options else None)
+    assert eventlog_command("topics", path)[1].split()[-1] == (topic.index or "-")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["topics"],
+        ["tail", "t"],
+        ["history", "t", "k"],
+        ["order"],
+        ["states"],
+        ["state", "s"],
+        ["projections"],
+        ["verify"],
+        ["compact", "copy"],
+    ],
+)
 def test_a_missing_log_is_one_line_and_stays_missing(path, command, eventlog_command):
     """Looking at a log that is not there makes none."""
     name, *rest = command

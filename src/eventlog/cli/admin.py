@@ -1,5 +1,5 @@
 """
-`eventlog topics`, `verify` and `compact`: what is in a log, more partitions, whether it is sound, a smaller copy.
+`eventlog topics`, `verify`, `compact`: what is in a log, new topics, whether it is sound, a smaller copy.
 
 Knows nothing of argument parsing.
 """
@@ -8,22 +8,48 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 import eventlog
-from eventlog.cli.failure import EXIT_FAILED, EXIT_OK, Failure
-from eventlog.cli.text import counted, table
+from eventlog.cli.failure import EXIT_FAILED, EXIT_OK, Failure, check_there
+from eventlog.cli.text import as_text, counted, table
 
 
 def print_topics(path: Path, out: TextIO) -> int:
-    """Prints a line for each topic: name, partitions, records that are there now, codecs."""
-    rows: list[tuple[str, ...]] = [("topic", "partitions", "records", "key", "value")]
+    """Prints a line for each topic: name, partitions, records that are there now, codecs, index."""
+    rows: list[tuple[str, ...]] = [("topic", "partitions", "records", "key", "value", "index")]
     with eventlog.open(path, create=False) as log:
         for name in log.topics():
             topic = log.topic(name)
             records = sum(end - first for first, end in topic.bounds().values())
-            rows.append((name, str(topic.partitions), f"{records:,}", topic.key, topic.value))
+            row = (name, str(topic.partitions), f"{records:,}", topic.key, topic.value, as_text(topic.index))
+            rows.append(row)
     out.writelines(f"{line}\n" for line in table(rows))
+    return EXIT_OK
+
+
+def create_topic(
+    path: Path,
+    name: str,
+    partitions: int | None,
+    out: TextIO,
+    *,
+    key: str | None,
+    value: str | None,
+    index: Literal["key"] | None,
+) -> int:
+    """
+    Makes a topic, and the log when there is none.
+
+    Raises:
+        Failure: there is a topic of that name. It is unchanged.
+    """
+    with eventlog.open(path) as log:
+        if name in log.topics():
+            raise Failure(f"topic {name!r} is in {path} already. It is unchanged. `eventlog topics` shows what it is.")
+        topic = log.topic(name, partitions=partitions, key=key, value=value, index=index)
+        out.write(f"{name}: made, {counted(topic.partitions, 'partition')}, key {topic.key}, value {topic.value}")
+        out.write("\n" if topic.index is None else f", index by {topic.index}\n")
     return EXIT_OK
 
 
@@ -35,9 +61,7 @@ def create_partitions(path: Path, name: str, total: int, out: TextIO) -> int:
         Failure: there is no such topic, or it has more partitions. Nothing was changed.
     """
     with eventlog.open(path, create=False) as log:
-        names = log.topics()
-        if name not in names:
-            raise Failure(f"no topic {name!r} in {path}: it has {', '.join(names) or 'none'}. Nothing was changed.")
+        check_there("topic", name, log.topics(), path)
         topic = log.topic(name)
         before = topic.partitions
         try:

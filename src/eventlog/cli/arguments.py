@@ -10,15 +10,25 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import eventlog
+from eventlog.cli.argument_parts import (
+    CODECS,
+    Command,
+    Commands,
+    add,
+    add_topic,
+    moment,
+    natural,
+    partitions,
+    positive,
+    separator,
+    start,
+    whole,
+)
+from eventlog.cli.event_arguments import add_history, add_order, add_projections, add_state, add_states
 from eventlog.cli.failure import EXIT_OK, EXIT_USAGE, Failure
-
-Command = Callable[[argparse.Namespace], int]
-"""What `parse_args()` leaves in `.command`: runs it and gives the exit code."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,6 +47,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_topics(commands)
     _add_produce(commands)
     _add_tail(commands)
+    add_history(commands)
+    add_order(commands)
+    add_states(commands)
+    add_state(commands)
+    add_projections(commands)
     _add_groups(commands)
     _add_verify(commands)
     _add_compact(commands)
@@ -46,41 +61,60 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_topics(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_topics(commands: Commands) -> None:
     def run(arguments: argparse.Namespace) -> int:
-        from eventlog.cli.admin import create_partitions, print_topics
+        from eventlog.cli.admin import create_partitions, create_topic, print_topics
 
-        if (arguments.alter is None) != (arguments.partitions is None):
-            raise Failure("--alter and --partitions come together. Nothing was changed.", exit_code=EXIT_USAGE)
-        if arguments.alter is not None:
-            return create_partitions(arguments.path, arguments.alter, arguments.partitions, sys.stdout)
-        return print_topics(arguments.path, sys.stdout)
+        path, name, total = arguments.path, arguments.alter, arguments.partitions
+        declared = {option: getattr(arguments, option) for option in ("key", "value", "index")}
+        if arguments.create is not None and name is None:
+            return create_topic(path, arguments.create, total, sys.stdout, **declared)
+        if (name is None) != (total is None):
+            raise Failure(
+                "--alter and --partitions come together, or --create and --partitions. Nothing was changed.",
+                exit_code=EXIT_USAGE,
+            )
+        if any(declared.values()) or arguments.create is not None:
+            raise Failure(
+                "--key, --value and --index come with --create, which makes a topic and alters none. "
+                "Nothing was changed.",
+                exit_code=EXIT_USAGE,
+            )
+        if name is not None:
+            return create_partitions(path, name, total, sys.stdout)
+        return print_topics(path, sys.stdout)
 
-    parser = _add(commands, "topics", "list the topics of a log, or give one more partitions", run)
+    parser = add(commands, "topics", "list the topics of a log, make one, or give one more partitions", run)
+    parser.add_argument("--create", metavar="TOPIC", help="make this topic")
     parser.add_argument("--alter", metavar="TOPIC", help="raise the number of partitions of this topic")
-    parser.add_argument("--partitions", type=_positive, metavar="N", help="how many it is to have in all")
+    parser.add_argument("--partitions", type=positive, metavar="N", help="how many it is to have in all")
+    for role in ("key", "value"):
+        parser.add_argument(
+            f"--{role}", choices=CODECS, metavar="CODEC", help=f"of the {role}s of a new topic (default: bytes)"
+        )
+    parser.add_argument("--index", choices=("key",), help="of a new topic: read it by key, and count versions")
 
 
-def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_verify(commands: Commands) -> None:
     def run(arguments: argparse.Namespace) -> int:
         from eventlog.cli.admin import verify_log
 
         return verify_log(arguments.path, sys.stdout)
 
-    _add(commands, "verify", "read a whole log and check it; exit code 1 when it is damaged", run)
+    add(commands, "verify", "read a whole log and check it; exit code 1 when it is damaged", run)
 
 
-def _add_compact(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_compact(commands: Commands) -> None:
     def run(arguments: argparse.Namespace) -> int:
         from eventlog.cli.admin import compact_log
 
         return compact_log(arguments.path, arguments.destination, sys.stdout)
 
-    parser = _add(commands, "compact", "copy a log without its unused space", run)
+    parser = add(commands, "compact", "copy a log without its unused space", run)
     parser.add_argument("destination", type=Path, metavar="DESTINATION", help="directory of the copy, new or empty")
 
 
-def _add_produce(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_produce(commands: Commands) -> None:
     def run(arguments: argparse.Namespace) -> int:
         from eventlog.cli.produce import Produce
 
@@ -94,23 +128,23 @@ def _add_produce(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         ).run()
         return EXIT_OK
 
-    parser = _add(commands, "produce", "store each line of stdin as a record", run)
-    _add_topic(parser)
+    parser = add(commands, "produce", "store each line of stdin as a record", run)
+    add_topic(parser)
     parser.add_argument(
         "--key-separator",
-        type=_separator,
+        type=separator,
         metavar="TEXT",
         help=r"parts key and value in a line, for example : or \t",
     )
     parser.add_argument(
         "--partitions",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="of the topic, when it is made (default: 1)",
     )
 
 
-def _add_tail(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_tail(commands: Commands) -> None:
     def run(arguments: argparse.Namespace) -> int:
         from eventlog.cli.tail import Tail
 
@@ -126,22 +160,22 @@ def _add_tail(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         ).run()
         return EXIT_OK
 
-    parser = _add(commands, "tail", "print the records of a topic", run)
-    _add_topic(parser)
+    parser = add(commands, "tail", "print the records of a topic", run)
+    add_topic(parser)
     parser.add_argument("--follow", "-f", action="store_true", help="wait for more at the end")
     parser.add_argument(
         "--start",
-        type=_start,
+        type=start,
         default="earliest",
         metavar="WHERE",
         help="earliest (default), latest, or an offset, in each partition",
     )
-    parser.add_argument("--partition", type=_natural, metavar="N", help="read only this one (default: all)")
-    parser.add_argument("--max", type=_positive, metavar="N", help="stop after N records")
+    parser.add_argument("--partition", type=natural, metavar="N", help="read only this one (default: all)")
+    parser.add_argument("--max", type=positive, metavar="N", help="stop after N records")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
-def _add_groups(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_groups(commands: Commands) -> None:
     about = "list, describe, reset and delete consumer groups"
     actions = commands.add_parser("groups", help=about, description=about).add_subparsers(
         metavar="ACTION", required=True
@@ -167,7 +201,7 @@ def _add_groups(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
         return delete_offsets(arguments.path, arguments.group, arguments.topic, sys.stdout, force=arguments.force)
 
-    parser = _add(actions, "list", "all groups: state, members, lag", run_list)
+    parser = add(actions, "list", "all groups: state, members, lag", run_list)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser = _add_group(actions, "describe", "where a group stands in each partition, and its members", run_describe)
     parser.add_argument("--json", action="store_true", help="one JSON object")
@@ -175,11 +209,11 @@ def _add_groups(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = _add_group(actions, "delete", "delete a group with all its offsets", run_delete)
     _add_force(parser)
     parser = _add_group(actions, "delete-offsets", "delete a group's offsets of one topic", run_delete_offsets)
-    _add_topic(parser)
+    add_topic(parser)
     _add_force(parser)
 
 
-def _add_reset(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_reset(actions: Commands) -> None:
     def run(arguments: argparse.Namespace) -> int:
         from eventlog.cli.groups import Reset
 
@@ -199,18 +233,18 @@ def _add_reset(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     where = parser.add_mutually_exclusive_group(required=True)
     for end in ("earliest", "latest"):
         where.add_argument(f"--to-{end}", dest="to", action="store_const", const=end, help=f"to the {end} offset")
-    where.add_argument("--to-offset", dest="to", type=_natural, metavar="N", help="to an offset that all of them have")
+    where.add_argument("--to-offset", dest="to", type=natural, metavar="N", help="to an offset that all of them have")
     where.add_argument(
         "--to-datetime",
         dest="to",
-        type=_moment,
+        type=moment,
         metavar="WHEN",
         help="to the first record of a time or later, for example 2026-07-02T15:00+02:00",
     )
-    where.add_argument("--shift-by", type=_whole, metavar="N", help="forward, or back when negative; stops at the ends")
+    where.add_argument("--shift-by", type=whole, metavar="N", help="forward, or back when negative; stops at the ends")
     parser.add_argument(
         "--topic",
-        type=_partitions,
+        type=partitions,
         action="append",
         metavar="TOPIC[:N,N]",
         help="only these, may be repeated (default: what the group has offsets for)",
@@ -220,7 +254,7 @@ def _add_reset(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
-def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_demo(commands: Commands) -> None:
     def run(arguments: argparse.Namespace) -> int:
         from eventlog.cli.demo import Demo
 
@@ -247,11 +281,11 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="DIR",
         help="make the log there and keep it; must be new or empty",
     )
-    parser.add_argument("--partitions", type=_positive, default=8, metavar="N", help="of the topic (default: 8)")
+    parser.add_argument("--partitions", type=positive, default=8, metavar="N", help="of the topic (default: 8)")
     parser.set_defaults(command=run)
 
 
-def _add_crash_writer(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_crash_writer(commands: Commands) -> None:
     """
     The process that the demo kills.
 
@@ -271,7 +305,7 @@ def _add_crash_writer(commands: argparse._SubParsersAction[argparse.ArgumentPars
     parser.set_defaults(command=run)
 
 
-def _add_team_member(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_team_member(commands: Commands) -> None:
     """The consumer that the demo starts twice; hidden, too."""
     from eventlog.cli.failure import TEAM_MEMBER
 
@@ -284,79 +318,15 @@ def _add_team_member(commands: argparse._SubParsersAction[argparse.ArgumentParse
     parser = commands.add_parser(TEAM_MEMBER)
     parser.add_argument("path", type=Path)
     parser.add_argument("topic")
-    parser.add_argument("max", type=_positive)
+    parser.add_argument("max", type=positive)
     parser.set_defaults(command=run)
 
 
-def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    about: str,
-    run: Command,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=about, description=about)
-    parser.add_argument("path", type=Path, metavar="PATH", help="directory of the log")
-    parser.set_defaults(command=run)
-    return parser
-
-
-def _add_topic(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("topic", metavar="TOPIC", help="name of the topic")
-
-
-def _add_group(
-    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, about: str, run: Command
-) -> argparse.ArgumentParser:
-    parser = _add(actions, name, about, run)
+def _add_group(actions: Commands, name: str, about: str, run: Command) -> argparse.ArgumentParser:
+    parser = add(actions, name, about, run)
     parser.add_argument("group", metavar="GROUP", help="name of the group")
     return parser
 
 
 def _add_force(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="although members live: they are fenced and begin anew")
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    number = _natural(text)
-    if number == 0:
-        raise argparse.ArgumentTypeError("0 is too few")
-    return number
-
-
-def _start(text: str) -> str | int:
-    return text if text in ("earliest", "latest") else _natural(text)
-
-
-def _separator(text: str) -> str:
-    separator = text.replace("\\t", "\t")
-    if not separator or "\n" in separator:
-        raise argparse.ArgumentTypeError("a separator is at least one character, and no line end")
-    return separator
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time of ISO 8601") from None
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} has no time zone; end it in Z, or in +02:00")
-    return moment
-
-
-def _partitions(text: str) -> tuple[str, list[int] | None]:
-    topic, colon, numbers = text.partition(":")
-    return topic, [_natural(number) for number in numbers.split(",")] if colon else None

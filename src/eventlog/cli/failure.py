@@ -8,6 +8,8 @@ terminals; `main()` prints the message and returns the code.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 EXIT_OK: Final = 0
@@ -49,3 +51,14 @@ class Failure(Exception):
     def __init__(self, message: str, *, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def check_there(noun: str, name: str, names: Sequence[str], path: Path) -> None:
+    """
+    Looks whether a log has what the user named: commands that look make nothing.
+
+    Raises:
+        Failure: it is not among the `names` that there are.
+    """
+    if name not in names:
+        raise Failure(f"no {noun} {name!r} in {path}: it has {', '.join(names) or 'none'}. Nothing was changed.")

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 
 import eventlog
-from eventlog.cli.arguments import Command, build_parser
+from eventlog.cli.argument_parts import Command
+from eventlog.cli.arguments import build_parser
 from eventlog.cli.failure import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, Failure, in_commands
 
 

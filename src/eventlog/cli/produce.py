@@ -6,16 +6,15 @@ Knows nothing of argument parsing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import BinaryIO, TextIO
 
 import attrs
 
 import eventlog
 from eventlog.cli.failure import Failure
-from eventlog.cli.text import counted
+from eventlog.cli.text import counted, decoded
 
 
 @attrs.frozen
@@ -53,7 +52,7 @@ class Produce:
                 for line in self._lines(topic.max_record_bytes):
                     try:
                         key, value = self._split(line)
-                        producer.send(topic, _decoded(value, topic.value), key=_decoded(key, topic.key))
+                        producer.send(topic, decoded(value, topic.value), key=decoded(key, topic.key))
                     except (TypeError, ValueError) as error:
                         producer.flush()
                         raise Failure(
@@ -76,14 +75,3 @@ class Produce:
         if not separator:
             raise ValueError(f"it has no key, for {self.key_separator!r} is not in it")
         return key, value
-
-
-def _decoded(data: bytes | None, codec: str) -> Any:
-    """What the codec takes, out of the bytes of a line; codecs of structured values take JSON."""
-    if data is None or codec == "bytes":
-        return data
-    if codec == "str":
-        return data.decode("utf-8")
-    if codec == "int":
-        return int(data)
-    return json.loads(data)

@@ -15,7 +15,7 @@ from typing import Any, Literal, TextIO
 import attrs
 
 import eventlog
-from eventlog.cli.failure import Failure
+from eventlog.cli.failure import check_there
 from eventlog.cli.text import record_json, record_line
 
 Start = Literal["earliest", "latest"] | int
@@ -56,17 +56,10 @@ class Tail:
         """
         line = record_json if self.as_json else record_line
         with eventlog.open(self.path, create=False) as log:
-            self._require_topic(log)
+            check_there("topic", self.topic, log.topics(), self.path)
             for records in self._followed(log) if self.follow else self._stored(log):
                 self.out.writelines(f"{line(record)}\n" for record in records)
                 self.out.flush()
-
-    def _require_topic(self, log: eventlog.EventLog) -> None:
-        names = log.topics()
-        if self.topic not in names:
-            raise Failure(
-                f"no topic {self.topic!r} in {self.path}: it has {', '.join(names) or 'none'}. Nothing was changed."
-            )
 
     def _stored(self, log: eventlog.EventLog) -> Iterator[Iterator[eventlog.Record[Any, Any]]]:
         topic = log.topic(self.topic)

@@ -63,6 +63,17 @@ def jsonable(value: Any) -> Any:
     return str(value)
 
 
+def decoded(data: bytes | None, codec: str) -> Any:
+    """What a codec takes, out of what a user typed; codecs of structured values take JSON."""
+    if data is None or codec == "bytes":
+        return data
+    if codec == "str":
+        return data.decode("utf-8")
+    if codec == "int":
+        return int(data)
+    return json.loads(data)
+
+
 def record_line(record: eventlog.Record[Any, Any]) -> str:
     """`partition:offset`, time, key and value, set apart by tabs."""
     return "\t".join(
@@ -75,8 +86,8 @@ def record_line(record: eventlog.Record[Any, Any]) -> str:
     )
 
 
-def record_json(record: eventlog.Record[Any, Any]) -> str:
-    """One JSON object on one line; the names are those of `Record`."""
+def record_json(record: eventlog.Record[Any, Any], **numbers: int) -> str:
+    """One JSON object on one line; the names are those of `Record`, with more `numbers` of it behind them."""
     return json.dumps(
         {
             "topic": record.topic,
@@ -86,6 +97,7 @@ def record_json(record: eventlog.Record[Any, Any]) -> str:
             "key": jsonable(record.key),
             "value": jsonable(record.value),
             "headers": jsonable(record.headers),
+            **numbers,
         },
         ensure_ascii=False,
     )

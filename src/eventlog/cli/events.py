@@ -1,0 +1,131 @@
+"""
+`eventlog history` and `order`: the records of one key, and those of the whole log in its order.
+
+Knows nothing of argument parsing; how a record looks is in `text`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TextIO
+
+import attrs
+
+import eventlog
+from eventlog.cli.failure import EXIT_OK, Failure, check_there
+from eventlog.cli.text import as_text, decoded, record_json, time_text
+
+
+@attrs.frozen
+class History:
+    """
+    Holds what the user chose, and runs the command.
+
+    Args:
+        path: of the log, which must exist, as the topic must.
+        topic: one with an index.
+        key: as it was typed.
+        start: the first version.
+        end: the version to stop before; None is no bound.
+        is_reversed: begins with the last.
+        max_records: how many to print; None is no bound.
+        as_json: one JSON object a line.
+        out: where the records go.
+    """
+
+    path: Path
+    topic: str
+    key: str
+    start: int
+    end: int | None
+    is_reversed: bool
+    max_records: int | None
+    as_json: bool
+    out: TextIO
+
+    def run(self) -> int:
+        """
+        Prints a line for each record.
+
+        Raises:
+            Failure: there is no such topic, or it has no index, or the key is none or has no records.
+        """
+        with eventlog.open(self.path, create=False) as log:
+            check_there("topic", self.topic, log.topics(), self.path)
+            topic = log.topic(self.topic)
+            if topic.index is None:
+                raise Failure(
+                    f"topic {self.topic!r} has no index, so it can not be read by key. Nothing was changed. "
+                    "Make a topic with `eventlog topics --create TOPIC --index key`, or read it with `eventlog tail`."
+                )
+            try:
+                key = decoded(self.key.encode("utf-8", "surrogateescape"), topic.key)
+                version = topic.version(key)
+            except (TypeError, ValueError) as error:
+                raise Failure(f"{self.key!r} is no key of topic {self.topic!r}, whose keys are {topic.key}.") from error
+            if version == 0:
+                raise Failure(f"topic {self.topic!r} has no record with the key {self.key!r}. Nothing was changed.")
+            events = topic.history(
+                key, start=self.start, end=self.end, is_reversed=self.is_reversed, max_records=self.max_records
+            )
+            line = _event_json if self.as_json else _event_line
+            self.out.writelines(f"{line(event)}\n" for event in events)
+        return EXIT_OK
+
+
+def _event_line(event: eventlog.Event[Any, Any]) -> str:
+    place = f"{event.partition}:{event.offset}"
+    return "\t".join((str(event.version), place, time_text(event.timestamp_ms), as_text(event.value)))
+
+
+def _event_json(event: eventlog.Event[Any, Any]) -> str:
+    return record_json(event, version=event.version, position=event.position)
+
+
+@attrs.frozen
+class Order:
+    """
+    Holds what the user chose, and runs the command.
+
+    Args:
+        path: of the log, which must exist, as the topics must.
+        start: the first position.
+        end: the position to stop before; None is no bound.
+        topics: the only ones to read; None reads all.
+        max_records: how many to print; None is no bound.
+        as_json: one JSON object a line.
+        out: where the records go.
+    """
+
+    path: Path
+    start: int
+    end: int | None
+    topics: list[str] | None
+    max_records: int | None
+    as_json: bool
+    out: TextIO
+
+    def run(self) -> int:
+        """
+        Prints a line for each record.
+
+        Raises:
+            Failure: there is no such topic.
+        """
+        with eventlog.open(self.path, create=False) as log:
+            for name in self.topics or ():
+                check_there("topic", name, log.topics(), self.path)
+            records = log.read_all(self.start, end=self.end, topics=self.topics, max_records=self.max_records)
+            line = _place_json if self.as_json else _place_line
+            self.out.writelines(f"{line(position, record)}\n" for position, record in records)
+        return EXIT_OK
+
+
+def _place_line(position: int, record: eventlog.Record[Any, Any]) -> str:
+    place = f"{record.topic}[{record.partition}]:{record.offset}"
+    time = time_text(record.timestamp_ms)
+    return "\t".join((str(position), place, time, as_text(record.key), as_text(record.value)))
+
+
+def _place_json(position: int, record: eventlog.Record[Any, Any]) -> str:
+    return record_json(record, position=position)
