@@ -1,0 +1,159 @@
+"""Appends, index, state, offsets and transactions do what a model of dicts does; and planted bugs are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import FlakyFailure
+from hypothesis.stateful import run_state_machine_as_test
+
+from eventlog.clients.commits import GivenOffsets
+from eventlog.clients.state import State
+from eventlog.clients.transaction import Transaction
+from eventlog.errors import EventLogError
+from eventlog.store import appends, key_index, writing
+from eventlog.store.appends import Part
+from eventlog.store.key_index import KeyIndex
+from eventlog.store.states import StateChanges
+from eventlog.store.writing import Writing
+from tests.model.events_machine import EventsMachine
+
+QUICK_EXAMPLES = 40
+STEPS = 25
+
+
+def _settings(max_examples: int, **options: Any) -> settings:
+    return settings(
+        max_examples=max_examples,
+        stateful_step_count=STEPS,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        **options,
+    )
+
+
+@pytest.mark.timeout(400)  # some seconds; on a starved machine more
+def test_log_does_what_the_model_does() -> None:
+    """Appends, transactions, deletions and crashes, in any order, agree with the model."""
+    run_state_machine_as_test(EventsMachine, settings=_settings(QUICK_EXAMPLES))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_log_does_what_the_model_does_for_long() -> None:
+    """The same, a hundred times as many histories."""
+    run_state_machine_as_test(EventsMachine, settings=_settings(100 * QUICK_EXAMPLES))
+
+
+# --- the machine itself -------------------------------------------------------------------------------------------
+
+
+def _no_check_of_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that does not look whether what it read is still so."""
+    monkeypatch.setattr(StateChanges, "check", lambda *_: None)
+
+
+def _scans_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that checks single rows alone, and misses new ones in a range."""
+    real = State._changes
+
+    def changes(self: State[Any, Any]) -> StateChanges:
+        found = real(self)
+        return StateChanges(found.state, found.reads, [], found.writes)
+
+    monkeypatch.setattr(State, "_changes", changes)
+
+
+def _version_from_the_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index that begins to count anew when a key has lost all its records."""
+    real = KeyIndex.delete_before
+
+    def delete_before(self: KeyIndex, transaction: Any, prefix: bytes, partition: int, first: int) -> None:
+        real(self, transaction, prefix, partition, first)
+        row = key_index._last_row(self._environment, transaction, prefix)
+        if row is not None and key_index.row_count(row[1]) == 0:
+            table = self._environment.table(b"index")
+            transaction.delete(prefix + key_index.version_key(row[0]), db=table)
+        self.forget()
+
+    monkeypatch.setattr(KeyIndex, "delete_before", delete_before)
+
+
+def _versions_kept_when_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that counts a record before it is judged."""
+    real = appends.judge
+
+    def judge(round_: Writing, conditions: Any, now_ms: int) -> None:
+        for one in conditions:
+            if one.part.topic.index is not None and one.expected_version is not None:
+                key = one.part.rows.keys[one.place]
+                round_.index.take_version(round_.transaction, key_index.entity_prefix(one.part.topic.id, key))
+                break
+        real(round_, conditions, now_ms)
+
+    monkeypatch.setattr(appends, "judge", judge)
+
+
+def _ids_forgotten_by_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that notes no ids."""
+    monkeypatch.setattr(Part, "_remember", lambda *_: None)
+
+
+def _any_content_for_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An id that is known whatever the record says."""
+    monkeypatch.setattr(appends, "_check_same", lambda *_: None)
+
+
+def _positions_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that ends the order where its last row is."""
+
+    def end_position(environment: Any, transaction: Any) -> int:
+        with transaction.cursor(db=environment.table(b"order")) as cursor:
+            return int.from_bytes(cursor.key(), "big") + 1 if cursor.last() else 0
+
+    monkeypatch.setattr(writing, "end_position", end_position)
+
+
+def _aborted_state_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that commits when it should abort."""
+    monkeypatch.setattr(Transaction, "abort", Transaction.commit)
+
+
+def _offsets_settle_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that never stores the offsets it was given."""
+    real = GivenOffsets.__init__
+
+    def init(self: GivenOffsets, positions: Any, membership: Any, offsets: Any, piece: Any) -> None:
+        real(self, positions, membership, offsets, None)
+
+    monkeypatch.setattr(GivenOffsets, "__init__", init)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    "plant",
+    [
+        _no_check_of_reads,
+        _scans_are_not_remembered,
+        _version_from_the_rows_alone,
+        _versions_kept_when_refused,
+        _ids_forgotten_by_transactions,
+        _any_content_for_an_id,
+        _positions_used_again,
+        _aborted_state_is_written,
+        _offsets_settle_too_early,
+    ],
+    ids=lambda plant: plant.__name__.strip("_"),
+)
+def test_harness_finds_a_planted_bug(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of the kind that this log could have does not survive the machine."""
+    plant(monkeypatch)
+    with pytest.raises((AssertionError, EventLogError, FlakyFailure, pytest.fail.Exception)):
+        run_state_machine_as_test(
+            EventsMachine,
+            settings=_settings(1000, phases=[Phase.generate], database=None, report_multiple_bugs=False),
+        )
