@@ -109,10 +109,11 @@ class Snapshot(Generic[V]):
     timestamp_ms: int
 
 
-@attrs.frozen
+# Not frozen, for the same reason: one is made for each append.
+@attrs.define(slots=True, weakref_slot=False, unsafe_hash=True)
 class RecordMetadata:
     """
-    Says where one record was stored.
+    Says where one record was stored; immutable by agreement.
 
     `position` is its place in the order of the whole log (`EventLog.read_all`). `version` is its number among the
     records of its key, when the topic has an index; else None.

@@ -434,3 +434,12 @@ def test_every_cut_is_found(given_columns: tuple[Any, Any, Any, Any], data: st.D
     for damaged in (stored[:cut], stored + stored[: cut + 1]):
         with pytest.raises(CorruptBatch):
             decode(damaged, PLACE)
+
+@given(key=BYTES, value=BYTES, moment=TIME_MS, headers=HEADERS.map(tuple))
+def test_one_record_is_packed_as_columns_of_one(key: Any, value: Any, moment: int, headers: Any) -> None:
+    """The quick way for one record gives the bytes that the way for many gives."""
+    encoder = BatchEncoder()
+    quick = encoder.encode_one(key, value, timestamp_ms=moment, headers=headers)
+    keys, column = None if key is None else [key], [headers] if headers else None
+    [batch] = encoder.encode(keys, [value], timestamps_ms=moment, headers=column)
+    assert seal(quick, largest_so_far_ms=moment, position=7) == seal(batch, largest_so_far_ms=moment, position=7)

@@ -356,7 +356,9 @@ class AppendOne(Work):
         is_placed: bool = False,
         expected_version: int | None = None,
     ) -> None:
-        super().__init__()
+        self.is_done = False  # what `Work.__init__` does, without the call
+        self.error = None
+        self._bell = None
         self.topic = topic
         self.partition = partition
         self.key = key
