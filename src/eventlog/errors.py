@@ -282,3 +282,11 @@ class ProducerFenced(EventLogError):
 
     Nothing was stored. The newer one goes on; close this one.
     """
+
+
+class OutOfOrderSequence(EventLogError):
+    """
+    Says that it can not be told whether records that were sent again are stored, or that earlier ones are missing.
+
+    Nothing was stored. The log is older than the records (a backup was restored), or they are too old.
+    """

@@ -40,7 +40,12 @@ _RESIDUE = 0x48674BC7
 _GLANCE_COUNT = 16
 _SMALL_RECORD_BYTES = 4
 
-NO_PRODUCER_ID = -1
+Mark = tuple[int, int, int]
+"""Which batch of a named producer it is: the producer's id, its epoch, and the sequence of the first record."""
+NO_PRODUCER: Mark = (-1, 0, -1)
+MOST_EPOCH = 2**15 - 1
+MOST_SEQUENCE = 2**31 - 1
+"""The most that the fields of a mark hold; what is counted further begins at 0 again."""
 NO_POSITION = -1
 """What a batch of version 1 says of its place in the log's order: it has none of its own (`store/order.py`)."""
 NO_TIME_MS = -(2**63)
@@ -60,6 +65,7 @@ class EncodedBatch:
     first_ms: int
     largest_ms: int
     body: bytes
+    producer: Mark = NO_PRODUCER
 
 
 @attrs.define(slots=True, eq=False)
@@ -194,6 +200,7 @@ def seal(batch: EncodedBatch, *, largest_so_far_ms: int, position: int) -> bytes
             down along a partition, which makes a search by time a binary search.
         position: the place of the first record in the order of the whole log; the others follow it.
     """
+    producer_id, epoch, sequence = batch.producer
     header = _HEADER.pack(
         MAGIC,
         VERSION,
@@ -203,10 +210,10 @@ def seal(batch: EncodedBatch, *, largest_so_far_ms: int, position: int) -> bytes
         batch.first_ms,
         batch.largest_ms,
         largest_so_far_ms,
-        NO_PRODUCER_ID,
+        producer_id,
+        epoch,
         0,
-        0,
-        -1,
+        sequence,
         position,
     )
     checksum = _extend_checksum(_checksum(header), batch.body)
@@ -229,6 +236,7 @@ class BatchHeader:
     largest_so_far_ms: int
     position: int
     header_bytes: int
+    producer: Mark = NO_PRODUCER
 
 
 def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
@@ -255,13 +263,14 @@ def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
         raise _corrupt(place, f"{len(data)} bytes are fewer than the {least} of an empty batch")
     position = NO_POSITION
     fields = header.unpack_from(data)
-    _, _, flags, count, span, first_ms, largest_ms, largest_so_far_ms, _, _, reserved, _ = fields[:12]
+    _, _, flags, count, span, first_ms, largest_ms, largest_so_far_ms, producer, epoch, reserved, sequence = fields[:12]
     if version >= 2:
         position = fields[12]
     if version == 0 or not 1 <= count <= span:
         raise _corrupt(place, f"it says version {version} and {count} records over {span} offsets")
     unknown = flags | reserved
-    return BatchHeader(unknown, count, span, first_ms, largest_ms, largest_so_far_ms, position, header.size)
+    mark = (producer, epoch, sequence)
+    return BatchHeader(unknown, count, span, first_ms, largest_ms, largest_so_far_ms, position, header.size, mark)
 
 
 def decode(data: bytes, place: object) -> Columns:
@@ -280,6 +289,8 @@ def decode(data: bytes, place: object) -> Columns:
         raise _corrupt(place, "its checksum does not hold")
     if header.unknown:
         raise _too_new(place, f"flags {header.unknown:#06x}, and this eventlog knows none")
+    if header.producer != NO_PRODUCER and min(header.producer) < 0:
+        raise _too_new(place, f"the producer {header.producer}, which this eventlog does not know")
     try:
         times, keys, values, headers, deltas = msgpack.unpackb(
             memoryview(data)[header.header_bytes : -4], use_list=False

@@ -13,7 +13,7 @@ from uuid import uuid4
 import attrs
 
 from eventlog.errors import OffsetOutOfRange, UnknownTopic
-from eventlog.store.env import FORMAT, INDEX, MESSAGE_TIMES, MESSAGES, OFFSETS, PARTITIONS, SNAPSHOTS, TOPICS
+from eventlog.store.env import FORMAT, INDEX, MESSAGE_TIMES, MESSAGES, OFFSETS, PARTITIONS, SEQUENCES, SNAPSHOTS, TOPICS
 from eventlog.store.key_index import entity_prefix
 from eventlog.store.tables import (
     NEXT_TOPIC_ID_KEY,
@@ -124,6 +124,7 @@ class DeleteTopic(Work):
         for table in (PARTITIONS, INDEX, SNAPSHOTS, MESSAGES, MESSAGE_TIMES):
             writing.delete_prefix(table, prefix)
         writing.delete_where(OFFSETS, lambda key: key[-8:-4] == prefix)
+        writing.delete_where(SEQUENCES, lambda key: key[8:12] == prefix)
         writing.forget_learned()
 
 

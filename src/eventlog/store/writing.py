@@ -30,6 +30,7 @@ from eventlog.store.reader import offset_of_time_within
 from eventlog.store.tables import PartitionRow, TopicRow, batch_key, partition_key, split_batch_key
 
 _LAST_OFFSET = 2**64 - 1
+_BEHIND = b"\xff" * 8
 
 
 class Work:
@@ -255,6 +256,15 @@ class Writing:
                     if not key.startswith(prefix):
                         return
                     yield key, value
+
+    def items_reversed(self, table: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The same rows in the opposite order; 8 bytes at most follow the prefix."""
+        with self.transaction.cursor(db=self._environment.table(table)) as cursor:
+            is_behind = cursor.set_range(prefix + _BEHIND)
+            is_found = cursor.prev() if is_behind else cursor.last()
+            while is_found and (key := cursor.key()).startswith(prefix):
+                yield key, cursor.value()
+                is_found = cursor.prev()
 
     def put(self, table: bytes, key: bytes, value: bytes) -> None:
         """Writes a row."""
