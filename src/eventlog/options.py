@@ -91,6 +91,18 @@ def check_projection_name(name: object) -> str:
     return name
 
 
+def check_producer_name(name: object) -> str:
+    """The name of a producer; the rule is that of a group's name."""
+    if not isinstance(name, str):
+        raise TypeError(f"a producer's name is a str, not {type(name).__name__}. Nothing was stored.")
+    if not _is_printable_name(name):
+        raise ValueError(
+            f"{_shown(name)} is no name for a producer: a name is 1 to {MAX_NAME_LENGTH} bytes of printable "
+            "characters in UTF-8. Nothing was stored. Choose another name."
+        )
+    return name
+
+
 def check_instance_id(name: object) -> str:
     """The name of a static member of a group; the rule is that of a group's name."""
     if not isinstance(name, str):

@@ -28,10 +28,11 @@ from collections.abc import Callable
 from typing import Any
 
 from eventlog.batches.format import TARGET_BYTES, BatchEncoder
-from eventlog.clients.delivery import ROW_WIDTH, Delivery, call_logged
-from eventlog.errors import BufferFull, DeliveryError, LogClosed, UnknownTopic, UsedAfterFork
-from eventlog.records import Headers, RecordMetadata
-from eventlog.store.appends import Append, Condition, Part, Rows
+from eventlog.clients.delivery import ROW_WIDTH, Delivery
+from eventlog.clients.lanes import CLOSED, Lane, ProducerBatch
+from eventlog.errors import BufferFull, DeliveryError, LogClosed, UsedAfterFork
+from eventlog.records import Headers
+from eventlog.store.appends import Condition, Rows
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
 
@@ -42,8 +43,6 @@ SMALL_BYTES = 2048
 _BUSY_SECONDS = 0.015
 """A thread that goes on filling batches sees to their commit after this, if not for their size."""
 _MAX_BATCH_RECORDS = 4096
-_FIRST_BATCH_RECORDS = 256
-
 
 TOKEN_BASE = 1 << 20
 """
@@ -52,124 +51,6 @@ Added to a record's place it makes its token: an int too large to be shared, so 
 The delivery itself would do as well; but kept in the rows it would have the garbage collector walk over all rows again
 and again (docs/decisions/0004-send-path.md).
 """
-
-
-class ProducerBatch(Append):
-    """
-    Is a batch of sent records: open, then sealed and queued, then done.
-
-    `rows` and `limit` count in list items, `ROW_WIDTH` for each record. Once sealed, `count` never changes.
-    """
-
-    __slots__ = (
-        "_callbacks",
-        "count",
-        "headers",
-        "lane",
-        "limit",
-        "looked_at",
-        "measured_bytes",
-        "message_ids",
-        "opened_s",
-        "rows",
-        "sealed_s",
-        "size_bytes",
-        "timestamp_ms",
-        "timestamps_ms",
-    )
-
-    def __init__(self, lane: Lane, limit: int, timestamp_ms: int, opened_s: float) -> None:
-        super().__init__([])
-        self.lane = lane
-        self.limit = limit
-        self.rows: Any = []
-        self.count = 0
-        self.timestamp_ms = timestamp_ms
-        self.opened_s = opened_s
-        self.sealed_s = opened_s
-        self.headers: dict[int, Headers] = {}
-        self.timestamps_ms: dict[int, int] = {}
-        self.message_ids: dict[int, bytes] = {}
-        self.measured_bytes = 0
-        self.size_bytes = 0
-        self.looked_at: set[int] = set()
-        self._callbacks: list[tuple[Delivery, Callable[[Delivery], object]]] = []
-
-    @property
-    def place(self) -> str:
-        """The partition, for messages."""
-        return f"{self.lane.topic.name}[{self.lane.partition}]"
-
-    def timestamp_of(self, index: int) -> int:
-        """The timestamp of one record."""
-        return self.timestamps_ms.get(index, self.timestamp_ms)
-
-    def metadata(self, index: int) -> RecordMetadata:
-        """Where one record is stored."""
-        part = self.parts[0]
-        if part.rows is not None:
-            place = part.place(index)
-            version = place.version or None
-            return RecordMetadata(
-                part.topic.name, place.partition, place.offset, place.timestamp_ms, place.position, version
-            )
-        moment_ms = self.timestamp_of(index)
-        return RecordMetadata(part.topic.name, part.partition, part.base + index, moment_ms, part.position + index)
-
-    def settle(self, timeout: float | None) -> bool:
-        """
-        Has this batch stored now.
-
-        False when that takes longer than `timeout` seconds.
-        """
-        return self.lane.accumulator.settle(self, timeout)
-
-    def add_callback(self, delivery: Delivery, callback: Callable[[Delivery], object]) -> None:
-        """Notes a callback, or calls it when the batch is done."""
-        with self.lane.accumulator.lock:
-            if not self.is_done:
-                self._callbacks.append((delivery, callback))
-                return
-        call_logged(callback, delivery)
-
-    def report(self) -> Callable[[], None] | None:
-        """Calls the callbacks; before that, frees what only storing needed, since deliveries keep the batch alive."""
-        self.parts[0].free()
-        self.headers = {}
-        if isinstance(self.error, UnknownTopic):
-            self.lane.accumulator.on_gone(self.lane.topic)
-        if self.newer is not None and self.error is None:
-            self.lane.accumulator.grow(self.newer)
-        return self._call_back
-
-    def _call_back(self) -> None:
-        with self.lane.accumulator.lock:
-            callbacks, self._callbacks = self._callbacks, []
-        for delivery, callback in sorted(callbacks, key=lambda pair: pair[0][1]):
-            call_logged(callback, delivery)
-
-
-class _Closed:
-    """Stands where no batch is open: it is always full."""
-
-    rows: tuple[Any, ...] = ()
-    limit = 0
-
-
-CLOSED: Any = _Closed()
-
-
-class Lane:
-    """Is one partition as a producer sees it: its open batch, or `CLOSED`."""
-
-    __slots__ = ("accumulator", "batch", "batch_records", "partition", "topic")
-
-    def __init__(self, accumulator: Accumulator, topic: TopicRow, partition: int) -> None:
-        self.accumulator = accumulator
-        self.topic = topic
-        self.partition = partition
-        self.batch: Any = CLOSED
-        self.batch_records = _FIRST_BATCH_RECORDS
 
 
 class Accumulator:
@@ -187,8 +68,10 @@ class Accumulator:
         batch_bytes: int,
         max_buffered_bytes: int,
         max_block: float,
+        make_batch: Callable[[Lane, int, int, float], ProducerBatch] = ProducerBatch,
     ) -> None:
         self._store = store
+        self._make_batch = make_batch
         self._clock = store.clock
         self.linger = linger
         self._batch_bytes = batch_bytes
@@ -284,7 +167,8 @@ class Accumulator:
 
     def _open(self, lane: Lane) -> ProducerBatch:
         self.check_usable()
-        batch = ProducerBatch(lane, ROW_WIDTH * lane.batch_records, self._clock.now_ms(), self._clock.monotonic())
+        clock = self._clock
+        batch = self._make_batch(lane, ROW_WIDTH * lane.batch_records, clock.now_ms(), clock.monotonic())
         lane.batch = batch
         self._open_lanes[lane] = None
         self.on_open()
@@ -322,8 +206,15 @@ class Accumulator:
         timestamps = batch.timestamps_ms
         times = [batch.timestamp_of(index) for index in range(count)] if timestamps else batch.timestamp_ms
         header_column = [headers.get(index, ()) for index in range(count)] if headers else None
+        self._queue_rows(lane, batch, Rows(keys, values, times, header_column))
+
+    def _queue_rows(self, lane: Lane, batch: ProducerBatch, rows: Rows) -> None:
+        keys, values, count = rows.keys, rows.values, batch.count
         encoded = self._encoder.encode(
-            None if keys.count(None) == count else keys, values, timestamps_ms=times, headers=header_column
+            None if keys.count(None) == count else keys,
+            values,
+            timestamps_ms=rows.timestamps_ms,
+            headers=rows.headers,
         )
         batch.size_bytes = sum(len(one.body) for one in encoded)
         average = batch.size_bytes / count
@@ -335,14 +226,35 @@ class Accumulator:
         if not self._unhanded_bytes:
             self._unhanded_since_s = batch.sealed_s
         self._unhanded_bytes += batch.size_bytes
-        part = Part(lane.topic, lane.partition, encoded)
-        if lane.topic.index is not None or batch.message_ids:
-            part.rows = Rows(keys, values, times, header_column)
+        part = batch.part_of(encoded, rows)
+        if part.rows is not None:
             part.message_ids = batch.message_ids
             batch.now_ms = self._clock.now_ms()
             batch.conditions = [Condition(part, index, None, one) for index, one in sorted(batch.message_ids.items())]
         batch.parts.append(part)
         self._store.committer.submit(batch)
+
+    def queue(self, topic: TopicRow, partition: int, rows: Rows, prepare: Callable[[ProducerBatch], None]) -> Any:
+        """Queues a batch of its own behind all that its lane has; `prepare` tells it what the rows do not say."""
+        self._make_room()
+        with self.lock:
+            self.check_usable()
+            lane = self.lanes(topic)[partition]
+            self._seal(lane)
+            batch = self._make_batch(lane, 0, rows.timestamp(0), self._clock.monotonic())
+            batch.count = len(rows.values)
+            prepare(batch)
+            try:
+                self._queue_rows(lane, batch, rows)
+            except BaseException:
+                if batch.parts:
+                    self._store.committer.submit(batch)  # maybe a second time, which does nothing
+                else:
+                    batch.is_done = True  # nobody waits for what is not queued
+                raise
+            self.on_open()
+        self._commit_if_due()
+        return batch
 
     # -- storing ---------------------------------------------------------------------------------------------
 
@@ -362,6 +274,11 @@ class Accumulator:
 
     def flush(self, timeout: float | None) -> None:
         """Has everything stored that was sent before the call; raises `DeliveryError` and `TimeoutError`."""
+        self.finish(timeout)
+        self.raise_failed()
+
+    def finish(self, timeout: float | None) -> None:
+        """Has everything stored that was sent before the call, or fail; raises `TimeoutError`."""
         self.seal_all()
         with self.lock:
             last = self._pending[-1] if self._pending else None
@@ -370,7 +287,6 @@ class Accumulator:
                 f"cannot flush: {self.buffered_bytes()} bytes are not stored after {timeout} s. They are still "
                 "queued. Call flush() again."
             )
-        self.raise_failed()
 
     def raise_failed(self) -> None:
         """Raises `DeliveryError` for the failed deliveries that nobody looked at, once."""
@@ -382,7 +298,7 @@ class Accumulator:
             first = next(batch for batch in failed if batch.count > len(batch.looked_at))
             raise DeliveryError(
                 f"{count} sent records were not stored, the first of them for {first.place}: {first.error} "
-                "What was stored before is unaffected. Send them again once the cause is mended.",
+                f"What was stored before is unaffected. {first.advice}",
                 count=count,
             ) from first.error
 
@@ -425,12 +341,16 @@ class Accumulator:
             raise self._refusal()
         self._store.environment.check_writable()
 
+    def refuse(self, refusal: Callable[[], Exception]) -> None:
+        """Takes no more records from now on, and says why; the first reason stands."""
+        with self.lock:
+            self._refusal = self._refusal or refusal
+
     def refuse_closed(self) -> None:
         """Takes no more records, because the producer is closed."""
-        with self.lock:
-            self._refusal = lambda: LogClosed(
-                "the producer is closed. The record was not taken. Make another with log.producer()."
-            )
+        self.refuse(
+            lambda: LogClosed("the producer is closed. The record was not taken. Make another with log.producer().")
+        )
 
     def refuse_forked(self) -> None:
         """Starts empty in a child: what waits belongs to the parent, which will store it."""

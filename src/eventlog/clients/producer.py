@@ -15,8 +15,10 @@ from typing import Any, Self
 from zlib import crc32
 
 from eventlog.batches.partitioners import crc32 as crc32_partitioner
-from eventlog.clients.accumulator import SMALL_BYTES, TOKEN_BASE, Accumulator, Lane
+from eventlog.clients.accumulator import SMALL_BYTES, TOKEN_BASE, Accumulator
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
+from eventlog.clients.lanes import Lane, ProducerBatch
+from eventlog.clients.named import Session, UnconfirmedRecords, unnamed
 from eventlog.clients.route import Route
 from eventlog.clients.sender import Sender
 from eventlog.clients.topic import Topic
@@ -81,7 +83,12 @@ class Producer:
     producer. A record counts as stored when its `Delivery` says so; nothing that was sent is lost when the program
     ends without `close()`, unless it is killed.
 
+    With a name, what a failed commit leaves open can be settled: `unconfirmed()` has the records of which nobody knows
+    whether they are stored, and `resend()` of the next producer of that name stores those that are not, once. Only the
+    newest producer of a name may store; older ones, in any process, are fenced.
+
     Args:
+        name: 1 to 249 bytes of printable UTF-8. Making the producer costs a commit then.
         linger: seconds that a record may wait for others to share its batch (default 0.005).
         batch_bytes: when a batch is full, in encoded bytes (default and most 65,520; docs/decisions/0003).
         max_buffered_bytes: how much may wait to be stored, in encoded bytes (default 32 MiB). Beyond it `send`
@@ -102,11 +109,14 @@ class Producer:
         store: Store,
         open_topic: Callable[[str], Topic[Any, Any]],
         *,
+        name: str | None,
         linger: float,
         batch_bytes: int,
         max_buffered_bytes: int,
         max_block: float,
     ) -> None:
+        self._name = name
+        self._session = None if name is None else Session(store, name)
         self._store = store
         self._open_topic = open_topic
         self._routes: dict[object, _SendRoute] = {}
@@ -117,6 +127,7 @@ class Producer:
             batch_bytes=batch_bytes,
             max_buffered_bytes=max_buffered_bytes,
             max_block=max_block,
+            make_batch=ProducerBatch if self._session is None else self._session.batch,
         )
         self._accumulator = accumulator
         self._sender = Sender(accumulator, store)
@@ -125,6 +136,11 @@ class Producer:
         self._finalizer = weakref.finalize(self, self._sender.abandon)
         self._finalizer.atexit = False
         store.on_fork(self)
+
+    @property
+    def name(self) -> str | None:
+        """The name, if it has one."""
+        return self._name
 
     def send(
         self,
@@ -159,6 +175,7 @@ class Producer:
             UnknownTopic, UnknownPartition: if there is no such topic or partition. It was not taken.
             BufferFull: if there was no room for `max_block` seconds. It was not taken.
             StorageError: if an earlier write failed; the log must be opened again. It was not taken.
+            ProducerFenced: if a newer producer has the name. It was not taken.
             LogClosed, UsedAfterFork: if this producer can not be used any more. It was not taken.
         """
         try:
@@ -295,6 +312,52 @@ class Producer:
         """
         self._accumulator.flush(timeout)
 
+    def unconfirmed(self) -> UnconfirmedRecords:
+        """
+        The records of which this producer can not say whether they are stored.
+
+        Blocks until everything sent before is stored or failed, and works after `close()`. It is empty unless a commit
+        failed: then it has the records of that commit and all that were sent later. Records that were refused for
+        their own sake (their topic was deleted, their message id reused, their producer fenced) are not stored for
+        certain, and not among them. Their deliveries count as looked at.
+
+        Raises:
+            ValueError: if the producer has no name.
+        """
+        if self._session is None:
+            raise unnamed("unconfirmed")
+        self._accumulator.finish(None)
+        return self._session.unconfirmed()
+
+    def resend(self, records: UnconfirmedRecords) -> list[Delivery]:
+        """
+        Takes the records that an earlier producer of this name left unconfirmed, and stores those that are not stored.
+
+        They go to the partitions that they were sent to, in their order; call it before the first `send()` to have them
+        before what is new. Doing it again stores nothing more. Blocks as `send()`.
+
+        Returns:
+            The deliveries, one for each record, a partition's in order. Those of records that were stored before say
+            where; offset and position are -1 when that can not be found any more.
+
+        Raises:
+            ValueError: if they are of another name or another log. Nothing was stored.
+            OutOfOrderSequence: if the log is older than the records. Nothing was stored.
+            BufferFull, StorageError, ProducerFenced, LogClosed, UsedAfterFork: as `send()`; call it again.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     with log.producer(name="importer") as producer:
+            ...         delivery = producer.send(log.topic("orders"), b"tea")
+            ...         rest = producer.unconfirmed()
+            ...     with log.producer(name="importer") as producer:
+            ...         producer.resend(rest)
+            []
+        """
+        if self._session is None:
+            raise unnamed("resend")
+        return self._session.resend(self._accumulator, records)
+
     def close(self, timeout: float | None = None) -> None:
         """
         Flushes, and ends the producer.
@@ -313,6 +376,8 @@ class Producer:
     def _after_fork(self) -> None:
         """Is of no use in the child; the sender leaves the records to the parent."""
         self._is_closed = True
+        if self._session is not None:
+            self._session.forget()
         self._routes.clear()
         self._finalizer.detach()
 

@@ -31,7 +31,7 @@ from eventlog.log.order import LogOrder
 from eventlog.log.projections import LogProjections
 from eventlog.log.topics import LogTopics
 from eventlog.log.transactions import LogTransactions
-from eventlog.options import Start, check_int, check_seconds, check_topic_name
+from eventlog.options import Start, check_int, check_producer_name, check_seconds, check_topic_name
 from eventlog.store import maintenance
 from eventlog.store.maintenance import VerifyReport
 from eventlog.store.store import Store, close_store, forget_store
@@ -91,6 +91,7 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
     def producer(
         self,
         *,
+        name: str | None = None,
         linger: float = 0.005,
         batch_bytes: int = TARGET_BYTES,
         max_buffered_bytes: int = 32 << 20,
@@ -99,15 +100,17 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
         """
         A producer: sends without waiting for the disk.
 
-        The options are described at `Producer`.
+        The options are described at `Producer`. With a name, the older producers of that name are fenced.
 
         Raises:
+            StorageError: if the producer has a name and that could not be stored.
             ValueError, TypeError: for an option out of its bounds.
         """
         self._check_open()
         producer = Producer(
             self._store,
             self._known_topic,
+            name=None if name is None else check_producer_name(name),
             linger=check_seconds("linger", linger),
             batch_bytes=check_int("batch_bytes", batch_bytes, least=1024, most=TARGET_BYTES),
             max_buffered_bytes=check_int("max_buffered_bytes", max_buffered_bytes, least=TARGET_BYTES),

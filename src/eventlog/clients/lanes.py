@@ -1,0 +1,150 @@
+"""
+What a producer fills: a lane for each partition, and in it the batch that is open.
+
+How they are filled without a lock, and sealed, is told in `clients/accumulator.py`. Knows nothing of when to send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from eventlog.batches.format import EncodedBatch
+from eventlog.clients.delivery import Delivery, call_logged
+from eventlog.errors import UnknownTopic
+from eventlog.records import Headers, RecordMetadata
+from eventlog.store.appends import Append, Part, Rows
+from eventlog.store.tables import TopicRow
+
+if TYPE_CHECKING:
+    from eventlog.clients.accumulator import Accumulator
+
+_FIRST_BATCH_RECORDS = 256
+
+
+class ProducerBatch(Append):
+    """
+    Is a batch of sent records: open, then sealed and queued, then done.
+
+    `rows` and `limit` count in list items, `ROW_WIDTH` for each record. Once sealed, `count` never changes.
+    """
+
+    __slots__ = (
+        "_callbacks",
+        "count",
+        "headers",
+        "lane",
+        "limit",
+        "looked_at",
+        "measured_bytes",
+        "message_ids",
+        "opened_s",
+        "rows",
+        "sealed_s",
+        "size_bytes",
+        "timestamp_ms",
+        "timestamps_ms",
+    )
+
+    def __init__(self, lane: Lane, limit: int, timestamp_ms: int, opened_s: float) -> None:
+        super().__init__([])
+        self.lane = lane
+        self.limit = limit
+        self.rows: Any = []
+        self.count = 0
+        self.timestamp_ms = timestamp_ms
+        self.opened_s = opened_s
+        self.sealed_s = opened_s
+        self.headers: dict[int, Headers] = {}
+        self.timestamps_ms: dict[int, int] = {}
+        self.message_ids: dict[int, bytes] = {}
+        self.measured_bytes = 0
+        self.size_bytes = 0
+        self.looked_at: set[int] = set()
+        self._callbacks: list[tuple[Delivery, Callable[[Delivery], object]]] = []
+
+    @property
+    def advice(self) -> str:
+        """What to do when it was not stored, for messages."""
+        return "Send them again once the cause is mended."
+
+    @property
+    def place(self) -> str:
+        """The partition, for messages."""
+        return f"{self.lane.topic.name}[{self.lane.partition}]"
+
+    def timestamp_of(self, index: int) -> int:
+        """The timestamp of one record."""
+        return self.timestamps_ms.get(index, self.timestamp_ms)
+
+    def part_of(self, encoded: list[EncodedBatch], rows: Rows) -> Part:
+        """What is to be stored of it, now that it is sealed."""
+        needs_rows = self.lane.topic.index is not None or self.message_ids
+        return Part(self.lane.topic, self.lane.partition, encoded, rows if needs_rows else None)
+
+    def metadata(self, index: int) -> RecordMetadata:
+        """Where one record is stored."""
+        part = self.parts[0]
+        if part.rows is not None:
+            place = part.place(index)
+            version = place.version or None
+            return RecordMetadata(
+                part.topic.name, place.partition, place.offset, place.timestamp_ms, place.position, version
+            )
+        moment_ms = self.timestamp_of(index)
+        return RecordMetadata(part.topic.name, part.partition, part.base + index, moment_ms, part.position + index)
+
+    def settle(self, timeout: float | None) -> bool:
+        """
+        Has this batch stored now.
+
+        False when that takes longer than `timeout` seconds.
+        """
+        return self.lane.accumulator.settle(self, timeout)
+
+    def add_callback(self, delivery: Delivery, callback: Callable[[Delivery], object]) -> None:
+        """Notes a callback, or calls it when the batch is done."""
+        with self.lane.accumulator.lock:
+            if not self.is_done:
+                self._callbacks.append((delivery, callback))
+                return
+        call_logged(callback, delivery)
+
+    def report(self) -> Callable[[], None] | None:
+        """Calls the callbacks; before that, frees what only storing needed, since deliveries keep the batch alive."""
+        self.parts[0].free()
+        self.headers = {}
+        if isinstance(self.error, UnknownTopic):
+            self.lane.accumulator.on_gone(self.lane.topic)
+        if self.newer is not None and self.error is None:
+            self.lane.accumulator.grow(self.newer)
+        return self._call_back
+
+    def _call_back(self) -> None:
+        with self.lane.accumulator.lock:
+            callbacks, self._callbacks = self._callbacks, []
+        for delivery, callback in sorted(callbacks, key=lambda pair: pair[0][1]):
+            call_logged(callback, delivery)
+
+
+class _Closed:
+    """Stands where no batch is open: it is always full."""
+
+    rows: tuple[Any, ...] = ()
+    limit = 0
+
+
+CLOSED: Any = _Closed()
+
+
+class Lane:
+    """Is one partition as a producer sees it: its open batch, or `CLOSED`."""
+
+    __slots__ = ("accumulator", "batch", "batch_records", "partition", "topic")
+
+    def __init__(self, accumulator: Accumulator, topic: TopicRow, partition: int) -> None:
+        self.accumulator = accumulator
+        self.topic = topic
+        self.partition = partition
+        self.batch: Any = CLOSED
+        self.batch_records = _FIRST_BATCH_RECORDS
