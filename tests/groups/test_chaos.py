@@ -83,7 +83,7 @@ def _run(tmp_path: Path, rng: random.Random, *, seconds: float, faults: Faults, 
 def test_a_group_survives_a_few_seconds_of_chaos(tmp_path: Path, rng: random.Random) -> None:
     """Six consumers are killed, stopped, closed and joined by others: nothing is lost, nothing is owned twice."""
     faults = Faults(mean_pause_s=0.25, weights=(3, 1, 4, 3, 2))
-    _run(tmp_path, rng, seconds=3.0, faults=faults)
+    _run(tmp_path, rng, seconds=2.0, faults=faults)
 
 
 @pytest.mark.long

@@ -97,7 +97,7 @@ def appends_beside_a_thread(path: str) -> None:
             topic.append(b"%d" % number)
 
         try:
-            for _ in range(3):
+            for _ in range(2):
                 for _ in _places(append, append):
                     pass
         finally:

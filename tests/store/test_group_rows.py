@@ -29,8 +29,8 @@ from eventlog.store.group_rows import (
 NUMBER = st.integers(0, 2**32 - 1)
 INT64 = st.integers(-(2**63), 2**63 - 1)
 EPOCH = st.integers(0, 2**63 - 1)
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-NAME = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=20)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+NAME = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=5)
 ID = st.text("0123456789abcdef", min_size=1, max_size=32)
 PARTITIONS = st.tuples(NUMBER, NUMBER)
 
@@ -64,7 +64,7 @@ GROUPS_OF_ALL_KINDS = st.builds(
     partition_counts=st.dictionaries(NUMBER, NUMBER, max_size=3),
     assignor=TEXT,
     created_ms=INT64,
-    members=st.lists(members(), max_size=4, unique_by=lambda member: member.id).map(
+    members=st.lists(members(), max_size=3, unique_by=lambda member: member.id).map(
         lambda chosen: {member.id: member for member in chosen}
     ),
 )
