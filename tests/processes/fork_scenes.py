@@ -36,7 +36,8 @@ def in_a_fork(function: Callable[[], object], *, leave: Callable[[int], object] 
     assert os.waitstatus_to_exitcode(status) == 0, f"the fork ended with {os.waitstatus_to_exitcode(status)}"
 
 
-def _refused(function: Callable[[], object]) -> str:
+def refusal_of(function: Callable[[], object]) -> str:
+    """The message of the error that a use in a child gets."""
     try:
         function()
     except eventlog.UsedAfterFork as error:
@@ -62,8 +63,8 @@ def everything_is_open(path: str) -> None:
         assert [record.offset for record in topic.read()] == list(range(1000))
         assert next(reading).offset == 1
         for message in (
-            _refused(lambda: producer.send("orders", b"x")),
-            _refused(lambda: consumer.poll()),
+            refusal_of(lambda: producer.send("orders", b"x")),
+            refusal_of(lambda: consumer.poll()),
         ):
             assert "before a fork" in message, message
             assert "in the child" in message, message
@@ -118,7 +119,7 @@ def memory_log() -> None:
 
         def child() -> None:
             for use in (lambda: topic.append(b"x"), lambda: list(topic.read()), log.topics):
-                assert "private to the parent" in _refused(use)
+                assert "private to the parent" in refusal_of(use)
 
         in_a_fork(child)
         in_a_fork(child, leave=sys.exit)
