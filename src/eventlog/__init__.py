@@ -7,6 +7,7 @@ The front door: everything users need is exported here, and nothing else is publ
 from eventlog.clients.consumer import Consumer
 from eventlog.clients.delivery import Delivery
 from eventlog.clients.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
+from eventlog.clients.named import UnconfirmedRecords
 from eventlog.clients.processor import Processor
 from eventlog.clients.producer import Producer
 from eventlog.clients.state import State
@@ -33,6 +34,7 @@ from eventlog.errors import (
     NotALog,
     OffsetOutOfRange,
     ProducerFenced,
+    OutOfOrderSequence,
     ReadOnlyLog,
     RecordTooLarge,
     StateMismatch,
@@ -86,6 +88,7 @@ __all__ = [
     "NotALog",
     "OffsetOutOfRange",
     "PartitionOffsets",
+    "OutOfOrderSequence",
     "PartitionRange",
     "Processor",
     "Producer",
@@ -108,6 +111,7 @@ __all__ = [
     "TransactionTooLarge",
     "UnknownEvent",
     "UnknownGroup",
+    "UnconfirmedRecords",
     "UnknownPartition",
     "UnknownProjection",
     "UnknownState",
