@@ -10,6 +10,7 @@ from eventlog.clients.groups import GroupDescription, Groups, MemberDescription,
 from eventlog.clients.named import UnconfirmedRecords
 from eventlog.clients.processor import Processor
 from eventlog.clients.producer import Producer
+from eventlog.clients.projection import Projection
 from eventlog.clients.state import State
 from eventlog.clients.state_view import StateView
 from eventlog.clients.topic import Topic
@@ -33,8 +34,8 @@ from eventlog.errors import (
     MessageIdReused,
     NotALog,
     OffsetOutOfRange,
-    ProducerFenced,
     OutOfOrderSequence,
+    ProducerFenced,
     ReadOnlyLog,
     RecordTooLarge,
     StateMismatch,
@@ -87,12 +88,13 @@ __all__ = [
     "MessageIdReused",
     "NotALog",
     "OffsetOutOfRange",
-    "PartitionOffsets",
     "OutOfOrderSequence",
+    "PartitionOffsets",
     "PartitionRange",
     "Processor",
     "Producer",
     "ProducerFenced",
+    "Projection",
     "ReadOnlyLog",
     "Record",
     "RecordBatch",
@@ -109,9 +111,9 @@ __all__ = [
     "Transaction",
     "TransactionEnded",
     "TransactionTooLarge",
+    "UnconfirmedRecords",
     "UnknownEvent",
     "UnknownGroup",
-    "UnconfirmedRecords",
     "UnknownPartition",
     "UnknownProjection",
     "UnknownState",

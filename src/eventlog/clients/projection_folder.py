@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import attrs
 
+from eventlog.clients.folded_state import MOST_CACHED_BYTES, FoldedState
 from eventlog.clients.order import OrderReader
 from eventlog.clients.state import State
 from eventlog.clients.topic import Topic
@@ -28,9 +29,8 @@ from eventlog.store.transactions import CommitTransaction, Piece
 
 Fold = Callable[[State[Any, Any], Record[Any, Any]], object]
 
-_LONGEST_SECONDS = 1.0
+_LONGEST_SECONDS = 5.0
 """A transaction ends after so long: what a slow function has done becomes visible, and is lost by no crash."""
-_MOST_CACHED_BYTES = 1 << 27
 
 
 @attrs.frozen
@@ -104,10 +104,9 @@ class Folder:
         """Whether a rebuild has replaced the active build."""
         self._room = _Room(options.max_bytes)
         self._is_folding = False
-        self._state: State[Any, Any] = State(
-            store, state, *codecs, charge=self._room.charge, check=self._check, is_owned=True
+        self._state: FoldedState[Any, Any] = FoldedState(
+            store, state, *codecs, charge=self._room.charge, check=self._check, is_empty=build.position == 0
         )
-        self._state._knows_all = build.position == 0
         topics: Collection[str] | None = build.topics
         self._reader = OrderReader(store, topics_by_id, topics, build.position)
         self._batches: deque[tuple[int, RecordBatch[Any, Any]]] = deque()
@@ -141,6 +140,7 @@ class Folder:
         count, position = 0, self.build.position
         self._room.clear()
         self._is_folding = True
+        self._state.begin()
         try:
             now_s = self._store.clock.monotonic
             until_s = now_s() + _LONGEST_SECONDS
@@ -158,11 +158,12 @@ class Folder:
                     shift = first - batch.offsets[0]
                     rest = batch.slice(folded, len(batch))
                     self._batches.appendleft((rest.offsets[0] + shift, rest))
-                is_full = self._room.is_full or self._state._cached_bytes > _MOST_CACHED_BYTES
+                is_full = self._room.is_full or self._state.cached_bytes > MOST_CACHED_BYTES
                 if is_full or now_s() >= until_s or not may_go_on():
                     break
         finally:
             self._is_folding = False
+            self._state.end()
         position = self._batches[0][0] if self._batches else self._reader.position
         if position != self.build.position or switches:
             self._commit(position, switches=switches and position >= end)

@@ -58,7 +58,7 @@ Not tuples: (1,) equals (True,), which is no key. Not bytes beside text: they ma
 """
 
 
-class _Row:
+class Row:
     """
     Is a row as one transaction knows it.
 
@@ -126,10 +126,10 @@ class State(StateView[K, V]):
         self._forget()
 
     def _forget(self) -> None:
-        self._aliases: dict[Any, _Row] = {}
+        self._aliases: dict[Any, Row] = {}
         """Rows by the keys that users gave, as far as equal keys of one type have equal bytes."""
-        self._rows: dict[bytes, _Row] = {}
-        self._written: dict[bytes, _Row] = {}
+        self._rows: dict[bytes, Row] = {}
+        self._written: dict[bytes, Row] = {}
         self._ordered: list[bytes] = []
         """The keys in `_written`, sorted, but for those that came since the last scan."""
         self._scans: list[ScanSoFar] = []
@@ -173,14 +173,14 @@ class State(StateView[K, V]):
         row = self._known_row(key)
         return row.value is not None or row.data is not None
 
-    def _known_row(self, key: K) -> _Row:
+    def _known_row(self, key: K) -> Row:
         """The row of a key, read if it was not."""
         full_key = self._prefix + self._encode_key(key)
         row = self._rows.get(full_key)
         if row is not None:
             return row
         data = None if self._knows_all else read_row(self._environment, full_key)
-        row = _Row(full_key, _ROW_BYTES + len(full_key) + (0 if data is None else len(data)))
+        row = Row(full_key, _ROW_BYTES + len(full_key) + (0 if data is None else len(data)))
         row.data = data
         if not self._is_owned:
             self._charge(row.base_bytes)
@@ -189,7 +189,7 @@ class State(StateView[K, V]):
         self._add(key, row)
         return row
 
-    def _add(self, key: K, row: _Row) -> None:
+    def _add(self, key: K, row: Row) -> None:
         self._rows[row.key] = row
         row.cached_bytes = row.base_bytes
         self._cached_bytes += row.base_bytes
@@ -215,7 +215,7 @@ class State(StateView[K, V]):
         row = self._aliases.get(key) if type(key) in self._quick_keys else None
         if row is None:
             full_key = self._prefix + self._encode_key(key)
-            row = self._rows.get(full_key) or _Row(full_key, _ROW_BYTES + len(full_key))
+            row = self._rows.get(full_key) or Row(full_key, _ROW_BYTES + len(full_key))
         data, size_bytes = None, _INT_BYTES
         kept: Any = value
         if type(value) is not int or not self._keeps_int or not _LEAST_INT <= kept <= _MOST_INT:
@@ -277,7 +277,7 @@ class State(StateView[K, V]):
         assert data is not None
         return data, len(data)
 
-    def _data_of(self, row: _Row) -> bytes | None:
+    def _data_of(self, row: Row) -> bytes | None:
         if row.data is None and row.value is not None:
             row.data = self._value_codec.encode(row.value)
         return row.data

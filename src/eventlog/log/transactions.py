@@ -20,7 +20,7 @@ from eventlog.clients.topic import Topic
 from eventlog.clients.transaction import MAX_TRANSACTION_BYTES, Transaction, transact
 from eventlog.groups.assignors import Assignor
 from eventlog.log.part import LogPart
-from eventlog.options import Start, check_group_name, check_int, check_state_name
+from eventlog.options import PROJECTION_PREFIX, Start, check_group_name, check_int, check_state_name
 from eventlog.store.states import DeleteState, state_rows
 
 T = TypeVar("T")
@@ -171,7 +171,8 @@ class LogTransactions(LogPart):
     def states(self) -> list[str]:
         """The names of all states, sorted."""
         self._check_open()
-        return [row.name for row in state_rows(self._store.environment)]
+        names = [row.name for row in state_rows(self._store.environment)]
+        return [name for name in names if not name.startswith(PROJECTION_PREFIX)]
 
     def delete_state(self, name: str) -> None:
         """

@@ -1,0 +1,364 @@
+"""
+The state that a projection folds into: a state in a transaction, made for millions of small changes.
+
+Nobody else writes it, so there is nothing to check at the commit, and what was read or written stays known from one
+transaction to the next. Rows with plain keys are kept as Python values, and become bytes once in a transaction,
+however often they change in it. What is rare goes the way of `State`: keys that are tuples, and everything once the
+function has scanned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import msgpack
+
+from eventlog.clients.state import Row, State
+from eventlog.codecs import Codec
+from eventlog.codecs.ordered import OrderedCodec
+from eventlog.records import K, V
+from eventlog.store.states import StateChanges, StateRow, read_row
+from eventlog.store.store import Store
+
+MOST_CACHED_BYTES = 1 << 27
+_ROW_BYTES = 256
+"""What a row takes in memory beside its key and value, roughly."""
+_ITEM_BYTES = 9
+_PLAIN_KEYS = (bytes, str, int)
+"""The types of keys that are kept as Python values, in the order of their rows."""
+_LEAST_INT, _MOST_INT = -(2**63), 2**63 - 1
+_PLAIN_VALUES: dict[str, frozenset[type]] = {
+    "msgpack": frozenset({int, float, bool, str, bytes}),
+    "json": frozenset({int, bool, str}),
+    "int": frozenset({int}),
+    "str": frozenset({str}),
+    "bytes": frozenset({bytes}),
+}
+"""For a codec, the types that nobody can change, that come back as they are, and that it surely can encode."""
+_DOCUMENTS = frozenset({"msgpack", "json"})
+
+
+class _Held:
+    """
+    Is a value that a caller could change, or none at all: `content` is never handed out, only copies of it.
+
+    Bytes are those of the row; a tuple stands for a list, a dict for itself; None is a row that is not there.
+    """
+
+    __slots__ = ("content", "size_bytes")
+
+    def __init__(self, content: bytes | tuple[Any, ...] | dict[str, Any] | None, size_bytes: int) -> None:
+        self.content = content
+        self.size_bytes = size_bytes
+
+    def encoded(self, encode: Callable[[Any], bytes | None]) -> bytes | None:
+        """The bytes of the row."""
+        content = self.content
+        return content if content is None or type(content) is bytes else encode(content)
+
+
+_ABSENT = _Held(None, 0)
+
+
+class FoldedState(State[K, V]):
+    """
+    Is the state of a build while it is folded.
+
+    Belongs to the folder: between `begin()` and `end()` the function may use it.
+
+    Args:
+        charge: is told of the memory that changed rows take, before they take it; raises when it is too much.
+        check: raises when the function may not use the state.
+        is_empty: says that nothing is stored, so that a row that is not known is not there.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        row: StateRow,
+        key: OrderedCodec[K],
+        value: Codec[V],
+        *,
+        charge: Callable[[int], None],
+        check: Callable[[], None],
+        is_empty: bool,
+    ) -> None:
+        super().__init__(store, row, key, value, charge=charge, check=check, is_owned=True)
+        self._plain = _PLAIN_VALUES.get(value.name, frozenset())
+        self._takes_int = int in self._plain
+        self._takes_documents = value.name in _DOCUMENTS
+        self._encode_plain: Callable[[Any], bytes | None] = value.encode
+        if value.name == "msgpack":
+            self._encode_plain = msgpack.Packer(datetime=True, buf_size=4096).pack
+        self._has_scanned = False
+        self._clear()
+        self._knows_all = is_empty
+
+    def _clear(self) -> None:
+        self._tables: dict[type, dict[Any, Any]] = {kind: {} for kind in _PLAIN_KEYS}
+        """By the type of the key: what is known of each row, stored or not."""
+        self._full_keys: dict[type, dict[Any, bytes]] = {kind: {} for kind in _PLAIN_KEYS}
+        """Has the keys of `_tables`, no others."""
+        self._changed: dict[type, set[Any]] = {kind: set() for kind in _PLAIN_KEYS}
+        self._usable: dict[type, dict[Any, Any]] = {}
+        """Is `_tables` while the function may use them, else empty: so that the quick way needs no check."""
+        self._known_bytes = 0
+
+    def begin(self) -> None:
+        """Lets the function use it."""
+        if not self._has_scanned:
+            self._usable = self._tables
+
+    def end(self) -> None:
+        """Lets nobody use it until the next `begin()`."""
+        self._usable = {}
+
+    @property
+    def cached_bytes(self) -> int:
+        """What the known rows take in memory."""
+        return self._known_bytes + self._cached_bytes
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def get(self, key: K, default: Any = None) -> Any:
+        """The value of a key as the transaction sees it; `default` when there is none."""
+        table = self._usable.get(type(key))
+        value = None if table is None else table.get(key)
+        if value is None:
+            self._check()
+            if self._has_scanned:
+                return super().get(key, default)
+            plain, value = self._looked_up(key)
+            if value is None:
+                return super().get(key, default)
+            key = plain
+        if type(value) is _Held:
+            return self._copied(key, value, default)
+        return value
+
+    def __contains__(self, key: K) -> bool:
+        return self.get(key) is not None
+
+    def _copied(self, key: K, held: _Held, default: Any) -> Any:
+        content = held.content
+        if content is None:
+            return default
+        if type(content) is tuple:
+            return list(content)
+        if type(content) is dict:
+            return content.copy()
+        assert type(content) is bytes
+        return self._decoded_value(self._full_keys[type(key)][key], content)
+
+    def _looked_up(self, key: Any) -> tuple[Any, Any]:
+        """The key as it comes back from its bytes, and what is known of its row; None if it is no plain key."""
+        kind = type(key)
+        table = self._tables.get(kind)
+        if table is not None and (value := table.get(key)) is not None:
+            return key, value
+        encoded = self._encode_key(key)
+        if table is None:
+            key = self._key_codec.decode(encoded)  # one that only looks like a plain key is the same row
+            kind = type(key)
+            table = self._tables.get(kind)
+            if table is None:
+                return key, None
+            if (value := table.get(key)) is not None:
+                return key, value
+        full_key = self._prefix + encoded
+        data = None if self._knows_all else read_row(self._environment, full_key)
+        value = _ABSENT
+        if data is not None:
+            value, _ = self._kept_value(self._decoded_value(full_key, data), data)
+        self._note_row(kind, key, full_key, value)
+        return key, value
+
+    def _note_row(self, kind: type, key: Any, full_key: bytes, kept: Any) -> None:
+        self._full_keys[kind][key] = full_key
+        self._tables[kind][key] = kept
+        self._known_bytes += _ROW_BYTES + len(full_key) + _size_of(kept)
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def put(self, key: K, value: Any) -> None:
+        """Sets the value of a key; also `state[key] = value`."""
+        kind = type(key)
+        table = self._usable.get(kind)
+        if table is None or key not in self._changed[kind]:
+            self._put_first(key, value)
+        elif type(value) is int and self._takes_int and _LEAST_INT <= value <= _MOST_INT:
+            table[key] = value
+        else:
+            kept, size_bytes = self._kept_value(value, None)
+            grown_bytes = size_bytes - _size_of(table[key])
+            if grown_bytes > 0:
+                self._charge(grown_bytes)
+                self._known_bytes += grown_bytes
+            table[key] = kept
+
+    __setitem__ = put
+
+    def delete(self, key: K) -> bool:
+        """Removes the row of a key; whether there was one."""
+        self._check()
+        plain, known = (key, None) if self._has_scanned else self._looked_up(key)
+        if known is None:
+            return super().delete(key)
+        if known is _ABSENT:
+            return False
+        self._change(plain, _ABSENT, 0)
+        return True
+
+    def _put_first(self, key: Any, value: Any) -> None:
+        """Puts a row that was not changed before in this transaction, or has no plain key."""
+        self._check()
+        if not self._has_scanned:
+            kind, encoded = type(key), b""
+            if kind not in self._tables or key not in self._full_keys[kind]:
+                encoded = self._encode_key(key)
+                if kind not in self._tables:
+                    key = self._key_codec.decode(encoded)  # one that only looks like a plain key is the same row
+                    kind = type(key)
+            if kind in self._tables:
+                kept, size_bytes = self._kept_value(value, None)
+                if key not in self._full_keys[kind]:
+                    self._note_row(kind, key, self._prefix + encoded, _ABSENT)
+                self._change(key, kept, size_bytes)
+                return
+        super().put(key, value)
+
+    def _change(self, key: Any, kept: Any, size_bytes: int) -> None:
+        """Replaces what is known of a known row."""
+        kind = type(key)
+        changed = self._changed[kind]
+        if key not in changed:
+            self._charge(_ROW_BYTES + len(self._full_keys[kind][key]) + size_bytes)
+            self._known_bytes += size_bytes
+            changed.add(key)
+        self._tables[kind][key] = kept
+
+    def _kept_value(self, value: Any, data: bytes | None) -> tuple[Any, int]:
+        """
+        What is kept of a value, and its size.
+
+        Encodes it now, unless that surely works later. `data` are its bytes, if it was read.
+        """
+        kind = type(value)
+        if kind in self._plain:
+            if kind is int:
+                if _LEAST_INT <= value <= _MOST_INT:
+                    return value, _ITEM_BYTES
+            elif kind is bytes or (kind is str and value.isascii()):
+                return value, _ITEM_BYTES + len(value)
+            elif kind is not str:
+                return value, _ITEM_BYTES
+        elif self._takes_documents and (size_bytes := _document_size(value, self._plain)):
+            return _Held(
+                tuple(value) if kind is list else value.copy() if kind is dict else value, size_bytes
+            ), size_bytes
+        if data is None:
+            data, _ = self._encoded(value)
+            if data is None:
+                data = self._value_codec.encode(value)
+                assert data is not None
+        return _Held(data, len(data)), len(data)
+
+    # -- scans, and the end of the transaction -----------------------------------------------------------------
+
+    def _scan(
+        self, first: bytes, end: bytes, *, is_reversed: bool, max_rows: int | None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """From the first scan on all rows are kept as `State` does it, which can merge them with the stored ones."""
+        if not self._has_scanned:
+            self._has_scanned = True
+            for full_key, data in self._plain_writes().items():
+                self._hand_over(full_key, data)
+            self._clear()
+            self._knows_all = False
+        return super()._scan(first, end, is_reversed=is_reversed, max_rows=max_rows)
+
+    def _hand_over(self, full_key: bytes, data: bytes | None) -> None:
+        """Has a changed row kept as `State` does it."""
+        row = Row(full_key, _ROW_BYTES + len(full_key))
+        row.data = data
+        row.charged_bytes = row.base_bytes + (0 if data is None else len(data))
+        row.is_written = True
+        self._add(None, row)  # type: ignore[arg-type]
+        self._written[full_key] = row
+
+    def _changes(self) -> StateChanges:
+        """What is to be written at the commit."""
+        writes = self._plain_writes()
+        writes.update(super()._changes().writes)
+        return StateChanges(self._row, writes=writes)
+
+    def _plain_writes(self) -> dict[bytes, bytes | None]:
+        """The changed rows with plain keys, in their order."""
+        writes: dict[bytes, bytes | None] = {}
+        encode = self._encode_plain
+        for kind, changed in self._changed.items():
+            table, full_keys = self._tables[kind], self._full_keys[kind]
+            for key in sorted(changed):
+                value = table[key]
+                writes[full_keys[key]] = value.encoded(encode) if type(value) is _Held else encode(value)
+        return writes
+
+    def _committed(self) -> None:
+        super()._committed()
+        for changed in self._changed.values():
+            changed.clear()
+        if self._known_bytes > MOST_CACHED_BYTES:
+            self._forget_half()
+
+    def _forget_half(self) -> None:
+        """Forgets the rows that were known first."""
+        self._knows_all = False
+        self._known_bytes //= 2
+        for kind, table in self._tables.items():
+            full_keys = self._full_keys[kind]
+            for key in list(islice(table, len(table) // 2)):
+                del table[key], full_keys[key]
+
+    def _rolled_back(self) -> None:
+        """Says that nothing was stored, or that nobody knows; all that was known is forgotten."""
+        super()._rolled_back()
+        self._clear()
+
+
+def _size_of(value: Any) -> int:
+    """The size of what is kept of a value."""
+    if type(value) is _Held:
+        return value.size_bytes
+    return _ITEM_BYTES + len(value) if isinstance(value, str | bytes) else _ITEM_BYTES
+
+
+def _document_size(value: Any, plain: frozenset[type]) -> int:
+    """The size of a list, tuple or dict of plain values; 0 for all else."""
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return _flat_size(value, plain)
+    if kind is dict:
+        size_bytes = _flat_size(value.values(), plain)
+        if size_bytes and all(type(name) is str and name.isascii() for name in value):
+            return size_bytes + sum(map(len, value)) + _ITEM_BYTES * len(value)
+    return 0
+
+
+def _flat_size(items: Iterable[Any], plain: frozenset[type]) -> int:
+    """The size of some items together; 0 if one of them is not plain."""
+    size_bytes = _ITEM_BYTES
+    for item in items:
+        kind = type(item)
+        if kind is int:
+            if not _LEAST_INT <= item <= _MOST_INT:
+                return 0
+        elif kind is str or kind is bytes:
+            if kind not in plain or (kind is str and not item.isascii()):
+                return 0
+            size_bytes += len(item)
+        elif item is not None and kind not in plain:
+            return 0
+        size_bytes += _ITEM_BYTES
+    return size_bytes
