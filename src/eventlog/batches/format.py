@@ -162,6 +162,13 @@ class BatchEncoder:
                 step *= 2  # a large record among small ones made it short
         return batches
 
+    def encode_one(
+        self, key: bytes | None, value: bytes | None, *, timestamp_ms: int, headers: Headers = ()
+    ) -> EncodedBatch:
+        """One record as a batch: the same bytes as from `encode`, at half the cost."""
+        body = self._packer.pack((0, None if key is None else (key,), (value,), (headers,) if headers else None, None))
+        return EncodedBatch(1, 1, timestamp_ms, timestamp_ms, body)
+
     def _first_step(self, keys: Column | None, values: Column) -> int:
         """How many records to try first: all, unless a look at the first few says that these are far too many."""
         count = len(values)

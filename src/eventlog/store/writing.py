@@ -212,6 +212,15 @@ class Writing:
         records = self._loose.pop((topic_id, partition), None)
         if records is None:
             return
+        if len(records) == 1:
+            (record,) = records
+            batch = self.encoder.encode_one(
+                record.key, record.value, timestamp_ms=record.timestamp_ms, headers=record.headers
+            )
+            record.offset, record.position = self.append(topic_id, partition, [batch])
+            if record.topic.index is not None:
+                self._index_loose(records)
+            return
         headers = [record.headers for record in records]
         batches = self.encoder.encode(
             [record.key for record in records],
