@@ -174,14 +174,15 @@ def read_rows(
     """
     rows: list[tuple[int, bytes]] = []
     length = len(prefix) + 8
-    with environment.reading() as transaction, transaction.cursor(db=environment.table(INDEX)) as cursor:
+    with environment.reading() as transaction:
+        cursor = transaction.cursor(db=environment.table(INDEX))
         if is_reversed:
             is_behind = cursor.set_range(prefix + (_LAST_VERSION if end is None else version_key(end)))
             is_found = cursor.prev() if is_behind else cursor.last()
         else:
-            is_found = _find_row(cursor, prefix, first)
+            is_found = cursor.set_range(prefix) if first == 1 else _find_row(cursor, prefix, first)
         while is_found:
-            key = cursor.key()
+            key, value = cursor.item()
             if len(key) != length or key[:-8] != prefix:
                 break
             version = int.from_bytes(key[-8:], "big")
@@ -189,7 +190,7 @@ def read_rows(
                 break
             if max_bytes <= 0:
                 return rows, False
-            data = bytes(cursor.value())
+            data = bytes(value)
             rows.append((version, data))
             if is_reversed and version <= first:
                 break
@@ -202,7 +203,7 @@ def _find_row(cursor: object, prefix: bytes, first: int) -> bool:
     """Goes to the row that holds a version, or to the next."""
     least = prefix + version_key(first)
     is_found: bool = cursor.set_range(least)  # type: ignore[attr-defined]
-    if first == 1 or (is_found and cursor.key() == least):  # type: ignore[attr-defined]
+    if is_found and cursor.key() == least:  # type: ignore[attr-defined]
         return is_found
     if cursor.prev() if is_found else cursor.last():  # type: ignore[attr-defined]
         if cursor.key()[:-8] == prefix:  # type: ignore[attr-defined]
