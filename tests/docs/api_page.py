@@ -33,6 +33,7 @@ ORDER = (
     "Projection",
     "Producer",
     "Delivery",
+    "UnconfirmedRecords",
     "Consumer",
     "Assignor",
     "GroupMember",

@@ -92,9 +92,7 @@ def test_every_number_has_a_unit() -> None:
         f"{name}: {row[0]}"
         for name, section in _sections().items()
         for row in _rows(section)
-        if isinstance(default := _default(row[1]), (int, float))
-        and not isinstance(default, bool)
-        and not row[2]
+        if isinstance(default := _default(row[1]), (int, float)) and not isinstance(default, bool) and not row[2]
     ]
     assert lacking == []
 
