@@ -98,7 +98,7 @@ class Nursery:
         self._victims: list[Victim] = []
 
     def start(self, way: str, path: Path, *, writer: int, seed: str) -> Victim:
-        """A new process that writes in one of the ways of `writers.WRITERS`."""
+        """A new process that writes in one of the ways of `writers.WRITERS`, `bank.WAYS` and `transactors`."""
         ours, theirs = os.pipe()
         request = json.dumps([way, str(path), writer, seed]).encode()
         socket.send_fds(self._socket, [request], [theirs])
@@ -126,8 +126,9 @@ class Nursery:
 
 
 def _serve(ours: socket.socket) -> None:
-    from tests.crash.writers import WRITERS
+    from tests.crash import bank, transactors, writers
 
+    ways = {**writers.WRITERS, **bank.WAYS, "transact": transactors.transact}
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the children
     while True:
@@ -140,7 +141,7 @@ def _serve(ours: socket.socket) -> None:
             try:
                 ours.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                WRITERS[way](Path(path), pipes[0], writer, seed)
+                ways[way](Path(path), pipes[0], writer, seed)
             except BaseException:
                 traceback.print_exc()
             finally:

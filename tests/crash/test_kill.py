@@ -8,10 +8,7 @@ cache of the operating system alone, so it passes without any sync at all.
 from __future__ import annotations
 
 import itertools
-import os
 import random
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import lmdb
@@ -24,32 +21,12 @@ from tests.crash.records import PARTITIONS, TOPIC, Acknowledgement, Stamp, ackno
 
 pytestmark = pytest.mark.processes
 
-_MEMORY = Path("/dev/shm")
 _KILLS_A_DIRECTORY = 9
 _LONGEST_LIFE_SECONDS = 0.02
 _LEAST_LIFE_BYTES = 32 * 5
 _WAYS = ("append_one_by_one", "append_columns", "send", "mix")
 _PARENT = 999_999
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    """Starts writers quickly."""
-    with Nursery() as nursery:
-        yield nursery
-
-
-@pytest.fixture(params=["disk", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """Where a log may be made: where syncs take their time, and where they take none and commits follow closely."""
-    if request.param == "disk":
-        yield tmp_path / "log"
-        return
-    if not os.access(_MEMORY, os.W_OK):
-        pytest.skip(f"{_MEMORY} is not there")
-    with tempfile.TemporaryDirectory(dir=_MEMORY, prefix="eventlog-test-") as directory:
-        yield Path(directory) / "log"
 
 
 class _Rounds:
