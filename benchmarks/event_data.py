@@ -28,7 +28,7 @@ PAGE_RECORDS = 100
 """Records of one transaction of the exactly-once loop."""
 
 READS_COUNT = 10_000
-INPUT_COUNT = 30_000
+INPUT_COUNT = 20_000
 
 _SCATTER = 2_654_435_761
 _SEED = 3
@@ -64,7 +64,7 @@ def make_commits(count: int, *, events: int, is_new: bool) -> list[Commit]:
 
 def appends(setting: Setting, *, events: int, is_new: bool, warm_up: int = WARM_UP_COUNT) -> list[Commit]:
     """The commits of one round, after `warm_up` of them that are not counted."""
-    return make_commits(warm_up + setting.count(2_000 if events == 1 else 300), events=events, is_new=is_new)
+    return make_commits(warm_up + setting.count(1_500 if events == 1 else 300), events=events, is_new=is_new)
 
 
 def rated(sample: Sample, events: int) -> Sample:
