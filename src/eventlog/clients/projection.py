@@ -225,7 +225,7 @@ class Projection:
         self._is_running = True
         count = 0
         try:
-            with self._sleeper() as sleeper, self._turn(sleeper, None, self._is_stop_wanted) as turn:
+            with self._sleeper() as sleeper, self._turn(sleeper, None, lambda: self._is_stopped) as turn:
                 while turn is not None and not self._is_stopped:
                     count += self._fold_up_to(_EVERYTHING, turn, None)
                     folder = self._folder
@@ -262,7 +262,7 @@ class Projection:
             TimeoutError: if it takes longer, or another rebuilds it. The present state is as it was.
             Exception: as `catch_up()`. The present state is as it was.
         """
-        options = self._check_open_for_folding()
+        options = self._check_folds()
         deadline_s = self._deadline(timeout)
         with self._sleeper() as sleeper, self._turn(sleeper, deadline_s, lambda: False, is_rebuild=True) as turn:
             assert turn is not None
@@ -277,8 +277,10 @@ class Projection:
             folder = self._new_folder(is_rebuild=True)
             count, end, may_switch = 0, self._store.end_position(), False
             while not folder.is_switched:
-                self._check_turn(turn, deadline_s, folder.build.position)
-                count += folder.step(end, lambda: not self._is_over(deadline_s), switches=may_switch)
+                self._check_time(deadline_s, folder.build.position)
+                count += folder.step(
+                    end, lambda: not self._is_over(deadline_s), lambda: self._check_turn(turn), switches=may_switch
+                )
                 if folder.build.position >= end:
                     end, may_switch = self._store.end_position(), True
             self._folder = None
@@ -302,9 +304,9 @@ class Projection:
 
         while folder.build.position < end:
             before = folder.build
-            self._check_turn(turn, deadline_s, before.position)
+            self._check_time(deadline_s, before.position)
             try:
-                count += folder.step(end, may_go_on)
+                count += folder.step(end, may_go_on, lambda: self._check_turn(turn))
             except ConflictError:
                 folder = self._new_folder()  # it was rebuilt
                 continue
@@ -318,7 +320,7 @@ class Projection:
         return row.active == folder.build
 
     def _new_folder(self, *, is_rebuild: bool = False) -> Folder:
-        options = self._check_open_for_folding()
+        options = self._check_folds()
         row, state = self._found(is_rebuild=is_rebuild)
         codecs = stored_codecs(state, *self._declared)
         if not is_rebuild and row.active.topics != options.topics:
@@ -343,14 +345,16 @@ class Projection:
             if work.is_clean:
                 return
 
-    def _check_turn(self, turn: Turn, deadline_s: float | None, position: int) -> None:
-        """Raises when this may not go on: in a child, or when the time is over."""
-        self._check()
+    def _check_turn(self, turn: Turn) -> None:
+        """Raises in a child, when the turn is the parent's."""
         if not turn.is_taken:
             raise UsedAfterFork(
                 f"projection {self.name!r} was being folded before a fork, and that is the parent's to go on with. "
                 "Nothing was stored. Call run() or catch_up() in the child."
             )
+
+    def _check_time(self, deadline_s: float | None, position: int) -> None:
+        self._check()
         if self._is_over(deadline_s):
             raise TimeoutError(
                 f"projection {self.name!r} has come to position {position}, and the time is over. What was folded is "
@@ -403,9 +407,6 @@ class Projection:
             raise unknown_projection(self.name)
         return row
 
-    def _is_stop_wanted(self) -> bool:
-        return self._is_stopped
-
     def _deadline(self, timeout: float | None) -> float | None:
         return None if timeout is None else self._store.clock.monotonic() + check_seconds("timeout", timeout)
 
@@ -419,10 +420,7 @@ class Projection:
                 f"projection {self.name!r} is closed. Nothing was stored. Make another with log.projection()."
             )
 
-    def _check_folds(self) -> None:
-        self._check_open_for_folding()
-
-    def _check_open_for_folding(self) -> FoldOptions:
+    def _check_folds(self) -> FoldOptions:
         self._check()
         if self._options is None:
             raise ValueError(

@@ -121,7 +121,9 @@ class Folder:
         """The number of the newest commit that was looked at."""
         return self._reader.transaction
 
-    def step(self, end: int, may_go_on: Callable[[], bool], *, switches: bool = False) -> int:
+    def step(
+        self, end: int, may_go_on: Callable[[], bool], check_turn: Callable[[], None], *, switches: bool = False
+    ) -> int:
         """
         Folds the records of one transaction and commits it; how many they were.
 
@@ -130,6 +132,7 @@ class Folder:
         Args:
             end: the position to stop before.
             may_go_on: is asked between two batches.
+            check_turn: is called before the commit; raises when the turn is another's by now.
             switches: replaces the active build in the same commit, if this one is as far then.
 
         Raises:
@@ -165,6 +168,7 @@ class Folder:
             self._is_folding = False
             self._state.end()
         position = self._batches[0][0] if self._batches else self._reader.position
+        check_turn()
         if position != self.build.position or switches:
             self._commit(position, switches=switches and position >= end)
         return count

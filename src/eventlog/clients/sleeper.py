@@ -22,7 +22,6 @@ class Sleeper:
         self._is_armed = False
         self.wake = self._waiter.wake
         self.close = self._waiter.close
-        self.forget = self._waiter.forget
 
     def sleep(self, deadline_s: float | None, longest_s: float, seen: int) -> bool:
         """
@@ -44,3 +43,8 @@ class Sleeper:
             if now_s >= until_s:
                 break
         return True
+
+    def forget(self) -> None:
+        """Leaves the parent's place to sleep alone, in a forked child."""
+        self._waiter.forget()
+        self.close = self._waiter.forget

@@ -1,0 +1,327 @@
+"""The rows of projections, their checkpoints, builds and turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import attrs
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import eventlog
+from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, StorageError, UnknownProjection
+from eventlog.store import projections
+from eventlog.store.env import PROJECTIONS, STATE, STATES
+from eventlog.store.projections import (
+    BeginRebuild,
+    Build,
+    Checkpoint,
+    DeleteProjection,
+    EnsureProjection,
+    ProjectionRow,
+    SweepBuilds,
+    Turn,
+    build_and_state,
+    projection_and_end,
+    projection_row,
+    projection_rows,
+)
+from eventlog.store.store import Store
+from eventlog.store.transactions import CommitTransaction
+from eventlog.store.writing import Work, Writing
+
+CODEC: dict[str, object] = {"name": "msgpack"}
+KEY: dict[str, object] = {"name": "ordered"}
+NAMES = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=20)
+BUILDS = st.builds(
+    Build,
+    state_id=st.integers(0, 2**32 - 1),
+    position=st.integers(0, 2**63 - 1),
+    topics=st.one_of(st.none(), st.lists(NAMES, max_size=3).map(tuple)),
+)
+ROWS = st.builds(
+    ProjectionRow,
+    name=NAMES,
+    uuid=st.uuids(),
+    active=BUILDS,
+    rebuilding=st.one_of(st.none(), BUILDS),
+    doomed=st.lists(st.integers(0, 2**32 - 1), max_size=3).map(tuple),
+    created_ms=st.integers(-(2**63), 2**63 - 1),
+)
+ROW = ProjectionRow("totals", UUID(int=5), Build(7, 100, ("orders",)), None, (), 5)
+
+
+@pytest.fixture
+def store(log: eventlog.EventLog) -> Store:
+    """An empty store in memory."""
+    return log._store
+
+
+def made(store: Store, name: str = "totals") -> ProjectionRow:
+    """A new projection."""
+    work = EnsureProjection(name, None, KEY, CODEC, 5)
+    store.run(work)
+    assert work.projection is not None
+    return work.projection
+
+
+def stored(store: Store) -> ProjectionRow:
+    """The projection as it is now."""
+    row = projection_row(store.environment, "totals")
+    assert row is not None
+    return row
+
+
+def rebuilding(store: Store, row: ProjectionRow) -> Build:
+    """A second build, begun now."""
+    store.run(BeginRebuild(row, ("orders",), KEY, CODEC, 6))
+    build = stored(store).rebuilding
+    assert build is not None
+    return build
+
+
+def commit(store: Store, checkpoint: Checkpoint) -> Checkpoint:
+    """Moves a checkpoint in a transaction of its own."""
+    store.run(CommitTransaction((), (), [checkpoint], 5, placed_topics=frozenset()))
+    return checkpoint
+
+
+class PutRows(Work):
+    """Writes rows of a table."""
+
+    def __init__(self, table: bytes, rows: dict[bytes, bytes]) -> None:
+        super().__init__()
+        self.table = table
+        self.rows = rows
+
+    def apply(self, writing: Writing) -> None:
+        """Puts them."""
+        for key, data in self.rows.items():
+            writing.put(self.table, key, data)
+
+
+def state_rows_of(store: Store, number: int) -> int:
+    """How many rows a state has."""
+    prefix = number.to_bytes(4, "big")
+    with store.environment.reading() as transaction, transaction.cursor(db=store.environment.table(STATE)) as cursor:
+        return sum(bytes(key).startswith(prefix) for key in cursor.iternext(values=False))
+
+
+def fill(store: Store, number: int, count: int) -> None:
+    """Puts rows into a state."""
+    prefix = number.to_bytes(4, "big")
+    store.run(PutRows(STATE, {prefix + b"%d" % row: b"x" for row in range(count)}))
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
+
+
+@given(row=ROWS)
+def test_a_row_is_what_was_packed(row: ProjectionRow) -> None:
+    """Every field comes back."""
+    assert ProjectionRow.unpack(row.name.encode(), row.pack()) == row
+
+
+def test_the_bytes_of_a_row_are_pinned() -> None:
+    """A map of MessagePack; fields that we do not know are passed over."""
+    fields = {
+        "version": 1,
+        "uuid": UUID(int=5).bytes,
+        "active": {"state": 7, "position": 100, "topics": ["orders"]},
+        "rebuilding": None,
+        "doomed": [],
+        "created_ms": 5,
+    }
+    assert ROW.pack() == msgpack.packb(fields)
+    assert ProjectionRow.unpack(b"totals", msgpack.packb({**fields, "more": 1})) == ROW
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"uuid": b"short"},
+        {"active": None},
+        {"active": {"state": 7, "position": "100", "topics": None}},
+        {"active": {"state": 7, "position": 100, "topics": [5]}},
+        {"rebuilding": 5},
+        {"doomed": ["a"]},
+        {"created_ms": None},
+    ],
+)
+def test_what_is_no_row_is_damage(change: dict[str, object]) -> None:
+    """A field of another type says so."""
+    fields = msgpack.unpackb(ROW.pack())
+    with pytest.raises(CorruptBatch, match="projection b'totals'"):
+        ProjectionRow.unpack(b"totals", msgpack.packb({**fields, **change}))
+
+
+@given(data=st.binary(max_size=50))
+def test_other_bytes_are_damage_or_too_new(data: bytes) -> None:
+    """Nothing else is ever raised."""
+    with pytest.raises((CorruptBatch, FormatTooNew)):
+        ProjectionRow.unpack(b"totals", data)
+
+
+def test_a_newer_row_is_refused_as_such() -> None:
+    """It is not called damaged."""
+    fields = msgpack.unpackb(ROW.pack())
+    with pytest.raises(FormatTooNew):
+        ProjectionRow.unpack(b"totals", msgpack.packb({"version": 2, "other": fields}))
+
+
+# --- works --------------------------------------------------------------------------------------------------------
+
+
+def test_a_projection_is_made_once_with_a_state_of_its_own(store: Store) -> None:
+    """The second who makes it gets the first one's."""
+    row = made(store)
+    assert made(store) == row == stored(store)
+    assert projection_rows(store.environment) == [row]
+    assert projection_and_end(store.environment, "totals") == (row, 0)
+    assert row.active == Build(1, 0, None)
+    found = build_and_state(store.environment, "totals")
+    assert found is not None
+    assert (found[0], found[1].name, found[1].id) == (row, "projection:totals:1", 1)
+    assert build_and_state(store.environment, "totals", is_rebuild=True) is None
+    assert build_and_state(store.environment, "others") is None
+
+
+def test_a_checkpoint_moves_from_where_it_is_believed_to_be(store: Store) -> None:
+    """Who comes late stores nothing."""
+    row = made(store)
+    moved = commit(store, Checkpoint(row, row.active, 10))
+    assert stored(store).active == moved.build == Build(1, 10, None)
+    with pytest.raises(ConflictError, match="from 0 to 20"):
+        commit(store, Checkpoint(row, row.active, 20))
+    assert stored(store).active.position == 10
+    commit(store, Checkpoint(row, moved.build, 20))
+    assert stored(store).active.position == 20
+
+
+def test_a_rebuild_switches_when_it_is_as_far(store: Store) -> None:
+    """Before that its own checkpoint moves, and after it the old build's can not."""
+    row = made(store)
+    active = commit(store, Checkpoint(row, row.active, 10)).build
+    build = rebuilding(store, row)
+    assert build == Build(2, 0, ("orders",))
+    early = commit(store, Checkpoint(row, build, 9, is_rebuild=True, switches=True))
+    assert not early.is_switched
+    assert (stored(store).active, stored(store).rebuilding) == (active, early.build)
+    unwilling = commit(store, Checkpoint(row, early.build, 10, is_rebuild=True))
+    assert not unwilling.is_switched
+    switched = commit(store, Checkpoint(row, unwilling.build, 10, is_rebuild=True, switches=True))
+    assert switched.is_switched
+    assert stored(store) == attrs.evolve(row, active=Build(2, 10, ("orders",)), doomed=(1,))
+    with pytest.raises(ConflictError):
+        commit(store, Checkpoint(row, active, 20))
+    found = build_and_state(store.environment, "totals")
+    assert found is not None
+    assert found[1].id == 2
+
+
+def test_another_rebuild_dooms_the_first(store: Store) -> None:
+    """The first can not go on, and its state is gone."""
+    row = made(store)
+    first = rebuilding(store, row)
+    second = rebuilding(store, row)
+    assert (second.state_id, stored(store).doomed) == (3, (2,))
+    with pytest.raises(ConflictError):
+        commit(store, Checkpoint(row, first, 1, is_rebuild=True))
+
+
+def test_old_rows_are_removed_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may write in between; rows of living builds stay."""
+    monkeypatch.setattr(projections, "_ROWS_AT_ONCE", 10)
+    row = made(store)
+    for _ in range(3):
+        rebuilding(store, row)
+    for number in (1, 2, 3, 4):
+        fill(store, number, 25)
+    left: list[int] = []
+    is_clean = False
+    while not is_clean:
+        work = SweepBuilds(row)
+        store.run(work)
+        is_clean = work.is_clean
+        left.append(state_rows_of(store, 2) + state_rows_of(store, 3))
+    assert left == [40, 30, 25, 15, 5, 0]
+    assert [state_rows_of(store, number) for number in (1, 2, 3, 4)] == [25, 0, 0, 25]
+    assert stored(store).doomed == ()
+
+
+def test_a_deleted_projection_leaves_no_row(store: Store) -> None:
+    """All its builds go, and whoever uses it is told."""
+    row = made(store)
+    other = made(store, "other")
+    build = rebuilding(store, row)
+    for number in range(1, 4):
+        fill(store, number, 5)
+    store.run(DeleteProjection("totals"))
+    assert projection_rows(store.environment) == [other]
+    assert [state_rows_of(store, number) for number in (1, 2, 3)] == [0, 5, 0]
+    with store.environment.reading() as transaction:
+        assert transaction.stat(store.environment.table(STATES))["entries"] == 1
+    with pytest.raises(UnknownProjection):
+        store.run(DeleteProjection("totals"))
+    again = made(store)
+    assert again.uuid != row.uuid
+    works: list[Work] = [BeginRebuild(row, None, KEY, CODEC, 6), SweepBuilds(row)]
+    for work in works:
+        with pytest.raises(UnknownProjection):
+            store.run(work)
+    for checkpoint in (Checkpoint(row, row.active, 5), Checkpoint(row, build, 5, is_rebuild=True)):
+        with pytest.raises(UnknownProjection):
+            commit(store, checkpoint)
+    assert stored(store) == again
+
+
+def test_a_projection_without_its_state_is_damage(store: Store) -> None:
+    """As a failing disk might leave it."""
+    store.run(PutRows(PROJECTIONS, {b"totals": ROW.pack()}))
+    with pytest.raises(CorruptBatch, match="projection 'totals'"):
+        build_and_state(store.environment, "totals")
+
+
+# --- turns --------------------------------------------------------------------------------------------------------
+
+
+def test_one_has_the_turn_at_a_time(tmp_path: Path) -> None:
+    """A rebuild has a turn of its own, and so has another projection."""
+    first, second = (Turn(tmp_path, ROW, is_rebuild=False, mode=0o600) for _ in range(2))
+    assert first.take()
+    assert first.take()
+    assert not second.take()
+    assert not second.is_taken
+    for other in (
+        Turn(tmp_path, ROW, is_rebuild=True, mode=0o600),
+        Turn(tmp_path, attrs.evolve(ROW, uuid=UUID(int=6)), is_rebuild=False, mode=0o600),
+    ):
+        assert other.take()
+        other.end()
+    first.end()
+    first.end()
+    assert second.take()
+    second.end()
+    second.remove()
+    assert not (tmp_path / ROW.uuid.hex).exists()
+
+
+def test_a_turn_that_was_forgotten_is_given_back(tmp_path: Path) -> None:
+    """Closing the only descriptor frees it; in a child the parent's keeps it."""
+    first, second = (Turn(tmp_path, ROW, is_rebuild=False, mode=0o600) for _ in range(2))
+    assert first.take()
+    first.forget()
+    first.forget()
+    assert second.take()
+    second.end()
+
+
+def test_a_turn_without_a_directory_says_so(tmp_path: Path) -> None:
+    """An error of the system becomes ours."""
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(StorageError, match="cannot take the turn"):
+        Turn(file, ROW, is_rebuild=False, mode=0o600).take()
