@@ -378,22 +378,26 @@ def test_one_failure_stops_the_producer_even_if_the_log_goes_on(log):
     producer = log.producer(name=NAME, linger=3600.0)
     begin = environment.begin_writing
 
+    second = []
+
     def fail():
+        second.append(producer.send(topic, 1))  # while the first is being stored
         raise eventlog.StorageError("too many readers")
 
     first = producer.send(topic, 0)
     environment.begin_writing = fail
     assert first.exception() is not None
     environment.begin_writing = begin
+    assert isinstance(second[0].exception(), eventlog.StorageError)
     log.topic("other")  # the log goes on
     with pytest.raises(eventlog.StorageError, match=r"takes no records, since.*too many readers"):
-        producer.send(topic, 1)
+        producer.send(topic, 2)
     rest = producer.unconfirmed()
     producer.close()
     with log.producer(name=NAME) as producer:
         producer.resend(rest)
-        producer.send(topic, 1)
-    assert values(topic.read()) == [0, 1]
+        producer.send(topic, 2)
+    assert values(topic.read()) == [0, 1, 2]
 
 
 # -- together with the rest --------------------------------------------------------------------------------------------
