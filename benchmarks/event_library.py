@@ -107,7 +107,7 @@ def read(setting: Setting, *, order: Order) -> Iterator[Round]:
 
 
 def _fill(directory: Path, *, count: int, order: Order) -> None:
-    """The library's own table, filled behind its back: the same rows in the same order, a third of the time."""
+    """The library's own table, filled behind its back: the same rows in the same order, in one commit."""
     _, sqlite = load_library()
     with datastore(directory) as store:
         sqlite.SQLiteApplicationRecorder(store).create_table()

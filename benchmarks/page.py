@@ -101,7 +101,7 @@ alone.
 
 *project* counts and adds up, for each entity, in Python on all sides, from zero to the end; its position is kept in the
 same transaction as its state.
-The library's own runner takes one event a transaction; that would last for a quarter of an hour, so it gets 2,000, and
+The library's own runner takes one event a transaction; that would last for more than ten minutes, so it gets 2,000, and
 with pages 200,000; the figure is a rate.
 
 *exactly once* reads 100 records, reads and writes a total for each, makes another record of each, and keeps its offset,
