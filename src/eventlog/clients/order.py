@@ -57,8 +57,7 @@ class OrderReader:
             CorruptBatch, DecodeError: if the first batch can not be read. The position is unchanged; else what comes
                 before it is read first.
         """
-        ids = self._chosen()
-        found, behind, self.transaction = scan_order(self._store.environment, self.position, max_bytes, topic_ids=ids)
+        found, behind = self._scanned(max_bytes)
         if any(batch.topic_id not in self._topics for batch in found):
             self._topics = self._topics_by_id()
         batches: list[tuple[int, RecordBatch[Any, Any]]] = []
@@ -81,6 +80,20 @@ class OrderReader:
                 return batches  # before a record that can not be read
         self.position = max(self.position, behind)
         return batches
+
+    def _scanned(self, max_bytes: int) -> tuple[list[OrderedBatch], int]:
+        """
+        The next batches of the chosen topics, and the position behind what was looked at.
+
+        A topic that is made after we chose, and gets records before we look, would be passed by for good: then we
+        choose and look again.
+        """
+        environment = self._store.environment
+        while True:
+            ids = self._chosen()
+            found, behind, self.transaction = scan_order(environment, self.position, max_bytes, topic_ids=ids)
+            if ids is None or self._store.topics_version() == self._version:
+                return found, behind
 
     def _chosen(self) -> Collection[int] | None:
         if self._names is None:

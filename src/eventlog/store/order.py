@@ -76,7 +76,8 @@ def scan_order(
     """
     The batches that hold the position `start` and later ones, in order, of one snapshot.
 
-    Returns also the position behind the last row that was looked at, and the number of the snapshot.
+    Returns also the position behind what was looked at, which is the end of the order when nothing follows, also where
+    the last records were deleted; and the number of the snapshot.
 
     Args:
         max_bytes: bound of all batches together; one comes back even if it is larger.
@@ -114,6 +115,8 @@ def scan_order(
                     max_bytes -= len(data)
                 start = end
                 is_found = cursor.next()
+        if not is_found:
+            start = max(start, end_position(environment, transaction))
     return found, start, number
 
 
