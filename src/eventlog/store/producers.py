@@ -4,7 +4,7 @@ Named producers: their ids and epochs, and the sequences by which a batch that c
 A name has an id for good, and an epoch that rises with each producer made under it: only the newest may store. The
 records that an epoch sends to a partition are numbered from 0; a row says up to which number they are stored. The
 numbers stand in the headers of the batches too, which is where a batch that comes again finds its place
-(docs/decisions/0012). Knows nothing of who sends, and of what makes a batch come again.
+(docs/decisions/0015). Knows nothing of who sends, and of what makes a batch come again.
 """
 
 from __future__ import annotations
