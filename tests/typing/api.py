@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, assert_type
 
 import attrs
@@ -36,6 +36,41 @@ def named_codecs_are_any(log: eventlog.EventLog) -> None:
     assert_type(log.topic("documents", key=str, value="json"), eventlog.Topic[str, Any])
     assert_type(log.topic("plain"), eventlog.Topic[Any, Any])
     assert_type(log.topic("values", value=int), eventlog.Topic[Any, int])
+
+
+@attrs.frozen
+class Cancelled:
+    """Is another value of a user's own."""
+
+
+def a_topic_of_events_gives_one_of_them(log: eventlog.EventLog) -> None:
+    """Several classes are told apart by the reader; a document may be anything."""
+    orders: eventlog.Topic[str, Order | Cancelled] = log.topic("orders", key=str, value=(Order, Cancelled), index="key")
+    for event in orders.history("alice"):
+        assert_type(event, eventlog.Event[str, Order | Cancelled])
+        assert_type(event.version, int)
+    assert_type(orders.latest("alice"), eventlog.Event[str, Order | Cancelled] | None)
+    assert_type(orders.keys(), Iterator[str])
+    assert_type(orders.fold("alice", lambda count, _: count + 1, 0), tuple[int, int])
+
+
+def transactions_and_states(log: eventlog.EventLog) -> None:
+    """What is stored together, and what is read of it."""
+    with log.transaction() as tx:
+        assert_type(tx, eventlog.Transaction)
+        assert_type(tx.send("orders", b"tea").result(), eventlog.RecordMetadata)
+        totals = tx.state("totals", key=str, value=int)
+        assert_type(totals, eventlog.State[str, int])
+        assert_type(totals["alice"], int)
+        assert_type(totals.get("alice"), int | None)
+        assert_type(totals.get("alice", 0), int)
+        assert_type(tx.state("documents", key=str, value="json"), eventlog.State[str, Any])
+        assert_type(tx.state("anything"), eventlog.State[Any, Any])
+    assert_type(log.state("totals", key=str, value=int), eventlog.StateView[str, int])
+    assert_type(log.transact(lambda _: 7), int)
+    for position, record in log.read_all():
+        assert_type(position, int)
+        assert_type(record, eventlog.Record[Any, Any])
 
 
 def results_have_one_type(log: eventlog.EventLog, topic: eventlog.Topic[str, Order]) -> None:

@@ -214,8 +214,7 @@ class Events(Generic[K, V]):
     def _walk_keys(self, prefix: bytes, keys: list[bytes]) -> Iterator[K]:
         decode: Callable[[bytes], Any] = self._route.key_codec.decode
         while keys:
-            for key in keys:
-                yield decode(key)
+            yield from map(decode, keys)
             keys = self._keys(prefix, keys[-1])
 
     # -- snapshots -------------------------------------------------------------------------------------------

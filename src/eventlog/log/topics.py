@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar, overload
+from types import UnionType
+from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from eventlog.batches.partitioners import Partitioner
 from eventlog.clients.topic import Topic
@@ -14,86 +15,38 @@ from eventlog.store.works import DeleteTopic
 
 KT = TypeVar("KT")
 VT = TypeVar("VT")
-_Named = Literal["json", "msgpack"]
+_Class: TypeAlias = type[VT] | tuple[type[VT], ...] | list[type[VT]]
+_Untyped: TypeAlias = str | UnionType | None
+
+
+class _Options(TypedDict, total=False):
+    """Is what a topic may be made with, beside its types."""
+
+    partitions: int | None
+    partitioner: str | Partitioner | None
+    max_record_bytes: int | None
+    index: Index | None
+    duplicate_window: float | None
+    snapshot: object
+    upcasters: Upcasters | None
 
 
 class LogTopics(LogPart):
     """Is what a log says of its topics."""
 
     @overload
-    def topic(
-        self,
-        name: str,
-        *,
-        key: type[KT],
-        value: type[VT],
-        partitions: int | None = None,
-        partitioner: str | Partitioner | None = None,
-        max_record_bytes: int | None = None,
-        index: Index | None = None,
-        duplicate_window: float | None = None,
-        snapshot: object = None,
-        upcasters: Upcasters | None = None,
-    ) -> Topic[KT, VT]: ...
+    def topic(self, name: str, *, key: type[KT], value: _Class[VT], **options: Unpack[_Options]) -> Topic[KT, VT]: ...
     @overload
     def topic(
-        self,
-        name: str,
-        *,
-        key: type[KT],
-        value: _Named,
-        partitions: int | None = None,
-        partitioner: str | Partitioner | None = None,
-        max_record_bytes: int | None = None,
-        index: Index | None = None,
-        duplicate_window: float | None = None,
-        snapshot: object = None,
-        upcasters: Upcasters | None = None,
+        self, name: str, *, key: type[KT], value: _Untyped = None, **options: Unpack[_Options]
     ) -> Topic[KT, Any]: ...
     @overload
     def topic(
-        self,
-        name: str,
-        *,
-        key: type[KT],
-        value: None = None,
-        partitions: int | None = None,
-        partitioner: str | Partitioner | None = None,
-        max_record_bytes: int | None = None,
-        index: Index | None = None,
-        duplicate_window: float | None = None,
-        snapshot: object = None,
-        upcasters: Upcasters | None = None,
-    ) -> Topic[KT, Any]: ...
-    @overload
-    def topic(
-        self,
-        name: str,
-        *,
-        key: None = None,
-        value: type[VT],
-        partitions: int | None = None,
-        partitioner: str | Partitioner | None = None,
-        max_record_bytes: int | None = None,
-        index: Index | None = None,
-        duplicate_window: float | None = None,
-        snapshot: object = None,
-        upcasters: Upcasters | None = None,
+        self, name: str, *, key: _Untyped = None, value: _Class[VT], **options: Unpack[_Options]
     ) -> Topic[Any, VT]: ...
     @overload
     def topic(
-        self,
-        name: str,
-        *,
-        key: str | None = None,
-        value: str | None = None,
-        partitions: int | None = None,
-        partitioner: str | Partitioner | None = None,
-        max_record_bytes: int | None = None,
-        index: Index | None = None,
-        duplicate_window: float | None = None,
-        snapshot: object = None,
-        upcasters: Upcasters | None = None,
+        self, name: str, *, key: _Untyped = None, value: _Untyped = None, **options: Unpack[_Options]
     ) -> Topic[Any, Any]: ...
     def topic(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from eventlog.clients.consumer import Consumer
 from eventlog.clients.processor import (
@@ -24,6 +24,8 @@ from eventlog.options import PROJECTION_PREFIX, Start, check_group_name, check_i
 from eventlog.store.states import DeleteState, state_rows
 
 T = TypeVar("T")
+KT = TypeVar("KT")
+VT = TypeVar("VT")
 
 
 class LogTransactions(LogPart):
@@ -152,6 +154,14 @@ class LogTransactions(LogPart):
             on_failure=on_failure,
         )
 
+    @overload
+    def state(self, name: str, *, key: type[KT], value: type[VT]) -> StateView[KT, VT]: ...
+    @overload
+    def state(self, name: str, *, key: type[KT], value: object = None) -> StateView[KT, Any]: ...
+    @overload
+    def state(self, name: str, *, key: None = None, value: type[VT]) -> StateView[Any, VT]: ...
+    @overload
+    def state(self, name: str, *, key: None = None, value: object = None) -> StateView[Any, Any]: ...
     def state(self, name: str, *, key: Any = None, value: Any = None) -> StateView[Any, Any]:
         """
         Reads a state that transactions have written: the newest commit at each call.
