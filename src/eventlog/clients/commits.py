@@ -105,10 +105,11 @@ class Commits:
 
     def give(self, offsets: Mapping[TopicPartition, int]) -> GivenOffsets:
         """Hands offsets to a transaction; from now on nothing is committed without a call."""
+        work = self._work(offsets, is_automatic=False)
         self.interval_s = None
         if self._membership is not None:
             self._membership.stop_committing()
-        return GivenOffsets(self._positions, self._membership, offsets, self._work(offsets, is_automatic=False))
+        return GivenOffsets(self._positions, self._membership, offsets, work)
 
     def _store_checked(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
         if not offsets:

@@ -127,9 +127,15 @@ class Membership:
         return self._living().permits
 
     def doubt(self) -> None:
-        """Says that something speaks against what we think we own: a loop ends its batch, and `attend` looks."""
+        """
+        Says that something speaks against what we think we own: a loop ends its batch, and `attend` looks.
+
+        Does nothing once the consumer is closed, which another thread may do at any time.
+        """
+        file = self._file
         self._glance = None
-        self._living().permits.clear()
+        if file is not None:
+            file.permits.clear()
 
     def attend(self, *, is_busy: bool = False) -> bool:
         """

@@ -119,7 +119,7 @@ class Transaction:
         self._topics: dict[object, Topic[Any, Any]] = {}
         self._sends = Sends()
         self._states: dict[str, State[Any, Any]] = {}
-        self._offsets: dict[int, GivenOffsets] = {}
+        self._offsets: dict[Consumer[Any, Any], GivenOffsets] = {}
         self._pieces: list[Piece] = []
         self._batch = _SentRecords(self._sends)
         self._work: CommitTransaction | None = None
@@ -252,7 +252,7 @@ class Transaction:
         self._check()
         if not isinstance(consumer, Consumer):
             raise TypeError(f"commit_offsets takes a Consumer, not {type(consumer).__name__}. Nothing was changed.")
-        self._offsets[id(consumer)] = consumer._give_offsets(self._store, offsets)
+        self._offsets[consumer] = consumer._give_offsets(self._store, offsets)
 
     # -- state -----------------------------------------------------------------------------------------------
 
