@@ -28,6 +28,7 @@ _ROW_BYTES = 256
 _ITEM_BYTES = 9
 _PLAIN_KEYS = (bytes, str, int)
 """The types of keys that are kept as Python values, in the order of their rows."""
+_FEW = 8
 _LEAST_INT, _MOST_INT = -(2**63), 2**63 - 1
 _PLAIN_VALUES: dict[str, frozenset[type]] = {
     "msgpack": frozenset({int, float, bool, str, bytes}),
@@ -44,12 +45,13 @@ class _Held:
     """
     Is a value that a caller could change, or none at all: `content` is never handed out, only copies of it.
 
-    Bytes are those of the row; a tuple stands for a list, a dict for itself; None is a row that is not there.
+    Bytes are those of the row; None is a row that is not there. A tuple of plain values needs none of this: nobody can
+    change it, and it stands for a list.
     """
 
     __slots__ = ("content", "size_bytes")
 
-    def __init__(self, content: bytes | tuple[Any, ...] | dict[str, Any] | None, size_bytes: int) -> None:
+    def __init__(self, content: bytes | dict[str, Any] | None, size_bytes: int) -> None:
         self.content = content
         self.size_bytes = size_bytes
 
@@ -60,6 +62,7 @@ class _Held:
 
 
 _ABSENT = _Held(None, 0)
+_COPIED = frozenset({_Held, tuple})
 
 
 class FoldedState(State[K, V]):
@@ -134,19 +137,20 @@ class FoldedState(State[K, V]):
             if value is None:
                 return super().get(key, default)
             key = plain
-        if type(value) is _Held:
+        if type(value) in _COPIED:
             return self._copied(key, value, default)
         return value
 
     def __contains__(self, key: K) -> bool:
         return self.get(key) is not None
 
-    def _copied(self, key: K, held: _Held, default: Any) -> Any:
+    def _copied(self, key: K, held: _Held | tuple[Any, ...], default: Any) -> Any:
+        if type(held) is tuple:
+            return list(held)
+        assert isinstance(held, _Held)
         content = held.content
         if content is None:
             return default
-        if type(content) is tuple:
-            return list(content)
         if type(content) is dict:
             return content.copy()
         assert type(content) is bytes
@@ -186,19 +190,34 @@ class FoldedState(State[K, V]):
         """Sets the value of a key; also `state[key] = value`."""
         kind = type(key)
         table = self._usable.get(kind)
-        if table is None or key not in self._changed[kind]:
-            self._put_first(key, value)
-        elif type(value) is int and self._takes_int and _LEAST_INT <= value <= _MOST_INT:
-            table[key] = value
-        else:
-            kept, size_bytes = self._kept_value(value, None)
-            grown_bytes = size_bytes - _size_of(table[key])
-            if grown_bytes > 0:
-                self._charge(grown_bytes)
-                self._known_bytes += grown_bytes
-            table[key] = kept
+        old = None if table is None else table.get(key)
+        if table is None or old is None:
+            self._put_unknown(key, value)
+            return
+        size_bytes = _ITEM_BYTES
+        if type(value) is not int or not self._takes_int or not _LEAST_INT <= value <= _MOST_INT:
+            if type(value) is tuple and self._is_small(value):
+                size_bytes += _ITEM_BYTES * len(value)
+            else:
+                value, size_bytes = self._kept_value(value, None)
+        if key not in self._changed[kind]:
+            self._change(key, value, size_bytes)
+            return
+        if size_bytes > _ITEM_BYTES and (grown_bytes := size_bytes - _size_of(old)) > 0:
+            self._charge(grown_bytes)
+            self._known_bytes += grown_bytes
+        table[key] = value
 
     __setitem__ = put
+
+    def _is_small(self, items: tuple[Any, ...]) -> bool:
+        """Whether a tuple has a few numbers alone, as totals have, which change often."""
+        if len(items) > _FEW or not self._takes_documents:
+            return False
+        for item in items:  # noqa: SIM110 - twice as fast as all()
+            if type(item) is not int or not _LEAST_INT <= item <= _MOST_INT:
+                return False
+        return True
 
     def delete(self, key: K) -> bool:
         """Removes the row of a key; whether there was one."""
@@ -211,16 +230,14 @@ class FoldedState(State[K, V]):
         self._change(plain, _ABSENT, 0)
         return True
 
-    def _put_first(self, key: Any, value: Any) -> None:
-        """Puts a row that was not changed before in this transaction, or has no plain key."""
+    def _put_unknown(self, key: Any, value: Any) -> None:
+        """Puts a row of which nothing is known, or one that has no plain key."""
         self._check()
         if not self._has_scanned:
-            kind, encoded = type(key), b""
-            if kind not in self._tables or key not in self._full_keys[kind]:
-                encoded = self._encode_key(key)
-                if kind not in self._tables:
-                    key = self._key_codec.decode(encoded)  # one that only looks like a plain key is the same row
-                    kind = type(key)
+            encoded = self._encode_key(key)
+            if type(key) not in self._tables:
+                key = self._key_codec.decode(encoded)  # one that only looks like a plain key is the same row
+            kind = type(key)
             if kind in self._tables:
                 kept, size_bytes = self._kept_value(value, None)
                 if key not in self._full_keys[kind]:
@@ -255,9 +272,7 @@ class FoldedState(State[K, V]):
             elif kind is not str:
                 return value, _ITEM_BYTES
         elif self._takes_documents and (size_bytes := _document_size(value, self._plain)):
-            return _Held(
-                tuple(value) if kind is list else value.copy() if kind is dict else value, size_bytes
-            ), size_bytes
+            return _Held(value.copy(), size_bytes) if kind is dict else tuple(value), size_bytes
         if data is None:
             data, _ = self._encoded(value)
             if data is None:
@@ -331,6 +346,10 @@ def _size_of(value: Any) -> int:
     """The size of what is kept of a value."""
     if type(value) is _Held:
         return value.size_bytes
+    if type(value) is tuple:
+        if len(value) <= _FEW and set(map(type, value)) == {int}:
+            return _ITEM_BYTES * (1 + len(value))
+        return _ITEM_BYTES + sum(map(_size_of, value))
     return _ITEM_BYTES + len(value) if isinstance(value, str | bytes) else _ITEM_BYTES
 
 

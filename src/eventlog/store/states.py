@@ -126,6 +126,14 @@ def read_row(environment: Environment, key: bytes) -> bytes | None:
         return None if data is None else bytes(data)
 
 
+def read_many(environment: Environment, keys: Iterable[bytes]) -> list[bytes | None]:
+    """The same of several rows, in one snapshot."""
+    with environment.reading() as transaction:
+        table = environment.table(STATE)
+        found = (transaction.get(key, db=table) for key in keys)
+        return [None if data is None else bytes(data) for data in found]
+
+
 def scan_rows(
     environment: Environment,
     state: StateRow,
@@ -312,10 +320,13 @@ class StateChanges:
 
     def write(self, writing: Writing) -> None:
         """Puts and deletes the rows, in the order of the table."""
-        deletes = sorted(key for key, data in self.writes.items() if data is None)
-        puts = sorted((key, data) for key, data in self.writes.items() if data is not None)
-        for key in deletes:
-            writing.delete(STATE, key)
+        writes = self.writes
+        keys = sorted(writes)
+        puts = [(key, data) for key in keys if (data := writes[key]) is not None]
+        if len(puts) < len(keys):
+            for key in keys:
+                if writes[key] is None:
+                    writing.delete(STATE, key)
         if puts:
             writing.put(STATE, *puts[0])
             with writing.transaction.cursor(db=writing._environment.table(STATE)) as cursor:
