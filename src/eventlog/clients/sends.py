@@ -49,6 +49,8 @@ class Sends:
     def __init__(self) -> None:
         self._sends: list[_Send] = []
         self._routes: dict[int, Route] = {}
+        self._scattered: set[int] = set()
+        """The topics with an index of which the caller has chosen a partition: a key may be in several."""
         self.parts: list[Part] = []
 
     @property
@@ -69,13 +71,22 @@ class Sends:
     ) -> int:
         """Takes a record; its number."""
         route = self._routes.setdefault(route.row.id, route)
+        if partition is not None and route.row.index is not None:
+            self._scattered.add(route.row.id)
         self._sends.append(_Send(route, key, value, headers, timestamp_ms, partition, expected, message_id))
         return len(self._sends) - 1
 
     def place(self) -> None:
-        """Puts the records into parts, one for each partition, and encodes these."""
-        groups: dict[tuple[int, int], list[_Send]] = {}
+        """
+        Puts the records into parts, one for each partition, and encodes these.
+
+        Where a key of a topic with an index goes to another partition than before, the topic's next parts begin: the
+        records of a key are stored in the order of their versions.
+        """
+        groups: dict[tuple[int, int, int], list[_Send]] = {}
         keyless: dict[int, int] = {}
+        turns: dict[int, int] = {}
+        homes: dict[tuple[int, bytes | None], tuple[int, int]] = {}
         for send in self._sends:
             route = send.route
             row = route.row
@@ -86,9 +97,15 @@ class Sends:
                 number = keyless[row.id]
             elif number is None:
                 number = 0 if row.partitions == 1 else route.partition_of(send.key or b"", row.partitions)
-            groups.setdefault((row.id, number), []).append(send)
+            if row.id in self._scattered and send.key is not None:
+                turn = turns.setdefault(row.id, 0)
+                before, home = homes.get((row.id, send.key), (turn, number))
+                if before == turn and home != number:
+                    turns[row.id] = turn = turn + 1
+                homes[row.id, send.key] = (turn, number)
+            groups.setdefault((turns.get(row.id, 0), row.id, number), []).append(send)
         encoder = BatchEncoder()
-        self.parts = [self._part(encoder, number, sends) for (_, number), sends in sorted(groups.items())]
+        self.parts = [self._part(encoder, number, sends) for (_, _, number), sends in sorted(groups.items())]
 
     @staticmethod
     def _part(encoder: BatchEncoder, partition: int, sends: list[_Send]) -> Part:
