@@ -60,9 +60,14 @@ def test_record_has_no_room_for_more() -> None:
     "value", [RecordMetadata("orders", 3, 7, 5, 90), PartitionRange("orders", 3, 7, 9, 90), Snapshot(7, 2, 5)]
 )
 def test_answers_are_values(value: Any) -> None:
-    """What an append returns, or a snapshot, can be compared, kept in sets, and not changed."""
+    """What an append returns, or a snapshot, can be compared and kept in sets."""
     assert value == attrs.evolve(value)
     assert len({value, attrs.evolve(value)}) == 1
+
+
+@pytest.mark.parametrize("value", [PartitionRange("orders", 3, 7, 9, 90), Snapshot(7, 2, 5)])
+def test_answers_that_are_few_can_not_be_changed(value: Any) -> None:
+    """Metadata are made for each append; freezing them would cost more than storing."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         setattr(value, attrs.fields(type(value))[0].name, 4)
 
