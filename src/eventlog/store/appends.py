@@ -314,9 +314,10 @@ def check_parts(writing: Writing, parts: Sequence[Part]) -> TopicRow | None:
             newer = stored
         writing.partition_end(part.topic.id, part.partition)  # a damaged end fails here
         if part.topic.index is not None and part.rows is not None:
-            for key in set(part.rows.keys):
-                if key is not None:
-                    writing.index.check(writing.transaction, entity_prefix(part.topic.id, key))
+            keys = set(part.rows.keys) - {None}
+            writing.index.check(
+                writing.transaction, [entity_prefix(part.topic.id, key) for key in keys if key is not None]
+            )
         part.reset()
     return newer
 

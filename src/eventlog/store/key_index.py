@@ -23,7 +23,7 @@ import msgpack
 from eventlog.batches.format import decode
 from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew
 from eventlog.records import Headers
-from eventlog.store.env import BATCHES, INDEX, Environment, Snapshot, Transaction
+from eventlog.store.env import BATCHES, INDEX, Cursor, Environment, Snapshot, Transaction
 from eventlog.store.tables import batch_key, split_batch_key
 
 LONGEST_KEY_BYTES = 480
@@ -149,11 +149,15 @@ def _last_row(
 ) -> tuple[int, bytes | memoryview] | None:
     """The first version and the bytes of a key's last row."""
     with transaction.cursor(db=environment.table(INDEX)) as cursor:
-        is_behind = cursor.set_range(prefix + _LAST_VERSION)  # no record has that number
-        if cursor.prev() if is_behind else cursor.last():
-            key = cursor.key()
-            if len(key) == len(prefix) + 8 and key[:-8] == prefix:
-                return int.from_bytes(key[-8:], "big"), cursor.value()
+        return _row_at_end(cursor, prefix)
+
+
+def _row_at_end(cursor: Cursor, prefix: bytes) -> tuple[int, bytes | memoryview] | None:
+    is_behind = cursor.set_range(prefix + _LAST_VERSION)  # no record has that number
+    if cursor.prev() if is_behind else cursor.last():
+        key, data = cursor.item()
+        if len(key) == len(prefix) + 8 and key[:-8] == prefix:
+            return int.from_bytes(key[-8:], "big"), data
     return None
 
 
@@ -264,6 +268,15 @@ class _Tail:
         self.body = body
 
 
+def _tail_of(last: tuple[int, bytes | memoryview] | None, prefix: bytes) -> _Tail:
+    if last is None:
+        return _Tail(1, 0, b"")
+    first, data = last[0], bytes(last[1])
+    if _checksum(data) != _RESIDUE:
+        raise damaged_index(f"the records of key {unescaped(prefix[4:])!r}")  # a new checksum would hide it
+    return _Tail(first, row_count(data), data[_HEAD.size : -4])
+
+
 class KeyIndex:
     """
     Writes the rows of one transaction, and knows how many records each key has so far, stored or not.
@@ -299,9 +312,13 @@ class KeyIndex:
             known = self._versions[prefix] = tail.first + tail.count - 1
         return known
 
-    def check(self, transaction: Transaction, prefix: bytes) -> None:
+    def check(self, transaction: Transaction, prefixes: Iterable[bytes]) -> None:
         """Raises `CorruptBatch` when the next record of a key has no place to go; after that `add` finds one."""
-        self._tail(transaction, prefix)
+        unknown = sorted(prefix for prefix in prefixes if prefix not in self._tails)
+        if unknown:
+            with transaction.cursor(db=self._environment.table(INDEX)) as cursor:
+                for prefix in unknown:
+                    self._tails[prefix] = _tail_of(_row_at_end(cursor, prefix), prefix)
 
     def take_version(self, transaction: Transaction, prefix: bytes) -> int:
         """The number of the next record of a key, which is given to no other."""
@@ -314,7 +331,7 @@ class KeyIndex:
         Raises:
             CorruptBatch: if the key's last row is damaged. Nothing was taken.
         """
-        self.check(transaction, prefix)
+        self._tail(transaction, prefix)
         version = self.version(transaction, prefix)
         self._versions[prefix] = version + count
         return range(version + 1, version + count + 1)
@@ -322,15 +339,7 @@ class KeyIndex:
     def _tail(self, transaction: Transaction, prefix: bytes) -> _Tail:
         tail = self._tails.get(prefix)
         if tail is None:
-            last = _last_row(self._environment, transaction, prefix)
-            if last is None:
-                tail = _Tail(1, 0, b"")
-            else:
-                first, data = last[0], bytes(last[1])
-                if _checksum(data) != _RESIDUE:
-                    raise damaged_index(f"the records of key {unescaped(prefix[4:])!r}")  # a new checksum would hide it
-                tail = _Tail(first, row_count(data), data[_HEAD.size : -4])
-            self._tails[prefix] = tail
+            tail = self._tails[prefix] = _tail_of(_last_row(self._environment, transaction, prefix), prefix)
         return tail
 
     def add(self, transaction: Transaction, entries: dict[bytes, list[bytes]]) -> None:
