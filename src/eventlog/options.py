@@ -139,6 +139,15 @@ def check_offset(value: object) -> int:
     return check_int("an offset", value, least=0, most=MAX_OFFSET)
 
 
+def check_offsets(offsets: object) -> Mapping[Any, Any]:
+    """The offsets, when they are a mapping; its keys and values are judged by who knows what they are."""
+    if not isinstance(offsets, Mapping):
+        raise TypeError(
+            f"offsets are a mapping from partitions, not {_shown(offsets)}. Nothing was changed. Pass a dict."
+        )
+    return offsets
+
+
 def check_timestamp_ms(value: object) -> int:
     """The value, when it is a time in ms since 1970 UTC that fits 62 bits; negative is before 1970."""
     return check_int("timestamp_ms", value, least=-(2**62), most=2**62)
@@ -203,6 +212,8 @@ def check_headers(headers: HeadersInput | None) -> Headers:
     if not headers:
         return ()
     pairs = headers.items() if isinstance(headers, Mapping) else headers
+    if not isinstance(pairs, Iterable):
+        raise TypeError(f"headers are a mapping or pairs, not {_shown(headers)}. Nothing was stored.")
     return tuple(_check_header(pair) for pair in pairs)
 
 

@@ -22,7 +22,7 @@ from eventlog.clients.fetcher import resolve_start
 from eventlog.clients.following import Following
 from eventlog.clients.intake import Intake
 from eventlog.clients.polling import Polling
-from eventlog.clients.positions import Pair, Position, Positions, pair_of
+from eventlog.clients.positions import Pair, Position, Positions, offsets_of, pair_of
 from eventlog.clients.topic import Topic
 from eventlog.clock import to_ms
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
@@ -229,7 +229,7 @@ class Consumer(Generic[K, V]):
                     self._positions.finish_handed()
                 chosen = self._positions.uncommitted()
             else:
-                chosen = {pair_of(tp): check_offset(offset) for tp, offset in offsets.items()}
+                chosen = offsets_of(offsets)
             commits.store(chosen, is_automatic=False)
 
     def _give_offsets(self, store: Store, offsets: Mapping[Pair, int] | None) -> GivenOffsets:
@@ -241,10 +241,7 @@ class Consumer(Generic[K, V]):
             )
         with self._used():
             commits = self._group_commits("commit in a transaction")
-            if offsets is None:
-                chosen = self._positions.handed()
-            else:
-                chosen = {pair_of(tp): check_offset(offset) for tp, offset in offsets.items()}
+            chosen = self._positions.handed() if offsets is None else offsets_of(offsets)
             return commits.give(chosen)
 
     def committed(self, tp: Pair) -> int | None:

@@ -16,7 +16,7 @@ from eventlog.clients.fetcher import decode_error
 from eventlog.clients.route import Route
 from eventlog.codecs import Codec, codec_from_stored
 from eventlog.errors import DecodeError
-from eventlog.options import check_int
+from eventlog.options import MAX_OFFSET, check_int
 from eventlog.records import Event, K, Snapshot, V
 from eventlog.store.key_index import (
     Entry,
@@ -68,9 +68,9 @@ class Events(Generic[K, V]):
         self, key: object, start: int, end: int | None, *, is_reversed: bool, max_records: int | None
     ) -> Iterator[Event[K, V]]:
         """The records of a key, from version `start` to `end`."""
-        first = check_int("start", start, least=1)
+        first = check_int("start", start, least=1, most=MAX_OFFSET)
         if end is not None:
-            check_int("end", end, least=1)
+            check_int("end", end, least=1, most=MAX_OFFSET)
         left = None if max_records is None else check_int("max_records", max_records, least=0)
         prefix = self._prefix(key)
         rows, is_all = self._rows(prefix, first, end, is_reversed=is_reversed)
@@ -202,7 +202,9 @@ class Events(Generic[K, V]):
     def keys(self, prefix: str | bytes | None) -> Iterator[K]:
         """The keys, in byte order."""
         self._check_index()
-        data = prefix.encode() if isinstance(prefix, str) else prefix or b""
+        data = prefix.encode(errors="surrogatepass") if isinstance(prefix, str) else b"" if prefix is None else prefix
+        if not isinstance(data, bytes):
+            raise TypeError(f"prefix is a str or bytes, not {type(prefix).__name__}. Nothing was read.")
         keys = self._keys(data, None)
         if not keys:
             self._store.check_topic(self._route.row)

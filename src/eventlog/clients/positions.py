@@ -9,7 +9,7 @@ log has for the group. Knows nothing of waiting, threads or time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import length_hint
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from eventlog.clients.fetcher import Cursor, resolve_start
 from eventlog.clients.route import Route
 from eventlog.clients.topic import Topic
-from eventlog.options import Start, check_int
+from eventlog.options import Start, check_int, check_offset, check_offsets
 from eventlog.records import Record, RecordBatch, TopicPartition
 from eventlog.store.store import Store
 
@@ -304,6 +304,11 @@ class Positions:
             tp: max(self._store.bounds(position.cursor.route.row, [tp.partition])[0][1] - self.next_offset(position), 0)
             for tp, position in self._by_tp.items()
         }
+
+
+def offsets_of(offsets: Mapping[Pair, int]) -> dict[TopicPartition, int]:
+    """The offsets that a user named, by partition."""
+    return {pair_of(tp): check_offset(offset) for tp, offset in check_offsets(offsets).items()}
 
 
 def pair_of(tp: object) -> TopicPartition:

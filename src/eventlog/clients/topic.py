@@ -17,7 +17,7 @@ from eventlog.clients.events import Events
 from eventlog.clients.fetcher import Cursor, Fetcher, resolve_end, resolve_start
 from eventlog.clients.route import Route
 from eventlog.errors import LogClosed
-from eventlog.options import MAX_PARTITIONS, HeadersInput, Start, check_int
+from eventlog.options import MAX_PARTITIONS, HeadersInput, Start, check_int, check_offsets
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
 from eventlog.store.store import Store
 from eventlog.store.works import CreatePartitions, DeleteRecords
@@ -204,7 +204,7 @@ class Topic(Generic[K, V]):
             UnknownPartition: if there is no such partition. Nothing was deleted.
         """
         self._owner._check_open()
-        for partition, offset in before.items():
+        for partition, offset in check_offsets(before).items():
             self._route.check_partition(partition)
             check_int("the offset", offset, least=0)
         self._store.run(DeleteRecords(self._route.row, before))

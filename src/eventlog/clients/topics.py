@@ -51,7 +51,7 @@ class TopicOptions:
             check_int("max_record_bytes", self.max_record_bytes, least=1, most=LARGEST_RECORD_BYTES)
         if self.duplicate_window is not None:
             check_seconds("duplicate_window", self.duplicate_window)
-        if self.index not in {None, "key"}:
+        if self.index not in (None, "key"):
             raise ValueError(f'index is "key" or None, not {self.index!r}. Nothing was stored.')
 
     @property

@@ -436,4 +436,5 @@ def wait_a_little(attempt: int) -> None:
     """Sleeps before another attempt: longer each time, up to a tenth of a second, and nobody just as long as others."""
     import random  # here, since it loads OpenSSL, and few have conflicts
 
-    time.sleep(random.uniform(0.0, min(_FIRST_PAUSE_SECONDS * 2**attempt, _LONGEST_PAUSE_SECONDS)))
+    longest_s = min(_FIRST_PAUSE_SECONDS * 2 ** min(attempt, 30), _LONGEST_PAUSE_SECONDS)
+    time.sleep(random.uniform(0.0, longest_s))
