@@ -165,6 +165,11 @@ class Committer:
         return True
 
     @property
+    def is_ours(self) -> bool:
+        """Whether this very thread leads a round now, and was interrupted by whoever asks."""
+        return self._leader == threading.get_ident()
+
+    @property
     def is_busy(self) -> bool:
         """Whether somebody leads a round now."""
         return self._turn.locked()
