@@ -197,7 +197,8 @@ class FoldedState(State[K, V]):
         size_bytes = _ITEM_BYTES
         if type(value) is not int or not self._takes_int or not _LEAST_INT <= value <= _MOST_INT:
             if type(value) is tuple and self._is_small(value):
-                size_bytes += _ITEM_BYTES * len(value)
+                if type(old) is not tuple or len(old) < len(value) or key not in self._changed[kind]:
+                    size_bytes += _ITEM_BYTES * len(value)
             else:
                 value, size_bytes = self._kept_value(value, None)
         if key not in self._changed[kind]:
@@ -347,8 +348,6 @@ def _size_of(value: Any) -> int:
     if type(value) is _Held:
         return value.size_bytes
     if type(value) is tuple:
-        if len(value) <= _FEW and set(map(type, value)) == {int}:
-            return _ITEM_BYTES * (1 + len(value))
         return _ITEM_BYTES + sum(map(_size_of, value))
     return _ITEM_BYTES + len(value) if isinstance(value, str | bytes) else _ITEM_BYTES
 
