@@ -122,6 +122,7 @@ def read_batches(reader: OrderReader, end: int, max_records: int | None) -> Iter
     """The batches of a reader up to a position, with the positions of their first records."""
     left = max_records
     while reader.position < end and (left is None or left > 0):
+        before = reader.position
         batches = reader.read()
         for first, batch in batches:
             shift = first - batch.offsets[0]
@@ -135,8 +136,8 @@ def read_batches(reader: OrderReader, end: int, max_records: int | None) -> Iter
                 yield first, batch.slice(0, count)
             if count < len(batch):
                 return
-        if not batches and reader.position < end:
-            return
+        if not batches and reader.position == before:
+            return  # else what was found is of a topic that was deleted since
 
 
 def check_topics(topics: Iterable[str | Topic[Any, Any]] | None) -> list[str] | None:
