@@ -25,7 +25,9 @@ from eventlog.store.env import (
     OFFSETS,
     ORDER,
     PARTITIONS,
+    PRODUCERS,
     PROJECTIONS,
+    SEQUENCES,
     SNAPSHOTS,
     STATE,
     STATES,
@@ -35,6 +37,7 @@ from eventlog.store.env import (
 from eventlog.store.key_index import entity_prefix, pack_entries, pack_row, unpack_row, version_key
 from eventlog.store.messages import StoredMessage, time_key
 from eventlog.store.order import order_key
+from eventlog.store.producers import SequenceRow, sequence_key
 from eventlog.store.tables import PartitionRow, batch_key, partition_key
 
 Change = Callable[[bytes], bytes | None]
@@ -180,6 +183,9 @@ SPOILED: list[tuple[str, bytes, bytes, Change, str]] = [
     ("state", STATES, b"totals", to(b"\xc1"), r"table 'states', row b'totals'"),
     ("state-key", STATE, b"abc", to(b"v"), r"'state', row 616263: its key has no state id"),
     ("state-row", STATE, struct.pack(">I", 77) + b"k", to(b"v"), r"state id 77, which does not exist"),
+    ("producer", PRODUCERS, b"p", to(b"\xc1"), r"table 'producers', row b'p'"),
+    ("sequence-key", SEQUENCES, b"abc", to(b"\xc1"), r"table 'sequences', row b'abc'"),
+    ("sequence", SEQUENCES, sequence_key(1, 2, 0), to(SequenceRow().pack()), r"producer id 1, which does not exist"),
     ("projection", PROJECTIONS, b"totals", to(b"\xc1"), r"table 'projections', row b'totals'"),
 ]
 

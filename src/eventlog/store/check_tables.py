@@ -1,5 +1,5 @@
 """
-Checking the small tables: the format, topics, the bounds of partitions, states and projections.
+Checking the small tables: the format, topics, the bounds of partitions, states, projections and producers.
 
 Each is read whole; of the rows of states, only that their state is there.
 """
@@ -8,9 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eventlog.store.env import FORMAT, PARTITIONS, PROJECTIONS, STATE, STATES, TOPICS, Environment, Snapshot
+from eventlog.store.env import (
+    FORMAT,
+    PARTITIONS,
+    PRODUCERS,
+    PROJECTIONS,
+    SEQUENCES,
+    STATE,
+    STATES,
+    TOPICS,
+    Environment,
+    Snapshot,
+)
 from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
 from eventlog.store.order import END_POSITION_KEY, OLD_POSITIONS_KEY, end_position
+from eventlog.store.producers import NEXT_PRODUCER_ID_KEY, ProducerRow, SequenceRow, split_sequence_key
 from eventlog.store.projections import ProjectionRow
 from eventlog.store.states import NEXT_STATE_ID_KEY, StateRow
 from eventlog.store.tables import (
@@ -28,6 +40,7 @@ _LAST_STATE_ID = 2**32 - 1
 _COUNTERS = {
     NEXT_TOPIC_ID_KEY: 4,
     NEXT_STATE_ID_KEY: 4,
+    NEXT_PRODUCER_ID_KEY: 8,
     TOPICS_VERSION_KEY: 8,
     END_POSITION_KEY: 8,
     OLD_POSITIONS_KEY: 8,
@@ -42,6 +55,7 @@ class SmallTables:
         self._problems = problems
         self._cache = BatchCache()
         self._state_ids: set[int] = set()
+        self._producer_ids: set[int] = set()
         self._largest_topic_id = 0
         self.topic_count = 0
 
@@ -52,10 +66,15 @@ class SmallTables:
         self._walk(FORMAT, self._check_format)
 
     def check_states(self) -> None:
-        """Reads the states and the projections, and to which state each row belongs: of one snapshot."""
+        """Reads states, projections and producers, and whose each row of theirs is: of one snapshot."""
         with self._environment.reading() as transaction:
             look = Look(self._environment, transaction, self._cache)
-            for table, look_at in ((STATES, self._check_state), (PROJECTIONS, self._check_projection)):
+            for table, look_at in (
+                (STATES, self._check_state),
+                (PROJECTIONS, self._check_projection),
+                (PRODUCERS, self._check_producer),
+                (SEQUENCES, self._check_sequences),
+            ):
                 rows = _Rows(table, look_at, self._problems)
                 with transaction.cursor(db=self._environment.table(table)) as cursor:
                     for key, data in cursor.iternext():
@@ -105,6 +124,20 @@ class SmallTables:
                 self._problems.add(f"projection {row.name!r}: its state does not exist.")
             elif build.position > end_position(self._environment, look.transaction):
                 self._problems.add(f"projection {row.name!r}: it has folded up to {build.position}, beyond the log.")
+
+    def _check_producer(self, _: Look, key: bytes, data: bytes) -> None:
+        self._producer_ids.add(ProducerRow.unpack(key.decode(), data).id)
+
+    def _check_sequences(self, look: Look, key: bytes, data: bytes) -> None:
+        producer_id, topic_id, partition = split_sequence_key(key)
+        SequenceRow.unpack(data)
+        topic = look.topic(topic_id)
+        if producer_id not in self._producer_ids:
+            self._problems.add(f"table 'sequences': it has a row of producer id {producer_id}, which does not exist.")
+        elif topic is None or partition >= topic.partitions:
+            self._problems.add(
+                f"table 'sequences': it has a row of topic id {topic_id}[{partition}], which is not there."
+            )
 
     def _check_rows_of_states(self, transaction: Snapshot) -> None:
         """Goes from state to state, not from row to row."""

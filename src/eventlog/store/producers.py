@@ -36,6 +36,7 @@ _SEQUENCE_KEY = struct.Struct(">QII")
 
 sequence_key = _SEQUENCE_KEY.pack
 """(producer id, topic id, partition) -> the key of a sequence row."""
+split_sequence_key = _SEQUENCE_KEY.unpack
 
 
 @attrs.frozen
