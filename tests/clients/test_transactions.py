@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -418,6 +419,39 @@ def test_a_refused_transaction_fails_its_deliveries_with_the_reason(log, two):
     with pytest.raises(eventlog.WrongVersion) as raised:
         tx.commit()
     assert delivery.exception() is other.exception() is raised.value
+
+
+def test_a_stored_transaction_keeps_no_records(log, two):
+    """Its deliveries may live for long, and know places alone; without a circle it is freed at once."""
+    tx = log.transaction()
+    delivery = tx.send("orders", 1, key="x" * 100_000)
+    tx.state("totals")["all"] = 1
+    gone = weakref.ref(tx)
+    tx.commit()
+    del tx
+    assert gone() is None
+    assert all(send.key is None for send in delivery._batch()._sends._sends)
+    assert delivery.result().offset == 0
+
+
+def test_a_commit_inside_a_commit_of_the_same_thread_is_refused(log, two, monkeypatch):
+    """A signal handler that interrupts a commit can not wait for another; its transaction can be committed later."""
+    environment = log._store.environment
+    commit, inner = environment.commit, log.transaction()
+    inner.send("audit", "inner")
+
+    def interrupted(transaction):
+        monkeypatch.undo()
+        with pytest.raises(RuntimeError, match="Nothing was stored"):
+            inner.commit()
+        commit(transaction)
+
+    monkeypatch.setattr(environment, "commit", interrupted)
+    two[1].append("outer")
+    two[1].append("next")
+    assert values(two[1].read()) == ["outer", "next"]
+    inner.commit()
+    assert values(two[1].read()) == ["outer", "next", "inner"]
 
 
 # --- bounds and arguments -----------------------------------------------------------------------------------------

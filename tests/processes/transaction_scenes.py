@@ -66,6 +66,8 @@ def forks_with_open_transactions(path: str) -> None:
     consumer.poll()
     tx = log.transaction()
     delivery = tx.send("invoices", 1)
+    called_back: list[int] = []
+    delivery.add_done_callback(lambda _: called_back.append(1))
     state = tx.state("totals")
     state["n"] = 1
     tx.commit_offsets(consumer)
@@ -82,6 +84,7 @@ def forks_with_open_transactions(path: str) -> None:
         for use in uses:
             assert "begun before a fork" in refusal_of(use)
         assert isinstance(delivery.exception(), eventlog.TransactionEnded)
+        assert called_back == [], "the callbacks are the parent's"
         tx.abort()
         with log.transaction() as mine:
             mine.send("invoices", 100)
@@ -91,6 +94,7 @@ def forks_with_open_transactions(path: str) -> None:
     in_a_fork(refused, leave=sys.exit)
     tx.commit()
     assert delivery.result().offset == 2
+    assert called_back == [1]
 
     def block() -> None:
         with contextlib.suppress(eventlog.UsedAfterFork), inside:

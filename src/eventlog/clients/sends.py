@@ -148,6 +148,14 @@ class Sends:
         assert send.place is not None
         return send.route.row, send.place[0].place(send.place[1])
 
+    def free(self) -> None:
+        """Lets go of the records; `stored` still answers."""
+        for part in self.parts:
+            part.free()
+        for send in self._sends:
+            send.key = send.value = None
+            send.headers = ()
+
     def topics(self) -> Sequence[str]:
         """The names of the topics, for messages."""
         return sorted({send.route.row.name for send in self._sends})

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from eventlog.clients.appending import check_expected, metadata_of
 from eventlog.clients.commits import GivenOffsets
@@ -30,6 +30,8 @@ from eventlog.store.store import Store
 from eventlog.store.transactions import CommitTransaction, Piece
 
 T = TypeVar("T")
+KT = TypeVar("KT")
+VT = TypeVar("VT")
 
 MAX_TRANSACTION_BYTES = 64 << 20
 _FIRST_PAUSE_SECONDS = 0.0005
@@ -77,6 +79,12 @@ class _SentRecords:
         self.error = error
         self.is_done = True
         self.call_back()
+
+    def forget(self, error: BaseException) -> None:
+        """Says that nothing is stored here, without a word to the callbacks: they are the parent's."""
+        self._callbacks = []
+        self.error = error
+        self.is_done = True
 
     def call_back(self) -> None:
         """Calls the callbacks, in the order of the records."""
@@ -256,6 +264,14 @@ class Transaction:
 
     # -- state -----------------------------------------------------------------------------------------------
 
+    @overload
+    def state(self, name: str, *, key: type[KT], value: type[VT]) -> State[KT, VT]: ...
+    @overload
+    def state(self, name: str, *, key: type[KT], value: object = None) -> State[KT, Any]: ...
+    @overload
+    def state(self, name: str, *, key: None = None, value: type[VT]) -> State[Any, VT]: ...
+    @overload
+    def state(self, name: str, *, key: None = None, value: object = None) -> State[Any, Any]: ...
     def state(self, name: str, *, key: Any = None, value: Any = None) -> State[Any, Any]:
         """
         A mapping that is kept in the log: what is written to it is stored with the transaction.
@@ -304,6 +320,11 @@ class Transaction:
             UsedAfterFork: in a child, if the parent began it. Nothing was stored; the parent can go on.
         """
         self._check()
+        if self._store.committer.is_ours:
+            raise RuntimeError(
+                "cannot commit a transaction inside a commit of the same thread: a signal handler or a finalizer "
+                "called us. Nothing was stored, and the transaction is as it was. Commit it outside."
+            )
         self._end = "committed, or was about to be"
         try:
             self._store_all()
@@ -318,12 +339,19 @@ class Transaction:
             self._batch.fail(error)
             for state in self._states.values():
                 state._rolled_back()
+            self._let_go()
             raise
         for state in self._states.values():
             state._committed()
         for offsets in self._offsets.values():
             offsets.settle()
         self._batch.call_back()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Frees what only storing needs, and the circle of us and our states: deliveries may live for long."""
+        self._sends.free()
+        self._states, self._offsets, self._pieces = {}, {}, []
 
     def _store_all(self) -> None:
         pieces = [*self._pieces]
@@ -364,6 +392,7 @@ class Transaction:
             self._batch.fail(TransactionEnded(self._message("aborted")))
             for state in self._states.values():
                 state._rolled_back()
+            self._let_go()
 
     def _check(self) -> None:
         if self._end is not None:
@@ -378,7 +407,7 @@ class Transaction:
         """Ends the child's copy: what it holds is the parent's to store."""
         if self._end is None:
             self._end, self._is_parents = "left to the parent process", True
-            self._batch.fail(TransactionEnded(self._message(self._end)))
+            self._batch.forget(TransactionEnded(self._message(self._end)))
 
     @staticmethod
     def _message(end: str) -> str:
