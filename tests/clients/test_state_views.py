@@ -151,3 +151,28 @@ def test_a_damaged_key_is_a_decode_error(begin: Begin) -> None:
     for call in (lambda: list(deal.state.items()), lambda: list(deal.state.keys())):
         with pytest.raises(DecodeError, match=r"state 'totals'.*xee"):
             call()
+
+
+def test_several_rows_are_read_at_once(log: eventlog.EventLog) -> None:
+    """What is missing is left out; a view and a transaction agree, and a transaction sees its own writes."""
+    with log.transaction() as tx:
+        totals = tx.state("totals", key=str, value=int)
+        totals["a"], totals["b"] = 1, 2
+        assert totals.get_many(["a", "b", "c", "a"]) == {"a": 1, "b": 2}
+    assert log.state("totals").get_many(["b", "c"]) == {"b": 2}
+    with log.transaction() as tx:
+        totals = tx.state("totals")
+        totals["b"] = 7
+        del totals["a"]
+        assert totals.get_many(["a", "b", "c"]) == {"b": 7}
+
+
+def test_rows_read_at_once_are_checked_at_the_commit(log: eventlog.EventLog) -> None:
+    """A row that was missing then, and is there now, is a conflict."""
+    slow = log.transaction()
+    assert slow.state("totals").get_many(["a", "b"]) == {}
+    with log.transaction() as fast:
+        fast.state("totals")["b"] = 1
+    slow.state("totals")["z"] = 1
+    with pytest.raises(eventlog.ConflictError):
+        slow.commit()
