@@ -24,7 +24,7 @@ from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog, StorageError
 from eventlog.store import reader
 from eventlog.store.committer import Committer
-from eventlog.store.env import FORMAT, OFFSETS, TABLES, TOPICS, Environment
+from eventlog.store.env import FORMAT, OFFSETS, TABLES, TOPICS, EngineError, EngineMapFull, Environment
 from eventlog.store.heart import Heart
 from eventlog.store.members import Members
 from eventlog.store.order import put_into_order, stored_end_position
@@ -212,6 +212,17 @@ class Store:
         return self._stored_format()
 
     def _create_tables(self) -> None:
+        while True:
+            try:
+                self._write_tables()
+            except EngineMapFull:
+                self.environment.grow()
+                continue
+            except EngineError as error:
+                raise self.environment.fail(error) from error
+            return
+
+    def _write_tables(self) -> None:
         transaction = self.environment.begin_writing()
         try:
             self.environment.create_tables(transaction)
