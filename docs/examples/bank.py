@@ -100,18 +100,19 @@ class Bank:
     def transfer(self, source: str, target: str, cents: int) -> int:
         """Moves money between two accounts, or does nothing at all; the position of the later event."""
         self.account(target)
-        while True:
+
+        def move(tx: eventlog.Transaction) -> tuple[eventlog.Delivery, eventlog.Delivery]:
             account, version = self.account(source)
             if account.cents < cents:
                 raise Refused(f"account {source} has {account.cents} cents, not {cents}")
-            try:
-                with self._log.transaction() as tx:
-                    out = tx.send(self._accounts, Withdrawn(cents), key=source, expected_version=version)
-                    into = tx.send(self._accounts, Deposited(cents), key=target)
-            except eventlog.WrongVersion:
-                continue  # somebody was faster: look again, and decide again
-            self._noted(source, out.result())
-            return self._noted(target, into.result())
+            return (
+                tx.send(self._accounts, Withdrawn(cents), key=source, expected_version=version),
+                tx.send(self._accounts, Deposited(cents), key=target),
+            )
+
+        out, into = self._log.transact(move, attempts=100)  # again if somebody was faster: look, and decide anew
+        self._noted(source, out.result())
+        return self._noted(target, into.result())
 
     def _noted(self, number: str, stored: eventlog.RecordMetadata) -> int:
         """Keeps a snapshot of an account now and then; the position of the event."""
@@ -122,7 +123,7 @@ class Bank:
 
     def report(self, position: int) -> dict[str, int]:
         """The balance of each account, the event at `position` and all before it included."""
-        self.balances.wait(position + 1, timeout=10.0)
+        self.balances.wait(position, timeout=10.0)
         return dict(self.balances.state.items())
 
 

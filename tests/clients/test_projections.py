@@ -307,7 +307,7 @@ def test_run_folds_what_comes_and_stop_ends_it(log: eventlog.EventLog, running: 
     projection = running(log.projection("totals", count))
     for number in range(1, 6):
         meta = topic.append(b"tea", key="alice")
-        projection.wait(meta.position + 1, timeout=PATIENCE_SECONDS)
+        projection.wait(meta.position, timeout=PATIENCE_SECONDS)
         assert projection.state["alice"] == number
 
 
@@ -327,7 +327,7 @@ def test_an_idle_run_commits_nothing(log: eventlog.EventLog, running: Any) -> No
     projection.wait(timeout=PATIENCE_SECONDS)
     before = last_transaction(log)
     with pytest.raises(TimeoutError):
-        projection.wait(4, timeout=0.3)
+        projection.wait(3, timeout=0.3)
     assert last_transaction(log) == before
 
 

@@ -299,3 +299,34 @@ def test_an_id_of_a_refused_transaction_is_free(log, accounts):
     with pytest.raises(eventlog.WrongVersion):
         tx.commit()
     assert accounts.append(2, key="dave", message_id="d").version == 1
+
+
+def test_transact_decides_again_when_a_key_has_moved_on(log):
+    """After a WrongVersion the function is called again, and sees what happened meanwhile."""
+    events = log.topic("events", key=str, index="key")
+    seen = []
+
+    def add(tx):
+        version = events.version("a")
+        seen.append(version)
+        if version == 0:
+            events.append(b"faster", key="a")
+        tx.send(events, b"later", key="a", expected_version=version)
+
+    log.transact(add)
+    assert seen == [0, 1]
+    assert [event.value for event in events.history("a")] == [b"faster", b"later"]
+
+
+def test_transact_gives_up_on_a_version_that_never_comes(log):
+    """A function that expects a fixed version is called so many times, and nothing is stored."""
+    events = log.topic("events", key=str, index="key")
+    calls = []
+
+    def add(tx):
+        calls.append(tx)
+        tx.send(events, b"x", key="a", expected_version=7)
+
+    with pytest.raises(eventlog.WrongVersion):
+        log.transact(add, attempts=3)
+    assert (len(calls), events.version("a")) == (3, 0)

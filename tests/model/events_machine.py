@@ -392,11 +392,13 @@ class EventsMachine(RuleBasedStateMachine):
         cuts = {number: first + int((end - first) * share) for number, (first, end) in topic.bounds().items()}
         self.log.topic(name).delete_records(cuts)
         topic.firsts = cuts
-        for (one, number), offset in self.model.offsets.items():
-            if one == name and offset < cuts[number]:  # else the group would have to be told where to go on
-                self.model.offsets[one, number] = cuts[number]
-                with self.log.consumer(group="g") as consumer:
-                    consumer.commit({(one, number): cuts[number]})
+        with self.log.consumer(group="g") as consumer:
+            for number, cut in cuts.items():
+                offset = consumer.committed((name, number))
+                if offset is not None and offset < cut:  # else the next poll would say that these are gone
+                    consumer.commit({(name, number): cut})
+                    if (name, number) in self.model.offsets:
+                        self.model.offsets[name, number] = cut
 
     @precondition(lambda self: "plain" in self.model.topics)
     @rule()

@@ -147,12 +147,12 @@ class Projection:
 
     def wait(self, position: int | None = None, *, timeout: float | None = None) -> None:
         """
-        Waits until everything before a position is in the state, whoever folds it, in whatever process.
+        Waits until a record and everything before it is in the state, whoever folds it, in whatever process.
 
-        So a writer reads its own writes: `projection.wait(metadata.position + 1)`.
+        So a writer reads its own writes: `projection.wait(metadata.position)`.
 
         Args:
-            position: None is the end of the log at the call.
+            position: that of the record; None is the last one that the log has at the call.
             timeout: seconds to wait; None waits for ever, also when nobody runs the projection.
 
         Raises:
@@ -162,7 +162,7 @@ class Projection:
         """
         self._check()
         deadline_s = self._deadline(timeout)
-        goal = self._store.end_position() if position is None else check_int("position", position, least=0)
+        goal = self._store.end_position() if position is None else check_int("position", position, least=0) + 1
         with self._sleeper() as sleeper:
             while True:
                 seen = self._store.last_transaction()

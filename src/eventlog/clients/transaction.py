@@ -22,7 +22,14 @@ from eventlog.clients.sends import Sends
 from eventlog.clients.state import State
 from eventlog.clients.state_view import open_state
 from eventlog.clients.topic import Topic
-from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge, UsedAfterFork
+from eventlog.errors import (
+    ConflictError,
+    EventLogError,
+    TransactionEnded,
+    TransactionTooLarge,
+    UsedAfterFork,
+    WrongVersion,
+)
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.records import RecordMetadata
 from eventlog.store.states import check_now
@@ -454,7 +461,7 @@ def transact(begin: Callable[[], Transaction], function: Callable[[Transaction],
             with begin() as tx:
                 result = function(tx)
             return result  # noqa: RET504 - inside the block it would come before the commit
-        except ConflictError:
+        except (ConflictError, WrongVersion):
             if attempt == attempts:
                 raise
             wait_a_little(attempt)

@@ -56,13 +56,14 @@ class LogTransactions(LogPart):
         self, function: Callable[[Transaction], T], *, attempts: int = 10, max_bytes: int = MAX_TRANSACTION_BYTES
     ) -> T:
         """
-        Calls a function with a transaction and commits it; again with another one, after a `ConflictError`.
+        Calls a function with a transaction and commits it; again with another one, if others were faster.
 
-        Waits between two attempts, longer each time, by chance more or less.
+        That is so after a `ConflictError`, when something that it read was changed, and after a `WrongVersion`, when
+        a key has got records that it did not know of. Waits between two attempts, longer each time, by chance more or less.
 
         Args:
             function: is given the transaction. It may be called several times, so it should change nothing but the
-                transaction.
+                transaction, and look anew at what it decides by.
             attempts: the most calls (default 10).
             max_bytes: as for `transaction()`.
 
@@ -70,7 +71,7 @@ class LogTransactions(LogPart):
             What the function returned in the attempt that was stored.
 
         Raises:
-            ConflictError: if the last attempt was refused too. Nothing was stored.
+            ConflictError, WrongVersion: if the last attempt was refused too. Nothing was stored.
             Exception: what the function raises, or a commit for another reason. Nothing was stored.
 
         Example:
