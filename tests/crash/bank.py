@@ -7,7 +7,7 @@ be one. A `message_id` alone is not enough: it keeps the record from being store
 moved twice. Two patterns are:
 
     by row        a row of a state has the number of each client's last transfer; it is read first, in the transaction
-    by version    the record expects the version of its client's key; who is not the first is told so, `WrongVersion`
+    by version    the version of the client's key tells it, and the record expects that one: else `WrongVersion`
 
 Knows nothing of the kills. `problems_of` is what must be true afterwards.
 """
@@ -84,17 +84,16 @@ def _by_row(log: eventlog.EventLog, client: int, number: int, transfer: tuple[in
 
 
 def _by_version(log: eventlog.EventLog, client: int, number: int, transfer: tuple[int, int, int]) -> None:
-    """Transfers, and takes it for done when the client's key is beyond this version."""
+    """Transfers unless the client's key is beyond this version; the commit says so if that is true by then."""
+    topic = log.topic(TRANSFERS)
 
     def function(tx: eventlog.Transaction) -> None:
+        if topic.version(client) > number:
+            return
         value = _move(tx, client, number, transfer)
         tx.send(TRANSFERS, value, key=client, expected_version=number)
 
-    try:
-        log.transact(function, attempts=_AS_OFTEN_AS_IT_TAKES)
-    except eventlog.WrongVersion as error:
-        if error.actual <= number:
-            raise
+    log.transact(function, attempts=_AS_OFTEN_AS_IT_TAKES)
 
 
 def _without_looking(log: eventlog.EventLog, client: int, number: int, transfer: tuple[int, int, int]) -> None:
