@@ -388,3 +388,32 @@ def test_eight_threads_that_send_the_same_store_it_once(path: Path, is_on_disk: 
         assert sorted(values(topic.read())) == sorted(b"v%d" % number for number in range(15))
         assert [topic.version(b"k%d" % key) for key in range(3)] == [5, 5, 5]
         assert log.verify().problems == ()
+
+
+def test_a_reused_id_in_a_producer_refuses_its_own_record_alone(log: eventlog.EventLog) -> None:
+    """The others of its batch are stored, flush() says that one was not, and its delivery says why."""
+    topic = log.topic("orders", key=str)
+    topic.append(b"first", key="a", message_id="m")
+    producer = log.producer(linger=10.0)
+    before = producer.send(topic, b"before", key="a")
+    refused = producer.send(topic, b"other", key="a", message_id="m")
+    again = producer.send(topic, b"first", key="a", message_id="m")
+    after = producer.send(topic, b"after", key="a", message_id="n")
+    with pytest.raises(eventlog.DeliveryError, match="1 sent records were not stored") as raised:
+        producer.flush()
+    assert (raised.value.count, type(raised.value.__cause__)) == (1, eventlog.MessageIdReused)
+    assert isinstance(refused.exception(), eventlog.MessageIdReused)
+    assert [delivery.result().offset for delivery in (before, again, after)] == [1, 0, 2]
+    assert [record.value for record in topic.read()] == [b"first", b"before", b"after"]
+    producer.close()
+
+
+def test_a_refused_record_that_was_looked_at_is_not_told_again(log: eventlog.EventLog) -> None:
+    """Who has asked the delivery knows; flush() and close() are silent then."""
+    topic = log.topic("orders")
+    topic.append(b"first", message_id="m")
+    with log.producer() as producer:
+        refused = producer.send(topic, b"other", message_id="m")
+        with pytest.raises(eventlog.MessageIdReused):
+            refused.result()
+        producer.flush()

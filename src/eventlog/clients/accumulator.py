@@ -293,14 +293,16 @@ class Accumulator:
         self.buffered_bytes()
         with self.lock:
             failed, self._failed = self._failed, []
-        count = sum(batch.count - len(batch.looked_at) for batch in failed)
-        if count:
-            first = next(batch for batch in failed if batch.count > len(batch.looked_at))
+        unseen = [(batch, indexes) for batch in failed if (indexes := batch.unseen())]
+        if unseen:
+            first, indexes = unseen[0]
+            error = first.error_of(indexes[0])
+            count = sum(len(some) for _, some in unseen)
             raise DeliveryError(
-                f"{count} sent records were not stored, the first of them for {first.place}: {first.error} "
+                f"{count} sent records were not stored, the first of them for {first.place}: {error} "
                 f"What was stored before is unaffected. {first.advice}",
                 count=count,
-            ) from first.error
+            ) from error
 
     def commit_oldest(self, timeout: float | None, *, before_flush: Callable[[], None] | None = None) -> bool:
         """
@@ -320,7 +322,7 @@ class Accumulator:
             while self._pending and self._pending[0].is_done:
                 batch = self._pending.popleft()
                 self._pending_bytes -= batch.size_bytes
-                if batch.error is not None:
+                if batch.error is not None or (batch.message_ids and batch.parts[0].refusals):
                     self._failed.append(batch)
             return self._pending_bytes
 

@@ -30,6 +30,10 @@ class DeliveredBatch(Protocol):
         """Where the records go, for messages."""
         ...
 
+    def error_of(self, index: int) -> BaseException | None:
+        """Why one record was not stored; None when it is."""
+        ...
+
     def settle(self, timeout: float | None) -> bool:
         """Has the records stored now; False when that takes longer."""
         ...
@@ -89,9 +93,10 @@ class Delivery(tuple):  # type: ignore[type-arg]
             raise TimeoutError(
                 f"a record for {batch.place} is not stored after {timeout} s. It is still queued. Ask again."
             )
-        if batch.error is not None:
+        error = batch.error_of(self._index())
+        if error is not None:
             batch.looked_at.add(self._index())
-        return batch.error
+        return error
 
     def done(self) -> bool:
         """

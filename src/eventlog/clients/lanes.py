@@ -63,6 +63,19 @@ class ProducerBatch(Append):
         self.looked_at: set[int] = set()
         self._callbacks: list[tuple[Delivery, Callable[[Delivery], object]]] = []
 
+    is_lenient = True
+
+    def error_of(self, index: int) -> BaseException | None:
+        """Why one record was not stored; None when it is."""
+        if self.error is not None or not self.message_ids:
+            return self.error
+        return self.parts[0].refusals.get(index)
+
+    def unseen(self) -> list[int]:
+        """The records that were not stored, and whose deliveries nobody looked at."""
+        failed = range(self.count) if self.error is not None else self.parts[0].refusals
+        return [index for index in failed if index not in self.looked_at]
+
     @property
     def advice(self) -> str:
         """What to do when it was not stored, for messages."""

@@ -69,6 +69,10 @@ class _SentRecords:
             "changed. Leave the with block, or call commit(), first."
         )
 
+    def error_of(self, index: int) -> BaseException | None:  # noqa: ARG002
+        """Why the records were not stored, all of them; None when they are."""
+        return self.error
+
     def metadata(self, index: int) -> RecordMetadata:
         """Where one record is stored."""
         topic, place = self._sends.stored(index)

@@ -59,7 +59,8 @@ class LogTransactions(LogPart):
         Calls a function with a transaction and commits it; again with another one, if others were faster.
 
         That is so after a `ConflictError`, when something that it read was changed, and after a `WrongVersion`, when
-        a key has got records that it did not know of. Waits between two attempts, longer each time, by chance more or less.
+        a key has got records that it did not know of. Waits between two attempts, longer each time, and nobody just as
+        long as others.
 
         Args:
             function: is given the transaction. It may be called several times, so it should change nothing but the

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import attrs
 
 from eventlog.batches.format import EncodedBatch
-from eventlog.errors import MessageIdReused, WrongVersion
+from eventlog.errors import EventLogError, MessageIdReused, WrongVersion
 from eventlog.records import Headers
 from eventlog.store.key_index import entity_prefix, pack_entries
 from eventlog.store.messages import StoredMessage, digest_of, find, remember
@@ -95,7 +95,7 @@ class Part:
 
     def reset(self) -> None:
         """Forgets what an earlier attempt has found."""
-        self._twins: dict[int, Place | tuple[Part, int]] = {}
+        self._twins: dict[int, Place | tuple[Part, int] | EventLogError] = {}
         self._kept: Sequence[int] | None = None
 
     def free(self) -> None:
@@ -108,11 +108,22 @@ class Part:
         """Says that a record is stored already, or comes earlier in the same work."""
         self._twins[index] = first
 
+    def refuse(self, index: int, error: EventLogError) -> None:
+        """Says that a record is not stored, for its own sake; the others are."""
+        self._twins[index] = error
+
+    @property
+    def refusals(self) -> dict[int, EventLogError]:
+        """Why some records were not stored."""
+        return {index: twin for index, twin in self._twins.items() if isinstance(twin, EventLogError)}
+
     def place(self, index: int) -> Place:
         """Where one record is stored, or was stored before."""
         twin = self._twins.get(index)
         if isinstance(twin, Place):
             return twin
+        if isinstance(twin, EventLogError):
+            raise twin
         if twin is not None:
             return twin[0].place(twin[1])
         rank = index if self._kept is None else bisect_left(self._kept, index)
@@ -197,11 +208,12 @@ class Condition(NamedTuple):
     message_id: bytes | None = None
 
 
-def judge(writing: Writing, conditions: Sequence[Condition], now_ms: int) -> None:
+def judge(writing: Writing, conditions: Sequence[Condition], now_ms: int, *, is_lenient: bool = False) -> None:
     """
     Raises when a record may not be stored, and notes which are stored already.
 
-    A record that is there already under its id is not judged by its version: it is the one that was right then.
+    A record that is there already under its id is not judged by its version: it is the one that was right then. If
+    lenient, a reused id refuses its own record, and no other.
     """
     pending: dict[bytes, int] = {}
     seen: dict[tuple[int, bytes], tuple[Part, int]] = {}
@@ -209,10 +221,16 @@ def judge(writing: Writing, conditions: Sequence[Condition], now_ms: int) -> Non
         part, index, expected, message_id = condition
         assert part.rows is not None
         if message_id is not None:
-            first = seen.get((part.topic.id, message_id)) or _stored(writing, part, index, message_id, now_ms)
-            if first is not None:
-                if not isinstance(first, Place):
+            try:
+                first = seen.get((part.topic.id, message_id)) or _stored(writing, part, index, message_id, now_ms)
+                if first is not None and not isinstance(first, Place):
                     _check_same(part, index, message_id, _digest(*first))
+            except MessageIdReused as error:
+                if not is_lenient:
+                    raise
+                part.refuse(index, error)
+                continue
+            if first is not None:
                 part.note_twin(index, first)
                 continue
             seen[part.topic.id, message_id] = (part, index)
@@ -274,6 +292,8 @@ class Append(Work):
 
     __slots__ = ("conditions", "is_placed", "newer", "now_ms", "parts")
     rings = True
+    is_lenient = False
+    """Whether a record that may not be stored leaves the others alone."""
 
     def __init__(
         self, parts: list[Part], *, is_placed: bool = False, conditions: Sequence[Condition] = (), now_ms: int = 0
@@ -296,7 +316,7 @@ class Append(Work):
         if self.is_refused:
             return
         if self.conditions:
-            judge(writing, self.conditions, self.now_ms)
+            judge(writing, self.conditions, self.now_ms, is_lenient=self.is_lenient)
         for part in self.parts:
             part.write(writing, self.now_ms)
 

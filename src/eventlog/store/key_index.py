@@ -12,6 +12,7 @@ Rows are written in the transaction that stores the records. Layout: docs/refere
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
@@ -383,11 +384,9 @@ class KeyIndex:
         self._tails.pop(prefix, None)
         table = self._environment.table(INDEX)
         with transaction.cursor(db=table) as cursor:
-            rows = _rows_of(cursor, prefix)
-        for number, (version, data) in enumerate(rows):
-            try:
-                entries = unpack_row(data, "a row of the index")
-            except EventLogError:
+            rows, is_all = _rows_before(cursor, prefix, partition, first)
+        for number, (version, entries) in enumerate(rows):
+            if entries is None:
                 continue
             kept = [None if _is_before(entry, partition, first) else entry for entry in entries]
             key = prefix + version_key(version)
@@ -396,7 +395,7 @@ class KeyIndex:
                     transaction.put(key, pack_row(len(kept), b"".join(map(_packed, kept))), db=table)
                 continue
             transaction.delete(key, db=table)
-            if number == len(rows) - 1:
+            if is_all and number == len(rows) - 1:
                 transaction.put(prefix + version_key(version + len(kept)), pack_row(0, b""), db=table)
 
     def delete_all_before(self, transaction: Transaction, topic_id: int, partition: int, first: int) -> None:
@@ -416,16 +415,28 @@ def _is_before(entry: tuple[object, ...] | None, partition: int, first: int) -> 
     return entry is None or (entry[0] == partition and entry[1] < first)  # type: ignore[operator]
 
 
-def _rows_of(cursor: object, prefix: bytes) -> list[tuple[int, bytes]]:
-    rows = []
-    is_found = cursor.set_range(prefix)  # type: ignore[attr-defined]
+def _rows_before(
+    cursor: Cursor, prefix: bytes, partition: int, first: int
+) -> tuple[list[tuple[int, Sequence[Entry | None] | None]], bool]:
+    """
+    The rows of a key up to the first that has a record of a partition from an offset on, and whether these are all.
+
+    Later rows have later records of that partition. The entries of a damaged row are None.
+    """
+    rows: list[tuple[int, Sequence[Entry | None] | None]] = []
+    is_found = cursor.set_range(prefix)
     while is_found:
-        key = cursor.key()  # type: ignore[attr-defined]
+        key, data = cursor.item()
         if key[:-8] != prefix:
             break
-        rows.append((int.from_bytes(key[-8:], "big"), bytes(cursor.value())))  # type: ignore[attr-defined]
-        is_found = cursor.next()  # type: ignore[attr-defined]
-    return rows
+        entries: Sequence[Entry | None] | None = None
+        with contextlib.suppress(EventLogError):
+            entries = unpack_row(bytes(data), "a row of the index")
+        rows.append((int.from_bytes(key[-8:], "big"), entries))
+        if any(entry is not None and entry[0] == partition and entry[1] >= first for entry in entries or ()):
+            return rows, False
+        is_found = cursor.next()
+    return rows, True
 
 
 def damaged_index(place: object) -> CorruptBatch:

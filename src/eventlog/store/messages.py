@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import attrs
 import msgpack
 
+from eventlog.errors import FormatTooNew
 from eventlog.records import Headers
 from eventlog.store.env import MESSAGE_TIMES, MESSAGES
 from eventlog.store.packing import NOT_A_ROW, damaged
@@ -57,8 +58,13 @@ class StoredMessage:
     def unpack(cls, data: bytes | memoryview) -> StoredMessage:
         """The row of these bytes."""
         try:
+            if len(data) and data[0] > _ROW_VERSION:
+                raise FormatTooNew(
+                    f"cannot read a message id: its row has version {data[0]}, and this eventlog knows up to "
+                    f"{_ROW_VERSION}. Nothing is damaged. Upgrade eventlog to read it."
+                )
             version, *fields = _ROW.unpack(data)
-            if version != _ROW_VERSION:
+            if version == 0:
                 raise ValueError(version)
             return cls(*fields)
         except NOT_A_ROW as error:
