@@ -72,19 +72,37 @@ def test_a_refused_one_leaves_its_round_to_the_others(log, two):
     assert values(two[1].read()) == ["good"]
 
 
-def test_partitions_that_come_before_the_commit_are_used(log):
-    """Records are placed when they are stored: a key goes where every later record of it goes."""
-    orders = log.topic("orders", key=str, value=int)
-    tx = log.transaction()
-    deliveries = [tx.send("orders", number, key=str(number)) for number in range(50)]
-    by_hand = tx.send("orders", 99, key="1", partition=0)
-    orders.create_partitions(4)
-    tx.commit()
-    assert by_hand.result().partition == 0
-    for number, delivery in enumerate(deliveries):
-        assert delivery.result().partition == orders.append(number, key=str(number)).partition
-    assert len({delivery.result().partition for delivery in deliveries}) == 4
-    assert len(list(orders.read())) == 101
+def test_partitions_that_come_before_the_commit_are_used(path):
+    """Records are placed when they are stored, once: a key goes where every later record of it goes."""
+    with eventlog.open(path) as log, eventlog.open(path) as other:
+        orders = log.topic("orders", key=str, value=int)
+        tx = log.transaction()
+        deliveries = [tx.send(orders, number, key=str(number)) for number in range(50)]
+        by_hand = tx.send(orders, 99, key="1", partition=0)
+        tx.send("orders", 77)
+        tx.state("s")["n"] = 1
+        other.topic("orders").create_partitions(4)  # this log has not heard of it
+        before = round_count(log)
+        tx.commit()
+        assert round_count(log) == before + 2, "one was refused, for it was placed by the old number"
+        assert len(list(orders.read())) == 52
+        assert by_hand.result().partition == 0
+        for number, delivery in enumerate(deliveries):
+            assert delivery.result().partition == orders.append(number, key=str(number)).partition
+        assert len({delivery.result().partition for delivery in deliveries}) == 4
+
+
+def test_records_placed_by_hand_stay_there(path):
+    """More partitions change nothing for them, and cost no second attempt."""
+    with eventlog.open(path) as log, eventlog.open(path) as other:
+        log.topic("orders", key=str, value=int)
+        tx = log.transaction()
+        delivery = tx.send("orders", 1, key="1", partition=0)
+        other.topic("orders").create_partitions(4)
+        before = round_count(log)
+        tx.commit()
+        assert round_count(log) == before + 1
+        assert delivery.result().partition == 0
 
 
 def test_a_topic_that_was_deleted_and_made_again_is_another(log):
