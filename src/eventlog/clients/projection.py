@@ -308,6 +308,8 @@ class Projection:
             try:
                 count += folder.step(end, may_go_on, lambda: self._check_turn(turn))
             except ConflictError:
+                if not folder.is_overtaken:
+                    raise  # by the function
                 folder = self._new_folder()  # it was rebuilt
                 continue
             if is_endless and (folder.build == before or self._is_stopped):

@@ -20,7 +20,7 @@ from eventlog.clients.state import State
 from eventlog.clients.topic import Topic
 from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec
-from eventlog.errors import EventLogError, TransactionEnded, TransactionTooLarge
+from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge
 from eventlog.records import Record, RecordBatch
 from eventlog.store.projections import Build, Checkpoint, ProjectionRow
 from eventlog.store.states import StateRow
@@ -102,6 +102,8 @@ class Folder:
         """Is as it is stored, as far as we know."""
         self.is_switched = False
         """Whether a rebuild has replaced the active build."""
+        self.is_overtaken = False
+        """Whether a commit was refused, because somebody else has moved the checkpoint, or replaced the build."""
         self._room = _Room(options.max_bytes)
         self._is_folding = False
         self._state: FoldedState[Any, Any] = FoldedState(
@@ -211,8 +213,9 @@ class Folder:
         work = CommitTransaction((), (), pieces, self._store.clock.now_ms(), placed_topics=frozenset())
         try:
             self._store.run(work)
-        except BaseException:
+        except BaseException as error:
             work.withdraw()  # whoever folds next must not find it stored later
+            self.is_overtaken = isinstance(error, ConflictError)
             raise
         self.build = checkpoint.build
         self.is_switched = checkpoint.is_switched
