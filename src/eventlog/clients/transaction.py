@@ -341,8 +341,8 @@ class Transaction:
             self._store_all()
             self._end, self._batch.is_done = "committed", True
         except BaseException as error:
-            self._end = "refused"
-            if not isinstance(error, Exception):
+            self._end, is_interrupted = "refused", not isinstance(error, Exception)
+            if is_interrupted:
                 self._end = "interrupted, and may have been stored"
                 if self._work is not None:
                     self._work.withdraw()
@@ -350,7 +350,8 @@ class Transaction:
             self._batch.fail(error)
             for state in self._states.values():
                 state._rolled_back()
-            self._let_go()
+            if not is_interrupted:  # else another thread may be storing it now: without its records it would be half
+                self._let_go()
             raise
         for state in self._states.values():
             state._committed()
