@@ -26,3 +26,23 @@ def test_a_conflict_of_the_function_is_raised_once(log: eventlog.EventLog) -> No
         assert projection.position == 0
     assert projection.catch_up() == 1
     assert calls == [0, 0, 0]
+
+
+def test_what_get_many_has_read_is_not_stale_after_a_scan(log: eventlog.EventLog) -> None:
+    """A row that is changed after it, by another transaction of the projection, is as it was changed."""
+    numbers = log.topic("numbers", value=int)
+
+    def fold(state, record):
+        if record.value == 1:
+            state.get_many(["sum", "other"])
+        if record.value == 3:
+            assert list(state.items()) == [("sum", 3)]
+            assert state.get_many(["sum", "other"]) == {"sum": 3}
+        state["sum"] = state.get("sum", 0) + record.value
+
+    numbers.append(0)
+    log.projection("sum", fold).catch_up()
+    numbers.append_many([1, 2, 3, 4])
+    projection = log.projection("sum", fold, max_records=1)
+    assert projection.catch_up() == 4
+    assert dict(projection.state.items()) == {"sum": 10}

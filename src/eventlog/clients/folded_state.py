@@ -16,6 +16,7 @@ from typing import Any
 import msgpack
 
 from eventlog.clients.state import Row, State
+from eventlog.clients.state_view import MISSING
 from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec
 from eventlog.records import K, V
@@ -140,6 +141,12 @@ class FoldedState(State[K, V]):
         if type(value) in _COPIED:
             return self._copied(key, value, default)
         return value
+
+    def get_many(self, keys: Iterable[K]) -> dict[K, V]:
+        """The values of several keys; those that are not known are read one by one."""
+        self._check()  # not as `State` does: what it keeps of a row would be stale once the row is changed here
+        found = {key: self.get(key, MISSING) for key in keys}
+        return {key: value for key, value in found.items() if value is not MISSING}
 
     def __contains__(self, key: K) -> bool:
         return self.get(key) is not None
