@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from eventlog.clients.projection_folder import Folder, FoldOptions
 from eventlog.clients.projection_view import ProjectionView
 from eventlog.clients.sleeper import Sleeper
 from eventlog.clients.state_view import StateView, stored_codecs
 from eventlog.clients.topic import Topic
 from eventlog.codecs import codec_for
-from eventlog.codecs.ordered import OrderedCodec
 from eventlog.errors import ConcurrentUse, ConflictError, LogClosed, StateMismatch, UsedAfterFork
 from eventlog.options import check_int, check_seconds
 from eventlog.store.projections import (
@@ -33,6 +31,9 @@ from eventlog.store.projections import (
     unknown_projection,
 )
 from eventlog.store.store import Store
+
+if TYPE_CHECKING:  # what folding needs is imported by the first projection: `import eventlog` is fast
+    from eventlog.clients.projection_folder import Folder, FoldOptions
 
 MAX_FOLDED_RECORDS = 1_000_000
 MAX_FOLDED_BYTES = 32 << 20
@@ -262,6 +263,8 @@ class Projection:
             TimeoutError: if it takes longer, or another rebuilds it. The present state is as it was.
             Exception: as `catch_up()`. The present state is as it was.
         """
+        from eventlog.codecs.ordered import OrderedCodec
+
         options = self._check_folds()
         deadline_s = self._deadline(timeout)
         with self._sleeper() as sleeper, self._turn(sleeper, deadline_s, lambda: False, is_rebuild=True) as turn:
@@ -322,6 +325,8 @@ class Projection:
         return row.active == folder.build
 
     def _new_folder(self, *, is_rebuild: bool = False) -> Folder:
+        from eventlog.clients.projection_folder import Folder
+
         options = self._check_folds()
         row, state = self._found(is_rebuild=is_rebuild)
         codecs = stored_codecs(state, *self._declared)
@@ -483,6 +488,8 @@ def open_projection(
         UnknownProjection: if there is none, and no function.
         TypeError, ValueError: if `key` or `value` can not be declared. Nothing was stored.
     """
+    from eventlog.codecs.ordered import OrderedCodec
+
     row = projection_row(store.environment, name)
     key_codec: OrderedCodec[Any] = OrderedCodec(key, topic=name)
     value_codec = codec_for("msgpack" if value is None else value, topic=name, role="value", kind="state")

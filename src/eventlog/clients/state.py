@@ -12,14 +12,16 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from eventlog.clients.state_view import MISSING, Missing, StateView, open_state, view
 from eventlog.codecs import Codec
-from eventlog.codecs.ordered import OrderedCodec
 from eventlog.records import K, V
 from eventlog.store.states import ScanSoFar, StateChanges, StateRow, read_many, read_row
 from eventlog.store.store import Store
+
+if TYPE_CHECKING:
+    from eventlog.codecs.ordered import OrderedCodec
 
 __all__ = ["State", "StateView", "open_state", "view"]
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from eventlog.codecs import Codec, codec_for, codec_from_stored
-from eventlog.codecs.ordered import OrderedCodec, ordered_codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.options import check_int, check_state_name
 from eventlog.records import K, V
@@ -27,6 +26,9 @@ from eventlog.store.states import (
     unknown_state,
 )
 from eventlog.store.store import Store
+
+if TYPE_CHECKING:  # keys that sort are imported by the first state: `import eventlog` is fast
+    from eventlog.codecs.ordered import OrderedCodec
 
 T = TypeVar("T")
 
@@ -279,6 +281,8 @@ def open_state(store: Store, name: object, key: Any, value: Any) -> tuple[StateR
     checked = check_state_name(name)
     row = state_row(store.environment, checked)
     if row is None:
+        from eventlog.codecs.ordered import OrderedCodec
+
         key_codec: OrderedCodec[Any] = OrderedCodec(key, topic=checked)
         declared = "msgpack" if value is None else value
         value_codec = codec_for(declared, topic=checked, role="value", kind="state")
@@ -314,6 +318,8 @@ def view(store: Store, name: object, key: Any, value: Any, *, check: Callable[[]
 
 def stored_codecs(row: StateRow, key: Any, value: Any) -> tuple[OrderedCodec[Any], Codec[Any]]:
     """The codecs of a stored state, which those that a caller declared must be, unless they are None."""
+    from eventlog.codecs.ordered import ordered_codec_from_stored
+
     return (
         ordered_codec_from_stored(row.key, key, topic=row.name),
         codec_from_stored(row.value, value, topic=row.name, role="value", kind="state"),

@@ -11,10 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from eventlog.clients.appending import check_expected, metadata_of
-from eventlog.clients.commits import GivenOffsets
 from eventlog.clients.consumer import Consumer
 from eventlog.clients.delivery import ROW_WIDTH, Delivery, call_logged
 from eventlog.clients.positions import Pair
@@ -35,6 +34,9 @@ from eventlog.records import RecordMetadata
 from eventlog.store.states import check_now
 from eventlog.store.store import Store
 from eventlog.store.transactions import CommitTransaction, Piece
+
+if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
+    from eventlog.clients.commits import GivenOffsets
 
 T = TypeVar("T")
 KT = TypeVar("KT")

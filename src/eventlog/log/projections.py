@@ -7,7 +7,6 @@ from typing import Any
 
 from eventlog.clients.order import check_topics
 from eventlog.clients.projection import MAX_FOLDED_BYTES, MAX_FOLDED_RECORDS, Projection, open_projection
-from eventlog.clients.projection_folder import FoldOptions, fold_of
 from eventlog.clients.topic import Topic
 from eventlog.log.part import LogPart
 from eventlog.options import check_int, check_projection_name
@@ -57,6 +56,11 @@ class LogProjections(LogPart):
         chosen = None if names is None else tuple(sorted(set(names)))
         options = None
         if function is not None:
+            from eventlog.clients.projection_folder import (
+                FoldOptions,
+                fold_of,
+            )  # with the first: `import eventlog` is fast
+
             options = FoldOptions(fold_of(function), chosen, max_records, max_bytes)
         return open_projection(self._store, self._topics.by_id, checked, options, key, value, check=self._check_open)
 

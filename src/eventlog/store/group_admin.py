@@ -17,7 +17,6 @@ import attrs
 
 from eventlog.clock import to_ms
 from eventlog.errors import GroupNotEmpty, OffsetOutOfRange, UnknownGroup, UnknownPartition
-from eventlog.groups.rules import Dissolve, Verdict, apply, decide
 from eventlog.groups.state import Group, Life, Member, PartitionId
 from eventlog.options import Start
 from eventlog.store.env import GROUPS, MEMBERS, OFFSETS, TOPICS
@@ -82,6 +81,8 @@ class _Change(Work):
 
     def _dissolved(self, what: str, before: Group) -> Group:
         """The group without members; an error when one lives that is not to be fenced."""
+        from eventlog.groups.rules import Dissolve, Verdict, apply, decide  # only those who change a group need them
+
         liveness = self._members.look(before.members)
         decision = decide(before, Dissolve(self._is_forced), liveness, self._now_ms)
         if decision.verdict is Verdict.NOT_EMPTY:

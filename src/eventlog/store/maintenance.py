@@ -1,18 +1,45 @@
 """
-Looking after a log: copying it without its holes.
+Looking after a log: copying it without its holes, and what a check of it says.
 
-Checking it is in `store/verification.py`.
+The check itself is in `store/verification.py`, which is imported by the first one.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
+
 from eventlog.errors import StorageError
 from eventlog.store.store import Store
-from eventlog.store.verification import VerifyReport, verify
 
-__all__ = ["VerifyReport", "compact", "verify"]
+
+@attrs.frozen
+class VerifyReport:
+    """
+    Says what a check of the whole log found.
+
+    `problems` is empty when everything stored is what was written: batches, their order, indexes, message ids,
+    snapshots, groups, members, committed offsets, states and projections. The first thousand are named.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     meta = log.topic("orders").append(b"tea")
+        ...     report = log.verify()
+        >>> report.is_sound, report.record_count, report.problems
+        (True, 1, ())
+    """
+
+    topic_count: int
+    batch_count: int
+    record_count: int
+    stored_bytes: int
+    problems: tuple[str, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems
 
 
 def compact(store: Store, destination: Path) -> int:

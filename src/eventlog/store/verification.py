@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import attrs
-
 from eventlog.batches.format import NO_POSITION, NO_TIME_MS, Columns, decode
 from eventlog.errors import EventLogError
 from eventlog.store.check_index import IndexCheck, IndexSums, SnapshotCheck, compare
@@ -21,39 +19,12 @@ from eventlog.store.check_tables import SmallTables
 from eventlog.store.env import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS
 from eventlog.store.group_reader import damaged_rows
 from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
+from eventlog.store.maintenance import VerifyReport
 from eventlog.store.order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_position
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow, split_batch_key
 
 _LAST_POSITION = 2**64 - 1
-
-
-@attrs.frozen
-class VerifyReport:
-    """
-    Says what a check of the whole log found.
-
-    `problems` is empty when everything stored is what was written: batches, their order, indexes, message ids,
-    snapshots, groups, members, committed offsets, states and projections. The first thousand are named.
-
-    Example:
-        >>> with eventlog.open(":memory:") as log:
-        ...     meta = log.topic("orders").append(b"tea")
-        ...     report = log.verify()
-        >>> report.is_sound, report.record_count, report.problems
-        (True, 1, ())
-    """
-
-    topic_count: int
-    batch_count: int
-    record_count: int
-    stored_bytes: int
-    problems: tuple[str, ...]
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether nothing was found."""
-        return not self.problems
 
 
 def verify(store: Store, progress: Callable[[int], object] | None = None) -> VerifyReport:
