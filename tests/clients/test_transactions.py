@@ -430,7 +430,9 @@ def test_a_stored_transaction_keeps_no_records(log, two):
     tx.commit()
     del tx
     assert gone() is None
-    assert all(send.key is None for send in delivery._batch()._sends._sends)
+    sends = delivery._batch()._sends
+    assert not sends._sends
+    assert all(not part.rows.keys for part in sends.parts)
     assert delivery.result().offset == 0
 
 

@@ -79,22 +79,28 @@ class Route:
 
     def check_size(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> int:
         """The size of a record in bytes, when the topic's bound allows it."""
-        if self.row.index is not None and key is not None and len(escaped(key)) - len(escaped(b"")) > LONGEST_KEY_BYTES:
-            raise RecordTooLarge(
-                f"cannot append a record with a key of {len(key)} bytes to topic {self.row.name!r}: it has an index, "
-                f"whose keys have at most {LONGEST_KEY_BYTES} bytes, a zero byte counting as two. Nothing was stored. "
-                "Hash the key, or shorten it."
-            )
-        size = len(key or b"") + len(value or b"")
+        row = self.row
+        if row.index is not None and key is not None and 2 * len(key) > LONGEST_KEY_BYTES:
+            self._check_indexed(key)
+        size = (0 if key is None else len(key)) + (0 if value is None else len(value))
         for name, content in headers:
             size += len(name.encode()) + len(content or b"")
-        if size > self.row.max_record_bytes:
+        if size > row.max_record_bytes:
             raise RecordTooLarge(
                 f"cannot append a record of {size} bytes to topic {self.row.name!r}: its bound is "
                 f"{self.row.max_record_bytes} bytes of key, value and headers. Nothing was stored. Send less, or "
                 "create the topic with a larger max_record_bytes=."
             )
         return size
+
+    def _check_indexed(self, key: bytes) -> None:
+        """Raises when a key is too long for an index; one of half the length can not be."""
+        if len(escaped(key)) - len(escaped(b"")) > LONGEST_KEY_BYTES:
+            raise RecordTooLarge(
+                f"cannot append a record with a key of {len(key)} bytes to topic {self.row.name!r}: it has an index, "
+                f"whose keys have at most {LONGEST_KEY_BYTES} bytes, a zero byte counting as two. Nothing was stored. "
+                "Hash the key, or shorten it."
+            )
 
     def encode_values(self, values: Sequence[Any]) -> Sequence[bytes | None]:
         """A column of values as bytes."""

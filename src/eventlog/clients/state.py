@@ -10,7 +10,7 @@ Knows nothing of transactions but their bound and their end.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -182,13 +182,48 @@ class State(StateView[K, V]):
         """
         self._check()
         chosen = list(keys)
-        full_keys = {self._prefix + self._encode_key(key): key for key in chosen}
-        fresh = [full_key for full_key in full_keys if full_key not in self._rows]
-        if fresh and not self._knows_all:
-            for full_key, data in zip(fresh, read_many(self._environment, fresh), strict=True):
-                self._learn(full_keys[full_key], full_key, data)
-        found = {key: self.get(key, MISSING) for key in chosen}
-        return {key: value for key, value in found.items() if not isinstance(value, Missing)}
+        prefix, encode, aliases, quick_keys = self._prefix, self._encode_key, self._aliases, self._quick_keys
+        fresh: dict[bytes, K] = {}
+        for key in chosen:
+            if type(key) not in quick_keys or key not in aliases:
+                full_key = prefix + encode(key)
+                if full_key not in self._rows:
+                    fresh[full_key] = key
+        if fresh:
+            self._learn_many(fresh)
+        found: dict[K, V] = {}
+        for key in chosen:
+            row = aliases.get(key) if type(key) in quick_keys else None
+            if row is None:
+                row = self._known_row(key)
+            value = row.value
+            if value is None:
+                if row.data is None:
+                    continue
+                value = self._decoded_value(row.key, row.data)
+                if type(value) in self._kept:
+                    row.value = value
+            found[key] = value
+        return found
+
+    def _learn_many(self, keys: dict[bytes, K]) -> None:
+        """Reads some rows, or none of them when there is no room to remember them all."""
+        found: Sequence[bytes | None] = [None] * len(keys) if self._knows_all else read_many(self._environment, keys)
+        rows: list[Row] = []
+        total_bytes = 0
+        for full_key, data in zip(keys, found, strict=True):
+            size_bytes = _ROW_BYTES + len(full_key) + (0 if data is None else len(data))
+            row = Row(full_key, size_bytes)
+            row.data = data
+            rows.append(row)
+            total_bytes += size_bytes
+        if not self._is_owned:
+            self._charge(total_bytes)
+            for row in rows:
+                row.charged_bytes = row.base_bytes
+                row.stored = row.data
+        for key, row in zip(keys.values(), rows, strict=True):
+            self._add(key, row)
 
     def __contains__(self, key: K) -> bool:
         self._check()
@@ -382,12 +417,19 @@ class State(StateView[K, V]):
 
     def _changes(self) -> StateChanges:
         """What is to be checked and written at the commit; what was put as it was read needs no write."""
-        writes = {key: self._data_of(row) for key, row in self._written.items()}
         if self._is_owned:
-            return StateChanges(self._row, writes=writes)
-        reads = {key: row.stored for key, row in self._rows.items() if not isinstance(row.stored, Missing)}
+            return StateChanges(self._row, writes={key: self._data_of(row) for key, row in self._written.items()})
+        reads: dict[bytes, bytes | None] = {}
+        writes: dict[bytes, bytes | None] = {}
+        for key, row in self._rows.items():  # what was written is among them
+            stored = row.stored
+            if not isinstance(stored, Missing):
+                reads[key] = stored
+            if row.is_written:
+                data = self._data_of(row)
+                if data != stored:
+                    writes[key] = data
         scans = [scan for so_far in self._scans if (scan := so_far.scan()) is not None]
-        writes = {key: data for key, data in writes.items() if key not in reads or reads[key] != data}
         return StateChanges(self._row, reads, scans, writes)
 
     def _committed(self) -> None:

@@ -17,6 +17,7 @@ from eventlog.clients.appending import check_expected, metadata_of
 from eventlog.clients.consumer import Consumer
 from eventlog.clients.delivery import ROW_WIDTH, Delivery, call_logged
 from eventlog.clients.positions import Pair
+from eventlog.clients.route import Route
 from eventlog.clients.sends import Sends
 from eventlog.clients.state import State
 from eventlog.clients.state_view import open_state
@@ -137,9 +138,13 @@ class Transaction:
         self._open_topic = open_topic
         self._max_bytes = max_bytes
         self._size_bytes = 0
-        self._topics: dict[object, Topic[Any, Any]] = {}
+        self._now_ms = store.clock.now_ms
+        self._routes: dict[object, tuple[Route, Route]] = {}
+        """For what callers gave as a topic: the route that encodes, and the one by which records are placed."""
         self._sends = Sends()
         self._states: dict[str, State[Any, Any]] = {}
+        self._declared: dict[str, tuple[object, object]] = {}
+        """The key and the value with which a state was asked for last, and was found to have them."""
         self._offsets: dict[Consumer[Any, Any], GivenOffsets] = {}
         self._pieces: list[Piece] = []
         self._batch = _SentRecords(self._sends)
@@ -192,21 +197,23 @@ class Transaction:
             TransactionTooLarge: if there is no room for it. The record was not taken.
             TransactionEnded: if the transaction has ended.
         """
-        self._check()
-        handle = self._topic(topic)
-        route = handle._route
+        if self._end is not None:
+            self._check()
+        route, our_route = self._routes.get(topic) or self._learn_route(topic)
         value_bytes = route.value_codec.encode(value)
         key_bytes = route.key_codec.encode(key)
-        pairs = check_headers(headers)
+        pairs = check_headers(headers) if headers else ()
         size_bytes = route.check_size(key_bytes, value_bytes, pairs)
-        moment_ms = self._store.clock.now_ms() if timestamp_ms is None else check_timestamp_ms(timestamp_ms)
+        moment_ms = self._now_ms() if timestamp_ms is None else check_timestamp_ms(timestamp_ms)
         if expected_version is not None:
             check_expected(route.row, expected_version, key_bytes)
         identity = None if message_id is None else check_message_id(message_id)
         if partition is not None:
             route.check_partition(partition)
         self._charge(size_bytes + _ROW_BYTES)
-        number = self._sends.add(route, key_bytes, value_bytes, pairs, moment_ms, partition, expected_version, identity)
+        number = self._sends.add(
+            our_route, key_bytes, value_bytes, pairs, moment_ms, partition, expected_version, identity
+        )
         return Delivery((self._batch, number * ROW_WIDTH))
 
     def send_many(
@@ -228,25 +235,24 @@ class Transaction:
         """
         self._check()
         values, keys, headers, timestamps_ms = check_columns(values, keys, headers, timestamps_ms)
-        handle = self._topic(topic)
+        if topic not in self._routes:
+            self._learn_route(topic)
         nothing = [None] * len(values)
-        moment_ms = self._store.clock.now_ms() if timestamps_ms is None else timestamps_ms
+        moment_ms = self._now_ms() if timestamps_ms is None else timestamps_ms
         times = [moment_ms] * len(values) if isinstance(moment_ms, int) else moment_ms
         return [
-            self.send(handle, value, key=key, headers=pairs, partition=partition, timestamp_ms=moment)
+            self.send(topic, value, key=key, headers=pairs, partition=partition, timestamp_ms=moment)
             for value, key, pairs, moment in zip(values, keys or nothing, headers or nothing, times, strict=True)
         ]
 
-    def _topic(self, topic: str | Topic[Any, Any]) -> Topic[Any, Any]:
-        known = self._topics.get(topic)
-        if known is not None:
-            return known
+    def _learn_route(self, topic: str | Topic[Any, Any]) -> tuple[Route, Route]:
+        """Opens a topic, once for each transaction."""
         handle = self._open_topic(topic) if isinstance(topic, str) else topic
         if not isinstance(handle, Topic):
             raise TypeError(f"a topic is its name or a Topic, not {type(topic).__name__}. The record was not taken.")
         handle._check_store(self._store)
-        self._topics[topic] = handle
-        return handle
+        found = self._routes[topic] = (handle._route, self._sends.route(handle._route))
+        return found
 
     # -- offsets ---------------------------------------------------------------------------------------------
 
@@ -306,12 +312,16 @@ class Transaction:
         """
         self._check()
         known = self._states.get(name)
-        if known is None or not (key is None and value is None):
-            row, key_codec, value_codec = open_state(self._store, name, key, value)
-            if known is None:
-                known = self._states[name] = State(
-                    self._store, row, key_codec, value_codec, charge=self._charge, check=self._check
-                )
+        if known is not None:
+            declared = self._declared.get(name, (None, None))
+            if (key is None and value is None) or (key is declared[0] and value is declared[1]):
+                return known
+        row, key_codec, value_codec = open_state(self._store, name, key, value)
+        if known is None:
+            known = self._states[name] = State(
+                self._store, row, key_codec, value_codec, charge=self._charge, check=self._check
+            )
+        self._declared[name] = (key, value)
         return known
 
     # -- the end ---------------------------------------------------------------------------------------------
