@@ -85,13 +85,13 @@ def _versions_kept_when_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that counts a record before it is judged."""
     real = appends.judge
 
-    def judge(round_: Writing, conditions: Any, now_ms: int) -> None:
+    def judge(round_: Writing, conditions: Any, now_ms: int, **options: Any) -> None:
         for one in conditions:
             if one.part.topic.index is not None and one.expected_version is not None:
                 key = one.part.rows.keys[one.place]
                 round_.index.take_version(round_.transaction, key_index.entity_prefix(one.part.topic.id, key))
                 break
-        real(round_, conditions, now_ms)
+        real(round_, conditions, now_ms, **options)
 
     monkeypatch.setattr(appends, "judge", judge)
 
