@@ -7,9 +7,8 @@ long. Knows nothing of partitions or groups.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from eventlog.clients.fetcher import decode_error
@@ -32,6 +31,7 @@ from eventlog.store.snapshots import SaveSnapshot, read_snapshot
 from eventlog.store.store import Store
 
 _READ_BYTES = 1 << 20
+_headers_of = itemgetter(5)
 _KEYS_AT_ONCE = 1000
 S = TypeVar("S")
 
@@ -125,7 +125,7 @@ class Events(Generic[K, V]):
         for version, data in rows:
             entries = unpack_row(data, _Place(route.row.name, key, version))
             behind = version + len(entries)
-            if None in entries or version < first or (end is not None and end < behind):
+            if version < first or (end is not None and end < behind):
                 some = self._one_by_one(key, version, entries, first, behind if end is None else end)
             else:
                 some = self._at_once(key, version, entries)
@@ -136,20 +136,18 @@ class Events(Generic[K, V]):
 
     def _at_once(self, key: Any, version: int, entries: Sequence[Any]) -> list[Event[K, V]]:
         """All records of a row."""
-        if not entries:
-            return []
-        partitions, offsets, timestamps_ms, positions, values, headers = zip(*entries, strict=True)
-        if None not in headers:
-            with contextlib.suppress(ValueError):
-                decoded = self._route.value_codec.decode_column(values)
-                name, versions = self._route.row.name, range(version, version + len(entries))
-                return list(
-                    map(
-                        Event,
-                        *(repeat(name), partitions, offsets, timestamps_ms, repeat(key)),
-                        *(decoded, headers, versions, positions),
+        topic = self._route.row.name
+        decode: Callable[[bytes | None], Any] = self._route.value_codec.decode
+        try:
+            if None not in map(_headers_of, entries):
+                return [
+                    Event(topic, partition, offset, timestamp_ms, key, decode(value), headers, number, position)
+                    for number, (partition, offset, timestamp_ms, position, value, headers) in enumerate(
+                        entries, version
                     )
-                )
+                ]
+        except (TypeError, ValueError):  # one was deleted, or can not be decoded
+            return self._one_by_one(key, version, entries, version, version + len(entries))
         return self._one_by_one(key, version, entries, version, version + len(entries))
 
     def _one_by_one(

@@ -58,6 +58,7 @@ Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 Snapshot: TypeAlias = "lmdb.Transaction[memoryview]"
 """A transaction that reads: what it reads are memoryviews that die with it."""
 Cursor: TypeAlias = "lmdb.Cursor[memoryview] | lmdb.Cursor[bytes]"
+CopyingCursor: TypeAlias = "lmdb.Cursor[bytes]"
 Table = lmdb._Database
 
 
@@ -99,7 +100,7 @@ class Environment:
 
     def _reset_gate(self) -> None:
         self._gate = Gate()
-        self._leave = self._gate.leave
+        self.leave = self._gate.leave
         self._revival = threading.Lock()
         self._writing_token: object | None = None
         self._writing: Transaction | None = None
@@ -180,7 +181,41 @@ class Environment:
             finally:
                 transaction.abort()
         finally:
-            self._leave(token, None)
+            self.leave(token, None)
+
+    def begin_copying(self, token: object) -> Transaction:
+        """
+        A snapshot that hands out copies, for what is read most often; who begins it ends it, as `reading` does.
+
+        A block of `with` costs a microsecond, as much as a look at a few rows. Written out it is as safe:
+
+            token = object()
+            try:
+                transaction = environment.begin_copying(token)
+                try:
+                    ...
+                except EngineError as error:
+                    raise environment.unreadable(error) from error
+                finally:
+                    transaction.abort()
+            finally:
+                environment.leave(token, None)
+
+        A class with an `__exit__` of Python would not be: it can be interrupted before its first line.
+        """
+        while True:
+            try:
+                self._gate.enter(token)
+                return (self._handle or self._living_handle()).begin()
+            except lmdb.MapResizedError:
+                self.leave(token, None)
+                self._resize(0)
+            except lmdb.Error as error:
+                raise self.unreadable(error) from error
+
+    def unreadable(self, error: lmdb.Error) -> EventLogError:
+        """Our error for a read that failed."""
+        return self._opening.translated(error, "read")
 
     def begin_writing(self) -> Transaction:
         """
@@ -197,7 +232,7 @@ class Environment:
         try:
             transaction = self._begin_alone(self._enter(token))
         except BaseException as error:
-            self._leave(token, None)
+            self.leave(token, None)
             if self._write_lock is not None:
                 self._write_lock.release()
             if isinstance(error, lmdb.MapResizedError):
@@ -270,7 +305,7 @@ class Environment:
             if lock is not None:
                 lock.release()
         finally:
-            self._leave(token, None)
+            self.leave(token, None)
 
     def fail(self, error: lmdb.Error) -> EventLogError:
         """Our error for a failed write; from now on the log refuses to write."""
@@ -343,7 +378,7 @@ class Environment:
         except lmdb.Error as error:
             raise self._opening.translated(error, "copy") from error
         finally:
-            self._leave(token, None)
+            self.leave(token, None)
         return sum(file.stat().st_size for file in destination.iterdir())
 
     def sync(self) -> None:
@@ -355,7 +390,7 @@ class Environment:
         except lmdb.Error as error:
             raise self.fail(error) from error
         finally:
-            self._leave(token, None)
+            self.leave(token, None)
 
     def _open_table(self, name: bytes, transaction: Transaction) -> Table:
         handle = self._living_handle()
@@ -372,7 +407,7 @@ class Environment:
             try:
                 return self._enter(token).begin(buffers=True)
             except lmdb.MapResizedError:
-                self._leave(token, None)
+                self.leave(token, None)
                 self._resize(0)
             except lmdb.Error as error:
                 raise self._opening.translated(error, "read") from error
@@ -386,7 +421,7 @@ class Environment:
         except lmdb.Error as error:
             raise self._opening.translated(error, "write") from error
         finally:
-            self._leave(token, None)
+            self.leave(token, None)
 
     # -- the gate (store/gate.py), and what is behind it ------------------------------------------------------
 

@@ -24,7 +24,7 @@ import msgpack
 from eventlog.batches.format import decode
 from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew
 from eventlog.records import Headers
-from eventlog.store.env import BATCHES, INDEX, Cursor, Environment, Snapshot, Transaction
+from eventlog.store.env import BATCHES, INDEX, CopyingCursor, Cursor, EngineError, Environment, Snapshot, Transaction
 from eventlog.store.tables import batch_key, split_batch_key
 
 LONGEST_KEY_BYTES = 480
@@ -177,30 +177,49 @@ def read_rows(
     Each with its first version; of one snapshot. Reversed, they begin with the last. Stops after `max_bytes`; one row
     comes back even if it is larger.
     """
+    token = object()
+    try:
+        transaction = environment.begin_copying(token)
+        try:
+            cursor = transaction.cursor(db=environment.table(INDEX))
+            if is_reversed:
+                is_behind = cursor.set_range(prefix + (_LAST_VERSION if end is None else version_key(end)))
+                is_found = cursor.prev() if is_behind else cursor.last()
+            else:
+                is_found = cursor.set_range(prefix) if first == 1 else _find_row(cursor, prefix, first)
+            if not is_found:
+                return [], True
+            return _walk(cursor, prefix, first, end, is_reversed=is_reversed, max_bytes=max_bytes)
+        except EngineError as error:
+            raise environment.unreadable(error) from error
+        finally:
+            transaction.abort()
+    finally:
+        environment.leave(token, None)
+
+
+def _walk(
+    cursor: CopyingCursor, prefix: bytes, first: int, end: int | None, *, is_reversed: bool, max_bytes: int
+) -> tuple[list[tuple[int, bytes]], bool]:
+    """Is `read_rows` from where a cursor stands."""
     rows: list[tuple[int, bytes]] = []
     length = len(prefix) + 8
-    with environment.reading() as transaction:
-        cursor = transaction.cursor(db=environment.table(INDEX))
-        if is_reversed:
-            is_behind = cursor.set_range(prefix + (_LAST_VERSION if end is None else version_key(end)))
-            is_found = cursor.prev() if is_behind else cursor.last()
-        else:
-            is_found = cursor.set_range(prefix) if first == 1 else _find_row(cursor, prefix, first)
-        while is_found:
-            key, value = cursor.item()
-            if len(key) != length or key[:-8] != prefix:
-                break
-            version = int.from_bytes(key[-8:], "big")
-            if end is not None and version >= end:
-                break
-            if max_bytes <= 0:
-                return rows, False
-            data = bytes(value)
-            rows.append((version, data))
-            if is_reversed and version <= first:
-                break
-            max_bytes -= len(data)
-            is_found = cursor.prev() if is_reversed else cursor.next()
+    is_found = True
+    while is_found:
+        key = cursor.key()
+        if len(key) != length or not key.startswith(prefix):
+            break
+        version = int.from_bytes(key[-8:], "big")
+        if end is not None and version >= end:
+            break
+        if max_bytes <= 0:
+            return rows, False
+        data = cursor.value()
+        rows.append((version, data))
+        if is_reversed and version <= first:
+            break
+        max_bytes -= len(data)
+        is_found = cursor.prev() if is_reversed else cursor.next()
     return rows, True
 
 

@@ -21,7 +21,7 @@ import attrs
 import msgpack
 
 from eventlog.errors import ConflictError, UnknownState
-from eventlog.store.env import FORMAT, STATE, STATES, Cursor, Environment, Snapshot, Transaction
+from eventlog.store.env import FORMAT, STATE, STATES, Cursor, EngineError, Environment, Snapshot, Transaction
 from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.writing import Work, Writing
 
@@ -121,17 +121,23 @@ def check_state(environment: Environment, state: StateRow) -> None:
 
 def read_row(environment: Environment, key: bytes) -> bytes | None:
     """The value of one row, None when there is none; then `check_state` tells whether its state is there."""
-    with environment.reading() as transaction:
-        data = transaction.get(key, db=environment.table(STATE))
-        return None if data is None else bytes(data)
+    return read_many(environment, (key,))[0]
 
 
 def read_many(environment: Environment, keys: Iterable[bytes]) -> list[bytes | None]:
     """The same of several rows, in one snapshot."""
-    with environment.reading() as transaction:
-        table = environment.table(STATE)
-        found = (transaction.get(key, db=table) for key in keys)
-        return [None if data is None else bytes(data) for data in found]
+    token = object()
+    try:
+        transaction = environment.begin_copying(token)
+        try:
+            table = environment.table(STATE)
+            return [transaction.get(key, db=table) for key in keys]
+        except EngineError as error:
+            raise environment.unreadable(error) from error
+        finally:
+            transaction.abort()
+    finally:
+        environment.leave(token, None)
 
 
 def scan_rows(
