@@ -31,6 +31,8 @@ class Sends:
     def __init__(self) -> None:
         self._sends: list[Send] = []
         self._routes: dict[int, Route] = {}
+        self._rows: dict[int, TopicRow] = {}
+        """The topics as they were when the records were placed."""
         self._scattered: set[int] = set()
         """The topics with an index of which the caller has chosen a partition: a key may be in several."""
         self._counting: set[int] = set()
@@ -83,11 +85,14 @@ class Sends:
         records of a key are stored in the order of their versions.
         """
         sends, encoder = self._sends, BatchEncoder()
+        # Another thread may learn of more partitions while we place: then all are placed by the number from before,
+        # and the store says that it is an old one.
+        self._rows = {topic_id: route.row for topic_id, route in self._routes.items()}
         self._places = None
         if not sends:
             self.parts = []
             return
-        if len(self._routes) == 1 and not self._has_chosen and sends[0][0].row.partitions == 1:
+        if len(self._routes) == 1 and not self._has_chosen and self._rows[sends[0][0].row.id].partitions == 1:
             self.parts = [self._part(encoder, 0, sends)]
             return
         groups = sorted(self._groups().items())
@@ -108,7 +113,7 @@ class Sends:
         turns: dict[int, int] = {}
         homes: dict[tuple[int, bytes], tuple[int, int]] = {}
         for place, (route, key, _, _, _, partition, _, _) in enumerate(self._sends):
-            row = route.row
+            row = self._rows[route.row.id]
             number = partition
             if number is None and key is None:
                 if row.id not in keyless:
@@ -132,7 +137,7 @@ class Sends:
         batches = encoder.encode(
             None if keys.count(None) == len(keys) else keys, values, timestamps_ms=times, headers=rows.headers
         )
-        part = Part(routes[0].row, partition, batches, rows)
+        part = Part(self._rows[routes[0].row.id], partition, batches, rows)
         if self._has_ids:
             part.message_ids = {index: one for index, one in enumerate(identities) if one is not None}
         return part
