@@ -46,8 +46,8 @@ VT = TypeVar("VT")
 MAX_TRANSACTION_BYTES = 64 << 20
 _FIRST_PAUSE_SECONDS = 0.0005
 _LONGEST_PAUSE_SECONDS = 0.1
-_ROW_BYTES = 64
-"""What a record or a row takes in memory beside its bytes, counted against `max_bytes`."""
+_ROW_BYTES = 256
+"""What a record takes in memory beside its bytes, roughly; counted against `max_bytes`."""
 
 
 class _SentRecords:
