@@ -144,3 +144,22 @@ def members_are_told_from_each_other(member: eventlog.GroupMember) -> None:
     assert_type(member.instance_id, str | None)
     assert_type(member.topics, tuple[str, ...])
     assert_type(member.assigned, tuple[eventlog.TopicPartition, ...])
+
+
+def offsets_may_be_named_either_way(log: eventlog.EventLog) -> None:
+    """By partitions of ours, or by plain pairs; and a processor takes a function."""
+    consumer = log.consumer("orders", group="billing")
+    ours: dict[eventlog.TopicPartition, int] = {}
+    pairs: dict[tuple[str, int], int] = {}
+    consumer.commit(ours)
+    consumer.commit(pairs)
+    with log.transaction() as tx:
+        tx.commit_offsets(consumer, ours)
+        tx.commit_offsets(consumer, pairs)
+
+    def bill(tx: eventlog.Transaction, record: eventlog.Record[str, Order]) -> None:
+        tx.send("invoices", record.value, key=record.key)
+
+    with log.processor("orders", function=bill, group="billing") as processor:
+        assert_type(processor, eventlog.Processor)
+        assert_type(processor.run_to_end(), int)

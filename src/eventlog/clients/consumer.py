@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from itertools import chain
@@ -22,7 +22,7 @@ from eventlog.clients.fetcher import resolve_start
 from eventlog.clients.following import Following
 from eventlog.clients.intake import Intake
 from eventlog.clients.polling import Polling
-from eventlog.clients.positions import Pair, Position, Positions, offsets_of, pair_of
+from eventlog.clients.positions import Offsets, Pair, Position, Positions, offsets_of, pair_of
 from eventlog.clients.topic import Topic
 from eventlog.clock import to_ms
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
@@ -205,7 +205,7 @@ class Consumer(Generic[K, V]):
 
     # -- finishing and committing ----------------------------------------------------------------------------
 
-    def commit(self, offsets: Mapping[Pair, int] | None = None) -> None:
+    def commit(self, offsets: Offsets | None = None) -> None:
         """
         Stores the group's position: everything handed out is finished.
 
@@ -232,7 +232,7 @@ class Consumer(Generic[K, V]):
                 chosen = offsets_of(offsets)
             commits.store(chosen, is_automatic=False)
 
-    def _give_offsets(self, store: Store, offsets: Mapping[Pair, int] | None) -> GivenOffsets:
+    def _give_offsets(self, store: Store, offsets: Offsets | None) -> GivenOffsets:
         """What a transaction is to commit for us; we commit nothing by ourselves any more."""
         if store is not self._store:
             raise ValueError(

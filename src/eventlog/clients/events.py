@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from eventlog.clients.fetcher import decode_error
 from eventlog.clients.route import Route
@@ -137,7 +137,7 @@ class Events(Generic[K, V]):
     def _at_once(self, key: Any, version: int, entries: Sequence[Any]) -> list[Event[K, V]]:
         """All records of a row."""
         topic = self._route.row.name
-        decode: Callable[[bytes | None], Any] = self._route.value_codec.decode
+        decode = cast("Callable[[bytes | None], Any]", self._route.value_codec.decode)
         try:
             if None not in map(_headers_of, entries):
                 return [
@@ -212,7 +212,7 @@ class Events(Generic[K, V]):
         return read_keys(self._store.environment, self._route.row.id, prefix, after, _KEYS_AT_ONCE)
 
     def _walk_keys(self, prefix: bytes, keys: list[bytes]) -> Iterator[K]:
-        decode: Callable[[bytes], Any] = self._route.key_codec.decode
+        decode = cast("Callable[[bytes], Any]", self._route.key_codec.decode)
         while keys:
             yield from map(decode, keys)
             keys = self._keys(prefix, keys[-1])

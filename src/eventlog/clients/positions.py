@@ -23,6 +23,8 @@ from eventlog.store.store import Store
 
 Pair: TypeAlias = TopicPartition | tuple[str, int]
 """What users may pass for a partition."""
+Offsets: TypeAlias = Mapping[TopicPartition, int] | Mapping[tuple[str, int], int] | Mapping[Pair, int]
+"""What users may pass for the offsets of some partitions: a type checker takes the keys of a mapping as they are."""
 
 
 class Position:
@@ -306,7 +308,7 @@ class Positions:
         }
 
 
-def offsets_of(offsets: Mapping[Pair, int]) -> dict[TopicPartition, int]:
+def offsets_of(offsets: Offsets) -> dict[TopicPartition, int]:
     """The offsets that a user named, by partition."""
     return {pair_of(tp): check_offset(offset) for tp, offset in check_offsets(offsets).items()}
 

@@ -9,14 +9,14 @@ is stored then (`store/states.py`). Knows nothing of how a commit is made.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from eventlog.clients.appending import check_expected, metadata_of
 from eventlog.clients.consumer import Consumer
 from eventlog.clients.delivery import ROW_WIDTH, Delivery, call_logged
-from eventlog.clients.positions import Pair
+from eventlog.clients.positions import Offsets
 from eventlog.clients.route import Route
 from eventlog.clients.sends import Sends
 from eventlog.clients.state import State
@@ -256,7 +256,7 @@ class Transaction:
 
     # -- offsets ---------------------------------------------------------------------------------------------
 
-    def commit_offsets(self, consumer: Consumer[Any, Any], offsets: Mapping[Pair, int] | None = None) -> None:
+    def commit_offsets(self, consumer: Consumer[Any, Any], offsets: Offsets | None = None) -> None:
         """
         Stores a consumer's position with the transaction: everything handed out to now is finished.
 
