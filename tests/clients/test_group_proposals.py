@@ -26,7 +26,7 @@ def test_a_partition_that_changes_hands_is_no_later_one(log):
         seen = snapshot_of(log, "billing")
     [member] = seen.group.members.values()
     orphaned = attrs.evolve(member, owned={}, target=frozenset())
-    seen = attrs.evolve(seen, group=attrs.evolve(seen.group, members={member.id: orphaned}))
+    seen = seen._replace(group=attrs.evolve(seen.group, members={member.id: orphaned}))
     assert later(seen, propose(seen, "sticky", sticky)) == []
 
 
@@ -45,5 +45,5 @@ def test_nothing_is_later_for_a_group_that_begins(log):
     log.topic("orders", partitions=2)
     with log.consumer("orders", group="billing"):
         seen = snapshot_of(log, "billing")
-    seen = attrs.evolve(seen, group=attrs.evolve(seen.group, target_epoch=0))
+    seen = seen._replace(group=attrs.evolve(seen.group, target_epoch=0))
     assert later(seen, propose(seen, "sticky", sticky)) == []

@@ -7,7 +7,6 @@ import os
 import stat
 from pathlib import Path
 
-import attrs
 import pytest
 
 import eventlog
@@ -32,7 +31,7 @@ def _failure(kind: str = "Error", words: str = "", *, verb: str = "write", path:
         (_failure(words=os.strerror(errno.ENOLCK), verb="open"), eventlog.UnsupportedFileSystem),
         (_failure("ReadersFullError", verb="read"), eventlog.StorageError),
         (_failure(words=os.strerror(errno.EIO)), eventlog.StorageError),
-        (attrs.evolve(_failure(words=os.strerror(errno.EIO)), is_disk_full=True), eventlog.DiskFull),
+        (_failure(words=os.strerror(errno.EIO))._replace(is_disk_full=True), eventlog.DiskFull),
         (_failure("VersionMismatchError", verb="open"), eventlog.FormatTooNew),
         (_failure(words="lib_version=0 can not read it", verb="open"), eventlog.FormatTooNew),
         (_failure("InvalidError", verb="open"), eventlog.NotALog),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import UUID
 
-import attrs
 import msgpack
 import pytest
 from hypothesis import given
@@ -214,7 +213,7 @@ def test_a_rebuild_switches_when_it_is_as_far(store: Store) -> None:
     assert not unwilling.is_switched
     switched = commit(store, Checkpoint(row, unwilling.build, 10, is_rebuild=True, switches=True))
     assert switched.is_switched
-    assert stored(store) == attrs.evolve(row, active=Build(2, 10, ("orders",)), doomed=(1,))
+    assert stored(store) == row._replace(active=Build(2, 10, ("orders",)), doomed=(1,))
     with pytest.raises(ConflictError):
         commit(store, Checkpoint(row, active, 20))
     found = build_and_state(store.environment, "totals")
@@ -297,7 +296,7 @@ def test_one_has_the_turn_at_a_time(tmp_path: Path) -> None:
     assert not second.is_taken
     for other in (
         Turn(tmp_path, ROW, is_rebuild=True, mode=0o600),
-        Turn(tmp_path, attrs.evolve(ROW, uuid=UUID(int=6)), is_rebuild=False, mode=0o600),
+        Turn(tmp_path, ROW._replace(uuid=UUID(int=6)), is_rebuild=False, mode=0o600),
     ):
         assert other.take()
         other.end()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from uuid import UUID, uuid4
 
-import attrs
 import msgpack
 import pytest
 from hypothesis import given
@@ -444,7 +443,7 @@ def test_rows_cut_elsewhere_are_other_rows(store: Store) -> None:
     scans = []
     for rows in ({b"ab": b"c"}, {b"a": b"bc"}, {b"a": b"b", b"c": b""}, {b"abc": b""}):
         store.run(DeleteState("totals"))
-        state = attrs.evolve(made(store), uuid=uuid4())
+        state = made(store)._replace(uuid=uuid4())
         put(store, state, dict(rows))
         scan = seen(store, state)
         assert scan is not None

@@ -56,7 +56,7 @@ _checksum = google_crc32c.value
 _extend_checksum = google_crc32c.extend
 
 
-@attrs.define(slots=True, eq=False)
+@attrs.define(slots=True, eq=False, repr=False)
 class EncodedBatch:
     """Is a batch without its place: the body and what the header says of it."""
 
@@ -68,7 +68,7 @@ class EncodedBatch:
     producer: Mark = NO_PRODUCER
 
 
-@attrs.define(slots=True, eq=False)
+@attrs.define(slots=True, eq=False, repr=False)
 class Columns:
     """
     Is a decoded batch.
@@ -227,7 +227,7 @@ def seal(batch: EncodedBatch, *, largest_so_far_ms: int, position: int) -> bytes
     return b"".join((header, batch.body, _CHECKSUM.pack(checksum)))
 
 
-@attrs.define(slots=True, eq=False)
+@attrs.define(slots=True, eq=False, repr=False)
 class BatchHeader:
     """
     Is what can be said of a batch without decoding it.

@@ -7,9 +7,7 @@ The meaning of each is in the docstring of `Consumer`. Knows nothing of logs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
-
-import attrs
+from typing import NamedTuple, TypeAlias
 
 from eventlog.clients.fetcher import check_start
 from eventlog.groups.assignors import DEFAULT_ASSIGNOR, Assignor, assignor_for
@@ -22,8 +20,7 @@ Callback: TypeAlias = Callable[[list[TopicPartition]], object]
 """What a member of a group may be told: partitions that it got, gave up, or lost."""
 
 
-@attrs.frozen
-class MembershipOptions:
+class MembershipOptions(NamedTuple):
     """Is what a member of a group was told."""
 
     group: str
@@ -39,8 +36,7 @@ class MembershipOptions:
     on_lost: Callback | None
 
 
-@attrs.frozen
-class ConsumerOptions:
+class ConsumerOptions(NamedTuple):
     """
     Is what a consumer was told.
 

@@ -7,13 +7,11 @@ of a whole batch is kept once, in the batch. Knows nothing of threads or of stor
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from eventlog.records import RecordMetadata
 
-_logger = logging.getLogger("eventlog")
 ROW_WIDTH = 3
 """An open batch keeps its rows flat: key, value, token, key, value, token, and so on."""
 
@@ -132,4 +130,8 @@ def call_logged(callback: Callable[[Delivery], object], delivery: Delivery) -> N
     try:
         callback(delivery)
     except Exception:
-        _logger.exception("the callback %r of %r failed; the delivery itself stands", callback, delivery)
+        import logging  # which the committer has loaded
+
+        logging.getLogger("eventlog").exception(
+            "the callback %r of %r failed; the delivery itself stands", callback, delivery
+        )

@@ -9,9 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Generic
-
-import attrs
+from typing import Any, Generic, NamedTuple
 
 from eventlog.batches.format import Columns, decode
 from eventlog.clients.route import Route
@@ -40,8 +38,7 @@ class Cursor(Generic[K, V]):
         self.offset = offset
 
 
-@attrs.frozen
-class _Place:
+class _Place(NamedTuple):
     """Names a batch in errors; its text is made only when there is one."""
 
     topic: str

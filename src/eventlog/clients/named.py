@@ -9,7 +9,7 @@ next producer of the name goes on from there. Knows nothing of how numbers are j
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import attrs
@@ -36,8 +36,7 @@ from eventlog.store.tables import TopicRow
 from eventlog.store.writing import Writing
 
 
-@attrs.frozen
-class UnconfirmedBatch:
+class UnconfirmedBatch(NamedTuple):
     """Is a batch that may be stored or not, in plain values."""
 
     topic: str

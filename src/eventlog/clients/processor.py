@@ -61,7 +61,7 @@ class LentTransaction(Transaction):
         super().commit()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Failure:
     """Is a record that failed: where it is, how often, and what was raised last."""
 

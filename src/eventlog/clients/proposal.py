@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import reduce
 
-import attrs
-
 from eventlog.groups.assignors import Assignor, GroupMember, checked_assignment
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide
 from eventlog.groups.state import Life, PartitionId
@@ -68,7 +66,7 @@ def foreseen(
     group = reduce(apply, decision.changes, snapshot.group)
     if decision.verdict is not Verdict.ACCEPTED or not group.needs_targets(snapshot.topics_version):
         return None
-    after = attrs.evolve(snapshot, group=group)
+    after = snapshot._replace(group=group)
     targets = propose(after, name, assignor)
     return None if later(after, targets) else targets
 

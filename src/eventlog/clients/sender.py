@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import threading
 import weakref
 
 from eventlog.clients.accumulator import Accumulator
 from eventlog.clients.handoff import Handoff
 from eventlog.store.store import Store, close_store, hold_store
-
-_logger = logging.getLogger("eventlog")
 
 
 class Sender:
@@ -178,7 +175,11 @@ def _end_quietly(sender: Sender) -> None:
     try:
         sender.end(None)
     except Exception:
-        _logger.exception("a producer was not closed, and not everything that it was given could be stored")
+        import logging  # which the committer has loaded
+
+        logging.getLogger("eventlog").exception(
+            "a producer was not closed, and not everything that it was given could be stored"
+        )
 
 
 @atexit.register

@@ -29,7 +29,7 @@ from eventlog.store.tables import DUPLICATE_WINDOW_MS, TopicRow
 from eventlog.store.works import EnsureTopic, NewTopic
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class TopicOptions:
     """Is what a user said of a topic; None where nothing was said."""
 

@@ -17,11 +17,10 @@ nobody sets. Knows nothing of files, threads or clocks.
 
 from __future__ import annotations
 
-import attrs
+from typing import NamedTuple
 
 
-@attrs.frozen
-class Terms:
+class Terms(NamedTuple):
     """
     Says how long a member may be silent.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import attrs
 
@@ -29,8 +29,7 @@ class Life(Enum):
     """Its lease is over, or it left no trace."""
 
 
-@attrs.frozen
-class Subscription:
+class Subscription(NamedTuple):
     """
     Says which topics a member wants: by name, or by pattern.
 

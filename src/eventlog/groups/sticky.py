@@ -50,7 +50,7 @@ def settle(
     return [share.all() for share in table.shares]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Share:
     """
     Is what one member has so far.

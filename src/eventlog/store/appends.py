@@ -34,7 +34,7 @@ class Place(NamedTuple):
     version: int
 
 
-@attrs.define(slots=True, eq=False)
+@attrs.define(slots=True, eq=False, repr=False)
 class Rows:
     """Are the records of a part in columns: what the index and the ids need of them, and what they are encoded from."""
 

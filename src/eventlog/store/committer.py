@@ -9,7 +9,6 @@ Knows nothing of what a work writes (`store/works.py`), and has no thread of its
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -23,7 +22,6 @@ from eventlog.store.steps import attempt
 from eventlog.store.writing import Work, Writing
 
 _LOOK_AGAIN_SECONDS = 1.0
-_logger = logging.getLogger("eventlog")
 
 
 class Committer:
@@ -34,6 +32,9 @@ class Committer:
     """
 
     def __init__(self, environment: Environment, ring: Callable[[], None]) -> None:
+        import logging  # with the first log: once a callback has failed, there may be no file left to open
+
+        self._logger = logging.getLogger("eventlog")
         self._environment = environment
         self._ring = ring
         environment.on_commit = partial(setattr, self, "_has_landed", True)  # noqa: FBT003
@@ -272,6 +273,6 @@ class Committer:
                     try:
                         report()
                     except Exception:
-                        _logger.exception("a delivery callback failed; the delivery itself stands")
+                        self._logger.exception("a delivery callback failed; the delivery itself stands")
             finally:
                 self._reporting.release()

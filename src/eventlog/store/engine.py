@@ -39,7 +39,7 @@ _ENGINE = 0
 """LMDB 0.9. Files of engine 1.0 are not readable by 0.9 (docs/decisions/0001-lmdb-engine.md)."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Opening:
     """
     Is how the files of one log are opened, now and again after a fork.

@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-
-import attrs
+from typing import NamedTuple
 
 from eventlog.errors import (
     DiskFull,
@@ -32,8 +31,7 @@ _UNABLE = tuple(
 )
 
 
-@attrs.frozen
-class EngineFailure:
+class EngineFailure(NamedTuple):
     """
     Is an error of the engine: what we did, its kind and its text.
 

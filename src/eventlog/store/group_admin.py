@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
-from typing import TypeAlias
-
-import attrs
+from typing import NamedTuple, TypeAlias
 
 from eventlog.clock import to_ms
 from eventlog.errors import GroupNotEmpty, OffsetOutOfRange, UnknownGroup, UnknownPartition
@@ -28,22 +26,19 @@ from eventlog.store.writing import Work, Writing
 # -- where a group is to stand -------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class ToStart:
+class ToStart(NamedTuple):
     """Says that it is to stand at one of the places at which reading may begin."""
 
     start: Start
 
 
-@attrs.frozen
-class Shifted:
+class Shifted(NamedTuple):
     """Says how far from where it stands; it stops at the bounds of the partition."""
 
     by: int
 
 
-@attrs.frozen
-class ToOffsets:
+class ToOffsets(NamedTuple):
     """Says where, partition by partition."""
 
     offsets: Mapping[PartitionId, int]
@@ -64,14 +59,16 @@ class _Change(Work):
     Afterwards `removed` are the members that are none any more.
     """
 
-    __slots__ = ("_is_forced", "_members", "_name", "_now_ms", "removed", "rings")
+    __slots__ = ("_dissolve", "_members", "_name", "_now_ms", "removed", "rings")
 
     def __init__(self, name: str, now_ms: int, *, members: Members, is_forced: bool) -> None:
+        from eventlog.groups.rules import Dissolve  # now: nothing is read from files inside of a transaction
+
         super().__init__()
         self._name = name
         self._now_ms = now_ms
         self._members = members
-        self._is_forced = is_forced
+        self._dissolve = Dissolve(is_forced)
         self.rings = False
         self.removed: list[str] = []
 
@@ -81,10 +78,10 @@ class _Change(Work):
 
     def _dissolved(self, what: str, before: Group) -> Group:
         """The group without members; an error when one lives that is not to be fenced."""
-        from eventlog.groups.rules import Dissolve, Verdict, apply, decide  # only those who change a group need them
+        from eventlog.groups.rules import Verdict, apply, decide
 
         liveness = self._members.look(before.members)
-        decision = decide(before, Dissolve(self._is_forced), liveness, self._now_ms)
+        decision = decide(before, self._dissolve, liveness, self._now_ms)
         if decision.verdict is Verdict.NOT_EMPTY:
             living = [member for member in before.members.values() if liveness[member.id] is Life.ALIVE]
             raise self._not_empty(what, living, "")
@@ -254,7 +251,7 @@ class DeleteOffsets(_Change):
         wanting = [member for member in before.members.values() if member.subscription.covers(self._topic.name)]
         liveness = self._members.look(member.id for member in wanting)
         living = [member for member in wanting if liveness[member.id] is Life.ALIVE]
-        if living and not self._is_forced:
+        if living and not self._dissolve.is_forced:
             raise self._not_empty(what, living, " and subscribe to it" if len(living) > 1 else " and subscribes to it")
         if living:
             after = self._dissolved(what, before)

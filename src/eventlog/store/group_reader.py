@@ -7,8 +7,7 @@ Each call is one short read transaction that ends before it returns. Knows nothi
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-import attrs
+from typing import NamedTuple
 
 from eventlog.errors import EventLogError
 from eventlog.groups.state import Group, PartitionId
@@ -25,8 +24,7 @@ from eventlog.store.reader import bounds_within
 from eventlog.store.tables import TOPICS_VERSION_KEY, TopicRow, unpack_commit, unpack_offset, unpack_topics_version
 
 
-@attrs.frozen
-class Glance:
+class Glance(NamedTuple):
     """
     Is what concerns one member: two rows as they stand, and the version of the topics.
 
@@ -82,8 +80,7 @@ def member_ids(environment: Environment, group: str) -> list[str]:
         return [split_member_key(key)[1] for key, _ in rows]
 
 
-@attrs.frozen
-class GroupSnapshot:
+class GroupSnapshot(NamedTuple):
     """Is a group and all topics, of one snapshot."""
 
     group: Group
@@ -112,8 +109,7 @@ def group_names(environment: Environment) -> list[str]:
         return sorted(names)
 
 
-@attrs.frozen
-class GroupPicture:
+class GroupPicture(NamedTuple):
     """
     Is all that is stored of a group, of one snapshot.
 

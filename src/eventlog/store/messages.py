@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import NamedTuple
 
-import attrs
 import msgpack
 
 from eventlog.errors import FormatTooNew
@@ -29,8 +29,7 @@ _REMOVED_AT_ONCE = 3
 _topic_key = struct.Struct(">I").pack
 
 
-@attrs.frozen
-class StoredMessage:
+class StoredMessage(NamedTuple):
     """Says where the record of a message id is, and what it was: `digest` stands for key, value and headers."""
 
     partition: int

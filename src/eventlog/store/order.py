@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection
-
-import attrs
+from typing import NamedTuple
 
 from eventlog.batches.format import NO_POSITION, read_header
 from eventlog.errors import EventLogError
@@ -40,8 +39,7 @@ def position_of(key: bytes | memoryview | None) -> int:
         raise damaged("the order of the log") from error
 
 
-@attrs.frozen
-class OrderedBatch:
+class OrderedBatch(NamedTuple):
     """
     Is one batch at its place in the order.
 

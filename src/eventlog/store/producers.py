@@ -13,6 +13,7 @@ import contextlib
 import struct
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import attrs
 
@@ -39,8 +40,7 @@ sequence_key = _SEQUENCE_KEY.pack
 split_sequence_key = _SEQUENCE_KEY.unpack
 
 
-@attrs.frozen
-class ProducerRow:
+class ProducerRow(NamedTuple):
     """Is what the log keeps of a producer's name: an id that no other name gets, and the newest epoch."""
 
     name: str
@@ -63,8 +63,7 @@ class ProducerRow:
             raise damaged(what) from error
 
 
-@attrs.frozen
-class SequenceRow:
+class SequenceRow(NamedTuple):
     """
     Says how far the records of a producer are stored in one partition.
 
@@ -123,7 +122,7 @@ class BeginEpoch(Work):
         stored = writing.get(PRODUCERS, key)
         if stored is not None:
             known = ProducerRow.unpack(self._name, stored)
-            self.row = attrs.evolve(known, epoch=known.epoch + 1)
+            self.row = known._replace(epoch=known.epoch + 1)
         else:
             counter = writing.get(FORMAT, NEXT_PRODUCER_ID_KEY)
             number = 1 if counter is None else int.from_bytes(counter, "big")
@@ -132,7 +131,7 @@ class BeginEpoch(Work):
         writing.put(PRODUCERS, key, self.row.pack())
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class SequenceRange:
     """
     Names a batch for good: the producer, the epoch that took its records, and their numbers.
@@ -159,7 +158,7 @@ class SequenceRange:
             sequence += batch.count
 
 
-@attrs.define(slots=True, eq=False)
+@attrs.define(slots=True, eq=False, repr=False)
 class _NumberedRows(Rows):
     """Are rows that have numbers: those of one stored batch follow each other."""
 

@@ -14,9 +14,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID, uuid4
-
-import attrs
 
 from eventlog.errors import ConflictError, StorageError, UnknownProjection
 from eventlog.options import PROJECTION_PREFIX
@@ -33,8 +32,7 @@ _ROWS_AT_ONCE = 20_000
 """How many rows of an old build are removed in one transaction, in which nobody else can write."""
 
 
-@attrs.frozen
-class Build:
+class Build(NamedTuple):
     """
     Is one state that is folded from the records, and its checkpoint.
 
@@ -58,8 +56,7 @@ class Build:
         return cls(checked(fields["state"], int), checked(fields["position"], int), topics)
 
 
-@attrs.frozen
-class ProjectionRow:
+class ProjectionRow(NamedTuple):
     """
     Is what the log keeps of a projection.
 
@@ -234,7 +231,7 @@ class BeginRebuild(Work):
         if row.rebuilding is not None:
             row = _without(writing, row, row.rebuilding)
         build = _new_build(writing, row.name, self._topics, self._key, self._value, self._now_ms)
-        writing.put(PROJECTIONS, row.name.encode(), attrs.evolve(row, rebuilding=build).pack())
+        writing.put(PROJECTIONS, row.name.encode(), row._replace(rebuilding=build).pack())
 
 
 def _new_build(
@@ -261,7 +258,7 @@ def _required(writing: Writing, row: ProjectionRow) -> ProjectionRow:
 def _without(writing: Writing, row: ProjectionRow, build: Build) -> ProjectionRow:
     """The row after one of its builds was given up; whoever uses its state from now on is told that it is gone."""
     writing.delete(STATES, row.state_name(build).encode())
-    return attrs.evolve(row, doomed=(*row.doomed, build.state_id))
+    return row._replace(doomed=(*row.doomed, build.state_id))
 
 
 class Checkpoint:
@@ -284,7 +281,7 @@ class Checkpoint:
         self._is_rebuild = is_rebuild
         self._switches = switches
         self._stored: ProjectionRow | None = None
-        self.build = attrs.evolve(build, position=position)
+        self.build = build._replace(position=position)
         self.is_switched = False
 
     def check(self, writing: Writing) -> None:
@@ -311,12 +308,12 @@ class Checkpoint:
         row = self._stored
         assert row is not None
         if not self._is_rebuild:
-            row = attrs.evolve(row, active=self.build)
+            row = row._replace(active=self.build)
         elif self._switches and self.build.position >= row.active.position:
-            row = attrs.evolve(_without(writing, row, row.active), active=self.build, rebuilding=None)
+            row = _without(writing, row, row.active)._replace(active=self.build, rebuilding=None)
             self.is_switched = True
         else:
-            row = attrs.evolve(row, rebuilding=self.build)
+            row = row._replace(rebuilding=self.build)
         writing.put(PROJECTIONS, row.name.encode(), row.pack())
 
 
@@ -339,7 +336,7 @@ class SweepBuilds(Work):
         number, *others = row.doomed
         if not _delete_rows(writing, number.to_bytes(_ID_BYTES, "big"), _ROWS_AT_ONCE):
             self.is_clean = not others
-            writing.put(PROJECTIONS, row.name.encode(), attrs.evolve(row, doomed=tuple(others)).pack())
+            writing.put(PROJECTIONS, row.name.encode(), row._replace(doomed=tuple(others)).pack())
 
 
 def _delete_rows(writing: Writing, prefix: bytes, most: int) -> bool:

@@ -8,8 +8,7 @@ codecs, groups or who reads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import attrs
+from typing import NamedTuple
 
 from eventlog.batches.format import decode, read_header
 from eventlog.store.env import BATCHES, PARTITIONS, Cursor, Environment, Snapshot, Transaction
@@ -18,16 +17,14 @@ from eventlog.store.tables import PartitionRow, batch_key, partition_key, split_
 _LAST_OFFSET = 2**64 - 1
 
 
-@attrs.frozen
-class StoredBatch:
+class StoredBatch(NamedTuple):
     """Is one row: its bytes, and the last offset that its key says."""
 
     last: int
     data: bytes
 
 
-@attrs.frozen
-class Fetched:
+class Fetched(NamedTuple):
     """Is what a partition holds from an offset on, and the partition's bounds, all of one snapshot."""
 
     batches: list[StoredBatch]
@@ -35,8 +32,7 @@ class Fetched:
     end: int
 
 
-@attrs.frozen
-class Fetch:
+class Fetch(NamedTuple):
     """Asks for the batches of one partition that hold `offset` and later ones."""
 
     topic_id: int

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID, uuid4
 
 import attrs
@@ -38,8 +38,7 @@ _KNOWN_COUNT = 64
 _SHOWN_KEY_BYTES = 40
 
 
-@attrs.frozen
-class StateRow:
+class StateRow(NamedTuple):
     """
     Is what the log keeps of a state.
 
@@ -213,7 +212,7 @@ _unpacked = lru_cache(maxsize=_KNOWN_COUNT)(StateRow.unpack)
 # --- what a transaction did ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Scan:
     """Is what a transaction saw of a range: how many rows, and a digest of them in their order."""
 
@@ -280,7 +279,7 @@ class ScanSoFar:
         return digest
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class StateChanges:
     """
     Is what one transaction read of a state and wrote to it, by the keys of rows.

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
-
-import attrs
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog, StorageError
@@ -98,6 +94,8 @@ class Store:
         self.environment.close()
         self._bells.close()
         if self.is_memory and os.getpid() == self._owner:
+            import shutil  # which `tempfile` has loaded
+
             shutil.rmtree(self.path, ignore_errors=True)
 
     # -- topics ----------------------------------------------------------------------------------------------
@@ -231,7 +229,7 @@ class Store:
             row = FormatRow(uuid4(), self.clock.now_ms()) if stored is None else FormatRow.unpack(stored, self.path)
             if row.version < 3:
                 put_into_order(self.environment, transaction)
-            transaction.put(FORMAT_KEY, attrs.evolve(row, version=FORMAT_VERSION).pack(), db=table)
+            transaction.put(FORMAT_KEY, row._replace(version=FORMAT_VERSION).pack(), db=table)
             self.environment.commit(transaction)
         except BaseException:
             self.environment.abort(transaction)
@@ -354,6 +352,8 @@ def open_store(
     End it with `close_store`.
     """
     if path == MEMORY:
+        import tempfile  # takes as long as all of LMDB, and most logs are in a directory
+
         directory = Path(tempfile.mkdtemp(prefix="eventlog-"))
         durability, create = "memory", True
     else:

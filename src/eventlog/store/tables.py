@@ -7,6 +7,7 @@ Layout: docs/reference/format.md. Knows nothing of LMDB; a batch's bytes are in 
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 from uuid import UUID
 
 import attrs
@@ -40,8 +41,7 @@ split_batch_key = _BATCH_KEY.unpack
 partition_key = _PARTITION_KEY.pack
 
 
-@attrs.frozen
-class FormatRow:
+class FormatRow(NamedTuple):
     """Says what wrote this log and when; the first row that anybody reads."""
 
     uuid: UUID
@@ -84,7 +84,7 @@ class FormatRow:
             ) from error
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class TopicRow:
     """
     Is what the log keeps of a topic.
@@ -162,8 +162,7 @@ def unpack_topics_version(data: bytes | memoryview | None) -> int:
         raise damaged("the topics' version") from error
 
 
-@attrs.frozen
-class PartitionRow:
+class PartitionRow(NamedTuple):
     """Is where a partition begins, and where it ended when records were last deleted from it."""
 
     first: int = 0

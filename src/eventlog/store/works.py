@@ -29,7 +29,7 @@ from eventlog.store.tables import (
 from eventlog.store.writing import Work, Writing
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NewTopic:
     """Is what a topic is to be, before the log has given it an id."""
 
