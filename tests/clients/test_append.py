@@ -105,7 +105,9 @@ def test_columns_without_keys_stay_together(log):
 def test_columns_go_where_they_are_told(log):
     """`partition` overrides the partitioner."""
     topic = log.topic("orders", partitions=3)
-    assert topic.append_many([b"x", b"y"], keys=[b"a", b"b"], partition=2) == [PartitionRange("orders", 2, 0, 2, position=0)]
+    assert topic.append_many([b"x", b"y"], keys=[b"a", b"b"], partition=2) == [
+        PartitionRange("orders", 2, 0, 2, position=0)
+    ]
 
 
 def test_columns_of_nothing_store_nothing(log):
