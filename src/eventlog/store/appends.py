@@ -358,6 +358,7 @@ class AppendOne(Work):
         "offset",
         "partition",
         "position",
+        "prefix",
         "timestamp_ms",
         "topic",
         "value",
@@ -389,6 +390,7 @@ class AppendOne(Work):
         self.is_placed = is_placed
         self.expected_version = expected_version
         self.newer: TopicRow | None = None
+        self.prefix: bytes | None = None
         self.offset = -1
         self.position = -1
         self.version = 0
@@ -406,8 +408,10 @@ class AppendOne(Work):
         if self.is_refused:
             return
         writing.partition_end(topic.id, self.partition)  # a damaged end fails here, and fails nobody else
-        if self.expected_version is not None and self.key is not None:
-            actual = writing.index.version(writing.transaction, entity_prefix(topic.id, self.key))
-            if actual != self.expected_version:
-                raise wrong_version(topic.name, self.key, self.expected_version, actual)
+        if self.key is not None and topic.index is not None:
+            self.prefix = entity_prefix(topic.id, self.key)
+            if self.expected_version is not None:
+                actual = writing.index.version(writing.transaction, self.prefix)
+                if actual != self.expected_version:
+                    raise wrong_version(topic.name, self.key, self.expected_version, actual)
         writing.append_loose(self)

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
+from itertools import accumulate, repeat
 from typing import TypeAlias
 
 import google_crc32c
@@ -95,6 +96,16 @@ def pack_entries(
                 where = msgpack.unpackb(entry)[:4]
                 entries[place] = _packed((*where, None, None))
     return entries
+
+
+def pack_entry(
+    partition: int, offset: int, timestamp_ms: int, position: int, value: bytes | None, headers: Headers
+) -> bytes:
+    """The bytes of one record in a row: the same as from `pack_entries`."""
+    entry = _packed((partition, offset, timestamp_ms, position, value, headers))
+    if len(entry) > INLINE_BYTES + _ENTRY_BYTES:
+        return _packed((partition, offset, timestamp_ms, position, None, None))
+    return entry
 
 
 def repacked(entry: Entry) -> bytes:
@@ -342,7 +353,9 @@ class KeyIndex:
 
     def take_version(self, transaction: Transaction, prefix: bytes) -> int:
         """The number of the next record of a key, which is given to no other."""
-        return self.take_versions(transaction, prefix, 1)[0]
+        self._tail(transaction, prefix)
+        version = self._versions[prefix] = self.version(transaction, prefix) + 1
+        return version
 
     def take_versions(self, transaction: Transaction, prefix: bytes, count: int) -> range:
         """
@@ -375,24 +388,38 @@ class KeyIndex:
         with transaction.cursor(db=table) as cursor:
             cursor.putmulti(rows)
 
+    def add_one(self, transaction: Transaction, prefix: bytes, entry: bytes) -> None:
+        """Writes the next entry of one key: the same as `add`, at half the cost."""
+        tail = self._tail(transaction, prefix)
+        size = len(tail.body)
+        if size and size + len(entry) > _ROW_BYTES - len(prefix) - 8 - _FRAME_BYTES:
+            tail.first += tail.count
+            tail.count, tail.body = 1, entry
+        else:
+            tail.count += 1
+            tail.body += entry
+        row = pack_row(tail.count, tail.body)
+        transaction.put(prefix + version_key(tail.first), row, db=self._environment.table(INDEX))
+
     @staticmethod
     def _extend(tail: _Tail, prefix: bytes, added: list[bytes], rows: list[tuple[bytes, bytes]]) -> None:
         """Fills the last row of a key, and begins others."""
         room = _ROW_BYTES - len(prefix) - 8 - _FRAME_BYTES
-        begin = 0
-        size = len(tail.body)
-        for place, entry in enumerate(added):
-            if size and size + len(entry) > room:
-                if place > begin or tail.count == 0:
-                    tail.body = b"".join((tail.body, *added[begin:place]))
-                    tail.count += place - begin
-                    rows.append((prefix + version_key(tail.first), pack_row(tail.count, tail.body)))
+        sizes = list(accumulate(map(len, added), initial=0))
+        begin, end = 0, len(added)
+        while begin < end:
+            size = len(tail.body)
+            stop = max(bisect_right(sizes, sizes[begin] + room - size, begin) - 1, begin)
+            if stop == begin and not size:
+                stop += 1  # larger than a row: alone in one
+            if stop > begin:
+                tail.body = b"".join((tail.body, *added[begin:stop]))
+                tail.count += stop - begin
+                rows.append((prefix + version_key(tail.first), pack_row(tail.count, tail.body)))
+                begin = stop
+            if begin < end:
                 tail.first += tail.count
-                tail.count, tail.body, size, begin = 0, b"", 0, place
-            size += len(entry)
-        tail.body = b"".join((tail.body, *added[begin:]))
-        tail.count += len(added) - begin
-        rows.append((prefix + version_key(tail.first), pack_row(tail.count, tail.body)))
+                tail.count, tail.body = 0, b""
 
     def delete_before(self, transaction: Transaction, prefix: bytes, partition: int, first: int) -> None:
         """

@@ -17,7 +17,7 @@ from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_hea
 from eventlog.errors import EventLogError, UnknownTopic
 from eventlog.records import Headers
 from eventlog.store.env import BATCHES, FORMAT, ORDER, PARTITIONS, TOPICS, Environment, Transaction
-from eventlog.store.key_index import KeyIndex, entity_prefix, pack_entries
+from eventlog.store.key_index import KeyIndex, pack_entry
 from eventlog.store.order import (
     END_POSITION_KEY,
     OLD_POSITIONS_KEY,
@@ -92,6 +92,8 @@ class LooseRecord(Protocol):
     value: bytes | None
     headers: Headers
     timestamp_ms: int
+    prefix: bytes | None
+    """What its row in the index begins with; None when it does not go there."""
     offset: int
     position: int
     version: int
@@ -191,8 +193,8 @@ class Writing:
         It has its version at once, so that the next record of its key gets the next. Records of one key are stored in
         the order of their versions, also where somebody puts them into several partitions.
         """
-        if record.topic.index is not None and record.key is not None:
-            prefix = entity_prefix(record.topic.id, record.key)
+        prefix = record.prefix
+        if prefix is not None:
             before = self._loose_keys.get(prefix, record.partition)
             if before != record.partition:
                 self._flush_loose(record.topic.id, before)
@@ -218,8 +220,8 @@ class Writing:
                 record.key, record.value, timestamp_ms=record.timestamp_ms, headers=record.headers
             )
             record.offset, record.position = self.append(topic_id, partition, [batch])
-            if record.topic.index is not None:
-                self._index_loose(records)
+            if record.prefix is not None:
+                self.index.add_one(self.transaction, record.prefix, _entry_of(record))
             return
         headers = [record.headers for record in records]
         batches = self.encoder.encode(
@@ -238,17 +240,8 @@ class Writing:
     def _index_loose(self, records: list[LooseRecord]) -> None:
         entries: dict[bytes, list[bytes]] = {}
         for record in records:
-            if record.key is not None:
-                entries.setdefault(entity_prefix(record.topic.id, record.key), []).extend(
-                    pack_entries(
-                        record.partition,
-                        (record.offset,),
-                        (record.timestamp_ms,),
-                        (record.position,),
-                        (record.value,),
-                        (record.headers,),
-                    )
-                )
+            if record.prefix is not None:
+                entries.setdefault(record.prefix, []).append(_entry_of(record))
         if entries:
             self.index.add(self.transaction, entries)
 
@@ -383,3 +376,9 @@ class Writing:
                     return [last + 1, header.largest_so_far_ms]
         row = PartitionRow.unpack(self.get(PARTITIONS, partition_key(topic_id, partition)))
         return [row.end, row.largest_ms]
+
+
+def _entry_of(record: LooseRecord) -> bytes:
+    return pack_entry(
+        record.partition, record.offset, record.timestamp_ms, record.position, record.value, record.headers
+    )
