@@ -76,6 +76,13 @@ def test_sqlite3_by_hand_refuses_a_version_that_exists(tmp_path: Path, layout) -
             connection.execute(insert, (2,))
 
 
+def named(workload) -> str:
+    """The name of a workload with its options: the same in every process, as an address is not."""
+    if not isinstance(workload, partial):
+        return workload.__name__
+    return ", ".join([workload.func.__name__, *(f"{name}={value}" for name, value in workload.keywords.items())])
+
+
 SQLITE3 = [
     partial(event_sqlite.append, events=1, is_new=True, in_memory=True),
     partial(event_sqlite.append, events=100, is_new=False, in_memory=False),
@@ -94,7 +101,7 @@ LIBRARY = [
 ]
 
 
-@pytest.mark.parametrize("workload", SQLITE3, ids=str)
+@pytest.mark.parametrize("workload", SQLITE3, ids=named)
 def test_sqlite3_by_hand_does_its_work(workload, setting: Setting) -> None:
     """A peer that loses events would be an easy one; each round checks that it does not."""
     with workload(setting) as run:
@@ -104,7 +111,7 @@ def test_sqlite3_by_hand_does_its_work(workload, setting: Setting) -> None:
 
 
 @pytest.mark.usefixtures("library")
-@pytest.mark.parametrize("workload", LIBRARY, ids=str)
+@pytest.mark.parametrize("workload", LIBRARY, ids=named)
 def test_the_library_does_its_work(workload, setting: Setting) -> None:
     """Its API is still the one we measure, and each round checks that no event is lost."""
     with workload(setting) as run:
