@@ -302,3 +302,15 @@ def test_an_error_of_the_folder_is_the_callers(accounts: Accounts) -> None:
     with pytest.raises(ZeroDivisionError):
         accounts.fold("alice", lambda state, value: state // value, 8)
     assert accounts.fold("alice", lambda state, value: state + value, 8) == (9, 2)
+
+
+def test_fold_knows_the_version_of_deleted_records(log: eventlog.EventLog) -> None:
+    """What is left makes the state; the version is the key's, so that the next append is the next."""
+    topic = log.topic("events", key=str, value=int, index="key")
+    topic.append_many([1, 2, 4], key="a")
+    topic.save_snapshot("a", 3, version=2)
+    topic.delete_records({0: 3})
+    assert topic.fold("a", lambda state, value: state + value, 0) == (3, 3)
+    assert topic.append(8, key="a", expected_version=3).version == 4
+    assert topic.fold("a", lambda state, value: state + value, 0) == (11, 4)
+    assert topic.fold("b", lambda state, value: state + value, 0) == (0, 0)

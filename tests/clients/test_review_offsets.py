@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import eventlog
+from eventlog.groups.rules import Leave
+from tests.clients.helpers import last_transaction
 
 
 @pytest.fixture
@@ -66,3 +68,47 @@ def test_offsets_that_are_refused_leave_the_consumer_as_it_was(log, orders):
         consumer.poll()
     with log.consumer(orders, group="g") as consumer:
         assert consumer.committed(("orders", 0)) == 2
+
+
+def test_a_member_that_was_removed_stores_nothing_even_without_new_offsets(log, orders):
+    """What it sends is a zombie's: its partitions are another's by now."""
+    sink = log.topic("sink")
+    consumer = log.consumer(orders, group="g")
+    consumer.poll()
+    with log.transaction() as tx:
+        tx.commit_offsets(consumer)
+    consumer._membership._care.run(Leave(consumer._membership.member_id))
+    tx = log.transaction()
+    tx.send(sink, b"late")
+    tx.commit_offsets(consumer)
+    with pytest.raises(eventlog.MemberFenced, match=r"was removed from it\. Nothing was stored"):
+        tx.commit()
+    assert list(sink.read()) == []
+
+
+def test_offsets_that_are_the_same_cost_no_commit(log, orders):
+    """A transaction that would store nothing is none."""
+    consumer = log.consumer(orders, group="g")
+    consumer.poll()
+    with log.transaction() as tx:
+        tx.commit_offsets(consumer)
+    before = last_transaction(log)
+    with log.transaction() as tx:
+        tx.commit_offsets(consumer)
+    assert last_transaction(log) == before
+
+
+def test_on_revoked_in_close_commits_no_record_that_may_have_failed(log, orders):
+    """As `consumer.commit()` there: the record that the loop has in hand comes again."""
+
+    def on_revoked(partitions):
+        with log.transaction() as tx:
+            tx.commit_offsets(consumer)
+
+    consumer = log.consumer(orders, group="g", on_revoked=on_revoked)
+    for record in consumer:
+        if record.value == b"milk":
+            break
+    consumer.close()
+    with log.consumer(orders, group="g") as again:
+        assert [record.value for record in again.poll(timeout=1.0)] == [b"milk"]

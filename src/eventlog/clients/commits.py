@@ -40,6 +40,11 @@ class GivenOffsets:
         self._offsets = offsets
         self.piece = piece
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to store: the piece then checks alone that the member is one."""
+        return not self._offsets
+
     def settle(self) -> None:
         """Notes that they are stored."""
         for tp, offset in self._offsets.items():
@@ -105,11 +110,14 @@ class Commits:
 
     def give(self, offsets: Mapping[TopicPartition, int]) -> GivenOffsets:
         """Hands offsets to a transaction; from now on nothing is committed without a call."""
-        work = self._work(offsets, is_automatic=False)
+        piece = self._work(offsets, is_automatic=False)
+        if piece is None and self._membership is not None:  # a member that was removed may store nothing else either
+            now_ms = self._store.clock.now_ms()
+            piece = CommitOffsets(self._group, [], now_ms, is_automatic=False, fence=self._membership.fence())
         self.interval_s = None
         if self._membership is not None:
             self._membership.stop_committing()
-        return GivenOffsets(self._positions, self._membership, offsets, work)
+        return GivenOffsets(self._positions, self._membership, offsets, piece)
 
     def _store_checked(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
         if not offsets:

@@ -241,7 +241,7 @@ class Consumer(Generic[K, V]):
             )
         with self._used():
             commits = self._group_commits("commit in a transaction")
-            chosen = self._positions.handed() if offsets is None else offsets_of(offsets)
+            chosen = self._positions.handed(is_in_hand=not self._is_leaving) if offsets is None else offsets_of(offsets)
             return commits.give(chosen)
 
     def committed(self, tp: Pair) -> int | None:

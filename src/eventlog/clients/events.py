@@ -255,9 +255,13 @@ class Events(Generic[K, V]):
         """The state that the records of a key make, and its version."""
         snapshot = self.snapshot(key)
         state, version = (initial, 0) if snapshot is None else (snapshot.state, snapshot.version)
-        for event in self.history(key, version + 1, None, is_reversed=False, max_records=None):
-            state = function(state, event.value)
-            version = event.version
+        prefix, is_all = self._prefix(key), False
+        while not is_all:
+            rows, is_all = self._rows(prefix, version + 1, None, is_reversed=False)
+            for event in self._events_of(key, rows, version + 1, None, is_reversed=False):
+                state = function(state, event.value)
+            if rows:  # the last records may be deleted; the version is that of the key all the same
+                version = rows[-1][0] + row_count(rows[-1][1]) - 1
         return state, version
 
 

@@ -279,9 +279,16 @@ class Positions:
             if (offset := position.uncommitted) is not None and (partitions is None or position.tp in partitions)
         }
 
-    def handed(self) -> dict[TopicPartition, int]:
-        """The offsets behind everything that was handed out, where the group stands elsewhere."""
+    def handed(self, *, is_in_hand: bool = True) -> dict[TopicPartition, int]:
+        """
+        The offsets behind everything that was handed out, where the group stands elsewhere.
+
+        Without the record that a loop has in hand if that is what `is_in_hand` says: its work may have failed.
+        """
         found = {position.tp: self.next_offset(position) for position in self.order}
+        if not is_in_hand and self.hand is not None:
+            position = self.hand.position
+            found[position.tp] = max(position.finished, self.hand.finished_offset())
         return {tp: offset for tp, offset in found.items() if offset != self._by_tp[tp].committed}
 
     def unknown(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:

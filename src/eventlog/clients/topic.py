@@ -400,7 +400,7 @@ class Topic(Generic[K, V]):
         The state that the records of one key make, and the version of the last of them.
 
         Begins with the key's snapshot when there is one, else with `initial`, and calls `function(state, value)` for
-        each record after it.
+        each record after it. Of records that were deleted only the version is known: keep a snapshot before you delete.
 
         Raises as `history`, and whatever `function` raises.
 

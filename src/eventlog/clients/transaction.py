@@ -381,7 +381,9 @@ class Transaction:
         pieces = [*self._pieces]
         pieces += [offsets.piece for offsets in self._offsets.values() if offsets.piece is not None]
         changes = [one for state in self._states.values() if (one := state._changes()).is_used]
-        if not self._sends.count and not pieces and not any(one.writes for one in changes):
+        has_offsets = any(not offsets.is_empty for offsets in self._offsets.values())
+        has_writes = bool(self._sends.count or self._pieces) or has_offsets or any(one.writes for one in changes)
+        if not has_writes:
             if changes:
                 check_now(self._store.environment, changes)
             return

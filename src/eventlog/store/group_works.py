@@ -83,7 +83,13 @@ class CommitOffsets(Work):
             (topic.id, partition): self._fence.epochs.get((topic.id, partition), -1)
             for topic, partition, _ in self._offsets
         }
-        refused = fenced(load_member(writing, self._group, member_id), epochs)
+        member = load_member(writing, self._group, member_id)
+        if member is None and not self._offsets:
+            raise MemberFenced(
+                f"cannot commit for group {self._group!r}: member {member_id} was removed from it. Nothing was stored. "
+                "Call poll() to go on as a member; the records come again to whoever owns the partitions."
+            )
+        refused = fenced(member, epochs)
         if refused:
             raise self._refusal(load(writing, self._group), f"member {member_id}", refused[0], epochs[refused[0]])
 

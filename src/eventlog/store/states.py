@@ -11,6 +11,7 @@ nothing of codecs, or of who reads.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
@@ -253,6 +254,8 @@ class ScanSoFar:
 
     def end_here(self) -> None:
         """Says that no more will be asked for; frees what was read ahead."""
+        if sys.is_finalizing():
+            return  # a scan that nobody closed: nothing can be imported any more, and nothing will be committed
         self._final = self.scan()
         self._rows = []
         self._digest = None
