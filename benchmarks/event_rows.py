@@ -72,7 +72,7 @@ def _loops() -> list[Row]:
     rows: list[Row] = []
     for is_in_memory, place in ((False, "disk"), (True, "tmpfs")):
         options = {"in_memory": is_in_memory}
-        ours = Side("tx.state(), tx.send(), tx.commit_offsets()", partial(events.exactly_once, **options))
+        ours = Side("tx.state(), tx.send_many(), tx.commit_offsets()", partial(events.exactly_once, **options))
         library = Side("insert_events(tracking=)", partial(event_library.exactly_once, **options))
         by_hand = Side("inbox, outbox, totals, offsets", partial(event_sqlite.exactly_once, **options))
         name = f"exactly once, {place}, 100 records a transaction"

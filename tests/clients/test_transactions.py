@@ -481,6 +481,44 @@ def test_what_does_not_fit_is_not_taken_and_the_rest_can_be_committed(log, two):
     assert dict(log.state("totals").items()) == {"big": "x" * 3000, "k": "small"}
 
 
+def test_send_many_is_as_many_sends(log, two):
+    """Columns with everything in them, and such as hold tombstones and missing keys, are stored in their order."""
+    orders, audit = two
+    with log.transaction() as tx:
+        deliveries = [
+            *tx.send_many(orders, [1, 2, 3], keys=["a", "b", "a"], timestamps_ms=[7, 8, 9]),
+            *tx.send_many(orders, [4, None], keys=["a", None], timestamps_ms=10),
+            *tx.send_many("orders", [], keys=[]),
+            *tx.send_many("orders", [5], keys=["a"], headers=[{"h": b"x"}], partition=0),
+            *tx.send_many(audit, iter(["one", "two"])),
+        ]
+    found = {(one.topic, one.partition, one.offset): one for topic in two for one in topic.read()}
+    stored = [found[one.topic, one.partition, one.offset] for one in (each.result() for each in deliveries)]
+    assert [one.value for one in stored] == [1, 2, 3, 4, None, 5, "one", "two"]
+    assert [one.key for one in stored] == ["a", "b", "a", "a", None, "a", None, None]
+    assert [one.timestamp_ms for one in stored[:5]] == [7, 8, 9, 10, 10]
+    assert [one.headers for one in stored[4:7]] == [(), (("h", b"x"),), ()]
+
+
+@pytest.mark.parametrize(
+    ("values_", "keys", "times", "error"),
+    [
+        ([1, "x", 3], None, None, TypeError),
+        ([1, 2, 3], ["k", 2, "k"], None, TypeError),
+        ([1, 2, 3], ["k", "k" * 2_000_000, "k"], None, eventlog.RecordTooLarge),
+        ([1, 2, 3], ["k", "k" * 40_000, "k"], None, eventlog.TransactionTooLarge),
+        ([1, 2, 3], None, [7, 1.5, 7], TypeError),
+    ],
+)
+def test_send_many_takes_the_records_before_a_refused_one(log, two, values_, keys, times, error):
+    """As sending one by one would."""
+    with log.transaction(max_bytes=40_000) as tx:
+        with pytest.raises(error):
+            tx.send_many("orders", values_, keys=keys, timestamps_ms=times)
+        tx.send("orders", 9, key="k")
+    assert sorted(values(two[0].read())) == [1, 9]
+
+
 @pytest.mark.parametrize(
     ("use", "error"),
     [

@@ -8,6 +8,7 @@ of a whole batch is kept once, in the batch. Knows nothing of threads or of stor
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
 from typing import Protocol, cast
 
 from eventlog.records import RecordMetadata
@@ -123,6 +124,11 @@ class Delivery(tuple):  # type: ignore[type-arg]
         batch = self._batch()
         state = "failed" if batch.error else "stored" if batch.is_done else "pending"
         return f"<Delivery to {batch.place}: {state}>"
+
+
+def deliveries(batch: DeliveredBatch, first: int, count: int) -> list[Delivery]:
+    """Those of consecutive records of a batch."""
+    return list(map(Delivery, zip(repeat(batch), range(first * ROW_WIDTH, (first + count) * ROW_WIDTH, ROW_WIDTH))))
 
 
 def call_logged(callback: Callable[[Delivery], object], delivery: Delivery) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -92,6 +93,23 @@ class Route:
                 "create the topic with a larger max_record_bytes=."
             )
         return size
+
+    def size_together(self, keys: Sequence[bytes | None] | None, values: Sequence[bytes | None]) -> int:
+        """
+        The size of several records without headers in bytes.
+
+        Raises:
+            ValueError, TypeError: if one of them is to be looked at alone, by `check_size`.
+        """
+        sizes = list(map(len, values))  # type: ignore[arg-type]  # None raises TypeError
+        if keys is not None:
+            key_sizes = list(map(len, keys))  # type: ignore[arg-type]
+            if self.row.index is not None and 2 * max(key_sizes, default=0) > LONGEST_KEY_BYTES:
+                raise ValueError("a key may be too long for the index")
+            sizes = list(map(operator.add, sizes, key_sizes))
+        if max(sizes, default=0) > self.row.max_record_bytes:
+            raise ValueError("a record is too large")
+        return sum(sizes)
 
     def _check_indexed(self, key: bytes) -> None:
         """Raises when a key is too long for an index; one of half the length can not be."""

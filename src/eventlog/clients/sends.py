@@ -8,6 +8,7 @@ offsets.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import TypeAlias
 
 from eventlog.batches.format import BatchEncoder
@@ -76,6 +77,16 @@ class Sends:
             self._has_ids = True
         self._sends.append((route, key, value, headers, timestamp_ms, partition, expected, message_id))
         return len(self._sends) - 1
+
+    def add_many(
+        self, route: Route, keys: Sequence[bytes | None], values: Sequence[bytes | None], times: Sequence[int]
+    ) -> int:
+        """Takes records without headers, which all or each have a time; the number of the first."""
+        first = len(self._sends)
+        moments = repeat(times[0]) if len(times) == 1 else times
+        nothing = repeat(None)
+        self._sends.extend(zip(repeat(route), keys, values, repeat(()), moments, nothing, nothing, nothing))
+        return first
 
     def place(self) -> None:
         """

@@ -71,15 +71,22 @@ class Row:
 
     __slots__ = ("alias", "base_bytes", "cached_bytes", "charged_bytes", "data", "is_written", "key", "stored", "value")
 
-    def __init__(self, key: bytes, base_bytes: int) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        base_bytes: int,
+        data: bytes | None = None,
+        stored: bytes | Missing | None = MISSING,
+        charged_bytes: int = 0,
+    ) -> None:
         self.key = key
         self.alias: Any = MISSING
         self.value: Any = None
-        self.data: bytes | None = None
-        self.stored: bytes | Missing | None = MISSING
+        self.data = data
+        self.stored = stored
         self.is_written = False
         self.base_bytes = base_bytes
-        self.charged_bytes = 0
+        self.charged_bytes = charged_bytes
         self.cached_bytes = 0
 
 
@@ -209,21 +216,14 @@ class State(StateView[K, V]):
     def _learn_many(self, keys: dict[bytes, K]) -> None:
         """Reads some rows, or none of them when there is no room to remember them all."""
         found: Sequence[bytes | None] = [None] * len(keys) if self._knows_all else read_many(self._environment, keys)
-        rows: list[Row] = []
-        total_bytes = 0
-        for full_key, data in zip(keys, found, strict=True):
-            size_bytes = _ROW_BYTES + len(full_key) + (0 if data is None else len(data))
-            row = Row(full_key, size_bytes)
-            row.data = data
-            rows.append(row)
-            total_bytes += size_bytes
         if not self._is_owned:
-            self._charge(total_bytes)
-            for row in rows:
-                row.charged_bytes = row.base_bytes
-                row.stored = row.data
-        for key, row in zip(keys.values(), rows, strict=True):
-            self._add(key, row)
+            self._charge(_ROW_BYTES * len(keys) + sum(map(len, keys)) + sum([len(data) for data in found if data]))
+        for (full_key, key), data in zip(keys.items(), found, strict=True):
+            size_bytes = _ROW_BYTES + len(full_key) + (0 if data is None else len(data))
+            if self._is_owned:
+                self._add(key, Row(full_key, size_bytes, data))
+            else:
+                self._add(key, Row(full_key, size_bytes, data, data, size_bytes))
 
     def __contains__(self, key: K) -> bool:
         self._check()

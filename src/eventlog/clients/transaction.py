@@ -9,16 +9,17 @@ is stored then (`store/states.py`). Knows nothing of how a commit is made.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from eventlog.clients.appending import check_expected, metadata_of
+from eventlog.clients.appending import check_expected
 from eventlog.clients.consumer import Consumer
-from eventlog.clients.delivery import ROW_WIDTH, Delivery, call_logged
+from eventlog.clients.delivery import ROW_WIDTH, Delivery, deliveries
 from eventlog.clients.positions import Offsets
 from eventlog.clients.route import Route
 from eventlog.clients.sends import Sends
+from eventlog.clients.sent import SentRecords
 from eventlog.clients.state import State
 from eventlog.clients.state_view import open_state
 from eventlog.clients.topic import Topic
@@ -31,7 +32,6 @@ from eventlog.errors import (
     WrongVersion,
 )
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
-from eventlog.records import RecordMetadata
 from eventlog.store.states import check_now
 from eventlog.store.store import Store
 from eventlog.store.transactions import CommitTransaction, Piece
@@ -48,63 +48,6 @@ _FIRST_PAUSE_SECONDS = 0.0005
 _LONGEST_PAUSE_SECONDS = 0.1
 _ROW_BYTES = 256
 """What a record takes in memory beside its bytes, roughly; counted against `max_bytes`."""
-
-
-class _SentRecords:
-    """Is what the deliveries of a transaction ask."""
-
-    def __init__(self, sends: Sends) -> None:
-        self._sends = sends
-        self._callbacks: list[tuple[Delivery, Callable[[Delivery], object]]] = []
-        self.is_done = False
-        self.error: BaseException | None = None
-        self.looked_at: set[int] = set()
-
-    @property
-    def place(self) -> str:
-        """The topics, for messages."""
-        return f"a transaction on {', '.join(self._sends.topics())}"
-
-    def settle(self, timeout: float | None) -> bool:  # noqa: ARG002
-        """Raises: only the commit of the transaction stores the records."""
-        raise ValueError(
-            "the result of a record sent in a transaction is known once the transaction has ended. Nothing was "
-            "changed. Leave the with block, or call commit(), first."
-        )
-
-    def error_of(self, index: int) -> BaseException | None:  # noqa: ARG002
-        """Why the records were not stored, all of them; None when they are."""
-        return self.error
-
-    def metadata(self, index: int) -> RecordMetadata:
-        """Where one record is stored."""
-        topic, place = self._sends.stored(index)
-        return metadata_of(topic.name, place)
-
-    def add_callback(self, delivery: Delivery, callback: Callable[[Delivery], object]) -> None:
-        """Notes a callback, or calls it when the transaction has ended."""
-        if self.is_done:
-            call_logged(callback, delivery)
-        else:
-            self._callbacks.append((delivery, callback))
-
-    def fail(self, error: BaseException) -> None:
-        """Says that nothing was stored."""
-        self.error = error
-        self.is_done = True
-        self.call_back()
-
-    def forget(self, error: BaseException) -> None:
-        """Says that nothing is stored here, without a word to the callbacks: they are the parent's."""
-        self._callbacks = []
-        self.error = error
-        self.is_done = True
-
-    def call_back(self) -> None:
-        """Calls the callbacks, in the order of the records."""
-        callbacks, self._callbacks = self._callbacks, []
-        for delivery, callback in sorted(callbacks, key=lambda pair: pair[0][1]):
-            call_logged(callback, delivery)
 
 
 class Transaction:
@@ -147,7 +90,7 @@ class Transaction:
         """The key and the value with which a state was asked for last, and was found to have them."""
         self._offsets: dict[Consumer[Any, Any], GivenOffsets] = {}
         self._pieces: list[Piece] = []
-        self._batch = _SentRecords(self._sends)
+        self._batch = SentRecords(self._sends)
         self._work: CommitTransaction | None = None
         self._end: str | None = None
         self._is_parents = False
@@ -235,15 +178,37 @@ class Transaction:
         """
         self._check()
         values, keys, headers, timestamps_ms = check_columns(values, keys, headers, timestamps_ms)
-        if topic not in self._routes:
-            self._learn_route(topic)
-        nothing = [None] * len(values)
+        routes = self._routes.get(topic) or self._learn_route(topic)
         moment_ms = self._now_ms() if timestamps_ms is None else timestamps_ms
+        if headers is None and partition is None:
+            first = self._take_columns(*routes, keys, values, moment_ms)
+            if first is not None:
+                return deliveries(self._batch, first, len(values))
+        nothing = [None] * len(values)
         times = [moment_ms] * len(values) if isinstance(moment_ms, int) else moment_ms
         return [
             self.send(topic, value, key=key, headers=pairs, partition=partition, timestamp_ms=moment)
             for value, key, pairs, moment in zip(values, keys or nothing, headers or nothing, times, strict=True)
         ]
+
+    def _take_columns(
+        self,
+        route: Route,
+        our_route: Route,
+        keys: Sequence[Any] | None,
+        values: Sequence[Any],
+        times: int | Sequence[int],
+    ) -> int | None:
+        """Takes all of some records, and gives the number of the first; or none, for `send` to say what is wrong."""
+        try:
+            encoded_values = list(map(route.value_codec.encode, values))
+            encoded_keys = [None] * len(values) if keys is None else list(map(route.key_codec.encode, keys))
+            moments = [check_timestamp_ms(one) for one in ([times] if isinstance(times, int) else times)]
+            size_bytes = route.size_together(None if keys is None else encoded_keys, encoded_values)
+            self._charge(size_bytes + _ROW_BYTES * len(values))
+        except (EventLogError, TypeError, ValueError):
+            return None
+        return self._sends.add_many(our_route, encoded_keys, encoded_values, moments)
 
     def _learn_route(self, topic: str | Topic[Any, Any]) -> tuple[Route, Route]:
         """Opens a topic, once for each transaction."""
