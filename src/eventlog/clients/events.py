@@ -75,6 +75,10 @@ class Events(Generic[K, V]):
         prefix = self._prefix(key)
         rows, is_all = self._rows(prefix, first, end, is_reversed=is_reversed)
         if is_all and left is None:
+            if len(rows) == 1 and first == 1 and end is None and not is_reversed:  # of most entities, by most callers
+                version, data = rows[0]
+                entries = unpack_row(data, _Place(self._route.row.name, key, version))
+                return iter(self._at_once(key, version, entries))
             return iter(self._events_of(key, rows, first, end, is_reversed=is_reversed))
         return self._walk(key, prefix, rows, is_all, first, end, left, is_reversed=is_reversed)
 

@@ -141,7 +141,7 @@ def unpack_row(data: bytes, place: object) -> Sequence[Entry | None]:
             f"{_HEAD_VERSION}. Nothing is damaged. Upgrade eventlog to read it."
         )
     try:
-        entries: Sequence[Entry | None] = msgpack.unpackb(memoryview(data)[1:-4], use_list=False)
+        entries: Sequence[Entry | None] = msgpack.unpackb(data[1:-4], use_list=False)
     except _NOT_A_ROW as error:
         raise damaged_index(place) from error
     return entries
