@@ -7,7 +7,6 @@ The front door: everything users need is exported here, and nothing else is publ
 from eventlog.clients.consumer import Consumer
 from eventlog.clients.delivery import Delivery
 from eventlog.clients.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
-from eventlog.clients.named import UnconfirmedRecords
 from eventlog.clients.processor import Processor
 from eventlog.clients.producer import Producer
 from eventlog.clients.projection import Projection
@@ -15,6 +14,7 @@ from eventlog.clients.state import State
 from eventlog.clients.state_view import StateView
 from eventlog.clients.topic import Topic
 from eventlog.clients.transaction import Transaction
+from eventlog.clients.unconfirmed import UnconfirmedRecords
 from eventlog.errors import (
     BufferFull,
     ConcurrentUse,

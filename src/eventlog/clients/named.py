@@ -9,8 +9,7 @@ next producer of the name goes on from there. Knows nothing of how numbers are j
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
 import attrs
 
@@ -18,8 +17,8 @@ from eventlog.batches.format import EncodedBatch
 from eventlog.clients.accumulator import Accumulator
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.lanes import Lane, ProducerBatch
+from eventlog.clients.unconfirmed import UnconfirmedBatch, UnconfirmedRecords
 from eventlog.errors import EventLogError, OutOfOrderSequence, ProducerFenced, StorageError
-from eventlog.records import Headers
 from eventlog.store.appends import Part, Rows
 from eventlog.store.producers import (
     BeginEpoch,
@@ -34,54 +33,6 @@ from eventlog.store.producers import (
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
 from eventlog.store.writing import Writing
-
-
-class UnconfirmedBatch(NamedTuple):
-    """Is a batch that may be stored or not, in plain values."""
-
-    topic: str
-    topic_id: int
-    topic_uuid: UUID
-    partition: int
-    sequence: SequenceRange
-    keys: tuple[bytes | None, ...]
-    values: tuple[bytes | None, ...]
-    timestamps_ms: int | tuple[int, ...]
-    headers: tuple[Headers, ...] | None
-    message_ids: dict[int, bytes]
-
-    def topic_row(self, stored: TopicRow | None) -> TopicRow:
-        """The topic, or what looks enough like it for the commit to say that it was deleted."""
-        if stored is not None and stored.id == self.topic_id and stored.uuid == self.topic_uuid:
-            return stored
-        return TopicRow(self.topic, self.topic_id, self.topic_uuid, self.partition + 1, {}, {}, "crc32", 0, 0)
-
-
-@attrs.frozen(repr=False)
-class UnconfirmedRecords:
-    """
-    Are records of which a named producer can not say whether they are stored, after a commit has failed.
-
-    `Producer.resend()` of a later producer of that name stores those that are not. Its length is their number. It can
-    be pickled, by and for the same version of eventlog.
-
-    Example:
-        >>> with eventlog.open(":memory:") as log, log.producer(name="importer") as producer:
-        ...     delivery = producer.send(log.topic("orders"), b"tea")
-        ...     len(producer.unconfirmed())
-        0
-    """
-
-    name: str
-    _log_uuid: UUID
-    _producer_id: int
-    _batches: tuple[UnconfirmedBatch, ...]
-
-    def __len__(self) -> int:
-        return sum(len(batch.values) for batch in self._batches)
-
-    def __repr__(self) -> str:
-        return f"<UnconfirmedRecords of {self.name!r}: {len(self)}>"
 
 
 class NamedBatch(ProducerBatch):
@@ -272,11 +223,3 @@ def _prepare(one: UnconfirmedBatch, batch: ProducerBatch) -> None:
     assert isinstance(batch, NamedBatch)
     batch.again = one.sequence
     batch.message_ids = dict(one.message_ids)
-
-
-def unnamed(what: str) -> ValueError:
-    """The error for a producer without a name."""
-    return ValueError(
-        f"{what}() needs a producer with a name: its records have no numbers otherwise. Nothing was stored. "
-        "Make it with log.producer(name=...)."
-    )

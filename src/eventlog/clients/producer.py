@@ -11,21 +11,24 @@ import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
 from eventlog.batches.partitioners import crc32 as crc32_partitioner
 from eventlog.clients.accumulator import SMALL_BYTES, TOKEN_BASE, Accumulator
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.lanes import Lane, ProducerBatch
-from eventlog.clients.named import Session, UnconfirmedRecords, unnamed
 from eventlog.clients.route import Route
 from eventlog.clients.sender import Sender
 from eventlog.clients.topic import Topic
+from eventlog.clients.unconfirmed import UnconfirmedRecords, unnamed
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.store.key_index import LONGEST_KEY_BYTES
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
+
+if TYPE_CHECKING:  # most producers have no name: `import eventlog` is fast
+    from eventlog.clients.named import Session
 
 
 class _SendRoute:
@@ -116,7 +119,11 @@ class Producer:
         max_block: float,
     ) -> None:
         self._name = name
-        self._session = None if name is None else Session(store, name)
+        self._session: Session | None = None
+        if name is not None:
+            from eventlog.clients.named import Session
+
+            self._session = Session(store, name)
         self._store = store
         self._open_topic = open_topic
         self._routes: dict[object, _SendRoute] = {}

@@ -19,7 +19,6 @@ from typing import Protocol
 
 import attrs
 
-from eventlog.groups.sticky import settle
 from eventlog.records import TopicPartition
 
 
@@ -94,6 +93,8 @@ def sticky(members: Sequence[GroupMember], partitions: Sequence[TopicPartition])
         >>> {member: [tp.partition for tp in share] for member, share in sticky([old, new], orders).items()}
         {'old': [0, 1], 'new': [2, 3]}
     """
+    from eventlog.groups.sticky import settle  # whoever is in no group needs none
+
     shares = settle([member.topics for member in members], [member.assigned for member in members], partitions)
     return {member.member_id: share for member, share in zip(members, shares, strict=True)}
 

@@ -11,9 +11,8 @@ import os
 import re
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from uuid import UUID
 
 from eventlog.batches.format import TARGET_BYTES
@@ -35,6 +34,9 @@ from eventlog.options import Start, check_int, check_producer_name, check_second
 from eventlog.store import maintenance
 from eventlog.store.maintenance import VerifyReport
 from eventlog.store.store import Store, close_store, forget_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
@@ -233,6 +235,8 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
             ValueError: if the destination is there and not empty. It was left as it was.
             StorageError: if the copy can not be written. The log is unchanged.
         """
+        from pathlib import Path
+
         self._check_open()
         return maintenance.compact(self._store, Path(destination))
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MAGIC = slice(16, 20), 0xBEEFC0DE.to_bytes(4, sys.byteorder)
 _COMMITS = slice(144, 152), bytes(8)

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import lmdb
@@ -20,6 +20,9 @@ from eventlog.errors import EventLogError, ReadOnlyLog
 from eventlog.store.datafile import is_engines, remove_unfinished
 from eventlog.store.failures import EngineFailure, translated
 from eventlog.store.filelock import locked
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 try:
     from lmdb import _envid  # private to py-lmdb 3: without it, see parents_files_forgotten

@@ -14,8 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import lmdb
 
@@ -26,6 +25,9 @@ from eventlog.store.filelock import FileLock
 from eventlog.store.gate import Gate
 from eventlog.store.memory import keep_freed_memory
 from eventlog.store.steps import together
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _READER_CHECK_SECONDS = 5.0
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from eventlog.errors import (
     DiskFull,
@@ -21,6 +20,9 @@ from eventlog.errors import (
     StorageError,
     UnsupportedFileSystem,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FULL_KINDS = {"DiskError", "MapFullError"}
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))

@@ -6,12 +6,15 @@ The check itself is in `store/verification.py`, which is imported by the first o
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from eventlog.errors import StorageError
 from eventlog.store.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @attrs.frozen

@@ -23,12 +23,15 @@ import threading
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eventlog.clock import Clock
 from eventlog.errors import StorageError
 from eventlog.groups.lease import Lease, Terms
 from eventlog.groups.state import Life
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 try:
     import fcntl

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID, uuid4
 
 from eventlog.errors import ConflictError, StorageError, UnknownProjection
@@ -25,6 +24,9 @@ from eventlog.store.order import end_position
 from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.states import StateRow, new_state
 from eventlog.store.writing import Work, Writing
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _VERSION = 1
 _ID_BYTES = 4

@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from eventlog.clock import Clock
@@ -39,6 +39,9 @@ from eventlog.store.tables import (
 from eventlog.store.wakeup import Bells, Waiter
 from eventlog.store.works import deleted_topic, unknown_topic
 from eventlog.store.writing import Work
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MEMORY = ":memory:"
 DATA_FILE = "data.mdb"
@@ -351,6 +354,8 @@ def open_store(
 
     End it with `close_store`.
     """
+    from pathlib import Path  # with the first log: `import eventlog` is fast
+
     if path == MEMORY:
         import tempfile  # takes as long as all of LMDB, and most logs are in a directory
 

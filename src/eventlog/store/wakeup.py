@@ -25,7 +25,10 @@ import threading
 import time
 import weakref
 from collections.abc import Set as AbstractSet
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FALLBACK_SECONDS = 0.1
 _SUFFIX = ".fifo"
