@@ -263,6 +263,10 @@ class Processor:
 
     def _chunks(self, records: list[Record[Any, Any]]) -> Iterator[list[Record[Any, Any]]]:
         """What goes into a transaction each."""
+        if not self._singles:
+            if records:
+                yield records
+            return
         chunk: list[Record[Any, Any]] = []
         for record in records:
             if record.offset >= self._singles.get(_place(record), 0):
@@ -292,7 +296,7 @@ class Processor:
                 else:
                     self._function(tx, record)
             is_commit = True
-            offsets: dict[Pair, int] = {_place(record): record.offset + 1 for record in chunk}
+            offsets: dict[Pair, int] = {(record.topic, record.partition): record.offset + 1 for record in chunk}
             tx.commit_offsets(self._consumer, offsets)
             tx.commit_as_owner()
         except Exception as error:
@@ -314,7 +318,8 @@ class Processor:
             tx.abort()
             raise
         self._conflict_count = 0
-        self._forget_passed({_place(record): record.offset + 1 for record in chunk})
+        if self._failures or self._singles:
+            self._forget_passed({_place(record): record.offset + 1 for record in chunk})
         return True
 
     def _forget_passed(self, offsets: dict[TopicPartition, int]) -> None:
