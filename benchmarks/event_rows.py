@@ -77,6 +77,8 @@ def _loops() -> list[Row]:
         by_hand = Side("inbox, outbox, totals, offsets", partial(event_sqlite.exactly_once, **options))
         name = f"exactly once, {place}, 100 records a transaction"
         rows += _beside(name, "records/s", ours, library, by_hand)
+        single = Side("log.processor()", partial(events.processor, **options))
+        rows.append(Row("events", f"{name}, a record at a time", "records/s", single, by_hand, rounds=_ROUNDS))
     return rows
 
 

@@ -146,3 +146,30 @@ def exactly_once(setting: Setting, *, in_memory: bool) -> Iterator[Round]:
         return Sample(len(rows) / elapsed)
 
     yield run
+
+
+@contextmanager
+def processor(setting: Setting, *, in_memory: bool) -> Iterator[Round]:
+    """The same as `exactly_once`, by `log.processor()` and a function of one record: a row is read at a time."""
+    rows = input_rows(setting)
+
+    def run() -> Sample:
+        with setting.fresh_directory(in_memory=in_memory) as path, eventlog.open(path / _LOG) as log:
+            topic, outputs = log.topic(TOPIC, key=str), log.topic(_OUTPUTS, key=str)
+            topic.append_many([value for _, value in rows], keys=[entity for entity, _ in rows])
+
+            def process(tx: eventlog.Transaction, record: Any) -> None:
+                totals = tx.state(_TOTALS, key=str, value=int)
+                total = totals.get(record.key, 0) + amount(record.value)
+                totals[record.key] = total
+                tx.send(outputs, with_total(record.value, total), key=record.key)
+
+            with log.processor(TOPIC, function=process, group="loop", max_records=PAGE_RECORDS) as loop:
+                started = time.perf_counter()
+                loop.run_to_end()
+                elapsed = time.perf_counter() - started
+            expect_records(outputs.bounds(), len(rows))
+            expect("total", sum(log.state(_TOTALS, key=str, value=int).values()), total_of(rows))
+        return Sample(len(rows) / elapsed)
+
+    yield run
