@@ -435,6 +435,7 @@ def test_every_cut_is_found(given_columns: tuple[Any, Any, Any, Any], data: st.D
         with pytest.raises(CorruptBatch):
             decode(damaged, PLACE)
 
+
 @given(key=BYTES, value=BYTES, moment=TIME_MS, headers=HEADERS.map(tuple))
 def test_one_record_is_packed_as_columns_of_one(key: Any, value: Any, moment: int, headers: Any) -> None:
     """The quick way for one record gives the bytes that the way for many gives."""
