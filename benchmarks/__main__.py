@@ -7,6 +7,7 @@ Runs the rows, prints the table, and on request writes the JSON and the page. Kn
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import sys
 import time
@@ -16,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import benchmarks
+import eventlog
 from benchmarks import machine, report
 from benchmarks.page import page
 from benchmarks.row import Result, measure_row
@@ -71,6 +74,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any] | None:
     rows = choose(all_rows(), options.only)
     if not rows:
         return None
+    _compile_modules()
     directory: Path = options.directory or machine.disk_directory()
     directory.mkdir(parents=True, exist_ok=True)
     facts = machine.facts(directory)
@@ -85,6 +89,12 @@ def _run(options: argparse.Namespace) -> dict[str, Any] | None:
             print(f"({time.monotonic() - started:.1f} s)", file=sys.stderr, flush=True)
     settings = {"rounds": options.rounds, "scale": options.scale, "only": options.only}
     return report.to_document(results, facts=facts, options=settings, made_at=made_at)
+
+
+def _compile_modules() -> None:
+    """What `pip install` does: else rows of new processes would measure Python's compiler."""
+    for package in (eventlog, benchmarks):
+        compileall.compile_dir(Path(str(package.__file__)).parent, quiet=1)
 
 
 if __name__ == "__main__":
