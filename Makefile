@@ -9,9 +9,9 @@ VENV ?= .venv
 # An interpreter of your choice; empty means the first usable one of $(CANDIDATES).
 PYTHON ?=
 ARGS ?=
-# How many tests at a time: 3 keep two idle cores busy and take half the time, and make tests that measure waiting
-# unsure of themselves where the machine is busy. 0 runs them in one process.
-WORKERS ?= 0
+# How many quick tests at a time; 0 runs them in one process. The proof runs one test after the other: it measures
+# waiting, and starts processes enough to keep the cores busy.
+WORKERS ?= 2
 
 CANDIDATES = python3.13 python3.12 python3.11 python3
 BIN = $(VENV)/bin
@@ -20,17 +20,20 @@ INSTALL = $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input in
 # Nothing of an outer environment gets into ours.
 unexport PYTHONHOME
 unexport PYTHONPATH
+# Without compiled modules each of our many processes compiles the library anew.
+unexport PYTHONDONTWRITEBYTECODE
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-long coverage lint ruff-check ruff-format mypy pyright floors format bench wheel clean
+.PHONY: help demo test proof test-long coverage lint ruff-check ruff-format mypy pyright floors format bench wheel clean
 
 help:
 	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
 	@echo 'make test        the quick tests; ARGS="..." goes to pytest'
-	@echo 'make test-long   the tests marked long: crashes, many processes, long histories'
-	@echo 'make coverage    the quick tests, with the branches they miss'
+	@echo 'make proof       the promises: kills, stopped processes, histories, models; some minutes'
+	@echo 'make test-long   the long forms of the proof: thousands of kills and of histories'
+	@echo 'make coverage    the quick tests and the proof, with the branches they miss'
 	@echo 'make lint        ruff, mypy, pyright, and the floors (import-linter)'
 	@echo 'make format      what ruff can mend by itself'
 	@echo 'make bench       the benchmarks; ARGS="..." goes to them'
@@ -45,12 +48,15 @@ test: $(VENV)/stamp-test
 
 # No stacks of slow tests here: faulthandler's watchdog walks the frames of a running thread, and CPython 3.11 may
 # crash in that while Hypothesis traces.
+proof: $(VENV)/stamp-test
+	@$(BIN)/python -m pytest -m "proof and not long" -o faulthandler_timeout=0 $(ARGS)
+
 test-long: $(VENV)/stamp-test
 	@$(BIN)/python -m pytest -m long -o faulthandler_timeout=0 $(ARGS)
 
 coverage: $(VENV)/stamp-test
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest -m "not long" $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 

@@ -17,11 +17,15 @@ import pytest
 
 import eventlog
 
+_TESTS = Path(__file__).parent
+_PROOF = {"crash", "faults", "groups", "history", "model", "power", "processes", "simulation"}
 _SEED = int(os.environ.get("EVENTLOG_SEED") or random.SystemRandom().randrange(2**32))
 os.environ["EVENTLOG_SEED"] = str(_SEED)  # for the workers of pytest-xdist
 
-hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
-hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("default"), database=None)
+hypothesis.settings.register_profile("default", deadline=None, print_blob=True, max_examples=30)
+hypothesis.settings.register_profile(
+    "ci", parent=hypothesis.settings.get_profile("default"), database=None, max_examples=100
+)
 hypothesis.settings.register_profile("nightly", parent=hypothesis.settings.get_profile("ci"), max_examples=10_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
@@ -35,6 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
     # tests would never hear the Ctrl-C that we send them.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what proves a promise the hard way; it is known by its folder."""
+    for item in items:
+        if item.path.relative_to(_TESTS).parts[0] in _PROOF:
+            item.add_marker("proof")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -56,43 +57,28 @@ def test_an_event_is_the_record_that_a_reader_gets(accounts: Accounts) -> None:
 
 
 @pytest.mark.parametrize("start", [1, 2, 50, 99, 100, 101, 1000])
-@pytest.mark.parametrize("end", [None, 1, 2, 51, 100, 101, 1000])
-@pytest.mark.parametrize("max_records", [None, 0, 1, 7, 1000])
-@pytest.mark.parametrize("is_reversed", [False, True])
-def test_a_part_of_a_history_is_that_of_a_list(start: int, end: int | None, max_records: int | None, is_reversed: bool):
+def test_a_part_of_a_history_is_that_of_a_list(long_history: Accounts, start: int) -> None:
     """From any version to any other, in both directions, over rows of the index that hold a few each."""
-    log, topic = _long_history()
-    expected = list(range(start, 101 if end is None else min(end, 101)))
-    if is_reversed:
-        expected.reverse()
-    found = topic.history("alice", start=start, end=end, is_reversed=is_reversed, max_records=max_records)
-    assert [(event.version, event.value) for event in found] == [
-        (version, [version] * 50) for version in expected[:max_records]
-    ]
-    assert not log.is_closed
+    ends, counts = [None, 1, 2, 51, 100, 101, 1000], [None, 0, 1, 7, 1000]
+    for end, max_records, is_reversed in itertools.product(ends, counts, [False, True]):
+        expected = list(range(start, 101 if end is None else min(end, 101)))
+        if is_reversed:
+            expected.reverse()
+        found = long_history.history("alice", start=start, end=end, is_reversed=is_reversed, max_records=max_records)
+        assert [(event.version, event.value) for event in found] == [
+            (version, [version] * 50) for version in expected[:max_records]
+        ], (end, max_records, is_reversed)
 
 
-_KEPT: list[tuple[eventlog.EventLog, Accounts]] = []
-
-
-def _long_history() -> tuple[eventlog.EventLog, Accounts]:
+@pytest.fixture(scope="module")
+def long_history() -> Iterator[Accounts]:
     """A hundred records of one key among those of others; made once."""
-    if not _KEPT:
-        log = eventlog.open(":memory:")
+    with eventlog.open(":memory:") as log:
         topic: Accounts = log.topic("accounts", partitions=3, key=str, value="json", index="key")
         for version in range(1, 101):
             topic.append([version] * 50, key="alice")
             topic.append([version] * 50, key="alicf" if version % 2 else "alic")
-        _KEPT.append((log, topic))
-    return _KEPT[0]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _closed() -> Any:
-    """Closes the log that the tests of this module share."""
-    yield
-    while _KEPT:
-        _KEPT.pop()[0].close()
+        yield topic
 
 
 @pytest.mark.parametrize("is_reversed", [False, True])
