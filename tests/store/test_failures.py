@@ -1,4 +1,4 @@
-"""What the engine's errors mean to us."""
+"""What the errors of the engine and of the system mean to us."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import eventlog
+from eventlog.store.env import Environment
 from eventlog.store.failures import EngineFailure, translated
 
 
@@ -35,6 +36,8 @@ def _failure(kind: str = "Error", words: str = "", *, verb: str = "write", path:
         (_failure("VersionMismatchError", verb="open"), eventlog.FormatTooNew),
         (_failure(words="lib_version=0 can not read it", verb="open"), eventlog.FormatTooNew),
         (_failure("InvalidError", verb="open"), eventlog.NotALog),
+        (_failure("OSError", os.strerror(errno.EMFILE), verb="open"), eventlog.StorageError),
+        (_failure("OSError", os.strerror(errno.EDQUOT), verb="open"), eventlog.DiskFull),
     ],
 )
 def test_each_failure_becomes_the_error_that_says_what_to_do(
@@ -60,3 +63,57 @@ def test_a_compacted_copy_has_the_logs_permissions(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "copy" / "data.mdb").stat().st_mode) == 0o600
     with eventlog.open(tmp_path / "copy") as copy:
         assert [record.value for record in copy.topic("orders").read()] == [b"tea"]
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+def test_a_lock_that_the_system_does_not_give_is_an_error_of_ours(
+    disk_log: eventlog.EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was begun, so the log needs no opening again: the next append may succeed."""
+    topic = disk_log.topic("orders")
+    with monkeypatch.context() as patch:
+        patch.setattr(disk_log._store.environment._write_lock, "acquire", _refuse)
+        with pytest.raises(eventlog.UnsupportedFileSystem, match="Nothing of this call was acknowledged"):
+            topic.append(b"refused")
+    assert topic.append(b"tea").offset == 0
+
+
+def test_a_turn_of_a_group_that_can_not_be_locked_is_taken(
+    disk_log: eventlog.EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It saves work and protects nothing: without locks everybody has it."""
+    members = disk_log._store.members
+    (disk_log.path / "members").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("eventlog.store.members.fcntl.flock", _refuse)
+        with members.turn("billing") as is_ours:
+            assert is_ours
+
+
+def test_a_directory_that_can_not_be_made_in_the_log_is_an_error_of_ours(path: Path) -> None:
+    """The log is not opened, and can be once the cause is mended."""
+    eventlog.open(path).close()
+    (path / "waiters").rmdir()
+    (path / "waiters").write_bytes(b"")
+    with pytest.raises(eventlog.StorageError, match="waiters"):
+        eventlog.open(path)
+    (path / "waiters").unlink()
+    with eventlog.open(path) as log:
+        assert log.topics() == []
+
+
+def test_too_many_open_files_say_so() -> None:
+    """The directory may be written; it is the limit that is to be raised."""
+    error = translated(_failure("OSError", os.strerror(errno.EMFILE), verb="open"))
+    assert "ulimit -n" in str(error)
+
+
+def test_a_log_that_failed_does_not_sync(disk_log: eventlog.EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a sync that failed the system may call the next one a success, though data are lost."""
+    environment: Environment = disk_log._store.environment
+    monkeypatch.setattr(environment, "_failure", eventlog.StorageError("a sync failed."))
+    with pytest.raises(eventlog.StorageError, match="open it again"):
+        disk_log.sync()

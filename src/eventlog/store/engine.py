@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import attrs
 import lmdb
 
-from eventlog.errors import EventLogError, ReadOnlyLog
+from eventlog.errors import EventLogError
 from eventlog.store.datafile import is_engines, remove_unfinished
 from eventlog.store.failures import EngineFailure, translated
 from eventlog.store.filelock import locked
@@ -80,7 +80,7 @@ class Opening:
                             raise self.translated(error, "open") from error
                         time.sleep(0.001)
         except OSError as error:
-            raise self.refused(error) from error
+            raise self.refused(error, "open") from error
 
     def _open_engine(self) -> lmdb.Environment:
         while True:
@@ -106,18 +106,17 @@ class Opening:
                     continue
                 raise self.translated(error, "open") from error
 
-    def refused(self, error: OSError) -> EventLogError:
-        """Our error for a directory that can not be written to."""
-        return ReadOnlyLog(
-            f"cannot open the log at {self.path}: {error}. Nothing was written. Choose a directory "
-            "that this user can write to."
-        )
+    def refused(self, error: OSError, verb: str) -> EventLogError:
+        """Our error for one of the system's, beside LMDB: for a file or a lock that it did not give us."""
+        return self._judged(verb, "OSError", str(error))
 
     def translated(self, error: lmdb.Error, verb: str) -> EventLogError:
         """Our error for one of LMDB's."""
-        kind = type(error).__name__
+        return self._judged(verb, type(error).__name__, str(error))
+
+    def _judged(self, verb: str, kind: str, text: str) -> EventLogError:
         failure = EngineFailure(
-            verb, kind, str(error), self.path, self.map_bytes, MAX_READERS, is_disk_full=self._is_disk_full()
+            verb, kind, text, self.path, self.map_bytes, MAX_READERS, is_disk_full=self._is_disk_full()
         )
         return translated(failure)
 

@@ -90,6 +90,7 @@ class Environment:
         self._clock = clock
         self.on_commit: Callable[[], object] = bool
         self._is_forked = False
+        self._is_lost = False
         self._failure: EventLogError | None = None
         self._next_reader_check = 0.0
         self._tables: dict[bytes, Table] = {}
@@ -113,7 +114,8 @@ class Environment:
             try:
                 self._write_lock = FileLock(self._opening.data)
             except OSError as error:
-                raise self._opening.refused(error) from error
+                handle.close()
+                raise self.refused(error, "open") from error
         return handle
 
     def close(self) -> None:
@@ -127,7 +129,7 @@ class Environment:
     def _close_handle(self) -> None:
         handle, self._handle = self._handle, None
         self._tables = {}
-        self._is_forked = False
+        self._is_forked = self._is_lost = False
         self._close_write_lock()
         if handle is not None:
             handle.close()
@@ -140,7 +142,7 @@ class Environment:
     @property
     def is_closed(self) -> bool:
         """Whether `close()` was called."""
-        return self._handle is None and not self._is_forked
+        return self._handle is None and not self._is_forked and not self._is_lost
 
     def hold_for_fork(self) -> None:
         """Waits until no transaction runs and lets none begin, so that the child inherits none."""
@@ -209,15 +211,19 @@ class Environment:
             try:
                 self._gate.enter(token)
                 return (self._handle or self._living_handle()).begin()
-            except lmdb.MapResizedError:
+            except (lmdb.MapResizedError, lmdb.PanicError) as error:
                 self.leave(token, None)
-                self._resize(0)
+                self._mend(error)
             except lmdb.Error as error:
                 raise self.unreadable(error) from error
 
     def unreadable(self, error: lmdb.Error) -> EventLogError:
         """Our error for a read that failed."""
         return self._opening.translated(error, "read")
+
+    def refused(self, error: OSError, verb: str) -> EventLogError:
+        """Our error for a file or a lock that the system did not give us."""
+        return self._opening.refused(error, verb)
 
     def begin_writing(self) -> Transaction:
         """
@@ -242,6 +248,8 @@ class Environment:
                 return self.begin_writing()
             if isinstance(error, lmdb.Error):
                 raise self._opening.translated(error, "write") from error
+            if isinstance(error, OSError):  # no lock to be had: nothing was begun, and the next may succeed
+                raise self.refused(error, "write") from error
             raise
         self._writing_token = token
         self._writing = transaction
@@ -332,6 +340,8 @@ class Environment:
         try:
             number: int = handle.info()["last_txnid"]
         except lmdb.Error as error:
+            if self._handle is not handle:  # it was closed, or opened anew, since we looked
+                return self.last_transaction()
             raise self._opening.translated(error, "read") from error
         return number
 
@@ -358,6 +368,8 @@ class Environment:
                 return {name: handle.open_db(name, txn=transaction, create=False) for name in names}
         except lmdb.Error as error:
             raise self._opening.translated(error, "open") from error
+        except OSError as error:
+            raise self.refused(error, "open") from error
         finally:
             if self._write_lock is not None:
                 self._write_lock.release()
@@ -372,19 +384,24 @@ class Environment:
 
         A crash leaves the log as it is.
         """
+        with self.reading():
+            pass  # an engine that has failed for good copies nothing until it was opened anew
         token = object()
         try:
             handle = self._enter(token)
             handle.copy(os.fspath(destination), compact=True)
             os.chmod(destination / DATA_FILE, self._opening.mode)
+            return sum(file.stat().st_size for file in destination.iterdir())
         except lmdb.Error as error:
             raise self._opening.translated(error, "copy") from error
+        except OSError as error:
+            raise self.refused(error, "copy") from error
         finally:
             self.leave(token, None)
-        return sum(file.stat().st_size for file in destination.iterdir())
 
     def sync(self) -> None:
         """Forces to the disk what was committed; of use when the log is open with less than `commit`."""
+        self.check_writable()  # after a sync that failed the next one may succeed, and the data be lost
         token = object()
         try:
             handle = self._enter(token)
@@ -408,11 +425,33 @@ class Environment:
         while True:
             try:
                 return self._enter(token).begin(buffers=True)
-            except lmdb.MapResizedError:
+            except (lmdb.MapResizedError, lmdb.PanicError) as error:
                 self.leave(token, None)
-                self._resize(0)
+                self._mend(error)
             except lmdb.Error as error:
                 raise self._opening.translated(error, "read") from error
+
+    def _mend(self, error: lmdb.Error) -> None:
+        """
+        Takes over a map that another process made larger; or opens the engine anew, after it has failed for good.
+
+        When the very last write of a commit has failed, LMDB begins no transaction any more, not to read either.
+        """
+        if isinstance(error, lmdb.MapResizedError):
+            self._resize(0)
+        else:
+            self._gate.alone(self._renew)
+
+    def _renew(self) -> None:
+        handle = self._living_handle()
+        try:
+            handle.begin().abort()
+        except lmdb.PanicError:  # else another thread was faster
+            self._is_lost = True  # first: without a handle a log that is not lost is closed
+            self._handle = None
+            self._close_write_lock()
+            handle.close()
+            self._living_handle()
 
     def _check_readers(self, now: float) -> None:
         self._next_reader_check = now + _READER_CHECK_SECONDS
@@ -435,9 +474,9 @@ class Environment:
         handle = self._handle
         if handle is not None:
             return handle
-        if not self._is_forked:
+        if self.is_closed:
             raise LogClosed(self._closed_message())
-        if self.is_memory:
+        if self.is_memory and self._is_forked:
             raise UsedAfterFork(
                 f"the log at {self.path} was opened before a fork and is private to the parent. Nothing was "
                 "stored. Open a log of its own in the child."
@@ -449,9 +488,14 @@ class Environment:
             if self._handle is None:
                 with parents_files_forgotten():
                     handle = self._open_handle()
-                self._tables = self._opened_tables(handle, TABLES)
+                try:
+                    self._tables = self._opened_tables(handle, TABLES)
+                except BaseException:
+                    self._close_write_lock()
+                    handle.close()
+                    raise
                 self._handle = handle
-                self._is_forked = False
+                self._is_forked = self._is_lost = False
             return self._handle
 
     def _closed_message(self) -> str:

@@ -28,6 +28,7 @@ _FULL_KINDS = {"DiskError", "MapFullError"}
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 _HALF_WRITTEN = os.strerror(errno.EIO)
 _REFUSED = tuple(map(os.strerror, (errno.EACCES, errno.EPERM, errno.EROFS)))
+_TOO_MANY_FILES = tuple(map(os.strerror, (errno.EMFILE, errno.ENFILE)))
 _UNABLE = tuple(
     map(os.strerror, (errno.ENOMEM, errno.ENODEV, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))
 )
@@ -83,6 +84,8 @@ def translated(failure: EngineFailure) -> EventLogError:
         return ReadOnlyLog(f"{place} Let this user write to the directory and its files.")
     if failure.kind == "ReadersFullError":
         return StorageError(f"{place} More than {failure.max_readers} readers are open; close some.")
+    if failure.says(*_TOO_MANY_FILES):
+        return StorageError(f"{place} Raise the limit of open files (`ulimit -n`), or close some, and try again.")
     if failure.says(*_UNABLE):
         return UnsupportedFileSystem(
             f"{place} The file system must support mmap and locks: use a local disk, and a map (map_size=, now "

@@ -59,5 +59,7 @@ def compact(store: Store, destination: Path) -> int:
     try:
         destination.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"cannot compact into {destination}: {error}. The log is unchanged.") from error
+        raise StorageError(
+            f"cannot compact into {destination}: {error}. The log is unchanged. Choose a directory that can be made."
+        ) from error
     return store.environment.copy(destination)

@@ -162,8 +162,7 @@ def scan_rows(
         UnknownState: if the state was deleted.
     """
     rows: list[tuple[bytes, bytes]] = []
-    table = environment.table(STATE)
-    with environment.reading() as transaction, transaction.cursor(db=table) as cursor:
+    with environment.reading() as transaction, transaction.cursor(db=environment.table(STATE)) as cursor:
         for row in _walk(cursor, first, end, is_reversed=is_reversed):
             if max_bytes <= 0 or len(rows) == max_rows:
                 return rows, False

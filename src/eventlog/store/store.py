@@ -71,8 +71,10 @@ class Store:
         try:
             self.format = self._read_or_write_format()
             self._waiters.mkdir(mode=mode | (mode & 0o444) >> 2, exist_ok=True)
-        except BaseException:
+        except BaseException as error:
             self.environment.close()
+            if isinstance(error, OSError):
+                raise self.environment.refused(error, "open") from error
             raise
         self._bells = Bells(self._waiters)
         self.committer = Committer(self.environment, self._bells.ring)
@@ -125,8 +127,8 @@ class Store:
 
     def topics(self) -> list[TopicRow]:
         """All topics, by name."""
-        table = self.environment.table(TOPICS)
-        with self.environment.reading() as transaction, transaction.cursor(db=table) as cursor:
+        environment = self.environment
+        with environment.reading() as transaction, transaction.cursor(db=environment.table(TOPICS)) as cursor:
             return [TopicRow.unpack(name, data) for name, data in cursor.iternext()]
 
     def topics_version(self) -> int:
@@ -159,8 +161,8 @@ class Store:
 
     def committed(self, group: str, partitions: Sequence[tuple[int, int]]) -> list[int | None]:
         """The committed offsets of a group, for pairs of topic id and partition."""
-        table = self.environment.table(OFFSETS)
         with self.environment.reading() as transaction:
+            table = self.environment.table(OFFSETS)
             rows = [transaction.get(offset_key(group, *pair), db=table) for pair in partitions]
             return [None if row is None else unpack_offset(row) for row in rows]
 
