@@ -35,7 +35,6 @@ def pretend(parent: Connection, numbers: list[int]) -> None:
     parent.recv()
 
 
-@pytest.mark.processes
 def test_a_worker_answers_and_does_not_outlive_its_crew() -> None:
     """What is started is spoken to, and gone afterwards."""
     with crew() as workers:
@@ -48,14 +47,12 @@ def test_a_worker_answers_and_does_not_outlive_its_crew() -> None:
         os.kill(process_id, 0)
 
 
-@pytest.mark.processes
 def test_what_a_worker_raises_is_raised_where_it_is_heard() -> None:
     """A failed process makes its round void, with its story."""
     with crew() as workers, pytest.raises(RuntimeError, match="it went wrong"):
         workers.start(fail).hear()
 
 
-@pytest.mark.processes
 def test_a_killed_worker_is_missed_and_a_silent_one_is_not_waited_for() -> None:
     """Nothing hangs the benchmark."""
     with crew() as workers:
@@ -68,7 +65,6 @@ def test_a_killed_worker_is_missed_and_a_silent_one_is_not_waited_for() -> None:
             worker.hear()
 
 
-@pytest.mark.processes
 def test_a_company_is_even_when_all_partitions_are_reported_and_shared() -> None:
     """A partition that nobody reports, or a member with two more than another, means that the group still moves."""
     with crew() as workers:
@@ -124,7 +120,6 @@ def test_the_number_of_commits_is_read_from_a_log_that_others_write(path: Path) 
     assert groups.last_transaction(path) == before + 1
 
 
-@pytest.mark.processes
 def test_a_takeover_is_measured_at_real_members(tmp_path: Path) -> None:
     """Two members of three are killed, and their partitions give records elsewhere."""
     with groups.take_over(Setting(tmp_path, scale=0.001), is_busy=True) as run:
@@ -134,7 +129,6 @@ def test_a_takeover_is_measured_at_real_members(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.processes
 def test_a_group_reads_each_record_once(tmp_path: Path) -> None:
     """The round would be void otherwise."""
     with groups.drain(Setting(tmp_path, scale=0.001), members=2, form="columns") as run:

@@ -94,7 +94,6 @@ def test_every_row_does_its_work(row: Row, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.processes
 @pytest.mark.parametrize("row", PACED, ids=ids(PACED))
 def test_every_row_of_latencies_receives_all_records(row: Row, tmp_path: Path) -> None:
     """Publishing is paced, so these take a while."""
@@ -104,7 +103,6 @@ def test_every_row_of_latencies_receives_all_records(row: Row, tmp_path: Path) -
 
 
 @pytest.mark.long
-@pytest.mark.processes
 @pytest.mark.parametrize("row", GROUPS, ids=ids(GROUPS))
 def test_every_row_of_groups_does_its_work(row: Row, tmp_path: Path) -> None:
     """A few kills, joins and members, in processes, and what of ours stands beside them."""

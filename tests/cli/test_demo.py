@@ -39,7 +39,6 @@ def crash_log(tmp_path, flights_zip):
         yield log, flights
 
 
-@pytest.mark.processes
 def test_demo_runs_all_steps_and_leaves_nothing_behind(flights_zip, temporary, capsys):
     """Every check holds on a small file, too; the temporary directory is gone."""
     assert main(["demo", "flights", "--data", str(flights_zip)]) == 0
@@ -55,7 +54,6 @@ def test_demo_runs_all_steps_and_leaves_nothing_behind(flights_zip, temporary, c
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.processes
 def test_kept_log_is_an_ordinary_log(flights_zip, tmp_path, temporary, capsys, rows):
     """What the demo wrote can be read by anybody, byte for byte."""
     keep = tmp_path / "kept"
@@ -126,7 +124,6 @@ def test_demo_notices_a_log_that_lacks_records(flights_zip, tmp_path, monkeypatc
             demo._consume(log, flights)
 
 
-@pytest.mark.processes
 def test_killed_producer_loses_nothing_it_acknowledged(flights_zip, tmp_path):
     """The real thing: a child, SIGKILL, reopening."""
     said = []
@@ -136,7 +133,6 @@ def test_killed_producer_loses_nothing_it_acknowledged(flights_zip, tmp_path):
     assert any("acknowledged records are there, byte for byte" in line for line in said)
 
 
-@pytest.mark.processes
 def test_a_writer_that_ends_by_itself_is_reported(flights_zip, tmp_path):
     """The parent does not wait for a child that is gone."""
     (tmp_path / "file").write_text("no log")
@@ -144,7 +140,6 @@ def test_a_writer_that_ends_by_itself_is_reported(flights_zip, tmp_path):
         kill_after(100, 0.0, tmp_path / "file", flights_zip)
 
 
-@pytest.mark.processes
 def test_a_writer_that_stands_still_is_reported(flights_zip, tmp_path, monkeypatch):
     """The parent does not wait for ever, either."""
     monkeypatch.setattr("eventlog.cli.crash._STALLED_S", 0.0)
@@ -185,7 +180,6 @@ def test_examination_finds_a_gap(crash_log):
     ]
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("seen", [b"1. produce", b"4. crash", b"6. share", b"   shares"])
 def test_interrupted_demo_removes_its_directory_and_its_child(flights_zip, temporary, start_eventlog, seen):
     """Ctrl-C at any step: exit code 130, no traceback, nothing left behind."""

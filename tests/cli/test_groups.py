@@ -68,7 +68,6 @@ def belongs(path):
             pass
 
 
-@pytest.mark.processes
 def test_only_the_living_are_counted(shop, groups):
     """Who is away or dead is named beside them; without a live member the group is empty."""
     with Child(belongs, str(shop)) as child:

@@ -10,8 +10,6 @@ import pytest
 
 import eventlog
 
-pytestmark = pytest.mark.processes
-
 
 @pytest.fixture
 def long_log(tmp_path):

@@ -58,7 +58,6 @@ def when_shared(log, act):
     return say
 
 
-@pytest.mark.processes
 def test_killed_consumer_costs_no_flight(flights_zip, flights_log, make_team):
     """The real thing: two processes, a SIGKILL, and the other has the first record of what it took over."""
     said = []
@@ -76,7 +75,6 @@ def test_killed_consumer_costs_no_flight(flights_zip, flights_log, make_team):
     assert (group.state, group.members, group.lag) == ("empty", (), 0)
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("partitions", [1, 3])
 def test_a_file_of_one_flight_or_two_is_shared_as_well(tmp_path, partitions):
     """However little there is to do, the kill comes before the end and nothing is waited for in vain."""
@@ -89,7 +87,6 @@ def test_a_file_of_one_flight_or_two_is_shared_as_well(tmp_path, partitions):
             assert shared.run({"UA": CarrierTotal(count, count, 2 * count)}) == []
 
 
-@pytest.mark.processes
 def test_other_totals_are_found(make_team):
     """Planted: totals of another reading."""
     assert make_team(lambda _line: None).run({}) == [
@@ -97,7 +94,6 @@ def test_other_totals_are_found(make_team):
     ]
 
 
-@pytest.mark.processes
 def test_records_that_are_left_out_are_found(flights_zip, flights_log, make_team):
     """Planted: the group begins behind the first five records of a partition."""
     with flights_log.consumer(group=GROUP) as consumer:
@@ -107,7 +103,6 @@ def test_records_that_are_left_out_are_found(flights_zip, flights_log, make_team
     ]
 
 
-@pytest.mark.processes
 def test_processes_that_stand_still_are_reported_and_ended(flights_log, make_team, monkeypatch):
     """Planted: both are stopped when the work begins; the wait has a bound."""
     stopped = []
@@ -126,7 +121,6 @@ def test_processes_that_stand_still_are_reported_and_ended(flights_log, make_tea
             os.kill(process_id, 0)
 
 
-@pytest.mark.processes
 def test_processes_that_end_by_themselves_are_reported(flights_log, make_team):
     """Planted: somebody else kills both."""
     say = when_shared(flights_log, lambda process_id: os.kill(process_id, signal.SIGKILL))
@@ -134,7 +128,6 @@ def test_processes_that_end_by_themselves_are_reported(flights_log, make_team):
         make_team(say).run({})
 
 
-@pytest.mark.processes
 def test_a_group_that_does_not_settle_is_reported(flights_log, make_team, monkeypatch):
     """Planted: a third member that never gives up what it has."""
     monkeypatch.setattr(team, "_STALLED_S", 0.5)
@@ -145,7 +138,6 @@ def test_a_group_that_does_not_settle_is_reported(flights_log, make_team, monkey
         make_team(lambda _line: None).run({})
 
 
-@pytest.mark.processes
 def test_a_member_without_a_parent_commits_and_ends(flights_log):
     """The end of its orders is the end of its work, and no error."""
     with started("demo-team-member", flights_log.path, TOPIC, 10) as child:
@@ -166,7 +158,6 @@ def test_ledger_counts_a_record_once():
     assert ledger.tally.totals() == {"UA": CarrierTotal(flights=3, departures=3, delay_minutes=21)}
 
 
-@pytest.mark.processes
 def test_an_answer_may_come_in_pieces(echo):
     """It is one when its empty line is there."""
     echo.order(b"1.5\n0 0\ta\n0 ")
@@ -181,7 +172,6 @@ def test_an_answer_may_come_in_pieces(echo):
     assert not answer.is_of({1})
 
 
-@pytest.mark.processes
 def test_last_words_end_with_the_last_whole_record(echo):
     """What a killed process wrote of a record and did not finish does not count."""
     echo.order(b"1.5\n0 0\ta\n0 1\tb")
@@ -189,7 +179,6 @@ def test_last_words_end_with_the_last_whole_record(echo):
     assert echo.last_lines(time.monotonic() + 30.0) == [b"0 0\ta"]
 
 
-@pytest.mark.processes
 def test_a_process_that_does_not_end_is_reported(echo):
     """The wait for its last words has a bound, too."""
     with pytest.raises(Failure, match="was to end, and did not"):

@@ -258,7 +258,6 @@ def test_a_live_member_keeps_its_group_where_it_is(disk_log, orders):
     disk_log.groups.reset_offsets("billing", to="latest")
 
 
-@pytest.mark.processes
 def test_a_member_of_another_process_counts_as_long_as_it_lives(path, disk_log, orders):
     """And no longer: a killed one needs no force."""
     with Child(is_a_member, str(path), "orders") as child:
@@ -318,7 +317,6 @@ def test_a_forced_reset_covers_what_members_own_without_an_offset(disk_log, orde
         assert values(poll_all(consumer, 1)) == [10]
 
 
-@pytest.mark.processes
 def test_all_members_of_all_processes_begin_at_the_new_offsets(path, disk_log, orders):
     """Two in this process and one in another; each joins again by itself."""
     disk_log.topic("more", value=int).append_many(range(10))

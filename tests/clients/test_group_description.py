@@ -140,7 +140,6 @@ def test_the_partitions_of_a_deleted_topic_are_not_described(disk_log, orders, b
     assert (place.topic, place.committed) == ("others", 1)
 
 
-@pytest.mark.processes
 def test_a_member_whose_process_was_killed_is_not_shown_as_alive(path, disk_log, orders):
     """Nobody has removed it yet: its row is there, and says "dead"."""
     with Child(is_a_member, str(path)) as child:
@@ -173,7 +172,6 @@ def test_a_group_of_which_one_is_away_waits_for_it(disk_log, orders):
     assert ([member.state for member in group.members], group.state) == (["alive", "away"], "stable")
 
 
-@pytest.mark.processes
 def test_what_is_remembered_of_members_outlives_the_map(path, disk_log, orders):
     """A log that is opened again at another address compares rows with what it read before."""
     disk_log.close()

@@ -18,8 +18,6 @@ from tests.crash import bank
 from tests.crash.checks import file_problems
 from tests.crash.nursery import Nursery, Victim
 
-pytestmark = pytest.mark.processes
-
 _CLIENTS = 4
 _AUDITOR = 0
 _LONGEST_LIFE_SECONDS = 0.4

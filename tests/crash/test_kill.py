@@ -19,8 +19,6 @@ from tests.crash.checks import file_problems, problems_of
 from tests.crash.nursery import Nursery
 from tests.crash.records import PARTITIONS, TOPIC, Acknowledgement, Stamp, acknowledgements, value_of
 
-pytestmark = pytest.mark.processes
-
 _KILLS_A_DIRECTORY = 9
 _LONGEST_LIFE_SECONDS = 0.02
 _LEAST_LIFE_BYTES = 32 * 5

@@ -18,8 +18,6 @@ from tests.crash.checks import file_problems
 from tests.crash.nursery import Nursery
 from tests.crash.records import Acknowledgement, acknowledgements
 
-pytestmark = pytest.mark.processes
-
 _LONGEST_LIFE_SECONDS = 0.05
 _FRAME_BYTES = 32
 _numbers = itertools.count(1)

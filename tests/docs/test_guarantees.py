@@ -348,7 +348,6 @@ def test_a_member_reads_on_in_what_it_keeps(log: EventLog) -> None:
         assert revoked == [("orders", 1)]
 
 
-@pytest.mark.processes
 def test_partitions_of_a_killed_process_move_at_once(disk_log: EventLog) -> None:
     """The session would run for ten minutes; the kernel says earlier that the process is dead."""
     orders = disk_log.topic("orders", partitions=2, value=int)
@@ -361,7 +360,6 @@ def test_partitions_of_a_killed_process_move_at_once(disk_log: EventLog) -> None
         assert len(consumer.assignment()) == 2
 
 
-@pytest.mark.processes
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped here")
 def test_partitions_of_a_stopped_process_move_when_its_session_is_over(disk_log: EventLog) -> None:
     """A process that lives and does nothing is waited for, and no longer than it said."""

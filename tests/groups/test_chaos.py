@@ -19,8 +19,6 @@ from tests.groups.history import Assigned, Event, Fenced, Handed, Lost, Revoked
 from tests.groups.ownerships import Violation
 from tests.groups.workers import MANNERS, TOPICS, Terms
 
-pytestmark = pytest.mark.processes
-
 _MEMBERS = 6
 _SHOWN = 10
 _MOST_STOPS = 10

@@ -11,8 +11,6 @@ import eventlog
 from tests.processes.child import Child
 from tests.processes.reader_scenes import send_and_end
 
-pytestmark = pytest.mark.processes
-
 
 @pytest.mark.parametrize(
     ("ending", "code"),

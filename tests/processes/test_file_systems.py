@@ -172,7 +172,6 @@ def test_a_damaged_batch_is_named_and_the_others_stay_readable(path: Path) -> No
 # --- disks that refuse ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.processes
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
 @pytest.mark.parametrize("what", ["log", "parent"])
 def test_a_directory_that_this_user_may_not_write_is_refused(path: Path, what: str) -> None:
@@ -207,7 +206,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", directory], check=True)
 
 
-@pytest.mark.processes
 def test_a_full_disk_loses_nothing_and_refuses_writes_until_reopened(small_disk: Path) -> None:
     """DiskFull comes at the append; all before it is there, and once there is room a new opening goes on."""
     with Child(fill_the_disk, str(small_disk / "log"), str(small_disk / "ballast")) as child:
@@ -215,7 +213,6 @@ def test_a_full_disk_loses_nothing_and_refuses_writes_until_reopened(small_disk:
         assert child.end() == 0
 
 
-@pytest.mark.processes
 def test_a_file_that_may_not_grow_loses_nothing_and_refuses_writes_until_reopened(path: Path) -> None:
     """A failed write of the system is an error of ours, after which only a new opening writes."""
     with Child(write_beyond_the_limit, str(path)) as child:

@@ -10,8 +10,6 @@ import eventlog
 from tests.processes import fork_scenes
 from tests.processes.child import Child
 
-pytestmark = pytest.mark.processes
-
 
 def test_a_child_reads_and_appends_and_the_parents_records_are_stored_once(path: Path) -> None:
     """A fork amid sending, waiting and reading leaves each to the process whose it was."""

@@ -11,9 +11,6 @@ import pytest
 from tests.processes import group_interrupt_scenes
 from tests.processes.child import Child
 
-pytestmark = pytest.mark.processes
-
-
 _STRIDE = 7
 _SCENES = [
     group_interrupt_scenes.joins,

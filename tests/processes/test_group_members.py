@@ -15,8 +15,6 @@ import eventlog
 from tests.processes import group_scenes
 from tests.processes.child import LONGEST_SECONDS, Child
 
-pytestmark = pytest.mark.processes
-
 AT_ONCE_SECONDS = 5.0
 """Far more than it takes, and far less than any lease here."""
 

@@ -19,8 +19,6 @@ from tests.processes.reader_scenes import (
 )
 from tests.processes.writers import hold_the_write_lock
 
-pytestmark = pytest.mark.processes
-
 _PROMPT_SECONDS = 5.0
 
 

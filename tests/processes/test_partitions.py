@@ -10,8 +10,6 @@ import pytest
 import eventlog
 from tests.processes.child import Child, hear, say
 
-pytestmark = pytest.mark.processes
-
 KEY = next(key for key in map(str, range(100)) if zlib.crc32(key.encode()) % 2 != zlib.crc32(key.encode()) % 8)
 
 

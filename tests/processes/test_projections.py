@@ -15,8 +15,6 @@ from tests.processes import projection_scenes
 from tests.processes.child import LONGEST_SECONDS, Child
 from tests.processes.projection_scenes import count
 
-pytestmark = pytest.mark.processes
-
 
 def check(log: eventlog.EventLog) -> None:
     """The state is what the records before the checkpoint make, each counted once."""

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 import eventlog
 from eventlog.store import env
 from tests.processes.child import Child
 from tests.processes.space_scenes import append_bytes_when_told, read_all_when_told
 from tests.processes.writers import hold_a_snapshot, store_of
-
-pytestmark = pytest.mark.processes
 
 _SMALL_MAP_BYTES = 1 << 20
 

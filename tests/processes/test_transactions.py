@@ -13,8 +13,6 @@ import eventlog
 from tests.processes import transaction_scenes
 from tests.processes.child import Child
 
-pytestmark = pytest.mark.processes
-
 
 def test_no_update_is_lost_among_processes(path: Path) -> None:
     """Three processes count in one state, and send each number: the numbers are there once, in order."""

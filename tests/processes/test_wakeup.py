@@ -15,8 +15,6 @@ from eventlog.store.wakeup import FALLBACK_SECONDS
 from tests.processes.child import Child
 from tests.processes.reader_scenes import say_each_record, wait_and_tell_the_cost
 
-pytestmark = pytest.mark.processes
-
 
 @pytest.fixture
 def made(path: Path) -> Path:

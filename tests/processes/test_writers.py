@@ -7,13 +7,9 @@ import signal
 from collections import defaultdict
 from pathlib import Path
 
-import pytest
-
 import eventlog
 from tests.processes.child import Child
 from tests.processes.writers import append_for_ever, append_so_many, append_when_told, hold_the_write_lock
-
-pytestmark = pytest.mark.processes
 
 
 def _numbers_by_writer(log: eventlog.EventLog) -> dict[str, list[int]]:
