@@ -12,6 +12,9 @@ ARGS ?=
 # How many quick tests at a time; 0 runs them in one process. The proof runs one test after the other: it measures
 # waiting, and starts processes enough to keep the cores busy.
 WORKERS ?= 2
+# How long `make soak` lasts, and its seed: empty for a new one.
+MINUTES ?= 10
+SEED ?=
 
 CANDIDATES = python3.13 python3.12 python3.11 python3
 BIN = $(VENV)/bin
@@ -26,12 +29,13 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test proof test-long coverage lint ruff-check ruff-format mypy pyright floors format bench wheel clean
+.PHONY: help demo test proof soak test-long coverage lint ruff-check ruff-format mypy pyright floors format bench wheel clean
 
 help:
 	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
 	@echo 'make test        the quick tests; ARGS="..." goes to pytest'
 	@echo 'make proof       the promises: kills, stopped processes, histories, models; some minutes'
+	@echo 'make soak        all of the proof again and again with new seeds; MINUTES=10, SEED=...'
 	@echo 'make test-long   the long forms of the proof: thousands of kills and of histories'
 	@echo 'make coverage    the quick tests and the proof, with the branches they miss'
 	@echo 'make lint        ruff, mypy, pyright, and the floors (import-linter)'
@@ -50,6 +54,9 @@ test: $(VENV)/stamp-test
 # crash in that while Hypothesis traces.
 proof: $(VENV)/stamp-test
 	@$(BIN)/python -m pytest -m "proof and not long" -o faulthandler_timeout=0 $(ARGS)
+
+soak: $(VENV)/stamp-test
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test-long: $(VENV)/stamp-test
 	@$(BIN)/python -m pytest -m long -o faulthandler_timeout=0 $(ARGS)
