@@ -117,3 +117,18 @@ def test_a_log_that_failed_does_not_sync(disk_log: eventlog.EventLog, monkeypatc
     monkeypatch.setattr(environment, "_failure", eventlog.StorageError("a sync failed."))
     with pytest.raises(eventlog.StorageError, match="open it again"):
         disk_log.sync()
+
+
+def test_a_full_disk_stays_one_for_later_writes(disk_log: eventlog.EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a `with` block does at its end may raise in place of the first error, and has to say the same."""
+    topic = disk_log.topic("orders")
+    topic.append(b"tea")
+
+    def commit_on_a_full_disk() -> None:
+        with disk_log.consumer(topic, group="billing") as consumer:
+            consumer.poll(timeout=0.0)
+            monkeypatch.setattr(disk_log._store.environment, "_failure", eventlog.DiskFull("the first failure."))
+            consumer.commit()
+
+    with pytest.raises(eventlog.DiskFull, match="refuses writes"):
+        commit_on_a_full_disk()

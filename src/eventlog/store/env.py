@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import lmdb
 
 from eventlog.clock import Clock
-from eventlog.errors import EventLogError, LogClosed, StorageError, UsedAfterFork
+from eventlog.errors import EventLogError, LogClosed, UsedAfterFork
 from eventlog.store.engine import DATA_FILE, MAP_BYTES, MEMORY_MAP_BYTES, Opening, parents_files_forgotten
 from eventlog.store.filelock import FileLock
 from eventlog.store.gate import Gate
@@ -261,9 +261,10 @@ class Environment:
         return handle.begin(write=True)
 
     def check_writable(self) -> None:
-        """Raises `StorageError` when an earlier write failed."""
+        """Raises `StorageError` when an earlier write failed: `DiskFull` if it was for want of room, and so on."""
         if self._failure is not None:
-            raise StorageError(
+            kind = type(self._failure)  # a `with` block that ends may raise this in place of the first
+            raise kind(
                 f"the log at {self.path} refuses writes since an earlier one failed: {self._failure} "
                 "Nothing of this call was stored. Close the log and open it again."
             ) from self._failure
