@@ -1,0 +1,75 @@
+"""
+The process in which calls fail: one run for each line that it is told.
+
+It is started with the library of `failing.c`, by `campaign.py`. Requests and answers are lines of JSON. Knows nothing
+of what is tried in which order.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tests.faults import judge, planted
+from tests.faults.judge import Clean
+from tests.faults.plans import Plan
+
+
+class Worker:
+    """Answers requests, and remembers the runs without a fault."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._clean: dict[tuple[int, str], Clean] = {}
+        self._number = 0
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What is said to one request."""
+        action: Callable[..., dict[str, Any]] = getattr(self, request.pop("do"))
+        return action(**request)
+
+    def count(self, seed: int, durability: str, suffix: str) -> dict[str, Any]:
+        """How many calls of each kind a run without a fault makes."""
+        return judge.clean_run(self._new_place(), seed, suffix, durability=durability).counts
+
+    def fail(self, seed: int, durability: str, plan: list[Any]) -> dict[str, Any]:
+        """What became of a run in which a call fails."""
+        if (seed, durability) not in self._clean:
+            self._clean[seed, durability] = judge.clean_run(self._new_place(), seed, durability=durability)
+        clean = self._clean[seed, durability]
+        verdict = judge.trial_of(Plan(*plan), clean, self._new_place(), seed, durability=durability)
+        return attrs.asdict(verdict)
+
+    def _new_place(self) -> Path:
+        self._number += 1
+        return self._directory / str(self._number)
+
+
+def main() -> None:
+    """Answers until there are no more requests; a bug may be planted first."""
+    directory, bug = sys.argv[1:]
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    logging.disable()  # what a failed callback says is no news here
+    planted.plant(bug)
+    worker = Worker(Path(directory))
+    for line in sys.stdin:
+        try:
+            answer = worker.answer(json.loads(line))
+        except Exception:
+            answer = {"broken": traceback.format_exc()}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
