@@ -359,7 +359,8 @@ class Membership:
 
         Ctrl-C may come between any two lines: nothing is changed in place, and the next look does it all again.
         """
-        names = {partition: tp for partition, tp in self._names.items() if partition not in partitions}
+        gone = set(partitions)
+        names = {partition: tp for partition, tp in self._names.items() if partition not in gone}
         held = {partition: epoch for partition, epoch in self._held.items() if partition in names}
         kept = set(names.values())
         self._positions.drop([tp for tp in self._names.values() if tp not in kept])
@@ -370,7 +371,7 @@ class Membership:
     def _release(self, steps: Steps) -> None:
         """Gives partitions up: what is finished of them is committed in the same transaction."""
         held = [partition for partition in steps.surplus if partition in self._held]
-        deleted = [partition for partition in held if partition[0] not in self._topics]
+        deleted = {partition for partition in held if partition[0] not in self._topics}
         self._forget(deleted)
         kept = [partition for partition in held if partition not in deleted]
         names = [self._names[partition] for partition in kept]
@@ -378,7 +379,7 @@ class Membership:
         known = sorted(tp for tp in names if tp not in fresh)
         if known and self._options.on_revoked is not None:
             self._call(self._options.on_revoked, known)
-        offsets = self._positions.uncommitted(names) if self._is_committing else {}
+        offsets = self._positions.uncommitted(set(names)) if self._is_committing else {}
         member_id = self._living().id
         try:
             work = self._care.run(Release(member_id, steps.surplus), offsets=self._commit(offsets, member_id))
