@@ -1,0 +1,43 @@
+"""
+Measures the hot paths in a process of its own, where nothing else runs.
+
+`python -m tests.counts.child DIRECTORY` prints what each path costs, as JSON; with the name of a path it prints which
+functions that path calls, and how often.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import eventlog
+import eventlog.clock
+from tests.counts.counter import CallCounter, Meter
+from tests.counts.paths import PATHS
+
+
+def main(directory: Path, only: str | None = None) -> None:
+    """Measures all paths, or one."""
+    # The time stands still: what comes due does not depend on the machine. Both are C functions, as the real ones.
+    time_ns, monotonic = itertools.repeat(1_700_000_000_000_000_000).__next__, itertools.repeat(1000.0).__next__
+    setattr(eventlog.clock, "time", SimpleNamespace(time_ns=time_ns, monotonic=monotonic))  # noqa: B010
+    counter = CallCounter()
+    costs = {}
+    for number, name in enumerate(PATHS if only is None else [only]):
+        with eventlog.open(directory / str(number)) as log:
+            costs[name] = PATHS[name](log, Meter(counter, log))
+    functions = counter.functions().most_common()
+    counter.close()
+    if only is None:
+        print(json.dumps(costs))
+        return
+    print(only, *costs.values())
+    for function, count in functions:
+        print(f"{count:8} {function}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -1,0 +1,174 @@
+"""
+Counts what work costs on every machine alike: calls of Python functions and of LMDB, commits and syncs.
+
+The interpreter's profiler shows the calls, in all threads that begin after the counter was made, and in this one. Some
+are not counted, because versions of Python differ in them: the bodies of comprehensions and generator expressions, and
+functions of the standard library. Nor is the heart of a group's members, which beats by time. What C calls by itself,
+such as LMDB's commit inside of one step, no profiler sees: commits are counted by LMDB's own numbers.
+
+Knows nothing of what is counted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import sysconfig
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+import lmdb
+
+import eventlog
+
+_ELSEWHERE = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), "<frozen ")
+_EXPRESSIONS = {"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>"}
+_LMDB = (lmdb.Environment, lmdb.Transaction, lmdb.Cursor)
+_UNCOUNTED_THREADS = {"eventlog-heart"}
+_PATIENCE_SECONDS = 20.0
+
+
+class Cost(NamedTuple):
+    """Is what some work costs; `syncs` is None where they can not be counted."""
+
+    python: int
+    lmdb: int
+    commits: int
+    syncs: int | None
+
+    def per_thousand(self, count: int) -> Cost:
+        """The cost of a thousand, when this is that of `count`."""
+        syncs = None if self.syncs is None else self.syncs * 1000 // count
+        return Cost(self.python * 1000 // count, self.lmdb * 1000 // count, self.commits * 1000 // count, syncs)
+
+
+class CallCounter:
+    """
+    Counts calls between `start` and `stop`.
+
+    One for a process; `close` it.
+    """
+
+    def __init__(self) -> None:
+        self._is_counting = False
+        self._codes: dict[int, CodeType] = {}
+        self._calls: Counter[int] = Counter()
+        self._lmdb: Counter[str] = Counter()
+        self._sleepers: set[int] = set()
+        threading.setprofile(self._enter_thread)
+
+    def close(self) -> None:
+        """Looks at no new thread any more."""
+        threading.setprofile(None)
+
+    def reset(self) -> None:
+        """Begins anew, as soon as all other threads sleep."""
+        moment = threading.Event()
+        for _ in range(int(_PATIENCE_SECONDS / 0.001)):
+            if all(thread.ident in self._sleepers for thread in _others()):
+                break
+            moment.wait(0.001)
+        else:
+            raise AssertionError(f"a thread does not go to sleep: {_others()}")
+        self._calls.clear()
+        self._lmdb.clear()
+
+    def start(self) -> None:
+        """Counts from now on."""
+        self._is_counting = True
+        sys.setprofile(self._see)
+
+    def stop(self) -> None:
+        """Counts no more."""
+        sys.setprofile(None)
+        self._is_counting = False
+
+    def functions(self) -> Counter[str]:
+        """The functions of Python and of LMDB that were called, and how often, since `reset`."""
+        found = self._lmdb.copy()
+        for key, count in self._calls.items():
+            code = self._codes[key]
+            if code.co_name not in _EXPRESSIONS and not code.co_filename.startswith(_ELSEWHERE):
+                found[f"{Path(code.co_filename).name}:{code.co_firstlineno} {code.co_qualname}"] += count
+        return found
+
+    def calls(self) -> tuple[int, int]:
+        """How many functions of Python and of LMDB were called since `reset`."""
+        of_lmdb = self._lmdb.total()
+        return self.functions().total() - of_lmdb, of_lmdb
+
+    def _see(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call":
+            code = frame.f_code
+            key = id(code)
+            if key not in self._codes:
+                self._codes[key] = code
+            self._calls[key] += 1
+        elif event == "c_call" and isinstance(getattr(argument, "__self__", None), _LMDB):
+            self._lmdb[f"lmdb {argument.__qualname__}"] += 1
+
+    def _enter_thread(self, frame: FrameType, event: str, argument: Any) -> None:
+        """Is called with the first event of a new thread."""
+        is_counted = threading.current_thread().name not in _UNCOUNTED_THREADS
+        sys.setprofile(self._see_in_thread if is_counted else None)
+
+    def _see_in_thread(self, frame: FrameType, event: str, argument: Any) -> None:
+        if self._is_counting:
+            self._see(frame, event, argument)
+        if event == "c_call" and getattr(argument, "__name__", "") in {"acquire", "poll"}:
+            self._sleepers.add(threading.get_ident())
+        else:
+            self._sleepers.discard(threading.get_ident())
+
+
+def _others() -> list[threading.Thread]:
+    current = threading.current_thread()
+    return [one for one in threading.enumerate() if one is not current and one.name not in _UNCOUNTED_THREADS]
+
+
+class Meter:
+    """Measures work on one log."""
+
+    def __init__(self, counter: CallCounter, log: eventlog.EventLog) -> None:
+        self._counter = counter
+        self._log = log
+
+    def measure(
+        self, work: Callable[[], object], *, prepare: Callable[[], object] | None = None, times: int = 1
+    ) -> Cost:
+        """What work costs that is done some times; what prepares each is not counted."""
+        counter, commits, syncs = self._counter, 0, 0
+        counter.reset()
+        gc.disable()
+        try:
+            for _ in range(times):
+                if prepare is not None:
+                    prepare()
+                commits -= self._log._store.last_transaction()
+                syncs -= _sync_count()
+                counter.start()
+                work()
+                counter.stop()
+                commits += self._log._store.last_transaction()
+                syncs += _sync_count()
+        finally:
+            counter.stop()
+            gc.enable()
+        return Cost(*counter.calls(), commits, syncs if _counts_syncs() else None)
+
+
+def _sync_count() -> int:
+    """How often this process waited for its disk; 0 without the library of `syncs.c`."""
+    if not _counts_syncs():
+        return 0
+    count: int = ctypes.CDLL(None).eventlog_sync_count()  # a C int will do
+    return count
+
+
+def _counts_syncs() -> bool:
+    return hasattr(ctypes.CDLL(None), "eventlog_sync_count")
