@@ -6,6 +6,7 @@ Knows nothing of what we keep in it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -15,27 +16,63 @@ if TYPE_CHECKING:
 
 _MAGIC = slice(16, 20), 0xBEEFC0DE.to_bytes(4, sys.byteorder)
 _COMMITS = slice(144, 152), bytes(8)
-"""Where the first page has its magic and the number of the last commit in it, and what they are at first."""
-_FIRST_BYTES = 152
+"""Where a root page has its magic and the number of its commit, and what they are at first."""
+_ROOT_END = 152
 
 
 def is_engines(data: Path) -> bool:
     """Whether the file is LMDB's, as far as its first bytes tell."""
     place, magic = _MAGIC
-    return _beginning(data)[place] == magic
-
-
-def remove_unfinished(data: Path) -> None:
-    """Empties a file whose very first write was cut short by a kill: LMDB would refuse it for ever."""
-    beginning = _beginning(data)
-    is_new = all(beginning[place] == expected for place, expected in (_MAGIC, _COMMITS))
-    if is_new and data.stat().st_size < 2 * os.sysconf("SC_PAGE_SIZE"):
-        os.truncate(data, 0)
-
-
-def _beginning(data: Path) -> bytes:
     try:
         with data.open("rb") as file:
-            return file.read(_FIRST_BYTES)
+            return file.read(_ROOT_END)[place] == magic
     except FileNotFoundError:
-        return b""
+        return False
+
+
+def prepare(data: Path) -> bool:
+    """
+    Whether nothing was committed to the file yet; empties it if its very first write was cut short.
+
+    That write is of two root pages. A kill may leave one of them, and a power cut any part of them and zeros for the
+    rest; LMDB would refuse such a file for ever. It is emptied only if there is nothing else in it.
+    """
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    try:
+        if os.stat(data).st_size > 2 * page_bytes:
+            return False
+        content = data.read_bytes()
+    except FileNotFoundError:
+        return True
+    pages = [content[:page_bytes].ljust(page_bytes, b"\0"), content[page_bytes:].ljust(page_bytes, b"\0")]
+    if not all(map(_is_uncommitted, pages)):
+        return False
+    place, magic = _MAGIC
+    if not all(page[place] == magic for page in pages):
+        os.truncate(data, 0)
+    return True
+
+
+def _is_uncommitted(page: bytes) -> bool:
+    """Whether a page is a root without a commit, or zeros."""
+    (magic_place, magic), (commits_place, no_commits) = _MAGIC, _COMMITS
+    if page[_ROOT_END:].strip(b"\0"):
+        return False
+    if not page[:_ROOT_END].strip(b"\0"):
+        return True
+    return page[magic_place] == magic and page[commits_place] == no_commits
+
+
+def sync_entries(directory: Path) -> None:
+    """
+    Forces to the disk that the files of a new directory are there, and that it is there itself.
+
+    Where a file system syncs no directories, it has to keep their entries by itself.
+    """
+    for folder in (directory, directory.parent):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

@@ -17,7 +17,7 @@ import attrs
 import lmdb
 
 from eventlog.errors import EventLogError
-from eventlog.store.datafile import is_engines, remove_unfinished
+from eventlog.store.datafile import is_engines, prepare, sync_entries
 from eventlog.store.failures import EngineFailure, translated
 from eventlog.store.filelock import locked
 
@@ -67,20 +67,34 @@ class Opening:
 
         LMDB's first opener prepares the lock file while others wait; if it is killed meanwhile, they find the
         file half prepared. So we open again, now as the first, until the killed process is gone for good.
+
+        A new file is forced to the disk before the first commit, its name too: then a power cut leaves a file that
+        can be opened, or one that `prepare` knows as unfinished.
         """
         deadline_s = time.monotonic() + _DYING_OPENER_SECONDS
         try:
             with locked(self.path):
-                remove_unfinished(self.data)
+                is_new = prepare(self.data)
                 while True:
                     try:
-                        return self._open_engine()
+                        handle = self._open_engine()
+                        if is_new and not self.is_memory:
+                            self._sync_new(handle)
+                        return handle
                     except lmdb.InvalidError as error:
                         if not is_engines(self.data) or time.monotonic() > deadline_s:
                             raise self.translated(error, "open") from error
                         time.sleep(0.001)
         except OSError as error:
             raise self.refused(error, "open") from error
+
+    def _sync_new(self, handle: lmdb.Environment) -> None:
+        try:
+            handle.sync(force=True)
+        except lmdb.Error as error:
+            handle.close()
+            raise self.translated(error, "open") from error
+        sync_entries(self.path)
 
     def _open_engine(self) -> lmdb.Environment:
         while True:

@@ -1,0 +1,70 @@
+"""A file that was never finished is made anew, and nothing else is."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import lmdb
+import pytest
+
+import eventlog
+from eventlog.store.datafile import prepare
+
+_SECTOR_BYTES = 512
+_PAGE_BYTES = 4096
+
+
+def first_write(directory: Path) -> bytes:
+    """What LMDB writes first to a new file."""
+    with lmdb.open(str(directory), lib_version=0):
+        return (directory / "data.mdb").read_bytes()
+
+
+def with_sectors(whole: bytes, kept: set[int]) -> bytes:
+    """The bytes with zeros in all other sectors."""
+    sectors = range(len(whole) // _SECTOR_BYTES)
+    return b"".join(
+        whole[_SECTOR_BYTES * at : _SECTOR_BYTES * (at + 1)] if at in kept else bytes(_SECTOR_BYTES) for at in sectors
+    )
+
+
+@pytest.mark.parametrize("kept", [set(), {0}, {8}, {3, 12}])
+@pytest.mark.parametrize("size", [0, 152, 512, 4096, 4608, 8192])
+def test_a_torn_first_write_is_made_again(tmp_path: Path, kept: set[int], size: int) -> None:
+    """After a power cut any sectors of the first write may be zeros, and the file short; nothing was stored in it."""
+    path = tmp_path / "log"
+    path.mkdir()
+    (path / "data.mdb").write_bytes(with_sectors(first_write(tmp_path), kept)[:size])
+    with eventlog.open(path) as log:
+        assert log.topic("orders").append(b"tea").offset == 0
+    with eventlog.open(path) as log:
+        assert [record.value for record in log.topic("orders").read()] == [b"tea"]
+
+
+def test_a_whole_first_write_is_kept(tmp_path: Path) -> None:
+    """Another process may have the file open by now."""
+    whole = first_write(tmp_path)
+    assert prepare(tmp_path / "data.mdb"), "nothing was committed to it"
+    assert (tmp_path / "data.mdb").read_bytes() == whole
+
+
+def test_nothing_else_is_emptied(tmp_path: Path, rng: random.Random) -> None:
+    """One byte that LMDB's first write has not makes it somebody's file."""
+    whole = first_write(tmp_path)
+    torn = with_sectors(whole, {0})
+    data = tmp_path / "else.mdb"
+    for place in (144, 200, 511, 4095, 4096, *rng.sample(range(144, 2 * _PAGE_BYTES), 50)):
+        changed = torn[:place] + bytes([torn[place] ^ 1]) + torn[place + 1 :]
+        data.write_bytes(changed)
+        prepare(data)
+        assert data.read_bytes() == changed, f"the byte at {place} is not LMDB's"
+    for longer in (torn + b"\0", whole + bytes(_PAGE_BYTES)):
+        data.write_bytes(longer)
+        assert not prepare(data)
+        assert data.read_bytes() == longer
+
+
+def test_a_file_that_is_not_there_is_new(tmp_path: Path) -> None:
+    """What was never made has no commit."""
+    assert prepare(tmp_path / "data.mdb")
