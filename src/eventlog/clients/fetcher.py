@@ -68,7 +68,8 @@ class Fetcher:
         Returns also the number of the snapshot, to tell later whether anything was committed since.
 
         Args:
-            max_bytes: bound of all batches together, encoded; one batch comes back even if it is larger.
+            max_bytes: bound of all batches together, encoded; one batch comes back even if it is larger. Cursors
+                behind those that filled it stay where they are.
             end: offset to stop before.
 
         Raises:
@@ -76,11 +77,11 @@ class Fetcher:
                 anything can not be read. It stands where it stood. What could be read before comes back first,
                 without an error.
         """
-        requests = [Fetch(cursor.route.row.id, cursor.partition, cursor.offset) for cursor in cursors]
+        requests = (Fetch(cursor.route.row.id, cursor.partition, cursor.offset) for cursor in cursors)
         batches: list[RecordBatch[K, V]] = []
         empty: set[int] = set()
         answers, number = self._store.fetch(requests, max_bytes)
-        for cursor, answer in zip(cursors, answers, strict=True):
+        for cursor, answer in zip(cursors, answers, strict=False):
             row = cursor.route.row
             try:
                 if answer.end == 0 and row.id not in empty:

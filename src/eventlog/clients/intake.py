@@ -42,14 +42,7 @@ class Intake:
         """
         if not self._positions.have_fetched and not self._fetch():
             return []
-        taken: list[RecordBatch[Any, Any]] = []
-        for position in self._positions.order:
-            while left > 0 and position.has_fetched:
-                batch = position.take(left)
-                if batch is not None:
-                    taken.append(batch)
-                    left = 0 if is_loop else left - len(batch)
-        return taken
+        return self._positions.take(left, is_loop=is_loop)
 
     def _fetch(self) -> bool:
         version = self._positions.version
@@ -59,12 +52,10 @@ class Intake:
         active = [position for position in self._positions.order if not position.is_paused]
         cursors = [position.cursor for position in active]
         batches, transaction = self._fetcher.fetch(cursors, self._fetch_max_bytes)
-        for batch in batches:
-            self._positions[batch.topic, batch.partition].fetched.append(batch)
+        self._positions.fill(batches)
         if not batches:
             self._seen_transaction, self._seen_version = transaction, version
-            for position in active:
-                position.handed = position.cursor.offset
+            self._positions.pass_by(active)
         return bool(batches)
 
     def look_again(self) -> None:

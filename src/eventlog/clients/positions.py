@@ -147,6 +147,11 @@ class Positions:
         self.version = 0
         """A number that rises whenever positions come or go."""
         self.hand: Hand | None = None
+        self._filled: list[Position] = []
+        """All that have something fetched, in the order in which it is handed out, and maybe some that have not."""
+        self._moved: dict[Position, None] = {}
+        """All in which more is handed out than is finished, and maybe some in which it is not."""
+        self._served: Position | None = None
 
     def __getitem__(self, tp: Pair) -> Position:
         pair = pair_of(tp)
@@ -203,7 +208,9 @@ class Positions:
 
     def _set(self, by_tp: dict[TopicPartition, Position], order: list[Position]) -> None:
         version = self.version + 1
-        self._by_tp, self.order, self.version = by_tp, order, version  # Ctrl-C comes before all of it, or after
+        filled = [position for position in self._filled if by_tp.get(position.tp) is position]
+        # Ctrl-C comes before all of it, or after.
+        self._by_tp, self.order, self.version, self._filled = by_tp, order, version, filled
 
     def _first(self, topic: Topic[Any, Any], tp: TopicPartition) -> Position:
         committed = self.committed(tp) if self._group is not None else None
@@ -229,8 +236,40 @@ class Positions:
         return resolve_start(self._store, position.cursor.route.row, position.tp.partition, self._start)
 
     def rotate(self) -> None:
-        """Lets another partition be first at the next fetch."""
-        self.order = self.order[1:] + self.order[:1]
+        """Lets another partition be first at the next fetch: the one behind the last that got something."""
+        served, self._served = self._served, None
+        place = self.order.index(served) if served in self.order else 0
+        self.order = self.order[place + 1 :] + self.order[: place + 1]
+
+    def fill(self, batches: Iterable[RecordBatch[Any, Any]]) -> None:
+        """Takes in what was fetched, to be handed out in this order, behind what a paused partition has left."""
+        pairs = [(self[batch.topic, batch.partition], batch) for batch in batches]
+        left = [position for position in self._filled if position.fetched]
+        self._filled = list(dict.fromkeys([*left, *(position for position, _ in pairs)]))
+        for position, batch in pairs:
+            position.fetched.append(batch)
+            self._served = position
+
+    def take(self, left: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
+        """Hands out up to so many records of what is fetched; one batch to a loop."""
+        taken: list[RecordBatch[Any, Any]] = []
+        for position in self._filled:
+            while left > 0 and position.has_fetched:
+                self._moved[position] = None
+                batch = position.take(left)
+                if batch is not None:
+                    taken.append(batch)
+                    left = 0 if is_loop else left - len(batch)
+            if left <= 0:
+                break
+        return taken
+
+    def pass_by(self, positions: Iterable[Position]) -> None:
+        """Hands out what is not there: up to the cursor no record is left."""
+        for position in positions:
+            if position.handed != position.cursor.offset:
+                self._moved[position] = None
+                position.handed = position.cursor.offset
 
     def next_offset(self, position: Position) -> int:
         """The offset of the next record to be handed out."""
@@ -246,8 +285,10 @@ class Positions:
 
     def finish_handed(self) -> None:
         """Says that the caller is done with everything it was handed."""
-        for position in self.order:
+        in_hand: dict[Position, None] = {} if self.hand is None else {self.hand.position: None}
+        for position in {**self._moved, **in_hand}:
             position.finished = self.next_offset(position)
+        self._moved = in_hand
 
     def rewind(self) -> None:
         """Goes back to what is finished: what was about to be handed out did not arrive."""
@@ -267,6 +308,7 @@ class Positions:
         """Notes an offset that the log has for the group now; it stays until the caller moves on."""
         position = self.get(tp)
         if position is not None:
+            self._moved[position] = None
             position.committed = position.finished = offset
             if self.hand is not None and self.hand.position is position:
                 self.hand.settled = self.hand.next_offset()
@@ -298,7 +340,7 @@ class Positions:
     @property
     def have_fetched(self) -> bool:
         """Whether there is something to hand out."""
-        return any(position.has_fetched for position in self.order)
+        return any(position.has_fetched for position in self._filled)
 
     def seek(self, partitions: Sequence[Pair], offset_of: Callable[[Position], int]) -> None:
         """Goes to an offset in some partitions, or in all; all offsets are found before anything moves."""

@@ -7,7 +7,7 @@ codecs, groups or who reads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from eventlog.batches.format import decode, read_header
@@ -40,15 +40,15 @@ class Fetch(NamedTuple):
     offset: int
 
 
-def fetch(environment: Environment, requests: Sequence[Fetch], max_bytes: int) -> tuple[list[Fetched], int]:
+def fetch(environment: Environment, requests: Iterable[Fetch], max_bytes: int) -> tuple[list[Fetched], int]:
     """
     The batches of several partitions in one snapshot, in the order of the requests, and the snapshot's number.
 
     The number is that of the newest commit in the snapshot. `Environment.last_transaction` may be ahead of it for a
     moment: LMDB writes a commit's number to the file before it lets readers see the commit.
 
-    Stops after `max_bytes` of batches; a request is then answered by as much as there was room for, and at least
-    one batch comes back if there is any.
+    Stops after `max_bytes` of batches; the last request that is answered gets as much as there was room for, those
+    behind it are not looked at, and at least one batch comes back if there is any.
     """
     answers: list[Fetched] = []
     with environment.reading() as transaction:
@@ -56,10 +56,12 @@ def fetch(environment: Environment, requests: Sequence[Fetch], max_bytes: int) -
         table = environment.table(BATCHES)
         with transaction.cursor(db=table) as cursor:
             for request in requests:
+                if max_bytes <= 0:
+                    break
                 batches: list[StoredBatch] = []
                 topic_id, partition = request.topic_id, request.partition
                 prefix = partition_key(topic_id, partition)
-                is_found = max_bytes > 0 and cursor.set_range(batch_key(topic_id, partition, request.offset))
+                is_found = cursor.set_range(batch_key(topic_id, partition, request.offset))
                 while is_found and max_bytes > 0:
                     key = cursor.key()
                     if key[:8] != prefix:
@@ -69,7 +71,7 @@ def fetch(environment: Environment, requests: Sequence[Fetch], max_bytes: int) -
                     max_bytes -= len(data)
                     is_found = cursor.next()
                 row = _partition_row(environment, transaction, topic_id, partition)
-                end = batches[-1].last + 1 if batches else _end(cursor, topic_id, partition, row)
+                end = batches[-1].last + 1 if batches else _end_before(cursor, prefix, row, is_behind=is_found)
                 answers.append(Fetched(batches, row.first, end))
     return answers, number
 
@@ -154,10 +156,15 @@ def _partition_row(
 
 
 def _end(cursor: Cursor, topic_id: int, partition: int, row: PartitionRow) -> int:
-    is_found = cursor.set_range(batch_key(topic_id, partition, _LAST_OFFSET))
-    if cursor.prev() if is_found else cursor.last():
+    is_behind = cursor.set_range(batch_key(topic_id, partition, _LAST_OFFSET))
+    return _end_before(cursor, partition_key(topic_id, partition), row, is_behind=is_behind)
+
+
+def _end_before(cursor: Cursor, prefix: bytes, row: PartitionRow, *, is_behind: bool) -> int:
+    """The end of a partition whose batches all stand before the cursor, or before its end if it is not behind them."""
+    if cursor.prev() if is_behind else cursor.last():
         key = bytes(cursor.key())
-        if key[:8] == partition_key(topic_id, partition):
+        if key[:8] == prefix:
             last: int = split_batch_key(key)[2]
             return last + 1
     return row.end

@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
@@ -146,7 +146,7 @@ class Store:
         """Stores one piece of work, or raises its error."""
         self.committer.run(work)
 
-    def fetch(self, requests: Sequence[Fetch], max_bytes: int) -> tuple[list[Fetched], int]:
+    def fetch(self, requests: Iterable[Fetch], max_bytes: int) -> tuple[list[Fetched], int]:
         """The batches of several partitions in one snapshot, and its number (see `reader.fetch`)."""
         return reader.fetch(self.environment, requests, max_bytes)
 
