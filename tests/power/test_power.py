@@ -1,0 +1,135 @@
+"""
+The power goes at any moment: nothing acknowledged is lost, or the last commit at most, and the log is sound.
+
+Each image is one state in which a disk may be left; see `journal.py` for which those are, and `judge.py` for what must
+be true of them.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import eventlog
+from tests.power import court
+from tests.power.court import Case, Court, Durability
+from tests.power.images import Choice
+from tests.power.journal import ACKNOWLEDGED, ENTERED, SYNCED, frames_of
+from tests.power.trial import cut_power, judged
+from tests.power.work import Plant
+
+_ROUNDS = 12
+
+
+def worked(library: Path, directory: Path, seed: int, durability: Durability = "commit", plant: Plant = "") -> Path:
+    """The journal of a workload."""
+    journal = directory / f"journal-{durability}-{seed}"
+    court.work(library, journal, seed=seed, durability=durability, rounds=_ROUNDS, plant=plant)
+    return journal
+
+
+@pytest.mark.parametrize("durability", ["commit", "ordered"])
+def test_a_power_cut_takes_no_more_than_is_promised(
+    library: Path, judges: Court, tmp_path: Path, rng: random.Random, durability: Durability
+) -> None:
+    """With "commit" nothing acknowledged, with "ordered" the last commit at most; and the log is sound."""
+    seed = rng.randrange(2**32)
+    journal = worked(library, tmp_path, seed, durability)
+    counts = judged(judges, journal, seed=seed, durability=durability, images=120)
+    assert counts["images"] == 120
+    assert counts["different images"] > 60
+    assert bool(counts["images without the last commit"]) == (durability == "ordered")
+
+
+def test_a_power_cut_while_a_log_is_made_leaves_one_that_opens(
+    library: Path, judges: Court, tmp_path: Path, rng: random.Random
+) -> None:
+    """At every moment of the first opening, whatever became of the writes."""
+    seed = rng.randrange(2**32)
+    journal = tmp_path / "journal"
+    court.work(library, journal, seed=seed, durability="commit", rounds=0)
+    frames = [frame.kind for frame in frames_of(journal)]
+    cuts = range(frames.index(ACKNOWLEDGED) + 1)
+    cases = [Case(cut, Choice.drawn(rng)) for cut in cuts for _ in range(3)]
+    cases += [Case(cut, Choice.drawn(rng)) for cut in range(1, 4) for _ in range(15)]
+    assert frames.index(ENTERED) < frames.index(ACKNOWLEDGED), "the name of the file was not synced"
+    assert SYNCED in frames[: frames.index(ACKNOWLEDGED)]
+    judges.judge(journal, sorted(cases), durability="commit", seed=seed).check()
+
+
+@pytest.mark.parametrize(
+    ("plant", "words"),
+    [
+        ("early", "is not there|stands at|it is at|it is None|it has"),
+        ("unsynced", "raises|died|shows commit|its rows"),
+        ("deaf", "raises|died|shows commit|its rows"),
+        ("halves", r"call \d+ of writer \d+: \d+ records of \d+"),
+    ],
+)
+def test_a_planted_bug_is_found(
+    library: Path, judges: Court, tmp_path: Path, rng: random.Random, plant: Plant, words: str
+) -> None:
+    """Acknowledged before the commit; no sync; a sync that does nothing; a transaction in two commits."""
+    seed = rng.randrange(2**32)
+    journal = worked(library, tmp_path, seed, plant=plant)
+    cases = court.draw_cases(journal, 400, seed)
+    rng.shuffle(cases)
+    outcome = judges.judge(journal, cases, durability="commit", seed=seed, is_one_finding_enough=True)
+    with pytest.raises(AssertionError, match=words) as failure:
+        outcome.check()
+    assert f"seed {seed}" in str(failure.value)
+    kept = re.search(r"the image is kept in (.*)", str(failure.value))
+    assert kept is not None
+    assert (Path(kept[1]) / "data.mdb").exists()
+
+
+def test_an_image_that_kills_who_opens_it_is_a_finding(judges: Court, tmp_path: Path) -> None:
+    """The judge of an image whose pages are missing dies, and another goes on with the next image."""
+    with eventlog.open(tmp_path / "log") as log:
+        log.topic("orders").append_many([b"x" * 1000] * 100)
+    journal = tmp_path / "journal"
+    court.begin_with(journal, (tmp_path / "log" / "data.mdb").read_bytes()[:16_384], [])
+    nothing = Choice("none", "natural", 0)
+    outcome = judges.judge(journal, [Case(1, nothing), Case(0, nothing)], durability="commit", seed=0)
+    assert outcome.counts["images"] == 2
+    assert [finding.case.cut for finding in outcome.findings] == [1]
+    with pytest.raises(AssertionError, match="died with status -"):
+        outcome.check()
+
+
+def long_run(judges: Court, directory: Path, seed: int, durability: Durability, images: int) -> Counter[str]:
+    """Trials until there are so many images."""
+    counts: Counter[str] = Counter()
+    while counts["images"] < images:
+        place = directory / str(seed)
+        place.mkdir()
+        counts += cut_power(judges, place, seed=seed, durability=durability, images=150)
+        shutil.rmtree(place)
+        seed += 1
+    return counts
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("durability", "images"), [("commit", 5_000), ("ordered", 2_000)])
+def test_thousands_of_power_cuts(
+    library: Path,
+    judges: Court,
+    tmp_path: Path,
+    rng: random.Random,
+    capsys: pytest.CaptureFixture[str],
+    durability: Durability,
+    images: int,
+) -> None:
+    """The same for many seeds, for work that goes on after a power cut, and for several processes."""
+    seed = rng.randrange(2**31)
+    counts = long_run(judges, tmp_path, seed, durability, images)
+    with capsys.disabled():
+        print(f"\n{durability}, from seed {seed}:", ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    assert counts["images"] >= images
+    assert bool(counts["images without the last commit"]) == (durability == "ordered")
