@@ -25,6 +25,7 @@ import lmdb
 import lmdb.verify
 
 import eventlog
+from tests.power.actors import CROWD, PLAIN, PLAIN_PARTITIONS
 from tests.power.checks import problems_of
 from tests.power.claims import INTENTS, MARKS, Claim, telling
 from tests.power.images import Choice, image_of
@@ -229,7 +230,22 @@ def _work_on(log: eventlog.EventLog) -> None:
     with log.consumer(topic, group="afterwards") as consumer:
         assert len(consumer.poll()) == 51, "what was appended afterwards can not be read"
         consumer.commit()
+    if CROWD in log.groups.list():
+        _take_over(log)
     assert ranges[0].end == topic.bounds()[0][1], "what was appended afterwards is not at the end"
+
+
+def _take_over(log: eventlog.EventLog) -> None:
+    """Joins a group whose members died with the power: its partitions are handed over where the group stands."""
+    with log.consumer(PLAIN, group=CROWD, auto_commit=False) as consumer:
+        consumer.poll()
+        for place in consumer.assignment():
+            committed = consumer.committed(place)
+            assert committed is None or consumer.position(place) >= committed, (
+                f"{place} is read from before {committed}"
+            )
+        statics = [member for member in log.groups.describe(CROWD).members if member.instance_id is not None]
+        assert statics or len(consumer.assignment()) == PLAIN_PARTITIONS, "dead members keep their partitions"
 
 
 def _serve() -> None:
