@@ -52,7 +52,7 @@ class Appender:
         route = self._route
         value_bytes = route.value_codec.encode(value)
         key_bytes = route.key_codec.encode(key)
-        pairs = check_headers(headers)
+        pairs = check_headers(headers) if headers else ()
         route.check_size(key_bytes, value_bytes, pairs)
         moment = self._store.clock.now_ms() if timestamp_ms is None else check_timestamp_ms(timestamp_ms)
         if expected_version is not None:

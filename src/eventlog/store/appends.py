@@ -380,7 +380,7 @@ class AppendOne(Work):
     ) -> None:
         self.is_done = False  # what `Work.__init__` does, without the call
         self.error = None
-        self._bell = None
+        self.bell = None
         self.topic = topic
         self.partition = partition
         self.key = key
@@ -401,13 +401,14 @@ class AppendOne(Work):
         return self.is_placed and self.newer is not None
 
     def apply(self, writing: Writing) -> None:
-        """Hands the record to the round."""
+        """Hands the record to the round, unless it has to be placed anew."""
         topic = self.topic
         stored = writing.check_topic(topic)
-        self.newer = stored if stored.partitions > topic.partitions else None
-        if self.is_refused:
-            return
-        writing.partition_end(topic.id, self.partition)  # a damaged end fails here, and fails nobody else
+        self.newer = None
+        if stored.partitions > topic.partitions:
+            self.newer = stored
+            if self.is_placed:
+                return
         if self.key is not None and topic.index is not None:
             self.prefix = entity_prefix(topic.id, self.key)
             if self.expected_version is not None:

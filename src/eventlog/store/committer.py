@@ -226,7 +226,8 @@ class Committer:
             work.is_done = True
             if report is not None:
                 self._reports.append(report)  # in one step with the line above: no function begins or ends between
-        work.ring()
+        if work.bell is not None:
+            work.ring()
 
     def _commit(self, works: Sequence[Work]) -> None:
         while True:

@@ -93,7 +93,8 @@ class Environment:
         self._is_lost = False
         self._failure: EventLogError | None = None
         self._next_reader_check = 0.0
-        self._tables: dict[bytes, Table] = {}
+        self.tables: dict[bytes, Table] = {}
+        """The handles of all tables, for whoever is inside a transaction; `table` opens them when they are not."""
         self._reset_gate()
         keep_freed_memory()
         self._write_lock: FileLock | None = None
@@ -128,7 +129,7 @@ class Environment:
 
     def _close_handle(self) -> None:
         handle, self._handle = self._handle, None
-        self._tables = {}
+        self.tables = {}
         self._is_forked = self._is_lost = False
         self._close_write_lock()
         if handle is not None:
@@ -161,7 +162,7 @@ class Environment:
         """
         self._handle = None
         self._close_write_lock()
-        self._tables = {}
+        self.tables = {}
         self._failure = None
         self._is_forked = True
         self._reset_gate()
@@ -238,7 +239,11 @@ class Environment:
             self._check_readers(now)
         token = object()
         try:
-            transaction = self._begin_alone(self._enter(token))
+            self._gate.enter(token)
+            handle = self._handle or self._living_handle()
+            if self._write_lock is not None:
+                self._write_lock.acquire()
+            transaction = handle.begin(write=True)
         except BaseException as error:
             self.leave(token, None)
             if self._write_lock is not None:
@@ -348,10 +353,10 @@ class Environment:
 
     def table(self, name: bytes) -> Table:
         """The handle of a table, for the `db` arguments of LMDB; ask inside a transaction."""
-        table = self._tables.get(name)
+        table = self.tables.get(name)
         if table is None:
             self._living_handle()  # after a fork it opens them; else it says that the log is closed
-            table = self._tables[name]
+            table = self.tables[name]
         return table
 
     def stored_tables(self) -> set[bytes]:
@@ -361,7 +366,7 @@ class Environment:
 
     def open_tables(self, names: Iterable[bytes]) -> None:
         """Opens tables that are in the file; waits for the writer of the moment, and writes nothing."""
-        self._tables |= self._opened_tables(self._living_handle(), names)
+        self.tables |= self._opened_tables(self._living_handle(), names)
 
     def _opened_tables(self, handle: lmdb.Environment, names: Iterable[bytes]) -> dict[bytes, Table]:
         try:
@@ -377,7 +382,7 @@ class Environment:
 
     def create_tables(self, transaction: Transaction) -> None:
         """Opens all tables, and creates those that are missing, as part of a write transaction."""
-        self._tables = {name: self._open_table(name, transaction) for name in TABLES}
+        self.tables = {name: self._open_table(name, transaction) for name in TABLES}
 
     def copy(self, destination: Path) -> int:
         """
@@ -490,7 +495,7 @@ class Environment:
                 with parents_files_forgotten():
                     handle = self._open_handle()
                 try:
-                    self._tables = self._opened_tables(handle, TABLES)
+                    self.tables = self._opened_tables(handle, TABLES)
                 except BaseException:
                     self._close_write_lock()
                     handle.close()

@@ -353,8 +353,10 @@ class KeyIndex:
 
     def take_version(self, transaction: Transaction, prefix: bytes) -> int:
         """The number of the next record of a key, which is given to no other."""
-        self._tail(transaction, prefix)
-        version = self._versions[prefix] = self.version(transaction, prefix) + 1
+        if prefix not in self._tails:
+            self._tail(transaction, prefix)
+        before = self._versions.get(prefix)
+        version = self._versions[prefix] = (self.version(transaction, prefix) if before is None else before) + 1
         return version
 
     def take_versions(self, transaction: Transaction, prefix: bytes, count: int) -> range:
@@ -390,7 +392,7 @@ class KeyIndex:
 
     def add_one(self, transaction: Transaction, prefix: bytes, entry: bytes) -> None:
         """Writes the next entry of one key: the same as `add`, at half the cost."""
-        tail = self._tail(transaction, prefix)
+        tail = self._tails.get(prefix) or self._tail(transaction, prefix)
         size = len(tail.body)
         if size and size + len(entry) > _ROW_BYTES - len(prefix) - 8 - _FRAME_BYTES:
             tail.first += tail.count
@@ -399,7 +401,7 @@ class KeyIndex:
             tail.count += 1
             tail.body += entry
         row = pack_row(tail.count, tail.body)
-        transaction.put(prefix + version_key(tail.first), row, db=self._environment.table(INDEX))
+        transaction.put(prefix + version_key(tail.first), row, db=self._environment.tables[INDEX])
 
     @staticmethod
     def _extend(tail: _Tail, prefix: bytes, added: list[bytes], rows: list[tuple[bytes, bytes]]) -> None:

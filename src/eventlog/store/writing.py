@@ -40,23 +40,23 @@ class Work:
     `apply` checks first and writes after, so that an error of its own leaves the transaction to the others.
     """
 
-    __slots__ = ("_bell", "error", "is_done")
+    __slots__ = ("bell", "error", "is_done")
     rings = False
     """Whether readers wait for this."""
 
     def __init__(self) -> None:
         self.is_done = False
         self.error: BaseException | None = None
-        self._bell: threading.Lock | None = None
+        self.bell: threading.Lock | None = None
 
     def hang_bell(self, hanging: threading.Lock) -> threading.Lock:
         """The lock that a waiting thread sleeps on; `ring` releases it."""
         with hanging:  # two bells for one work, and one of them would never ring
-            if self._bell is None:
+            if self.bell is None:
                 bell = threading.Lock()
                 bell.acquire()
-                self._bell = bell
-            return self._bell
+                self.bell = bell
+            return self.bell
 
     def ring(self) -> bool:
         """
@@ -64,10 +64,10 @@ class Work:
 
         False when none does.
         """
-        if self._bell is None:
+        if self.bell is None:
             return False
         with contextlib.suppress(RuntimeError):  # it was rung before and has not woken up yet
-            self._bell.release()
+            self.bell.release()
         return True
 
     def apply(self, writing: Writing) -> None:
@@ -165,10 +165,12 @@ class Writing:
         """
         if self._loose:
             self._flush_loose(topic_id, partition)
-        end = self._end(topic_id, partition)
-        base, position = end[0], self._end_position()
-        put, environment = self.transaction.put, self._environment
-        table, order = environment.table(BATCHES), environment.table(ORDER)
+        end = self._ends.get((topic_id, partition)) or self._end(topic_id, partition)
+        base, position = end[0], self._position
+        if position < 0:
+            position = self._end_position()
+        put, tables = self.transaction.put, self._environment.tables
+        table, order = tables[BATCHES], tables[ORDER]
         next_position = position
         for batch in batches:
             end[0] += batch.span
@@ -193,6 +195,9 @@ class Writing:
         It has its version at once, so that the next record of its key gets the next. Records of one key are stored in
         the order of their versions, also where somebody puts them into several partitions.
         """
+        place = record.topic.id, record.partition
+        if place not in self._ends:
+            self._end(*place)  # a damaged end fails here, and fails nobody else
         prefix = record.prefix
         if prefix is not None:
             before = self._loose_keys.get(prefix, record.partition)
@@ -200,7 +205,7 @@ class Writing:
                 self._flush_loose(record.topic.id, before)
             self._loose_keys[prefix] = record.partition
             record.version = self.index.take_version(self.transaction, prefix)
-        self._loose.setdefault((record.topic.id, record.partition), []).append(record)
+        self._loose.setdefault(place, []).append(record)
 
     def flush_loose(self, topic_id: int | None = None) -> None:
         """Stores the batches that `append_loose` collected, all of them or those of one topic."""
@@ -247,12 +252,12 @@ class Writing:
 
     def get(self, table: bytes, key: bytes) -> bytes | None:
         """The value of a row, None when there is none."""
-        value: bytes | None = self.transaction.get(key, db=self._environment.table(table))
+        value: bytes | None = self.transaction.get(key, db=self._environment.tables[table])
         return value
 
     def items(self, table: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The rows whose keys begin with `prefix`, in key order."""
-        with self.transaction.cursor(db=self._environment.table(table)) as cursor:
+        with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
             if cursor.set_range(prefix):
                 for key, value in cursor.iternext():
                     if not key.startswith(prefix):
@@ -261,7 +266,7 @@ class Writing:
 
     def items_reversed(self, table: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The same rows in the opposite order; 8 bytes at most follow the prefix."""
-        with self.transaction.cursor(db=self._environment.table(table)) as cursor:
+        with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
             is_behind = cursor.set_range(prefix + _BEHIND)
             is_found = cursor.prev() if is_behind else cursor.last()
             while is_found and (key := cursor.key()).startswith(prefix):
@@ -271,16 +276,16 @@ class Writing:
     def put(self, table: bytes, key: bytes, value: bytes) -> None:
         """Writes a row."""
         self._has_put = True
-        self.transaction.put(key, value, db=self._environment.table(table))
+        self.transaction.put(key, value, db=self._environment.tables[table])
 
     def delete(self, table: bytes, key: bytes) -> bool:
         """Removes a row; whether there was one."""
-        removed: bool = self.transaction.delete(key, db=self._environment.table(table))
+        removed: bool = self.transaction.delete(key, db=self._environment.tables[table])
         return removed
 
     def delete_prefix(self, table: bytes, prefix: bytes) -> None:
         """Removes the rows whose keys begin with `prefix`."""
-        with self.transaction.cursor(db=self._environment.table(table)) as cursor:
+        with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
             is_found = cursor.set_range(prefix)
             while is_found and cursor.key().startswith(prefix):
                 is_found = cursor.delete() and bool(cursor.key())
@@ -316,7 +321,7 @@ class Writing:
         """The keys of the records of a partition that lie before an offset; None when one can not be read."""
         keys: set[bytes] = set()
         prefix = partition_key(topic_id, partition)
-        with self.transaction.cursor(db=self._environment.table(BATCHES)) as cursor:
+        with self.transaction.cursor(db=self._environment.tables[BATCHES]) as cursor:
             is_found = cursor.set_range(prefix)
             while is_found and (key := cursor.key()).startswith(prefix):
                 last = split_batch_key(key)[2]
@@ -331,7 +336,7 @@ class Writing:
 
     def delete_where(self, table: bytes, is_doomed: Callable[[bytes], bool]) -> None:
         """Removes the rows of a small table whose keys a function chooses."""
-        with self.transaction.cursor(db=self._environment.table(table)) as cursor:
+        with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
             doomed = [key for key in cursor.iternext(values=False) if is_doomed(key)]
         for key in doomed:
             self.delete(table, key)
@@ -367,7 +372,7 @@ class Writing:
         return end
 
     def _stored_end(self, topic_id: int, partition: int) -> list[int]:
-        with self.transaction.cursor(db=self._environment.table(BATCHES)) as cursor:
+        with self.transaction.cursor(db=self._environment.tables[BATCHES]) as cursor:
             found = cursor.set_range(batch_key(topic_id, partition, _LAST_OFFSET))
             if (cursor.prev() if found else cursor.last()) and cursor.key():
                 stored_topic, stored_partition, last = split_batch_key(cursor.key())
