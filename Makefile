@@ -29,7 +29,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test proof soak test-long coverage lint ruff-check ruff-format mypy pyright floors format bench wheel clean
+.PHONY: help demo test proof soak test-long coverage lint ruff-check ruff-format mypy pyright floors format bench compare wheel clean
 
 help:
 	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
@@ -41,6 +41,7 @@ help:
 	@echo 'make lint        ruff, mypy, pyright, and the floors (import-linter)'
 	@echo 'make format      what ruff can mend by itself'
 	@echo 'make bench       the benchmarks; ARGS="..." goes to them'
+	@echo 'make compare     beside other systems, each as an expert would set it up; ARGS="..." goes to it'
 	@echo 'make wheel       builds the wheel and installs it into an empty environment'
 	@echo 'make clean       removes .venv and everything else that was made here'
 
@@ -93,6 +94,10 @@ format: $(VENV)/stamp-lint
 bench: $(VENV)/stamp-bench
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+# The servers come from the system: apt-get install redis-server nats-server. Without them two peers are left out.
+compare: $(VENV)/stamp-compare
+	@$(BIN)/python -m benchmarks.compare $(ARGS)
+
 wheel: $(VENV)/stamp-venv
 	@.ci/check-wheel $(BIN)/python
 
@@ -118,6 +123,11 @@ $(VENV)/stamp-venv:
 $(VENV)/stamp-cli $(VENV)/stamp-test $(VENV)/stamp-lint $(VENV)/stamp-bench: $(VENV)/stamp-%: pyproject.toml $(VENV)/stamp-venv
 	@echo "installing eventlog[$*] into $(VENV)"
 	@$(INSTALL) --editable '.[$*]'
+	@touch $@
+
+$(VENV)/stamp-compare: pyproject.toml benchmarks/compare/requirements.txt $(VENV)/stamp-venv
+	@echo "installing eventlog and what it is compared with into $(VENV)"
+	@$(INSTALL) --editable . -r benchmarks/compare/requirements.txt
 	@touch $@
 
 # The data file flights.csv.zip is all we want of it: without --no-deps it brings pandas.

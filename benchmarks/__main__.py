@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print("\n".join(f"{row.group}: {row.name}" for row in choose(all_rows(), options.only)))
         return 0
-    document = json.loads(options.from_json.read_text()) if options.from_json else _run(options)
+    document = _read(options.from_json) or _run(options)
     if document is None:
         print(f"no row has one of these words: {', '.join(options.only)}; see --list", file=sys.stderr)
         return 1
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
     if options.page:
-        options.page.write_text(page(document))
+        comparison, growth = _read(options.compare_json), _read(options.growth_json)
+        options.page.write_text(page(document, comparison=comparison, growth=growth))
     return 1 if report.has_failures(document) else 0
 
 
@@ -60,6 +61,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--directory", type=Path, help="where the logs go, on the disk to be measured (default: a temporary one)")
     add("--json", type=Path, metavar="FILE", help="write the run as JSON")
     add("--from-json", type=Path, metavar="FILE", help="run nothing, take a run from its JSON")
+    add("--compare-json", type=Path, metavar="FILE", help="a run of `make compare`, for the page")
+    add("--growth-json", type=Path, metavar="FILE", help="a run of `python -m benchmarks.compare.growth`, for the page")
     add("--page", type=Path, metavar="FILE", help="write the page of the docs")
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (_QUICK_ROUNDS if options.quick else _FULL_ROUNDS)
@@ -67,6 +70,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.rounds < 1 or options.scale <= 0:
         parser.error("--rounds and --scale must be above zero")
     return options
+
+
+def _read(path: Path | None) -> dict[str, Any] | None:
+    """A run from its JSON; None without a file."""
+    document: dict[str, Any] | None = None if path is None else json.loads(path.read_text())
+    return document
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any] | None:

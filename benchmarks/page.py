@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from benchmarks.compare import growth_page
+from benchmarks.compare import page as compare_page
 from benchmarks.report import cells, details_text, machine_lines
 
 _INTRODUCTION = """\
-<!-- Made by `python -m benchmarks --from-json RUN.json --page docs/benchmarks.md`. Do not edit. -->
+<!-- Made by `python -m benchmarks --from-json RUN.json --compare-json COMPARISON.json --growth-json GROWTH.json \
+--page docs/benchmarks.md`. Do not edit. -->
 
 # Benchmarks
 
@@ -118,11 +121,20 @@ A log of 1 M records; *again* means in a process that has eventlog imported and 
 }
 
 
-def page(document: Mapping[str, Any]) -> str:
-    """The whole page in Markdown."""
+def page(
+    document: Mapping[str, Any],
+    *,
+    comparison: Mapping[str, Any] | None = None,
+    growth: Mapping[str, Any] | None = None,
+) -> str:
+    """The whole page in Markdown: our own rows, then the comparison with other systems, then how cost grows."""
     parts = [_INTRODUCTION, "\n".join(f"* {line}" for line in machine_lines(document)) + "\n"]
     for group, rows in groupby(document["rows"], key=lambda row: str(row["group"])):
         parts.append(_section(group, list(rows)))
+    if comparison is not None:
+        parts.append(compare_page.sections(comparison))
+    if growth is not None:
+        parts.append(growth_page.sections(growth))
     return "\n".join(parts)
 
 
