@@ -27,7 +27,7 @@ class Choice(NamedTuple):
     @classmethod
     def drawn(cls, chance: random.Random) -> Self:
         """Any of them."""
-        return cls(chance.choice(list(_WRITES)), chance.choice(_SIZES), chance.randrange(2**32))
+        return cls(chance.choice(list(WAYS)), chance.choice(_SIZES), chance.randrange(2**32))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -44,7 +44,7 @@ def image_of(disk: Disk, choice: Choice) -> bytes:
     chance = random.Random(choice.seed)
     data = bytearray(disk.durable)
     size = disk.durable_bytes
-    for write, indexes in _WRITES[choice.writes](disk.pending, chance):
+    for write, indexes in WAYS[choice.writes](disk.pending, chance):
         chosen = list(indexes)
         disk.put(data, write, chosen)
         if chosen:
@@ -113,7 +113,7 @@ def _some(write: Pending, share: float, run: int, chance: random.Random) -> list
     return [index for start in starts for index in range(start, min(start + run, write.sector_count))]
 
 
-_WRITES: dict[str, Callable[[list[Pending], random.Random], Kept]] = {
+WAYS: dict[str, Callable[[list[Pending], random.Random], Kept]] = {
     "none": _none,
     "all": _all,
     "subset": _subset,
