@@ -6,14 +6,18 @@ How long things take is told by `python -m benchmarks.compare.growth`.
 
 from __future__ import annotations
 
+import random
 from typing import ClassVar
 
 import attrs
 import pytest
 
+import eventlog
 from eventlog.clients.positions import Position, Positions
 from eventlog.groups.state import Member
 from eventlog.store import reader
+from eventlog.store.env import ORDER
+from eventlog.store.order import order_key
 from tests.clients.helpers import poll_all
 from tests.clients.members import QUIET, owned, settle
 
@@ -108,3 +112,183 @@ def test_giving_up_partitions_compares_each_a_few_times(log, monkeypatch):
     assert Pair.compared <= 20 * count
     settle(one, two)
     assert sorted(owned(one) + owned(two)) == list(range(count))
+
+
+def test_a_commit_elsewhere_has_no_partition_looked_at(log, topic, monkeypatch):
+    """A consumer that has seen everything asks the log what was stored since, and not each partition."""
+    other = log.topic("payments")
+    consumer = log.consumer("orders")
+    poll_all(consumer, 2 * COUNT)
+    assert consumer.poll() == []
+    looks = calls_of(monkeypatch, reader, "_partition_row")
+    for _ in range(10):
+        other.append(b"x")
+        assert consumer.poll() == []
+    assert looks == []
+
+
+def test_a_record_has_its_own_partition_looked_at(log, topic, monkeypatch):
+    """However many others the consumer reads, and though there is always something new."""
+    consumer = log.consumer("orders")
+    poll_all(consumer, 2 * COUNT)
+    assert consumer.poll() == []
+    looks = calls_of(monkeypatch, reader, "_partition_row")
+    for number in range(2 * COUNT):
+        topic.append(b"x", partition=number % COUNT)
+        [record] = consumer.poll()
+        assert record.partition == number % COUNT
+    assert len(looks) == 2 * COUNT
+
+
+class Reading:
+    """Does anything to a consumer of many partitions, and knows what it has to be handed."""
+
+    def __init__(self, log, seed):
+        self.random = random.Random(seed)
+        self.log = log
+        self.count = 40
+        self.topic = log.topic("orders", partitions=self.count, value=int)
+        self.other = log.topic("payments")
+        self.consumer = log.consumer("orders", fetch_max_bytes=self.random.choice([1, 300, 1 << 20]))
+        self.stored = [0] * self.count
+        self.next = [0] * self.count
+
+    def append(self):
+        """Stores some records."""
+        chosen = self.random.choices(range(self.count), k=self.random.randrange(1, 6))
+        with self.log.transaction() as transaction:
+            for number in chosen:
+                transaction.send(self.topic, self.stored[number], partition=number)
+                self.stored[number] += 1
+
+    def append_elsewhere(self):
+        """Stores what does not concern the consumer."""
+        self.other.append(b"x")
+
+    def poll(self):
+        """Everything comes in order, and nothing twice."""
+        try:
+            records = self.consumer.poll(max_records=self.random.choice([1, 3, 500]))
+        except eventlog.OffsetOutOfRange:
+            self.rewind()
+            return
+        for record in records:
+            assert record.offset == record.value == self.next[record.partition]
+            self.next[record.partition] += 1
+
+    def rewind(self):
+        """Goes to the first records that are there."""
+        self.consumer.seek_to_beginning()
+        self.next = [first for first, _ in self.topic.bounds().values()]
+
+    def pause(self):
+        """Pauses some partitions."""
+        self.consumer.pause(*self.random.sample(self.consumer.assignment(), 5))
+
+    def resume(self):
+        """Resumes some or all."""
+        paused = self.consumer.paused()
+        self.consumer.resume(*paused[: self.random.randrange(len(paused) + 1)])
+
+    def seek(self):
+        """Goes anywhere in one partition."""
+        _, number = self.random.choice(self.consumer.assignment())
+        first, end = self.topic.bounds()[number]
+        self.next[number] = self.random.randrange(first, end + 1)
+        self.consumer.seek(("orders", number), self.next[number])
+
+    def delete(self):
+        """Deletes what was read, and sometimes what was not."""
+        number = self.random.randrange(self.count)
+        first, end = self.topic.bounds()[number]
+        self.topic.delete_records({number: self.random.randrange(first, end + 1)})
+
+    def grow(self):
+        """Makes another partition."""
+        self.count += 1
+        self.topic.create_partitions(self.count)
+        self.stored.append(0)
+        self.next.append(0)
+
+    def finish(self):
+        """Reads all that is left."""
+        self.consumer.resume()
+        for _ in range(10_000):
+            before = list(self.next)
+            self.poll()
+            if before == self.next and self.next == self.stored:
+                return
+        raise AssertionError(f"{self.next} of {self.stored} came")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_is_missed_or_repeated_whatever_is_done_to_a_consumer(log, seed):
+    """With many partitions, of which it looks at those alone that got something."""
+    reading = Reading(log, seed)
+    steps = [reading.append] * 6 + [reading.poll] * 8 + [reading.append_elsewhere, reading.pause, reading.resume]
+    steps += [reading.resume, reading.seek, reading.delete]
+    for number in range(250):
+        reading.random.choice(steps)()
+        if number % 60 == 59:
+            reading.grow()
+    reading.finish()
+
+
+def test_deleted_records_are_never_passed_in_silence(log, topic):
+    """Also when they came and went since the consumer looked."""
+    consumer = log.consumer("orders")
+    poll_all(consumer, 2 * COUNT)
+    assert consumer.poll() == []
+    topic.append(b"x", partition=7)
+    topic.delete_records({7: 3})
+    with pytest.raises(eventlog.OffsetOutOfRange):
+        consumer.poll()
+
+
+def test_a_topic_that_is_deleted_is_told(log, topic):
+    """Though nothing was stored in it."""
+    consumer = log.consumer("orders")
+    poll_all(consumer, 2 * COUNT)
+    assert consumer.poll() == []
+    log.delete_topic("orders")
+    with pytest.raises(eventlog.UnknownTopic):
+        consumer.poll()
+
+
+def test_a_damaged_row_of_the_order_stops_no_consumer(log, topic):
+    """It asks each partition then, as one of few partitions does."""
+    consumer = log.consumer("orders")
+    poll_all(consumer, 2 * COUNT)
+    assert consumer.poll() == []
+    topic.append(b"x", partition=7)
+    environment = log._store.environment
+    transaction = environment.begin_writing()
+    transaction.put(order_key(2 * COUNT), b"damaged", db=environment.table(ORDER))
+    environment.commit(transaction)
+    assert [record.partition for record in consumer.poll()] == [7]
+
+
+def test_an_empty_topic_that_is_deleted_is_told(log):
+    """No batch was removed with it."""
+    log.topic("orders", partitions=COUNT)
+    consumer = log.consumer("orders")
+    assert consumer.poll() == []
+    log.delete_topic("orders")
+    with pytest.raises(eventlog.UnknownTopic):
+        consumer.poll()
+
+
+def test_what_a_paused_partition_has_left_comes_when_it_is_resumed(log, topic):
+    """Whatever was fetched meanwhile."""
+    topic.append_many([b"x"] * 5, partition=3)
+    consumer = log.consumer("orders")
+    consumer.seek_to_end()
+    consumer.seek(("orders", 3), 2)
+    assert [record.offset for record in consumer.poll(max_records=2)] == [2, 3]
+    consumer.pause(("orders", 3))
+    for number in range(4):
+        topic.append(b"x", partition=number)
+        expected = [] if number == 3 else [number]
+        assert [record.partition for record in consumer.poll()] == expected
+    consumer.resume()
+    assert [record.offset for record in poll_all(consumer, 4)] == [4, 5, 6, 7]

@@ -49,6 +49,19 @@ class _Place(NamedTuple):
         return f"the batch of {self.topic}[{self.partition}] up to offset {self.last}"
 
 
+class Taken(NamedTuple, Generic[K, V]):
+    """
+    Is what a fetch brings.
+
+    `transaction` is the number of its snapshot, to tell later whether anything was committed since. `is_all` says
+    that nothing was left behind the cursors; where it is False, something may be left.
+    """
+
+    batches: list[RecordBatch[K, V]]
+    transaction: int
+    is_all: bool
+
+
 class Fetcher:
     """
     Reads batches at cursors.
@@ -59,13 +72,9 @@ class Fetcher:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def fetch(
-        self, cursors: Sequence[Cursor[K, V]], max_bytes: int, *, end: int | None = None
-    ) -> tuple[list[RecordBatch[K, V]], int]:
+    def fetch(self, cursors: Sequence[Cursor[K, V]], max_bytes: int, *, end: int | None = None) -> Taken[K, V]:
         """
         The next batches at some cursors, in their order, and moves the cursors behind them.
-
-        Returns also the number of the snapshot, to tell later whether anything was committed since.
 
         Args:
             max_bytes: bound of all batches together, encoded; one batch comes back even if it is larger. Cursors
@@ -81,6 +90,7 @@ class Fetcher:
         batches: list[RecordBatch[K, V]] = []
         empty: set[int] = set()
         answers, number = self._store.fetch(requests, max_bytes)
+        is_all = len(answers) == len(cursors)
         for cursor, answer in zip(cursors, answers, strict=False):
             row = cursor.route.row
             try:
@@ -89,16 +99,19 @@ class Fetcher:
                     self._store.check_topic(row)  # without any record ever, or deleted?
                 _check_range(cursor, answer)
                 for stored in answer.batches:
+                    max_bytes -= len(stored.data)
                     batch = self.batch(cursor, stored, end)
                     if batch is not None:
                         batches.append(batch)
                     if cursor.offset <= stored.last:
+                        is_all = False
                         break  # at `end`, or before a record that can not be read: nothing may be skipped
             except EventLogError:
                 if not batches:
                     raise
+                is_all = False
                 break
-        return batches, number
+        return Taken(batches, number, is_all and max_bytes > 0)
 
     def batch(self, cursor: Cursor[K, V], stored: StoredBatch, end: int | None) -> RecordBatch[K, V] | None:
         """The records of one stored batch from the cursor on, which moves behind them; None when there are none."""

@@ -10,9 +10,13 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from eventlog.clients.fetcher import Fetcher
-from eventlog.clients.positions import Positions
+from eventlog.clients.positions import Position, Positions
 from eventlog.records import RecordBatch
+from eventlog.store.order import Mark, arrivals, mark
 from eventlog.store.store import Store
+
+_FEW = 16
+"""So many positions are all looked at when something was stored: to ask which of them have it is no faster."""
 
 
 class Intake:
@@ -31,6 +35,9 @@ class Intake:
         self._is_armed = False
         self._seen_transaction = -1
         self._seen_version = -1
+        self._mark: Mark | None = None
+        """Up to where every position has seen everything, if it is known."""
+        self._turn = 0
         self.wake = self._waiter.wake
         """Ends a wait that runs now, or else the next one; any thread may call it."""
 
@@ -46,21 +53,52 @@ class Intake:
 
     def _fetch(self) -> bool:
         version = self._positions.version
-        if self._store.last_transaction() == self._seen_transaction and version == self._seen_version:
+        if version != self._seen_version:
+            self._mark = None
+        elif self._store.last_transaction() == self._seen_transaction:
             return False
+        if self._mark is not None:
+            ids, now = arrivals(self._store.environment, self._mark, len(self._positions.order))
+            if ids is not None:
+                return self._fetch_at(self._in_turn(self._positions.of_ids(ids)), version, now)
+            self._mark = None
         self._positions.rotate()
-        active = [position for position in self._positions.order if not position.is_paused]
-        cursors = [position.cursor for position in active]
-        batches, transaction = self._fetcher.fetch(cursors, self._fetch_max_bytes)
+        order = self._positions.order
+        return self._fetch_at(order, version, mark(self._store.environment) if len(order) > _FEW else None)
+
+    def _in_turn(self, positions: list[Position]) -> list[Position]:
+        """Each time another first: one that can not be read, or has more than fits, does not keep others waiting."""
+        self._turn += 1
+        place = self._turn % (len(positions) or 1)
+        return positions[place:] + positions[:place]
+
+    def _fetch_at(self, positions: list[Position], version: int, before: Mark | None) -> bool:
+        """
+        Fetches what some positions want.
+
+        When nothing is left, all is known that was stored before the mark, or before the fetch if there is none.
+        """
+        active = [position for position in positions if not position.is_paused]
+        if not active and before is not None:
+            self._positions.fill(())
+            self._note(version, before, before.transaction)
+            return False
+        batches, transaction, is_all = self._fetcher.fetch([one.cursor for one in active], self._fetch_max_bytes)
         self._positions.fill(batches)
         if not batches:
-            self._seen_transaction, self._seen_version = transaction, version
             self._positions.pass_by(active)
+            self._note(version, before, transaction if before is None else before.transaction)
+        elif is_all:
+            self._note(version, before, self._seen_transaction)
         return bool(batches)
+
+    def _note(self, version: int, known: Mark | None, transaction: int) -> None:
+        self._mark, self._seen_version, self._seen_transaction = known, version, transaction
 
     def look_again(self) -> None:
         """Says that the positions changed, so that the next look is at the log, whatever was seen before."""
         self._seen_transaction = -1
+        self._mark = None
 
     def wait(self, deadline_s: float | None, watched: AbstractSet[int], longest_s: float) -> bool:
         """

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from eventlog.clients.fetcher import Cursor, resolve_start
 from eventlog.clients.route import Route
 from eventlog.clients.topic import Topic
+from eventlog.groups.state import PartitionId
 from eventlog.options import Start, check_int, check_offset, check_offsets
 from eventlog.records import Record, RecordBatch, TopicPartition
 from eventlog.store.store import Store
@@ -152,6 +153,7 @@ class Positions:
         self._moved: dict[Position, None] = {}
         """All in which more is handed out than is finished, and maybe some in which it is not."""
         self._served: Position | None = None
+        self._by_id: tuple[int, dict[PartitionId, Position]] = (-1, {})
 
     def __getitem__(self, tp: Pair) -> Position:
         pair = pair_of(tp)
@@ -240,6 +242,14 @@ class Positions:
         served, self._served = self._served, None
         place = self.order.index(served) if served in self.order else 0
         self.order = self.order[place + 1 :] + self.order[: place + 1]
+
+    def of_ids(self, ids: Iterable[PartitionId]) -> list[Position]:
+        """The positions in those of some partitions that are assigned, in the order of the ids."""
+        version, by_id = self._by_id
+        if version != self.version:
+            by_id = {(position.cursor.route.row.id, position.tp.partition): position for position in self.order}
+            self._by_id = (self.version, by_id)
+        return [by_id[one] for one in ids if one in by_id]
 
     def fill(self, batches: Iterable[RecordBatch[Any, Any]]) -> None:
         """Takes in what was fetched, to be handed out in this order, behind what a paused partition has left."""

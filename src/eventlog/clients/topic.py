@@ -316,7 +316,7 @@ class Topic(Generic[K, V]):
         for partition, first, end in spans:
             cursor: Cursor[K, V] = Cursor(self._route, partition, first)
             while cursor.offset < end and (left is None or left > 0):
-                batches, _ = self._fetcher.fetch([cursor], _READ_BYTES, end=end)
+                batches = self._fetcher.fetch([cursor], _READ_BYTES, end=end).batches
                 for batch in batches:
                     if left is not None:
                         batch = batch.slice(0, left)

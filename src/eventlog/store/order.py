@@ -18,7 +18,7 @@ from eventlog.batches.format import NO_POSITION, read_header
 from eventlog.errors import EventLogError
 from eventlog.store.env import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Table, Transaction
 from eventlog.store.packing import damaged
-from eventlog.store.tables import PartitionRow, split_batch_key
+from eventlog.store.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key
 
 END_POSITION_KEY = b"end position"
 """The row of the least end that the order may have: written when rows are removed, so that none is used again."""
@@ -27,6 +27,7 @@ OLD_POSITIONS_KEY = b"old positions"
 
 _POSITION = struct.Struct(">Q")
 _LAST_POSITION = 2**64 - 1
+_BATCH_KEY_BYTES = 16
 order_key = _POSITION.pack
 """The last position of a batch -> the key of its row."""
 
@@ -66,6 +67,62 @@ def stored_end_position(environment: Environment) -> int:
     """The same, of the newest commit."""
     with environment.reading() as transaction:
         return end_position(environment, transaction)
+
+
+class Mark(NamedTuple):
+    """
+    Is where the order ends in a snapshot, to ask later what was stored since.
+
+    With the rows that change when batches are removed and when topics come or go, as they are stored, and the
+    snapshot's number.
+    """
+
+    end: int
+    removals: bytes | None
+    topics: bytes | None
+    transaction: int
+
+
+def mark(environment: Environment) -> Mark:
+    """Where the order ends now."""
+    with environment.reading() as transaction:
+        return _mark(environment, transaction)
+
+
+def _mark(environment: Environment, transaction: Snapshot) -> Mark:
+    table = environment.table(FORMAT)
+    removals, topics = (transaction.get(key, db=table) for key in (END_POSITION_KEY, TOPICS_VERSION_KEY))
+    return Mark(
+        end_position(environment, transaction),
+        None if removals is None else bytes(removals),
+        None if topics is None else bytes(topics),
+        transaction.id(),
+    )
+
+
+def arrivals(environment: Environment, since: Mark, most: int) -> tuple[list[tuple[int, int]] | None, Mark]:
+    """
+    The partitions to which something was appended since a mark, by topic id and number, and a mark of now.
+
+    None when the order does not tell all that a reader has to know: batches were removed, topics came or went, more
+    than `most` batches were stored, or a row is damaged.
+    """
+    found: dict[tuple[int, int], None] = {}
+    with environment.reading() as transaction:
+        now = _mark(environment, transaction)
+        if (now.removals, now.topics) != (since.removals, since.topics):
+            return None, now
+        with transaction.cursor(db=environment.table(ORDER)) as cursor:
+            is_found = cursor.set_range(order_key(since.end))
+            while is_found:
+                key = cursor.value()
+                if most <= 0 or len(key) != _BATCH_KEY_BYTES:
+                    return None, now
+                topic_id, partition, _ = split_batch_key(key)
+                found[topic_id, partition] = None
+                most -= 1
+                is_found = cursor.next()
+    return list(found), now
 
 
 def scan_order(
