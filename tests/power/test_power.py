@@ -10,16 +10,19 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 import eventlog
+from tests import preload
 from tests.power import court
 from tests.power.court import Case, Court, Durability
 from tests.power.images import Choice
-from tests.power.journal import ACKNOWLEDGED, ENTERED, SYNCED, frames_of
+from tests.power.journal import ACKNOWLEDGED, ENTERED, SYNCED, Disk, frames_of
 from tests.power.trial import cut_power, judged
 from tests.power.work import Plant
 
@@ -60,6 +63,28 @@ def test_a_power_cut_while_a_log_is_made_leaves_one_that_opens(
     assert frames.index(ENTERED) < frames.index(ACKNOWLEDGED), "the name of the file was not synced"
     assert SYNCED in frames[: frames.index(ACKNOWLEDGED)]
     judges.judge(journal, sorted(cases), durability="commit", seed=seed).check()
+
+
+_COPY = """
+import sys
+import eventlog
+with eventlog.open(sys.argv[1]) as log:
+    log.topic("orders").append_many([b"tea"] * 10_000)
+    log.compact(sys.argv[2])
+"""
+
+
+def test_a_copy_is_on_the_disk_when_compact_returns(library: Path, tmp_path: Path) -> None:
+    """So the log may be deleted then, and the copy put in its place."""
+    destination, journal = tmp_path / "copy", tmp_path / "journal"
+    watching = {"EVENTLOG_JOURNAL": str(journal), "EVENTLOG_JOURNAL_OF": str(destination / "data.mdb")}
+    command = [sys.executable, "-c", _COPY, str(tmp_path / "log"), str(destination)]
+    subprocess.run(command, env=preload.environment_with(library) | watching, check=True)
+    disk = Disk()
+    for frame in frames_of(journal):
+        disk.play(frame)
+    assert disk.is_entered
+    assert bytes(disk.durable[: disk.durable_bytes]) == (destination / "data.mdb").read_bytes()
 
 
 @pytest.mark.parametrize(

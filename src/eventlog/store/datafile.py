@@ -63,6 +63,12 @@ def _is_uncommitted(page: bytes) -> bool:
     return page[magic_place] == magic and page[commits_place] == no_commits
 
 
+def sync_file(data: Path) -> None:
+    """Forces a file to the disk, with its name."""
+    _sync(data)
+    sync_entries(data.parent)
+
+
 def sync_entries(directory: Path) -> None:
     """
     Forces to the disk that the files of a new directory are there, and that it is there itself.
@@ -71,8 +77,12 @@ def sync_entries(directory: Path) -> None:
     """
     for folder in (directory, directory.parent):
         with contextlib.suppress(OSError):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

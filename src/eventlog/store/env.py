@@ -20,6 +20,7 @@ import lmdb
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, LogClosed, UsedAfterFork
+from eventlog.store.datafile import sync_file
 from eventlog.store.engine import DATA_FILE, MAP_BYTES, MEMORY_MAP_BYTES, Opening, parents_files_forgotten
 from eventlog.store.filelock import FileLock
 from eventlog.store.gate import Gate
@@ -388,7 +389,7 @@ class Environment:
         """
         Writes a compacted copy into an empty directory; the size of its file.
 
-        A crash leaves the log as it is.
+        The copy is on the disk when this returns: the log may be deleted then. A crash leaves the log as it is.
         """
         with self.reading():
             pass  # an engine that has failed for good copies nothing until it was opened anew
@@ -397,6 +398,7 @@ class Environment:
             handle = self._enter(token)
             handle.copy(os.fspath(destination), compact=True)
             os.chmod(destination / DATA_FILE, self._opening.mode)
+            sync_file(destination / DATA_FILE)
             return sum(file.stat().st_size for file in destination.iterdir())
         except lmdb.Error as error:
             raise self._opening.translated(error, "copy") from error
