@@ -38,11 +38,11 @@
 #include <unistd.h>
 
 enum kind {
-    PWRITE, WRITEV, WRITE, FDATASYNC, FSYNC, MSYNC, FTRUNCATE, OPEN, MMAP, MKDIR, MKFIFO, RENAME, FLOCK, LOCK, UTIME, KINDS
+    PWRITE, WRITEV, WRITE, FDATASYNC, FSYNC, MSYNC, FTRUNCATE, FALLOCATE, OPEN, MMAP, MKDIR, MKFIFO, RENAME, FLOCK, LOCK, UTIME, KINDS
 };
 static const char *const names[KINDS] = {
-    "pwrite", "writev", "write", "fdatasync", "fsync", "msync", "ftruncate", "open", "mmap", "mkdir", "mkfifo", "rename",
-    "flock", "lock", "utime"
+    "pwrite", "writev", "write", "fdatasync", "fsync", "msync", "ftruncate", "fallocate", "open", "mmap", "mkdir", "mkfifo",
+    "rename", "flock", "lock", "utime"
 };
 enum form { BEFORE, SHORT, LATE };
 enum verdict { PASS, FAIL };
@@ -188,6 +188,17 @@ int ftruncate(int fd, off_t size)
 int ftruncate64(int fd, off64_t size)
 {
     FAILING(judged_file(FTRUNCATE, fd), REAL(ftruncate64)(fd, size), refused());
+}
+
+/* These tell the error by what they return. */
+int posix_fallocate(int fd, off_t at, off_t size)
+{
+    return judged_file(FALLOCATE, fd) == PASS ? REAL(posix_fallocate)(fd, at, size) : plan.number;
+}
+
+int posix_fallocate64(int fd, off64_t at, off64_t size)
+{
+    return judged_file(FALLOCATE, fd) == PASS ? REAL(posix_fallocate64)(fd, at, size) : plan.number;
 }
 
 static int without_sync(int flags)

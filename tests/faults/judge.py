@@ -20,6 +20,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 
@@ -29,6 +30,8 @@ from tests.faults.plans import Plan
 from tests.faults.story import PROBE, Picture, Story, picture, steps_of
 
 DATA = "data.mdb"
+FULL = ("DiskFull", "DeliveryError")
+"""What a full disk raises: the second is what a producer says, and has the first as its cause."""
 _STATES = (
     r"Nothing",
     "unchanged",
@@ -45,40 +48,41 @@ _ADVICES = (
 _ADVICE = re.compile(rf"\b({'|'.join(_ADVICES)})\b")
 
 
-@attrs.frozen
-class Clean:
-    """Is a run without a fault: how many calls there were, and what the log showed before and after each step."""
-
-    counts: dict[str, int]
-    pictures: list[Picture]
-
-
 @attrs.define
 class Verdict:
     """Is what became of one run: the step that failed and its error, if any, and what was wrong."""
 
     step: str = ""
     error: str = ""
+    message: str = ""
     failed_call: str = ""
     failed_count: int = 0
     problems: list[str] = attrs.Factory(list)
 
 
-def clean_run(directory: Path, seed: int, suffix: str = "", *, durability: str = "commit") -> Clean:
-    """Runs a story in which nothing fails."""
+def calls_of(directory: Path, seed: int, suffix: str = "", *, durability: str = "commit") -> dict[str, int]:
+    """How many calls of each kind a run without a fault makes."""
+    directory.mkdir()
+    story = Story(directory / "log", seed, durability=durability)
+    with plans.armed(Plan("pwrite", suffix=suffix), directory):
+        for name in steps_of(seed):
+            story.step(name)
+    counts = plans.counts()
+    shutil.rmtree(directory)
+    return counts
+
+
+def clean_run(directory: Path, seed: int, *, durability: str = "commit") -> list[Picture]:
+    """Runs a story in which nothing fails: what the log shows before and after each step."""
     directory.mkdir()
     path = directory / "log"
     story = Story(path, seed, durability=durability)
-    empty: Picture = {"topics": {}, "order": [], "offsets": {}, "states": {}, "projections": {}}
-    pictures = [empty]
-    plans.arm(Plan("pwrite", suffix=suffix), directory)
+    pictures: list[Picture] = [{"topics": {}, "order": [], "offsets": {}, "states": {}, "projections": {}}]
     for name in steps_of(seed):
         story.step(name)
         if name != "close":
             assert story.log is not None
             pictures.append(picture(story.log))
-    plans.disarm()
-    counts = plans.counts()
     with eventlog.open(path) as log:
         pictures.append(picture(log))
     for delivery, topic, value in story.deliveries:
@@ -87,25 +91,99 @@ def clean_run(directory: Path, seed: int, suffix: str = "", *, durability: str =
     assert story.acknowledged
     assert _missing(story, pictures[-1]) == []
     shutil.rmtree(directory)
-    return Clean(counts, pictures)
+    return pictures
 
 
-def trial_of(plan: Plan, clean: Clean, directory: Path, seed: int, *, durability: str = "commit") -> Verdict:
-    """Runs a story in which a call fails; the directory is removed unless something is wrong."""
+class Fault(Protocol):
+    """Is what goes wrong in a run."""
+
+    def begin(self) -> None:
+        """Lets it go wrong from now on."""
+
+    def end(self) -> None:
+        """Lets all go well again; may be called twice."""
+
+    def judge(self, trial: Trial) -> None:
+        """Notes what failed, whether a write did, and complains if the wrong error was raised."""
+
+
+def trial_of(
+    fault: Fault, pictures: list[Picture], directory: Path, seed: int, *, durability: str = "commit"
+) -> Verdict:
+    """Runs a story in which something fails; the directory is removed unless something is wrong."""
     directory.mkdir()
     descriptors = _open_descriptors()
-    trial = _Trial(plan, clean, Story(directory / "log", seed, durability=durability), seed, Verdict())
-    with plans.armed(plan, directory):
+    trial = Trial(fault, pictures, Story(directory / "log", seed, durability=durability), seed, Verdict())
+    fault.begin()
+    try:
         trial.run()
-        trial.verdict.failed_count = plans.failed_count()
-        trial.verdict.failed_call = " ".join(plans.first_failure())
+        fault.judge(trial)
         trial.look_at_what_is_left()
+    finally:
+        fault.end()
     trial.open_again()
     if left := _open_descriptors() - descriptors:
         trial.complain(f"files are still open: {sorted(left)}")
     if not trial.verdict.problems:
         shutil.rmtree(directory)
     return trial.verdict
+
+
+@attrs.frozen
+class FailingCall:
+    """Is a fault of one plan."""
+
+    plan: Plan
+    directory: Path
+
+    def begin(self) -> None:
+        """Arms the plan."""
+        plans.arm(self.plan, self.directory)
+
+    def end(self) -> None:
+        """Lets all calls pass."""
+        plans.disarm()
+
+    def judge(self, trial: Trial) -> None:
+        """What failed is known; where it was a write to the log, that has to be told."""
+        verdict = trial.verdict
+        verdict.failed_count = plans.failed_count()
+        kind, path = plans.first_failure()
+        verdict.failed_call = f"{kind} {path}".strip()
+        trial.has_write_failed = kind in plans.DISK and path.endswith(f"/log/{DATA}")
+        if not trial.has_write_failed:
+            return
+        if not verdict.step:
+            trial.complain(f"nothing was raised, though {kind} of {DATA} failed")
+        is_told = verdict.error in FULL or self.plan.form == "short"
+        if self.plan.error == "ENOSPC" and not is_told:
+            trial.complain(f"a full disk is a {verdict.error}")
+
+
+@attrs.frozen
+class Scarcity:
+    """Is a fault of a system that has too little of something: what makes it scarce, and plentiful again."""
+
+    make_scarce: Callable[[], object]
+    make_plentiful: Callable[[], object]
+    errors: tuple[str, ...]
+
+    def begin(self) -> None:
+        """Makes it scarce."""
+        self.make_scarce()
+
+    def end(self) -> None:
+        """Makes it plentiful again."""
+        self.make_plentiful()
+
+    def judge(self, trial: Trial) -> None:
+        """Whether a write failed is what the log says of itself; the error has to name what is scarce."""
+        verdict, log = trial.verdict, trial.story.log
+        verdict.failed_count = int(bool(verdict.step))
+        verdict.failed_call = "something"
+        trial.has_write_failed = log is not None and log._store.environment.has_failed
+        if verdict.step and verdict.error not in self.errors:
+            trial.complain(f"{verdict.step}: {verdict.error}, not one of {self.errors}: {verdict.message}")
 
 
 def _open_descriptors() -> set[str]:
@@ -133,19 +211,20 @@ def _missing(story: Story, found: Picture) -> list[str]:
 
 
 @attrs.define
-class _Trial:
+class Trial:
     """Is one run, while it is judged."""
 
-    plan: Plan
-    clean: Clean
+    fault: Fault
+    pictures: list[Picture]
     story: Story
     seed: int
     verdict: Verdict
-    is_data: bool = False
+    has_write_failed: bool = False
     before: int = 0
     probe_count: int = 0
 
     def complain(self, problem: str) -> None:
+        """Notes what is wrong."""
         self.verdict.problems.append(problem)
 
     @contextlib.contextmanager
@@ -173,18 +252,21 @@ class _Trial:
             try:
                 self.story.step(name)
             except eventlog.EventLogError as error:
-                self.verdict.step, self.verdict.error = name, type(error).__name__
+                self._note_error(name, error)
                 if not isinstance(error, eventlog.StorageError | eventlog.DeliveryError):
                     self.complain(f"{name}: a disk that fails raises {type(error).__name__}: {error}")
                 self._check_message(name, error)
                 break
             except BaseException as error:
-                self.verdict.step, self.verdict.error = name, type(error).__name__
+                self._note_error(name, error)
                 self.complain(f"{name}: {type(error).__name__} is no error of ours: {error}")
                 break
             self.before += 1
             if name.startswith("send") and name != "send_at_last":
                 self._note_deliveries(name)
+
+    def _note_error(self, name: str, error: BaseException) -> None:
+        self.verdict.step, self.verdict.error, self.verdict.message = name, type(error).__name__, str(error)
 
     def _note_deliveries(self, doing: str) -> None:
         """What was flushed without an error is stored; complains about what is not."""
@@ -198,25 +280,18 @@ class _Trial:
 
     def look_at_what_is_left(self) -> None:
         """Reads what is there while the log is open, tries to write, and closes it."""
-        kind, path = self.verdict.failed_call.split(" ") if self.verdict.failed_call.strip() else ("", "")
-        self.is_data = kind in plans.DISK and path.endswith(f"/log/{DATA}")
-        if self.is_data and not self.verdict.step:
-            self.complain(f"nothing was raised, though {kind} of {DATA} failed")
-        is_told = self.verdict.error in ("DiskFull", "DeliveryError") or self.plan.form == "short"
-        if self.is_data and self.plan.error == "ENOSPC" and not is_told:
-            self.complain(f"a full disk is a {self.verdict.error}")
         log = self.story.log
         if log is None:
             return
         if self.verdict.step and not log.is_closed:
             self._look(log)
-            if self.is_data:
+            if self.has_write_failed:
                 try:
                     self._check_refusals(log)
                 except BaseException as error:
                     self.complain(f"looking for what to write: {type(error).__name__}: {error}")
             else:
-                plans.disarm()
+                self.fault.end()
                 self._probe(log)
         with self._ours_alone("close"):
             log.close()
@@ -234,7 +309,7 @@ class _Trial:
             self.complain(f"reading on: {type(error).__name__}: {error}")
 
     def _compare(self, doing: str, found: Picture) -> None:
-        expected = self.clean.pictures[self.before : self.before + 2]
+        expected = self.pictures[self.before : self.before + 2]
         if found not in expected:
             self.complain(
                 f"{doing}: what is there is neither what was before nor after: {_difference(found, expected)}"

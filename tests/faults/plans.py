@@ -19,7 +19,7 @@ SOURCE = Path(__file__).with_name("failing.c")
 
 WRITES = ("pwrite", "writev", "write")
 SYNCS = ("fdatasync", "fsync", "msync")
-DISK = (*WRITES, *SYNCS, "ftruncate")
+DISK = (*WRITES, *SYNCS, "ftruncate", "fallocate")
 """What a disk is asked for: a failing one fails any of them."""
 OTHERS = ("open", "mmap", "mkdir", "mkfifo", "rename", "flock", "lock", "utime")
 """What the system is asked for, and what runs out in it."""

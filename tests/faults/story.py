@@ -162,7 +162,8 @@ class Story:
         self._orders.delete_records({number: (first + end) // 2 for number, (first, end) in orders.bounds().items()})
 
     def _save_snapshot(self) -> None:
-        self._accounts.save_snapshot("alice", {"number": self._number}, version=self._accounts.version("alice"))
+        if version := self._accounts.version("alice"):
+            self._accounts.save_snapshot("alice", {"number": self._number}, version=version)
 
     # -- groups ----------------------------------------------------------------------------------------------
 

@@ -20,8 +20,9 @@ from typing import Any
 import attrs
 
 from tests.faults import judge, planted
-from tests.faults.judge import Clean
+from tests.faults.judge import FailingCall
 from tests.faults.plans import Plan
+from tests.faults.story import Picture
 
 
 class Worker:
@@ -29,7 +30,7 @@ class Worker:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._clean: dict[tuple[int, str], Clean] = {}
+        self._pictures: dict[tuple[int, str], list[Picture]] = {}
         self._number = 0
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -39,14 +40,14 @@ class Worker:
 
     def count(self, seed: int, durability: str, suffix: str) -> dict[str, Any]:
         """How many calls of each kind a run without a fault makes."""
-        return judge.clean_run(self._new_place(), seed, suffix, durability=durability).counts
+        return judge.calls_of(self._new_place(), seed, suffix, durability=durability)
 
     def fail(self, seed: int, durability: str, plan: list[Any]) -> dict[str, Any]:
         """What became of a run in which a call fails."""
-        if (seed, durability) not in self._clean:
-            self._clean[seed, durability] = judge.clean_run(self._new_place(), seed, durability=durability)
-        clean = self._clean[seed, durability]
-        verdict = judge.trial_of(Plan(*plan), clean, self._new_place(), seed, durability=durability)
+        if (seed, durability) not in self._pictures:
+            self._pictures[seed, durability] = judge.clean_run(self._new_place(), seed, durability=durability)
+        pictures, place = self._pictures[seed, durability], self._new_place()
+        verdict = judge.trial_of(FailingCall(Plan(*plan), place), pictures, place, seed, durability=durability)
         return attrs.asdict(verdict)
 
     def _new_place(self) -> Path:

@@ -20,6 +20,7 @@ from eventlog.errors import EventLogError
 from eventlog.store.datafile import is_engines, prepare, sync_entries
 from eventlog.store.failures import EngineFailure, translated
 from eventlog.store.filelock import locked
+from eventlog.store.lockfile import reserve_locks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +76,7 @@ class Opening:
         try:
             with locked(self.path):
                 is_new = prepare(self.data)
+                reserve_locks(self.path, max_readers=MAX_READERS, mode=self.mode)
                 while True:
                     try:
                         handle = self._open_engine()
@@ -82,7 +84,7 @@ class Opening:
                             self._sync_new(handle)
                         return handle
                     except lmdb.InvalidError as error:
-                        if not is_engines(self.data) or time.monotonic() > deadline_s:
+                        if not (is_new or is_engines(self.data)) or time.monotonic() > deadline_s:
                             raise self.translated(error, "open") from error
                         time.sleep(0.001)
         except OSError as error:

@@ -54,6 +54,7 @@ TABLES = (
     *(MESSAGES, MESSAGE_TIMES, STATES, STATE, PROJECTIONS, PRODUCERS, SEQUENCES),
 )
 
+_MENDED = (lmdb.MapResizedError, lmdb.PanicError, lmdb.ReadersFullError)
 EngineError = lmdb.Error
 EngineMapFull = lmdb.MapFullError
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
@@ -213,7 +214,7 @@ class Environment:
             try:
                 self._gate.enter(token)
                 return (self._handle or self._living_handle()).begin()
-            except (lmdb.MapResizedError, lmdb.PanicError) as error:
+            except _MENDED as error:
                 self.leave(token, None)
                 self._mend(error)
             except lmdb.Error as error:
@@ -433,7 +434,7 @@ class Environment:
         while True:
             try:
                 return self._enter(token).begin(buffers=True)
-            except (lmdb.MapResizedError, lmdb.PanicError) as error:
+            except _MENDED as error:
                 self.leave(token, None)
                 self._mend(error)
             except lmdb.Error as error:
@@ -441,32 +442,43 @@ class Environment:
 
     def _mend(self, error: lmdb.Error) -> None:
         """
-        Takes over a map that another process made larger; or opens the engine anew, after it has failed for good.
+        Removes why a read could not begin, or raises.
 
-        When the very last write of a commit has failed, LMDB begins no transaction any more, not to read either.
+        Another process made the map larger: we take that over. The engine has failed for good, as it does when the
+        very last write of a commit fails: it is opened anew. All slots of readers are taken: those of the dead are
+        freed, which else is done with a write.
         """
         if isinstance(error, lmdb.MapResizedError):
             self._resize(0)
-        else:
+        elif isinstance(error, lmdb.PanicError):
             self._gate.alone(self._renew)
+        elif not self._free_slots():
+            raise self.unreadable(error) from error
 
     def _renew(self) -> None:
         handle = self._living_handle()
         try:
             handle.begin().abort()
         except lmdb.PanicError:  # else another thread was faster
-            self._is_lost = True  # first: without a handle a log that is not lost is closed
-            self._handle = None
-            self._close_write_lock()
-            handle.close()
+            self._lose(handle)
             self._living_handle()
+
+    def _lose(self, handle: lmdb.Environment) -> None:
+        """Closes an engine that is of no use any more; the next use opens another."""
+        self._is_lost = True  # first: without a handle a log that is not lost is closed
+        self._handle = None
+        self._close_write_lock()
+        handle.close()
 
     def _check_readers(self, now: float) -> None:
         self._next_reader_check = now + _READER_CHECK_SECONDS
+        self._free_slots()
+
+    def _free_slots(self) -> int:
+        """Frees the slots of readers that died, and counts them."""
         token = object()
         try:
-            handle = self._enter(token)
-            handle.reader_check()
+            return self._enter(token).reader_check()
         except lmdb.Error as error:
             raise self._opening.translated(error, "write") from error
         finally:
@@ -520,7 +532,11 @@ class Environment:
 
     def _resize(self, size_bytes: int) -> None:
         """Changes the map's size; 0 takes over the size that another process chose."""
+        self._gate.alone(lambda: self._remap(self._living_handle(), size_bytes))
+
+    def _remap(self, handle: lmdb.Environment, size_bytes: int) -> None:
         try:
-            self._gate.alone(lambda: self._living_handle().set_mapsize(size_bytes))
+            handle.set_mapsize(size_bytes)
         except lmdb.Error as error:
+            self._lose(handle)  # it has no map any more
             raise self._opening.translated(error, "grow the map of") from error

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FULL_KINDS = {"DiskError", "MapFullError"}
-_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
+_FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = tuple(map(os.strerror, _FULL_NUMBERS))
 _HALF_WRITTEN = os.strerror(errno.EIO)
 _REFUSED = tuple(map(os.strerror, (errno.EACCES, errno.EPERM, errno.EROFS)))
 _TOO_MANY_FILES = tuple(map(os.strerror, (errno.EMFILE, errno.ENFILE)))
@@ -92,3 +93,8 @@ def translated(failure: EngineFailure) -> EventLogError:
             f"{failure.map_bytes} bytes) that this machine's address space has room for."
         )
     return StorageError(f"{place} Close the log and open it again; run `eventlog verify` on it.")
+
+
+def kind_of(error: OSError) -> type[StorageError]:
+    """What a failed call for a file or a directory is to us."""
+    return DiskFull if error.errno in _FULL_NUMBERS else StorageError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from eventlog.errors import StorageError
+from eventlog.store.failures import kind_of
 from eventlog.store.store import Store
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def compact(store: Store, destination: Path) -> int:
     try:
         destination.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(
+        raise kind_of(error)(
             f"cannot compact into {destination}: {error}. The log is unchanged. Choose a directory that can be made."
         ) from error
     return store.environment.copy(destination)

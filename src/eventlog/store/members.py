@@ -29,6 +29,7 @@ from eventlog.clock import Clock
 from eventlog.errors import StorageError
 from eventlog.groups.lease import Lease, Terms
 from eventlog.groups.state import Life
+from eventlog.store.failures import kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,7 +205,7 @@ class Members:
             file.open()
         except OSError as error:
             file.abandon()
-            raise StorageError(
+            raise kind_of(error)(
                 f"cannot become a member of a group: its file in {self._path} can not be made: {error}. The group is "
                 "unchanged. Make room, or raise the limit that the error names, and try again."
             ) from error

@@ -16,9 +16,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID, uuid4
 
-from eventlog.errors import ConflictError, StorageError, UnknownProjection
+from eventlog.errors import ConflictError, UnknownProjection
 from eventlog.options import PROJECTION_PREFIX
 from eventlog.store.env import PROJECTIONS, STATE, STATES, Environment
+from eventlog.store.failures import kind_of
 from eventlog.store.filelock import FileLock
 from eventlog.store.order import end_position
 from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packed
@@ -418,7 +419,7 @@ class Turn:
                 self._lock = FileLock(self._path)
             self.is_taken = self._lock.try_acquire()
         except OSError as error:
-            raise StorageError(
+            raise kind_of(error)(
                 f"cannot take the turn to fold a projection: its file {self._path} can not be used: {error}. Nothing "
                 "was stored. Mend what the error names, and try again."
             ) from error

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from eventlog.clock import Clock
-from eventlog.errors import EventLogError, NotALog, ReadOnlyLog, StorageError
+from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
 from eventlog.store import reader
 from eventlog.store.committer import Committer
 from eventlog.store.env import FORMAT, OFFSETS, TABLES, TOPICS, EngineError, EngineMapFull, Environment
+from eventlog.store.failures import kind_of
 from eventlog.store.heart import Heart
 from eventlog.store.members import Members
 from eventlog.store.order import put_into_order, stored_end_position
@@ -431,7 +432,8 @@ def _check_directory(path: Path, *, create: bool, mode: int) -> None:
     except PermissionError as error:
         raise _read_only(path) from error
     except OSError as error:
-        raise StorageError(f"cannot make a log at {path}: {error}. Nothing was made. Choose another path.") from error
+        words = f"cannot make a log at {path}: {error}. Nothing was made. Choose another path."
+        raise kind_of(error)(words) from error
 
 
 def _check_access(path: Path) -> None:

@@ -128,10 +128,18 @@ def _map_changes(directory: str) -> mmap.mmap:
     descriptor = _open_changes(directory)
     try:
         if os.fstat(descriptor).st_size < _CHANGES_BYTES:
-            os.ftruncate(descriptor, _CHANGES_BYTES)  # it never shrinks: a mapped byte that is gone kills the process
+            _reserve(descriptor)  # it never shrinks: a mapped byte that is gone kills the process
         return mmap.mmap(descriptor, _CHANGES_BYTES, access=mmap.ACCESS_READ)
     finally:
         os.close(descriptor)
+
+
+def _reserve(descriptor: int) -> None:
+    """Gives the file its size; not by a hole, where looking at it could kill the process on a full memory disk."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, _CHANGES_BYTES)
+    else:
+        os.ftruncate(descriptor, _CHANGES_BYTES)
 
 
 def _tell_of_change(directory: Path) -> None:
