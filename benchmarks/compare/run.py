@@ -7,6 +7,7 @@ Knows no workload.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -95,6 +96,7 @@ class Run:
         task = Task(
             cell.peer, cell.workload, cell.value_bytes, path, stock, self.options.measured_s, self.options.latency_count
         )
+        os.sync()  # no cell pays for what an earlier one has left to the disk
         try:
             found = self.spawn(task)
             if cell.workload == STOCK and isinstance(found, Sample):
