@@ -18,6 +18,7 @@ from eventlog.codecs.base import UnknownEventData
 from eventlog.errors import DecodeError, EventLogError, OffsetOutOfRange, UnknownEvent
 from eventlog.options import Start, check_int
 from eventlog.records import K, RecordBatch, V
+from eventlog.store.order import Mark, fetch_and_mark
 from eventlog.store.reader import Fetch, Fetched, StoredBatch
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
@@ -54,12 +55,14 @@ class Taken(NamedTuple, Generic[K, V]):
     Is what a fetch brings.
 
     `transaction` is the number of its snapshot, to tell later whether anything was committed since. `is_all` says
-    that nothing was left behind the cursors; where it is False, something may be left.
+    that nothing was left behind the cursors; where it is False, something may be left. `mark` is one of the snapshot,
+    if it was asked for.
     """
 
     batches: list[RecordBatch[K, V]]
     transaction: int
     is_all: bool
+    mark: Mark | None
 
 
 class Fetcher:
@@ -72,7 +75,9 @@ class Fetcher:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def fetch(self, cursors: Sequence[Cursor[K, V]], max_bytes: int, *, end: int | None = None) -> Taken[K, V]:
+    def fetch(
+        self, cursors: Sequence[Cursor[K, V]], max_bytes: int, *, end: int | None = None, is_marking: bool = False
+    ) -> Taken[K, V]:
         """
         The next batches at some cursors, in their order, and moves the cursors behind them.
 
@@ -80,6 +85,7 @@ class Fetcher:
             max_bytes: bound of all batches together, encoded; one batch comes back even if it is larger. Cursors
                 behind those that filled it stay where they are.
             end: offset to stop before.
+            is_marking: brings a mark, too.
 
         Raises:
             OffsetOutOfRange, CorruptBatch, DecodeError, FormatTooNew, UnknownTopic: if the first cursor that has
@@ -89,7 +95,12 @@ class Fetcher:
         requests = (Fetch(cursor.route.row.id, cursor.partition, cursor.offset) for cursor in cursors)
         batches: list[RecordBatch[K, V]] = []
         empty: set[int] = set()
-        answers, number = self._store.fetch(requests, max_bytes)
+        mark: Mark | None = None
+        if is_marking:
+            answers, mark = fetch_and_mark(self._store.environment, requests, max_bytes)
+            number = mark.transaction
+        else:
+            answers, number = self._store.fetch(requests, max_bytes)
         is_all = len(answers) == len(cursors)
         for cursor, answer in zip(cursors, answers, strict=False):
             row = cursor.route.row
@@ -111,7 +122,7 @@ class Fetcher:
                     raise
                 is_all = False
                 break
-        return Taken(batches, number, is_all and max_bytes > 0)
+        return Taken(batches, number, is_all and max_bytes > 0, mark)
 
     def batch(self, cursor: Cursor[K, V], stored: StoredBatch, end: int | None) -> RecordBatch[K, V] | None:
         """The records of one stored batch from the cursor on, which moves behind them; None when there are none."""

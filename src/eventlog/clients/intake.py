@@ -12,7 +12,7 @@ from typing import Any
 from eventlog.clients.fetcher import Fetcher
 from eventlog.clients.positions import Position, Positions
 from eventlog.records import RecordBatch
-from eventlog.store.order import Mark, arrivals, mark
+from eventlog.store.order import Mark, arrivals
 from eventlog.store.store import Store
 
 _FEW = 16
@@ -63,8 +63,7 @@ class Intake:
                 return self._fetch_at(self._in_turn(self._positions.of_ids(ids)), version, now)
             self._mark = None
         self._positions.rotate()
-        order = self._positions.order
-        return self._fetch_at(order, version, mark(self._store.environment) if len(order) > _FEW else None)
+        return self._fetch_at(self._positions.order, version, None)
 
     def _in_turn(self, positions: list[Position]) -> list[Position]:
         """Each time another first: one that can not be read, or has more than fits, does not keep others waiting."""
@@ -72,24 +71,28 @@ class Intake:
         place = self._turn % (len(positions) or 1)
         return positions[place:] + positions[:place]
 
-    def _fetch_at(self, positions: list[Position], version: int, before: Mark | None) -> bool:
+    def _fetch_at(self, positions: list[Position], version: int, known: Mark | None) -> bool:
         """
-        Fetches what some positions want.
+        Fetches what some positions want; the others have seen all before a mark that is known.
 
-        When nothing is left, all is known that was stored before the mark, or before the fetch if there is none.
+        When nothing is left, all have: up to that mark, or else up to the fetch, which marks where it is worth it.
         """
         active = [position for position in positions if not position.is_paused]
-        if not active and before is not None:
+        if known is not None and not active:
             self._positions.fill(())
-            self._note(version, before, before.transaction)
+            self._note(version, known, known.transaction)
             return False
-        batches, transaction, is_all = self._fetcher.fetch([one.cursor for one in active], self._fetch_max_bytes)
+        is_marking = known is None and len(active) > _FEW
+        cursors = [position.cursor for position in active]
+        batches, transaction, is_all, mark = self._fetcher.fetch(cursors, self._fetch_max_bytes, is_marking=is_marking)
+        if known is not None:
+            mark, transaction = known, known.transaction
         self._positions.fill(batches)
         if not batches:
             self._positions.pass_by(active)
-            self._note(version, before, transaction if before is None else before.transaction)
+            self._note(version, mark, transaction)
         elif is_all:
-            self._note(version, before, self._seen_transaction)
+            self._note(version, mark, self._seen_transaction)
         return bool(batches)
 
     def _note(self, version: int, known: Mark | None, transaction: int) -> None:

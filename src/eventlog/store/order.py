@@ -11,13 +11,14 @@ Knows nothing of codecs, or of who reads.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from eventlog.batches.format import NO_POSITION, read_header
 from eventlog.errors import EventLogError
 from eventlog.store.env import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Table, Transaction
 from eventlog.store.packing import damaged
+from eventlog.store.reader import Fetch, Fetched, fetch_within
 from eventlog.store.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key
 
 END_POSITION_KEY = b"end position"
@@ -83,10 +84,10 @@ class Mark(NamedTuple):
     transaction: int
 
 
-def mark(environment: Environment) -> Mark:
-    """Where the order ends now."""
+def fetch_and_mark(environment: Environment, requests: Iterable[Fetch], max_bytes: int) -> tuple[list[Fetched], Mark]:
+    """The batches of several partitions, as `reader.fetch`, and a mark of the same snapshot."""
     with environment.reading() as transaction:
-        return _mark(environment, transaction)
+        return fetch_within(environment, transaction, requests, max_bytes), _mark(environment, transaction)
 
 
 def _mark(environment: Environment, transaction: Snapshot) -> Mark:

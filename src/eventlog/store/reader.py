@@ -50,30 +50,35 @@ def fetch(environment: Environment, requests: Iterable[Fetch], max_bytes: int) -
     Stops after `max_bytes` of batches; the last request that is answered gets as much as there was room for, those
     behind it are not looked at, and at least one batch comes back if there is any.
     """
-    answers: list[Fetched] = []
     with environment.reading() as transaction:
-        number: int = transaction.id()
-        table = environment.table(BATCHES)
-        with transaction.cursor(db=table) as cursor:
-            for request in requests:
-                if max_bytes <= 0:
+        return fetch_within(environment, transaction, requests, max_bytes), transaction.id()
+
+
+def fetch_within(
+    environment: Environment, transaction: Snapshot, requests: Iterable[Fetch], max_bytes: int
+) -> list[Fetched]:
+    """The same, in a transaction that runs."""
+    answers: list[Fetched] = []
+    with transaction.cursor(db=environment.table(BATCHES)) as cursor:
+        for request in requests:
+            if max_bytes <= 0:
+                break
+            batches: list[StoredBatch] = []
+            topic_id, partition = request.topic_id, request.partition
+            prefix = partition_key(topic_id, partition)
+            is_found = cursor.set_range(batch_key(topic_id, partition, request.offset))
+            while is_found and max_bytes > 0:
+                key = cursor.key()
+                if key[:8] != prefix:
                     break
-                batches: list[StoredBatch] = []
-                topic_id, partition = request.topic_id, request.partition
-                prefix = partition_key(topic_id, partition)
-                is_found = cursor.set_range(batch_key(topic_id, partition, request.offset))
-                while is_found and max_bytes > 0:
-                    key = cursor.key()
-                    if key[:8] != prefix:
-                        break
-                    data = bytes(cursor.value())
-                    batches.append(StoredBatch(split_batch_key(key)[2], data))
-                    max_bytes -= len(data)
-                    is_found = cursor.next()
-                row = _partition_row(environment, transaction, topic_id, partition)
-                end = batches[-1].last + 1 if batches else _end_before(cursor, prefix, row, is_behind=is_found)
-                answers.append(Fetched(batches, row.first, end))
-    return answers, number
+                data = bytes(cursor.value())
+                batches.append(StoredBatch(split_batch_key(key)[2], data))
+                max_bytes -= len(data)
+                is_found = cursor.next()
+            row = _partition_row(environment, transaction, topic_id, partition)
+            end = batches[-1].last + 1 if batches else _end_before(cursor, prefix, row, is_behind=is_found)
+            answers.append(Fetched(batches, row.first, end))
+    return answers
 
 
 def bounds(environment: Environment, topic_id: int, partitions: Sequence[int]) -> list[tuple[int, int]]:
