@@ -29,7 +29,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test proof soak test-long coverage lint ruff-check ruff-format mypy pyright floors format bench compare wheel clean
+.PHONY: help demo test proof soak test-long coverage lint ruff-check ruff-format mypy pyright floors format bench compare growth page wheel clean
 
 help:
 	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
@@ -42,6 +42,8 @@ help:
 	@echo 'make format      what ruff can mend by itself'
 	@echo 'make bench       the benchmarks; ARGS="..." goes to them'
 	@echo 'make compare     beside other systems, each as an expert would set it up; ARGS="..." goes to it'
+	@echo 'make growth      how cost grows with records, partitions and groups; ARGS="..." goes to it'
+	@echo 'make page        docs/benchmarks.md anew, of the runs in benchmarks/results'
 	@echo 'make wheel       builds the wheel and installs it into an empty environment'
 	@echo 'make clean       removes .venv and everything else that was made here'
 
@@ -97,6 +99,12 @@ bench: $(VENV)/stamp-bench
 # The servers come from the system: apt-get install redis-server nats-server. Without them two peers are left out.
 compare: $(VENV)/stamp-compare
 	@$(BIN)/python -m benchmarks.compare $(ARGS)
+
+growth: $(VENV)/stamp-bench
+	@$(BIN)/python -m benchmarks.compare.growth $(ARGS)
+
+page: $(VENV)/stamp-bench
+	@$(BIN)/python -m benchmarks --from-results --page docs/benchmarks.md $(ARGS) >/dev/null
 
 wheel: $(VENV)/stamp-venv
 	@.ci/check-wheel $(BIN)/python

@@ -64,12 +64,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--compare-json", type=Path, metavar="FILE", help="a run of `make compare`, for the page")
     add("--growth-json", type=Path, metavar="FILE", help="a run of `python -m benchmarks.compare.growth`, for the page")
     add("--page", type=Path, metavar="FILE", help="write the page of the docs")
+    add("--from-results", action="store_true", help="run nothing, take the runs of this version in benchmarks/results")
     options = parser.parse_args(arguments)
+    if options.from_results:
+        _take_results(options, report.RESULTS)
     options.rounds = options.rounds or (_QUICK_ROUNDS if options.quick else _FULL_ROUNDS)
     options.scale = options.scale or (_QUICK_SCALE if options.quick else 1.0)
     if options.rounds < 1 or options.scale <= 0:
         parser.error("--rounds and --scale must be above zero")
     return options
+
+
+def _take_results(options: argparse.Namespace, directory: Path) -> None:
+    """Sets the runs that are kept of this version, where they are not given; our own has to be there."""
+    options.from_json = options.from_json or directory / f"{eventlog.__version__}.json"
+    for name in ("compare", "growth"):
+        path = directory / f"{name}-{eventlog.__version__}.json"
+        if getattr(options, f"{name}_json") is None and path.exists():
+            setattr(options, f"{name}_json", path)
 
 
 def _read(path: Path | None) -> dict[str, Any] | None:

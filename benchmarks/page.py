@@ -16,8 +16,7 @@ from benchmarks.compare import page as compare_page
 from benchmarks.report import cells, details_text, machine_lines
 
 _INTRODUCTION = """\
-<!-- Made by `python -m benchmarks --from-json RUN.json --compare-json COMPARISON.json --growth-json GROWTH.json \
---page docs/benchmarks.md`. Do not edit. -->
+<!-- Made by `make page`, of the runs in benchmarks/results. Do not edit. -->
 
 # Benchmarks
 

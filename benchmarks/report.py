@@ -8,12 +8,14 @@ Knows nothing of how figures are taken.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Absent, Summary
 from benchmarks.row import Result
 
 SCHEMA_VERSION = 1
+RESULTS = Path(__file__).resolve().parent / "results"
 
 Document = dict[str, Any]
 _HEAD = ("row", "ours", "best", "peer", "best", "ratio", "of bests", "bar", "held")

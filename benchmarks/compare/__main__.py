@@ -16,13 +16,11 @@ from pathlib import Path
 
 import benchmarks
 import eventlog
-from benchmarks import machine
+from benchmarks import machine, report
 from benchmarks.compare.catalogue import PEERS, choose_peers
 from benchmarks.compare.page import has_failures, sections
 from benchmarks.compare.plan import WORKLOADS
 from benchmarks.compare.run import Document, Options, run, say
-
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 _QUICK = Options(rounds=1, measured_s=0.1, latency_count=100, is_quick=True)
 
@@ -64,7 +62,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--json",
         type=Path,
         nargs="?",
-        const=RESULTS / f"compare-{eventlog.__version__}.json",
+        const=report.RESULTS / f"compare-{eventlog.__version__}.json",
         metavar="FILE",
         help="write the run as JSON (default: benchmarks/results/compare-<version>.json)",
     )

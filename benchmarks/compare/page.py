@@ -7,6 +7,7 @@ ordered by their figures; where a peer is better than we are, its cell is bold. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -287,10 +288,19 @@ def _disk_and_open(view: View) -> str:
 
 def _setups(view: View) -> str:
     return "\n\n".join(
-        f"**{peer['name']}**: {' '.join(peer['notes'].split())}"
-        for peer in view.document["peers"]
-        if not peer["missing"]
+        f"**{peer['name']}**\\\n{one_a_line(peer['notes'])}" for peer in view.document["peers"] if not peer["missing"]
     )
+
+
+def one_a_line(notes: str) -> str:
+    r"""
+    The sentences of some notes, one a line.
+
+    Example:
+        >>> one_a_line("One call. `send()` is it,\nand so on. Two, e.g. three.")
+        'One call.\n`send()` is it, and so on.\nTwo, e.g. three.'
+    """
+    return re.sub(r"(?<=\.) (?=[A-Z`])", "\n", " ".join(notes.split()))
 
 
 def _absent(view: View) -> str:

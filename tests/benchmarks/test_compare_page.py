@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.__main__ import main as benchmarks_main
+import benchmarks.__main__ as command
+import eventlog
+from benchmarks import report
 from benchmarks.compare.__main__ import main, parse
 from benchmarks.compare.page import has_failures, sections
 
@@ -169,7 +171,19 @@ def test_the_page_of_the_docs_takes_the_comparison_in(document: dict[str, Any], 
     for name, content in (("ours", ours), ("comparison", document)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     from_json = ["--from-json", str(tmp_path / "ours.json"), "--compare-json", str(tmp_path / "comparison.json")]
-    assert benchmarks_main([*from_json, "--page", str(tmp_path / "page.md")]) == 0
+    assert command.main([*from_json, "--page", str(tmp_path / "page.md")]) == 0
     text = (tmp_path / "page.md").read_text()
     assert text.index("# Benchmarks") < text.index("## Beside other systems")
     assert sections(document) in text
+
+
+def test_the_runs_of_this_version_are_found_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--from-results` takes those that are there; one that is given wins."""
+    for name in ("", "compare-"):
+        (tmp_path / f"{name}{eventlog.__version__}.json").write_text("{}")
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    found = command.parse(["--from-results"])
+    assert found.from_json == tmp_path / f"{eventlog.__version__}.json"
+    assert found.compare_json == tmp_path / f"compare-{eventlog.__version__}.json"
+    assert found.growth_json is None
+    assert command.parse(["--from-results", "--compare-json", "other.json"]).compare_json == Path("other.json")
