@@ -6,6 +6,7 @@ Everything is looked at through the public API. Knows nothing of journals and im
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,6 +16,8 @@ from tests.crash.records import Stamp, stamp_of, value_of
 from tests.power import actors
 from tests.power.claims import Claim
 
+_known_stamp_of = functools.lru_cache(20_000)(stamp_of)
+"""The images of one journal hold the same records, again and again."""
 Place = tuple[str, int, int]
 """Topic, partition, offset."""
 
@@ -49,7 +52,7 @@ class Held:
 
     def _add(self, name: str, batch: Any) -> None:
         for offset, value in zip(batch.offsets, batch.values, strict=True):
-            stamp = stamp_of(value)
+            stamp = _known_stamp_of(value)
             if stamp is None:
                 self.problems.append(f"{name}[{batch.partition}] offset {offset}: other bytes than anybody wrote")
             else:

@@ -113,6 +113,32 @@ def test_a_planted_bug_is_found(
     assert (Path(kept[1]) / "data.mdb").exists()
 
 
+def test_a_finding_is_repeated_by_the_command_that_it_prints(
+    library: Path, judges: Court, tmp_path: Path, rng: random.Random
+) -> None:
+    """The journal is kept, and the place of the cut and the choice of the disk say the rest."""
+    seed = rng.randrange(2**32)
+    journal = worked(library, tmp_path, seed, plant="halves")
+    cases = court.draw_cases(journal, 400, seed)[200:]
+    outcome = judges.judge(journal, cases, durability="commit", seed=seed, is_one_finding_enough=True)
+    with pytest.raises(AssertionError) as failure:
+        outcome.check()
+    again = re.search(r"again: python (.*)", str(failure.value))
+    assert again is not None
+    said = subprocess.run([sys.executable, *again[1].split()], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == outcome.findings[0].problems
+
+
+def test_work_goes_on_after_a_power_cut_and_is_cut_again(
+    library: Path, judges: Court, tmp_path: Path, rng: random.Random
+) -> None:
+    """A trial in small: the second generation of processes begins with an image that the first has left."""
+    seed = rng.randrange(2**32)
+    counts = cut_power(judges, tmp_path, seed=seed, durability="ordered", images=20, rounds=6)
+    assert counts["images"] == 40
+    assert counts["journals"] == 2
+
+
 def test_an_image_that_kills_who_opens_it_is_a_finding(judges: Court, tmp_path: Path) -> None:
     """The judge of an image whose pages are missing dies, and another goes on with the next image."""
     with eventlog.open(tmp_path / "log") as log:

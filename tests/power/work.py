@@ -29,6 +29,8 @@ from tests.power.claims import Claims
 
 Plant = Literal["", "early", "unsynced", "halves", "deaf"]
 _THREADS = 8
+_MAP_SIZES = (None, None, 1 << 20)
+"""With a small one the map has to grow, once or twice."""
 _WRITERS_OF_A_PROCESS = 100
 _KINDS: dict[type[Actor], int] = {
     actors.Appender: 8,
@@ -64,7 +66,9 @@ def main(work: Work) -> None:
     chance = random.Random(f"{work.seed} {work.process}")
     _PLANTS[work.plant]()
     claims = Claims(Path(work.journal))
-    with eventlog.open(work.path, durability=work.durability) as log, ThreadPoolExecutor(_THREADS) as threads:
+    map_size = random.Random(work.seed).choice(_MAP_SIZES)
+    opened = eventlog.open(work.path, durability=work.durability, map_size=map_size)
+    with opened as log, ThreadPoolExecutor(_THREADS) as threads:
         _open_topics(log, claims)
         crew = _crew(log, claims, work, chance)
         for _ in range(work.rounds):
