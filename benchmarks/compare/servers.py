@@ -34,7 +34,8 @@ def free_port() -> int:
 @contextmanager
 def running(command: Sequence[str], *, port: int, directory: Path) -> Iterator[int]:
     """A server until the block ends: asked to stop, then killed; gives its process id once the port answers."""
-    with (directory / "server.log").open("wb") as output:
+    journal = directory / "server.log"
+    with journal.open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=directory,
@@ -43,11 +44,11 @@ def running(command: Sequence[str], *, port: int, directory: Path) -> Iterator[i
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - a cell has no threads yet when it starts its server
         )
     try:
-        _wait_for(process, port)
+        _wait_for(process, port, journal)
         yield process.pid
     finally:
         stop(process)
-        (directory / "server.log").unlink(missing_ok=True)
+        journal.unlink(missing_ok=True)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -59,15 +60,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+def _wait_for(process: subprocess.Popen[bytes], port: int, journal: Path) -> None:
     end = time.monotonic() + _START_S
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended at once with {process.returncode}")
+            break
         with suppress(OSError), socket.create_connection((HOST, port), timeout=1.0):
             return
         time.sleep(0.001)
-    raise RuntimeError(f"{process.args} did not listen on port {port} within {_START_S} s")
+    last_lines = " | ".join(journal.read_text(errors="replace").splitlines()[-3:])
+    raise RuntimeError(f"the server did not listen on port {port} within {_START_S} s; it said: {last_lines}")
 
 
 def _die_with_parent() -> None:

@@ -73,7 +73,7 @@ class Task:
 
 def perform(task: Task) -> Sample:
     """Does the task and checks what it did; raises when records are missing."""
-    works = {
+    works: dict[Workload, Callable[[Task], Sample]] = {
         "stock": fill_stock,
         "produce_single": partial(produce, way="single"),
         "produce_batch": partial(produce, way="batch"),

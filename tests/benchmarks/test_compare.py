@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import json
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +14,14 @@ from typing import Any
 import attrs
 import pytest
 
-from benchmarks.compare import page
+from benchmarks.compare import cost, page
 from benchmarks.compare.catalogue import OURS, PEERS, choose_peers, peer_named
 from benchmarks.compare.cell import spawned
 from benchmarks.compare.peer import Contents, Peer, Place
 from benchmarks.compare.plan import Cell, all_cells, in_turns
 from benchmarks.compare.records import make_records
 from benchmarks.compare.run import Options, Run, can_run, cell_document, run
+from benchmarks.compare.servers import HOST, free_port, running
 from benchmarks.compare.workloads import Task, perform
 from benchmarks.measure import Absent, Sample
 
@@ -148,6 +151,25 @@ def test_a_cell_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert sample.details["peak_bytes"] >= 0
     failed = spawned(task(PLAIN_FILE, "open", tmp_path))
     assert failed == Absent("RuntimeError: no stock of plain file", is_failure=True)
+
+
+def test_a_server_is_waited_for_and_does_not_outlive_its_block(tmp_path: Path) -> None:
+    """What it costs is read while it runs."""
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", HOST]
+    with running(command, port=port, directory=tmp_path) as process_id:
+        assert cost.status_bytes("VmHWM", process_id) > 0
+        assert cost.server_cpu_s(process_id) > 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(process_id, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_ends_at_once_says_why(tmp_path: Path) -> None:
+    """Its last words are in the error, and so in the table."""
+    command = [sys.executable, "-c", "print('no such setting')"]
+    with pytest.raises(RuntimeError, match="no such setting"), running(command, port=free_port(), directory=tmp_path):
+        pass
 
 
 def test_all_peers_take_turns_and_stocks_come_first() -> None:
