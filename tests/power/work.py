@@ -27,7 +27,7 @@ from tests.power import actors
 from tests.power.actors import Actor
 from tests.power.claims import Claims
 
-Plant = Literal["", "early", "unsynced", "halves", "deaf"]
+Plant = Literal["", "early", "unsynced", "loose", "halves", "deaf"]
 _THREADS = 8
 _MAP_SIZES = (None, None, 1 << 20)
 """With a small one the map has to grow, once or twice."""
@@ -133,10 +133,11 @@ def _acknowledge_early() -> None:
     setattr(Environment, "commit", early)  # noqa: B010
 
 
-def _open_unsynced() -> None:
-    """Plants an engine that never syncs."""
+def _open_with(name: str) -> None:
+    """Plants an engine that never syncs, or not the root of a commit."""
     opened = lmdb.open
-    lmdb.open = lambda *arguments, **options: opened(*arguments, **(options | {"sync": False}))  # type: ignore[assignment]
+    planted: dict[str, Any] = {name: False}
+    lmdb.open = lambda *arguments, **options: opened(*arguments, **(options | planted))  # type: ignore[assignment]
 
 
 def _commit_halves() -> None:
@@ -156,7 +157,8 @@ def _nothing() -> None:
 _PLANTS: dict[str, Callable[[], None]] = {
     "": _nothing,
     "early": _acknowledge_early,
-    "unsynced": _open_unsynced,
+    "unsynced": partial(_open_with, "sync"),
+    "loose": partial(_open_with, "metasync"),
     "halves": _commit_halves,
     "deaf": _nothing,  # journal.c plants this one
 }
