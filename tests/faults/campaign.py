@@ -115,17 +115,24 @@ def _subject(path: Path) -> str:
 
 class Campaign:
     """
-    Tries plans, one after the other.
+    Tries plans, one after the other; watched, another process has each log open meanwhile.
 
     A context manager: leaving it ends the worker.
     """
 
     def __init__(
-        self, library: Path, directory: Path, *, seed: int = 0, durability: str = "commit", bug: str = ""
+        self,
+        library: Path,
+        directory: Path,
+        *,
+        seed: int = 0,
+        durability: str = "commit",
+        is_watched: bool = False,
+        bug: str = "",
     ) -> None:
         self._library = library
         self._directory = directory
-        self._options = {"seed": seed, "durability": durability}
+        self._options = {"seed": seed, "durability": durability, "is_watched": is_watched}
         self._bug = bug
         self._number = 0
         self._worker: Worker | None = None

@@ -28,6 +28,7 @@ import eventlog
 from tests.faults import plans
 from tests.faults.plans import Plan
 from tests.faults.story import PROBE, Picture, Story, picture, steps_of
+from tests.faults.witness import Witness, digest
 
 DATA = "data.mdb"
 FULL = ("DiskFull", "DeliveryError")
@@ -108,12 +109,18 @@ class Fault(Protocol):
 
 
 def trial_of(
-    fault: Fault, pictures: list[Picture], directory: Path, seed: int, *, durability: str = "commit"
+    fault: Fault,
+    pictures: list[Picture],
+    directory: Path,
+    seed: int,
+    *,
+    durability: str = "commit",
+    witness: Witness | None = None,
 ) -> Verdict:
     """Runs a story in which something fails; the directory is removed unless something is wrong."""
     directory.mkdir()
     descriptors = _open_descriptors()
-    trial = Trial(fault, pictures, Story(directory / "log", seed, durability=durability), seed, Verdict())
+    trial = Trial(fault, pictures, Story(directory / "log", seed, durability=durability), seed, Verdict(), witness)
     fault.begin()
     try:
         trial.run()
@@ -122,6 +129,7 @@ def trial_of(
     finally:
         fault.end()
     trial.open_again()
+    trial.dismiss_witness()
     if left := _open_descriptors() - descriptors:
         trial.complain(f"files are still open: {sorted(left)}")
     if not trial.verdict.problems:
@@ -219,7 +227,9 @@ class Trial:
     story: Story
     seed: int
     verdict: Verdict
+    witness: Witness | None = None
     has_write_failed: bool = False
+    has_witness_opened: bool = False
     before: int = 0
     probe_count: int = 0
 
@@ -262,8 +272,42 @@ class Trial:
                 self.complain(f"{name}: {type(error).__name__} is no error of ours: {error}")
                 break
             self.before += 1
+            if name == "open":
+                self._call_witness()
             if name.startswith("send") and name != "send_at_last":
                 self._note_deliveries(name)
+
+    def _call_witness(self) -> None:
+        if self.witness is not None:
+            self._witnessed("opening", self.witness.open(self.story.path))
+            self.has_witness_opened = True
+
+    def _witnessed(self, doing: str, problem: str) -> None:
+        if problem:
+            self.complain(f"{doing} in another process: {problem}")
+
+    def _ask_witness(self) -> None:
+        """Another process sees the same, and goes on writing: its log has not failed."""
+        if self.witness is None or not self.has_witness_opened:
+            return
+        if self.witness.look() not in map(digest, self._expected):
+            self.complain("another process sees neither what was before nor after")
+        if not self.verdict.step or self.has_write_failed:
+            self._witnessed("appending", self.witness.append())
+            self.probe_count += 1
+
+    def dismiss_witness(self) -> None:
+        """Has the other process look once more, and close the log."""
+        if self.witness is None or not self.has_witness_opened:
+            return
+        if self.witness.look() not in map(digest, self._expected):
+            self.complain("at the end another process sees neither what was before nor after")
+        self._witnessed("closing", self.witness.close())
+
+    @property
+    def _expected(self) -> list[Picture]:
+        """What the log may look like: as before the step that failed, or as after it."""
+        return self.pictures[self.before : self.before + 2]
 
     def _note_error(self, name: str, error: BaseException) -> None:
         self.verdict.step, self.verdict.error, self.verdict.message = name, type(error).__name__, str(error)
@@ -280,6 +324,7 @@ class Trial:
 
     def look_at_what_is_left(self) -> None:
         """Reads what is there while the log is open, tries to write, and closes it."""
+        self._ask_witness()
         log = self.story.log
         if log is None:
             return
@@ -309,7 +354,7 @@ class Trial:
             self.complain(f"reading on: {type(error).__name__}: {error}")
 
     def _compare(self, doing: str, found: Picture) -> None:
-        expected = self.pictures[self.before : self.before + 2]
+        expected = self._expected
         if found not in expected:
             self.complain(
                 f"{doing}: what is there is neither what was before nor after: {_difference(found, expected)}"

@@ -8,7 +8,6 @@ it. What was acknowledged is noted: the places and values of records. Knows noth
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -250,9 +249,8 @@ class Story:
         self._open_log.sync()
 
     def _compact(self) -> None:
-        copy = self.path.with_name(f"{self.path.name}-copy")
-        shutil.rmtree(copy, ignore_errors=True)
-        self._open_log.compact(copy)
+        self._number += 1
+        self._open_log.compact(self.path.with_name(f"{self.path.name}-copy-{self._number}"))
 
     def _close(self) -> None:
         self._open_log.close()
@@ -286,8 +284,8 @@ def _topic_picture(topic: eventlog.Topic[Any, Any]) -> Picture:
 
 
 def _offsets(log: eventlog.EventLog, group: str) -> list[tuple[str, int, int]]:
-    described = log.groups.describe(group)
-    return [(one.topic, one.partition, one.committed) for one in described.offsets if one.committed is not None]
+    found = [(one.topic, one.partition, one.committed) for one in log.groups.describe(group).offsets]
+    return [(topic, partition, at) for topic, partition, at in found if at is not None and topic != PROBE]
 
 
 def _projection_picture(log: eventlog.EventLog, name: str) -> Any:

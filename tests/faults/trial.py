@@ -11,6 +11,7 @@ import random
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from tests import preload
 from tests.faults.campaign import Campaign
@@ -33,7 +34,9 @@ def trial(seed: int, directory: Path) -> Counter[str]:
     library = preload.build(SOURCE, directory)
     story, durability = chance.randrange(1, 2**32), chance.choice(["commit", "commit", "ordered"])
     end_s = time.monotonic() + _LONGEST_SECONDS
-    with Campaign(library, directory / "logs", seed=story, durability=durability) as campaign:
+    is_watched = chance.random() < 0.3
+    options: dict[str, Any] = {"seed": story, "durability": durability, "is_watched": is_watched}
+    with Campaign(library, directory / "logs", **options) as campaign:
         counts = campaign.counts()
         done: Counter[str] = Counter()
         for _ in range(_MOST_RUNS):

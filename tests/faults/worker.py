@@ -23,6 +23,7 @@ from tests.faults import judge, planted
 from tests.faults.judge import FailingCall
 from tests.faults.plans import Plan
 from tests.faults.story import Picture
+from tests.faults.witness import Witness
 
 
 class Worker:
@@ -32,22 +33,26 @@ class Worker:
         self._directory = directory
         self._pictures: dict[tuple[int, str], list[Picture]] = {}
         self._number = 0
+        self._witness: Witness | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """What is said to one request."""
         action: Callable[..., dict[str, Any]] = getattr(self, request.pop("do"))
         return action(**request)
 
-    def count(self, seed: int, durability: str, suffix: str) -> dict[str, Any]:
+    def count(self, seed: int, durability: str, is_watched: bool, suffix: str) -> dict[str, Any]:
         """How many calls of each kind a run without a fault makes."""
         return judge.calls_of(self._new_place(), seed, suffix, durability=durability)
 
-    def fail(self, seed: int, durability: str, plan: list[Any]) -> dict[str, Any]:
+    def fail(self, seed: int, durability: str, is_watched: bool, plan: list[Any]) -> dict[str, Any]:
         """What became of a run in which a call fails."""
         if (seed, durability) not in self._pictures:
             self._pictures[seed, durability] = judge.clean_run(self._new_place(), seed, durability=durability)
         pictures, place = self._pictures[seed, durability], self._new_place()
-        verdict = judge.trial_of(FailingCall(Plan(*plan), place), pictures, place, seed, durability=durability)
+        if is_watched and self._witness is None:
+            self._witness = Witness()
+        fault, witness = FailingCall(Plan(*plan), place), self._witness if is_watched else None
+        verdict = judge.trial_of(fault, pictures, place, seed, durability=durability, witness=witness)
         return attrs.asdict(verdict)
 
     def _new_place(self) -> Path:

@@ -1,0 +1,74 @@
+"""
+Another process that has the log open while a call fails in the first: it says what it sees, and writes on.
+
+`Witness` is the side of the process in which calls fail. Knows nothing of failing calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import eventlog
+from tests.faults.story import PROBE, Picture, picture
+from tests.processes.child import Child, hear, say
+
+
+def digest(found: Picture) -> str:
+    """What tells two pictures apart."""
+    return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+def watch() -> None:
+    """The program of the other process: opens logs, looks at them and writes to them, as it is told."""
+    log: eventlog.EventLog | None = None
+    while True:
+        word, _, rest = hear().partition(" ")
+        try:
+            if word == "open":
+                log = eventlog.open(rest)
+            assert log is not None
+            if word == "look":
+                say(digest(picture(log)))
+                continue
+            if word == "append":
+                log.topic(PROBE).append(b"probe")
+            if word == "close":
+                log.close()
+        except Exception as error:
+            say(type(error).__name__, str(error).replace("\n", " "))
+        else:
+            say("done")
+
+
+class Witness:
+    """
+    Is the other process, for one log after the other.
+
+    Each method returns what went wrong, or nothing.
+    """
+
+    def __init__(self) -> None:
+        self._child = Child(watch)
+
+    def open(self, path: Path) -> str:
+        """Opens a log."""
+        return self._told(f"open {path}")
+
+    def close(self) -> str:
+        """Closes it."""
+        return self._told("close")
+
+    def append(self) -> str:
+        """Appends a probe."""
+        return self._told("append")
+
+    def look(self) -> str:
+        """The digest of what it sees, or what went wrong."""
+        self._child.say("look")
+        return self._child.hear()
+
+    def _told(self, words: str) -> str:
+        self._child.say(words)
+        answer = self._child.hear()
+        return "" if answer == "done" else answer
