@@ -7,6 +7,7 @@ pytest itself. A failed `assert` ends it, and the test shows the traceback. Know
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -211,3 +212,41 @@ def killed_with_a_child_alive(path: str) -> None:
         log._store.environment.begin_writing()
         say("ready")
         threading.Event().wait()
+
+
+def frees_in_the_child_what_refers_to_the_parents_engine(path: str) -> None:
+    """Forks with the error of a refused commit at hand, and lets go of it in the child while that reads."""
+    log = eventlog.open(path)
+    errors = [_refused(log)]
+    (ours, theirs), (answer, question) = os.pipe(), os.pipe()
+
+    def child() -> None:
+        with log._store.environment.reading():
+            errors.clear()
+            gc.collect()
+            os.write(theirs, b"reading")
+            assert os.read(answer, 10) == b"0"
+
+    helper = threading.Thread(target=lambda: (os.read(ours, 10), os.write(question, b"%d" % _dead_readers(log))))
+    helper.start()
+    in_a_fork(child)
+    helper.join()
+    say("done")
+
+
+def _refused(log: eventlog.EventLog) -> eventlog.ConflictError:
+    """The error of a refused commit: its frames have a transaction, which has the environment."""
+    try:
+        with log.transaction() as tx:
+            tx.state("totals").get("alice")
+            log.transact(lambda other: other.state("totals").put("alice", 1))
+    except eventlog.ConflictError as error:
+        return error
+    raise AssertionError("the commit was not refused")
+
+
+def _dead_readers(log: eventlog.EventLog) -> int:
+    """How many readers the engine takes for dead, and lets writers take their pages."""
+    handle = log._store.environment._handle
+    assert handle is not None
+    return handle.reader_check()

@@ -54,3 +54,10 @@ def test_a_living_fork_holds_no_lock_of_its_dead_parent(path: Path) -> None:
         parent.kill()
         with eventlog.open(path) as log:
             assert log.topic("orders").append(b"tea").offset == 0
+
+
+def test_a_child_that_frees_an_error_of_its_parent_goes_on_reading(path: Path) -> None:
+    """The environment of the parent is not closed behind the child's back, with the child's locks and reader slots."""
+    with Child(fork_scenes.frees_in_the_child_what_refers_to_the_parents_engine, str(path)) as child:
+        child.hear("done")
+        assert child.end() == 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
@@ -155,19 +156,26 @@ class Environment:
         """Lets transactions begin again, in the parent."""
         self._gate.open()
 
-    def forget_after_fork(self) -> None:
+    def forget_after_fork(self) -> object | None:
         """
         Drops the parent's environment in the child, without closing it; the next use opens another.
 
         `close()` would free the parent's reader slots, and the parent would then read pages that a writer has
         taken again: wrong data, silently.
+
+        Returns the parent's environment if something refers to it still: the error of a refused commit, say, whose
+        frames had a transaction. Whoever lets go of it last closes its files. Once the child has opened them too, that
+        drops the child's locks on them, others take its readers for dead, and the child reads pages that a writer has
+        taken again. So the caller keeps it for as long as the child lives.
         """
+        parents = None if self._handle is None else weakref.ref(self._handle)
         self._handle = None
         self._close_write_lock()
         self.tables = {}
         self._failure = None
         self._is_forked = True
         self._reset_gate()
+        return None if parents is None else parents()
 
     # -- transactions ----------------------------------------------------------------------------------------
 

@@ -187,15 +187,20 @@ class Store:
         """Has `listener._after_fork()` called in a child, for as long as the listener lives."""
         self._fork_listeners.add(listener)
 
-    def after_fork(self) -> None:
-        """Makes this store usable in the child: nothing queued, no locks held, no shared handles."""
-        self.environment.forget_after_fork()
+    def after_fork(self) -> object | None:
+        """
+        Makes this store usable in the child: nothing queued, no locks held, no shared handles.
+
+        Returns what has to be kept for as long as the child lives, if anything.
+        """
+        kept = self.environment.forget_after_fork()
         self._bells.close()
         self.committer.reset()
         self.heart.after_fork()
         self.members.after_fork()
         for listener in list(self._fork_listeners):
             listener._after_fork()  # type: ignore[attr-defined]
+        return kept
 
     # -- opening ---------------------------------------------------------------------------------------------
 
@@ -258,6 +263,8 @@ class _Registry:
         self._lock = threading.RLock()
         self._stores: dict[tuple[int, int], tuple[Store, int]] = {}
         self._forgotten: deque[Store] = deque()
+        self._kept: list[object] = []
+        """What a child must not let go of: environments of its parent, see `Environment.forget_after_fork`."""
 
     def open(self, path: Path, make: Callable[[], Store], check: Callable[[Store], None]) -> Store:
         """The store of a directory, made when this process has not opened it yet."""
@@ -328,7 +335,9 @@ class _Registry:
         """Gives the child stores of its own."""
         self._lock = threading.RLock()
         for store in self._open_stores():
-            store.after_fork()
+            kept = store.after_fork()
+            if kept is not None:
+                self._kept.append(kept)
 
     def _open_stores(self) -> Iterator[Store]:
         return (store for store, _ in list(self._stores.values()))
