@@ -159,6 +159,8 @@ class FailingCall:
         kind, path = plans.first_failure()
         verdict.failed_call = f"{kind} {path}".strip()
         trial.has_write_failed = kind in plans.DISK and path.endswith(f"/log/{DATA}")
+        if kind in plans.SYNCS and not verdict.step:
+            trial.complain(f"nothing was raised, though {kind} of {path} failed")
         if not trial.has_write_failed:
             return
         if not verdict.step:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from pathlib import Path
 
@@ -68,3 +70,23 @@ def test_nothing_else_is_emptied(tmp_path: Path, rng: random.Random) -> None:
 def test_a_file_that_is_not_there_is_new(tmp_path: Path) -> None:
     """What was never made has no commit."""
     assert prepare(tmp_path / "data.mdb")
+
+
+@pytest.mark.parametrize(("number", "is_raised"), [(errno.EIO, True), (errno.ENOSPC, True), (errno.EINVAL, False)])
+def test_a_directory_that_fails_to_sync_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_raised: bool
+) -> None:
+    """What is acknowledged afterwards could be gone with the log's name; where none are synced, none is missing."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fail)
+        if is_raised:
+            with pytest.raises(eventlog.StorageError):
+                eventlog.open(path)
+        else:
+            eventlog.open(path).close()
+    with eventlog.open(path) as log:
+        assert log.topic("orders").append(b"tea").offset == 0

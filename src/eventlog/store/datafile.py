@@ -6,7 +6,7 @@ Knows nothing of what we keep in it.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ _MAGIC = slice(16, 20), 0xBEEFC0DE.to_bytes(4, sys.byteorder)
 _COMMITS = slice(144, 152), bytes(8)
 """Where a root page has its magic and the number of its commit, and what they are at first."""
 _ROOT_END = 152
+_CAN_NOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM}
+"""A directory that can not be synced at all, or not by this user: the log may be in one that we can not read."""
 
 
 def is_engines(data: Path) -> bool:
@@ -73,11 +75,15 @@ def sync_entries(directory: Path) -> None:
     """
     Forces to the disk that the files of a new directory are there, and that it is there itself.
 
-    Where a file system syncs no directories, it has to keep their entries by itself.
+    Where a file system syncs no directories, it has to keep their entries by itself. One that fails to is an
+    `OSError`: what follows would be acknowledged, and gone with the name.
     """
     for folder in (directory, directory.parent):
-        with contextlib.suppress(OSError):
+        try:
             _sync(folder)
+        except OSError as error:
+            if error.errno not in _CAN_NOT_SYNC:
+                raise
 
 
 def _sync(path: Path) -> None:

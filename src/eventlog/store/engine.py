@@ -93,10 +93,12 @@ class Opening:
     def _sync_new(self, handle: lmdb.Environment) -> None:
         try:
             handle.sync(force=True)
-        except lmdb.Error as error:
+            sync_entries(self.path)
+        except (lmdb.Error, OSError) as error:
             handle.close()
+            if isinstance(error, OSError):
+                raise
             raise self.translated(error, "open") from error
-        sync_entries(self.path)
 
     def _open_engine(self) -> lmdb.Environment:
         while True:
