@@ -103,7 +103,7 @@ compare: $(VENV)/stamp-compare
 growth: $(VENV)/stamp-bench
 	@$(BIN)/python -m benchmarks.compare.growth $(ARGS)
 
-page: $(VENV)/stamp-bench
+page: $(VENV)/stamp-compare
 	@$(BIN)/python -m benchmarks --from-results --page docs/benchmarks.md $(ARGS) >/dev/null
 
 wheel: $(VENV)/stamp-venv

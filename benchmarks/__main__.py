@@ -20,7 +20,7 @@ from typing import Any
 import benchmarks
 import eventlog
 from benchmarks import machine, report
-from benchmarks.page import page
+from benchmarks.page import IMAGES, page
 from benchmarks.row import Result, measure_row
 from benchmarks.rows import all_rows, choose
 from benchmarks.setting import Setting, Shelf
@@ -44,8 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
     if options.page:
-        comparison, growth = _read(options.compare_json), _read(options.growth_json)
-        options.page.write_text(page(document, comparison=comparison, growth=growth))
+        _write_page(options.page, document, _read(options.compare_json), _read(options.growth_json))
     return 1 if report.has_failures(document) else 0
 
 
@@ -73,6 +72,22 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.rounds < 1 or options.scale <= 0:
         parser.error("--rounds and --scale must be above zero")
     return options
+
+
+def _write_page(
+    target: Path, document: dict[str, Any], comparison: dict[str, Any] | None, growth: dict[str, Any] | None
+) -> None:
+    """Writes the page, and its plots beside it; without matplotlib the plots stay as they are."""
+    target.write_text(page(document, comparison=comparison, growth=growth))
+    if comparison is None and growth is None:
+        return
+    try:
+        from benchmarks.compare.plots import plots_of
+
+        (target.parent / IMAGES).mkdir(exist_ok=True)
+        plots_of(growth, comparison, target.parent / IMAGES)
+    except ImportError as error:
+        print(f"no plots: {error}; pip install -r benchmarks/compare/requirements.txt", file=sys.stderr)
 
 
 def _take_results(options: argparse.Namespace, directory: Path) -> None:

@@ -15,6 +15,8 @@ from benchmarks.compare import growth_page
 from benchmarks.compare import page as compare_page
 from benchmarks.report import cells, details_text, machine_lines
 
+IMAGES = "images"
+
 _INTRODUCTION = """\
 <!-- Made by `make page`, of the runs in benchmarks/results. Do not edit. -->
 
@@ -131,9 +133,9 @@ def page(
     for group, rows in groupby(document["rows"], key=lambda row: str(row["group"])):
         parts.append(_section(group, list(rows)))
     if comparison is not None:
-        parts.append(compare_page.sections(comparison))
+        parts.append(compare_page.sections(comparison, images=IMAGES))
     if growth is not None:
-        parts.append(growth_page.sections(growth))
+        parts.append(growth_page.sections(growth, images=IMAGES))
     return "\n".join(parts)
 
 

@@ -86,15 +86,24 @@ class View:
         return any(self.cell(peer["name"], workload, value_bytes) for peer in self.document["peers"])
 
 
-def sections(document: Document) -> str:
-    """All tables of a run."""
+def sections(document: Document, *, images: str | None = None) -> str:
+    """
+    All tables of a run.
+
+    Args:
+        images: where the plots are, seen from the page; without them they are left out.
+    """
     view = View.of(document)
     parts = [HEADINGS["comparison"], INTRODUCTION, _facts(view), HEADINGS["glance"], GLANCE, _glance(view)]
+    if images and any(view.peers(workload) for workload in _RATES):
+        parts.append(f"![Records a second of each peer, by workload]({images}/compare-rates.svg)")
     for workload in _RATES:
         if view.peers(workload):
             parts += [HEADINGS[workload], BESIDE[workload], _rates(view, workload)]
     if shown := [workload for workload in _LATENCIES if view.peers(workload)]:
         parts += [HEADINGS["latency"], LATENCY]
+        if images:
+            parts.append(f"![From producer to consumer, by peer]({images}/compare-latency.svg)")
         for workload in shown:
             parts += [HEADINGS[workload], _latencies(view, workload)]
     if any(view.peers(workload) for workload in _COSTLY):

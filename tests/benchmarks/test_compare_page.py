@@ -174,7 +174,8 @@ def test_the_page_of_the_docs_takes_the_comparison_in(document: dict[str, Any], 
     assert command.main([*from_json, "--page", str(tmp_path / "page.md")]) == 0
     text = (tmp_path / "page.md").read_text()
     assert text.index("# Benchmarks") < text.index("## Beside other systems")
-    assert sections(document) in text
+    assert sections(document, images="images") in text
+    assert "(images/compare-rates.svg)" in text
 
 
 def test_the_runs_of_this_version_are_found_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
