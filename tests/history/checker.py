@@ -14,6 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 
 from tests.history import lists
 from tests.history.graph import Node, circles
@@ -103,7 +104,7 @@ def _one_order(book: Book) -> Iterator[Violation]:
 
 def _no_halves(book: Book) -> Iterator[Violation]:
     """Who sees the end of a list does not see it between two elements of one commit."""
-    ranges: dict[str, dict[int, tuple[int, Operation]]] = defaultdict(dict)
+    spans: dict[str, list[tuple[int, int, Operation]]] = defaultdict(list)
     for one in book.operations:
         if one.kind == SENDS or one.outcome == FAILED:
             continue
@@ -112,14 +113,26 @@ def _no_halves(book: Book) -> Iterator[Violation]:
             for spot in book.spots.get(element, ()):
                 indexes[spot.place].append(spot.index)
         for place, spread in indexes.items():
-            for index in range(min(spread) + 1, max(spread) + 1):
-                ranges[place][index] = (min(spread), one)
+            spans[place].append((min(spread), max(spread), one))
+    furthest: dict[str, tuple[list[int], list[tuple[int, int, Operation]]]] = {}
+    for place, entries in spans.items():
+        entries.sort(key=lambda entry: entry[:2])
+        up_to = list(accumulate(entries, _longer))
+        furthest[place] = [entry[0] for entry in entries], up_to
     for one in book.operations:
         for read in one.reads:
-            torn = ranges[read.place].get(read.count) if read.is_end else None
-            if torn is not None and torn[1] is not one:
-                sentence = f"{one.name} saw {read.place} end at {read.count}, within a commit that begins at {torn[0]}"
-                yield Violation("half", sentence, (torn[1], one))
+            if not read.is_end or read.place not in furthest:
+                continue
+            firsts, up_to = furthest[read.place]
+            at = bisect_left(firsts, read.total) - 1  # the last commit that begins before the end that was seen
+            if at >= 0 and up_to[at][1] >= read.total and up_to[at][2] is not one:
+                first, _, writer = up_to[at]
+                sentence = f"{one.name} saw {read.place} end at {read.total}, within a commit that begins at {first}"
+                yield Violation("half", sentence, (writer, one))
+
+
+def _longer(one: tuple[int, int, Operation], other: tuple[int, int, Operation]) -> tuple[int, int, Operation]:
+    return max(one, other, key=lambda span: span[1])
 
 
 def _positions_in_time(book: Book) -> Iterator[Violation]:
@@ -154,7 +167,7 @@ def _no_gaps(book: Book) -> Iterator[Violation]:
             if read.first != at:
                 sentence = f"{one.session} read {read.place} from {read.first} on, and was at {at}"
                 yield Violation("gap", sentence, (before, one))
-            ends[one.session, read.place] = (read.count, one)
+            ends[one.session, read.place] = (read.total, one)
 
 
 # --- offsets --------------------------------------------------------------------------------------------------------
@@ -176,15 +189,15 @@ def _offsets_go_on(book: Book) -> Iterator[Violation]:
             at, before = end, one
     for one in book.operations:
         for read in one.reads:
-            if kind_of(read.place) == "offset" and read.count:
-                if read.count not in {end for end, _, _ in chains.get(read.place, ())}:
-                    yield Violation("offsets", f"{read.place} was at {read.count}, where nobody put it", (one,))
+            if kind_of(read.place) == "offset" and read.total:
+                if read.total not in {end for end, _, _ in chains.get(read.place, ())}:
+                    yield Violation("offsets", f"{read.place} was at {read.total}, where nobody put it", (one,))
 
 
 def _stored(book: Book) -> list[Operation]:
     """The operations that wrote something and were stored: acknowledged, or seen."""
     stored = []
-    seen = {(read.place, read.count) for one in book.operations for read in one.reads}
+    seen = {(read.place, read.total) for one in book.operations for read in one.reads}
     seen |= {(advance.place, advance.first) for one in book.operations for advance in one.writes.advances}
     known = {
         (advance.place, advance.end) for one in book.operations if one.outcome == OK for advance in one.writes.advances
@@ -237,8 +250,8 @@ def _sends(book: Book, one: Operation) -> Iterator[Node]:
 
 
 def _node(one: Operation, name: str, installs: list[tuple[str, int]], reads: Sequence[Read]) -> Node:
-    at_least = tuple((read.place, read.count) for read in reads if not read.is_end)
-    exactly = tuple((read.place, read.count) for read in reads if read.is_end)
+    at_least = tuple((read.place, read.total) for read in reads if not read.is_end)
+    exactly = tuple((read.place, read.total) for read in reads if read.is_end)
     return Node(name, one.began, one.ended, tuple(installs), at_least, exactly)
 
 
@@ -261,7 +274,7 @@ def _by_partition(read: Read, spread: dict[str, list[int]]) -> Iterable[Read]:
     """
     if read.place != ORDER:
         return [read]
-    return [Read(place, bisect_left(positions, read.count), (), read.is_end) for place, positions in spread.items()]
+    return [Read(place, bisect_left(positions, read.total), (), read.is_end) for place, positions in spread.items()]
 
 
 def _spots(book: Book, elements: Iterable[str]) -> list[tuple[str, int]]:

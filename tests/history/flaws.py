@@ -47,7 +47,7 @@ def lose_what_is_acknowledged(chance: random.Random) -> None:
         partition = options.get("partition")
         if partition is None or chance.random() > _OFTEN:
             return append(topic, value, **options)  # type: ignore[no-any-return]
-        return RecordMetadata(topic.name, partition, topic.bounds()[partition][1], 0, 1 << 40, None)
+        return RecordMetadata(topic.name, partition, topic.bounds()[partition][1], 0, topic._store.end_position(), None)
 
     _replace(Topic, "append", flawed)
 
@@ -80,7 +80,6 @@ def forget_expected_versions(chance: random.Random) -> None:
 
     def flawed(append: Any, topic: Topic[Any, Any], value: Any, **options: Any) -> RecordMetadata:
         options.pop("expected_version", None)
-        time.monotonic()
         return append(topic, value, **options)  # type: ignore[no-any-return]
 
     _replace(Topic, "append", flawed)
@@ -121,7 +120,9 @@ def read_what_was_there_before(chance: random.Random) -> None:
         at_s, end = known.get((topic.name, partition), (0.0, 0))
         if now_s - at_s > _STALE_S:
             at_s, end = known[topic.name, partition] = now_s, topic.bounds()[partition][1]
-        return read(topic, partition, **options, end=max(end, options["start"]))  # type: ignore[no-any-return]
+        if end >= options["start"]:
+            options["end"] = end
+        return read(topic, partition, **options)  # type: ignore[no-any-return]
 
     _replace(Topic, "read_batches", flawed)
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib
 import json
 import os
+import pkgutil
 import random
 import select
 import signal
@@ -28,6 +30,7 @@ from typing import Any, Self
 import attrs
 
 import eventlog
+from eventlog.options import Durability
 from tests.history.deeds import ACCOUNTS, LISTS, element_of, history_read, open_topics, row_read, runs_of
 from tests.history.operations import (
     OK,
@@ -46,7 +49,6 @@ from tests.history.workers import Plan, work
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LONGEST_S = 60.0
-_ALL_STOPPED_S = 0.05
 
 
 @attrs.frozen
@@ -80,10 +82,10 @@ class Process:
     def send(self, number: signal.Signals, *, to_forks: bool = False) -> None:
         """Sends a signal, if it is still there."""
         with contextlib.suppress(ProcessLookupError):
-            if to_forks:
+            os.kill(self.id, number)
+        if to_forks:
+            with contextlib.suppress(ProcessLookupError):  # a new one is not yet the first of its group
                 os.killpg(self.id, number)
-            else:
-                os.kill(self.id, number)
 
     def wait(self, seconds: float) -> bool:
         """Waits until it and all forks of it are dead; False when the time is over."""
@@ -97,7 +99,9 @@ class Process:
 class Nemesis:
     """Is the parent of all workers of one run. Leaving its `with` ends all of them."""
 
-    def __init__(self, directory: Path, seed: str, *, flaw: str | None = None, durability: str = "commit") -> None:
+    def __init__(
+        self, directory: Path, seed: str, *, flaw: str | None = None, durability: Durability = "commit"
+    ) -> None:
         self.path, self.folder = directory / "log", directory / "history"
         self.folder.mkdir(parents=True)
         self.counts: Counter[str] = Counter()
@@ -285,8 +289,23 @@ def _note(recorder: Recorder, look: Any) -> None:
 # --- the nursery ----------------------------------------------------------------------------------------------------
 
 
+def _import_everything() -> None:
+    """
+    Imports all of the library, before there are threads.
+
+    A fork that begins while another thread imports a module waits for that module for ever: so CPython has it.
+    """
+    for module in pkgutil.walk_packages(eventlog.__path__, "eventlog."):
+        if not module.name.startswith("eventlog.cli"):
+            importlib.import_module(module.name)
+    with eventlog.open(":memory:") as log, log.transaction() as tx:  # and what is imported at the first use
+        open_topics(log)
+        tx.state(LISTS, key=str)["one"] = []
+
+
 def _serve(ours: socket.socket) -> None:
     """Forks a worker for each request, and answers with its number."""
+    _import_everything()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the children
     while True:

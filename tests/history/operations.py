@@ -96,7 +96,7 @@ class Read(NamedTuple):
     is_end: bool
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """How many elements the place had at least."""
         return self.first + len(self.elements)
 
@@ -116,7 +116,7 @@ class Writes:
     @property
     def elements(self) -> list[str]:
         """The names of all that is new."""
-        return [one.element for one in (*self.records, *self.puts)]
+        return [one.element for one in self.records] + [one.element for one in self.puts]
 
     def __bool__(self) -> bool:
         return bool(self.records or self.puts or self.advances)

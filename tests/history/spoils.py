@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 
@@ -47,12 +48,12 @@ def _is_written(one: Operation) -> bool:
     return bool(one.outcome == OK and one.writes.elements and one.kind != MESSAGE)
 
 
-def _replace(history: list[Operation], place: int, **changes: object) -> bool:
+def _replace(history: list[Operation], place: int, **changes: Any) -> bool:
     history[place] = attrs.evolve(history[place], **changes)
     return True
 
 
-def _change_read(one: Operation, number: int, **changes: object) -> Operation:
+def _change_read(one: Operation, number: int, **changes: Any) -> Operation:
     reads = list(one.reads)
     reads[number] = reads[number]._replace(**changes)
     return attrs.evolve(one, reads=tuple(reads))
@@ -187,7 +188,7 @@ def skip_an_index(history: list[Operation], chance: random.Random) -> bool:
     at = chance.randrange(len(history[place].reads[0].elements))
     for number, one in enumerate(history):
         for which, read in enumerate(one.reads):
-            if read.place == name and read.count > at:
+            if read.place == name and read.total > at:
                 history[number] = one = _moved(one, which, at)
     return True
 

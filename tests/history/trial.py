@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from eventlog.options import Durability
 from tests.history.checker import violations
 from tests.history.lists import Violation
 from tests.history.nemesis import Harm, Nemesis
@@ -22,7 +23,7 @@ def trial(seed: int, directory: Path) -> Counter[str]:
 
 def run(seed: int, directory: Path, *, seconds: float, harm: Harm | None = None, most: int = 4) -> Counter[str]:
     """Lets workers work for so long, checks what they wrote down, and says how much that was."""
-    durability = "ordered" if seed % 4 == 3 else "commit"
+    durability: Durability = "ordered" if seed % 4 == 3 else "commit"
     with Nemesis(directory, str(seed), durability=durability) as nemesis:
         nemesis.disturb(seconds, harm or Harm(most=most))
         history = nemesis.history()
