@@ -115,7 +115,7 @@ def _subject(path: Path) -> str:
 
 class Campaign:
     """
-    Tries plans, one after the other; watched, another process has each log open meanwhile.
+    Tries plans, one after the other; watched, another thread and another process use each log meanwhile.
 
     A context manager: leaving it ends the worker.
     """

@@ -28,7 +28,7 @@ import eventlog
 from tests.faults import plans
 from tests.faults.plans import Plan
 from tests.faults.story import PROBE, Picture, Story, picture, steps_of
-from tests.faults.witness import Witness, digest
+from tests.faults.witness import Reader, Witness, digest
 
 DATA = "data.mdb"
 FULL = ("DiskFull", "DeliveryError")
@@ -232,6 +232,7 @@ class Trial:
     witness: Witness | None = None
     has_write_failed: bool = False
     has_witness_opened: bool = False
+    reader: Reader | None = None
     before: int = 0
     probe_count: int = 0
 
@@ -261,6 +262,8 @@ class Trial:
     def run(self) -> None:
         """Runs the story up to the step that fails."""
         for name in steps_of(self.seed):
+            if name == "close":
+                self._end_reader()
             try:
                 self.story.step(name)
             except eventlog.EventLogError as error:
@@ -283,6 +286,15 @@ class Trial:
         if self.witness is not None:
             self._witnessed("opening", self.witness.open(self.story.path))
             self.has_witness_opened = True
+            assert self.story.log is not None
+            self.reader = Reader(self.story.log)
+
+    def _end_reader(self) -> None:
+        if self.reader is not None:
+            self.reader.end()
+            for problem in self.reader.problems:
+                self.complain(f"a thread that reads: {problem}")
+            self.reader = None
 
     def _witnessed(self, doing: str, problem: str) -> None:
         if problem:
@@ -340,6 +352,7 @@ class Trial:
             else:
                 self.fault.end()
                 self._probe(log)
+        self._end_reader()
         with self._ours_alone("close"):
             log.close()
         for delivery, topic, value in self.story.deliveries:

@@ -67,14 +67,14 @@ def test_a_full_disk_from_some_call_on_loses_nothing(campaign: Campaign, rng: ra
     _check(outcome, least=7)
 
 
-def test_another_process_sees_the_same_and_goes_on(library: Path, tmp_path: Path, rng: random.Random) -> None:
-    """While calls fail here, a process that has the log open sees whole commits, and writes on."""
+def test_others_see_the_same_and_go_on(library: Path, tmp_path: Path, rng: random.Random) -> None:
+    """While calls fail in one thread, another reads on, and another process sees whole commits and writes on."""
     with Campaign(library, tmp_path, is_watched=True) as campaign:
         count = sum(campaign.counts()[kind] for kind in DISK)
         step = count // 8
         first = rng.randrange(1, step + 1)
         outcome = campaign.run(every(_ALL_OF_THE_DISK, count, step=step, first=first, form="late", persists=True))
-    _check(outcome, least=7)
+    _check(outcome, least=4)  # readers keep pages from being used again, so that there are fewer writes
 
 
 def test_what_the_system_does_not_give_harms_nothing(campaign: Campaign, rng: random.Random) -> None:
@@ -136,7 +136,7 @@ def test_every_call_of_a_run_to_the_disk_fails(
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("is_watched", [False, True], ids=["alone", "with another process"])
+@pytest.mark.parametrize("is_watched", [False, True], ids=["alone", "with others"])
 @pytest.mark.parametrize("durability", ["commit", "ordered"])
 @pytest.mark.parametrize("form", ["before", "short", "late"])
 def test_a_disk_dies_at_every_call_of_a_run(
@@ -146,7 +146,7 @@ def test_a_disk_dies_at_every_call_of_a_run(
     with Campaign(library, tmp_path, durability=durability, is_watched=is_watched) as campaign:
         count = sum(campaign.counts()[kind] for kind in DISK)
         outcome = campaign.run(every(_ALL_OF_THE_DISK, count, form=form, persists=True))
-    _check(outcome, least=count - 2)
+    _check(outcome, least=count // 2 if is_watched else count - 2)
 
 
 @pytest.mark.long

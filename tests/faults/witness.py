@@ -1,5 +1,5 @@
 """
-Another process that has the log open while a call fails in the first: it says what it sees, and writes on.
+Others who have the log open while a call fails: a process that says what it sees and writes on, a thread that reads.
 
 `Witness` is the side of the process in which calls fail. Knows nothing of failing calls.
 """
@@ -7,6 +7,7 @@ Another process that has the log open while a call fails in the first: it says w
 from __future__ import annotations
 
 import hashlib
+import threading
 from pathlib import Path
 
 import eventlog
@@ -72,3 +73,42 @@ class Witness:
         self._child.say(words)
         answer = self._child.hear()
         return "" if answer == "done" else answer
+
+
+class Reader:
+    """
+    Is a thread that reads a log for as long as the block lasts, whatever fails meanwhile.
+
+    `problems` is what it was refused, and records that were not what they had been.
+    """
+
+    def __init__(self, log: eventlog.EventLog) -> None:
+        self.problems: list[str] = []
+        self.round_count = 0
+        self._log = log
+        self._is_over = threading.Event()
+        self._seen: dict[tuple[str, int, int], bytes] = {}
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._is_over.is_set() and not self.problems:
+            try:
+                self._read()
+            except Exception as error:
+                self.problems.append(f"{type(error).__name__}: {error}")
+
+    def _read(self) -> None:
+        self._log.topics()
+        self._log.position()
+        self._log.states()
+        for _, record in self._log.read_all():
+            place = (record.topic, record.partition, record.offset)
+            if self._seen.setdefault(place, record.value) != record.value:
+                self.problems.append(f"{place} was {self._seen[place][:20]!r} and is {record.value[:20]!r}")
+        self.round_count += 1
+
+    def end(self) -> None:
+        """Stops reading."""
+        self._is_over.set()
+        self._thread.join()
