@@ -50,6 +50,7 @@ _JOINS = 10
 _ROUNDS = 20
 _FEW_ROUNDS = 5
 _IDLE_S = 2.0
+_SETTLE_S = 0.3
 _FILES_A_MEMBER = 6
 _START_S = 120.0
 
@@ -123,7 +124,7 @@ def _measure_waiting(growth: Growth, path: Path, size: int) -> None:
             growth.note("append_waiting", size, elapsed_s(lambda: topic.append(value, partition=0)) * 1e6)
             hosts.say("all")
             growth.note("last_waiting", size, (hosts.hear() - began_s) * 1e3)
-        hosts.say("idle")
+        hosts.say(_IDLE_S)
         growth.note("idle_core", size, hosts.hear())
         for _ in range(_JOINS):
             growth.note("join_waiting", size, _joined_ms(log, "another"))
@@ -181,14 +182,14 @@ def host(parent: Connection, path: str, size: int) -> None:
         for thread in threads:
             thread.start()
         ready.take(_START_S)
-        time.sleep(0.5)  # they are on their way to sleep
+        time.sleep(_SETTLE_S)  # they are on their way to sleep
         parent.send(((process_memory_mb() or 0.0) - before_mb) * 1024 / size)
         while (word := parent.recv()) != "end":
             if word == "all":
                 parent.send(tally.take(30.0))
             else:
                 used_s, began_s = time.process_time(), time.monotonic()
-                time.sleep(_IDLE_S)
+                time.sleep(word)
                 parent.send((time.process_time() - used_s) / (time.monotonic() - began_s) * 100)
         tally.is_over = True
         for thread in threads:

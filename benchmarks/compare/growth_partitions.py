@@ -38,6 +38,7 @@ SERIES = (
 
 _OTHER_TOPIC = "other"
 _RECORDS = 200_000
+_LEAST_RECORDS = 20_000
 _CALLS = 50
 _IDLE_S = 1.0
 _PATIENCE_S = 60.0
@@ -51,7 +52,7 @@ def measure(growth: Growth, setting: Setting, budget: Budget) -> None:
             growth.leave_out(size, f"takes about {3 * took_s:.0f} s, and {max(budget.left_s, 0):.0f} s were left")
             continue
         with setting.fresh_directory() as path:
-            count = setting.count(_RECORDS, at_least=20_000)
+            count = setting.count(_RECORDS, at_least=_LEAST_RECORDS)
             began_s = time.monotonic()
             _measure_writes(growth, path, size, count)
             _measure_reads(growth, path, size, 2 * count)
