@@ -190,7 +190,7 @@ class Court:
     """Holds judges, and gives each its share of the images. Closing it ends them."""
 
     def __init__(self, judges: int | None = None) -> None:
-        self._count = judges or max(1, min(4, len(os.sched_getaffinity(0))))
+        self._count = judges or min(4, os.cpu_count() or 1)
         self._directory = Path(tempfile.mkdtemp(dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
         self._judges = [_Judge(self._directory / str(number)) for number in range(self._count)]
 
