@@ -156,8 +156,8 @@ def grow_without_room(path: str) -> None:
     message = ""
     while not message:
         try:
-            topic.append(b"x" * 50_000)
-            count += 1
+            topic.append_many([b"x" * 50_000] * 10)
+            count += 10
         except eventlog.StorageError as error:
             message = str(error)
     assert "map_size" in message, message

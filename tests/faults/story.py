@@ -17,6 +17,8 @@ import eventlog
 PROBE = "probe"
 """A topic for what is tried after the run; it is no part of the picture."""
 _GROUP = "billing"
+_SESSION: dict[str, Any] = {"auto_commit": False, "session_timeout": 60.0}
+"""Of members on a busy machine, who commit when they are told to."""
 _BEGINNING = ("open", "make_orders", "make_accounts", "make_state", "make_projection")
 _MIDDLE = (
     *("append", "append_many", "append_large", "append_event", "append_event_again", "send", "send_named"),
@@ -168,7 +170,7 @@ class Story:
 
     def _member(self) -> eventlog.Consumer[Any, Any]:
         if self._consumer is None:
-            self._consumer = self._open_log.consumer("orders", group=_GROUP, auto_commit=False)
+            self._consumer = self._open_log.consumer("orders", group=_GROUP, **_SESSION)
         return self._consumer
 
     def _join(self) -> None:
@@ -189,7 +191,7 @@ class Story:
     def _share(self) -> None:
         member = self._member()
         self._take_in(member)
-        with self._open_log.consumer("orders", group=_GROUP, auto_commit=False) as other:
+        with self._open_log.consumer("orders", group=_GROUP, **_SESSION) as other:
             self._take_in(member)
             self._take_in(other)
         self._take_in(member)
@@ -209,7 +211,8 @@ class Story:
         def tell(tx: eventlog.Transaction, record: Any) -> None:
             tx.send("orders", b"told", key="bob")
 
-        with self._open_log.processor("accounts", function=tell, group="telling", max_records=1_000) as processor:
+        options: dict[str, Any] = {"max_records": 1_000, "session_timeout": 60.0}
+        with self._open_log.processor("accounts", function=tell, group="telling", **options) as processor:
             processor.run_to_end(timeout=20.0)
 
     def _reset_offsets(self) -> None:

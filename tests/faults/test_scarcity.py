@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -29,35 +30,48 @@ _KILOBYTE = 1024
 _LONG_SECONDS = 600.0
 
 
-def _may_mount() -> bool:
-    """Whether this process may mount file systems: not every root may, in containers."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    rights = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff"))
-    return bool(rights >> 21 & 1)
+def _mounting() -> list[str] | None:
+    """How to begin a command that mounts: not every root may, in containers, and in CI there may be sudo."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    rights = next(int(line.split()[1], 16) for line in status.read_text().splitlines() if line.startswith("CapEff"))
+    if rights >> 21 & 1:
+        return []
+    if os.environ.get("CI") and shutil.which("sudo"):
+        sudo = ["sudo", "--non-interactive"]
+        return sudo if subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode == 0 else None
+    return None
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])
 def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with room for some megabytes."""
-    if not Path("/proc/self/status").exists() or not _may_mount():
+    mounting = _mounting()
+    if mounting is None:
         pytest.skip("mounting a small file system takes the right to (CAP_SYS_ADMIN), on Linux")
     directory, image = tmp_path / "disk", tmp_path / "image"
     directory.mkdir()
     if request.param == "tmpfs":
-        command = ["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(directory)]
+        options = ["-t", "tmpfs", "-o", "size=6m", "none"]
     else:
         if shutil.which("mkfs.ext4") is None or not Path("/dev/loop-control").exists():
             pytest.skip("an ext4 in a file takes mkfs.ext4 (Debian, Ubuntu: apt install e2fsprogs) and loop devices")
         with image.open("wb") as file:
             file.truncate(8 << 20)
-        made = ["mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", str(image)]
-        subprocess.run(made, check=True, capture_output=True)
-        command = ["mount", "-o", "loop", str(image), str(directory)]
-    subprocess.run(command, check=True, capture_output=True)
+        _do("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", str(image))
+        options = ["-o", "loop", str(image)]
+    _do(*mounting, "mount", *options, str(directory))
     try:
+        _do(*mounting, "chmod", "777", str(directory))
         yield directory
     finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True)
+        _do(*mounting, "umount", "-l", str(directory))
+
+
+def _do(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
 
 
 def _run(child: Child, *, least: int, seconds: float = 60.0) -> None:
@@ -117,9 +131,9 @@ def test_files_of_any_size_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_too_few_open_files_harm_nothing(tmp_path: Path) -> None:
-    """With any number of files to open, a run says what is missing, and goes on when there are more."""
-    with Child(run_with_few_files, str(tmp_path), list(range(16))) as child:
-        _run(child, least=6)
+    """With few files to open, a run says what is missing, and goes on when there are more."""
+    with Child(run_with_few_files, str(tmp_path), [0, 1, 2, 3, 4, 6, 8, 10, 13]) as child:
+        _run(child, least=5)
 
 
 def test_a_consumer_waits_without_open_files(path: Path) -> None:
