@@ -7,7 +7,10 @@ pytest itself. A failed `assert` ends it, and the test shows the traceback. Know
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
+import importlib.machinery
 import multiprocessing
 import os
 import signal
@@ -250,3 +253,50 @@ def _dead_readers(log: eventlog.EventLog) -> int:
     handle = log._store.environment._handle
     assert handle is not None
     return handle.reader_check()
+
+
+class _Slow:
+    """Makes the next import of a module last until it is told to end; it fails then, and those after it do not."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.begun, self.end = threading.Event(), threading.Event()
+        sys.modules.pop(name, None)
+        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+
+    def find_spec(self, name: str, path: object, target: object = None) -> importlib.machinery.ModuleSpec | None:
+        """Finds the module, but for once."""
+        if name != self._name or self.begun.is_set():
+            return None
+        return importlib.machinery.ModuleSpec(name, self)  # type: ignore[arg-type]
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """Makes an ordinary one."""
+
+    def exec_module(self, module: object) -> None:
+        """Takes its time: as long as this runs, the module is locked, and the import of others is not."""
+        self.begun.set()
+        self.end.wait(_LONGEST_SECONDS)
+        raise ImportError
+
+
+def _import_in_vain() -> None:
+    with contextlib.suppress(ImportError):
+        importlib.import_module("hashlib")
+
+
+def forks_while_another_thread_imports(path: str) -> None:
+    """Forks while a thread imports what an append with a message id needs, and appends so in the child."""
+    log = eventlog.open(path)
+    topic = log.topic("orders")
+    topic.append(b"tea", message_id="1")
+    slow = _Slow("hashlib")
+    importing = threading.Thread(target=_import_in_vain)
+    importing.start()
+    slow.begun.wait(_LONGEST_SECONDS)
+    ending = threading.Timer(0.3, slow.end.set)
+    ending.start()
+    in_a_fork(lambda: topic.append(b"tea", message_id="1"))
+    importing.join()
+    assert topic.bounds() == {0: (0, 1)}
+    say("done")

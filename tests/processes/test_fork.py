@@ -61,3 +61,10 @@ def test_a_child_that_frees_an_error_of_its_parent_goes_on_reading(path: Path) -
     with Child(fork_scenes.frees_in_the_child_what_refers_to_the_parents_engine, str(path)) as child:
         child.hear("done")
         assert child.end() == 0
+
+
+def test_a_child_of_a_fork_amid_an_import_does_not_wait_for_ever(path: Path) -> None:
+    """What a commit imports is imported before the fork: else the child would hang, with everybody's write lock."""
+    with Child(fork_scenes.forks_while_another_thread_imports, str(path)) as child:
+        child.hear("done", seconds=60.0)
+        assert child.end() == 0

@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
@@ -252,6 +253,10 @@ class Store:
             return FormatRow.unpack(data, self.path)
 
 
+_IMPORTED_BY_ROUNDS = ("hashlib", "eventlog.groups.rules")
+"""What is imported inside write transactions, and not before, so that programs that do without it start sooner."""
+
+
 class _Registry:
     """
     Counts who uses which open store of this process.
@@ -320,7 +325,15 @@ class _Registry:
                 self.close(self._forgotten.popleft())
 
     def before_fork(self) -> None:
-        """Waits until no transaction runs in any store."""
+        """
+        Waits until no transaction runs in any store.
+
+        A child that imports what another thread was importing at the fork waits for that thread for ever, and if it
+        does so inside a round, it has the write lock of all processes. So what rounds import is imported now.
+        """
+        if self._stores and threading.active_count() > 1:
+            for name in _IMPORTED_BY_ROUNDS:
+                import_module(name)
         self._lock.acquire()
         for store in self._open_stores():
             store.environment.hold_for_fork()
