@@ -118,6 +118,15 @@ def round_count(log: eventlog.EventLog) -> int:
     return log._store.committer.round_count
 
 
+def note_reads(log: eventlog.EventLog, monkeypatch: Any) -> list[int]:
+    """A list that grows by one with each read transaction that begins from now on."""
+    environment, reads = log._store.environment, list[int]()
+    for name in ("reading", "begin_copying"):
+        begin = getattr(environment, name)
+        monkeypatch.setattr(environment, name, lambda *token, begin=begin: reads.append(1) or begin(*token))
+    return reads
+
+
 def last_transaction(log: eventlog.EventLog) -> int:
     """The number of the log's newest transaction."""
     return log._store.last_transaction()

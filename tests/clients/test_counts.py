@@ -9,7 +9,16 @@ from __future__ import annotations
 import threading
 
 import eventlog
-from tests.clients.helpers import PATIENCE_SECONDS, held_up, in_threads, last_transaction, poll_all, round_count
+from tests.clients.helpers import (
+    PATIENCE_SECONDS,
+    held_up,
+    in_threads,
+    last_transaction,
+    note_reads,
+    poll_all,
+    round_count,
+)
+from tests.clients.members import hold_time
 
 
 def rounds_of(log, do):
@@ -72,8 +81,13 @@ def test_what_waits_behind_a_commit_is_committed_at_once(log):
     assert round_count(log) - before <= 2
 
 
-def test_a_producer_of_small_records_commits_seldom(log):
-    """A hundred thousand records cost at most one transaction for each 4,000 of them, whoever is scheduled when."""
+def test_a_producer_of_small_records_commits_seldom(log, monkeypatch):
+    """
+    A hundred thousand records cost at most one transaction for each 4,000 of them, whoever is scheduled when.
+
+    Time stands still: a producer that takes long commits more often.
+    """
+    hold_time(monkeypatch)
     topic = log.topic("orders")
 
     def send():
@@ -137,9 +151,7 @@ def test_an_idle_consumer_does_not_read(log, monkeypatch):
     log.topic("orders", partitions=100)
     with log.consumer("orders") as consumer:
         consumer.poll(timeout=0.01)
-        environment = log._store.environment
-        reading, reads = environment.reading, []
-        monkeypatch.setattr(environment, "reading", lambda: reads.append(1) or reading())
+        reads = note_reads(log, monkeypatch)
         assert consumer.poll(timeout=0.25) == []
         assert reads == []
 
@@ -149,9 +161,7 @@ def test_a_fetch_costs_one_read_transaction_for_all_partitions(log, monkeypatch)
     topic = log.topic("orders", partitions=50, key=int)
     topic.append_many([b"x"] * 1000, keys=range(1000))
     with log.consumer("orders", max_poll_records=10_000) as consumer:
-        environment = log._store.environment
-        reading, reads = environment.reading, []
-        monkeypatch.setattr(environment, "reading", lambda: reads.append(1) or reading())
+        reads = note_reads(log, monkeypatch)
         assert len(poll_all(consumer, 1000)) == 1000
         assert len(reads) == 1
 

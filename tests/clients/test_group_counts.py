@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.clients.helpers import PATIENCE_SECONDS, last_transaction
+from tests.clients.helpers import PATIENCE_SECONDS, last_transaction, note_reads
 from tests.clients.members import QUIET, hold_time, owned, rounds_while, settle
 
 
@@ -18,11 +18,9 @@ def topic(log):
 
 def reads_while(log, monkeypatch, do):
     """How many read transactions something costs."""
-    environment, reads = log._store.environment, []
-    reading = environment.reading
-    monkeypatch.setattr(environment, "reading", lambda: reads.append(1) or reading())
-    do()
-    monkeypatch.setattr(environment, "reading", reading)
+    with monkeypatch.context() as patched:
+        reads = note_reads(log, patched)
+        do()
     return len(reads)
 
 

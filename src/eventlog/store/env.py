@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import lmdb
 
@@ -65,6 +65,7 @@ Snapshot: TypeAlias = "lmdb.Transaction[memoryview]"
 Cursor: TypeAlias = "lmdb.Cursor[memoryview] | lmdb.Cursor[bytes]"
 CopyingCursor: TypeAlias = "lmdb.Cursor[bytes]"
 Table = lmdb._Database
+T = TypeVar("T")
 
 
 class MapFull(Exception):
@@ -198,11 +199,29 @@ class Environment:
         finally:
             self.leave(token, None)
 
+    def read(self, look: Callable[[Transaction], T]) -> T:
+        """
+        What a function finds in a snapshot, which hands it copies.
+
+        At half the cost of a `with reading()`, which takes as long as a look at a few rows.
+        """
+        token = object()
+        try:
+            transaction = self.begin_copying(token)
+            try:
+                return look(transaction)
+            except lmdb.Error as error:
+                raise self._opening.translated(error, "read") from error
+            finally:
+                transaction.abort()
+        finally:
+            self.leave(token, None)
+
     def begin_copying(self, token: object) -> Transaction:
         """
-        A snapshot that hands out copies, for what is read most often; who begins it ends it, as `reading` does.
+        A snapshot that hands out copies, for what is read most often; who begins it ends it, as `read` does.
 
-        A block of `with` costs a microsecond, as much as a look at a few rows. Written out it is as safe:
+        Even the call of a function costs something there. Written out it is as safe:
 
             token = object()
             try:

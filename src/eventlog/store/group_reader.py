@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from eventlog.errors import EventLogError
 from eventlog.groups.state import Group, PartitionId
-from eventlog.store.env import FORMAT, GROUPS, MEMBERS, OFFSETS, TOPICS, Environment, Snapshot
+from eventlog.store.env import FORMAT, GROUPS, MEMBERS, OFFSETS, TOPICS, Environment, Snapshot, Transaction
 from eventlog.store.group_rows import (
     load,
     member_key,
@@ -61,16 +61,15 @@ class SnapshotRows:
 
 def glance(environment: Environment, group: str, member_id: str) -> Glance:
     """What concerns one member now."""
-    with environment.reading() as transaction:
-        head = transaction.get(group.encode(), db=environment.table(GROUPS))
-        row = transaction.get(member_key(group, member_id), db=environment.table(MEMBERS))
-        version = transaction.get(TOPICS_VERSION_KEY, db=environment.table(FORMAT))
-        return Glance(
-            b"" if head is None else bytes(head),
-            None if row is None else bytes(row),
-            0 if version is None else int.from_bytes(version, "big"),
-            transaction.id(),
-        )
+
+    def look(transaction: Transaction) -> Glance:
+        tables = environment.tables
+        head = transaction.get(group.encode(), b"", db=tables[GROUPS])
+        row = transaction.get(member_key(group, member_id), db=tables[MEMBERS])
+        version = transaction.get(TOPICS_VERSION_KEY, b"", db=tables[FORMAT])
+        return Glance(head, row, int.from_bytes(version, "big"), transaction.id())
+
+    return environment.read(look)
 
 
 def member_ids(environment: Environment, group: str) -> list[str]:

@@ -175,8 +175,7 @@ def _row_at_end(cursor: Cursor, prefix: bytes) -> tuple[int, bytes | memoryview]
 
 def stored_version(environment: Environment, prefix: bytes) -> int:
     """How many records a key ever had, by the newest commit."""
-    with environment.reading() as transaction:
-        return last_version(environment, transaction, prefix)
+    return environment.read(lambda transaction: last_version(environment, transaction, prefix))
 
 
 def read_rows(
@@ -192,7 +191,7 @@ def read_rows(
     try:
         transaction = environment.begin_copying(token)
         try:
-            cursor = transaction.cursor(db=environment.table(INDEX))
+            cursor = transaction.cursor(db=environment.tables[INDEX])
             if is_reversed:
                 is_behind = cursor.set_range(prefix + (_LAST_VERSION if end is None else version_key(end)))
                 is_found = cursor.prev() if is_behind else cursor.last()

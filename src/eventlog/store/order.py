@@ -86,11 +86,14 @@ class Mark(NamedTuple):
 
 def fetch_and_mark(environment: Environment, requests: Iterable[Fetch], max_bytes: int) -> tuple[list[Fetched], Mark]:
     """The batches of several partitions, as `reader.fetch`, and a mark of the same snapshot."""
-    with environment.reading() as transaction:
+
+    def look(transaction: Transaction) -> tuple[list[Fetched], Mark]:
         return fetch_within(environment, transaction, requests, max_bytes), _mark(environment, transaction)
 
+    return environment.read(look)
 
-def _mark(environment: Environment, transaction: Snapshot) -> Mark:
+
+def _mark(environment: Environment, transaction: Snapshot | Transaction) -> Mark:
     table = environment.table(FORMAT)
     removals, topics = (transaction.get(key, db=table) for key in (END_POSITION_KEY, TOPICS_VERSION_KEY))
     return Mark(

@@ -15,6 +15,7 @@ from eventlog.store.env import BATCHES, PARTITIONS, Cursor, Environment, Snapsho
 from eventlog.store.tables import PartitionRow, batch_key, partition_key, split_batch_key
 
 _LAST_OFFSET = 2**64 - 1
+_WHOLE = PartitionRow()
 
 
 class StoredBatch(NamedTuple):
@@ -50,34 +51,36 @@ def fetch(environment: Environment, requests: Iterable[Fetch], max_bytes: int) -
     Stops after `max_bytes` of batches; the last request that is answered gets as much as there was room for, those
     behind it are not looked at, and at least one batch comes back if there is any.
     """
-    with environment.reading() as transaction:
+
+    def look(transaction: Transaction) -> tuple[list[Fetched], int]:
         return fetch_within(environment, transaction, requests, max_bytes), transaction.id()
+
+    return environment.read(look)
 
 
 def fetch_within(
-    environment: Environment, transaction: Snapshot, requests: Iterable[Fetch], max_bytes: int
+    environment: Environment, transaction: Transaction, requests: Iterable[Fetch], max_bytes: int
 ) -> list[Fetched]:
     """The same, in a transaction that runs."""
     answers: list[Fetched] = []
-    with transaction.cursor(db=environment.table(BATCHES)) as cursor:
-        for request in requests:
-            if max_bytes <= 0:
+    cursor = transaction.cursor(db=environment.tables[BATCHES])
+    for topic_id, partition, offset in requests:
+        if max_bytes <= 0:
+            break
+        batches: list[StoredBatch] = []
+        prefix = partition_key(topic_id, partition)
+        is_found = cursor.set_range(batch_key(topic_id, partition, offset))
+        while is_found and max_bytes > 0:
+            key = cursor.key()
+            if not key.startswith(prefix):
                 break
-            batches: list[StoredBatch] = []
-            topic_id, partition = request.topic_id, request.partition
-            prefix = partition_key(topic_id, partition)
-            is_found = cursor.set_range(batch_key(topic_id, partition, request.offset))
-            while is_found and max_bytes > 0:
-                key = cursor.key()
-                if key[:8] != prefix:
-                    break
-                data = bytes(cursor.value())
-                batches.append(StoredBatch(split_batch_key(key)[2], data))
-                max_bytes -= len(data)
-                is_found = cursor.next()
-            row = _partition_row(environment, transaction, topic_id, partition)
-            end = batches[-1].last + 1 if batches else _end_before(cursor, prefix, row, is_behind=is_found)
-            answers.append(Fetched(batches, row.first, end))
+            data = cursor.value()
+            batches.append(StoredBatch(split_batch_key(key)[2], data))
+            max_bytes -= len(data)
+            is_found = cursor.next()
+        row = _partition_row(environment, transaction, topic_id, partition)
+        end = batches[-1].last + 1 if batches else _end_before(cursor, prefix, row, is_behind=is_found)
+        answers.append(Fetched(batches, row.first, end))
     return answers
 
 
@@ -156,8 +159,8 @@ def scan(environment: Environment, after: bytes, max_bytes: int) -> list[tuple[b
 def _partition_row(
     environment: Environment, transaction: Snapshot | Transaction, topic_id: int, partition: int
 ) -> PartitionRow:
-    key = partition_key(topic_id, partition)
-    return PartitionRow.unpack(transaction.get(key, db=environment.table(PARTITIONS)))
+    data = transaction.get(partition_key(topic_id, partition), db=environment.tables[PARTITIONS])
+    return _WHOLE if data is None else PartitionRow.unpack(data)
 
 
 def _end(cursor: Cursor, topic_id: int, partition: int, row: PartitionRow) -> int:

@@ -109,9 +109,9 @@ class Store:
 
     def topic(self, name: str) -> TopicRow | None:
         """The stored topic of that name."""
-        with self.environment.reading() as transaction:
-            data = transaction.get(name.encode(), db=self.environment.table(TOPICS))
-            return None if data is None else TopicRow.unpack(name.encode(), data)
+        key, environment = name.encode(), self.environment
+        data = environment.read(lambda transaction: transaction.get(key, db=environment.tables[TOPICS]))
+        return None if data is None else TopicRow.unpack(key, data)
 
     def require_topic(self, name: str) -> TopicRow:
         """The stored topic of that name; `UnknownTopic` when there is none."""
@@ -135,8 +135,10 @@ class Store:
 
     def topics_version(self) -> int:
         """A number that rises whenever topics or partitions come or go, in any process."""
-        with self.environment.reading() as transaction:
-            return unpack_topics_version(transaction.get(TOPICS_VERSION_KEY, db=self.environment.table(FORMAT)))
+        environment = self.environment
+        return unpack_topics_version(
+            environment.read(lambda transaction: transaction.get(TOPICS_VERSION_KEY, db=environment.tables[FORMAT]))
+        )
 
     # -- records ---------------------------------------------------------------------------------------------
 
