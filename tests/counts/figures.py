@@ -32,8 +32,8 @@ FIGURES: dict[str, Cost] = {
     "poll of 0, of a member": Cost(python=55_000, lmdb=2_000, commits=0, syncs=0),
     "poll_batches": Cost(python=303, lmdb=41, commits=0, syncs=0),
     "poll of 100, commit": Cost(python=2_344, lmdb=84, commits=10, syncs=20),
-    "transaction of 1: state, send": Cost(python=146_000, lmdb=16_000, commits=1_000, syncs=2_000),
-    "transaction of 100: state, send, offsets": Cost(python=17_574, lmdb=2_205, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=34_824, lmdb=4_193, commits=10, syncs=20),
-    "projection": Cost(python=3_842, lmdb=94, commits=1, syncs=2),
+    "transaction of 1: state, send": Cost(python=131_000, lmdb=13_000, commits=1_000, syncs=2_000),
+    "transaction of 100: state, send, offsets": Cost(python=15_444, lmdb=2_205, commits=10, syncs=20),
+    "processor, 100 at a time": Cost(python=31_704, lmdb=4_193, commits=10, syncs=20),
+    "projection": Cost(python=3_841, lmdb=94, commits=1, syncs=2),
 }

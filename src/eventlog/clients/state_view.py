@@ -8,6 +8,7 @@ builds on this.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
@@ -35,6 +36,7 @@ T = TypeVar("T")
 FIRST_CHUNK_BYTES = 1 << 10
 CHUNK_BYTES = 1 << 20
 _SHOWN_KEY_BYTES = 40
+_KNOWN_CODECS_COUNT = 128
 
 
 class Missing:
@@ -318,9 +320,20 @@ def view(store: Store, name: object, key: Any, value: Any, *, check: Callable[[]
 
 def stored_codecs(row: StateRow, key: Any, value: Any) -> tuple[OrderedCodec[Any], Codec[Any]]:
     """The codecs of a stored state, which those that a caller declared must be, unless they are None."""
+    try:
+        return _known_codecs(row, key, value)
+    except TypeError:  # a list of classes has no hash; what else is wrong is said again
+        return _made_codecs(row, key, value)
+
+
+def _made_codecs(row: StateRow, key: Any, value: Any) -> tuple[OrderedCodec[Any], Codec[Any]]:
     from eventlog.codecs.ordered import ordered_codec_from_stored
 
     return (
         ordered_codec_from_stored(row.key, key, topic=row.name),
         codec_from_stored(row.value, value, topic=row.name, role="value", kind="state"),
     )
+
+
+_known_codecs = lru_cache(maxsize=_KNOWN_CODECS_COUNT)(_made_codecs)
+"""Every transaction asks for the codecs of its states, and a row with its codecs is stored once."""

@@ -84,7 +84,7 @@ class OrderedCodec(Codec[K]):
         True
     """
 
-    __slots__ = ("_first_bytes", "_takes_int", "_takes_str", "takes", "type")
+    __slots__ = ("_first_bytes", "_takes_bytes", "_takes_int", "_takes_str", "takes", "type")
 
     name = "ordered"
 
@@ -102,6 +102,7 @@ class OrderedCodec(Codec[K]):
         self.takes = _TAKES[self.type]
         self._takes_str = declared in (None, str)
         self._takes_int = declared in (None, int)
+        self._takes_bytes = declared in (None, bytes)
         declared_types = _TYPES if declared is None else (declared,)
         self._first_bytes = frozenset(first for one in declared_types for first in _TYPES[one])
 
@@ -121,6 +122,10 @@ class OrderedCodec(Codec[K]):
                     return data
             elif type(value) is int and self._takes_int:
                 return _pack_positive(_POSITIVE, value) if value >= 0 else _pack_negative(_NEGATIVE, value)
+            elif type(value) is bytes and self._takes_bytes:
+                data = b"\x10" + value
+                if len(data) <= MOST_BYTES:
+                    return data
         except (UnicodeEncodeError, struct.error):
             pass
         return self._encode_checked(value)

@@ -53,6 +53,10 @@ class StateRow(NamedTuple):
     value: dict[str, object]
     created_ms: int
 
+    def __hash__(self) -> int:
+        """Rows with equal ids are few; the codecs have no hash."""
+        return self.id
+
     @property
     def prefix(self) -> bytes:
         """What the keys of the state's rows begin with."""
@@ -103,8 +107,7 @@ class StateRow(NamedTuple):
 
 def state_row(environment: Environment, name: str) -> StateRow | None:
     """The stored state of that name."""
-    with environment.reading() as transaction:
-        return _stored(environment, transaction, name)
+    return environment.read(lambda transaction: _stored(environment, transaction, name))
 
 
 def state_rows(environment: Environment) -> list[StateRow]:
@@ -115,8 +118,7 @@ def state_rows(environment: Environment) -> list[StateRow]:
 
 def check_state(environment: Environment, state: StateRow) -> None:
     """Raises `UnknownState` when the state was deleted, whether or not another has its name."""
-    with environment.reading() as transaction:
-        _check_stored(environment, transaction, state)
+    environment.read(lambda transaction: _check_stored(environment, transaction, state))
 
 
 def read_row(environment: Environment, key: bytes) -> bytes | None:
@@ -130,7 +132,7 @@ def read_many(environment: Environment, keys: Iterable[bytes]) -> list[bytes | N
     try:
         transaction = environment.begin_copying(token)
         try:
-            table = environment.table(STATE)
+            table = environment.tables[STATE]
             return [transaction.get(key, db=table) for key in keys]
         except EngineError as error:
             raise environment.unreadable(error) from error
@@ -336,7 +338,8 @@ class StateChanges:
                     writing.delete(STATE, key)
         if puts:
             writing.put(STATE, *puts[0])
-            with writing.transaction.cursor(db=writing._environment.table(STATE)) as cursor:
+        if len(puts) > 1:
+            with writing.transaction.cursor(db=writing._environment.tables[STATE]) as cursor:
                 cursor.putmulti(puts[1:])  # four times as fast as one by one
 
     def _conflict(self, what: str) -> ConflictError:
