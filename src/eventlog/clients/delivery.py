@@ -79,7 +79,8 @@ class Delivery(tuple):  # type: ignore[type-arg]
         error = self.exception(timeout)
         if error is not None:
             raise error
-        return self._batch().metadata(self._index())
+        batch, place = self
+        return cast("RecordMetadata", batch.metadata(place // ROW_WIDTH))
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """
@@ -87,14 +88,15 @@ class Delivery(tuple):  # type: ignore[type-arg]
 
         Blocks and raises as `result()` does.
         """
-        batch = self._batch()
+        batch, place = self
         if not batch.is_done and not batch.settle(timeout):
             raise TimeoutError(
                 f"a record for {batch.place} is not stored after {timeout} s. It is still queued. Ask again."
             )
-        error = batch.error_of(self._index())
+        index = place // ROW_WIDTH
+        error: BaseException | None = batch.error_of(index)
         if error is not None:
-            batch.looked_at.add(self._index())
+            batch.looked_at.add(index)
         return error
 
     def done(self) -> bool:
@@ -116,9 +118,6 @@ class Delivery(tuple):  # type: ignore[type-arg]
 
     def _batch(self) -> DeliveredBatch:
         return cast("DeliveredBatch", self[0])
-
-    def _index(self) -> int:
-        return cast("int", self[1]) // ROW_WIDTH
 
     def __repr__(self) -> str:
         batch = self._batch()

@@ -44,7 +44,7 @@ class Following:
 
         What a named topic was deleted is told by the next fetch; those of a pattern just end.
         """
-        transaction = self._store.last_transaction()
+        transaction = self._store.environment.last_transaction()
         if transaction == self._transaction:
             return
         self._transaction = transaction

@@ -55,7 +55,7 @@ class Intake:
         version = self._positions.version
         if version != self._seen_version:
             self._mark = None
-        elif self._store.last_transaction() == self._seen_transaction:
+        elif self._store.environment.last_transaction() == self._seen_transaction:
             return False
         if self._mark is not None:
             ids, now = arrivals(self._store.environment, self._mark, len(self._positions.order))

@@ -253,7 +253,8 @@ class Positions:
 
     def fill(self, batches: Iterable[RecordBatch[Any, Any]]) -> None:
         """Takes in what was fetched, to be handed out in this order, behind what a paused partition has left."""
-        pairs = [(self[batch.topic, batch.partition], batch) for batch in batches]
+        by_tp = self._by_tp
+        pairs = [(by_tp[TopicPartition(batch.topic, batch.partition)], batch) for batch in batches]
         left = [position for position in self._filled if position.fetched]
         self._filled = list(dict.fromkeys([*left, *(position for position, _ in pairs)]))
         for position, batch in pairs:
