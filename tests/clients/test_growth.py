@@ -13,9 +13,10 @@ import attrs
 import pytest
 
 import eventlog
+from eventlog.clients import fetcher
 from eventlog.clients.positions import Position, Positions
 from eventlog.groups.state import Member
-from eventlog.store import reader
+from eventlog.store import group_reader, reader
 from eventlog.store.env import ORDER
 from eventlog.store.order import order_key
 from tests.clients.helpers import poll_all
@@ -292,3 +293,36 @@ def test_what_a_paused_partition_has_left_comes_when_it_is_resumed(log, topic):
         assert [record.partition for record in consumer.poll()] == expected
     consumer.resume()
     assert [record.offset for record in poll_all(consumer, 4)] == [4, 5, 6, 7]
+
+
+def test_reading_one_record_decodes_one_batch(log, monkeypatch):
+    """Wherever it is; and who reads on gets more and more at once."""
+    topic = log.topic("orders")
+    topic.append_many([b"x" * 1_000] * 2_000)
+    decoded = calls_of(monkeypatch, fetcher, "decode")
+    assert next(topic.read(0, start=1_234)).offset == 1_234
+    assert len(decoded) == 1
+    fetches = calls_of(monkeypatch, reader, "fetch")
+    assert len(list(topic.read())) == 2_000
+    assert len(fetches) <= 7
+
+
+def test_where_groups_are_listed_their_offsets_are_passed_by(log, monkeypatch):
+    """One look for each group, however many partitions it has."""
+    topic = log.topic("orders", partitions=50)
+    for group in ("a", "b", "a b"):
+        log.groups.reset_offsets(group, to="earliest", topics=[topic])
+    with log.consumer(topic, group="member"):
+        split = calls_of(monkeypatch, group_reader, "name_of_key")
+        assert log.groups.list() == ["a", "a b", "b", "member"]
+    assert len(split) == 4
+
+
+def test_where_a_consumer_begins_is_found_in_one_look(log, topic, monkeypatch):
+    """And how far it is behind."""
+    reads = calls_of(monkeypatch, log._store.environment, "reading")
+    consumer = log.consumer("orders")
+    few = len(reads)
+    assert few < 20
+    assert len(consumer.lag()) == COUNT
+    assert len(reads) == few + 1

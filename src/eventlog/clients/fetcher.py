@@ -19,7 +19,7 @@ from eventlog.errors import DecodeError, EventLogError, OffsetOutOfRange, Unknow
 from eventlog.options import Start, check_int
 from eventlog.records import K, RecordBatch, V
 from eventlog.store.order import Mark, fetch_and_mark
-from eventlog.store.reader import Fetch, Fetched, StoredBatch
+from eventlog.store.reader import Fetch, Fetched, StoredBatch, bounds_of
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
 
@@ -223,17 +223,24 @@ def check_start(start: Start) -> Start:
 
 def resolve_start(store: Store, topic: TopicRow, partition: int, start: Start) -> int:
     """The offset that a start means in one partition now."""
+    return resolve_starts(store, [(topic, partition)], start)[0]
+
+
+def resolve_starts(store: Store, partitions: Sequence[tuple[TopicRow, int]], start: Start) -> list[int]:
+    """The offsets that a start means in some partitions; one look for all of them, but for times."""
     check_start(start)
     if isinstance(start, datetime):
-        return store.offset_of_time(topic, partition, to_ms(start))
-    first, end = store.bounds(topic, [partition])[0]
+        moment_ms = to_ms(start)
+        return [store.offset_of_time(topic, partition, moment_ms) for topic, partition in partitions]
+    bounds = bounds_of(store.environment, [(topic.id, partition) for topic, partition in partitions])
     if isinstance(start, str):
-        return first if start == "earliest" else end
-    if not first <= start <= end:
-        raise out_of_range(topic.name, partition, start, first, end)
-    return start
+        return [first if start == "earliest" else end for first, end in bounds]
+    for (topic, partition), (first, end) in zip(partitions, bounds, strict=True):
+        if not first <= start <= end:
+            raise out_of_range(topic.name, partition, start, first, end)
+    return [start] * len(bounds)
 
 
-def resolve_end(store: Store, topic: TopicRow, partition: int, end: Start | None) -> int:
-    """The offset that an end means in one partition now; None is where it ends."""
-    return resolve_start(store, topic, partition, "latest" if end is None else end)
+def resolve_ends(store: Store, partitions: Sequence[tuple[TopicRow, int]], end: Start | None) -> list[int]:
+    """The offsets that an end means in some partitions now; None is where they end."""
+    return resolve_starts(store, partitions, "latest" if end is None else end)

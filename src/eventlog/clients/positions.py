@@ -14,12 +14,13 @@ from itertools import compress
 from operator import length_hint
 from typing import Any, TypeAlias
 
-from eventlog.clients.fetcher import Cursor, resolve_start
+from eventlog.clients.fetcher import Cursor, resolve_start, resolve_starts
 from eventlog.clients.route import Route
 from eventlog.clients.topic import Topic
 from eventlog.groups.state import PartitionId
 from eventlog.options import Start, check_int, check_offset, check_offsets
 from eventlog.records import Record, RecordBatch, TopicPartition
+from eventlog.store.reader import bounds_of
 from eventlog.store.store import Store
 
 Pair: TypeAlias = TopicPartition | tuple[str, int]
@@ -194,8 +195,11 @@ class Positions:
         stored: list[int | None] = [None] * len(fresh)
         if self._group is not None:
             stored = self._store.committed(self._group, [(topic._route.row.id, tp.partition) for topic, tp in fresh])
+        new = [pair for pair, offset in zip(fresh, stored, strict=True) if offset is None]
+        places = [(topic._route.row, tp.partition) for topic, tp in new]
+        firsts = iter(resolve_starts(self._store, places, self._start if start is None else start) if new else ())
         begun = [
-            (tp, self._begun(topic, tp, offset, self._start if start is None else start))
+            (tp, Position(tp, topic._route, next(firsts) if offset is None else offset, offset))
             for (topic, tp), offset in zip(fresh, stored, strict=True)
         ]
         self._set({**self._by_tp, **dict(begun)}, self.order + [position for _, position in begun])
@@ -216,13 +220,9 @@ class Positions:
 
     def _first(self, topic: Topic[Any, Any], tp: TopicPartition) -> Position:
         committed = self.committed(tp) if self._group is not None else None
-        return self._begun(topic, tp, committed, self._start)
-
-    def _begun(self, topic: Topic[Any, Any], tp: TopicPartition, committed: int | None, start: Start) -> Position:
         if committed is not None:
             return Position(tp, topic._route, committed, committed)
-        offset = resolve_start(self._store, topic._route.row, tp.partition, start)
-        return Position(tp, topic._route, offset, None)
+        return Position(tp, topic._route, resolve_start(self._store, topic._route.row, tp.partition, self._start), None)
 
     def committed(self, tp: TopicPartition) -> int | None:
         """The offset that the log has for the group."""
@@ -362,10 +362,9 @@ class Positions:
 
     def lags(self) -> dict[TopicPartition, int]:
         """How many offsets lie between each position and the end of its partition."""
-        return {
-            tp: max(self._store.bounds(position.cursor.route.row, [tp.partition])[0][1] - self.next_offset(position), 0)
-            for tp, position in self._by_tp.items()
-        }
+        places = [(position.cursor.route.row.id, tp.partition) for tp, position in self._by_tp.items()]
+        pairs = zip(self._by_tp.items(), bounds_of(self._store.environment, places), strict=True)
+        return {tp: max(end - self.next_offset(position), 0) for (tp, position), (_, end) in pairs}
 
 
 def offsets_of(offsets: Offsets) -> dict[TopicPartition, int]:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from eventlog.clients.appending import Appender
 from eventlog.clients.events import Events
-from eventlog.clients.fetcher import Cursor, Fetcher, resolve_end, resolve_start
+from eventlog.clients.fetcher import Cursor, Fetcher, resolve_ends, resolve_starts
 from eventlog.clients.route import Route
 from eventlog.errors import LogClosed
 from eventlog.options import MAX_PARTITIONS, HeadersInput, Start, check_int, check_offsets
@@ -23,6 +23,8 @@ from eventlog.store.store import Store
 from eventlog.store.works import CreatePartitions, DeleteRecords
 
 _READ_BYTES = 1 << 20
+_SECOND_READ_BYTES = 1 << 17
+"""First one batch is read, for those who want one record, and then more and more."""
 S = TypeVar("S")
 
 
@@ -305,18 +307,18 @@ class Topic(Generic[K, V]):
             check_int("max_records", max_records, least=0)
         row = self._route.learn(self._store.check_topic(self._route.row))
         partitions = range(row.partitions) if partition is None else [self._route.check_partition(partition)]
-        spans = []
-        for number in partitions:
-            first = resolve_start(self._store, row, number, start)
-            spans.append((number, first, resolve_end(self._store, row, number, end)))
+        places = [(row, number) for number in partitions]
+        firsts, ends = resolve_starts(self._store, places, start), resolve_ends(self._store, places, end)
+        spans = list(zip(partitions, firsts, ends, strict=True))
         return self._read_spans(spans, max_records)
 
     def _read_spans(self, spans: list[tuple[int, int, int]], max_records: int | None) -> Iterator[RecordBatch[K, V]]:
-        left = max_records
+        left, room = max_records, 1
         for partition, first, end in spans:
             cursor: Cursor[K, V] = Cursor(self._route, partition, first)
             while cursor.offset < end and (left is None or left > 0):
-                batches = self._fetcher.fetch([cursor], _READ_BYTES, end=end).batches
+                batches = self._fetcher.fetch([cursor], room, end=end).batches
+                room = min(max(2 * room, _SECOND_READ_BYTES), _READ_BYTES)
                 for batch in batches:
                     if left is not None:
                         batch = batch.slice(0, left)

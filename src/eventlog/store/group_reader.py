@@ -23,6 +23,9 @@ from eventlog.store.group_rows import (
 from eventlog.store.reader import bounds_within
 from eventlog.store.tables import TOPICS_VERSION_KEY, TopicRow, unpack_commit, unpack_offset, unpack_topics_version
 
+_BEHIND = b"\1"
+"""What stands behind all rows of a group, after its name: they have a zero byte there, and names have none."""
+
 
 class Glance(NamedTuple):
     """
@@ -100,12 +103,22 @@ def group_snapshot(environment: Environment, name: str) -> GroupSnapshot:
 
 
 def group_names(environment: Environment) -> list[str]:
-    """All groups that have members or offsets."""
+    """All groups that have members or offsets; what they have is passed by."""
+    names: set[str] = set()
     with environment.reading() as transaction:
-        rows = SnapshotRows(environment, transaction)
-        names = {split_member_key(key)[0] for key, _ in rows.items(MEMBERS, b"")}
-        names |= {key[:-9].decode() for key, _ in rows.items(OFFSETS, b"")}
-        return sorted(names)
+        for table in (MEMBERS, OFFSETS):
+            with transaction.cursor(db=environment.table(table)) as cursor:
+                is_found = cursor.first()
+                while is_found:
+                    name = name_of_key(bytes(cursor.key()))
+                    names.add(name.decode())
+                    is_found = cursor.set_range(name + _BEHIND)
+    return sorted(names)
+
+
+def name_of_key(key: bytes) -> bytes:
+    """The group of the row of a member or of an offset."""
+    return key.partition(b"\0")[0]
 
 
 class GroupPicture(NamedTuple):

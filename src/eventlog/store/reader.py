@@ -90,10 +90,16 @@ def bounds(environment: Environment, topic_id: int, partitions: Sequence[int]) -
         return bounds_within(environment, transaction, [(topic_id, partition) for partition in partitions])
 
 
+def bounds_of(environment: Environment, partitions: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same of partitions of several topics, by topic id and number."""
+    with environment.reading() as transaction:
+        return bounds_within(environment, transaction, partitions)
+
+
 def bounds_within(
     environment: Environment, transaction: Snapshot, partitions: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """The same of partitions of several topics, by topic id and number, in a transaction that runs."""
+    """The same, in a transaction that runs."""
     with transaction.cursor(db=environment.table(BATCHES)) as cursor:
         rows = [(pair, _partition_row(environment, transaction, *pair)) for pair in partitions]
         return [(row.first, _end(cursor, *pair, row)) for pair, row in rows]
