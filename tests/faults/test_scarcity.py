@@ -96,7 +96,7 @@ def test_a_disk_with_any_room_loses_nothing(small_disk: Path) -> None:
     """With every amount of room, page by page."""
     rooms = [number * 4 * _KILOBYTE for number in range(200)]
     with Child(run_on_a_full_disk, str(small_disk), rooms) as child:
-        _run(child, least=100, seconds=_LONG_SECONDS)
+        _run(child, least=60, seconds=_LONG_SECONDS)
 
 
 def test_a_full_disk_kills_no_reader(small_disk: Path) -> None:
@@ -127,7 +127,7 @@ def test_files_of_any_size_lose_nothing(tmp_path: Path) -> None:
     """With every limit, page by page, and between pages."""
     sizes = [number * 4 * _KILOBYTE + number % 3 * 100 for number in range(2, 150)]
     with Child(run_with_small_files, str(tmp_path), sizes) as child:
-        _run(child, least=100, seconds=_LONG_SECONDS)
+        _run(child, least=60, seconds=_LONG_SECONDS)
 
 
 def test_too_few_open_files_harm_nothing(tmp_path: Path) -> None:
