@@ -64,7 +64,7 @@ SUBJECTS = {
         growth_groups.measure,
         largest_quick=100,
         full_s=120.0,
-        quick_s=15.0,
+        quick_s=24.0,
     ),
 }
 

@@ -150,6 +150,7 @@ class _Tally:
         self._size = size
         self._count = 0
         self._changed = threading.Condition()
+        self.may_wait = threading.Event()
         self.is_over = False
 
     def add(self, count: int) -> None:
@@ -182,6 +183,7 @@ def host(parent: Connection, path: str, size: int) -> None:
         for thread in threads:
             thread.start()
         ready.take(_START_S)
+        tally.may_wait.set()
         time.sleep(_SETTLE_S)  # they are on their way to sleep
         parent.send(((process_memory_mb() or 0.0) - before_mb) * 1024 / size)
         while (word := parent.recv()) != "end":
@@ -202,6 +204,7 @@ def _wait_in_group(log: EventLog, name: str, tally: _Tally, ready: _Tally) -> No
         consumer.seek_to_end()
         consumer.poll()
         ready.add(1)
+        tally.may_wait.wait()  # each that joins would wake those that wait already
         while not tally.is_over:
             if records := consumer.poll(timeout=0.5):
                 tally.add(len(records))
