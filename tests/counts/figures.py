@@ -22,7 +22,7 @@ FIGURES: dict[str, Cost] = {
     "append_many(key=) of 100": Cost(python=1_010, lmdb=70, commits=10, syncs=20),
     "history of 10": Cost(python=3_700, lmdb=799, commits=0, syncs=0),
     "latest": Cost(python=20_000, lmdb=7_000, commits=0, syncs=0),
-    "read": Cost(python=1_259, lmdb=55, commits=0, syncs=0),
+    "read": Cost(python=1_270, lmdb=61, commits=0, syncs=0),
     "loop of a consumer": Cost(python=1_597, lmdb=41, commits=0, syncs=0),
     "loop of a member": Cost(python=1_853, lmdb=44, commits=0, syncs=0),
     "poll of 500": Cost(python=1_293, lmdb=41, commits=0, syncs=0),
@@ -34,6 +34,6 @@ FIGURES: dict[str, Cost] = {
     "poll of 100, commit": Cost(python=2_313, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=131_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=15_413, lmdb=2_205, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=31_673, lmdb=4_193, commits=10, syncs=20),
+    "processor, 100 at a time": Cost(python=31_672, lmdb=4_193, commits=10, syncs=20),
     "projection": Cost(python=3_841, lmdb=94, commits=1, syncs=2),
 }
