@@ -295,9 +295,10 @@ def _import_everything() -> None:
 
     A fork that begins while another thread imports a module waits for that module for ever: so CPython has it.
     """
-    for module in pkgutil.walk_packages(eventlog.__path__, "eventlog."):
-        if not module.name.startswith("eventlog.cli"):
-            importlib.import_module(module.name)
+    modules = [module.name for module in pkgutil.walk_packages(eventlog.__path__, "eventlog.")]
+    for name in ("hashlib", "random", *modules):
+        if not name.startswith("eventlog.cli"):
+            importlib.import_module(name)
     with eventlog.open(":memory:") as log, log.transaction() as tx:  # and what is imported at the first use
         open_topics(log)
         tx.state(LISTS, key=str)["one"] = []

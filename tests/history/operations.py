@@ -15,7 +15,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -253,7 +255,7 @@ class Recorder:
 
 
 class Obituary:
-    """Notes which processes are dead, and since when; what they had begun was done before that, or never."""
+    """Notes which processes are dead, and since when; they do nothing after that."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "dead"
@@ -280,8 +282,28 @@ def read_operations(folder: Path) -> list[Operation]:
     operations: list[Operation] = []
     for path in sorted(folder.glob("*.operations")):
         operations += _operations_of(path, dead)
+    operations = _settled(operations)
     start = min((one.began for one in operations), default=0)
     return [_shifted(one, start) for one in sorted(operations, key=lambda one: one.began)]
+
+
+def _settled(operations: list[Operation]) -> list[Operation]:
+    """
+    Has what was unknown end with the first commit that began after its process was dead.
+
+    LMDB writes the root of a commit, and then its number into the memory that processes share, which is where readers
+    look. Who is killed between the two has committed what is seen only when another one takes the write lock.
+    """
+    writes = sorted((one.began, one.ended) for one in operations if one.outcome == OK and one.writes)
+    begins = [began for began, _ in writes]
+    ends = list(accumulate(reversed([ended for _, ended in writes]), min))[::-1]
+    settled = []
+    for one in operations:
+        if one.outcome == UNKNOWN and one.ended != ENDLESS:
+            at = bisect_right(begins, one.ended)
+            one = attrs.evolve(one, ended=ends[at] if at < len(ends) else ENDLESS)
+        settled.append(one)
+    return settled
 
 
 def _shifted(one: Operation, start: int) -> Operation:

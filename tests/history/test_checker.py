@@ -70,7 +70,7 @@ def test_an_unknown_record_may_be_there_or_not() -> None:
 
 
 def test_what_a_dead_process_writes_is_found() -> None:
-    """What was begun by a process takes effect before its death, or never."""
+    """What a process had begun takes effect before it is known to be over, or never."""
     unknown = _append("b", 3, 5, UNKNOWN)
     reader = _read(6, "t/0", "a")
     assert _rules(_append("a", 1, 2), unknown, reader, *_at_the_end("a", "b")) == {"real time"}
@@ -257,16 +257,20 @@ def test_a_torn_line_leaves_an_operation_unknown(tmp_path: Path) -> None:
     assert (second.outcome, second.ended) == (UNKNOWN, ENDLESS)
 
 
-def test_an_unknown_operation_of_a_dead_process_ends_with_it(tmp_path: Path) -> None:
-    """Nothing of it is done later."""
+def test_an_unknown_operation_of_a_dead_process_ends_with_the_next_commit(tmp_path: Path) -> None:
+    """Nothing of it is done later; before that, a commit may be stored that readers do not see yet."""
     with Recorder(tmp_path, "1-0") as recorder:
         recorder.begin("append", Writes((Sent("t", 0, None, "a"),)))
     lines = (tmp_path / "1-0.operations").read_text("ascii").splitlines()
-    process_id = int(lines[0].partition(",")[2].rstrip("]"))
-    Obituary(tmp_path).note(process_id)
-    (one,) = read_operations(tmp_path)
-    assert one.outcome == UNKNOWN
-    assert 0 < one.ended < ENDLESS
+    Obituary(tmp_path).note(int(lines[0].partition(",")[2].rstrip("]")))
+    assert [one.ended for one in read_operations(tmp_path)] == [ENDLESS]
+    with Recorder(tmp_path, "2-0") as recorder:
+        recorder.end(recorder.begin("read"), OK)
+        name = recorder.begin("append", Writes((Sent("t", 0, None, "b"),)))
+        recorder.end(name, OK)
+    first, _, second = read_operations(tmp_path)
+    assert first.outcome == UNKNOWN
+    assert first.ended == second.ended < ENDLESS
 
 
 @pytest.mark.parametrize(("outcome", "refused", "writes"), [(OK, 1, "b"), (UNKNOWN, 1, "b"), (FAILED, 2, "")])
