@@ -326,3 +326,26 @@ def test_where_a_consumer_begins_is_found_in_one_look(log, topic, monkeypatch):
     assert few < 20
     assert len(consumer.lag()) == COUNT
     assert len(reads) == few + 1
+
+
+def test_when_to_send_is_told_by_the_oldest_batch_alone(log, topic):
+    """The sender asks it every few milliseconds, and senders wait meanwhile."""
+
+    class Walked(dict):
+        """Counts the steps of those who walk through it."""
+
+        steps = 0
+
+        def __iter__(self):
+            for key in super().__iter__():
+                Walked.steps += 1
+                yield key
+
+    with log.producer(linger=3600.0) as producer:
+        accumulator = producer._accumulator
+        for number in range(COUNT):
+            producer.send(topic, b"x", partition=number)
+        accumulator._open_lanes = Walked(accumulator._open_lanes)
+        oldest_s = accumulator.lanes(topic._route.row)[0].batch.opened_s
+        assert accumulator.next_deadline() == oldest_s + 3600.0
+        assert Walked.steps <= 1

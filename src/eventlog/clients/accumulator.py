@@ -330,7 +330,9 @@ class Accumulator:
         """When the oldest record is to be stored, on the monotonic clock; None when nothing waits."""
         with self.lock:
             self.buffered_bytes()
-            deadlines_s = [lane.batch.opened_s + self.linger for lane in self._open_lanes]
+            # In the order in which they were opened; one that an interruption left open may stand too late.
+            oldest = next(iter(self._open_lanes), None)
+            deadlines_s = [] if oldest is None else [oldest.batch.opened_s + self.linger]
             if self._pending:
                 # Who goes on filling batches sees to their commit, in larger rounds.
                 oldest_s, newest_s = self._pending[0].sealed_s, self._pending[-1].sealed_s
