@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,22 +205,22 @@ class Court:
     ) -> Outcome:
         """Has all images judged, or those up to the first that is wrong."""
         outcome = Outcome(journal, durability, seed)
-        share = -(-len(cases) // self._count)
-        queues = [list(cases[start : start + share]) for start in range(0, len(cases), share)]
-        waiting = dict(zip(self._judges, queues, strict=False))
-        for judge, queue in waiting.items():
-            judge.ask(journal, durability, queue[0])
-        while waiting:
-            ready, _, _ = select.select(list(waiting), [], [], _LONGEST_JUDGEMENT_S)
-            for judge in ready or list(waiting):
-                case = waiting[judge].pop(0)
+        queue = deque(cases)
+        busy: dict[_Judge, Case] = {}
+
+        def hand_out(judge: _Judge) -> None:
+            if queue and not (is_one_finding_enough and outcome.findings):
+                busy[judge] = queue.popleft()
+                judge.ask(journal, durability, busy[judge])
+
+        for judge in self._judges:
+            hand_out(judge)
+        while busy:
+            ready, _, _ = select.select(list(busy), [], [], _LONGEST_JUDGEMENT_S)
+            for judge in ready or list(busy):
+                case = busy.pop(judge)
                 outcome.add(case, judge.answer() if ready else judge.end("it does not come to an end"))
-                if is_one_finding_enough and outcome.findings:
-                    waiting[judge].clear()
-                if waiting[judge]:
-                    judge.ask(journal, durability, waiting[judge][0])
-                else:
-                    del waiting[judge]
+                hand_out(judge)
         return outcome
 
     def __enter__(self) -> Self:
