@@ -57,16 +57,17 @@ class Lease:
     Two threads use it: the one that prolongs, and the member's own; the caller keeps them apart.
     """
 
-    __slots__ = ("end_s", "polled_s", "terms")
+    __slots__ = ("_margin_s", "end_s", "polled_s", "terms")
 
     def __init__(self, terms: Terms, now_s: float) -> None:
         self.terms = terms
+        self._margin_s = terms.margin_s  # asked for by each poll
         self.polled_s = now_s
         self.end_s = terms.end_s(now_s, now_s)
 
     def is_usable(self, now_s: float) -> bool:
         """Whether the member may use its partitions."""
-        return now_s < self.end_s - self.terms.margin_s
+        return now_s < self.end_s - self._margin_s
 
     def later_end_s(self, now_s: float) -> float | None:
         """The end to publish next; None when the lease is over, and only `confirm` helps."""
