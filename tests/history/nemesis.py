@@ -211,6 +211,7 @@ class Nemesis:
 
     def history(self) -> list[Operation]:
         """Ends all workers, reads the whole log, and gives all operations."""
+        crashed = [process.id for process in self._running if process.is_gone]
         for process in self._running:
             process.send(signal.SIGTERM)
         for process in self._all:
@@ -219,6 +220,8 @@ class Nemesis:
         for process in self._running:
             self._bury(process)
         with Recorder(self.folder, "end") as recorder:
+            if crashed:
+                recorder.end(recorder.begin("crash"), WRONG, note=f"the workers {crashed} died by themselves")
             read_everything(self.path, recorder)
         return read_operations(self.folder)
 

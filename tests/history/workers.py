@@ -171,8 +171,10 @@ class Worker:
             finally:
                 os._exit(1)
         _, status = os.waitpid(process_id, 0)
-        if status and not os.WIFSIGNALED(status):
-            transactor.recorder.end(transactor.recorder.begin("fork"), WRONG, note=f"a fork ended with {status}")
+        if os.waitstatus_to_exitcode(status) not in (0, -signal.SIGKILL):
+            transactor.recorder.end(
+                transactor.recorder.begin("fork"), WRONG, note=f"a fork ended with {os.waitstatus_to_exitcode(status)}"
+            )
 
     def _live_on(self, name: str, log: eventlog.EventLog, count: int) -> None:
         child = self._transactor(name, log)
