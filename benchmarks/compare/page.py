@@ -233,14 +233,14 @@ def _with_best(cell: Mapping[str, Any] | None, better: float | None) -> str:
 
 
 def _latencies(view: View, workload: str) -> str:
+    """The p50 is the median of the rounds, as elsewhere; the others need the records of all rounds together."""
     ours = view.cell(view.ours, workload)
-    names = ("p50_us", "p99_us", "p99_9_us")
     rows = []
     for peer in view.peers(workload):
         cell = view.cell(peer, workload)
         assert cell is not None
-        row = [peer]
-        for name in names:
+        row = [peer, marked(value_text(cell["median"], "us"), view.better(peer, workload))]
+        for name in ("p99_us", "p99_9_us"):
             figure, our_figure = cell["details"].get(name), ours["details"].get(name) if ours else None
             better = figure / our_figure if figure and our_figure else None
             row.append(marked(value_text(figure, "us"), better))
