@@ -18,7 +18,7 @@ from tests.history.flaws import FLAWS, RULES
 from tests.history.nemesis import Harm, Nemesis
 from tests.history.trial import run
 
-_MOST_ATTEMPTS = 6
+_MOST_ATTEMPTS = 12
 _QUICK_FLAWS = ["append twice", "drop offsets", "compare only what is written"]
 _LONG_RUNS = 6
 
