@@ -30,6 +30,7 @@ Durability = Literal["commit", "ordered"]
 _ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).with_name("journal.c")
 _MEMORY = Path("/dev/shm")
+_PREFIX = "eventlog-power-"
 _SYNC_US = 100
 _LONGEST_WORK_S = 60.0
 _LONGEST_JUDGEMENT_S = 60.0
@@ -100,7 +101,7 @@ def _keep_image(journal: Path, case: Case, directory: Path) -> None:
 def scratch() -> Iterator[Path]:
     """A place for logs that are made and thrown away by the thousand: in memory, where that is possible."""
     where = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=where, prefix="eventlog-power-") as directory:
+    with tempfile.TemporaryDirectory(dir=where, prefix=_PREFIX) as directory:
         yield Path(directory)
 
 
@@ -191,7 +192,7 @@ class Court:
 
     def __init__(self, judges: int | None = None) -> None:
         self._count = judges or min(4, os.cpu_count() or 1)
-        self._directory = Path(tempfile.mkdtemp(dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
+        self._directory = Path(tempfile.mkdtemp(dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None, prefix=_PREFIX))
         self._judges = [_Judge(self._directory / str(number)) for number in range(self._count)]
 
     def judge(
