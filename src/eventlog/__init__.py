@@ -58,7 +58,7 @@ from eventlog.log import EventLog, open
 from eventlog.records import Event, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, TopicPartition
 from eventlog.store.maintenance import VerifyReport
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 __all__ = [
     "Assignor",
