@@ -312,9 +312,11 @@ def _serve(ours: socket.socket) -> None:
     _import_everything()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the children
+    children: list[int] = []
     while True:
         request, pipes, _, _ = socket.recv_fds(ours, 65_536, 1)
         if not request:
+            _end(children)
             return
         process_id = os.fork()
         if process_id == 0:
@@ -330,7 +332,16 @@ def _serve(ours: socket.socket) -> None:
             finally:
                 os._exit(status)
         os.close(pipes[0])
+        children.append(process_id)
         ours.send(b"%d" % process_id)
+
+
+def _end(children: list[int]) -> None:
+    """Kills what is left, with all forks: whoever asked for it is gone, maybe by a kill of its own."""
+    for process_id in children:
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):  # most are dead, and not ours any more
+            if os.waitpid(process_id, os.WNOHANG) == (0, 0):
+                os.killpg(process_id, signal.SIGKILL)
 
 
 if __name__ == "__main__":
