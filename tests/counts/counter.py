@@ -1,9 +1,10 @@
 """
 Counts what work costs on every machine alike: calls of Python functions and of LMDB, commits and syncs.
 
-The interpreter's profiler shows the calls, in all threads that begin after the counter was made, and in this one. Some
-are not counted, because versions of Python differ in them: the bodies of comprehensions and generator expressions, and
-functions of the standard library. Nor is the heart of a group's members, which beats by time. What C calls by itself,
+The interpreter's profiler shows the calls, in all threads that begin after the counter was made, and in this one. What
+is counted are our functions, and those that attrs and named tuples make for our classes; but for the bodies of
+comprehensions and generator expressions, in which versions of Python differ, and for the heart of a group's members,
+which beats by time. What C calls by itself,
 such as LMDB's commit inside of one step, no profiler sees: commits are counted by LMDB's own numbers.
 
 Knows nothing of what is counted.
@@ -14,7 +15,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-import sysconfig
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -26,7 +26,7 @@ import lmdb
 
 import eventlog
 
-_ELSEWHERE = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), "<frozen ")
+_COUNTED = (str(Path(eventlog.__file__).parent), "<attrs generated ", "<string>")
 _EXPRESSIONS = {"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>"}
 _LMDB = (lmdb.Environment, lmdb.Transaction, lmdb.Cursor)
 _UNCOUNTED_THREADS = {"eventlog-heart"}
@@ -93,7 +93,7 @@ class CallCounter:
         found = self._lmdb.copy()
         for key, count in self._calls.items():
             code = self._codes[key]
-            if code.co_name not in _EXPRESSIONS and not code.co_filename.startswith(_ELSEWHERE):
+            if code.co_name not in _EXPRESSIONS and code.co_filename.startswith(_COUNTED):
                 found[f"{Path(code.co_filename).name}:{code.co_firstlineno} {code.co_qualname}"] += count
         return found
 

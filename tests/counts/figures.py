@@ -11,9 +11,9 @@ from __future__ import annotations
 from tests.counts.counter import Cost
 
 FIGURES: dict[str, Cost] = {
-    "send, flush; 1 partition": Cost(python=1_141, lmdb=9, commits=1, syncs=2),
-    "send, flush; 8 partitions": Cost(python=1_430, lmdb=21, commits=1, syncs=2),
-    "send, flush, result of each": Cost(python=7_141, lmdb=9, commits=1, syncs=2),
+    "send, flush; 1 partition": Cost(python=1_139, lmdb=9, commits=1, syncs=2),
+    "send, flush; 8 partitions": Cost(python=1_422, lmdb=21, commits=1, syncs=2),
+    "send, flush, result of each": Cost(python=7_139, lmdb=9, commits=1, syncs=2),
     "append": Cost(python=38_000, lmdb=4_000, commits=1_000, syncs=2_000),
     "append; index": Cost(python=45_000, lmdb=5_000, commits=1_000, syncs=2_000),
     "append; expected_version": Cost(python=48_000, lmdb=5_000, commits=1_000, syncs=2_000),
@@ -32,8 +32,8 @@ FIGURES: dict[str, Cost] = {
     "poll of 0, of a member": Cost(python=50_000, lmdb=2_000, commits=0, syncs=0),
     "poll_batches": Cost(python=271, lmdb=41, commits=0, syncs=0),
     "poll of 100, commit": Cost(python=2_273, lmdb=84, commits=10, syncs=20),
-    "transaction of 1: state, send": Cost(python=131_000, lmdb=13_000, commits=1_000, syncs=2_000),
-    "transaction of 100: state, send, offsets": Cost(python=15_373, lmdb=2_205, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=31_632, lmdb=4_193, commits=10, syncs=20),
-    "projection": Cost(python=3_841, lmdb=94, commits=1, syncs=2),
+    "transaction of 1: state, send": Cost(python=128_000, lmdb=13_000, commits=1_000, syncs=2_000),
+    "transaction of 100: state, send, offsets": Cost(python=15_343, lmdb=2_205, commits=10, syncs=20),
+    "processor, 100 at a time": Cost(python=31_602, lmdb=4_193, commits=10, syncs=20),
+    "projection": Cost(python=3_840, lmdb=94, commits=1, syncs=2),
 }

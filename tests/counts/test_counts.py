@@ -97,7 +97,7 @@ def test_one_more_call_for_each_record_is_noticed(monkeypatch: pytest.MonkeyPatc
     check_size = Route.check_size
     source = "def check_size(*arguments): return wrapped(*arguments)"
     names: dict[str, Any] = {"wrapped": check_size}
-    exec(compile(source, "/elsewhere/route.py", "exec"), names)  # a function of this file is not counted
+    exec(compile(source, f"{eventlog.__path__[0]}/route.py", "exec"), names)  # a function of this file is not counted
     monkeypatch.setattr(Route, "check_size", names["check_size"])
     after = _appends(10)
     assert after == before._replace(python=before.python + 10)
