@@ -29,7 +29,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test proof soak test-long coverage lint ruff-check ruff-format mypy pyright floors format bench compare growth page wheel clean
+.PHONY: help demo test proof soak test-long coverage lint ruff-check ruff-format mypy pyright floors format bench compare peers growth page wheel clean
 
 help:
 	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
@@ -99,6 +99,9 @@ bench: $(VENV)/stamp-bench
 # The servers come from the system: apt-get install redis-server nats-server. Without them two peers are left out.
 compare: $(VENV)/stamp-compare
 	@$(BIN)/python -m benchmarks.compare $(ARGS)
+
+# With them no test of the comparison is skipped.
+peers: $(VENV)/stamp-test $(VENV)/stamp-compare
 
 growth: $(VENV)/stamp-bench
 	@$(BIN)/python -m benchmarks.compare.growth $(ARGS)
