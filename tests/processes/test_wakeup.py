@@ -67,6 +67,8 @@ def test_a_stopped_reader_holds_up_no_writer(made: Path) -> None:
         topic = log.topic("orders")
         child.hear("ready")
         _append_until_heard(topic, child, b"tea")
+        while not _fifos(made):
+            pass
         child.send(signal.SIGSTOP)
         [fifo] = _fifos(made)
         pipe = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
