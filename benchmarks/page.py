@@ -28,7 +28,7 @@ A ratio says how many times better we are; below 1.0 the peer is better.
 A bar is what we set out to reach; *held* is judged by the medians.
 Rows we lose stay in the tables.
 
-Run it yourself: `make bench` (about seven minutes; `make bench ARGS=--quick` takes one and a half).
+Run it yourself: `make bench` (about ten minutes; `make bench ARGS=--quick` takes one and a half).
 """
 
 _NOTES = {
