@@ -18,6 +18,8 @@ SEED ?=
 
 CANDIDATES = python3.13 python3.12 python3.11 python3
 BIN = $(VENV)/bin
+# Built when the library is installed.
+NATIVE = $(wildcard src/native/*)
 INSTALL = $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 
 # Nothing of an outer environment gets into ours.
@@ -131,12 +133,12 @@ $(VENV)/stamp-venv:
 	echo "Install one (Debian, Ubuntu: apt install python3-venv), or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
 	exit 1
 
-$(VENV)/stamp-cli $(VENV)/stamp-test $(VENV)/stamp-lint $(VENV)/stamp-bench: $(VENV)/stamp-%: pyproject.toml $(VENV)/stamp-venv
+$(VENV)/stamp-cli $(VENV)/stamp-test $(VENV)/stamp-lint $(VENV)/stamp-bench: $(VENV)/stamp-%: pyproject.toml $(NATIVE) $(VENV)/stamp-venv
 	@echo "installing eventlog[$*] into $(VENV)"
 	@$(INSTALL) --editable '.[$*]'
 	@touch $@
 
-$(VENV)/stamp-compare: pyproject.toml benchmarks/compare/requirements.txt $(VENV)/stamp-venv
+$(VENV)/stamp-compare: pyproject.toml $(NATIVE) benchmarks/compare/requirements.txt $(VENV)/stamp-venv
 	@echo "installing eventlog and what it is compared with into $(VENV)"
 	@$(INSTALL) --editable . -r benchmarks/compare/requirements.txt
 	@touch $@

@@ -6,13 +6,14 @@ They know nothing of bytes on disk, of codecs or of who made them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import repeat
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import attrs
 
+from eventlog import native
 from eventlog.clock import from_ms
 
 K = TypeVar("K")
@@ -152,6 +153,15 @@ class PartitionRange:
     position: int
 
 
+def _records_of_columns(topic: str, partition: int, *columns: Sequence[Any]) -> list[Record[Any, Any]]:
+    return list(map(Record, repeat(topic), repeat(partition), *columns))
+
+
+_make_records: Callable[..., list[Record[Any, Any]]] = (
+    _records_of_columns if native.compiled is None else native.compiled.RecordMaker(Record)
+)
+
+
 @attrs.define(slots=True, weakref_slot=False, eq=False)
 class RecordBatch(Generic[K, V]):
     """
@@ -181,17 +191,8 @@ class RecordBatch(Generic[K, V]):
 
     def records(self) -> list[Record[K, V]]:
         """The same records as objects, in order."""
-        return list(
-            map(
-                Record,
-                repeat(self.topic),
-                repeat(self.partition),
-                self.offsets,
-                self.timestamps_ms,
-                self.keys,
-                self.values,
-                self.headers,
-            )
+        return _make_records(
+            self.topic, self.partition, self.offsets, self.timestamps_ms, self.keys, self.values, self.headers
         )
 
     def slice(self, start: int, stop: int) -> RecordBatch[K, V]:

@@ -3,7 +3,8 @@ What a thousand records cost on each hot path, whatever the machine: the guard o
 
 A path is in `paths.py`, what is counted in `counter.py`. `python` are calls of our functions, `lmdb` those of LMDB but
 for commits, `syncs` waits for the disk. A failing test prints the row to paste. Cheaper fails too: pin it anew, and say
-in the commit what made it so. The figures are the same for Python 3.11, 3.12 and 3.13.
+in the commit what made it so. The figures are the same for Python 3.11, 3.12 and 3.13. `FIGURES` is what the library
+costs as Python, `COMPILED` what is less with its compiled twins.
 """
 
 from __future__ import annotations
@@ -22,18 +23,39 @@ FIGURES: dict[str, Cost] = {
     "append_many(key=) of 100": Cost(python=1_010, lmdb=70, commits=10, syncs=20),
     "history of 10": Cost(python=3_700, lmdb=799, commits=0, syncs=0),
     "latest": Cost(python=20_000, lmdb=7_000, commits=0, syncs=0),
-    "read": Cost(python=1_270, lmdb=61, commits=0, syncs=0),
-    "loop of a consumer": Cost(python=1_597, lmdb=41, commits=0, syncs=0),
-    "loop of a member": Cost(python=1_813, lmdb=44, commits=0, syncs=0),
-    "poll of 500": Cost(python=1_293, lmdb=41, commits=0, syncs=0),
-    "poll of 1": Cost(python=74_000, lmdb=14_000, commits=0, syncs=0),
-    "poll of 1, of a member": Cost(python=98_000, lmdb=17_000, commits=0, syncs=0),
+    "read": Cost(python=1_300, lmdb=61, commits=0, syncs=0),
+    "loop of a consumer": Cost(python=1_627, lmdb=41, commits=0, syncs=0),
+    "loop of a member": Cost(python=1_843, lmdb=44, commits=0, syncs=0),
+    "poll of 500": Cost(python=1_323, lmdb=41, commits=0, syncs=0),
+    "poll of 1": Cost(python=77_000, lmdb=14_000, commits=0, syncs=0),
+    "poll of 1, of a member": Cost(python=101_000, lmdb=17_000, commits=0, syncs=0),
     "poll of 0": Cost(python=26_000, lmdb=2_000, commits=0, syncs=0),
     "poll of 0, of a member": Cost(python=50_000, lmdb=2_000, commits=0, syncs=0),
-    "poll_batches": Cost(python=271, lmdb=41, commits=0, syncs=0),
-    "poll of 100, commit": Cost(python=2_273, lmdb=84, commits=10, syncs=20),
+    "poll_batches": Cost(python=291, lmdb=41, commits=0, syncs=0),
+    "poll of 100, commit": Cost(python=2_303, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=128_000, lmdb=13_000, commits=1_000, syncs=2_000),
-    "transaction of 100: state, send, offsets": Cost(python=15_343, lmdb=2_205, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=31_602, lmdb=4_193, commits=10, syncs=20),
-    "projection": Cost(python=3_840, lmdb=94, commits=1, syncs=2),
+    "transaction of 100: state, send, offsets": Cost(python=15_373, lmdb=2_205, commits=10, syncs=20),
+    "processor, 100 at a time": Cost(python=31_632, lmdb=4_193, commits=10, syncs=20),
+    "projection": Cost(python=3_870, lmdb=94, commits=1, syncs=2),
+}
+
+COMPILED: dict[str, Cost] = {
+    "send, flush; 1 partition": Cost(python=133, lmdb=9, commits=1, syncs=2),
+    "send, flush; 8 partitions": Cost(python=398, lmdb=21, commits=1, syncs=2),
+    "send, flush, result of each": Cost(python=6_133, lmdb=9, commits=1, syncs=2),
+    "append_many of 1000": Cost(python=63, lmdb=6, commits=1, syncs=2),
+    "append_many of 1000; 8 partitions": Cost(python=200, lmdb=18, commits=1, syncs=2),
+    "append_many(key=) of 100": Cost(python=980, lmdb=70, commits=10, syncs=20),
+    "read": Cost(python=260, lmdb=61, commits=0, syncs=0),
+    "loop of a consumer": Cost(python=587, lmdb=41, commits=0, syncs=0),
+    "loop of a member": Cost(python=803, lmdb=44, commits=0, syncs=0),
+    "poll of 500": Cost(python=283, lmdb=41, commits=0, syncs=0),
+    "poll of 1": Cost(python=72_000, lmdb=14_000, commits=0, syncs=0),
+    "poll of 1, of a member": Cost(python=96_000, lmdb=17_000, commits=0, syncs=0),
+    "poll_batches": Cost(python=261, lmdb=41, commits=0, syncs=0),
+    "poll of 100, commit": Cost(python=1_263, lmdb=84, commits=10, syncs=20),
+    "transaction of 1: state, send": Cost(python=125_000, lmdb=13_000, commits=1_000, syncs=2_000),
+    "transaction of 100: state, send, offsets": Cost(python=14_303, lmdb=2_205, commits=10, syncs=20),
+    "processor, 100 at a time": Cost(python=30_562, lmdb=4_193, commits=10, syncs=20),
+    "projection": Cost(python=2_830, lmdb=94, commits=1, syncs=2),
 }

@@ -16,23 +16,38 @@ from typing import Any
 import pytest
 
 import eventlog
+from eventlog import native
 from eventlog.clients.route import Route
 from tests import preload
+from tests.compiled import skip_unless_compiled
 from tests.counts.counter import CallCounter, Cost, Meter
-from tests.counts.figures import FIGURES
+from tests.counts.figures import COMPILED, FIGURES
 from tests.counts.paths import PATHS
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SYNCS = Path(__file__).with_name("syncs.c")
 
 
+_KINDS = {"compiled": FIGURES | COMPILED, "pure": FIGURES}
+"""What is pinned with the compiled twins, and without them."""
+
+
+@pytest.fixture(scope="module", params=_KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Whether the compiled twins are used."""
+    if request.param == "compiled":
+        skip_unless_compiled()
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def costs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Cost]:
+def costs(tmp_path_factory: pytest.TempPathFactory, kind: str) -> dict[str, Cost]:
     """What every path costs, measured by a process of its own; no syncs where they can not be counted."""
     directory = tmp_path_factory.mktemp("counts")
     environment = dict(os.environ)
     if preload.why_not() is None:
         environment = preload.environment_with(preload.build(_SYNCS, directory))
+    environment[native.PURE_PYTHON] = str(int(kind == "pure"))
     command = [sys.executable, "-m", "tests.counts.child", os.fspath(directory)]
     done = subprocess.run(command, env=environment, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -57,9 +72,9 @@ def complaint(name: str, found: Cost, pinned: Cost | None) -> str | None:
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_a_path_costs_what_is_pinned(name: str, costs: dict[str, Cost]) -> None:
+def test_a_path_costs_what_is_pinned(name: str, kind: str, costs: dict[str, Cost]) -> None:
     """As many calls and commits, and neither more nor fewer."""
-    found, pinned = costs[name], FIGURES.get(name)
+    found, pinned = costs[name], _KINDS[kind].get(name)
     if pinned is not None and found.syncs is None:
         pinned = pinned._replace(syncs=None)
     assert (said := complaint(name, found, pinned)) is None, said
@@ -74,8 +89,9 @@ def test_every_commit_waits_for_the_disk_twice(costs: dict[str, Cost]) -> None:
 
 
 def test_what_is_pinned_is_measured() -> None:
-    """A figure whose path is gone guards nothing."""
+    """A figure whose path is gone guards nothing, nor does one that says the same twice."""
     assert list(FIGURES) == list(PATHS)
+    assert [name for name, cost in COMPILED.items() if FIGURES.get(name, cost) == cost] == []
 
 
 def _appends(count: int) -> Cost:

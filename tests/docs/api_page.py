@@ -101,8 +101,8 @@ def _entry(name: str) -> str:
 def _members(cls: type) -> Iterator[tuple[str, Any]]:
     for part in parts_of(cls):
         for name, member in vars(part).items():
-            is_shown = inspect.isfunction(member) or isinstance(member, (property, staticmethod, classmethod))
-            if is_shown and not name.startswith("_"):
+            is_function = inspect.isfunction(inspect.unwrap(member))  # also behind a compiled twin
+            if (is_function or isinstance(member, (property, staticmethod, classmethod))) and not name.startswith("_"):
                 yield name, member
 
 

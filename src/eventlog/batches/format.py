@@ -20,6 +20,7 @@ import attrs
 import google_crc32c
 import msgpack
 
+from eventlog import native
 from eventlog.errors import CorruptBatch, FormatTooNew
 from eventlog.records import Headers
 
@@ -52,6 +53,8 @@ NO_TIME_MS = -(2**63)
 """The largest timestamp of a partition that has none yet."""
 
 Column = Sequence[bytes | None]
+_pack_columns = None if native.compiled is None else native.compiled.pack_columns
+_unpack_columns = None if native.compiled is None else native.compiled.unpack_columns
 _checksum = google_crc32c.value
 _extend_checksum = google_crc32c.extend
 
@@ -74,7 +77,8 @@ class Columns:
     Is a decoded batch.
 
     `deltas` are the offsets less the first, None when they are 0, 1, 2 and so on. `position` is that of the first
-    offset in the order of the log, -1 in a batch of version 1.
+    offset in the order of the log, -1 in a batch of version 1. `is_plain` says that keys and values are of the types
+    that were asked for; else they are bytes.
     """
 
     count: int
@@ -83,11 +87,12 @@ class Columns:
     largest_ms: int
     largest_so_far_ms: int
     timestamps_ms: Sequence[int]
-    keys: Column
-    values: Column
+    keys: Sequence[Any]
+    values: Sequence[Any]
     headers: Sequence[Headers]
     deltas: Sequence[int] | None
     position: int
+    is_plain: bool
 
     def offsets(self, last: int) -> Sequence[int]:
         """The offsets of the records, when the batch is stored under `last`."""
@@ -127,6 +132,8 @@ class BatchEncoder:
         headers: Sequence[Headers] | None = None,
         key_bytes: ToBytes = _as_they_are,
         value_bytes: ToBytes = _as_they_are,
+        key_type: type | None = bytes,
+        value_type: type | None = bytes,
     ) -> list[EncodedBatch]:
         """
         The records as batches, in order; several when one would be too large.
@@ -138,7 +145,14 @@ class BatchEncoder:
             key_bytes: makes keys into bytes, or refuses them, a part of the column at a time: what it has just
                 looked at is then packed while the processor still has it at hand.
             value_bytes: the same for values.
+            key_type: bytes or str says that `key_bytes` would leave keys of exactly this type as they are, or make them
+                into their UTF-8; None that nobody knows.
+            value_type: the same for values.
         """
+        if _pack_columns is not None and headers is None and key_type and value_type and type(timestamps_ms) is int:
+            packed = _pack_all(keys, values, timestamps_ms, self._target_bytes, key_type, value_type)
+            if packed is not None:
+                return packed
         batches: list[EncodedBatch] = []
         total = len(values)
         start = 0
@@ -196,6 +210,28 @@ class BatchEncoder:
         count = len(values)
         body = self._packer.pack([times, keys, values, headers, None])
         return EncodedBatch(count, count, first_ms, largest_ms, body)
+
+
+def _pack_all(
+    keys: Sequence[Any] | None,
+    values: Sequence[Any],
+    timestamp_ms: int,
+    target_bytes: int,
+    key_type: type,
+    value_type: type,
+) -> list[EncodedBatch] | None:
+    """What `BatchEncoder.encode` does, by its twin; None when that does not know what is in the columns."""
+    assert _pack_columns is not None
+    batches: list[EncodedBatch] = []
+    start, total = 0, len(values)
+    while start < total:
+        packed = _pack_columns(keys, values, start, target_bytes, key_type, value_type)
+        if packed is None:
+            return None
+        body, stop = packed
+        batches.append(EncodedBatch(stop - start, stop - start, timestamp_ms, timestamp_ms, body))
+        start = stop
+    return batches
 
 
 def seal(batch: EncodedBatch, *, largest_so_far_ms: int, position: int) -> bytes:
@@ -280,12 +316,14 @@ def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
     return BatchHeader(unknown, count, span, first_ms, largest_ms, largest_so_far_ms, position, header.size, mark)
 
 
-def decode(data: bytes, place: object) -> Columns:
+def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: type = bytes) -> Columns:
     """
     The columns of a stored batch, after its checksum.
 
     Args:
         place: names the batch in errors, for example `orders[3] up to offset 41`.
+        key_type: bytes or str; str asks for the texts of keys of which the bytes are UTF-8, where that costs no more.
+        value_type: the same for values.
 
     Raises:
         CorruptBatch: if a checksum, a length or a column does not hold.
@@ -298,12 +336,15 @@ def decode(data: bytes, place: object) -> Columns:
         raise _too_new(place, f"flags {header.unknown:#06x}, and this eventlog knows none")
     if header.producer != NO_PRODUCER and min(header.producer) < 0:
         raise _too_new(place, f"the producer {header.producer}, which this eventlog does not know")
-    try:
-        times, keys, values, headers, deltas = msgpack.unpackb(
-            memoryview(data)[header.header_bytes : -4], use_list=False
-        )
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise _corrupt(place, "its body is not an array of five columns") from error
+    times: object
+    headers: Sequence[Headers] | None
+    plain = None
+    if _unpack_columns is not None:
+        plain = _unpack_columns(data, header.header_bytes, len(data) - 4, header.count, key_type, value_type)
+    if plain is not None:
+        (keys, values), times, headers, deltas = plain, 0, None, None
+    else:
+        times, keys, values, headers, deltas = _unpack_body(data, header, place)
     count = header.count
     for name, column in (("keys", keys), ("values", values), ("headers", headers), ("offsets", deltas)):
         if column is not None and (not isinstance(column, tuple) or len(column) != count):
@@ -323,7 +364,18 @@ def decode(data: bytes, place: object) -> Columns:
         headers if headers is not None else ((),) * count,
         deltas,
         header.position,
+        plain is not None,
     )
+
+
+def _unpack_body(data: bytes, header: BatchHeader, place: object) -> Any:
+    try:
+        body = msgpack.unpackb(memoryview(data)[header.header_bytes : -4], use_list=False)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise _corrupt(place, "its body is not an array of five columns") from error
+    if not isinstance(body, tuple) or len(body) != 5:
+        raise _corrupt(place, "its body is not an array of five columns")
+    return body
 
 
 def _timestamps(times: object, header: BatchHeader, place: object) -> Sequence[int]:

@@ -188,6 +188,8 @@ class Appender:
                 headers=columns.headers,
                 key_bytes=route.encode_keys,
                 value_bytes=route.encode_values,
+                key_type=route.key_codec.plain_type,
+                value_type=route.value_codec.plain_type,
             )
         except TypeError:
             route.check_each(columns.keys, columns.values)  # says it in our words

@@ -127,31 +127,36 @@ class Fetcher:
     def batch(self, cursor: Cursor[K, V], stored: StoredBatch, end: int | None) -> RecordBatch[K, V] | None:
         """The records of one stored batch from the cursor on, which moves behind them; None when there are none."""
         route = cursor.route
-        columns = decode(stored.data, _Place(route.row.name, cursor.partition, stored.last))
-        offsets = columns.offsets(stored.last)
-        start, stop = _cut(columns, offsets, stored.last, cursor.offset, end)
-        batch: RecordBatch[Any, Any] = RecordBatch(
-            route.row.name,
-            cursor.partition,
-            offsets,
-            columns.timestamps_ms,
-            columns.keys,
-            columns.values,
-            columns.headers,
-        ).slice(start, stop)
+        key_type, value_type = route.key_codec.plain_type, route.value_codec.plain_type
+        batch, is_plain = _undecoded(cursor, stored, end, key_type or bytes, value_type or bytes)
         after = stored.last + 1 if end is None or stored.last < end else end
         if not len(batch):
             cursor.offset = after
             return None
         try:
-            values = route.value_codec.decode_column(batch.values)
-            batch.keys = route.key_codec.decode_column(batch.keys)
-            batch.values = values
+            values = batch.values if is_plain and value_type else route.value_codec.decode_column(batch.values)
+            keys = batch.keys if is_plain and key_type else route.key_codec.decode_column(batch.keys)
+            batch.keys, batch.values = keys, values
         except ValueError:
-            batch = _readable_part(route, batch)
+            batch = _readable_part(route, _undecoded(cursor, stored, end, bytes, bytes)[0])
             after = batch.offsets[-1] + 1
         cursor.offset = after
         return batch
+
+
+def _undecoded(
+    cursor: Cursor[Any, Any], stored: StoredBatch, end: int | None, key_type: type, value_type: type
+) -> tuple[RecordBatch[Any, Any], bool]:
+    """The records of a stored batch from the cursor on, and whether keys and values are of the types asked for."""
+    topic = cursor.route.row.name
+    place = _Place(topic, cursor.partition, stored.last)
+    columns = decode(stored.data, place, key_type=key_type, value_type=value_type)
+    offsets = columns.offsets(stored.last)
+    start, stop = _cut(columns, offsets, stored.last, cursor.offset, end)
+    batch: RecordBatch[Any, Any] = RecordBatch(
+        topic, cursor.partition, offsets, columns.timestamps_ms, columns.keys, columns.values, columns.headers
+    )
+    return batch.slice(start, stop), columns.is_plain
 
 
 def _cut(columns: Columns, offsets: Sequence[int], last: int, first: int, end: int | None) -> tuple[int, int]:

@@ -48,7 +48,9 @@ class Codec(ABC, Generic[T]):
     value: changing the value later changes nothing that was sent.
 
     `name` is stored with the topic. A value whose type is exactly `raw_type` may be stored as it is, without
-    calling `encode`; only the bytes codec has such a type. `takes` says in words what `encode` accepts.
+    calling `encode`; only the bytes codec has such a type. `plain_type` is bytes or str where a value whose type is
+    exactly that is stored as its bytes or its UTF-8, and comes back as such; compiled code does that by itself.
+    `takes` says in words what `encode` accepts.
 
     Args:
         topic: the name of the topic, or of the state; for messages, as the others.
@@ -60,6 +62,7 @@ class Codec(ABC, Generic[T]):
 
     name: ClassVar[str]
     raw_type: ClassVar[type] = NeverRaw
+    plain_type: ClassVar[type | None] = None
     takes: str
 
     def __init__(self, *, topic: str, role: Role, kind: Kind = "topic") -> None:

@@ -29,6 +29,7 @@ class BytesCodec(Codec[bytes]):
 
     name = "bytes"
     raw_type = bytes
+    plain_type = bytes
     takes = "bytes, bytearray, memoryview or str"
 
     def encode(self, value: object) -> bytes | None:
@@ -64,6 +65,7 @@ class StrCodec(Codec[str]):
     __slots__ = ()
 
     name = "str"
+    plain_type = str
     takes = "str"
 
     def encode(self, value: object) -> bytes | None:

@@ -1,0 +1,35 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+class RecordMaker:
+    def __init__(self, record_type: type) -> None: ...
+    def __call__(
+        self,
+        topic: str,
+        partition: int,
+        offsets: Sequence[int],
+        timestamps_ms: Sequence[int],
+        keys: Sequence[Any],
+        values: Sequence[Any],
+        headers: Sequence[Any],
+        /,
+    ) -> list[Any]: ...
+
+class SendMethod:
+    def __init__(
+        self, slow: Callable[..., Any], producer: type, route: type, lane: type, batch: type, delivery: type
+    ) -> None: ...
+    __wrapped__: Callable[..., Any]
+
+def pack_columns(
+    keys: Sequence[object] | None,
+    values: Sequence[object],
+    start: int,
+    most_bytes: int,
+    key_type: type,
+    value_type: type,
+    /,
+) -> tuple[bytes, int] | None: ...
+def unpack_columns(
+    data: bytes, start: int, stop: int, count: int, key_type: type, value_type: type, /
+) -> tuple[tuple[Any, ...] | None, tuple[Any, ...] | None] | None: ...

@@ -1,0 +1,327 @@
+/*
+ * The body of a batch, for the columns that nearly all batches have: keys and values of bytes, one time, no headers.
+ *
+ * The bytes are those of MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), and the same that the
+ * msgpack package writes; docs/reference/format.md has the layout.
+ */
+#include "native.h"
+
+enum { NIL = 0xc0, BIN_8 = 0xc4, BIN_16 = 0xc5, BIN_32 = 0xc6, FIX_ARRAY = 0x90, ARRAY_16 = 0xdc, ARRAY_32 = 0xdd };
+enum { COLUMN_COUNT = 5 };
+
+/* -- writing --------------------------------------------------------------------------------------------------- */
+
+static inline unsigned char *
+put_number(unsigned char *to, Py_ssize_t number, int width)
+{
+    for (int shift = 8 * (width - 1); shift >= 0; shift -= 8) {
+        *to++ = (unsigned char)(number >> shift);
+    }
+    return to;
+}
+
+static inline unsigned char *
+put_array(unsigned char *to, Py_ssize_t count)
+{
+    if (count < 16) {
+        *to++ = (unsigned char)(FIX_ARRAY | count);
+        return to;
+    }
+    *to++ = count < 0x10000 ? ARRAY_16 : ARRAY_32;
+    return put_number(to, count, count < 0x10000 ? 2 : 4);
+}
+
+/* The bytes of an item of a type that we write: bytes, or text that is its own UTF-8; NULL for None. */
+static inline const char *
+bytes_of(PyObject *item, Py_ssize_t *size)
+{
+    if (item == Py_None) {
+        return NULL;
+    }
+    if (PyBytes_CheckExact(item)) {
+        *size = PyBytes_GET_SIZE(item);
+        return PyBytes_AS_STRING(item);
+    }
+    *size = PyUnicode_GET_LENGTH(item);
+    return (const char *)PyUnicode_1BYTE_DATA(item);
+}
+
+/* How much an item takes; -1 when it is not of the type, or is text of more than ASCII, or larger than we write. */
+static inline Py_ssize_t
+packed_size(PyObject *item, PyObject *type)
+{
+    Py_ssize_t size;
+
+    if (item == Py_None) {
+        return 1;
+    }
+    if ((PyObject *)Py_TYPE(item) != type || (PyUnicode_CheckExact(item) && !PyUnicode_IS_ASCII(item))) {
+        return -1;
+    }
+    (void)bytes_of(item, &size);
+    return size > 0xffffffffLL ? -1 : size + (size < 0x100 ? 2 : size < 0x10000 ? 3 : 5);
+}
+
+static inline unsigned char *
+put_item(unsigned char *to, PyObject *item)
+{
+    Py_ssize_t size;
+    const char *bytes = bytes_of(item, &size);
+
+    if (bytes == NULL) {
+        *to++ = NIL;
+        return to;
+    }
+    if (size < 0x100) {
+        *to++ = BIN_8;
+        *to++ = (unsigned char)size;
+    }
+    else {
+        *to++ = size < 0x10000 ? BIN_16 : BIN_32;
+        to = put_number(to, size, size < 0x10000 ? 2 : 4);
+    }
+    memcpy(to, bytes, (size_t)size);
+    return to + size;
+}
+
+static unsigned char *
+put_column(unsigned char *to, PyObject **items, Py_ssize_t start, Py_ssize_t stop)
+{
+    if (items == NULL) {
+        *to++ = NIL;
+        return to;
+    }
+    to = put_array(to, stop - start);
+    for (Py_ssize_t index = start; index < stop; index++) {
+        to = put_item(to, items[index]);
+    }
+    return to;
+}
+
+static inline int
+is_plain_type(PyObject *type)
+{
+    return type == (PyObject *)&PyBytes_Type || type == (PyObject *)&PyUnicode_Type;
+}
+
+/* A column's items, of a list or a tuple; NULL when it is None or something else. */
+static PyObject **
+items_of(PyObject *column)
+{
+    return PyList_CheckExact(column) || PyTuple_CheckExact(column) ? PySequence_Fast_ITEMS(column) : NULL;
+}
+
+/* The most that an array's head takes, and how much the body takes beside its two columns. */
+enum { HEAD_BYTES = 5, FRAME_BYTES = 4 };
+
+PyDoc_STRVAR(pack_columns_doc,
+"pack_columns(keys, values, start, most_bytes, key_type, value_type)\n--\n\n"
+"Returns the body of as many records from `start` on as fit, at least one, and the index behind them.\n\n"
+"None when a column is no list or tuple, or has an item that is neither None nor of its type, bytes or ASCII str.");
+
+static PyObject *
+pack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t argument_count)
+{
+    PyObject *keys, *values, *body;
+    PyObject **key_items, **value_items;
+    Py_ssize_t start, stop, count, most, size = FRAME_BYTES + 2 * HEAD_BYTES;
+    unsigned char *to;
+
+    if (argument_count != 6 || !is_plain_type(arguments[4]) || !is_plain_type(arguments[5])) {
+        PyErr_SetString(PyExc_TypeError, "pack_columns takes two columns, two numbers and two types");
+        return NULL;
+    }
+    keys = arguments[0];
+    values = arguments[1];
+    start = PyLong_AsSsize_t(arguments[2]);
+    most = PyLong_AsSsize_t(arguments[3]);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    key_items = items_of(keys);
+    value_items = items_of(values);
+    if (value_items == NULL || (key_items == NULL && keys != Py_None)) {
+        Py_RETURN_NONE;
+    }
+    count = PySequence_Fast_GET_SIZE(values);
+    if (start < 0 || start >= count || (key_items != NULL && PySequence_Fast_GET_SIZE(keys) != count)) {
+        PyErr_SetString(PyExc_ValueError, "the columns differ in length, or hold nothing from there on");
+        return NULL;
+    }
+    for (stop = start; stop < count; stop++) {
+        Py_ssize_t key_size = key_items == NULL ? 0 : packed_size(key_items[stop], arguments[4]);
+        Py_ssize_t value_size = packed_size(value_items[stop], arguments[5]);
+        if (key_size < 0 || value_size < 0) {
+            Py_RETURN_NONE;
+        }
+        if (size + key_size + value_size > most && stop > start) {
+            break;
+        }
+        size += key_size + value_size;
+    }
+    body = PyBytes_FromStringAndSize(NULL, size);
+    if (body == NULL) {
+        return NULL;
+    }
+    to = put_array((unsigned char *)PyBytes_AS_STRING(body), COLUMN_COUNT);
+    *to++ = 0; /* the times: all are the first */
+    to = put_column(to, key_items, start, stop);
+    to = put_column(to, value_items, start, stop);
+    *to++ = NIL; /* no headers */
+    *to++ = NIL; /* offsets without gaps */
+    if (_PyBytes_Resize(&body, to - (unsigned char *)PyBytes_AS_STRING(body)) < 0) {
+        return NULL;
+    }
+    return Py_BuildValue("(Nn)", body, stop);
+}
+
+/* -- reading --------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const unsigned char *at;
+    const unsigned char *end;
+} Input;
+
+/* A number of some bytes; -1 when they are not there. */
+static inline Py_ssize_t
+take_number(Input *input, int width)
+{
+    Py_ssize_t number = 0;
+
+    if (input->end - input->at < width) {
+        return -1;
+    }
+    while (width-- > 0) {
+        number = number << 8 | *input->at++;
+    }
+    return number;
+}
+
+/* How many items an array has; -1 when there is none here. */
+static Py_ssize_t
+take_array(Input *input)
+{
+    Py_ssize_t kind = take_number(input, 1);
+
+    if (kind >= FIX_ARRAY && kind < FIX_ARRAY + 16) {
+        return kind - FIX_ARRAY;
+    }
+    return kind == ARRAY_16 ? take_number(input, 2) : kind == ARRAY_32 ? take_number(input, 4) : -1;
+}
+
+/*
+ * Bytes, text or None, owned; NULL without an error when there is something else here, or no UTF-8, and with one when
+ * memory has run out.
+ */
+static inline PyObject *
+take_item(Input *input, PyObject *type)
+{
+    Py_ssize_t kind = take_number(input, 1);
+    Py_ssize_t size;
+    const char *bytes;
+    PyObject *text;
+
+    if (kind == NIL) {
+        return Py_NewRef(Py_None);
+    }
+    size = kind == BIN_8 ? take_number(input, 1)
+         : kind == BIN_16 ? take_number(input, 2)
+         : kind == BIN_32 ? take_number(input, 4)
+                          : -1;
+    if (size < 0 || input->end - input->at < size) {
+        return NULL;
+    }
+    bytes = (const char *)input->at;
+    input->at += size;
+    if (type == (PyObject *)&PyBytes_Type) {
+        return PyBytes_FromStringAndSize(bytes, size);
+    }
+    text = PyUnicode_DecodeUTF8(bytes, size, NULL);
+    if (text == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+        PyErr_Clear();
+    }
+    return text;
+}
+
+/* A tuple of `count` items, or None where that stands; NULL as above. */
+static PyObject *
+take_column(Input *input, Py_ssize_t count, PyObject *type)
+{
+    PyObject *column;
+
+    if (input->at < input->end && *input->at == NIL) {
+        input->at++;
+        return Py_NewRef(Py_None);
+    }
+    /* Each item takes a byte at least: a count that lies costs no memory. */
+    if (take_array(input) != count || count > input->end - input->at) {
+        return NULL;
+    }
+    column = PyTuple_New(count);
+    for (Py_ssize_t index = 0; column != NULL && index < count; index++) {
+        PyObject *item = take_item(input, type);
+        if (item == NULL) {
+            Py_CLEAR(column);
+            break;
+        }
+        PyTuple_SET_ITEM(column, index, item);
+    }
+    return column;
+}
+
+PyDoc_STRVAR(unpack_columns_doc,
+"unpack_columns(data, start, stop, count, key_type, value_type)\n--\n\n"
+"Returns the keys and the values of a body: tuples of `count` entries, or None for a column that is not there.\n\n"
+"None when the body holds more than these, or no UTF-8 where str is asked for: somebody else has to look at it.");
+
+static PyObject *
+unpack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t argument_count)
+{
+    PyObject *keys = NULL, *values = NULL, *result = NULL;
+    Py_ssize_t start, stop, count, size;
+    Input input;
+
+    if (argument_count != 6 || !PyBytes_Check(arguments[0]) || !is_plain_type(arguments[4]) ||
+        !is_plain_type(arguments[5])) {
+        PyErr_SetString(PyExc_TypeError, "unpack_columns takes bytes, three numbers and two types");
+        return NULL;
+    }
+    start = PyLong_AsSsize_t(arguments[1]);
+    stop = PyLong_AsSsize_t(arguments[2]);
+    count = PyLong_AsSsize_t(arguments[3]);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    size = PyBytes_GET_SIZE(arguments[0]);
+    if (start < 0 || stop < start || stop > size || count < 0) {
+        PyErr_SetString(PyExc_ValueError, "unpack_columns was given no part of the data");
+        return NULL;
+    }
+    input.at = (const unsigned char *)PyBytes_AS_STRING(arguments[0]) + start;
+    input.end = input.at + stop - start;
+    if (take_array(&input) == COLUMN_COUNT && take_number(&input, 1) == 0) {
+        keys = take_column(&input, count, arguments[4]);
+        values = keys == NULL ? NULL : take_column(&input, count, arguments[5]);
+        if (values != NULL && input.end - input.at == 2 && input.at[0] == NIL && input.at[1] == NIL) {
+            result = PyTuple_Pack(2, keys, values);
+        }
+    }
+    Py_XDECREF(keys);
+    Py_XDECREF(values);
+    if (result == NULL && !PyErr_Occurred()) {
+        Py_RETURN_NONE;
+    }
+    return result;
+}
+
+static PyMethodDef functions[] = {
+    {"pack_columns", (PyCFunction)(void (*)(void))pack_columns, METH_FASTCALL, pack_columns_doc},
+    {"unpack_columns", (PyCFunction)(void (*)(void))unpack_columns, METH_FASTCALL, unpack_columns_doc},
+    {NULL},
+};
+
+int
+native_add_columns(PyObject *module)
+{
+    return PyModule_AddFunctions(module, functions);
+}

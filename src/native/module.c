@@ -1,0 +1,52 @@
+/* The module eventlog._native; src/eventlog/native.py says what it is for. */
+#include "native.h"
+
+Py_ssize_t
+native_slot_offset(PyTypeObject *type, const char *name)
+{
+    PyObject *descriptor = PyObject_GetAttrString((PyObject *)type, name);
+    Py_ssize_t offset = -1;
+
+    if (descriptor == NULL) {
+        return -1;
+    }
+    if (Py_IS_TYPE(descriptor, &PyMemberDescr_Type)) {
+        PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
+        if (member->type == T_OBJECT_EX && !(member->flags & READONLY)) {
+            offset = member->offset;
+        }
+    }
+    Py_DECREF(descriptor);
+    if (offset < 0) {
+        PyErr_Format(PyExc_TypeError, "%s.%s is no slot", type->tp_name, name);
+    }
+    return offset;
+}
+
+static int
+fill(PyObject *module)
+{
+    if (native_add_columns(module) < 0 || native_add_record_maker(module) < 0) {
+        return -1;
+    }
+    return native_add_send_method(module);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, fill},
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "eventlog._native",
+    .m_doc = "The hottest paths of eventlog in C; each has a twin in Python.",
+    .m_size = 0,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC
+PyInit__native(void)
+{
+    return PyModuleDef_Init(&definition);
+}

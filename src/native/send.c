@@ -1,0 +1,411 @@
+/*
+ * Producer.send for the records that nearly all are: no more than a value and a key, and room in the open batch.
+ *
+ * It does what the Python function does, on the same objects; src/eventlog/clients/producer.py has that function, and
+ * src/eventlog/clients/accumulator.py tells how batches are opened and sealed meanwhile. Between the look at the open
+ * batch and the last of the three items no Python code runs, so no other thread comes between: nothing has to be
+ * settled afterwards, and a record needs no token.
+ */
+#include "native.h"
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc call;
+    PyObject *slow; /* the Python function */
+    PyTypeObject *producer_type;
+    PyTypeObject *route_type;
+    PyTypeObject *lane_type;
+    PyTypeObject *batch_type;
+    PyTypeObject *delivery_type;
+    PyObject *key_name;
+    PyObject *care_name;
+    Py_ssize_t producer_routes;
+    Py_ssize_t route_encode_key;
+    Py_ssize_t route_encode_value;
+    Py_ssize_t route_is_crc32;
+    Py_ssize_t route_lanes;
+    Py_ssize_t route_partition_count;
+    Py_ssize_t route_partition_of;
+    Py_ssize_t route_plain_key;
+    Py_ssize_t route_plain_value;
+    Py_ssize_t route_small_bytes;
+    Py_ssize_t route_sticky;
+    Py_ssize_t lane_batch;
+    Py_ssize_t batch_limit;
+    Py_ssize_t batch_rows;
+} SendMethod;
+
+/* -- CRC32, as zlib has it ------------------------------------------------------------------------------------- */
+
+static uint32_t crc_table[256];
+
+static void
+fill_crc_table(void)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t rest = byte;
+        for (int bit = 0; bit < 8; bit++) {
+            rest = rest & 1 ? 0xedb88320u ^ rest >> 1 : rest >> 1;
+        }
+        crc_table[byte] = rest;
+    }
+}
+
+static uint32_t
+crc32_of(const unsigned char *bytes, Py_ssize_t size)
+{
+    uint32_t rest = 0xffffffffu;
+
+    for (Py_ssize_t index = 0; index < size; index++) {
+        rest = crc_table[(rest ^ bytes[index]) & 0xff] ^ rest >> 8;
+    }
+    return ~rest;
+}
+
+/* -- sending --------------------------------------------------------------------------------------------------- */
+
+/* The bytes of a key or value, owned: itself or its UTF-8, where its type says that, else what its codec makes of it. */
+static inline PyObject *
+encoded(PyObject *value, PyObject *plain_type, PyObject *encode)
+{
+    if ((PyObject *)Py_TYPE(value) == plain_type) {
+        if (PyBytes_CheckExact(value)) {
+            return Py_NewRef(value);
+        }
+        if (PyUnicode_CheckExact(value) && PyUnicode_IS_ASCII(value)) {
+            return PyBytes_FromStringAndSize((const char *)PyUnicode_1BYTE_DATA(value), PyUnicode_GET_LENGTH(value));
+        }
+    }
+    return PyObject_CallOneArg(encode, value);
+}
+
+/* The partition of a key; -1 with an error set. */
+static Py_ssize_t
+partition_of(const SendMethod *method, PyObject *route, PyObject *key)
+{
+    PyObject *count_object = native_slot(route, method->route_partition_count);
+    Py_ssize_t count = PyLong_AsSsize_t(count_object);
+    PyObject *chosen;
+    Py_ssize_t partition;
+
+    if (count == 1 || (count == -1 && PyErr_Occurred())) {
+        return count - 1 < 0 ? -1 : 0;
+    }
+    if (native_slot(route, method->route_is_crc32) == Py_True && PyBytes_CheckExact(key)) {
+        return crc32_of((const unsigned char *)PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)) % (size_t)count;
+    }
+    chosen = PyObject_CallFunctionObjArgs(native_slot(route, method->route_partition_of), key, count_object, NULL);
+    if (chosen == NULL) {
+        return -1;
+    }
+    partition = PyLong_AsSsize_t(chosen);
+    Py_DECREF(chosen);
+    return partition;
+}
+
+/* The delivery of the record that is put into a batch; NULL without an error if it is not to be put there like this. */
+static PyObject *
+put(const SendMethod *method, PyObject *route, PyObject *lane, PyObject *key, PyObject *value)
+{
+    PyObject *batch, *rows, *limit, *delivery, *place_object;
+    Py_ssize_t place, small;
+
+    if (!PyBytes_CheckExact(value) || (key != Py_None && !PyBytes_CheckExact(key))) {
+        return NULL;
+    }
+    small = PyLong_AsSsize_t(native_slot(route, method->route_small_bytes));
+    if (PyBytes_GET_SIZE(value) >= small || (key != Py_None && PyBytes_GET_SIZE(key) >= small)) {
+        return NULL;
+    }
+    /* First of all, since making it may run the garbage collector, and that any code; nothing after it does. */
+    delivery = method->delivery_type->tp_alloc(method->delivery_type, 2);
+    if (delivery == NULL) {
+        return NULL;
+    }
+    batch = native_slot(lane, method->lane_batch);
+    if (batch == NULL || !PyObject_TypeCheck(batch, method->batch_type)) {
+        goto elsewhere;
+    }
+    rows = native_slot(batch, method->batch_rows);
+    limit = native_slot(batch, method->batch_limit);
+    if (rows == NULL || !PyList_CheckExact(rows) || limit == NULL) {
+        goto elsewhere;
+    }
+    place = PyList_GET_SIZE(rows);
+    if (place >= PyLong_AsSsize_t(limit)) {
+        goto elsewhere;
+    }
+    place_object = PyLong_FromSsize_t(place);
+    if (place_object == NULL) {
+        goto elsewhere;
+    }
+    PyTuple_SET_ITEM(delivery, 0, Py_NewRef(batch));
+    PyTuple_SET_ITEM(delivery, 1, place_object);
+    if (PyList_Append(rows, key) == 0 && PyList_Append(rows, value) == 0 && PyList_Append(rows, Py_None) == 0) {
+        return delivery;
+    }
+    (void)PyList_SetSlice(rows, place, PyList_GET_SIZE(rows), NULL); /* to make a list shorter takes no memory */
+elsewhere:
+    Py_DECREF(delivery);
+    return NULL;
+}
+
+/* Sends a record by a route; all as the Python function does it. */
+static PyObject *
+send_by(const SendMethod *method, PyObject *producer, PyObject *route, PyObject *value, PyObject *key)
+{
+    PyObject *key_bytes = NULL, *lanes, *lane = NULL, *delivery = NULL;
+    PyObject *value_bytes = encoded(
+        value, native_slot(route, method->route_plain_value), native_slot(route, method->route_encode_value));
+    Py_ssize_t partition;
+
+    if (value_bytes == NULL) {
+        return NULL;
+    }
+    if (key == Py_None) {
+        key_bytes = Py_NewRef(key);
+        partition = PyLong_AsSsize_t(native_slot(route, method->route_sticky));
+    }
+    else {
+        key_bytes = encoded(
+            key, native_slot(route, method->route_plain_key), native_slot(route, method->route_encode_key));
+        partition = key_bytes == NULL ? -1 : partition_of(method, route, key_bytes);
+    }
+    if (PyErr_Occurred()) {
+        goto done;
+    }
+    lanes = native_slot(route, method->route_lanes);
+    if (!PyList_CheckExact(lanes) || partition < 0 || partition >= PyList_GET_SIZE(lanes)) {
+        PyErr_SetString(PyExc_IndexError, "list index out of range");
+        goto done;
+    }
+    lane = Py_NewRef(PyList_GET_ITEM(lanes, partition));
+    if (Py_IS_TYPE(lane, method->lane_type)) {
+        delivery = put(method, route, lane, key_bytes, value_bytes);
+    }
+    if (delivery == NULL && !PyErr_Occurred()) {
+        delivery = PyObject_CallMethodObjArgs(producer, method->care_name, route, lane, key_bytes, value_bytes, Py_None,
+                                              Py_None, Py_None, Py_None, NULL);
+    }
+done:
+    Py_XDECREF(lane);
+    Py_XDECREF(key_bytes);
+    Py_DECREF(value_bytes);
+    return delivery;
+}
+
+static PyObject *
+send(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names)
+{
+    SendMethod *method = (SendMethod *)self;
+    int is_plain = PyVectorcall_NARGS(flags) == 3 &&
+                   (names == NULL || (PyTuple_GET_SIZE(names) == 1 && PyTuple_GET_ITEM(names, 0) == method->key_name));
+
+    if (is_plain && PyObject_TypeCheck(arguments[0], method->producer_type)) {
+        PyObject *routes = native_slot(arguments[0], method->producer_routes);
+        PyObject *route = routes == NULL ? NULL : PyDict_GetItemWithError(routes, arguments[1]);
+        if (route != NULL && Py_IS_TYPE(route, method->route_type)) {
+            PyObject *delivery;
+            Py_INCREF(route); /* a codec may run any code, which may forget the route */
+            delivery = send_by(method, arguments[0], route, arguments[2], names == NULL ? Py_None : arguments[3]);
+            Py_DECREF(route);
+            return delivery;
+        }
+        if (PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    return PyObject_Vectorcall(method->slow, arguments, flags, names);
+}
+
+/* -- the type -------------------------------------------------------------------------------------------------- */
+
+static int
+find_slots(SendMethod *method)
+{
+    const struct {
+        PyTypeObject *type;
+        const char *name;
+        Py_ssize_t *offset;
+    } wanted[] = {
+        {method->producer_type, "_routes", &method->producer_routes},
+        {method->route_type, "encode_key", &method->route_encode_key},
+        {method->route_type, "encode_value", &method->route_encode_value},
+        {method->route_type, "is_crc32", &method->route_is_crc32},
+        {method->route_type, "lanes", &method->route_lanes},
+        {method->route_type, "partition_count", &method->route_partition_count},
+        {method->route_type, "partition_of", &method->route_partition_of},
+        {method->route_type, "plain_key", &method->route_plain_key},
+        {method->route_type, "plain_value", &method->route_plain_value},
+        {method->route_type, "small_bytes", &method->route_small_bytes},
+        {method->route_type, "sticky", &method->route_sticky},
+        {method->lane_type, "batch", &method->lane_batch},
+        {method->batch_type, "limit", &method->batch_limit},
+        {method->batch_type, "rows", &method->batch_rows},
+    };
+
+    for (size_t index = 0; index < Py_ARRAY_LENGTH(wanted); index++) {
+        *wanted[index].offset = native_slot_offset(wanted[index].type, wanted[index].name);
+        if (*wanted[index].offset < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+send_method_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {"slow", "producer", "route", "lane", "batch", "delivery", NULL};
+    PyObject *slow, *producer, *route, *lane, *batch, *delivery;
+    SendMethod *method;
+
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO!O!O!O!O!:SendMethod", names, &slow, &PyType_Type, &producer,
+                                     &PyType_Type, &route, &PyType_Type, &lane, &PyType_Type, &batch, &PyType_Type,
+                                     &delivery)) {
+        return NULL;
+    }
+    if (!PyType_IsSubtype((PyTypeObject *)delivery, &PyTuple_Type)) {
+        PyErr_SetString(PyExc_TypeError, "a delivery is a tuple");
+        return NULL;
+    }
+    method = (SendMethod *)type->tp_alloc(type, 0);
+    if (method == NULL) {
+        return NULL;
+    }
+    method->call = send;
+    method->slow = Py_NewRef(slow);
+    method->producer_type = (PyTypeObject *)Py_NewRef(producer);
+    method->route_type = (PyTypeObject *)Py_NewRef(route);
+    method->lane_type = (PyTypeObject *)Py_NewRef(lane);
+    method->batch_type = (PyTypeObject *)Py_NewRef(batch);
+    method->delivery_type = (PyTypeObject *)Py_NewRef(delivery);
+    method->key_name = PyUnicode_InternFromString("key");
+    method->care_name = PyUnicode_InternFromString("_send_with_care");
+    if (method->key_name == NULL || method->care_name == NULL || find_slots(method) < 0) {
+        Py_DECREF(method);
+        return NULL;
+    }
+    return (PyObject *)method;
+}
+
+static int
+send_method_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    SendMethod *method = (SendMethod *)self;
+
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(method->slow);
+    Py_VISIT(method->producer_type);
+    Py_VISIT(method->route_type);
+    Py_VISIT(method->lane_type);
+    Py_VISIT(method->batch_type);
+    Py_VISIT(method->delivery_type);
+    return 0;
+}
+
+static int
+send_method_clear(PyObject *self)
+{
+    SendMethod *method = (SendMethod *)self;
+
+    Py_CLEAR(method->slow);
+    Py_CLEAR(method->producer_type);
+    Py_CLEAR(method->route_type);
+    Py_CLEAR(method->lane_type);
+    Py_CLEAR(method->batch_type);
+    Py_CLEAR(method->delivery_type);
+    return 0;
+}
+
+static void
+send_method_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    (void)send_method_clear(self);
+    Py_CLEAR(((SendMethod *)self)->key_name);
+    Py_CLEAR(((SendMethod *)self)->care_name);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+send_method_bind(PyObject *self, PyObject *producer, PyObject *Py_UNUSED(type))
+{
+    return producer == NULL || producer == Py_None ? Py_NewRef(self) : PyMethod_New(self, producer);
+}
+
+/* Its name, its signature, its module: those of the Python function. */
+static PyObject *
+send_method_getattr(PyObject *self, PyObject *name)
+{
+    PyObject *value;
+
+    if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "__module__") == 0) {
+        return PyObject_GetAttr(((SendMethod *)self)->slow, name);
+    }
+    value = PyObject_GenericGetAttr(self, name);
+    if (value == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        value = PyObject_GetAttr(((SendMethod *)self)->slow, name);
+    }
+    return value;
+}
+
+static PyObject *
+send_method_doc(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyObject_GetAttrString(((SendMethod *)self)->slow, "__doc__");
+}
+
+static PyObject *
+send_method_repr(PyObject *self)
+{
+    return PyUnicode_FromFormat("<compiled twin of %R>", ((SendMethod *)self)->slow);
+}
+
+static PyGetSetDef send_method_getset[] = {
+    {"__doc__", send_method_doc, NULL, NULL, NULL},
+    {NULL},
+};
+
+static PyMemberDef send_method_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(SendMethod, call), READONLY, NULL},
+    {"__wrapped__", T_OBJECT, offsetof(SendMethod, slow), READONLY, NULL},
+    {NULL},
+};
+
+static PyType_Slot send_method_slots[] = {
+    {Py_tp_new, send_method_new},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_descr_get, send_method_bind},
+    {Py_tp_getattro, send_method_getattr},
+    {Py_tp_repr, send_method_repr},
+    {Py_tp_traverse, send_method_traverse},
+    {Py_tp_clear, send_method_clear},
+    {Py_tp_dealloc, send_method_dealloc},
+    {Py_tp_getset, send_method_getset},
+    {Py_tp_members, send_method_members},
+    {0, NULL},
+};
+
+static PyType_Spec send_method_spec = {
+    .name = "eventlog._native.SendMethod",
+    .basicsize = sizeof(SendMethod),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = send_method_slots,
+};
+
+int
+native_add_send_method(PyObject *module)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &send_method_spec, NULL);
+    int result = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+
+    fill_crc_table();
+    Py_XDECREF(type);
+    return result;
+}
