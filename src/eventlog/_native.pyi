@@ -33,3 +33,13 @@ def pack_columns(
 def unpack_columns(
     data: bytes, start: int, stop: int, count: int, key_type: type, value_type: type, /
 ) -> tuple[tuple[Any, ...] | None, tuple[Any, ...] | None] | None: ...
+def murmur2(key: bytes, /) -> int: ...
+def part_columns(
+    keys: Sequence[object],
+    values: Sequence[object],
+    partitions: int,
+    is_murmur2: bool,
+    keyless: int,
+    key_type: type,
+    /,
+) -> list[tuple[int, list[Any], list[Any]]] | None: ...

@@ -31,21 +31,6 @@ put_array(unsigned char *to, Py_ssize_t count)
     return put_number(to, count, count < 0x10000 ? 2 : 4);
 }
 
-/* The bytes of an item of a type that we write: bytes, or text that is its own UTF-8; NULL for None. */
-static inline const char *
-bytes_of(PyObject *item, Py_ssize_t *size)
-{
-    if (item == Py_None) {
-        return NULL;
-    }
-    if (PyBytes_CheckExact(item)) {
-        *size = PyBytes_GET_SIZE(item);
-        return PyBytes_AS_STRING(item);
-    }
-    *size = PyUnicode_GET_LENGTH(item);
-    return (const char *)PyUnicode_1BYTE_DATA(item);
-}
-
 /* How much an item takes; -1 when it is not of the type, or is text of more than ASCII, or larger than we write. */
 static inline Py_ssize_t
 packed_size(PyObject *item, PyObject *type)
@@ -55,10 +40,10 @@ packed_size(PyObject *item, PyObject *type)
     if (item == Py_None) {
         return 1;
     }
-    if ((PyObject *)Py_TYPE(item) != type || (PyUnicode_CheckExact(item) && !PyUnicode_IS_ASCII(item))) {
+    if (!native_is_plain(item, type)) {
         return -1;
     }
-    (void)bytes_of(item, &size);
+    (void)native_bytes(item, &size);
     return size > 0xffffffffLL ? -1 : size + (size < 0x100 ? 2 : size < 0x10000 ? 3 : 5);
 }
 
@@ -66,12 +51,13 @@ static inline unsigned char *
 put_item(unsigned char *to, PyObject *item)
 {
     Py_ssize_t size;
-    const char *bytes = bytes_of(item, &size);
+    const char *bytes;
 
-    if (bytes == NULL) {
+    if (item == Py_None) {
         *to++ = NIL;
         return to;
     }
+    bytes = native_bytes(item, &size);
     if (size < 0x100) {
         *to++ = BIN_8;
         *to++ = (unsigned char)size;
@@ -108,7 +94,7 @@ is_plain_type(PyObject *type)
 static PyObject **
 items_of(PyObject *column)
 {
-    return PyList_CheckExact(column) || PyTuple_CheckExact(column) ? PySequence_Fast_ITEMS(column) : NULL;
+    return native_is_column(column) ? PySequence_Fast_ITEMS(column) : NULL;
 }
 
 /* The most that an array's head takes, and how much the body takes beside its two columns. */

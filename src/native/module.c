@@ -26,7 +26,7 @@ native_slot_offset(PyTypeObject *type, const char *name)
 static int
 fill(PyObject *module)
 {
-    if (native_add_columns(module) < 0 || native_add_record_maker(module) < 0) {
+    if (native_add_columns(module) < 0 || native_add_keys(module) < 0 || native_add_record_maker(module) < 0) {
         return -1;
     }
     return native_add_send_method(module);

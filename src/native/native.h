@@ -21,7 +21,37 @@ native_slot(PyObject *object, Py_ssize_t offset)
     return *(PyObject **)((char *)object + offset);
 }
 
+/* Whether a column is one that we walk through: a list or a tuple, and nothing derived of them. */
+static inline int
+native_is_column(PyObject *column)
+{
+    return PyList_CheckExact(column) || PyTuple_CheckExact(column);
+}
+
+/* Whether an item is exactly of a type, bytes or str, and its bytes or its UTF-8 lie in it: text of ASCII alone. */
+static inline int
+native_is_plain(PyObject *item, PyObject *type)
+{
+    return (PyObject *)Py_TYPE(item) == type && (!PyUnicode_CheckExact(item) || PyUnicode_IS_ASCII(item));
+}
+
+/* The bytes of a plain item. */
+static inline const char *
+native_bytes(PyObject *item, Py_ssize_t *size)
+{
+    if (PyBytes_CheckExact(item)) {
+        *size = PyBytes_GET_SIZE(item);
+        return PyBytes_AS_STRING(item);
+    }
+    *size = PyUnicode_GET_LENGTH(item);
+    return (const char *)PyUnicode_1BYTE_DATA(item);
+}
+
+uint32_t native_crc32(const unsigned char *bytes, Py_ssize_t size);
+uint32_t native_murmur2(const unsigned char *bytes, Py_ssize_t size);
+
 int native_add_columns(PyObject *module);
+int native_add_keys(PyObject *module);
 int native_add_record_maker(PyObject *module);
 int native_add_send_method(PyObject *module);
 

@@ -23,6 +23,7 @@ typedef struct {
     Py_ssize_t route_encode_key;
     Py_ssize_t route_encode_value;
     Py_ssize_t route_is_crc32;
+    Py_ssize_t route_is_murmur2;
     Py_ssize_t route_lanes;
     Py_ssize_t route_partition_count;
     Py_ssize_t route_partition_of;
@@ -34,33 +35,6 @@ typedef struct {
     Py_ssize_t batch_limit;
     Py_ssize_t batch_rows;
 } SendMethod;
-
-/* -- CRC32, as zlib has it ------------------------------------------------------------------------------------- */
-
-static uint32_t crc_table[256];
-
-static void
-fill_crc_table(void)
-{
-    for (uint32_t byte = 0; byte < 256; byte++) {
-        uint32_t rest = byte;
-        for (int bit = 0; bit < 8; bit++) {
-            rest = rest & 1 ? 0xedb88320u ^ rest >> 1 : rest >> 1;
-        }
-        crc_table[byte] = rest;
-    }
-}
-
-static uint32_t
-crc32_of(const unsigned char *bytes, Py_ssize_t size)
-{
-    uint32_t rest = 0xffffffffu;
-
-    for (Py_ssize_t index = 0; index < size; index++) {
-        rest = crc_table[(rest ^ bytes[index]) & 0xff] ^ rest >> 8;
-    }
-    return ~rest;
-}
 
 /* -- sending --------------------------------------------------------------------------------------------------- */
 
@@ -91,8 +65,14 @@ partition_of(const SendMethod *method, PyObject *route, PyObject *key)
     if (count == 1 || (count == -1 && PyErr_Occurred())) {
         return count - 1 < 0 ? -1 : 0;
     }
-    if (native_slot(route, method->route_is_crc32) == Py_True && PyBytes_CheckExact(key)) {
-        return crc32_of((const unsigned char *)PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)) % (size_t)count;
+    if (PyBytes_CheckExact(key)) {
+        const unsigned char *bytes = (const unsigned char *)PyBytes_AS_STRING(key);
+        if (native_slot(route, method->route_is_crc32) == Py_True) {
+            return native_crc32(bytes, PyBytes_GET_SIZE(key)) % (size_t)count;
+        }
+        if (native_slot(route, method->route_is_murmur2) == Py_True) {
+            return native_murmur2(bytes, PyBytes_GET_SIZE(key)) % (size_t)count;
+        }
     }
     chosen = PyObject_CallFunctionObjArgs(native_slot(route, method->route_partition_of), key, count_object, NULL);
     if (chosen == NULL) {
@@ -232,6 +212,7 @@ find_slots(SendMethod *method)
         {method->route_type, "encode_key", &method->route_encode_key},
         {method->route_type, "encode_value", &method->route_encode_value},
         {method->route_type, "is_crc32", &method->route_is_crc32},
+        {method->route_type, "is_murmur2", &method->route_is_murmur2},
         {method->route_type, "lanes", &method->route_lanes},
         {method->route_type, "partition_count", &method->route_partition_count},
         {method->route_type, "partition_of", &method->route_partition_of},
@@ -405,7 +386,6 @@ native_add_send_method(PyObject *module)
     PyObject *type = PyType_FromModuleAndSpec(module, &send_method_spec, NULL);
     int result = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
 
-    fill_crc_table();
     Py_XDECREF(type);
     return result;
 }

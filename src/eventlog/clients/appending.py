@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from eventlog.batches.format import BatchEncoder
-from eventlog.batches.partitioners import partition_column
+from eventlog.batches.partitioners import part_columns, partition_column
 from eventlog.clients.route import Route
 from eventlog.options import (
     HeadersInput,
@@ -200,6 +200,18 @@ class Appender:
         """The records of each partition, by partition, with their places in the columns."""
         assert columns.keys is not None
         keyless = self._route.keyless_partition(row.partitions)
+        if columns.is_plain:
+            parts = part_columns(
+                columns.keys,
+                columns.values,
+                row.partitions,
+                self._route.partition_of,
+                keyless,
+                self._route.key_codec.plain_type,
+            )
+            if parts is not None:
+                times = columns.timestamps_ms
+                return [(number, _Columns(keys, values, times, None, None), ()) for number, keys, values in parts]
         encoded = self._route.encode_keys(columns.keys)
         chosen = partition_column(encoded, row.partitions, self._route.partition_of, keyless)
         places: dict[int, list[int]] = {}
@@ -243,6 +255,11 @@ class _Columns:
         self.headers = headers
         self.message_ids = message_ids
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether there are only keys and values, and one time for all."""
+        return isinstance(self.timestamps_ms, int) and self.headers is None and self.message_ids is None
+
     def ids(self) -> Iterable[tuple[int, bytes]]:
         """The places of the records that have an id, and the ids."""
         return ((index, one) for index, one in enumerate(self.message_ids or ()) if one is not None)
@@ -260,7 +277,7 @@ class _Columns:
 
 
 _Placed = list[tuple[int, _Columns, Sequence[int]]]
-"""The records of each partition, with their places in the columns that were given."""
+"""The records of each partition, with their places in the columns that were given, where they have ids."""
 
 
 def _identities(message_ids: Iterable[str | bytes | None] | None, count: int) -> list[bytes | None] | None:

@@ -16,6 +16,7 @@ from zlib import crc32
 
 from eventlog import native
 from eventlog.batches.partitioners import crc32 as crc32_partitioner
+from eventlog.batches.partitioners import murmur2 as murmur2_partitioner
 from eventlog.clients.accumulator import SMALL_BYTES, TOKEN_BASE, Accumulator
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.lanes import Lane, ProducerBatch
@@ -39,6 +40,7 @@ class _SendRoute:
         "encode_key",
         "encode_value",
         "is_crc32",
+        "is_murmur2",
         "lanes",
         "partition_count",
         "partition_of",
@@ -58,6 +60,7 @@ class _SendRoute:
         self.partition_count = row.partitions
         self.partition_of = route.partition_of
         self.is_crc32 = route.partition_of is crc32_partitioner
+        self.is_murmur2 = route.partition_of is murmur2_partitioner
         self.raw_key = route.key_codec.raw_type
         self.raw_value = route.value_codec.raw_type
         self.plain_key = route.key_codec.plain_type
