@@ -15,6 +15,12 @@ class RecordMaker:
         /,
     ) -> list[Any]: ...
 
+class EventMaker:
+    def __init__(self, record_type: type) -> None: ...
+    def __call__(
+        self, data: bytes, start: int, stop: int, topic: str, key: object, version: int, value_type: type, /
+    ) -> list[Any] | None: ...
+
 class SendMethod:
     def __init__(
         self, slow: Callable[..., Any], producer: type, route: type, lane: type, batch: type, delivery: type

@@ -4,9 +4,8 @@
  * The bytes are those of MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), and the same that the
  * msgpack package writes; docs/reference/format.md has the layout.
  */
-#include "native.h"
+#include "reading.h"
 
-enum { NIL = 0xc0, BIN_8 = 0xc4, BIN_16 = 0xc5, BIN_32 = 0xc6, FIX_ARRAY = 0x90, ARRAY_16 = 0xdc, ARRAY_32 = 0xdd };
 enum { COLUMN_COUNT = 5 };
 
 /* -- writing --------------------------------------------------------------------------------------------------- */
@@ -84,12 +83,6 @@ put_column(unsigned char *to, PyObject **items, Py_ssize_t start, Py_ssize_t sto
     return to;
 }
 
-static inline int
-is_plain_type(PyObject *type)
-{
-    return type == (PyObject *)&PyBytes_Type || type == (PyObject *)&PyUnicode_Type;
-}
-
 /* A column's items, of a list or a tuple; NULL when it is None or something else. */
 static PyObject **
 items_of(PyObject *column)
@@ -113,7 +106,7 @@ pack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
     Py_ssize_t start, stop, count, most, size = FRAME_BYTES + 2 * HEAD_BYTES;
     unsigned char *to;
 
-    if (argument_count != 6 || !is_plain_type(arguments[4]) || !is_plain_type(arguments[5])) {
+    if (argument_count != 6 || !native_is_plain_type(arguments[4]) || !native_is_plain_type(arguments[5])) {
         PyErr_SetString(PyExc_TypeError, "pack_columns takes two columns, two numbers and two types");
         return NULL;
     }
@@ -163,72 +156,6 @@ pack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
 
 /* -- reading --------------------------------------------------------------------------------------------------- */
 
-typedef struct {
-    const unsigned char *at;
-    const unsigned char *end;
-} Input;
-
-/* A number of some bytes; -1 when they are not there. */
-static inline Py_ssize_t
-take_number(Input *input, int width)
-{
-    Py_ssize_t number = 0;
-
-    if (input->end - input->at < width) {
-        return -1;
-    }
-    while (width-- > 0) {
-        number = number << 8 | *input->at++;
-    }
-    return number;
-}
-
-/* How many items an array has; -1 when there is none here. */
-static Py_ssize_t
-take_array(Input *input)
-{
-    Py_ssize_t kind = take_number(input, 1);
-
-    if (kind >= FIX_ARRAY && kind < FIX_ARRAY + 16) {
-        return kind - FIX_ARRAY;
-    }
-    return kind == ARRAY_16 ? take_number(input, 2) : kind == ARRAY_32 ? take_number(input, 4) : -1;
-}
-
-/*
- * Bytes, text or None, owned; NULL without an error when there is something else here, or no UTF-8, and with one when
- * memory has run out.
- */
-static inline PyObject *
-take_item(Input *input, PyObject *type)
-{
-    Py_ssize_t kind = take_number(input, 1);
-    Py_ssize_t size;
-    const char *bytes;
-    PyObject *text;
-
-    if (kind == NIL) {
-        return Py_NewRef(Py_None);
-    }
-    size = kind == BIN_8 ? take_number(input, 1)
-         : kind == BIN_16 ? take_number(input, 2)
-         : kind == BIN_32 ? take_number(input, 4)
-                          : -1;
-    if (size < 0 || input->end - input->at < size) {
-        return NULL;
-    }
-    bytes = (const char *)input->at;
-    input->at += size;
-    if (type == (PyObject *)&PyBytes_Type) {
-        return PyBytes_FromStringAndSize(bytes, size);
-    }
-    text = PyUnicode_DecodeUTF8(bytes, size, NULL);
-    if (text == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
-        PyErr_Clear();
-    }
-    return text;
-}
-
 /* A tuple of `count` items, or None where that stands; NULL as above. */
 static PyObject *
 take_column(Input *input, Py_ssize_t count, PyObject *type)
@@ -267,8 +194,8 @@ unpack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize
     Py_ssize_t start, stop, count, size;
     Input input;
 
-    if (argument_count != 6 || !PyBytes_Check(arguments[0]) || !is_plain_type(arguments[4]) ||
-        !is_plain_type(arguments[5])) {
+    if (argument_count != 6 || !PyBytes_Check(arguments[0]) || !native_is_plain_type(arguments[4]) ||
+        !native_is_plain_type(arguments[5])) {
         PyErr_SetString(PyExc_TypeError, "unpack_columns takes bytes, three numbers and two types");
         return NULL;
     }

@@ -26,10 +26,16 @@ native_slot_offset(PyTypeObject *type, const char *name)
 static int
 fill(PyObject *module)
 {
-    if (native_add_columns(module) < 0 || native_add_keys(module) < 0 || native_add_record_maker(module) < 0) {
-        return -1;
+    int (*const add[])(PyObject *) = {
+        native_add_columns, native_add_event_maker, native_add_keys, native_add_record_maker, native_add_send_method,
+    };
+
+    for (size_t index = 0; index < Py_ARRAY_LENGTH(add); index++) {
+        if (add[index](module) < 0) {
+            return -1;
+        }
     }
-    return native_add_send_method(module);
+    return 0;
 }
 
 static PyModuleDef_Slot slots[] = {

@@ -28,6 +28,13 @@ native_is_column(PyObject *column)
     return PyList_CheckExact(column) || PyTuple_CheckExact(column);
 }
 
+/* Whether a type is one that plain items have. */
+static inline int
+native_is_plain_type(PyObject *type)
+{
+    return type == (PyObject *)&PyBytes_Type || type == (PyObject *)&PyUnicode_Type;
+}
+
 /* Whether an item is exactly of a type, bytes or str, and its bytes or its UTF-8 lie in it: text of ASCII alone. */
 static inline int
 native_is_plain(PyObject *item, PyObject *type)
@@ -51,6 +58,7 @@ uint32_t native_crc32(const unsigned char *bytes, Py_ssize_t size);
 uint32_t native_murmur2(const unsigned char *bytes, Py_ssize_t size);
 
 int native_add_columns(PyObject *module);
+int native_add_event_maker(PyObject *module);
 int native_add_keys(PyObject *module);
 int native_add_record_maker(PyObject *module);
 int native_add_send_method(PyObject *module);

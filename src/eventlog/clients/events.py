@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Generic, TypeVar, cast
 
+from eventlog import native
 from eventlog.clients.fetcher import decode_error
 from eventlog.clients.route import Route
 from eventlog.codecs import Codec, codec_from_stored
@@ -18,7 +19,9 @@ from eventlog.errors import DecodeError
 from eventlog.options import MAX_OFFSET, check_int
 from eventlog.records import Event, K, Snapshot, V
 from eventlog.store.key_index import (
+    ENTRIES,
     Entry,
+    check_row,
     entity_prefix,
     read_elsewhere,
     read_keys,
@@ -34,6 +37,21 @@ _READ_BYTES = 1 << 20
 _headers_of = itemgetter(5)
 _KEYS_AT_ONCE = 1000
 S = TypeVar("S")
+
+
+_make_events: Callable[..., list[Event[Any, Any]] | None] | None = (
+    None if native.compiled is None else native.compiled.EventMaker(Event)
+)
+
+
+def _are_decoded(events: list[Event[Any, Any]], decode: Callable[[bytes | None], Any]) -> bool:
+    """Decodes the values of some events; False when one can not be decoded."""
+    try:
+        for event in events:
+            event.value = decode(event.value)
+    except ValueError:
+        return False
+    return True
 
 
 class Events(Generic[K, V]):
@@ -76,9 +94,7 @@ class Events(Generic[K, V]):
         rows, is_all = self._rows(prefix, first, end, is_reversed=is_reversed)
         if is_all and left is None:
             if len(rows) == 1 and first == 1 and end is None and not is_reversed:  # of most entities, by most callers
-                version, data = rows[0]
-                entries = unpack_row(data, _Place(self._route.row.name, key, version))
-                return iter(self._at_once(key, version, entries))
+                return iter(self._at_once(key, *rows[0]))
             return iter(self._events_of(key, rows, first, end, is_reversed=is_reversed))
         return self._walk(key, prefix, rows, is_all, first, end, left, is_reversed=is_reversed)
 
@@ -127,21 +143,29 @@ class Events(Generic[K, V]):
         route = self._route
         events: list[Event[Any, Any]] = []
         for version, data in rows:
-            entries = unpack_row(data, _Place(route.row.name, key, version))
-            behind = version + len(entries)
-            if version < first or (end is not None and end < behind):
-                some = self._one_by_one(key, version, entries, first, behind if end is None else end)
+            if version < first or (end is not None and end < version + row_count(data)):
+                entries = unpack_row(data, _Place(route.row.name, key, version))
+                some = self._one_by_one(key, version, entries, first, version + len(entries) if end is None else end)
             else:
-                some = self._at_once(key, version, entries)
+                some = self._at_once(key, version, data)
             if is_reversed:
                 some.reverse()
             events += some
         return events
 
-    def _at_once(self, key: Any, version: int, entries: Sequence[Any]) -> list[Event[K, V]]:
+    def _at_once(self, key: Any, version: int, data: bytes) -> list[Event[K, V]]:
         """All records of a row."""
         topic = self._route.row.name
-        decode = cast("Callable[[bytes | None], Any]", self._route.value_codec.decode)
+        codec: Codec[Any] = self._route.value_codec
+        decode = cast("Callable[[bytes | None], Any]", codec.decode)
+        place = _Place(topic, key, version)
+        if _make_events is not None:
+            check_row(data, place)
+            start, stop, _ = ENTRIES.indices(len(data))
+            events = _make_events(data, start, stop, topic, key, version, codec.plain_type or bytes)
+            if events is not None and (codec.plain_type is not None or _are_decoded(events, decode)):
+                return events
+        entries: Sequence[Any] = unpack_row(data, place)
         try:
             if None not in map(_headers_of, entries):
                 return [

@@ -39,6 +39,8 @@ _HEAD = struct.Struct(">BBI")
 _HEAD_VERSION = 1
 _ARRAY = 0xDD
 """MessagePack's sign of an array whose length has four bytes: so entries are added without reading the others."""
+ENTRIES = slice(1, -4)
+"""Where the array of entries is in a row, in MessagePack."""
 _CHECKSUM = struct.Struct("<I")
 _FRAME_BYTES = _HEAD.size + _CHECKSUM.size
 _RESIDUE = 0x48674BC7
@@ -126,9 +128,9 @@ def row_count(data: bytes | memoryview) -> int:
     return int(_HEAD.unpack_from(data)[2])
 
 
-def unpack_row(data: bytes, place: object) -> Sequence[Entry | None]:
+def check_row(data: bytes, place: object) -> None:
     """
-    The entries of a row; None for those that were deleted.
+    Looks at a row as a whole, and not at its entries: these are in `data[ENTRIES]`.
 
     Raises:
         CorruptBatch, FormatTooNew: if the bytes are not what was written, or of a newer eventlog.
@@ -140,8 +142,18 @@ def unpack_row(data: bytes, place: object) -> Sequence[Entry | None]:
             f"cannot read {place}: its row in the index has version {data[0]}, and this eventlog knows up to "
             f"{_HEAD_VERSION}. Nothing is damaged. Upgrade eventlog to read it."
         )
+
+
+def unpack_row(data: bytes, place: object) -> Sequence[Entry | None]:
+    """
+    The entries of a row; None for those that were deleted.
+
+    Raises:
+        CorruptBatch, FormatTooNew: if the bytes are not what was written, or of a newer eventlog.
+    """
+    check_row(data, place)
     try:
-        entries: Sequence[Entry | None] = msgpack.unpackb(data[1:-4], use_list=False)
+        entries: Sequence[Entry | None] = msgpack.unpackb(data[ENTRIES], use_list=False)
     except _NOT_A_ROW as error:
         raise damaged_index(place) from error
     return entries
