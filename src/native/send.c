@@ -11,6 +11,7 @@
 typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
+    PyObject *weak_references;
     PyObject *slow; /* the Python function */
     PyTypeObject *producer_type;
     PyTypeObject *route_type;
@@ -42,6 +43,8 @@ typedef struct {
 static inline PyObject *
 encoded(PyObject *value, PyObject *plain_type, PyObject *encode)
 {
+    PyObject *made;
+
     if ((PyObject *)Py_TYPE(value) == plain_type) {
         if (PyBytes_CheckExact(value)) {
             return Py_NewRef(value);
@@ -50,7 +53,14 @@ encoded(PyObject *value, PyObject *plain_type, PyObject *encode)
             return PyBytes_FromStringAndSize((const char *)PyUnicode_1BYTE_DATA(value), PyUnicode_GET_LENGTH(value));
         }
     }
-    return PyObject_CallOneArg(encode, value);
+    if (encode == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "the route has no codec");
+        return NULL;
+    }
+    Py_INCREF(encode); /* it may run any code, which may change the route */
+    made = PyObject_CallOneArg(encode, value);
+    Py_DECREF(encode);
+    return made;
 }
 
 /* The partition of a key; -1 with an error set. */
@@ -58,12 +68,19 @@ static Py_ssize_t
 partition_of(const SendMethod *method, PyObject *route, PyObject *key)
 {
     PyObject *count_object = native_slot(route, method->route_partition_count);
+    PyObject *function = native_slot(route, method->route_partition_of);
     Py_ssize_t count = PyLong_AsSsize_t(count_object);
     PyObject *chosen;
     Py_ssize_t partition;
 
-    if (count == 1 || (count == -1 && PyErr_Occurred())) {
-        return count - 1 < 0 ? -1 : 0;
+    if (count == 1) {
+        return 0;
+    }
+    if (count < 1 || function == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_ValueError, "the route has no partitions");
+        }
+        return -1;
     }
     if (PyBytes_CheckExact(key)) {
         const unsigned char *bytes = (const unsigned char *)PyBytes_AS_STRING(key);
@@ -74,7 +91,11 @@ partition_of(const SendMethod *method, PyObject *route, PyObject *key)
             return native_murmur2(bytes, PyBytes_GET_SIZE(key)) % (size_t)count;
         }
     }
-    chosen = PyObject_CallFunctionObjArgs(native_slot(route, method->route_partition_of), key, count_object, NULL);
+    Py_INCREF(function); /* it may run any code, which may change the route */
+    Py_INCREF(count_object);
+    chosen = PyObject_CallFunctionObjArgs(function, key, count_object, NULL);
+    Py_DECREF(function);
+    Py_DECREF(count_object);
     if (chosen == NULL) {
         return -1;
     }
@@ -102,13 +123,16 @@ put(const SendMethod *method, PyObject *route, PyObject *lane, PyObject *key, Py
     if (delivery == NULL) {
         return NULL;
     }
+#if PY_VERSION_HEX >= 0x030e0000
+    ((PyTupleObject *)delivery)->ob_hash = -1; /* not known yet; 0 would be taken for it */
+#endif
     batch = native_slot(lane, method->lane_batch);
     if (batch == NULL || !PyObject_TypeCheck(batch, method->batch_type)) {
         goto elsewhere;
     }
     rows = native_slot(batch, method->batch_rows);
     limit = native_slot(batch, method->batch_limit);
-    if (rows == NULL || !PyList_CheckExact(rows) || limit == NULL) {
+    if (rows == NULL || !PyList_CheckExact(rows) || limit == NULL || !PyLong_CheckExact(limit)) {
         goto elsewhere;
     }
     place = PyList_GET_SIZE(rows);
@@ -155,7 +179,7 @@ send_by(const SendMethod *method, PyObject *producer, PyObject *route, PyObject 
         goto done;
     }
     lanes = native_slot(route, method->route_lanes);
-    if (!PyList_CheckExact(lanes) || partition < 0 || partition >= PyList_GET_SIZE(lanes)) {
+    if (lanes == NULL || !PyList_CheckExact(lanes) || partition < 0 || partition >= PyList_GET_SIZE(lanes)) {
         PyErr_SetString(PyExc_IndexError, "list index out of range");
         goto done;
     }
@@ -174,6 +198,31 @@ done:
     return delivery;
 }
 
+/* The route to a topic that was sent to before, owned; NULL without an error when the Python function is to look. */
+static inline PyObject *
+route_to(const SendMethod *method, PyObject *producer, PyObject *topic)
+{
+    PyObject *routes = native_slot(producer, method->producer_routes);
+    PyObject *route;
+
+    if (routes == NULL || !PyDict_CheckExact(routes)) {
+        return NULL;
+    }
+    Py_INCREF(routes); /* comparing topics may run any code, which may forget the routes; a codec, which the route */
+    route = PyDict_GetItemWithError(routes, topic);
+    if (route == NULL) {
+        /* As the function does it: a KeyError of the topic's own is one of the dict, and what has no hash is told. */
+        if (PyErr_Occurred() && (PyErr_ExceptionMatches(PyExc_KeyError) || PyErr_ExceptionMatches(PyExc_TypeError))) {
+            PyErr_Clear();
+        }
+    }
+    else {
+        route = Py_IS_TYPE(route, method->route_type) ? Py_NewRef(route) : NULL;
+    }
+    Py_DECREF(routes);
+    return route;
+}
+
 static PyObject *
 send(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names)
 {
@@ -182,12 +231,10 @@ send(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names)
                    (names == NULL || (PyTuple_GET_SIZE(names) == 1 && PyTuple_GET_ITEM(names, 0) == method->key_name));
 
     if (is_plain && PyObject_TypeCheck(arguments[0], method->producer_type)) {
-        PyObject *routes = native_slot(arguments[0], method->producer_routes);
-        PyObject *route = routes == NULL ? NULL : PyDict_GetItemWithError(routes, arguments[1]);
-        if (route != NULL && Py_IS_TYPE(route, method->route_type)) {
-            PyObject *delivery;
-            Py_INCREF(route); /* a codec may run any code, which may forget the route */
-            delivery = send_by(method, arguments[0], route, arguments[2], names == NULL ? Py_None : arguments[3]);
+        PyObject *route = route_to(method, arguments[0], arguments[1]);
+        if (route != NULL) {
+            PyObject *delivery =
+                send_by(method, arguments[0], route, arguments[2], names == NULL ? Py_None : arguments[3]);
             Py_DECREF(route);
             return delivery;
         }
@@ -270,6 +317,7 @@ send_method_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
     return (PyObject *)method;
 }
 
+/* There is no clearing: the classes break each circle that we are in, and we are whole as long as we can be called. */
 static int
 send_method_traverse(PyObject *self, visitproc visit, void *arg)
 {
@@ -285,29 +333,24 @@ send_method_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-static int
-send_method_clear(PyObject *self)
-{
-    SendMethod *method = (SendMethod *)self;
-
-    Py_CLEAR(method->slow);
-    Py_CLEAR(method->producer_type);
-    Py_CLEAR(method->route_type);
-    Py_CLEAR(method->lane_type);
-    Py_CLEAR(method->batch_type);
-    Py_CLEAR(method->delivery_type);
-    return 0;
-}
-
 static void
 send_method_dealloc(PyObject *self)
 {
+    SendMethod *method = (SendMethod *)self;
     PyTypeObject *type = Py_TYPE(self);
 
     PyObject_GC_UnTrack(self);
-    (void)send_method_clear(self);
-    Py_CLEAR(((SendMethod *)self)->key_name);
-    Py_CLEAR(((SendMethod *)self)->care_name);
+    if (method->weak_references != NULL) {
+        PyObject_ClearWeakRefs(self);
+    }
+    Py_XDECREF(method->slow);
+    Py_XDECREF(method->producer_type);
+    Py_XDECREF(method->route_type);
+    Py_XDECREF(method->lane_type);
+    Py_XDECREF(method->batch_type);
+    Py_XDECREF(method->delivery_type);
+    Py_XDECREF(method->key_name);
+    Py_XDECREF(method->care_name);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -347,13 +390,34 @@ send_method_repr(PyObject *self)
     return PyUnicode_FromFormat("<compiled twin of %R>", ((SendMethod *)self)->slow);
 }
 
+/* It is taken for a function by isinstance(), as by inspect and unittest.mock, which then ask for its attributes. */
+static PyObject *
+send_method_class(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
+{
+    return Py_NewRef((PyObject *)&PyFunction_Type);
+}
+
+/* Copied and pickled as functions are: by its name. */
+static PyObject *
+send_method_reduce(PyObject *self, PyObject *Py_UNUSED(arguments))
+{
+    return PyObject_GetAttrString(((SendMethod *)self)->slow, "__qualname__");
+}
+
 static PyGetSetDef send_method_getset[] = {
+    {"__class__", send_method_class, NULL, NULL, NULL},
     {"__doc__", send_method_doc, NULL, NULL, NULL},
+    {NULL},
+};
+
+static PyMethodDef send_method_methods[] = {
+    {"__reduce__", send_method_reduce, METH_NOARGS, NULL},
     {NULL},
 };
 
 static PyMemberDef send_method_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(SendMethod, call), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(SendMethod, weak_references), READONLY, NULL},
     {"__wrapped__", T_OBJECT, offsetof(SendMethod, slow), READONLY, NULL},
     {NULL},
 };
@@ -365,9 +429,9 @@ static PyType_Slot send_method_slots[] = {
     {Py_tp_getattro, send_method_getattr},
     {Py_tp_repr, send_method_repr},
     {Py_tp_traverse, send_method_traverse},
-    {Py_tp_clear, send_method_clear},
     {Py_tp_dealloc, send_method_dealloc},
     {Py_tp_getset, send_method_getset},
+    {Py_tp_methods, send_method_methods},
     {Py_tp_members, send_method_members},
     {0, NULL},
 };

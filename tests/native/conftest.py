@@ -1,0 +1,12 @@
+"""Every test here is of the compiled twins: without them it is skipped, in CI it fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.compiled import skip_unless_compiled
+
+
+@pytest.fixture(autouse=True)
+def _compiled_twins() -> None:
+    skip_unless_compiled()

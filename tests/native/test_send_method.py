@@ -1,0 +1,207 @@
+"""`Producer.send` in C is seen, called, held and collected as the method in Python is."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import inspect
+import pickle
+import pydoc
+import typing
+import weakref
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import pytest
+
+import eventlog
+from eventlog import Producer
+from eventlog.clients import producer as module
+from eventlog.clients.delivery import Delivery
+from eventlog.clients.lanes import Lane, ProducerBatch
+from tests.clients.helpers import values
+from tests.native.twins import compiled
+
+SEND: Any = Producer.send
+
+
+def test_the_twin_is_in_use() -> None:
+    """Else nothing here would test it."""
+    assert type(SEND) is compiled.SendMethod
+    assert inspect.unwrap(SEND).__code__.co_filename == module.__file__
+
+
+def test_it_tells_the_signature_and_the_words_of_the_function() -> None:
+    """To `help()`, to `inspect`, to type hints, and to whoever asks for an attribute."""
+    function = SEND.__wrapped__
+    for name in ("__name__", "__qualname__", "__module__", "__doc__", "__annotations__", "__code__", "__kwdefaults__"):
+        assert getattr(SEND, name) == getattr(function, name)
+    assert inspect.signature(SEND) == inspect.signature(function)
+    assert inspect.getfullargspec(SEND) == inspect.getfullargspec(function)
+    assert typing.get_type_hints(SEND, vars(module))["return"] is Delivery
+    assert pydoc.render_doc(Producer).count("Takes a record, and hands back the promise") == 1
+    assert inspect.isfunction(SEND)
+    assert inspect.isroutine(SEND)
+    assert inspect.getsource(SEND).lstrip().startswith("def send(")
+    assert "send" in dict(inspect.getmembers(Producer, inspect.isfunction))
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = SEND.nothing
+
+
+def test_a_bound_one_is_a_method(log: eventlog.EventLog) -> None:
+    """Of its producer, with the signature less self; also by way of a partial, `super()` and another name."""
+
+    class Loud(Producer):
+        def send(self, *arguments: Any, **options: Any) -> Any:
+            return super().send(*arguments, **options)
+
+    topic = log.topic("orders")
+    with log.producer() as producer:
+        assert inspect.ismethod(producer.send)
+        assert producer.send.__self__ is producer
+        assert list(inspect.signature(producer.send).parameters)[:2] == ["topic", "value"]
+        assert producer.send == producer.send
+        producer.__class__ = Loud
+        for send in (producer.send, partial(producer.send, topic), partial(SEND, producer), super(Loud, producer).send):
+            arguments = () if isinstance(send, partial) and send.args == (topic,) else (topic,)
+            assert send(*arguments, b"tea", key=b"k").result().partition == 0
+        producer.send = lambda *_: "shadowed"  # type: ignore[method-assign, assignment]
+        assert producer.send(topic, b"x") == "shadowed"
+    assert values(topic.read()) == [b"tea"] * 4
+
+
+def test_it_can_be_stood_in_for() -> None:
+    """By `unittest.mock`, which checks the arguments of calls, and passes on the producer."""
+    stand_in = mock.create_autospec(Producer, instance=True)
+    stand_in.send("orders", b"tea", key=b"k")
+    for bad in ((), ("orders", b"tea", b"k")):
+        with pytest.raises(TypeError):
+            stand_in.send(*bad)
+    producer: Any = object.__new__(Producer)
+    with mock.patch.object(Producer, "send", autospec=True) as send:
+        producer.send("orders", b"tea")
+    send.assert_called_once_with(producer, "orders", b"tea")
+    assert Producer.send is SEND
+
+
+def test_it_can_be_referred_to_weakly_copied_and_pickled() -> None:
+    """As any function can; registries of callbacks keep weak methods."""
+    producer: Any = object.__new__(Producer)
+    method = weakref.WeakMethod(producer.send)
+    assert method() == producer.send
+    del producer
+    assert method() is None
+    assert copy.copy(SEND) is copy.deepcopy(SEND) is pickle.loads(pickle.dumps(SEND)) is SEND
+    assert weakref.ref(SEND)() is SEND
+    assert "Producer.send" in repr(SEND)
+
+
+def test_what_is_no_producer_is_refused_in_the_words_of_the_function() -> None:
+    """And a producer that was never made, or only half, crashes nobody."""
+    for bad in (None, 5, object(), object.__new__(Producer)):
+        outcomes = []
+        for send in (SEND, SEND.__wrapped__):
+            with pytest.raises((AttributeError, TypeError)) as error:
+                send(bad, "orders", b"x", key=b"k")
+            outcomes.append((error.type, str(error.value)))
+        assert outcomes[0] == outcomes[1]
+    for routes in (5, None, [], {"orders": 5}, {"orders": None}):
+        half: Any = object.__new__(Producer)
+        half._routes = routes
+        outcomes = []
+        for send in (SEND, SEND.__wrapped__):
+            with pytest.raises((AttributeError, TypeError)) as error:
+                send(half, "orders", b"x")
+            outcomes.append((error.type, str(error.value)))
+        assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("slot", [one for one in module._SendRoute.__slots__ if not one.startswith("raw_")])
+def test_a_route_that_lacks_a_slot_crashes_nobody(log: eventlog.EventLog, slot: str) -> None:
+    """Nobody takes one away; a crash would be the worst answer to it."""
+    topic = log.topic("orders", partitions=2, key=str, value="json")
+    with log.producer() as producer:
+        producer.send(topic, 1, key="a").result()
+        delattr(producer._routes[topic], slot)
+        for key in ("a", None):
+            try:
+                producer.send(topic, 2, key=key).result()
+            except (AttributeError, ValueError, IndexError, SystemError):
+                continue
+    assert set(values(topic.read())) <= {1, 2}
+
+
+def test_a_lane_or_batch_that_lacks_a_slot_crashes_nobody(log: eventlog.EventLog) -> None:
+    """The Python function says that it is not there."""
+    topic = log.topic("orders")
+    producer = log.producer()
+    producer.send(topic, b"x").result()
+    (lane,) = producer._routes[topic].lanes
+    kept = lane.batch
+    del lane.batch
+    with pytest.raises(AttributeError, match="batch"):
+        producer.send(topic, b"x")
+    lane.batch = kept
+    producer.send(topic, b"x")
+    for name in ("rows", "limit"):
+        batch = lane.batch
+        kept = getattr(batch, name)
+        delattr(batch, name)
+        with pytest.raises(AttributeError, match=name):
+            producer.send(topic, b"x")
+        setattr(batch, name, kept)
+    producer.close()
+
+
+def test_it_is_made_for_classes_with_slots_alone() -> None:
+    """Nothing is ever read where no slot is."""
+    classes = {
+        "producer": Producer, "route": module._SendRoute, "lane": Lane, "batch": ProducerBatch, "delivery": Delivery,
+    }  # fmt: skip
+    compiled.SendMethod(SEND.__wrapped__, **classes)
+    for name in classes:
+        for bad in (object, int, 5, None):
+            with pytest.raises((TypeError, AttributeError)):
+                compiled.SendMethod(SEND.__wrapped__, **classes | {name: bad})
+    with pytest.raises(TypeError):
+        compiled.SendMethod(SEND.__wrapped__)
+    with pytest.raises(TypeError):
+
+        class Derived(compiled.SendMethod):
+            pass
+
+
+def test_it_is_collected_with_its_classes() -> None:
+    """A circle of a class, its method and its function is garbage like any other."""
+
+    class Own:
+        __slots__ = ("__weakref__", "_routes")
+
+        def send(self) -> None:
+            """Refers to its class."""
+            assert __class__  # type: ignore[name-defined]
+
+    Own.send = compiled.SendMethod(  # type: ignore[method-assign]
+        Own.send, producer=Own, route=module._SendRoute, lane=Lane, batch=ProducerBatch, delivery=Delivery
+    )
+    gone = weakref.ref(Own)
+    Own.send(Own())  # type: ignore[call-arg]
+    del Own
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_delivery_of_its_making_is_a_tuple_like_any_other(log: eventlog.EventLog) -> None:
+    """It has the hash and the equals of its pair, so that sets of deliveries are fast, and the collector knows it."""
+    topic = log.topic("orders")
+    with log.producer(linger=3600.0) as producer:
+        deliveries = [producer.send(topic, b"x") for _ in range(200)]
+        slow = SEND.__wrapped__(producer, topic, b"x")
+    assert type(deliveries[0]) is type(slow) is Delivery
+    for delivery in deliveries:
+        again = Delivery(tuple(delivery))
+        assert (hash(again), again) == (hash(delivery), delivery)
+        assert gc.is_tracked(delivery)
+    assert len(set(map(hash, deliveries))) == 200
+    assert deliveries[0].__class__ is Delivery
