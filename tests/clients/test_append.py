@@ -254,3 +254,10 @@ def test_a_column_may_mix_all_that_bytes_takes(log):
     topic = log.topic("orders")
     topic.append_many([b"a", memoryview(b"abcd")[::2], bytearray(b"x"), "s", None])
     assert [record.value for record in topic.read()] == [b"a", b"ac", b"x", b"s", None]
+
+
+def test_values_that_are_only_equal_are_stored_as_they_are(log):
+    """1, True and 1.0 are equal in Python, and are three values."""
+    topic = log.topic("numbers", value="json")
+    topic.append_many([1, True, 1.0, 1])
+    assert [repr(record.value) for record in topic.read()] == ["1", "True", "1.0", "1"]

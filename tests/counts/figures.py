@@ -34,7 +34,7 @@ FIGURES: dict[str, Cost] = {
     "poll_batches": Cost(python=291, lmdb=41, commits=0, syncs=0),
     "poll of 100, commit": Cost(python=2_303, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=128_000, lmdb=13_000, commits=1_000, syncs=2_000),
-    "transaction of 100: state, send, offsets": Cost(python=15_373, lmdb=2_205, commits=10, syncs=20),
+    "transaction of 100: state, send, offsets": Cost(python=13_413, lmdb=2_205, commits=10, syncs=20),
     "processor, 100 at a time": Cost(python=31_632, lmdb=4_193, commits=10, syncs=20),
     "projection": Cost(python=3_870, lmdb=94, commits=1, syncs=2),
 }
@@ -55,7 +55,7 @@ COMPILED: dict[str, Cost] = {
     "poll_batches": Cost(python=261, lmdb=41, commits=0, syncs=0),
     "poll of 100, commit": Cost(python=1_263, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=125_000, lmdb=13_000, commits=1_000, syncs=2_000),
-    "transaction of 100: state, send, offsets": Cost(python=14_303, lmdb=2_205, commits=10, syncs=20),
+    "transaction of 100: state, send, offsets": Cost(python=12_343, lmdb=2_205, commits=10, syncs=20),
     "processor, 100 at a time": Cost(python=30_562, lmdb=4_193, commits=10, syncs=20),
     "projection": Cost(python=2_830, lmdb=94, commits=1, syncs=2),
     "history of 10": Cost(python=1_700, lmdb=799, commits=0, syncs=0),

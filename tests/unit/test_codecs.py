@@ -110,6 +110,51 @@ def test_columns_are_decoded_as_their_values_one_by_one(declared: object, value:
 
 
 @pytest.mark.parametrize(("declared", "value"), SAMPLES)
+def test_columns_are_encoded_as_their_values_one_by_one(declared: object, value: Any) -> None:
+    """Whatever else is in the column, and whether it is a list or a tuple."""
+    one = codec(declared)
+    data = one.encode(value)
+    assert list(one.encode_column([value, value])) == [data, data]
+    assert list(one.encode_column((value, None, value))) == [data, None, data]
+    assert list(one.encode_column([])) == []
+    with pytest.raises(TypeError, match="cannot encode the value"):
+        one.encode_column([value, object()])
+
+
+@pytest.mark.parametrize(
+    ("declared", "column"),
+    [
+        (bytes, ["tea", b"tea", bytearray(b"milk"), memoryview(b"rum")]),
+        (str, ["gr\u00fcn", Shade.DARK, "tea"]),
+        (int, [1, Size.LARGE, -(2**63)]),
+        ("json", [1, True, 1.0, 1]),
+        ("json", [0.0, -0.0, 0.0]),
+        ("msgpack", [1, True, 1.0, 1]),
+    ],
+)
+def test_what_is_equal_and_of_another_type_keeps_it(declared: object, column: list[Any]) -> None:
+    """1 and True are equal, and are not the same value; nor are text and bytes in a topic of bytes."""
+    one = codec(declared)
+    assert list(one.encode_column(column)) == [one.encode(value) for value in column]
+
+
+def test_a_column_of_bytes_keeps_nothing_that_may_change() -> None:
+    """What a bytearray holds later is not stored."""
+    changing = bytearray(b"tea")
+    encoded = codec(bytes).encode_column([b"milk", changing])
+    changing[:] = b"rum"
+    assert list(encoded) == [b"milk", b"tea"]
+
+
+@pytest.mark.parametrize(("declared", "value"), [(int, 2**63), (int, True), (str, "\ud800"), (str, b"tea"), (bytes, 7)])
+def test_a_column_with_what_does_not_fit_is_refused_as_the_value_is(declared: object, value: Any) -> None:
+    """The message is the one of `encode`."""
+    with pytest.raises(TypeError) as caught:
+        codec(declared).encode_column([value])
+    assert str(caught.value) == refusal(declared, value)
+
+
+@pytest.mark.parametrize(("declared", "value"), SAMPLES)
 def test_what_is_stored_opens_the_same_codec(declared: object, value: Any) -> None:
     """Another process decodes alike, declaring the same or nothing."""
     one = codec(declared)

@@ -201,8 +201,8 @@ class Transaction:
     ) -> int | None:
         """Takes all of some records, and gives the number of the first; or none, for `send` to say what is wrong."""
         try:
-            encoded_values = list(map(route.value_codec.encode, values))
-            encoded_keys = [None] * len(values) if keys is None else list(map(route.key_codec.encode, keys))
+            encoded_values = route.encode_values(values)
+            encoded_keys = [None] * len(values) if keys is None else route.encode_keys(keys)
             moments = [check_timestamp_ms(one) for one in ([times] if isinstance(times, int) else times)]
             size_bytes = route.size_together(None if keys is None else encoded_keys, encoded_values)
             self._charge(size_bytes + _ROW_BYTES * len(values))

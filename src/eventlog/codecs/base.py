@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime as dt
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
+from operator import is_
 from types import UnionType
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeGuard, TypeVar, Union, get_args, get_origin
 
@@ -98,6 +100,20 @@ class Codec(ABC, Generic[T]):
             ValueError: some bytes are not what this codec writes. `decode` one by one tells which.
         """
         return list(map(self.decode, column))
+
+    def encode_column(self, column: Sequence[object]) -> Sequence[bytes | None]:
+        """
+        Returns the bytes of many values, in order.
+
+        The column is not changed; the bytes codec may return it itself.
+
+        Raises:
+            TypeError: one of the values does not fit. Nothing was stored.
+        """
+        encode = self.encode
+        if len(column) > 1 and column[0] is column[-1] and all(map(is_, column, repeat(column[0]))):
+            return [encode(column[0])] * len(column)  # one entity's records; what is only equal may be of another type
+        return list(map(encode, column))
 
     def to_stored(self) -> dict[str, object]:
         """Returns what is stored with the topic to make this codec again: names, numbers, lists and dicts only."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from eventlog.codecs.base import Codec, type_name
 
 _INT64 = struct.Struct(">q")
+_BYTES_OR_NONE = {bytes, type(None)}
 _pack_int64 = _INT64.pack
 _unpack_int64 = _INT64.unpack
 
@@ -41,6 +42,12 @@ class BytesCodec(Codec[bytes]):
         if isinstance(value, bytes | bytearray | memoryview):
             return bytes(value)
         raise self.misfit(value)
+
+    def encode_column(self, column: Sequence[object]) -> Sequence[bytes | None]:
+        """Returns the same column if nothing in it is to be encoded."""
+        if set(map(type, column)) <= _BYTES_OR_NONE:
+            return column  # type: ignore[return-value]
+        return super().encode_column(column)
 
     def decode(self, data: bytes | None) -> bytes | None:
         """Returns the same object."""
@@ -75,6 +82,13 @@ class StrCodec(Codec[str]):
         if value is None:
             return None
         raise self.misfit(value)
+
+    def encode_column(self, column: Sequence[object]) -> Sequence[bytes | None]:
+        """Returns the texts as UTF-8."""
+        try:
+            return list(map(str.encode, column))  # type: ignore[arg-type]  # what is no text raises TypeError
+        except (TypeError, UnicodeEncodeError):
+            return super().encode_column(column)
 
     def decode(self, data: bytes | None) -> str | None:
         """Returns the text."""
@@ -121,6 +135,15 @@ class IntCodec(Codec[int]):
         except struct.error as error:
             reason = f"an int of {value.bit_length()} bits and a sign does not fit 8 bytes"
             raise self.misfit(value, reason, f"Give {self.takes}, or declare {self.role}=str.") from error
+
+    def encode_column(self, column: Sequence[object]) -> Sequence[bytes | None]:
+        """Returns the 8 bytes of each number."""
+        if set(map(type, column)) == {int}:
+            try:
+                return list(map(_pack_int64, column))
+            except struct.error:
+                pass  # too large for 8 bytes, which `encode` says in words
+        return super().encode_column(column)
 
     def decode(self, data: bytes | None) -> int | None:
         """Returns the number."""
