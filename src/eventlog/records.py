@@ -154,6 +154,8 @@ class PartitionRange:
 
 
 def _records_of_columns(topic: str, partition: int, *columns: Sequence[Any]) -> list[Record[Any, Any]]:
+    if len(set(map(len, columns))) > 1:
+        raise ValueError("the columns differ in length")
     return list(map(Record, repeat(topic), repeat(partition), *columns))
 
 

@@ -8,6 +8,10 @@
 
 enum { COLUMN_COUNT = 5 };
 
+/* Larger items are left to Python: two of them and a batch are still a size, also where sizes have 32 bits. */
+#define MOST_ITEM_BYTES (PY_SSIZE_T_MAX / 4 < 0xffffffffLL ? PY_SSIZE_T_MAX / 4 : (Py_ssize_t)0xffffffffLL)
+#define MOST_BODY_BYTES (PY_SSIZE_T_MAX / 4)
+
 /* -- writing --------------------------------------------------------------------------------------------------- */
 
 static inline unsigned char *
@@ -43,7 +47,7 @@ packed_size(PyObject *item, PyObject *type)
         return -1;
     }
     (void)native_bytes(item, &size);
-    return size > 0xffffffffLL ? -1 : size + (size < 0x100 ? 2 : size < 0x10000 ? 3 : 5);
+    return size > MOST_ITEM_BYTES ? -1 : size + (size < 0x100 ? 2 : size < 0x10000 ? 3 : 5);
 }
 
 static inline unsigned char *
@@ -117,6 +121,7 @@ pack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
     if (PyErr_Occurred()) {
         return NULL;
     }
+    most = most > MOST_BODY_BYTES ? MOST_BODY_BYTES : most;
     key_items = items_of(keys);
     value_items = items_of(values);
     if (value_items == NULL || (key_items == NULL && keys != Py_None)) {
@@ -203,6 +208,10 @@ unpack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize
     stop = PyLong_AsSsize_t(arguments[2]);
     count = PyLong_AsSsize_t(arguments[3]);
     if (PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_OverflowError)) { /* so many there can not be */
+            PyErr_Clear();
+            Py_RETURN_NONE;
+        }
         return NULL;
     }
     size = PyBytes_GET_SIZE(arguments[0]);

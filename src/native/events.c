@@ -62,6 +62,7 @@ make_events(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *
     const Maker *maker = (const Maker *)self;
     PyObject *events;
     Py_ssize_t start, stop, size;
+    int overflows;
     long long version;
     int64_t count;
     Input input;
@@ -73,7 +74,7 @@ make_events(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *
     }
     start = PyLong_AsSsize_t(arguments[1]);
     stop = PyLong_AsSsize_t(arguments[2]);
-    version = PyLong_AsLongLong(arguments[5]);
+    version = PyLong_AsLongLongAndOverflow(arguments[5], &overflows);
     if (PyErr_Occurred()) {
         return NULL;
     }
@@ -85,10 +86,11 @@ make_events(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *
     input.at = (const unsigned char *)PyBytes_AS_STRING(arguments[0]) + start;
     input.end = input.at + stop - start;
     count = take_array(&input);
-    if (count < 0 || count > input.end - input.at) { /* each takes a byte at least: a lie costs no memory */
+    /* Each takes a byte at least: a lie costs no memory. */
+    if (count < 0 || count > input.end - input.at || overflows || version > LLONG_MAX - count) {
         Py_RETURN_NONE;
     }
-    events = PyList_New((Py_ssize_t)count);
+    events = native_new_list((Py_ssize_t)count);
     for (int64_t index = 0; events != NULL && index < count; index++) {
         PyObject *event = take_event(maker, &input, arguments[3], arguments[4], arguments[6], version + index);
         if (event == NULL) {
@@ -99,6 +101,9 @@ make_events(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *
     }
     if (events != NULL && input.at != input.end) {
         Py_CLEAR(events);
+    }
+    if (events != NULL) {
+        PyObject_GC_Track(events);
     }
     if (events == NULL && !PyErr_Occurred()) {
         Py_RETURN_NONE;

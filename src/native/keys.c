@@ -116,10 +116,14 @@ static PyObject *
 part_of(PyObject *column, const Py_ssize_t *order, Py_ssize_t count)
 {
     PyObject *part = PyList_New(count);
-    PyObject **items = PySequence_Fast_ITEMS(column);
 
     for (Py_ssize_t index = 0; part != NULL && index < count; index++) {
-        PyList_SET_ITEM(part, index, Py_NewRef(items[order[index]]));
+        PyObject *item = native_entry(column, order[index]);
+        if (item == NULL) {
+            Py_CLEAR(part);
+            break;
+        }
+        PyList_SET_ITEM(part, index, item);
     }
     return part;
 }
@@ -132,13 +136,16 @@ parts_of(const Parting *parting, PyObject *keys, PyObject *values, uint32_t part
     for (uint32_t partition = 0; parts != NULL && partition < partitions; partition++) {
         const Py_ssize_t *order = parting->order + parting->starts[partition];
         Py_ssize_t count = parting->starts[partition + 1] - parting->starts[partition];
-        PyObject *part;
+        PyObject *part, *part_keys, *part_values;
         int is_added;
         if (count == 0) {
             continue;
         }
-        part = Py_BuildValue("(INN)", (unsigned int)partition, part_of(keys, order, count),
-                             part_of(values, order, count));
+        part_keys = part_of(keys, order, count);
+        part_values = part_keys == NULL ? NULL : part_of(values, order, count);
+        part = part_values == NULL ? NULL : Py_BuildValue("(IOO)", (unsigned int)partition, part_keys, part_values);
+        Py_XDECREF(part_keys);
+        Py_XDECREF(part_values);
         is_added = part != NULL && PyList_Append(parts, part) == 0;
         Py_XDECREF(part);
         if (!is_added) {
@@ -163,6 +170,10 @@ part_columns(PyObject *Py_UNUSED(module), PyObject *arguments)
     Parting parting;
 
     if (!PyArg_ParseTuple(arguments, "OOIpIO", &keys, &values, &partitions, &is_murmur2, &keyless, &type)) {
+        return NULL;
+    }
+    if (!native_is_plain_type(type)) {
+        PyErr_SetString(PyExc_TypeError, "part_columns takes bytes or str as the type of keys");
         return NULL;
     }
     if (!native_is_column(keys) || !native_is_column(values)) {

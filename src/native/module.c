@@ -12,7 +12,8 @@ native_slot_offset(PyTypeObject *type, const char *name)
     }
     if (Py_IS_TYPE(descriptor, &PyMemberDescr_Type)) {
         PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
-        if (member->type == T_OBJECT_EX && !(member->flags & READONLY)) {
+        if (member->type == T_OBJECT_EX && !(member->flags & READONLY) &&
+            PyType_IsSubtype(type, PyDescr_TYPE(descriptor))) {
             offset = member->offset;
         }
     }

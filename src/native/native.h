@@ -11,6 +11,13 @@
 #include <Python.h>
 #include <structmember.h>
 
+#ifdef PYPY_VERSION
+#error "the compiled twins know how CPython lays out objects: others go on in Python"
+#endif
+#ifdef Py_GIL_DISABLED
+#error "the compiled twins need the interpreter lock: without it the library goes on in Python"
+#endif
+
 /* Where a class with __slots__ keeps an attribute, in bytes from the start of the object; -1 with an error set. */
 Py_ssize_t native_slot_offset(PyTypeObject *type, const char *name);
 
@@ -52,6 +59,34 @@ native_bytes(PyObject *item, Py_ssize_t *size)
     }
     *size = PyUnicode_GET_LENGTH(item);
     return (const char *)PyUnicode_1BYTE_DATA(item);
+}
+
+/*
+ * An entry of a list or a tuple, owned; NULL with an error when the list has become shorter.
+ *
+ * Making any object that the garbage collector knows may run it, and so any code: a list may be changed between two
+ * entries, and so may the place where it keeps them.
+ */
+static inline PyObject *
+native_entry(PyObject *column, Py_ssize_t index)
+{
+    if (index >= PySequence_Fast_GET_SIZE(column)) {
+        PyErr_SetString(PyExc_ValueError, "the columns differ in length");
+        return NULL;
+    }
+    return Py_NewRef(PySequence_Fast_GET_ITEM(column, index));
+}
+
+/* A list to be filled: until the collector is told of it, when it is full, no code that the collector runs finds it. */
+static inline PyObject *
+native_new_list(Py_ssize_t count)
+{
+    PyObject *list = PyList_New(count);
+
+    if (list != NULL) {
+        PyObject_GC_UnTrack(list);
+    }
+    return list;
 }
 
 uint32_t native_crc32(const unsigned char *bytes, Py_ssize_t size);

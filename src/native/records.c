@@ -10,45 +10,65 @@ static const char *const field_names[FIELD_COUNT] = {
 /* A column as we walk through it: a list or a tuple, or numbers that follow one another. */
 typedef struct {
     PyObject *items; /* owned; NULL for numbers */
-    PyObject **array;
     long long first;
 } Column;
+
+/* Whether a range is of numbers that follow one another and fit into ours; -1 with an error set. */
+static int
+is_plain_range(PyObject *range, Py_ssize_t count, long long *first)
+{
+    PyObject *start = PyObject_GetAttrString(range, "start");
+    PyObject *step = PyObject_GetAttrString(range, "step");
+    int start_overflows = 0, step_overflows = 0, is_plain = -1;
+
+    if (start != NULL && step != NULL) {
+        long long stride = PyLong_AsLongLongAndOverflow(step, &step_overflows);
+        *first = PyLong_AsLongLongAndOverflow(start, &start_overflows);
+        is_plain = !start_overflows && !step_overflows && stride == 1 && *first <= LLONG_MAX - count;
+    }
+    Py_XDECREF(start);
+    Py_XDECREF(step);
+    return is_plain;
+}
 
 static int
 open_column(Column *column, PyObject *given, Py_ssize_t count)
 {
-    column->items = NULL;
-    if (PyRange_Check(given)) {
-        PyObject *start = PyObject_GetAttrString(given, "start");
-        PyObject *step = PyObject_GetAttrString(given, "step");
-        int is_plain = start != NULL && step != NULL && PyLong_AsLong(step) == 1;
-        column->first = is_plain ? PyLong_AsLongLong(start) : -1;
-        Py_XDECREF(start);
-        Py_XDECREF(step);
-        if (PyErr_Occurred()) {
-            return -1;
-        }
-        if (is_plain && PyObject_Length(given) == count) {
-            return 0;
-        }
+    int is_plain = PyRange_Check(given) ? is_plain_range(given, count, &column->first) : 0;
+
+    if (is_plain == 0) {
+        column->items = PySequence_Fast(given, "a column is a sequence");
     }
-    column->items = PySequence_Fast(given, "a column is a sequence");
-    if (column->items == NULL) {
-        return -1;
-    }
-    if (PySequence_Fast_GET_SIZE(column->items) != count) {
-        PyErr_SetString(PyExc_ValueError, "the columns differ in length");
-        return -1;
-    }
-    column->array = PySequence_Fast_ITEMS(column->items);
-    return 0;
+    return is_plain > 0 || column->items != NULL ? 0 : -1;
 }
 
 /* The entry of a column, owned. */
 static inline PyObject *
 entry(const Column *column, Py_ssize_t index)
 {
-    return column->items == NULL ? PyLong_FromLongLong(column->first + index) : Py_NewRef(column->array[index]);
+    return column->items == NULL ? PyLong_FromLongLong(column->first + index) : native_entry(column->items, index);
+}
+
+/* The one length of all columns; -1 with an error set. */
+static Py_ssize_t
+length_of(PyObject *const *arguments)
+{
+    Py_ssize_t count = -1;
+    int is_one = 1;
+
+    for (int field = OFFSET; field < FIELD_COUNT; field++) {
+        Py_ssize_t length = PyObject_Length(arguments[field]);
+        if (length < 0) {
+            return -1;
+        }
+        is_one = is_one && (field == OFFSET || length == count);
+        count = length;
+    }
+    if (!is_one) {
+        PyErr_SetString(PyExc_ValueError, "the columns differ in length");
+        return -1;
+    }
+    return count;
 }
 
 static PyObject *
@@ -84,7 +104,7 @@ make_records(PyObject *self, PyObject *const *arguments, size_t flags, PyObject 
         PyErr_SetString(PyExc_TypeError, "a record maker takes seven arguments by position");
         return NULL;
     }
-    count = PyObject_Length(arguments[VALUE]);
+    count = length_of(arguments);
     if (count < 0) {
         return NULL;
     }
@@ -93,7 +113,7 @@ make_records(PyObject *self, PyObject *const *arguments, size_t flags, PyObject 
             goto done;
         }
     }
-    records = PyList_New(count);
+    records = native_new_list(count);
     for (Py_ssize_t index = 0; records != NULL && index < count; index++) {
         PyObject *record = make_record(maker, arguments[TOPIC], arguments[PARTITION], columns, index);
         if (record == NULL) {
@@ -101,6 +121,9 @@ make_records(PyObject *self, PyObject *const *arguments, size_t flags, PyObject 
             break;
         }
         PyList_SET_ITEM(records, index, record);
+    }
+    if (records != NULL) {
+        PyObject_GC_Track(records);
     }
 done:
     for (int field = OFFSET; field < FIELD_COUNT; field++) {
