@@ -211,7 +211,7 @@ class Accumulator:
     def _queue_rows(self, lane: Lane, batch: ProducerBatch, rows: Rows) -> None:
         keys, values, count = rows.keys, rows.values, batch.count
         encoded = self._encoder.encode(
-            None if keys.count(None) == count else keys,
+            None if keys[0] is None and keys.count(None) == count else keys,
             values,
             timestamps_ms=rows.timestamps_ms,
             headers=rows.headers,

@@ -146,7 +146,10 @@ class Sends:
         times = moments[0] if moments.count(moments[0]) == len(moments) else moments
         rows = Rows(keys, values, times, headers if any(headers) else None)
         batches = encoder.encode(
-            None if keys.count(None) == len(keys) else keys, values, timestamps_ms=times, headers=rows.headers
+            None if keys[0] is None and keys.count(None) == len(keys) else keys,
+            values,
+            timestamps_ms=times,
+            headers=rows.headers,
         )
         part = Part(self._rows[routes[0].row.id], partition, batches, rows)
         if self._has_ids:
