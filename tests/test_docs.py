@@ -177,6 +177,15 @@ def test_the_reference_has_every_command() -> None:
     assert _missing([f"eventlog {command}" for command in commands]) == []
 
 
+def test_the_reference_has_every_variable_of_the_environment() -> None:
+    """A variable that the code knows stands in the table of installation.md, and no other does."""
+    page = (REFERENCE / "installation.md").read_text("utf-8")
+    texts = [path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py")]
+    known = {name for text in texts for name in re.findall(r"EVENTLOG_[A-Z_]+", text)}
+    assert known
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == known
+
+
 # --- the pages hold together ---------------------------------------------------------------------------------------
 
 

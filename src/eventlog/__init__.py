@@ -55,6 +55,7 @@ from eventlog.errors import (
 )
 from eventlog.groups.assignors import Assignor, GroupMember
 from eventlog.log import EventLog, open
+from eventlog.native import is_compiled
 from eventlog.records import Event, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, TopicPartition
 from eventlog.store.maintenance import VerifyReport
 
@@ -122,5 +123,6 @@ __all__ = [
     "UsedAfterFork",
     "VerifyReport",
     "WrongVersion",
+    "is_compiled",
     "open",
 ]

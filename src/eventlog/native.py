@@ -10,23 +10,47 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-PURE_PYTHON = "EVENTLOG_PURE_PYTHON"
+PURE_PYTHON: Final = "EVENTLOG_PURE_PYTHON"
 """The environment variable that has no twin used, when it is neither empty nor 0."""
+
+_MODULE = "eventlog._native"
 
 
 def _load() -> ModuleType | None:
     if os.environ.get(PURE_PYTHON, "0") not in {"", "0"}:
         return None
     try:
-        return importlib.import_module("eventlog._native")
-    except ImportError:
+        return importlib.import_module(_MODULE)
+    except ModuleNotFoundError:
+        return None
+    except ImportError as error:  # made for another system, or broken: slower is better than not at all
+        warnings.warn(
+            f"{_MODULE} is here and can not be loaded: {error}. eventlog goes on in pure Python, which does the same "
+            f"and is slower. Install it anew, or set {PURE_PYTHON}=1.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return None
 
 
 compiled = _load()
 """The module of the twins, or None."""
+
+
+def is_compiled() -> bool:
+    """
+    Whether the compiled part of the library is in use, or pure Python alone, which does the same and is slower.
+
+    It is in use where the installation found a C compiler, unless the environment variable `EVENTLOG_PURE_PYTHON` was
+    set, and not to 0, when this process imported eventlog. `eventlog --version` says it, too.
+
+    Example:
+        >>> how = "compiled" if eventlog.is_compiled() else "pure Python"
+    """
+    return compiled is not None

@@ -54,10 +54,19 @@ def test_produce_keeps_what_it_read_when_interrupted(tmp_path, start_eventlog):
 def test_installed_command_has_a_version_and_a_help(start_eventlog):
     """The first two things anybody types."""
     with start_eventlog("--version") as version:
-        assert re.fullmatch(rb"eventlog \d+\.\d+\.\S+\n", version.communicate()[0])
+        how = b"compiled" if eventlog.is_compiled() else b"pure Python"
+        assert re.fullmatch(rb"eventlog \d+\.\d+\.\S+ \(%b\)\n" % how, version.communicate()[0])
     with start_eventlog("--help") as usage:
         assert b"usage: eventlog" in usage.communicate()[0]
         assert usage.returncode == 0
+
+
+@pytest.mark.parametrize("setting", ["1", "yes"])
+def test_the_version_says_when_nothing_compiled_is_used(setting, start_eventlog, monkeypatch):
+    """A report of a bug, or of slowness, has in its first line what was running."""
+    monkeypatch.setenv("EVENTLOG_PURE_PYTHON", setting)
+    with start_eventlog("--version") as version:
+        assert version.communicate()[0].endswith(b" (pure Python)\n")
 
 
 def test_no_command_is_a_wrong_usage(start_eventlog):

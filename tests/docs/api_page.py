@@ -47,6 +47,7 @@ ORDER = (
     "PartitionRange",
     "TopicPartition",
     "VerifyReport",
+    "is_compiled",
 )
 
 _HEAD = """\

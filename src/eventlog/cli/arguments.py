@@ -42,7 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="eventlog", description="Topics, partitions and offsets in a directory. No server."
     )
-    parser.add_argument("--version", action="version", version=f"eventlog {eventlog.__version__}")
+    how = "compiled" if eventlog.is_compiled() else "pure Python"
+    parser.add_argument("--version", action="version", version=f"eventlog {eventlog.__version__} ({how})")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_topics(commands)
     _add_produce(commands)
