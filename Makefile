@@ -19,7 +19,9 @@ SEED ?=
 CANDIDATES = python3.13 python3.12 python3.11 python3
 BIN = $(VENV)/bin
 # Built when the library is installed.
-NATIVE = $(wildcard src/native/*)
+NATIVE = setup.py $(wildcard src/native/*)
+# What is tested a second time without the compiled part: where it is used, and what is near.
+PURE = tests/unit tests/clients tests/conformance tests/store tests/fuzz
 INSTALL = $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 
 # Nothing of an outer environment gets into ours.
@@ -31,16 +33,17 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test proof soak test-long coverage lint ruff-check ruff-format mypy pyright floors format bench compare peers growth page wheel clean
+.PHONY: help demo test test-pure proof soak test-long coverage lint ruff-check ruff-format mypy pyright floors native format bench compare peers growth page wheel clean
 
 help:
 	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
 	@echo 'make test        the quick tests; ARGS="..." goes to pytest'
+	@echo 'make test-pure   those of them that meet the compiled part, without it'
 	@echo 'make proof       the promises: kills, stopped processes, histories, models; some minutes'
 	@echo 'make soak        all of the proof again and again with new seeds; MINUTES=10, SEED=...'
 	@echo 'make test-long   the long forms of the proof: thousands of kills and of histories'
 	@echo 'make coverage    the quick tests and the proof, with the branches they miss'
-	@echo 'make lint        ruff, mypy, pyright, and the floors (import-linter)'
+	@echo 'make lint        ruff, mypy, pyright, the floors (import-linter), and the warnings of the C compiler'
 	@echo 'make format      what ruff can mend by itself'
 	@echo 'make bench       the benchmarks; ARGS="..." goes to them'
 	@echo 'make compare     beside other systems, each as an expert would set it up; ARGS="..." goes to it'
@@ -54,6 +57,9 @@ demo: $(VENV)/stamp-cli $(VENV)/stamp-flights
 
 test: $(VENV)/stamp-test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-pure: $(VENV)/stamp-test
+	@EVENTLOG_PURE_PYTHON=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PURE) $(ARGS)
 
 # No stacks of slow tests here: faulthandler's watchdog walks the frames of a running thread, and CPython 3.11 may
 # crash in that while Hypothesis traces.
@@ -72,9 +78,9 @@ coverage: $(VENV)/stamp-test
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
-lint: ruff-check ruff-format mypy pyright floors
+lint: ruff-check ruff-format mypy pyright floors native
 
-ruff-check ruff-format mypy pyright floors: $(VENV)/stamp-test $(VENV)/stamp-lint
+ruff-check ruff-format mypy pyright floors native: $(VENV)/stamp-test $(VENV)/stamp-lint
 
 ruff-check:
 	$(BIN)/ruff check .
@@ -90,6 +96,14 @@ pyright:
 
 floors:
 	$(BIN)/lint-imports
+
+# Optimized, because some warnings come with that alone; Python's own headers may be as they are.
+native:
+	@include=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') && \
+	for file in src/native/*.c; do \
+	  echo "$(CC) $$file" && \
+	  $(CC) -std=c11 -Wall -Wextra -Werror -O2 -fPIC -isystem "$$include" -c -o /dev/null "$$file" || exit 1; \
+	done
 
 format: $(VENV)/stamp-lint
 	$(BIN)/ruff check --fix-only .
@@ -116,6 +130,7 @@ wheel: $(VENV)/stamp-venv
 
 clean:
 	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis
+	rm -rf src/eventlog.egg-info src/eventlog/_native.*.so
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
