@@ -187,6 +187,23 @@ take_column(Input *input, Py_ssize_t count, PyObject *type)
     return column;
 }
 
+int
+native_take_columns(Input input, Py_ssize_t count, PyObject *const *types, PyObject **keys, PyObject **values)
+{
+    *keys = *values = NULL;
+    if (take_array(&input) == COLUMN_COUNT && take_number(&input, 1) == 0) {
+        *keys = take_column(&input, count, types[0]);
+        *values = *keys == NULL ? NULL : take_column(&input, count, types[1]);
+        if (*values != NULL && *values != Py_None && input.end - input.at == 2 && input.at[0] == NIL &&
+            input.at[1] == NIL) {
+            return 1;
+        }
+    }
+    Py_CLEAR(*keys);
+    Py_CLEAR(*values);
+    return 0;
+}
+
 PyDoc_STRVAR(unpack_columns_doc,
 "unpack_columns(data, start, stop, count, key_type, value_type)\n--\n\n"
 "Returns the keys and the values of a body: tuples of `count` entries, or None for a column that is not there.\n\n"
@@ -195,7 +212,7 @@ PyDoc_STRVAR(unpack_columns_doc,
 static PyObject *
 unpack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t argument_count)
 {
-    PyObject *keys = NULL, *values = NULL, *result = NULL;
+    PyObject *keys, *values, *result = NULL;
     Py_ssize_t start, stop, count, size;
     Input input;
 
@@ -221,15 +238,11 @@ unpack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize
     }
     input.at = (const unsigned char *)PyBytes_AS_STRING(arguments[0]) + start;
     input.end = input.at + stop - start;
-    if (take_array(&input) == COLUMN_COUNT && take_number(&input, 1) == 0) {
-        keys = take_column(&input, count, arguments[4]);
-        values = keys == NULL ? NULL : take_column(&input, count, arguments[5]);
-        if (values != NULL && input.end - input.at == 2 && input.at[0] == NIL && input.at[1] == NIL) {
-            result = PyTuple_Pack(2, keys, values);
-        }
+    if (native_take_columns(input, count, arguments + 4, &keys, &values)) {
+        result = PyTuple_Pack(2, keys, values);
+        Py_DECREF(keys);
+        Py_DECREF(values);
     }
-    Py_XDECREF(keys);
-    Py_XDECREF(values);
     if (result == NULL && !PyErr_Occurred()) {
         Py_RETURN_NONE;
     }

@@ -92,6 +92,7 @@ native_new_list(Py_ssize_t count)
 uint32_t native_crc32(const unsigned char *bytes, Py_ssize_t size);
 uint32_t native_murmur2(const unsigned char *bytes, Py_ssize_t size);
 
+int native_add_batch_maker(PyObject *module);
 int native_add_columns(PyObject *module);
 int native_add_event_maker(PyObject *module);
 int native_add_keys(PyObject *module);

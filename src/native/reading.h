@@ -117,4 +117,10 @@ take_item(Input *input, PyObject *type)
     return text;
 }
 
+/*
+ * The keys and the values of a batch's body, with so many entries: tuples, both owned, or None for keys that no record
+ * has. 0 when there is something else, with an error when memory has run out.
+ */
+int native_take_columns(Input input, Py_ssize_t count, PyObject *const *types, PyObject **keys, PyObject **values);
+
 #endif

@@ -316,6 +316,11 @@ def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
     return BatchHeader(unknown, count, span, first_ms, largest_ms, largest_so_far_ms, position, header.size, mark)
 
 
+def is_intact(data: bytes) -> bool:
+    """Whether the checksum of a batch holds."""
+    return bool(_checksum(data) == _RESIDUE)
+
+
 def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: type = bytes) -> Columns:
     """
     The columns of a stored batch, after its checksum.
@@ -330,7 +335,7 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
         FormatTooNew: if a newer eventlog wrote it.
     """
     header = read_header(data, place)
-    if _checksum(data) != _RESIDUE:
+    if not is_intact(data):
         raise _corrupt(place, "its checksum does not hold")
     if header.unknown:
         raise _too_new(place, f"flags {header.unknown:#06x}, and this eventlog knows none")

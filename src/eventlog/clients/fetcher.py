@@ -7,11 +7,12 @@ Knows nothing of groups, of waiting, or of who reads.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Generic, NamedTuple
 
-from eventlog.batches.format import Columns, decode
+from eventlog import native
+from eventlog.batches.format import Columns, decode, is_intact
 from eventlog.clients.route import Route
 from eventlog.clock import to_ms
 from eventlog.codecs.base import UnknownEventData
@@ -63,6 +64,11 @@ class Taken(NamedTuple, Generic[K, V]):
     transaction: int
     is_all: bool
     mark: Mark | None
+
+
+_make_batch: Callable[..., RecordBatch[Any, Any] | None] | None = (
+    None if native.compiled is None else native.compiled.BatchMaker(RecordBatch)
+)
 
 
 class Fetcher:
@@ -149,6 +155,10 @@ def _undecoded(
 ) -> tuple[RecordBatch[Any, Any], bool]:
     """The records of a stored batch from the cursor on, and whether keys and values are of the types asked for."""
     topic = cursor.route.row.name
+    if _make_batch is not None and (end is None or stored.last < end) and is_intact(stored.data):
+        made = _make_batch(stored.data, stored.last, cursor.offset, topic, cursor.partition, key_type, value_type)
+        if made is not None:
+            return made, True
     place = _Place(topic, cursor.partition, stored.last)
     columns = decode(stored.data, place, key_type=key_type, value_type=value_type)
     offsets = columns.offsets(stored.last)

@@ -1,0 +1,156 @@
+/* A stored batch as the columns that a reader gets; docs/reference/format.md has the header. */
+#include "maker.h"
+#include "reading.h"
+
+enum { TOPIC, PARTITION, OFFSETS, TIMESTAMPS_MS, KEYS, VALUES, HEADERS, FIELD_COUNT };
+enum { ARGUMENT_COUNT = 7 };
+enum { MAGIC = 0xe7, VERSION = 2, HEADER_BYTES = 60, CHECKSUM_BYTES = 4 };
+
+static const char *const field_names[FIELD_COUNT] = {
+    "topic", "partition", "offsets", "timestamps_ms", "keys", "values", "headers",
+};
+
+/* What we look at of a header. */
+typedef struct {
+    Py_ssize_t count;
+    int64_t first_ms;
+} Header;
+
+/* A number of so many bytes, with its sign, from the start of the header. */
+static inline int64_t
+number_at(const unsigned char *header, int start, int width)
+{
+    uint64_t number = 0;
+
+    for (int index = start; index < start + width; index++) {
+        number = number << 8 | header[index];
+    }
+    return (int64_t)(number << (64 - 8 * width)) >> (64 - 8 * width);
+}
+
+/* Whether it is the header of a batch of this very version, without gaps and without what we do not know. */
+static int
+read_header(const unsigned char *data, Py_ssize_t size, Header *header)
+{
+    int64_t count, span, producer, epoch, sequence;
+
+    if (size < HEADER_BYTES + CHECKSUM_BYTES || data[0] != MAGIC || data[1] != VERSION) {
+        return 0;
+    }
+    count = number_at(data, 4, 4) & 0xffffffff;
+    span = number_at(data, 8, 4) & 0xffffffff;
+    producer = number_at(data, 36, 8);
+    epoch = number_at(data, 44, 2);
+    sequence = number_at(data, 48, 4);
+    header->count = (Py_ssize_t)count;
+    header->first_ms = number_at(data, 12, 8);
+    return number_at(data, 2, 2) == 0 && number_at(data, 46, 2) == 0 && count >= 1 && count == span && count <= size &&
+           ((producer == -1 && epoch == 0 && sequence == -1) || (producer >= 0 && epoch >= 0 && sequence >= 0));
+}
+
+/* A tuple or a list with the same entry everywhere; takes the reference, which may be NULL. */
+static PyObject *
+repeated(PyObject *entry, Py_ssize_t count, int is_list)
+{
+    PyObject *column = entry == NULL ? NULL : is_list ? PyList_New(count) : PyTuple_New(count);
+
+    for (Py_ssize_t index = 0; column != NULL && index < count; index++) {
+        if (is_list) {
+            PyList_SET_ITEM(column, index, Py_NewRef(entry));
+        }
+        else {
+            PyTuple_SET_ITEM(column, index, Py_NewRef(entry));
+        }
+    }
+    Py_XDECREF(entry);
+    return column;
+}
+
+/* Fills what no column tells; -1 with an error. */
+static int
+fill(const Maker *maker, PyObject *batch, const Header *header, long long first)
+{
+    PyObject *offsets = PyObject_CallFunction((PyObject *)&PyRange_Type, "LL", first, first + header->count);
+    PyObject *times = repeated(PyLong_FromLongLong(header->first_ms), header->count, 1);
+    PyObject *headers = repeated(PyTuple_New(0), header->count, 0);
+
+    maker_put(maker, batch, OFFSETS, offsets);
+    maker_put(maker, batch, TIMESTAMPS_MS, times);
+    maker_put(maker, batch, HEADERS, headers);
+    return offsets == NULL || times == NULL || headers == NULL ? -1 : 0;
+}
+
+static PyObject *
+make_batch(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names)
+{
+    const Maker *maker = (const Maker *)self;
+    PyObject *batch, *keys, *values;
+    const unsigned char *data;
+    Py_ssize_t size;
+    long long last, wanted, first;
+    Header header;
+    Input body;
+
+    if (PyVectorcall_NARGS(flags) != ARGUMENT_COUNT || names != NULL || !PyBytes_Check(arguments[0]) ||
+        !native_is_plain_type(arguments[5]) || !native_is_plain_type(arguments[6])) {
+        PyErr_SetString(PyExc_TypeError, "a batch maker takes bytes, last, first, topic, partition and two types");
+        return NULL;
+    }
+    last = PyLong_AsLongLong(arguments[1]);
+    wanted = PyLong_AsLongLong(arguments[2]);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    data = (const unsigned char *)PyBytes_AS_STRING(arguments[0]);
+    size = PyBytes_GET_SIZE(arguments[0]);
+    if (!read_header(data, size, &header)) {
+        Py_RETURN_NONE;
+    }
+    first = last - header.count + 1;
+    if (first < wanted) {
+        Py_RETURN_NONE;
+    }
+    body.at = data + HEADER_BYTES;
+    body.end = data + size - CHECKSUM_BYTES;
+    if (!native_take_columns(body, header.count, arguments + 5, &keys, &values)) {
+        if (PyErr_Occurred()) {
+            return NULL;
+        }
+        Py_RETURN_NONE;
+    }
+    if (keys == Py_None) {
+        keys = repeated(keys, header.count, 0);
+    }
+    batch = maker->made->tp_alloc(maker->made, 0);
+    if (batch == NULL) {
+        Py_XDECREF(keys);
+        Py_DECREF(values);
+        return NULL;
+    }
+    maker_put(maker, batch, TOPIC, Py_NewRef(arguments[3]));
+    maker_put(maker, batch, PARTITION, Py_NewRef(arguments[4]));
+    maker_put(maker, batch, KEYS, keys);
+    maker_put(maker, batch, VALUES, values);
+    if (fill(maker, batch, &header, first) < 0 || keys == NULL) {
+        Py_DECREF(batch);
+        return NULL;
+    }
+    return batch;
+}
+
+static PyObject *
+batch_maker_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    return maker_new(type, arguments, keywords, make_batch, field_names, FIELD_COUNT);
+}
+
+int
+native_add_batch_maker(PyObject *module)
+{
+    return maker_add(module, "eventlog._native.BatchMaker",
+                     "BatchMaker(batch_type)\n--\n\n"
+                     "Makes a batch: of bytes whose checksum holds, their last offset, the first that is wanted, a topic, "
+                     "a partition and the types of keys and values.\n\n"
+                     "None for what is not written by `pack_columns`, and where only a part is wanted.",
+                     batch_maker_new);
+}
