@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -121,6 +122,97 @@ def test_two_threads_in_one_consumer_are_refused(log, topic):
             consumer.wakeup()
 
         assert in_threads(poll, disturb)[0] == []
+
+
+# -- what a waiting consumer hears of ------------------------------------------------------------------------------
+
+
+def is_rung(consumer):
+    """Whether its bell rang since it was asked last; it has one from its first wait on."""
+    return consumer._intake._waiter.wait(0.0)
+
+
+def waiting(log, *arguments, **options):
+    """A consumer that has found nothing."""
+    consumer = log.consumer(*arguments, start="latest", **options)
+    assert consumer.poll(timeout=0.01) == []
+    assert not is_rung(consumer)
+    return consumer
+
+
+def test_a_waiting_consumer_hears_of_its_own_topics(log, topic):
+    """And of no others, in whatever way they were appended to."""
+    other = log.topic("other")
+    with waiting(log, "orders") as consumer, log.producer(linger=0) as producer:
+        other.append(b"x")
+        producer.send("other", b"x").result()
+        with log.transaction() as transaction:
+            transaction.send("other", b"x")
+        assert not is_rung(consumer)
+        for append in (
+            lambda: topic.append(1),
+            lambda: topic.append_many([1]),
+            lambda: producer.send("orders", 1).result(),
+        ):
+            append()
+            assert is_rung(consumer)
+        with log.transaction() as transaction:
+            transaction.send("other", b"x")
+            transaction.send("orders", 1)
+        assert is_rung(consumer)
+        assert values(consumer.poll()) == [1, 1, 1, 1]
+
+
+def test_a_consumer_of_a_pattern_hears_of_a_topic_that_comes(log, topic):
+    """Nobody knows its number before."""
+    with waiting(log, re.compile("or.*")) as consumer:
+        log.topic("orphans", value=int).append(11)
+        assert is_rung(consumer)
+        assert values(consumer.poll()) == [11]
+
+
+def test_a_consumer_that_is_given_others_hears_of_them(log, topic):
+    """With its next wait, and of the first no longer."""
+    other = log.topic("other", value=int)
+    with waiting(log, "orders") as consumer:
+        consumer.assign([("other", 0)])
+        assert values(consumer.poll(timeout=0.01)) == []
+        topic.append(1)
+        assert not is_rung(consumer)
+        other.append(2)
+        assert is_rung(consumer)
+
+
+def test_a_member_hears_of_its_group_and_of_what_it_reads(log, topic):
+    """Of other groups and other topics it does not; one of a pattern hears of all."""
+    other = log.topic("other", value=int)
+    with waiting(log, "orders", group="g") as member, waiting(log, re.compile(".*"), group="h") as curious:
+        other.append(1)
+        log.consumer("orders", group="i").close()
+        assert not is_rung(member)
+        assert is_rung(curious)
+        topic.append(1)
+        assert is_rung(member)
+        log.consumer("orders", group="g").close()
+        assert is_rung(member)
+
+
+def test_a_member_that_gets_a_topic_hears_of_it(log, topic):
+    """Whatever it had before."""
+    other = log.topic("other", value=int)
+    with waiting(log, "orders", "other", group="g") as first:
+        second = log.consumer("orders", "other", group="g", start="latest")
+        for _ in range(4):
+            first.poll(timeout=0.01)
+            second.poll(timeout=0.01)
+        assert [len(first.assignment()), len(second.assignment())] == [1, 1]
+        second.close()
+        first.poll(timeout=0.01)
+        first.poll(timeout=0.01)
+        assert not is_rung(first)
+        for one in (topic, other):
+            one.append(1)
+            assert is_rung(first)
 
 
 # -- what can not be read ------------------------------------------------------------------------------------------

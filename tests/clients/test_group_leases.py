@@ -90,6 +90,36 @@ def test_a_lease_that_is_short_by_its_polls_can_be_used(log, topic, time):
         assert len(poll_all(one, 40)) == 40
 
 
+def test_a_waiting_member_sleeps_until_there_is_something_to_do(log, topic, time):
+    """It says that it polls, or a lease of those it watches may be over, or one of the others is to be looked at."""
+    members = [log.consumer("orders", **QUIET, session_timeout=10.0) for _ in range(2)]
+    settle(*members)
+    for member in members:
+        member.poll()
+        assert member._membership._care.look_at_s == time.now_s + 10.0
+        assert member._membership.next_at_s(time.now_s) == time.now_s + 2.0
+    members += [log.consumer("orders", **QUIET, session_timeout=10.0) for _ in range(3)]
+    settle(*members)
+    for member in members:
+        member.poll()
+        assert member._membership.next_at_s(time.now_s) == time.now_s + 1.0
+    for member in members:
+        member.close()
+
+
+def test_what_is_to_be_committed_ends_a_wait_and_nothing_else_does(log, topic, time):
+    """A consumer that has committed all sleeps on."""
+    with log.consumer("orders", group="g", auto_commit_interval=5.0) as consumer:
+        assert len(poll_all(consumer, 40)) == 40
+        assert consumer._commits.next_at_s < float("inf")
+        consumer.poll()
+        assert consumer._commits.next_at_s == 1005.0
+        time.now_s = 1005.0
+        consumer.poll()
+        assert committed(log, 0) == 10
+        assert consumer._commits.next_at_s == float("inf")
+
+
 def test_a_fenced_commit_stores_nothing(log, topic, time):
     """Neither by hand, with or without offsets, nor what was finished; the next poll joins again."""
     one, other = log.consumer("orders", max_poll_records=5, **SHORT), log.consumer("orders", **LONG)

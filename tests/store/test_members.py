@@ -242,6 +242,38 @@ def test_a_watch_that_chooses_anew_closes_what_it_watched(members: Members) -> N
     assert descriptor_count() == before
 
 
+def test_nobody_who_is_watched_can_hang_before_the_first_lease_ends(members: Members, time: Time) -> None:
+    """Until then there is nothing to look for; who prolongs its lease moves that on."""
+    watch = Watch(members)
+    assert watch.quiet_until_s() == float("inf")
+    one, two = members.make("one", TERMS), members.make("two", Terms(session_timeout=20.0, max_poll_interval=300.0))
+    watch.choose(["one", "two"])
+    assert watch.quiet_until_s() == 1010.0
+    time.now_s = 1005.0
+    one.beat()
+    assert watch.quiet_until_s() == 1015.0
+    watch.choose(["two"])
+    assert watch.quiet_until_s() == 1020.0
+    two.leave()
+    watch.close()
+
+
+def test_a_watch_that_is_not_told_of_every_death_is_never_quiet(
+    members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has left no file, or a plain one."""
+    watch, file = Watch(members), members.make("one", TERMS)
+    watch.choose(["one", "nobody"])
+    assert watch.quiet_until_s() < 0
+    monkeypatch.delattr(os, "mkfifo")
+    plain = members.make("plain", TERMS)
+    watch.choose(["one", "plain"])
+    assert watch.quiet_until_s() < 0
+    watch.close()
+    for one in (file, plain):
+        one.leave()
+
+
 # --- turns and leftovers --------------------------------------------------------------------------------------------
 
 

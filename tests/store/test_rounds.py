@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ import eventlog
 from eventlog.batches.format import BatchEncoder
 from eventlog.store.appends import Append, AppendOne, Part
 from eventlog.store.env import BATCHES
+from eventlog.store.group_rows import subject_of
 from eventlog.store.tables import partition_key
+from eventlog.store.wakeup import Bells
 from eventlog.store.works import DeleteTopic
 
 _CHILD = """
@@ -97,3 +100,85 @@ def test_an_append_to_a_damaged_partition_fails_alone(tmp_path: Path) -> None:
         assert isinstance(bad.error, eventlog.CorruptBatch)
         assert good.error is None
         assert good.offset == 1
+
+
+# -- bells ---------------------------------------------------------------------------------------------------------
+
+
+class _Noting(Bells):
+    """Bells that note what rings, and whether the turn is free then."""
+
+    def __init__(self, log: eventlog.EventLog) -> None:
+        self._log = log
+        self.rung: list[tuple[set[int], bool]] = []
+
+    def look(self) -> bool:
+        """Somebody waits."""
+        assert self._log._store.committer.is_busy
+        return True
+
+    def ring(self, subjects: Collection[int]) -> None:
+        """Notes it."""
+        self.rung.append((set(subjects), self._log._store.committer.is_busy))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[eventlog.EventLog]:
+    """An empty log."""
+    with eventlog.open(tmp_path / "log") as log:
+        yield log
+
+
+@pytest.fixture
+def noting(log: eventlog.EventLog) -> _Noting:
+    """What rings in the log."""
+    committer = log._store.committer
+    committer._bells = noting = _Noting(log)
+    return noting
+
+
+def test_bells_ring_for_what_a_round_stored_when_the_turn_is_free(log: eventlog.EventLog, noting: _Noting) -> None:
+    """There may be a thousand readers, and other threads have something to store."""
+    orders, payments = log.topic("orders"), log.topic("payments")
+    assert noting.rung == []
+    orders.append(b"tea")
+    payments.append_many([b"1", b"2"])
+    with log.transaction() as transaction:
+        transaction.send(orders, b"milk")
+        transaction.send(payments, b"3")
+    ids = orders._route.row.id, payments._route.row.id
+    assert noting.rung == [({ids[0]}, False), ({ids[1]}, False), (set(ids), False)]
+    with log.producer() as producer:
+        producer.send("orders", b"tea")
+    assert noting.rung[3:] == [({ids[0]}, False)]
+
+
+def test_bells_that_an_interruption_left_ring_with_the_next_round(
+    log: eventlog.EventLog, noting: _Noting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C may come between the end of a round and its bells, whatever the next one stores."""
+    topic = log.topic("orders")
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(log._store.committer, "_ring", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        topic.append(b"tea")
+    monkeypatch.undo()
+    assert noting.rung == []
+    log.topic("payments")
+    assert noting.rung == [({topic._route.row.id}, False)]
+
+
+def test_a_change_of_a_group_rings_for_its_members(log: eventlog.EventLog, noting: _Noting) -> None:
+    """Of this group; a commit of offsets rings for nobody."""
+    log.topic("orders").append(b"tea")
+    noting.rung.clear()
+    with log.consumer("orders", group="g") as consumer:
+        consumer.poll()
+        noting.rung.clear()
+        consumer.commit()
+        assert noting.rung == []
+    assert noting.rung == [({subject_of("g")}, False)]
+    assert subject_of("g") < 0

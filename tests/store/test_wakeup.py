@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +25,7 @@ def directory(tmp_path: Path) -> Path:
 def bells(directory: Path) -> Iterator[Bells]:
     """A writer that has rung before anybody waited."""
     made = Bells(directory)
-    made.ring()
+    made.look()
     yield made
     made.close()
 
@@ -37,12 +39,18 @@ def waiter(directory: Path) -> Iterator[Waiter]:
     made.close()
 
 
+def ring(bells: Bells, *subjects: int) -> None:
+    """What a writer does after a commit that concerns some subjects."""
+    if bells.look():
+        bells.ring(subjects)
+
+
 def test_a_reader_that_came_after_a_ring_hears_the_next(bells: Bells, waiter: Waiter) -> None:
     """However little time is between: no clock tells the writer that somebody came."""
     assert not waiter.wait(0.0)
-    bells.ring()
+    ring(bells)
     assert waiter.wait(0.0)
-    bells.ring()
+    ring(bells)
     assert waiter.wait(0.0)
 
 
@@ -52,12 +60,12 @@ def test_of_readers_that_come_one_by_one_each_is_heard_of(bells: Bells, director
     for _ in range(20):
         waiters.append(Waiter(directory))
         waiters[-1].arm()
-        bells.ring()
+        ring(bells)
         assert all(waiter.wait(0.0) for waiter in waiters)
     for waiter in waiters:
         waiter.close()
-    bells.ring()
-    assert bells._pipes == {}
+    ring(bells)
+    assert not bells.look()
 
 
 def test_a_directory_that_was_removed_is_found_again(bells: Bells, directory: Path) -> None:
@@ -66,21 +74,188 @@ def test_a_directory_that_was_removed_is_found_again(bells: Bells, directory: Pa
     waiter = Waiter(directory)
     waiter.arm()
     for _ in range(_MOST_TRUSTED_COUNT + 1):
-        bells.ring()
+        ring(bells)
     assert waiter.wait(0.0)
     waiter.close()
 
 
 def test_without_a_directory_a_ring_does_nothing(bells: Bells, directory: Path) -> None:
     """It never fails, before and after it was closed."""
-    bells.close()
+    bells.forget()
     shutil.rmtree(directory)
-    bells.ring()
+    ring(bells)
     assert not directory.exists()
 
 
-def test_after_a_close_bells_ring_anew(bells: Bells, waiter: Waiter) -> None:
-    """As in a child after a fork."""
-    bells.close()
-    bells.ring()
+def test_a_child_rings_by_descriptors_of_its_own(bells: Bells, waiter: Waiter) -> None:
+    """After a fork it closes its copies, and opens the FIFOs anew."""
+    ring(bells)
+    assert waiter.wait(0.0)
+    before = bells._bells
+    bells.forget()
+    assert [bell.descriptor for bell in before.values()] == [-1]
+    ring(bells)
+    assert waiter.wait(0.0)
+
+
+# -- what a reader hears of ----------------------------------------------------------------------------------------
+
+
+def waiting(directory: Path, subjects: frozenset[int] | None) -> Waiter:
+    """A reader that hears of some subjects."""
+    waiter = Waiter(directory)
+    waiter.arm(subjects)
+    return waiter
+
+
+def heard(waiters: dict[str, Waiter]) -> set[str]:
+    """Who was rung since it was asked last."""
+    return {name for name, waiter in waiters.items() if waiter.wait(0.0)}
+
+
+@pytest.fixture
+def crowd(directory: Path) -> Iterator[dict[str, Waiter]]:
+    """Readers of this and that."""
+    wishes = {"1": frozenset({1}), "2": frozenset({2}), "1, 2, -7": frozenset({1, 2, -7}), "nothing": frozenset()}
+    waiters = {name: waiting(directory, wish) for name, wish in wishes.items()}
+    waiters["all"] = waiting(directory, None)
+    waiters["too many for a name"] = waiting(directory, frozenset(range(1000, 2000)))
+    yield waiters
+    for waiter in waiters.values():
+        waiter.close()
+
+
+ALWAYS = {"all", "too many for a name"}
+
+
+@pytest.mark.parametrize(
+    ("subjects", "hear"),
+    [((1,), {"1", "1, 2, -7"}), ((2, 1), {"1", "2", "1, 2, -7"}), ((-7,), {"1, 2, -7"}), ((3,), set()), ((), set())],
+)
+def test_who_hears_of_a_commit_is_in_the_name(
+    bells: Bells, crowd: dict[str, Waiter], subjects: tuple[int, ...], hear: set[str]
+) -> None:
+    """The others sleep on."""
+    ring(bells, *subjects)
+    assert heard(crowd) == hear | ALWAYS
+
+
+def test_a_reader_that_hears_of_others_from_now_on_is_found(bells: Bells, directory: Path) -> None:
+    """Under one name, which `close` removes."""
+    waiter = waiting(directory, frozenset({1}))
+    ring(bells, 1)
+    assert waiter.wait(0.0)
+    waiter.hear(frozenset({2}))
+    ring(bells, 1)
+    assert not waiter.wait(0.0)
+    ring(bells, 2)
+    assert waiter.wait(0.0)
+    waiter.hear(None)
+    ring(bells, 3)
+    assert waiter.wait(0.0)
+    waiter.hear(None)
+    assert len(list(directory.glob("*.fifo"))) == 1
+    waiter.close()
+    assert list(directory.glob("*.fifo")) == []
+
+
+@pytest.mark.parametrize("is_renamed", [False, True])
+def test_a_reader_interrupted_while_it_gets_another_name_gets_the_next(
+    bells: Bells, directory: Path, monkeypatch: pytest.MonkeyPatch, is_renamed: bool
+) -> None:
+    """Ctrl-C comes before the FIFO is renamed, or after, and before anybody notes it."""
+    waiter = waiting(directory, frozenset({1}))
+    rename = Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if is_renamed:
+            rename(path, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        waiter.hear(frozenset({2}))
+    monkeypatch.undo()
+    waiter.hear(frozenset({3}))
+    ring(bells, 3)
+    assert waiter.wait(0.0)
+    waiter.close()
+    assert list(directory.glob("*.fifo")) == []
+
+
+def test_a_name_that_tells_nothing_we_understand_hears_of_everything(bells: Bells, directory: Path) -> None:
+    """As the name of a reader of another version may be."""
+    for name in ("1-0-1.fifo", "1-0-1.topics-1.fifo"):
+        path = directory / name
+        os.mkfifo(path)
+        end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        bells.forget()
+        ring(bells, 1)
+        assert os.read(end, 8) == b"\0"
+        os.close(end)
+        path.unlink()
+
+
+# -- several at once -----------------------------------------------------------------------------------------------
+
+
+def test_a_pipe_is_not_closed_while_somebody_may_write_into_it(
+    bells: Bells, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by a look, and not by the end of the log: another file may get its number. Who is done last closes it."""
+    bells.look()
+    [bell] = bells._bells.values()
+    write, met = os.write, []
+
+    def met_on_the_way(descriptor: int, data: bytes) -> int:
+        if not met:
+            waiter.close()
+            bells._seen = None
+            assert not bells.look()
+            met.append(bell.descriptor)
+            bells.ring((1,))
+            bells.close()
+            met.append(bell.descriptor)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", met_on_the_way)
+    bells.ring((1,))
+    assert len(met) == 2
+    assert -1 not in met
+    assert bell.descriptor == -1
+    assert not bells.look()
+
+
+def test_a_child_that_was_forked_while_it_rang_writes_nowhere(
+    bells: Bells, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler may fork between two bells: the rest of them are the parent's."""
+    bells.look()
+    write, descriptors = os.write, []
+
+    def forked(descriptor: int, data: bytes) -> int:
+        bells.forget()
+        [bell] = before.values()
+        descriptors.append(bell.descriptor)
+        return write(bell.descriptor, data)
+
+    before = bells._bells
+    monkeypatch.setattr(os, "write", forked)
+    bells.ring((1,))
+    assert descriptors == [-1]
+    assert not waiter.wait(0.0)
+    assert waiter._paths[0].exists()
+
+
+def test_a_living_reader_that_can_not_be_opened_keeps_its_bell(
+    bells: Bells, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files may have run out on our side: a later look opens it."""
+    monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")))
+    monkeypatch.setattr("eventlog.store.wakeup._map_changes", lambda _: b"12345678")
+    ring(bells)
+    monkeypatch.undo()
+    assert waiter._paths[0].exists()
+    for _ in range(_MOST_TRUSTED_COUNT + 1):
+        ring(bells)
     assert waiter.wait(0.0)

@@ -24,7 +24,10 @@ from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
 
 _WATCH_SECONDS = 0.4
+"""So often we look at those we watch, where nobody tells us of a death, and whether others have come to targets."""
 _WATCHED_COUNT = 3
+_ROUND_SECONDS = 1.0
+"""So often we look at one of those whom others watch."""
 _TURN_SECONDS = 1.0
 """After this long we propose, whoever has the turn: it may be stopped."""
 
@@ -43,7 +46,10 @@ class Caretaker:
         self._member_id = ""
         self._others: list[str] = []
         self._rounds = 0
-        self._watch_at_s = 0.0
+        self.look_at_s = 0.0
+        """When to look at the others again, if none of those we watch dies before."""
+        self._quiet_until_s = 0.0
+        """Until when there is nothing to see of those we watch, if none dies."""
         self._stale_since_s: float | None = None
 
     # -- who lives -------------------------------------------------------------------------------------------
@@ -65,27 +71,45 @@ class Caretaker:
         place = bisect_right(ids, member_id)
         self._others = [one for one in ids[place:] + ids[:place] if one != member_id]
         self._watch.choose(self._others[:_WATCHED_COUNT])
+        self.look_at_s = self._quiet_until_s = 0.0
 
     def look_if_due(self, now_s: float, *, is_due: bool) -> bool:
         """Looks whether the others live, now and then, and when one dies; whether it looked."""
-        if now_s < self._watch_at_s and not (is_due and self._watch.died()):
+        died = (is_due or now_s >= self.look_at_s) and self._watch.died()
+        if not died and now_s < self.look_at_s:
             return False
-        self._watch_at_s = now_s + _WATCH_SECONDS
-        self._look()
+        is_quiet = not died and now_s < self._quiet_until_s
+        self.look_at_s = self._quiet_until_s = now_s + _WATCH_SECONDS  # if the look raises
+        self._look(is_quiet=is_quiet)
+        self._note_when(now_s)
         return True
 
-    def _look(self) -> None:
+    def _note_when(self, now_s: float) -> None:
         """
-        Looks whether other members live: the next few in a ring, and each of the rest in turn.
+        Notes when there is something to see again.
+
+        The kernel tells us when one whom we watch dies, and its file until when it has promised to live: it may hang
+        when that is over, and no sooner.
+        """
+        if self.waits_for_targets or self._quiet_until_s == 0.0:  # the look found others to watch
+            return
+        self._quiet_until_s = self._watch.quiet_until_s()
+        round_at_s = now_s + _ROUND_SECONDS if len(self._others) > _WATCHED_COUNT else float("inf")
+        self.look_at_s = max(self.look_at_s, min(self._quiet_until_s, round_at_s))
+
+    def _look(self, *, is_quiet: bool) -> None:
+        """
+        Looks whether other members live: the next few in a ring unless they are quiet, and each of the rest in turn.
 
         So however many there are, one look is cheap, and a member that is stopped hides nobody for long.
         """
-        self._watch.died()
         others = self._others
         if not others:
             return
         self._rounds += 1
-        looked_at = {*others[:_WATCHED_COUNT], others[self._rounds % len(others)]}
+        looked_at = {others[self._rounds % len(others)]}
+        if not is_quiet:
+            looked_at.update(others[:_WATCHED_COUNT])
         liveness = self._watch.look(looked_at)
         suspects = [member_id for member_id, life in liveness.items() if life is not Life.ALIVE]
         if not suspects:
@@ -114,6 +138,7 @@ class Caretaker:
             self._stale_since_s = now_s
         with store.members.turn(options.group) as is_ours:
             if not is_ours and now_s - self._stale_since_s < _TURN_SECONDS:
+                self.look_at_s = min(self.look_at_s, now_s + _WATCH_SECONDS)
                 return False
             snapshot = group_snapshot(store.environment, options.group)
             if snapshot.group.needs_targets(snapshot.topics_version):

@@ -80,6 +80,13 @@ class Commits:
         self.interval_s = interval_s
         self._committed_at_s = store.clock.monotonic()
 
+    @property
+    def next_at_s(self) -> float:
+        """When there is something to commit without a call; until then a consumer that waits may sleep."""
+        if self.interval_s is None or not self._positions.uncommitted():
+            return float("inf")
+        return self._committed_at_s + self.interval_s
+
     def commit_if_due(self) -> None:
         """Commits what is finished, when the interval is over."""
         if self.interval_s is None:

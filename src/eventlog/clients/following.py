@@ -34,6 +34,8 @@ class Following:
         self._open_topic = open_topic
         self._positions = positions
         self._subscription = subscription
+        self.heard: frozenset[int] | None = None if subscription.patterns else frozenset()
+        """What to hear of beside what is read: everything, where any topic that comes may be one of ours."""
         self._transaction = store.last_transaction()
         self._version = -1
         self._follow()

@@ -32,7 +32,9 @@ class Intake:
         self._fetch_max_bytes = fetch_max_bytes
         self._fetcher = Fetcher(store)
         self._waiter = store.waiter()
-        self._is_armed = False
+        self._heard: AbstractSet[int] | None = None
+        self._heard_version = -1
+        """Of which positions the bell hears: none yet, and there is no bell."""
         self._seen_transaction = -1
         self._seen_version = -1
         self._mark: Mark | None = None
@@ -103,33 +105,46 @@ class Intake:
         self._seen_transaction = -1
         self._mark = None
 
-    def wait(self, deadline_s: float | None, watched: AbstractSet[int], longest_s: float) -> bool:
+    def wait(
+        self,
+        now_s: float,
+        until_s: float,
+        watched: AbstractSet[int] = frozenset(),
+        others: AbstractSet[int] | None = frozenset(),
+    ) -> None:
         """
-        Sleeps until there may be more.
-
-        False when the time is over.
+        Sleeps until there may be more, or until a moment.
 
         Args:
             watched: reading ends of pipes; it ends also when the other side of one is gone.
-            longest_s: it ends after so many seconds in any case.
+            others: what to hear of beside the topics of the positions; None is everything.
         """
         clock, store, waiter = self._store.clock, self._store, self._waiter
-        now_s = clock.monotonic()
-        if deadline_s is not None and now_s >= deadline_s:
-            return False
-        if not self._is_armed:
-            self._is_armed = True
-            waiter.arm()
-            return True  # look once more: what came before the bell hung there rings no bell
+        if self._heard_version != self._positions.version and self._hear(others):
+            return  # look once more: what came before the bell hung there rings no bell
         waiter.watch(watched)
-        until_s = now_s + longest_s if deadline_s is None else min(now_s + longest_s, deadline_s)
+        if now_s >= until_s:
+            return
         seen = self._seen_transaction
         # Nothing but this runs while nothing happens: ten times a second, for each consumer that waits.
         while not waiter.wait(until_s - now_s) and store.last_transaction() == seen:
             now_s = clock.monotonic()
             if now_s >= until_s:
                 break
-        return True
+
+    def _hear(self, others: AbstractSet[int] | None) -> bool:
+        """Hangs the bell where it hears of the positions that there are now; whether it hung elsewhere, or nowhere."""
+        version, heard = self._positions.version, None
+        if others is not None:
+            heard = {position.cursor.route.row.id for position in self._positions.order} | others
+        is_new = self._heard_version < 0
+        if is_new:
+            self._waiter.arm(heard)
+        elif heard != self._heard:
+            self._waiter.hear(heard)
+            is_new = True
+        self._heard, self._heard_version = heard, version
+        return is_new
 
     def close(self) -> None:
         """Removes the place to sleep."""

@@ -36,7 +36,7 @@ from eventlog.groups.rules import (
 from eventlog.groups.state import PartitionId
 from eventlog.records import TopicPartition
 from eventlog.store.group_reader import Glance, glance
-from eventlog.store.group_rows import unpack_group, unpack_member
+from eventlog.store.group_rows import subject_of, unpack_group, unpack_member
 from eventlog.store.group_works import CommitOffsets, Fence, GroupWork
 from eventlog.store.members import MemberFile
 from eventlog.store.store import Store
@@ -45,6 +45,8 @@ from eventlog.store.works import deleted_topic
 
 _LOOK_SECONDS = 0.002
 """A busy member looks at its rows no more often than this."""
+_UNFINISHED_SECONDS = 0.5
+"""A member that has not come to rest with its group goes on after this long."""
 _MOST_STEPS = 16
 _MOST_TURNS = 3
 
@@ -78,6 +80,9 @@ class Membership:
         self._unmourned: list[TopicPartition] = []
         self._glance: Glance | None = None
         self._look_at_s = 0.0
+        patterns = options.subscription.patterns
+        self.heard: frozenset[int] | None = None if patterns else frozenset({subject_of(options.group)})
+        """What to hear of beside what is read: everything, where any topic that comes may be one of ours."""
         self._is_committing = options.auto_commit
         self._care = Caretaker(store, options)
         self._file: MemberFile | None = None
@@ -98,10 +103,12 @@ class Membership:
         """The reading ends of pipes that end when a watched member dies."""
         return self._care.watched
 
-    @property
-    def longest_wait_s(self) -> float:
-        """How long the consumer may sleep before it says again that it polls."""
-        return self._options.terms.heartbeat_s
+    def next_at_s(self, now_s: float) -> float:
+        """When the consumer has to say again that it polls, or to look after its group; until then it may sleep."""
+        pause_s = self._options.terms.heartbeat_s
+        if self._glance is None:
+            return now_s + min(pause_s, _UNFINISHED_SECONDS)
+        return min(now_s + pause_s, self._care.look_at_s)
 
     def check(self) -> None:
         """Raises `MemberFenced` when the group has removed this member."""

@@ -23,8 +23,9 @@ if TYPE_CHECKING:  # clients/consumer.py imports them for the first consumer of 
 
 _FIRST_CHUNK = 16
 _ALL = 1 << 62
-_DUTY_SECONDS = 0.5
-"""A consumer that waits looks after its group, and after its commits, this often."""
+_NEVER_S = float("inf")
+_SLOW_SECONDS = 0.5
+"""Work that takes a member so long is slow, where no interval of commits says so."""
 
 
 class Polling:
@@ -97,7 +98,7 @@ class Polling:
             take: gives a loop up to so many records, for a caller who may have them.
         """
         interval_s, membership = self._interval_s, self._membership
-        slow_s = _DUTY_SECONDS if interval_s is None else interval_s / 2
+        slow_s = _SLOW_SECONDS if interval_s is None else interval_s / 2
         is_measured = interval_s is not None or membership is not None
         chunk = _FIRST_CHUNK if is_measured else self._max_records
         is_begun = False
@@ -134,11 +135,21 @@ class Polling:
 
         False when the time is over.
         """
+        now_s = self._clock.monotonic()
+        until_s = _NEVER_S if deadline_s is None else deadline_s
+        if now_s >= until_s:
+            return False
+        if self._commits is not None:
+            until_s = min(until_s, self._commits.next_at_s)
         membership = self._membership
-        longest_s = _DUTY_SECONDS if self._interval_s is None else min(_DUTY_SECONDS, self._interval_s)
-        if membership is None:
-            return self._intake.wait(deadline_s, frozenset(), longest_s)
-        return self._intake.wait(deadline_s, membership.watched, min(longest_s, membership.longest_wait_s))
+        if membership is not None:
+            until_s = min(until_s, membership.next_at_s(now_s))
+            self._intake.wait(now_s, until_s, membership.watched, membership.heard)
+        elif self._following is not None:
+            self._intake.wait(now_s, until_s, others=self._following.heard)
+        else:
+            self._intake.wait(now_s, until_s)
+        return True
 
     def take_back(self) -> None:
         """Has what did not arrive handed out again."""

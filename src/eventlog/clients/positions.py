@@ -153,6 +153,8 @@ class Positions:
         """All that have something fetched, in the order in which it is handed out, and maybe some that have not."""
         self._moved: dict[Position, None] = {}
         """All in which more is handed out than is finished, and maybe some in which it is not."""
+        self._unsettled: dict[Position, None] = {}
+        """All in which something is finished and not committed, and maybe some in which nothing is."""
         self._served: Position | None = None
         self._by_id: tuple[int, dict[PartitionId, Position]] = (-1, {})
 
@@ -215,8 +217,10 @@ class Positions:
     def _set(self, by_tp: dict[TopicPartition, Position], order: list[Position]) -> None:
         version = self.version + 1
         filled = [position for position in self._filled if by_tp.get(position.tp) is position]
+        unsettled = {position: None for position in self._unsettled if by_tp.get(position.tp) is position}
+        unsettled.update((one, None) for tp, one in by_tp.items() if self._by_tp.get(tp) is not one)
         # Ctrl-C comes before all of it, or after.
-        self._by_tp, self.order, self.version, self._filled = by_tp, order, version, filled
+        self._by_tp, self.order, self.version, self._filled, self._unsettled = by_tp, order, version, filled, unsettled
 
     def _first(self, topic: Topic[Any, Any], tp: TopicPartition) -> Position:
         committed = self.committed(tp) if self._group is not None else None
@@ -298,6 +302,7 @@ class Positions:
         """Says that the caller is done with everything it was handed."""
         in_hand: dict[Position, None] = {} if self.hand is None else {self.hand.position: None}
         for position in {**self._moved, **in_hand}:
+            self._unsettled[position] = None
             position.finished = self.next_offset(position)
         self._moved = in_hand
 
@@ -313,6 +318,7 @@ class Positions:
         if self.hand is not None:
             position = self.hand.position
             if self.hand.finished_offset() >= self.hand.settled:
+                self._unsettled[position] = None
                 position.finished = max(position.finished, self.hand.finished_offset())
 
     def settle(self, tp: TopicPartition, offset: int) -> None:
@@ -326,11 +332,9 @@ class Positions:
 
     def uncommitted(self, partitions: Collection[TopicPartition] | None = None) -> dict[TopicPartition, int]:
         """The offsets that are finished and not committed, of some partitions or of all."""
-        return {
-            position.tp: offset
-            for position in self.order
-            if (offset := position.uncommitted) is not None and (partitions is None or position.tp in partitions)
-        }
+        left = {position: offset for position in self._unsettled if (offset := position.uncommitted) is not None}
+        self._unsettled = dict.fromkeys(left)
+        return {one.tp: offset for one, offset in left.items() if partitions is None or one.tp in partitions}
 
     def handed(self, *, is_in_hand: bool = True) -> dict[TopicPartition, int]:
         """
@@ -358,6 +362,7 @@ class Positions:
         self.reclaim()
         targets = [(position, offset_of(position)) for position in self.chosen(partitions)]
         for position, offset in targets:
+            self._unsettled[position] = None
             position.seek(offset)
 
     def lags(self) -> dict[TopicPartition, int]:

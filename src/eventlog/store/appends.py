@@ -9,7 +9,7 @@ asked, and of how rounds are made.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
@@ -306,6 +306,11 @@ class Append(Work):
         self.newer: TopicRow | None = None
 
     @property
+    def subjects(self) -> Collection[int]:
+        """The topics."""
+        return {part.topic.id for part in self.parts}
+
+    @property
     def is_refused(self) -> bool:
         """Whether nothing was stored, because it has to be placed anew."""
         return self.is_placed and self.newer is not None
@@ -394,6 +399,11 @@ class AppendOne(Work):
         self.offset = -1
         self.position = -1
         self.version = 0
+
+    @property
+    def subjects(self) -> Collection[int]:
+        """The topic."""
+        return (self.topic.id,)
 
     @property
     def is_refused(self) -> bool:

@@ -9,16 +9,18 @@ Knows nothing of what a work writes (`store/works.py`), and has no thread of its
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from threading import get_ident
 
 from eventlog.errors import EventLogError
 from eventlog.store.env import EngineError, EngineMapFull, Environment, MapFull
 from eventlog.store.steps import attempt
+from eventlog.store.wakeup import Bells
 from eventlog.store.writing import Work, Writing
 
 _LOOK_AGAIN_SECONDS = 1.0
@@ -28,15 +30,16 @@ class Committer:
     """
     Commits what is queued, one round at a time.
 
-    Any thread may call anything. `ring` is called after each commit that readers wait for, while the turn is held.
+    Any thread may call anything. The bells of waiting readers ring after each commit that concerns them, when the
+    turn is given up: there may be a thousand of them.
     """
 
-    def __init__(self, environment: Environment, ring: Callable[[], None]) -> None:
+    def __init__(self, environment: Environment, bells: Bells) -> None:
         import logging  # with the first log: once a callback has failed, there may be no file left to open
 
         self._logger = logging.getLogger("eventlog")
         self._environment = environment
-        self._ring = ring
+        self._bells = bells
         environment.on_commit = partial(setattr, self, "_has_landed", True)  # noqa: FBT003
         self.reset()
 
@@ -52,6 +55,7 @@ class Committer:
         self._has_landed = False
         self._reports: deque[Callable[[], None]] = deque()
         self._reporting = threading.Lock()
+        self._unrung: deque[Collection[int]] = deque()
         self.round_count = 0
 
     def submit(self, work: Work) -> None:
@@ -121,6 +125,8 @@ class Committer:
                 self._turn.release()
         if self._queue:
             self._pass_on()
+        if self._unrung:
+            self._ring()
         return True
 
     def _pass_on(self) -> None:
@@ -128,6 +134,12 @@ class Committer:
         for waiting in self._queue.copy():
             if waiting.ring():
                 break
+
+    def _ring(self) -> None:
+        """Wakes the readers that wait for what was committed; other threads may be at it, too."""
+        with contextlib.suppress(IndexError):  # another thread took it
+            while True:
+                self._bells.ring(self._unrung.popleft())
 
     def _check_not_leading(self) -> None:
         """Refuses to wait for ourselves."""
@@ -237,8 +249,8 @@ class Committer:
                 self._environment.grow()
                 continue
             break
-        if rings:
-            self._ring()
+        if rings and self._bells.look():
+            self._unrung.append({subject for work in works if work.rings for subject in work.subjects})
 
     def _write(self, works: Sequence[Work]) -> bool:
         writing, environment = self._writing, self._environment

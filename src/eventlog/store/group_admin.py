@@ -18,7 +18,7 @@ from eventlog.errors import GroupNotEmpty, OffsetOutOfRange, UnknownGroup, Unkno
 from eventlog.groups.state import Group, Life, Member, PartitionId
 from eventlog.options import Start
 from eventlog.store.env import GROUPS, MEMBERS, OFFSETS, TOPICS
-from eventlog.store.group_rows import load, load_offsets, member_prefix, save
+from eventlog.store.group_rows import load, load_offsets, member_prefix, save, subject_of
 from eventlog.store.members import Members
 from eventlog.store.tables import TopicRow, offset_key, pack_offset
 from eventlog.store.writing import Work, Writing
@@ -71,6 +71,11 @@ class _Change(Work):
         self._dissolve = Dissolve(is_forced)
         self.rings = False
         self.removed: list[str] = []
+
+    @property
+    def subjects(self) -> Collection[int]:
+        """The group."""
+        return (subject_of(self._name),)
 
     def _check_known(self, what: str, group: Group, committed: Collection[PartitionId]) -> None:
         if not group.members and not committed:

@@ -7,7 +7,7 @@ the rules (`groups/rules.py`), and nothing of what members do with the outcome.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import reduce
 
 import attrs
@@ -16,7 +16,7 @@ from eventlog.errors import MemberFenced, UnknownTopic
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide, fenced
 from eventlog.groups.state import Group, Life, PartitionId
 from eventlog.store.env import OFFSETS
-from eventlog.store.group_rows import load, load_member, save
+from eventlog.store.group_rows import load, load_member, save, subject_of
 from eventlog.store.members import Members
 from eventlog.store.tables import TopicRow, offset_key, pack_offset
 from eventlog.store.writing import Work, Writing
@@ -169,6 +169,11 @@ class GroupWork(Work):
         self.verdict = Verdict.STALE
         self.group = Group(name)
         self.removed: list[str] = []
+
+    @property
+    def subjects(self) -> Collection[int]:
+        """The group."""
+        return (subject_of(self._name),)
 
     def apply(self, writing: Writing) -> None:
         """Loads the group, has the rules decide, and writes what they changed."""

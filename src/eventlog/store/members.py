@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import stat
 import threading
 import weakref
 import zlib
@@ -309,6 +310,7 @@ class Watch:
         self._members = members
         self._ends: dict[str, int] = {}
         weakref.finalize(self, _close_all, self._ends).atexit = False
+        self._chosen_count = 0
         self._alarm = select.poll() if hasattr(select, "poll") else None
         self.descriptors: set[int] = set()
         """What becomes ready when one of them dies."""
@@ -316,6 +318,7 @@ class Watch:
     def choose(self, member_ids: Iterable[str]) -> None:
         """Watches these, and no others."""
         chosen = dict.fromkeys(member_ids)
+        self._chosen_count = len(chosen)
         for member_id in self._ends.keys() - chosen.keys():
             self._drop(member_id)
         for member_id in chosen.keys() - self._ends.keys():
@@ -344,6 +347,19 @@ class Watch:
         for descriptor in dead:
             self._unwatch(descriptor)
         return bool(dead)
+
+    def quiet_until_s(self) -> float:
+        """
+        Until when none of them can be dead unless `died` tells; long ago, where it can not tell of all.
+
+        That is the earliest end of their leases: who prolongs them moves it on.
+        """
+        if self._alarm is None or len(self._ends) < self._chosen_count:
+            return -1.0
+        statuses = [os.fstat(descriptor) for descriptor in self._ends.values()]
+        if not all(stat.S_ISFIFO(status.st_mode) for status in statuses):
+            return -1.0
+        return min((status.st_mtime_ns / _NS for status in statuses), default=float("inf"))
 
     def close(self) -> None:
         """Watches nobody any more."""

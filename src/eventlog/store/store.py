@@ -79,7 +79,7 @@ class Store:
                 raise self.environment.refused(error, "open") from error
             raise
         self._bells = Bells(self._waiters)
-        self.committer = Committer(self.environment, self._bells.ring)
+        self.committer = Committer(self.environment, self._bells)
         self.members = Members(path / "members", clock, mode=mode)
         self.heart = Heart()
 
@@ -197,7 +197,7 @@ class Store:
         Returns what has to be kept for as long as the child lives, if anything.
         """
         kept = self.environment.forget_after_fork()
-        self._bells.close()
+        self._bells.forget()
         self.committer.reset()
         self.heart.after_fork()
         self.members.after_fork()

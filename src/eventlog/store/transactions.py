@@ -7,7 +7,7 @@ of its round. Knows nothing of who asked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from eventlog.errors import TransactionEnded
@@ -57,6 +57,11 @@ class CommitTransaction(Work):
         self.newer: list[TopicRow] = []
         self.is_refused = False
         self._is_withdrawn = False
+
+    @property
+    def subjects(self) -> Collection[int]:
+        """The topics of its records."""
+        return {part.topic.id for part in self._parts}
 
     def withdraw(self) -> None:
         """

@@ -1,9 +1,9 @@
 """
 How a reader that has nothing to read learns that somebody appended.
 
-Every waiting reader owns a FIFO in the log's `waiters/` directory; who commits writes one byte into each, in this
-process or in another. A bell may be lost, never a record: a reader looks at the log once more before it sleeps,
-and again every `FALLBACK_SECONDS`.
+Every waiting reader owns a FIFO in the log's `waiters/` directory; who commits writes one byte into each that hears
+of it, in this process or in another. A bell may be lost, never a record: a reader looks at the log once more before
+it sleeps, and again every `FALLBACK_SECONDS`.
 
     reader                                   writer
     1  makes the FIFO, changes `changes`     a  commits
@@ -11,12 +11,15 @@ and again every `FALLBACK_SECONDS`.
     3  sleeps on the FIFO                    c  writes into each
 
 If (a) comes before (2), the reader sees the record. If it comes after, (b) comes after (1), and the byte is in
-the FIFO when the reader goes to sleep. Knows nothing of what was appended.
+the FIFO when the reader goes to sleep. What a FIFO hears of is in its name: the subjects, or all when there are none.
+A reader that wants to hear of others renames it, which is (1) once more. Knows nothing of what a subject is, but that
+it is a number.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import mmap
 import os
@@ -24,8 +27,10 @@ import select
 import threading
 import time
 import weakref
+from collections import deque
+from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,15 +41,47 @@ _CHANGES_NAME = "changes"
 _CHANGES_BYTES = 8
 """Random ones, written anew by each reader that has made its FIFO: who rings sees them in memory, without a call."""
 _MOST_TRUSTED_COUNT = 256
-"""So many rings later the directory is looked at all the same: somebody may have removed what is in it."""
+"""So many looks later the directory is looked at all the same: somebody may have removed what is in it."""
+_MOST_SUBJECTS_LENGTH = 180
+"""A name has room for no more; who wants to hear of so much hears of everything."""
 _numbers = itertools.count()
+
+
+class _Bell:
+    """Is the writing end of one waiting reader's FIFO; -1 once it is closed."""
+
+    __slots__ = ("descriptor", "name", "subjects")
+
+    def __init__(self, name: str, descriptor: int) -> None:
+        self.name = name
+        self.subjects = _subjects_of(name)
+        self.descriptor = descriptor
+
+    def close(self) -> None:
+        """Does nothing the second time."""
+        descriptor, self.descriptor = self.descriptor, -1
+        _close(descriptor)
+
+
+_Heard: TypeAlias = "tuple[tuple[_Bell, ...], dict[int, list[_Bell]]]"
+"""The bells that hear of everything, and the others by subject; never changed once it is published."""
+_NOBODY: _Heard = ((), {})
 
 
 class Bells:
     """
     Wakes the waiting readers of all processes.
 
-    `ring()` belongs to whoever holds the write lock.
+    `look()` belongs to whoever has the committer's turn. `ring()` needs no turn and takes no lock: any number of
+    threads ring at once, and what a look takes away is closed when none of them is at it, by the last:
+
+        who rings                                who looks, or closes
+        1  leaves a token                        a  publishes what is heard from now on
+        2  takes what is published               b  no token: closes what is gone
+        3  writes; takes the token back          c  else leaves that to those who ring
+
+    If (1) comes before (b), nothing is closed. If it comes after, (2) comes after (a), and nobody writes into what
+    is gone.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -52,70 +89,152 @@ class Bells:
         self._changes: mmap.mmap | bytes = b""
         self._seen: bytes | None = None
         self._trusted_count = 0
-        self._pipes: dict[str, int] = {}
+        self._bells: dict[str, _Bell] = {}
+        self._heard = _NOBODY
+        self._ringing: dict[object, None] = {}
+        self._gone: deque[_Bell] = deque()
+        self._is_closed = False
 
-    def ring(self) -> None:
+    def look(self) -> bool:
         """
-        Writes one byte to every waiting reader.
+        Finds who waits since the last look; whether anybody does.
 
-        Never blocks and never fails: a lost bell costs 100 ms.
+        After a commit, and before its `ring()`. Never fails: a lost bell costs 100 ms.
         """
         try:
             changes = self._changes[:_CHANGES_BYTES]
         except ValueError:
-            return  # the log is being closed
+            return False  # the log is being closed
         self._trusted_count -= 1
         if changes != self._seen or self._trusted_count < 0:
             self._look_again()
-        if self._pipes:
-            self._ring_all()
+        return bool(self._bells)
 
-    def _ring_all(self) -> None:
-        for name, pipe in list(self._pipes.items()):
-            try:
-                os.write(pipe, b"\0")
-            except BlockingIOError:
-                continue  # full of bells already
-            except OSError:
-                self._drop(name)
+    def ring(self, subjects: Collection[int]) -> None:
+        """
+        Writes one byte to every reader that hears of one of these subjects, or of everything.
+
+        Never blocks and never fails.
+        """
+        token = object()
+        try:
+            self._ringing[token] = None
+            for bell in _hearing(self._heard, subjects):
+                try:
+                    os.write(bell.descriptor, b"\0")
+                except BrokenPipeError:  # its reader is dead
+                    self._remove(bell.name)
+                    self._seen = None  # the next look takes it away
+                except OSError:
+                    continue  # full of bells already, or closed by a fork in a signal handler
+        finally:
+            self._ringing.pop(token, None)
+        if self._gone:
+            self._close_gone()
 
     def close(self) -> None:
-        """
-        Closes the pipes.
+        """Closes the pipes, those that a thread writes into as soon as it is done; nobody is rung any more."""
+        self._is_closed = True
+        bells, self._bells = self._bells, {}
+        self._heard = _NOBODY
+        self._gone.extend(bells.values())
+        self._close_gone()
+        self._close_changes()
 
-        The next `ring()` would open them again.
-        """
-        pipes, self._pipes, self._seen = self._pipes, {}, None
-        _close(*pipes.values())
+    def forget(self) -> None:
+        """Closes a child's copies after a fork, whoever was ringing; the next look opens its own."""
+        bells, self._bells = [*self._bells.values(), *self._gone], {}
+        self._heard, self._ringing, self._gone = _NOBODY, {}, deque()
+        for bell in bells:
+            bell.close()
+        self._seen, self._is_closed = None, False
+        self._close_changes()
+
+    def _close_changes(self) -> None:
         if not isinstance(self._changes, bytes):
             self._changes.close()
         self._changes = b""
 
     def _look_again(self) -> None:
-        """Opens the FIFOs that are there now; what came after our look at the bytes shows at the next ring."""
+        """Opens the FIFOs that are there now; what came after our look at the bytes shows at the next look."""
+        if self._is_closed:
+            return
         try:
             self._changes = _map_changes(self._directory)  # anew: somebody may have removed the file
             changes = self._changes[:_CHANGES_BYTES]
             names = {name for name in os.listdir(self._directory) if name.endswith(_SUFFIX)}
         except (OSError, ValueError):
             return
-        for name in self._pipes.keys() - names:
-            os.close(self._pipes.pop(name))
-        for name in names - self._pipes.keys():
-            path = os.path.join(self._directory, name)
-            try:
-                self._pipes[name] = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.unlink(path)  # its reader is dead: a living one opened it before it had this name
+        bells = self._bells
+        for name in names - bells.keys():
+            self._open(name)
+        self._heard = _by_subject(bell for name, bell in bells.items() if name in names)
+        for name in bells.keys() - names:
+            self._gone.append(bells.pop(name))
+        self._close_gone()
         self._seen = changes
         self._trusted_count = _MOST_TRUSTED_COUNT
+        if self._is_closed:  # meanwhile, by another thread
+            self.close()
 
-    def _drop(self, name: str) -> None:
-        with contextlib.suppress(OSError):
-            os.close(self._pipes.pop(name))
+    def _open(self, name: str) -> None:
+        path = os.path.join(self._directory, name)
+        try:
+            self._bells[name] = _Bell(name, os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                self._remove(name)  # its reader is dead: a living one opened it before it had this name
+
+    def _close_gone(self) -> None:
+        while self._gone and not self._ringing:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                self._gone.popleft().close()
+
+    def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._directory, name))
+
+
+def _by_subject(bells: Iterable[_Bell]) -> _Heard:
+    everything: list[_Bell] = []
+    by_subject: dict[int, list[_Bell]] = {}
+    for bell in bells:
+        if bell.subjects is None:
+            everything.append(bell)
+        else:
+            for subject in bell.subjects:
+                by_subject.setdefault(subject, []).append(bell)
+    return tuple(everything), by_subject
+
+
+def _hearing(heard: _Heard, subjects: Collection[int]) -> Iterable[_Bell]:
+    """The bells that hear of some subjects, each once."""
+    everything, by_subject = heard
+    if not by_subject:
+        return everything
+    if len(subjects) == 1:
+        [subject] = subjects
+        return (*everything, *by_subject.get(subject, ()))
+    found = (bell for subject in subjects for bell in by_subject.get(subject, ()))
+    return (*everything, *dict.fromkeys(found))
+
+
+def _named(base: str, subjects: AbstractSet[int] | None) -> str:
+    """The name of a FIFO that hears of some subjects; of everything when they are None, or too many."""
+    if subjects is not None:
+        text = "".join(f".{subject:x}" for subject in sorted(subjects)) or "."
+        if len(text) <= _MOST_SUBJECTS_LENGTH:
+            return f"{base}{text}{_SUFFIX}"
+    return f"{base}{_SUFFIX}"
+
+
+def _subjects_of(name: str) -> frozenset[int] | None:
+    """What a FIFO hears of; everything, where the name does not tell us."""
+    _, dot, text = name.removesuffix(_SUFFIX).partition(".")
+    try:
+        return frozenset(int(subject, 16) for subject in text.split(".") if subject) if dot else None
+    except ValueError:
+        return None
 
 
 def _open_changes(directory: str | os.PathLike[str]) -> int:
@@ -161,7 +280,9 @@ class Waiter:
     def __init__(self, directory: Path, *, mode: int = 0o600) -> None:
         self._directory = directory
         self._mode = mode
-        self._path: Path | None = None
+        self._base = ""
+        self._paths: tuple[Path, ...] = ()
+        """Our FIFO's, if it has one; two while it gets another, and after Ctrl-C in between."""
         self._read_end = -1
         self._write_end = -1
         self._poll: select.poll | None = None
@@ -171,12 +292,17 @@ class Waiter:
         self._fallback.acquire()
         self._ends = threading.RLock()
 
-    def arm(self) -> None:
-        """Makes the FIFO; look at the log once more before the first `wait()`."""
+    def arm(self, subjects: AbstractSet[int] | None = None) -> None:
+        """
+        Makes the FIFO; look at the log once more before the first `wait()`.
+
+        Args:
+            subjects: what to hear of; None is everything that anybody is rung for.
+        """
         if self._poll is not None or not hasattr(os, "mkfifo"):
             return
-        name = f"{os.getpid()}-{next(_numbers)}-{time.monotonic_ns()}"
-        hidden, path = self._directory / f".{name}", self._directory / f"{name}{_SUFFIX}"
+        base = self._base = f"{os.getpid()}-{next(_numbers)}-{time.monotonic_ns()}"
+        hidden, path = self._directory / f".{base}", self._directory / _named(base, subjects)
         try:
             self._directory.mkdir(mode=self._mode | (self._mode & 0o444) >> 2, exist_ok=True)
             os.mkfifo(hidden, self._mode)
@@ -187,11 +313,24 @@ class Waiter:
         except OSError:
             self.close()  # no FIFOs here; wait() polls
             return
-        self._path = path
+        self._paths = (path,)
         # A dropped reader leaves its file; who rings next finds nobody at the other end, and removes it.
         self._finalizer = weakref.finalize(self, _close, self._read_end, self._write_end)
         self._finalizer.atexit = False
         self._poll = self._polling(self._others)
+
+    def hear(self, subjects: AbstractSet[int] | None) -> None:
+        """Hears of these from now on, as `arm` says; look at the log once more before the next `wait()`."""
+        if not self._paths:
+            return
+        path = self._directory / _named(self._base, subjects)
+        self._paths = (path, *(known for known in self._paths if known != path))
+        for known in self._paths[1:]:
+            with contextlib.suppress(OSError):  # it is not that one, or somebody removed it
+                known.rename(path)
+        self._paths = (path,)
+        with contextlib.suppress(OSError):
+            _tell_of_change(self._directory)
 
     def watch(self, descriptors: AbstractSet[int]) -> None:
         """Has `wait` end also when the other side of one of these pipes is gone."""
@@ -235,10 +374,10 @@ class Waiter:
     def close(self) -> None:
         """Removes the FIFO."""
         self._poll = None
-        if self._path is not None:
+        for path in self._paths:
             with contextlib.suppress(OSError):
-                self._path.unlink()
-            self._path = None
+                path.unlink()
+        self._paths = ()
         self._close_ends()
 
     def forget(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
 from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_header, seal
@@ -48,6 +48,11 @@ class Work:
         self.is_done = False
         self.error: BaseException | None = None
         self.bell: threading.Lock | None = None
+
+    @property
+    def subjects(self) -> Collection[int]:
+        """What it concerns, so that readers are woken that hear of it: ids of topics, and numbers of groups."""
+        return ()
 
     def hang_bell(self, hanging: threading.Lock) -> threading.Lock:
         """The lock that a waiting thread sleeps on; `ring` releases it."""
