@@ -71,13 +71,13 @@ static int
 fill(const Maker *maker, PyObject *batch, const Header *header, long long first)
 {
     PyObject *offsets = PyObject_CallFunction((PyObject *)&PyRange_Type, "LL", first, first + header->count);
-    PyObject *times = repeated(PyLong_FromLongLong(header->first_ms), header->count, 1);
-    PyObject *headers = repeated(PyTuple_New(0), header->count, 0);
+    PyObject *times = offsets == NULL ? NULL : repeated(PyLong_FromLongLong(header->first_ms), header->count, 1);
+    PyObject *headers = times == NULL ? NULL : repeated(PyTuple_New(0), header->count, 0);
 
     maker_put(maker, batch, OFFSETS, offsets);
     maker_put(maker, batch, TIMESTAMPS_MS, times);
     maker_put(maker, batch, HEADERS, headers);
-    return offsets == NULL || times == NULL || headers == NULL ? -1 : 0;
+    return headers == NULL ? -1 : 0;
 }
 
 static PyObject *
@@ -88,6 +88,7 @@ make_batch(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *n
     const unsigned char *data;
     Py_ssize_t size;
     long long last, wanted, first;
+    int last_overflows, wanted_overflows;
     Header header;
     Input body;
 
@@ -96,14 +97,15 @@ make_batch(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *n
         PyErr_SetString(PyExc_TypeError, "a batch maker takes bytes, last, first, topic, partition and two types");
         return NULL;
     }
-    last = PyLong_AsLongLong(arguments[1]);
-    wanted = PyLong_AsLongLong(arguments[2]);
+    last = PyLong_AsLongLongAndOverflow(arguments[1], &last_overflows);
+    wanted = PyLong_AsLongLongAndOverflow(arguments[2], &wanted_overflows);
     if (PyErr_Occurred()) {
         return NULL;
     }
     data = (const unsigned char *)PyBytes_AS_STRING(arguments[0]);
     size = PyBytes_GET_SIZE(arguments[0]);
-    if (!read_header(data, size, &header)) {
+    if (!read_header(data, size, &header) || last_overflows || wanted_overflows || last < header.count - 1 ||
+        last == LLONG_MAX) {
         Py_RETURN_NONE;
     }
     first = last - header.count + 1;
@@ -121,7 +123,7 @@ make_batch(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *n
     if (keys == Py_None) {
         keys = repeated(keys, header.count, 0);
     }
-    batch = maker->made->tp_alloc(maker->made, 0);
+    batch = keys == NULL ? NULL : maker->made->tp_alloc(maker->made, 0);
     if (batch == NULL) {
         Py_XDECREF(keys);
         Py_DECREF(values);
@@ -131,7 +133,7 @@ make_batch(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *n
     maker_put(maker, batch, PARTITION, Py_NewRef(arguments[4]));
     maker_put(maker, batch, KEYS, keys);
     maker_put(maker, batch, VALUES, values);
-    if (fill(maker, batch, &header, first) < 0 || keys == NULL) {
+    if (fill(maker, batch, &header, first) < 0) {
         Py_DECREF(batch);
         return NULL;
     }
