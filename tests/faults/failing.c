@@ -1,8 +1,8 @@
 /*
  * A library for LD_PRELOAD that makes the N-th call of some kinds fail.
  *
- * Calls on files below one directory are counted, kind by kind, from the moment in which a plan is armed. When the count
- * of the plan's kinds reaches its N, that call fails, alone or with all of these kinds that follow. How it fails:
+ * Calls on files below one directory are counted, kind by kind, from the moment in which a plan is armed. When the
+ * count of the plan's kinds reaches its N, that call fails, alone or with all of these kinds that follow. How it fails:
  *
  *   before   nothing is done, and the call returns the error
  *   short    half of it is written and told (writes alone; others fail as by "before")
@@ -38,11 +38,12 @@
 #include <unistd.h>
 
 enum kind {
-    PWRITE, WRITEV, WRITE, FDATASYNC, FSYNC, MSYNC, FTRUNCATE, FALLOCATE, OPEN, MMAP, MKDIR, MKFIFO, RENAME, FLOCK, LOCK, UTIME, KINDS
+    PWRITE, WRITEV, WRITE, FDATASYNC, FSYNC, MSYNC, FTRUNCATE, FALLOCATE,
+    OPEN, MMAP, MKDIR, MKFIFO, RENAME, FLOCK, LOCK, UTIME, KINDS
 };
 static const char *const names[KINDS] = {
-    "pwrite", "writev", "write", "fdatasync", "fsync", "msync", "ftruncate", "fallocate", "open", "mmap", "mkdir", "mkfifo",
-    "rename", "flock", "lock", "utime"
+    "pwrite", "writev", "write", "fdatasync", "fsync", "msync", "ftruncate", "fallocate",
+    "open", "mmap", "mkdir", "mkfifo", "rename", "flock", "lock", "utime"
 };
 enum form { BEFORE, SHORT, LATE };
 enum verdict { PASS, FAIL };
