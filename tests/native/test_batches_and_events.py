@@ -237,31 +237,37 @@ def test_references_are_given_back(rng: random.Random) -> None:
     assert abs(len(gc.get_objects()) - objects) < 20
 
 
-def test_without_memory_there_is_an_error_and_nothing_wrong(rng: random.Random) -> None:
+ROW = pack_row(3, msgpack.packb((2**40, 2, -3, 4, b"x" * 300, ())) * 3)
+KEYED, KEYLESS = (
+    seal(BatchEncoder().encode(keys, [b"x" * 9] * 9, timestamps_ms=7)[0], largest_so_far_ms=7, position=0)
+    for keys in ([b"k"] * 9, None)
+)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda topic: compiled.BatchMaker(RecordBatch)(KEYED, 2**40, 0, topic, 3, bytes, bytes),
+        lambda topic: compiled.BatchMaker(RecordBatch)(KEYLESS, 2**40, 0, topic, 3, bytes, str),
+        lambda topic: compiled.EventMaker(Event)(ROW, 1, len(ROW) - 4, topic, b"k", 2**40, str),
+    ],
+    ids=["keyed", "keyless", "events"],
+)
+def test_without_memory_there_is_an_error_and_nothing_wrong(make: Any) -> None:
     """Whichever allocation is the first to fail."""
     topic = "a topic of its own"
-    data, keyless = (
-        plain_batch(rng),
-        seal(BatchEncoder().encode(None, [b"x"] * 9, timestamps_ms=7)[0], largest_so_far_ms=7, position=0),
-    )
-    row = pack_row(3, msgpack.packb((2**40, 2, -3, 4, b"x" * 300, ())) * 3)
-    batches, events = compiled.BatchMaker(RecordBatch), compiled.EventMaker(Event)
-    for make in (
-        lambda: batches(data, 2**40, 0, topic, 3, bytes, bytes),
-        lambda: batches(keyless, 2**40, 0, topic, 3, bytes, str),
-        lambda: events(row, 1, len(row) - 4, topic, b"k", 2**40, str),
-    ):
-        expected, before = make(), sys.getrefcount(topic)
+    expected = fields(make(topic))
+    before = sys.getrefcount(topic)
 
-        def act(box: list[Any], make: Any = make) -> None:
-            box[0] = make()
+    def act(box: list[Any]) -> None:
+        box[0] = make(topic)
 
-        def judge(box: list[Any], expected: Any = expected, before: int = before) -> None:
-            assert box[0] is None or fields(box[0]) == fields(expected)
-            box.clear()
-            assert sys.getrefcount(topic) == before
+    def judge(box: list[Any]) -> None:
+        assert box[0] is None or fields(box[0]) == expected
+        box.clear()
+        assert sys.getrefcount(topic) == before
 
-        assert memory_runs_out(lambda: [None], act, judge) > 3
+    assert memory_runs_out(lambda: [None], act, judge) > 3
 
 
 def test_without_twins_the_modules_are_pure() -> None:
