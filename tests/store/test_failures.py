@@ -15,7 +15,7 @@ from eventlog.store.failures import EngineFailure, translated
 
 
 def _failure(kind: str = "Error", words: str = "", *, verb: str = "write", path: str = "data/log") -> EngineFailure:
-    return EngineFailure(verb, kind, f"{path}: {words}", Path(path), 1 << 40, 2048)
+    return EngineFailure(verb, kind, f"{path}: {words}", path, 1 << 40, 2048)
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def call_logged(callback: Callable[[Delivery], object], delivery: Delivery) -> N
     try:
         callback(delivery)
     except Exception:
-        import logging  # which the committer has loaded
+        import logging  # which the first producer has loaded
 
         logging.getLogger("eventlog").exception(
             "the callback %r of %r failed; the delivery itself stands", callback, delivery

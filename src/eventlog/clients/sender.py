@@ -26,6 +26,9 @@ class Sender:
     """
 
     def __init__(self, accumulator: Accumulator, store: Store) -> None:
+        import logging  # now: once a callback has failed, there may be no file left to open
+
+        self.logger = logging.getLogger("eventlog")
         self._accumulator = accumulator
         self._clock = store.clock
         self._committer = store.committer
@@ -175,11 +178,7 @@ def _end_quietly(sender: Sender) -> None:
     try:
         sender.end(None)
     except Exception:
-        import logging  # which the committer has loaded
-
-        logging.getLogger("eventlog").exception(
-            "a producer was not closed, and not everything that it was given could be stored"
-        )
+        sender.logger.exception("a producer was not closed, and not everything that it was given could be stored")
 
 
 @atexit.register

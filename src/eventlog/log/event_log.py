@@ -71,7 +71,9 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
     @property
     def path(self) -> Path:
         """The directory."""
-        return self._store.path
+        from pathlib import Path  # which a log itself does not need: `eventlog.open()` is fast
+
+        return Path(self._store.path)
 
     @property
     def durability(self) -> str:
@@ -235,10 +237,8 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
             ValueError: if the destination is there and not empty. It was left as it was.
             StorageError: if the copy can not be written. The log is unchanged.
         """
-        from pathlib import Path
-
         self._check_open()
-        return maintenance.compact(self._store, Path(destination))
+        return maintenance.compact(self._store, destination)
 
     # -- life ------------------------------------------------------------------------------------------------
 

@@ -35,9 +35,6 @@ class Committer:
     """
 
     def __init__(self, environment: Environment, bells: Bells) -> None:
-        import logging  # with the first log: once a callback has failed, there may be no file left to open
-
-        self._logger = logging.getLogger("eventlog")
         self._environment = environment
         self._bells = bells
         environment.on_commit = partial(setattr, self, "_has_landed", True)  # noqa: FBT003
@@ -286,6 +283,10 @@ class Committer:
                     try:
                         report()
                     except Exception:
-                        self._logger.exception("a delivery callback failed; the delivery itself stands")
+                        import logging  # which the first producer has loaded: nobody else has callbacks
+
+                        logging.getLogger("eventlog").exception(
+                            "a delivery callback failed; the delivery itself stands"
+                        )
             finally:
                 self._reporting.release()

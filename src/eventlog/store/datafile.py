@@ -9,10 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _MAGIC = slice(16, 20), 0xBEEFC0DE.to_bytes(4, sys.byteorder)
 _COMMITS = slice(144, 152), bytes(8)
@@ -22,17 +18,17 @@ _CAN_NOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 """A directory that can not be synced at all, or not by this user: the log may be in one that we can not read."""
 
 
-def is_engines(data: Path) -> bool:
+def is_engines(data: str) -> bool:
     """Whether the file is LMDB's, as far as its first bytes tell."""
     place, magic = _MAGIC
     try:
-        with data.open("rb") as file:
+        with open(data, "rb") as file:
             return file.read(_ROOT_END)[place] == magic
     except FileNotFoundError:
         return False
 
 
-def prepare(data: Path) -> bool:
+def prepare(data: str) -> bool:
     """
     Whether nothing was committed to the file yet; empties it if its very first write was cut short.
 
@@ -43,7 +39,8 @@ def prepare(data: Path) -> bool:
     try:
         if os.stat(data).st_size > 2 * page_bytes:
             return False
-        content = data.read_bytes()
+        with open(data, "rb") as file:
+            content = file.read()
     except FileNotFoundError:
         return True
     pages = [content[:page_bytes].ljust(page_bytes, b"\0"), content[page_bytes:].ljust(page_bytes, b"\0")]
@@ -65,20 +62,29 @@ def _is_uncommitted(page: bytes) -> bool:
     return page[magic_place] == magic and page[commits_place] == no_commits
 
 
-def sync_file(data: Path) -> None:
+def make_directory(path: str, mode: int) -> None:
+    """Makes a directory, unless it is there; who may read or write files of this mode may search it."""
+    try:
+        os.mkdir(path, mode | (mode & 0o444) >> 2)
+    except OSError:
+        if not os.path.isdir(path):
+            raise
+
+
+def sync_file(data: str) -> None:
     """Forces a file to the disk, with its name."""
     _sync(data)
-    sync_entries(data.parent)
+    sync_entries(os.path.dirname(data))
 
 
-def sync_entries(directory: Path) -> None:
+def sync_entries(directory: str) -> None:
     """
     Forces to the disk that the files of a new directory are there, and that it is there itself.
 
     Where a file system syncs no directories, it has to keep their entries by itself. One that fails to is an
     `OSError`: what follows would be acknowledged, and gone with the name.
     """
-    for folder in (directory, directory.parent):
+    for folder in (directory, os.path.dirname(directory)):
         try:
             _sync(folder)
         except OSError as error:
@@ -86,7 +92,7 @@ def sync_entries(directory: Path) -> None:
                 raise
 
 
-def _sync(path: Path) -> None:
+def _sync(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import attrs
 import lmdb
@@ -21,9 +20,6 @@ from eventlog.store.datafile import is_engines, prepare, sync_entries
 from eventlog.store.failures import EngineFailure, translated
 from eventlog.store.filelock import locked
 from eventlog.store.lockfile import reserve_locks
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 try:
     from lmdb import _envid  # private to py-lmdb 3: without it, see parents_files_forgotten
@@ -51,16 +47,16 @@ class Opening:
     `map_bytes` shrinks when the machine has no room for a map of that size.
     """
 
-    path: Path
+    path: str
     durability: str
     mode: int
     map_bytes: int
     is_memory: bool
 
     @property
-    def data(self) -> Path:
+    def data(self) -> str:
         """The file that holds the log."""
-        return self.path / DATA_FILE
+        return os.path.join(self.path, DATA_FILE)
 
     def open(self) -> lmdb.Environment:
         """
@@ -104,7 +100,7 @@ class Opening:
         while True:
             try:
                 return lmdb.open(
-                    os.fspath(self.path),
+                    self.path,
                     map_size=self.map_bytes,
                     metasync=self.durability == "commit",
                     sync=not self.is_memory,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import lmdb
 
@@ -24,9 +24,6 @@ from eventlog.store.datafile import sync_file
 from eventlog.store.engine import DATA_FILE
 from eventlog.store.handle import MENDED, LivingHandle, Table
 from eventlog.store.steps import together
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _READER_CHECK_SECONDS = 5.0
 
@@ -80,7 +77,7 @@ class Environment(LivingHandle):
     """
 
     def __init__(
-        self, path: Path, *, durability: str, mode: int, map_bytes: int | None, is_memory: bool, clock: Clock
+        self, path: str, *, durability: str, mode: int, map_bytes: int | None, is_memory: bool, clock: Clock
     ) -> None:
         self._clock = clock
         self.on_commit: Callable[[], object] = bool
@@ -281,7 +278,7 @@ class Environment(LivingHandle):
         """Opens all tables, and creates those that are missing, as part of a write transaction."""
         self.tables = {name: self._open_table(name, transaction) for name in TABLES}
 
-    def copy(self, destination: Path) -> int:
+    def copy(self, destination: str) -> int:
         """
         Writes a compacted copy into an empty directory; the size of its file.
 
@@ -292,10 +289,11 @@ class Environment(LivingHandle):
         token = object()
         try:
             handle = self._enter(token)
-            handle.copy(os.fspath(destination), compact=True)
-            os.chmod(destination / DATA_FILE, self._opening.mode)
-            sync_file(destination / DATA_FILE)
-            return sum(file.stat().st_size for file in destination.iterdir())
+            handle.copy(destination, compact=True)
+            data = os.path.join(destination, DATA_FILE)
+            os.chmod(data, self._opening.mode)
+            sync_file(data)
+            return sum(file.stat().st_size for file in os.scandir(destination))
         except lmdb.Error as error:
             raise self._opening.translated(error, "copy") from error
         except OSError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from eventlog.errors import (
     DiskFull,
@@ -20,9 +20,6 @@ from eventlog.errors import (
     StorageError,
     UnsupportedFileSystem,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _FULL_KINDS = {"DiskError", "MapFullError"}
 _FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -46,7 +43,7 @@ class EngineFailure(NamedTuple):
     verb: str
     kind: str
     text: str
-    path: Path
+    path: str
     map_bytes: int
     max_readers: int
     is_disk_full: bool = False
@@ -54,7 +51,7 @@ class EngineFailure(NamedTuple):
     @property
     def words(self) -> str:
         """The text without the path."""
-        return self.text.replace(os.fspath(self.path), "")
+        return self.text.replace(self.path, "")
 
     def says(self, *words: str) -> bool:
         """Whether the text has one of these."""

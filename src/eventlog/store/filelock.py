@@ -15,10 +15,6 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 try:
     import fcntl
@@ -35,8 +31,8 @@ class FileLock:
     each other. A descriptor that a child inherited keeps the lock alive, so the child has to call `close`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, (os.O_RDONLY if path.is_dir() else os.O_RDWR) | os.O_CLOEXEC)
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, (os.O_RDONLY if os.path.isdir(path) else os.O_RDWR) | os.O_CLOEXEC)
         self.acquire: Callable[[], object] = bool
         self.release: Callable[[], object] = bool
         if fcntl is not None:
@@ -65,7 +61,7 @@ class FileLock:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: str) -> Iterator[None]:
     """Holds the lock of a file or directory for a block."""
     lock = FileLock(path)
     try:

@@ -12,19 +12,15 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOCK_FILE = "lock.mdb"
 _HEADER_BYTES = 192
 _READER_BYTES = 64
 
 
-def reserve_locks(directory: Path, *, max_readers: int, mode: int) -> None:
+def reserve_locks(directory: str, *, max_readers: int, mode: int) -> None:
     """Makes a new lock file with all of its bytes on the disk; one that is there is left alone."""
-    path = directory / LOCK_FILE
+    path = os.path.join(directory, LOCK_FILE)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
         if os.fstat(descriptor).st_size > 0:
@@ -32,6 +28,6 @@ def reserve_locks(directory: Path, *, max_readers: int, mode: int) -> None:
         missing = bytes(_HEADER_BYTES + (max_readers - 1) * _READER_BYTES)
         if os.pwrite(descriptor, missing, 0) < len(missing):
             os.ftruncate(descriptor, 0)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
     finally:
         os.close(descriptor)

@@ -6,15 +6,13 @@ The check itself is in `store/verification.py`, which is imported by the first o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
 
 import attrs
 
+from eventlog.store.datafile import make_directory
 from eventlog.store.failures import kind_of
 from eventlog.store.store import Store
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @attrs.frozen
@@ -45,19 +43,21 @@ class VerifyReport:
         return not self.problems
 
 
-def compact(store: Store, destination: Path) -> int:
+def compact(store: Store, directory: str | os.PathLike[str]) -> int:
     """
     Writes a copy without free pages into a new directory; its size in bytes.
 
     Writers may go on.
     """
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+    destination = os.path.abspath(directory)
+    if os.path.exists(destination) and (not os.path.isdir(destination) or os.listdir(destination)):
         raise ValueError(
             f"cannot compact into {destination}: it is there already and not empty. It was left as it was. "
             "Choose a new directory."
         )
     try:
-        destination.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(destination), exist_ok=True)
+        make_directory(destination, 0o600)
     except OSError as error:
         raise kind_of(error)(
             f"cannot compact into {destination}: {error}. The log is unchanged. Choose a directory that can be made."

@@ -24,16 +24,13 @@ import threading
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from eventlog.clock import Clock
 from eventlog.errors import StorageError
 from eventlog.groups.lease import Lease, Terms
 from eventlog.groups.state import Life
+from eventlog.store.datafile import make_directory
 from eventlog.store.failures import kind_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 try:
     import fcntl
@@ -53,22 +50,22 @@ class MemberFile:
     whose process died. `permits` is empty when the lease may not be used: what a loop is being handed ends there.
     """
 
-    def __init__(self, directory: Path, member_id: str, terms: Terms, clock: Clock, mode: int = 0o600) -> None:
+    def __init__(self, directory: str, member_id: str, terms: Terms, clock: Clock, mode: int = 0o600) -> None:
         self._descriptor = -1
         self.id = member_id
         self.lease = Lease(terms, clock.monotonic())
         self.permits = [True]
         self._clock = clock
-        self._path = directory / member_id
+        self._path = os.path.join(directory, member_id)
         self._guard = threading.RLock()  # the garbage collector may abandon us in the middle of a beat
         self._mode = mode
         self._finalizer: weakref.finalize[..., MemberFile] | None = None
 
     def open(self) -> None:
         """Makes the file; an `OSError` leaves what `Members.discard_abandoned` removes."""
-        directory, mode = self._path.parent, self._mode
-        directory.mkdir(mode=mode | (mode & 0o444) >> 2, exist_ok=True)
-        hidden = directory / f".{self.id}"
+        directory, mode = os.path.dirname(self._path), self._mode
+        make_directory(directory, mode)
+        hidden = os.path.join(directory, f".{self.id}")
         descriptor = self._descriptor = _made(hidden, mode)
         self._finalizer = weakref.finalize(self, _close, descriptor)
         self._finalizer.atexit = False  # the process ends: the kernel does it
@@ -129,7 +126,7 @@ class MemberFile:
     def leave(self) -> None:
         """Removes the file."""
         with contextlib.suppress(OSError):
-            self._path.unlink()
+            os.unlink(self._path)
         self.abandon()
 
     def step_aside(self) -> None:
@@ -161,7 +158,7 @@ class MemberFile:
         os.utime(self._descriptor, ns=moments_ns)
 
 
-def _made(path: Path, mode: int) -> int:
+def _made(path: str, mode: int) -> int:
     """A new FIFO, open for reading and writing, or a plain file."""
     if hasattr(os, "mkfifo"):
         with contextlib.suppress(OSError):
@@ -186,10 +183,10 @@ class Members:
     Any thread may use it.
     """
 
-    def __init__(self, directory: Path, clock: Clock, *, mode: int = 0o600) -> None:
+    def __init__(self, directory: str, clock: Clock, *, mode: int = 0o600) -> None:
         self._mode = mode & 0o666
         self._directory = directory
-        self._path = os.fspath(directory)
+        self._path = directory
         self._clock = clock
         self._files: weakref.WeakSet[MemberFile] = weakref.WeakSet()
 
@@ -275,7 +272,7 @@ class Members:
         """Removes the files of members that were removed from their groups."""
         for member_id in member_ids:
             with contextlib.suppress(OSError):
-                (self._directory / member_id).unlink()
+                os.unlink(os.path.join(self._directory, member_id))
 
     def discard_abandoned(self) -> None:
         """
@@ -289,14 +286,14 @@ class Members:
         except OSError:  # nobody was here yet, or we can not look: then `make` says why
             return
         for name in names:
-            path = self._directory / name
+            path = os.path.join(self._directory, name)
             with contextlib.suppress(OSError):
                 if self._clock.now_ms() - os.stat(path).st_ctime_ns // 1_000_000 <= _YOUNG_MS:
                     continue  # not even a look: it takes the lock for a moment, and its maker may wait for that
                 life, is_locked = self._seen(name)
                 is_over = life is Life.DEAD or name.startswith((".", _TURN))
                 if is_over and not is_locked:
-                    path.unlink()
+                    os.unlink(path)
 
 
 class Watch:

@@ -11,13 +11,15 @@ docs/reference/format.md. Knows nothing of functions, codecs, or of who reads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from eventlog.errors import ConflictError, UnknownProjection
 from eventlog.options import PROJECTION_PREFIX
+from eventlog.store.datafile import make_directory
 from eventlog.store.env import PROJECTIONS, STATE, STATES, Environment
 from eventlog.store.failures import kind_of
 from eventlog.store.filelock import FileLock
@@ -26,11 +28,9 @@ from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packe
 from eventlog.store.states import StateRow, new_state
 from eventlog.store.writing import Work, Writing
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _VERSION = 1
 _ID_BYTES = 4
+_REBUILD = ".rebuild"
 _ROWS_AT_ONCE = 20_000
 """How many rows of an old build are removed in one transaction, in which nobody else can write."""
 
@@ -398,9 +398,10 @@ class Turn:
     folded twice is up to `Checkpoint`. Where the system has no file locks everybody has the turn.
     """
 
-    def __init__(self, directory: Path, row: ProjectionRow, *, is_rebuild: bool, mode: int) -> None:
+    def __init__(self, directory: str, row: ProjectionRow, *, is_rebuild: bool, mode: int) -> None:
         self._directory = directory
-        self._path = directory / (f"{row.uuid.hex}.rebuild" if is_rebuild else row.uuid.hex)
+        self._name = os.path.join(directory, row.uuid.hex)
+        self._path = self._name + _REBUILD if is_rebuild else self._name
         self._mode = mode
         self._lock: FileLock | None = None
         self.is_taken = False
@@ -414,7 +415,7 @@ class Turn:
         """
         try:
             if self._lock is None:
-                self._directory.mkdir(mode=self._mode | (self._mode & 0o444) >> 2, exist_ok=True)
+                make_directory(self._directory, self._mode)
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode))
                 self._lock = FileLock(self._path)
             self.is_taken = self._lock.try_acquire()
@@ -442,5 +443,6 @@ class Turn:
 
     def remove(self) -> None:
         """Removes the files of a projection that was deleted."""
-        for path in (self._path, self._path.with_suffix(".rebuild")):
-            path.unlink(missing_ok=True)
+        for path in (self._name, self._name + _REBUILD):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)

@@ -14,13 +14,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
 from eventlog.store import reader
 from eventlog.store.committer import Committer
+from eventlog.store.datafile import make_directory
 from eventlog.store.env import FORMAT, OFFSETS, TABLES, TOPICS, EngineError, EngineMapFull, Environment
 from eventlog.store.failures import kind_of
 from eventlog.store.heart import Heart
@@ -42,9 +42,6 @@ from eventlog.store.wakeup import Bells, Waiter
 from eventlog.store.works import deleted_topic, unknown_topic
 from eventlog.store.writing import Work
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 MEMORY = ":memory:"
 DATA_FILE = "data.mdb"
 _OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members", "projections"}
@@ -58,7 +55,7 @@ class Store:
     with `on_fork` is told in the child.
     """
 
-    def __init__(self, path: Path, *, durability: str, mode: int, map_bytes: int | None, clock: Clock) -> None:
+    def __init__(self, path: str, *, durability: str, mode: int, map_bytes: int | None, clock: Clock) -> None:
         self.path = path
         self.durability = durability
         self.clock = clock
@@ -68,11 +65,11 @@ class Store:
         self.environment = Environment(
             path, durability=durability, mode=mode, map_bytes=map_bytes, is_memory=self.is_memory, clock=clock
         )
-        self._waiters = path / "waiters"
+        self._waiters = os.path.join(path, "waiters")
         self._fork_listeners: weakref.WeakSet[object] = weakref.WeakSet()
         try:
             self.format = self._read_or_write_format()
-            self._waiters.mkdir(mode=mode | (mode & 0o444) >> 2, exist_ok=True)
+            make_directory(self._waiters, mode)
         except BaseException as error:
             self.environment.close()
             if isinstance(error, OSError):
@@ -80,7 +77,7 @@ class Store:
             raise
         self._bells = Bells(self._waiters)
         self.committer = Committer(self.environment, self._bells)
-        self.members = Members(path / "members", clock, mode=mode)
+        self.members = Members(os.path.join(path, "members"), clock, mode=mode)
         self.heart = Heart()
 
     @property
@@ -182,7 +179,7 @@ class Store:
 
     def turn(self, row: ProjectionRow, *, is_rebuild: bool) -> Turn:
         """The turn to fold or to rebuild a projection, not taken yet."""
-        return Turn(self.path / "projections", row, is_rebuild=is_rebuild, mode=self._mode & 0o666)
+        return Turn(os.path.join(self.path, "projections"), row, is_rebuild=is_rebuild, mode=self._mode & 0o666)
 
     # -- forks -----------------------------------------------------------------------------------------------
 
@@ -273,7 +270,7 @@ class _Registry:
         self._kept: list[object] = []
         """What a child must not let go of: environments of its parent, see `Environment.forget_after_fork`."""
 
-    def open(self, path: Path, make: Callable[[], Store], check: Callable[[Store], None]) -> Store:
+    def open(self, path: str, make: Callable[[], Store], check: Callable[[Store], None]) -> Store:
         """The store of a directory, made when this process has not opened it yet."""
         self.close_forgotten()
         with self._lock:
@@ -381,15 +378,13 @@ def open_store(
 
     End it with `close_store`.
     """
-    from pathlib import Path  # with the first log: `import eventlog` is fast
-
     if path == MEMORY:
         import tempfile  # takes as long as all of LMDB, and most logs are in a directory
 
-        directory = Path(tempfile.mkdtemp(prefix="eventlog-"))
+        directory = tempfile.mkdtemp(prefix="eventlog-")
         durability, create = "memory", True
     else:
-        directory = Path(os.path.abspath(path))
+        directory = os.path.abspath(path)
         _check_directory(directory, create=create, mode=mode)
 
     def make() -> Store:
@@ -420,7 +415,7 @@ def close_store(store: Store) -> None:
     _REGISTRY.close(store)
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: str) -> tuple[int, int]:
     try:
         found = os.stat(path)
     except OSError:
@@ -428,15 +423,15 @@ def _identity(path: Path) -> tuple[int, int]:
     return (found.st_dev, found.st_ino)
 
 
-def _check_directory(path: Path, *, create: bool, mode: int) -> None:
+def _check_directory(path: str, *, create: bool, mode: int) -> None:
     """Makes the directory when that is asked for; refuses what holds something else, untouched."""
     try:
-        if path.exists() and not path.is_dir():
+        if _is_there(path) and not os.path.isdir(path):
             raise NotALog(
                 f"cannot open {path}: it is a file, and a log is a directory. It was left as it was. "
                 "Choose another path."
             )
-        if path.is_dir() and (path / DATA_FILE).exists():
+        if _is_there(os.path.join(path, DATA_FILE)):
             _check_access(path)
             return
         if not create:
@@ -444,12 +439,13 @@ def _check_directory(path: Path, *, create: bool, mode: int) -> None:
                 f"cannot open {path}: there is no log. Nothing was made. Check the path, or pass create=True to make "
                 "one."
             )
-        if path.is_dir() and (names := {entry.name for entry in path.iterdir()} - _OUR_FILES):
+        if os.path.isdir(path) and (names := set(os.listdir(path)) - _OUR_FILES):
             raise NotALog(
                 f"cannot make a log in {path}: it holds other files ({', '.join(sorted(names)[:3])}). They were "
                 "left as they were. Choose an empty or a new directory."
             )
-        path.mkdir(mode=mode | (mode & 0o444) >> 2, parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directory(path, mode)
         _check_access(path)
     except EventLogError:
         raise
@@ -460,13 +456,22 @@ def _check_directory(path: Path, *, create: bool, mode: int) -> None:
         raise kind_of(error)(words) from error
 
 
-def _check_access(path: Path) -> None:
-    files = [path] + [path / name for name in (DATA_FILE, "lock.mdb") if (path / name).exists()]
+def _is_there(path: str) -> bool:
+    """Whether there is something; an `OSError` when nobody lets us look."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _check_access(path: str) -> None:
+    files = [path, *filter(os.path.exists, [os.path.join(path, name) for name in (DATA_FILE, "lock.mdb")])]
     if not all(os.access(file, os.R_OK | os.W_OK) for file in files):
         raise _read_only(path)
 
 
-def _read_only(path: Path) -> ReadOnlyLog:
+def _read_only(path: str) -> ReadOnlyLog:
     return ReadOnlyLog(
         f"cannot open the log at {path}: this user can not write there, and readers too must write to lock.mdb. "
         "Nothing was changed. Let this user write to the directory and its files."

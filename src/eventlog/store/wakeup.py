@@ -30,10 +30,9 @@ import weakref
 from collections import deque
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from eventlog.store.datafile import make_directory
 
 FALLBACK_SECONDS = 0.1
 _SUFFIX = ".fifo"
@@ -84,8 +83,8 @@ class Bells:
     is gone.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = os.fspath(directory)
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
         self._changes: mmap.mmap | bytes = b""
         self._seen: bytes | None = None
         self._trusted_count = 0
@@ -261,7 +260,7 @@ def _reserve(descriptor: int) -> None:
         os.ftruncate(descriptor, _CHANGES_BYTES)
 
 
-def _tell_of_change(directory: Path) -> None:
+def _tell_of_change(directory: str) -> None:
     """Changes the bytes; to count would be to lose one of two changes of the same moment."""
     descriptor = _open_changes(directory)
     try:
@@ -277,11 +276,11 @@ class Waiter:
     `wait` belongs to one thread; `wake` may come from any. Where the system has no FIFOs it polls.
     """
 
-    def __init__(self, directory: Path, *, mode: int = 0o600) -> None:
+    def __init__(self, directory: str, *, mode: int = 0o600) -> None:
         self._directory = directory
         self._mode = mode
         self._base = ""
-        self._paths: tuple[Path, ...] = ()
+        self._paths: tuple[str, ...] = ()
         """Our FIFO's, if it has one; two while it gets another, and after Ctrl-C in between."""
         self._read_end = -1
         self._write_end = -1
@@ -302,9 +301,10 @@ class Waiter:
         if self._poll is not None or not hasattr(os, "mkfifo"):
             return
         base = self._base = f"{os.getpid()}-{next(_numbers)}-{time.monotonic_ns()}"
-        hidden, path = self._directory / f".{base}", self._directory / _named(base, subjects)
+        hidden = os.path.join(self._directory, f".{base}")
+        path = os.path.join(self._directory, _named(base, subjects))
         try:
-            self._directory.mkdir(mode=self._mode | (self._mode & 0o444) >> 2, exist_ok=True)
+            make_directory(self._directory, self._mode)
             os.mkfifo(hidden, self._mode)
             self._read_end = os.open(hidden, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             self._write_end = os.open(hidden, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -323,11 +323,11 @@ class Waiter:
         """Hears of these from now on, as `arm` says; look at the log once more before the next `wait()`."""
         if not self._paths:
             return
-        path = self._directory / _named(self._base, subjects)
+        path = os.path.join(self._directory, _named(self._base, subjects))
         self._paths = (path, *(known for known in self._paths if known != path))
         for known in self._paths[1:]:
             with contextlib.suppress(OSError):  # it is not that one, or somebody removed it
-                known.rename(path)
+                os.rename(known, path)
         self._paths = (path,)
         with contextlib.suppress(OSError):
             _tell_of_change(self._directory)
@@ -376,7 +376,7 @@ class Waiter:
         self._poll = None
         for path in self._paths:
             with contextlib.suppress(OSError):
-                path.unlink()
+                os.unlink(path)
         self._paths = ()
         self._close_ends()
 
