@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 import eventlog
@@ -156,6 +158,53 @@ def test_positions_without_a_group_begin_at_the_start(log: eventlog.EventLog, to
     assert positions.partitions() == [("orders", 0), ("orders", 1)]
     assert [(position.handed, position.committed) for position in positions.order] == [(3, None), (3, None)]
     assert positions.uncommitted() == {("orders", 0): 3, ("orders", 1): 3}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_uncommitted_is_found_among_what_moved(
+    log: eventlog.EventLog, topic: Topic[bytes, bytes], seed: int
+) -> None:
+    """Whatever was done, it is what a look at all positions finds; what is committed is not looked at again."""
+    print("seed", seed)
+    chance = random.Random(seed)
+    positions = positions_of(log, topic, group="g")
+    pairs = [TopicPartition("orders", number) for number in range(2)]
+
+    def hand_out() -> None:
+        positions.reclaim()
+        for position in positions.order:
+            if not position.fetched:
+                batch = fetched(position.handed, position.handed + 3)
+                batch.partition = position.tp.partition
+                feed(position, batch)
+        positions._filled = list(positions.order)
+        is_loop = chance.random() < 0.5
+        batches = positions.take(chance.randrange(1, 9), is_loop=is_loop)
+        if is_loop:
+            hand = positions.hand = Hand(positions[pairs[batches[0].partition]], batches[0])
+            next(hand.records)
+
+    def reassign() -> None:
+        positions.reclaim()
+        positions.drop([chance.choice(pairs)])
+        positions.add((topic, tp) for tp in pairs)
+
+    deeds = (
+        hand_out,
+        positions.reclaim,
+        positions.finish_handed,
+        positions.finish_before_hand,
+        positions.rewind,
+        reassign,
+        lambda: positions.settle(chance.choice(pairs), chance.randrange(10)),
+        lambda: positions.seek([chance.choice(pairs)], lambda _: chance.randrange(10)),
+        lambda: [positions.settle(tp, offset) for tp, offset in positions.uncommitted().items()],
+    )
+    for _ in range(200):
+        chance.choice(deeds)()
+        expected = {one.tp: one.finished for one in positions.order if one.finished != one.committed}
+        assert {**expected} == {**positions.uncommitted()}
+        assert {one.tp for one in positions._unsettled} == set(expected)
 
 
 def test_start_outside_a_partition_is_refused(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:

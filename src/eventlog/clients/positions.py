@@ -154,7 +154,7 @@ class Positions:
         self._moved: dict[Position, None] = {}
         """All in which more is handed out than is finished, and maybe some in which it is not."""
         self._unsettled: dict[Position, None] = {}
-        """All in which something is finished and not committed, and maybe some in which nothing is."""
+        """All in which the group stands elsewhere than what is finished, and some that do not or are gone."""
         self._served: Position | None = None
         self._by_id: tuple[int, dict[PartitionId, Position]] = (-1, {})
 
@@ -217,8 +217,8 @@ class Positions:
     def _set(self, by_tp: dict[TopicPartition, Position], order: list[Position]) -> None:
         version = self.version + 1
         filled = [position for position in self._filled if by_tp.get(position.tp) is position]
-        unsettled = {position: None for position in self._unsettled if by_tp.get(position.tp) is position}
-        unsettled.update((one, None) for tp, one in by_tp.items() if self._by_tp.get(tp) is not one)
+        fresh = (position for tp, position in by_tp.items() if self._by_tp.get(tp) is not position)
+        unsettled = {**self._unsettled, **dict.fromkeys(fresh)}
         # Ctrl-C comes before all of it, or after.
         self._by_tp, self.order, self.version, self._filled, self._unsettled = by_tp, order, version, filled, unsettled
 
@@ -332,7 +332,11 @@ class Positions:
 
     def uncommitted(self, partitions: Collection[TopicPartition] | None = None) -> dict[TopicPartition, int]:
         """The offsets that are finished and not committed, of some partitions or of all."""
-        left = {position: offset for position in self._unsettled if (offset := position.uncommitted) is not None}
+        left = {
+            position: offset
+            for position in self._unsettled
+            if (offset := position.uncommitted) is not None and self._by_tp.get(position.tp) is position
+        }
         self._unsettled = dict.fromkeys(left)
         return {one.tp: offset for one, offset in left.items() if partitions is None or one.tp in partitions}
 
