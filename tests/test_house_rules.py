@@ -26,6 +26,10 @@ SOURCE = ROOT / "src" / "eventlog"
 
 MOST_LINES_OF_A_FILE = 600
 MOST_LINES_OF_A_FUNCTION = 70
+MOST_COLUMNS = 120
+
+# A line or two of these have a column or two more; whoever changes such a file next splits them, and its name goes.
+WIDER_FILES = {f"src/native/{name}.c" for name in ("batches", "events", "records", "send")}
 
 THREAD_STARTERS = {"clients/sender.py", "store/heart.py", "store/cleaner.py"}
 
@@ -104,6 +108,13 @@ def _package() -> tuple[Source, ...]:
 
 def _everything() -> tuple[Source, ...]:
     return (*_package(), *_read("tests"), *_read("benchmarks"))
+
+
+@cache
+def _code_in_c() -> tuple[tuple[str, str], ...]:
+    paths = sorted(path for folder in ("src", "tests") for path in (ROOT / folder).rglob("*.[ch]"))
+    assert {path.suffix for path in paths if path.is_relative_to(ROOT / "src" / "native")} == {".c", ".h"}
+    return tuple((path.relative_to(ROOT).as_posix(), path.read_text("utf-8")) for path in paths)
 
 
 def _lines_without_docstring(function: Function) -> int:
@@ -377,7 +388,7 @@ def test_nothing_is_left_open_in_the_tree() -> None:
     marks = re.compile(r"\b(TOD[O]|FIXM[E]|XX[X]|HAC[K])\b")
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     texts = [(source.name, source.text) for source in _everything()]
-    texts += [(page.relative_to(ROOT).as_posix(), page.read_text("utf-8")) for page in pages]
+    texts += [*_code_in_c(), *((page.relative_to(ROOT).as_posix(), page.read_text("utf-8")) for page in pages)]
     _none(
         [
             f"{name}:{number}: {line.strip()}"
@@ -386,6 +397,38 @@ def test_nothing_is_left_open_in_the_tree() -> None:
             if marks.search(line)
         ]
     )
+
+
+# --- code in C ------------------------------------------------------------------------------------------------------
+
+
+def test_code_in_c_keeps_the_rules_that_its_compiler_does_not_know() -> None:
+    """A file in C begins with what it knows, and is as short, as narrow and as plain as one of Python."""
+    _none(
+        [
+            f"{name}:{complaint}"
+            for name, text in _code_in_c()
+            for complaint in _complaints_about_c(text)
+            if not (name in WIDER_FILES and f"; {MOST_COLUMNS} is the ceiling" in complaint)
+        ]
+    )
+
+
+def _complaints_about_c(text: str) -> Iterator[str]:
+    lines = text.splitlines()
+    if not text.startswith("/*"):
+        yield "1: does not begin with a comment that says what the file knows"
+    if len(lines) > MOST_LINES_OF_A_FILE:
+        yield f"1: {len(lines)} lines; {MOST_LINES_OF_A_FILE} is the ceiling, 500 a smell"
+    for number, line in enumerate(lines, 1):
+        if len(line) > MOST_COLUMNS:
+            yield f"{number}: {len(line)} columns; {MOST_COLUMNS} is the ceiling"
+        if "\t" in line:
+            yield f"{number}: a tab"
+        if line != line.rstrip():
+            yield f"{number}: blanks at its end"
+        if not line.isascii():
+            yield f"{number}: {line.strip()!a}"
 
 
 # --- the rules themselves -------------------------------------------------------------------------------------------
@@ -419,3 +462,20 @@ def test_the_rule_for_first_lines_finds_a_bad_one(name: str, doc: str) -> None:
 def test_the_rule_for_first_lines_lets_a_good_one_pass(name: str, doc: str) -> None:
     """A rule that always complains would be switched off."""
     assert list(_complaints_about(name, doc)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("int one;\n", "1: does not begin"),
+        ("/* One. */\n" * 601, "1: 601 lines"),
+        (f"/* {'x' * 120} */\n", "1: 126 columns"),
+        ("/* One. */\nint\tone;\n", "2: a tab"),
+        ("/* One. */\nint one; \n", "2: blanks"),
+        ("/* \u00c4. */\n", "1: '/* \\xc4. */'"),
+    ],
+)
+def test_the_rules_for_c_find_a_bad_file(text: str, complaint: str) -> None:
+    """Each of them complains of what it is there for, and of nothing in a good file."""
+    assert [found.startswith(complaint) for found in _complaints_about_c(text)] == [True]
+    assert list(_complaints_about_c("/* Nothing. */\n")) == []
