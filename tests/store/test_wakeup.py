@@ -24,7 +24,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def bells(directory: Path) -> Iterator[Bells]:
     """A writer that has rung before anybody waited."""
-    made = Bells(directory)
+    made = Bells(str(directory))
     made.look()
     yield made
     made.close()
@@ -33,7 +33,7 @@ def bells(directory: Path) -> Iterator[Bells]:
 @pytest.fixture
 def waiter(directory: Path) -> Iterator[Waiter]:
     """A reader that is about to sleep."""
-    made = Waiter(directory)
+    made = Waiter(str(directory))
     made.arm()
     yield made
     made.close()
@@ -58,7 +58,7 @@ def test_of_readers_that_come_one_by_one_each_is_heard_of(bells: Bells, director
     """The bytes that tell of them are others each time."""
     waiters = []
     for _ in range(20):
-        waiters.append(Waiter(directory))
+        waiters.append(Waiter(str(directory)))
         waiters[-1].arm()
         ring(bells)
         assert all(waiter.wait(0.0) for waiter in waiters)
@@ -71,7 +71,7 @@ def test_of_readers_that_come_one_by_one_each_is_heard_of(bells: Bells, director
 def test_a_directory_that_was_removed_is_found_again(bells: Bells, directory: Path) -> None:
     """The writer looks once in a while, though the bytes that it knows say nothing any more."""
     shutil.rmtree(directory)
-    waiter = Waiter(directory)
+    waiter = Waiter(str(directory))
     waiter.arm()
     for _ in range(_MOST_TRUSTED_COUNT + 1):
         ring(bells)
@@ -103,7 +103,7 @@ def test_a_child_rings_by_descriptors_of_its_own(bells: Bells, waiter: Waiter) -
 
 def waiting(directory: Path, subjects: frozenset[int] | None) -> Waiter:
     """A reader that hears of some subjects."""
-    waiter = Waiter(directory)
+    waiter = Waiter(str(directory))
     waiter.arm(subjects)
     return waiter
 

@@ -26,7 +26,7 @@ from eventlog.store.tables import TopicRow
 _WATCH_SECONDS = 0.4
 """So often we look at those we watch, where nobody tells us of a death, and whether others have come to targets."""
 _WATCHED_COUNT = 3
-_ROUND_SECONDS = 1.0
+_ROUND_SECONDS = 2.0
 """So often we look at one of those whom others watch."""
 _TURN_SECONDS = 1.0
 """After this long we propose, whoever has the turn: it may be stopped."""

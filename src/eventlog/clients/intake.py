@@ -119,16 +119,22 @@ class Intake:
             watched: reading ends of pipes; it ends also when the other side of one is gone.
             others: what to hear of beside the topics of the positions; None is everything.
         """
-        clock, store, waiter = self._store.clock, self._store, self._waiter
         if self._heard_version != self._positions.version and self._hear(others):
             return  # look once more: what came before the bell hung there rings no bell
-        waiter.watch(watched)
-        if now_s >= until_s:
-            return
-        seen = self._seen_transaction
-        # Nothing but this runs while nothing happens: ten times a second, for each consumer that waits.
-        while not waiter.wait(until_s - now_s) and store.last_transaction() == seen:
-            now_s = clock.monotonic()
+        self._waiter.watch(watched)
+        if now_s < until_s:
+            try:
+                self._sleep(now_s, until_s)
+            except ValueError:
+                self._store.last_transaction()  # says that the log was closed
+
+    def _sleep(self, now_s: float, until_s: float) -> None:
+        """Nothing but this runs while nothing happens: ten times a second, for each consumer that waits."""
+        environment, seen = self._store.environment, self._seen_transaction
+        wait, monotonic = self._waiter.wait, self._store.clock.monotonic
+        page, place, word = environment.sign(seen)
+        while not wait(until_s - now_s) and (page[place] == word or environment.last_transaction() == seen):
+            now_s = monotonic()
             if now_s >= until_s:
                 break
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import lmdb
 
@@ -18,10 +17,8 @@ from eventlog.errors import EventLogError, LogClosed, UsedAfterFork
 from eventlog.store.engine import MAP_BYTES, MEMORY_MAP_BYTES, Opening, parents_files_forgotten
 from eventlog.store.filelock import FileLock
 from eventlog.store.gate import Gate
+from eventlog.store.glimpse import Glimpse, Sign
 from eventlog.store.memory import keep_freed_memory
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MENDED = (lmdb.MapResizedError, lmdb.PanicError, lmdb.ReadersFullError)
 """Why a read may not begin although it can be helped: see `_mend`."""
@@ -38,7 +35,7 @@ class LivingHandle:
 
     def __init__(
         self,
-        path: Path,
+        path: str,
         *,
         durability: str,
         mode: int,
@@ -75,6 +72,7 @@ class LivingHandle:
             except OSError as error:
                 handle.close()
                 raise self.refused(error, "open") from error
+        self._glimpse = Glimpse(self._opening.data, lambda: int(handle.info()["last_txnid"]))
         return handle
 
     def close(self) -> None:
@@ -90,6 +88,7 @@ class LivingHandle:
         self.tables = {}
         self._is_forked = self._is_lost = False
         self._close_write_lock()
+        self._glimpse.close()
         if handle is not None:
             handle.close()
 
@@ -186,6 +185,10 @@ class LivingHandle:
                 return self.last_transaction()
             raise self._opening.translated(error, "read") from error
         return number
+
+    def sign(self, seen: int) -> Sign:
+        """What stays as it is until there is a later commit than `seen`, to be compared without a call of LMDB."""
+        return self._glimpse.sign(seen)
 
     def table(self, name: bytes) -> Table:
         """The handle of a table, for the `db` arguments of LMDB; ask inside a transaction."""
