@@ -1,6 +1,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+REVISION: int
+
 class RecordMaker:
     def __init__(self, record_type: type) -> None: ...
     def __call__(

@@ -20,16 +20,22 @@ PURE_PYTHON: Final = "EVENTLOG_PURE_PYTHON"
 """The environment variable that has no twin used, when it is neither empty nor 0."""
 
 _MODULE = "eventlog._native"
+_REVISION = 1
+"""The one of src/native/module.c: what was compiled before a change of the twins is not used after it."""
 
 
 def _load() -> ModuleType | None:
     if os.environ.get(PURE_PYTHON, "0") not in {"", "0"}:
         return None
     try:
-        return importlib.import_module(_MODULE)
+        module = importlib.import_module(_MODULE)
+        revision = getattr(module, "REVISION", None)
+        if revision != _REVISION:
+            raise ImportError(f"it was compiled of another source, of revision {revision} and not {_REVISION}")
+        return module
     except ModuleNotFoundError:
         return None
-    except ImportError as error:  # made for another system, or broken: slower is better than not at all
+    except ImportError as error:  # made for another system, broken or old: slower is better than not at all
         warnings.warn(
             f"{_MODULE} is here and can not be loaded: {error}. eventlog goes on in pure Python, which does the same "
             f"and is slower. Install it anew, or set {PURE_PYTHON}=1.",

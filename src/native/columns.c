@@ -252,7 +252,7 @@ unpack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize
 static PyMethodDef functions[] = {
     {"pack_columns", (PyCFunction)(void (*)(void))pack_columns, METH_FASTCALL, pack_columns_doc},
     {"unpack_columns", (PyCFunction)(void (*)(void))unpack_columns, METH_FASTCALL, unpack_columns_doc},
-    {NULL},
+    {0},
 };
 
 int

@@ -206,7 +206,7 @@ part_columns(PyObject *Py_UNUSED(module), PyObject *arguments)
 static PyMethodDef functions[] = {
     {"murmur2", murmur2, METH_O, murmur2_doc},
     {"part_columns", part_columns, METH_VARARGS, part_columns_doc},
-    {NULL},
+    {0},
 };
 
 int

@@ -50,7 +50,7 @@ dealloc(PyObject *self)
 
 static PyMemberDef members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Maker, call), READONLY, NULL},
-    {NULL},
+    {0},
 };
 
 int

@@ -96,7 +96,7 @@ static PyObject *
 make_records(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names)
 {
     const Maker *maker = (const Maker *)self;
-    Column columns[FIELD_COUNT] = {{NULL}};
+    Column columns[FIELD_COUNT] = {{0}};
     PyObject *records = NULL;
     Py_ssize_t count;
 
@@ -142,6 +142,7 @@ int
 native_add_record_maker(PyObject *module)
 {
     return maker_add(module, "eventlog._native.RecordMaker",
-                     "RecordMaker(record_type)\n--\n\nMakes lists of records: of a topic, a partition and five columns.",
+                     "RecordMaker(record_type)\n--\n\n"
+                     "Makes lists of records: of a topic, a partition and five columns.",
                      record_maker_new);
 }

@@ -39,7 +39,7 @@ typedef struct {
 
 /* -- sending --------------------------------------------------------------------------------------------------- */
 
-/* The bytes of a key or value, owned: itself or its UTF-8, where its type says that, else what its codec makes of it. */
+/* The bytes of a key or value, owned: itself or its UTF-8 where its type says so, else what its codec makes of it. */
 static inline PyObject *
 encoded(PyObject *value, PyObject *plain_type, PyObject *encode)
 {
@@ -288,9 +288,9 @@ send_method_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
     PyObject *slow, *producer, *route, *lane, *batch, *delivery;
     SendMethod *method;
 
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO!O!O!O!O!:SendMethod", names, &slow, &PyType_Type, &producer,
-                                     &PyType_Type, &route, &PyType_Type, &lane, &PyType_Type, &batch, &PyType_Type,
-                                     &delivery)) {
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO!O!O!O!O!:SendMethod", names, &slow, &PyType_Type,
+                                     &producer, &PyType_Type, &route, &PyType_Type, &lane, &PyType_Type, &batch,
+                                     &PyType_Type, &delivery)) {
         return NULL;
     }
     if (!PyType_IsSubtype((PyTypeObject *)delivery, &PyTuple_Type)) {
@@ -407,19 +407,19 @@ send_method_reduce(PyObject *self, PyObject *Py_UNUSED(arguments))
 static PyGetSetDef send_method_getset[] = {
     {"__class__", send_method_class, NULL, NULL, NULL},
     {"__doc__", send_method_doc, NULL, NULL, NULL},
-    {NULL},
+    {0},
 };
 
 static PyMethodDef send_method_methods[] = {
     {"__reduce__", send_method_reduce, METH_NOARGS, NULL},
-    {NULL},
+    {0},
 };
 
 static PyMemberDef send_method_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(SendMethod, call), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(SendMethod, weak_references), READONLY, NULL},
     {"__wrapped__", T_OBJECT, offsetof(SendMethod, slow), READONLY, NULL},
-    {NULL},
+    {0},
 };
 
 static PyType_Slot send_method_slots[] = {

@@ -36,7 +36,7 @@ FIGURES: dict[str, Cost] = {
     "transaction of 1: state, send": Cost(python=128_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=13_423, lmdb=2_205, commits=10, syncs=20),
     "processor, 100 at a time": Cost(python=31_642, lmdb=4_193, commits=10, syncs=20),
-    "projection": Cost(python=3_880, lmdb=94, commits=1, syncs=2),
+    "projection": Cost(python=3_881, lmdb=94, commits=1, syncs=2),
 }
 
 COMPILED: dict[str, Cost] = {
@@ -57,6 +57,6 @@ COMPILED: dict[str, Cost] = {
     "transaction of 1: state, send": Cost(python=125_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=12_243, lmdb=2_205, commits=10, syncs=20),
     "processor, 100 at a time": Cost(python=30_462, lmdb=4_193, commits=10, syncs=20),
-    "projection": Cost(python=2_730, lmdb=94, commits=1, syncs=2),
+    "projection": Cost(python=2_731, lmdb=94, commits=1, syncs=2),
     "history of 10": Cost(python=1_700, lmdb=799, commits=0, syncs=0),
 }

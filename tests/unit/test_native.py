@@ -49,6 +49,16 @@ def test_a_compiled_module_that_can_not_be_loaded_is_told(tmp_path: Path, monkey
         assert native._load() is None
 
 
+def test_a_compiled_module_of_another_source_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout that was updated and not installed anew goes on with what it has in Python."""
+    (tmp_path / "old_native.py").write_text("REVISION = 0\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv(native.PURE_PYTHON, raising=False)
+    monkeypatch.setattr(native, "_MODULE", "old_native")
+    with pytest.warns(RuntimeWarning, match=r"revision 0 and not \d+.*Install it anew"):
+        assert native._load() is None
+
+
 def test_what_the_front_door_says_is_what_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """`is_compiled()` says whether there is a module, and nothing else."""
     monkeypatch.setattr(native, "compiled", None)
