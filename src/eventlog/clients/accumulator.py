@@ -134,15 +134,21 @@ class Accumulator:
         """Puts one record into its lane, opening a batch when there is none or it is full."""
         self._make_room()
         with self.lock:
-            batch = lane.batch
-            if len(batch.rows) >= batch.limit:
-                self._seal(lane)
-                batch = self._open(lane)
-            rows: list[Any] = batch.rows
-            place = len(rows)
-            token = place + TOKEN_BASE
-            rows += (key, value, token)
-            place = _place_of(rows, token)
+            while True:
+                # The lock does not keep out what our own thread does between any two calls here: a signal handler or
+                # a finalizer that sends may have sealed the batch, or opened the next one.
+                batch = lane.batch
+                rows: Any = batch.rows
+                place = len(rows)
+                if place >= batch.limit:
+                    self._seal(lane)
+                    self._open(lane)
+                    continue
+                token = place + TOKEN_BASE
+                rows += (key, value, token)
+                place = _place_of(rows, token)
+                if lane.batch is batch or place < ROW_WIDTH * batch.count:
+                    break
             index = place // ROW_WIDTH
             if headers:
                 batch.headers[index] = headers
@@ -165,14 +171,14 @@ class Accumulator:
                 return Delivery((batch, place))
         return self.add(lane, rows[place], rows[place + 1], size_bytes=0)
 
-    def _open(self, lane: Lane) -> ProducerBatch:
+    def _open(self, lane: Lane) -> None:
         self.check_usable()
         clock = self._clock
         batch = self._make_batch(lane, ROW_WIDTH * lane.batch_records, clock.now_ms(), clock.monotonic())
-        lane.batch = batch
-        self._open_lanes[lane] = None
+        if lane.batch is CLOSED:  # else a signal handler of our thread sent meanwhile, and opened one
+            lane.batch = batch
+            self._open_lanes[lane] = None
         self.on_open()
-        return batch
 
     def _seal(self, lane: Lane) -> None:
         """Closes a lane's batch for good, and queues it; an interruption (Ctrl-C) leaves it open."""
