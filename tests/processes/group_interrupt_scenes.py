@@ -34,7 +34,7 @@ class _Stage:
         self.log = log
         self.place = first - stride
         self._stride = stride
-        self.path = store_of(log).path / "members"
+        self.path = Path(store_of(log).path, "members")
         topic = log.topic("orders", partitions=_PARTITIONS)
         for number in range(_PARTITIONS):
             topic.append_many([b"%d" % each for each in range(3)], partition=number)
