@@ -9,7 +9,7 @@ from collections import UserList
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventlog.records import Event, Record, _records_of_columns
@@ -59,6 +59,8 @@ any_length = st.tuples(*[lengths.flatmap(column_of)] * 5)
 
 
 @given(same_length | any_length)
+@example((range(LARGE - 3, LARGE), [1] * 3, range(LARGE - 1, LARGE + 2), (None,) * 3, range(-LARGE, 3 - LARGE)))
+@example((range(LARGE - 2, LARGE + 1), range(0, 3 * LARGE, LARGE), range(-LARGE - 1, 2 - LARGE), [1] * 3, [()] * 3))
 def test_it_makes_what_python_makes(columns: Columns) -> None:
     """The same records, or the same error, from lists, tuples, ranges and sequences of a user's own."""
     assert outcome(made, *columns) == outcome(in_python, *columns)

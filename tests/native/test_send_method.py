@@ -7,6 +7,7 @@ import gc
 import inspect
 import pickle
 import pydoc
+import sys
 import typing
 import weakref
 from functools import partial
@@ -204,4 +205,10 @@ def test_a_delivery_of_its_making_is_a_tuple_like_any_other(log: eventlog.EventL
         assert (hash(again), again) == (hash(delivery), delivery)
         assert gc.is_tracked(delivery)
     assert len(set(map(hash, deliveries))) == 200
+    batch = deliveries[0][0]
+    gc.collect()
+    held = sys.getrefcount(batch)
+    assert 201 < held < 220, "each delivery holds its batch once"
+    del again, deliveries[:100]
+    assert held - sys.getrefcount(batch) == 101, "each delivery holds its batch once"
     assert deliveries[0].__class__ is Delivery
