@@ -288,6 +288,19 @@ def test_many_records_fill_the_same_batches(keys: Any, options: dict[str, Any]) 
     assert sum(len(one) == 5 for one in ends) == 3000
 
 
+@pytest.mark.parametrize("size", [2046, 2047, 2048, 2049])
+@pytest.mark.parametrize("part", ["value", "key", "both"])
+def test_records_at_the_bound_of_what_is_small_fill_the_same_batches(size: int, part: str) -> None:
+    """Larger ones are measured, and end a batch before its records are counted."""
+    large, small = b"x" * size, b"y"
+
+    def act(side: Side) -> list[object]:
+        value, key = small if part == "key" else large, small if part == "value" else large
+        return [side.outcome("plain", value, key=key) for _ in range(200)]
+
+    both(act)
+
+
 def test_more_partitions_are_used_alike() -> None:
     """Those that another gave the topic, and those that the producer had heard of."""
 
