@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlog.batches.format import BatchEncoder, seal
+from eventlog.batches.format import HEADER_BYTES, BatchEncoder, seal
 from eventlog.clients import fetcher
 from eventlog.errors import EventLogError
 from eventlog.records import Event, RecordBatch
@@ -84,6 +84,17 @@ def test_batches_are_read_alike_with_and_without(rng: random.Random) -> None:
         assert with_twin == read(None, data, last, first, end, types), (data.hex(), last, first, end)
         seen[type(with_twin)] += 1
     assert min(seen[dict], seen[tuple]) > QUICK_COUNT // 20, seen
+
+
+def test_every_bit_of_a_header_counts_alike(rng: random.Random) -> None:
+    """One that is flipped makes the same other batch, or the same error."""
+    maker, data = compiled.BatchMaker(RecordBatch), plain_batch(rng)
+    for bit in range(8 * HEADER_BYTES):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        changed = resealed(bytes(flipped))
+        with_twin = read(maker, changed, 2**40, 0, None, (bytes, bytes))
+        assert with_twin == read(None, changed, 2**40, 0, None, (bytes, bytes)), f"bit {bit}"
 
 
 def test_plain_batches_are_known_to_the_twin(rng: random.Random) -> None:

@@ -479,7 +479,7 @@ def test_references_are_given_back(side: Side) -> None:
     taken_bytes = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert held() == before
-    assert abs(len(gc.get_objects()) - objects) < 200
+    assert abs(len(gc.get_objects()) - objects) < 30
     assert taken_bytes < 500_000
 
 
