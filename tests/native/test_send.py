@@ -20,7 +20,7 @@ from eventlog import Producer
 from tests.native.twins import memory_runs_out
 
 SEND: Any = Producer.send
-SENDS = [SEND, SEND.__wrapped__]
+SENDS = [SEND, getattr(SEND, "__wrapped__", SEND)]
 """The twin, and the Python function."""
 
 
