@@ -213,7 +213,7 @@ def test_a_codec_that_sends(log: eventlog.EventLog) -> None:
         lambda: order.append(producer.send(topic, {"n": -1}, key=b"k")),
         lambda: producer._routes.clear(),
         lambda: producer.flush(),
-        gc.collect,
+        lambda: gc.collect(0),
     ]
     order.extend(producer.send(topic, Value(n=number), key=b"k") for number in range(400))
     producer.close()
