@@ -114,6 +114,7 @@ TYPES = [(bytes, octets), (str, texts)]
 
 @pytest.mark.parametrize(("value_type", "values"), TYPES, ids=["bytes", "str"])
 @pytest.mark.parametrize(("key_type", "keys"), TYPES, ids=["bytes", "str"])
+@pytest.mark.timeout(900)  # for 10,000 examples
 @given(data=st.data())
 def test_a_body_is_what_msgpack_packs(key_type: type, keys: Any, value_type: type, values: Any, data: Any) -> None:
     """Byte for byte, from any record on, and with as many records as fit."""
@@ -197,6 +198,7 @@ def test_what_is_no_list_or_tuple_is_left_to_python(column: Any) -> None:
         assert compiled.pack_columns(column, [b""], 0, 10, bytes, bytes) is None
 
 
+@pytest.mark.timeout(900)  # for 10,000 examples
 @given(columns_of(octets, octets), st.sampled_from([200, 1000, TARGET_BYTES]), st.integers(1, 60))
 def test_an_encoder_gives_the_same_records_with_and_without(columns: Any, target_bytes: int, times: int) -> None:
     """The same bytes where it is one batch; else batches may end elsewhere, and none is too large."""

@@ -204,6 +204,7 @@ def records_of(name: str) -> st.SearchStrategy[Any]:
 records = st.sampled_from(sorted(TOPICS)).flatmap(records_of)
 
 
+@pytest.mark.timeout(900)  # for 10,000 examples
 @given(st.lists(records, min_size=1, max_size=25), st.sampled_from([{}, {"batch_bytes": 1024}, {"name": "me"}]))
 def test_every_record_is_taken_or_refused_alike(rows: Any, options: dict[str, Any]) -> None:
     """Whatever the codec, the value, the key, the partitioner and the way of passing them."""
