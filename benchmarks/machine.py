@@ -101,7 +101,9 @@ def fdatasync_p50_us(directory: Path, *, count: int = 50) -> float:
 def package_version(name: str) -> str:
     """The installed version, or "not installed"."""
     try:
-        return eventlog.__version__ if name == "eventlog" else importlib.metadata.version(name)
+        if name == "eventlog":
+            return f"{eventlog.__version__} ({'compiled' if eventlog.is_compiled() else 'pure Python'})"
+        return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
 

@@ -59,7 +59,7 @@ from eventlog.native import is_compiled
 from eventlog.records import Event, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, TopicPartition
 from eventlog.store.maintenance import VerifyReport
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 __all__ = [
     "Assignor",
