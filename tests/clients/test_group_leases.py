@@ -94,12 +94,16 @@ def test_a_waiting_member_sleeps_until_there_is_something_to_do(log, topic, time
     """It says that it polls, or a lease of those it watches may be over, or one of the others is to be looked at."""
     members = [log.consumer("orders", **QUIET, session_timeout=10.0) for _ in range(2)]
     settle(*members)
+    began_s = time.now_s
+    assert all(member._membership._care.look_at_s <= began_s + 0.4 for member in members), "they have just met"
+    time.now_s += 0.5
     for member in members:
         member.poll()
-        assert member._membership._care.look_at_s == time.now_s + 10.0
+        assert member._membership._care.look_at_s == began_s + 10.0
         assert member._membership.next_at_s(time.now_s) == time.now_s + 2.0, "its heart beats every 2 s"
     members += [log.consumer("orders", **LONG) for _ in range(3)]
     settle(*members)
+    time.now_s += 0.5
     for member in members:
         member.poll()
         assert member._membership._care.look_at_s == time.now_s + 2.0

@@ -71,7 +71,9 @@ class Caretaker:
         place = bisect_right(ids, member_id)
         self._others = [one for one in ids[place:] + ids[:place] if one != member_id]
         self._watch.choose(self._others[:_WATCHED_COUNT])
-        self.look_at_s = self._quiet_until_s = 0.0
+        self._quiet_until_s = 0.0
+        # Soon, and not at once: while a hundred join, each of them meets the others a hundred times.
+        self.look_at_s = min(self.look_at_s, self._store.clock.monotonic() + _WATCH_SECONDS)
 
     def look_if_due(self, now_s: float, *, is_due: bool) -> bool:
         """Looks whether the others live, now and then, and when one dies; whether it looked."""
