@@ -17,6 +17,10 @@ How a batch is sealed while others send. The sealer holds the lock:
 * two senders at once: the second check of (c) says no to one of them at least, and `settle_late` finds where its
   record stands. A token is an object of its own, whatever number it is, so its place is certain.
 
+The lock does not keep out what our own thread does in between: a signal handler, or a finalizer that the garbage
+collector runs, may send too. What it sends then goes into a batch of its own, which is queued as soon as the change
+that it came into the middle of is over; waiting is refused there.
+
 Knows nothing of codecs or partitioners, and nothing of when to send.
 """
 
@@ -25,7 +29,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from threading import get_ident
+from typing import Any, TypeVar
 
 from eventlog.batches.format import TARGET_BYTES, BatchEncoder
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
@@ -35,6 +41,8 @@ from eventlog.records import Headers
 from eventlog.store.appends import Condition, Rows
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
+
+T = TypeVar("T")
 
 COMMIT_BYTES = 1 << 20
 """As soon as this much is queued, the thread that queued it commits."""
@@ -92,6 +100,10 @@ class Accumulator:
         self._failed: list[ProducerBatch] = []
         self._refusal: Callable[[], Exception] | None = None
         self.lock = threading.RLock()
+        self._changer: int | None = None
+        """The thread that opens, fills or seals batches now."""
+        self._late: deque[ProducerBatch] = deque()
+        """What came into the middle of that, from the same thread."""
 
     def lanes(self, topic: TopicRow) -> list[Lane]:
         """
@@ -116,7 +128,7 @@ class Accumulator:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way: no batch is open, and none waits to be stored."""
-        return not self._open_lanes and self.buffered_bytes() == 0
+        return not self._open_lanes and not self._late and self.buffered_bytes() == 0
 
     # -- adding ----------------------------------------------------------------------------------------------
 
@@ -132,73 +144,121 @@ class Accumulator:
         message_id: bytes | None = None,
     ) -> Delivery:
         """Puts one record into its lane, opening a batch when there is none or it is full."""
+        extras = (headers, timestamp_ms, message_id) if headers or timestamp_ms is not None or message_id else None
+        if self._changer == get_ident():
+            return self._add_late(lane, key, value, extras)
         self._make_room()
-        with self.lock:
-            while True:
-                # The lock does not keep out what our own thread does between any two calls here: a signal handler or
-                # a finalizer that sends may have sealed the batch, or opened the next one.
-                batch = lane.batch
-                rows: Any = batch.rows
-                place = len(rows)
-                if place >= batch.limit:
-                    self._seal(lane)
-                    self._open(lane)
-                    continue
-                token = place + TOKEN_BASE
-                rows += (key, value, token)
-                place = _place_of(rows, token)
-                if lane.batch is batch or place < ROW_WIDTH * batch.count:
-                    break
-            index = place // ROW_WIDTH
-            if headers:
-                batch.headers[index] = headers
-            if timestamp_ms is not None:
-                batch.timestamps_ms[index] = timestamp_ms
-            if message_id is not None:
-                batch.message_ids[index] = message_id
-            if size_bytes >= SMALL_BYTES:
-                batch.measured_bytes += size_bytes
-                if batch.measured_bytes >= self._batch_bytes:
-                    self._seal(lane)
+        delivery = self._change(partial(self._put, lane, key, value, extras, size_bytes))
         self._commit_if_due()
+        return delivery
+
+    def _put(self, lane: Lane, key: bytes | None, value: bytes | None, extras: object, size_bytes: int) -> Delivery:
+        batch = lane.batch
+        if len(batch.rows) >= batch.limit:
+            self._seal(lane)
+            batch = self._open(lane)
+        batch.has_extras = batch.has_extras or extras is not None
+        rows: list[Any] = batch.rows
+        place = len(rows)
+        token = extras or place + TOKEN_BASE  # in one step with the record: it is never there without them
+        rows += (key, value, token)
+        place = _place_of(rows, token, place)
+        if size_bytes >= SMALL_BYTES:
+            batch.measured_bytes += size_bytes
+            if batch.measured_bytes >= self._batch_bytes:
+                self._seal(lane)
         return Delivery((batch, place))
+
+    def _change(self, change: Callable[[], T]) -> T:
+        """Opens, fills or seals batches; takes up before and after it what came into the middle of a change."""
+        with self.lock:
+            try:
+                self._changer = get_ident()
+                if self._late:
+                    self._take_late()
+                return change()
+            finally:
+                try:
+                    if self._late:
+                        self._take_late()
+                finally:
+                    self._changer = None
+
+    def _add_late(self, lane: Lane, key: bytes | None, value: bytes | None, extras: object) -> Delivery:
+        """Takes a record in the middle of a change that our own thread makes."""
+        self.check_usable()
+        batch = self._late[-1] if self._late else None
+        if batch is None or batch.lane is not lane or not batch.limit:
+            batch = self._make_batch(lane, _MAX_BATCH_RECORDS, self._clock.now_ms(), self._clock.monotonic())
+            batch.has_extras = True
+            self._late.append(batch)
+        lane.batch.limit = 0  # what is sent to it later comes behind us
+        rows: list[Any] = batch.rows
+        place = len(rows)
+        token = extras or place + TOKEN_BASE
+        rows += (key, value, token)
+        return Delivery((batch, _place_of(rows, token, place)))
+
+    def _take_late(self) -> None:
+        """
+        Queues what came into the middle of a change; belongs to who holds the lock, and has made it.
+
+        What comes into the middle of this waits for the next change: a finalizer may send whenever memory is collected,
+        and to queue what it sent takes memory.
+        """
+        for _ in range(len(self._late)):
+            batch = self._late[0]
+            try:
+                batch.limit = 0
+                if not batch.parts:  # else Ctrl-C came when it was queued
+                    self._seal(batch.lane)
+                    self._queue(batch.lane, batch, batch.rows)
+                batch.rows = ()
+                self._late.popleft()
+            except Exception as error:  # noqa: BLE001  # it is not the caller's: `flush` tells it
+                self._late.popleft()
+                batch.error, batch.is_done = error, True
+                if batch not in self._pending:
+                    self._failed.append(batch)
+            self.on_open()
 
     def settle_late(self, lane: Lane, batch: ProducerBatch, rows: list[Any], token: int) -> Delivery:
         """Finds the place of a record that another thread came between, or puts it into the next batch."""
         with self.lock:
-            place = _place_of(rows, token)
+            place = _place_of(rows, token, token - TOKEN_BASE)
             if lane.batch is batch or place < ROW_WIDTH * batch.count:
                 return Delivery((batch, place))
         return self.add(lane, rows[place], rows[place + 1], size_bytes=0)
 
-    def _open(self, lane: Lane) -> None:
+    def _open(self, lane: Lane) -> ProducerBatch:
         self.check_usable()
         clock = self._clock
         batch = self._make_batch(lane, ROW_WIDTH * lane.batch_records, clock.now_ms(), clock.monotonic())
-        if lane.batch is CLOSED:  # else a signal handler of our thread sent meanwhile, and opened one
-            lane.batch = batch
-            self._open_lanes[lane] = None
+        self._open_lanes[lane] = None
+        lane.batch = batch
         self.on_open()
+        return batch
 
     def _seal(self, lane: Lane) -> None:
         """Closes a lane's batch for good, and queues it; an interruption (Ctrl-C) leaves it open."""
         batch = lane.batch
         if batch is CLOSED:
+            self._open_lanes.pop(lane, None)
             return
         rows, limit = batch.rows, batch.limit
-        del self._open_lanes[lane]  # before CLOSED: a signal handler that sends may open the next one at once
-        lane.batch = CLOSED
-        sealed = rows[:]
-        batch.limit = 0  # before rows: who reads the empty rows finds them full
-        batch.rows = ()
         try:
+            lane.batch = CLOSED
+            self._open_lanes.pop(lane, None)
+            sealed = rows[:]
+            batch.limit = 0  # before rows: who reads the empty rows finds them full
+            batch.rows = ()
             self._queue(lane, batch, sealed)
         except BaseException:
             if batch.parts:
                 self._store.committer.submit(batch)  # maybe a second time, which does nothing
             elif not batch.is_done:
-                batch.rows, batch.limit, lane.batch = rows, limit, batch
                 self._open_lanes[lane] = None
+                batch.rows, batch.limit, lane.batch = rows, limit, batch
             raise
 
     def _queue(self, lane: Lane, batch: ProducerBatch, rows: list[Any]) -> None:
@@ -206,6 +266,8 @@ class Accumulator:
         if count == 0:
             batch.is_done = True
             return
+        if batch.has_extras:
+            batch.note_extras(rows[2::ROW_WIDTH])
         keys: list[bytes | None] = rows[0::ROW_WIDTH]
         values: list[bytes | None] = rows[1::ROW_WIDTH]
         headers = batch.headers
@@ -242,16 +304,17 @@ class Accumulator:
 
     def queue(self, topic: TopicRow, partition: int, rows: Rows, prepare: Callable[[ProducerBatch], None]) -> Any:
         """Queues a batch of its own behind all that its lane has; `prepare` tells it what the rows do not say."""
+        self._check_waiting()
         self._make_room()
         with self.lock:
             self.check_usable()
             lane = self.lanes(topic)[partition]
-            self._seal(lane)
             batch = self._make_batch(lane, 0, rows.timestamp(0), self._clock.monotonic())
             batch.count = len(rows.values)
             prepare(batch)
             try:
-                self._queue_rows(lane, batch, rows)
+                self._change(partial(self._seal, lane))
+                self._change(partial(self._queue_rows, lane, batch, rows))
             except BaseException:
                 if batch.parts:
                     self._store.committer.submit(batch)  # maybe a second time, which does nothing
@@ -265,18 +328,25 @@ class Accumulator:
     # -- storing ---------------------------------------------------------------------------------------------
 
     def seal_all(self, *, older_than_s: float | None = None) -> None:
-        """Seals the open batches, or those opened at `older_than_s` or before."""
-        with self.lock:
-            for lane in list(self._open_lanes):
-                if older_than_s is None or lane.batch.opened_s <= older_than_s:
-                    self._seal(lane)
+        """Seals the open batches, or those opened at `older_than_s` or before; none in the middle of a change."""
+        if self._changer == get_ident():
+            return
+        self._change(partial(self._seal_lanes, older_than_s))
+
+    def _seal_lanes(self, older_than_s: float | None) -> None:
+        for lane in list(self._open_lanes):
+            if older_than_s is None or lane.batch.opened_s <= older_than_s:
+                self._seal(lane)
 
     def settle(self, batch: ProducerBatch, timeout: float | None) -> bool:
         """Has one batch stored now, with all else that is queued."""
-        with self.lock:
-            if batch.lane.batch is batch:
-                self._seal(batch.lane)
+        self._check_waiting()
+        self._change(partial(self._seal_batch, batch))
         return self._store.committer.wait(batch, timeout)
+
+    def _seal_batch(self, batch: ProducerBatch) -> None:
+        if batch.lane.batch is batch:
+            self._seal(batch.lane)
 
     def flush(self, timeout: float | None) -> None:
         """Has everything stored that was sent before the call; raises `DeliveryError` and `TimeoutError`."""
@@ -285,6 +355,7 @@ class Accumulator:
 
     def finish(self, timeout: float | None) -> None:
         """Has everything stored that was sent before the call, or fail; raises `TimeoutError`."""
+        self._check_waiting()
         self.seal_all()
         with self.lock:
             last = self._pending[-1] if self._pending else None
@@ -339,11 +410,21 @@ class Accumulator:
             # In the order in which they were opened; one that an interruption left open may stand too late.
             oldest = next(iter(self._open_lanes), None)
             deadlines_s = [] if oldest is None else [oldest.batch.opened_s + self.linger]
+            if self._late:
+                deadlines_s.append(self._late[0].opened_s + self.linger)
             if self._pending:
                 # Who goes on filling batches sees to their commit, in larger rounds.
                 oldest_s, newest_s = self._pending[0].sealed_s, self._pending[-1].sealed_s
                 deadlines_s.append(min(newest_s + self.linger, oldest_s + self.linger + _BUSY_SECONDS))
             return min(deadlines_s) if deadlines_s else None
+
+    def _check_waiting(self) -> None:
+        """Refuses to wait for ourselves."""
+        if self._changer == get_ident():
+            raise RuntimeError(
+                "cannot wait for records inside a send() of the same thread: a signal handler or a finalizer called "
+                "us. What it sent is taken and will be stored. Use send() there, and do not wait."
+            )
 
     def check_usable(self) -> None:
         """Raises why no record can be taken, when none can."""
@@ -370,6 +451,8 @@ class Accumulator:
         self._open_lanes = {}
         self._pending = deque()
         self._pending_bytes = 0
+        self._changer = None
+        self._late = deque()
         self._refusal = lambda: UsedAfterFork(
             "the producer was made before a fork and its records are the parent's. The record was not taken. "
             "Make another with log.producer() in the child."
@@ -400,9 +483,8 @@ class Accumulator:
                 self._unhanded_bytes = 0
 
 
-def _place_of(rows: list[Any], token: int) -> int:
-    """Where a record stands: where its token says, or behind it, if other threads came between."""
-    place = token - TOKEN_BASE
+def _place_of(rows: list[Any], token: object, place: int) -> int:
+    """Where a record stands: where it was to be put, or behind it, if other threads came between."""
     while rows[place + 2] is not token:
         place += ROW_WIDTH
     return place

@@ -74,6 +74,7 @@ class Delivery(tuple):  # type: ignore[type-arg]
 
         Raises:
             TimeoutError: if it is not stored by then; it still may be later.
+            RuntimeError: in a signal handler or a finalizer that has interrupted the producer in the same thread.
             StorageError, UnknownTopic: if it was not stored.
         """
         error = self.exception(timeout)

@@ -6,7 +6,7 @@ How they are filled without a lock, and sealed, is told in `clients/accumulator.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eventlog.batches.format import EncodedBatch
@@ -32,6 +32,7 @@ class ProducerBatch(Append):
     __slots__ = (
         "_callbacks",
         "count",
+        "has_extras",
         "headers",
         "lane",
         "limit",
@@ -52,6 +53,8 @@ class ProducerBatch(Append):
         self.limit = limit
         self.rows: Any = []
         self.count = 0
+        self.has_extras = False
+        """Whether a record may have headers, a time or an id of its own: then its token is what it has."""
         self.timestamp_ms = timestamp_ms
         self.opened_s = opened_s
         self.sealed_s = opened_s
@@ -64,6 +67,18 @@ class ProducerBatch(Append):
         self._callbacks: list[tuple[Delivery, Callable[[Delivery], object]]] = []
 
     is_lenient = True
+
+    def note_extras(self, tokens: Sequence[object]) -> None:
+        """Keeps what records have of their own, by their index."""
+        for index, token in enumerate(tokens):
+            if type(token) is tuple:
+                headers, timestamp_ms, message_id = token
+                if headers:
+                    self.headers[index] = headers
+                if timestamp_ms is not None:
+                    self.timestamps_ms[index] = timestamp_ms
+                if message_id is not None:
+                    self.message_ids[index] = message_id
 
     def error_of(self, index: int) -> BaseException | None:
         """Why one record was not stored; None when it is."""
@@ -145,6 +160,7 @@ class _Closed:
 
     rows: tuple[Any, ...] = ()
     limit = 0
+    opened_s = 0.0
 
 
 CLOSED: Any = _Closed()

@@ -91,8 +91,8 @@ class Producer:
     Sends records: `send` puts them into batches, which are stored in the background.
 
     Records of one partition are stored in the order of the `send` calls. Any number of threads may share a
-    producer. A record counts as stored when its `Delivery` says so; nothing that was sent is lost when the program
-    ends without `close()`, unless it is killed.
+    producer, and a signal handler may send, but not wait for what it sent. A record counts as stored when its
+    `Delivery` says so; nothing that was sent is lost when the program ends without `close()`, unless it is killed.
 
     With a name, what a failed commit leaves open can be settled: `unconfirmed()` has the records of which nobody knows
     whether they are stored, and `resend()` of the next producer of that name stores those that are not, once. Only the
@@ -327,6 +327,8 @@ class Producer:
         Raises:
             DeliveryError: if records were not stored and nobody looked at their deliveries.
             TimeoutError: if that takes longer. What waits is still queued.
+            RuntimeError: in a signal handler or a finalizer that has interrupted this producer in the same thread.
+                What waits is still queued.
         """
         self._accumulator.flush(timeout)
 

@@ -1,0 +1,144 @@
+"""A signal handler may come between any two steps of a producer, and send there: nothing is lost or mixed up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from itertools import count
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import eventlog
+from eventlog.clients import accumulator, lanes
+
+_FILES = {accumulator.__file__, lanes.__file__}
+_WITH_LOCK = frozenset({"_change", "next_deadline", "buffered_bytes"})
+_LEAST_STEPS = 50
+
+
+class Handler:
+    """
+    Does something once, before one step of the producer's own code.
+
+    Ctrl-C does not come before every step, as this does: what raises may not act where a lock is taken or let go.
+    """
+
+    def __init__(self, step: int, action: Callable[[], None], *, is_raising: bool) -> None:
+        self._steps_left = step
+        self._action = action
+        self._passed_by = _WITH_LOCK if is_raising else frozenset()
+        self.has_acted = False
+
+    def trace(self, frame: FrameType, _event: str, _argument: object) -> Any:
+        """Is called before each step, as `sys.settrace` does it."""
+        if self.has_acted or frame.f_code.co_filename not in _FILES or frame.f_code.co_name in self._passed_by:
+            return None
+        frame.f_trace_opcodes = True
+        return self._count
+
+    def _count(self, _frame: FrameType, event: str, _argument: object) -> Any:
+        if event == "opcode" and not self.has_acted:
+            self._steps_left -= 1
+            if self._steps_left < 0:
+                self.has_acted = True
+                self._action()
+        return self._count
+
+
+def watched(step: int, action: Callable[[], None], work: Callable[[], None], *, is_raising: bool = False) -> bool:
+    """Whether a step of that number came, before which the action was done."""
+    handler = Handler(step, action, is_raising=is_raising)
+    before = sys.gettrace()
+    sys.settrace(handler.trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return handler.has_acted
+
+
+@pytest.mark.parametrize("is_sending", [False, True])
+@pytest.mark.parametrize("is_full", [False, True])
+def test_what_a_record_has_of_its_own_stays_with_it(log: eventlog.EventLog, is_sending: bool, is_full: bool) -> None:
+    """Headers and time are in the record, also when its batch is sealed before the call is over."""
+    topic = log.topic("orders")
+    expected = []
+    for step in count():
+        with log.producer(linger=3600.0) as producer:
+            for _ in range(256 if is_full else 1):  # so many records the first batch has
+                producer.send(topic, b"before")
+            deliveries = []
+
+            def act(producer: eventlog.Producer = producer, deliveries: list[Any] = deliveries) -> None:
+                if is_sending:
+                    deliveries.append(producer.send(topic, b"handler", headers={"h": b"handler"}, timestamp_ms=7))
+                producer._accumulator.seal_all()
+
+            def work(producer: eventlog.Producer = producer, deliveries: list[Any] = deliveries) -> None:
+                deliveries.append(producer.send(topic, b"sender", headers={"h": b"sender"}, timestamp_ms=5))
+
+            has_acted = watched(step, act, work)
+            expected += [delivery.result(0.0 if delivery.done() else 10.0).offset for delivery in deliveries]
+        if not has_acted:
+            break
+    assert step > _LEAST_STEPS
+    records = {record.offset: record for record in topic.read()}
+    assert len(records) == len(expected) + (step + 1) * (256 if is_full else 1)
+    for offset in expected:
+        record = records[offset]
+        assert record.headers == (("h", record.value),)
+        assert record.timestamp_ms == (5 if record.value == b"sender" else 7)
+
+
+def test_a_handler_that_sends_and_interrupts_costs_nobody_a_record(log: eventlog.EventLog) -> None:
+    """It sends into the next batch while one is sealed, and then Ctrl-C comes."""
+    topic = log.topic("orders")
+    told = []
+    for step in count():
+        with log.producer(linger=3600.0) as producer:
+            deliveries = [producer.send(topic, b"%d before" % step) for _ in range(3)]
+
+            def act(
+                producer: eventlog.Producer = producer, deliveries: list[Any] = deliveries, step: int = step
+            ) -> None:
+                deliveries.append(producer.send(topic, b"%d handler" % step))
+                raise KeyboardInterrupt
+
+            has_acted = False
+            try:
+                has_acted = watched(step, act, producer._accumulator.seal_all, is_raising=True)
+            except KeyboardInterrupt:
+                has_acted = True
+            producer.flush(10.0)
+            told += [delivery.result(0.0).offset for delivery in deliveries]
+        if not has_acted:
+            break
+    assert step > _LEAST_STEPS
+    assert sorted(told) == list(range(len(told))) == [record.offset for record in topic.read()]
+
+
+def test_a_handler_that_waits_in_the_middle_of_a_send_is_refused(log: eventlog.EventLog) -> None:
+    """It would wait for what only the interrupted call can store; what it sent is stored all the same."""
+    topic = log.topic("orders")
+    refusals, stored = [], 0
+    for step in count():
+        with log.producer(linger=3600.0) as producer:
+            producer.send(topic, b"before")
+
+            def act(producer: eventlog.Producer = producer, step: int = step) -> None:
+                delivery = producer.send(topic, b"handler", message_id=b"once %d" % step)
+                for wait in (delivery.result, producer.flush):
+                    try:
+                        wait()
+                    except RuntimeError as error:
+                        refusals.append(str(error))
+
+            has_acted = watched(step, act, lambda: producer._accumulator.seal_all())
+        stored += 1 + has_acted
+        if not has_acted:
+            break
+    assert step > _LEAST_STEPS
+    assert any("do not wait" in refusal for refusal in refusals)
+    assert len(list(topic.read())) == stored
