@@ -12,9 +12,9 @@ from __future__ import annotations
 from tests.counts.counter import Cost
 
 FIGURES: dict[str, Cost] = {
-    "send, flush; 1 partition": Cost(python=1_139, lmdb=9, commits=1, syncs=2),
-    "send, flush; 8 partitions": Cost(python=1_422, lmdb=21, commits=1, syncs=2),
-    "send, flush, result of each": Cost(python=7_139, lmdb=9, commits=1, syncs=2),
+    "send, flush; 1 partition": Cost(python=1_146, lmdb=9, commits=1, syncs=2),
+    "send, flush; 8 partitions": Cost(python=1_441, lmdb=21, commits=1, syncs=2),
+    "send, flush, result of each": Cost(python=7_146, lmdb=9, commits=1, syncs=2),
     "append": Cost(python=38_000, lmdb=4_000, commits=1_000, syncs=2_000),
     "append; index": Cost(python=45_000, lmdb=5_000, commits=1_000, syncs=2_000),
     "append; expected_version": Cost(python=48_000, lmdb=5_000, commits=1_000, syncs=2_000),
@@ -40,9 +40,9 @@ FIGURES: dict[str, Cost] = {
 }
 
 COMPILED: dict[str, Cost] = {
-    "send, flush; 1 partition": Cost(python=133, lmdb=9, commits=1, syncs=2),
-    "send, flush; 8 partitions": Cost(python=398, lmdb=21, commits=1, syncs=2),
-    "send, flush, result of each": Cost(python=6_133, lmdb=9, commits=1, syncs=2),
+    "send, flush; 1 partition": Cost(python=140, lmdb=9, commits=1, syncs=2),
+    "send, flush; 8 partitions": Cost(python=417, lmdb=21, commits=1, syncs=2),
+    "send, flush, result of each": Cost(python=6_140, lmdb=9, commits=1, syncs=2),
     "append_many of 1000": Cost(python=63, lmdb=6, commits=1, syncs=2),
     "append_many of 1000; 8 partitions": Cost(python=191, lmdb=18, commits=1, syncs=2),
     "append_many(key=) of 100": Cost(python=980, lmdb=70, commits=10, syncs=20),
