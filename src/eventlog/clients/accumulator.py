@@ -153,6 +153,7 @@ class Accumulator:
         return delivery
 
     def _put(self, lane: Lane, key: bytes | None, value: bytes | None, extras: object, size_bytes: int) -> Delivery:
+        """Is `add` while nobody else changes anything; belongs to `_change`, as `_seal` and `_open` do."""
         batch = lane.batch
         if len(batch.rows) >= batch.limit:
             self._seal(lane)
