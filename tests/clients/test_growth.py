@@ -14,8 +14,8 @@ import attrs
 import pytest
 
 import eventlog
-from eventlog.clients import fetcher
 from eventlog.clients.positions import Position, Positions
+from eventlog.clients.reading import batch_reader
 from eventlog.groups.state import Member
 from eventlog.store import group_reader, reader
 from eventlog.store.env import ORDER
@@ -300,7 +300,7 @@ def test_reading_one_record_decodes_one_batch(log, monkeypatch):
     """Wherever it is; and who reads on gets more and more at once."""
     topic = log.topic("orders")
     topic.append_many([b"x" * 1_000] * 2_000)
-    decoded = calls_of(monkeypatch, fetcher, "decode")
+    decoded = calls_of(monkeypatch, batch_reader, "decode")
     assert next(topic.read(0, start=1_234)).offset == 1_234
     assert len(decoded) == 1
     fetches = calls_of(monkeypatch, reader, "fetch")

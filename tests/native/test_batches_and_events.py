@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.batches.format import HEADER_BYTES, BatchEncoder, seal
-from eventlog.clients import fetcher
+from eventlog.clients.reading import batch_reader
 from eventlog.errors import EventLogError
 from eventlog.records import Event, RecordBatch
 from eventlog.store.key_index import ENTRIES, pack_entries, pack_row, unpack_row
@@ -55,9 +55,9 @@ def read(maker: Any, data: bytes, last: int, first: int, end: int | None, types:
     """What a fetcher makes of a stored batch, with a maker or without; keys and values as bytes."""
     route: Any = SimpleNamespace(row=SimpleNamespace(name="orders"))
     cursor: Any = SimpleNamespace(route=route, partition=3, offset=first)
-    with mock.patch.object(fetcher, "_make_batch", maker):
+    with mock.patch.object(batch_reader, "_make_batch", maker):
         try:
-            batch, is_plain = fetcher._undecoded(cursor, StoredBatch(last, data), end, *types)
+            batch, is_plain = batch_reader._undecoded(cursor, StoredBatch(last, data), end, *types)
         except EventLogError as error:
             return type(error), str(error)
         except (OverflowError, MemoryError) as error:  # of offsets that are no offsets
@@ -283,4 +283,4 @@ def test_without_memory_there_is_an_error_and_nothing_wrong(make: Any) -> None:
 
 def test_without_twins_the_modules_are_pure() -> None:
     """What the twins are compared with does not use them."""
-    assert pure("eventlog.clients.fetcher")._make_batch is None
+    assert pure("eventlog.clients.reading.batch_reader")._make_batch is None

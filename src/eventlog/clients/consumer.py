@@ -18,11 +18,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self
 
 from eventlog.clients.consumer_options import Callback, ConsumerOptions
-from eventlog.clients.fetcher import resolve_start
 from eventlog.clients.following import Following
 from eventlog.clients.intake import Intake
 from eventlog.clients.polling import Polling
 from eventlog.clients.positions import Offsets, Pair, Position, Positions, offsets_of, pair_of
+from eventlog.clients.reading.batch_reader import resolve_start
 from eventlog.clients.topic import Topic
 from eventlog.clock import to_ms
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from eventlog.clients.fetcher import check_start
+from eventlog.clients.reading.batch_reader import check_start
 from eventlog.groups.assignors import DEFAULT_ASSIGNOR, Assignor, assignor_for
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Subscription

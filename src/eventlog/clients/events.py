@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any, Generic, TypeVar, cast
 
 from eventlog import native
-from eventlog.clients.fetcher import decode_error
+from eventlog.clients.reading.batch_reader import decode_error
 from eventlog.clients.route import Route
 from eventlog.codecs import Codec, codec_from_stored
 from eventlog.errors import DecodeError

@@ -14,7 +14,7 @@ from itertools import compress
 from operator import length_hint
 from typing import Any, TypeAlias
 
-from eventlog.clients.fetcher import Cursor, resolve_start, resolve_starts
+from eventlog.clients.reading.batch_reader import Cursor, resolve_start, resolve_starts
 from eventlog.clients.route import Route
 from eventlog.clients.topic import Topic
 from eventlog.groups.state import PartitionId

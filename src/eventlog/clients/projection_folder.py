@@ -15,7 +15,7 @@ from typing import Any, cast
 import attrs
 
 from eventlog.clients.folded_state import MOST_CACHED_BYTES, FoldedState
-from eventlog.clients.order import OrderReader
+from eventlog.clients.reading.log_reader import OrderReader
 from eventlog.clients.state import State
 from eventlog.clients.topic import Topic
 from eventlog.codecs import Codec

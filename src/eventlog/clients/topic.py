@@ -14,7 +14,7 @@ from uuid import UUID
 
 from eventlog.clients.appending import Appender
 from eventlog.clients.events import Events
-from eventlog.clients.fetcher import Cursor, Fetcher, resolve_ends, resolve_starts
+from eventlog.clients.reading.batch_reader import Cursor, Fetcher, resolve_ends, resolve_starts
 from eventlog.clients.route import Route
 from eventlog.errors import LogClosed
 from eventlog.options import MAX_PARTITIONS, HeadersInput, Start, check_int, check_offsets

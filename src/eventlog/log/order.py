@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from eventlog.clients.order import OrderReader, check_topics, read_batches, records_of
+from eventlog.clients.reading.log_reader import OrderReader, check_topics, read_batches, records_of
 from eventlog.clients.topic import Topic
 from eventlog.log.part import LogPart
 from eventlog.options import check_int

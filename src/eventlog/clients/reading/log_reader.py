@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from eventlog.clients.fetcher import Cursor, Fetcher
+from eventlog.clients.reading.batch_reader import Cursor, Fetcher
 from eventlog.clients.topic import Topic
 from eventlog.errors import EventLogError
 from eventlog.options import check_topic_name

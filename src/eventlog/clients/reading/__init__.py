@@ -1,0 +1,1 @@
+"""Reading records from partitions and from the whole log."""
