@@ -12,7 +12,7 @@ from eventlog.clients.producer import Producer
 from eventlog.clients.projection import Projection
 from eventlog.clients.state import State
 from eventlog.clients.state_view import StateView
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.clients.transaction import Transaction
 from eventlog.clients.unconfirmed import UnconfirmedRecords
 from eventlog.errors import (

@@ -17,7 +17,7 @@ import pytest
 
 import eventlog
 from eventlog import native
-from eventlog.clients.route import Route
+from eventlog.clients.topic_handle import Route
 from tests import preload
 from tests.compiled import skip_unless_compiled
 from tests.counts.counter import CallCounter, Cost, Meter

@@ -13,7 +13,7 @@ import lmdb
 
 import eventlog
 from eventlog.clients.producer import Producer
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.errors import EventLogError
 from eventlog.store.engine import Opening
 from eventlog.store.env import Environment

@@ -17,7 +17,7 @@ import attrs
 from eventlog.clients.consumer import Consumer
 from eventlog.clients.state import State
 from eventlog.clients.state_view import StateView
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.clients.transaction import Transaction
 from eventlog.errors import ConflictError
 from eventlog.records import PartitionRange, Record, RecordMetadata

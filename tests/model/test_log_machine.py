@@ -14,7 +14,7 @@ from eventlog.batches.format import NO_TIME_MS
 from eventlog.clients.caretaker import Caretaker
 from eventlog.clients.consumer import Consumer
 from eventlog.clients.positions import Positions
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.errors import EventLogError
 from eventlog.groups import rules
 from eventlog.groups.rules import Change, Granted, Release, Request

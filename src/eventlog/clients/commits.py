@@ -11,7 +11,7 @@ from typing import Any
 
 from eventlog.clients.membership import Membership
 from eventlog.clients.positions import Positions
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.errors import MemberFenced
 from eventlog.records import TopicPartition
 from eventlog.store.group_works import CommitOffsets, Fence

@@ -23,7 +23,7 @@ from eventlog.clients.intake import Intake
 from eventlog.clients.polling import Polling
 from eventlog.clients.positions import Offsets, Pair, Position, Positions, offsets_of, pair_of
 from eventlog.clients.reading.batch_reader import resolve_start
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.clock import to_ms
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
 from eventlog.groups.state import Subscription

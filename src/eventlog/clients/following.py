@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventlog.clients.positions import Positions
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.groups.state import Subscription
 from eventlog.records import TopicPartition
 from eventlog.store.store import Store

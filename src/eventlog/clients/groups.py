@@ -15,7 +15,7 @@ import attrs
 
 from eventlog.clients.positions import Pair, pair_of
 from eventlog.clients.reading.batch_reader import check_start
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.groups.state import Group, Life, Member, PartitionId
 from eventlog.options import Start, check_group_name, check_int, check_offset, check_topic_name
 from eventlog.records import TopicPartition

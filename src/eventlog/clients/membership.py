@@ -22,7 +22,7 @@ from uuid import uuid4
 from eventlog.clients.caretaker import Caretaker
 from eventlog.clients.consumer_options import Callback, MembershipOptions
 from eventlog.clients.positions import Positions
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.errors import GroupMismatch, InstanceInUse, MemberFenced, UnknownTopic
 from eventlog.groups.rules import (
     Confirm,

@@ -15,8 +15,8 @@ from operator import length_hint
 from typing import Any, TypeAlias
 
 from eventlog.clients.reading.batch_reader import Cursor, resolve_start, resolve_starts
-from eventlog.clients.route import Route
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
+from eventlog.clients.topic_handle import Route
 from eventlog.groups.state import PartitionId
 from eventlog.options import Start, check_int, check_offset, check_offsets
 from eventlog.records import Record, RecordBatch, TopicPartition

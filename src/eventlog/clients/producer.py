@@ -20,9 +20,9 @@ from eventlog.batches.partitioners import murmur2 as murmur2_partitioner
 from eventlog.clients.accumulator import SMALL_BYTES, TOKEN_BASE, Accumulator
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.lanes import Lane, ProducerBatch
-from eventlog.clients.route import Route
 from eventlog.clients.sender import Sender
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
+from eventlog.clients.topic_handle import Route
 from eventlog.clients.unconfirmed import UnconfirmedRecords, unnamed
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.store.key_index import LONGEST_KEY_BYTES

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from eventlog.clients.projection_view import ProjectionView
 from eventlog.clients.sleeper import Sleeper
 from eventlog.clients.state_view import StateView, stored_codecs
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.codecs import codec_for
 from eventlog.errors import ConcurrentUse, ConflictError, LogClosed, StateMismatch, UsedAfterFork
 from eventlog.options import check_int, check_seconds

@@ -12,7 +12,7 @@ from itertools import repeat
 from typing import TypeAlias
 
 from eventlog.batches.format import BatchEncoder
-from eventlog.clients.route import Route
+from eventlog.clients.topic_handle import Route
 from eventlog.records import Headers
 from eventlog.store.appends import Condition, Part, Place, Rows
 from eventlog.store.tables import TopicRow

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eventlog.clients.appending import metadata_of
 from eventlog.clients.delivery import Delivery, call_logged
 from eventlog.clients.sends import Sends
+from eventlog.clients.topic.append import metadata_of
 from eventlog.records import RecordMetadata
 
 

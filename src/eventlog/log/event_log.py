@@ -21,8 +21,8 @@ from eventlog.clients.consumer_options import Callback, consumer_options
 from eventlog.clients.groups import Groups
 from eventlog.clients.producer import Producer
 from eventlog.clients.sender import end_abandoned
-from eventlog.clients.topic import Topic
-from eventlog.clients.topics import Topics
+from eventlog.clients.topic.registry import Topics
+from eventlog.clients.topic.topic import Topic
 from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.groups.assignors import Assignor
 from eventlog.groups.state import Subscription

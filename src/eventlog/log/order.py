@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from eventlog.clients.reading.log_reader import OrderReader, check_topics, read_batches, records_of
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.log.part import LogPart
 from eventlog.options import check_int
 from eventlog.records import Record, RecordBatch

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from eventlog.clients.topic import Topic
-from eventlog.clients.topics import Topics
+from eventlog.clients.topic.registry import Topics
+from eventlog.clients.topic.topic import Topic
 from eventlog.store.store import Store
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from eventlog.clients.projection import MAX_FOLDED_BYTES, MAX_FOLDED_RECORDS, Projection, open_projection
 from eventlog.clients.reading.log_reader import check_topics
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.log.part import LogPart
 from eventlog.options import check_int, check_projection_name
 from eventlog.store.projections import DeleteProjection, projection_rows

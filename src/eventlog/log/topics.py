@@ -6,8 +6,8 @@ from types import UnionType
 from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from eventlog.batches.partitioners import Partitioner
-from eventlog.clients.topic import Topic
-from eventlog.clients.topics import TopicOptions
+from eventlog.clients.topic.registry import TopicOptions
+from eventlog.clients.topic.topic import Topic
 from eventlog.codecs import Upcasters
 from eventlog.log.part import LogPart
 from eventlog.options import Index, check_topic_name

@@ -16,7 +16,7 @@ from eventlog.clients.processor import (
     Processor,
 )
 from eventlog.clients.state_view import StateView, view
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.clients.transaction import MAX_TRANSACTION_BYTES, Transaction, transact
 from eventlog.groups.assignors import Assignor
 from eventlog.log.part import LogPart

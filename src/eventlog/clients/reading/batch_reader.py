@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple
 
 from eventlog import native
 from eventlog.batches.format import Columns, decode, is_intact
-from eventlog.clients.route import Route
+from eventlog.clients.topic_handle import Route
 from eventlog.clock import to_ms
 from eventlog.codecs.base import UnknownEventData
 from eventlog.errors import DecodeError, EventLogError, OffsetOutOfRange, UnknownEvent

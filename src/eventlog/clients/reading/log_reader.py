@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from eventlog.clients.reading.batch_reader import Cursor, Fetcher
-from eventlog.clients.topic import Topic
+from eventlog.clients.topic.topic import Topic
 from eventlog.errors import EventLogError
 from eventlog.options import check_topic_name
 from eventlog.records import Record, RecordBatch

@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 
 from eventlog.batches.partitioners import Partitioner, partitioner_for
-from eventlog.clients.route import Route
-from eventlog.clients.topic import Owner, Topic
+from eventlog.clients.topic.topic import Owner, Topic
+from eventlog.clients.topic_handle import Route
 from eventlog.codecs import Upcasters, codec_for, codec_from_stored
 from eventlog.errors import TopicMismatch
 from eventlog.options import (

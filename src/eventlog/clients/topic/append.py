@@ -11,7 +11,7 @@ from typing import Any
 
 from eventlog.batches.format import BatchEncoder
 from eventlog.batches.partitioners import part_columns, partition_column
-from eventlog.clients.route import Route
+from eventlog.clients.topic_handle import Route
 from eventlog.options import (
     HeadersInput,
     check_column,

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from eventlog.clients.appending import Appender
-from eventlog.clients.events import Events
 from eventlog.clients.reading.batch_reader import Cursor, Fetcher, resolve_ends, resolve_starts
-from eventlog.clients.route import Route
+from eventlog.clients.topic.append import Appender
+from eventlog.clients.topic.history import Events
+from eventlog.clients.topic_handle import Route
 from eventlog.errors import LogClosed
 from eventlog.options import MAX_PARTITIONS, HeadersInput, Start, check_int, check_offsets
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V

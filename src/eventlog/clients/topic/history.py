@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from eventlog import native
 from eventlog.clients.reading.batch_reader import decode_error
-from eventlog.clients.route import Route
+from eventlog.clients.topic_handle import Route
 from eventlog.codecs import Codec, codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.options import MAX_OFFSET, check_int

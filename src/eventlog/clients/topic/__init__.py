@@ -1,0 +1,1 @@
+"""Topics: appending to them, and the histories of their keys."""
