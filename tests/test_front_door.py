@@ -11,7 +11,7 @@ import eventlog
 
 LATER = (
     "eventlog.clients.membership",
-    "eventlog.clients.named",
+    "eventlog.clients.producer.idempotence",
     "eventlog.clients.projection_folder",
     "eventlog.codecs.events",
     "eventlog.codecs.ordered",

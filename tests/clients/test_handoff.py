@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from eventlog.clients.handoff import Handoff
+from eventlog.clients.producer.handoff import Handoff
 
 
 def test_who_stands_aside_goes_on_when_the_flush_begins() -> None:

@@ -24,7 +24,7 @@ NAME = "importer-1"
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is committed but by a flush: else a slow machine commits between two calls of a test."""
-    monkeypatch.setattr("eventlog.clients.accumulator._BUSY_SECONDS", 3600.0)
+    monkeypatch.setattr("eventlog.clients.producer.accumulator._BUSY_SECONDS", 3600.0)
 
 
 @contextmanager

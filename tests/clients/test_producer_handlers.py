@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.clients import accumulator, lanes
+from eventlog.clients.producer.producer import accumulator, batch
 
-_FILES = {accumulator.__file__, lanes.__file__}
+_FILES = {accumulator.__file__, batch.__file__}
 _WITH_LOCK = frozenset({"_change", "next_deadline", "buffered_bytes"})
 _LEAST_STEPS = 50
 

@@ -12,7 +12,7 @@ from typing import Any
 import lmdb
 
 import eventlog
-from eventlog.clients.producer import Producer
+from eventlog.clients.producer.producer import Producer
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import EventLogError
 from eventlog.store.engine import Opening

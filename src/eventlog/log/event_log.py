@@ -19,8 +19,8 @@ from eventlog.batches.format import TARGET_BYTES
 from eventlog.clients.consumer import Consumer
 from eventlog.clients.consumer_options import Callback, consumer_options
 from eventlog.clients.groups import Groups
-from eventlog.clients.producer import Producer
-from eventlog.clients.sender import end_abandoned
+from eventlog.clients.producer.producer import Producer
+from eventlog.clients.producer.sender import end_abandoned
 from eventlog.clients.topic.registry import Topics
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import ConcurrentUse, LogClosed

@@ -1,7 +1,7 @@
 """
 What a producer fills: a lane for each partition, and in it the batch that is open.
 
-How they are filled without a lock, and sealed, is told in `clients/accumulator.py`. Knows nothing of when to send.
+How they are filled without a lock, and sealed, is told in `clients/producer/accumulator.py`. Knows nothing of when to send.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eventlog.store.appends import Append, Part, Rows
 from eventlog.store.tables import TopicRow
 
 if TYPE_CHECKING:
-    from eventlog.clients.accumulator import Accumulator
+    from eventlog.clients.producer.accumulator import Accumulator
 
 _FIRST_BATCH_RECORDS = 256
 

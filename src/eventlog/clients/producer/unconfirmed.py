@@ -1,7 +1,7 @@
 """
 Records of which a named producer can not say whether they are stored, as plain values.
 
-How they are sent again is in `clients/named.py`, which is imported by the first named producer.
+How they are sent again is in `clients/producer/idempotence.py`, which is imported by the first named producer.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ from typing import Any
 import attrs
 
 from eventlog.batches.format import EncodedBatch
-from eventlog.clients.accumulator import Accumulator
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
-from eventlog.clients.lanes import Lane, ProducerBatch
-from eventlog.clients.unconfirmed import UnconfirmedBatch, UnconfirmedRecords
+from eventlog.clients.producer.accumulator import Accumulator
+from eventlog.clients.producer.batch import Lane, ProducerBatch
+from eventlog.clients.producer.unconfirmed import UnconfirmedBatch, UnconfirmedRecords
 from eventlog.errors import EventLogError, OutOfOrderSequence, ProducerFenced, StorageError
 from eventlog.store.appends import Part, Rows
 from eventlog.store.producers import (

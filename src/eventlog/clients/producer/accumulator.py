@@ -35,7 +35,7 @@ from typing import Any, TypeVar
 
 from eventlog.batches.format import TARGET_BYTES, BatchEncoder
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
-from eventlog.clients.lanes import CLOSED, Lane, ProducerBatch
+from eventlog.clients.producer.batch import CLOSED, Lane, ProducerBatch
 from eventlog.errors import BufferFull, DeliveryError, LogClosed, UsedAfterFork
 from eventlog.records import Headers
 from eventlog.store.appends import Condition, Rows

@@ -1,7 +1,7 @@
 """
 The thread that stores what a producer left waiting for longer than its linger, and how a producer ends.
 
-A producer that sends fast stands aside for this thread each time a megabyte is full (`clients/handoff.py`). It is a
+A producer that sends fast stands aside for this thread each time a megabyte is full (`clients/producer/handoff.py`). It is a
 daemon: a program that ends without `close()` is flushed at the interpreter's exit, from the main thread. Knows
 nothing of records.
 """
@@ -13,8 +13,8 @@ import contextlib
 import threading
 import weakref
 
-from eventlog.clients.accumulator import Accumulator
-from eventlog.clients.handoff import Handoff
+from eventlog.clients.producer.accumulator import Accumulator
+from eventlog.clients.producer.handoff import Handoff
 from eventlog.store.store import Store, close_store, hold_store
 
 

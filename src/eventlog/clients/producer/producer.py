@@ -1,7 +1,7 @@
 """
 The producer: sends records without waiting for the disk.
 
-`send` is the hottest call of the library; how it avoids locks is told in `clients/accumulator.py`, what each step
+`send` is the hottest call of the library; how it avoids locks is told in `clients/producer/accumulator.py`, what each step
 costs in docs/decisions/0004-send-path.md. Knows nothing of transactions on disk.
 """
 
@@ -17,20 +17,20 @@ from zlib import crc32
 from eventlog import native
 from eventlog.batches.partitioners import crc32 as crc32_partitioner
 from eventlog.batches.partitioners import murmur2 as murmur2_partitioner
-from eventlog.clients.accumulator import SMALL_BYTES, TOKEN_BASE, Accumulator
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
-from eventlog.clients.lanes import Lane, ProducerBatch
-from eventlog.clients.sender import Sender
+from eventlog.clients.producer.accumulator import SMALL_BYTES, TOKEN_BASE, Accumulator
+from eventlog.clients.producer.batch import Lane, ProducerBatch
+from eventlog.clients.producer.sender import Sender
+from eventlog.clients.producer.unconfirmed import UnconfirmedRecords, unnamed
 from eventlog.clients.topic.topic import Topic
 from eventlog.clients.topic_handle import Route
-from eventlog.clients.unconfirmed import UnconfirmedRecords, unnamed
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.store.key_index import LONGEST_KEY_BYTES
 from eventlog.store.store import Store
 from eventlog.store.tables import TopicRow
 
 if TYPE_CHECKING:  # most producers have no name: `import eventlog` is fast
-    from eventlog.clients.named import Session
+    from eventlog.clients.producer.idempotence import Session
 
 
 class _SendRoute:
@@ -132,7 +132,7 @@ class Producer:
         self._name = name
         self._session: Session | None = None
         if name is not None:
-            from eventlog.clients.named import Session
+            from eventlog.clients.producer.idempotence import Session
 
             self._session = Session(store, name)
         self._store = store

@@ -1,0 +1,1 @@
+"""Producers: records collected into batches and stored in the background."""
