@@ -10,7 +10,7 @@ import sys
 import eventlog
 
 LATER = (
-    "eventlog.clients.membership",
+    "eventlog.clients.consumer.group.membership",
     "eventlog.clients.producer.idempotence",
     "eventlog.clients.projection_folder",
     "eventlog.codecs.events",

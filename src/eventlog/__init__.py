@@ -4,7 +4,7 @@ Kafka's model as a library: topics, partitions, producers, consumers and groups 
 The front door: everything users need is exported here, and nothing else is public.
 """
 
-from eventlog.clients.consumer import Consumer
+from eventlog.clients.consumer.consumer import Consumer
 from eventlog.clients.delivery import Delivery
 from eventlog.clients.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
 from eventlog.clients.processor import Processor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from eventlog.clients.proposal import later, propose
+from eventlog.groups.assignment import later, propose
 from eventlog.groups.assignors import sticky
 from eventlog.store.group_reader import group_snapshot
 

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 import eventlog
-from eventlog.clients.positions import Position, Positions
+from eventlog.clients.consumer.positions import Position, Positions
 from eventlog.clients.reading import batch_reader
 from eventlog.groups.state import Member
 from eventlog.store import group_reader, reader
@@ -94,7 +94,7 @@ class Pair(tuple):
 
 def test_giving_up_partitions_compares_each_a_few_times(log, monkeypatch):
     """A list of them to look through would be walked once for each."""
-    from eventlog.clients import membership
+    from eventlog.clients.consumer.consumer.group import membership
 
     def unpacked(member_id, data, unpack=membership.unpack_member):
         member: Member = unpack(member_id, data)

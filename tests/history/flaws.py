@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from eventlog.clients.consumer import Consumer
+from eventlog.clients.consumer.consumer import Consumer
 from eventlog.clients.state import State
 from eventlog.clients.state_view import StateView
 from eventlog.clients.topic.topic import Topic

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
-from eventlog.clients.commits import GivenOffsets
+from eventlog.clients.consumer.offset_commits import GivenOffsets
 from eventlog.clients.state import State
 from eventlog.clients.transaction import Transaction
 from eventlog.errors import EventLogError

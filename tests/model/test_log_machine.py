@@ -11,9 +11,9 @@ from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from eventlog.batches.format import NO_TIME_MS
-from eventlog.clients.caretaker import Caretaker
-from eventlog.clients.consumer import Consumer
-from eventlog.clients.positions import Positions
+from eventlog.clients.consumer.consumer import Consumer
+from eventlog.clients.consumer.group.peers import Caretaker
+from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import EventLogError
 from eventlog.groups import rules

@@ -7,7 +7,7 @@ import random
 import pytest
 
 import eventlog
-from eventlog.clients.positions import Hand, Position, Positions, pair_of
+from eventlog.clients.consumer.positions import Hand, Position, Positions, pair_of
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import OffsetOutOfRange, UnknownPartition
 from eventlog.records import RecordBatch, TopicPartition

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from eventlog.clients.positions import Pair, pair_of
+from eventlog.clients.consumer.positions import Pair, pair_of
 from eventlog.clients.reading.batch_reader import check_start
 from eventlog.clients.topic.topic import Topic
 from eventlog.groups.state import Group, Life, Member, PartitionId

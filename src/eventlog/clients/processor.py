@@ -14,8 +14,8 @@ from typing import Any, NoReturn, Self, TypeAlias
 
 import attrs
 
-from eventlog.clients.consumer import Consumer
-from eventlog.clients.positions import Pair
+from eventlog.clients.consumer.consumer import Consumer
+from eventlog.clients.consumer.positions import Pair
 from eventlog.clients.transaction import Transaction, wait_a_little
 from eventlog.clock import Clock
 from eventlog.errors import (

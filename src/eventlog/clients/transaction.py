@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from eventlog.clients.consumer import Consumer
+from eventlog.clients.consumer.consumer import Consumer
+from eventlog.clients.consumer.positions import Offsets
 from eventlog.clients.delivery import ROW_WIDTH, Delivery, deliveries
-from eventlog.clients.positions import Offsets
 from eventlog.clients.sends import Sends
 from eventlog.clients.sent import SentRecords
 from eventlog.clients.state import State
@@ -37,7 +37,7 @@ from eventlog.store.store import Store
 from eventlog.store.transactions import CommitTransaction, Piece
 
 if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
-    from eventlog.clients.commits import GivenOffsets
+    from eventlog.clients.consumer.offset_commits import GivenOffsets
 
 T = TypeVar("T")
 KT = TypeVar("KT")

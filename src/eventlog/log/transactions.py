@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from eventlog.clients.consumer import Consumer
+from eventlog.clients.consumer.consumer import Consumer
 from eventlog.clients.processor import (
     DEFAULT_ATTEMPTS,
     DEFAULT_MAX_RECORDS,

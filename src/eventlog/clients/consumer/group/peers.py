@@ -12,9 +12,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
 
-from eventlog.clients.consumer_options import MembershipOptions
-from eventlog.clients.proposal import foreseen, later, propose
+from eventlog.clients.consumer.options import MembershipOptions
 from eventlog.errors import MemberFenced
+from eventlog.groups.assignment import foreseen, later, propose
 from eventlog.groups.rules import Assign, Request, Sweep, is_gone
 from eventlog.groups.state import Life
 from eventlog.store.group_reader import group_snapshot, member_ids

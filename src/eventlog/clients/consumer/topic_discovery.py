@@ -1,7 +1,7 @@
 """
 Keeping up with topics: a consumer that shares with nobody takes every partition of what it wants, later ones too.
 
-Knows nothing of groups (`clients/membership.py` is for those), or of records.
+Knows nothing of groups (`clients/consumer/group/membership.py` is for those), or of records.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from eventlog.clients.positions import Positions
+from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.topic.topic import Topic
 from eventlog.groups.state import Subscription
 from eventlog.records import TopicPartition

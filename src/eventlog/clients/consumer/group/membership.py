@@ -8,7 +8,7 @@ is told by what is stored of it (`groups/rules.py`, `next_steps`):
     surplus   `on_revoked`; then commit what is finished and release, in one transaction
     fresh     take them at the committed offset, `on_assigned`
 
-What a member does for the others is in `clients/caretaker.py`. Knows nothing of records.
+What a member does for the others is in `clients/consumer/group/peers.py`. Knows nothing of records.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 from uuid import uuid4
 
-from eventlog.clients.caretaker import Caretaker
-from eventlog.clients.consumer_options import Callback, MembershipOptions
-from eventlog.clients.positions import Positions
+from eventlog.clients.consumer.group.peers import Caretaker
+from eventlog.clients.consumer.options import Callback, MembershipOptions
+from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import GroupMismatch, InstanceInUse, MemberFenced, UnknownTopic
 from eventlog.groups.rules import (

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from eventlog.clients.membership import Membership
-from eventlog.clients.positions import Positions
+from eventlog.clients.consumer.group.membership import Membership
+from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import MemberFenced
 from eventlog.records import TopicPartition

@@ -1,8 +1,8 @@
 """
 The consumer: reads topics from a position, waits for more, and keeps the position in the log for its group.
 
-What it puts together is elsewhere: what a poll does in `clients/polling.py`, fetching and waiting in
-`clients/intake.py`, offsets in `clients/positions.py`, sharing with other members in `clients/membership.py`. Here is
+What it puts together is elsewhere: what a poll does in `clients/consumer/core.py`, fetching and waiting in
+`clients/consumer/fetcher.py`, offsets in `clients/consumer/positions.py`, sharing with other members in `clients/consumer/group/membership.py`. Here is
 who may call, and how it ends.
 """
 
@@ -17,11 +17,11 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self
 
-from eventlog.clients.consumer_options import Callback, ConsumerOptions
-from eventlog.clients.following import Following
-from eventlog.clients.intake import Intake
-from eventlog.clients.polling import Polling
-from eventlog.clients.positions import Offsets, Pair, Position, Positions, offsets_of, pair_of
+from eventlog.clients.consumer.core import Polling
+from eventlog.clients.consumer.fetcher import Intake
+from eventlog.clients.consumer.options import Callback, ConsumerOptions
+from eventlog.clients.consumer.positions import Offsets, Pair, Position, Positions, offsets_of, pair_of
+from eventlog.clients.consumer.topic_discovery import Following
 from eventlog.clients.reading.batch_reader import resolve_start
 from eventlog.clients.topic.topic import Topic
 from eventlog.clock import to_ms
@@ -33,8 +33,8 @@ from eventlog.store.steps import Held
 from eventlog.store.store import Store
 
 if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: `import eventlog` is fast
-    from eventlog.clients.commits import Commits, GivenOffsets
-    from eventlog.clients.membership import Membership
+    from eventlog.clients.consumer.group.membership import Membership
+    from eventlog.clients.consumer.offset_commits import Commits, GivenOffsets
 
 _CLOSE_SECONDS = 10.0
 _BLINK_SECONDS = 0.02
@@ -102,7 +102,7 @@ class Consumer(Generic[K, V]):
         self._membership: Membership | None = None
         following: Following | None = None
         if options.membership is not None:
-            from eventlog.clients.membership import Membership
+            from eventlog.clients.consumer.group.membership import Membership
 
             us = weakref.proxy(self)  # a circle would keep a dropped member alive until the collector comes by
 
@@ -114,7 +114,7 @@ class Consumer(Generic[K, V]):
             following = Following(store, open_topic, positions, options.subscription)
         self._commits: Commits | None = None
         if options.group is not None:
-            from eventlog.clients.commits import Commits
+            from eventlog.clients.consumer.offset_commits import Commits
 
             interval_s = options.auto_commit_interval if options.auto_commit else None
             self._commits = Commits(store, open_topic, positions, self._membership, options.group, interval_s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from eventlog.clients.positions import Position, Positions
+from eventlog.clients.consumer.positions import Position, Positions
 from eventlog.clients.reading.batch_reader import Fetcher
 from eventlog.records import RecordBatch
 from eventlog.store.order import Mark, arrivals

@@ -1,7 +1,7 @@
 """
 Polling: says what is finished, keeps step with the group or the topics, hands out, and sleeps until there is more.
 
-Knows nothing of who may call (`clients/consumer.py` does), or of how records are fetched (`clients/intake.py`).
+Knows nothing of who may call (`clients/consumer/consumer.py` does), or of how records are fetched (`clients/consumer/fetcher.py`).
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from eventlog.clients.consumer_options import ConsumerOptions
-from eventlog.clients.following import Following
-from eventlog.clients.intake import Intake
-from eventlog.clients.positions import Hand, Positions
+from eventlog.clients.consumer.fetcher import Intake
+from eventlog.clients.consumer.options import ConsumerOptions
+from eventlog.clients.consumer.positions import Hand, Positions
+from eventlog.clients.consumer.topic_discovery import Following
 from eventlog.clock import Clock
 from eventlog.errors import LogClosed
 from eventlog.records import Record, RecordBatch
 
-if TYPE_CHECKING:  # clients/consumer.py imports them for the first consumer of a group
-    from eventlog.clients.commits import Commits
-    from eventlog.clients.membership import Membership
+if TYPE_CHECKING:  # clients/consumer/consumer.py imports them for the first consumer of a group
+    from eventlog.clients.consumer.group.membership import Membership
+    from eventlog.clients.consumer.offset_commits import Commits
 
 _FIRST_CHUNK = 16
 _ALL = 1 << 62

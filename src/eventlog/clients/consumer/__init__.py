@@ -1,0 +1,1 @@
+"""Consumers: reading topics alone or as members of a group."""
