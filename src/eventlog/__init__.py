@@ -7,14 +7,14 @@ The front door: everything users need is exported here, and nothing else is publ
 from eventlog.clients.consumer.consumer import Consumer
 from eventlog.clients.delivery import Delivery
 from eventlog.clients.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
-from eventlog.clients.processor import Processor
 from eventlog.clients.producer.producer import Producer
 from eventlog.clients.producer.unconfirmed import UnconfirmedRecords
 from eventlog.clients.projection import Projection
 from eventlog.clients.state import State
 from eventlog.clients.state_view import StateView
 from eventlog.clients.topic.topic import Topic
-from eventlog.clients.transaction import Transaction
+from eventlog.clients.transaction.processor import Processor
+from eventlog.clients.transaction.transaction import Transaction
 from eventlog.errors import (
     BufferFull,
     ConcurrentUse,

@@ -18,7 +18,7 @@ from eventlog.clients.consumer.consumer import Consumer
 from eventlog.clients.state import State
 from eventlog.clients.state_view import StateView
 from eventlog.clients.topic.topic import Topic
-from eventlog.clients.transaction import Transaction
+from eventlog.clients.transaction.transaction import Transaction
 from eventlog.errors import ConflictError
 from eventlog.records import PartitionRange, Record, RecordMetadata
 from eventlog.store.appends import check_parts

@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from eventlog.clients.consumer.offset_commits import GivenOffsets
 from eventlog.clients.state import State
-from eventlog.clients.transaction import Transaction
+from eventlog.clients.transaction.transaction import Transaction
 from eventlog.errors import EventLogError
 from eventlog.store import appends, key_index, writing
 from eventlog.store.appends import Part

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from eventlog.clients.consumer.consumer import Consumer
-from eventlog.clients.processor import (
+from eventlog.clients.state_view import StateView, view
+from eventlog.clients.topic.topic import Topic
+from eventlog.clients.transaction.processor import (
     DEFAULT_ATTEMPTS,
     DEFAULT_MAX_RECORDS,
     Function,
@@ -15,9 +17,7 @@ from eventlog.clients.processor import (
     OnFailure,
     Processor,
 )
-from eventlog.clients.state_view import StateView, view
-from eventlog.clients.topic.topic import Topic
-from eventlog.clients.transaction import MAX_TRANSACTION_BYTES, Transaction, transact
+from eventlog.clients.transaction.transaction import MAX_TRANSACTION_BYTES, Transaction, transact
 from eventlog.groups.assignors import Assignor
 from eventlog.log.part import LogPart
 from eventlog.options import PROJECTION_PREFIX, Start, check_group_name, check_int, check_state_name

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eventlog.clients.delivery import Delivery, call_logged
-from eventlog.clients.sends import Sends
 from eventlog.clients.topic.append import metadata_of
+from eventlog.clients.transaction.records import Sends
 from eventlog.records import RecordMetadata
 
 

@@ -16,7 +16,7 @@ import attrs
 
 from eventlog.clients.consumer.consumer import Consumer
 from eventlog.clients.consumer.positions import Pair
-from eventlog.clients.transaction import Transaction, wait_a_little
+from eventlog.clients.transaction.transaction import Transaction, wait_a_little
 from eventlog.clock import Clock
 from eventlog.errors import (
     ConcurrentUse,

@@ -1,0 +1,1 @@
+"""Transactions, and the processors built on them."""
