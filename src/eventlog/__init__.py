@@ -10,8 +10,8 @@ from eventlog.clients.groups import GroupDescription, Groups, MemberDescription,
 from eventlog.clients.producer.producer import Producer
 from eventlog.clients.producer.unconfirmed import UnconfirmedRecords
 from eventlog.clients.projection import Projection
-from eventlog.clients.state import State
-from eventlog.clients.state_view import StateView
+from eventlog.clients.state.state import State
+from eventlog.clients.state.view import StateView
 from eventlog.clients.topic.topic import Topic
 from eventlog.clients.transaction.processor import Processor
 from eventlog.clients.transaction.transaction import Transaction

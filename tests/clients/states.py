@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from eventlog.clients.state import State, open_state, view
+from eventlog.clients.state.state import State, open_state, view
 from eventlog.errors import TransactionEnded, TransactionTooLarge
 from eventlog.store.states import StateChanges
 from eventlog.store.store import Store

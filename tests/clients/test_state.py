@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import eventlog
-from eventlog.clients.state import view
+from eventlog.clients.state.state import view
 from eventlog.errors import (
     TransactionEnded,
     TransactionTooLarge,

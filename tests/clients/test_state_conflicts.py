@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import eventlog
-from eventlog.clients.state import State
+from eventlog.clients.state.state import State
 from eventlog.errors import (
     ConflictError,
 )

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 import eventlog
-from eventlog.clients.state import view
+from eventlog.clients.state.state import view
 from eventlog.store.states import StateChanges
 from tests.clients.states import Begin, Deal
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.clients.state import StateView, open_state, view
+from eventlog.clients.state.state import StateView, open_state, view
 from eventlog.errors import (
     DecodeError,
     StateMismatch,

@@ -15,8 +15,8 @@ from typing import Any
 import attrs
 
 from eventlog.clients.consumer.consumer import Consumer
-from eventlog.clients.state import State
-from eventlog.clients.state_view import StateView
+from eventlog.clients.state.state import State
+from eventlog.clients.state.view import StateView
 from eventlog.clients.topic.topic import Topic
 from eventlog.clients.transaction.transaction import Transaction
 from eventlog.errors import ConflictError

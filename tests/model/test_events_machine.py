@@ -11,7 +11,7 @@ from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from eventlog.clients.consumer.offset_commits import GivenOffsets
-from eventlog.clients.state import State
+from eventlog.clients.state.state import State
 from eventlog.clients.transaction.transaction import Transaction
 from eventlog.errors import EventLogError
 from eventlog.store import appends, key_index, writing

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgpack
 
-from eventlog.clients.state import Row, State
-from eventlog.clients.state_view import MISSING
+from eventlog.clients.state.state import Row, State
+from eventlog.clients.state.view import MISSING
 from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec
 from eventlog.records import K, V

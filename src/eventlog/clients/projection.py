@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from eventlog.clients.consumer.commit_waiter import Sleeper
 from eventlog.clients.projection_view import ProjectionView
-from eventlog.clients.state_view import StateView, stored_codecs
+from eventlog.clients.state.view import StateView, stored_codecs
 from eventlog.clients.topic.topic import Topic
 from eventlog.codecs import codec_for
 from eventlog.errors import ConcurrentUse, ConflictError, LogClosed, StateMismatch, UsedAfterFork

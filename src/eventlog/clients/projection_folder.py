@@ -16,7 +16,7 @@ import attrs
 
 from eventlog.clients.folded_state import MOST_CACHED_BYTES, FoldedState
 from eventlog.clients.reading.log_reader import OrderReader
-from eventlog.clients.state import State
+from eventlog.clients.state.state import State
 from eventlog.clients.topic.topic import Topic
 from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec

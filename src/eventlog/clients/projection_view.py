@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from eventlog.clients.state_view import CHUNK_BYTES, FIRST_CHUNK_BYTES, StateView, stored_codecs
+from eventlog.clients.state.view import CHUNK_BYTES, FIRST_CHUNK_BYTES, StateView, stored_codecs
 from eventlog.errors import UnknownState
 from eventlog.records import K, V
 from eventlog.store.projections import build_and_state, unknown_projection

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from eventlog.clients.consumer.consumer import Consumer
-from eventlog.clients.state_view import StateView, view
+from eventlog.clients.state.view import StateView, view
 from eventlog.clients.topic.topic import Topic
 from eventlog.clients.transaction.processor import (
     DEFAULT_ATTEMPTS,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from eventlog.clients.consumer.consumer import Consumer
 from eventlog.clients.consumer.positions import Offsets
 from eventlog.clients.delivery import ROW_WIDTH, Delivery, deliveries
-from eventlog.clients.state import State
-from eventlog.clients.state_view import open_state
+from eventlog.clients.state.state import State
+from eventlog.clients.state.view import open_state
 from eventlog.clients.topic.append import check_expected
 from eventlog.clients.topic.topic import Topic
 from eventlog.clients.topic_handle import Route

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from eventlog.clients.state_view import MISSING, Missing, StateView, open_state, view
+from eventlog.clients.state.view import MISSING, Missing, StateView, open_state, view
 from eventlog.codecs import Codec
 from eventlog.records import K, V
 from eventlog.store.states import ScanSoFar, StateChanges, StateRow, read_many, read_row

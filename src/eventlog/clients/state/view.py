@@ -1,7 +1,7 @@
 """
 A state as everybody may read it: the newest commit at each call.
 
-Here is also how a state is opened or made. What a transaction reads and writes is in `clients/state.py`, which
+Here is also how a state is opened or made. What a transaction reads and writes is in `clients/state/state.py`, which
 builds on this.
 """
 

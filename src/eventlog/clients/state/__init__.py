@@ -1,0 +1,1 @@
+"""States: keyed tables that change in transactions."""
