@@ -12,7 +12,7 @@ import eventlog
 LATER = (
     "eventlog.clients.consumer.group.membership",
     "eventlog.clients.producer.idempotence",
-    "eventlog.clients.projection_folder",
+    "eventlog.clients.projection.folder",
     "eventlog.codecs.events",
     "eventlog.codecs.ordered",
     "eventlog.groups.rules",

@@ -9,7 +9,7 @@ from eventlog.clients.delivery import Delivery
 from eventlog.clients.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
 from eventlog.clients.producer.producer import Producer
 from eventlog.clients.producer.unconfirmed import UnconfirmedRecords
-from eventlog.clients.projection import Projection
+from eventlog.clients.projection.projection import Projection
 from eventlog.clients.state.state import State
 from eventlog.clients.state.view import StateView
 from eventlog.clients.topic.topic import Topic

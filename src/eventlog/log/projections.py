@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from eventlog.clients.projection import MAX_FOLDED_BYTES, MAX_FOLDED_RECORDS, Projection, open_projection
+from eventlog.clients.projection.projection import MAX_FOLDED_BYTES, MAX_FOLDED_RECORDS, Projection, open_projection
 from eventlog.clients.reading.log_reader import check_topics
 from eventlog.clients.topic.topic import Topic
 from eventlog.log.part import LogPart
@@ -56,7 +56,7 @@ class LogProjections(LogPart):
         chosen = None if names is None else tuple(sorted(set(names)))
         options = None
         if function is not None:
-            from eventlog.clients.projection_folder import (
+            from eventlog.clients.projection.folder import (
                 FoldOptions,
                 fold_of,
             )  # with the first: `import eventlog` is fast

@@ -1,7 +1,7 @@
 """
 The projection: a function that folds the records of the log into a state, and how far it has come.
 
-Here is when to fold, who has the turn, and waiting; how records are folded is in `clients/projection_folder.py`, what
+Here is when to fold, who has the turn, and waiting; how records are folded is in `clients/projection/folder.py`, what
 is stored in `store/projections.py`.
 """
 
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from eventlog.clients.consumer.commit_waiter import Sleeper
-from eventlog.clients.projection_view import ProjectionView
+from eventlog.clients.projection.view import ProjectionView
 from eventlog.clients.state.view import StateView, stored_codecs
 from eventlog.clients.topic.topic import Topic
 from eventlog.codecs import codec_for
@@ -33,7 +33,7 @@ from eventlog.store.projections import (
 from eventlog.store.store import Store
 
 if TYPE_CHECKING:  # what folding needs is imported by the first projection: `import eventlog` is fast
-    from eventlog.clients.projection_folder import Folder, FoldOptions
+    from eventlog.clients.projection.folder import Folder, FoldOptions
 
 MAX_FOLDED_RECORDS = 1_000_000
 MAX_FOLDED_BYTES = 32 << 20
@@ -325,7 +325,7 @@ class Projection:
         return row.active == folder.build
 
     def _new_folder(self, *, is_rebuild: bool = False) -> Folder:
-        from eventlog.clients.projection_folder import Folder
+        from eventlog.clients.projection.folder import Folder
 
         options = self._check_folds()
         row, state = self._found(is_rebuild=is_rebuild)

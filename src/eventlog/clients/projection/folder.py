@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import attrs
 
-from eventlog.clients.folded_state import MOST_CACHED_BYTES, FoldedState
+from eventlog.clients.projection.row_cache import MOST_CACHED_BYTES, FoldedState
 from eventlog.clients.reading.log_reader import OrderReader
 from eventlog.clients.state.state import State
 from eventlog.clients.topic.topic import Topic

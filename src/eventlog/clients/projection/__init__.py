@@ -1,0 +1,1 @@
+"""Projections: states folded from the records of the log."""
