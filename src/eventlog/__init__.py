@@ -4,9 +4,9 @@ Kafka's model as a library: topics, partitions, producers, consumers and groups 
 The front door: everything users need is exported here, and nothing else is public.
 """
 
+from eventlog.clients.admin.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
 from eventlog.clients.consumer.consumer import Consumer
 from eventlog.clients.delivery import Delivery
-from eventlog.clients.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
 from eventlog.clients.producer.producer import Producer
 from eventlog.clients.producer.unconfirmed import UnconfirmedRecords
 from eventlog.clients.projection.projection import Projection

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from uuid import UUID
 
 from eventlog.batches.format import TARGET_BYTES
+from eventlog.clients.admin.groups import Groups
 from eventlog.clients.consumer.consumer import Consumer
 from eventlog.clients.consumer.options import Callback, consumer_options
-from eventlog.clients.groups import Groups
 from eventlog.clients.producer.producer import Producer
 from eventlog.clients.producer.sender import end_abandoned
 from eventlog.clients.topic.registry import Topics
