@@ -5,7 +5,7 @@ Every message says what failed, on which values, what is stored now and what to 
 plain `ValueError` and `TypeError`, raised at the call and before any effect, except where a class of ours adds
 something to catch.
 
-Knows nothing of LMDB or of the operating system's numbers; `store/env.py` translates those.
+Knows nothing of LMDB or of the operating system's numbers; `store/lmdb/environment.py` translates those.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 import eventlog
-from eventlog.store.env import BATCHES
+from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.tables import batch_key
 
 PATIENCE_SECONDS = 60.0

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 import eventlog
-from eventlog.store.env import MESSAGE_TIMES, MESSAGES
+from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
 from tests.clients.helpers import in_threads, values
 
 Orders = eventlog.Topic[Any, Any]

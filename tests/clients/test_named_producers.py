@@ -15,7 +15,7 @@ import pytest
 
 import eventlog
 from eventlog.batches.format import NO_PRODUCER, read_header
-from eventlog.store.env import BATCHES
+from eventlog.store.lmdb.environment import BATCHES
 from tests.clients.helpers import in_threads, values
 
 NAME = "importer-1"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.store.env import ORDER
+from eventlog.store.lmdb.environment import ORDER
 from eventlog.store.reader import Fetch
 from tests.clients.helpers import flip_last_bit, in_threads, rewrite_batch
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.store.env import STATE
+from eventlog.store.lmdb.environment import STATE
 from eventlog.store.projections import projection_row
 from tests.clients.helpers import PATIENCE_SECONDS, in_threads
 from tests.clients.projections import count, count_from_hundred, counted, filled, started

@@ -16,7 +16,7 @@ from eventlog.errors import (
     TransactionEnded,
     UnknownState,
 )
-from eventlog.store.env import STATE
+from eventlog.store.lmdb.environment import STATE
 from eventlog.store.states import DeleteState
 from eventlog.store.writing import Work, Writing
 from tests.clients.states import Begin, Deal, fill, stored

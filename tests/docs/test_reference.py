@@ -17,7 +17,7 @@ import pytest
 import eventlog
 from eventlog import options
 from eventlog.batches.format import TARGET_BYTES
-from eventlog.store import engine
+from eventlog.store.lmdb import opening
 from tests.docs import api_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,11 +106,11 @@ def test_the_bounds_of_the_pages_are_those_of_the_code() -> None:
         options.MAX_RECORD_BYTES,
         options.LARGEST_RECORD_BYTES,
         TARGET_BYTES,
-        engine.LEAST_MAP_BYTES,
-        engine.MAX_READERS,
+        opening.LEAST_MAP_BYTES,
+        opening.MAX_READERS,
     ):
         assert f"{number:,}" in limits
-    assert (engine.MAP_BYTES, engine.MEMORY_MAP_BYTES) == (1 << 40, 16 << 30)
+    assert (opening.MAP_BYTES, opening.MEMORY_MAP_BYTES) == (1 << 40, 16 << 30)
 
 
 def test_errors_have_the_base_and_the_retriability_of_the_class() -> None:

@@ -15,8 +15,8 @@ import eventlog
 from eventlog.clients.producer.producer import Producer
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import EventLogError
-from eventlog.store.engine import Opening
-from eventlog.store.env import Environment
+from eventlog.store.lmdb.environment import Environment
+from eventlog.store.lmdb.opening import Opening
 
 
 def plant(name: str) -> None:

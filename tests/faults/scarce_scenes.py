@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import eventlog
-from eventlog.store.engine import MAX_READERS
+from eventlog.store.lmdb.opening import MAX_READERS
 from tests.faults import judge
 from tests.faults.judge import FULL, Scarcity
 from tests.processes.child import hear, say

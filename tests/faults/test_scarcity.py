@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import eventlog
-from eventlog.store.lockfile import LOCK_FILE
+from eventlog.store.lmdb.lock_file import LOCK_FILE
 from tests.faults.scarce_scenes import (
     every_slot,
     fork_without_files,

@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 import lmdb
 
 import eventlog
-from eventlog.store.env import Environment
+from eventlog.store.lmdb.environment import Environment
 from tests.power import actors
 from tests.power.actors import Actor
 from tests.power.claims import Claims

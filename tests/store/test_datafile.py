@@ -11,7 +11,7 @@ import lmdb
 import pytest
 
 import eventlog
-from eventlog.store.datafile import prepare
+from eventlog.store.lmdb.data_file import prepare
 
 _SECTOR_BYTES = 512
 _PAGE_BYTES = 4096

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import eventlog
-from eventlog.store.env import Environment
-from eventlog.store.failures import EngineFailure, translated
+from eventlog.store.lmdb.environment import Environment
+from eventlog.store.lmdb.errors import EngineFailure, translated
 
 
 def _failure(kind: str = "Error", words: str = "", *, verb: str = "write", path: str = "data/log") -> EngineFailure:

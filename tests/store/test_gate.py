@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from eventlog.store.gate import Gate
+from eventlog.store.lmdb.gate import Gate
 from tests.clients.helpers import PATIENCE_SECONDS
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import eventlog
-from eventlog.store.glimpse import Glimpse
+from eventlog.store.lmdb.commit_number import Glimpse
 from eventlog.store.wakeup import Bells
 
 PATIENCE_SECONDS = 20.0

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import eventlog
 from eventlog.batches.format import BatchEncoder
 from eventlog.store.appends import Append, AppendOne, Part, Rows
-from eventlog.store.env import BATCHES, INDEX
 from eventlog.store.key_index import LONGEST_KEY_BYTES, entity_prefix, escaped, unescaped, unpack_row, version_key
+from eventlog.store.lmdb.environment import BATCHES, INDEX
 from eventlog.store.tables import batch_key
 from eventlog.store.writing import Work
 

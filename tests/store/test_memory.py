@@ -1,4 +1,4 @@
-"""Memory of the store that is not a log's: `eventlog.store.memory`."""
+"""Memory of the store that is not a log's: `eventlog.store.lmdb.malloc`."""
 
 import tracemalloc
 from pathlib import Path

@@ -10,7 +10,7 @@ from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, BatchEncoder, dec
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
 from eventlog.store import producers
 from eventlog.store.appends import Rows
-from eventlog.store.env import PRODUCERS, SEQUENCES
+from eventlog.store.lmdb.environment import PRODUCERS, SEQUENCES
 from eventlog.store.producers import (
     REMEMBERED_EPOCHS,
     BeginEpoch,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import eventlog
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, StorageError, UnknownProjection
 from eventlog.store import projections
-from eventlog.store.env import PROJECTIONS, STATE, STATES
+from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES
 from eventlog.store.projections import (
     BeginRebuild,
     Build,

@@ -12,8 +12,8 @@ import pytest
 import eventlog
 from eventlog.batches.format import BatchEncoder
 from eventlog.store.appends import Append, AppendOne, Part
-from eventlog.store.env import BATCHES
 from eventlog.store.group_rows import subject_of
+from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.tables import partition_key
 from eventlog.store.wakeup import Bells
 from eventlog.store.works import DeleteTopic

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import eventlog
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, UnknownState
-from eventlog.store.env import FORMAT, STATE, STATES
+from eventlog.store.lmdb.environment import FORMAT, STATE, STATES
 from eventlog.store.states import (
     NEXT_STATE_ID_KEY,
     DeleteState,

@@ -14,7 +14,8 @@ import pytest
 import eventlog
 from eventlog.batches.format import BatchEncoder, seal
 from eventlog.store.check_index import IndexSums
-from eventlog.store.env import (
+from eventlog.store.key_index import entity_prefix, pack_entries, pack_row, unpack_row, version_key
+from eventlog.store.lmdb.environment import (
     BATCHES,
     FORMAT,
     GROUPS,
@@ -33,7 +34,6 @@ from eventlog.store.env import (
     TABLES,
     TOPICS,
 )
-from eventlog.store.key_index import entity_prefix, pack_entries, pack_row, unpack_row, version_key
 from eventlog.store.messages import StoredMessage, time_key
 from eventlog.store.order import order_key
 from eventlog.store.producers import SequenceRow, sequence_key

@@ -7,7 +7,7 @@ import os
 from eventlog.clock import SystemClock
 from eventlog.log.event_log import EventLog
 from eventlog.options import Durability, check_int
-from eventlog.store.engine import LEAST_MAP_BYTES
+from eventlog.store.lmdb.opening import LEAST_MAP_BYTES
 from eventlog.store.store import open_store
 
 

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable
 
 from eventlog.batches.format import NO_POSITION, Columns, decode
-from eventlog.store.env import BATCHES, INDEX, Environment
 from eventlog.store.key_index import (
     LEAST_KEY_BYTES,
     Entry,
@@ -25,6 +24,7 @@ from eventlog.store.key_index import (
     unpack_row,
     version_key,
 )
+from eventlog.store.lmdb.environment import BATCHES, INDEX, Environment
 from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
 from eventlog.store.snapshots import unpack_snapshot
 from eventlog.store.tables import TopicRow, split_batch_key

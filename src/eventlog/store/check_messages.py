@@ -7,8 +7,8 @@ Records are looked up in the order of time, in which neighbours have a batch in 
 from __future__ import annotations
 
 from eventlog.store.check_index import entry_at
-from eventlog.store.env import MESSAGE_TIMES, MESSAGES
 from eventlog.store.key_index import entity_prefix
+from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
 from eventlog.store.look import NOT_SOUND, Look, Problems
 from eventlog.store.messages import StoredMessage, digest_of, split_time_key, time_key
 from eventlog.store.tables import TopicRow

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from eventlog.batches.format import NO_POSITION, read_header
 from eventlog.errors import EventLogError
-from eventlog.store.env import BATCHES
+from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.look import Look, Problems
 from eventlog.store.order import END_POSITION_KEY, OLD_POSITIONS_KEY, position_of
 from eventlog.store.tables import split_batch_key

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eventlog.store.env import (
+from eventlog.store.lmdb.environment import (
     FORMAT,
     PARTITIONS,
     PRODUCERS,

@@ -18,8 +18,8 @@ from functools import partial
 from threading import get_ident
 
 from eventlog.errors import EventLogError
-from eventlog.store.env import EngineError, EngineMapFull, Environment, MapFull
-from eventlog.store.steps import attempt
+from eventlog.store.lmdb.environment import EngineError, EngineMapFull, Environment, MapFull
+from eventlog.store.lmdb.uninterruptible import attempt
 from eventlog.store.wakeup import Bells
 from eventlog.store.writing import Work, Writing
 
@@ -188,7 +188,7 @@ class Committer:
         """
         Commits all that is queued.
 
-        An interruption (Ctrl-C) may come between any two steps (`store/steps.py`). Work stays in the queue until it
+        An interruption (Ctrl-C) may come between any two steps (`store/lmdb/uninterruptible.py`). Work stays in the queue until it
         is done, and may be queued twice. That a transaction is committed is noted in one step with the commit
         itself, and what an interrupted round has committed is finished by the next. So nothing is stored twice, and
         nobody's work is lost because another was interrupted.

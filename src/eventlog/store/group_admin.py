@@ -17,8 +17,8 @@ from eventlog.clock import to_ms
 from eventlog.errors import GroupNotEmpty, OffsetOutOfRange, UnknownGroup, UnknownPartition
 from eventlog.groups.state import Group, Life, Member, PartitionId
 from eventlog.options import Start
-from eventlog.store.env import GROUPS, MEMBERS, OFFSETS, TOPICS
 from eventlog.store.group_rows import load, load_offsets, member_prefix, save, subject_of
+from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS, TOPICS
 from eventlog.store.members import Members
 from eventlog.store.tables import TopicRow, offset_key, pack_offset
 from eventlog.store.writing import Work, Writing

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from eventlog.errors import EventLogError
 from eventlog.groups.state import Group, PartitionId
-from eventlog.store.env import FORMAT, GROUPS, MEMBERS, OFFSETS, TOPICS, Environment, Snapshot, Transaction
 from eventlog.store.group_rows import (
     load,
     member_key,
@@ -20,6 +19,7 @@ from eventlog.store.group_rows import (
     unpack_group,
     unpack_member,
 )
+from eventlog.store.lmdb.environment import FORMAT, GROUPS, MEMBERS, OFFSETS, TOPICS, Environment, Snapshot, Transaction
 from eventlog.store.reader import bounds_within
 from eventlog.store.tables import TOPICS_VERSION_KEY, TopicRow, unpack_commit, unpack_offset, unpack_topics_version
 

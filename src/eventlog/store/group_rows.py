@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Protocol
 
 from eventlog.groups.state import Group, Member, PartitionId, Subscription
-from eventlog.store.env import GROUPS, MEMBERS, OFFSETS
+from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS
 from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.tables import unpack_offset
 

@@ -15,8 +15,8 @@ import attrs
 from eventlog.errors import MemberFenced, UnknownTopic
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide, fenced
 from eventlog.groups.state import Group, Life, PartitionId
-from eventlog.store.env import OFFSETS
 from eventlog.store.group_rows import load, load_member, save, subject_of
+from eventlog.store.lmdb.environment import OFFSETS
 from eventlog.store.members import Members
 from eventlog.store.tables import TopicRow, offset_key, pack_offset
 from eventlog.store.writing import Work, Writing

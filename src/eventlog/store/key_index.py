@@ -25,7 +25,16 @@ import msgpack
 from eventlog.batches.format import decode
 from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew
 from eventlog.records import Headers
-from eventlog.store.env import BATCHES, INDEX, CopyingCursor, Cursor, EngineError, Environment, Snapshot, Transaction
+from eventlog.store.lmdb.environment import (
+    BATCHES,
+    INDEX,
+    CopyingCursor,
+    Cursor,
+    EngineError,
+    Environment,
+    Snapshot,
+    Transaction,
+)
 from eventlog.store.tables import batch_key, split_batch_key
 
 LONGEST_KEY_BYTES = 480

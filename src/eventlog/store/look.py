@@ -18,7 +18,7 @@ import msgpack
 
 from eventlog.batches.format import Columns, decode
 from eventlog.errors import EventLogError
-from eventlog.store.env import BATCHES, FORMAT, TOPICS, Environment, Snapshot
+from eventlog.store.lmdb.environment import BATCHES, FORMAT, TOPICS, Environment, Snapshot
 from eventlog.store.order import position_of
 from eventlog.store.packing import NOT_A_ROW
 from eventlog.store.reader import bounds_within

@@ -10,8 +10,8 @@ import os
 
 import attrs
 
-from eventlog.store.datafile import make_directory
-from eventlog.store.failures import kind_of
+from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.store import Store
 
 

@@ -29,8 +29,8 @@ from eventlog.clock import Clock
 from eventlog.errors import StorageError
 from eventlog.groups.lease import Lease, Terms
 from eventlog.groups.state import Life
-from eventlog.store.datafile import make_directory
-from eventlog.store.failures import kind_of
+from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.lmdb.errors import kind_of
 
 try:
     import fcntl

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from eventlog.batches.format import NO_POSITION, read_header
 from eventlog.errors import EventLogError
-from eventlog.store.env import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Transaction
-from eventlog.store.handle import Table
+from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Transaction
+from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.packing import damaged
 from eventlog.store.reader import Fetch, Fetched, fetch_within
 from eventlog.store.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key

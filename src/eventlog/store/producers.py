@@ -20,8 +20,8 @@ import attrs
 from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, EncodedBatch, read_header
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
 from eventlog.store.appends import Part, Place, Rows
-from eventlog.store.env import BATCHES, FORMAT, INDEX, PRODUCERS, SEQUENCES
 from eventlog.store.key_index import entity_prefix, unpack_row
+from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, PRODUCERS, SEQUENCES
 from eventlog.store.messages import StoredMessage, find
 from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.tables import TopicRow, partition_key, split_batch_key

@@ -19,10 +19,10 @@ from uuid import UUID, uuid4
 
 from eventlog.errors import ConflictError, UnknownProjection
 from eventlog.options import PROJECTION_PREFIX
-from eventlog.store.datafile import make_directory
-from eventlog.store.env import PROJECTIONS, STATE, STATES, Environment
-from eventlog.store.failures import kind_of
-from eventlog.store.filelock import FileLock
+from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES, Environment
+from eventlog.store.lmdb.errors import kind_of
+from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.order import end_position
 from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.states import StateRow, new_state

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from eventlog.errors import WrongVersion
-from eventlog.store.env import SNAPSHOTS, Environment
+from eventlog.store.lmdb.environment import SNAPSHOTS, Environment
 from eventlog.store.packing import damaged
 from eventlog.store.tables import TopicRow
 from eventlog.store.writing import Work, Writing

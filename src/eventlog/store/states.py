@@ -22,7 +22,16 @@ import attrs
 import msgpack
 
 from eventlog.errors import ConflictError, UnknownState
-from eventlog.store.env import FORMAT, STATE, STATES, Cursor, EngineError, Environment, Snapshot, Transaction
+from eventlog.store.lmdb.environment import (
+    FORMAT,
+    STATE,
+    STATES,
+    Cursor,
+    EngineError,
+    Environment,
+    Snapshot,
+    Transaction,
+)
 from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.writing import Work, Writing
 

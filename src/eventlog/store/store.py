@@ -20,10 +20,10 @@ from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
 from eventlog.store import reader
 from eventlog.store.committer import Committer
-from eventlog.store.datafile import make_directory
-from eventlog.store.env import FORMAT, OFFSETS, TABLES, TOPICS, EngineError, EngineMapFull, Environment
-from eventlog.store.failures import kind_of
 from eventlog.store.heart import Heart
+from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.lmdb.environment import FORMAT, OFFSETS, TABLES, TOPICS, EngineError, EngineMapFull, Environment
+from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.members import Members
 from eventlog.store.order import put_into_order, stored_end_position
 from eventlog.store.projections import ProjectionRow, Turn

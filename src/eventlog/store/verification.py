@@ -16,8 +16,8 @@ from eventlog.store.check_index import IndexCheck, IndexSums, SnapshotCheck, com
 from eventlog.store.check_messages import MessageCheck, MessageTimeCheck
 from eventlog.store.check_order import OrderCheck
 from eventlog.store.check_tables import SmallTables
-from eventlog.store.env import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS
 from eventlog.store.group_reader import damaged_rows
+from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS
 from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
 from eventlog.store.maintenance import VerifyReport
 from eventlog.store.order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_position

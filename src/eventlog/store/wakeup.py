@@ -32,7 +32,7 @@ from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
-from eventlog.store.datafile import make_directory
+from eventlog.store.lmdb.data_file import make_directory
 
 FALLBACK_SECONDS = 0.1
 _SUFFIX = ".fifo"

@@ -13,8 +13,18 @@ from uuid import uuid4
 import attrs
 
 from eventlog.errors import OffsetOutOfRange, UnknownTopic
-from eventlog.store.env import FORMAT, INDEX, MESSAGE_TIMES, MESSAGES, OFFSETS, PARTITIONS, SEQUENCES, SNAPSHOTS, TOPICS
 from eventlog.store.key_index import entity_prefix
+from eventlog.store.lmdb.environment import (
+    FORMAT,
+    INDEX,
+    MESSAGE_TIMES,
+    MESSAGES,
+    OFFSETS,
+    PARTITIONS,
+    SEQUENCES,
+    SNAPSHOTS,
+    TOPICS,
+)
 from eventlog.store.tables import (
     NEXT_TOPIC_ID_KEY,
     TOPICS_VERSION_KEY,

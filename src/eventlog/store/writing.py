@@ -16,8 +16,8 @@ from typing import Protocol
 from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_header, seal
 from eventlog.errors import EventLogError, UnknownTopic
 from eventlog.records import Headers
-from eventlog.store.env import BATCHES, FORMAT, ORDER, PARTITIONS, TOPICS, Environment, Transaction
 from eventlog.store.key_index import KeyIndex, pack_entry
+from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, TOPICS, Environment, Transaction
 from eventlog.store.order import (
     END_POSITION_KEY,
     OLD_POSITIONS_KEY,

@@ -29,7 +29,7 @@ from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
 from eventlog.groups.state import Subscription
 from eventlog.options import Start, check_int, check_offset, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
-from eventlog.store.steps import Held
+from eventlog.store.lmdb.uninterruptible import Held
 from eventlog.store.store import Store
 
 if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: `import eventlog` is fast

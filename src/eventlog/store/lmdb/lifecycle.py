@@ -14,11 +14,11 @@ from collections.abc import Iterable
 import lmdb
 
 from eventlog.errors import EventLogError, LogClosed, UsedAfterFork
-from eventlog.store.engine import MAP_BYTES, MEMORY_MAP_BYTES, Opening, parents_files_forgotten
-from eventlog.store.filelock import FileLock
-from eventlog.store.gate import Gate
-from eventlog.store.glimpse import Glimpse, Sign
-from eventlog.store.memory import keep_freed_memory
+from eventlog.store.lmdb.commit_number import Glimpse, Sign
+from eventlog.store.lmdb.file_lock import FileLock
+from eventlog.store.lmdb.gate import Gate
+from eventlog.store.lmdb.malloc import keep_freed_memory
+from eventlog.store.lmdb.opening import MAP_BYTES, MEMORY_MAP_BYTES, Opening, parents_files_forgotten
 
 MENDED = (lmdb.MapResizedError, lmdb.PanicError, lmdb.ReadersFullError)
 """Why a read may not begin although it can be helped: see `_mend`."""
@@ -130,7 +130,7 @@ class LivingHandle:
         self._reset_gate()
         return None if parents is None else parents()
 
-    # -- the gate (store/gate.py), and what is behind it ---------------------------------------------------
+    # -- the gate (store/lmdb/gate.py), and what is behind it ---------------------------------------------------
 
     def _enter(self, token: object) -> lmdb.Environment:
         self._gate.enter(token)

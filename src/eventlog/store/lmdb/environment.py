@@ -2,7 +2,7 @@
 The one door to LMDB.
 
 Begins and ends the transactions of a log, turns LMDB's errors into ours, and refuses writes after one that failed. What
-else LMDB leaves to its user is settled in `store/handle.py`, while the environment is open, and in `store/engine.py`,
+else LMDB leaves to its user is settled in `store/lmdb/lifecycle.py`, while the environment is open, and in `store/lmdb/opening.py`,
 when it is opened.
 
 Knows nothing of topics or batches. It hands out `lmdb.Transaction` objects; none but these three modules imports
@@ -20,10 +20,10 @@ import lmdb
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError
-from eventlog.store.datafile import sync_file
-from eventlog.store.engine import DATA_FILE
-from eventlog.store.handle import MENDED, LivingHandle, Table
-from eventlog.store.steps import together
+from eventlog.store.lmdb.data_file import sync_file
+from eventlog.store.lmdb.lifecycle import MENDED, LivingHandle, Table
+from eventlog.store.lmdb.opening import DATA_FILE
+from eventlog.store.lmdb.uninterruptible import together
 
 _READER_CHECK_SECONDS = 5.0
 
@@ -213,7 +213,7 @@ class Environment(LivingHandle):
         """
         Makes a write transaction visible, and durable as the log was opened for.
 
-        Calls `on_commit` in one step with it (`store/steps.py`).
+        Calls `on_commit` in one step with it (`store/lmdb/uninterruptible.py`).
 
         Raises:
             StorageError: if the disk failed. The log refuses writes from now on.

@@ -16,10 +16,10 @@ import attrs
 import lmdb
 
 from eventlog.errors import EventLogError
-from eventlog.store.datafile import is_engines, prepare, sync_entries
-from eventlog.store.failures import EngineFailure, translated
-from eventlog.store.filelock import locked
-from eventlog.store.lockfile import reserve_locks
+from eventlog.store.lmdb.data_file import is_engines, prepare, sync_entries
+from eventlog.store.lmdb.errors import EngineFailure, translated
+from eventlog.store.lmdb.file_lock import locked
+from eventlog.store.lmdb.lock_file import reserve_locks
 
 try:
     from lmdb import _envid  # private to py-lmdb 3: without it, see parents_files_forgotten

@@ -1,0 +1,1 @@
+"""The LMDB environment: the only room that imports `lmdb`."""
