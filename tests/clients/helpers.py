@@ -14,7 +14,7 @@ from typing import Any
 
 import eventlog
 from eventlog.store.lmdb.environment import BATCHES
-from eventlog.store.tables import batch_key
+from eventlog.store.rows.tables import batch_key
 
 PATIENCE_SECONDS = 60.0
 """How long a test waits for what must come; a test that passes waits for none of it."""

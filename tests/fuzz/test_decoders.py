@@ -25,8 +25,8 @@ from eventlog.batches.format import FRAME_BYTES, HEADER_BYTES, MAGIC, VERSION, C
 from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew, NotALog
 from eventlog.store.key_index import pack_entries, pack_row, unpack_row
 from eventlog.store.messages import StoredMessage
+from eventlog.store.rows.tables import FormatRow, PartitionRow, TopicRow, pack_offset, unpack_offset
 from eventlog.store.snapshots import unpack_snapshot
-from eventlog.store.tables import FormatRow, PartitionRow, TopicRow, pack_offset, unpack_offset
 from tests.golden.shapes import BATCHES, GOLDEN
 
 QUICK_COUNT = 20_000

@@ -21,7 +21,7 @@ from eventlog.groups.rules import Change, Granted, Release, Request
 from eventlog.groups.state import Group
 from eventlog.store import reader
 from eventlog.store.group_works import GroupWork
-from eventlog.store.tables import PartitionRow
+from eventlog.store.rows.tables import PartitionRow
 from eventlog.store.writing import Writing
 from tests.model.machine import LogMachine
 

@@ -14,7 +14,7 @@ from eventlog.batches.format import BatchEncoder
 from eventlog.store.appends import Append, AppendOne, Part
 from eventlog.store.group_rows import subject_of
 from eventlog.store.lmdb.environment import BATCHES
-from eventlog.store.tables import partition_key
+from eventlog.store.rows.tables import partition_key
 from eventlog.store.wakeup import Bells
 from eventlog.store.works import DeleteTopic
 

@@ -37,7 +37,7 @@ from eventlog.store.lmdb.environment import (
 from eventlog.store.messages import StoredMessage, time_key
 from eventlog.store.order import order_key
 from eventlog.store.producers import SequenceRow, sequence_key
-from eventlog.store.tables import PartitionRow, batch_key, partition_key
+from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key
 
 Change = Callable[[bytes], bytes | None]
 

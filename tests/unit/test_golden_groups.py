@@ -14,7 +14,7 @@ import msgpack
 import pytest
 
 import eventlog
-from eventlog.store.tables import FORMAT_VERSION
+from eventlog.store.rows.tables import FORMAT_VERSION
 from tests.golden.shapes import LOG, LOG_V2
 
 pytestmark = pytest.mark.skipif(

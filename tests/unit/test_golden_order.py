@@ -14,7 +14,7 @@ import pytest
 
 import eventlog
 from eventlog.batches.format import read_header
-from eventlog.store.tables import FORMAT_VERSION
+from eventlog.store.rows.tables import FORMAT_VERSION
 from tests.golden.shapes import JULY_MS, LOG, LOG_V2, LOG_V3
 
 pytestmark = pytest.mark.skipif(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
-from eventlog.store.tables import (
+from eventlog.store.rows.tables import (
     FORMAT_VERSION,
     FormatRow,
     PartitionRow,

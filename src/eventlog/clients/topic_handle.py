@@ -17,7 +17,7 @@ from eventlog.errors import RecordTooLarge, UnknownPartition
 from eventlog.options import check_int
 from eventlog.records import Headers
 from eventlog.store.key_index import LONGEST_KEY_BYTES, escaped
-from eventlog.store.tables import TopicRow
+from eventlog.store.rows.tables import TopicRow
 
 
 class Route:

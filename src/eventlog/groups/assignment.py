@@ -15,7 +15,7 @@ from eventlog.groups.rules import Assign, Request, Verdict, apply, decide
 from eventlog.groups.state import Life, PartitionId
 from eventlog.records import TopicPartition
 from eventlog.store.group_reader import GroupSnapshot
-from eventlog.store.tables import TopicRow
+from eventlog.store.rows.tables import TopicRow
 
 
 def propose(snapshot: GroupSnapshot, name: str, assignor: Assignor) -> Assign:

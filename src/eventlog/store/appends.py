@@ -20,7 +20,7 @@ from eventlog.errors import EventLogError, MessageIdReused, WrongVersion
 from eventlog.records import Headers
 from eventlog.store.key_index import entity_prefix, pack_entries
 from eventlog.store.messages import StoredMessage, digest_of, find, remember
-from eventlog.store.tables import TopicRow
+from eventlog.store.rows.tables import TopicRow
 from eventlog.store.writing import Work, Writing
 
 

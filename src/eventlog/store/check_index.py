@@ -26,8 +26,8 @@ from eventlog.store.key_index import (
 )
 from eventlog.store.lmdb.environment import BATCHES, INDEX, Environment
 from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
+from eventlog.store.rows.tables import TopicRow, split_batch_key
 from eventlog.store.snapshots import unpack_snapshot
-from eventlog.store.tables import TopicRow, split_batch_key
 
 _SUM_MASK = 2**64 - 1
 

@@ -11,7 +11,7 @@ from eventlog.store.key_index import entity_prefix
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
 from eventlog.store.look import NOT_SOUND, Look, Problems
 from eventlog.store.messages import StoredMessage, digest_of, split_time_key, time_key
-from eventlog.store.tables import TopicRow
+from eventlog.store.rows.tables import TopicRow
 
 _TOPIC_BYTES = 4
 

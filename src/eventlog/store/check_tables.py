@@ -24,8 +24,7 @@ from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
 from eventlog.store.order import END_POSITION_KEY, OLD_POSITIONS_KEY, end_position
 from eventlog.store.producers import NEXT_PRODUCER_ID_KEY, ProducerRow, SequenceRow, split_sequence_key
 from eventlog.store.projections import ProjectionRow
-from eventlog.store.states import NEXT_STATE_ID_KEY, StateRow
-from eventlog.store.tables import (
+from eventlog.store.rows.tables import (
     FORMAT_KEY,
     NEXT_TOPIC_ID_KEY,
     TOPICS_VERSION_KEY,
@@ -34,6 +33,7 @@ from eventlog.store.tables import (
     TopicRow,
     partition_key,
 )
+from eventlog.store.states import NEXT_STATE_ID_KEY, StateRow
 
 _STATE_ID_BYTES = 4
 _LAST_STATE_ID = 2**32 - 1

@@ -21,7 +21,7 @@ from eventlog.store.group_rows import (
 )
 from eventlog.store.lmdb.environment import FORMAT, GROUPS, MEMBERS, OFFSETS, TOPICS, Environment, Snapshot, Transaction
 from eventlog.store.reader import bounds_within
-from eventlog.store.tables import TOPICS_VERSION_KEY, TopicRow, unpack_commit, unpack_offset, unpack_topics_version
+from eventlog.store.rows.tables import TOPICS_VERSION_KEY, TopicRow, unpack_commit, unpack_offset, unpack_topics_version
 
 _BEHIND = b"\1"
 """What stands behind all rows of a group, after its name: they have a zero byte there, and names have none."""

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from eventlog.groups.state import Group, Member, PartitionId, Subscription
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS
-from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packed
-from eventlog.store.tables import unpack_offset
+from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
+from eventlog.store.rows.tables import unpack_offset
 
 _VERSION = 1
 _UNAFFECTED = "The records and the committed offsets"

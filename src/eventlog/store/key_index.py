@@ -35,7 +35,7 @@ from eventlog.store.lmdb.environment import (
     Snapshot,
     Transaction,
 )
-from eventlog.store.tables import batch_key, split_batch_key
+from eventlog.store.rows.tables import batch_key, split_batch_key
 
 LONGEST_KEY_BYTES = 480
 """LMDB's keys have 511 bytes, of which topic and version take 12; the rest is room."""

@@ -20,9 +20,9 @@ from eventlog.batches.format import Columns, decode
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, TOPICS, Environment, Snapshot
 from eventlog.store.order import position_of
-from eventlog.store.packing import NOT_A_ROW
 from eventlog.store.reader import bounds_within
-from eventlog.store.tables import TopicRow, batch_key, split_batch_key
+from eventlog.store.rows.packing import NOT_A_ROW
+from eventlog.store.rows.tables import TopicRow, batch_key, split_batch_key
 
 NOT_SOUND = (EventLogError, *NOT_A_ROW, UnicodeDecodeError, struct.error, msgpack.UnpackException)
 """What comes of reading rows that are not what was written."""

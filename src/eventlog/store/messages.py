@@ -17,7 +17,7 @@ import msgpack
 from eventlog.errors import FormatTooNew
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
-from eventlog.store.packing import NOT_A_ROW, damaged
+from eventlog.store.rows.packing import NOT_A_ROW, damaged
 from eventlog.store.writing import Writing
 
 _ROW = struct.Struct(">BIQqqQQ8s")

@@ -18,9 +18,9 @@ from eventlog.batches.format import NO_POSITION, read_header
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Transaction
 from eventlog.store.lmdb.lifecycle import Table
-from eventlog.store.packing import damaged
 from eventlog.store.reader import Fetch, Fetched, fetch_within
-from eventlog.store.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key
+from eventlog.store.rows.packing import damaged
+from eventlog.store.rows.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key
 
 END_POSITION_KEY = b"end position"
 """The row of the least end that the order may have: written when rows are removed, so that none is used again."""

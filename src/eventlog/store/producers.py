@@ -23,8 +23,8 @@ from eventlog.store.appends import Part, Place, Rows
 from eventlog.store.key_index import entity_prefix, unpack_row
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, PRODUCERS, SEQUENCES
 from eventlog.store.messages import StoredMessage, find
-from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packed
-from eventlog.store.tables import TopicRow, partition_key, split_batch_key
+from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
+from eventlog.store.rows.tables import TopicRow, partition_key, split_batch_key
 from eventlog.store.writing import Work, Writing
 
 NEXT_PRODUCER_ID_KEY = b"next producer id"

@@ -24,7 +24,7 @@ from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES, Environm
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.order import end_position
-from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packed
+from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.states import StateRow, new_state
 from eventlog.store.writing import Work, Writing
 

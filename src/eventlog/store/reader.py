@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from eventlog.batches.format import decode, read_header
 from eventlog.store.lmdb.environment import BATCHES, PARTITIONS, Cursor, Environment, Snapshot, Transaction
-from eventlog.store.tables import PartitionRow, batch_key, partition_key, split_batch_key
+from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key, split_batch_key
 
 _LAST_OFFSET = 2**64 - 1
 _WHOLE = PartitionRow()

@@ -32,7 +32,7 @@ from eventlog.store.lmdb.environment import (
     Snapshot,
     Transaction,
 )
-from eventlog.store.packing import NOT_A_ROW, checked, damaged, fields_of, packed
+from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.writing import Work, Writing
 
 if TYPE_CHECKING:

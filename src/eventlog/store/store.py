@@ -28,7 +28,7 @@ from eventlog.store.members import Members
 from eventlog.store.order import put_into_order, stored_end_position
 from eventlog.store.projections import ProjectionRow, Turn
 from eventlog.store.reader import Fetch, Fetched
-from eventlog.store.tables import (
+from eventlog.store.rows.tables import (
     FORMAT_KEY,
     FORMAT_VERSION,
     TOPICS_VERSION_KEY,

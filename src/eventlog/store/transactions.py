@@ -12,7 +12,7 @@ from typing import Protocol
 
 from eventlog.errors import TransactionEnded
 from eventlog.store.appends import Condition, Part, check_parts, judge
-from eventlog.store.tables import TopicRow
+from eventlog.store.rows.tables import TopicRow
 from eventlog.store.writing import Work, Writing
 
 

@@ -21,8 +21,8 @@ from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSA
 from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
 from eventlog.store.maintenance import VerifyReport
 from eventlog.store.order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_position
+from eventlog.store.rows.tables import TopicRow, split_batch_key
 from eventlog.store.store import Store
-from eventlog.store.tables import TopicRow, split_batch_key
 
 _LAST_POSITION = 2**64 - 1
 

@@ -25,7 +25,7 @@ from eventlog.store.lmdb.environment import (
     SNAPSHOTS,
     TOPICS,
 )
-from eventlog.store.tables import (
+from eventlog.store.rows.tables import (
     NEXT_TOPIC_ID_KEY,
     TOPICS_VERSION_KEY,
     PartitionRow,

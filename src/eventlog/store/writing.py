@@ -27,7 +27,7 @@ from eventlog.store.order import (
     position_of_batch,
 )
 from eventlog.store.reader import offset_of_time_within
-from eventlog.store.tables import PartitionRow, TopicRow, batch_key, partition_key, split_batch_key
+from eventlog.store.rows.tables import PartitionRow, TopicRow, batch_key, partition_key, split_batch_key
 
 _LAST_OFFSET = 2**64 - 1
 _BEHIND = b"\xff" * 8

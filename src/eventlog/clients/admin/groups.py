@@ -30,8 +30,8 @@ from eventlog.store.group_admin import (
     unknown_group,
 )
 from eventlog.store.group_reader import GroupPicture, group_names, group_picture
+from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
-from eventlog.store.tables import TopicRow
 
 GroupState: TypeAlias = Literal["empty", "assigning", "stable"]
 MemberState: TypeAlias = Literal["alive", "away", "dead"]

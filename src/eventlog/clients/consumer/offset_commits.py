@@ -15,8 +15,8 @@ from eventlog.clients.topic.topic import Topic
 from eventlog.errors import MemberFenced
 from eventlog.records import TopicPartition
 from eventlog.store.group_works import CommitOffsets, Fence
+from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
-from eventlog.store.tables import TopicRow
 
 
 class GivenOffsets:

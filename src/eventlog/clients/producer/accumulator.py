@@ -39,8 +39,8 @@ from eventlog.clients.producer.batch import CLOSED, Lane, ProducerBatch
 from eventlog.errors import BufferFull, DeliveryError, LogClosed, UsedAfterFork
 from eventlog.records import Headers
 from eventlog.store.appends import Condition, Rows
+from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
-from eventlog.store.tables import TopicRow
 
 T = TypeVar("T")
 

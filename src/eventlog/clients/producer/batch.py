@@ -14,7 +14,7 @@ from eventlog.clients.delivery import Delivery, call_logged
 from eventlog.errors import UnknownTopic
 from eventlog.records import Headers, RecordMetadata
 from eventlog.store.appends import Append, Part, Rows
-from eventlog.store.tables import TopicRow
+from eventlog.store.rows.tables import TopicRow
 
 if TYPE_CHECKING:
     from eventlog.clients.producer.accumulator import Accumulator

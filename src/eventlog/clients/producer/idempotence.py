@@ -30,8 +30,8 @@ from eventlog.store.producers import (
     judge,
     remember,
 )
+from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
-from eventlog.store.tables import TopicRow
 from eventlog.store.writing import Writing
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import attrs
 
 from eventlog.records import Headers
-from eventlog.store.tables import TopicRow
+from eventlog.store.rows.tables import TopicRow
 
 if TYPE_CHECKING:
     from eventlog.store.producers import SequenceRange

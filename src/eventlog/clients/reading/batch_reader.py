@@ -21,8 +21,8 @@ from eventlog.options import Start, check_int
 from eventlog.records import K, RecordBatch, V
 from eventlog.store.order import Mark, fetch_and_mark
 from eventlog.store.reader import Fetch, Fetched, StoredBatch, bounds_of
+from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
-from eventlog.store.tables import TopicRow
 
 
 class Cursor(Generic[K, V]):

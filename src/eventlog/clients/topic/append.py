@@ -23,8 +23,8 @@ from eventlog.options import (
 )
 from eventlog.records import Headers, PartitionRange, RecordMetadata
 from eventlog.store.appends import Append, AppendOne, Condition, Part, Place, Rows
+from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
-from eventlog.store.tables import TopicRow
 
 
 class Appender:

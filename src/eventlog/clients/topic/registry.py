@@ -24,8 +24,8 @@ from eventlog.options import (
     check_seconds,
     check_topic_name,
 )
+from eventlog.store.rows.tables import DUPLICATE_WINDOW_MS, TopicRow
 from eventlog.store.store import Store
-from eventlog.store.tables import DUPLICATE_WINDOW_MS, TopicRow
 from eventlog.store.works import EnsureTopic, NewTopic
 
 

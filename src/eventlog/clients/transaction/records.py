@@ -15,7 +15,7 @@ from eventlog.batches.format import BatchEncoder
 from eventlog.clients.topic_handle import Route
 from eventlog.records import Headers
 from eventlog.store.appends import Condition, Part, Place, Rows
-from eventlog.store.tables import TopicRow
+from eventlog.store.rows.tables import TopicRow
 
 # A plain tuple: an object with these fields takes half a microsecond to build, and a transaction has many.
 Send: TypeAlias = "tuple[Route, bytes | None, bytes | None, Headers, int, int | None, int | None, bytes | None]"

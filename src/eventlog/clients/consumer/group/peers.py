@@ -20,8 +20,8 @@ from eventlog.groups.state import Life
 from eventlog.store.group_reader import group_snapshot, member_ids
 from eventlog.store.group_works import CommitOffsets, Fence, GroupWork
 from eventlog.store.members import Watch
+from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
-from eventlog.store.tables import TopicRow
 
 _WATCH_SECONDS = 0.4
 """So often we look at those we watch, where nobody tells us of a death, and whether others have come to targets."""

@@ -14,7 +14,7 @@ import attrs
 import msgpack
 
 from eventlog.errors import FormatTooNew, NotALog
-from eventlog.store.packing import NOT_A_ROW, checked, damaged, packed
+from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, packed
 
 FORMAT_VERSION = 3
 """

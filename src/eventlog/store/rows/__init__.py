@@ -1,0 +1,1 @@
+"""The bytes of the rows that are not batches."""
