@@ -11,8 +11,8 @@ import pytest
 
 import eventlog
 from eventlog import EventLog, Producer, Topic
-from eventlog.store.appends import AppendOne
-from eventlog.store.works import CreatePartitions, DeleteTopic
+from eventlog.store.records.append import AppendOne
+from eventlog.store.records.topics import CreatePartitions, DeleteTopic
 from tests.clients.helpers import values
 
 KEY = next(f"key-{number}" for number in range(100) if len({zlib.crc32(b"key-%d" % number) % n for n in (2, 8)}) == 2)

@@ -17,9 +17,10 @@ import eventlog
 from eventlog.clients.consumer.positions import Position, Positions
 from eventlog.clients.reading import batch_reader
 from eventlog.groups.state import Member
-from eventlog.store import group_reader, reader
+from eventlog.store import group_reader
 from eventlog.store.lmdb.environment import ORDER
-from eventlog.store.order import order_key
+from eventlog.store.records import reader
+from eventlog.store.records.log_order import order_key
 from tests.clients.helpers import poll_all
 from tests.clients.members import QUIET, owned, settle
 

@@ -13,7 +13,7 @@ import pytest
 
 import eventlog
 from eventlog.store.lmdb.environment import ORDER
-from eventlog.store.reader import Fetch
+from eventlog.store.records.reader import Fetch
 from tests.clients.helpers import flip_last_bit, in_threads, rewrite_batch
 
 Place = tuple[int, str, int, int]

@@ -17,8 +17,8 @@ from eventlog.errors import (
     UnknownState,
 )
 from eventlog.store.lmdb.environment import STATE
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.states import DeleteState
-from eventlog.store.writing import Work, Writing
 from tests.clients.states import Begin, Deal, fill, stored
 
 

@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 
 from eventlog.batches.format import FRAME_BYTES, HEADER_BYTES, MAGIC, VERSION, Columns, decode, read_header
 from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew, NotALog
-from eventlog.store.key_index import pack_entries, pack_row, unpack_row
-from eventlog.store.messages import StoredMessage
+from eventlog.store.records.key_index import pack_entries, pack_row, unpack_row
+from eventlog.store.records.message_ids import StoredMessage
+from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.rows.tables import FormatRow, PartitionRow, TopicRow, pack_offset, unpack_offset
-from eventlog.store.snapshots import unpack_snapshot
 from tests.golden.shapes import BATCHES, GOLDEN
 
 QUICK_COUNT = 20_000

@@ -22,7 +22,7 @@ import attrs
 
 import eventlog
 from eventlog.store.group_works import CommitOffsets, Fence
-from eventlog.store.writing import Writing
+from eventlog.store.records.write_transaction import Writing
 from tests.groups.history import (
     Asking,
     Assigned,

@@ -21,11 +21,11 @@ from eventlog.clients.topic.topic import Topic
 from eventlog.clients.transaction.transaction import Transaction
 from eventlog.errors import ConflictError
 from eventlog.records import PartitionRange, Record, RecordMetadata
-from eventlog.store.appends import check_parts
 from eventlog.store.group_works import CommitOffsets
+from eventlog.store.records.append import check_parts
+from eventlog.store.records.transaction import CommitTransaction
+from eventlog.store.records.write_transaction import Writing
 from eventlog.store.states import StateChanges
-from eventlog.store.transactions import CommitTransaction
-from eventlog.store.writing import Writing
 
 _OFTEN = 0.2
 _STALE_S = 0.1

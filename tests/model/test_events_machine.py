@@ -14,11 +14,11 @@ from eventlog.clients.consumer.offset_commits import GivenOffsets
 from eventlog.clients.state.state import State
 from eventlog.clients.transaction.transaction import Transaction
 from eventlog.errors import EventLogError
-from eventlog.store import appends, key_index, writing
-from eventlog.store.appends import Part
-from eventlog.store.key_index import KeyIndex
+from eventlog.store.records import append, key_index, write_transaction
+from eventlog.store.records.append import Part
+from eventlog.store.records.key_index import KeyIndex
+from eventlog.store.records.write_transaction import Writing
 from eventlog.store.states import StateChanges
-from eventlog.store.writing import Writing
 from tests.model.events_machine import EventsMachine
 
 QUICK_EXAMPLES = 40
@@ -83,7 +83,7 @@ def _version_from_the_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _versions_kept_when_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that counts a record before it is judged."""
-    real = appends.judge
+    real = append.judge
 
     def judge(round_: Writing, conditions: Any, now_ms: int, **options: Any) -> None:
         for one in conditions:
@@ -93,7 +93,7 @@ def _versions_kept_when_refused(monkeypatch: pytest.MonkeyPatch) -> None:
                 break
         real(round_, conditions, now_ms, **options)
 
-    monkeypatch.setattr(appends, "judge", judge)
+    monkeypatch.setattr(append, "judge", judge)
 
 
 def _ids_forgotten_by_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def _ids_forgotten_by_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _any_content_for_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """An id that is known whatever the record says."""
-    monkeypatch.setattr(appends, "_check_same", lambda *_: None)
+    monkeypatch.setattr(append, "_check_same", lambda *_: None)
 
 
 def _positions_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def _positions_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
         with transaction.cursor(db=environment.table(b"order")) as cursor:
             return int.from_bytes(cursor.key(), "big") + 1 if cursor.last() else 0
 
-    monkeypatch.setattr(writing, "end_position", end_position)
+    monkeypatch.setattr(write_transaction, "end_position", end_position)
 
 
 def _aborted_state_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

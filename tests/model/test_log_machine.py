@@ -19,10 +19,10 @@ from eventlog.errors import EventLogError
 from eventlog.groups import rules
 from eventlog.groups.rules import Change, Granted, Release, Request
 from eventlog.groups.state import Group
-from eventlog.store import reader
 from eventlog.store.group_works import GroupWork
+from eventlog.store.records import reader
+from eventlog.store.records.write_transaction import Writing
 from eventlog.store.rows.tables import PartitionRow
-from eventlog.store.writing import Writing
 from tests.model.machine import LogMachine
 
 QUICK_EXAMPLES = 60

@@ -19,8 +19,8 @@ from eventlog.batches.format import HEADER_BYTES, BatchEncoder, seal
 from eventlog.clients.reading import batch_reader
 from eventlog.errors import EventLogError
 from eventlog.records import Event, RecordBatch
-from eventlog.store.key_index import ENTRIES, pack_entries, pack_row, unpack_row
-from eventlog.store.reader import StoredBatch
+from eventlog.store.records.key_index import ENTRIES, pack_entries, pack_row, unpack_row
+from eventlog.store.records.reader import StoredBatch
 from tests.fuzz.test_decoders import MUTATIONS, mutants, resealed
 from tests.native.pure import pure
 from tests.native.twins import compiled, memory_runs_out

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import eventlog
-from eventlog.store.appends import AppendOne
 from eventlog.store.group_admin import ResetOffsets, Shifted
+from eventlog.store.records.append import AppendOne
 
 
 def test_a_reset_that_makes_no_sense_fails_nobody_else(log: eventlog.EventLog):

@@ -13,11 +13,18 @@ from hypothesis import strategies as st
 
 import eventlog
 from eventlog.batches.format import BatchEncoder
-from eventlog.store.appends import Append, AppendOne, Part, Rows
-from eventlog.store.key_index import LONGEST_KEY_BYTES, entity_prefix, escaped, unescaped, unpack_row, version_key
 from eventlog.store.lmdb.environment import BATCHES, INDEX
+from eventlog.store.records.append import Append, AppendOne, Part, Rows
+from eventlog.store.records.key_index import (
+    LONGEST_KEY_BYTES,
+    entity_prefix,
+    escaped,
+    unescaped,
+    unpack_row,
+    version_key,
+)
+from eventlog.store.records.write_transaction import Work
 from eventlog.store.rows.tables import batch_key
-from eventlog.store.writing import Work
 
 KEYS = st.binary(max_size=8) | st.lists(st.sampled_from([b"\0", b"\1", b"\xff", b"a"]), max_size=8).map(b"".join)
 

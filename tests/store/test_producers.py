@@ -1,4 +1,4 @@
-"""The rows of named producers, the numbers in the headers, and how a stored batch is found by them."""
+"""The rows of named producer_epochs, the numbers in the headers, and how a stored batch is found by them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 import eventlog
 from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, BatchEncoder, decode, read_header, seal
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
-from eventlog.store import producers
-from eventlog.store.appends import Rows
 from eventlog.store.lmdb.environment import PRODUCERS, SEQUENCES
-from eventlog.store.producers import (
+from eventlog.store.records import producer_epochs
+from eventlog.store.records.append import Rows
+from eventlog.store.records.producer_epochs import (
     REMEMBERED_EPOCHS,
     BeginEpoch,
     ProducerRow,
@@ -23,7 +23,7 @@ from eventlog.store.producers import (
     remember,
     sequence_key,
 )
-from eventlog.store.writing import Work, Writing
+from eventlog.store.records.write_transaction import Work, Writing
 from tests.clients.helpers import flip_last_bit, rewrite_batch, values
 
 
@@ -213,7 +213,7 @@ def test_what_was_deleted_counts_as_stored(log):
 
 def test_the_search_has_a_bound(log, monkeypatch):
     """What is farther from the end of its partition counts as stored, somewhere."""
-    monkeypatch.setattr(producers, "_SEARCHED_BATCHES", 4)
+    monkeypatch.setattr(producer_epochs, "_SEARCHED_BATCHES", 4)
     topic = log.topic("orders")
     store(log, topic, SequenceRange(1, 0, 0, 3), range(3))
     for _ in range(3):

@@ -28,9 +28,9 @@ from eventlog.store.projections import (
     projection_row,
     projection_rows,
 )
+from eventlog.store.records.transaction import CommitTransaction
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.store import Store
-from eventlog.store.transactions import CommitTransaction
-from eventlog.store.writing import Work, Writing
 
 CODEC: dict[str, object] = {"name": "msgpack"}
 KEY: dict[str, object] = {"name": "ordered"}

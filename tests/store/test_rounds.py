@@ -11,12 +11,12 @@ import pytest
 
 import eventlog
 from eventlog.batches.format import BatchEncoder
-from eventlog.store.appends import Append, AppendOne, Part
 from eventlog.store.group_rows import subject_of
 from eventlog.store.lmdb.environment import BATCHES
+from eventlog.store.records.append import Append, AppendOne, Part
+from eventlog.store.records.topics import DeleteTopic
 from eventlog.store.rows.tables import partition_key
 from eventlog.store.wakeup import Bells
-from eventlog.store.works import DeleteTopic
 
 _CHILD = """
 import sys

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import eventlog
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, UnknownState
 from eventlog.store.lmdb.environment import FORMAT, STATE, STATES
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.states import (
     NEXT_STATE_ID_KEY,
     DeleteState,
@@ -28,7 +29,6 @@ from eventlog.store.states import (
     state_rows,
 )
 from eventlog.store.store import Store
-from eventlog.store.writing import Work, Writing
 
 NAMES = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=20)
 CODECS = st.dictionaries(st.text("abc", max_size=3), st.text("xyz", max_size=3), max_size=3)

@@ -14,7 +14,6 @@ import pytest
 import eventlog
 from eventlog.batches.format import BatchEncoder, seal
 from eventlog.store.check_index import IndexSums
-from eventlog.store.key_index import entity_prefix, pack_entries, pack_row, unpack_row, version_key
 from eventlog.store.lmdb.environment import (
     BATCHES,
     FORMAT,
@@ -34,9 +33,10 @@ from eventlog.store.lmdb.environment import (
     TABLES,
     TOPICS,
 )
-from eventlog.store.messages import StoredMessage, time_key
-from eventlog.store.order import order_key
-from eventlog.store.producers import SequenceRow, sequence_key
+from eventlog.store.records.key_index import entity_prefix, pack_entries, pack_row, unpack_row, version_key
+from eventlog.store.records.log_order import order_key
+from eventlog.store.records.message_ids import StoredMessage, time_key
+from eventlog.store.records.producer_epochs import SequenceRow, sequence_key
 from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key
 
 Change = Callable[[bytes], bytes | None]

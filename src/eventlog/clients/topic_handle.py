@@ -16,7 +16,7 @@ from eventlog.codecs import Upcasters, codec_from_stored
 from eventlog.errors import RecordTooLarge, UnknownPartition
 from eventlog.options import check_int
 from eventlog.records import Headers
-from eventlog.store.key_index import LONGEST_KEY_BYTES, escaped
+from eventlog.store.records.key_index import LONGEST_KEY_BYTES, escaped
 from eventlog.store.rows.tables import TopicRow
 
 
@@ -25,7 +25,7 @@ class Route:
     Is a topic as a writer sees it.
 
     Any thread may use it. `row` is the topic as it was stored when somebody last looked: others may have raised its
-    number of partitions since, so what is stored has the last word (`store/works.py`).
+    number of partitions since, so what is stored has the last word (`store/records/topics.py`).
     """
 
     def __init__(

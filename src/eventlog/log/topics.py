@@ -11,7 +11,7 @@ from eventlog.clients.topic.topic import Topic
 from eventlog.codecs import Upcasters
 from eventlog.log.part import LogPart
 from eventlog.options import Index, check_topic_name
-from eventlog.store.works import DeleteTopic
+from eventlog.store.records.topics import DeleteTopic
 
 KT = TypeVar("KT")
 VT = TypeVar("VT")

@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from eventlog.batches.format import NO_POSITION, Columns, decode
-from eventlog.store.key_index import (
+from eventlog.store.lmdb.environment import BATCHES, INDEX, Environment
+from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
+from eventlog.store.records.key_index import (
     LEAST_KEY_BYTES,
     Entry,
     entity_prefix,
@@ -24,10 +26,8 @@ from eventlog.store.key_index import (
     unpack_row,
     version_key,
 )
-from eventlog.store.lmdb.environment import BATCHES, INDEX, Environment
-from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
+from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.rows.tables import TopicRow, split_batch_key
-from eventlog.store.snapshots import unpack_snapshot
 
 _SUM_MASK = 2**64 - 1
 

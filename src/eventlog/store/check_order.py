@@ -10,7 +10,7 @@ from eventlog.batches.format import NO_POSITION, read_header
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.look import Look, Problems
-from eventlog.store.order import END_POSITION_KEY, OLD_POSITIONS_KEY, position_of
+from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, position_of
 from eventlog.store.rows.tables import split_batch_key
 
 

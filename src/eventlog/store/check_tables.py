@@ -21,9 +21,9 @@ from eventlog.store.lmdb.environment import (
     Snapshot,
 )
 from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
-from eventlog.store.order import END_POSITION_KEY, OLD_POSITIONS_KEY, end_position
-from eventlog.store.producers import NEXT_PRODUCER_ID_KEY, ProducerRow, SequenceRow, split_sequence_key
 from eventlog.store.projections import ProjectionRow
+from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, end_position
+from eventlog.store.records.producer_epochs import NEXT_PRODUCER_ID_KEY, ProducerRow, SequenceRow, split_sequence_key
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
     NEXT_TOPIC_ID_KEY,

@@ -4,7 +4,7 @@ Group commit: one transaction, one sync, for everything that waits to be stored.
 Whoever needs something stored queues a `Work` and asks for its commit. The first to ask takes the turn and
 commits all that is queued, its own and the others'. So one thread pays for itself, and sixty-four pay for one.
 
-Knows nothing of what a work writes (`store/works.py`), and has no thread of its own.
+Knows nothing of what a work writes (`store/records/topics.py`), and has no thread of its own.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from threading import get_ident
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import EngineError, EngineMapFull, Environment, MapFull
 from eventlog.store.lmdb.uninterruptible import attempt
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.wakeup import Bells
-from eventlog.store.writing import Work, Writing
 
 _LOOK_AGAIN_SECONDS = 1.0
 

@@ -20,8 +20,8 @@ from eventlog.options import Start
 from eventlog.store.group_rows import load, load_offsets, member_prefix, save, subject_of
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS, TOPICS
 from eventlog.store.members import Members
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.rows.tables import TopicRow, offset_key, pack_offset
-from eventlog.store.writing import Work, Writing
 
 # -- where a group is to stand -------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from eventlog.store.group_rows import (
     unpack_member,
 )
 from eventlog.store.lmdb.environment import FORMAT, GROUPS, MEMBERS, OFFSETS, TOPICS, Environment, Snapshot, Transaction
-from eventlog.store.reader import bounds_within
+from eventlog.store.records.reader import bounds_within
 from eventlog.store.rows.tables import TOPICS_VERSION_KEY, TopicRow, unpack_commit, unpack_offset, unpack_topics_version
 
 _BEHIND = b"\1"

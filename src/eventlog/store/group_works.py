@@ -18,8 +18,8 @@ from eventlog.groups.state import Group, Life, PartitionId
 from eventlog.store.group_rows import load, load_member, save, subject_of
 from eventlog.store.lmdb.environment import OFFSETS
 from eventlog.store.members import Members
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.rows.tables import TopicRow, offset_key, pack_offset
-from eventlog.store.writing import Work, Writing
 
 
 @attrs.frozen

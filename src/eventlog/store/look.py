@@ -19,8 +19,8 @@ import msgpack
 from eventlog.batches.format import Columns, decode
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, TOPICS, Environment, Snapshot
-from eventlog.store.order import position_of
-from eventlog.store.reader import bounds_within
+from eventlog.store.records.log_order import position_of
+from eventlog.store.records.reader import bounds_within
 from eventlog.store.rows.packing import NOT_A_ROW
 from eventlog.store.rows.tables import TopicRow, batch_key, split_batch_key
 

@@ -23,10 +23,10 @@ from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES, Environment
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.file_lock import FileLock
-from eventlog.store.order import end_position
+from eventlog.store.records.log_order import end_position
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.states import StateRow, new_state
-from eventlog.store.writing import Work, Writing
 
 _VERSION = 1
 _ID_BYTES = 4

@@ -32,8 +32,8 @@ from eventlog.store.lmdb.environment import (
     Snapshot,
     Transaction,
 )
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
-from eventlog.store.writing import Work, Writing
 
 if TYPE_CHECKING:
     from hashlib import blake2b

@@ -18,16 +18,18 @@ from uuid import UUID, uuid4
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
-from eventlog.store import reader
 from eventlog.store.committer import Committer
 from eventlog.store.heart import Heart
 from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.lmdb.environment import FORMAT, OFFSETS, TABLES, TOPICS, EngineError, EngineMapFull, Environment
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.members import Members
-from eventlog.store.order import put_into_order, stored_end_position
 from eventlog.store.projections import ProjectionRow, Turn
-from eventlog.store.reader import Fetch, Fetched
+from eventlog.store.records import reader
+from eventlog.store.records.log_order import put_into_order, stored_end_position
+from eventlog.store.records.reader import Fetch, Fetched
+from eventlog.store.records.topics import deleted_topic, unknown_topic
+from eventlog.store.records.write_transaction import Work
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
     FORMAT_VERSION,
@@ -39,8 +41,6 @@ from eventlog.store.rows.tables import (
     unpack_topics_version,
 )
 from eventlog.store.wakeup import Bells, Waiter
-from eventlog.store.works import deleted_topic, unknown_topic
-from eventlog.store.writing import Work
 
 MEMORY = ":memory:"
 DATA_FILE = "data.mdb"

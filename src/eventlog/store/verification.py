@@ -20,7 +20,7 @@ from eventlog.store.group_reader import damaged_rows
 from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS
 from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
 from eventlog.store.maintenance import VerifyReport
-from eventlog.store.order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_position
+from eventlog.store.records.log_order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_position
 from eventlog.store.rows.tables import TopicRow, split_batch_key
 from eventlog.store.store import Store
 

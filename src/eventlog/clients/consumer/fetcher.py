@@ -12,7 +12,7 @@ from typing import Any
 from eventlog.clients.consumer.positions import Position, Positions
 from eventlog.clients.reading.batch_reader import Fetcher
 from eventlog.records import RecordBatch
-from eventlog.store.order import Mark, arrivals
+from eventlog.store.records.log_order import Mark, arrivals
 from eventlog.store.store import Store
 
 _FEW = 16

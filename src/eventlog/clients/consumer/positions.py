@@ -20,7 +20,7 @@ from eventlog.clients.topic_handle import Route
 from eventlog.groups.state import PartitionId
 from eventlog.options import Start, check_int, check_offset, check_offsets
 from eventlog.records import Record, RecordBatch, TopicPartition
-from eventlog.store.reader import bounds_of
+from eventlog.store.records.reader import bounds_of
 from eventlog.store.store import Store
 
 Pair: TypeAlias = TopicPartition | tuple[str, int]

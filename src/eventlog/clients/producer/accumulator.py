@@ -38,7 +38,7 @@ from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.producer.batch import CLOSED, Lane, ProducerBatch
 from eventlog.errors import BufferFull, DeliveryError, LogClosed, UsedAfterFork
 from eventlog.records import Headers
-from eventlog.store.appends import Condition, Rows
+from eventlog.store.records.append import Condition, Rows
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 

@@ -13,7 +13,7 @@ from eventlog.batches.format import EncodedBatch
 from eventlog.clients.delivery import Delivery, call_logged
 from eventlog.errors import UnknownTopic
 from eventlog.records import Headers, RecordMetadata
-from eventlog.store.appends import Append, Part, Rows
+from eventlog.store.records.append import Append, Part, Rows
 from eventlog.store.rows.tables import TopicRow
 
 if TYPE_CHECKING:

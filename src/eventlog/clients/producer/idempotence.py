@@ -3,7 +3,7 @@ A producer with a name: what it numbers, what it can not say of whether it is st
 
 A failed commit leaves it open whether its records are on the disk. After one a named producer stores nothing more: so
 what is stored of a partition is always the beginning of what was sent to it, and a number tells where it ends. The
-next producer of the name goes on from there. Knows nothing of how numbers are judged (`store/producers.py`).
+next producer of the name goes on from there. Knows nothing of how numbers are judged (`store/records/producer_epochs.py`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from eventlog.clients.producer.accumulator import Accumulator
 from eventlog.clients.producer.batch import Lane, ProducerBatch
 from eventlog.clients.producer.unconfirmed import UnconfirmedBatch, UnconfirmedRecords
 from eventlog.errors import EventLogError, OutOfOrderSequence, ProducerFenced, StorageError
-from eventlog.store.appends import Part, Rows
-from eventlog.store.producers import (
+from eventlog.store.records.append import Part, Rows
+from eventlog.store.records.producer_epochs import (
     BeginEpoch,
     ProducerRow,
     SequencedPart,
@@ -30,9 +30,9 @@ from eventlog.store.producers import (
     judge,
     remember,
 )
+from eventlog.store.records.write_transaction import Writing
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
-from eventlog.store.writing import Writing
 
 
 class NamedBatch(ProducerBatch):

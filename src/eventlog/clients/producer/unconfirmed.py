@@ -15,7 +15,7 @@ from eventlog.records import Headers
 from eventlog.store.rows.tables import TopicRow
 
 if TYPE_CHECKING:
-    from eventlog.store.producers import SequenceRange
+    from eventlog.store.records.producer_epochs import SequenceRange
 
 
 class UnconfirmedBatch(NamedTuple):

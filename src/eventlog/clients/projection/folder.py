@@ -23,9 +23,9 @@ from eventlog.codecs.ordered import OrderedCodec
 from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge
 from eventlog.records import Record, RecordBatch
 from eventlog.store.projections import Build, Checkpoint, ProjectionRow
+from eventlog.store.records.transaction import CommitTransaction, Piece
 from eventlog.store.states import StateRow
 from eventlog.store.store import Store
-from eventlog.store.transactions import CommitTransaction, Piece
 
 Fold = Callable[[State[Any, Any], Record[Any, Any]], object]
 

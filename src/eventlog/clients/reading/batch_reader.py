@@ -19,8 +19,8 @@ from eventlog.codecs.base import UnknownEventData
 from eventlog.errors import DecodeError, EventLogError, OffsetOutOfRange, UnknownEvent
 from eventlog.options import Start, check_int
 from eventlog.records import K, RecordBatch, V
-from eventlog.store.order import Mark, fetch_and_mark
-from eventlog.store.reader import Fetch, Fetched, StoredBatch, bounds_of
+from eventlog.store.records.log_order import Mark, fetch_and_mark
+from eventlog.store.records.reader import Fetch, Fetched, StoredBatch, bounds_of
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 

@@ -14,8 +14,8 @@ from eventlog.clients.topic.topic import Topic
 from eventlog.errors import EventLogError
 from eventlog.options import check_topic_name
 from eventlog.records import Record, RecordBatch
-from eventlog.store.order import OrderedBatch, scan_order
-from eventlog.store.reader import StoredBatch
+from eventlog.store.records.log_order import OrderedBatch, scan_order
+from eventlog.store.records.reader import StoredBatch
 from eventlog.store.store import Store
 
 _READ_BYTES = 1 << 20

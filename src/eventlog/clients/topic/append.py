@@ -22,7 +22,7 @@ from eventlog.options import (
     check_timestamp_ms,
 )
 from eventlog.records import Headers, PartitionRange, RecordMetadata
-from eventlog.store.appends import Append, AppendOne, Condition, Part, Place, Rows
+from eventlog.store.records.append import Append, AppendOne, Condition, Part, Place, Rows
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 

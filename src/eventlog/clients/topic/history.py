@@ -1,7 +1,7 @@
 """
 Reading a topic by key: the history of one entity, its latest record, its version, its snapshot.
 
-For topics with an index (`store/key_index.py`). Each call is one short look at the log, or several where a history is
+For topics with an index (`store/records/key_index.py`). Each call is one short look at the log, or several where a history is
 long. Knows nothing of partitions or groups.
 """
 
@@ -18,7 +18,7 @@ from eventlog.codecs import Codec, codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.options import MAX_OFFSET, check_int
 from eventlog.records import Event, K, Snapshot, V
-from eventlog.store.key_index import (
+from eventlog.store.records.key_index import (
     ENTRIES,
     Entry,
     check_row,
@@ -30,7 +30,7 @@ from eventlog.store.key_index import (
     stored_version,
     unpack_row,
 )
-from eventlog.store.snapshots import SaveSnapshot, read_snapshot
+from eventlog.store.records.snapshots import SaveSnapshot, read_snapshot
 from eventlog.store.store import Store
 
 _READ_BYTES = 1 << 20

@@ -24,9 +24,9 @@ from eventlog.options import (
     check_seconds,
     check_topic_name,
 )
+from eventlog.store.records.topics import EnsureTopic, NewTopic
 from eventlog.store.rows.tables import DUPLICATE_WINDOW_MS, TopicRow
 from eventlog.store.store import Store
-from eventlog.store.works import EnsureTopic, NewTopic
 
 
 @attrs.frozen(eq=False, repr=False)

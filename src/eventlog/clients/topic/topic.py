@@ -19,8 +19,8 @@ from eventlog.clients.topic_handle import Route
 from eventlog.errors import LogClosed
 from eventlog.options import MAX_PARTITIONS, HeadersInput, Start, check_int, check_offsets
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
+from eventlog.store.records.topics import CreatePartitions, DeleteRecords
 from eventlog.store.store import Store
-from eventlog.store.works import CreatePartitions, DeleteRecords
 
 _READ_BYTES = 1 << 20
 _SECOND_READ_BYTES = 1 << 17

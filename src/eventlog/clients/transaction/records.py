@@ -14,7 +14,7 @@ from typing import TypeAlias
 from eventlog.batches.format import BatchEncoder
 from eventlog.clients.topic_handle import Route
 from eventlog.records import Headers
-from eventlog.store.appends import Condition, Part, Place, Rows
+from eventlog.store.records.append import Condition, Part, Place, Rows
 from eventlog.store.rows.tables import TopicRow
 
 # A plain tuple: an object with these fields takes half a microsecond to build, and a transaction has many.

@@ -32,9 +32,9 @@ from eventlog.errors import (
     WrongVersion,
 )
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
+from eventlog.store.records.transaction import CommitTransaction, Piece
 from eventlog.store.states import check_now
 from eventlog.store.store import Store
-from eventlog.store.transactions import CommitTransaction, Piece
 
 if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
     from eventlog.clients.consumer.offset_commits import GivenOffsets

@@ -39,9 +39,9 @@ from eventlog.store.group_reader import Glance, glance
 from eventlog.store.group_rows import subject_of, unpack_group, unpack_member
 from eventlog.store.group_works import CommitOffsets, Fence, GroupWork
 from eventlog.store.members import MemberFile
+from eventlog.store.records.topics import deleted_topic
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
-from eventlog.store.works import deleted_topic
 
 _LOOK_SECONDS = 0.002
 """A busy member looks at its rows no more often than this."""

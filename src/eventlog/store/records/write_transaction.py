@@ -16,9 +16,9 @@ from typing import Protocol
 from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_header, seal
 from eventlog.errors import EventLogError, UnknownTopic
 from eventlog.records import Headers
-from eventlog.store.key_index import KeyIndex, pack_entry
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, TOPICS, Environment, Transaction
-from eventlog.store.order import (
+from eventlog.store.records.key_index import KeyIndex, pack_entry
+from eventlog.store.records.log_order import (
     END_POSITION_KEY,
     OLD_POSITIONS_KEY,
     end_position,
@@ -26,7 +26,7 @@ from eventlog.store.order import (
     position_of,
     position_of_batch,
 )
-from eventlog.store.reader import offset_of_time_within
+from eventlog.store.records.reader import offset_of_time_within
 from eventlog.store.rows.tables import PartitionRow, TopicRow, batch_key, partition_key, split_batch_key
 
 _LAST_OFFSET = 2**64 - 1

@@ -19,13 +19,13 @@ import attrs
 
 from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, EncodedBatch, read_header
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
-from eventlog.store.appends import Part, Place, Rows
-from eventlog.store.key_index import entity_prefix, unpack_row
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, PRODUCERS, SEQUENCES
-from eventlog.store.messages import StoredMessage, find
+from eventlog.store.records.append import Part, Place, Rows
+from eventlog.store.records.key_index import entity_prefix, unpack_row
+from eventlog.store.records.message_ids import StoredMessage, find
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.rows.tables import TopicRow, partition_key, split_batch_key
-from eventlog.store.writing import Work, Writing
 
 NEXT_PRODUCER_ID_KEY = b"next producer id"
 REMEMBERED_EPOCHS = 5

@@ -17,8 +17,8 @@ import msgpack
 from eventlog.errors import FormatTooNew
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
+from eventlog.store.records.write_transaction import Writing
 from eventlog.store.rows.packing import NOT_A_ROW, damaged
-from eventlog.store.writing import Writing
 
 _ROW = struct.Struct(">BIQqqQQ8s")
 _ROW_VERSION = 1

@@ -11,9 +11,9 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from eventlog.errors import TransactionEnded
-from eventlog.store.appends import Condition, Part, check_parts, judge
+from eventlog.store.records.append import Condition, Part, check_parts, judge
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.rows.tables import TopicRow
-from eventlog.store.writing import Work, Writing
 
 
 class Piece(Protocol):

@@ -2,7 +2,7 @@
 What can be stored of topics: the topics themselves, more partitions, deletions.
 
 Each is one `Work`: it checks first and writes after, inside the transaction of its round. Knows nothing of who
-asked, and of how rounds are made; appends are in `store/appends.py`.
+asked, and of how rounds are made; appends are in `store/records/append.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from uuid import uuid4
 import attrs
 
 from eventlog.errors import OffsetOutOfRange, UnknownTopic
-from eventlog.store.key_index import entity_prefix
 from eventlog.store.lmdb.environment import (
     FORMAT,
     INDEX,
@@ -25,6 +24,8 @@ from eventlog.store.lmdb.environment import (
     SNAPSHOTS,
     TOPICS,
 )
+from eventlog.store.records.key_index import entity_prefix
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.rows.tables import (
     NEXT_TOPIC_ID_KEY,
     TOPICS_VERSION_KEY,
@@ -36,7 +37,6 @@ from eventlog.store.rows.tables import (
     repartitioned,
     unpack_topics_version,
 )
-from eventlog.store.writing import Work, Writing
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -10,9 +10,9 @@ import struct
 
 from eventlog.errors import WrongVersion
 from eventlog.store.lmdb.environment import SNAPSHOTS, Environment
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.rows.packing import damaged
 from eventlog.store.rows.tables import TopicRow
-from eventlog.store.writing import Work, Writing
 
 _ROW = struct.Struct(">Qq")
 

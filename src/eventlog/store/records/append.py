@@ -18,10 +18,10 @@ import attrs
 from eventlog.batches.format import EncodedBatch
 from eventlog.errors import EventLogError, MessageIdReused, WrongVersion
 from eventlog.records import Headers
-from eventlog.store.key_index import entity_prefix, pack_entries
-from eventlog.store.messages import StoredMessage, digest_of, find, remember
+from eventlog.store.records.key_index import entity_prefix, pack_entries
+from eventlog.store.records.message_ids import StoredMessage, digest_of, find, remember
+from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.rows.tables import TopicRow
-from eventlog.store.writing import Work, Writing
 
 
 class Place(NamedTuple):

@@ -18,7 +18,7 @@ from eventlog.batches.format import NO_POSITION, read_header
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Transaction
 from eventlog.store.lmdb.lifecycle import Table
-from eventlog.store.reader import Fetch, Fetched, fetch_within
+from eventlog.store.records.reader import Fetch, Fetched, fetch_within
 from eventlog.store.rows.packing import damaged
 from eventlog.store.rows.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key
 

@@ -1,0 +1,1 @@
+"""Topics and records: what is stored for them, and the commands that change it."""
