@@ -28,7 +28,7 @@ MOST_LINES_OF_A_FILE = 600
 MOST_LINES_OF_A_FUNCTION = 70
 MOST_COLUMNS = 120
 
-THREAD_STARTERS = {"clients/producer/sender.py", "store/heart.py", "store/cleaner.py"}
+THREAD_STARTERS = {"clients/producer/sender.py", "store/groups/heartbeat.py", "store/cleaner.py"}
 
 ABBREVIATIONS = {
     "buf", "cb", "cfg", "cnt", "conf", "ctx", "db", "evt", "fn", "hw", "hwm", "idx", "lst", "msg", "num", "obj",

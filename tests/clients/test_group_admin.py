@@ -10,7 +10,7 @@ import pytest
 
 import eventlog
 from eventlog import TopicPartition
-from eventlog.store.group_rows import member_key
+from eventlog.store.groups.rows import member_key
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS
 from tests.clients.helpers import in_threads, last_transaction, poll_all, round_count, values
 from tests.processes.child import Child, say

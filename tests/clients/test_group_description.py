@@ -9,7 +9,7 @@ import pytest
 
 import eventlog
 from eventlog import TopicPartition
-from eventlog.store.group_reader import group_snapshot
+from eventlog.store.groups.reader import group_snapshot
 from tests.clients.members import settle
 from tests.processes.child import Child, say
 

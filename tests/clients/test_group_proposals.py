@@ -6,7 +6,7 @@ import attrs
 
 from eventlog.groups.assignment import later, propose
 from eventlog.groups.assignors import sticky
-from eventlog.store.group_reader import group_snapshot
+from eventlog.store.groups.reader import group_snapshot
 
 
 def snapshot_of(log, group):

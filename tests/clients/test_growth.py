@@ -17,7 +17,7 @@ import eventlog
 from eventlog.clients.consumer.positions import Position, Positions
 from eventlog.clients.reading import batch_reader
 from eventlog.groups.state import Member
-from eventlog.store import group_reader
+from eventlog.store.groups import reader
 from eventlog.store.lmdb.environment import ORDER
 from eventlog.store.records import reader
 from eventlog.store.records.log_order import order_key
@@ -315,7 +315,7 @@ def test_where_groups_are_listed_their_offsets_are_passed_by(log, monkeypatch):
     for group in ("a", "b", "a b"):
         log.groups.reset_offsets(group, to="earliest", topics=[topic])
     with log.consumer(topic, group="member"):
-        split = calls_of(monkeypatch, group_reader, "name_of_key")
+        split = calls_of(monkeypatch, reader, "name_of_key")
         assert log.groups.list() == ["a", "a b", "b", "member"]
     assert len(split) == 4
 

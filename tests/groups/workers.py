@@ -21,7 +21,7 @@ from typing import Any
 import attrs
 
 import eventlog
-from eventlog.store.group_works import CommitOffsets, Fence
+from eventlog.store.groups.commands import CommitOffsets, Fence
 from eventlog.store.records.write_transaction import Writing
 from tests.groups.history import (
     Asking,

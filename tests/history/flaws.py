@@ -21,7 +21,7 @@ from eventlog.clients.topic.topic import Topic
 from eventlog.clients.transaction.transaction import Transaction
 from eventlog.errors import ConflictError
 from eventlog.records import PartitionRange, Record, RecordMetadata
-from eventlog.store.group_works import CommitOffsets
+from eventlog.store.groups.commands import CommitOffsets
 from eventlog.store.records.append import check_parts
 from eventlog.store.records.transaction import CommitTransaction
 from eventlog.store.records.write_transaction import Writing

@@ -19,7 +19,7 @@ from eventlog.errors import EventLogError
 from eventlog.groups import rules
 from eventlog.groups.rules import Change, Granted, Release, Request
 from eventlog.groups.state import Group
-from eventlog.store.group_works import GroupWork
+from eventlog.store.groups.commands import GroupWork
 from eventlog.store.records import reader
 from eventlog.store.records.write_transaction import Writing
 from eventlog.store.rows.tables import PartitionRow

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import eventlog
-from eventlog.store.group_reader import group_snapshot
+from eventlog.store.groups.reader import group_snapshot
 from tests.clients.members import owned_pairs, settle
 from tests.processes.child import say
 from tests.processes.interrupt_scenes import interrupted

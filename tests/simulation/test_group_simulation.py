@@ -11,7 +11,7 @@ import pytest
 import eventlog
 from eventlog.groups.rules import Joined
 from eventlog.groups.state import Group
-from eventlog.store.group_rows import load, save
+from eventlog.store.groups.rows import load, save
 from eventlog.store.records.write_transaction import Work, Writing
 from tests.simulation.plants import PLANTS
 from tests.simulation.simulator import PRODUCT, Simulation, report, simulate, traced

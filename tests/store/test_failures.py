@@ -88,7 +88,7 @@ def test_a_turn_of_a_group_that_can_not_be_locked_is_taken(
     members = disk_log._store.members
     (disk_log.path / "members").mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr("eventlog.store.members.fcntl.flock", _refuse)
+        patch.setattr("eventlog.store.groups.liveness.fcntl.flock", _refuse)
         with members.turn("billing") as is_ours:
             assert is_ours
 

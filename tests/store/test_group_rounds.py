@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import eventlog
-from eventlog.store.group_admin import ResetOffsets, Shifted
+from eventlog.store.groups.admin import ResetOffsets, Shifted
 from eventlog.store.records.append import AppendOne
 
 

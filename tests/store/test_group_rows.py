@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from eventlog.errors import CorruptBatch, FormatTooNew
 from eventlog.groups.state import Group, Member, Subscription
-from eventlog.store.group_rows import (
+from eventlog.store.groups.rows import (
     load,
     load_member,
     member_key,

@@ -13,8 +13,8 @@ import pytest
 from eventlog.clock import SystemClock
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Life
-from eventlog.store.heart import Heart
-from eventlog.store.members import MemberFile, Members
+from eventlog.store.groups.heartbeat import Heart
+from eventlog.store.groups.liveness import MemberFile, Members
 
 PATIENCE_SECONDS = 20.0
 SHORT = Terms(session_timeout=0.1, max_poll_interval=300.0)

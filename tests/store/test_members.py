@@ -12,7 +12,7 @@ import pytest
 from eventlog.clock import SystemClock
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Life
-from eventlog.store.members import MemberFile, Members, Watch
+from eventlog.store.groups.liveness import MemberFile, Members, Watch
 
 TERMS = Terms(session_timeout=10.0, max_poll_interval=300.0)
 
@@ -191,7 +191,7 @@ def test_a_forked_childs_copy_neither_frees_the_lock_nor_keeps_it(members: Membe
 
 def test_a_system_without_locks_goes_by_leases(members: Members, time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dead process is noticed when its lease ends."""
-    monkeypatch.setattr("eventlog.store.members.fcntl", None)
+    monkeypatch.setattr("eventlog.store.groups.liveness.fcntl", None)
     file = members.make("one", TERMS)
     file.abandon()
     assert life(members, file) is Life.ALIVE
@@ -338,7 +338,7 @@ def test_a_directory_that_can_not_be_listed_keeps_nobody_out(
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as context:
-        context.setattr("eventlog.store.members.os.listdir", fails)
+        context.setattr("eventlog.store.groups.liveness.os.listdir", fails)
         members.discard_abandoned()
     assert life(members, members.make("two", TERMS)) is Life.ALIVE
 

@@ -11,7 +11,7 @@ import pytest
 
 import eventlog
 from eventlog.batches.format import BatchEncoder
-from eventlog.store.group_rows import subject_of
+from eventlog.store.groups.rows import subject_of
 from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.records.append import Append, AppendOne, Part
 from eventlog.store.records.topics import DeleteTopic

@@ -14,7 +14,7 @@ from eventlog.groups.assignors import Assignor, GroupMember, checked_assignment
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide
 from eventlog.groups.state import Life, PartitionId
 from eventlog.records import TopicPartition
-from eventlog.store.group_reader import GroupSnapshot
+from eventlog.store.groups.reader import GroupSnapshot
 from eventlog.store.rows.tables import TopicRow
 
 

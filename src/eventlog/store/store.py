@@ -19,11 +19,11 @@ from uuid import UUID, uuid4
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
 from eventlog.store.committer import Committer
-from eventlog.store.heart import Heart
+from eventlog.store.groups.heartbeat import Heart
+from eventlog.store.groups.liveness import Members
 from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.lmdb.environment import FORMAT, OFFSETS, TABLES, TOPICS, EngineError, EngineMapFull, Environment
 from eventlog.store.lmdb.errors import kind_of
-from eventlog.store.members import Members
 from eventlog.store.projections import ProjectionRow, Turn
 from eventlog.store.records import reader
 from eventlog.store.records.log_order import put_into_order, stored_end_position

@@ -16,7 +16,7 @@ from eventlog.store.check_index import IndexCheck, IndexSums, SnapshotCheck, com
 from eventlog.store.check_messages import MessageCheck, MessageTimeCheck
 from eventlog.store.check_order import OrderCheck
 from eventlog.store.check_tables import SmallTables
-from eventlog.store.group_reader import damaged_rows
+from eventlog.store.groups.reader import damaged_rows
 from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS
 from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
 from eventlog.store.maintenance import VerifyReport

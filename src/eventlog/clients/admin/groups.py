@@ -1,7 +1,7 @@
 """
 Looking after consumer groups: which there are, where they stand, and putting them elsewhere.
 
-Nobody is a member here. What is changed is changed in one transaction (`store/group_admin.py`); what is shown is one
+Nobody is a member here. What is changed is changed in one transaction (`store/groups/admin.py`); what is shown is one
 snapshot, and who lives a moment later. Knows nothing of how partitions are shared.
 """
 
@@ -19,7 +19,7 @@ from eventlog.clients.topic.topic import Topic
 from eventlog.groups.state import Group, Life, Member, PartitionId
 from eventlog.options import Start, check_group_name, check_int, check_offset, check_topic_name
 from eventlog.records import TopicPartition
-from eventlog.store.group_admin import (
+from eventlog.store.groups.admin import (
     Aim,
     DeleteGroup,
     DeleteOffsets,
@@ -29,7 +29,7 @@ from eventlog.store.group_admin import (
     ToStart,
     unknown_group,
 )
-from eventlog.store.group_reader import GroupPicture, group_names, group_picture
+from eventlog.store.groups.reader import GroupPicture, group_names, group_picture
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 

@@ -14,7 +14,7 @@ from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import MemberFenced
 from eventlog.records import TopicPartition
-from eventlog.store.group_works import CommitOffsets, Fence
+from eventlog.store.groups.commands import CommitOffsets, Fence
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 

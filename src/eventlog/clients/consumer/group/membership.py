@@ -35,10 +35,10 @@ from eventlog.groups.rules import (
 )
 from eventlog.groups.state import PartitionId
 from eventlog.records import TopicPartition
-from eventlog.store.group_reader import Glance, glance
-from eventlog.store.group_rows import subject_of, unpack_group, unpack_member
-from eventlog.store.group_works import CommitOffsets, Fence, GroupWork
-from eventlog.store.members import MemberFile
+from eventlog.store.groups.commands import CommitOffsets, Fence, GroupWork
+from eventlog.store.groups.liveness import MemberFile
+from eventlog.store.groups.reader import Glance, glance
+from eventlog.store.groups.rows import subject_of, unpack_group, unpack_member
 from eventlog.store.records.topics import deleted_topic
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store

@@ -17,9 +17,9 @@ from eventlog.errors import MemberFenced
 from eventlog.groups.assignment import foreseen, later, propose
 from eventlog.groups.rules import Assign, Request, Sweep, is_gone
 from eventlog.groups.state import Life
-from eventlog.store.group_reader import group_snapshot, member_ids
-from eventlog.store.group_works import CommitOffsets, Fence, GroupWork
-from eventlog.store.members import Watch
+from eventlog.store.groups.commands import CommitOffsets, Fence, GroupWork
+from eventlog.store.groups.liveness import Watch
+from eventlog.store.groups.reader import group_snapshot, member_ids
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from eventlog.errors import EventLogError
 from eventlog.groups.state import Group, PartitionId
-from eventlog.store.group_rows import (
+from eventlog.store.groups.rows import (
     load,
     member_key,
     member_prefix,

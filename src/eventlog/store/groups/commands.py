@@ -15,9 +15,9 @@ import attrs
 from eventlog.errors import MemberFenced, UnknownTopic
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide, fenced
 from eventlog.groups.state import Group, Life, PartitionId
-from eventlog.store.group_rows import load, load_member, save, subject_of
+from eventlog.store.groups.liveness import Members
+from eventlog.store.groups.rows import load, load_member, save, subject_of
 from eventlog.store.lmdb.environment import OFFSETS
-from eventlog.store.members import Members
 from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.rows.tables import TopicRow, offset_key, pack_offset
 

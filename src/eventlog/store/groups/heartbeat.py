@@ -12,7 +12,7 @@ import contextlib
 import threading
 import weakref
 
-from eventlog.store.members import MemberFile
+from eventlog.store.groups.liveness import MemberFile
 
 _LONGEST_SECONDS = 1.0
 

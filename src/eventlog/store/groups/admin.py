@@ -17,9 +17,9 @@ from eventlog.clock import to_ms
 from eventlog.errors import GroupNotEmpty, OffsetOutOfRange, UnknownGroup, UnknownPartition
 from eventlog.groups.state import Group, Life, Member, PartitionId
 from eventlog.options import Start
-from eventlog.store.group_rows import load, load_offsets, member_prefix, save, subject_of
+from eventlog.store.groups.liveness import Members
+from eventlog.store.groups.rows import load, load_offsets, member_prefix, save, subject_of
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS, TOPICS
-from eventlog.store.members import Members
 from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.rows.tables import TopicRow, offset_key, pack_offset
 

@@ -1,0 +1,1 @@
+"""Groups: their rows, their commands, and the liveness of members."""
