@@ -8,7 +8,7 @@ from typing import Any
 from eventlog.clients.state.state import State, open_state, view
 from eventlog.errors import TransactionEnded, TransactionTooLarge
 from eventlog.store.records.write_transaction import Work, Writing
-from eventlog.store.states import StateChanges
+from eventlog.store.states.states import StateChanges
 from eventlog.store.store import Store
 
 

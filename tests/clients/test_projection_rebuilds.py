@@ -9,7 +9,7 @@ import pytest
 
 import eventlog
 from eventlog.store.lmdb.environment import STATE
-from eventlog.store.projections import projection_row
+from eventlog.store.states.projections import projection_row
 from tests.clients.helpers import PATIENCE_SECONDS, in_threads
 from tests.clients.projections import count, count_from_hundred, counted, filled, started
 

@@ -14,7 +14,7 @@ from eventlog.clients.state.state import State
 from eventlog.errors import (
     ConflictError,
 )
-from eventlog.store.states import StateChanges
+from eventlog.store.states.states import StateChanges
 from tests.clients.states import Begin, Deal, fill, scanned, stored
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import eventlog
 from eventlog.clients.state.state import view
-from eventlog.store.states import StateChanges
+from eventlog.store.states.states import StateChanges
 from tests.clients.states import Begin, Deal
 
 

@@ -18,7 +18,7 @@ from eventlog.errors import (
 )
 from eventlog.store.lmdb.environment import STATE
 from eventlog.store.records.write_transaction import Work, Writing
-from eventlog.store.states import DeleteState
+from eventlog.store.states.states import DeleteState
 from tests.clients.states import Begin, Deal, fill, stored
 
 

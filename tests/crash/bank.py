@@ -25,7 +25,7 @@ from pathlib import Path
 import attrs
 
 import eventlog
-from eventlog.store.states import StateChanges
+from eventlog.store.states.states import StateChanges
 
 START_BALANCE = 1000
 ACCOUNTS, CLIENTS, TRANSFERS = "accounts", "clients", "transfers"

@@ -25,7 +25,7 @@ from eventlog.store.groups.commands import CommitOffsets
 from eventlog.store.records.append import check_parts
 from eventlog.store.records.transaction import CommitTransaction
 from eventlog.store.records.write_transaction import Writing
-from eventlog.store.states import StateChanges
+from eventlog.store.states.states import StateChanges
 
 _OFTEN = 0.2
 _STALE_S = 0.1

@@ -18,7 +18,7 @@ from eventlog.store.records import append, key_index, write_transaction
 from eventlog.store.records.append import Part
 from eventlog.store.records.key_index import KeyIndex
 from eventlog.store.records.write_transaction import Writing
-from eventlog.store.states import StateChanges
+from eventlog.store.states.states import StateChanges
 from tests.model.events_machine import EventsMachine
 
 QUICK_EXAMPLES = 40

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import eventlog
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, StorageError, UnknownProjection
-from eventlog.store import projections
 from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES
-from eventlog.store.projections import (
+from eventlog.store.records.transaction import CommitTransaction
+from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.states.projections import (
     BeginRebuild,
     Build,
     Checkpoint,
@@ -28,8 +29,7 @@ from eventlog.store.projections import (
     projection_row,
     projection_rows,
 )
-from eventlog.store.records.transaction import CommitTransaction
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.states.states import projections
 from eventlog.store.store import Store
 
 CODEC: dict[str, object] = {"name": "msgpack"}

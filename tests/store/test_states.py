@@ -14,7 +14,7 @@ import eventlog
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, UnknownState
 from eventlog.store.lmdb.environment import FORMAT, STATE, STATES
 from eventlog.store.records.write_transaction import Work, Writing
-from eventlog.store.states import (
+from eventlog.store.states.states import (
     NEXT_STATE_ID_KEY,
     DeleteState,
     EnsureState,

@@ -10,7 +10,7 @@ from eventlog.clients.reading.log_reader import check_topics
 from eventlog.clients.topic.topic import Topic
 from eventlog.log.part import LogPart
 from eventlog.options import check_int, check_projection_name
-from eventlog.store.projections import DeleteProjection, projection_rows
+from eventlog.store.states.projections import DeleteProjection, projection_rows
 
 
 class LogProjections(LogPart):

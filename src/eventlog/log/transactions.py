@@ -21,7 +21,7 @@ from eventlog.clients.transaction.transaction import MAX_TRANSACTION_BYTES, Tran
 from eventlog.groups.assignors import Assignor
 from eventlog.log.part import LogPart
 from eventlog.options import PROJECTION_PREFIX, Start, check_group_name, check_int, check_state_name
-from eventlog.store.states import DeleteState, state_rows
+from eventlog.store.states.states import DeleteState, state_rows
 
 T = TypeVar("T")
 KT = TypeVar("KT")

@@ -24,7 +24,6 @@ from eventlog.store.groups.liveness import Members
 from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.lmdb.environment import FORMAT, OFFSETS, TABLES, TOPICS, EngineError, EngineMapFull, Environment
 from eventlog.store.lmdb.errors import kind_of
-from eventlog.store.projections import ProjectionRow, Turn
 from eventlog.store.records import reader
 from eventlog.store.records.log_order import put_into_order, stored_end_position
 from eventlog.store.records.reader import Fetch, Fetched
@@ -40,6 +39,7 @@ from eventlog.store.rows.tables import (
     unpack_offset,
     unpack_topics_version,
 )
+from eventlog.store.states.projections import ProjectionRow, Turn
 from eventlog.store.wakeup import Bells, Waiter
 
 MEMORY = ":memory:"

@@ -22,9 +22,9 @@ from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec
 from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge
 from eventlog.records import Record, RecordBatch
-from eventlog.store.projections import Build, Checkpoint, ProjectionRow
 from eventlog.store.records.transaction import CommitTransaction, Piece
-from eventlog.store.states import StateRow
+from eventlog.store.states.projections import Build, Checkpoint, ProjectionRow
+from eventlog.store.states.states import StateRow
 from eventlog.store.store import Store
 
 Fold = Callable[[State[Any, Any], Record[Any, Any]], object]

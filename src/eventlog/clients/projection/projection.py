@@ -2,7 +2,7 @@
 The projection: a function that folds the records of the log into a state, and how far it has come.
 
 Here is when to fold, who has the turn, and waiting; how records are folded is in `clients/projection/folder.py`, what
-is stored in `store/projections.py`.
+is stored in `store/states/projections.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from eventlog.clients.topic.topic import Topic
 from eventlog.codecs import codec_for
 from eventlog.errors import ConcurrentUse, ConflictError, LogClosed, StateMismatch, UsedAfterFork
 from eventlog.options import check_int, check_seconds
-from eventlog.store.projections import (
+from eventlog.store.states.projections import (
     BeginRebuild,
     EnsureProjection,
     ProjectionRow,

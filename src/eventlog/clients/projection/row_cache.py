@@ -20,7 +20,7 @@ from eventlog.clients.state.view import MISSING
 from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec
 from eventlog.records import K, V
-from eventlog.store.states import StateChanges, StateRow, read_row
+from eventlog.store.states.states import StateChanges, StateRow, read_row
 from eventlog.store.store import Store
 
 MOST_CACHED_BYTES = 1 << 27

@@ -13,8 +13,8 @@ from typing import Any
 from eventlog.clients.state.view import CHUNK_BYTES, FIRST_CHUNK_BYTES, StateView, stored_codecs
 from eventlog.errors import UnknownState
 from eventlog.records import K, V
-from eventlog.store.projections import build_and_state, unknown_projection
-from eventlog.store.states import StateRow, read_row, scan_rows
+from eventlog.store.states.projections import build_and_state, unknown_projection
+from eventlog.store.states.states import StateRow, read_row, scan_rows
 from eventlog.store.store import Store
 
 _PREFIX_BYTES = 4

@@ -2,7 +2,7 @@
 A state in a transaction: what it wrote, on top of what is stored.
 
 What was written stays here until the commit; what was read is remembered, rows, missing rows and scanned ranges, and
-the commit checks that it is still so (`store/states.py`).
+the commit checks that it is still so (`store/states/states.py`).
 
 Knows nothing of transactions but their bound and their end.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from eventlog.clients.state.view import MISSING, Missing, StateView, open_state, view
 from eventlog.codecs import Codec
 from eventlog.records import K, V
-from eventlog.store.states import ScanSoFar, StateChanges, StateRow, read_many, read_row
+from eventlog.store.states.states import ScanSoFar, StateChanges, StateRow, read_many, read_row
 from eventlog.store.store import Store
 
 if TYPE_CHECKING:

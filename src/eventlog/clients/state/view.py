@@ -16,7 +16,7 @@ from eventlog.codecs import Codec, codec_for, codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.options import check_int, check_state_name
 from eventlog.records import K, V
-from eventlog.store.states import (
+from eventlog.store.states.states import (
     EnsureState,
     StateRow,
     check_state,

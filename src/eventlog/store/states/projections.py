@@ -26,7 +26,7 @@ from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.records.log_order import end_position
 from eventlog.store.records.write_transaction import Work, Writing
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
-from eventlog.store.states import StateRow, new_state
+from eventlog.store.states.states import StateRow, new_state
 
 _VERSION = 1
 _ID_BYTES = 4

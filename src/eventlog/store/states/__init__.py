@@ -1,0 +1,1 @@
+"""States and projections: their rows and commands."""
