@@ -12,7 +12,7 @@ import pytest
 
 import eventlog
 from eventlog.store.lmdb.commit_number import Glimpse
-from eventlog.store.wakeup import Bells
+from eventlog.store.wakeup.notifier import Bells
 
 PATIENCE_SECONDS = 20.0
 

@@ -16,7 +16,7 @@ from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.records.append import Append, AppendOne, Part
 from eventlog.store.records.topics import DeleteTopic
 from eventlog.store.rows.tables import partition_key
-from eventlog.store.wakeup import Bells
+from eventlog.store.wakeup.notifier import Bells
 
 _CHILD = """
 import sys

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eventlog.store.wakeup import _MOST_TRUSTED_COUNT, Bells, Waiter
+from eventlog.store.wakeup.notifier import _MOST_TRUSTED_COUNT, Bells, Waiter
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_a_living_reader_that_can_not_be_opened_keeps_its_bell(
 ) -> None:
     """Files may have run out on our side: a later look opens it."""
     monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")))
-    monkeypatch.setattr("eventlog.store.wakeup._map_changes", lambda _: b"12345678")
+    monkeypatch.setattr("eventlog.store.wakeup.notifier._map_changes", lambda _: b"12345678")
     ring(bells)
     monkeypatch.undo()
     assert Path(waiter._paths[0]).exists()

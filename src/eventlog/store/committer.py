@@ -21,7 +21,7 @@ from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import EngineError, EngineMapFull, Environment, MapFull
 from eventlog.store.lmdb.uninterruptible import attempt
 from eventlog.store.records.write_transaction import Work, Writing
-from eventlog.store.wakeup import Bells
+from eventlog.store.wakeup.notifier import Bells
 
 _LOOK_AGAIN_SECONDS = 1.0
 

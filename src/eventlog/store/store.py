@@ -40,7 +40,7 @@ from eventlog.store.rows.tables import (
     unpack_topics_version,
 )
 from eventlog.store.states.projections import ProjectionRow, Turn
-from eventlog.store.wakeup import Bells, Waiter
+from eventlog.store.wakeup.notifier import Bells, Waiter
 
 MEMORY = ":memory:"
 DATA_FILE = "data.mdb"

@@ -1,0 +1,1 @@
+"""Waking up readers after a commit."""
