@@ -17,7 +17,7 @@ LATER = (
     "eventlog.codecs.ordered",
     "eventlog.groups.rules",
     "eventlog.groups.sticky",
-    "eventlog.store.verification",
+    "eventlog.store.verify.verify",
 )
 
 

@@ -57,7 +57,7 @@ from eventlog.groups.assignors import Assignor, GroupMember
 from eventlog.log import EventLog, open
 from eventlog.native import is_compiled
 from eventlog.records import Event, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, TopicPartition
-from eventlog.store.maintenance import VerifyReport
+from eventlog.store.verify.report import VerifyReport
 
 __version__ = "0.5.0"
 

@@ -13,7 +13,6 @@ import pytest
 
 import eventlog
 from eventlog.batches.format import BatchEncoder, seal
-from eventlog.store.check_index import IndexSums
 from eventlog.store.lmdb.environment import (
     BATCHES,
     FORMAT,
@@ -38,6 +37,7 @@ from eventlog.store.records.log_order import order_key
 from eventlog.store.records.message_ids import StoredMessage, time_key
 from eventlog.store.records.producer_epochs import SequenceRow, sequence_key
 from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key
+from eventlog.store.verify.check_index import IndexSums
 
 Change = Callable[[bytes], bytes | None]
 

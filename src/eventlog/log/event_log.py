@@ -31,9 +31,9 @@ from eventlog.log.projections import LogProjections
 from eventlog.log.topics import LogTopics
 from eventlog.log.transactions import LogTransactions
 from eventlog.options import Start, check_int, check_producer_name, check_seconds, check_topic_name
-from eventlog.store import maintenance
-from eventlog.store.maintenance import VerifyReport
 from eventlog.store.store import Store, close_store, forget_store
+from eventlog.store.verify import report
+from eventlog.store.verify.report import VerifyReport
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -222,7 +222,7 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
             progress: called now and then with the bytes checked so far.
         """
         self._check_open()
-        from eventlog.store.verification import verify  # with every check of every table: `import eventlog` is fast
+        from eventlog.store.verify.verify import verify  # with every check of every table: `import eventlog` is fast
 
         return verify(self._store, progress)
 
@@ -238,7 +238,7 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
             StorageError: if the copy can not be written. The log is unchanged.
         """
         self._check_open()
-        return maintenance.compact(self._store, destination)
+        return report.compact(self._store, destination)
 
     # -- life ------------------------------------------------------------------------------------------------
 

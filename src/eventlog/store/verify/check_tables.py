@@ -20,7 +20,6 @@ from eventlog.store.lmdb.environment import (
     Environment,
     Snapshot,
 )
-from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
 from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, end_position
 from eventlog.store.records.producer_epochs import NEXT_PRODUCER_ID_KEY, ProducerRow, SequenceRow, split_sequence_key
 from eventlog.store.rows.tables import (
@@ -34,6 +33,7 @@ from eventlog.store.rows.tables import (
 )
 from eventlog.store.states.projections import ProjectionRow
 from eventlog.store.states.states import NEXT_STATE_ID_KEY, StateRow
+from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Look, Problems, walk
 
 _STATE_ID_BYTES = 4
 _LAST_STATE_ID = 2**32 - 1

@@ -1,7 +1,7 @@
 """
 Checking the order of the log: every row leads to a batch, and positions are dense but for what was deleted.
 
-That every batch has its row is checked where the batches are (`store/verification.py`).
+That every batch has its row is checked where the batches are (`store/verify/verify.py`).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from eventlog.batches.format import NO_POSITION, read_header
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import BATCHES
-from eventlog.store.look import Look, Problems
 from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, position_of
 from eventlog.store.rows.tables import split_batch_key
+from eventlog.store.verify.walk import Look, Problems
 
 
 class OrderCheck:

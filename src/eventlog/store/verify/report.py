@@ -1,7 +1,7 @@
 """
 Looking after a log: copying it without its holes, and what a check of it says.
 
-The check itself is in `store/verification.py`, which is imported by the first one.
+The check itself is in `store/verify/verify.py`, which is imported by the first one.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from eventlog.batches.format import NO_POSITION, Columns, decode
 from eventlog.store.lmdb.environment import BATCHES, INDEX, Environment
-from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
 from eventlog.store.records.key_index import (
     LEAST_KEY_BYTES,
     Entry,
@@ -28,6 +27,7 @@ from eventlog.store.records.key_index import (
 )
 from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.rows.tables import TopicRow, split_batch_key
+from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Look, Problems, walk
 
 _SUM_MASK = 2**64 - 1
 

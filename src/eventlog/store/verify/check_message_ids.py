@@ -6,12 +6,12 @@ Records are looked up in the order of time, in which neighbours have a batch in 
 
 from __future__ import annotations
 
-from eventlog.store.check_index import entry_at
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
-from eventlog.store.look import NOT_SOUND, Look, Problems
 from eventlog.store.records.key_index import entity_prefix
 from eventlog.store.records.message_ids import StoredMessage, digest_of, split_time_key, time_key
 from eventlog.store.rows.tables import TopicRow
+from eventlog.store.verify.check_index import entry_at
+from eventlog.store.verify.walk import NOT_SOUND, Look, Problems
 
 _TOPIC_BYTES = 4
 

@@ -12,17 +12,17 @@ from collections.abc import Callable
 
 from eventlog.batches.format import NO_POSITION, NO_TIME_MS, Columns, decode
 from eventlog.errors import EventLogError
-from eventlog.store.check_index import IndexCheck, IndexSums, SnapshotCheck, compare
-from eventlog.store.check_messages import MessageCheck, MessageTimeCheck
-from eventlog.store.check_order import OrderCheck
-from eventlog.store.check_tables import SmallTables
 from eventlog.store.groups.reader import damaged_rows
 from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS
-from eventlog.store.look import NOT_SOUND, BatchCache, Look, Problems, walk
-from eventlog.store.maintenance import VerifyReport
 from eventlog.store.records.log_order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_position
 from eventlog.store.rows.tables import TopicRow, split_batch_key
 from eventlog.store.store import Store
+from eventlog.store.verify.check_index import IndexCheck, IndexSums, SnapshotCheck, compare
+from eventlog.store.verify.check_message_ids import MessageCheck, MessageTimeCheck
+from eventlog.store.verify.check_order import OrderCheck
+from eventlog.store.verify.check_tables import SmallTables
+from eventlog.store.verify.report import VerifyReport
+from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Look, Problems, walk
 
 _LAST_POSITION = 2**64 - 1
 
