@@ -1,10 +1,10 @@
 /*
  * Producer.send for the records that nearly all are: no more than a value and a key, and room in the open batch.
  *
- * It does what the Python function does, on the same objects; src/eventlog/clients/producer/producer.py has that function, and
- * src/eventlog/clients/producer/accumulator.py tells how batches are opened and sealed meanwhile. Between the look at the open
- * batch and the last of the three items no Python code runs, so no other thread comes between: nothing has to be
- * settled afterwards, and a record needs no token.
+ * It does what the Python function does, on the same objects; src/eventlog/clients/producer/producer.py has that
+ * function, and src/eventlog/clients/producer/accumulator.py tells how batches are opened and sealed meanwhile. Between
+ * the look at the open batch and the last of the three items no Python code runs, so no other thread comes between:
+ * nothing has to be settled afterwards, and a record needs no token.
  */
 #include "native.h"
 

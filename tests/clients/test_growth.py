@@ -17,7 +17,7 @@ import eventlog
 from eventlog.clients.consumer.positions import Position, Positions
 from eventlog.clients.reading import batch_reader
 from eventlog.groups.state import Member
-from eventlog.store.groups import reader
+from eventlog.store.groups import reader as group_reader
 from eventlog.store.lmdb.environment import ORDER
 from eventlog.store.records import reader
 from eventlog.store.records.log_order import order_key
@@ -95,7 +95,7 @@ class Pair(tuple):
 
 def test_giving_up_partitions_compares_each_a_few_times(log, monkeypatch):
     """A list of them to look through would be walked once for each."""
-    from eventlog.clients.consumer.consumer.group import membership
+    from eventlog.clients.consumer.group import membership
 
     def unpacked(member_id, data, unpack=membership.unpack_member):
         member: Member = unpack(member_id, data)
@@ -315,7 +315,7 @@ def test_where_groups_are_listed_their_offsets_are_passed_by(log, monkeypatch):
     for group in ("a", "b", "a b"):
         log.groups.reset_offsets(group, to="earliest", topics=[topic])
     with log.consumer(topic, group="member"):
-        split = calls_of(monkeypatch, reader, "name_of_key")
+        split = calls_of(monkeypatch, group_reader, "name_of_key")
         assert log.groups.list() == ["a", "a b", "b", "member"]
     assert len(split) == 4
 

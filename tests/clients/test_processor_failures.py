@@ -10,7 +10,7 @@ import pytest
 
 import eventlog
 from eventlog.batches.format import BatchEncoder, seal
-from eventlog.clients.transaction.transaction import processor as processor_module
+from eventlog.clients.transaction import processor as processor_module
 from tests.clients.billing import bill, committed, invoices, make_orders
 from tests.clients.helpers import (
     flip_last_bit,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.clients.producer.producer import accumulator, batch
+from eventlog.clients.producer import accumulator, batch
 
 _FILES = {accumulator.__file__, batch.__file__}
 _WITH_LOCK = frozenset({"_change", "next_deadline", "buffered_bytes"})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.clients.transaction.transaction import transaction
+from eventlog.clients.transaction import transaction
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.clients.state.state import state as state_module
+from eventlog.clients.state import state as state_module
 from tests.clients.states import Begin, Deal, fill, stored
 
 

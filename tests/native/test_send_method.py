@@ -19,8 +19,8 @@ import pytest
 import eventlog
 from eventlog import Producer
 from eventlog.clients.delivery import Delivery
+from eventlog.clients.producer import producer as module
 from eventlog.clients.producer.batch import Lane, ProducerBatch
-from eventlog.clients.producer.producer import producer as module
 from tests.clients.helpers import values
 from tests.native.twins import compiled
 

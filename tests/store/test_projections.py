@@ -15,6 +15,7 @@ from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, StorageEr
 from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES
 from eventlog.store.records.transaction import CommitTransaction
 from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.states import projections
 from eventlog.store.states.projections import (
     BeginRebuild,
     Build,
@@ -29,7 +30,6 @@ from eventlog.store.states.projections import (
     projection_row,
     projection_rows,
 )
-from eventlog.store.states.states import projections
 from eventlog.store.store import Store
 
 CODEC: dict[str, object] = {"name": "msgpack"}

@@ -48,7 +48,7 @@ MOST_EPOCH = 2**15 - 1
 MOST_SEQUENCE = 2**31 - 1
 """The most that the fields of a mark hold; what is counted further begins at 0 again."""
 NO_POSITION = -1
-"""What a batch of version 1 says of its place in the log's order: it has none of its own (`store/records/log_order.py`)."""
+"""The log position in a batch of version 1, which has none of its own (`store/records/log_order.py`)."""
 NO_TIME_MS = -(2**63)
 """The largest timestamp of a partition that has none yet."""
 

@@ -188,10 +188,10 @@ class Committer:
         """
         Commits all that is queued.
 
-        An interruption (Ctrl-C) may come between any two steps (`store/lmdb/uninterruptible.py`). Work stays in the queue until it
-        is done, and may be queued twice. That a transaction is committed is noted in one step with the commit
-        itself, and what an interrupted round has committed is finished by the next. So nothing is stored twice, and
-        nobody's work is lost because another was interrupted.
+        An interruption (Ctrl-C) may come between any two steps (`store/lmdb/uninterruptible.py`). Work stays in the
+        queue until it is done, and may be queued twice. That a transaction is committed is noted in one step with the
+        commit itself, and what an interrupted round has committed is finished by the next. So nothing is stored twice,
+        and nobody's work is lost because another was interrupted.
         """
         queue = self._queue
         if self._has_landed or queue[0].is_done:

@@ -2,8 +2,8 @@
 The consumer: reads topics from a position, waits for more, and keeps the position in the log for its group.
 
 What it puts together is elsewhere: what a poll does in `clients/consumer/core.py`, fetching and waiting in
-`clients/consumer/fetcher.py`, offsets in `clients/consumer/positions.py`, sharing with other members in `clients/consumer/group/membership.py`. Here is
-who may call, and how it ends.
+`clients/consumer/fetcher.py`, offsets in `clients/consumer/positions.py`, sharing with other members in
+`clients/consumer/group/membership.py`. Here is who may call, and how it ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """
 Polling: says what is finished, keeps step with the group or the topics, hands out, and sleeps until there is more.
 
-Knows nothing of who may call (`clients/consumer/consumer.py` does), or of how records are fetched (`clients/consumer/fetcher.py`).
+Knows nothing of who may call (`clients/consumer/consumer.py` does), or of how records are fetched
+(`clients/consumer/fetcher.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """
 What a producer fills: a lane for each partition, and in it the batch that is open.
 
-How they are filled without a lock, and sealed, is told in `clients/producer/accumulator.py`. Knows nothing of when to send.
+How they are filled without a lock, and sealed, is told in `clients/producer/accumulator.py`. Knows nothing of when to
+send.
 """
 
 from __future__ import annotations

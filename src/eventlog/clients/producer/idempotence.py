@@ -3,7 +3,8 @@ A producer with a name: what it numbers, what it can not say of whether it is st
 
 A failed commit leaves it open whether its records are on the disk. After one a named producer stores nothing more: so
 what is stored of a partition is always the beginning of what was sent to it, and a number tells where it ends. The
-next producer of the name goes on from there. Knows nothing of how numbers are judged (`store/records/producer_epochs.py`).
+next producer of the name goes on from there. Knows nothing of how numbers are judged
+(`store/records/producer_epochs.py`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The producer: sends records without waiting for the disk.
 
-`send` is the hottest call of the library; how it avoids locks is told in `clients/producer/accumulator.py`, what each step
-costs in docs/decisions/0004-send-path.md. Knows nothing of transactions on disk.
+`send` is the hottest call of the library; how it avoids locks is told in `clients/producer/accumulator.py`, what each
+step costs in docs/decisions/0004-send-path.md. Knows nothing of transactions on disk.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The thread that stores what a producer left waiting for longer than its linger, and how a producer ends.
 
-A producer that sends fast stands aside for this thread each time a megabyte is full (`clients/producer/handoff.py`). It is a
-daemon: a program that ends without `close()` is flushed at the interpreter's exit, from the main thread. Knows
+A producer that sends fast stands aside for this thread each time a megabyte is full (`clients/producer/handoff.py`). It
+is a daemon: a program that ends without `close()` is flushed at the interpreter's exit, from the main thread. Knows
 nothing of records.
 """
 

@@ -1,8 +1,8 @@
 """
 Reading a topic by key: the history of one entity, its latest record, its version, its snapshot.
 
-For topics with an index (`store/records/key_index.py`). Each call is one short look at the log, or several where a history is
-long. Knows nothing of partitions or groups.
+For topics with an index (`store/records/key_index.py`). Each call is one short look at the log, or several where a
+history is long. Knows nothing of partitions or groups.
 """
 
 from __future__ import annotations

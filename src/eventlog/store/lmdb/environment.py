@@ -2,8 +2,8 @@
 The one door to LMDB.
 
 Begins and ends the transactions of a log, turns LMDB's errors into ours, and refuses writes after one that failed. What
-else LMDB leaves to its user is settled in `store/lmdb/lifecycle.py`, while the environment is open, and in `store/lmdb/opening.py`,
-when it is opened.
+else LMDB leaves to its user is settled in `store/lmdb/lifecycle.py`, while the environment is open, and in
+`store/lmdb/opening.py`, when it is opened.
 
 Knows nothing of topics or batches. It hands out `lmdb.Transaction` objects; none but these three modules imports
 `lmdb`.

@@ -27,8 +27,9 @@ class FileLock:
     Is the exclusive lock of one file, or of one directory, which must exist.
 
     `acquire()` waits for the lock, and does nothing when this process has it. `release()` lets others have it, and
-    does nothing when this process has it not. Each is one step (`store/lmdb/uninterruptible.py`). Threads of a process do not exclude
-    each other. A descriptor that a child inherited keeps the lock alive, so the child has to call `close`.
+    does nothing when this process has it not. Each is one step (`store/lmdb/uninterruptible.py`). Threads of a process
+    do not exclude each other. A descriptor that a child inherited keeps the lock alive, so the child has to call
+    `close`.
     """
 
     def __init__(self, path: str) -> None:
