@@ -7,19 +7,19 @@ from typing import Any
 
 from eventlog.clients.state.state import State, open_state, view
 from eventlog.errors import TransactionEnded, TransactionTooLarge
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.states.states import StateChanges
 from eventlog.store.store import Store
 
 
-class Commit(Work):
+class Commit(CommitRequest):
     """Is what a transaction does with its states."""
 
     def __init__(self, *changes: StateChanges) -> None:
         super().__init__()
         self.changes = changes
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Checks all, then writes all."""
         for change in self.changes:
             change.check(writing)

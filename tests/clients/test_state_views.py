@@ -17,7 +17,7 @@ from eventlog.errors import (
     UnknownState,
 )
 from eventlog.store.lmdb.environment import STATE
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.states.states import DeleteState
 from tests.clients.states import Begin, Deal, fill, stored
 
@@ -107,14 +107,14 @@ def test_who_uses_a_deleted_state_is_told(begin: Begin) -> None:
     assert stored(deal.store) == {}
 
 
-class Damage(Work):
+class Damage(CommitRequest):
     """Writes what a failing disk might give back into a row."""
 
     def __init__(self, key: bytes, data: bytes) -> None:
         super().__init__()
         self.row = (key, data)
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Puts it."""
         writing.put(STATE, *self.row)
 

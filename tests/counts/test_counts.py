@@ -17,7 +17,7 @@ import pytest
 
 import eventlog
 from eventlog import native
-from eventlog.clients.topic_handle import Route
+from eventlog.clients.topic_handle import TopicHandle
 from tests import preload
 from tests.compiled import skip_unless_compiled
 from tests.counts.counter import CallCounter, Cost, Meter
@@ -110,11 +110,11 @@ def test_one_more_call_for_each_record_is_noticed(monkeypatch: pytest.MonkeyPatc
     """The planted bug: a function that is called once more for each record."""
     before = _appends(10)
     assert _appends(10) == before
-    check_size = Route.check_size
+    check_size = TopicHandle.check_size
     source = "def check_size(*arguments): return wrapped(*arguments)"
     names: dict[str, Any] = {"wrapped": check_size}
     exec(compile(source, f"{eventlog.__path__[0]}/route.py", "exec"), names)  # a function of this file is not counted
-    monkeypatch.setattr(Route, "check_size", names["check_size"])
+    monkeypatch.setattr(TopicHandle, "check_size", names["check_size"])
     after = _appends(10)
     assert after == before._replace(python=before.python + 10)
     assert "worse" in (complaint("append", after, before) or "")

@@ -22,7 +22,7 @@ import attrs
 
 import eventlog
 from eventlog.store.groups.commands import CommitOffsets, Fence
-from eventlog.store.records.write_transaction import Writing
+from eventlog.store.records.write_transaction import WriteTransaction
 from tests.groups.history import (
     Asking,
     Assigned,
@@ -296,7 +296,7 @@ class Member:
 class _Unfenced(CommitOffsets):
     """Stores offsets for whoever asks."""
 
-    def check(self, writing: Writing) -> None:
+    def check(self, writing: WriteTransaction) -> None:
         """Has nothing against it."""
 
 

@@ -24,7 +24,7 @@ from eventlog.records import PartitionRange, Record, RecordMetadata
 from eventlog.store.groups.commands import CommitOffsets
 from eventlog.store.records.append import check_parts
 from eventlog.store.records.transaction import CommitTransaction
-from eventlog.store.records.write_transaction import Writing
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.states.states import StateChanges
 
 _OFTEN = 0.2
@@ -167,7 +167,7 @@ def drop(kind: type) -> Callable[[random.Random], None]:
     """Stores a transaction without its pieces of a kind."""
 
     def plant(chance: random.Random) -> None:
-        def flawed(apply: Any, work: CommitTransaction, writing: Writing) -> None:
+        def flawed(apply: Any, work: CommitTransaction, writing: WriteTransaction) -> None:
             if chance.random() < _OFTEN:
                 work._pieces = [piece for piece in work._pieces if not isinstance(piece, kind)]
             apply(work, writing)
@@ -180,7 +180,7 @@ def drop(kind: type) -> Callable[[random.Random], None]:
 def store_what_is_refused(chance: random.Random) -> None:
     """Stores the records of a transaction that has a conflict."""
 
-    def flawed(apply: Any, work: CommitTransaction, writing: Writing) -> None:
+    def flawed(apply: Any, work: CommitTransaction, writing: WriteTransaction) -> None:
         try:
             apply(work, writing)
         except ConflictError:

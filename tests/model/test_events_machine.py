@@ -17,7 +17,7 @@ from eventlog.errors import EventLogError
 from eventlog.store.records import append, key_index, write_transaction
 from eventlog.store.records.append import Part
 from eventlog.store.records.key_index import KeyIndex
-from eventlog.store.records.write_transaction import Writing
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.states.states import StateChanges
 from tests.model.events_machine import EventsMachine
 
@@ -85,7 +85,7 @@ def _versions_kept_when_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that counts a record before it is judged."""
     real = append.judge
 
-    def judge(round_: Writing, conditions: Any, now_ms: int, **options: Any) -> None:
+    def judge(round_: WriteTransaction, conditions: Any, now_ms: int, **options: Any) -> None:
         for one in conditions:
             if one.part.topic.index is not None and one.expected_version is not None:
                 key = one.part.rows.keys[one.place]

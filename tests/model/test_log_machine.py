@@ -12,16 +12,16 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from eventlog.batches.format import NO_TIME_MS
 from eventlog.clients.consumer.consumer import Consumer
-from eventlog.clients.consumer.group.peers import Caretaker
+from eventlog.clients.consumer.group.peers import Peers
 from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import EventLogError
 from eventlog.groups import rules
 from eventlog.groups.rules import Change, Granted, Release, Request
 from eventlog.groups.state import Group
-from eventlog.store.groups.commands import GroupWork
+from eventlog.store.groups.commands import GroupCommand
 from eventlog.store.records import reader
-from eventlog.store.records.write_transaction import Writing
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.tables import PartitionRow
 from tests.model.machine import LogMachine
 
@@ -56,14 +56,14 @@ def test_log_does_what_the_model_does_for_long() -> None:
 
 def _end_from_the_last_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that looks at the batches alone begins at 0 again when all records were deleted."""
-    real = Writing._stored_end
+    real = WriteTransaction._stored_end
 
-    def stored_end(self: Writing, topic_id: int, partition: int) -> list[int]:
+    def stored_end(self: WriteTransaction, topic_id: int, partition: int) -> list[int]:
         end = real(self, topic_id, partition)
         row = PartitionRow.unpack(self.get(b"partitions", topic_id.to_bytes(4, "big") + partition.to_bytes(4, "big")))
         return [0, NO_TIME_MS] if end[0] == row.end else end
 
-    monkeypatch.setattr(Writing, "_stored_end", stored_end)
+    monkeypatch.setattr(WriteTransaction, "_stored_end", stored_end)
 
 
 def _end_read_from_the_last_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,12 +108,12 @@ def _time_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _handover_without_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A member that gives partitions up and does not say how far it came."""
-    real = Caretaker.run
+    real = Peers.run
 
-    def run(self: Caretaker, request: Request, **options: Any) -> GroupWork:
+    def run(self: Peers, request: Request, **options: Any) -> GroupCommand:
         return real(self, request, **options | ({"offsets": None} if isinstance(request, Release) else {}))
 
-    monkeypatch.setattr(Caretaker, "run", run)
+    monkeypatch.setattr(Peers, "run", run)
 
 
 def _grant_of_what_is_owned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ import eventlog
 from eventlog import Producer
 from eventlog.clients.delivery import Delivery
 from eventlog.clients.producer import producer as module
-from eventlog.clients.producer.batch import Lane, ProducerBatch
+from eventlog.clients.producer.batch import PartitionBuffer, ProducerBatch
 from tests.clients.helpers import values
 from tests.native.twins import compiled
 
@@ -118,7 +118,7 @@ def test_what_is_no_producer_is_refused_in_the_words_of_the_function() -> None:
         assert outcomes[0] == outcomes[1]
 
 
-@pytest.mark.parametrize("slot", [one for one in module._SendRoute.__slots__ if not one.startswith("raw_")])
+@pytest.mark.parametrize("slot", [one for one in module._SendPath.__slots__ if not one.startswith("raw_")])
 def test_a_route_that_lacks_a_slot_crashes_nobody(log: eventlog.EventLog, slot: str) -> None:
     """Nobody takes one away; a crash would be the worst answer to it."""
     topic = log.topic("orders", partitions=2, key=str, value="json")
@@ -158,7 +158,8 @@ def test_a_lane_or_batch_that_lacks_a_slot_crashes_nobody(log: eventlog.EventLog
 def test_it_is_made_for_classes_with_slots_alone() -> None:
     """Nothing is ever read where no slot is."""
     classes = {
-        "producer": Producer, "route": module._SendRoute, "lane": Lane, "batch": ProducerBatch, "delivery": Delivery,
+        "producer": Producer, "route": module._SendPath, "lane": PartitionBuffer, "batch": ProducerBatch,
+        "delivery": Delivery,
     }  # fmt: skip
     compiled.SendMethod(SEND.__wrapped__, **classes)
     for name in classes:
@@ -184,7 +185,7 @@ def test_it_is_collected_with_its_classes() -> None:
             assert __class__  # type: ignore[name-defined]
 
     Own.send = compiled.SendMethod(  # type: ignore[method-assign]
-        Own.send, producer=Own, route=module._SendRoute, lane=Lane, batch=ProducerBatch, delivery=Delivery
+        Own.send, producer=Own, route=module._SendPath, lane=PartitionBuffer, batch=ProducerBatch, delivery=Delivery
     )
     gone = weakref.ref(Own)
     Own.send(Own())  # type: ignore[call-arg]

@@ -12,7 +12,7 @@ import eventlog
 from eventlog.groups.rules import Joined
 from eventlog.groups.state import Group
 from eventlog.store.groups.rows import load, save
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from tests.simulation.plants import PLANTS
 from tests.simulation.simulator import PRODUCT, Simulation, report, simulate, traced
 from tests.simulation.store import Product, Violation
@@ -80,7 +80,7 @@ def test_group_is_safe_and_settles_in_the_rows_of_a_log(log: eventlog.EventLog) 
         assert simulation.store.group.epoch > group.epoch
 
 
-class Keep(Work):
+class Keep(CommitRequest):
     """Saves a group and loads it, in one transaction."""
 
     def __init__(self, before: Group, after: Group) -> None:
@@ -88,7 +88,7 @@ class Keep(Work):
         self.before = before
         self.after = after
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Leaves in `after` what is stored then."""
         save(writing, self.before, self.after)
         self.after = load(writing, self.after.name)

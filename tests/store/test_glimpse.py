@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import eventlog
-from eventlog.store.lmdb.commit_number import Glimpse
-from eventlog.store.wakeup.notifier import Bells
+from eventlog.store.lmdb.commit_number import CommitNumber
+from eventlog.store.wakeup.notifier import Notifier
 
 PATIENCE_SECONDS = 20.0
 
@@ -72,7 +72,7 @@ def test_a_file_that_is_another_says_nothing(tmp_path: Path) -> None:
     for content in (None, b"short", bytes(1 << 20), bytes(range(256)) * 4096):
         if content is not None:
             data.write_bytes(content)
-        glimpse = Glimpse(str(data), lambda: 7)
+        glimpse = CommitNumber(str(data), lambda: 7)
         for seen in range(-1, 10):
             page, place, word = glimpse.sign(seen)
             assert page[place] != word
@@ -92,7 +92,7 @@ def test_commits_while_a_log_is_opened_do_not_spoil_the_view(log: eventlog.Event
             return numbers[-1]
         return environment.last_transaction()
 
-    glimpse = Glimpse(str(Path(environment.path, "data.mdb")), last_transaction)
+    glimpse = CommitNumber(str(Path(environment.path, "data.mdb")), last_transaction)
     page, place, word = glimpse.sign(environment.last_transaction())
     assert page[place] == word
     glimpse.close()
@@ -102,9 +102,9 @@ def test_commits_while_a_log_is_opened_do_not_spoil_the_view(log: eventlog.Event
 def test_a_lost_bell_loses_no_record(log: eventlog.EventLog, monkeypatch: pytest.MonkeyPatch, is_seen: bool) -> None:
     """A reader that waits looks by itself."""
     topic = log.topic("orders")
-    monkeypatch.setattr(Bells, "look", lambda _: False)
+    monkeypatch.setattr(Notifier, "look", lambda _: False)
     if not is_seen:
-        monkeypatch.setattr(Glimpse, "sign", lambda *_: (b"", slice(0), b"?"))
+        monkeypatch.setattr(CommitNumber, "sign", lambda *_: (b"", slice(0), b"?"))
     with log.consumer("orders") as consumer:
         assert consumer.poll(timeout=0.01) == []
         thread = threading.Timer(0.05, topic.append, [b"tea"])

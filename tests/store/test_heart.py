@@ -13,8 +13,8 @@ import pytest
 from eventlog.clock import SystemClock
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Life
-from eventlog.store.groups.heartbeat import Heart
-from eventlog.store.groups.liveness import MemberFile, Members
+from eventlog.store.groups.heartbeat import HeartbeatThread
+from eventlog.store.groups.liveness import LivenessFile, Members
 
 PATIENCE_SECONDS = 20.0
 SHORT = Terms(session_timeout=0.1, max_poll_interval=300.0)
@@ -27,9 +27,9 @@ def members(tmp_path: Path) -> Members:
 
 
 @pytest.fixture
-def heart() -> Iterator[Heart]:
+def heart() -> Iterator[HeartbeatThread]:
     """A heart that is stopped in the end."""
-    heart = Heart()
+    heart = HeartbeatThread()
     yield heart
     heart.stop()
 
@@ -39,7 +39,7 @@ def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "eventlog-heart"]
 
 
-def counted(file: MemberFile, count: int) -> threading.Event:
+def counted(file: LivenessFile, count: int) -> threading.Event:
     """An event that is set when a member's heart has beaten so often."""
     beat, enough = file.beat, threading.Event()
     left = [count]
@@ -54,12 +54,12 @@ def counted(file: MemberFile, count: int) -> threading.Event:
     return enough
 
 
-def test_a_heart_without_members_has_no_thread(heart: Heart) -> None:
+def test_a_heart_without_members_has_no_thread(heart: HeartbeatThread) -> None:
     """It costs nothing to open a log."""
     assert heart._thread is None
 
 
-def test_a_heart_beats_for_all_its_members_in_one_thread(heart: Heart, members: Members) -> None:
+def test_a_heart_beats_for_all_its_members_in_one_thread(heart: HeartbeatThread, members: Members) -> None:
     """Each as often as the shortest session needs."""
     before = len(threads())
     files = [members.make(f"member-{number}", SHORT) for number in range(3)]
@@ -70,7 +70,7 @@ def test_a_heart_beats_for_all_its_members_in_one_thread(heart: Heart, members: 
     assert len(threads()) == before + 1
 
 
-def test_a_heart_ends_with_its_last_member_and_begins_again(heart: Heart, members: Members) -> None:
+def test_a_heart_ends_with_its_last_member_and_begins_again(heart: HeartbeatThread, members: Members) -> None:
     """By itself."""
     for name in ("one", "two"):
         file = members.make(name, SHORT)
@@ -85,7 +85,7 @@ def test_a_heart_ends_with_its_last_member_and_begins_again(heart: Heart, member
         assert heart._thread is None
 
 
-def test_a_heart_keeps_no_dropped_member_alive(heart: Heart, members: Members) -> None:
+def test_a_heart_keeps_no_dropped_member_alive(heart: HeartbeatThread, members: Members) -> None:
     """Who forgets a consumer loses its lock, while the heart beats for others."""
     kept = members.make("kept", SHORT)
     heart.add(kept)
@@ -100,7 +100,7 @@ def test_a_heart_keeps_no_dropped_member_alive(heart: Heart, members: Members) -
     assert counted(kept, 1).wait(PATIENCE_SECONDS)
 
 
-def test_a_heart_survives_a_failing_disk(heart: Heart, members: Members) -> None:
+def test_a_heart_survives_a_failing_disk(heart: HeartbeatThread, members: Members) -> None:
     """One member's file can not be dated; the others' are, and so is that one later."""
     bad, good = members.make("bad", SHORT), members.make("good", SHORT)
     publish, failures, recovered = bad._publish, [], threading.Event()
@@ -122,7 +122,7 @@ def test_a_heart_survives_a_failing_disk(heart: Heart, members: Members) -> None
 
 def test_a_stopped_heart_leaves_its_members_to_the_others(members: Members) -> None:
     """Its thread is gone, and who did not leave looks dead: its lock is free."""
-    heart = Heart()
+    heart = HeartbeatThread()
     file = members.make("one", SHORT)
     heart.add(file)
     thread = heart._thread
@@ -133,11 +133,11 @@ def test_a_stopped_heart_leaves_its_members_to_the_others(members: Members) -> N
     heart.stop()
 
 
-def test_a_heart_in_a_child_beats_for_nobody(heart: Heart, members: Members) -> None:
+def test_a_heart_in_a_child_beats_for_nobody(heart: HeartbeatThread, members: Members) -> None:
     """The parent's members stay the parent's; the child can have some of its own."""
     file = members.make("one", SHORT)
     heart.add(file)
-    copy = Heart()
+    copy = HeartbeatThread()
     copy._files.add(file)
     copy.after_fork()
     assert list(copy._files) == []

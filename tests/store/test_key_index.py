@@ -23,7 +23,7 @@ from eventlog.store.records.key_index import (
     unpack_row,
     version_key,
 )
-from eventlog.store.records.write_transaction import Work
+from eventlog.store.records.write_transaction import CommitRequest
 from eventlog.store.rows.tables import batch_key
 
 KEYS = st.binary(max_size=8) | st.lists(st.sampled_from([b"\0", b"\1", b"\xff", b"a"]), max_size=8).map(b"".join)
@@ -78,7 +78,7 @@ def test_the_longest_key_fits_a_key_of_lmdb() -> None:
 # --- rounds -----------------------------------------------------------------------------------------------------------
 
 
-def run_together(log: eventlog.EventLog, *works: Work) -> None:
+def run_together(log: eventlog.EventLog, *works: CommitRequest) -> None:
     """Stores works in one round."""
     for work in works:
         log._store.committer.submit(work)

@@ -12,7 +12,7 @@ import pytest
 from eventlog.clock import SystemClock
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Life
-from eventlog.store.groups.liveness import MemberFile, Members, Watch
+from eventlog.store.groups.liveness import FailureDetector, LivenessFile, Members
 
 TERMS = Terms(session_timeout=10.0, max_poll_interval=300.0)
 
@@ -50,7 +50,7 @@ def descriptor_count() -> int:
     return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
-def life(members: Members, file: MemberFile) -> Life:
+def life(members: Members, file: LivenessFile) -> Life:
     """What is seen of one member."""
     return members.look([file.id])[file.id]
 
@@ -215,7 +215,7 @@ def test_a_system_without_fifos_makes_plain_files(members: Members, monkeypatch:
 def test_a_watch_is_told_of_a_death(members: Members) -> None:
     """Once, and it sees the same as a look."""
     one, two = members.make("one", TERMS), members.make("two", TERMS)
-    watch = Watch(members)
+    watch = FailureDetector(members)
     watch.choose(["one", "two", "nobody"])
     assert len(watch.descriptors) == 2
     assert not watch.died()
@@ -232,7 +232,7 @@ def test_a_watch_is_told_of_a_death(members: Members) -> None:
 def test_a_watch_that_chooses_anew_closes_what_it_watched(members: Members) -> None:
     """However often that is."""
     files = [members.make(f"member-{number}", TERMS) for number in range(4)]
-    watch = Watch(members)
+    watch = FailureDetector(members)
     before = descriptor_count()
     for number in range(20):
         watch.choose([files[number % 4].id, files[(number + 1) % 4].id])
@@ -244,7 +244,7 @@ def test_a_watch_that_chooses_anew_closes_what_it_watched(members: Members) -> N
 
 def test_nobody_who_is_watched_can_hang_before_the_first_lease_ends(members: Members, time: Time) -> None:
     """Until then there is nothing to look for; who prolongs its lease moves that on."""
-    watch = Watch(members)
+    watch = FailureDetector(members)
     assert watch.quiet_until_s() == float("inf")
     one, two = members.make("one", TERMS), members.make("two", Terms(session_timeout=20.0, max_poll_interval=300.0))
     watch.choose(["one", "two"])
@@ -262,7 +262,7 @@ def test_a_watch_that_is_not_told_of_every_death_is_never_quiet(
     members: Members, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One has left no file, or a plain one."""
-    watch, file = Watch(members), members.make("one", TERMS)
+    watch, file = FailureDetector(members), members.make("one", TERMS)
     watch.choose(["one", "nobody"])
     assert watch.quiet_until_s() < 0
     monkeypatch.delattr(os, "mkfifo")
@@ -346,7 +346,7 @@ def test_a_directory_that_can_not_be_listed_keeps_nobody_out(
 def test_a_watch_that_was_interrupted_can_be_closed(members: Members) -> None:
     """Whatever of it came to an end: a death that was half told is told no more."""
     file = members.make("one", TERMS)
-    watch = Watch(members)
+    watch = FailureDetector(members)
     watch.choose(["one"])
     assert watch._alarm is not None
     watch._alarm.unregister(next(iter(watch.descriptors)))

@@ -23,11 +23,11 @@ from eventlog.store.records.producer_epochs import (
     remember,
     sequence_key,
 )
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from tests.clients.helpers import flip_last_bit, rewrite_batch, values
 
 
-class StoreOnce(Work):
+class StoreOnce(CommitRequest):
     """Stores records under numbers, as a named producer does."""
 
     def __init__(self, topic, sequence, numbers, *, message_ids=None):
@@ -38,7 +38,7 @@ class StoreOnce(Work):
         self.part = SequencedPart(topic._route.row, 0, batches, rows, sequence)
         self.was_stored = False
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         row = judge(writing, self.part, 0)
         self.was_stored = row is None
         if row is not None:
@@ -125,7 +125,7 @@ def test_ids_are_never_used_twice(log):
 def test_an_epoch_that_is_not_the_newest_is_fenced(log):
     """Whatever else it is."""
 
-    class Check(Work):
+    class Check(CommitRequest):
         def apply(self, writing):
             check_epoch(writing, self.row)
 
@@ -240,7 +240,7 @@ def test_a_damaged_row_refuses_the_batch_alone(log):
     topic = log.topic("orders")
     store(log, topic, SequenceRange(1, 0, 0, 3), range(3))
 
-    class Damage(Work):
+    class Damage(CommitRequest):
         def apply(self, writing):
             writing.put(SEQUENCES, sequence_key(1, topic._route.row.id, 0), b"\xc1")
 
@@ -271,7 +271,7 @@ def test_a_damaged_name_makes_no_producer(log):
     """It says so, and the other names go on."""
     log.producer(name="a").close()
 
-    class Damage(Work):
+    class Damage(CommitRequest):
         def apply(self, writing):
             writing.put(PRODUCERS, b"a", b"\xc1")
 

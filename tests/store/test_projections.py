@@ -14,7 +14,7 @@ import eventlog
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, StorageError, UnknownProjection
 from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES
 from eventlog.store.records.transaction import CommitTransaction
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.states import projections
 from eventlog.store.states.projections import (
     BeginRebuild,
@@ -88,7 +88,7 @@ def commit(store: Store, checkpoint: Checkpoint) -> Checkpoint:
     return checkpoint
 
 
-class PutRows(Work):
+class PutRows(CommitRequest):
     """Writes rows of a table."""
 
     def __init__(self, table: bytes, rows: dict[bytes, bytes]) -> None:
@@ -96,7 +96,7 @@ class PutRows(Work):
         self.table = table
         self.rows = rows
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Puts them."""
         for key, data in self.rows.items():
             writing.put(self.table, key, data)
@@ -267,7 +267,7 @@ def test_a_deleted_projection_leaves_no_row(store: Store) -> None:
         store.run(DeleteProjection("totals"))
     again = made(store)
     assert again.uuid != row.uuid
-    works: list[Work] = [BeginRebuild(row, None, KEY, CODEC, 6), SweepBuilds(row)]
+    works: list[CommitRequest] = [BeginRebuild(row, None, KEY, CODEC, 6), SweepBuilds(row)]
     for work in works:
         with pytest.raises(UnknownProjection):
             store.run(work)

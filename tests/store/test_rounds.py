@@ -16,7 +16,7 @@ from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.records.append import Append, AppendOne, Part
 from eventlog.store.records.topics import DeleteTopic
 from eventlog.store.rows.tables import partition_key
-from eventlog.store.wakeup.notifier import Bells
+from eventlog.store.wakeup.notifier import Notifier
 
 _CHILD = """
 import sys
@@ -105,7 +105,7 @@ def test_an_append_to_a_damaged_partition_fails_alone(tmp_path: Path) -> None:
 # -- bells ---------------------------------------------------------------------------------------------------------
 
 
-class _Noting(Bells):
+class _Noting(Notifier):
     """Bells that note what rings, and whether the turn is free then."""
 
     def __init__(self, log: eventlog.EventLog) -> None:

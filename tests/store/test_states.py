@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import eventlog
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, UnknownState
 from eventlog.store.lmdb.environment import FORMAT, STATE, STATES
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.states.states import (
     NEXT_STATE_ID_KEY,
     DeleteState,
@@ -45,14 +45,14 @@ ROW = StateRow("totals", 7, UUID(int=5), {"name": "ordered"}, {"name": "msgpack"
 ALL = 1 << 20
 
 
-class Commit(Work):
+class Commit(CommitRequest):
     """Is what a transaction does with its states."""
 
     def __init__(self, *changes: StateChanges) -> None:
         super().__init__()
         self.changes = changes
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Checks all, then writes all."""
         for change in self.changes:
             change.check(writing)
@@ -60,7 +60,7 @@ class Commit(Work):
             change.write(writing)
 
 
-class Rows(Work):
+class Rows(CommitRequest):
     """Writes rows of any table, as a failing disk might."""
 
     def __init__(self, table: bytes, rows: dict[bytes, bytes]) -> None:
@@ -68,7 +68,7 @@ class Rows(Work):
         self.table = table
         self.rows = rows
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Puts them."""
         for key, data in self.rows.items():
             writing.put(self.table, key, data)

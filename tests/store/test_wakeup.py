@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eventlog.store.wakeup.notifier import _MOST_TRUSTED_COUNT, Bells, Waiter
+from eventlog.store.wakeup.notifier import _MOST_TRUSTED_COUNT, Notifier, Waiter
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bells(directory: Path) -> Iterator[Bells]:
+def bells(directory: Path) -> Iterator[Notifier]:
     """A writer that has rung before anybody waited."""
-    made = Bells(str(directory))
+    made = Notifier(str(directory))
     made.look()
     yield made
     made.close()
@@ -39,13 +39,13 @@ def waiter(directory: Path) -> Iterator[Waiter]:
     made.close()
 
 
-def ring(bells: Bells, *subjects: int) -> None:
+def ring(bells: Notifier, *subjects: int) -> None:
     """What a writer does after a commit that concerns some subjects."""
     if bells.look():
         bells.ring(subjects)
 
 
-def test_a_reader_that_came_after_a_ring_hears_the_next(bells: Bells, waiter: Waiter) -> None:
+def test_a_reader_that_came_after_a_ring_hears_the_next(bells: Notifier, waiter: Waiter) -> None:
     """However little time is between: no clock tells the writer that somebody came."""
     assert not waiter.wait(0.0)
     ring(bells)
@@ -54,7 +54,7 @@ def test_a_reader_that_came_after_a_ring_hears_the_next(bells: Bells, waiter: Wa
     assert waiter.wait(0.0)
 
 
-def test_of_readers_that_come_one_by_one_each_is_heard_of(bells: Bells, directory: Path) -> None:
+def test_of_readers_that_come_one_by_one_each_is_heard_of(bells: Notifier, directory: Path) -> None:
     """The bytes that tell of them are others each time."""
     waiters = []
     for _ in range(20):
@@ -68,7 +68,7 @@ def test_of_readers_that_come_one_by_one_each_is_heard_of(bells: Bells, director
     assert not bells.look()
 
 
-def test_a_directory_that_was_removed_is_found_again(bells: Bells, directory: Path) -> None:
+def test_a_directory_that_was_removed_is_found_again(bells: Notifier, directory: Path) -> None:
     """The writer looks once in a while, though the bytes that it knows say nothing any more."""
     shutil.rmtree(directory)
     waiter = Waiter(str(directory))
@@ -79,7 +79,7 @@ def test_a_directory_that_was_removed_is_found_again(bells: Bells, directory: Pa
     waiter.close()
 
 
-def test_without_a_directory_a_ring_does_nothing(bells: Bells, directory: Path) -> None:
+def test_without_a_directory_a_ring_does_nothing(bells: Notifier, directory: Path) -> None:
     """It never fails, before and after it was closed."""
     bells.forget()
     shutil.rmtree(directory)
@@ -87,7 +87,7 @@ def test_without_a_directory_a_ring_does_nothing(bells: Bells, directory: Path) 
     assert not directory.exists()
 
 
-def test_a_child_rings_by_descriptors_of_its_own(bells: Bells, waiter: Waiter) -> None:
+def test_a_child_rings_by_descriptors_of_its_own(bells: Notifier, waiter: Waiter) -> None:
     """After a fork it closes its copies, and opens the FIFOs anew."""
     ring(bells)
     assert waiter.wait(0.0)
@@ -133,14 +133,14 @@ ALWAYS = {"all", "too many for a name"}
     [((1,), {"1", "1, 2, -7"}), ((2, 1), {"1", "2", "1, 2, -7"}), ((-7,), {"1, 2, -7"}), ((3,), set()), ((), set())],
 )
 def test_who_hears_of_a_commit_is_in_the_name(
-    bells: Bells, crowd: dict[str, Waiter], subjects: tuple[int, ...], hear: set[str]
+    bells: Notifier, crowd: dict[str, Waiter], subjects: tuple[int, ...], hear: set[str]
 ) -> None:
     """The others sleep on."""
     ring(bells, *subjects)
     assert heard(crowd) == hear | ALWAYS
 
 
-def test_a_reader_that_hears_of_others_from_now_on_is_found(bells: Bells, directory: Path) -> None:
+def test_a_reader_that_hears_of_others_from_now_on_is_found(bells: Notifier, directory: Path) -> None:
     """Under one name, which `close` removes."""
     waiter = waiting(directory, frozenset({1}))
     ring(bells, 1)
@@ -161,7 +161,7 @@ def test_a_reader_that_hears_of_others_from_now_on_is_found(bells: Bells, direct
 
 @pytest.mark.parametrize("is_renamed", [False, True])
 def test_a_reader_interrupted_while_it_gets_another_name_gets_the_next(
-    bells: Bells, directory: Path, monkeypatch: pytest.MonkeyPatch, is_renamed: bool
+    bells: Notifier, directory: Path, monkeypatch: pytest.MonkeyPatch, is_renamed: bool
 ) -> None:
     """Ctrl-C comes before the FIFO is renamed, or after, and before anybody notes it."""
     waiter = waiting(directory, frozenset({1}))
@@ -183,7 +183,7 @@ def test_a_reader_interrupted_while_it_gets_another_name_gets_the_next(
     assert list(directory.glob("*.fifo")) == []
 
 
-def test_a_name_that_tells_nothing_we_understand_hears_of_everything(bells: Bells, directory: Path) -> None:
+def test_a_name_that_tells_nothing_we_understand_hears_of_everything(bells: Notifier, directory: Path) -> None:
     """As the name of a reader of another version may be."""
     for name in ("1-0-1.fifo", "1-0-1.topics-1.fifo"):
         path = directory / name
@@ -200,7 +200,7 @@ def test_a_name_that_tells_nothing_we_understand_hears_of_everything(bells: Bell
 
 
 def test_a_pipe_is_not_closed_while_somebody_may_write_into_it(
-    bells: Bells, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+    bells: Notifier, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not by a look, and not by the end of the log: another file may get its number. Who is done last closes it."""
     bells.look()
@@ -227,7 +227,7 @@ def test_a_pipe_is_not_closed_while_somebody_may_write_into_it(
 
 
 def test_a_child_that_was_forked_while_it_rang_writes_nowhere(
-    bells: Bells, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+    bells: Notifier, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A signal handler may fork between two bells: the rest of them are the parent's."""
     bells.look()
@@ -248,7 +248,7 @@ def test_a_child_that_was_forked_while_it_rang_writes_nowhere(
 
 
 def test_a_living_reader_that_can_not_be_opened_keeps_its_bell(
-    bells: Bells, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+    bells: Notifier, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files may have run out on our side: a later look opens it."""
     monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")))

@@ -41,9 +41,9 @@ _RESIDUE = 0x48674BC7
 _GLANCE_COUNT = 16
 _SMALL_RECORD_BYTES = 4
 
-Mark = tuple[int, int, int]
+ProducerStamp = tuple[int, int, int]
 """Which batch of a named producer it is: the producer's id, its epoch, and the sequence of the first record."""
-NO_PRODUCER: Mark = (-1, 0, -1)
+NO_PRODUCER: ProducerStamp = (-1, 0, -1)
 MOST_EPOCH = 2**15 - 1
 MOST_SEQUENCE = 2**31 - 1
 """The most that the fields of a mark hold; what is counted further begins at 0 again."""
@@ -68,7 +68,7 @@ class EncodedBatch:
     first_ms: int
     largest_ms: int
     body: bytes
-    producer: Mark = NO_PRODUCER
+    producer: ProducerStamp = NO_PRODUCER
 
 
 @attrs.define(slots=True, eq=False, repr=False)
@@ -279,7 +279,7 @@ class BatchHeader:
     largest_so_far_ms: int
     position: int
     header_bytes: int
-    producer: Mark = NO_PRODUCER
+    producer: ProducerStamp = NO_PRODUCER
 
 
 def read_header(data: bytes | memoryview, place: object) -> BatchHeader:

@@ -20,7 +20,7 @@ from eventlog.store.records.key_index import LONGEST_KEY_BYTES, escaped
 from eventlog.store.rows.tables import TopicRow
 
 
-class Route:
+class TopicHandle:
     """
     Is a topic as a writer sees it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from eventlog.clients.reading.log_reader import OrderReader, check_topics, read_batches, records_of
+from eventlog.clients.reading.log_reader import LogReader, check_topics, read_batches, records_of
 from eventlog.clients.topic.topic import Topic
 from eventlog.log.part import LogPart
 from eventlog.options import check_int
@@ -76,5 +76,5 @@ class LogOrder(LogPart):
         stop = self._store.end_position()
         if end is not None:
             stop = min(stop, check_int("end", end, least=0))
-        reader = OrderReader(self._store, self._topics.by_id, check_topics(topics), start)
+        reader = LogReader(self._store, self._topics.by_id, check_topics(topics), start)
         return read_batches(reader, stop, max_records)

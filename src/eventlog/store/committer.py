@@ -1,7 +1,7 @@
 """
 Group commit: one transaction, one sync, for everything that waits to be stored.
 
-Whoever needs something stored queues a `Work` and asks for its commit. The first to ask takes the turn and
+Whoever needs something stored queues a `CommitRequest` and asks for its commit. The first to ask takes the turn and
 commits all that is queued, its own and the others'. So one thread pays for itself, and sixty-four pay for one.
 
 Knows nothing of what a work writes (`store/records/topics.py`), and has no thread of its own.
@@ -19,9 +19,9 @@ from threading import get_ident
 
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import EngineError, EngineMapFull, Environment, MapFull
-from eventlog.store.lmdb.uninterruptible import attempt
-from eventlog.store.records.write_transaction import Work, Writing
-from eventlog.store.wakeup.notifier import Bells
+from eventlog.store.lmdb.uninterruptible import try_acquire
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.wakeup.notifier import Notifier
 
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -34,7 +34,7 @@ class Committer:
     turn is given up: there may be a thousand of them.
     """
 
-    def __init__(self, environment: Environment, bells: Bells) -> None:
+    def __init__(self, environment: Environment, bells: Notifier) -> None:
         self._environment = environment
         self._bells = bells
         environment.on_commit = partial(setattr, self, "_has_landed", True)  # noqa: FBT003
@@ -42,24 +42,26 @@ class Committer:
 
     def reset(self) -> None:
         """Drops what is queued and makes new locks: the state of a child after a fork."""
-        self._writing = Writing(self._environment)  # the old one holds a transaction, and so the parent's handle
+        self._writing = WriteTransaction(
+            self._environment
+        )  # the old one holds a transaction, and so the parent's handle
         self._turn = threading.Lock()
         self._leader: int | None = None
         self._before_flush: Callable[[], None] | None = None
         self._hanging = threading.Lock()
-        self._queue: deque[Work] = deque()
-        self._landing: Sequence[Work] = ()
+        self._queue: deque[CommitRequest] = deque()
+        self._landing: Sequence[CommitRequest] = ()
         self._has_landed = False
         self._reports: deque[Callable[[], None]] = deque()
         self._reporting = threading.Lock()
         self._unrung: deque[Collection[int]] = deque()
         self.round_count = 0
 
-    def submit(self, work: Work) -> None:
+    def submit(self, work: CommitRequest) -> None:
         """Queues work for the next round, whoever leads it."""
         self._queue.append(work)
 
-    def run(self, work: Work) -> None:
+    def run(self, work: CommitRequest) -> None:
         """Stores one piece of work; raises its error."""
         self._queue.append(work)
         self._lead(work, 0.0)  # as a rule nobody else leads
@@ -68,7 +70,9 @@ class Committer:
         if work.error is not None:
             raise work.error
 
-    def wait(self, work: Work, timeout: float | None = None, *, before_flush: Callable[[], None] | None = None) -> bool:
+    def wait(
+        self, work: CommitRequest, timeout: float | None = None, *, before_flush: Callable[[], None] | None = None
+    ) -> bool:
         """
         Has queued work committed, by us or by others.
 
@@ -99,7 +103,7 @@ class Committer:
             self._report()
         return True
 
-    def _lead(self, work: Work | None, timeout: float, before_flush: Callable[[], None] | None = None) -> bool:
+    def _lead(self, work: CommitRequest | None, timeout: float, before_flush: Callable[[], None] | None = None) -> bool:
         """
         Takes the turn, commits a round, gives the turn up, and wakes who is to lead the next.
 
@@ -107,7 +111,7 @@ class Committer:
         """
         is_held = False
         try:
-            for is_held in attempt(self._turn, timeout):  # noqa: B007
+            for is_held in try_acquire(self._turn, timeout):  # noqa: B007
                 pass  # taken and noted in one step
             if not is_held:
                 return False
@@ -146,7 +150,7 @@ class Committer:
                 "us. What it appended is queued and will be stored. Use a producer's send() there, and do not wait."
             )
 
-    def _follow(self, work: Work, deadline_s: float | None, before_flush: Callable[[], None] | None) -> bool:
+    def _follow(self, work: CommitRequest, deadline_s: float | None, before_flush: Callable[[], None] | None) -> bool:
         """
         Sleeps until a leader has done our work, or wants us to lead.
 
@@ -197,7 +201,7 @@ class Committer:
         if self._has_landed or queue[0].is_done:
             self._finish_landed()
         if len(queue) == 1:
-            works: Sequence[Work] = (queue[0],)
+            works: Sequence[CommitRequest] = (queue[0],)
         else:
             works = [work for work in dict.fromkeys(queue.copy()) if not work.is_done]
             if not works:
@@ -229,7 +233,7 @@ class Committer:
         while queue and queue[0].is_done:
             queue.popleft()
 
-    def _finish(self, work: Work) -> None:
+    def _finish(self, work: CommitRequest) -> None:
         if not work.is_done:
             report = work.report()
             work.is_done = True
@@ -238,7 +242,7 @@ class Committer:
         if work.bell is not None:
             work.ring()
 
-    def _commit(self, works: Sequence[Work]) -> None:
+    def _commit(self, works: Sequence[CommitRequest]) -> None:
         while True:
             try:
                 rings = self._write(works)
@@ -249,7 +253,7 @@ class Committer:
         if rings and self._bells.look():
             self._unrung.append({subject for work in works if work.rings for subject in work.subjects})
 
-    def _write(self, works: Sequence[Work]) -> bool:
+    def _write(self, works: Sequence[CommitRequest]) -> bool:
         writing, environment = self._writing, self._environment
         rings = False
         try:

@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
 from eventlog.store.committer import Committer
-from eventlog.store.groups.heartbeat import Heart
+from eventlog.store.groups.heartbeat import HeartbeatThread
 from eventlog.store.groups.liveness import Members
 from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.lmdb.environment import FORMAT, OFFSETS, TABLES, TOPICS, EngineError, EngineMapFull, Environment
@@ -28,7 +28,7 @@ from eventlog.store.records import reader
 from eventlog.store.records.log_order import put_into_order, stored_end_position
 from eventlog.store.records.reader import Fetch, Fetched
 from eventlog.store.records.topics import deleted_topic, unknown_topic
-from eventlog.store.records.write_transaction import Work
+from eventlog.store.records.write_transaction import CommitRequest
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
     FORMAT_VERSION,
@@ -40,7 +40,7 @@ from eventlog.store.rows.tables import (
     unpack_topics_version,
 )
 from eventlog.store.states.projections import ProjectionRow, Turn
-from eventlog.store.wakeup.notifier import Bells, Waiter
+from eventlog.store.wakeup.notifier import Notifier, Waiter
 
 MEMORY = ":memory:"
 DATA_FILE = "data.mdb"
@@ -75,10 +75,10 @@ class Store:
             if isinstance(error, OSError):
                 raise self.environment.refused(error, "open") from error
             raise
-        self._bells = Bells(self._waiters)
+        self._bells = Notifier(self._waiters)
         self.committer = Committer(self.environment, self._bells)
         self.members = Members(os.path.join(path, "members"), clock, mode=mode)
-        self.heart = Heart()
+        self.heart = HeartbeatThread()
 
     @property
     def uuid(self) -> UUID:
@@ -143,7 +143,7 @@ class Store:
         """The position that the next record of the log gets."""
         return stored_end_position(self.environment)
 
-    def run(self, work: Work) -> None:
+    def run(self, work: CommitRequest) -> None:
         """Stores one piece of work, or raises its error."""
         self.committer.run(work)
 

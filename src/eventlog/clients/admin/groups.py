@@ -29,7 +29,7 @@ from eventlog.store.groups.admin import (
     ToStart,
     unknown_group,
 )
-from eventlog.store.groups.reader import GroupPicture, group_names, group_picture
+from eventlog.store.groups.reader import GroupPictureX, group_description, group_names
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
@@ -188,11 +188,11 @@ class Groups:
             raise unknown_group(name, "describe")
         return _described(picture, lives)
 
-    def _seen(self, name: str) -> tuple[GroupPicture, dict[str, Life]]:
+    def _seen(self, name: str) -> tuple[GroupPictureX, dict[str, Life]]:
         """A group as it is stored, and who of it lives."""
         looks = 0
         while True:
-            picture = group_picture(self._store.environment, name)
+            picture = group_description(self._store.environment, name)
             lives = self._store.members.look(picture.group.members)
             looks += 1
             is_unchanged = self._store.last_transaction() == picture.transaction
@@ -350,7 +350,7 @@ def _some(
     return chosen
 
 
-def _described(picture: GroupPicture, lives: Mapping[str, Life]) -> GroupDescription:
+def _described(picture: GroupPictureX, lives: Mapping[str, Life]) -> GroupDescription:
     group = picture.group
     states: dict[str, MemberState] = {
         member.id: _member_state(member, lives[member.id]) for member in group.members.values()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from eventlog.store.store import Store
 
 
-class Sleeper:
+class CommitWaiter:
     """
     Sleeps until somebody commits.
 

@@ -17,11 +17,11 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self
 
-from eventlog.clients.consumer.core import Polling
-from eventlog.clients.consumer.fetcher import Intake
+from eventlog.clients.consumer.core import ConsumerCore
+from eventlog.clients.consumer.fetcher import Fetcher
 from eventlog.clients.consumer.options import Callback, ConsumerOptions
 from eventlog.clients.consumer.positions import Offsets, Pair, Position, Positions, offsets_of, pair_of
-from eventlog.clients.consumer.topic_discovery import Following
+from eventlog.clients.consumer.topic_discovery import TopicDiscovery
 from eventlog.clients.reading.batch_reader import resolve_start
 from eventlog.clients.topic.topic import Topic
 from eventlog.clock import to_ms
@@ -29,12 +29,12 @@ from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
 from eventlog.groups.state import Subscription
 from eventlog.options import Start, check_int, check_offset, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
-from eventlog.store.lmdb.uninterruptible import Held
+from eventlog.store.lmdb.uninterruptible import HeldLock
 from eventlog.store.store import Store
 
 if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: `import eventlog` is fast
     from eventlog.clients.consumer.group.membership import Membership
-    from eventlog.clients.consumer.offset_commits import Commits, GivenOffsets
+    from eventlog.clients.consumer.offset_commits import GivenOffsets, OffsetCommits
 
 _CLOSE_SECONDS = 10.0
 _BLINK_SECONDS = 0.02
@@ -93,14 +93,14 @@ class Consumer(Generic[K, V]):
         self._open_topic = open_topic
         self._options = options
         self._positions = positions = Positions(store, open_topic, group=options.group, start=options.start)
-        self._intake = Intake(store, positions, options.fetch_max_bytes)
+        self._intake = Fetcher(store, positions, options.fetch_max_bytes)
         self._in_use = threading.Lock()
         self._calling: int | None = None
         self._refusal: Callable[[], Exception] | None = None
         self._is_closing = False
         self._is_leaving = False
         self._membership: Membership | None = None
-        following: Following | None = None
+        following: TopicDiscovery | None = None
         if options.membership is not None:
             from eventlog.clients.consumer.group.membership import Membership
 
@@ -111,14 +111,14 @@ class Consumer(Generic[K, V]):
 
             self._membership = Membership(store, open_topic, positions, options.membership, call)
         elif options.subscription != Subscription():
-            following = Following(store, open_topic, positions, options.subscription)
-        self._commits: Commits | None = None
+            following = TopicDiscovery(store, open_topic, positions, options.subscription)
+        self._commits: OffsetCommits | None = None
         if options.group is not None:
-            from eventlog.clients.consumer.offset_commits import Commits
+            from eventlog.clients.consumer.offset_commits import OffsetCommits
 
             interval_s = options.auto_commit_interval if options.auto_commit else None
-            self._commits = Commits(store, open_topic, positions, self._membership, options.group, interval_s)
-        self._polling = Polling(
+            self._commits = OffsetCommits(store, open_topic, positions, self._membership, options.group, interval_s)
+        self._polling = ConsumerCore(
             store.clock, options, positions, self._intake, self._membership, following, self._commits
         )
         store.on_fork(self)
@@ -256,7 +256,7 @@ class Consumer(Generic[K, V]):
             self._group_commits("ask for a committed offset")
             return self._positions.committed(pair_of(tp))
 
-    def _group_commits(self, what: str) -> Commits:
+    def _group_commits(self, what: str) -> OffsetCommits:
         if self._commits is None:
             raise ValueError(
                 f"cannot {what}: this consumer has no group, and offsets are kept for groups. Nothing was stored. "
@@ -389,11 +389,11 @@ class Consumer(Generic[K, V]):
 
     # -- life ------------------------------------------------------------------------------------------------
 
-    def _used(self) -> AbstractContextManager[None] | Held:
+    def _used(self) -> AbstractContextManager[None] | HeldLock:
         if self._calling == threading.get_ident():  # a callback of ours: its thread has the lock
             self._check_use(is_ours=True)
             return nullcontext()
-        return Held(self._in_use, _CLOSE_SECONDS if self._is_closing else _BLINK_SECONDS, self._check_use)
+        return HeldLock(self._in_use, _CLOSE_SECONDS if self._is_closing else _BLINK_SECONDS, self._check_use)
 
     def _call(self, callback: Callback, partitions: list[TopicPartition]) -> None:
         """Runs a callback of the user's, which may use the consumer."""
@@ -448,7 +448,7 @@ class Consumer(Generic[K, V]):
 
     def _close(self) -> None:
         self.wakeup()
-        with Held(self._in_use, _CLOSE_SECONDS, self._check_ours):
+        with HeldLock(self._in_use, _CLOSE_SECONDS, self._check_ours):
             if self._refusal is not None:
                 return  # another thread closed it meanwhile
             self._check_use(is_ours=True)

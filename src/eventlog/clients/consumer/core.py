@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from eventlog.clients.consumer.fetcher import Intake
+from eventlog.clients.consumer.fetcher import Fetcher
 from eventlog.clients.consumer.options import ConsumerOptions
 from eventlog.clients.consumer.positions import Hand, Positions
-from eventlog.clients.consumer.topic_discovery import Following
+from eventlog.clients.consumer.topic_discovery import TopicDiscovery
 from eventlog.clock import Clock
 from eventlog.errors import LogClosed
 from eventlog.records import Record, RecordBatch
 
 if TYPE_CHECKING:  # clients/consumer/consumer.py imports them for the first consumer of a group
     from eventlog.clients.consumer.group.membership import Membership
-    from eventlog.clients.consumer.offset_commits import Commits
+    from eventlog.clients.consumer.offset_commits import OffsetCommits
 
 _FIRST_CHUNK = 16
 _ALL = 1 << 62
@@ -29,7 +29,7 @@ _SLOW_SECONDS = 0.5
 """Work that takes a member so long is slow, where no interval of commits says so."""
 
 
-class Polling:
+class ConsumerCore:
     """
     Is what a consumer does in `poll()` and in its loop.
 
@@ -41,10 +41,10 @@ class Polling:
         clock: Clock,
         options: ConsumerOptions,
         positions: Positions,
-        intake: Intake,
+        intake: Fetcher,
         membership: Membership | None,
-        following: Following | None,
-        commits: Commits | None,
+        following: TopicDiscovery | None,
+        commits: OffsetCommits | None,
     ) -> None:
         self._clock = clock
         self._max_records = options.max_poll_records

@@ -10,16 +10,16 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from eventlog.clients.consumer.positions import Position, Positions
-from eventlog.clients.reading.batch_reader import Fetcher
+from eventlog.clients.reading.batch_reader import BatchReader
 from eventlog.records import RecordBatch
-from eventlog.store.records.log_order import Mark, arrivals
+from eventlog.store.records.log_order import ReadMark, arrivals
 from eventlog.store.store import Store
 
 _FEW = 16
 """So many positions are all looked at when something was stored: to ask which of them have it is no faster."""
 
 
-class Intake:
+class Fetcher:
     """
     Fills a consumer's positions from the log, and empties them into batches.
 
@@ -30,14 +30,14 @@ class Intake:
         self._store = store
         self._positions = positions
         self._fetch_max_bytes = fetch_max_bytes
-        self._fetcher = Fetcher(store)
+        self._fetcher = BatchReader(store)
         self._waiter = store.waiter()
         self._heard: AbstractSet[int] | None = None
         self._heard_version = -1
         """Of which positions the bell hears: none yet, and there is no bell."""
         self._seen_transaction = -1
         self._seen_version = -1
-        self._mark: Mark | None = None
+        self._mark: ReadMark | None = None
         """Up to where every position has seen everything, if it is known."""
         self._turn = 0
         self.wake = self._waiter.wake
@@ -73,7 +73,7 @@ class Intake:
         place = self._turn % (len(positions) or 1)
         return positions[place:] + positions[:place]
 
-    def _fetch_at(self, positions: list[Position], version: int, known: Mark | None) -> bool:
+    def _fetch_at(self, positions: list[Position], version: int, known: ReadMark | None) -> bool:
         """
         Fetches what some positions want; the others have seen all before a mark that is known.
 
@@ -97,7 +97,7 @@ class Intake:
             self._note(version, mark, self._seen_transaction)
         return bool(batches)
 
-    def _note(self, version: int, known: Mark | None, transaction: int) -> None:
+    def _note(self, version: int, known: ReadMark | None, transaction: int) -> None:
         self._mark, self._seen_version, self._seen_transaction = known, version, transaction
 
     def look_again(self) -> None:

@@ -56,7 +56,7 @@ class GivenOffsets:
             self._membership.doubt()
 
 
-class Commits:
+class OffsetCommits:
     """
     Stores the offsets of one consumer's group.
 

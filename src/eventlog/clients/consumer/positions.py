@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from eventlog.clients.reading.batch_reader import Cursor, resolve_start, resolve_starts
 from eventlog.clients.topic.topic import Topic
-from eventlog.clients.topic_handle import Route
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.groups.state import PartitionId
 from eventlog.options import Start, check_int, check_offset, check_offsets
 from eventlog.records import Record, RecordBatch, TopicPartition
@@ -38,7 +38,7 @@ class Position:
 
     __slots__ = ("committed", "cursor", "fetched", "finished", "handed", "is_paused", "tp")
 
-    def __init__(self, tp: TopicPartition, route: Route, offset: int, committed: int | None) -> None:
+    def __init__(self, tp: TopicPartition, route: TopicHandle, offset: int, committed: int | None) -> None:
         self.tp = tp
         self.cursor: Cursor[Any, Any] = Cursor(route, tp.partition, offset)
         self.fetched: deque[RecordBatch[Any, Any]] = deque()

@@ -16,7 +16,7 @@ from eventlog.records import TopicPartition
 from eventlog.store.store import Store
 
 
-class Following:
+class TopicDiscovery:
     """
     Adds the partitions that appear to a consumer's positions.
 

@@ -35,7 +35,7 @@ from typing import Any, TypeVar
 
 from eventlog.batches.format import TARGET_BYTES, BatchEncoder
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
-from eventlog.clients.producer.batch import CLOSED, Lane, ProducerBatch
+from eventlog.clients.producer.batch import CLOSED, PartitionBuffer, ProducerBatch
 from eventlog.errors import BufferFull, DeliveryError, LogClosed, UsedAfterFork
 from eventlog.records import Headers
 from eventlog.store.records.append import Condition, Rows
@@ -76,7 +76,7 @@ class Accumulator:
         batch_bytes: int,
         max_buffered_bytes: int,
         max_block: float,
-        make_batch: Callable[[Lane, int, int, float], ProducerBatch] = ProducerBatch,
+        make_batch: Callable[[PartitionBuffer, int, int, float], ProducerBatch] = ProducerBatch,
     ) -> None:
         self._store = store
         self._make_batch = make_batch
@@ -90,8 +90,8 @@ class Accumulator:
         self.on_gone: Callable[[TopicRow], None] = _nothing
         self.on_grown: Callable[[TopicRow], None] = _nothing
         self._encoder = BatchEncoder(target_bytes=min(batch_bytes, TARGET_BYTES))
-        self._lanes: dict[int, list[Lane]] = {}
-        self._open_lanes: dict[Lane, None] = {}
+        self._lanes: dict[int, list[PartitionBuffer]] = {}
+        self._open_lanes: dict[PartitionBuffer, None] = {}
         self._pending: deque[ProducerBatch] = deque()
         self._pending_bytes = 0
         self._unhanded_bytes = 0
@@ -105,7 +105,7 @@ class Accumulator:
         self._late: deque[ProducerBatch] = deque()
         """What came into the middle of that, from the same thread."""
 
-    def lanes(self, topic: TopicRow) -> list[Lane]:
+    def lanes(self, topic: TopicRow) -> list[PartitionBuffer]:
         """
         The lanes of a topic, by partition: the same list however the topic is named.
 
@@ -116,7 +116,7 @@ class Accumulator:
             if len(lanes) < topic.partitions:
                 for lane in lanes:
                     lane.topic = topic
-                lanes += [Lane(self, topic, number) for number in range(len(lanes), topic.partitions)]
+                lanes += [PartitionBuffer(self, topic, number) for number in range(len(lanes), topic.partitions)]
             return lanes
 
     def grow(self, topic: TopicRow) -> None:
@@ -134,7 +134,7 @@ class Accumulator:
 
     def add(
         self,
-        lane: Lane,
+        lane: PartitionBuffer,
         key: bytes | None,
         value: bytes | None,
         *,
@@ -152,7 +152,9 @@ class Accumulator:
         self._commit_if_due()
         return delivery
 
-    def _put(self, lane: Lane, key: bytes | None, value: bytes | None, extras: object, size_bytes: int) -> Delivery:
+    def _put(
+        self, lane: PartitionBuffer, key: bytes | None, value: bytes | None, extras: object, size_bytes: int
+    ) -> Delivery:
         """Is `add` while nobody else changes anything; belongs to `_change`, as `_seal` and `_open` do."""
         batch = lane.batch
         if len(batch.rows) >= batch.limit:
@@ -185,7 +187,7 @@ class Accumulator:
                 finally:
                     self._changer = None
 
-    def _add_late(self, lane: Lane, key: bytes | None, value: bytes | None, extras: object) -> Delivery:
+    def _add_late(self, lane: PartitionBuffer, key: bytes | None, value: bytes | None, extras: object) -> Delivery:
         """Takes a record in the middle of a change that our own thread makes."""
         self.check_usable()
         batch = self._late[-1] if self._late else None
@@ -223,7 +225,7 @@ class Accumulator:
                     self._failed.append(batch)
             self.on_open()
 
-    def settle_late(self, lane: Lane, batch: ProducerBatch, rows: list[Any], token: int) -> Delivery:
+    def settle_late(self, lane: PartitionBuffer, batch: ProducerBatch, rows: list[Any], token: int) -> Delivery:
         """Finds the place of a record that another thread came between, or puts it into the next batch."""
         with self.lock:
             place = _place_of(rows, token, token - TOKEN_BASE)
@@ -231,7 +233,7 @@ class Accumulator:
                 return Delivery((batch, place))
         return self.add(lane, rows[place], rows[place + 1], size_bytes=0)
 
-    def _open(self, lane: Lane) -> ProducerBatch:
+    def _open(self, lane: PartitionBuffer) -> ProducerBatch:
         self.check_usable()
         clock = self._clock
         batch = self._make_batch(lane, ROW_WIDTH * lane.batch_records, clock.now_ms(), clock.monotonic())
@@ -240,7 +242,7 @@ class Accumulator:
         self.on_open()
         return batch
 
-    def _seal(self, lane: Lane) -> None:
+    def _seal(self, lane: PartitionBuffer) -> None:
         """Closes a lane's batch for good, and queues it; an interruption (Ctrl-C) leaves it open."""
         batch = lane.batch
         if batch is CLOSED:
@@ -262,7 +264,7 @@ class Accumulator:
                 batch.rows, batch.limit, lane.batch = rows, limit, batch
             raise
 
-    def _queue(self, lane: Lane, batch: ProducerBatch, rows: list[Any]) -> None:
+    def _queue(self, lane: PartitionBuffer, batch: ProducerBatch, rows: list[Any]) -> None:
         batch.count = count = len(rows) // ROW_WIDTH
         if count == 0:
             batch.is_done = True
@@ -277,7 +279,7 @@ class Accumulator:
         header_column = [headers.get(index, ()) for index in range(count)] if headers else None
         self._queue_rows(lane, batch, Rows(keys, values, times, header_column))
 
-    def _queue_rows(self, lane: Lane, batch: ProducerBatch, rows: Rows) -> None:
+    def _queue_rows(self, lane: PartitionBuffer, batch: ProducerBatch, rows: Rows) -> None:
         keys, values, count = rows.keys, rows.values, batch.count
         encoded = self._encoder.encode(
             None if keys[0] is None and keys.count(None) == count else keys,

@@ -48,7 +48,7 @@ class ProducerBatch(Append):
         "timestamps_ms",
     )
 
-    def __init__(self, lane: Lane, limit: int, timestamp_ms: int, opened_s: float) -> None:
+    def __init__(self, lane: PartitionBuffer, limit: int, timestamp_ms: int, opened_s: float) -> None:
         super().__init__([])
         self.lane = lane
         self.limit = limit
@@ -167,7 +167,7 @@ class _Closed:
 CLOSED: Any = _Closed()
 
 
-class Lane:
+class PartitionBuffer:
     """Is one partition as a producer sees it: its open batch, or `CLOSED`."""
 
     __slots__ = ("accumulator", "batch", "batch_records", "partition", "topic")

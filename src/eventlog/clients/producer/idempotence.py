@@ -17,7 +17,7 @@ import attrs
 from eventlog.batches.format import EncodedBatch
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.producer.accumulator import Accumulator
-from eventlog.clients.producer.batch import Lane, ProducerBatch
+from eventlog.clients.producer.batch import PartitionBuffer, ProducerBatch
 from eventlog.clients.producer.unconfirmed import UnconfirmedBatch, UnconfirmedRecords
 from eventlog.errors import EventLogError, OutOfOrderSequence, ProducerFenced, StorageError
 from eventlog.store.records.append import Part, Rows
@@ -31,7 +31,7 @@ from eventlog.store.records.producer_epochs import (
     judge,
     remember,
 )
-from eventlog.store.records.write_transaction import Writing
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
@@ -41,7 +41,9 @@ class NamedBatch(ProducerBatch):
 
     __slots__ = ("_is_refused_for_good", "_rows", "_session", "again")
 
-    def __init__(self, session: Session, lane: Lane, limit: int, timestamp_ms: int, opened_s: float) -> None:
+    def __init__(
+        self, session: ProducerEpoch, lane: PartitionBuffer, limit: int, timestamp_ms: int, opened_s: float
+    ) -> None:
         super().__init__(lane, limit, timestamp_ms, opened_s)
         self._session = session
         self._rows: Rows | None = None
@@ -72,7 +74,7 @@ class NamedBatch(ProducerBatch):
         sequence = self.again or self._session.take(lane.topic, lane.partition, self.count)
         return SequencedPart(lane.topic, lane.partition, encoded, rows, sequence)
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Stores it, unless it is stored already or may not be."""
         self._is_refused_for_good = False
         self._session.check()
@@ -120,7 +122,7 @@ class NamedBatch(ProducerBatch):
         )
 
 
-class Session:
+class ProducerEpoch:
     """
     Is one epoch of a name: what a producer has numbered, what it knows to be stored, and what it does not.
 
@@ -137,7 +139,7 @@ class Session:
         self._failed: list[NamedBatch] = []
         self._failure: BaseException | None = None
 
-    def batch(self, lane: Lane, limit: int, timestamp_ms: int, opened_s: float) -> NamedBatch:
+    def batch(self, lane: PartitionBuffer, limit: int, timestamp_ms: int, opened_s: float) -> NamedBatch:
         """A batch to fill."""
         return NamedBatch(self, lane, limit, timestamp_ms, opened_s)
 
@@ -152,11 +154,11 @@ class Session:
         if self._failure is not None:
             raise self._refusal()
 
-    def acknowledge(self, lane: Lane, sequence: SequenceRange) -> None:
+    def acknowledge(self, lane: PartitionBuffer, sequence: SequenceRange) -> None:
         """Notes that a batch is stored."""
         self._ends[lane.topic.id, lane.partition, sequence.epoch] = sequence.end
 
-    def acknowledged(self, lane: Lane, sequence: SequenceRange) -> int:
+    def acknowledged(self, lane: PartitionBuffer, sequence: SequenceRange) -> int:
         """Up to which number the records of a batch's epoch are known to be stored."""
         return max(sequence.acknowledged, self._ends.get((lane.topic.id, lane.partition, sequence.epoch), 0))
 

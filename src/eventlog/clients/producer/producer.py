@@ -19,21 +19,21 @@ from eventlog.batches.partitioners import crc32 as crc32_partitioner
 from eventlog.batches.partitioners import murmur2 as murmur2_partitioner
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.producer.accumulator import SMALL_BYTES, TOKEN_BASE, Accumulator
-from eventlog.clients.producer.batch import Lane, ProducerBatch
+from eventlog.clients.producer.batch import PartitionBuffer, ProducerBatch
 from eventlog.clients.producer.sender import Sender
 from eventlog.clients.producer.unconfirmed import UnconfirmedRecords, unnamed
 from eventlog.clients.topic.topic import Topic
-from eventlog.clients.topic_handle import Route
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.store.records.key_index import LONGEST_KEY_BYTES
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
 if TYPE_CHECKING:  # most producers have no name: `import eventlog` is fast
-    from eventlog.clients.producer.idempotence import Session
+    from eventlog.clients.producer.idempotence import ProducerEpoch
 
 
-class _SendRoute:
+class _SendPath:
     """Is a topic as `send` needs it: everything one attribute away."""
 
     __slots__ = (
@@ -53,7 +53,7 @@ class _SendRoute:
         "sticky",
     )
 
-    def __init__(self, route: Route, accumulator: Accumulator) -> None:
+    def __init__(self, route: TopicHandle, accumulator: Accumulator) -> None:
         row = route.row
         self.route = route
         self.lanes = accumulator.lanes(row)
@@ -72,7 +72,7 @@ class _SendRoute:
         )
         self.sticky = route.keyless_partition(row.partitions)
 
-    def lane_of(self, key: bytes | None) -> Lane:
+    def lane_of(self, key: bytes | None) -> PartitionBuffer:
         """The lane of a record; without a key that of the next partition in turn."""
         count = self.partition_count
         if key is None:
@@ -130,14 +130,14 @@ class Producer:
         max_block: float,
     ) -> None:
         self._name = name
-        self._session: Session | None = None
+        self._session: ProducerEpoch | None = None
         if name is not None:
-            from eventlog.clients.producer.idempotence import Session
+            from eventlog.clients.producer.idempotence import ProducerEpoch
 
-            self._session = Session(store, name)
+            self._session = ProducerEpoch(store, name)
         self._store = store
         self._open_topic = open_topic
-        self._routes: dict[object, _SendRoute] = {}
+        self._routes: dict[object, _SendPath] = {}
         self._is_closed = False
         accumulator = Accumulator(
             store,
@@ -236,8 +236,8 @@ class Producer:
 
     def _send_with_care(
         self,
-        route: _SendRoute,
-        lane: Lane,
+        route: _SendPath,
+        lane: PartitionBuffer,
         key: bytes | None,
         value: bytes | None,
         headers: HeadersInput | None,
@@ -269,7 +269,7 @@ class Producer:
             message_id=checked_id,
         )
 
-    def _look_again(self, route: _SendRoute) -> bool:
+    def _look_again(self, route: _SendPath) -> bool:
         """
         Whether somebody gave the topic more partitions while nothing of ours was under way.
 
@@ -282,7 +282,7 @@ class Producer:
         self._grow(route, stored)
         return True
 
-    def _grow(self, route: _SendRoute, stored: TopicRow) -> None:
+    def _grow(self, route: _SendPath, stored: TopicRow) -> None:
         self._accumulator.grow(stored)
         route.grow(stored)  # it is not among the others any more if the topic was deleted meanwhile
 
@@ -401,7 +401,7 @@ class Producer:
         self._routes.clear()
         self._finalizer.detach()
 
-    def _open_route(self, topic: str | Topic[Any, Any]) -> _SendRoute:
+    def _open_route(self, topic: str | Topic[Any, Any]) -> _SendPath:
         self._accumulator.check_usable()
         handle = self._open_topic(topic) if isinstance(topic, str) else topic
         if not isinstance(handle, Topic):
@@ -411,7 +411,7 @@ class Producer:
         with self._accumulator.lock:
             named = self._routes.get(topic)
             if named is None:
-                named = _SendRoute(handle._route, self._accumulator)
+                named = _SendPath(handle._route, self._accumulator)
                 self._routes[topic] = named
             return named
 
@@ -424,14 +424,14 @@ class Producer:
         self.close()
 
 
-def _forget_topic(routes: dict[object, _SendRoute], topic: TopicRow) -> None:
+def _forget_topic(routes: dict[object, _SendPath], topic: TopicRow) -> None:
     """Has the next `send` look again for a topic that was deleted: another may have its name by now."""
     for name, route in list(routes.items()):
         if route.route.row.id == topic.id:
             routes.pop(name, None)
 
 
-def _grow_topic(routes: dict[object, _SendRoute], stored: TopicRow) -> None:
+def _grow_topic(routes: dict[object, _SendPath], stored: TopicRow) -> None:
     """Has the next `send` know of new partitions, whatever name it calls the topic by."""
     for route in list(routes.values()):
         if route.route.row.id == stored.id:
@@ -441,5 +441,5 @@ def _grow_topic(routes: dict[object, _SendRoute], stored: TopicRow) -> None:
 if native.compiled is not None:
     # What the twin does not know it leaves to the function that it takes the place of.
     Producer.send = native.compiled.SendMethod(  # type: ignore[method-assign]
-        Producer.send, producer=Producer, route=_SendRoute, lane=Lane, batch=ProducerBatch, delivery=Delivery
+        Producer.send, producer=Producer, route=_SendPath, lane=PartitionBuffer, batch=ProducerBatch, delivery=Delivery
     )

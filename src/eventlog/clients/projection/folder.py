@@ -15,7 +15,7 @@ from typing import Any, cast
 import attrs
 
 from eventlog.clients.projection.row_cache import MOST_CACHED_BYTES, FoldedState
-from eventlog.clients.reading.log_reader import OrderReader
+from eventlog.clients.reading.log_reader import LogReader
 from eventlog.clients.state.state import State
 from eventlog.clients.topic.topic import Topic
 from eventlog.codecs import Codec
@@ -110,7 +110,7 @@ class Folder:
             store, state, *codecs, charge=self._room.charge, check=self._check, is_empty=build.position == 0
         )
         topics: Collection[str] | None = build.topics
-        self._reader = OrderReader(store, topics_by_id, topics, build.position)
+        self._reader = LogReader(store, topics_by_id, topics, build.position)
         self._batches: deque[tuple[int, RecordBatch[Any, Any]]] = deque()
 
     @property

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from eventlog.clients.consumer.commit_waiter import Sleeper
+from eventlog.clients.consumer.commit_waiter import CommitWaiter
 from eventlog.clients.projection.view import ProjectionView
 from eventlog.clients.state.view import StateView, stored_codecs
 from eventlog.clients.topic.topic import Topic
@@ -91,7 +91,7 @@ class Projection:
         self._folder: Folder | None = None
         """Knows the rows of the last call, which are as they were if the checkpoint is."""
         self._view: StateView[Any, Any] | None = None
-        self._sleepers: set[Sleeper] = set()
+        self._sleepers: set[CommitWaiter] = set()
         self._turns: set[Turn] = set()
         self._is_stopped = False
         self._is_running = False
@@ -371,7 +371,7 @@ class Projection:
     @contextmanager
     def _turn(
         self,
-        sleeper: Sleeper,
+        sleeper: CommitWaiter,
         deadline_s: float | None,
         is_over: Callable[[], bool],
         *,
@@ -396,8 +396,8 @@ class Projection:
             self._turns.discard(turn)
 
     @contextmanager
-    def _sleeper(self) -> Iterator[Sleeper]:
-        sleeper = Sleeper(self._store)
+    def _sleeper(self) -> Iterator[CommitWaiter]:
+        sleeper = CommitWaiter(self._store)
         self._sleepers.add(sleeper)
         try:
             yield sleeper

@@ -13,13 +13,13 @@ from typing import Any, Generic, NamedTuple
 
 from eventlog import native
 from eventlog.batches.format import Columns, decode, is_intact
-from eventlog.clients.topic_handle import Route
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clock import to_ms
 from eventlog.codecs.base import UnknownEventData
 from eventlog.errors import DecodeError, EventLogError, OffsetOutOfRange, UnknownEvent
 from eventlog.options import Start, check_int
 from eventlog.records import K, RecordBatch, V
-from eventlog.store.records.log_order import Mark, fetch_and_mark
+from eventlog.store.records.log_order import ReadMark, fetch_and_mark
 from eventlog.store.records.reader import Fetch, Fetched, StoredBatch, bounds_of
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
@@ -34,7 +34,7 @@ class Cursor(Generic[K, V]):
 
     __slots__ = ("offset", "partition", "route")
 
-    def __init__(self, route: Route, partition: int, offset: int) -> None:
+    def __init__(self, route: TopicHandle, partition: int, offset: int) -> None:
         self.route = route
         self.partition = partition
         self.offset = offset
@@ -63,7 +63,7 @@ class Taken(NamedTuple, Generic[K, V]):
     batches: list[RecordBatch[K, V]]
     transaction: int
     is_all: bool
-    mark: Mark | None
+    mark: ReadMark | None
 
 
 _make_batch: Callable[..., RecordBatch[Any, Any] | None] | None = (
@@ -71,7 +71,7 @@ _make_batch: Callable[..., RecordBatch[Any, Any] | None] | None = (
 )
 
 
-class Fetcher:
+class BatchReader:
     """
     Reads batches at cursors.
 
@@ -101,7 +101,7 @@ class Fetcher:
         requests = (Fetch(cursor.route.row.id, cursor.partition, cursor.offset) for cursor in cursors)
         batches: list[RecordBatch[K, V]] = []
         empty: set[int] = set()
-        mark: Mark | None = None
+        mark: ReadMark | None = None
         if is_marking:
             answers, mark = fetch_and_mark(self._store.environment, requests, max_bytes)
             number = mark.transaction
@@ -176,7 +176,7 @@ def _cut(columns: Columns, offsets: Sequence[int], last: int, first: int, end: i
     return start, stop
 
 
-def _readable_part(route: Route, batch: RecordBatch[Any, Any]) -> RecordBatch[Any, Any]:
+def _readable_part(route: TopicHandle, batch: RecordBatch[Any, Any]) -> RecordBatch[Any, Any]:
     """The records before the first that a codec can not read; `DecodeError` when that is the very first."""
     keys: list[Any] = []
     values: list[Any] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from eventlog.clients.reading.batch_reader import Cursor, Fetcher
+from eventlog.clients.reading.batch_reader import BatchReader, Cursor
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import EventLogError
 from eventlog.options import check_topic_name
@@ -21,7 +21,7 @@ from eventlog.store.store import Store
 _READ_BYTES = 1 << 20
 
 
-class OrderReader:
+class LogReader:
     """
     Reads batches by position.
 
@@ -39,7 +39,7 @@ class OrderReader:
         position: int,
     ) -> None:
         self._store = store
-        self._fetcher = Fetcher(store)
+        self._fetcher = BatchReader(store)
         self._topics_by_id = topics_by_id
         self._names = None if topics is None else frozenset(topics)
         self._topics: Mapping[int, Topic[Any, Any]] = {}
@@ -118,7 +118,7 @@ class OrderReader:
         return batch.offsets[0] + shift, batch, cursor.offset + shift
 
 
-def read_batches(reader: OrderReader, end: int, max_records: int | None) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
+def read_batches(reader: LogReader, end: int, max_records: int | None) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
     """The batches of a reader up to a position, with the positions of their first records."""
     left = max_records
     while reader.position < end and (left is None or left > 0):

@@ -11,7 +11,7 @@ from typing import Any
 
 from eventlog.batches.format import BatchEncoder
 from eventlog.batches.partitioners import part_columns, partition_column
-from eventlog.clients.topic_handle import Route
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.options import (
     HeadersInput,
     check_column,
@@ -34,7 +34,7 @@ class Appender:
     Any thread may use it.
     """
 
-    def __init__(self, store: Store, route: Route) -> None:
+    def __init__(self, store: Store, route: TopicHandle) -> None:
         self._store = store
         self._route = route
 

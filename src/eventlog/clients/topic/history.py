@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from eventlog import native
 from eventlog.clients.reading.batch_reader import decode_error
-from eventlog.clients.topic_handle import Route
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import Codec, codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.options import MAX_OFFSET, check_int
@@ -54,14 +54,14 @@ def _are_decoded(events: list[Event[Any, Any]], decode: Callable[[bytes | None],
     return True
 
 
-class Events(Generic[K, V]):
+class History(Generic[K, V]):
     """
     Reads the records of one topic by their keys.
 
     Any thread may use it.
     """
 
-    def __init__(self, store: Store, route: Route) -> None:
+    def __init__(self, store: Store, route: TopicHandle) -> None:
         self._store = store
         self._route = route
         self._snapshot_codec: Codec[Any] | None = None

@@ -13,7 +13,7 @@ import attrs
 
 from eventlog.batches.partitioners import Partitioner, partitioner_for
 from eventlog.clients.topic.topic import Owner, Topic
-from eventlog.clients.topic_handle import Route
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import Upcasters, codec_for, codec_from_stored
 from eventlog.errors import TopicMismatch
 from eventlog.options import (
@@ -114,7 +114,7 @@ class Topics:
     def _made(self, row: TopicRow, options: TopicOptions) -> Topic[Any, Any]:
         if options.snapshot is not None:
             codec_from_stored(row.snapshot, options.snapshot, topic=row.name, role="value")
-        route = Route(
+        route = TopicHandle(
             row,
             key=options.key,
             value=options.value,

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from eventlog.clients.reading.batch_reader import Cursor, Fetcher, resolve_ends, resolve_starts
+from eventlog.clients.reading.batch_reader import BatchReader, Cursor, resolve_ends, resolve_starts
 from eventlog.clients.topic.append import Appender
-from eventlog.clients.topic.history import Events
-from eventlog.clients.topic_handle import Route
+from eventlog.clients.topic.history import History
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import LogClosed
 from eventlog.options import MAX_PARTITIONS, HeadersInput, Start, check_int, check_offsets
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
@@ -50,13 +50,13 @@ class Topic(Generic[K, V]):
         [{'item': 'tea'}]
     """
 
-    def __init__(self, store: Store, route: Route, owner: Owner) -> None:
+    def __init__(self, store: Store, route: TopicHandle, owner: Owner) -> None:
         self._store = store
         self._owner = owner  # a log that nobody else holds stays open as long as its topics
-        self._fetcher = Fetcher(store)
+        self._fetcher = BatchReader(store)
         self._route = route
         self._appender = Appender(store, route)
-        self._events: Events[K, V] = Events(store, route)
+        self._events: History[K, V] = History(store, route)
         route.look = partial(store.topic, route.row.name)
 
     @property

@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 from eventlog.clients.delivery import Delivery, call_logged
 from eventlog.clients.topic.append import metadata_of
-from eventlog.clients.transaction.records import Sends
+from eventlog.clients.transaction.records import TransactionRecords
 from eventlog.records import RecordMetadata
 
 
 class SentRecords:
     """Is what the deliveries of a transaction ask."""
 
-    def __init__(self, sends: Sends) -> None:
+    def __init__(self, sends: TransactionRecords) -> None:
         self._sends = sends
         self._callbacks: list[tuple[Delivery, Callable[[Delivery], object]]] = []
         self.is_done = False

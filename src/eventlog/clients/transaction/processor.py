@@ -32,7 +32,7 @@ from eventlog.errors import (
 )
 from eventlog.options import check_seconds
 from eventlog.records import Record, TopicPartition
-from eventlog.store.lmdb.uninterruptible import Held
+from eventlog.store.lmdb.uninterruptible import HeldLock
 
 Function: TypeAlias = Callable[[Transaction, Record[Any, Any]], object]
 OnFailure: TypeAlias = Callable[[Transaction, Record[Any, Any], Exception], object]
@@ -146,7 +146,7 @@ class Processor:
             StorageError: if the disk failed.
             ConcurrentUse, LogClosed, UsedAfterFork: for what their names say.
         """
-        with Held(self._in_use, 0.0, self._check_ours):
+        with HeldLock(self._in_use, 0.0, self._check_ours):
             return self._run(None, None)
 
     def run_to_end(self, timeout: float | None = None) -> int:
@@ -166,7 +166,7 @@ class Processor:
             Exception: as `run`.
         """
         left_s = None if timeout is None else check_seconds("timeout", timeout)
-        with Held(self._in_use, 0.0, self._check_ours):
+        with HeldLock(self._in_use, 0.0, self._check_ours):
             return self._run({}, None if left_s is None else self._clock.monotonic() + left_s)
 
     def stop(self) -> None:

@@ -12,26 +12,26 @@ from itertools import repeat
 from typing import TypeAlias
 
 from eventlog.batches.format import BatchEncoder
-from eventlog.clients.topic_handle import Route
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.records import Headers
 from eventlog.store.records.append import Condition, Part, Place, Rows
 from eventlog.store.rows.tables import TopicRow
 
 # A plain tuple: an object with these fields takes half a microsecond to build, and a transaction has many.
-Send: TypeAlias = "tuple[Route, bytes | None, bytes | None, Headers, int, int | None, int | None, bytes | None]"
+Send: TypeAlias = "tuple[TopicHandle, bytes | None, bytes | None, Headers, int, int | None, int | None, bytes | None]"
 """
 One record, with what was asked of it.
 
-Route, key, value, headers, timestamp in ms, partition, expected version, message id.
+Topic, key, value, headers, timestamp in ms, partition, expected version, message id.
 """
 
 
-class Sends:
+class TransactionRecords:
     """Holds records in the order of the calls."""
 
     def __init__(self) -> None:
         self._sends: list[Send] = []
-        self._routes: dict[int, Route] = {}
+        self._routes: dict[int, TopicHandle] = {}
         self._rows: dict[int, TopicRow] = {}
         """The topics as they were when the records were placed."""
         self._scattered: set[int] = set()
@@ -51,13 +51,13 @@ class Sends:
         """How many records there are."""
         return len(self._sends) + self._freed_count
 
-    def route(self, route: Route) -> Route:
+    def route(self, route: TopicHandle) -> TopicHandle:
         """The one route of its topic, that all of our records take."""
         return self._routes.setdefault(route.row.id, route)
 
     def add(
         self,
-        route: Route,
+        route: TopicHandle,
         key: bytes | None,
         value: bytes | None,
         headers: Headers,
@@ -79,7 +79,7 @@ class Sends:
         return len(self._sends) - 1
 
     def add_many(
-        self, route: Route, keys: Sequence[bytes | None], values: Sequence[bytes | None], times: Sequence[int]
+        self, route: TopicHandle, keys: Sequence[bytes | None], values: Sequence[bytes | None], times: Sequence[int]
     ) -> int:
         """Takes records without headers, which all or each have a time; the number of the first."""
         first = len(self._sends)

@@ -20,9 +20,9 @@ from eventlog.clients.state.state import State
 from eventlog.clients.state.view import open_state
 from eventlog.clients.topic.append import check_expected
 from eventlog.clients.topic.topic import Topic
-from eventlog.clients.topic_handle import Route
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clients.transaction.deliveries import SentRecords
-from eventlog.clients.transaction.records import Sends
+from eventlog.clients.transaction.records import TransactionRecords
 from eventlog.errors import (
     ConflictError,
     EventLogError,
@@ -82,9 +82,9 @@ class Transaction:
         self._max_bytes = max_bytes
         self._size_bytes = 0
         self._now_ms = store.clock.now_ms
-        self._routes: dict[object, tuple[Route, Route]] = {}
+        self._routes: dict[object, tuple[TopicHandle, TopicHandle]] = {}
         """For what callers gave as a topic: the route that encodes, and the one by which records are placed."""
-        self._sends = Sends()
+        self._sends = TransactionRecords()
         self._states: dict[str, State[Any, Any]] = {}
         self._declared: dict[str, tuple[object, object]] = {}
         """The key and the value with which a state was asked for last, and was found to have them."""
@@ -193,8 +193,8 @@ class Transaction:
 
     def _take_columns(
         self,
-        route: Route,
-        our_route: Route,
+        route: TopicHandle,
+        our_route: TopicHandle,
         keys: Sequence[Any] | None,
         values: Sequence[Any],
         times: int | Sequence[int],
@@ -210,7 +210,7 @@ class Transaction:
             return None
         return self._sends.add_many(our_route, encoded_keys, encoded_values, moments)
 
-    def _learn_route(self, topic: str | Topic[Any, Any]) -> tuple[Route, Route]:
+    def _learn_route(self, topic: str | Topic[Any, Any]) -> tuple[TopicHandle, TopicHandle]:
         """Opens a topic, once for each transaction."""
         handle = self._open_topic(topic) if isinstance(topic, str) else topic
         if not isinstance(handle, Topic):

@@ -1,8 +1,8 @@
 """
 What people may change of a group: where it stands, and whether it is there.
 
-Each is one `Work`: who lives is looked at inside its transaction, so that nobody joins between the look and the
-change; then everything is judged; then all of it is written. Knows nothing of who asks, and of what members do when
+Each is one `CommitRequest`: who lives is looked at inside its transaction, so that nobody joins between the look and
+the change; then everything is judged; then all of it is written. Knows nothing of who asks, and of what members do when
 they find that they are none.
 """
 
@@ -20,7 +20,7 @@ from eventlog.options import Start
 from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_offsets, member_prefix, save, subject_of
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS, TOPICS
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import TopicRow, offset_key, pack_offset
 
 # -- where a group is to stand -------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ Chosen: TypeAlias = Sequence[tuple[TopicRow, int | None]]
 # -- works ---------------------------------------------------------------------------------------------------
 
 
-class _Change(Work):
+class _Change(CommitRequest):
     """
     Is a change of a group.
 
@@ -132,7 +132,7 @@ class ResetOffsets(_Change):
         self._is_dry = is_dry
         self.offsets: dict[tuple[str, int], int] = {}
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Finds every offset, then fences the members and writes one row for each."""
         before = load(writing, self._name)
         committed = load_offsets(writing, self._name)
@@ -156,7 +156,7 @@ class ResetOffsets(_Change):
         self._done(before, after)
 
     def _partitions(
-        self, writing: Writing, group: Group, committed: Mapping[PartitionId, int]
+        self, writing: WriteTransaction, group: Group, committed: Mapping[PartitionId, int]
     ) -> list[tuple[TopicRow, int]]:
         """What to reset, by topic and number, sorted."""
         found: set[tuple[str, int]] = set()
@@ -187,7 +187,7 @@ class ResetOffsets(_Change):
             found.update((row.name, each) for each in (range(row.partitions) if number is None else [number]))
         return [(topics[name], number) for name, number in sorted(found)]
 
-    def _found(self, writing: Writing, topic: TopicRow, partition: int, committed: int | None) -> int:
+    def _found(self, writing: WriteTransaction, topic: TopicRow, partition: int, committed: int | None) -> int:
         first = writing.partition_first(topic.id, partition)
         end, _ = writing.partition_end(topic.id, partition)
         match self._aim:
@@ -226,7 +226,7 @@ class DeleteGroup(_Change):
 
     __slots__ = ()
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Removes all rows that carry the group's name."""
         before = load(writing, self._name)
         self._check_known("delete", before, load_offsets(writing, self._name))
@@ -246,7 +246,7 @@ class DeleteOffsets(_Change):
         super().__init__(name, now_ms, members=members, is_forced=is_forced)
         self._topic = topic
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Asks whether a live member wants the topic, then removes."""
         what = f"delete the offsets of topic {self._topic.name!r} from"
         writing.check_topic(self._topic)

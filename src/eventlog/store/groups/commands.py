@@ -1,8 +1,8 @@
 """
 What can be stored of a group: a decision of its rules, and committed offsets behind their fence.
 
-Each is one `Work`, so the write lock is the coordinator, for any number of threads and processes. Knows nothing of
-the rules (`groups/rules.py`), and nothing of what members do with the outcome.
+Each is one `CommitRequest`, so the write lock is the coordinator, for any number of threads and processes. Knows
+nothing of the rules (`groups/rules.py`), and nothing of what members do with the outcome.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from eventlog.groups.state import Group, Life, PartitionId
 from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_member, save, subject_of
 from eventlog.store.lmdb.environment import OFFSETS
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import TopicRow, offset_key, pack_offset
 
 
@@ -35,7 +35,7 @@ class Fence:
     epochs: Mapping[PartitionId, int] = attrs.field(factory=dict)
 
 
-class CommitOffsets(Work):
+class CommitOffsets(CommitRequest):
     """
     Stores the offsets of a group.
 
@@ -54,12 +54,12 @@ class CommitOffsets(Work):
         self._is_automatic = is_automatic
         self._fence = fence
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Checks every partition, then writes one row for each."""
         self.check(writing)
         self.write(writing)
 
-    def check(self, writing: Writing) -> None:
+    def check(self, writing: WriteTransaction) -> None:
         """Raises what speaks against it."""
         if self._fence.member_id is None:
             self._check_unowned(writing)
@@ -69,7 +69,7 @@ class CommitOffsets(Work):
             for topic, _, _ in self._offsets:
                 writing.check_topic(topic)
 
-    def write(self, writing: Writing) -> None:
+    def write(self, writing: WriteTransaction) -> None:
         """Writes the rows of the topics that are there."""
         for topic, partition, offset in self._offsets:
             try:
@@ -78,7 +78,7 @@ class CommitOffsets(Work):
                 continue
             writing.put(OFFSETS, offset_key(self._group, topic.id, partition), pack_offset(offset, self._now_ms))
 
-    def _check_owned(self, writing: Writing, member_id: str) -> None:
+    def _check_owned(self, writing: WriteTransaction, member_id: str) -> None:
         epochs = {
             (topic.id, partition): self._fence.epochs.get((topic.id, partition), -1)
             for topic, partition, _ in self._offsets
@@ -93,7 +93,7 @@ class CommitOffsets(Work):
         if refused:
             raise self._refusal(load(writing, self._group), f"member {member_id}", refused[0], epochs[refused[0]])
 
-    def _check_unowned(self, writing: Writing) -> None:
+    def _check_unowned(self, writing: WriteTransaction) -> None:
         group = load(writing, self._group)
         if not group.members:
             return
@@ -115,7 +115,7 @@ class CommitOffsets(Work):
         )
 
 
-class GroupWork(Work):
+class GroupCommand(CommitRequest):
     """
     Has a request decided and stored, with the offsets of partitions that are given up.
 
@@ -175,7 +175,7 @@ class GroupWork(Work):
         """The group."""
         return (subject_of(self._name),)
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Loads the group, has the rules decide, and writes what they changed."""
         before = load(writing, self._name)
         liveness = self._members.look(before.members if self._suspects is None else self._suspects)

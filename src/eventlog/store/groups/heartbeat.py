@@ -12,12 +12,12 @@ import contextlib
 import threading
 import weakref
 
-from eventlog.store.groups.liveness import MemberFile
+from eventlog.store.groups.liveness import LivenessFile
 
 _LONGEST_SECONDS = 1.0
 
 
-class Heart:
+class HeartbeatThread:
     """
     Beats for the members of one open log.
 
@@ -28,13 +28,13 @@ class Heart:
         self._reset()
 
     def _reset(self) -> None:
-        self._files: weakref.WeakSet[MemberFile] = weakref.WeakSet()
+        self._files: weakref.WeakSet[LivenessFile] = weakref.WeakSet()
         self._members = threading.RLock()  # the garbage collector may stop us inside of it, in any thread
         self._bell = threading.Lock()  # no event: Ctrl-C could leave its lock taken, and nobody would beat any more
         self._bell.acquire()
         self._thread: threading.Thread | None = None
 
-    def add(self, file: MemberFile) -> None:
+    def add(self, file: LivenessFile) -> None:
         """Keeps a member's lease from now on."""
         with self._members:
             self._files.add(file)
@@ -45,7 +45,7 @@ class Heart:
             else:
                 self._ring()
 
-    def remove(self, file: MemberFile) -> None:
+    def remove(self, file: LivenessFile) -> None:
         """Keeps it no longer."""
         with self._members:
             self._files.discard(file)

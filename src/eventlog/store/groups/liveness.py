@@ -42,7 +42,7 @@ _YOUNG_MS = 60_000
 _TURN = "turn-"
 
 
-class MemberFile:
+class LivenessFile:
     """
     Is the sign of life of one member of this process.
 
@@ -59,7 +59,7 @@ class MemberFile:
         self._path = os.path.join(directory, member_id)
         self._guard = threading.RLock()  # the garbage collector may abandon us in the middle of a beat
         self._mode = mode
-        self._finalizer: weakref.finalize[..., MemberFile] | None = None
+        self._finalizer: weakref.finalize[..., LivenessFile] | None = None
 
     def open(self) -> None:
         """Makes the file; an `OSError` leaves what `Members.discard_abandoned` removes."""
@@ -188,16 +188,16 @@ class Members:
         self._directory = directory
         self._path = directory
         self._clock = clock
-        self._files: weakref.WeakSet[MemberFile] = weakref.WeakSet()
+        self._files: weakref.WeakSet[LivenessFile] = weakref.WeakSet()
 
-    def make(self, member_id: str, terms: Terms) -> MemberFile:
+    def make(self, member_id: str, terms: Terms) -> LivenessFile:
         """
         A sign of life for a member of this process, under an id that nobody had before.
 
         Raises:
             StorageError: if it can not be made.
         """
-        file = MemberFile(self._directory, member_id, terms, self._clock, self._mode)
+        file = LivenessFile(self._directory, member_id, terms, self._clock, self._mode)
         self._files.add(file)  # before it is open: a fork may come at any time
         try:
             file.open()
@@ -296,7 +296,7 @@ class Members:
                     os.unlink(path)
 
 
-class Watch:
+class FailureDetector:
     """
     Watches some members: their lives when asked, their deaths as they happen.
 

@@ -27,7 +27,7 @@ _BEHIND = b"\1"
 """What stands behind all rows of a group, after its name: they have a zero byte there, and names have none."""
 
 
-class Glance(NamedTuple):
+class MemberView(NamedTuple):
     """
     Is what concerns one member: two rows as they stand, and the version of the topics.
 
@@ -62,15 +62,15 @@ class SnapshotRows:
                     yield key, value
 
 
-def glance(environment: Environment, group: str, member_id: str) -> Glance:
+def glance(environment: Environment, group: str, member_id: str) -> MemberView:
     """What concerns one member now."""
 
-    def look(transaction: Transaction) -> Glance:
+    def look(transaction: Transaction) -> MemberView:
         tables = environment.tables
         head = transaction.get(group.encode(), b"", db=tables[GROUPS])
         row = transaction.get(member_key(group, member_id), db=tables[MEMBERS])
         version = transaction.get(TOPICS_VERSION_KEY, b"", db=tables[FORMAT])
-        return Glance(head, row, int.from_bytes(version, "big"), transaction.id())
+        return MemberView(head, row, int.from_bytes(version, "big"), transaction.id())
 
     return environment.read(look)
 
@@ -121,7 +121,7 @@ def name_of_key(key: bytes) -> bytes:
     return key.partition(b"\0")[0]
 
 
-class GroupPicture(NamedTuple):
+class GroupPictureX(NamedTuple):
     """
     Is all that is stored of a group, of one snapshot.
 
@@ -138,7 +138,7 @@ class GroupPicture(NamedTuple):
     transaction: int
 
 
-def group_picture(environment: Environment, name: str) -> GroupPicture:
+def group_description(environment: Environment, name: str) -> GroupPictureX:
     """All that is stored of a group."""
     with environment.reading() as transaction:
         rows = SnapshotRows(environment, transaction)
@@ -154,7 +154,7 @@ def group_picture(environment: Environment, name: str) -> GroupPicture:
             for topic_id, number in named
             if topic_id in topics and number < topics[topic_id].partitions
         )
-        return GroupPicture(
+        return GroupPictureX(
             group,
             topics,
             unpack_topics_version(rows.get(FORMAT, TOPICS_VERSION_KEY)),

@@ -26,7 +26,7 @@ Sign: TypeAlias = tuple["mmap.mmap | bytes", slice, bytes]
 _NO_SIGN: Sign = (b"", slice(0), b"?")
 
 
-class Glimpse:
+class CommitNumber:
     """
     Is a view of the numbers of the last two commits.
 

@@ -23,7 +23,7 @@ from eventlog.errors import EventLogError
 from eventlog.store.lmdb.data_file import sync_file
 from eventlog.store.lmdb.lifecycle import MENDED, LivingHandle, Table
 from eventlog.store.lmdb.opening import DATA_FILE
-from eventlog.store.lmdb.uninterruptible import together
+from eventlog.store.lmdb.uninterruptible import call_atomically
 
 _READER_CHECK_SECONDS = 5.0
 
@@ -222,7 +222,7 @@ class Environment(LivingHandle):
         Whatever it raises, `abort()` must follow.
         """
         try:
-            together(transaction.commit, self.on_commit)
+            call_atomically(transaction.commit, self.on_commit)
         except lmdb.MapFullError as error:
             raise MapFull from error
         except lmdb.Error as error:

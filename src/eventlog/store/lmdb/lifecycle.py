@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import lmdb
 
 from eventlog.errors import EventLogError, LogClosed, UsedAfterFork
-from eventlog.store.lmdb.commit_number import Glimpse, Sign
+from eventlog.store.lmdb.commit_number import CommitNumber, Sign
 from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.gate import Gate
 from eventlog.store.lmdb.malloc import keep_freed_memory
@@ -72,7 +72,7 @@ class LivingHandle:
             except OSError as error:
                 handle.close()
                 raise self.refused(error, "open") from error
-        self._glimpse = Glimpse(self._opening.data, lambda: int(handle.info()["last_txnid"]))
+        self._glimpse = CommitNumber(self._opening.data, lambda: int(handle.info()["last_txnid"]))
         return handle
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ _AT_ONCE = (False,)
 """The argument with which `lock.acquire` does not wait."""
 
 
-def together(*calls: Callable[[], object]) -> None:
+def call_atomically(*calls: Callable[[], object]) -> None:
     """
     Makes some calls in one step; an error of one ends it.
 
@@ -29,17 +29,17 @@ def together(*calls: Callable[[], object]) -> None:
     any(map(call, calls))
 
 
-def attempt(lock: threading.Lock, timeout: float) -> Iterator[bool]:
+def try_acquire(lock: threading.Lock, timeout: float) -> Iterator[bool]:
     """
     One attempt to take a lock, made when a loop asks: whether it came in `timeout` seconds; -1 waits for ever.
 
-    `for is_held in attempt(lock, timeout): pass` takes it and notes it in one step. The header of a loop gets a value
-    and stores it, and no function begins or ends between.
+    `for is_held in try_acquire(lock, timeout): pass` takes it and notes it in one step. The header of a loop gets a
+    value and stores it, and no function begins or ends between.
     """
     return map(lock.acquire, _AT_ONCE) if timeout == 0 else map(lock.acquire, (True,), (timeout,))
 
 
-class Held:
+class HeldLock:
     """
     Is a lock held for a `with` block, and let go after it whatever happens.
 
@@ -69,7 +69,7 @@ class Held:
     def __enter__(self) -> None:
         is_held = False
         try:
-            for is_held in attempt(self._lock, self._timeout):  # noqa: B007
+            for is_held in try_acquire(self._lock, self._timeout):  # noqa: B007
                 pass
             self._judge(is_held)
         except BaseException:

@@ -20,7 +20,7 @@ from eventlog.errors import EventLogError, MessageIdReused, WrongVersion
 from eventlog.records import Headers
 from eventlog.store.records.key_index import entity_prefix, pack_entries
 from eventlog.store.records.message_ids import StoredMessage, digest_of, find, remember
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import TopicRow
 
 
@@ -51,7 +51,7 @@ class Rows:
         """The headers of one record."""
         return () if self.headers is None else self.headers[index]
 
-    def encoded(self, writing: Writing, kept: Sequence[int]) -> list[EncodedBatch]:
+    def encoded(self, writing: WriteTransaction, kept: Sequence[int]) -> list[EncodedBatch]:
         """The batches of some of the records."""
         return writing.encoder.encode(
             [self.keys[index] for index in kept],
@@ -131,7 +131,7 @@ class Part:
         version = 0 if self.versions is None else self.versions[rank]
         return Place(self.partition, self.base + rank, timestamp_ms, self.position + rank, version)
 
-    def write(self, writing: Writing, now_ms: int) -> None:
+    def write(self, writing: WriteTransaction, now_ms: int) -> None:
         """Puts what is not stored yet at the end of the partition, into the index, and under its ids."""
         batches, rows = self.batches, self.rows
         if self._twins and rows is not None:
@@ -148,7 +148,7 @@ class Part:
         if self.message_ids:
             self._remember(writing, rows, now_ms)
 
-    def _index(self, writing: Writing, rows: Rows, kept: Sequence[int]) -> Sequence[int]:
+    def _index(self, writing: WriteTransaction, rows: Rows, kept: Sequence[int]) -> Sequence[int]:
         """Writes the rows of the index; the versions of the records."""
         index, transaction = writing.index, writing.transaction
         count, keys = len(kept), rows.keys
@@ -183,7 +183,7 @@ class Part:
             index.add(transaction, by_prefix)
         return numbers
 
-    def _remember(self, writing: Writing, rows: Rows, now_ms: int) -> None:
+    def _remember(self, writing: WriteTransaction, rows: Rows, now_ms: int) -> None:
         messages = []
         for index, message_id in self.message_ids.items():
             if index not in self._twins:
@@ -208,7 +208,7 @@ class Condition(NamedTuple):
     message_id: bytes | None = None
 
 
-def judge(writing: Writing, conditions: Sequence[Condition], now_ms: int, *, is_lenient: bool = False) -> None:
+def judge(writing: WriteTransaction, conditions: Sequence[Condition], now_ms: int, *, is_lenient: bool = False) -> None:
     """
     Raises when a record may not be stored, and notes which are stored already.
 
@@ -246,7 +246,7 @@ def judge(writing: Writing, conditions: Sequence[Condition], now_ms: int, *, is_
         pending[prefix] = version + 1
 
 
-def _stored(writing: Writing, part: Part, index: int, message_id: bytes, now_ms: int) -> Place | None:
+def _stored(writing: WriteTransaction, part: Part, index: int, message_id: bytes, now_ms: int) -> Place | None:
     topic = part.topic
     stored = find(writing, topic.id, message_id, since_ms=now_ms - topic.duplicate_window_ms)
     if stored is None:
@@ -282,7 +282,7 @@ def wrong_version(topic: str, key: bytes, expected: int, actual: int) -> WrongVe
     )
 
 
-class Append(Work):
+class Append(CommitRequest):
     """
     Appends columns of records to some partitions of one topic.
 
@@ -315,7 +315,7 @@ class Append(Work):
         """Whether nothing was stored, because it has to be placed anew."""
         return self.is_placed and self.newer is not None
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Puts every part at the end of its partition."""
         self.newer = check_parts(writing, self.parts)
         if self.is_refused:
@@ -326,7 +326,7 @@ class Append(Work):
             part.write(writing, self.now_ms)
 
 
-def check_parts(writing: Writing, parts: Sequence[Part]) -> TopicRow | None:
+def check_parts(writing: WriteTransaction, parts: Sequence[Part]) -> TopicRow | None:
     """
     Raises when a part can not be stored, before any effect.
 
@@ -347,7 +347,7 @@ def check_parts(writing: Writing, parts: Sequence[Part]) -> TopicRow | None:
     return newer
 
 
-class AppendOne(Work):
+class AppendOne(CommitRequest):
     """
     Appends one record, which may share a batch with others of its round.
 
@@ -383,7 +383,7 @@ class AppendOne(Work):
         is_placed: bool = False,
         expected_version: int | None = None,
     ) -> None:
-        self.is_done = False  # what `Work.__init__` does, without the call
+        self.is_done = False  # what `CommitRequest.__init__` does, without the call
         self.error = None
         self.bell = None
         self.topic = topic
@@ -410,7 +410,7 @@ class AppendOne(Work):
         """Whether nothing was stored, because it has to be placed anew."""
         return self.is_placed and self.newer is not None
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Hands the record to the round, unless it has to be placed anew."""
         topic = self.topic
         stored = writing.check_topic(topic)

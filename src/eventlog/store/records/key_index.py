@@ -332,7 +332,7 @@ class KeyIndex:
     """
     Writes the rows of one transaction, and knows how many records each key has so far, stored or not.
 
-    What it has learned stays true until another process commits, as `Writing` says.
+    What it has learned stays true until another process commits, as `WriteTransaction` says.
     """
 
     _MOST_VERSIONS = 100_000

@@ -71,7 +71,7 @@ def stored_end_position(environment: Environment) -> int:
         return end_position(environment, transaction)
 
 
-class Mark(NamedTuple):
+class ReadMark(NamedTuple):
     """
     Is where the order ends in a snapshot, to ask later what was stored since.
 
@@ -85,19 +85,21 @@ class Mark(NamedTuple):
     transaction: int
 
 
-def fetch_and_mark(environment: Environment, requests: Iterable[Fetch], max_bytes: int) -> tuple[list[Fetched], Mark]:
+def fetch_and_mark(
+    environment: Environment, requests: Iterable[Fetch], max_bytes: int
+) -> tuple[list[Fetched], ReadMark]:
     """The batches of several partitions, as `reader.fetch`, and a mark of the same snapshot."""
 
-    def look(transaction: Transaction) -> tuple[list[Fetched], Mark]:
+    def look(transaction: Transaction) -> tuple[list[Fetched], ReadMark]:
         return fetch_within(environment, transaction, requests, max_bytes), _mark(environment, transaction)
 
     return environment.read(look)
 
 
-def _mark(environment: Environment, transaction: Snapshot | Transaction) -> Mark:
+def _mark(environment: Environment, transaction: Snapshot | Transaction) -> ReadMark:
     table = environment.table(FORMAT)
     removals, topics = (transaction.get(key, db=table) for key in (END_POSITION_KEY, TOPICS_VERSION_KEY))
-    return Mark(
+    return ReadMark(
         end_position(environment, transaction),
         None if removals is None else bytes(removals),
         None if topics is None else bytes(topics),
@@ -105,7 +107,7 @@ def _mark(environment: Environment, transaction: Snapshot | Transaction) -> Mark
     )
 
 
-def arrivals(environment: Environment, since: Mark, most: int) -> tuple[list[tuple[int, int]] | None, Mark]:
+def arrivals(environment: Environment, since: ReadMark, most: int) -> tuple[list[tuple[int, int]] | None, ReadMark]:
     """
     The partitions to which something was appended since a mark, by topic id and number, and a mark of now.
 

@@ -17,7 +17,7 @@ import msgpack
 from eventlog.errors import FormatTooNew
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
-from eventlog.store.records.write_transaction import Writing
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.packing import NOT_A_ROW, damaged
 
 _ROW = struct.Struct(">BIQqqQQ8s")
@@ -77,7 +77,7 @@ def digest_of(key: bytes | None, value: bytes | None, headers: Headers) -> bytes
     return blake2b(msgpack.packb([key, value, headers]), digest_size=8).digest()
 
 
-def find(writing: Writing, topic_id: int, message_id: bytes, *, since_ms: int) -> StoredMessage | None:
+def find(writing: WriteTransaction, topic_id: int, message_id: bytes, *, since_ms: int) -> StoredMessage | None:
     """The record that has an id, if it was stored at `since_ms` or later."""
     row = writing.get(MESSAGES, _topic_key(topic_id) + message_id)
     stored = None if row is None else StoredMessage.unpack(row)
@@ -85,7 +85,7 @@ def find(writing: Writing, topic_id: int, message_id: bytes, *, since_ms: int) -
 
 
 def remember(
-    writing: Writing, topic_id: int, messages: Sequence[tuple[bytes, StoredMessage]], *, since_ms: int
+    writing: WriteTransaction, topic_id: int, messages: Sequence[tuple[bytes, StoredMessage]], *, since_ms: int
 ) -> None:
     """Notes new ids, and forgets some that are older than `since_ms`."""
     topic = _topic_key(topic_id)
@@ -98,7 +98,7 @@ def remember(
     _forget_old(writing, topic, time_key(topic_id, since_ms), _REMOVED_AT_ONCE * len(messages))
 
 
-def _forget_old(writing: Writing, topic: bytes, before: bytes, count: int) -> None:
+def _forget_old(writing: WriteTransaction, topic: bytes, before: bytes, count: int) -> None:
     doomed: list[bytes] = []
     for key, _ in writing.items(MESSAGE_TIMES, topic):
         if key >= before or len(doomed) >= count:

@@ -23,7 +23,7 @@ from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, PRODUCERS, S
 from eventlog.store.records.append import Part, Place, Rows
 from eventlog.store.records.key_index import entity_prefix, unpack_row
 from eventlog.store.records.message_ids import StoredMessage, find
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.rows.tables import TopicRow, partition_key, split_batch_key
 
@@ -105,7 +105,7 @@ class SequenceRow(NamedTuple):
             raise damaged(what) from error
 
 
-class BeginEpoch(Work):
+class BeginEpoch(CommitRequest):
     """Gives a name its next epoch, and an id if it has none; `row` is the stored one afterwards."""
 
     __slots__ = ("_name", "_now_ms", "row")
@@ -116,7 +116,7 @@ class BeginEpoch(Work):
         self._now_ms = now_ms
         self.row = ProducerRow(name, -1, -1, now_ms)
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Fences every producer of that name that was made before."""
         key = self._name.encode()
         stored = writing.get(PRODUCERS, key)
@@ -164,7 +164,7 @@ class _NumberedRows(Rows):
 
     sequence: SequenceRange = attrs.field(kw_only=True)
 
-    def encoded(self, writing: Writing, kept: Sequence[int]) -> list[EncodedBatch]:
+    def encoded(self, writing: WriteTransaction, kept: Sequence[int]) -> list[EncodedBatch]:
         """The batches of some of the records; another begins where a number is left out."""
         batches: list[EncodedBatch] = []
         for run in _runs(kept):
@@ -206,7 +206,7 @@ class SequencedPart(Part):
                 return Place(self.partition, base + rank, moment_ms, position + rank, version)
         return Place(self.partition, -1, moment_ms, -1, 0)
 
-    def find(self, writing: Writing, now_ms: int) -> None:
+    def find(self, writing: WriteTransaction, now_ms: int) -> None:
         """Looks for the place of records that are stored already."""
         self._found = []
         with contextlib.suppress(CorruptBatch, FormatTooNew):  # they are stored; only where can not be read
@@ -221,7 +221,7 @@ class SequencedPart(Part):
             if self.topic.index is not None and known:
                 self._versions_found = self._stored_versions(writing, known)
 
-    def _stored_batches(self, writing: Writing) -> Iterator[tuple[int, int, int, int]]:
+    def _stored_batches(self, writing: WriteTransaction) -> Iterator[tuple[int, int, int, int]]:
         """For each stored batch that has some of our numbers: the first of them, how many, offset and position."""
         sequence = self.sequence
         ours = (sequence.producer_id, sequence.epoch & MOST_EPOCH)
@@ -236,7 +236,7 @@ class SequencedPart(Part):
             elif start > MOST_SEQUENCE // 2:  # it is before ours, and so is all before it
                 return
 
-    def _stored_versions(self, writing: Writing, known: set[int]) -> dict[int, int]:
+    def _stored_versions(self, writing: WriteTransaction, known: set[int]) -> dict[int, int]:
         """The versions of our records, by offset, as the index has them."""
         assert self.rows is not None
         assert self._found is not None
@@ -258,7 +258,7 @@ class SequencedPart(Part):
         return versions
 
 
-def check_epoch(writing: Writing, producer: ProducerRow) -> None:
+def check_epoch(writing: WriteTransaction, producer: ProducerRow) -> None:
     """Raises `ProducerFenced` when a newer producer has the name."""
     stored = writing.get(PRODUCERS, producer.name.encode())
     newest = None if stored is None else ProducerRow.unpack(producer.name, stored)
@@ -266,7 +266,7 @@ def check_epoch(writing: Writing, producer: ProducerRow) -> None:
         raise fenced(producer)
 
 
-def judge(writing: Writing, part: SequencedPart, now_ms: int) -> SequenceRow | None:
+def judge(writing: WriteTransaction, part: SequencedPart, now_ms: int) -> SequenceRow | None:
     """
     The row of sequences to go on with; None when the batch is stored already, and `part` knows where.
 
@@ -297,7 +297,7 @@ def judge(writing: Writing, part: SequencedPart, now_ms: int) -> SequenceRow | N
     return None
 
 
-def remember(writing: Writing, part: SequencedPart, row: SequenceRow) -> None:
+def remember(writing: WriteTransaction, part: SequencedPart, row: SequenceRow) -> None:
     """Notes that a batch is stored."""
     sequence = part.sequence
     key = sequence_key(sequence.producer_id, part.topic.id, part.partition)

@@ -10,7 +10,7 @@ import struct
 
 from eventlog.errors import WrongVersion
 from eventlog.store.lmdb.environment import SNAPSHOTS, Environment
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import damaged
 from eventlog.store.rows.tables import TopicRow
 
@@ -32,7 +32,7 @@ def unpack_snapshot(data: bytes) -> tuple[int, int, bytes]:
     return version, timestamp_ms, data[_ROW.size :]
 
 
-class SaveSnapshot(Work):
+class SaveSnapshot(CommitRequest):
     """
     Stores the snapshot of a key.
 
@@ -50,7 +50,7 @@ class SaveSnapshot(Work):
         self._version = version
         self._now_ms = now_ms
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Writes the row, when the key has come so far."""
         writing.check_topic(self._topic)
         actual = writing.index.version(writing.transaction, self._prefix)

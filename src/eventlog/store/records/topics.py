@@ -1,7 +1,7 @@
 """
 What can be stored of topics: the topics themselves, more partitions, deletions.
 
-Each is one `Work`: it checks first and writes after, inside the transaction of its round. Knows nothing of who
+Each is one `CommitRequest`: it checks first and writes after, inside the transaction of its round. Knows nothing of who
 asked, and of how rounds are made; appends are in `store/records/append.py`.
 """
 
@@ -25,7 +25,7 @@ from eventlog.store.lmdb.environment import (
     TOPICS,
 )
 from eventlog.store.records.key_index import entity_prefix
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import (
     NEXT_TOPIC_ID_KEY,
     TOPICS_VERSION_KEY,
@@ -54,7 +54,7 @@ class NewTopic:
     snapshot: dict[str, object]
 
 
-class EnsureTopic(Work):
+class EnsureTopic(CommitRequest):
     """Creates a topic unless it is there; `topic` is the stored one either way."""
 
     __slots__ = ("_new", "_now_ms", "topic")
@@ -65,7 +65,7 @@ class EnsureTopic(Work):
         self._now_ms = now_ms
         self.topic: TopicRow | None = None
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Gives the topic the next id, which no other topic ever had."""
         name = self._new.name.encode()
         stored = writing.get(TOPICS, name)
@@ -81,7 +81,7 @@ class EnsureTopic(Work):
         writing.put(FORMAT, NEXT_TOPIC_ID_KEY, (number + 1).to_bytes(4, "big"))
 
 
-class CreatePartitions(Work):
+class CreatePartitions(CommitRequest):
     """
     Raises the number of partitions of a topic to `total`; `topic` is the stored one afterwards.
 
@@ -96,7 +96,7 @@ class CreatePartitions(Work):
         self._total = total
         self.topic = topic
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Writes the topic's row anew; a partition without records has none of its own."""
         self.topic = writing.check_topic(self._asked)
         if self.topic.partitions >= self._total:
@@ -111,7 +111,7 @@ class CreatePartitions(Work):
         writing.forget_topics()
 
 
-class DeleteTopic(Work):
+class DeleteTopic(CommitRequest):
     """Removes a topic with its records and every group's offsets of it."""
 
     __slots__ = ("_name",)
@@ -120,7 +120,7 @@ class DeleteTopic(Work):
         super().__init__()
         self._name = name
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Removes all rows that carry the topic's id."""
         writing.flush_loose()  # what was appended in this round goes too
         stored = writing.get(TOPICS, self._name.encode())
@@ -138,7 +138,7 @@ class DeleteTopic(Work):
         writing.forget_learned()
 
 
-class DeleteRecords(Work):
+class DeleteRecords(CommitRequest):
     """Moves the first offsets of partitions up, and removes the batches that lie wholly before them."""
 
     __slots__ = ("_before", "_topic")
@@ -148,7 +148,7 @@ class DeleteRecords(Work):
         self._topic = topic
         self._before = dict(before)
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Judges every partition, then removes."""
         writing.check_topic(self._topic)
         writing.flush_loose()  # what was appended in this round counts too
@@ -160,7 +160,7 @@ class DeleteRecords(Work):
                 self._delete_index(writing, partition, row.first)
             writing.delete_batches(prefix, below=batch_key(self._topic.id, partition, row.first))
 
-    def _delete_index(self, writing: Writing, partition: int, first: int) -> None:
+    def _delete_index(self, writing: WriteTransaction, partition: int, first: int) -> None:
         keys = writing.keys_before(self._topic.id, partition, first)
         if keys is None:
             writing.index.delete_all_before(writing.transaction, self._topic.id, partition, first)
@@ -169,7 +169,7 @@ class DeleteRecords(Work):
             entity = entity_prefix(self._topic.id, key)
             writing.index.delete_before(writing.transaction, entity, partition, first)
 
-    def _judged(self, writing: Writing, partition: int) -> PartitionRow:
+    def _judged(self, writing: WriteTransaction, partition: int) -> PartitionRow:
         before = self._before[partition]
         end, largest_ms = writing.partition_end(self._topic.id, partition)
         row = PartitionRow.unpack(writing.get(PARTITIONS, partition_key(self._topic.id, partition)))
@@ -183,7 +183,7 @@ class DeleteRecords(Work):
         return PartitionRow(max(row.first, before), end, largest_ms)
 
 
-def _raise_topics_version(writing: Writing) -> None:
+def _raise_topics_version(writing: WriteTransaction) -> None:
     """Comes before the other writes of a work: a damaged row is an error, and an error has no effects."""
     version = unpack_topics_version(writing.get(FORMAT, TOPICS_VERSION_KEY))
     writing.put(FORMAT, TOPICS_VERSION_KEY, pack_topics_version(version + 1))

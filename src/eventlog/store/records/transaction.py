@@ -12,23 +12,23 @@ from typing import Protocol
 
 from eventlog.errors import TransactionEnded
 from eventlog.store.records.append import Condition, Part, check_parts, judge
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import TopicRow
 
 
 class Piece(Protocol):
     """Is a part of a transaction: offsets, the rows of a state, the checkpoint of a projection."""
 
-    def check(self, writing: Writing) -> None:
+    def check(self, writing: WriteTransaction) -> None:
         """Raises what speaks against it; writes nothing."""
         ...
 
-    def write(self, writing: Writing) -> None:
+    def write(self, writing: WriteTransaction) -> None:
         """Writes it; raises nothing that `check` could have raised."""
         ...
 
 
-class CommitTransaction(Work):
+class CommitTransaction(CommitRequest):
     """
     Stores the records of a transaction and its other pieces.
 
@@ -72,7 +72,7 @@ class CommitTransaction(Work):
         """
         self._is_withdrawn = True
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Checks all, then writes all."""
         if self._is_withdrawn:
             raise TransactionEnded("the transaction was interrupted. Nothing of it was stored. Begin another.")

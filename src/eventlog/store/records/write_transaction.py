@@ -1,8 +1,8 @@
 """
 The write transaction of one round, and what may be done in it.
 
-Offsets are born here and nowhere else: `Writing` knows where each partition ends, inside the write transaction.
-Knows nothing of who asks, who waits, or when a round begins.
+Offsets are born here and nowhere else: `WriteTransaction` knows where each partition ends, inside the write
+transaction. Knows nothing of who asks, who waits, or when a round begins.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LAST_OFFSET = 2**64 - 1
 _BEHIND = b"\xff" * 8
 
 
-class Work:
+class CommitRequest:
     """
     Is something to store: all of it, in one transaction with whatever else is queued, or nothing.
 
@@ -75,7 +75,7 @@ class Work:
             self.bell.release()
         return True
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """
         Writes it.
 
@@ -104,7 +104,7 @@ class LooseRecord(Protocol):
     version: int
 
 
-class Writing:
+class WriteTransaction:
     """
     Is the write transaction of one round, and what it has learned of the partitions.
 

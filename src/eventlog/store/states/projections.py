@@ -24,7 +24,7 @@ from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES, Environm
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.records.log_order import end_position
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.states.states import StateRow, new_state
 
@@ -175,7 +175,7 @@ def unknown_projection(name: str) -> UnknownProjection:
 # --- works --------------------------------------------------------------------------------------------------------
 
 
-class EnsureProjection(Work):
+class EnsureProjection(CommitRequest):
     """Creates a projection with an empty state unless it is there; `projection` is the stored one either way."""
 
     __slots__ = ("_key", "_name", "_now_ms", "_topics", "_value", "projection")
@@ -196,7 +196,7 @@ class EnsureProjection(Work):
         self._now_ms = now_ms
         self.projection: ProjectionRow | None = None
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Its checkpoint is the beginning of the log."""
         name = self._name.encode()
         stored = writing.get(PROJECTIONS, name)
@@ -208,7 +208,7 @@ class EnsureProjection(Work):
         writing.put(PROJECTIONS, name, self.projection.pack())
 
 
-class BeginRebuild(Work):
+class BeginRebuild(CommitRequest):
     """Gives a projection a second build, empty; one that was begun before and never finished is doomed."""
 
     __slots__ = ("_key", "_now_ms", "_row", "_topics", "_value")
@@ -228,7 +228,7 @@ class BeginRebuild(Work):
         self._value = value
         self._now_ms = now_ms
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Its checkpoint is the beginning of the log."""
         row = _required(writing, self._row)
         if row.rebuilding is not None:
@@ -238,7 +238,7 @@ class BeginRebuild(Work):
 
 
 def _new_build(
-    writing: Writing,
+    writing: WriteTransaction,
     name: str,
     topics: tuple[str, ...] | None,
     key: dict[str, object],
@@ -249,7 +249,7 @@ def _new_build(
     return Build(state.id, 0, topics)
 
 
-def _required(writing: Writing, row: ProjectionRow) -> ProjectionRow:
+def _required(writing: WriteTransaction, row: ProjectionRow) -> ProjectionRow:
     """The projection as it is stored now, unless it was deleted."""
     stored = writing.get(PROJECTIONS, row.name.encode())
     found = None if stored is None else ProjectionRow.unpack(row.name.encode(), stored)
@@ -258,7 +258,7 @@ def _required(writing: Writing, row: ProjectionRow) -> ProjectionRow:
     return found
 
 
-def _without(writing: Writing, row: ProjectionRow, build: Build) -> ProjectionRow:
+def _without(writing: WriteTransaction, row: ProjectionRow, build: Build) -> ProjectionRow:
     """The row after one of its builds was given up; whoever uses its state from now on is told that it is gone."""
     writing.delete(STATES, row.state_name(build).encode())
     return row._replace(doomed=(*row.doomed, build.state_id))
@@ -287,7 +287,7 @@ class Checkpoint:
         self.build = build._replace(position=position)
         self.is_switched = False
 
-    def check(self, writing: Writing) -> None:
+    def check(self, writing: WriteTransaction) -> None:
         """
         Compares the build with what is stored now.
 
@@ -306,7 +306,7 @@ class Checkpoint:
             )
         self._stored = stored
 
-    def write(self, writing: Writing) -> None:
+    def write(self, writing: WriteTransaction) -> None:
         """Writes the row; what was stored by earlier pieces of the same round is kept."""
         row = self._stored
         assert row is not None
@@ -320,7 +320,7 @@ class Checkpoint:
         writing.put(PROJECTIONS, row.name.encode(), row.pack())
 
 
-class SweepBuilds(Work):
+class SweepBuilds(CommitRequest):
     """Removes rows of builds that were given up, some at a time; `is_clean` when none were left."""
 
     __slots__ = ("_row", "is_clean")
@@ -330,7 +330,7 @@ class SweepBuilds(Work):
         self._row = row
         self.is_clean = False
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Removes the rows of one build, up to a bound, and the build's number with the last of them."""
         row = _required(writing, self._row)
         self.is_clean = not row.doomed
@@ -342,7 +342,7 @@ class SweepBuilds(Work):
             writing.put(PROJECTIONS, row.name.encode(), row._replace(doomed=tuple(others)).pack())
 
 
-def _delete_rows(writing: Writing, prefix: bytes, most: int) -> bool:
+def _delete_rows(writing: WriteTransaction, prefix: bytes, most: int) -> bool:
     """Removes up to so many rows of a state; whether more are left."""
     with writing.transaction.cursor(db=writing._environment.table(STATE)) as cursor:
         is_found = cursor.set_range(prefix)
@@ -354,7 +354,7 @@ def _delete_rows(writing: Writing, prefix: bytes, most: int) -> bool:
     return False
 
 
-class DeleteProjection(Work):
+class DeleteProjection(CommitRequest):
     """
     Removes a projection with all its rows.
 
@@ -369,7 +369,7 @@ class DeleteProjection(Work):
         self._name = name
         self.projection: ProjectionRow | None = None
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Removes the rows of all its builds."""
         name = self._name.encode()
         stored = writing.get(PROJECTIONS, name)

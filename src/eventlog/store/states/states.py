@@ -32,7 +32,7 @@ from eventlog.store.lmdb.environment import (
     Snapshot,
     Transaction,
 )
-from eventlog.store.records.write_transaction import Work, Writing
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ class StateChanges:
         """Whether there is anything to check or to write."""
         return bool(self.reads or self.scans or self.writes)
 
-    def check(self, writing: Writing) -> None:
+    def check(self, writing: WriteTransaction) -> None:
         """
         Compares what was read with what is stored now.
 
@@ -336,7 +336,7 @@ class StateChanges:
                             f"{_shown(scan.end)}"
                         )
 
-    def write(self, writing: Writing) -> None:
+    def write(self, writing: WriteTransaction) -> None:
         """Puts and deletes the rows, in the order of the table."""
         writes = self.writes
         keys = sorted(writes)
@@ -403,7 +403,7 @@ def check_now(environment: Environment, changes: Iterable[StateChanges]) -> None
 # --- works --------------------------------------------------------------------------------------------------------
 
 
-class EnsureState(Work):
+class EnsureState(CommitRequest):
     """Creates a state unless it is there; `state` is the stored one either way."""
 
     __slots__ = ("_key", "_name", "_now_ms", "_value", "state")
@@ -416,7 +416,7 @@ class EnsureState(Work):
         self._now_ms = now_ms
         self.state: StateRow | None = None
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Gives the state the next id, which no other state ever had."""
         name = self._name.encode()
         stored = writing.get(STATES, name)
@@ -427,7 +427,7 @@ class EnsureState(Work):
 
 
 def new_state(
-    writing: Writing,
+    writing: WriteTransaction,
     name: str | Callable[[int], str],
     key: dict[str, object],
     value: dict[str, object],
@@ -444,7 +444,7 @@ def new_state(
     return state
 
 
-class DeleteState(Work):
+class DeleteState(CommitRequest):
     """
     Removes a state with its rows.
 
@@ -457,7 +457,7 @@ class DeleteState(Work):
         super().__init__()
         self._name = name
 
-    def apply(self, writing: Writing) -> None:
+    def apply(self, writing: WriteTransaction) -> None:
         """Removes all rows that carry the state's id."""
         name = self._name.encode()
         stored = writing.get(STATES, name)

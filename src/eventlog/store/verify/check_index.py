@@ -27,7 +27,7 @@ from eventlog.store.records.key_index import (
 )
 from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.rows.tables import TopicRow, split_batch_key
-from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Look, Problems, walk
+from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Problems, SnapshotReader, walk
 
 _SUM_MASK = 2**64 - 1
 
@@ -45,7 +45,7 @@ class IndexSums:
         self._batches: Counter[int] = Counter()
         self._index: Counter[int] = Counter()
 
-    def add_batch(self, look: Look, topic: TopicRow, partition: int, last: int, columns: Columns) -> None:
+    def add_batch(self, look: SnapshotReader, topic: TopicRow, partition: int, last: int, columns: Columns) -> None:
         """Adds the records of a batch that have a key and may be read."""
         if columns.position == NO_POSITION:
             return  # it is older than every index
@@ -98,7 +98,7 @@ class IndexCheck:
         """Notes a row that is none."""
         self._problems.add(f"{_named(key)}: {error}")
 
-    def row(self, look: Look, key: bytes, data: bytes) -> None:
+    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
         """Looks at one row."""
         prefix, version = split_index_key(key)
         topic_id = int.from_bytes(prefix[:4], "big")
@@ -178,7 +178,7 @@ class _EntriesHaveRecords:
     def unsound(self, key: bytes, error: BaseException) -> None:
         """Says nothing: it was said before."""
 
-    def row(self, look: Look, key: bytes, data: bytes) -> None:
+    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
         if self._problems.is_full:
             return
         prefix, version = split_index_key(key)
@@ -231,7 +231,7 @@ class _RecordsHaveEntries:
     def unsound(self, key: bytes, error: BaseException) -> None:
         """Says nothing: it was said before."""
 
-    def row(self, look: Look, key: bytes, data: bytes) -> None:
+    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
         topic_id, partition, last = split_batch_key(key)
         topic = look.topic(topic_id)
         if topic is None or topic.index is None or self._problems.is_full:
@@ -253,7 +253,7 @@ class _RecordsHaveEntries:
                     f"{record_key!r}."
                 )
 
-    def _is_found(self, look: Look, prefix: bytes, version: int, partition: int, offset: int) -> bool:
+    def _is_found(self, look: SnapshotReader, prefix: bytes, version: int, partition: int, offset: int) -> bool:
         """Whether a row from a version on has the record; also when one is damaged, which was found before."""
         with look.transaction.cursor(db=look.environment.table(INDEX)) as cursor:
             is_there = cursor.set_range(prefix + version_key(version))
@@ -273,7 +273,7 @@ def _is_at(entry: object, partition: int, offset: int) -> bool:
     return isinstance(entry, tuple) and entry[:2] == (partition, offset)
 
 
-def entry_at(look: Look, prefix: bytes, version: int) -> Entry | None:
+def entry_at(look: SnapshotReader, prefix: bytes, version: int) -> Entry | None:
     """The entry of a version of a key; None when there is none."""
     with look.transaction.cursor(db=look.environment.table(INDEX)) as cursor:
         is_behind = cursor.set_range(prefix + version_key(version + 1))
@@ -300,7 +300,7 @@ class SnapshotCheck:
         """Notes a row that is none."""
         self._problems.add(f"snapshot of {_key_named(key, None)}: {error}")
 
-    def row(self, look: Look, key: bytes, data: bytes) -> None:
+    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
         """Looks at one row."""
         topic = look.topic(int.from_bytes(key[:4], "big"))
         name = f"snapshot of {_key_named(key, topic)}"

@@ -11,7 +11,7 @@ from eventlog.store.records.key_index import entity_prefix
 from eventlog.store.records.message_ids import StoredMessage, digest_of, split_time_key, time_key
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.verify.check_index import entry_at
-from eventlog.store.verify.walk import NOT_SOUND, Look, Problems
+from eventlog.store.verify.walk import NOT_SOUND, Problems, SnapshotReader
 
 _TOPIC_BYTES = 4
 
@@ -26,7 +26,7 @@ class MessageCheck:
         """Notes a row that is none."""
         self._problems.add(f"{_named(key, None)}: {error}")
 
-    def row(self, look: Look, key: bytes, data: bytes) -> None:
+    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
         """Looks at one row."""
         topic_id = int.from_bytes(key[:_TOPIC_BYTES], "big")
         topic = look.topic(topic_id)
@@ -48,7 +48,7 @@ class MessageTimeCheck:
         """Notes a row that is none."""
         self._problems.add(f"table 'message times', row {key.hex()}: {error}")
 
-    def row(self, look: Look, key: bytes, data: bytes) -> None:
+    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
         """Looks at one row."""
         topic_id, stored_ms, message_id = split_time_key(key)
         topic = look.topic(topic_id)
@@ -74,7 +74,7 @@ class MessageTimeCheck:
             self._problems.add(f"{name}: {what}.")
 
 
-def _difference(look: Look, topic: TopicRow, message: StoredMessage) -> str | None:
+def _difference(look: SnapshotReader, topic: TopicRow, message: StoredMessage) -> str | None:
     """What of a message id does not fit its record; None when all does, or the record is gone or damaged."""
     place = f"offset {message.offset} of partition {message.partition}"
     first, end = look.bounds(topic.id, message.partition)

@@ -11,7 +11,7 @@ from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, position_of
 from eventlog.store.rows.tables import split_batch_key
-from eventlog.store.verify.walk import Look, Problems
+from eventlog.store.verify.walk import Problems, SnapshotReader
 
 
 class OrderCheck:
@@ -30,7 +30,7 @@ class OrderCheck:
         """Notes a row that is none."""
         self._problems.add(f"table 'order', row {key.hex()}: it is not what was written ({error}).")
 
-    def row(self, look: Look, key: bytes, data: bytes) -> None:
+    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
         """Looks at one row."""
         last = position_of(key)
         name = f"the order at position {last}"

@@ -33,7 +33,7 @@ from eventlog.store.rows.tables import (
 )
 from eventlog.store.states.projections import ProjectionRow
 from eventlog.store.states.states import NEXT_STATE_ID_KEY, StateRow
-from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Look, Problems, walk
+from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Problems, SnapshotReader, walk
 
 _STATE_ID_BYTES = 4
 _LAST_STATE_ID = 2**32 - 1
@@ -68,7 +68,7 @@ class SmallTables:
     def check_states(self) -> None:
         """Reads states, projections and producers, and whose each row of theirs is: of one snapshot."""
         with self._environment.reading() as transaction:
-            look = Look(self._environment, transaction, self._cache)
+            look = SnapshotReader(self._environment, transaction, self._cache)
             for table, look_at in (
                 (STATES, self._check_state),
                 (PROJECTIONS, self._check_projection),
@@ -84,17 +84,17 @@ class SmallTables:
                             rows.unsound(bytes(key), error)
             self._check_rows_of_states(transaction)
 
-    def _walk(self, table: bytes, look_at: Callable[[Look, bytes, bytes], None]) -> None:
+    def _walk(self, table: bytes, look_at: Callable[[SnapshotReader, bytes, bytes], None]) -> None:
         walk(self._environment, table, _Rows(table, look_at, self._problems), cache=self._cache)
 
-    def _check_topic(self, _: Look, key: bytes, data: bytes) -> None:
+    def _check_topic(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
         self.topic_count += 1
         topic = TopicRow.unpack(key, data)
         self._largest_topic_id = max(self._largest_topic_id, topic.id)
         if topic.partitions < 1 or topic.duplicate_window_ms < 0:
             self._problems.add(f"topic {topic.name!r}: its row has numbers that can not be.")
 
-    def _check_partition(self, look: Look, key: bytes, data: bytes) -> None:
+    def _check_partition(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
         topic_id, partition = int.from_bytes(key[:4], "big"), int.from_bytes(key[4:], "big")
         topic = look.topic(topic_id)
         name = f"{topic.name if topic else f'topic id {topic_id}'}[{partition}]"
@@ -104,7 +104,7 @@ class SmallTables:
         elif row.first > row.end:
             self._problems.add(f"{name}: it begins at offset {row.first}, and ended at {row.end} then.")
 
-    def _check_format(self, _: Look, key: bytes, data: bytes) -> None:
+    def _check_format(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
         if key == FORMAT_KEY:
             FormatRow.unpack(data, "the log")
         elif key in _COUNTERS and len(data) != _COUNTERS[key]:
@@ -112,10 +112,10 @@ class SmallTables:
         elif key == NEXT_TOPIC_ID_KEY and int.from_bytes(data, "big") <= self._largest_topic_id:
             self._problems.add(f"topic id {self._largest_topic_id}: it would be given to another topic, too.")
 
-    def _check_state(self, _: Look, key: bytes, data: bytes) -> None:
+    def _check_state(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
         self._state_ids.add(StateRow.unpack(key, data).id)
 
-    def _check_projection(self, look: Look, key: bytes, data: bytes) -> None:
+    def _check_projection(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
         row = ProjectionRow.unpack(key, data)
         builds = [row.active, *([row.rebuilding] if row.rebuilding else [])]
         self._state_ids.update(row.doomed)
@@ -125,10 +125,10 @@ class SmallTables:
             elif build.position > end_position(self._environment, look.transaction):
                 self._problems.add(f"projection {row.name!r}: it has folded up to {build.position}, beyond the log.")
 
-    def _check_producer(self, _: Look, key: bytes, data: bytes) -> None:
+    def _check_producer(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
         self._producer_ids.add(ProducerRow.unpack(key.decode(), data).id)
 
-    def _check_sequences(self, look: Look, key: bytes, data: bytes) -> None:
+    def _check_sequences(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
         producer_id, topic_id, partition = split_sequence_key(key)
         SequenceRow.unpack(data)
         topic = look.topic(topic_id)
@@ -158,7 +158,9 @@ class SmallTables:
 
 
 class _Rows:
-    def __init__(self, table: bytes, look_at: Callable[[Look, bytes, bytes], None], problems: Problems) -> None:
+    def __init__(
+        self, table: bytes, look_at: Callable[[SnapshotReader, bytes, bytes], None], problems: Problems
+    ) -> None:
         self._table = table
         self.row = look_at
         self._problems = problems

@@ -22,7 +22,7 @@ from eventlog.store.verify.check_message_ids import MessageCheck, MessageTimeChe
 from eventlog.store.verify.check_order import OrderCheck
 from eventlog.store.verify.check_tables import SmallTables
 from eventlog.store.verify.report import VerifyReport
-from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Look, Problems, walk
+from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Problems, SnapshotReader, walk
 
 _LAST_POSITION = 2**64 - 1
 
@@ -92,7 +92,7 @@ class BatchCheck:
         """Notes a row whose key is no batch's."""
         self._problems.add(f"table 'batches', row {key.hex()}: {error}")
 
-    def row(self, look: Look, key: bytes, data: bytes) -> None:
+    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
         """Looks at one batch."""
         topic_id, partition, last = split_batch_key(key)
         topic = look.topic(topic_id)
@@ -115,7 +115,7 @@ class BatchCheck:
         self._end, self._largest_ms = last + 1, max(self._largest_ms, columns.largest_so_far_ms)
 
     def _check_place(
-        self, look: Look, topic: TopicRow | None, name: str, partition: int, last: int, columns: Columns
+        self, look: SnapshotReader, topic: TopicRow | None, name: str, partition: int, last: int, columns: Columns
     ) -> None:
         add = self._problems.add
         first_stored = 0
@@ -134,7 +134,7 @@ class BatchCheck:
         if columns.largest_so_far_ms < max(columns.largest_ms, self._largest_ms):
             add(f"{name}: its largest timestamp so far is below an earlier one.")
 
-    def _check_order(self, look: Look, key: bytes, name: str, columns: Columns) -> None:
+    def _check_order(self, look: SnapshotReader, key: bytes, name: str, columns: Columns) -> None:
         environment, transaction = look.environment, look.transaction
         if columns.position == NO_POSITION:
             old_end = look.position(OLD_POSITIONS_KEY)

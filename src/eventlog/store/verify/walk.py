@@ -79,7 +79,7 @@ class BatchCache:
         return columns
 
 
-class Look:
+class SnapshotReader:
     """Is one snapshot, and what was learned of it."""
 
     def __init__(self, environment: Environment, transaction: Snapshot, cache: BatchCache) -> None:
@@ -142,7 +142,7 @@ class Look:
 class Check(Protocol):
     """Is what a walk calls."""
 
-    def row(self, look: Look, key: bytes, data: bytes, /) -> None:
+    def row(self, look: SnapshotReader, key: bytes, data: bytes, /) -> None:
         """Looks at one row; raises one of `NOT_SOUND` when it is damaged in a way that needs no other words."""
         ...
 
@@ -171,7 +171,7 @@ def walk(
     while is_found:
         left_bytes = _PART_BYTES
         with environment.reading() as transaction, transaction.cursor(db=environment.table(table)) as cursor:
-            look = Look(environment, transaction, cache)
+            look = SnapshotReader(environment, transaction, cache)
             is_found = cursor.set_range(start) if start else cursor.first()
             while is_found and left_bytes > 0:
                 key = bytes(cursor.key())

@@ -67,7 +67,7 @@ _Heard: TypeAlias = "tuple[tuple[_Bell, ...], dict[int, list[_Bell]]]"
 _NOBODY: _Heard = ((), {})
 
 
-class Bells:
+class Notifier:
     """
     Wakes the waiting readers of all processes.
 

@@ -19,7 +19,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 from uuid import uuid4
 
-from eventlog.clients.consumer.group.peers import Caretaker
+from eventlog.clients.consumer.group.peers import Peers
 from eventlog.clients.consumer.options import Callback, MembershipOptions
 from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.topic.topic import Topic
@@ -35,9 +35,9 @@ from eventlog.groups.rules import (
 )
 from eventlog.groups.state import PartitionId
 from eventlog.records import TopicPartition
-from eventlog.store.groups.commands import CommitOffsets, Fence, GroupWork
-from eventlog.store.groups.liveness import MemberFile
-from eventlog.store.groups.reader import Glance, glance
+from eventlog.store.groups.commands import CommitOffsets, Fence, GroupCommand
+from eventlog.store.groups.liveness import LivenessFile
+from eventlog.store.groups.reader import MemberView, glance
 from eventlog.store.groups.rows import subject_of, unpack_group, unpack_member
 from eventlog.store.records.topics import deleted_topic
 from eventlog.store.rows.tables import TopicRow
@@ -78,14 +78,14 @@ class Membership:
         self._names: dict[PartitionId, TopicPartition] = {}
         self._unannounced: list[TopicPartition] = []
         self._unmourned: list[TopicPartition] = []
-        self._glance: Glance | None = None
+        self._glance: MemberView | None = None
         self._look_at_s = 0.0
         patterns = options.subscription.patterns
         self.heard: frozenset[int] | None = None if patterns else frozenset({subject_of(options.group)})
         """What to hear of beside what is read: everything, where any topic that comes may be one of ours."""
         self._is_committing = options.auto_commit
-        self._care = Caretaker(store, options)
-        self._file: MemberFile | None = None
+        self._care = Peers(store, options)
+        self._file: LivenessFile | None = None
 
     # -- what the consumer asks ------------------------------------------------------------------------------
 
@@ -230,7 +230,7 @@ class Membership:
 
     # -- joining ---------------------------------------------------------------------------------------------
 
-    def _living(self) -> MemberFile:
+    def _living(self) -> LivenessFile:
         assert self._file is not None
         return self._file
 
@@ -270,7 +270,7 @@ class Membership:
             raise
         self._glance = None
 
-    def _instance_in_use(self, work: GroupWork) -> InstanceInUse:
+    def _instance_in_use(self, work: GroupCommand) -> InstanceInUse:
         options = self._options
         other = work.group.by_instance(options.instance_id)
         whose = "another process" if other is None else f"process {other.process_id}"
@@ -280,7 +280,7 @@ class Membership:
             "give this one another instance_id."
         )
 
-    def _other_assignor(self, work: GroupWork) -> GroupMismatch:
+    def _other_assignor(self, work: GroupCommand) -> GroupMismatch:
         options = self._options
         return GroupMismatch(
             f"cannot join group {options.group!r} with assignor {options.assignor_name!r}: its "

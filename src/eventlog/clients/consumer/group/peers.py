@@ -17,8 +17,8 @@ from eventlog.errors import MemberFenced
 from eventlog.groups.assignment import foreseen, later, propose
 from eventlog.groups.rules import Assign, Request, Sweep, is_gone
 from eventlog.groups.state import Life
-from eventlog.store.groups.commands import CommitOffsets, Fence, GroupWork
-from eventlog.store.groups.liveness import Watch
+from eventlog.store.groups.commands import CommitOffsets, Fence, GroupCommand
+from eventlog.store.groups.liveness import FailureDetector
 from eventlog.store.groups.reader import group_snapshot, member_ids
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
@@ -32,7 +32,7 @@ _TURN_SECONDS = 1.0
 """After this long we propose, whoever has the turn: it may be stopped."""
 
 
-class Caretaker:
+class Peers:
     """
     Does one member's part of what has to be done for its group.
 
@@ -42,7 +42,7 @@ class Caretaker:
     def __init__(self, store: Store, options: MembershipOptions) -> None:
         self._store = store
         self._options = options
-        self._watch = Watch(store.members)
+        self._watch = FailureDetector(store.members)
         self._member_id = ""
         self._others: list[str] = []
         self._rounds = 0
@@ -170,7 +170,7 @@ class Caretaker:
 
     def run_with_targets(
         self, request: Request, *, suspects: Collection[str] | None = (), offsets: CommitOffsets | None = None
-    ) -> GroupWork:
+    ) -> GroupCommand:
         """Has a request decided, with the targets that follow from it: one transaction instead of two."""
         store, options = self._store, self._options
         targets: Assign | None = None
@@ -191,9 +191,9 @@ class Caretaker:
         suspects: Collection[str] | None = (),
         offsets: CommitOffsets | None = None,
         confirm: Callable[[], None] | None = None,
-    ) -> GroupWork:
+    ) -> GroupCommand:
         """Has a request decided, in one transaction; who was removed by it loses its file."""
-        work = GroupWork(
+        work = GroupCommand(
             self._options.group,
             request,
             self._store.clock.now_ms(),
