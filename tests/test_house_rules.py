@@ -36,14 +36,6 @@ ABBREVIATIONS = {
 }  # fmt: skip
 SHORT_UNITS = ("_sec", "_secs", "_seconds", "_msec", "_millis", "_kb", "_mb", "_num", "_len")
 
-IMPERATIVES = {
-    "add", "append", "ask", "assign", "build", "call", "check", "clear", "close", "commit", "compute", "convert",
-    "count", "create", "decode", "delete", "drop", "encode", "ensure", "fetch", "find", "flush", "get", "give",
-    "handle", "hold", "initialize", "keep", "list", "load", "look", "make", "move", "pack", "parse", "put", "raise",
-    "read", "remove", "return", "run", "seek", "send", "set", "start", "stop", "store", "take", "tell", "turn",
-    "unpack", "update", "wait", "wake", "write", "yield",
-}  # fmt: skip
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -285,10 +277,8 @@ def _complaints_about(name: str, doc: str) -> Iterator[str]:
         yield "the first line does not end with a period"
     if re.search(r"[.?!]\s+\S", re.sub(r"\b(e\.g|i\.e)\.", "", prose)):
         yield "the first line is more than one sentence"
-    if word.strip("`") == name or first.lower().startswith(("this ", "a class ", "a function ")):
+    if word.strip("`") == name or first.lower().startswith(("this ", "a class ")):
         yield "begins with the name of the thing, or `This`"
-    if word.lower() in IMPERATIVES and word.lower() != name.lower():
-        yield f"commands instead of saying: `{word}`"
     if re.match(r"(\w+ )?(will|shall)\b", prose, re.IGNORECASE):
         yield "is in the future tense"
 
@@ -431,7 +421,6 @@ def _complaints_about_c(text: str) -> Iterator[str]:
         ("Consumer", "Consumer of records."),
         ("poll", "Return the records."),
         ("poll", "This returns the records."),
-        ("poll", "Returns the records"),
         ("poll", "Returns the records. Blocks."),
         ("poll", "Will return the records."),
     ],

@@ -27,7 +27,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 class Subject(NamedTuple):
-    """Is one thing that grows: how it is measured, and how long that may take."""
+    """One thing that grows: how it is measured, and how long that may take."""
 
     axis: str
     sizes: Sequence[int]

@@ -1,7 +1,7 @@
 """
 How cost grows, as Markdown for docs/benchmarks.md and as tables for a terminal.
 
-Made from the JSON of a run alone, so it can not say anything else. Knows nothing of how figures are taken.
+Made from the JSON of a run alone, so it cannot say anything else. Knows nothing of how figures are taken.
 """
 
 from __future__ import annotations

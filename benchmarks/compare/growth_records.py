@@ -97,7 +97,7 @@ def _in_one_place(growth: Growth, setting: Setting, budget: Budget, rng: random.
 def _obstacle(
     path: Path, count: int, record_bytes: int, budget: Budget, ns_a_record: float, *, is_on_disk: bool
 ) -> str | None:
-    """Why so many more records can not be stored here; None when they can."""
+    """Why so many more records cannot be stored here; None when they can."""
     needed, free = count * record_bytes, shutil.disk_usage(path).free
     room = free * _SHARE_OF_ROOM if is_on_disk else min(free * _SHARE_OF_ROOM, available_memory() * _SHARE_OF_MEMORY)
     if needed > room:

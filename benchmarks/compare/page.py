@@ -1,7 +1,7 @@
 """
 The comparison as Markdown, for the terminal and for docs/benchmarks.md.
 
-Made from the JSON of a run alone, so it can not say anything else. Our row is the first of each table, the others are
+Made from the JSON of a run alone, so it cannot say anything else. Our row is the first of each table, the others are
 ordered by their figures; where a peer is better than we are, its cell is bold. Knows nothing of how figures are taken.
 """
 

@@ -170,7 +170,7 @@ class Peer:
 
 @contextmanager
 def polling(look: Callable[[], Sequence[bytes]]) -> Iterator[Wait]:
-    """What is left to do where a peer can not be waited on: looking each millisecond."""
+    """What is left to do where a peer cannot be waited on: looking each millisecond."""
 
     def wait() -> Sequence[bytes]:
         end = time.monotonic() + TIMEOUT_S

@@ -23,7 +23,7 @@ IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 
 class Panel(NamedTuple):
-    """Is one pair of axes: what it shows, in which unit, and which series."""
+    """One pair of axes: what it shows, in which unit, and which series."""
 
     title: str
     unit: str

@@ -69,7 +69,7 @@ class Refused(Exception):
 
 
 class Bank:
-    """Is the accounts in a log; any number of threads and processes may have one of the same log."""
+    """The accounts in a log; any number of threads and processes may have one of the same log."""
 
     def __init__(self, log: eventlog.EventLog) -> None:
         self._log = log

@@ -25,7 +25,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """Is the clock of the operating system."""
+    """The clock of the operating system."""
 
     __slots__ = ()
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 class EventLogError(Exception):
     """
-    Is the root of every error that eventlog raises by itself.
+    The root of every error that eventlog raises by itself.
 
     `retriable` says whether the same call may succeed later without anybody changing anything.
     """
@@ -80,11 +80,11 @@ class DiskFull(StorageError):
 
 
 class ReadOnlyLog(StorageError):
-    """Says that the directory or its files can not be written by this user."""
+    """Says that the directory or its files cannot be written by this user."""
 
 
 class UnsupportedFileSystem(StorageError):
-    """Says that the file system can not map the file into memory or take its locks."""
+    """Says that the file system cannot map the file into memory or take its locks."""
 
 
 class InvalidTopicName(EventLogError, ValueError):
@@ -130,7 +130,7 @@ class RecordTooLarge(EventLogError, ValueError):
 
 class DecodeError(EventLogError):
     """
-    Says that the topic's codec can not read a stored record.
+    Says that the topic's codec cannot read a stored record.
 
     The record is intact and the position of the reader stays before it; `seek()` past it to go on.
     """
@@ -286,7 +286,7 @@ class ProducerFenced(EventLogError):
 
 class OutOfOrderSequence(EventLogError):
     """
-    Says that it can not be told whether records that were sent again are stored, or that earlier ones are missing.
+    Says that it cannot be told whether records that were sent again are stored, or that earlier ones are missing.
 
     Nothing was stored. The log is older than the records (a backup was restored), or they are too old.
     """

@@ -37,7 +37,7 @@ def _load() -> ModuleType | None:
         return None
     except ImportError as error:  # made for another system, broken or old: slower is better than not at all
         warnings.warn(
-            f"{_MODULE} is here and can not be loaded: {error}. eventlog goes on in pure Python, which does the same "
+            f"{_MODULE} is here and cannot be loaded: {error}. eventlog goes on in pure Python, which does the same "
             f"and is slower. Install it anew, or set {PURE_PYTHON}=1.",
             RuntimeWarning,
             stacklevel=2,

@@ -43,7 +43,7 @@ class TopicPartition(NamedTuple):
 @attrs.define(slots=True, weakref_slot=False)
 class Record(Generic[K, V]):
     """
-    Is one record as a consumer receives it: immutable by agreement, and its own copy.
+    One record as a consumer receives it: immutable by agreement, and its own copy.
 
     `headers` is a tuple of `(name, value)` pairs. `value` is None for a tombstone, `key` is None for no key.
 
@@ -72,7 +72,7 @@ class Record(Generic[K, V]):
 @attrs.define(slots=True, weakref_slot=False)
 class Event(Record[K, V]):
     """
-    Is one record of a topic with an index, as it is found by its key.
+    One record of a topic with an index, as it is found by its key.
 
     `version` is its number among the records of that key, from 1; `position` is its place in the order of the whole
     log (`EventLog.read_all`).
@@ -93,7 +93,7 @@ class Event(Record[K, V]):
 @attrs.frozen
 class Snapshot(Generic[V]):
     """
-    Is a state that was folded from the records of one key, and the version of the last of them.
+    A state that was folded from the records of one key, and the version of the last of them.
 
     Example:
         >>> with eventlog.open(":memory:") as log:

@@ -225,7 +225,7 @@ unpack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize
     stop = PyLong_AsSsize_t(arguments[2]);
     count = PyLong_AsSsize_t(arguments[3]);
     if (PyErr_Occurred()) {
-        if (PyErr_ExceptionMatches(PyExc_OverflowError)) { /* so many there can not be */
+        if (PyErr_ExceptionMatches(PyExc_OverflowError)) { /* so many there cannot be */
             PyErr_Clear();
             Py_RETURN_NONE;
         }

@@ -147,7 +147,7 @@ def test_produce_stops_at_a_line_without_a_key_and_says_what_is_stored(path, eve
     code, _, err = eventlog_command("produce", path, "t", "--key-separator", ":", stdin=b"a:1\nb:2\nc\nd:4\n")
     assert code == 1
     assert err == (
-        "eventlog: can not store line 3 in topic 't' (key bytes, value bytes): it has no key, "
+        "eventlog: cannot store line 3 in topic 't' (key bytes, value bytes): it has no key, "
         "for ':' is not in it. Lines stored before it: 2.\n"
     )
     with eventlog.open(path) as log:
@@ -178,7 +178,7 @@ def test_produce_stops_at_a_line_that_does_not_fit_the_codec(path, line, eventlo
         log.topic("t", value="json")
     code, _, err = eventlog_command("produce", path, "t", stdin=b"1\n" + line + b"\n2\n")
     assert code == 1
-    assert "can not store line 2 in topic 't' (key bytes, value json)" in err
+    assert "cannot store line 2 in topic 't' (key bytes, value json)" in err
     assert "Lines stored before it: 1." in err
     with eventlog.open(path) as log:
         assert [record.value for record in log.topic("t").read()] == [1]
@@ -197,7 +197,7 @@ def test_produce_reads_no_more_of_a_line_than_a_record_may_hold(path, options):
         path=path, topic="t", partitions=None, key_separator=options[-1] if options else None,
         lines=Endless(), report=io.StringIO(),
     )  # fmt: skip
-    with pytest.raises(Failure, match=r"can not store line 1 .*Lines stored before it: 0"):
+    with pytest.raises(Failure, match=r"cannot store line 1 .*Lines stored before it: 0"):
         produce.run()
 
 

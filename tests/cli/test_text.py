@@ -27,7 +27,7 @@ def test_each_kind_of_value_has_one_line(value, text):
 
 @pytest.mark.parametrize("value", [b"two\nlines\t\r", "\x1b[2J\x07", "\x9b2J\x7f"])
 def test_control_characters_reach_no_terminal(value):
-    """A stored record can not clear the screen or forge a second line."""
+    """A stored record cannot clear the screen or forge a second line."""
     assert as_text(value).isprintable()
 
 

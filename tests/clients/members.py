@@ -42,7 +42,7 @@ class Notes:
 
 @attrs.define(eq=False)
 class HeldTime:
-    """Is a monotonic clock that moves when it is told to."""
+    """A monotonic clock that moves when it is told to."""
 
     now_s: float = 1000.0
 

@@ -28,7 +28,7 @@ class Commit(CommitRequest):
 
 
 class Deal:
-    """Is the part of a transaction that a state knows: its bound, its end, and one state."""
+    """The part of a transaction that a state knows: its bound, its end, and one state."""
 
     def __init__(
         self,

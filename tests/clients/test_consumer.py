@@ -167,7 +167,7 @@ def test_groups_know_nothing_of_each_other(log, topic):
 
 
 def test_a_consumer_without_a_group_keeps_nothing(log, topic):
-    """It can not commit, and closing it writes nothing."""
+    """It cannot commit, and closing it writes nothing."""
     before = log._store.last_transaction()
     with log.consumer("orders", auto_commit_interval=0.0) as consumer:
         assert take(consumer, 10) == list(range(10))

@@ -1,4 +1,4 @@
-"""How a consumer waits for more, and what it does with what can not be read."""
+"""How a consumer waits for more, and what it does with what cannot be read."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_a_member_that_gets_a_topic_hears_of_it(log, topic):
             assert is_rung(first)
 
 
-# -- what can not be read ------------------------------------------------------------------------------------------
+# -- what cannot be read ------------------------------------------------------------------------------------------
 
 
 def test_good_records_come_before_a_damaged_batch(log, topic):

@@ -93,7 +93,7 @@ def test_a_group_is_put_where_it_is_said(disk_log, billing, where, expected):
 
 
 def test_the_first_offset_that_is_left_is_the_earliest(disk_log, orders, billing):
-    """What was deleted can not be read again, whether one asks for the earliest or shifts too far."""
+    """What was deleted cannot be read again, whether one asks for the earliest or shifts too far."""
     orders.delete_records({0: 3})
     assert billing.reset_offsets("billing", to="earliest") == {("orders", 0): 3, ("orders", 1): 0}
     assert billing.reset_offsets("billing", shift=-1) == {("orders", 0): 3, ("orders", 1): 0}
@@ -167,7 +167,7 @@ def test_wrong_arguments_change_nothing(disk_log, billing, arguments, error):
     ],
 )
 def test_all_partitions_or_none(disk_log, billing, arguments, error):
-    """One that can not be put there leaves all of them where they were, and a forced call fences nobody."""
+    """One that cannot be put there leaves all of them where they were, and a forced call fences nobody."""
     with disk_log.consumer("orders", group="billing", on_lost=lambda _: pytest.fail("lost")) as consumer:
         with pytest.raises(error):
             billing.reset_offsets("billing", **arguments, force=True)

@@ -107,7 +107,7 @@ def test_a_wrong_answer_comes_out_of_poll_and_changes_nothing(log, topic, wrong,
         ANSWERS["answer"] = wrong
         with pytest.raises(error, match=words):
             log.consumer("orders", assignor=as_told, **QUIET)
-        with pytest.raises(error, match=words):  # whoever polls next has to mend the group, and can not
+        with pytest.raises(error, match=words):  # whoever polls next has to mend the group, and cannot
             other.poll()
         assert (len(owned(one)), len(owned(other))) == (5, 0)
         ANSWERS["answer"] = all_to_the_first

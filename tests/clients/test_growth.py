@@ -81,7 +81,7 @@ def test_a_poll_that_finds_nothing_new_walks_through_no_partitions(log, topic, m
 
 
 class Pair(tuple):
-    """Is a partition's id that counts how often it is compared with another."""
+    """A partition's id that counts how often it is compared with another."""
 
     __slots__ = ()
     compared: ClassVar[int] = 0

@@ -20,7 +20,7 @@ Orders = eventlog.Topic[Any, Any]
 
 @attrs.define
 class ManualClock:
-    """Is a clock that stands still until somebody sets it."""
+    """A clock that stands still until somebody sets it."""
 
     time_ms: int = 1_000_000
 

@@ -1,4 +1,4 @@
-"""What becomes of records that can not be stored, and of those that find no room."""
+"""What becomes of records that cannot be stored, and of those that find no room."""
 
 from __future__ import annotations
 

@@ -478,7 +478,7 @@ def test_what_can_not_be_is_refused(
 
 
 def test_names_of_projections_are_no_names_of_states(log: eventlog.EventLog) -> None:
-    """The rows of a projection can not be written by a transaction."""
+    """The rows of a projection cannot be written by a transaction."""
     with log.transaction() as tx, pytest.raises(ValueError, match=r"log\.projection"):
         tx.state("projection:totals:1")
 

@@ -174,7 +174,7 @@ def test_a_time_is_found_among_times_in_any_order(log, rng):
 
 
 def test_a_damaged_batch_comes_after_the_records_before_it(topic):
-    """CorruptBatch names what can not be read."""
+    """CorruptBatch names what cannot be read."""
     rewrite_batch(topic, 3, flip_last_bit)
     seen = []
     with pytest.raises(eventlog.CorruptBatch, match=r"orders\[0\] up to offset 3") as caught:

@@ -12,7 +12,7 @@ from tests.clients.helpers import PATIENCE_SECONDS
 
 
 class Gate:
-    """Is a piece of a transaction that stops whoever stores it, after the check of the records."""
+    """A piece of a transaction that stops whoever stores it, after the check of the records."""
 
     def __init__(self) -> None:
         self.is_reached = threading.Event()

@@ -437,7 +437,7 @@ def test_a_stored_transaction_keeps_no_records(log, two):
 
 
 def test_a_commit_inside_a_commit_of_the_same_thread_is_refused(log, two, monkeypatch):
-    """A signal handler that interrupts a commit can not wait for another; its transaction can be committed later."""
+    """A signal handler that interrupts a commit cannot wait for another; its transaction can be committed later."""
     environment = log._store.environment
     commit, inner = environment.commit, log.transaction()
     inner.send("audit", "inner")

@@ -34,7 +34,7 @@ _PATIENCE_SECONDS = 20.0
 
 
 class Cost(NamedTuple):
-    """Is what some work costs; `syncs` is None where they can not be counted."""
+    """Is what some work costs; `syncs` is None where they cannot be counted."""
 
     python: int
     lmdb: int

@@ -42,7 +42,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def costs(tmp_path_factory: pytest.TempPathFactory, kind: str) -> dict[str, Cost]:
-    """What every path costs, measured by a process of its own; no syncs where they can not be counted."""
+    """What every path costs, measured by a process of its own; no syncs where they cannot be counted."""
     directory = tmp_path_factory.mktemp("counts")
     environment = dict(os.environ)
     if preload.why_not() is None:

@@ -28,7 +28,7 @@ _LONGEST_SECONDS = 30.0
 
 
 class Victim:
-    """Is one writing process: what it acknowledged so far, and its end."""
+    """One writing process: what it acknowledged so far, and its end."""
 
     def __init__(self, process_id: int, pipe: int) -> None:
         self._process_id = process_id

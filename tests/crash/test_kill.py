@@ -56,7 +56,7 @@ class _Rounds:
             stamp = Stamp(_PARENT, self.kill_count, 0, 1)
             stored = log.topic(TOPIC).append(value_of(stamp), partition=0)
             if [record.value for record in log.topic(TOPIC).read(0, start=stored.offset)] != [value_of(stamp)]:
-                problems.append("what was appended after the kill can not be read")
+                problems.append("what was appended after the kill cannot be read")
         self._acknowledged.append(Acknowledgement(_PARENT, self.kill_count, 0, stored.offset, stored.offset + 1))
         return problems
 

@@ -392,7 +392,7 @@ def test_a_member_that_does_not_poll_loses_its_partitions_and_joins_again(log: E
 
 
 def test_who_is_no_member_does_not_commit_for_one(log: EventLog) -> None:
-    """A consumer that chose its partitions can not move the offset of a member."""
+    """A consumer that chose its partitions cannot move the offset of a member."""
     log.topic("orders", value=int).append_many([1, 2])
     with log.consumer(group="billing") as stranger, log.consumer("orders", group="billing") as member:
         stranger.assign([("orders", 0)])

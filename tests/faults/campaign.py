@@ -34,7 +34,7 @@ class WorkerDied(Exception):
 
 
 class Worker:
-    """Is a process that was started with the library that makes calls fail."""
+    """A process that was started with the library that makes calls fail."""
 
     def __init__(self, library: Path, directory: Path, *, bug: str = "") -> None:
         directory.mkdir(parents=True, exist_ok=True)

@@ -256,7 +256,7 @@ int rename(const char *from, const char *to)
 
 int flock(int fd, int operation)
 {
-    if (operation & LOCK_UN) /* which can not fail for a file that is open */
+    if (operation & LOCK_UN) /* which cannot fail for a file that is open */
         return REAL(flock)(fd, operation);
     FAILING(judged_file(FLOCK, fd), REAL(flock)(fd, operation), refused());
 }

@@ -139,7 +139,7 @@ def trial_of(
 
 @attrs.frozen
 class FailingCall:
-    """Is a fault of one plan."""
+    """A fault of one plan."""
 
     plan: Plan
     directory: Path
@@ -172,7 +172,7 @@ class FailingCall:
 
 @attrs.frozen
 class Scarcity:
-    """Is a fault of a system that has too little of something: what makes it scarce, and plentiful again."""
+    """A fault of a system that has too little of something: what makes it scarce, and plentiful again."""
 
     make_scarce: Callable[[], object]
     make_plentiful: Callable[[], object]
@@ -222,7 +222,7 @@ def _missing(story: Story, found: Picture) -> list[str]:
 
 @attrs.define
 class Trial:
-    """Is one run, while it is judged."""
+    """One run, while it is judged."""
 
     fault: Fault
     pictures: list[Picture]

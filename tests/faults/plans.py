@@ -30,7 +30,7 @@ UNSYNCED = {"FAILING_UNSYNCED": "1"}
 
 class Plan(NamedTuple):
     """
-    Is one plan: the N-th of the calls of some kinds fails, from 1; 0 only counts.
+    One plan: the N-th of the calls of some kinds fails, from 1; 0 only counts.
 
     `form` is "before" (nothing is done), "short" (half of a write is done, and told) or "late" (all is done, and the
     error comes all the same). `persists` has all that follow fail too.

@@ -42,7 +42,7 @@ def steps_of(seed: int) -> tuple[str, ...]:
 
 class Story:
     """
-    Is one run over a log that is not there yet.
+    One run over a log that is not there yet.
 
     Call `step()` with the names of `steps_of` in their order. Whatever it raises, the story may go on or be left.
     """

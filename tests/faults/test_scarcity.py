@@ -146,7 +146,7 @@ def test_a_consumer_waits_without_open_files(path: Path) -> None:
 
 
 def test_a_fork_without_open_files_is_told(path: Path) -> None:
-    """The child can not open the log, says so, and can once the limit is raised; the parent is not touched."""
+    """The child cannot open the log, says so, and can once the limit is raised; the parent is not touched."""
     with Child(fork_without_files, str(path)) as child:
         child.hear("done")
         assert child.end() == 0

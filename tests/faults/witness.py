@@ -44,7 +44,7 @@ def watch() -> None:
 
 class Witness:
     """
-    Is the other process, for one log after the other.
+    The other process, for one log after the other.
 
     Each method returns what went wrong, or nothing.
     """
@@ -77,7 +77,7 @@ class Witness:
 
 class Reader:
     """
-    Is a thread that reads a log for as long as the block lasts, whatever fails meanwhile.
+    A thread that reads a log for as long as the block lasts, whatever fails meanwhile.
 
     `problems` is what it was refused, and records that were not what they had been.
     """

@@ -19,7 +19,7 @@ JULY_MS = 1_783_000_000_123
 
 @attrs.frozen
 class Parcel:
-    """Is the value of a topic of the golden log."""
+    """The value of a topic of the golden log."""
 
     sender: str
     weight_g: int

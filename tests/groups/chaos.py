@@ -47,7 +47,7 @@ _LOOK_S = 0.05
 
 
 class Process:
-    """Is one process with members in it."""
+    """One process with members in it."""
 
     def __init__(self, child: Child, members: Sequence[tuple[str, str]], instance_id: str | None) -> None:
         self.child = child
@@ -115,7 +115,7 @@ class Faults:
 
 
 class Chaos:
-    """Is the parent of all processes of one run. Leaving its `with` ends all of them."""
+    """The parent of all processes of one run. Leaving its `with` ends all of them."""
 
     def __init__(self, path: Path, folder: Path, rng: random.Random, terms: Terms) -> None:
         self._path = path

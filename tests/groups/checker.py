@@ -1,7 +1,7 @@
 """
 Judges the history of a group: a pure function from events to what is wrong with them.
 
-What it can not see. An event is written before or after the deed, and a process may be stopped in between for
+What it cannot see. An event is written before or after the deed, and a process may be stopped in between for
 seconds. So a record that a member logs long after another took the partition proves nothing: the library may have
 handed it out in time. What does prove something is a call that *began* after the other one was surely the owner.
 Hence windows: from the begin of a call to the line that says what it returned, during which the library looked at
@@ -91,7 +91,7 @@ def reliefs(history: Iterable[Event], *, session_timeout: float) -> list[float]:
 
 @attrs.frozen
 class _Book:
-    """Is a history, put in order."""
+    """A history, put in order."""
 
     events: list[Event]
     session_ns: int
@@ -259,7 +259,7 @@ def _taker(book: _Book, one: Ownership, others: list[Ownership]) -> Ownership | 
 
 @attrs.frozen
 class _Reading:
-    """Is a committed offset as it was read between `began` and `at`."""
+    """A committed offset as it was read between `began` and `at`."""
 
     began: int
     at: int

@@ -25,7 +25,7 @@ NOT_COMMITTED = -1
 
 
 class Offset(NamedTuple):
-    """Is an offset of one partition."""
+    """An offset of one partition."""
 
     topic: str
     partition: int
@@ -38,7 +38,7 @@ class Offset(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Is a run of records of one partition from offset `first` on: the key of each, and its number within the key."""
+    """A run of records of one partition from offset `first` on: the key of each, and its number within the key."""
 
     topic: str
     partition: int
@@ -133,7 +133,7 @@ class Assigned(ByMember):
 
 @attrs.frozen
 class Revoked(ByMember):
-    """Is the last deed of `on_revoked`."""
+    """The last deed of `on_revoked`."""
 
     places: tuple[Place, ...] = attrs.field(converter=_places)
 
@@ -181,7 +181,7 @@ class Closed(ByMember):
 
 @attrs.frozen
 class Failed(ByMember):
-    """Is an error that no member should meet."""
+    """An error that no member should meet."""
 
     error: str
 
@@ -244,7 +244,7 @@ class Ended(Event):
 
 @attrs.frozen
 class Judged(Event):
-    """Is the time at which all must have settled; `most_spread` is by how many partitions two members may differ."""
+    """The time at which all must have settled; `most_spread` is by how many partitions two members may differ."""
 
     most_spread: int
 

@@ -40,7 +40,7 @@ Records = Mapping[tuple[str, int, int], tuple[str, int]]
 
 @attrs.frozen
 class Violation:
-    """Is one rule broken: its short name, a sentence, and the events that show it."""
+    """One rule broken: its short name, a sentence, and the events that show it."""
 
     rule: str
     sentence: str
@@ -51,7 +51,7 @@ class Violation:
 
 
 class Window(NamedTuple):
-    """Is a span of time; if the library is right, the member was the owner at some moment of it."""
+    """A span of time; if the library is right, the member was the owner at some moment of it."""
 
     begin: int
     end: int
@@ -59,7 +59,7 @@ class Window(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Is an offset that a member may have committed, by what it did at that time or later."""
+    """An offset that a member may have committed, by what it did at that time or later."""
 
     at: int
     offset: int

@@ -174,7 +174,7 @@ def _another_record() -> Story:
 
 
 def _keys_out_of_order() -> Story:
-    """No acknowledgement says which record is the right one, but they can not be right both."""
+    """No acknowledgement says which record is the right one, but they cannot be right both."""
     story = _ended(_begun(), "one", 4)
     return story.asking("one").tell(Handed, "one", [batch(_P, 10, 12)._replace(keys=("x", "x"), sequences=(5, 5))])
 

@@ -2,7 +2,7 @@
 The checker finds one change at a random place of a right history.
 
 A change is made where the history is surely wrong without it or with it; a member that is killed takes many of its
-deeds along, and what nobody saw can not be missed.
+deeds along, and what nobody saw cannot be missed.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class Terms:
 
 
 class Member:
-    """Is one consumer of the group, in one thread, and all that it says."""
+    """One consumer of the group, in one thread, and all that it says."""
 
     def __init__(
         self, log: eventlog.EventLog, scribe: Scribe, name: str, manner: Manner, terms: Terms, instance_id: str | None

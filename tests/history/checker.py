@@ -5,7 +5,7 @@ First the lists are put together from all reads, and every element must be where
 operation that took effect is a node of a graph, and the graph must have no circle (`graph.py`): no order of the
 operations, each between its call and its return, would explain what they saw.
 
-What it can not see: a time shorter than a call; what nobody has read, in the end neither; what an operation of which
+What it cannot see: a time shorter than a call; what nobody has read, in the end neither; what an operation of which
 nobody knows the outcome did not do.
 """
 

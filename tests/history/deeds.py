@@ -80,7 +80,7 @@ def stored_at(meta: eventlog.RecordMetadata) -> Stored:
 
 class Deeds:
     """
-    Is one thread's way to a log, and what it has seen of it.
+    One thread's way to a log, and what it has seen of it.
 
     `handle` opens the log, and `is_own` says whether this thread may close it.
     """

@@ -30,7 +30,7 @@ _MOST_CIRCLES = 5
 @attrs.frozen
 class Node:
     """
-    Is an operation that took effect at one moment between `began` and `ended`.
+    An operation that took effect at one moment between `began` and `ended`.
 
     `installs` holds what it wrote: places, each with the number of elements after it. `saw` holds places with the
     number of elements that it saw at least; `saw_end`, those of which it saw that there were no more.
@@ -59,7 +59,7 @@ class Edge:
 
 @attrs.frozen
 class Circle:
-    """Is a contradiction: each came before the next, and the last before the first."""
+    """A contradiction: each came before the next, and the last before the first."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]

@@ -31,7 +31,7 @@ from tests.history.operations import (
 
 @attrs.frozen
 class Violation:
-    """Is one rule broken: its short name, a sentence, and the operations that show it."""
+    """One rule broken: its short name, a sentence, and the operations that show it."""
 
     rule: str
     sentence: str
@@ -44,7 +44,7 @@ class Violation:
 
 @attrs.frozen
 class Spot:
-    """Is an index of a list."""
+    """An index of a list."""
 
     place: str
     index: int
@@ -56,7 +56,7 @@ class Spot:
 @attrs.define(eq=False)
 class Book:
     """
-    Is a history, and what follows from it: the lists as they were read, and who wrote what.
+    A history, and what follows from it: the lists as they were read, and who wrote what.
 
     `writers` holds, for each element, the operation that wrote it or may have written it, and `refused` those of
     which that is surely not so.

@@ -62,7 +62,7 @@ class Harm:
 
 
 class Process:
-    """Is one worker."""
+    """One worker."""
 
     def __init__(self, process_id: int, pipe: int, slot: int) -> None:
         self.id = process_id
@@ -97,7 +97,7 @@ class Process:
 
 
 class Nemesis:
-    """Is the parent of all workers of one run. Leaving its `with` ends all of them."""
+    """The parent of all workers of one run. Leaving its `with` ends all of them."""
 
     def __init__(
         self, directory: Path, seed: str, *, flaw: str | None = None, durability: Durability = "commit"

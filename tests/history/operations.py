@@ -53,7 +53,7 @@ def offset_place(group: str, topic: str, partition: int) -> str:
 
 
 class Sent(NamedTuple):
-    """Is a record that is to be stored: in this partition, or in any; `key` counts where the topic has an index."""
+    """A record that is to be stored: in this partition, or in any; `key` counts where the topic has an index."""
 
     topic: str
     partition: int | None
@@ -62,14 +62,14 @@ class Sent(NamedTuple):
 
 
 class Put(NamedTuple):
-    """Is an element that is to be appended to a row."""
+    """An element that is to be appended to a row."""
 
     place: str
     element: str
 
 
 class Advance(NamedTuple):
-    """Is an offset that is to be stored, and the one before it."""
+    """An offset that is to be stored, and the one before it."""
 
     place: str
     first: int
@@ -109,7 +109,7 @@ class Read(NamedTuple):
 
 @attrs.frozen
 class Writes:
-    """Is all that an operation is to write, in order; all of it, or nothing, unless the kind says otherwise."""
+    """All that an operation is to write, in order; all of it, or nothing, unless the kind says otherwise."""
 
     records: tuple[Sent, ...] = ()
     puts: tuple[Put, ...] = ()
@@ -158,7 +158,7 @@ SENDS = "sends"
 @attrs.frozen
 class Operation:
     """
-    Is one call, or one transaction with all of its reads.
+    One call, or one transaction with all of its reads.
 
     All reads with `is_end` are of one moment between `began` and `ended`, together with the writes; the others are of
     that moment or earlier. `refused` are attempts of a transaction that were surely not stored, and `glimpses` what

@@ -1,7 +1,7 @@
 """
 One change that makes a right history wrong, at a random place of it.
 
-Each is made where the history is surely wrong with it: what nobody saw, or what may have been so, can not be found.
+Each is made where the history is surely wrong with it: what nobody saw, or what may have been so, cannot be found.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ _OPERATIONS = 60
 
 
 class World:
-    """Is a log of lists; what is written takes effect at once."""
+    """A log of lists; what is written takes effect at once."""
 
     def __init__(self) -> None:
         self.lists: defaultdict[str, list[str]] = defaultdict(list)

@@ -66,7 +66,7 @@ class Attempt:
 
 
 class Transactor(Deeds):
-    """Is a thread that makes transactions, too."""
+    """A thread that makes transactions, too."""
 
     _pause = threading.Event()
     _finisher: eventlog.Consumer[Any, Any] | None = None
@@ -321,7 +321,7 @@ class Transactor(Deeds):
 
 
 class Member(Transactor):
-    """Is a thread that shares the work of a group with others, in transactions."""
+    """A thread that shares the work of a group with others, in transactions."""
 
     def run(self, is_over: threading.Event) -> None:
         """Works until it is over."""

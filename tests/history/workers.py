@@ -73,7 +73,7 @@ _WRITES = {"append", "append_many", "sends", "message", "event", "transact", "tr
 
 
 class Worker:
-    """Is the process."""
+    """The process."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan

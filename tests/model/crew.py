@@ -22,7 +22,7 @@ MOST_MEMBERS = 3
 
 @attrs.define(eq=False)
 class Hand:
-    """Is one member, and the partitions that it had when it polled last."""
+    """One member, and the partitions that it had when it polled last."""
 
     log: EventLog
     consumer: Consumer[Any, Any]
@@ -31,7 +31,7 @@ class Hand:
 
 @attrs.define(eq=False)
 class Crew:
-    """Is the members of one group that reads every topic, later ones too."""
+    """The members of one group that reads every topic, later ones too."""
 
     model: ModelLog
     row: Callable[[Record[Any, Any]], Row]

@@ -19,7 +19,7 @@ Place: TypeAlias = str | int
 
 @attrs.frozen
 class Row:
-    """Is one record, without its place."""
+    """One record, without its place."""
 
     timestamp_ms: int
     key: Any
@@ -29,7 +29,7 @@ class Row:
 
 @attrs.define
 class ModelPartition:
-    """Is a list of records and where it begins. The offset of a record is its index, for ever."""
+    """A list of records and where it begins. The offset of a record is its index, for ever."""
 
     history: list[Row] = attrs.Factory(list)
     first: int = 0
@@ -63,7 +63,7 @@ class ModelPartition:
 
 @attrs.define
 class ModelLog:
-    """Is the topics of a log, and what its groups have committed."""
+    """The topics of a log, and what its groups have committed."""
 
     topics: dict[str, list[ModelPartition]] = attrs.Factory(dict)
     committed: dict[tuple[str, Pair], int] = attrs.Factory(dict)

@@ -22,7 +22,7 @@ CROWD = "crowd"
 
 
 class Actor:
-    """Is one of them."""
+    """One of them."""
 
     def __init__(self, log: eventlog.EventLog, claims: Claims, writer: int, chance: random.Random) -> None:
         self.log = log

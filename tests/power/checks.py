@@ -72,7 +72,7 @@ def problems_of(log: eventlog.EventLog, claims: Iterable[Claim], intents: Iterab
         for partition, (first, end) in partitions.items():
             missing = [offset for offset in range(first, end) if (name, partition, offset) not in held.records]
             if missing:
-                held.problems.append(f"{name}[{partition}]: offsets {missing[:5]} can not be read")
+                held.problems.append(f"{name}[{partition}]: offsets {missing[:5]} cannot be read")
     _check_calls(held)
     _check_transactors(held)
     _check_movers(held)

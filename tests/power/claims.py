@@ -49,7 +49,7 @@ _GROWING: frozenset[Kind] = frozenset(
 
 
 class Claim(NamedTuple):
-    """Is one claim."""
+    """One claim."""
 
     kind: Kind
     fields: tuple[Any, ...]

@@ -38,14 +38,14 @@ _MOST_FINDINGS = 5
 
 
 class Case(NamedTuple):
-    """Is one image to be judged."""
+    """One image to be judged."""
 
     cut: int
     choice: Choice
 
 
 class Finding(NamedTuple):
-    """Is one image with what is wrong with it."""
+    """One image with what is wrong with it."""
 
     case: Case
     problems: list[str]
@@ -236,7 +236,7 @@ class Court:
 
 
 class _Judge:
-    """Is one judging process; it is started again when an image has killed it."""
+    """One judging process; it is started again when an image has killed it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

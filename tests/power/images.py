@@ -18,7 +18,7 @@ Kept = list[tuple[Pending, Iterable[int]]]
 
 
 class Choice(NamedTuple):
-    """Is one way in which the power may go: which writes, which size, and the seed of the rest."""
+    """One way in which the power may go: which writes, which size, and the seed of the rest."""
 
     writes: str
     size: str

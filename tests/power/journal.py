@@ -30,7 +30,7 @@ _FRAME = struct.Struct("=IIQqQ")
 
 
 class Frame(NamedTuple):
-    """Is one line of the journal; the fields are explained in `journal.c`."""
+    """One line of the journal; the fields are explained in `journal.c`."""
 
     kind: int
     flags: int
@@ -62,7 +62,7 @@ def _frames(data: bytes) -> Iterator[Frame]:
 
 class Pending(NamedTuple):
     """
-    Is a write that the disk need not have: the sectors that it touched, as they were after it.
+    A write that the disk need not have: the sectors that it touched, as they were after it.
 
     `order` rises from write to write; `end` is where the write ended, in bytes.
     """

@@ -54,7 +54,7 @@ class Verdict(NamedTuple):
 
 class Trial:
     """
-    Is one journal, played up to a cut.
+    One journal, played up to a cut.
 
     `cut` is the number of frames that were played: the power goes before the next one.
     """
@@ -232,7 +232,7 @@ def _work_on(log: eventlog.EventLog) -> None:
         tx.state("afterwards")["a"] = 1
     ranges = topic.append_many([b"tea"] * 50, key="a", expected_version=1)
     with log.consumer(topic, group="afterwards") as consumer:
-        assert len(consumer.poll()) == 51, "what was appended afterwards can not be read"
+        assert len(consumer.poll()) == 51, "what was appended afterwards cannot be read"
         consumer.commit()
     assert ranges[0].end == topic.bounds()[0][1], "what was appended afterwards is not at the end"
 

@@ -28,7 +28,7 @@ _ALL = {("orders", number) for number in range(_PARTITIONS)}
 
 
 class _Stage:
-    """Is a log with a topic, and a group of its own for each place: of `first`, and of each `stride` further on."""
+    """A log with a topic, and a group of its own for each place: of `first`, and of each `stride` further on."""
 
     def __init__(self, log: eventlog.EventLog, first: int, stride: int) -> None:
         self.log = log

@@ -78,7 +78,7 @@ def end_without_a_word(path: str, ending: str) -> None:
 
 
 def fork_as_a_member(path: str) -> None:
-    """Forks while it is a member: the child can not use it, may be one itself, and takes nothing along when it ends."""
+    """Forks while it is a member: the child cannot use it, may be one itself, and takes nothing along when it ends."""
     with eventlog.open(path) as log:
         topic = log.topic("orders")
         consumer = log.consumer("orders", group="billing", session_timeout=2.0)

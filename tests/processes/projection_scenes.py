@@ -87,7 +87,7 @@ def fork_while_it_runs(path: str) -> None:
 
 
 def fork_in_the_function(path: str) -> None:
-    """A child that a function forks can not go on folding for its parent."""
+    """A child that a function forks cannot go on folding for its parent."""
     forked: list[int] = []
 
     def function(state: Any, record: Any) -> None:

@@ -1,4 +1,4 @@
-"""Directories and disks that can not hold a log, and files that are not what they should be."""
+"""Directories and disks that cannot hold a log, and files that are not what they should be."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a small file system takes root")
     made = subprocess.run([mount, "-t", "tmpfs", "-o", "size=2m", "none", directory], capture_output=True, check=False)
     if made.returncode != 0:
-        pytest.skip(f"can not mount: {made.stderr.decode().strip()}")
+        pytest.skip(f"cannot mount: {made.stderr.decode().strip()}")
     try:
         yield directory
     finally:

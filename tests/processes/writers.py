@@ -14,7 +14,7 @@ from tests.processes.child import hear, say
 
 
 def store_of(log: eventlog.EventLog) -> Store:
-    """The store under a log, for what users can not do."""
+    """The store under a log, for what users cannot do."""
     return log._store
 
 

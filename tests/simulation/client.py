@@ -47,7 +47,7 @@ def targets_of(group: Group, topics: Mapping[int, int]) -> dict[str, frozenset[P
 
 
 class Process:
-    """Is a process: it dies as a whole, sleeps as a whole, and has one heart."""
+    """A process: it dies as a whole, sleeps as a whole, and has one heart."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -74,7 +74,7 @@ def heart(store: Store, process: Process) -> Steps:
 
 
 class Client:
-    """Is a consumer of a group, and the program around it: it polls for ever."""
+    """A consumer of a group, and the program around it: it polls for ever."""
 
     def __init__(
         self,

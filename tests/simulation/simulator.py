@@ -37,7 +37,7 @@ _EVERYTHING = Subscription(patterns=((".*", 0),))
 
 
 class Actor:
-    """Is a client or a heart: its steps, and until when it hangs alone."""
+    """A client or a heart: its steps, and until when it hangs alone."""
 
     __slots__ = ("client", "name", "paused_until_s", "process", "steps")
 
@@ -50,7 +50,7 @@ class Actor:
 
 
 class Simulation:
-    """Is one history."""
+    """One history."""
 
     def __init__(self, seed: int, product: Product = PRODUCT, *, day_jumps: bool = True) -> None:
         self.rng = rng = random.Random(seed)

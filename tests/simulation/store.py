@@ -26,7 +26,7 @@ holds, without asking. At that moment
 That a member looks at its lease and hands out is one step here; in life the margin of the lease is the time for it.
 What a member does with a record after it was handed out is not bound by the lease: a member whose process sleeps
 wakes up with records in its hands that another has handed out since. That is why delivery is at least once, and why
-it can not commit them.
+it cannot commit them.
 """
 
 from __future__ import annotations

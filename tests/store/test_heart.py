@@ -101,7 +101,7 @@ def test_a_heart_keeps_no_dropped_member_alive(heart: HeartbeatThread, members: 
 
 
 def test_a_heart_survives_a_failing_disk(heart: HeartbeatThread, members: Members) -> None:
-    """One member's file can not be dated; the others' are, and so is that one later."""
+    """One member's file cannot be dated; the others' are, and so is that one later."""
     bad, good = members.make("bad", SHORT), members.make("good", SHORT)
     publish, failures, recovered = bad._publish, [], threading.Event()
 

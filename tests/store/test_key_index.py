@@ -207,7 +207,7 @@ def test_deleting_records_of_a_damaged_row_takes_the_records(
 def test_deleting_records_of_a_damaged_batch_takes_their_rows_of_the_index(
     disk_log: eventlog.EventLog, topic: eventlog.Topic[Any, Any]
 ) -> None:
-    """Its keys can not be read, so all are looked at."""
+    """Its keys cannot be read, so all are looked at."""
     topic.append(b"5", key=b"a")
     topic.append(b"6", key=b"c")
     spoil(disk_log, BATCHES, batch_key(1, 0, 3), flipped)

@@ -19,7 +19,7 @@ TERMS = Terms(session_timeout=10.0, max_poll_interval=300.0)
 
 @attrs.define
 class Time:
-    """Is a clock that moves when it is told to."""
+    """A clock that moves when it is told to."""
 
     now_s: float = 1000.0
     later_ms: int = 0

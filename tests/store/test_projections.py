@@ -201,7 +201,7 @@ def test_a_checkpoint_moves_from_where_it_is_believed_to_be(store: Store) -> Non
 
 
 def test_a_rebuild_switches_when_it_is_as_far(store: Store) -> None:
-    """Before that its own checkpoint moves, and after it the old build's can not."""
+    """Before that its own checkpoint moves, and after it the old build's cannot."""
     row = made(store)
     active = commit(store, Checkpoint(row, row.active, 10)).build
     build = rebuilding(store, row)
@@ -222,7 +222,7 @@ def test_a_rebuild_switches_when_it_is_as_far(store: Store) -> None:
 
 
 def test_another_rebuild_dooms_the_first(store: Store) -> None:
-    """The first can not go on, and its state is gone."""
+    """The first cannot go on, and its state is gone."""
     row = made(store)
     first = rebuilding(store, row)
     second = rebuilding(store, row)

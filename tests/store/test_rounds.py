@@ -70,7 +70,7 @@ def _damage(log: eventlog.EventLog, topic: eventlog.Topic[bytes, bytes], partiti
 
 
 def test_append_many_beside_a_damaged_partition_stores_nothing(tmp_path: Path) -> None:
-    """All or nothing, also when the end of one partition can not be read."""
+    """All or nothing, also when the end of one partition cannot be read."""
     with eventlog.open(tmp_path / "log") as log:
         topic = log.topic("orders", partitions=2)
         topic.append(b"tea", partition=0)

@@ -13,7 +13,7 @@ import eventlog
 
 @attrs.frozen
 class Order:
-    """Is a value of a user's own."""
+    """A value of a user's own."""
 
     item: str
     count: int

@@ -186,7 +186,7 @@ def test_an_unknown_name_is_refused() -> None:
 
 def test_what_can_not_be_called_is_refused() -> None:
     """A number is neither a name nor a function."""
-    with pytest.raises(TypeError, match=r"can not be int\. Nothing was stored\. .*\"sticky\", \"range\", \"round"):
+    with pytest.raises(TypeError, match=r"cannot be int\. Nothing was stored\. .*\"sticky\", \"range\", \"round"):
         assignor_for(12)  # type: ignore[arg-type]
 
 

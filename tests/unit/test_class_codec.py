@@ -170,7 +170,7 @@ def test_an_instance_of_a_subclass_is_refused() -> None:
 def test_a_field_of_another_type_is_refused_before_it_is_stored(changes: dict[str, object], told: str) -> None:
     """Otherwise the record could be sent and never read, or would come back as the text "None"."""
     message = refusal(Order, attrs.evolve(ORDER, **changes))
-    assert "a field of Order can not be stored: " in message
+    assert "a field of Order cannot be stored: " in message
     assert told in message
 
 

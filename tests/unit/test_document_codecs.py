@@ -158,7 +158,7 @@ def test_tuples_come_back_as_lists(declared: object) -> None:
 
 
 def test_a_tuple_as_key_comes_back_as_a_tuple() -> None:
-    """A list can not be a key; without this the record could be sent and never read."""
+    """A list cannot be a key; without this the record could be sent and never read."""
     one = codec("msgpack")
     document = {(1, ("a",)): [{(2,): "b"}], "c": [3]}
     assert one.decode(one.encode(document)) == document

@@ -131,7 +131,7 @@ def test_a_tombstone_is_none() -> None:
         (Closed(), "Closed is none of (Opened, Deposited). Nothing was stored. Declare Closed too, beside the others"),
         (Vip("a"), "Vip is none of (Opened, Deposited) but a subclass of one, whose own fields would be lost."),
         (Opened, "type is none of (Opened, Deposited)."),
-        (Deposited("a", "6"), "a field of Deposited can not be stored: str in a field of type int."),  # type: ignore[arg-type]
+        (Deposited("a", "6"), "a field of Deposited cannot be stored: str in a field of type int."),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_no_instance_of_the_classes_is_refused(value: object, told: str) -> None:
@@ -236,7 +236,7 @@ def test_a_class_that_can_not_be_read_back_is_refused_when_declared() -> None:
         ({Opened: [str]}, "type is no name of a class"),
         ({"Opened": str}, "type of 'Opened' is no list of functions"),
         ({"Opened": "str"}, "str of 'Opened' is no list of functions"),
-        ({"Opened": [str, "f"]}, "a member of the list of 'Opened' can not be called"),
+        ({"Opened": [str, "f"]}, "a member of the list of 'Opened' cannot be called"),
     ],
 )
 def test_upcasters_that_are_none_are_refused_when_declared(upcasters: object, told: str) -> None:

@@ -1,4 +1,4 @@
-"""A batch gives back what was put into it, or says why it can not."""
+"""A batch gives back what was put into it, or says why it cannot."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ def test_no_batch_of_several_records_is_larger_than_the_target(values: list[byte
 
 
 def test_encoder_is_of_use_after_a_failure() -> None:
-    """What can not be packed leaves nothing behind in the next batch."""
+    """What cannot be packed leaves nothing behind in the next batch."""
     encoder = BatchEncoder()
     with pytest.raises(TypeError):
         encoder.encode(None, [b"a", object()], timestamps_ms=1)  # type: ignore[list-item]
@@ -385,7 +385,7 @@ def test_offsets_that_go_back_are_corrupt() -> None:
 
 def test_a_gap_without_offsets_is_corrupt() -> None:
     """Fewer records than offsets need the column that says which."""
-    with pytest.raises(CorruptBatch, match="2 records without offsets can not span 3"):
+    with pytest.raises(CorruptBatch, match="2 records without offsets cannot span 3"):
         decode(sealed([0, None, [b"a", b"b"], None, None], count=2, span=3), PLACE)
 
 

@@ -1,4 +1,4 @@
-"""What can not be is refused at the call, by a message that names the value and the bounds."""
+"""What cannot be is refused at the call, by a message that names the value and the bounds."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ def test_what_is_no_header_is_a_type_error(headers: Any, complaint: str) -> None
 
 @pytest.mark.parametrize("headers", [{"\ud800": b"1"}, {"a": "\ud800"}])
 def test_header_that_has_no_utf8_is_refused(headers: Any) -> None:
-    """A lone surrogate can not be stored, and fails before anything is."""
+    """A lone surrogate cannot be stored, and fails before anything is."""
     with pytest.raises(TypeError, match="lone surrogate"):
         check_headers(headers)
 

@@ -170,13 +170,13 @@ def test_an_unknown_name_is_refused() -> None:
 
 def test_what_can_not_be_called_is_refused() -> None:
     """A number is neither a name nor a function."""
-    with pytest.raises(TypeError, match=r"can not be int.*\"crc32\", \"murmur2\" or a function"):
+    with pytest.raises(TypeError, match=r"cannot be int.*\"crc32\", \"murmur2\" or a function"):
         partitioner_for(12)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wrong", [always_twelve, always_minus_one])
 def test_a_result_beyond_the_partitions_is_refused(wrong: Callable[[bytes, int], int]) -> None:
-    """A record can not be put where no partition is."""
+    """A record cannot be put where no partition is."""
     _, function = partitioner_for(wrong)
     with pytest.raises(ValueError, match=rf"{wrong.__name__} returned (12|-1) for 12 partitions.*Return 0 to 11"):
         function(b"k", 12)

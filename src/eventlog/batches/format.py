@@ -61,7 +61,7 @@ _extend_checksum = google_crc32c.extend
 
 @attrs.define(slots=True, eq=False, repr=False)
 class EncodedBatch:
-    """Is a batch without its place: the body and what the header says of it."""
+    """A batch without its place: the body and what the header says of it."""
 
     count: int
     span: int
@@ -74,7 +74,7 @@ class EncodedBatch:
 @attrs.define(slots=True, eq=False, repr=False)
 class Columns:
     """
-    Is a decoded batch.
+    A decoded batch.
 
     `deltas` are the offsets less the first, None when they are 0, 1, 2 and so on. `position` is that of the first
     offset in the order of the log, -1 in a batch of version 1. `is_plain` says that keys and values are of the types
@@ -397,7 +397,7 @@ def _timestamps(times: object, header: BatchHeader, place: object) -> Sequence[i
 def _check_deltas(deltas: Sequence[object] | None, header: BatchHeader, place: object) -> None:
     if deltas is None:
         if header.count != header.span:
-            raise _corrupt(place, f"{header.count} records without offsets can not span {header.span}")
+            raise _corrupt(place, f"{header.count} records without offsets cannot span {header.span}")
         return
     before = -1
     for delta in deltas:

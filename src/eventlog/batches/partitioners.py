@@ -185,7 +185,7 @@ def _custom_name(declared: object) -> str:
     """Returns the name to store for a function of the caller's."""
     if not callable(declared):
         raise TypeError(
-            f"a partitioner can not be {type(declared).__name__}. Nothing was stored. "
+            f"a partitioner cannot be {type(declared).__name__}. Nothing was stored. "
             f'Declare "crc32", "murmur2" or a function of (key, partitions).'
         )
     module = getattr(declared, "__module__", None)

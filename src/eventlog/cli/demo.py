@@ -208,7 +208,7 @@ def _directory(keep: Path | None) -> Iterator[Path]:
         return
     if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
         raise Failure(
-            f"can not keep the log in {keep}: something is there. It was left as it is; "
+            f"cannot keep the log in {keep}: something is there. It was left as it is; "
             "name a new or an empty directory.",
             exit_code=EXIT_USAGE,
         )

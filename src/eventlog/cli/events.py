@@ -55,7 +55,7 @@ class History:
             topic = log.topic(self.topic)
             if topic.index is None:
                 raise Failure(
-                    f"topic {self.topic!r} has no index, so it can not be read by key. Nothing was changed. "
+                    f"topic {self.topic!r} has no index, so it cannot be read by key. Nothing was changed. "
                     "Make a topic with `eventlog topics --create TOPIC --index key`, or read it with `eventlog tail`."
                 )
             try:

@@ -1,5 +1,5 @@
 """
-How a command says that it can not go on, and the exit codes of all commands.
+How a command says that it cannot go on, and the exit codes of all commands.
 
 Errors of the library advise programs; what they advise is said here for who types commands. Knows nothing of logs or
 terminals; `main()` prints the message and returns the code.

@@ -56,7 +56,7 @@ class Produce:
                     except (TypeError, ValueError) as error:
                         producer.flush()
                         raise Failure(
-                            f"can not store line {count + 1:,} in topic {self.topic!r} (key {topic.key}, value "
+                            f"cannot store line {count + 1:,} in topic {self.topic!r} (key {topic.key}, value "
                             f"{topic.value}): {str(error).removesuffix('.')}. Lines stored before it: {count:,}."
                         ) from error
                     count += 1

@@ -87,7 +87,7 @@ class Answer:
 
 @attrs.define(eq=False)
 class Member:
-    """Is one of the two processes, as the parent sees it; it has at most one order to answer."""
+    """One of the two processes, as the parent sees it; it has at most one order to answer."""
 
     child: Child
     partitions: set[int] = attrs.Factory(set)

@@ -2,7 +2,7 @@
 How a key or a value looks on a terminal and in JSON.
 
 A value is whatever the topic's codec gives: bytes, text, a number, lists and dicts. On a terminal, control characters
-are escaped: a stored record can not move the cursor, clear the screen or break a line.
+are escaped: a stored record cannot move the cursor, clear the screen or break a line.
 
 Knows nothing of logs or files.
 """

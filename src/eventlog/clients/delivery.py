@@ -50,7 +50,7 @@ class DeliveredBatch(Protocol):
 # (docs/decisions/0004-send-path.md).
 class Delivery(tuple):  # type: ignore[type-arg]
     """
-    Is the future of one sent record.
+    The future of one sent record.
 
     Any thread may ask. Asking for the result ends the wait for more records: the batch is stored at once, by the
     thread that asks, together with all else that waits. A delivery that failed and that nobody looked at makes

@@ -22,7 +22,7 @@ from eventlog.store.rows.tables import TopicRow
 
 class TopicHandle:
     """
-    Is a topic as a writer sees it.
+    A topic as a writer sees it.
 
     Any thread may use it. `row` is the topic as it was stored when somebody last looked: others may have raised its
     number of partitions since, so what is stored has the last word (`store/records/topics.py`).
@@ -111,7 +111,7 @@ class TopicHandle:
         return sum(sizes)
 
     def _check_indexed(self, key: bytes) -> None:
-        """Raises when a key is too long for an index; one of half the length can not be."""
+        """Raises when a key is too long for an index; one of half the length cannot be."""
         if len(escaped(key)) - len(escaped(b"")) > LONGEST_KEY_BYTES:
             raise RecordTooLarge(
                 f"cannot append a record with a key of {len(key)} bytes to topic {self.row.name!r}: it has an index, "

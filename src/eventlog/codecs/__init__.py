@@ -81,7 +81,7 @@ def codec_for(
         upcasters: for several classes: how what was stored under an older version of a class is read.
 
     Raises:
-        TypeError: `declared` is nothing we can store by, cattrs can not read and write the class, or `upcasters` do
+        TypeError: `declared` is nothing we can store by, cattrs cannot read and write the class, or `upcasters` do
             not fit. Nothing was stored.
         ImportError: a class was declared and cattrs is not installed. Nothing was stored.
 

@@ -39,7 +39,7 @@ class UnknownEventData(ValueError):
 
 
 class NeverRaw:
-    """Is the `raw_type` of codecs that encode everything; it has no instances."""
+    """The `raw_type` of codecs that encode everything; it has no instances."""
 
 
 class Codec(ABC, Generic[T]):

@@ -52,7 +52,7 @@ class ClassCodec(Codec[T]):
 
     Raises:
         ImportError: cattrs is not installed.
-        TypeError: cattrs can not read and write a field.
+        TypeError: cattrs cannot read and write a field.
     """
 
     __slots__ = ("_class", "_structure", "_unstructure", "takes")
@@ -77,7 +77,7 @@ class ClassCodec(Codec[T]):
         try:
             return pack(self._unstructure(value))
         except Exception as error:  # hooks and properties of the class may raise anything
-            reason = f"a field of {type_name(value)} can not be stored: {shorten(str(error))}"
+            reason = f"a field of {type_name(value)} cannot be stored: {shorten(str(error))}"
             raise self.misfit(value, reason, "Give fields the types that the class declares.") from error
 
     def decode(self, data: bytes | None) -> T | None:
@@ -124,7 +124,7 @@ def hooks(codec: Codec[Any], *classes: type[Any]) -> list[tuple[Callable[[Any], 
 
     Raises:
         ImportError: cattrs is not installed.
-        TypeError: cattrs can not read and write a field.
+        TypeError: cattrs cannot read and write a field.
     """
     where = f"{codec.kind} {codec.topic!r}"
     try:
@@ -149,7 +149,7 @@ def hooks(codec: Codec[Any], *classes: type[Any]) -> list[tuple[Callable[[Any], 
             made.append((unstructure, _with_short_cut(declared, structure)))
         except Exception as error:
             raise TypeError(
-                f"cannot use {codec.role}={shorten(declared.__qualname__)} for {where}: cattrs can not read and "
+                f"cannot use {codec.role}={shorten(declared.__qualname__)} for {where}: cattrs cannot read and "
                 f"write it, {type(error).__name__}: {shorten(str(error))}. Nothing was stored. Give its fields types "
                 f'that cattrs knows, or declare {codec.role}="msgpack".'
             ) from error

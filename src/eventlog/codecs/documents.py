@@ -246,7 +246,7 @@ def unpack(codec: Codec[Any], data: bytes) -> Any:
     try:
         return _unpack(data)
     except TypeError:
-        # A tuple as key came back as a list, which can not be a key.
+        # A tuple as key came back as a list, which cannot be a key.
         try:
             return _unpack(data, object_pairs_hook=_dict_with_tuples)
         except Exception as error:
@@ -291,7 +291,7 @@ def _check_keys(value: object) -> None:
 
 
 def _document_misfit(codec: Codec[Any], value: object, error: Exception) -> tuple[str, str | None]:
-    """Says what in a document can not be stored, and what to give, unless another codec fits the whole of it."""
+    """Says what in a document cannot be stored, and what to give, unless another codec fits the whole of it."""
     reason = f"{type_name(value)} does not fit the codec '{codec.name}': {_told(error)}"
     other_codec_fits = isinstance(error, TypeError) and not isinstance(value, dict | list | tuple)
     return reason, None if other_codec_fits else f"Give {codec.takes}."

@@ -57,7 +57,7 @@ class EventsCodec(Codec[T]):
 
     Raises:
         ImportError: cattrs is not installed.
-        TypeError: cattrs can not read and write a field, two classes have one name, or `upcasters` are none.
+        TypeError: cattrs cannot read and write a field, two classes have one name, or `upcasters` are none.
 
     Example:
         >>> import attrs
@@ -113,7 +113,7 @@ class EventsCodec(Codec[T]):
         try:
             return head + pack(unstructure(value))
         except Exception as error:  # hooks and properties of the class may raise anything
-            reason = f"a field of {type_name(value)} can not be stored: {shorten(str(error))}"
+            reason = f"a field of {type_name(value)} cannot be stored: {shorten(str(error))}"
             raise self.misfit(value, reason, "Give fields the types that the class declares.") from error
 
     def decode(self, data: bytes | None) -> T | None:
@@ -257,7 +257,7 @@ def _checked_upcasters(upcasters: object, where: str) -> dict[str, tuple[Callabl
             elif not isinstance(chain, Sequence) or isinstance(chain, str):
                 wrong = f"{type_name(chain)} of {shorten(name)!r} is no list of functions"
             elif not all(map(callable, chain)):
-                wrong = f"a member of the list of {shorten(name)!r} can not be called"
+                wrong = f"a member of the list of {shorten(name)!r} cannot be called"
             else:
                 chains[name] = tuple(chain)
     if wrong:

@@ -49,7 +49,7 @@ class GroupMember:
 
 class Assignor(Protocol):
     """
-    Is a function that says who is to own what; `"sticky"`, `"range"` and `"roundrobin"` are there.
+    A function that says who is to own what; `"sticky"`, `"range"` and `"roundrobin"` are there.
 
     Takes the members, in the order in which they joined, and all partitions of their topics, sorted. Returns the
     partitions of each `member_id`: every partition goes to exactly one member, and to one that subscribes to its
@@ -297,7 +297,7 @@ def _custom_name(declared: object) -> str:
     """Returns the name to store for a function of the caller's."""
     if not callable(declared):
         raise TypeError(
-            f"an assignor can not be {type(declared).__name__}. Nothing was stored. "
+            f"an assignor cannot be {type(declared).__name__}. Nothing was stored. "
             f'Declare "sticky", "range", "roundrobin" or a function of (members, partitions).'
         )
     module = getattr(declared, "__module__", None)

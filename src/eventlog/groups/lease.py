@@ -52,7 +52,7 @@ class Terms(NamedTuple):
 
 class Lease:
     """
-    Is the lease of one member.
+    The lease of one member.
 
     Two threads use it: the one that prolongs, and the member's own; the caller keeps them apart.
     """

@@ -47,7 +47,7 @@ class Subscription(NamedTuple):
 @attrs.frozen
 class Member:
     """
-    Is one member of a group.
+    One member of a group.
 
     `owned` maps each partition that it may use, or has yet to give up, to the epoch at which it was granted; a
     commit must name that epoch. `target` is what it is to own in the end.
@@ -66,7 +66,7 @@ class Member:
 @attrs.frozen
 class Group:
     """
-    Is a consumer group.
+    A consumer group.
 
     `epoch` rises with every change of who is to own what. While `target_epoch` is behind it, the members' targets
     are those of an earlier membership, and somebody has to propose new ones. `topics_version` says which topics and

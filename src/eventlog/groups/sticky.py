@@ -99,7 +99,7 @@ class _Share:
 
 class _Table:
     """
-    Is the table at which the members sit while partitions change hands.
+    The table at which the members sit while partitions change hands.
 
     Between any two steps every partition is in exactly one share, and only in that of a member that wants its topic;
     before `deal` those that nobody had are in none.

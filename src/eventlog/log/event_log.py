@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
     """
-    Is an open log directory: the place of topics, and the maker of producers and consumers.
+    An open log directory: the place of topics, and the maker of producers and consumers.
 
     Any number of threads, `EventLog` objects and processes of one machine may use one directory at once. Any
     thread may call anything. After a fork the child's first use opens the directory again; producers and consumers
@@ -235,7 +235,7 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
 
         Raises:
             ValueError: if the destination is there and not empty. It was left as it was.
-            StorageError: if the copy can not be written. The log is unchanged.
+            StorageError: if the copy cannot be written. The log is unchanged.
         """
         self._check_open()
         return report.compact(self._store, destination)

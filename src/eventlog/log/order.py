@@ -49,7 +49,7 @@ class LogOrder(LogPart):
 
         Raises:
             ValueError, TypeError, InvalidTopicName: at the call, for what their names say.
-            CorruptBatch, DecodeError: at the record that can not be read.
+            CorruptBatch, DecodeError: at the record that cannot be read.
 
         Example:
             >>> with eventlog.open(":memory:") as log:

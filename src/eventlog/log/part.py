@@ -10,7 +10,7 @@ from eventlog.store.store import Store
 
 
 class LogPart:
-    """Is one subject of `EventLog`, which is put together of such parts."""
+    """One subject of `EventLog`, which is put together of such parts."""
 
     _store: Store
     _topics: Topics

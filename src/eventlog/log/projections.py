@@ -46,7 +46,7 @@ class LogProjections(LogPart):
 
         Raises:
             UnknownProjection: if there is none of that name, and no function. Nothing was stored.
-            ValueError, TypeError, InvalidTopicName: for what can not be. Nothing was stored.
+            ValueError, TypeError, InvalidTopicName: for what cannot be. Nothing was stored.
         """
         self._check_open()
         checked = check_projection_name(name)

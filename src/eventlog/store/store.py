@@ -49,7 +49,7 @@ _OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members", "projections"}
 
 class Store:
     """
-    Is one open log directory.
+    One open log directory.
 
     Any thread may call anything. After a fork the child's first use opens the directory again; whoever registered
     with `on_fork` is told in the child.
@@ -473,6 +473,6 @@ def _check_access(path: str) -> None:
 
 def _read_only(path: str) -> ReadOnlyLog:
     return ReadOnlyLog(
-        f"cannot open the log at {path}: this user can not write there, and readers too must write to lock.mdb. "
+        f"cannot open the log at {path}: this user cannot write there, and readers too must write to lock.mdb. "
         "Nothing was changed. Let this user write to the directory and its files."
     )

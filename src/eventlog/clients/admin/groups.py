@@ -29,7 +29,7 @@ from eventlog.store.groups.admin import (
     ToStart,
     unknown_group,
 )
-from eventlog.store.groups.reader import GroupPictureX, group_description, group_names
+from eventlog.store.groups.reader import GroupDetails, group_details, group_names
 from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
@@ -42,7 +42,7 @@ _MOST_LOOKS = 3
 @attrs.frozen
 class MemberDescription:
     """
-    Is one member of a group, as somebody else sees it.
+    One member of a group, as somebody else sees it.
 
     `topics` and `patterns` are what it subscribes to; `partitions` is what it owns, `waits_for` what it is to own and
     others have yet to give up. `state` is "alive": its process lives, and neither `session_timeout` nor
@@ -106,7 +106,7 @@ class PartitionOffsets:
 @attrs.frozen
 class GroupDescription:
     """
-    Is a group as it stands: its members, and where it is in each partition.
+    A group as it stands: its members, and where it is in each partition.
 
     `state` is "empty" without a live member: there is none, or all are "away" or "dead". It is "assigning" while the
     members find out who is to own what or partitions move from one to another, and else "stable". `epoch` rises with
@@ -188,11 +188,11 @@ class Groups:
             raise unknown_group(name, "describe")
         return _described(picture, lives)
 
-    def _seen(self, name: str) -> tuple[GroupPictureX, dict[str, Life]]:
+    def _seen(self, name: str) -> tuple[GroupDetails, dict[str, Life]]:
         """A group as it is stored, and who of it lives."""
         looks = 0
         while True:
-            picture = group_description(self._store.environment, name)
+            picture = group_details(self._store.environment, name)
             lives = self._store.members.look(picture.group.members)
             looks += 1
             is_unchanged = self._store.last_transaction() == picture.transaction
@@ -350,7 +350,7 @@ def _some(
     return chosen
 
 
-def _described(picture: GroupPictureX, lives: Mapping[str, Life]) -> GroupDescription:
+def _described(picture: GroupDetails, lives: Mapping[str, Life]) -> GroupDescription:
     group = picture.group
     states: dict[str, MemberState] = {
         member.id: _member_state(member, lives[member.id]) for member in group.members.values()

@@ -150,9 +150,9 @@ class Consumer(Generic[K, V]):
         Raises:
             OffsetOutOfRange: if the next offset of a partition was deleted, or `seek()` went beyond its end. The
                 position is unchanged; `seek()` moves it.
-            CorruptBatch, DecodeError: if the next record can not be read. The position is unchanged.
+            CorruptBatch, DecodeError: if the next record cannot be read. The position is unchanged.
             UnknownTopic: if a topic was deleted. Make another consumer for one that has its name.
-            InstanceInUse, GroupMismatch: if the group removed this member after a silence, and can not have it back.
+            InstanceInUse, GroupMismatch: if the group removed this member after a silence, and cannot have it back.
             Exception: whatever a callback or an assignor of yours raises. The group keeps its assignment.
             ConcurrentUse, LogClosed, UsedAfterFork: for what their names say. Nothing was handed out.
         """

@@ -68,7 +68,7 @@ class Fetcher:
         return self._fetch_at(self._positions.order, version, None)
 
     def _in_turn(self, positions: list[Position]) -> list[Position]:
-        """Each time another first: one that can not be read, or has more than fits, does not keep others waiting."""
+        """Each time another first: one that cannot be read, or has more than fits, does not keep others waiting."""
         self._turn += 1
         place = self._turn % (len(positions) or 1)
         return positions[place:] + positions[:place]

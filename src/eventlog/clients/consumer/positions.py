@@ -31,7 +31,7 @@ Offsets: TypeAlias = Mapping[TopicPartition, int] | Mapping[tuple[str, int], int
 
 class Position:
     """
-    Is one assigned partition: its cursor into the log, what was fetched and not handed out, and the three offsets.
+    One assigned partition: its cursor into the log, what was fetched and not handed out, and the three offsets.
 
     `handed` is where the fetched batches begin, or where the cursor stands when there are none.
     """
@@ -84,7 +84,7 @@ class Position:
 
 class Hand:
     """
-    Is a batch that a loop walks through, as long as there are permits.
+    A batch that a loop walks through, as long as there are permits.
 
     How far it came is what its iterator has left.
     """

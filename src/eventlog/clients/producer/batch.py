@@ -25,7 +25,7 @@ _FIRST_BATCH_RECORDS = 256
 
 class ProducerBatch(Append):
     """
-    Is a batch of sent records: open, then sealed and queued, then done.
+    A batch of sent records: open, then sealed and queued, then done.
 
     `rows` and `limit` count in list items, `ROW_WIDTH` for each record. Once sealed, `count` never changes.
     """
@@ -168,7 +168,7 @@ CLOSED: Any = _Closed()
 
 
 class PartitionBuffer:
-    """Is one partition as a producer sees it: its open batch, or `CLOSED`."""
+    """One partition as a producer sees it: its open batch, or `CLOSED`."""
 
     __slots__ = ("accumulator", "batch", "batch_records", "partition", "topic")
 

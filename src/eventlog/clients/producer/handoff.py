@@ -17,7 +17,7 @@ _ASIDE_SECONDS = 0.05
 
 
 class Handoff:
-    """Is the place where sending threads wait for the sender thread to begin its flush."""
+    """The place where sending threads wait for the sender thread to begin its flush."""
 
     def __init__(self) -> None:
         # No condition: Ctrl-C could leave its lock taken, and the sender thread would wait for ever.

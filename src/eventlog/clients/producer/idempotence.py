@@ -1,5 +1,5 @@
 """
-A producer with a name: what it numbers, what it can not say of whether it is stored, and how that is sent again.
+A producer with a name: what it numbers, what it cannot say of whether it is stored, and how that is sent again.
 
 A failed commit leaves it open whether its records are on the disk. After one a named producer stores nothing more: so
 what is stored of a partition is always the beginning of what was sent to it, and a number tells where it ends. The
@@ -37,7 +37,7 @@ from eventlog.store.store import Store
 
 
 class NamedBatch(ProducerBatch):
-    """Is a batch of a named producer: its records have numbers, from its sealing on."""
+    """A batch of a named producer: its records have numbers, from its sealing on."""
 
     __slots__ = ("_is_refused_for_good", "_rows", "_session", "again")
 
@@ -124,7 +124,7 @@ class NamedBatch(ProducerBatch):
 
 class ProducerEpoch:
     """
-    Is one epoch of a name: what a producer has numbered, what it knows to be stored, and what it does not.
+    One epoch of a name: what a producer has numbered, what it knows to be stored, and what it does not.
 
     Numbers are given under the accumulator's lock; the rest belongs to whoever leads a round.
     """

@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # most producers have no name: `import eventlog` is fast
 
 
 class _SendPath:
-    """Is a topic as `send` needs it: everything one attribute away."""
+    """A topic as `send` needs it: everything one attribute away."""
 
     __slots__ = (
         "encode_key",
@@ -194,7 +194,7 @@ class Producer:
             BufferFull: if there was no room for `max_block` seconds. It was not taken.
             StorageError: if an earlier write failed; the log must be opened again. It was not taken.
             ProducerFenced: if a newer producer has the name. It was not taken.
-            LogClosed, UsedAfterFork: if this producer can not be used any more. It was not taken.
+            LogClosed, UsedAfterFork: if this producer cannot be used any more. It was not taken.
         """
         try:
             route = self._routes[topic]
@@ -334,7 +334,7 @@ class Producer:
 
     def unconfirmed(self) -> UnconfirmedRecords:
         """
-        The records of which this producer can not say whether they are stored.
+        The records of which this producer cannot say whether they are stored.
 
         Blocks until everything sent before is stored or failed, and works after `close()`. It is empty unless a commit
         failed: then it has the records of that commit and all that were sent later. Records that were refused for
@@ -358,7 +358,7 @@ class Producer:
 
         Returns:
             The deliveries, one for each record, a partition's in order. Those of records that were stored before say
-            where; offset and position are -1 when that can not be found any more.
+            where; offset and position are -1 when that cannot be found any more.
 
         Raises:
             ValueError: if they are of another name or another log. Nothing was stored.

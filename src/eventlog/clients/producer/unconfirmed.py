@@ -1,5 +1,5 @@
 """
-Records of which a named producer can not say whether they are stored, as plain values.
+Records of which a named producer cannot say whether they are stored, as plain values.
 
 How they are sent again is in `clients/producer/idempotence.py`, which is imported by the first named producer.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class UnconfirmedBatch(NamedTuple):
-    """Is a batch that may be stored or not, in plain values."""
+    """A batch that may be stored or not, in plain values."""
 
     topic: str
     topic_id: int
@@ -42,7 +42,7 @@ class UnconfirmedBatch(NamedTuple):
 @attrs.frozen(repr=False)
 class UnconfirmedRecords:
     """
-    Are records of which a named producer can not say whether they are stored, after a commit has failed.
+    Are records of which a named producer cannot say whether they are stored, after a commit has failed.
 
     `Producer.resend()` of a later producer of that name stores those that are not. Its length is their number. It can
     be pickled, by and for the same version of eventlog.

@@ -140,7 +140,7 @@ class Folder:
         Raises:
             Exception: what the function raised, with a note that tells the record. Nothing was stored.
             ConflictError: if somebody else has moved the checkpoint. Nothing was stored.
-            CorruptBatch, DecodeError: for a record that can not be read; what comes before it was stored before.
+            CorruptBatch, DecodeError: for a record that cannot be read; what comes before it was stored before.
         """
         count, position = 0, self.build.position
         self._room.clear()

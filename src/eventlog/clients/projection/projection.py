@@ -159,7 +159,7 @@ class Projection:
         Raises:
             TimeoutError: if it is not there in time.
             UnknownProjection: if the projection was deleted.
-            ValueError, TypeError: for what can not be.
+            ValueError, TypeError: for what cannot be.
         """
         self._check()
         deadline_s = self._deadline(timeout)
@@ -191,7 +191,7 @@ class Projection:
             TimeoutError: if it takes longer. What was folded is stored.
             Exception: what the function raises. What was folded in earlier transactions is stored.
             TransactionTooLarge: if one record changes more than `max_bytes`. Likewise.
-            CorruptBatch, DecodeError: if a record can not be read. What comes before it was folded.
+            CorruptBatch, DecodeError: if a record cannot be read. What comes before it was folded.
             UnknownProjection: if the projection was deleted.
             StateMismatch: if it is stored with other topics or codecs. `rebuild()` makes another state.
             ValueError: if the projection was opened without a function.
@@ -486,7 +486,7 @@ def open_projection(
 
     Raises:
         UnknownProjection: if there is none, and no function.
-        TypeError, ValueError: if `key` or `value` can not be declared. Nothing was stored.
+        TypeError, ValueError: if `key` or `value` cannot be declared. Nothing was stored.
     """
     from eventlog.codecs.ordered import OrderedCodec
 

@@ -44,7 +44,7 @@ _DOCUMENTS = frozenset({"msgpack", "json"})
 
 class _Held:
     """
-    Is a value that a caller could change, or none at all: `content` is never handed out, only copies of it.
+    A value that a caller could change, or none at all: `content` is never handed out, only copies of it.
 
     Bytes are those of the row; None is a row that is not there. A tuple of plain values needs none of this: nobody can
     change it, and it stands for a list.
@@ -68,7 +68,7 @@ _COPIED = frozenset({_Held, tuple})
 
 class FoldedState(State[K, V]):
     """
-    Is the state of a build while it is folded.
+    The state of a build while it is folded.
 
     Belongs to the folder: between `begin()` and `end()` the function may use it.
 

@@ -22,7 +22,7 @@ _PREFIX_BYTES = 4
 
 class ProjectionView(StateView[K, V]):
     """
-    Is a view of a projection's state.
+    A view of a projection's state.
 
     Args:
         key: what the caller declared of the keys, or None.

@@ -27,7 +27,7 @@ from eventlog.store.store import Store
 
 class Cursor(Generic[K, V]):
     """
-    Is a place in a partition: the offset to read next.
+    A place in a partition: the offset to read next.
 
     It moves when batches are fetched through it.
     """
@@ -95,7 +95,7 @@ class BatchReader:
 
         Raises:
             OffsetOutOfRange, CorruptBatch, DecodeError, FormatTooNew, UnknownTopic: if the first cursor that has
-                anything can not be read. It stands where it stood. What could be read before comes back first,
+                anything cannot be read. It stands where it stood. What could be read before comes back first,
                 without an error.
         """
         requests = (Fetch(cursor.route.row.id, cursor.partition, cursor.offset) for cursor in cursors)
@@ -122,7 +122,7 @@ class BatchReader:
                         batches.append(batch)
                     if cursor.offset <= stored.last:
                         is_all = False
-                        break  # at `end`, or before a record that can not be read: nothing may be skipped
+                        break  # at `end`, or before a record that cannot be read: nothing may be skipped
             except EventLogError:
                 if not batches:
                     raise
@@ -177,7 +177,7 @@ def _cut(columns: Columns, offsets: Sequence[int], last: int, first: int, end: i
 
 
 def _readable_part(route: TopicHandle, batch: RecordBatch[Any, Any]) -> RecordBatch[Any, Any]:
-    """The records before the first that a codec can not read; `DecodeError` when that is the very first."""
+    """The records before the first that a codec cannot read; `DecodeError` when that is the very first."""
     keys: list[Any] = []
     values: list[Any] = []
     raw_values, raw_keys = batch.values, batch.keys
@@ -201,7 +201,7 @@ def _readable_part(route: TopicHandle, batch: RecordBatch[Any, Any]) -> RecordBa
 
 
 def decode_error(cause: ValueError, message: str) -> DecodeError:
-    """The error for a record that a codec can not read."""
+    """The error for a record that a codec cannot read."""
     return UnknownEvent(message) if isinstance(cause, UnknownEventData) else DecodeError(message)
 
 

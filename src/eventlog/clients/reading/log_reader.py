@@ -54,7 +54,7 @@ class LogReader:
         The next batches with the positions of their first records; none at the end of the log.
 
         Raises:
-            CorruptBatch, DecodeError: if the first batch can not be read. The position is unchanged; else what comes
+            CorruptBatch, DecodeError: if the first batch cannot be read. The position is unchanged; else what comes
                 before it is read first.
         """
         found, behind = self._scanned(max_bytes)
@@ -77,7 +77,7 @@ class LogReader:
                 batches.append((first, records))
             self.position = end
             if end < behind_batch:
-                return batches  # before a record that can not be read
+                return batches  # before a record that cannot be read
         self.position = max(self.position, behind)
         return batches
 

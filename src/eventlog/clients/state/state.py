@@ -62,7 +62,7 @@ Not tuples: (1,) equals (True,), which is no key. Not bytes beside text: they ma
 
 class Row:
     """
-    Is a row as one transaction knows it.
+    A row as one transaction knows it.
 
     `value` is an object that nobody can change, `data` its bytes; one of them may be None, and both are when there is
     no such row. `stored` is what was read, for the check. `base_bytes` is what it takes in memory without what was
@@ -92,7 +92,7 @@ class Row:
 
 class State(StateView[K, V]):
     """
-    Is a state in a transaction: a mapping that shows what the transaction wrote, and stores it at the commit.
+    A state in a transaction: a mapping that shows what the transaction wrote, and stores it at the commit.
 
     Get one from `Transaction.state()`. It belongs to the thread of its transaction. If anything that was read here,
     rows, missing rows and scanned ranges included, was changed by others before the commit, the commit raises
@@ -263,7 +263,7 @@ class State(StateView[K, V]):
         """
         Sets the value of a key; also `state[key] = value`.
 
-        It is encoded, or can not be changed: changing the object later changes nothing here.
+        It is encoded, or cannot be changed: changing the object later changes nothing here.
 
         Raises:
             TypeError: if the key or value does not fit the codecs, or the value is None. Nothing was changed.

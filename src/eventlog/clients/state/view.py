@@ -94,8 +94,8 @@ class StateView(Generic[K, V]):
         The value of a key; `default` when there is none.
 
         Raises:
-            TypeError, ValueError: if it can not be a key of this state.
-            DecodeError: if the codec can not read the stored value.
+            TypeError, ValueError: if it cannot be a key of this state.
+            DecodeError: if the codec cannot read the stored value.
             UnknownState: if the state was deleted.
         """
         self._check()
@@ -168,7 +168,7 @@ class StateView(Generic[K, V]):
 
         Raises:
             TypeError, ValueError: at the call, if an argument is none of these.
-            DecodeError: at the row that the codecs can not read.
+            DecodeError: at the row that the codecs cannot read.
             UnknownState: if the state was deleted.
         """
         rows = self._range(first, end, prefix, is_reversed=is_reversed, max_rows=max_rows)

@@ -45,7 +45,7 @@ _make_events: Callable[..., list[Event[Any, Any]] | None] | None = (
 
 
 def _are_decoded(events: list[Event[Any, Any]], decode: Callable[[bytes | None], Any]) -> bool:
-    """Decodes the values of some events; False when one can not be decoded."""
+    """Decodes the values of some events; False when one cannot be decoded."""
     try:
         for event in events:
             event.value = decode(event.value)
@@ -70,7 +70,7 @@ class History(Generic[K, V]):
         route = self._route
         if route.row.index is None:
             raise ValueError(
-                f"topic {route.row.name!r} can not be read by key: it was made without an index. Nothing was read. "
+                f"topic {route.row.name!r} cannot be read by key: it was made without an index. Nothing was read. "
                 'Make a topic with log.topic(..., index="key").'
             )
 
@@ -174,7 +174,7 @@ class History(Generic[K, V]):
                         entries, version
                     )
                 ]
-        except (TypeError, ValueError):  # one was deleted, or can not be decoded
+        except (TypeError, ValueError):  # one was deleted, or cannot be decoded
             return self._one_by_one(key, version, entries, version, version + len(entries))
         return self._one_by_one(key, version, entries, version, version + len(entries))
 

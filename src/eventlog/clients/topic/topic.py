@@ -29,7 +29,7 @@ S = TypeVar("S")
 
 
 class Owner(Protocol):
-    """Is the log that a topic was opened in."""
+    """The log that a topic was opened in."""
 
     def _check_open(self) -> None:
         """Raises `LogClosed` when the log was closed."""
@@ -38,7 +38,7 @@ class Owner(Protocol):
 
 class Topic(Generic[K, V]):
     """
-    Is one topic of a log: its partitions, and the codecs of its keys and values.
+    One topic of a log: its partitions, and the codecs of its keys and values.
 
     Get one from `EventLog.topic()`. Any thread may use it; it needs no closing.
 
@@ -288,7 +288,7 @@ class Topic(Generic[K, V]):
         Raises:
             OffsetOutOfRange: if `start` or `end` is an offset outside the partition.
             UnknownPartition, UnknownTopic, ValueError, TypeError: at the call, for what their names say.
-            CorruptBatch, DecodeError: at the record that can not be read.
+            CorruptBatch, DecodeError: at the record that cannot be read.
         """
         batches = self.read_batches(partition, start=start, end=end, max_records=max_records)
         return (record for batch in batches for record in batch.records())
@@ -353,7 +353,7 @@ class Topic(Generic[K, V]):
 
         Raises:
             ValueError: if the topic has no index, or `key` is None. Nothing was read.
-            CorruptBatch, DecodeError: at the record that can not be read.
+            CorruptBatch, DecodeError: at the record that cannot be read.
             UnknownTopic, TypeError: for what their names say.
 
         Example:

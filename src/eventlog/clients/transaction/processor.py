@@ -47,7 +47,7 @@ _FATAL = (StorageError, LogClosed, UsedAfterFork)
 
 
 class LentTransaction(Transaction):
-    """Is a transaction that its function fills, and does not end: its offsets are not in it yet."""
+    """A transaction that its function fills, and does not end: its offsets are not in it yet."""
 
     def commit(self) -> NoReturn:
         """Refuses."""
@@ -63,7 +63,7 @@ class LentTransaction(Transaction):
 
 @attrs.define(eq=False, repr=False)
 class _Failure:
-    """Is a record that failed: where it is, how often, and what was raised last."""
+    """A record that failed: where it is, how often, and what was raised last."""
 
     offset: int
     count: int
@@ -141,7 +141,7 @@ class Processor:
             Exception: what the function, or `on_failure`, raised for a record that failed for good; a note names its
                 place. Nothing of it is stored, nor anything after it in its partition: the next run begins with it.
             ConflictError: if others were faster a hundred times in a row.
-            DecodeError, CorruptBatch: if a record can not be read. Those before it are processed.
+            DecodeError, CorruptBatch: if a record cannot be read. Those before it are processed.
             UnknownTopic, InstanceInUse, GroupMismatch: as `Consumer.poll`.
             StorageError: if the disk failed.
             ConcurrentUse, LogClosed, UsedAfterFork: for what their names say.

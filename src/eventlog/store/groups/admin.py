@@ -54,7 +54,7 @@ Chosen: TypeAlias = Sequence[tuple[TopicRow, int | None]]
 
 class _Change(CommitRequest):
     """
-    Is a change of a group.
+    A change of a group.
 
     Afterwards `removed` are the members that are none any more.
     """

@@ -44,7 +44,7 @@ _TURN = "turn-"
 
 class LivenessFile:
     """
-    Is the sign of life of one member of this process.
+    The sign of life of one member of this process.
 
     `beat` belongs to the heart's thread, the rest to the member's. Dropped without `leave`, it looks like a member
     whose process died. `permits` is empty when the lease may not be used: what a loop is being handed ends there.
@@ -195,7 +195,7 @@ class Members:
         A sign of life for a member of this process, under an id that nobody had before.
 
         Raises:
-            StorageError: if it can not be made.
+            StorageError: if it cannot be made.
         """
         file = LivenessFile(self._directory, member_id, terms, self._clock, self._mode)
         self._files.add(file)  # before it is open: a fork may come at any time
@@ -204,7 +204,7 @@ class Members:
         except OSError as error:
             file.abandon()
             raise kind_of(error)(
-                f"cannot become a member of a group: its file in {self._path} can not be made: {error}. The group is "
+                f"cannot become a member of a group: its file in {self._path} cannot be made: {error}. The group is "
                 "unchanged. Make room, or raise the limit that the error names, and try again."
             ) from error
         return file
@@ -226,7 +226,7 @@ class Members:
         except FileNotFoundError:
             return Life.DEAD, False
         except OSError:
-            return Life.ALIVE, True  # we can not look, and conclude nothing
+            return Life.ALIVE, True  # we cannot look, and conclude nothing
         try:
             return self.seen(descriptor)
         finally:
@@ -241,7 +241,7 @@ class Members:
         try:
             is_locked = _is_locked(descriptor)
         except OSError:
-            return Life.ALIVE, True  # we can not look, and conclude nothing
+            return Life.ALIVE, True  # we cannot look, and conclude nothing
         status = os.fstat(descriptor)
         left_s = status.st_mtime_ns / _NS - self._clock.monotonic()
         if left_s <= 0:
@@ -283,7 +283,7 @@ class Members:
         """
         try:
             names = os.listdir(self._directory)
-        except OSError:  # nobody was here yet, or we can not look: then `make` says why
+        except OSError:  # nobody was here yet, or we cannot look: then `make` says why
             return
         for name in names:
             path = os.path.join(self._directory, name)
@@ -347,7 +347,7 @@ class FailureDetector:
 
     def quiet_until_s(self) -> float:
         """
-        Until when none of them can be dead unless `died` tells; long ago, where it can not tell of all.
+        Until when none of them can be dead unless `died` tells; long ago, where it cannot tell of all.
 
         That is the earliest end of their leases: who prolongs them moves it on.
         """
@@ -382,7 +382,7 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        return True  # we can not know, and go on without it
+        return True  # we cannot know, and go on without it
     return True
 
 

@@ -83,7 +83,7 @@ def member_ids(environment: Environment, group: str) -> list[str]:
 
 
 class GroupSnapshot(NamedTuple):
-    """Is a group and all topics, of one snapshot."""
+    """A group and all topics, of one snapshot."""
 
     group: Group
     topics: list[TopicRow]
@@ -121,9 +121,9 @@ def name_of_key(key: bytes) -> bytes:
     return key.partition(b"\0")[0]
 
 
-class GroupPictureX(NamedTuple):
+class GroupDetails(NamedTuple):
     """
-    Is all that is stored of a group, of one snapshot.
+    All that is stored of a group, of one snapshot.
 
     `commits` has the offset that the group has committed in a partition, and when it did, in ms since 1970 UTC.
     `bounds` has the first and the end offset of every partition that is there and that the group has offsets for, or
@@ -138,7 +138,7 @@ class GroupPictureX(NamedTuple):
     transaction: int
 
 
-def group_description(environment: Environment, name: str) -> GroupPictureX:
+def group_details(environment: Environment, name: str) -> GroupDetails:
     """All that is stored of a group."""
     with environment.reading() as transaction:
         rows = SnapshotRows(environment, transaction)
@@ -154,7 +154,7 @@ def group_description(environment: Environment, name: str) -> GroupPictureX:
             for topic_id, number in named
             if topic_id in topics and number < topics[topic_id].partitions
         )
-        return GroupPictureX(
+        return GroupDetails(
             group,
             topics,
             unpack_topics_version(rows.get(FORMAT, TOPICS_VERSION_KEY)),

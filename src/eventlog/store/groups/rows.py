@@ -40,7 +40,7 @@ class Rows(Protocol):
 
 
 class WritableRows(Rows, Protocol):
-    """Is a transaction that writes."""
+    """A transaction that writes."""
 
     def put(self, table: bytes, key: bytes, value: bytes) -> None:
         """Writes a row."""

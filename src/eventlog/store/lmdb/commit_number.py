@@ -28,7 +28,7 @@ _NO_SIGN: Sign = (b"", slice(0), b"?")
 
 class CommitNumber:
     """
-    Is a view of the numbers of the last two commits.
+    A view of the numbers of the last two commits.
 
     Any thread may look. Once it is closed, a look at a sign raises `ValueError`.
     """

@@ -15,7 +15,7 @@ _COMMITS = slice(144, 152), bytes(8)
 """Where a root page has its magic and the number of its commit, and what they are at first."""
 _ROOT_END = 152
 _CAN_NOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM}
-"""A directory that can not be synced at all, or not by this user: the log may be in one that we can not read."""
+"""A directory that cannot be synced at all, or not by this user: the log may be in one that we cannot read."""
 
 
 def is_engines(data: str) -> bool:

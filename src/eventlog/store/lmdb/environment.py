@@ -70,7 +70,7 @@ class MapFull(Exception):
 
 class Environment(LivingHandle):
     """
-    Is the LMDB environment of one log directory, open once in this process.
+    The LMDB environment of one log directory, open once in this process.
 
     Any thread may begin a transaction. A write transaction ends in the thread that began it. No transaction may
     stay open while user code runs: a fork and a growing map wait for all of them.

@@ -34,7 +34,7 @@ _UNABLE = tuple(
 
 class EngineFailure(NamedTuple):
     """
-    Is an error of the engine: what we did, its kind and its text.
+    An error of the engine: what we did, its kind and its text.
 
     `text` may begin with the path, which says nothing of the error; `words` is what remains. LMDB calls it an
     input/output error when the disk took only half of a write, so we look whether the disk is full.

@@ -24,7 +24,7 @@ except ImportError:  # no such system call: LMDB's own locks have to do
 
 class FileLock:
     """
-    Is the exclusive lock of one file, or of one directory, which must exist.
+    The exclusive lock of one file, or of one directory, which must exist.
 
     `acquire()` waits for the lock, and does nothing when this process has it. `release()` lets others have it, and
     does nothing when this process has it not. Each is one step (`store/lmdb/uninterruptible.py`). Threads of a process

@@ -27,7 +27,7 @@ Table = lmdb._Database
 
 class LivingHandle:
     """
-    Is the environment of one log directory while it is open; `Environment` adds the transactions.
+    The environment of one log directory while it is open; `Environment` adds the transactions.
 
     Nobody closes it, forgets it or opens it anew while a transaction of this process runs: that is what the gate
     is for.

@@ -1,5 +1,5 @@
 """
-Steps that Ctrl-C can not come between.
+Steps that Ctrl-C cannot come between.
 
 Python runs a signal handler between two bytecodes: when a function of Python begins, at the end of a loop's turn,
 and after a call of a C function has *returned*. So in `lock.acquire()` an interruption may come when the lock is
@@ -41,7 +41,7 @@ def try_acquire(lock: threading.Lock, timeout: float) -> Iterator[bool]:
 
 class HeldLock:
     """
-    Is a lock held for a `with` block, and let go after it whatever happens.
+    A lock held for a `with` block, and let go after it whatever happens.
 
     Args:
         timeout: seconds to wait for it.

@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 @attrs.define(slots=True, eq=False, repr=False)
 class Rows:
-    """Are the records of a part in columns: what the index and the ids need of them, and what they are encoded from."""
+    """The records of a part in columns: what the index and the ids need of them, and what they are encoded from."""
 
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
@@ -196,7 +196,7 @@ class Part:
 
 class Condition(NamedTuple):
     """
-    Is one record of a part whose version or id is to be judged.
+    One record of a part whose version or id is to be judged.
 
     Every record of a topic with an index counts, in the order in which they are stored, where one of them expects a
     version.
@@ -328,7 +328,7 @@ class Append(CommitRequest):
 
 def check_parts(writing: WriteTransaction, parts: Sequence[Part]) -> TopicRow | None:
     """
-    Raises when a part can not be stored, before any effect.
+    Raises when a part cannot be stored, before any effect.
 
     The stored topic of a part whose topic has more partitions than who appends knew of.
     """

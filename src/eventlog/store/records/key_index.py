@@ -309,7 +309,7 @@ def read_elsewhere(
 
 
 class _Tail:
-    """Is the last row of a key: its first version, how many entries it has, and their bytes."""
+    """The last row of a key: its first version, how many entries it has, and their bytes."""
 
     __slots__ = ("body", "count", "first")
 
@@ -467,7 +467,7 @@ class KeyIndex:
                 transaction.put(prefix + version_key(version + len(kept)), pack_row(0, b""), db=table)
 
     def delete_all_before(self, transaction: Transaction, topic_id: int, partition: int, first: int) -> None:
-        """The same of all keys of a topic, for when it can not be read which ones these are."""
+        """The same of all keys of a topic, for when it cannot be read which ones these are."""
         topic = _topic_key(topic_id)
         with transaction.cursor(db=self._environment.table(INDEX)) as cursor:
             is_found = cursor.set_range(topic)

@@ -44,7 +44,7 @@ def position_of(key: bytes | memoryview | None) -> int:
 
 class OrderedBatch(NamedTuple):
     """
-    Is one batch at its place in the order.
+    One batch at its place in the order.
 
     `position` is that of its first offset, `first` the first offset of its partition that may be read.
     """

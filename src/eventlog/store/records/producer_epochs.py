@@ -209,7 +209,7 @@ class SequencedPart(Part):
     def find(self, writing: WriteTransaction, now_ms: int) -> None:
         """Looks for the place of records that are stored already."""
         self._found = []
-        with contextlib.suppress(CorruptBatch, FormatTooNew):  # they are stored; only where can not be read
+        with contextlib.suppress(CorruptBatch, FormatTooNew):  # they are stored; only where cannot be read
             self._found += self._stored_batches(writing)
             known = {index for start, count, _, _ in self._found for index in range(start, start + count)}
             for index, message_id in self.message_ids.items():
@@ -272,7 +272,7 @@ def judge(writing: WriteTransaction, part: SequencedPart, now_ms: int) -> Sequen
 
     Raises:
         UnknownTopic: if the topic was deleted.
-        OutOfOrderSequence: if it can not be told whether the batch is stored, or what came before it is missing.
+        OutOfOrderSequence: if it cannot be told whether the batch is stored, or what came before it is missing.
     """
     sequence = part.sequence
     writing.check_topic(part.topic)

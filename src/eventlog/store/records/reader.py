@@ -19,7 +19,7 @@ _WHOLE = PartitionRow()
 
 
 class StoredBatch(NamedTuple):
-    """Is one row: its bytes, and the last offset that its key says."""
+    """One row: its bytes, and the last offset that its key says."""
 
     last: int
     data: bytes

@@ -17,7 +17,7 @@ from eventlog.store.rows.tables import TopicRow
 
 
 class Piece(Protocol):
-    """Is a part of a transaction: offsets, the rows of a state, the checkpoint of a projection."""
+    """A part of a transaction: offsets, the rows of a state, the checkpoint of a projection."""
 
     def check(self, writing: WriteTransaction) -> None:
         """Raises what speaks against it; writes nothing."""

@@ -89,7 +89,7 @@ class CommitRequest:
 
 
 class LooseRecord(Protocol):
-    """Is one record that may share a batch with others of its round; the last three are set when it is stored."""
+    """One record that may share a batch with others of its round; the last three are set when it is stored."""
 
     topic: TopicRow
     partition: int
@@ -106,7 +106,7 @@ class LooseRecord(Protocol):
 
 class WriteTransaction:
     """
-    Is the write transaction of one round, and what it has learned of the partitions.
+    The write transaction of one round, and what it has learned of the partitions.
 
     What is learned stays true until another process commits; `begin` notices that by the transaction's number.
     """
@@ -323,7 +323,7 @@ class WriteTransaction:
                 is_found = cursor.delete() and bool(cursor.key())
 
     def keys_before(self, topic_id: int, partition: int, offset: int) -> set[bytes] | None:
-        """The keys of the records of a partition that lie before an offset; None when one can not be read."""
+        """The keys of the records of a partition that lie before an offset; None when one cannot be read."""
         keys: set[bytes] = set()
         prefix = partition_key(topic_id, partition)
         with self.transaction.cursor(db=self._environment.tables[BATCHES]) as cursor:

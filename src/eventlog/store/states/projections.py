@@ -37,7 +37,7 @@ _ROWS_AT_ONCE = 20_000
 
 class Build(NamedTuple):
     """
-    Is one state that is folded from the records, and its checkpoint.
+    One state that is folded from the records, and its checkpoint.
 
     `topics` are those whose records are folded, sorted; None is all.
     """
@@ -392,7 +392,7 @@ def _builds(row: ProjectionRow) -> Iterable[Build]:
 
 class Turn:
     """
-    Is the turn to fold a projection, or to rebuild it: one of all threads and processes has it at a time.
+    The turn to fold a projection, or to rebuild it: one of all threads and processes has it at a time.
 
     The kernel ends it when the process dies, however it dies. It saves work and protects nothing: that no record is
     folded twice is up to `Checkpoint`. Where the system has no file locks everybody has the turn.
@@ -411,7 +411,7 @@ class Turn:
         Takes the turn, if nobody has it.
 
         Raises:
-            StorageError: if its file can not be made or opened.
+            StorageError: if its file cannot be made or opened.
         """
         try:
             if self._lock is None:
@@ -421,7 +421,7 @@ class Turn:
             self.is_taken = self._lock.try_acquire()
         except OSError as error:
             raise kind_of(error)(
-                f"cannot take the turn to fold a projection: its file {self._path} can not be used: {error}. Nothing "
+                f"cannot take the turn to fold a projection: its file {self._path} cannot be used: {error}. Nothing "
                 "was stored. Mend what the error names, and try again."
             ) from error
         return self.is_taken

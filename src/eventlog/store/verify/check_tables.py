@@ -92,7 +92,7 @@ class SmallTables:
         topic = TopicRow.unpack(key, data)
         self._largest_topic_id = max(self._largest_topic_id, topic.id)
         if topic.partitions < 1 or topic.duplicate_window_ms < 0:
-            self._problems.add(f"topic {topic.name!r}: its row has numbers that can not be.")
+            self._problems.add(f"topic {topic.name!r}: its row has numbers that cannot be.")
 
     def _check_partition(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
         topic_id, partition = int.from_bytes(key[:4], "big"), int.from_bytes(key[4:], "big")

@@ -34,7 +34,7 @@ _MOST_PROBLEMS = 1000
 
 
 class Problems:
-    """Are the findings of a check: the first thousand are kept, the others are counted."""
+    """The findings of a check: the first thousand are kept, the others are counted."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -80,7 +80,7 @@ class BatchCache:
 
 
 class SnapshotReader:
-    """Is one snapshot, and what was learned of it."""
+    """One snapshot, and what was learned of it."""
 
     def __init__(self, environment: Environment, transaction: Snapshot, cache: BatchCache) -> None:
         self.environment = environment

@@ -47,7 +47,7 @@ _numbers = itertools.count()
 
 
 class _Bell:
-    """Is the writing end of one waiting reader's FIFO; -1 once it is closed."""
+    """The writing end of one waiting reader's FIFO; -1 once it is closed."""
 
     __slots__ = ("descriptor", "name", "subjects")
 
@@ -271,7 +271,7 @@ def _tell_of_change(directory: str) -> None:
 
 class Waiter:
     """
-    Is one reader's place to sleep.
+    One reader's place to sleep.
 
     `wait` belongs to one thread; `wake` may come from any. Where the system has no FIFOs it polls.
     """

@@ -53,7 +53,7 @@ _MOST_TURNS = 3
 
 class Membership:
     """
-    Is one consumer's membership.
+    One consumer's membership.
 
     Belongs to the consumer's thread. `call` runs a callback of the user's.
     """
@@ -152,7 +152,7 @@ class Membership:
         because callbacks take longer than its lease runs. Who is busy looks less often.
 
         Raises:
-            InstanceInUse, GroupMismatch: if it was removed and can not come back. It has no partitions.
+            InstanceInUse, GroupMismatch: if it was removed and cannot come back. It has no partitions.
             UnknownTopic: if a topic that it names was deleted.
             Exception: whatever a callback or an assignor raises. It is called again the next time.
         """
