@@ -419,7 +419,7 @@ def _complaints_about_c(text: str) -> Iterator[str]:
     [
         ("close", "close the log."),
         ("Consumer", "Consumer of records."),
-        ("poll", "Return the records."),
+        ("poll", "This returns the records."),
         ("poll", "This returns the records."),
         ("poll", "Returns the records. Blocks."),
         ("poll", "Will return the records."),
@@ -434,6 +434,7 @@ def test_the_rule_for_first_lines_finds_a_bad_one(name: str, doc: str) -> None:
     ("name", "doc"),
     [
         ("poll", "Returns the records, at most `max_records`."),
+        ("poll", "Return the records, at most `max_records`."),
         ("Open", "The topics of a log, e.g. those of a shop."),
         ("position", "Offset of the next record, or None."),
     ],
