@@ -1,10 +1,11 @@
 """
-What a thousand records cost on each hot path, whatever the machine: the guard of `test_counts.py`.
+The cost of a thousand records on each hot path, the same on every machine. `test_counts.py` compares it with what runs.
 
-A path is in `paths.py`, what is counted in `counter.py`. `python` are calls of our functions, `lmdb` those of LMDB but
-for commits, `syncs` waits for the disk. A failing test prints the row to paste. Cheaper fails too: pin it anew, and say
-in the commit what made it so. The figures are the same for Python 3.11, 3.12 and 3.13. `FIGURES` is what the library
-costs as Python, `COMPILED` what is less with its compiled twins.
+`paths.py` holds the paths, `counter.py` counts. `lmdb` (calls of LMDB other than commits), `commits` and `syncs` (waits
+for the disk) are exact: a change in either direction fails, because it means that the library does something else.
+`python` (calls of our functions) is a ceiling: more fails, fewer passes, and the row may be lowered when there is time.
+A failing test prints the row to paste here. The figures hold for Python 3.11, 3.12 and 3.13. `FIGURES` is the library
+in pure Python; `COMPILED` has the rows that differ with the accelerators.
 """
 
 from __future__ import annotations
