@@ -420,7 +420,6 @@ def _complaints_about_c(text: str) -> Iterator[str]:
         ("close", "close the log."),
         ("Consumer", "Consumer of records."),
         ("poll", "This returns the records."),
-        ("poll", "This returns the records."),
         ("poll", "Returns the records. Blocks."),
         ("poll", "Will return the records."),
     ],

@@ -21,12 +21,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import FRAME_BYTES, HEADER_BYTES, MAGIC, VERSION, Columns, decode, read_header
 from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew, NotALog
 from eventlog.store.records.key_index import pack_entries, pack_row, unpack_row
 from eventlog.store.records.message_ids import StoredMessage
 from eventlog.store.records.snapshots import unpack_snapshot
-from eventlog.store.rows.tables import FormatRow, PartitionRow, TopicRow, pack_offset, unpack_offset
+from eventlog.store.rows.tables import FormatRow, PartitionRow, pack_offset, pack_topic, unpack_offset, unpack_topic
 from tests.golden.shapes import BATCHES, GOLDEN
 
 QUICK_COUNT = 20_000
@@ -249,8 +250,8 @@ INDEX_ROW = pack_row(2, b"".join(pack_entries(1, (7, 8), (5, 5), (90, 91), (b"te
 ROWS: list[tuple[Callable[[bytes], object], bytes]] = [
     (lambda data: FormatRow.unpack(data, "fuzz"), FormatRow(UUID(int=7), 5).pack()),
     (
-        lambda data: TopicRow.unpack(b"orders", data),
-        TopicRow("orders", 7, UUID(int=7), 3, {"name": "str"}, {"name": "json"}, "crc32", 1000, 5).pack(),
+        lambda data: unpack_topic(b"orders", data),
+        pack_topic(StoredTopic("orders", 7, UUID(int=7), 3, {"name": "str"}, {"name": "json"}, "crc32", 1000, 5)),
     ),
     (PartitionRow.unpack, PartitionRow(3, 9, 5).pack()),
     (unpack_offset, pack_offset(7, 5)),

@@ -12,20 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
 from eventlog.store.rows.tables import (
     FORMAT_VERSION,
     FormatRow,
     PartitionRow,
-    TopicRow,
     batch_key,
     offset_key,
     pack_offset,
+    pack_topic,
     pack_topics_version,
     partition_key,
     repartitioned,
     split_batch_key,
     unpack_offset,
+    unpack_topic,
     unpack_topics_version,
 )
 
@@ -134,7 +136,7 @@ def test_row_that_is_none_of_ours_is_not_a_log(data: bytes | None) -> None:
 # --- topics -----------------------------------------------------------------------------------------------------------
 
 
-def topic_row(**changed: Any) -> TopicRow:
+def topic_row(**changed: Any) -> StoredTopic:
     """A row with something in every field."""
     fields: dict[str, Any] = {
         "name": "orders",
@@ -150,39 +152,39 @@ def topic_row(**changed: Any) -> TopicRow:
         "duplicate_window_ms": 60_000,
         "snapshot": {"name": "json"},
     }
-    return TopicRow(**(fields | changed))
+    return StoredTopic(**(fields | changed))
 
 
 def test_topic_row_comes_back_under_its_name() -> None:
     """The name is the row's key, and everything else is in its value."""
     row = topic_row()
-    assert TopicRow.unpack(b"orders", row.pack()) == row
-    assert TopicRow.unpack(memoryview(b"orders"), memoryview(row.pack())) == row
-    assert b"orders" not in row.pack()
+    assert unpack_topic(b"orders", pack_topic(row)) == row
+    assert unpack_topic(memoryview(b"orders"), memoryview(pack_topic(row))) == row
+    assert b"orders" not in pack_topic(row)
 
 
 def test_unknown_field_of_a_topic_row_is_left_alone() -> None:
     """A topic that a later version gave another option opens."""
     row = topic_row()
-    data = msgpack.packb(msgpack.unpackb(row.pack()) | {"retention_ms": 5})
-    assert TopicRow.unpack(b"orders", data) == row
+    data = msgpack.packb(msgpack.unpackb(pack_topic(row)) | {"retention_ms": 5})
+    assert unpack_topic(b"orders", data) == row
 
 
 def test_a_topic_row_of_an_older_eventlog_has_the_defaults() -> None:
     """It has no index, and what came later is as if nobody had said anything."""
-    fields = msgpack.unpackb(topic_row().pack())
+    fields = msgpack.unpackb(pack_topic(topic_row()))
     for name in ("index", "duplicate_window_ms", "snapshot"):
         del fields[name]
-    row = TopicRow.unpack(b"orders", msgpack.packb(fields))
+    row = unpack_topic(b"orders", msgpack.packb(fields))
     assert (row.index, row.duplicate_window_ms, row.snapshot) == (None, 86_400_000, {"name": "msgpack"})
 
 
 @pytest.mark.parametrize("index", ["value", ""])
 def test_a_topic_with_an_index_that_we_do_not_know_is_too_new(index: object) -> None:
     """Whoever appended to it without keeping the index would spoil it."""
-    data = msgpack.packb(msgpack.unpackb(topic_row().pack()) | {"index": index})
+    data = msgpack.packb(msgpack.unpackb(pack_topic(topic_row())) | {"index": index})
     with pytest.raises(FormatTooNew, match=r"topic b'orders': it has the index .*Upgrade"):
-        TopicRow.unpack(b"orders", data)
+        unpack_topic(b"orders", data)
 
 
 # --- partitions and offsets -------------------------------------------------------------------------------------------
@@ -224,21 +226,21 @@ def test_committed_offset_of_a_newer_version_is_too_new(rest: bytes) -> None:
 @pytest.mark.parametrize("value", [..., None, 1.5, []])
 def test_topic_row_that_is_none_is_corrupt(field: str, value: object) -> None:
     """A damaged topic is named in an error of ours."""
-    fields = msgpack.unpackb(topic_row().pack())
+    fields = msgpack.unpackb(pack_topic(topic_row()))
     del fields[field]
     if value is not ...:
         fields[field] = value
     with pytest.raises(CorruptBatch, match="topic b'orders': its row on disk"):
-        TopicRow.unpack(b"orders", msgpack.packb(fields))
+        unpack_topic(b"orders", msgpack.packb(fields))
 
 
 @pytest.mark.parametrize("field", ["index", "duplicate_window_ms", "snapshot"])
 @pytest.mark.parametrize("value", [1.5, []])
 def test_topic_row_with_a_newer_field_that_is_none_is_corrupt(field: str, value: object) -> None:
     """What may be left out must still be what it says."""
-    data = msgpack.packb(msgpack.unpackb(topic_row().pack()) | {field: value})
+    data = msgpack.packb(msgpack.unpackb(pack_topic(topic_row())) | {field: value})
     with pytest.raises(CorruptBatch, match="topic b'orders': its row on disk"):
-        TopicRow.unpack(b"orders", data)
+        unpack_topic(b"orders", data)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x01", b"\x01" * 16, b"\x01" * 18])
@@ -260,11 +262,11 @@ def test_partition_row_of_another_length_is_corrupt(data: bytes) -> None:
 
 def test_a_topic_with_more_partitions_keeps_the_fields_that_we_do_not_know() -> None:
     """A newer eventlog may have written some."""
-    row = TopicRow("orders", 1, uuid4(), 2, {"name": "str"}, {"name": "json"}, "crc32", 99, 5)
-    newer = {**msgpack.unpackb(row.pack()), "colour": "blue"}
+    row = StoredTopic("orders", 1, uuid4(), 2, {"name": "str"}, {"name": "json"}, "crc32", 99, 5)
+    newer = {**msgpack.unpackb(pack_topic(row)), "colour": "blue"}
     raised = repartitioned(msgpack.packb(newer), 8)
     assert msgpack.unpackb(raised) == {**newer, "partitions": 8}
-    assert TopicRow.unpack(b"orders", raised) == attrs.evolve(row, partitions=8)
+    assert unpack_topic(b"orders", raised) == attrs.evolve(row, partitions=8)
 
 
 @given(UINT64)

@@ -11,13 +11,13 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.partitioners import partitioner_from_stored
 from eventlog.codecs import Upcasters, codec_from_stored
 from eventlog.errors import RecordTooLarge, UnknownPartition
 from eventlog.options import check_int
 from eventlog.records import Headers
 from eventlog.store.records.key_index import LONGEST_KEY_BYTES, escaped
-from eventlog.store.rows.tables import TopicRow
 
 
 class TopicHandle:
@@ -30,7 +30,7 @@ class TopicHandle:
 
     def __init__(
         self,
-        row: TopicRow,
+        row: StoredTopic,
         *,
         key: object = None,
         value: object = None,
@@ -39,7 +39,7 @@ class TopicHandle:
         upcasters: Upcasters | None = None,
     ) -> None:
         self.row = row
-        self.look: Callable[[], TopicRow | None] = lambda: None
+        self.look: Callable[[], StoredTopic | None] = lambda: None
         """Reads the stored topic; whoever has a store hangs it in."""
         self.key_codec = codec_from_stored(row.key, key, topic=row.name, role="key")
         self.value_codec = codec_from_stored(row.value, value, topic=row.name, role="value", upcasters=upcasters)
@@ -47,7 +47,7 @@ class TopicHandle:
         self.partitioner_name, self.partition_of = partitioner_from_stored(row.partitioner, partitioner, topic=row.name)
         self._keyless = itertools.count()
 
-    def learn(self, stored: TopicRow | None) -> TopicRow:
+    def learn(self, stored: StoredTopic | None) -> StoredTopic:
         """Takes over what is stored when it has more partitions; None and other topics of the name teach nothing."""
         if stored is not None and stored.id == self.row.id and stored.partitions > self.row.partitions:
             self.row = stored

@@ -19,9 +19,9 @@ from threading import get_ident
 
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import EngineError, EngineMapFull, Environment, MapFull
-from eventlog.store.lmdb.uninterruptible import try_acquire
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.wakeup.notifier import Notifier
+from eventlog.uninterruptible import try_acquire
 
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -192,7 +192,7 @@ class Committer:
         """
         Commits all that is queued.
 
-        An interruption (Ctrl-C) may come between any two steps (`store/lmdb/uninterruptible.py`). Work stays in the
+        An interruption (Ctrl-C) may come between any two steps (`uninterruptible.py`). Work stays in the
         queue until it is done, and may be queued twice. That a transaction is committed is noted in one step with the
         commit itself, and what an interrupted round has committed is finished by the next. So nothing is stored twice,
         and nobody's work is lost because another was interrupted.

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from uuid import UUID, uuid4
 
+from eventlog.backend.topics import StoredTopic, deleted_topic, unknown_topic
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
 from eventlog.store.committer import Committer
@@ -27,16 +28,15 @@ from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.records import reader
 from eventlog.store.records.log_order import put_into_order, stored_end_position
 from eventlog.store.records.reader import Fetch, Fetched
-from eventlog.store.records.topics import deleted_topic, unknown_topic
 from eventlog.store.records.write_transaction import CommitRequest
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
     FORMAT_VERSION,
     TOPICS_VERSION_KEY,
     FormatRow,
-    TopicRow,
     offset_key,
     unpack_offset,
+    unpack_topic,
     unpack_topics_version,
 )
 from eventlog.store.states.projections import ProjectionRow, Turn
@@ -104,31 +104,31 @@ class Store:
 
     # -- topics ----------------------------------------------------------------------------------------------
 
-    def topic(self, name: str) -> TopicRow | None:
+    def topic(self, name: str) -> StoredTopic | None:
         """The stored topic of that name."""
         key, environment = name.encode(), self.environment
         data = environment.read(lambda transaction: transaction.get(key, db=environment.tables[TOPICS]))
-        return None if data is None else TopicRow.unpack(key, data)
+        return None if data is None else unpack_topic(key, data)
 
-    def require_topic(self, name: str) -> TopicRow:
+    def require_topic(self, name: str) -> StoredTopic:
         """The stored topic of that name; `UnknownTopic` when there is none."""
         topic = self.topic(name)
         if topic is None:
             raise unknown_topic(name)
         return topic
 
-    def check_topic(self, topic: TopicRow) -> TopicRow:
+    def check_topic(self, topic: StoredTopic) -> StoredTopic:
         """The topic as it is stored now; `UnknownTopic` when it was deleted, whether or not another has its name."""
         stored = self.topic(topic.name)
         if stored is None or stored.id != topic.id:
             raise deleted_topic(topic.name, "read")
         return stored
 
-    def topics(self) -> list[TopicRow]:
+    def topics(self) -> list[StoredTopic]:
         """All topics, by name."""
         environment = self.environment
         with environment.reading() as transaction, transaction.cursor(db=environment.table(TOPICS)) as cursor:
-            return [TopicRow.unpack(name, data) for name, data in cursor.iternext()]
+            return [unpack_topic(name, data) for name, data in cursor.iternext()]
 
     def topics_version(self) -> int:
         """A number that rises whenever topics or partitions come or go, in any process."""
@@ -151,12 +151,12 @@ class Store:
         """The batches of several partitions in one snapshot, and its number (see `reader.fetch`)."""
         return reader.fetch(self.environment, requests, max_bytes)
 
-    def bounds(self, topic: TopicRow, partitions: Sequence[int] | None = None) -> list[tuple[int, int]]:
+    def bounds(self, topic: StoredTopic, partitions: Sequence[int] | None = None) -> list[tuple[int, int]]:
         """The first and the end offset of some or all partitions of a topic, of one snapshot."""
         chosen = range(topic.partitions) if partitions is None else partitions
         return reader.bounds(self.environment, topic.id, chosen)
 
-    def offset_of_time(self, topic: TopicRow, partition: int, timestamp_ms: int) -> int:
+    def offset_of_time(self, topic: StoredTopic, partition: int, timestamp_ms: int) -> int:
         """The first offset of this time or later."""
         return reader.offset_of_time(self.environment, topic.id, partition, timestamp_ms)
 

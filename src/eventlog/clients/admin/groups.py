@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.clients.consumer.positions import Pair, pair_of
 from eventlog.clients.reading.batch_reader import check_start
 from eventlog.clients.topic.topic import Topic
@@ -30,7 +31,6 @@ from eventlog.store.groups.admin import (
     unknown_group,
 )
 from eventlog.store.groups.reader import GroupDetails, group_details, group_names
-from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
 GroupState: TypeAlias = Literal["empty", "assigning", "stable"]
@@ -299,7 +299,7 @@ class Groups:
         offsets: Mapping[TopicPartition, int] | Mapping[tuple[str, int], int] | None,
         topics: Iterable[str | Topic[Any, Any]] | None,
         partitions: Iterable[Pair] | None,
-    ) -> tuple[Aim, builtins.list[tuple[TopicRow, int | None]] | None]:
+    ) -> tuple[Aim, builtins.list[tuple[StoredTopic, int | None]] | None]:
         """Where the group is to stand, and in which partitions; None for all that it knows."""
         if (to is None) + (shift is None) + (offsets is None) != 2:
             raise ValueError(
@@ -316,7 +316,7 @@ class Groups:
             rows = {topic: self._row(topic) for topic in {pair.topic for pair in pairs}}
             placed = {(rows[topic].id, number): offset for (topic, number), offset in pairs.items()}
             return ToOffsets(placed), _some([(rows[topic], number) for topic, number in pairs])
-        chosen: builtins.list[tuple[TopicRow, int | None]] | None = None
+        chosen: builtins.list[tuple[StoredTopic, int | None]] | None = None
         if topics is not None or partitions is not None:
             if isinstance(topics, (str, Topic)):
                 raise TypeError("topics is a list of topics, and not one of them. No offset was changed.")
@@ -332,7 +332,7 @@ class Groups:
         assert to is not None
         return ToStart(check_start(to)), chosen
 
-    def _row(self, topic: str | Topic[Any, Any]) -> TopicRow:
+    def _row(self, topic: str | Topic[Any, Any]) -> StoredTopic:
         if isinstance(topic, Topic):
             topic._check_store(self._store)
             return topic._route.row
@@ -343,8 +343,8 @@ class Groups:
 
 
 def _some(
-    chosen: builtins.list[tuple[TopicRow, int | None]],
-) -> builtins.list[tuple[TopicRow, int | None]]:
+    chosen: builtins.list[tuple[StoredTopic, int | None]],
+) -> builtins.list[tuple[StoredTopic, int | None]]:
     if not chosen:
         raise ValueError("no partition is named. No offset was changed. Name one, or none of topics= and partitions=.")
     return chosen

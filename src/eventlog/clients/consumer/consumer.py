@@ -29,8 +29,8 @@ from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
 from eventlog.groups.state import Subscription
 from eventlog.options import Start, check_int, check_offset, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
-from eventlog.store.lmdb.uninterruptible import HeldLock
 from eventlog.store.store import Store
+from eventlog.uninterruptible import HeldLock
 
 if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: `import eventlog` is fast
     from eventlog.clients.consumer.group.membership import Membership

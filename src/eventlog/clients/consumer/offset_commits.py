@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.clients.consumer.group.membership import Membership
 from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import MemberFenced
 from eventlog.records import TopicPartition
 from eventlog.store.groups.commands import CommitOffsets, Fence
-from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
 
@@ -141,7 +141,7 @@ class OffsetCommits:
         """What stores some offsets, None when there are none."""
         if not offsets:
             return None
-        rows: list[tuple[TopicRow, int, int]] = []
+        rows: list[tuple[StoredTopic, int, int]] = []
         for tp, offset in offsets.items():
             position = self._positions.get(tp)
             route = self._open_topic(tp.topic)._route if position is None else position.cursor.route

@@ -33,13 +33,13 @@ from functools import partial
 from threading import get_ident
 from typing import Any, TypeVar
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import TARGET_BYTES, BatchEncoder
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.producer.batch import CLOSED, PartitionBuffer, ProducerBatch
 from eventlog.errors import BufferFull, DeliveryError, LogClosed, UsedAfterFork
 from eventlog.records import Headers
 from eventlog.store.records.append import Condition, Rows
-from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
 T = TypeVar("T")
@@ -87,8 +87,8 @@ class Accumulator:
         self._max_block = max_block
         self.on_open: Callable[[], None] = _nothing
         self.on_due: Callable[[], object] = _nothing
-        self.on_gone: Callable[[TopicRow], None] = _nothing
-        self.on_grown: Callable[[TopicRow], None] = _nothing
+        self.on_gone: Callable[[StoredTopic], None] = _nothing
+        self.on_grown: Callable[[StoredTopic], None] = _nothing
         self._encoder = BatchEncoder(target_bytes=min(batch_bytes, TARGET_BYTES))
         self._lanes: dict[int, list[PartitionBuffer]] = {}
         self._open_lanes: dict[PartitionBuffer, None] = {}
@@ -105,7 +105,7 @@ class Accumulator:
         self._late: deque[ProducerBatch] = deque()
         """What came into the middle of that, from the same thread."""
 
-    def lanes(self, topic: TopicRow) -> list[PartitionBuffer]:
+    def lanes(self, topic: StoredTopic) -> list[PartitionBuffer]:
         """
         The lanes of a topic, by partition: the same list however the topic is named.
 
@@ -119,7 +119,7 @@ class Accumulator:
                 lanes += [PartitionBuffer(self, topic, number) for number in range(len(lanes), topic.partitions)]
             return lanes
 
-    def grow(self, topic: TopicRow) -> None:
+    def grow(self, topic: StoredTopic) -> None:
         """Makes lanes for a topic's new partitions, and then has them used."""
         with self.lock:
             self.lanes(topic)
@@ -305,7 +305,7 @@ class Accumulator:
         batch.parts.append(part)
         self._store.committer.submit(batch)
 
-    def queue(self, topic: TopicRow, partition: int, rows: Rows, prepare: Callable[[ProducerBatch], None]) -> Any:
+    def queue(self, topic: StoredTopic, partition: int, rows: Rows, prepare: Callable[[ProducerBatch], None]) -> Any:
         """Queues a batch of its own behind all that its lane has; `prepare` tells it what the rows do not say."""
         self._check_waiting()
         self._make_room()

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import EncodedBatch
 from eventlog.clients.delivery import Delivery, call_logged
 from eventlog.errors import UnknownTopic
 from eventlog.records import Headers, RecordMetadata
 from eventlog.store.records.append import Append, Part, Rows
-from eventlog.store.rows.tables import TopicRow
 
 if TYPE_CHECKING:
     from eventlog.clients.producer.accumulator import Accumulator
@@ -172,7 +172,7 @@ class PartitionBuffer:
 
     __slots__ = ("accumulator", "batch", "batch_records", "partition", "topic")
 
-    def __init__(self, accumulator: Accumulator, topic: TopicRow, partition: int) -> None:
+    def __init__(self, accumulator: Accumulator, topic: StoredTopic, partition: int) -> None:
         self.accumulator = accumulator
         self.topic = topic
         self.partition = partition

@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import EncodedBatch
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.producer.accumulator import Accumulator
@@ -32,7 +33,6 @@ from eventlog.store.records.producer_epochs import (
     remember,
 )
 from eventlog.store.records.write_transaction import WriteTransaction
-from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
 
@@ -143,7 +143,7 @@ class ProducerEpoch:
         """A batch to fill."""
         return NamedBatch(self, lane, limit, timestamp_ms, opened_s)
 
-    def take(self, topic: TopicRow, partition: int, count: int) -> SequenceRange:
+    def take(self, topic: StoredTopic, partition: int, count: int) -> SequenceRange:
         """The next numbers of a partition."""
         first = self._next.get((topic.id, partition), 0)
         self._next[topic.id, partition] = first + count

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
 from eventlog import native
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.partitioners import crc32 as crc32_partitioner
 from eventlog.batches.partitioners import murmur2 as murmur2_partitioner
 from eventlog.clients.delivery import ROW_WIDTH, Delivery
@@ -26,7 +27,6 @@ from eventlog.clients.topic.topic import Topic
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.store.records.key_index import LONGEST_KEY_BYTES
-from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
 if TYPE_CHECKING:  # most producers have no name: `import eventlog` is fast
@@ -80,7 +80,7 @@ class _SendPath:
             return self.lanes[self.sticky]
         return self.lanes[0 if count == 1 else self.partition_of(key, count)]
 
-    def grow(self, stored: TopicRow) -> None:
+    def grow(self, stored: StoredTopic) -> None:
         """Uses more partitions from now on; their lanes must be there before, since `send` takes no lock."""
         self.route.learn(stored)
         self.partition_count = max(self.partition_count, stored.partitions)
@@ -282,7 +282,7 @@ class Producer:
         self._grow(route, stored)
         return True
 
-    def _grow(self, route: _SendPath, stored: TopicRow) -> None:
+    def _grow(self, route: _SendPath, stored: StoredTopic) -> None:
         self._accumulator.grow(stored)
         route.grow(stored)  # it is not among the others any more if the topic was deleted meanwhile
 
@@ -424,14 +424,14 @@ class Producer:
         self.close()
 
 
-def _forget_topic(routes: dict[object, _SendPath], topic: TopicRow) -> None:
+def _forget_topic(routes: dict[object, _SendPath], topic: StoredTopic) -> None:
     """Has the next `send` look again for a topic that was deleted: another may have its name by now."""
     for name, route in list(routes.items()):
         if route.route.row.id == topic.id:
             routes.pop(name, None)
 
 
-def _grow_topic(routes: dict[object, _SendPath], stored: TopicRow) -> None:
+def _grow_topic(routes: dict[object, _SendPath], stored: StoredTopic) -> None:
     """Has the next `send` know of new partitions, whatever name it calls the topic by."""
     for route in list(routes.values()):
         if route.route.row.id == stored.id:

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import attrs
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.records import Headers
-from eventlog.store.rows.tables import TopicRow
 
 if TYPE_CHECKING:
     from eventlog.store.records.producer_epochs import SequenceRange
@@ -32,11 +32,11 @@ class UnconfirmedBatch(NamedTuple):
     headers: tuple[Headers, ...] | None
     message_ids: dict[int, bytes]
 
-    def topic_row(self, stored: TopicRow | None) -> TopicRow:
+    def topic_row(self, stored: StoredTopic | None) -> StoredTopic:
         """The topic, or what looks enough like it for the commit to say that it was deleted."""
         if stored is not None and stored.id == self.topic_id and stored.uuid == self.topic_uuid:
             return stored
-        return TopicRow(self.topic, self.topic_id, self.topic_uuid, self.partition + 1, {}, {}, "crc32", 0, 0)
+        return StoredTopic(self.topic, self.topic_id, self.topic_uuid, self.partition + 1, {}, {}, "crc32", 0, 0)
 
 
 @attrs.frozen(repr=False)

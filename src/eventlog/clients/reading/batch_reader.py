@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Generic, NamedTuple
 
 from eventlog import native
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import Columns, decode, is_intact
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clock import to_ms
@@ -21,7 +22,6 @@ from eventlog.options import Start, check_int
 from eventlog.records import K, RecordBatch, V
 from eventlog.store.records.log_order import ReadMark, fetch_and_mark
 from eventlog.store.records.reader import Fetch, Fetched, StoredBatch, bounds_of
-from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
 
@@ -236,12 +236,12 @@ def check_start(start: Start) -> Start:
     return start
 
 
-def resolve_start(store: Store, topic: TopicRow, partition: int, start: Start) -> int:
+def resolve_start(store: Store, topic: StoredTopic, partition: int, start: Start) -> int:
     """The offset that a start means in one partition now."""
     return resolve_starts(store, [(topic, partition)], start)[0]
 
 
-def resolve_starts(store: Store, partitions: Sequence[tuple[TopicRow, int]], start: Start) -> list[int]:
+def resolve_starts(store: Store, partitions: Sequence[tuple[StoredTopic, int]], start: Start) -> list[int]:
     """The offsets that a start means in some partitions; one look for all of them, but for times."""
     check_start(start)
     if isinstance(start, datetime):
@@ -256,6 +256,6 @@ def resolve_starts(store: Store, partitions: Sequence[tuple[TopicRow, int]], sta
     return [start] * len(bounds)
 
 
-def resolve_ends(store: Store, partitions: Sequence[tuple[TopicRow, int]], end: Start | None) -> list[int]:
+def resolve_ends(store: Store, partitions: Sequence[tuple[StoredTopic, int]], end: Start | None) -> list[int]:
     """The offsets that an end means in some partitions now; None is where they end."""
     return resolve_starts(store, partitions, "latest" if end is None else end)

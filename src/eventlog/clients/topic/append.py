@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder
 from eventlog.batches.partitioners import part_columns, partition_column
 from eventlog.clients.topic_handle import TopicHandle
@@ -23,7 +24,6 @@ from eventlog.options import (
 )
 from eventlog.records import Headers, PartitionRange, RecordMetadata
 from eventlog.store.records.append import Append, AppendOne, Condition, Part, Place, Rows
-from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
 
@@ -107,7 +107,7 @@ class Appender:
                 return metadata_of(row.name, part.place(0))
 
     @staticmethod
-    def _packed(row: TopicRow, partition: int, rows: Rows) -> Part:
+    def _packed(row: StoredTopic, partition: int, rows: Rows) -> Part:
         batches = BatchEncoder().encode(rows.keys, rows.values, timestamps_ms=rows.timestamps_ms, headers=rows.headers)
         return Part(row, partition, batches, rows)
 
@@ -171,7 +171,7 @@ class Appender:
             return check_timestamp_ms(timestamps_ms)
         return [check_timestamp_ms(moment) for moment in timestamps_ms]
 
-    def _part(self, row: TopicRow, partition: int, columns: _Columns, *, needs_rows: bool) -> Part:
+    def _part(self, row: StoredTopic, partition: int, columns: _Columns, *, needs_rows: bool) -> Part:
         """The batches of one partition."""
         route = self._route
         if needs_rows:
@@ -196,7 +196,7 @@ class Appender:
             raise
         return Part(row, partition, batches)
 
-    def _by_key(self, row: TopicRow, columns: _Columns) -> _Placed:
+    def _by_key(self, row: StoredTopic, columns: _Columns) -> _Placed:
         """The records of each partition, by partition, with their places in the columns."""
         assert columns.keys is not None
         keyless = self._route.keyless_partition(row.partitions)
@@ -330,7 +330,7 @@ def _ranges(part: Part, columns: _Columns) -> list[PartitionRange]:
     return ranges
 
 
-def check_expected(row: TopicRow, expected_version: object, key: bytes | None) -> int:
+def check_expected(row: StoredTopic, expected_version: object, key: bytes | None) -> int:
     """The expected version, when the topic counts versions and there is a key to count them for."""
     version = check_int("expected_version", expected_version, least=0)
     if row.index is None:

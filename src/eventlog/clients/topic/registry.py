@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from eventlog.backend.topics import DUPLICATE_WINDOW_MS, NewTopic, StoredTopic
 from eventlog.batches.partitioners import Partitioner, partitioner_for
 from eventlog.clients.topic.topic import Owner, Topic
 from eventlog.clients.topic_handle import TopicHandle
@@ -24,8 +25,7 @@ from eventlog.options import (
     check_seconds,
     check_topic_name,
 )
-from eventlog.store.records.topics import EnsureTopic, NewTopic
-from eventlog.store.rows.tables import DUPLICATE_WINDOW_MS, TopicRow
+from eventlog.store.records.topics import EnsureTopic
 from eventlog.store.store import Store
 
 
@@ -105,13 +105,13 @@ class Topics:
         """Forgets what was declared of a topic that is about to be deleted."""
         self._known.pop(name, None)
 
-    def _of_row(self, row: TopicRow) -> Topic[Any, Any]:
+    def _of_row(self, row: StoredTopic) -> Topic[Any, Any]:
         known = self._known.get(row.name)
         if known is None or known._route.row.uuid != row.uuid:
             known = self._known[row.name] = self._made(row, TopicOptions())
         return known
 
-    def _made(self, row: TopicRow, options: TopicOptions) -> Topic[Any, Any]:
+    def _made(self, row: StoredTopic, options: TopicOptions) -> Topic[Any, Any]:
         if options.snapshot is not None:
             codec_from_stored(row.snapshot, options.snapshot, topic=row.name, role="value")
         route = TopicHandle(
@@ -124,7 +124,7 @@ class Topics:
         )
         return Topic(self._store, route, self._owner())
 
-    def _create(self, name: str, options: TopicOptions) -> TopicRow:
+    def _create(self, name: str, options: TopicOptions) -> StoredTopic:
         window_ms = options.duplicate_window_ms
         new = NewTopic(
             name,
@@ -145,7 +145,7 @@ class Topics:
         return work.topic
 
 
-def _check_stored(row: TopicRow, options: TopicOptions) -> None:
+def _check_stored(row: StoredTopic, options: TopicOptions) -> None:
     for option, asked, stored in (
         ("partitions", options.partitions, row.partitions),
         ("max_record_bytes", options.max_record_bytes, row.max_record_bytes),

@@ -32,7 +32,7 @@ from eventlog.errors import (
 )
 from eventlog.options import check_seconds
 from eventlog.records import Record, TopicPartition
-from eventlog.store.lmdb.uninterruptible import HeldLock
+from eventlog.uninterruptible import HeldLock
 
 Function: TypeAlias = Callable[[Transaction, Record[Any, Any]], object]
 OnFailure: TypeAlias = Callable[[Transaction, Record[Any, Any], Exception], object]

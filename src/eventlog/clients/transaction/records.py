@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import TypeAlias
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.records import Headers
 from eventlog.store.records.append import Condition, Part, Place, Rows
-from eventlog.store.rows.tables import TopicRow
 
 # A plain tuple: an object with these fields takes half a microsecond to build, and a transaction has many.
 Send: TypeAlias = "tuple[TopicHandle, bytes | None, bytes | None, Headers, int, int | None, int | None, bytes | None]"
@@ -32,7 +32,7 @@ class TransactionRecords:
     def __init__(self) -> None:
         self._sends: list[Send] = []
         self._routes: dict[int, TopicHandle] = {}
-        self._rows: dict[int, TopicRow] = {}
+        self._rows: dict[int, StoredTopic] = {}
         """The topics as they were when the records were placed."""
         self._scattered: set[int] = set()
         """The topics with an index of which the caller has chosen a partition: a key may be in several."""
@@ -179,12 +179,12 @@ class TransactionRecords:
             return frozenset(self._routes)
         return frozenset(send[0].row.id for send in self._sends if send[5] is None)
 
-    def learn(self, newer: Iterable[TopicRow]) -> None:
+    def learn(self, newer: Iterable[StoredTopic]) -> None:
         """Takes over that topics have more partitions."""
         for row in newer:
             self._routes[row.id].learn(row)
 
-    def stored(self, number: int) -> tuple[TopicRow, Place]:
+    def stored(self, number: int) -> tuple[StoredTopic, Place]:
         """Where one record is stored."""
         part, index = self._place_of(number)
         return part.topic, part.place(index)

@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import reduce
 from typing import NamedTuple, TypeAlias
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.clock import to_ms
 from eventlog.errors import GroupNotEmpty, OffsetOutOfRange, UnknownGroup, UnknownPartition
 from eventlog.groups.state import Group, Life, Member, PartitionId
@@ -21,7 +22,7 @@ from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_offsets, member_prefix, save, subject_of
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS, TOPICS
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.rows.tables import TopicRow, offset_key, pack_offset
+from eventlog.store.rows.tables import offset_key, pack_offset, unpack_topic
 
 # -- where a group is to stand -------------------------------------------------------------------------------
 
@@ -45,7 +46,7 @@ class ToOffsets(NamedTuple):
 
 
 Aim: TypeAlias = ToStart | Shifted | ToOffsets
-Chosen: TypeAlias = Sequence[tuple[TopicRow, int | None]]
+Chosen: TypeAlias = Sequence[tuple[StoredTopic, int | None]]
 """Partitions, by topic and number; all of the topic where the number is None."""
 
 
@@ -157,10 +158,10 @@ class ResetOffsets(_Change):
 
     def _partitions(
         self, writing: WriteTransaction, group: Group, committed: Mapping[PartitionId, int]
-    ) -> list[tuple[TopicRow, int]]:
+    ) -> list[tuple[StoredTopic, int]]:
         """What to reset, by topic and number, sorted."""
         found: set[tuple[str, int]] = set()
-        topics: dict[str, TopicRow] = {}
+        topics: dict[str, StoredTopic] = {}
         if self._chosen is None:
             self._check_known("reset the offsets of", group, committed)
             known = set(committed)
@@ -172,7 +173,7 @@ class ResetOffsets(_Change):
                     )
             else:
                 known.update(*(member.owned.keys() | member.target for member in group.members.values()))
-            rows = [TopicRow.unpack(key, data) for key, data in writing.items(TOPICS, b"")]
+            rows = [unpack_topic(key, data) for key, data in writing.items(TOPICS, b"")]
             topics = {row.name: row for row in rows}
             found = {
                 (row.name, number) for row in rows for number in range(row.partitions) if (row.id, number) in known
@@ -187,7 +188,7 @@ class ResetOffsets(_Change):
             found.update((row.name, each) for each in (range(row.partitions) if number is None else [number]))
         return [(topics[name], number) for name, number in sorted(found)]
 
-    def _found(self, writing: WriteTransaction, topic: TopicRow, partition: int, committed: int | None) -> int:
+    def _found(self, writing: WriteTransaction, topic: StoredTopic, partition: int, committed: int | None) -> int:
         first = writing.partition_first(topic.id, partition)
         end, _ = writing.partition_end(topic.id, partition)
         match self._aim:
@@ -242,7 +243,7 @@ class DeleteOffsets(_Change):
 
     __slots__ = ("_topic",)
 
-    def __init__(self, name: str, topic: TopicRow, now_ms: int, *, members: Members, is_forced: bool) -> None:
+    def __init__(self, name: str, topic: StoredTopic, now_ms: int, *, members: Members, is_forced: bool) -> None:
         super().__init__(name, now_ms, members=members, is_forced=is_forced)
         self._topic = topic
 

@@ -12,6 +12,7 @@ from functools import reduce
 
 import attrs
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.errors import MemberFenced, UnknownTopic
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide, fenced
 from eventlog.groups.state import Group, Life, PartitionId
@@ -19,7 +20,7 @@ from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_member, save, subject_of
 from eventlog.store.lmdb.environment import OFFSETS
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.rows.tables import TopicRow, offset_key, pack_offset
+from eventlog.store.rows.tables import offset_key, pack_offset
 
 
 @attrs.frozen
@@ -45,7 +46,13 @@ class CommitOffsets(CommitRequest):
     __slots__ = ("_fence", "_group", "_is_automatic", "_now_ms", "_offsets")
 
     def __init__(
-        self, group: str, offsets: Sequence[tuple[TopicRow, int, int]], now_ms: int, *, is_automatic: bool, fence: Fence
+        self,
+        group: str,
+        offsets: Sequence[tuple[StoredTopic, int, int]],
+        now_ms: int,
+        *,
+        is_automatic: bool,
+        fence: Fence,
     ) -> None:
         super().__init__()
         self._group = group

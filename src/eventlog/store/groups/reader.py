@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.errors import EventLogError
 from eventlog.groups.state import Group, PartitionId
 from eventlog.store.groups.rows import (
@@ -21,7 +22,13 @@ from eventlog.store.groups.rows import (
 )
 from eventlog.store.lmdb.environment import FORMAT, GROUPS, MEMBERS, OFFSETS, TOPICS, Environment, Snapshot, Transaction
 from eventlog.store.records.reader import bounds_within
-from eventlog.store.rows.tables import TOPICS_VERSION_KEY, TopicRow, unpack_commit, unpack_offset, unpack_topics_version
+from eventlog.store.rows.tables import (
+    TOPICS_VERSION_KEY,
+    unpack_commit,
+    unpack_offset,
+    unpack_topic,
+    unpack_topics_version,
+)
 
 _BEHIND = b"\1"
 """What stands behind all rows of a group, after its name: they have a zero byte there, and names have none."""
@@ -86,7 +93,7 @@ class GroupSnapshot(NamedTuple):
     """A group and all topics, of one snapshot."""
 
     group: Group
-    topics: list[TopicRow]
+    topics: list[StoredTopic]
     topics_version: int
 
 
@@ -97,7 +104,7 @@ def group_snapshot(environment: Environment, name: str) -> GroupSnapshot:
         version = rows.get(FORMAT, TOPICS_VERSION_KEY)
         return GroupSnapshot(
             load(rows, name),
-            [TopicRow.unpack(key, data) for key, data in rows.items(TOPICS, b"")],
+            [unpack_topic(key, data) for key, data in rows.items(TOPICS, b"")],
             0 if version is None else int.from_bytes(version, "big"),
         )
 
@@ -131,7 +138,7 @@ class GroupDetails(NamedTuple):
     """
 
     group: Group
-    topics: dict[int, TopicRow]
+    topics: dict[int, StoredTopic]
     topics_version: int
     commits: dict[PartitionId, tuple[int, int]]
     bounds: dict[PartitionId, tuple[int, int]]
@@ -143,7 +150,7 @@ def group_details(environment: Environment, name: str) -> GroupDetails:
     with environment.reading() as transaction:
         rows = SnapshotRows(environment, transaction)
         group = load(rows, name)
-        topics = {row.id: row for row in (TopicRow.unpack(key, data) for key, data in rows.items(TOPICS, b""))}
+        topics = {row.id: row for row in (unpack_topic(key, data) for key, data in rows.items(TOPICS, b""))}
         commits = {
             (int.from_bytes(key[-8:-4], "big"), int.from_bytes(key[-4:], "big")): unpack_commit(data)
             for key, data in rows.items(OFFSETS, member_prefix(name))

@@ -23,7 +23,7 @@ from eventlog.errors import EventLogError
 from eventlog.store.lmdb.data_file import sync_file
 from eventlog.store.lmdb.lifecycle import MENDED, LivingHandle, Table
 from eventlog.store.lmdb.opening import DATA_FILE
-from eventlog.store.lmdb.uninterruptible import call_atomically
+from eventlog.uninterruptible import call_atomically
 
 _READER_CHECK_SECONDS = 5.0
 
@@ -213,7 +213,7 @@ class Environment(LivingHandle):
         """
         Makes a write transaction visible, and durable as the log was opened for.
 
-        Calls `on_commit` in one step with it (`store/lmdb/uninterruptible.py`).
+        Calls `on_commit` in one step with it (`uninterruptible.py`).
 
         Raises:
             StorageError: if the disk failed. The log refuses writes from now on.

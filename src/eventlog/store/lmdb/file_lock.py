@@ -27,7 +27,7 @@ class FileLock:
     The exclusive lock of one file, or of one directory, which must exist.
 
     `acquire()` waits for the lock, and does nothing when this process has it. `release()` lets others have it, and
-    does nothing when this process has it not. Each is one step (`store/lmdb/uninterruptible.py`). Threads of a process
+    does nothing when this process has it not. Each is one step (`uninterruptible.py`). Threads of a process
     do not exclude each other. A descriptor that a child inherited keeps the lock alive, so the child has to call
     `close`.
     """

@@ -3,7 +3,7 @@ The gate: transactions on one side; growth, forks and closing on the other.
 
 Whoever enters leaves a token, then looks whether the gate is shut; whoever shuts it does so first, and then waits
 until the tokens are gone. So one of the two sees the other. A token is taken back by one call of a C function in
-a `finally`, which Ctrl-C cannot prevent (`store/lmdb/uninterruptible.py`); a count behind a lock could be lost.
+a `finally`, which Ctrl-C cannot prevent (`uninterruptible.py`); a count behind a lock could be lost.
 
 Knows nothing of transactions.
 """

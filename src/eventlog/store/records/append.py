@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import attrs
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import EncodedBatch
 from eventlog.errors import EventLogError, MessageIdReused, WrongVersion
 from eventlog.records import Headers
 from eventlog.store.records.key_index import entity_prefix, pack_entries
 from eventlog.store.records.message_ids import StoredMessage, digest_of, find, remember
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.rows.tables import TopicRow
 
 
 class Place(NamedTuple):
@@ -82,7 +82,9 @@ class Part:
         "versions",
     )
 
-    def __init__(self, topic: TopicRow, partition: int, batches: list[EncodedBatch], rows: Rows | None = None) -> None:
+    def __init__(
+        self, topic: StoredTopic, partition: int, batches: list[EncodedBatch], rows: Rows | None = None
+    ) -> None:
         self.topic = topic
         self.partition = partition
         self.batches = batches
@@ -303,7 +305,7 @@ class Append(CommitRequest):
         self.is_placed = is_placed
         self.conditions = conditions
         self.now_ms = now_ms
-        self.newer: TopicRow | None = None
+        self.newer: StoredTopic | None = None
 
     @property
     def subjects(self) -> Collection[int]:
@@ -326,13 +328,13 @@ class Append(CommitRequest):
             part.write(writing, self.now_ms)
 
 
-def check_parts(writing: WriteTransaction, parts: Sequence[Part]) -> TopicRow | None:
+def check_parts(writing: WriteTransaction, parts: Sequence[Part]) -> StoredTopic | None:
     """
     Raises when a part cannot be stored, before any effect.
 
     The stored topic of a part whose topic has more partitions than who appends knew of.
     """
-    newer: TopicRow | None = None
+    newer: StoredTopic | None = None
     for part in parts:
         stored = writing.check_topic(part.topic)
         if stored.partitions > part.topic.partitions:
@@ -373,7 +375,7 @@ class AppendOne(CommitRequest):
 
     def __init__(
         self,
-        topic: TopicRow,
+        topic: StoredTopic,
         partition: int,
         key: bytes | None,
         value: bytes | None,
@@ -394,7 +396,7 @@ class AppendOne(CommitRequest):
         self.timestamp_ms = timestamp_ms
         self.is_placed = is_placed
         self.expected_version = expected_version
-        self.newer: TopicRow | None = None
+        self.newer: StoredTopic | None = None
         self.prefix: bytes | None = None
         self.offset = -1
         self.position = -1

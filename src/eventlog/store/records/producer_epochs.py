@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import attrs
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, EncodedBatch, read_header
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, PRODUCERS, SEQUENCES
@@ -25,7 +26,7 @@ from eventlog.store.records.key_index import entity_prefix, unpack_row
 from eventlog.store.records.message_ids import StoredMessage, find
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
-from eventlog.store.rows.tables import TopicRow, partition_key, split_batch_key
+from eventlog.store.rows.tables import partition_key, split_batch_key
 
 NEXT_PRODUCER_ID_KEY = b"next producer id"
 REMEMBERED_EPOCHS = 5
@@ -180,7 +181,7 @@ class SequencedPart(Part):
     __slots__ = ("_found", "_versions_found", "sequence")
 
     def __init__(
-        self, topic: TopicRow, partition: int, batches: list[EncodedBatch], rows: Rows, sequence: SequenceRange
+        self, topic: StoredTopic, partition: int, batches: list[EncodedBatch], rows: Rows, sequence: SequenceRange
     ) -> None:
         numbered = _NumberedRows(rows.keys, rows.values, rows.timestamps_ms, rows.headers, sequence=sequence)
         super().__init__(topic, partition, batches, numbered)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.errors import WrongVersion
 from eventlog.store.lmdb.environment import SNAPSHOTS, Environment
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import damaged
-from eventlog.store.rows.tables import TopicRow
 
 _ROW = struct.Struct(">Qq")
 
@@ -41,7 +41,7 @@ class SaveSnapshot(CommitRequest):
 
     __slots__ = ("_data", "_key", "_now_ms", "_prefix", "_topic", "_version")
 
-    def __init__(self, topic: TopicRow, prefix: bytes, key: object, data: bytes, version: int, now_ms: int) -> None:
+    def __init__(self, topic: StoredTopic, prefix: bytes, key: object, data: bytes, version: int, now_ms: int) -> None:
         super().__init__()
         self._topic = topic
         self._prefix = prefix

@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import attrs
 
-from eventlog.errors import OffsetOutOfRange, UnknownTopic
+from eventlog.backend.topics import NewTopic, StoredTopic, unknown_topic
+from eventlog.errors import OffsetOutOfRange
 from eventlog.store.lmdb.environment import (
     FORMAT,
     INDEX,
@@ -30,28 +31,14 @@ from eventlog.store.rows.tables import (
     NEXT_TOPIC_ID_KEY,
     TOPICS_VERSION_KEY,
     PartitionRow,
-    TopicRow,
     batch_key,
+    pack_topic,
     pack_topics_version,
     partition_key,
     repartitioned,
+    unpack_topic,
     unpack_topics_version,
 )
-
-
-@attrs.frozen(eq=False, repr=False)
-class NewTopic:
-    """Is what a topic is to be, before the log has given it an id."""
-
-    name: str
-    partitions: int
-    key: dict[str, object]
-    value: dict[str, object]
-    partitioner: str
-    max_record_bytes: int
-    index: str | None
-    duplicate_window_ms: int
-    snapshot: dict[str, object]
 
 
 class EnsureTopic(CommitRequest):
@@ -63,21 +50,21 @@ class EnsureTopic(CommitRequest):
         super().__init__()
         self._new = new
         self._now_ms = now_ms
-        self.topic: TopicRow | None = None
+        self.topic: StoredTopic | None = None
 
     def apply(self, writing: WriteTransaction) -> None:
         """Gives the topic the next id, which no other topic ever had."""
         name = self._new.name.encode()
         stored = writing.get(TOPICS, name)
         if stored is not None:
-            self.topic = TopicRow.unpack(name, stored)
+            self.topic = unpack_topic(name, stored)
             return
         counter = writing.get(FORMAT, NEXT_TOPIC_ID_KEY)
         number = 1 if counter is None else int.from_bytes(counter, "big")
         fields = attrs.asdict(self._new, recurse=False)
-        self.topic = TopicRow(id=number, uuid=uuid4(), created_ms=self._now_ms, **fields)
+        self.topic = StoredTopic(id=number, uuid=uuid4(), created_ms=self._now_ms, **fields)
         _raise_topics_version(writing)
-        writing.put(TOPICS, name, self.topic.pack())
+        writing.put(TOPICS, name, pack_topic(self.topic))
         writing.put(FORMAT, NEXT_TOPIC_ID_KEY, (number + 1).to_bytes(4, "big"))
 
 
@@ -90,7 +77,7 @@ class CreatePartitions(CommitRequest):
 
     __slots__ = ("_asked", "_total", "topic")
 
-    def __init__(self, topic: TopicRow, total: int) -> None:
+    def __init__(self, topic: StoredTopic, total: int) -> None:
         super().__init__()
         self._asked = topic
         self._total = total
@@ -105,7 +92,7 @@ class CreatePartitions(CommitRequest):
         stored = writing.get(TOPICS, name)
         assert stored is not None
         row = repartitioned(stored, self._total)
-        self.topic = TopicRow.unpack(name, row)
+        self.topic = unpack_topic(name, row)
         _raise_topics_version(writing)
         writing.put(TOPICS, name, row)
         writing.forget_topics()
@@ -126,7 +113,7 @@ class DeleteTopic(CommitRequest):
         stored = writing.get(TOPICS, self._name.encode())
         if stored is None:
             raise unknown_topic(self._name)
-        topic = TopicRow.unpack(self._name.encode(), stored)
+        topic = unpack_topic(self._name.encode(), stored)
         _raise_topics_version(writing)
         writing.delete(TOPICS, self._name.encode())
         prefix = topic.id.to_bytes(4, "big")
@@ -143,7 +130,7 @@ class DeleteRecords(CommitRequest):
 
     __slots__ = ("_before", "_topic")
 
-    def __init__(self, topic: TopicRow, before: Mapping[int, int]) -> None:
+    def __init__(self, topic: StoredTopic, before: Mapping[int, int]) -> None:
         super().__init__()
         self._topic = topic
         self._before = dict(before)
@@ -187,18 +174,3 @@ def _raise_topics_version(writing: WriteTransaction) -> None:
     """Comes before the other writes of a work: a damaged row is an error, and an error has no effects."""
     version = unpack_topics_version(writing.get(FORMAT, TOPICS_VERSION_KEY))
     writing.put(FORMAT, TOPICS_VERSION_KEY, pack_topics_version(version + 1))
-
-
-def deleted_topic(name: str, verb: str) -> UnknownTopic:
-    """The error for a topic that is not there any more."""
-    return UnknownTopic(
-        f"cannot {verb} topic {name!r}: it was deleted. Nothing was changed. "
-        "Open it anew with log.topic() to create another one of that name."
-    )
-
-
-def unknown_topic(name: str) -> UnknownTopic:
-    """The error for a topic that is not there."""
-    return UnknownTopic(
-        f"the log has no topic {name!r}. Nothing was stored. Create it with log.topic({name!r}, partitions=1)."
-    )

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.errors import TransactionEnded
 from eventlog.store.records.append import Condition, Part, check_parts, judge
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.rows.tables import TopicRow
 
 
 class Piece(Protocol):
@@ -54,7 +54,7 @@ class CommitTransaction(CommitRequest):
         self._pieces = pieces
         self._now_ms = now_ms
         self._placed = placed_topics
-        self.newer: list[TopicRow] = []
+        self.newer: list[StoredTopic] = []
         self.is_refused = False
         self._is_withdrawn = False
 

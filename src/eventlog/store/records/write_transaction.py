@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_header, seal
 from eventlog.errors import EventLogError, UnknownTopic
 from eventlog.records import Headers
@@ -27,7 +28,7 @@ from eventlog.store.records.log_order import (
     position_of_batch,
 )
 from eventlog.store.records.reader import offset_of_time_within
-from eventlog.store.rows.tables import PartitionRow, TopicRow, batch_key, partition_key, split_batch_key
+from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key, split_batch_key, unpack_topic
 
 _LAST_OFFSET = 2**64 - 1
 _BEHIND = b"\xff" * 8
@@ -91,7 +92,7 @@ class CommitRequest:
 class LooseRecord(Protocol):
     """One record that may share a batch with others of its round; the last three are set when it is stored."""
 
-    topic: TopicRow
+    topic: StoredTopic
     partition: int
     key: bytes | None
     value: bytes | None
@@ -116,7 +117,7 @@ class WriteTransaction:
         self.encoder = BatchEncoder()
         self._number = -1
         self._has_put = False
-        self._topics: dict[int, TopicRow] = {}
+        self._topics: dict[int, StoredTopic] = {}
         self._ends: dict[tuple[int, int], list[int]] = {}
         self._position = -1
         self._loose: dict[tuple[int, int], list[LooseRecord]] = {}
@@ -147,13 +148,13 @@ class WriteTransaction:
         self._loose_keys.clear()
         self._number = -1
 
-    def check_topic(self, topic: TopicRow) -> TopicRow:
+    def check_topic(self, topic: StoredTopic) -> StoredTopic:
         """The topic as it is stored now; `UnknownTopic` when it was deleted since it was opened."""
         known = self._topics.get(topic.id)
         if known is not None:
             return known
         data = self.get(TOPICS, topic.name.encode())
-        stored = None if data is None else TopicRow.unpack(topic.name.encode(), data)
+        stored = None if data is None else unpack_topic(topic.name.encode(), data)
         if stored is None or stored.id != topic.id:
             raise UnknownTopic(
                 f"cannot write to topic {topic.name!r}: it was deleted. Nothing was stored. "

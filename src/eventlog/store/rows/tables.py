@@ -13,6 +13,7 @@ from uuid import UUID
 import attrs
 import msgpack
 
+from eventlog.backend.topics import DUPLICATE_WINDOW_MS, StoredTopic
 from eventlog.errors import FormatTooNew, NotALog
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, packed
 
@@ -22,7 +23,6 @@ FORMAT_VERSION = 3
 
 A log of an earlier version becomes one of this when it is opened.
 """
-DUPLICATE_WINDOW_MS = 86_400_000
 FORMAT_KEY = b"eventlog"
 NEXT_TOPIC_ID_KEY = b"next topic id"
 TOPICS_VERSION_KEY = b"topics version"
@@ -84,64 +84,43 @@ class FormatRow(NamedTuple):
             ) from error
 
 
-@attrs.frozen(repr=False)
-class TopicRow:
+def pack_topic(topic: StoredTopic) -> bytes:
+    """The bytes of a topic's row; the name is the row's key."""
+    fields = attrs.asdict(topic, recurse=False)
+    del fields["name"]
+    return packed({**fields, "uuid": topic.uuid.bytes})
+
+
+def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTopic:
     """
-    Is what the log keeps of a topic.
+    The topic of a row's key and bytes.
 
-    `id` is never given to another topic; `uuid` neither in any other log.
+    Unknown fields are ignored; an unknown index is refused, because we would not maintain it.
     """
-
-    name: str
-    id: int
-    uuid: UUID
-    partitions: int
-    key: dict[str, object]
-    value: dict[str, object]
-    partitioner: str
-    max_record_bytes: int
-    created_ms: int
-    index: str | None = None
-    duplicate_window_ms: int = DUPLICATE_WINDOW_MS
-    snapshot: dict[str, object] = attrs.field(factory=lambda: {"name": "msgpack"})
-
-    def pack(self) -> bytes:
-        """The row's bytes; the name is the row's key."""
-        fields = attrs.asdict(self, recurse=False)
-        del fields["name"]
-        return packed({**fields, "uuid": self.uuid.bytes})
-
-    @classmethod
-    def unpack(cls, name: bytes | memoryview, data: bytes | memoryview) -> TopicRow:
-        """
-        The row of this key and these bytes.
-
-        Fields that we do not know are kept out, not refused; an index that we do not know would not be kept.
-        """
-        try:
-            fields = checked(msgpack.unpackb(data), dict)
-            index = fields.get("index")
-            if index is not None and checked(index, str) != "key":
-                raise FormatTooNew(
-                    f"cannot use topic {bytes(name)!r}: it has the index {index!r}, which this eventlog does not "
-                    "know. Nothing is damaged. Upgrade eventlog to use it."
-                )
-            return cls(
-                name=bytes(name).decode(),
-                id=checked(fields["id"], int),
-                uuid=UUID(bytes=checked(fields["uuid"], bytes)),
-                partitions=checked(fields["partitions"], int),
-                key=checked(fields["key"], dict),
-                value=checked(fields["value"], dict),
-                partitioner=checked(fields["partitioner"], str),
-                max_record_bytes=checked(fields["max_record_bytes"], int),
-                created_ms=checked(fields["created_ms"], int),
-                index=index,
-                duplicate_window_ms=checked(fields.get("duplicate_window_ms", DUPLICATE_WINDOW_MS), int),
-                snapshot=checked(fields.get("snapshot", {"name": "msgpack"}), dict),
+    try:
+        fields = checked(msgpack.unpackb(data), dict)
+        index = fields.get("index")
+        if index is not None and checked(index, str) != "key":
+            raise FormatTooNew(
+                f"cannot use topic {bytes(name)!r}: it has the index {index!r}, which this eventlog does not "
+                "know. Nothing is damaged. Upgrade eventlog to use it."
             )
-        except NOT_A_ROW as error:
-            raise damaged(f"topic {bytes(name)!r}") from error
+        return StoredTopic(
+            name=bytes(name).decode(),
+            id=checked(fields["id"], int),
+            uuid=UUID(bytes=checked(fields["uuid"], bytes)),
+            partitions=checked(fields["partitions"], int),
+            key=checked(fields["key"], dict),
+            value=checked(fields["value"], dict),
+            partitioner=checked(fields["partitioner"], str),
+            max_record_bytes=checked(fields["max_record_bytes"], int),
+            created_ms=checked(fields["created_ms"], int),
+            index=index,
+            duplicate_window_ms=checked(fields.get("duplicate_window_ms", DUPLICATE_WINDOW_MS), int),
+            snapshot=checked(fields.get("snapshot", {"name": "msgpack"}), dict),
+        )
+    except NOT_A_ROW as error:
+        raise damaged(f"topic {bytes(name)!r}") from error
 
 
 def repartitioned(data: bytes | memoryview, partitions: int) -> bytes:

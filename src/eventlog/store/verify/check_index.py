@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import NO_POSITION, Columns, decode
 from eventlog.store.lmdb.environment import BATCHES, INDEX, Environment
 from eventlog.store.records.key_index import (
@@ -26,7 +27,7 @@ from eventlog.store.records.key_index import (
     version_key,
 )
 from eventlog.store.records.snapshots import unpack_snapshot
-from eventlog.store.rows.tables import TopicRow, split_batch_key
+from eventlog.store.rows.tables import split_batch_key
 from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Problems, SnapshotReader, walk
 
 _SUM_MASK = 2**64 - 1
@@ -45,7 +46,7 @@ class IndexSums:
         self._batches: Counter[int] = Counter()
         self._index: Counter[int] = Counter()
 
-    def add_batch(self, look: SnapshotReader, topic: TopicRow, partition: int, last: int, columns: Columns) -> None:
+    def add_batch(self, look: SnapshotReader, topic: StoredTopic, partition: int, last: int, columns: Columns) -> None:
         """Adds the records of a batch that have a key and may be read."""
         if columns.position == NO_POSITION:
             return  # it is older than every index
@@ -153,7 +154,7 @@ def _check_entry(entry: object) -> None:
         raise ValueError("an entry of it has fields of another type.")
 
 
-def _named(key: bytes, topic: TopicRow | None = None) -> str:
+def _named(key: bytes, topic: StoredTopic | None = None) -> str:
     topic_id = int.from_bytes(key[:4], "big")
     name = f"topic id {topic_id}" if topic is None else topic.name
     return f"index of {name}, key {unescaped(key[4:-8])!r} from version {int.from_bytes(key[-8:], 'big')} on"
@@ -315,6 +316,6 @@ class SnapshotCheck:
             self._problems.add(f"{name}: it is of version {version}, and the key is at version {actual}.")
 
 
-def _key_named(key: bytes, topic: TopicRow | None) -> str:
+def _key_named(key: bytes, topic: StoredTopic | None) -> str:
     name = f"topic id {int.from_bytes(key[:4], 'big')}" if topic is None else topic.name
     return f"key {unescaped(key[4:])!r} of {name}"

@@ -6,10 +6,10 @@ Records are looked up in the order of time, in which neighbours have a batch in 
 
 from __future__ import annotations
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
 from eventlog.store.records.key_index import entity_prefix
 from eventlog.store.records.message_ids import StoredMessage, digest_of, split_time_key, time_key
-from eventlog.store.rows.tables import TopicRow
 from eventlog.store.verify.check_index import entry_at
 from eventlog.store.verify.walk import NOT_SOUND, Problems, SnapshotReader
 
@@ -74,7 +74,7 @@ class MessageTimeCheck:
             self._problems.add(f"{name}: {what}.")
 
 
-def _difference(look: SnapshotReader, topic: TopicRow, message: StoredMessage) -> str | None:
+def _difference(look: SnapshotReader, topic: StoredTopic, message: StoredMessage) -> str | None:
     """What of a message id does not fit its record; None when all does, or the record is gone or damaged."""
     place = f"offset {message.offset} of partition {message.partition}"
     first, end = look.bounds(topic.id, message.partition)
@@ -106,6 +106,6 @@ def _difference(look: SnapshotReader, topic: TopicRow, message: StoredMessage) -
     return None
 
 
-def _named(key: bytes, topic: TopicRow | None) -> str:
+def _named(key: bytes, topic: StoredTopic | None) -> str:
     name = f"topic id {int.from_bytes(key[:_TOPIC_BYTES], 'big')}" if topic is None else topic.name
     return f"message id {key[_TOPIC_BYTES:]!r} of {name}"

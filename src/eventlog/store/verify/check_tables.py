@@ -28,8 +28,8 @@ from eventlog.store.rows.tables import (
     TOPICS_VERSION_KEY,
     FormatRow,
     PartitionRow,
-    TopicRow,
     partition_key,
+    unpack_topic,
 )
 from eventlog.store.states.projections import ProjectionRow
 from eventlog.store.states.states import NEXT_STATE_ID_KEY, StateRow
@@ -89,7 +89,7 @@ class SmallTables:
 
     def _check_topic(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
         self.topic_count += 1
-        topic = TopicRow.unpack(key, data)
+        topic = unpack_topic(key, data)
         self._largest_topic_id = max(self._largest_topic_id, topic.id)
         if topic.partitions < 1 or topic.duplicate_window_ms < 0:
             self._problems.add(f"topic {topic.name!r}: its row has numbers that cannot be.")

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import NO_POSITION, NO_TIME_MS, Columns, decode
 from eventlog.errors import EventLogError
 from eventlog.store.groups.reader import damaged_rows
 from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS
 from eventlog.store.records.log_order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_position
-from eventlog.store.rows.tables import TopicRow, split_batch_key
+from eventlog.store.rows.tables import split_batch_key
 from eventlog.store.store import Store
 from eventlog.store.verify.check_index import IndexCheck, IndexSums, SnapshotCheck, compare
 from eventlog.store.verify.check_message_ids import MessageCheck, MessageTimeCheck
@@ -115,7 +116,7 @@ class BatchCheck:
         self._end, self._largest_ms = last + 1, max(self._largest_ms, columns.largest_so_far_ms)
 
     def _check_place(
-        self, look: SnapshotReader, topic: TopicRow | None, name: str, partition: int, last: int, columns: Columns
+        self, look: SnapshotReader, topic: StoredTopic | None, name: str, partition: int, last: int, columns: Columns
     ) -> None:
         add = self._problems.add
         first_stored = 0

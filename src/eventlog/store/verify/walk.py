@@ -16,13 +16,14 @@ from typing import Protocol
 
 import msgpack
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import Columns, decode
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, TOPICS, Environment, Snapshot
 from eventlog.store.records.log_order import position_of
 from eventlog.store.records.reader import bounds_within
 from eventlog.store.rows.packing import NOT_A_ROW
-from eventlog.store.rows.tables import TopicRow, batch_key, split_batch_key
+from eventlog.store.rows.tables import batch_key, split_batch_key, unpack_topic
 
 NOT_SOUND = (EventLogError, *NOT_A_ROW, UnicodeDecodeError, struct.error, msgpack.UnpackException)
 """What comes of reading rows that are not what was written."""
@@ -86,7 +87,7 @@ class SnapshotReader:
         self.environment = environment
         self.transaction = transaction
         self._cache = cache
-        self._topics: dict[int, TopicRow] | None = None
+        self._topics: dict[int, StoredTopic] | None = None
         self._bounds: dict[tuple[int, int], tuple[int, int]] = {}
 
     def get(self, table: bytes, key: bytes) -> bytes | None:
@@ -101,14 +102,14 @@ class SnapshotReader:
         except NOT_SOUND:
             return None  # found where the table is checked
 
-    def topic(self, topic_id: int) -> TopicRow | None:
+    def topic(self, topic_id: int) -> StoredTopic | None:
         """The topic of an id; None when there is none, or its row is damaged."""
         if self._topics is None:
             self._topics = {}
             with self.transaction.cursor(db=self.environment.table(TOPICS)) as cursor:
                 for name, data in cursor.iternext():
                     try:
-                        row = TopicRow.unpack(name, data)
+                        row = unpack_topic(name, data)
                     except NOT_SOUND:
                         continue  # found where the topics are checked
                     self._topics[row.id] = row

@@ -19,6 +19,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 from uuid import uuid4
 
+from eventlog.backend.topics import StoredTopic, deleted_topic
 from eventlog.clients.consumer.group.peers import Peers
 from eventlog.clients.consumer.options import Callback, MembershipOptions
 from eventlog.clients.consumer.positions import Positions
@@ -39,8 +40,6 @@ from eventlog.store.groups.commands import CommitOffsets, Fence, GroupCommand
 from eventlog.store.groups.liveness import LivenessFile
 from eventlog.store.groups.reader import MemberView, glance
 from eventlog.store.groups.rows import subject_of, unpack_group, unpack_member
-from eventlog.store.records.topics import deleted_topic
-from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
 _LOOK_SECONDS = 0.002
@@ -71,7 +70,7 @@ class Membership:
         self._positions = positions
         self._options = options
         self._call = call
-        self._topics: dict[int, TopicRow] = {}
+        self._topics: dict[int, StoredTopic] = {}
         self._topics_version = -1
         self._missing: str | None = None
         self._held: dict[PartitionId, int] = {}

@@ -12,15 +12,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
 
+from eventlog.backend.topics import StoredTopic
+from eventlog.clients.consumer.group.assignment import foreseen, later, propose
 from eventlog.clients.consumer.options import MembershipOptions
 from eventlog.errors import MemberFenced
-from eventlog.groups.assignment import foreseen, later, propose
 from eventlog.groups.rules import Assign, Request, Sweep, is_gone
 from eventlog.groups.state import Life
 from eventlog.store.groups.commands import CommitOffsets, Fence, GroupCommand
 from eventlog.store.groups.liveness import FailureDetector
 from eventlog.store.groups.reader import group_snapshot, member_ids
-from eventlog.store.rows.tables import TopicRow
 from eventlog.store.store import Store
 
 _WATCH_SECONDS = 0.4
@@ -153,7 +153,7 @@ class Peers:
         """Notes that the targets are those of today."""
         self._stale_since_s = None
 
-    def _beginnings(self, partitions: list[tuple[TopicRow, int]]) -> CommitOffsets | None:
+    def _beginnings(self, partitions: list[tuple[StoredTopic, int]]) -> CommitOffsets | None:
         """The first offsets of partitions that appeared later, for a group that does not begin there anyway."""
         if self._options.start == "earliest" or not partitions:
             return None

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import reduce
 
+from eventlog.backend.topics import StoredTopic
 from eventlog.groups.assignors import Assignor, GroupMember, checked_assignment
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide
 from eventlog.groups.state import Life, PartitionId
 from eventlog.records import TopicPartition
 from eventlog.store.groups.reader import GroupSnapshot
-from eventlog.store.rows.tables import TopicRow
 
 
 def propose(snapshot: GroupSnapshot, name: str, assignor: Assignor) -> Assign:
@@ -71,7 +71,7 @@ def foreseen(
     return None if later(after, targets) else targets
 
 
-def _named(rows: dict[int, TopicRow], partitions: Iterable[PartitionId]) -> tuple[TopicPartition, ...]:
+def _named(rows: dict[int, StoredTopic], partitions: Iterable[PartitionId]) -> tuple[TopicPartition, ...]:
     return tuple(
         sorted(
             TopicPartition(rows[topic_id].name, number)
@@ -81,7 +81,7 @@ def _named(rows: dict[int, TopicRow], partitions: Iterable[PartitionId]) -> tupl
     )
 
 
-def later(snapshot: GroupSnapshot, request: Assign) -> list[tuple[TopicRow, int]]:
+def later(snapshot: GroupSnapshot, request: Assign) -> list[tuple[StoredTopic, int]]:
     """
     The partitions of a request that appeared after the group had begun.
 

@@ -1,0 +1,61 @@
+"""
+The waist: the one face of a store that the clients see.
+
+The clients hold one object, a `Backend`, call its methods with values, and get values back. The store implements it
+(`store/store.py` puts it together); another implementation may stand in front of it in tests, or count its calls.
+Here are the protocols, one module for each subject, and the values that go across:
+
+* `topics.py`: topics, their partitions and bounds.
+
+**Rules**
+
+1. Only values cross: no environment, transaction, cursor, page, table name or row bytes. A limit of the engine is
+   asked for (`max_key_bytes`), never known.
+2. The values know nothing of the store. Code that runs inside a write transaction is the store's; no code of a client
+   ever does, but for functions that a method's contract names.
+3. Batches go in and out as they are stored, too (`EncodedBatch`): decoding is the clients' business.
+4. Each method says in its docstring what is durable when it returns, which threads may call it, whether it blocks, and
+   what an error leaves behind. Where it says nothing, these hold: any thread may call it; it reads one snapshot of
+   what was committed and does not wait; an error changed nothing.
+
+**Vocabulary**
+
+* *log position*: the place of a record in the order of the whole log, across topics. An *offset* counts within a
+  partition, a *version* within the records of one key.
+* *commit number*: rises with every commit of any process; two reads with the same number saw the same log.
+* *durable*: as the log's `durability` says: on the disk ("commit"), in order ("ordered"), or in memory ("memory").
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+from uuid import UUID
+
+from eventlog.clock import Clock
+
+
+class LogBackend(Protocol):
+    """The log as a whole: its identity and its clock."""
+
+    path: str
+    """The directory, or what stands for it in messages."""
+
+    durability: str
+    """What a stored record survives: "commit", "ordered" or "memory"."""
+
+    clock: Clock
+    """The clock that gives records their timestamps."""
+
+    @property
+    def uuid(self) -> UUID:
+        """The id of the log, which no other log has; a copy has the same."""
+        ...
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the last user closed the log; every other call then raises `LogClosed`."""
+        ...
+
+
+class Backend(LogBackend, Protocol):
+    """Everything that the clients ask of a store; composed of one protocol for each subject."""

@@ -1,0 +1,69 @@
+"""
+Topics as the backend stores them, and the errors that name a missing one.
+
+These are values: every backend gives and takes them, and none of them says how a row looks.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import attrs
+
+from eventlog.errors import UnknownTopic
+
+DUPLICATE_WINDOW_MS = 86_400_000
+"""How long a topic remembers message ids unless it was created with another window: one day."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class NewTopic:
+    """A topic to be created; the backend gives it an id."""
+
+    name: str
+    partitions: int
+    key: dict[str, object]
+    value: dict[str, object]
+    partitioner: str
+    max_record_bytes: int
+    index: str | None
+    duplicate_window_ms: int
+    snapshot: dict[str, object]
+
+
+@attrs.frozen(repr=False)
+class StoredTopic:
+    """
+    A topic as it was stored when somebody read it.
+
+    `id` is never given to another topic of the log, `uuid` to no other topic of any log. A topic that was deleted and
+    created again under the same name has another id and uuid. `key`, `value` and `snapshot` describe codecs.
+    """
+
+    name: str
+    id: int
+    uuid: UUID
+    partitions: int
+    key: dict[str, object]
+    value: dict[str, object]
+    partitioner: str
+    max_record_bytes: int
+    created_ms: int
+    index: str | None = None
+    duplicate_window_ms: int = DUPLICATE_WINDOW_MS
+    snapshot: dict[str, object] = attrs.field(factory=lambda: {"name": "msgpack"})
+
+
+def deleted_topic(name: str, verb: str) -> UnknownTopic:
+    """The error for a topic that was deleted since it was opened."""
+    return UnknownTopic(
+        f"cannot {verb} topic {name!r}: it was deleted. Nothing was changed. "
+        "Open it anew with log.topic() to create another one of that name."
+    )
+
+
+def unknown_topic(name: str) -> UnknownTopic:
+    """The error for a topic that the log does not have."""
+    return UnknownTopic(
+        f"the log has no topic {name!r}. Nothing was stored. Create it with log.topic({name!r}, partitions=1)."
+    )
