@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import FRAME_BYTES, HEADER_BYTES, MAGIC, VERSION, Columns, decode, read_header
 from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew, NotALog
-from eventlog.store.records.key_index import pack_entries, pack_row, unpack_row
+from eventlog.store.records.key_rows import pack_entries, pack_row, unpack_row
 from eventlog.store.records.message_ids import StoredMessage
 from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.rows.tables import FormatRow, PartitionRow, pack_offset, pack_topic, unpack_offset, unpack_topic

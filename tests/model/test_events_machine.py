@@ -14,9 +14,9 @@ from eventlog.clients.consumer.offset_commits import GivenOffsets
 from eventlog.clients.state.state import State
 from eventlog.clients.transaction.transaction import Transaction
 from eventlog.errors import EventLogError
-from eventlog.store.records import append, key_index, write_transaction
+from eventlog.store.records import append, key_reader, key_rows, write_transaction
 from eventlog.store.records.append import Part
-from eventlog.store.records.key_index import KeyIndex
+from eventlog.store.records.key_writer import KeyIndex
 from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.states.states import StateChanges
 from tests.model.events_machine import EventsMachine
@@ -72,10 +72,10 @@ def _version_from_the_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def delete_before(self: KeyIndex, transaction: Any, prefix: bytes, partition: int, first: int) -> None:
         real(self, transaction, prefix, partition, first)
-        row = key_index._last_row(self._environment, transaction, prefix)
-        if row is not None and key_index.row_count(row[1]) == 0:
+        row = key_reader.last_row(self._environment, transaction, prefix)
+        if row is not None and key_rows.row_count(row[1]) == 0:
             table = self._environment.table(b"index")
-            transaction.delete(prefix + key_index.version_key(row[0]), db=table)
+            transaction.delete(prefix + key_rows.version_key(row[0]), db=table)
         self.forget()
 
     monkeypatch.setattr(KeyIndex, "delete_before", delete_before)
@@ -89,7 +89,7 @@ def _versions_kept_when_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         for one in conditions:
             if one.part.topic.index is not None and one.expected_version is not None:
                 key = one.part.rows.keys[one.place]
-                round_.index.take_version(round_.transaction, key_index.entity_prefix(one.part.topic.id, key))
+                round_.index.take_version(round_.transaction, key_rows.entity_prefix(one.part.topic.id, key))
                 break
         real(round_, conditions, now_ms, **options)
 

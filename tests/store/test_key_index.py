@@ -15,7 +15,7 @@ import eventlog
 from eventlog.batches.format import BatchEncoder
 from eventlog.store.lmdb.environment import BATCHES, INDEX
 from eventlog.store.records.append import Append, AppendOne, Part, Rows
-from eventlog.store.records.key_index import (
+from eventlog.store.records.key_rows import (
     LONGEST_KEY_BYTES,
     entity_prefix,
     escaped,

@@ -32,7 +32,7 @@ from eventlog.store.lmdb.environment import (
     TABLES,
     TOPICS,
 )
-from eventlog.store.records.key_index import entity_prefix, pack_entries, pack_row, unpack_row, version_key
+from eventlog.store.records.key_rows import entity_prefix, pack_entries, pack_row, unpack_row, version_key
 from eventlog.store.records.log_order import order_key
 from eventlog.store.records.message_ids import StoredMessage, time_key
 from eventlog.store.records.producer_epochs import SequenceRow, sequence_key

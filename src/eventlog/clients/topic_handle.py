@@ -17,7 +17,7 @@ from eventlog.codecs import Upcasters, codec_from_stored
 from eventlog.errors import RecordTooLarge, UnknownPartition
 from eventlog.options import check_int
 from eventlog.records import Headers
-from eventlog.store.records.key_index import LONGEST_KEY_BYTES, escaped
+from eventlog.store.records.key_rows import LONGEST_KEY_BYTES, escaped
 
 
 class TopicHandle:

@@ -26,7 +26,7 @@ from eventlog.clients.producer.unconfirmed import UnconfirmedRecords, unnamed
 from eventlog.clients.topic.topic import Topic
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
-from eventlog.store.records.key_index import LONGEST_KEY_BYTES
+from eventlog.store.records.key_rows import LONGEST_KEY_BYTES
 from eventlog.store.store import Store
 
 if TYPE_CHECKING:  # most producers have no name: `import eventlog` is fast

@@ -1,7 +1,7 @@
 """
 Reading a topic by key: the history of one entity, its latest record, its version, its snapshot.
 
-For topics with an index (`store/records/key_index.py`). Each call is one short look at the log, or several where a
+For topics with an index (`store/records/key_reader.py`). Each call is one short look at the log, or several where a
 history is long. Knows nothing of partitions or groups.
 """
 
@@ -18,18 +18,8 @@ from eventlog.codecs import Codec, codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.options import MAX_OFFSET, check_int
 from eventlog.records import Event, K, Snapshot, V
-from eventlog.store.records.key_index import (
-    ENTRIES,
-    Entry,
-    check_row,
-    entity_prefix,
-    read_elsewhere,
-    read_keys,
-    read_rows,
-    row_count,
-    stored_version,
-    unpack_row,
-)
+from eventlog.store.records.key_reader import read_content, read_keys, read_rows, stored_version
+from eventlog.store.records.key_rows import ENTRIES, Entry, check_row, entity_prefix, row_count, unpack_row
 from eventlog.store.records.snapshots import SaveSnapshot, read_snapshot
 from eventlog.store.store import Store
 
@@ -190,7 +180,7 @@ class History(Generic[K, V]):
                 continue
             partition, offset, timestamp_ms, position, value, headers = entry
             if headers is None:
-                found = read_elsewhere(self._store.environment, route.row.id, partition, offset)
+                found = read_content(self._store.environment, route.row.id, partition, offset)
                 if found is None:
                     continue
                 value, headers = found

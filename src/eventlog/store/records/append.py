@@ -19,7 +19,7 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import EncodedBatch
 from eventlog.errors import EventLogError, MessageIdReused, WrongVersion
 from eventlog.records import Headers
-from eventlog.store.records.key_index import entity_prefix, pack_entries
+from eventlog.store.records.key_rows import entity_prefix, pack_entries
 from eventlog.store.records.message_ids import StoredMessage, digest_of, find, remember
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 

@@ -22,7 +22,7 @@ from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, EncodedBatch, rea
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, PRODUCERS, SEQUENCES
 from eventlog.store.records.append import Part, Place, Rows
-from eventlog.store.records.key_index import entity_prefix, unpack_row
+from eventlog.store.records.key_rows import entity_prefix, unpack_row
 from eventlog.store.records.message_ids import StoredMessage, find
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed

@@ -25,7 +25,7 @@ from eventlog.store.lmdb.environment import (
     SNAPSHOTS,
     TOPICS,
 )
-from eventlog.store.records.key_index import entity_prefix
+from eventlog.store.records.key_rows import entity_prefix
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import (
     NEXT_TOPIC_ID_KEY,

@@ -18,7 +18,8 @@ from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_hea
 from eventlog.errors import EventLogError, UnknownTopic
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, TOPICS, Environment, Transaction
-from eventlog.store.records.key_index import KeyIndex, pack_entry
+from eventlog.store.records.key_rows import pack_entry
+from eventlog.store.records.key_writer import KeyIndex
 from eventlog.store.records.log_order import (
     END_POSITION_KEY,
     OLD_POSITIONS_KEY,

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import NO_POSITION, Columns, decode
 from eventlog.store.lmdb.environment import BATCHES, INDEX, Environment
-from eventlog.store.records.key_index import (
+from eventlog.store.records.key_reader import last_version
+from eventlog.store.records.key_rows import (
     LEAST_KEY_BYTES,
     Entry,
     entity_prefix,
     escaped,
-    last_version,
     pack_entries,
     repacked,
     unescaped,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
-from eventlog.store.records.key_index import entity_prefix
+from eventlog.store.records.key_rows import entity_prefix
 from eventlog.store.records.message_ids import StoredMessage, digest_of, split_time_key, time_key
 from eventlog.store.verify.check_index import entry_at
 from eventlog.store.verify.walk import NOT_SOUND, Problems, SnapshotReader

@@ -1,0 +1,153 @@
+"""Reading the key index: versions, rows and keys, each call in one short snapshot."""
+
+from __future__ import annotations
+
+from eventlog.batches.format import decode
+from eventlog.records import Headers
+from eventlog.store.lmdb.environment import (
+    BATCHES,
+    INDEX,
+    CopyingCursor,
+    Cursor,
+    EngineError,
+    Environment,
+    Snapshot,
+    Transaction,
+)
+from eventlog.store.records.key_rows import LAST_VERSION, entity_prefix, row_count, topic_key, unescaped, version_key
+from eventlog.store.rows.tables import batch_key, split_batch_key
+
+
+def last_version(environment: Environment, transaction: Snapshot | Transaction, prefix: bytes) -> int:
+    """The number of records that a key ever had, by the prefix of its rows."""
+    last = last_row(environment, transaction, prefix)
+    return 0 if last is None else last[0] + row_count(last[1]) - 1
+
+
+def last_row(
+    environment: Environment, transaction: Snapshot | Transaction, prefix: bytes
+) -> tuple[int, bytes | memoryview] | None:
+    """The first version and the bytes of a key's last row."""
+    with transaction.cursor(db=environment.table(INDEX)) as cursor:
+        return last_row_of(cursor, prefix)
+
+
+def last_row_of(cursor: Cursor, prefix: bytes) -> tuple[int, bytes | memoryview] | None:
+    """The same by a cursor of the index."""
+    is_behind = cursor.set_range(prefix + LAST_VERSION)  # no record has that number
+    if cursor.prev() if is_behind else cursor.last():
+        key, data = cursor.item()
+        if len(key) == len(prefix) + 8 and key[:-8] == prefix:
+            return int.from_bytes(key[-8:], "big"), data
+    return None
+
+
+def stored_version(environment: Environment, prefix: bytes) -> int:
+    """The same by the newest commit."""
+    return environment.read(lambda transaction: last_version(environment, transaction, prefix))
+
+
+def read_rows(
+    environment: Environment, prefix: bytes, first: int, end: int | None, *, is_reversed: bool, max_bytes: int
+) -> tuple[list[tuple[int, bytes]], bool]:
+    """
+    The rows that hold versions from `first` to `end` (exclusive; None: no end), and whether these are all of them.
+
+    Each comes with its first version, and all are of one snapshot. Reversed, the last row comes first. Stops after
+    `max_bytes`, but not before the first row.
+    """
+    token = object()
+    try:
+        transaction = environment.begin_copying(token)
+        try:
+            cursor = transaction.cursor(db=environment.tables[INDEX])
+            if is_reversed:
+                is_behind = cursor.set_range(prefix + (LAST_VERSION if end is None else version_key(end)))
+                is_found = cursor.prev() if is_behind else cursor.last()
+            else:
+                is_found = cursor.set_range(prefix) if first == 1 else _find_row(cursor, prefix, first)
+            if not is_found:
+                return [], True
+            return _walk(cursor, prefix, first, end, is_reversed=is_reversed, max_bytes=max_bytes)
+        except EngineError as error:
+            raise environment.unreadable(error) from error
+        finally:
+            transaction.abort()
+    finally:
+        environment.leave(token, None)
+
+
+def _walk(
+    cursor: CopyingCursor, prefix: bytes, first: int, end: int | None, *, is_reversed: bool, max_bytes: int
+) -> tuple[list[tuple[int, bytes]], bool]:
+    """The rows of `read_rows` from the cursor's row on."""
+    rows: list[tuple[int, bytes]] = []
+    length = len(prefix) + 8
+    is_found = True
+    while is_found:
+        key = cursor.key()
+        if len(key) != length or not key.startswith(prefix):
+            break
+        version = int.from_bytes(key[-8:], "big")
+        if end is not None and version >= end:
+            break
+        if max_bytes <= 0:
+            return rows, False
+        data = cursor.value()
+        rows.append((version, data))
+        if is_reversed and version <= first:
+            break
+        max_bytes -= len(data)
+        is_found = cursor.prev() if is_reversed else cursor.next()
+    return rows, True
+
+
+def _find_row(cursor: object, prefix: bytes, first: int) -> bool:
+    """Move a cursor to the row that holds a version, or else to the next row."""
+    least = prefix + version_key(first)
+    is_found: bool = cursor.set_range(least)  # type: ignore[attr-defined]
+    if is_found and cursor.key() == least:  # type: ignore[attr-defined]
+        return is_found
+    if cursor.prev() if is_found else cursor.last():  # type: ignore[attr-defined]
+        if cursor.key()[:-8] == prefix:  # type: ignore[attr-defined]
+            return True
+        return bool(cursor.next())  # type: ignore[attr-defined]
+    return bool(cursor.set_range(least))  # type: ignore[attr-defined]
+
+
+def read_keys(
+    environment: Environment, topic_id: int, key_prefix: bytes, after: bytes | None, max_count: int
+) -> list[bytes]:
+    """The keys of a topic that begin with `key_prefix` and come after the key `after`, in byte order."""
+    keys: list[bytes] = []
+    topic = topic_key(topic_id)
+    begin = topic + key_prefix.replace(b"\0", b"\0\xff")
+    start = begin if after is None else entity_prefix(topic_id, after) + LAST_VERSION
+    with environment.reading() as transaction, transaction.cursor(db=environment.table(INDEX)) as cursor:
+        is_found = cursor.set_range(start)
+        while is_found and len(keys) < max_count:
+            entity = bytes(cursor.key())[:-8]
+            if not entity.startswith(begin):
+                break
+            keys.append(unescaped(entity[4:]))
+            is_found = cursor.set_range(entity + LAST_VERSION)
+    return keys
+
+
+def read_content(
+    environment: Environment, topic_id: int, partition: int, offset: int
+) -> tuple[bytes | None, Headers] | None:
+    """The value and headers of a record, from its batch; None when it was deleted meanwhile."""
+    with environment.reading() as transaction, transaction.cursor(db=environment.table(BATCHES)) as cursor:
+        if not cursor.set_range(batch_key(topic_id, partition, offset)):
+            return None
+        stored_topic, stored_partition, last = split_batch_key(cursor.key())
+        data = bytes(cursor.value())
+    if (stored_topic, stored_partition) != (topic_id, partition):
+        return None
+    columns = decode(data, f"the batch of partition {partition} up to offset {last}")
+    try:
+        index = columns.offsets(last).index(offset)
+    except ValueError:
+        return None
+    return columns.values[index], columns.headers[index]
