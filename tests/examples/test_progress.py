@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from eventlog.cli.progress import plain_lines, progress
+from examples.flights.progress import plain_lines, progress
 
 
 class Terminal(io.StringIO):

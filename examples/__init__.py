@@ -1,0 +1,1 @@
+"""Programs that use eventlog as anybody would; none of them is part of the package."""
