@@ -10,6 +10,7 @@ import pytest
 
 import eventlog
 from eventlog import TopicPartition
+from eventlog.store.wakeup.notifier import Notifier
 from tests.clients.helpers import (
     PATIENCE_SECONDS,
     flip_last_bit,
@@ -122,6 +123,28 @@ def test_two_threads_in_one_consumer_are_refused(log, topic):
             consumer.wakeup()
 
         assert in_threads(poll, disturb)[0] == []
+
+
+def test_a_lost_notification_loses_no_record(log, topic, monkeypatch):
+    """A reader that waits looks at the log by itself."""
+    monkeypatch.setattr(Notifier, "find_waiting", lambda _: False)
+    with log.consumer("orders", start="latest") as consumer:
+        assert consumer.poll(timeout=0.01) == []
+        thread = threading.Timer(0.05, topic.append, [10])
+        thread.start()
+        assert values(consumer.poll(timeout=PATIENCE_SECONDS)) == [10]
+        thread.join()
+
+
+def test_a_waiting_consumer_learns_that_the_log_was_closed(log, topic):
+    """Whoever closed it."""
+    consumer = log.consumer("orders", start="latest")
+    assert consumer.poll(timeout=0.01) == []
+    thread = threading.Timer(0.05, log._store.environment.close)
+    thread.start()
+    with pytest.raises(eventlog.LogClosed):
+        consumer.poll(timeout=PATIENCE_SECONDS)
+    thread.join()
 
 
 # -- what a waiting consumer hears of ------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import eventlog
-from eventlog.store.wakeup.notifier import FALLBACK_SECONDS
+from eventlog.store.wakeup.waiter import FALLBACK_SECONDS
 from tests.processes.child import Child
 from tests.processes.reader_scenes import say_each_record, wait_and_tell_the_cost
 

@@ -102,22 +102,22 @@ def test_an_append_to_a_damaged_partition_fails_alone(tmp_path: Path) -> None:
         assert good.offset == 1
 
 
-# -- bells ---------------------------------------------------------------------------------------------------------
+# -- notifications -------------------------------------------------------------------------------------------------
 
 
 class _Noting(Notifier):
-    """Bells that note what rings, and whether the turn is free then."""
+    """A notifier that notes the subjects, and whether the turn is free then."""
 
     def __init__(self, log: eventlog.EventLog) -> None:
         self._log = log
         self.rung: list[tuple[set[int], bool]] = []
 
-    def look(self) -> bool:
+    def find_waiting(self) -> bool:
         """Somebody waits."""
         assert self._log._store.committer.is_busy
         return True
 
-    def ring(self, subjects: Collection[int]) -> None:
+    def notify(self, subjects: Collection[int]) -> None:
         """Notes it."""
         self.rung.append((set(subjects), self._log._store.committer.is_busy))
 
@@ -131,13 +131,15 @@ def log(tmp_path: Path) -> Iterator[eventlog.EventLog]:
 
 @pytest.fixture
 def noting(log: eventlog.EventLog) -> _Noting:
-    """What rings in the log."""
+    """What the log notifies of."""
     committer = log._store.committer
-    committer._bells = noting = _Noting(log)
+    committer._notifier = noting = _Noting(log)
     return noting
 
 
-def test_bells_ring_for_what_a_round_stored_when_the_turn_is_free(log: eventlog.EventLog, noting: _Noting) -> None:
+def test_readers_are_notified_of_what_a_round_stored_when_the_turn_is_free(
+    log: eventlog.EventLog, noting: _Noting
+) -> None:
     """There may be a thousand readers, and other threads have something to store."""
     orders, payments = log.topic("orders"), log.topic("payments")
     assert noting.rung == []
@@ -153,10 +155,10 @@ def test_bells_ring_for_what_a_round_stored_when_the_turn_is_free(log: eventlog.
     assert noting.rung[3:] == [({ids[0]}, False)]
 
 
-def test_bells_that_an_interruption_left_ring_with_the_next_round(
+def test_notifications_that_an_interruption_left_go_out_with_the_next_round(
     log: eventlog.EventLog, noting: _Noting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C may come between the end of a round and its bells, whatever the next one stores."""
+    """Ctrl-C may come between the end of a round and its notifications, whatever the next one stores."""
     topic = log.topic("orders")
 
     def interrupted() -> None:
@@ -171,8 +173,8 @@ def test_bells_that_an_interruption_left_ring_with_the_next_round(
     assert noting.rung == [({topic._route.row.id}, False)]
 
 
-def test_a_change_of_a_group_rings_for_its_members(log: eventlog.EventLog, noting: _Noting) -> None:
-    """Of this group; a commit of offsets rings for nobody."""
+def test_a_change_of_a_group_notifies_its_members(log: eventlog.EventLog, noting: _Noting) -> None:
+    """Of this group; a commit of offsets notifies nobody."""
     log.topic("orders").append(b"tea")
     noting.rung.clear()
     with log.consumer("orders", group="g") as consumer:

@@ -1,4 +1,4 @@
-"""Bells: who comes late is heard of at once, and what somebody removed is found again."""
+"""Notifications: a reader that comes late is found at once, and so is what somebody removed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from eventlog.store.wakeup.notifier import _MOST_TRUSTED_COUNT, Notifier, Waiter
+from eventlog.store.wakeup.notifier import _MOST_TRUSTED_COUNT, Notifier
+from eventlog.store.wakeup.waiter import Waiter
 
 
 @pytest.fixture
@@ -22,10 +23,10 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bells(directory: Path) -> Iterator[Notifier]:
+def notifier(directory: Path) -> Iterator[Notifier]:
     """A writer that has rung before anybody waited."""
     made = Notifier(str(directory))
-    made.look()
+    made.find_waiting()
     yield made
     made.close()
 
@@ -34,67 +35,67 @@ def bells(directory: Path) -> Iterator[Notifier]:
 def waiter(directory: Path) -> Iterator[Waiter]:
     """A reader that is about to sleep."""
     made = Waiter(str(directory))
-    made.arm()
+    made.subscribe()
     yield made
     made.close()
 
 
-def ring(bells: Notifier, *subjects: int) -> None:
+def notify(notifier: Notifier, *subjects: int) -> None:
     """What a writer does after a commit that concerns some subjects."""
-    if bells.look():
-        bells.ring(subjects)
+    if notifier.find_waiting():
+        notifier.notify(subjects)
 
 
-def test_a_reader_that_came_after_a_ring_hears_the_next(bells: Notifier, waiter: Waiter) -> None:
+def test_a_reader_that_came_after_a_notification_gets_the_next(notifier: Notifier, waiter: Waiter) -> None:
     """However little time is between: no clock tells the writer that somebody came."""
     assert not waiter.wait(0.0)
-    ring(bells)
+    notify(notifier)
     assert waiter.wait(0.0)
-    ring(bells)
+    notify(notifier)
     assert waiter.wait(0.0)
 
 
-def test_of_readers_that_come_one_by_one_each_is_heard_of(bells: Notifier, directory: Path) -> None:
+def test_of_readers_that_come_one_by_one_each_is_heard_of(notifier: Notifier, directory: Path) -> None:
     """The bytes that tell of them are others each time."""
     waiters = []
     for _ in range(20):
         waiters.append(Waiter(str(directory)))
-        waiters[-1].arm()
-        ring(bells)
+        waiters[-1].subscribe()
+        notify(notifier)
         assert all(waiter.wait(0.0) for waiter in waiters)
     for waiter in waiters:
         waiter.close()
-    ring(bells)
-    assert not bells.look()
+    notify(notifier)
+    assert not notifier.find_waiting()
 
 
-def test_a_directory_that_was_removed_is_found_again(bells: Notifier, directory: Path) -> None:
+def test_a_directory_that_was_removed_is_found_again(notifier: Notifier, directory: Path) -> None:
     """The writer looks once in a while, though the bytes that it knows say nothing any more."""
     shutil.rmtree(directory)
     waiter = Waiter(str(directory))
-    waiter.arm()
+    waiter.subscribe()
     for _ in range(_MOST_TRUSTED_COUNT + 1):
-        ring(bells)
+        notify(notifier)
     assert waiter.wait(0.0)
     waiter.close()
 
 
-def test_without_a_directory_a_ring_does_nothing(bells: Notifier, directory: Path) -> None:
+def test_without_a_directory_a_notification_does_nothing(notifier: Notifier, directory: Path) -> None:
     """It never fails, before and after it was closed."""
-    bells.forget()
+    notifier.forget()
     shutil.rmtree(directory)
-    ring(bells)
+    notify(notifier)
     assert not directory.exists()
 
 
-def test_a_child_rings_by_descriptors_of_its_own(bells: Notifier, waiter: Waiter) -> None:
+def test_a_child_notifies_by_descriptors_of_its_own(notifier: Notifier, waiter: Waiter) -> None:
     """After a fork it closes its copies, and opens the FIFOs anew."""
-    ring(bells)
+    notify(notifier)
     assert waiter.wait(0.0)
-    before = bells._bells
-    bells.forget()
-    assert [bell.descriptor for bell in before.values()] == [-1]
-    ring(bells)
+    before = notifier._fifos
+    notifier.forget()
+    assert [fifo.descriptor for fifo in before.values()] == [-1]
+    notify(notifier)
     assert waiter.wait(0.0)
 
 
@@ -104,7 +105,7 @@ def test_a_child_rings_by_descriptors_of_its_own(bells: Notifier, waiter: Waiter
 def waiting(directory: Path, subjects: frozenset[int] | None) -> Waiter:
     """A reader that hears of some subjects."""
     waiter = Waiter(str(directory))
-    waiter.arm(subjects)
+    waiter.subscribe(subjects)
     return waiter
 
 
@@ -133,27 +134,27 @@ ALWAYS = {"all", "too many for a name"}
     [((1,), {"1", "1, 2, -7"}), ((2, 1), {"1", "2", "1, 2, -7"}), ((-7,), {"1, 2, -7"}), ((3,), set()), ((), set())],
 )
 def test_who_hears_of_a_commit_is_in_the_name(
-    bells: Notifier, crowd: dict[str, Waiter], subjects: tuple[int, ...], hear: set[str]
+    notifier: Notifier, crowd: dict[str, Waiter], subjects: tuple[int, ...], hear: set[str]
 ) -> None:
     """The others sleep on."""
-    ring(bells, *subjects)
+    notify(notifier, *subjects)
     assert heard(crowd) == hear | ALWAYS
 
 
-def test_a_reader_that_hears_of_others_from_now_on_is_found(bells: Notifier, directory: Path) -> None:
+def test_a_reader_that_hears_of_others_from_now_on_is_found(notifier: Notifier, directory: Path) -> None:
     """Under one name, which `close` removes."""
     waiter = waiting(directory, frozenset({1}))
-    ring(bells, 1)
+    notify(notifier, 1)
     assert waiter.wait(0.0)
-    waiter.hear(frozenset({2}))
-    ring(bells, 1)
+    waiter.subscribe(frozenset({2}))
+    notify(notifier, 1)
     assert not waiter.wait(0.0)
-    ring(bells, 2)
+    notify(notifier, 2)
     assert waiter.wait(0.0)
-    waiter.hear(None)
-    ring(bells, 3)
+    waiter.subscribe(None)
+    notify(notifier, 3)
     assert waiter.wait(0.0)
-    waiter.hear(None)
+    waiter.subscribe(None)
     assert len(list(directory.glob("*.fifo"))) == 1
     waiter.close()
     assert list(directory.glob("*.fifo")) == []
@@ -161,7 +162,7 @@ def test_a_reader_that_hears_of_others_from_now_on_is_found(bells: Notifier, dir
 
 @pytest.mark.parametrize("is_renamed", [False, True])
 def test_a_reader_interrupted_while_it_gets_another_name_gets_the_next(
-    bells: Notifier, directory: Path, monkeypatch: pytest.MonkeyPatch, is_renamed: bool
+    notifier: Notifier, directory: Path, monkeypatch: pytest.MonkeyPatch, is_renamed: bool
 ) -> None:
     """Ctrl-C comes before the FIFO is renamed, or after, and before anybody notes it."""
     waiter = waiting(directory, frozenset({1}))
@@ -174,23 +175,23 @@ def test_a_reader_interrupted_while_it_gets_another_name_gets_the_next(
 
     monkeypatch.setattr(os, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        waiter.hear(frozenset({2}))
+        waiter.subscribe(frozenset({2}))
     monkeypatch.undo()
-    waiter.hear(frozenset({3}))
-    ring(bells, 3)
+    waiter.subscribe(frozenset({3}))
+    notify(notifier, 3)
     assert waiter.wait(0.0)
     waiter.close()
     assert list(directory.glob("*.fifo")) == []
 
 
-def test_a_name_that_tells_nothing_we_understand_hears_of_everything(bells: Notifier, directory: Path) -> None:
+def test_a_name_that_tells_nothing_we_understand_hears_of_everything(notifier: Notifier, directory: Path) -> None:
     """As the name of a reader of another version may be."""
     for name in ("1-0-1.fifo", "1-0-1.topics-1.fifo"):
         path = directory / name
         os.mkfifo(path)
         end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        bells.forget()
-        ring(bells, 1)
+        notifier.forget()
+        notify(notifier, 1)
         assert os.read(end, 8) == b"\0"
         os.close(end)
         path.unlink()
@@ -200,62 +201,62 @@ def test_a_name_that_tells_nothing_we_understand_hears_of_everything(bells: Noti
 
 
 def test_a_pipe_is_not_closed_while_somebody_may_write_into_it(
-    bells: Notifier, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+    notifier: Notifier, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not by a look, and not by the end of the log: another file may get its number. Who is done last closes it."""
-    bells.look()
-    [bell] = bells._bells.values()
+    notifier.find_waiting()
+    [fifo] = notifier._fifos.values()
     write, met = os.write, []
 
     def met_on_the_way(descriptor: int, data: bytes) -> int:
         if not met:
             waiter.close()
-            bells._seen = None
-            assert not bells.look()
-            met.append(bell.descriptor)
-            bells.ring((1,))
-            bells.close()
-            met.append(bell.descriptor)
+            notifier._seen = None
+            assert not notifier.find_waiting()
+            met.append(fifo.descriptor)
+            notifier.notify((1,))
+            notifier.close()
+            met.append(fifo.descriptor)
         return write(descriptor, data)
 
     monkeypatch.setattr(os, "write", met_on_the_way)
-    bells.ring((1,))
+    notifier.notify((1,))
     assert len(met) == 2
     assert -1 not in met
-    assert bell.descriptor == -1
-    assert not bells.look()
+    assert fifo.descriptor == -1
+    assert not notifier.find_waiting()
 
 
 def test_a_child_that_was_forked_while_it_rang_writes_nowhere(
-    bells: Notifier, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+    notifier: Notifier, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A signal handler may fork between two bells: the rest of them are the parent's."""
-    bells.look()
+    """A signal handler may fork between two notifier: the rest of them are the parent's."""
+    notifier.find_waiting()
     write, descriptors = os.write, []
 
     def forked(descriptor: int, data: bytes) -> int:
-        bells.forget()
-        [bell] = before.values()
-        descriptors.append(bell.descriptor)
-        return write(bell.descriptor, data)
+        notifier.forget()
+        [fifo] = before.values()
+        descriptors.append(fifo.descriptor)
+        return write(fifo.descriptor, data)
 
-    before = bells._bells
+    before = notifier._fifos
     monkeypatch.setattr(os, "write", forked)
-    bells.ring((1,))
+    notifier.notify((1,))
     assert descriptors == [-1]
     assert not waiter.wait(0.0)
     assert Path(waiter._paths[0]).exists()
 
 
-def test_a_living_reader_that_can_not_be_opened_keeps_its_bell(
-    bells: Notifier, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+def test_a_living_reader_that_can_not_be_opened_keeps_its_fifo(
+    notifier: Notifier, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files may have run out on our side: a later look opens it."""
     monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")))
-    monkeypatch.setattr("eventlog.store.wakeup.notifier._map_changes", lambda _: b"12345678")
-    ring(bells)
+    monkeypatch.setattr("eventlog.store.wakeup.notifier.map_changes", lambda _: b"12345678")
+    notify(notifier)
     monkeypatch.undo()
     assert Path(waiter._paths[0]).exists()
     for _ in range(_MOST_TRUSTED_COUNT + 1):
-        ring(bells)
+        notify(notifier)
     assert waiter.wait(0.0)

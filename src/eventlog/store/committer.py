@@ -30,13 +30,13 @@ class Committer:
     """
     Commits what is queued, one round at a time.
 
-    Any thread may call anything. The bells of waiting readers ring after each commit that concerns them, when the
+    Any thread may call anything. Waiting readers are notified after each commit that concerns them, when the
     turn is given up: there may be a thousand of them.
     """
 
-    def __init__(self, environment: Environment, bells: Notifier) -> None:
+    def __init__(self, environment: Environment, notifier: Notifier) -> None:
         self._environment = environment
-        self._bells = bells
+        self._notifier = notifier
         environment.on_commit = partial(setattr, self, "_has_landed", True)  # noqa: FBT003
         self.reset()
 
@@ -140,7 +140,7 @@ class Committer:
         """Wakes the readers that wait for what was committed; other threads may be at it, too."""
         with contextlib.suppress(IndexError):  # another thread took it
             while True:
-                self._bells.ring(self._unrung.popleft())
+                self._notifier.notify(self._unrung.popleft())
 
     def _check_not_leading(self) -> None:
         """Refuses to wait for ourselves."""
@@ -250,7 +250,7 @@ class Committer:
                 self._environment.grow()
                 continue
             break
-        if rings and self._bells.look():
+        if rings and self._notifier.find_waiting():
             self._unrung.append({subject for work in works if work.rings for subject in work.subjects})
 
     def _write(self, works: Sequence[CommitRequest]) -> bool:

@@ -40,7 +40,8 @@ from eventlog.store.rows.tables import (
     unpack_topics_version,
 )
 from eventlog.store.states.projections import ProjectionRow, Turn
-from eventlog.store.wakeup.notifier import Notifier, Waiter
+from eventlog.store.wakeup.notifier import Notifier
+from eventlog.store.wakeup.waiter import Waiter
 
 MEMORY = ":memory:"
 DATA_FILE = "data.mdb"
@@ -75,8 +76,8 @@ class Store:
             if isinstance(error, OSError):
                 raise self.environment.refused(error, "open") from error
             raise
-        self._bells = Notifier(self._waiters)
-        self.committer = Committer(self.environment, self._bells)
+        self._notifier = Notifier(self._waiters)
+        self.committer = Committer(self.environment, self._notifier)
         self.members = Members(os.path.join(path, "members"), clock, mode=mode)
         self.heart = HeartbeatThread()
 
@@ -96,7 +97,7 @@ class Store:
         if not self.environment.has_failed:
             self.committer.commit_queued()
         self.environment.close()
-        self._bells.close()
+        self._notifier.close()
         if self.is_memory and os.getpid() == self._owner:
             import shutil  # which `tempfile` has loaded
 
@@ -174,8 +175,13 @@ class Store:
         return self.environment.last_transaction()
 
     def waiter(self) -> Waiter:
-        """A place to sleep until somebody appends."""
-        return Waiter(self._waiters, mode=self._mode & 0o666)
+        """A place to wait until somebody commits."""
+        return Waiter(
+            self._waiters,
+            mode=self._mode & 0o666,
+            last_transaction=self.environment.last_transaction,
+            monotonic=self.clock.monotonic,
+        )
 
     def turn(self, row: ProjectionRow, *, is_rebuild: bool) -> Turn:
         """The turn to fold or to rebuild a projection, not taken yet."""
@@ -194,7 +200,7 @@ class Store:
         Returns what has to be kept for as long as the child lives, if anything.
         """
         kept = self.environment.forget_after_fork()
-        self._bells.forget()
+        self._notifier.forget()
         self.committer.reset()
         self.heart.after_fork()
         self.members.after_fork()

@@ -32,9 +32,8 @@ class Fetcher:
         self._fetch_max_bytes = fetch_max_bytes
         self._fetcher = BatchReader(store)
         self._waiter = store.waiter()
-        self._heard: AbstractSet[int] | None = None
-        self._heard_version = -1
-        """Of which positions the bell hears: none yet, and there is no bell."""
+        self._subscribed_version = -1
+        """Of which positions we are notified: none yet."""
         self._seen_transaction = -1
         self._seen_version = -1
         self._mark: ReadMark | None = None
@@ -119,37 +118,19 @@ class Fetcher:
             watched: reading ends of pipes; it ends also when the other side of one is gone.
             others: what to hear of beside the topics of the positions; None is everything.
         """
-        if self._heard_version != self._positions.version and self._hear(others):
-            return  # look once more: what came before the bell hung there rings no bell
+        if self._subscribed_version != self._positions.version and self._subscribe(others):
+            return  # look once more: what was committed before does not notify us
         self._waiter.watch(watched)
         if now_s < until_s:
-            try:
-                self._sleep(now_s, until_s)
-            except ValueError:
-                self._store.last_transaction()  # says that the log was closed
+            self._waiter.wait_until(until_s, self._seen_transaction)
 
-    def _sleep(self, now_s: float, until_s: float) -> None:
-        """Nothing but this runs while nothing happens: ten times a second, for each consumer that waits."""
-        environment, seen = self._store.environment, self._seen_transaction
-        wait, monotonic = self._waiter.wait, self._store.clock.monotonic
-        page, place, word = environment.sign(seen)
-        while not wait(until_s - now_s) and (page[place] == word or environment.last_transaction() == seen):
-            now_s = monotonic()
-            if now_s >= until_s:
-                break
-
-    def _hear(self, others: AbstractSet[int] | None) -> bool:
-        """Hangs the bell where it hears of the positions that there are now; whether it hung elsewhere, or nowhere."""
-        version, heard = self._positions.version, None
+    def _subscribe(self, others: AbstractSet[int] | None) -> bool:
+        """Be notified of the positions that there are now; whether these are other topics than before."""
+        version, subjects = self._positions.version, None
         if others is not None:
-            heard = {position.cursor.route.row.id for position in self._positions.order} | others
-        is_new = self._heard_version < 0
-        if is_new:
-            self._waiter.arm(heard)
-        elif heard != self._heard:
-            self._waiter.hear(heard)
-            is_new = True
-        self._heard, self._heard_version = heard, version
+            subjects = {position.cursor.route.row.id for position in self._positions.order} | others
+        is_new = self._waiter.subscribe(subjects)
+        self._subscribed_version = version
         return is_new
 
     def close(self) -> None:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from eventlog.clients.consumer.commit_waiter import CommitWaiter
 from eventlog.clients.projection.view import ProjectionView
 from eventlog.clients.state.view import StateView, stored_codecs
 from eventlog.clients.topic.topic import Topic
@@ -31,6 +30,7 @@ from eventlog.store.states.projections import (
     unknown_projection,
 )
 from eventlog.store.store import Store
+from eventlog.store.wakeup.waiter import Waiter
 
 if TYPE_CHECKING:  # what folding needs is imported by the first projection: `import eventlog` is fast
     from eventlog.clients.projection.folder import Folder, FoldOptions
@@ -91,7 +91,7 @@ class Projection:
         self._folder: Folder | None = None
         """Knows the rows of the last call, which are as they were if the checkpoint is."""
         self._view: StateView[Any, Any] | None = None
-        self._sleepers: set[CommitWaiter] = set()
+        self._sleepers: set[Waiter] = set()
         self._turns: set[Turn] = set()
         self._is_stopped = False
         self._is_running = False
@@ -371,7 +371,7 @@ class Projection:
     @contextmanager
     def _turn(
         self,
-        sleeper: CommitWaiter,
+        sleeper: Waiter,
         deadline_s: float | None,
         is_over: Callable[[], bool],
         *,
@@ -396,8 +396,8 @@ class Projection:
             self._turns.discard(turn)
 
     @contextmanager
-    def _sleeper(self) -> Iterator[CommitWaiter]:
-        sleeper = CommitWaiter(self._store)
+    def _sleeper(self) -> Iterator[Waiter]:
+        sleeper = self._store.waiter()
         self._sleepers.add(sleeper)
         try:
             yield sleeper

@@ -30,8 +30,8 @@ class HeartbeatThread:
     def _reset(self) -> None:
         self._files: weakref.WeakSet[LivenessFile] = weakref.WeakSet()
         self._members = threading.RLock()  # the garbage collector may stop us inside of it, in any thread
-        self._bell = threading.Lock()  # no event: Ctrl-C could leave its lock taken, and nobody would beat any more
-        self._bell.acquire()
+        self._wakeup = threading.Lock()  # no event: Ctrl-C could leave its lock taken, and nobody would beat any more
+        self._wakeup.acquire()
         self._thread: threading.Thread | None = None
 
     def add(self, file: LivenessFile) -> None:
@@ -43,7 +43,7 @@ class HeartbeatThread:
                 thread.start()
                 self._thread = thread  # not before: interrupted in between, it would never be started
             else:
-                self._ring()
+                self._wake()
 
     def remove(self, file: LivenessFile) -> None:
         """Keeps it no longer."""
@@ -58,13 +58,13 @@ class HeartbeatThread:
             thread = self._thread
         for file in files:
             file.abandon()
-        self._ring()
+        self._wake()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def _ring(self) -> None:
-        with contextlib.suppress(RuntimeError):  # it was rung before, and not heard yet
-            self._bell.release()
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it was woken before, and has not noticed yet
+            self._wakeup.release()
 
     def _run(self) -> None:
         while True:
@@ -79,7 +79,7 @@ class HeartbeatThread:
             pause_s = min((file.pause_s for file in files), default=_LONGEST_SECONDS)
             del files[:]  # else we keep alive what the program dropped
             file = None  # type: ignore[assignment]
-            self._bell.acquire(timeout=pause_s)
+            self._wakeup.acquire(timeout=pause_s)
 
     def after_fork(self) -> None:
         """Begins anew in the child, without the parent's members (`Members.after_fork` closes their files)."""

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 import lmdb
 
 from eventlog.errors import EventLogError, LogClosed, UsedAfterFork
-from eventlog.store.lmdb.commit_number import CommitNumber, Sign
 from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.gate import Gate
 from eventlog.store.lmdb.malloc import keep_freed_memory
@@ -72,7 +71,6 @@ class LivingHandle:
             except OSError as error:
                 handle.close()
                 raise self.refused(error, "open") from error
-        self._glimpse = CommitNumber(self._opening.data, lambda: int(handle.info()["last_txnid"]))
         return handle
 
     def close(self) -> None:
@@ -88,7 +86,6 @@ class LivingHandle:
         self.tables = {}
         self._is_forked = self._is_lost = False
         self._close_write_lock()
-        self._glimpse.close()
         if handle is not None:
             handle.close()
 
@@ -185,10 +182,6 @@ class LivingHandle:
                 return self.last_transaction()
             raise self._opening.translated(error, "read") from error
         return number
-
-    def sign(self, seen: int) -> Sign:
-        """What stays as it is until there is a later commit than `seen`, to be compared without a call of LMDB."""
-        return self._glimpse.sign(seen)
 
     def table(self, name: bytes) -> Table:
         """The handle of a table, for the `db` arguments of LMDB; ask inside a transaction."""

@@ -1,0 +1,93 @@
+"""
+Waiting until somebody commits.
+
+A reader subscribes to subjects: the ids of the topics that it reads, and the number of its group. A commit notifies
+the readers subscribed to one of its subjects, in all processes. A notification may be lost, a record never: a wait
+compares the commit number every 100 ms.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+
+def group_subject(group: str) -> int:
+    """The subject of a group: below zero, where no topic has its id; two groups may share one."""
+    return ~zlib.crc32(group.encode())
+
+
+class Waiter(Protocol):
+    """
+    One reader's place to wait.
+
+    `wake` may be called by any thread and by a signal handler; all else belongs to the reader's thread.
+    """
+
+    def subscribe(self, subjects: AbstractSet[int] | None = None) -> bool:
+        """
+        Be notified of these subjects from now on, of everything when they are None.
+
+        True when that is new: then look at the log once more before waiting, because what was committed before does
+        not notify us.
+        """
+        ...
+
+    def watch(self, descriptors: AbstractSet[int]) -> None:
+        """Let a wait end also when the other side of one of these pipes is gone."""
+        ...
+
+    def wait_until(self, until_s: float, seen: int | None) -> None:
+        """
+        Block until a notification, `wake()`, the end of a watched pipe, or a moment of the monotonic clock.
+
+        If the newest commit is another than `seen`, it ends within 100 ms even if the notification was lost. Ctrl-C
+        ends it.
+        """
+        ...
+
+    def sleep(self, deadline_s: float | None, longest_s: float, seen: int) -> bool:
+        """
+        Block until a commit of anything, as `wait_until` does, for `longest_s` at most; False after the deadline.
+
+        The first call subscribes to everything and returns at once: look at the log once more. Below zero, `seen` is
+        not compared.
+        """
+        ...
+
+    def fileno(self) -> int | None:
+        """
+        A descriptor that is readable from a notification or a `wake()` on until `drain()`; None where there is none.
+
+        It is readable at first. Subscribe before. `wait_until` leaves it readable from then on.
+        """
+        ...
+
+    def drain(self) -> bool:
+        """
+        Take the notifications that have come; whether there were any.
+
+        Never blocks. Look at the log after it, not before: what is committed later makes the descriptor readable again.
+        """
+        ...
+
+    def wake(self) -> None:
+        """End a wait that runs now, or else the next one."""
+        ...
+
+    def close(self) -> None:
+        """Give the place up."""
+        ...
+
+    def forget(self) -> None:
+        """Leave the parent's place alone, in a forked child."""
+        ...
+
+
+class WaitingBackend(Protocol):
+    """What a reader needs to wait for commits."""
+
+    def waiter(self) -> Waiter:
+        """A place to wait; nothing is notified before it subscribes."""
+        ...

@@ -1,0 +1,248 @@
+"""
+One reader's place to wait until somebody commits.
+
+The reader's side of a notification: its FIFO, the sleep on it, and the descriptor that a program's own loop may watch.
+Why nothing is lost between "found nothing" and "sleep" is told in `store/wakeup/notifier.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import select
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+
+from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.wakeup.fifos import fifo_name, note_change
+
+FALLBACK_SECONDS = 0.1
+"""A waiting reader looks at the log itself this often: a notification may be lost."""
+_NO_FIFO_SECONDS = FALLBACK_SECONDS / 20
+_numbers = itertools.count()
+
+
+def _nothing_committed() -> int:
+    return -1
+
+
+class Waiter:
+    """
+    One reader's place to wait.
+
+    `wake` may come from any thread; all else belongs to the reader's. Where the system has no FIFOs it polls.
+
+    Args:
+        last_transaction: the number of the newest commit of any process.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        mode: int = 0o600,
+        last_transaction: Callable[[], int] = _nothing_committed,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory
+        self._mode = mode
+        self._last_transaction = last_transaction
+        self._monotonic = monotonic
+        self._base = ""
+        self._paths: tuple[str, ...] = ()
+        """The path of our FIFO, if we have one; two while it is renamed, and after Ctrl-C in between."""
+        self._subjects: AbstractSet[int] | None = None
+        self._is_subscribed = False
+        self._is_watched = False
+        """Whether a loop of the program watches our descriptor: it stays ready until `drain`."""
+        self._read_end = -1
+        self._write_end = -1
+        self._poll: select.poll | None = None
+        self._finalizer: weakref.finalize[..., Waiter] | None = None
+        self._others: frozenset[int] = frozenset()
+        self._fallback = threading.Lock()  # no event: Ctrl-C could leave its lock taken, and `wake` would hang
+        self._fallback.acquire()
+        self._ends = threading.RLock()
+
+    # -- subscribing -----------------------------------------------------------------------------------------
+
+    def subscribe(self, subjects: AbstractSet[int] | None = None) -> bool:
+        """
+        Be notified of these subjects from now on, of everything when they are None.
+
+        True when that is new: then look at the log once more before waiting, because what was committed before does
+        not notify us.
+        """
+        if self._is_subscribed:
+            if subjects == self._subjects:
+                return False
+            self._rename(subjects)
+        else:
+            self._make_fifo(subjects)
+        self._subjects, self._is_subscribed = subjects, True
+        return True
+
+    def _make_fifo(self, subjects: AbstractSet[int] | None) -> None:
+        if not hasattr(os, "mkfifo"):
+            return
+        base = self._base = f"{os.getpid()}-{next(_numbers)}-{time.monotonic_ns()}"
+        hidden = os.path.join(self._directory, f".{base}")
+        path = os.path.join(self._directory, fifo_name(base, subjects))
+        try:
+            make_directory(self._directory, self._mode)
+            os.mkfifo(hidden, self._mode)
+            self._read_end = os.open(hidden, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._write_end = os.open(hidden, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.rename(hidden, path)
+            note_change(self._directory)
+        except OSError:
+            self.close()  # no FIFOs here; wait() polls
+            return
+        self._paths = (path,)
+        # A dropped reader leaves its file; the next writer finds nobody at the other end, and removes it.
+        self._finalizer = weakref.finalize(self, _close, self._read_end, self._write_end)
+        self._finalizer.atexit = False
+        self._poll = self._polling(self._others)
+
+    def _rename(self, subjects: AbstractSet[int] | None) -> None:
+        if not self._paths:
+            return
+        path = os.path.join(self._directory, fifo_name(self._base, subjects))
+        self._paths = (path, *(known for known in self._paths if known != path))
+        for known in self._paths[1:]:
+            with contextlib.suppress(OSError):  # it is not that one, or somebody removed it
+                os.rename(known, path)
+        self._paths = (path,)
+        with contextlib.suppress(OSError):
+            note_change(self._directory)
+
+    # -- waiting ---------------------------------------------------------------------------------------------
+
+    def watch(self, descriptors: AbstractSet[int]) -> None:
+        """Let a wait end also when the other side of one of these pipes is gone."""
+        if descriptors == self._others:
+            return
+        others = frozenset(descriptors)
+        poll = None if self._poll is None else self._polling(others)
+        self._poll, self._others = poll, others  # both or none: what stays in is ready for ever once it is closed
+
+    def _polling(self, others: frozenset[int]) -> select.poll:
+        poll = select.poll()
+        poll.register(self._read_end, select.POLLIN)
+        for descriptor in others:
+            poll.register(descriptor, 0)
+        return poll
+
+    def wait_until(self, until_s: float, seen: int | None) -> None:
+        """
+        Wait for a notification, `wake()`, the end of a watched pipe, or a moment of the monotonic clock.
+
+        If the newest commit is another than `seen`, it ends within 100 ms even if the notification was lost.
+        """
+        # Nothing but this runs while nothing happens: ten times a second, for each consumer that waits.
+        wait, monotonic, last_transaction = self.wait, self._monotonic, self._last_transaction
+        now_s = monotonic()
+        while not wait(until_s - now_s) and (seen is None or last_transaction() == seen):
+            now_s = monotonic()
+            if now_s >= until_s:
+                break
+
+    def sleep(self, deadline_s: float | None, longest_s: float, seen: int) -> bool:
+        """
+        Wait for a commit of anything, as `wait_until` does, for `longest_s` at most; False after the deadline.
+
+        The first call subscribes to everything and returns at once: look at the log once more.
+        """
+        now_s = self._monotonic()
+        if deadline_s is not None and now_s >= deadline_s:
+            return False
+        if not self.subscribe(None):
+            until_s = now_s + longest_s
+            self.wait_until(until_s if deadline_s is None else min(until_s, deadline_s), None if seen < 0 else seen)
+        return True
+
+    def wait(self, seconds: float) -> bool:
+        """
+        Wait once, `FALLBACK_SECONDS` at most; False when nothing but time passed.
+
+        Ctrl-C works.
+        """
+        seconds = min(seconds, FALLBACK_SECONDS)
+        if self._poll is None:
+            return self._fallback.acquire(timeout=max(min(seconds, _NO_FIFO_SECONDS), 0.0))
+        if not self._poll.poll(seconds * 1000):
+            return False
+        if not self._is_watched:
+            self.drain()
+        return True
+
+    def wake(self) -> None:
+        """End a wait that runs now, or else the next one; the descriptor is ready."""
+        with contextlib.suppress(RuntimeError):  # it was woken before, and has not noticed yet
+            self._fallback.release()
+        with self._ends:  # else close() may give the number of our end to another file
+            if self._write_end >= 0:
+                with contextlib.suppress(OSError):
+                    os.write(self._write_end, b"\0")
+
+    # -- a loop of the program -------------------------------------------------------------------------------
+
+    def fileno(self) -> int | None:
+        """
+        The descriptor that becomes readable with a notification, and stays so until `drain`; None without a FIFO.
+
+        It is readable at first. Subscribe before.
+        """
+        if self._read_end < 0:
+            return None
+        if not self._is_watched:
+            self._is_watched = True
+            self.wake()
+        return self._read_end
+
+    def drain(self) -> bool:
+        """
+        Take the notifications that have come; whether there were any.
+
+        Look at the log after it, not before: what is committed later is ready again.
+        """
+        try:
+            return bool(os.read(self._read_end, 65536))
+        except OSError:  # none, or it was closed
+            return False
+
+    # -- ending ----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Remove the FIFO."""
+        self._poll = None
+        for path in self._paths:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        self._paths = ()
+        self._close_ends()
+
+    def forget(self) -> None:
+        """Close a child's copies of our ends after a fork, and leave the file, which is the parent's."""
+        self._ends = threading.RLock()  # a thread that did not come along may have held the other
+        self._close_ends()
+
+    def _close_ends(self) -> None:
+        with self._ends:
+            ends, self._read_end, self._write_end = (self._read_end, self._write_end), -1, -1
+            self._poll = None
+            if self._finalizer is not None:
+                self._finalizer.detach()
+                self._finalizer = None
+            _close(*ends)
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
