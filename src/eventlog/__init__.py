@@ -8,7 +8,6 @@ from eventlog.clients.admin.groups import GroupDescription, Groups, MemberDescri
 from eventlog.clients.consumer.consumer import Consumer
 from eventlog.clients.delivery import Delivery
 from eventlog.clients.producer.producer import Producer
-from eventlog.clients.producer.unconfirmed import UnconfirmedRecords
 from eventlog.clients.projection.projection import Projection
 from eventlog.clients.state.state import State
 from eventlog.clients.state.view import StateView
@@ -112,7 +111,6 @@ __all__ = [
     "Transaction",
     "TransactionEnded",
     "TransactionTooLarge",
-    "UnconfirmedRecords",
     "UnknownEvent",
     "UnknownGroup",
     "UnknownPartition",

@@ -286,7 +286,8 @@ class ProducerFenced(EventLogError):
 
 class OutOfOrderSequence(EventLogError):
     """
-    Says that it cannot be told whether records that were sent again are stored, or that earlier ones are missing.
+    Raised for records of a named producer when earlier records that it sent to the partition are not stored.
 
-    Nothing was stored. The log is older than the records (a backup was restored), or they are too old.
+    Nothing was stored. An earlier commit of the producer has failed, and what it sends later may not stand before what
+    failed. Make another producer of that name.
     """

@@ -33,7 +33,6 @@ ORDER = (
     "Projection",
     "Producer",
     "Delivery",
-    "UnconfirmedRecords",
     "Consumer",
     "Assignor",
     "GroupMember",

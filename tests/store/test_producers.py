@@ -10,7 +10,8 @@ from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, BatchEncoder, dec
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
 from eventlog.store.lmdb.environment import PRODUCERS, SEQUENCES
 from eventlog.store.records import producer_epochs
-from eventlog.store.records.append import Rows
+from eventlog.store.records.append import Condition, Rows
+from eventlog.store.records.append import judge as judge_conditions
 from eventlog.store.records.producer_epochs import (
     REMEMBERED_EPOCHS,
     BeginEpoch,
@@ -30,18 +31,21 @@ from tests.clients.helpers import flip_last_bit, rewrite_batch, values
 class StoreOnce(CommitRequest):
     """Stores records under numbers, as a named producer does."""
 
-    def __init__(self, topic, sequence, numbers, *, message_ids=None):
+    def __init__(self, topic, sequence, numbers, *, keys=None, message_ids=None):
         super().__init__()
         self.producer = ProducerRow("importer", sequence.producer_id, sequence.epoch, 0)
-        rows = Rows([None] * len(numbers), [str(number).encode() for number in numbers], 7)
-        batches = BatchEncoder(target_bytes=200).encode(None, rows.values, timestamps_ms=7)
+        rows = Rows(keys or [None] * len(numbers), [str(number).encode() for number in numbers], 7)
+        batches = BatchEncoder(target_bytes=200).encode(keys, rows.values, timestamps_ms=7)
         self.part = SequencedPart(topic._route.row, 0, batches, rows, sequence)
+        self.part.message_ids = message_ids or {}
         self.was_stored = False
 
     def apply(self, writing: WriteTransaction) -> None:
         row = judge(writing, self.part, 0)
         self.was_stored = row is None
         if row is not None:
+            conditions = [Condition(self.part, index, None, one) for index, one in self.part.message_ids.items()]
+            judge_conditions(writing, conditions, 0)
             self.part.write(writing, 0)
             remember(writing, self.part, row)
 
@@ -189,16 +193,54 @@ def test_the_same_numbers_store_nothing(log):
     assert topic.bounds() == {0: (0, 202)}
 
 
-def test_a_hole_is_allowed_and_a_loss_is_not(log):
-    """Numbers of refused records are left out; those of acknowledged ones have to be there."""
+def test_a_hole_is_refused(log):
+    """A batch comes right behind those of its epoch, or is there already as a whole."""
     topic = log.topic("orders")
     store(log, topic, SequenceRange(1, 0, 0, 2), range(2))
-    store(log, topic, SequenceRange(1, 0, 5, 2, acknowledged=2), range(2))
-    with pytest.raises(OutOfOrderSequence, match=r"orders\[0\].*end at 7, and 9 were acknowledged"):
-        store(log, topic, SequenceRange(1, 0, 9, 2, acknowledged=9), range(2))
+    with pytest.raises(OutOfOrderSequence, match=r"orders\[0\].*end at 2"):
+        store(log, topic, SequenceRange(1, 0, 5, 2), range(2))
     with pytest.raises(OutOfOrderSequence):
-        store(log, topic, SequenceRange(1, 0, 6, 2), range(2))  # half of it is there
-    assert topic.bounds() == {0: (0, 4)}
+        store(log, topic, SequenceRange(1, 0, 1, 2), range(2))  # half of it is there
+    store(log, topic, SequenceRange(1, 1, 0, 2), range(2))  # each epoch begins at 0
+    store(log, topic, SequenceRange(1, 0, 2, 2), range(2))
+    assert topic.bounds() == {0: (0, 6)}
+
+
+def test_what_is_too_old_to_be_told_is_refused(log):
+    """After five newer epochs nobody knows, and says so."""
+    topic = log.topic("orders")
+    for epoch in range(7):
+        store(log, topic, SequenceRange(1, epoch, 0, 1), [epoch])
+    with pytest.raises(OutOfOrderSequence, match="5 newer epochs"):
+        store(log, topic, SequenceRange(1, 0, 0, 1), [0])
+    assert topic.bounds() == {0: (0, 7)}
+
+
+def test_a_stored_batch_of_an_indexed_topic_has_its_versions(log):
+    """Those that it got when it was stored."""
+    topic = log.topic("orders", index="key")
+    first = StoreOnce(topic, SequenceRange(1, 0, 0, 6), range(6), keys=[b"a", b"b"] * 3)
+    log._store.run(first)
+    topic.append(b"6", key=b"a")
+    again = StoreOnce(topic, SequenceRange(1, 0, 0, 6), range(6), keys=[b"a", b"b"] * 3)
+    log._store.run(again)
+    assert again.was_stored
+    assert [again.part.place(index).version for index in range(6)] == [1, 1, 2, 2, 3, 3]
+    assert topic.version(b"a") == 4
+
+
+def test_records_known_by_their_message_ids_are_left_out(log):
+    """The numbers of those between them still say which is which, when the batch comes again."""
+    topic = log.topic("orders")
+    for number in (1, 3):
+        topic.append(b"%d" % number, message_id=b"id-%d" % number)
+    ids = {index: b"id-%d" % index for index in (1, 2, 3)}
+    for is_again in (False, True):
+        work = StoreOnce(topic, SequenceRange(1, 0, 0, 6), range(6), message_ids=ids)
+        log._store.run(work)
+        assert work.was_stored is is_again
+        assert work.offsets == [2, 0, 3, 1, 4, 5]
+    assert values(topic.read()) == [b"1", b"3", b"0", b"2", b"4", b"5"]
 
 
 def test_what_was_deleted_counts_as_stored(log):

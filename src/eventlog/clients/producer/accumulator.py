@@ -305,29 +305,6 @@ class Accumulator:
         batch.parts.append(part)
         self._store.committer.submit(batch)
 
-    def queue(self, topic: StoredTopic, partition: int, rows: Rows, prepare: Callable[[ProducerBatch], None]) -> Any:
-        """Queues a batch of its own behind all that its lane has; `prepare` tells it what the rows do not say."""
-        self._check_waiting()
-        self._make_room()
-        with self.lock:
-            self.check_usable()
-            lane = self.lanes(topic)[partition]
-            batch = self._make_batch(lane, 0, rows.timestamp(0), self._clock.monotonic())
-            batch.count = len(rows.values)
-            prepare(batch)
-            try:
-                self._change(partial(self._seal, lane))
-                self._change(partial(self._queue_rows, lane, batch, rows))
-            except BaseException:
-                if batch.parts:
-                    self._store.committer.submit(batch)  # maybe a second time, which does nothing
-                else:
-                    batch.is_done = True  # nobody waits for what is not queued
-                raise
-            self.on_open()
-        self._commit_if_due()
-        return batch
-
     # -- storing ---------------------------------------------------------------------------------------------
 
     def seal_all(self, *, older_than_s: float | None = None) -> None:
@@ -353,11 +330,6 @@ class Accumulator:
 
     def flush(self, timeout: float | None) -> None:
         """Has everything stored that was sent before the call; raises `DeliveryError` and `TimeoutError`."""
-        self.finish(timeout)
-        self.raise_failed()
-
-    def finish(self, timeout: float | None) -> None:
-        """Has everything stored that was sent before the call, or fail; raises `TimeoutError`."""
         self._check_waiting()
         self.seal_all()
         with self.lock:
@@ -367,6 +339,7 @@ class Accumulator:
                 f"cannot flush: {self.buffered_bytes()} bytes are not stored after {timeout} s. They are still "
                 "queued. Call flush() again."
             )
+        self.raise_failed()
 
     def raise_failed(self) -> None:
         """Raises `DeliveryError` for the failed deliveries that nobody looked at, once."""

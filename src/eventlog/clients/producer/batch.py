@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import EncodedBatch
 from eventlog.clients.delivery import Delivery, call_logged
-from eventlog.errors import UnknownTopic
+from eventlog.errors import StorageError, UnknownTopic
 from eventlog.records import Headers, RecordMetadata
 from eventlog.store.records.append import Append, Part, Rows
 
@@ -95,7 +95,9 @@ class ProducerBatch(Append):
     @property
     def advice(self) -> str:
         """What to do when it was not stored, for messages."""
-        return "Send them again once the cause is mended."
+        if isinstance(self.error, StorageError):  # nobody can tell what a disk has kept of a failed write
+            return "They may be stored all the same: read the topic, or send again what has a message_id=."
+        return "Send them again once the cause is removed."
 
     @property
     def place(self) -> str:
@@ -170,7 +172,7 @@ CLOSED: Any = _Closed()
 class PartitionBuffer:
     """One partition as a producer sees it: its open batch, or `CLOSED`."""
 
-    __slots__ = ("accumulator", "batch", "batch_records", "partition", "topic")
+    __slots__ = ("accumulator", "batch", "batch_records", "next_sequence", "partition", "topic")
 
     def __init__(self, accumulator: Accumulator, topic: StoredTopic, partition: int) -> None:
         self.accumulator = accumulator
@@ -178,3 +180,5 @@ class PartitionBuffer:
         self.partition = partition
         self.batch: Any = CLOSED
         self.batch_records = _FIRST_BATCH_RECORDS
+        self.next_sequence = 0
+        """What a named producer calls the first record of its next batch."""

@@ -22,7 +22,6 @@ from eventlog.clients.delivery import ROW_WIDTH, Delivery
 from eventlog.clients.producer.accumulator import SMALL_BYTES, TOKEN_BASE, Accumulator
 from eventlog.clients.producer.batch import PartitionBuffer, ProducerBatch
 from eventlog.clients.producer.sender import Sender
-from eventlog.clients.producer.unconfirmed import UnconfirmedRecords, unnamed
 from eventlog.clients.topic.topic import Topic
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
@@ -94,9 +93,9 @@ class Producer:
     producer, and a signal handler may send, but not wait for what it sent. A record counts as stored when its
     `Delivery` says so; nothing that was sent is lost when the program ends without `close()`, unless it is killed.
 
-    With a name, what a failed commit leaves open can be settled: `unconfirmed()` has the records of which nobody knows
-    whether they are stored, and `resend()` of the next producer of that name stores those that are not, once. Only the
-    newest producer of a name may store; older ones, in any process, are fenced.
+    With a name, only the newest producer of that name may store; older ones, in any process, are fenced. Its records
+    are numbered, so what is stored of each partition is always the beginning of what was sent to it: once records could
+    not be stored, nothing sent after them is.
 
     Args:
         name: 1 to 249 bytes of printable UTF-8. Making the producer costs a commit then.
@@ -193,7 +192,8 @@ class Producer:
             UnknownTopic, UnknownPartition: if there is no such topic or partition. It was not taken.
             BufferFull: if there was no room for `max_block` seconds. It was not taken.
             StorageError: if an earlier write failed; the log must be opened again. It was not taken.
-            ProducerFenced: if a newer producer has the name. It was not taken.
+            ProducerFenced, OutOfOrderSequence: if a newer producer has the name, or if earlier records of this named
+                producer could not be stored. It was not taken.
             LogClosed, UsedAfterFork: if this producer cannot be used any more. It was not taken.
         """
         try:
@@ -332,52 +332,6 @@ class Producer:
         """
         self._accumulator.flush(timeout)
 
-    def unconfirmed(self) -> UnconfirmedRecords:
-        """
-        The records of which this producer cannot say whether they are stored.
-
-        Blocks until everything sent before is stored or failed, and works after `close()`. It is empty unless a commit
-        failed: then it has the records of that commit and all that were sent later. Records that were refused for
-        their own sake (their topic was deleted, their message id reused, their producer fenced) are not stored for
-        certain, and not among them. Their deliveries count as looked at.
-
-        Raises:
-            ValueError: if the producer has no name.
-        """
-        if self._session is None:
-            raise unnamed("unconfirmed")
-        self._accumulator.finish(None)
-        return self._session.unconfirmed()
-
-    def resend(self, records: UnconfirmedRecords) -> list[Delivery]:
-        """
-        Takes the records that an earlier producer of this name left unconfirmed, and stores those that are not stored.
-
-        They go to the partitions that they were sent to, in their order; call it before the first `send()` to have them
-        before what is new. Doing it again stores nothing more. Blocks as `send()`.
-
-        Returns:
-            The deliveries, one for each record, a partition's in order. Those of records that were stored before say
-            where; offset and position are -1 when that cannot be found any more.
-
-        Raises:
-            ValueError: if they are of another name or another log. Nothing was stored.
-            OutOfOrderSequence: if the log is older than the records. Nothing was stored.
-            BufferFull, StorageError, ProducerFenced, LogClosed, UsedAfterFork: as `send()`; call it again.
-
-        Example:
-            >>> with eventlog.open(":memory:") as log:
-            ...     with log.producer(name="importer") as producer:
-            ...         delivery = producer.send(log.topic("orders"), b"tea")
-            ...         rest = producer.unconfirmed()
-            ...     with log.producer(name="importer") as producer:
-            ...         producer.resend(rest)
-            []
-        """
-        if self._session is None:
-            raise unnamed("resend")
-        return self._session.resend(self._accumulator, records)
-
     def close(self, timeout: float | None = None) -> None:
         """
         Flushes, and ends the producer.
@@ -396,8 +350,6 @@ class Producer:
     def _after_fork(self) -> None:
         """Is of no use in the child; the sender leaves the records to the parent."""
         self._is_closed = True
-        if self._session is not None:
-            self._session.forget()
         self._routes.clear()
         self._finalizer.detach()
 

@@ -4,7 +4,7 @@ Named producers: their ids and epochs, and the sequences by which a batch that c
 A name has an id for good, and an epoch that rises with each producer made under it: only the newest may store. The
 records that an epoch sends to a partition are numbered from 0; a row says up to which number they are stored. The
 numbers stand in the headers of the batches too, which is where a batch that comes again finds its place
-(docs/decisions/0015). Knows nothing of who sends, and of what makes a batch come again.
+(docs/decisions/0015-named-producers.md). What makes a batch come again is not known here.
 """
 
 from __future__ import annotations
@@ -135,16 +135,15 @@ class BeginEpoch(CommitRequest):
 @attrs.frozen(repr=False)
 class SequenceRange:
     """
-    Names a batch for good: the producer, the epoch that took its records, and their numbers.
+    The name of a batch for good: the producer, the epoch that took its records, and their numbers.
 
-    `acknowledged` is where the records ended that this epoch knew to be stored, in the same partition.
+    An epoch numbers the records of each partition from 0, without a gap.
     """
 
     producer_id: int
     epoch: int
     first: int
     count: int
-    acknowledged: int = 0
 
     @property
     def end(self) -> int:
@@ -273,7 +272,7 @@ def judge(writing: WriteTransaction, part: SequencedPart, now_ms: int) -> Sequen
 
     Raises:
         UnknownTopic: if the topic was deleted.
-        OutOfOrderSequence: if it cannot be told whether the batch is stored, or what came before it is missing.
+        OutOfOrderSequence: if nobody can tell whether the batch is stored, or if records before it are missing.
     """
     sequence = part.sequence
     writing.check_topic(part.topic)
@@ -283,13 +282,16 @@ def judge(writing: WriteTransaction, part: SequencedPart, now_ms: int) -> Sequen
     what = f"records {sequence.first} to {sequence.end - 1} of epoch {sequence.epoch} for {where}"
     if end is None:
         raise OutOfOrderSequence(
-            f"cannot store {what}: {REMEMBERED_EPOCHS} newer epochs of the producer have stored records there, so it "
-            "is forgotten whether these are stored. Nothing was stored. Read the topic to see whether they are there."
+            f"cannot store {what}: {REMEMBERED_EPOCHS} newer epochs of the producer have stored records there, so the "
+            "log has forgotten whether these are stored. Nothing was stored. Read the topic to see whether they are "
+            "there."
         )
-    if end < sequence.acknowledged or sequence.first < end < sequence.end:
+    if end < sequence.first or sequence.first < end < sequence.end:
         raise OutOfOrderSequence(
-            f"cannot store {what}: those of this epoch end at {end}, and {sequence.acknowledged} were acknowledged. "
-            "Nothing was stored. The log is older than the records: was it restored from a backup?"
+            f"cannot store {what}: the stored records of this epoch end at {end}, so those between are missing, or "
+            "some of these are stored already. Nothing was stored. An earlier commit of this producer has failed, or "
+            "the log was restored from a backup. Make another producer of that name, and send again what is not in "
+            "the topic; records with a message_id= are stored once, however often they are sent."
         )
     part.reset()
     if end < sequence.end:
