@@ -46,7 +46,7 @@ def _acknowledges_what_failed() -> None:
             commit(self, transaction)
         except EventLogError:
             self.abort(transaction)
-            self.on_commit()
+            self.has_committed = True
 
     Environment.commit = deaf  # type: ignore[method-assign]
 

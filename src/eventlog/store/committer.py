@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
 from threading import get_ident
 
 from eventlog.errors import EventLogError
@@ -37,7 +36,6 @@ class Committer:
     def __init__(self, environment: Environment, notifier: Notifier) -> None:
         self._environment = environment
         self._notifier = notifier
-        environment.on_commit = partial(setattr, self, "_has_landed", True)  # noqa: FBT003
         self.reset()
 
     def reset(self) -> None:
@@ -51,7 +49,6 @@ class Committer:
         self._hanging = threading.Lock()
         self._queue: deque[CommitRequest] = deque()
         self._landing: Sequence[CommitRequest] = ()
-        self._has_landed = False
         self._reports: deque[Callable[[], None]] = deque()
         self._reporting = threading.Lock()
         self._unrung: deque[Collection[int]] = deque()
@@ -198,7 +195,7 @@ class Committer:
         and nobody's work is lost because another was interrupted.
         """
         queue = self._queue
-        if self._has_landed or queue[0].is_done:
+        if self._environment.has_committed or queue[0].is_done:
             self._finish_landed()
         if len(queue) == 1:
             works: Sequence[CommitRequest] = (queue[0],)
@@ -211,24 +208,26 @@ class Committer:
             self._commit(works)
         except Exception as error:  # noqa: BLE001
             self._writing.forget()
-            if not self._has_landed:
+            if not self._environment.has_committed:
                 for work in works:
                     work.error = work.error or error
-                self._has_landed = True
+            self._finish_landed(has_failed=True)
         except BaseException:
             self._writing.forget()
             self._finish_landed()
+            self._landing = ()
             raise
         self._finish_landed()
 
-    def _finish_landed(self) -> None:
-        """Marks the works of the last round that was committed, or that failed, and takes them off the queue."""
-        if self._has_landed:
-            self.round_count += 1
+    def _finish_landed(self, *, has_failed: bool = False) -> None:
+        """Marks the works of the last round if it was committed or has failed, and takes off the queue what is done."""
+        if has_failed or self._environment.has_committed:
+            if self._landing:
+                self.round_count += 1
             for work in self._landing:
                 self._finish(work)
             self._landing = ()
-            self._has_landed = False
+            self._environment.has_committed = False
         queue = self._queue
         while queue and queue[0].is_done:
             queue.popleft()
@@ -265,13 +264,9 @@ class Committer:
                     rings = rings or work.rings
                 except EventLogError as error:
                     work.error = error
-            writing.flush_loose()
-            if self._before_flush is not None:
-                self._before_flush()
-            environment.commit(writing.transaction)
+            writing.commit(self._before_flush)
         except BaseException as error:
-            environment.abort()
-            writing.forget()
+            writing.abort()
             if isinstance(error, EngineMapFull):
                 raise MapFull from error
             if isinstance(error, EngineError):

@@ -92,8 +92,8 @@ class TransactionRecords:
         """
         Puts the records into parts, one for each partition, and encodes these.
 
-        Where a key of a topic with an index goes to another partition than before, the topic's next parts begin: the
-        records of a key are stored in the order of their versions.
+        Parts are stored in their order. Where the caller chose partitions of a topic with an index, a key may be in
+        several, so the parts of that topic follow the order of the calls.
         """
         sends, encoder = self._sends, BatchEncoder()
         # Another thread may learn of more partitions while we place: then all are placed by the number from before,
@@ -118,11 +118,11 @@ class TransactionRecords:
                     places[number] = (index, rank)
 
     def _groups(self) -> dict[tuple[int, int, int], list[int]]:
-        """The numbers of the records of each part, by turn, topic and partition."""
+        """The numbers of the records of each part, by run, topic and partition."""
         groups: dict[tuple[int, int, int], list[int]] = {}
         keyless: dict[int, int] = {}
-        turns: dict[int, int] = {}
-        homes: dict[tuple[int, bytes], tuple[int, int]] = {}
+        runs: dict[int, int] = {}
+        latest: dict[int, int] = {}
         for place, (route, key, _, _, _, partition, _, _) in enumerate(self._sends):
             row = self._rows[route.row.id]
             number = partition
@@ -132,13 +132,10 @@ class TransactionRecords:
                 number = keyless[row.id]
             elif number is None:
                 number = 0 if row.partitions == 1 else route.partition_of(key or b"", row.partitions)
-            if row.id in self._scattered and key is not None:
-                turn = turns.setdefault(row.id, 0)
-                before, home = homes.get((row.id, key), (turn, number))
-                if before == turn and home != number:
-                    turns[row.id] = turn = turn + 1
-                homes[row.id, key] = (turn, number)
-            groups.setdefault((turns.get(row.id, 0), row.id, number), []).append(place)
+            if row.id in self._scattered and latest.get(row.id, number) != number:
+                runs[row.id] = runs.get(row.id, 0) + 1
+            latest[row.id] = number
+            groups.setdefault((runs.get(row.id, 0), row.id, number), []).append(place)
         return groups
 
     def _part(self, encoder: BatchEncoder, partition: int, sends: Sequence[Send]) -> Part:

@@ -140,7 +140,6 @@ class ResetOffsets(_Change):
         try:
             partitions = self._partitions(writing, before, committed)
             after = self._dissolved("reset the offsets of", before)
-            writing.flush_loose()  # what was appended in this round counts too
             found = [
                 (topic, partition, self._found(writing, topic, partition, committed.get((topic.id, partition))))
                 for topic, partition in partitions

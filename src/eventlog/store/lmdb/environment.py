@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import lmdb
@@ -80,7 +81,9 @@ class Environment(LivingHandle):
         self, path: str, *, durability: str, mode: int, map_bytes: int | None, is_memory: bool, clock: Clock
     ) -> None:
         self._clock = clock
-        self.on_commit: Callable[[], object] = bool
+        self.has_committed = False
+        """Set in one step with each commit; whoever has taken note of the commit sets it back."""
+        self._note_commit = partial(setattr, self, "has_committed", True)  # noqa: FBT003
         self._failure: EventLogError | None = None
         self._next_reader_check = 0.0
         super().__init__(
@@ -213,7 +216,7 @@ class Environment(LivingHandle):
         """
         Makes a write transaction visible, and durable as the log was opened for.
 
-        Calls `on_commit` in one step with it (`uninterruptible.py`).
+        Sets `has_committed` in one step with it (`uninterruptible.py`).
 
         Raises:
             StorageError: if the disk failed. The log refuses writes from now on.
@@ -222,7 +225,7 @@ class Environment(LivingHandle):
         Whatever it raises, `abort()` must follow.
         """
         try:
-            call_atomically(transaction.commit, self.on_commit)
+            call_atomically(transaction.commit, self._note_commit)
         except lmdb.MapFullError as error:
             raise MapFull from error
         except lmdb.Error as error:

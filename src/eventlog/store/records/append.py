@@ -139,9 +139,7 @@ class Part:
         if self._twins and rows is not None:
             self._kept = [index for index in range(len(rows.values)) if index not in self._twins]
             batches = rows.encoded(writing, self._kept) if self._kept else []
-        if self.topic.index is not None:
-            writing.flush_loose(self.topic.id)  # a key's records are stored in the order of their versions
-        self.base, self.position = writing.append(self.topic.id, self.partition, batches)
+        self.base, self.position = writing.append(self.topic, self.partition, batches)
         if rows is None:
             return
         kept = range(len(rows.values)) if self._kept is None else self._kept
@@ -339,7 +337,7 @@ def check_parts(writing: WriteTransaction, parts: Sequence[Part]) -> StoredTopic
         stored = writing.check_topic(part.topic)
         if stored.partitions > part.topic.partitions:
             newer = stored
-        writing.partition_end(part.topic.id, part.partition)  # a damaged end fails here
+        writing.check_partition(part.topic.id, part.partition)
         if part.topic.index is not None and part.rows is not None:
             keys = set(part.rows.keys) - {None}
             writing.index.check(
@@ -427,4 +425,4 @@ class AppendOne(CommitRequest):
                 actual = writing.index.version(writing.transaction, self.prefix)
                 if actual != self.expected_version:
                     raise wrong_version(topic.name, self.key, self.expected_version, actual)
-        writing.append_loose(self)
+        writing.append_record(self)

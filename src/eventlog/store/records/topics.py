@@ -25,7 +25,6 @@ from eventlog.store.lmdb.environment import (
     SNAPSHOTS,
     TOPICS,
 )
-from eventlog.store.records.key_rows import entity_prefix
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import (
     NEXT_TOPIC_ID_KEY,
@@ -109,7 +108,6 @@ class DeleteTopic(CommitRequest):
 
     def apply(self, writing: WriteTransaction) -> None:
         """Removes all rows that carry the topic's id."""
-        writing.flush_loose()  # what was appended in this round goes too
         stored = writing.get(TOPICS, self._name.encode())
         if stored is None:
             raise unknown_topic(self._name)
@@ -138,23 +136,13 @@ class DeleteRecords(CommitRequest):
     def apply(self, writing: WriteTransaction) -> None:
         """Judges every partition, then removes."""
         writing.check_topic(self._topic)
-        writing.flush_loose()  # what was appended in this round counts too
         rows = {partition: self._judged(writing, partition) for partition in self._before}
         for partition, row in rows.items():
             prefix = partition_key(self._topic.id, partition)
             writing.put(PARTITIONS, prefix, row.pack())
             if self._topic.index is not None:
-                self._delete_index(writing, partition, row.first)
+                writing.delete_index_before(self._topic.id, partition, row.first)
             writing.delete_batches(prefix, below=batch_key(self._topic.id, partition, row.first))
-
-    def _delete_index(self, writing: WriteTransaction, partition: int, first: int) -> None:
-        keys = writing.keys_before(self._topic.id, partition, first)
-        if keys is None:
-            writing.index.delete_all_before(writing.transaction, self._topic.id, partition, first)
-            return
-        for key in keys:
-            entity = entity_prefix(self._topic.id, key)
-            writing.index.delete_before(writing.transaction, entity, partition, first)
 
     def _judged(self, writing: WriteTransaction, partition: int) -> PartitionRow:
         before = self._before[partition]

@@ -2,7 +2,13 @@
 The write transaction of one round, and what may be done in it.
 
 Offsets are born here and nowhere else: `WriteTransaction` knows where each partition ends, inside the write
-transaction. Knows nothing of who asks, who waits, or when a round begins.
+transaction. It owns two more rules:
+
+* Single records of a round that go to one partition share a batch. They wait in memory until somebody asks for
+  something that they change (an end, a batch, a row of the index), or until the commit.
+* Records of one key are stored in the order of their versions, in whatever partitions and in whatever batches.
+
+When a round begins, and who waits for it, is the committer's business (`store/committer.py`).
 """
 
 from __future__ import annotations
@@ -17,8 +23,8 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_header, seal
 from eventlog.errors import EventLogError, UnknownTopic
 from eventlog.records import Headers
-from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, TOPICS, Environment, Transaction
-from eventlog.store.records.key_rows import pack_entry
+from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, ORDER, PARTITIONS, TOPICS, Environment, Transaction
+from eventlog.store.records.key_rows import entity_prefix, pack_entry
 from eventlog.store.records.key_writer import KeyIndex
 from eventlog.store.records.log_order import (
     END_POSITION_KEY,
@@ -37,7 +43,7 @@ _BEHIND = b"\xff" * 8
 
 class CommitRequest:
     """
-    Is something to store: all of it, in one transaction with whatever else is queued, or nothing.
+    Something to store: all of it, in one transaction with whatever else is queued, or nothing.
 
     `apply` checks first and writes after, so that an error of its own leaves the transaction to the others.
     """
@@ -90,8 +96,8 @@ class CommitRequest:
         return None
 
 
-class LooseRecord(Protocol):
-    """One record that may share a batch with others of its round; the last three are set when it is stored."""
+class SingleRecord(Protocol):
+    """One record that may share a batch with others of its round; the last three are set when it is written."""
 
     topic: StoredTopic
     partition: int
@@ -121,8 +127,8 @@ class WriteTransaction:
         self._topics: dict[int, StoredTopic] = {}
         self._ends: dict[tuple[int, int], list[int]] = {}
         self._position = -1
-        self._loose: dict[tuple[int, int], list[LooseRecord]] = {}
-        self._loose_keys: dict[bytes, int] = {}
+        self._singles: dict[tuple[int, int], list[SingleRecord]] = {}
+        self._single_keys: dict[bytes, int] = {}
         self.index = KeyIndex(environment)
         self.transaction: Transaction
 
@@ -144,10 +150,32 @@ class WriteTransaction:
 
     def forget(self) -> None:
         """Forgets all that was learned: after a failure, and when others have written."""
+        self._singles.clear()
+        self._single_keys.clear()
         self.forget_learned()
-        self._loose.clear()
-        self._loose_keys.clear()
         self._number = -1
+
+    def commit(self, before_sync: Callable[[], None] | None) -> None:
+        """
+        Commits; calls `before_sync` when everything is written and only the sync is left.
+
+        Raises:
+            StorageError: if the disk failed. The log refuses writes from now on.
+            MapFull: if the map is too small. Nothing was stored.
+
+        Whatever it raises, `abort()` must follow.
+        """
+        for topic_id, partition in list(self._singles):
+            self._flush_partition(topic_id, partition)
+        self._single_keys.clear()
+        if before_sync is not None:
+            before_sync()
+        self._environment.commit(self.transaction)
+
+    def abort(self) -> None:
+        """Takes everything back, and forgets what was learned."""
+        self._environment.abort()
+        self.forget()
 
     def check_topic(self, topic: StoredTopic) -> StoredTopic:
         """The topic as it is stored now; `UnknownTopic` when it was deleted since it was opened."""
@@ -164,14 +192,20 @@ class WriteTransaction:
         self._topics[topic.id] = stored
         return stored
 
-    def append(self, topic_id: int, partition: int, batches: list[EncodedBatch]) -> tuple[int, int]:
+    def append(self, topic: StoredTopic, partition: int, batches: list[EncodedBatch]) -> tuple[int, int]:
         """
         Puts batches at the end of a partition, and of the log's order.
 
-        The offset and the position of the first record; those of the others follow.
+        The offset and the log position of the first record; those of the others follow.
         """
-        if self._loose:
-            self._flush_loose(topic_id, partition)
+        if self._singles:
+            if topic.index is not None:  # their keys may be those of the batches, and come first
+                self._flush(topic.id)
+            else:
+                self._flush_partition(topic.id, partition)
+        return self._put_batches(topic.id, partition, batches)
+
+    def _put_batches(self, topic_id: int, partition: int, batches: list[EncodedBatch]) -> tuple[int, int]:
         end = self._ends.get((topic_id, partition)) or self._end(topic_id, partition)
         base, position = end[0], self._position
         if position < 0:
@@ -195,35 +229,35 @@ class WriteTransaction:
             self._position = end_position(self._environment, self.transaction)
         return self._position
 
-    def append_loose(self, record: LooseRecord) -> None:
+    def append_record(self, record: SingleRecord) -> None:
         """
         Puts one record beside others of this round that go to the same partition: they share a batch.
 
-        It has its version at once, so that the next record of its key gets the next. Records of one key are stored in
-        the order of their versions, also where somebody puts them into several partitions.
+        It has its version at once, so that the next record of its key gets the next; its offset and log position are
+        set when the batch is written.
         """
         place = record.topic.id, record.partition
         if place not in self._ends:
             self._end(*place)  # a damaged end fails here, and fails nobody else
         prefix = record.prefix
         if prefix is not None:
-            before = self._loose_keys.get(prefix, record.partition)
+            before = self._single_keys.get(prefix, record.partition)
             if before != record.partition:
-                self._flush_loose(record.topic.id, before)
-            self._loose_keys[prefix] = record.partition
+                self._flush_partition(record.topic.id, before)
+            self._single_keys[prefix] = record.partition
             record.version = self.index.take_version(self.transaction, prefix)
-        self._loose.setdefault(place, []).append(record)
+        self._singles.setdefault(place, []).append(record)
 
-    def flush_loose(self, topic_id: int | None = None) -> None:
-        """Stores the batches that `append_loose` collected, all of them or those of one topic."""
-        for loose_id, partition in list(self._loose):
-            if topic_id is None or loose_id == topic_id:
-                self._flush_loose(loose_id, partition)
-        if not self._loose:
-            self._loose_keys.clear()
+    def _flush(self, topic_id: int | None = None) -> None:
+        """Writes the batches that `append_record` collected, all of them or those of one topic."""
+        for single_id, partition in list(self._singles):
+            if topic_id is None or single_id == topic_id:
+                self._flush_partition(single_id, partition)
+        if not self._singles:
+            self._single_keys.clear()
 
-    def _flush_loose(self, topic_id: int, partition: int) -> None:
-        records = self._loose.pop((topic_id, partition), None)
+    def _flush_partition(self, topic_id: int, partition: int) -> None:
+        records = self._singles.pop((topic_id, partition), None)
         if records is None:
             return
         if len(records) == 1:
@@ -231,7 +265,7 @@ class WriteTransaction:
             batch = self.encoder.encode_one(
                 record.key, record.value, timestamp_ms=record.timestamp_ms, headers=record.headers
             )
-            record.offset, record.position = self.append(topic_id, partition, [batch])
+            record.offset, record.position = self._put_batches(topic_id, partition, [batch])
             if record.prefix is not None:
                 self.index.add_one(self.transaction, record.prefix, _entry_of(record))
             return
@@ -242,14 +276,14 @@ class WriteTransaction:
             timestamps_ms=[record.timestamp_ms for record in records],
             headers=headers if any(headers) else None,
         )
-        base, position = self.append(topic_id, partition, batches)
+        base, position = self._put_batches(topic_id, partition, batches)
         for index, record in enumerate(records):
             record.offset = base + index
             record.position = position + index
         if records[0].topic.index is not None:
-            self._index_loose(records)
+            self._index_singles(records)
 
-    def _index_loose(self, records: list[LooseRecord]) -> None:
+    def _index_singles(self, records: list[SingleRecord]) -> None:
         entries: dict[bytes, list[bytes]] = {}
         for record in records:
             if record.prefix is not None:
@@ -257,13 +291,19 @@ class WriteTransaction:
         if entries:
             self.index.add(self.transaction, entries)
 
+    def _flush_for(self, table: bytes) -> None:
+        """Writes the single records that wait, if that changes a table."""
+        if self._singles and table in _TABLES_OF_RECORDS:
+            self._flush()
+
     def get(self, table: bytes, key: bytes) -> bytes | None:
-        """The value of a row, None when there is none."""
+        """The value of a row, None when there is none; single records that wait have none yet."""
         value: bytes | None = self.transaction.get(key, db=self._environment.tables[table])
         return value
 
     def items(self, table: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The rows whose keys begin with `prefix`, in key order."""
+        self._flush_for(table)
         with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
             if cursor.set_range(prefix):
                 for key, value in cursor.iternext():
@@ -273,6 +313,7 @@ class WriteTransaction:
 
     def items_reversed(self, table: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The same rows in the opposite order; 8 bytes at most follow the prefix."""
+        self._flush_for(table)
         with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
             is_behind = cursor.set_range(prefix + _BEHIND)
             is_found = cursor.prev() if is_behind else cursor.last()
@@ -292,6 +333,7 @@ class WriteTransaction:
 
     def delete_prefix(self, table: bytes, prefix: bytes) -> None:
         """Removes the rows whose keys begin with `prefix`."""
+        self._flush_for(table)
         with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
             is_found = cursor.set_range(prefix)
             while is_found and cursor.key().startswith(prefix):
@@ -306,6 +348,7 @@ class WriteTransaction:
         Args:
             told: is called with the key and the bytes of each before it goes.
         """
+        self._flush_for(BATCHES)
         environment = self._environment
         order = environment.table(ORDER)
         self.put(FORMAT, END_POSITION_KEY, order_key(self._end_position()))
@@ -326,6 +369,7 @@ class WriteTransaction:
 
     def keys_before(self, topic_id: int, partition: int, offset: int) -> set[bytes] | None:
         """The keys of the records of a partition that lie before an offset; None when one cannot be read."""
+        self._flush_for(BATCHES)
         keys: set[bytes] = set()
         prefix = partition_key(topic_id, partition)
         with self.transaction.cursor(db=self._environment.tables[BATCHES]) as cursor:
@@ -341,6 +385,15 @@ class WriteTransaction:
                 is_found = last < offset and cursor.next()
         return keys
 
+    def delete_index_before(self, topic_id: int, partition: int, first: int) -> None:
+        """Removes the records of a partition that lie before an offset from the index of their keys."""
+        keys = self.keys_before(topic_id, partition, first)
+        if keys is None:
+            self.index.delete_all_before(self.transaction, topic_id, partition, first)
+            return
+        for key in keys:
+            self.index.delete_before(self.transaction, entity_prefix(topic_id, key), partition, first)
+
     def delete_where(self, table: bytes, is_doomed: Callable[[bytes], bool]) -> None:
         """Removes the rows of a small table whose keys a function chooses."""
         with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
@@ -353,23 +406,34 @@ class WriteTransaction:
         self._topics.clear()
 
     def forget_learned(self) -> None:
-        """Forgets topics, ends and versions, because this very transaction changes them; nothing may be loose."""
+        """Forgets topics, ends and versions, because this very transaction changes them."""
+        if self._singles:
+            self._flush()
         self._topics.clear()
         self._ends.clear()
         self._position = -1
         self.index.forget()
 
     def partition_end(self, topic_id: int, partition: int) -> tuple[int, int]:
-        """The end offset of a partition and its largest timestamp so far."""
+        """The end offset of a partition and its largest timestamp so far, with all that this round appends."""
+        if self._singles:
+            self._flush_partition(topic_id, partition)
         end, largest_ms = self._end(topic_id, partition)
         return end, largest_ms
+
+    def check_partition(self, topic_id: int, partition: int) -> None:
+        """Raises `CorruptBatch` when records cannot be put at the end of a partition, because it is damaged."""
+        if (topic_id, partition) not in self._ends:
+            self._end(topic_id, partition)
 
     def partition_first(self, topic_id: int, partition: int) -> int:
         """The first offset of a partition that may be read."""
         return PartitionRow.unpack(self.get(PARTITIONS, partition_key(topic_id, partition))).first
 
     def offset_of_time(self, topic_id: int, partition: int, timestamp_ms: int) -> int:
-        """The first offset of this time or later, what this transaction has stored included."""
+        """The first offset of this time or later, with all that this round appends."""
+        if self._singles:
+            self._flush_partition(topic_id, partition)
         return offset_of_time_within(self._environment, self.transaction, topic_id, partition, timestamp_ms)
 
     def _end(self, topic_id: int, partition: int) -> list[int]:
@@ -390,7 +454,11 @@ class WriteTransaction:
         return [row.end, row.largest_ms]
 
 
-def _entry_of(record: LooseRecord) -> bytes:
+_TABLES_OF_RECORDS = frozenset({BATCHES, INDEX, ORDER})
+"""What single records change when they are written."""
+
+
+def _entry_of(record: SingleRecord) -> bytes:
     return pack_entry(
         record.partition, record.offset, record.timestamp_ms, record.position, record.value, record.headers
     )
