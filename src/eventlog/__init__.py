@@ -4,6 +4,7 @@ Kafka's model as a library: topics, partitions, producers, consumers and groups 
 The front door: everything users need is exported here, and nothing else is public.
 """
 
+from eventlog.accelerators import is_compiled
 from eventlog.clients.admin.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
 from eventlog.clients.consumer.consumer import Consumer
 from eventlog.clients.delivery import Delivery
@@ -54,7 +55,6 @@ from eventlog.errors import (
 )
 from eventlog.groups.assignors import Assignor, GroupMember
 from eventlog.log import EventLog, open
-from eventlog.native import is_compiled
 from eventlog.records import Event, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, TopicPartition
 from eventlog.store.verify.report import VerifyReport
 

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-REVISION: int
+RELIES_ON: dict[str, str]
 
 class RecordMaker:
     def __init__(self, record_type: type) -> None: ...

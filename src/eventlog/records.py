@@ -6,14 +6,14 @@ They know nothing of bytes on disk, of codecs or of who made them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import repeat
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import attrs
 
-from eventlog import native
+from eventlog.accelerators import accelerated
 from eventlog.clock import from_ms
 
 K = TypeVar("K")
@@ -153,15 +153,12 @@ class PartitionRange:
     position: int
 
 
-def _records_of_columns(topic: str, partition: int, *columns: Sequence[Any]) -> list[Record[Any, Any]]:
+@accelerated("RecordMaker", Record)
+def _make_records(topic: str, partition: int, *columns: Sequence[Any]) -> list[Record[Any, Any]]:
+    """The records of some columns: offsets, times, keys, values and headers."""
     if len(set(map(len, columns))) > 1:
         raise ValueError("the columns differ in length")
     return list(map(Record, repeat(topic), repeat(partition), *columns))
-
-
-_make_records: Callable[..., list[Record[Any, Any]]] = (
-    _records_of_columns if native.compiled is None else native.compiled.RecordMaker(Record)
-)
 
 
 @attrs.define(slots=True, weakref_slot=False, eq=False)

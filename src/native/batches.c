@@ -154,5 +154,5 @@ native_add_batch_maker(PyObject *module)
                      "Makes a batch: of bytes whose checksum holds, their last offset, the first that is wanted, a "
                      "topic, a partition and the types of keys and values.\n\n"
                      "None for what is not written by `pack_columns`, and where only a part is wanted.",
-                     batch_maker_new);
+                     batch_maker_new, field_names, FIELD_COUNT);
 }

@@ -124,5 +124,5 @@ native_add_event_maker(PyObject *module)
                      "EventMaker(record_type)\n--\n\n"
                      "Makes lists of events: of a row's bytes from start to stop, a topic, a key, the first version "
                      "and the type of values.\n\nNone when an entry is not a whole record without headers.",
-                     event_maker_new);
+                     event_maker_new, field_names, FIELD_COUNT);
 }

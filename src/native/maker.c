@@ -54,7 +54,7 @@ static PyMemberDef members[] = {
 };
 
 int
-maker_add(PyObject *module, const char *name, const char *doc, newfunc new)
+maker_add(PyObject *module, const char *name, const char *doc, newfunc new, const char *const *names, int count)
 {
     PyType_Slot slots[] = {
         {Py_tp_doc, (void *)doc},
@@ -75,5 +75,5 @@ maker_add(PyObject *module, const char *name, const char *doc, newfunc new)
     int result = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
 
     Py_XDECREF(type);
-    return result;
+    return result < 0 ? result : native_declare(module, strrchr(name, '.') + 1, names, count);
 }

@@ -17,8 +17,8 @@ typedef struct {
 PyObject *maker_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords, vectorcallfunc call,
                     const char *const *names, int count);
 
-/* Adds a type of makers to a module. */
-int maker_add(PyObject *module, const char *name, const char *doc, newfunc new);
+/* Adds a type of makers to a module; it is called by its name without the module's. */
+int maker_add(PyObject *module, const char *name, const char *doc, newfunc new, const char *const *slots, int count);
 
 /* Puts a value, owned, into a slot of an object that was just allocated. */
 static inline void

@@ -1,4 +1,4 @@
-/* The module eventlog._native; src/eventlog/native.py says what it is for. */
+/* The module eventlog._native; src/eventlog/accelerators.py has the table of what is in it. */
 #include "native.h"
 
 Py_ssize_t
@@ -24,8 +24,31 @@ native_slot_offset(PyTypeObject *type, const char *name)
     return offset;
 }
 
-/* Raised with every change of what the functions take, give or do; src/eventlog/native.py uses this one alone. */
-enum { REVISION = 1 };
+int
+native_declare(PyObject *module, const char *name, const char *const *slots, int count)
+{
+    PyObject *ties = PyObject_GetAttrString(module, "RELIES_ON"), *names = PyTuple_New(count);
+    PyObject *blank = PyUnicode_FromString(" "), *text = NULL;
+    int result = -1;
+
+    for (int index = 0; names != NULL && index < count; index++) {
+        PyObject *slot = PyUnicode_FromString(slots[index]);
+        if (slot == NULL) {
+            Py_CLEAR(names);
+            break;
+        }
+        PyTuple_SET_ITEM(names, index, slot);
+    }
+    if (ties != NULL && names != NULL && blank != NULL) {
+        text = PyUnicode_Join(blank, names);
+        result = text == NULL ? -1 : PyDict_SetItemString(ties, name, text);
+    }
+    Py_XDECREF(text);
+    Py_XDECREF(blank);
+    Py_XDECREF(names);
+    Py_XDECREF(ties);
+    return result;
+}
 
 static int
 fill(PyObject *module)
@@ -35,12 +58,14 @@ fill(PyObject *module)
         native_add_keys,        native_add_record_maker, native_add_send_method,
     };
 
-    for (size_t index = 0; index < Py_ARRAY_LENGTH(add); index++) {
-        if (add[index](module) < 0) {
-            return -1;
-        }
+    PyObject *ties = PyDict_New();
+    int result = ties == NULL ? -1 : PyModule_AddObjectRef(module, "RELIES_ON", ties);
+
+    Py_XDECREF(ties);
+    for (size_t index = 0; result == 0 && index < Py_ARRAY_LENGTH(add); index++) {
+        result = add[index](module);
     }
-    return PyModule_AddIntConstant(module, "REVISION", REVISION);
+    return result;
 }
 
 static PyModuleDef_Slot slots[] = {
@@ -51,7 +76,7 @@ static PyModuleDef_Slot slots[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "eventlog._native",
-    .m_doc = "The hottest paths of eventlog in C; each has a twin in Python.",
+    .m_doc = "The accelerators of eventlog; each has a Python function that does the same.",
     .m_size = 0,
     .m_slots = slots,
 };

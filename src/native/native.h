@@ -12,14 +12,20 @@
 #include <structmember.h>
 
 #ifdef PYPY_VERSION
-#error "the compiled twins know how CPython lays out objects: others go on in Python"
+#error "the accelerators know how CPython lays out objects: others go on in Python"
 #endif
 #ifdef Py_GIL_DISABLED
-#error "the compiled twins need the interpreter lock: without it the library goes on in Python"
+#error "the accelerators need the interpreter lock: without it the library goes on in Python"
 #endif
 
 /* Where a class with __slots__ keeps an attribute, in bytes from the start of the object; -1 with an error set. */
 Py_ssize_t native_slot_offset(PyTypeObject *type, const char *name);
+
+/*
+ * Says on which slots an accelerator relies. src/eventlog/accelerators.py has the same in its table, and does not use
+ * a module that says something else: it was compiled from another source. Of a function its signature is compared.
+ */
+int native_declare(PyObject *module, const char *name, const char *const *slots, int count);
 
 /* The attribute in a slot, borrowed; NULL without an error when nothing is in it. */
 static inline PyObject *

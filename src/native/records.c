@@ -144,5 +144,5 @@ native_add_record_maker(PyObject *module)
     return maker_add(module, "eventlog._native.RecordMaker",
                      "RecordMaker(record_type)\n--\n\n"
                      "Makes lists of records: of a topic, a partition and five columns.",
-                     record_maker_new);
+                     record_maker_new, field_names, FIELD_COUNT);
 }

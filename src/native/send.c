@@ -247,36 +247,39 @@ send(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names)
 
 /* -- the type -------------------------------------------------------------------------------------------------- */
 
+/* The slots that we use: the name of its class among our arguments, its own, and where the class and the place are. */
+static const struct {
+    const char *name;
+    size_t type;
+    size_t offset;
+} wanted[] = {
+    {"producer._routes", offsetof(SendMethod, producer_type), offsetof(SendMethod, producer_routes)},
+    {"route.encode_key", offsetof(SendMethod, route_type), offsetof(SendMethod, route_encode_key)},
+    {"route.encode_value", offsetof(SendMethod, route_type), offsetof(SendMethod, route_encode_value)},
+    {"route.is_crc32", offsetof(SendMethod, route_type), offsetof(SendMethod, route_is_crc32)},
+    {"route.is_murmur2", offsetof(SendMethod, route_type), offsetof(SendMethod, route_is_murmur2)},
+    {"route.lanes", offsetof(SendMethod, route_type), offsetof(SendMethod, route_lanes)},
+    {"route.partition_count", offsetof(SendMethod, route_type), offsetof(SendMethod, route_partition_count)},
+    {"route.partition_of", offsetof(SendMethod, route_type), offsetof(SendMethod, route_partition_of)},
+    {"route.plain_key", offsetof(SendMethod, route_type), offsetof(SendMethod, route_plain_key)},
+    {"route.plain_value", offsetof(SendMethod, route_type), offsetof(SendMethod, route_plain_value)},
+    {"route.small_bytes", offsetof(SendMethod, route_type), offsetof(SendMethod, route_small_bytes)},
+    {"route.sticky", offsetof(SendMethod, route_type), offsetof(SendMethod, route_sticky)},
+    {"lane.batch", offsetof(SendMethod, lane_type), offsetof(SendMethod, lane_batch)},
+    {"batch.limit", offsetof(SendMethod, batch_type), offsetof(SendMethod, batch_limit)},
+    {"batch.rows", offsetof(SendMethod, batch_type), offsetof(SendMethod, batch_rows)},
+};
+
 static int
 find_slots(SendMethod *method)
 {
-    const struct {
-        PyTypeObject *type;
-        const char *name;
-        Py_ssize_t *offset;
-    } wanted[] = {
-        {method->producer_type, "_routes", &method->producer_routes},
-        {method->route_type, "encode_key", &method->route_encode_key},
-        {method->route_type, "encode_value", &method->route_encode_value},
-        {method->route_type, "is_crc32", &method->route_is_crc32},
-        {method->route_type, "is_murmur2", &method->route_is_murmur2},
-        {method->route_type, "lanes", &method->route_lanes},
-        {method->route_type, "partition_count", &method->route_partition_count},
-        {method->route_type, "partition_of", &method->route_partition_of},
-        {method->route_type, "plain_key", &method->route_plain_key},
-        {method->route_type, "plain_value", &method->route_plain_value},
-        {method->route_type, "small_bytes", &method->route_small_bytes},
-        {method->route_type, "sticky", &method->route_sticky},
-        {method->lane_type, "batch", &method->lane_batch},
-        {method->batch_type, "limit", &method->batch_limit},
-        {method->batch_type, "rows", &method->batch_rows},
-    };
-
     for (size_t index = 0; index < Py_ARRAY_LENGTH(wanted); index++) {
-        *wanted[index].offset = native_slot_offset(wanted[index].type, wanted[index].name);
-        if (*wanted[index].offset < 0) {
+        PyTypeObject *type = *(PyTypeObject **)((char *)method + wanted[index].type);
+        Py_ssize_t offset = native_slot_offset(type, strchr(wanted[index].name, '.') + 1);
+        if (offset < 0) {
             return -1;
         }
+        *(Py_ssize_t *)((char *)method + wanted[index].offset) = offset;
     }
     return 0;
 }
@@ -387,7 +390,7 @@ send_method_doc(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 send_method_repr(PyObject *self)
 {
-    return PyUnicode_FromFormat("<compiled twin of %R>", ((SendMethod *)self)->slow);
+    return PyUnicode_FromFormat("<accelerator of %R>", ((SendMethod *)self)->slow);
 }
 
 /* It is taken for a function by isinstance(), as by inspect and unittest.mock, which then ask for its attributes. */
@@ -449,7 +452,11 @@ native_add_send_method(PyObject *module)
 {
     PyObject *type = PyType_FromModuleAndSpec(module, &send_method_spec, NULL);
     int result = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    const char *names[Py_ARRAY_LENGTH(wanted)];
 
     Py_XDECREF(type);
-    return result;
+    for (size_t index = 0; index < Py_ARRAY_LENGTH(wanted); index++) {
+        names[index] = wanted[index].name;
+    }
+    return result < 0 ? result : native_declare(module, "SendMethod", names, Py_ARRAY_LENGTH(wanted));
 }

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog import native
+from eventlog import accelerators
 from eventlog.clients.topic_handle import TopicHandle
 from tests import preload
 from tests.compiled import skip_unless_compiled
@@ -48,7 +48,7 @@ def costs(tmp_path_factory: pytest.TempPathFactory, kind: str) -> dict[str, Cost
     environment = dict(os.environ)
     if preload.why_not() is None:
         environment = preload.environment_with(preload.build(_SYNCS, directory))
-    environment[native.PURE_PYTHON] = str(int(kind == "pure"))
+    environment[accelerators.PURE_PYTHON] = str(int(kind == "pure"))
     command = [sys.executable, "-m", "tests.counts.child", os.fspath(directory)]
     done = subprocess.run(command, env=environment, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -101,7 +101,7 @@ def _entry(name: str) -> str:
 def _members(cls: type) -> Iterator[tuple[str, Any]]:
     for part in parts_of(cls):
         for name, member in vars(part).items():
-            is_function = inspect.isfunction(inspect.unwrap(member))  # also behind a compiled twin
+            is_function = inspect.isfunction(inspect.unwrap(member))  # also behind an accelerator
             if (is_function or isinstance(member, (property, staticmethod, classmethod))) and not name.startswith("_"):
                 yield name, member
 

@@ -1,4 +1,4 @@
-"""Every test here is of the compiled twins: without them it is skipped, in CI it fails."""
+"""Every test here is of the accelerators: without them it is skipped, in CI it fails."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from tests.compiled import skip_unless_compiled
 
 
 @pytest.fixture(autouse=True)
-def _compiled_twins() -> None:
+def _accelerators() -> None:
     skip_unless_compiled()

@@ -1,11 +1,11 @@
-"""Stored batches and rows of the index are read by the twins as Python reads them, also when they are spoiled."""
+"""Stored batches and rows of the index are read in C as Python reads them, also when they are spoiled."""
 
 from __future__ import annotations
 
 import gc
 import random
 import sys
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventlog.accelerators import python_function
 from eventlog.batches.format import HEADER_BYTES, BatchEncoder, seal
 from eventlog.clients.reading import batch_reader
 from eventlog.errors import EventLogError
@@ -22,8 +23,8 @@ from eventlog.records import Event, RecordBatch
 from eventlog.store.records.key_rows import ENTRIES, pack_entries, pack_row, unpack_row
 from eventlog.store.records.reader import StoredBatch
 from tests.fuzz.test_decoders import MUTATIONS, mutants, resealed
+from tests.native.accelerators import compiled, memory_runs_out
 from tests.native.pure import pure
-from tests.native.twins import compiled, memory_runs_out
 
 QUICK_COUNT = 4_000
 LASTS = [0, 5, 2**40, 2**63 - 2, 2**63 - 1, 2**63, 2**64 - 1]
@@ -55,7 +56,7 @@ def read(maker: Any, data: bytes, last: int, first: int, end: int | None, types:
     """What a fetcher makes of a stored batch, with a maker or without; keys and values as bytes."""
     route: Any = SimpleNamespace(row=SimpleNamespace(name="orders"))
     cursor: Any = SimpleNamespace(route=route, partition=3, offset=first)
-    with mock.patch.object(batch_reader, "_make_batch", maker):
+    with mock.patch.object(batch_reader, "_make_batch", maker or python_function("BatchMaker")):
         try:
             batch, is_plain = batch_reader._undecoded(cursor, StoredBatch(last, data), end, *types)
         except EventLogError as error:
@@ -80,9 +81,9 @@ def test_batches_are_read_alike_with_and_without(rng: random.Random) -> None:
         last, first = rng.choice(LASTS), rng.choice(FIRSTS)
         end = rng.choice([None, None, last, last + 1, 3])
         types = rng.choice([bytes, str]), rng.choice([bytes, str])
-        with_twin = read(maker, data, last, first, end, types)
-        assert with_twin == read(None, data, last, first, end, types), (data.hex(), last, first, end)
-        seen[type(with_twin)] += 1
+        accelerated = read(maker, data, last, first, end, types)
+        assert accelerated == read(None, data, last, first, end, types), (data.hex(), last, first, end)
+        seen[type(accelerated)] += 1
     assert min(seen[dict], seen[tuple]) > QUICK_COUNT // 20, seen
 
 
@@ -93,11 +94,11 @@ def test_every_bit_of_a_header_counts_alike(rng: random.Random) -> None:
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
         changed = resealed(bytes(flipped))
-        with_twin = read(maker, changed, 2**40, 0, None, (bytes, bytes))
-        assert with_twin == read(None, changed, 2**40, 0, None, (bytes, bytes)), f"bit {bit}"
+        accelerated = read(maker, changed, 2**40, 0, None, (bytes, bytes))
+        assert accelerated == read(None, changed, 2**40, 0, None, (bytes, bytes)), f"bit {bit}"
 
 
-def test_plain_batches_are_known_to_the_twin(rng: random.Random) -> None:
+def test_plain_batches_are_known_to_the_accelerator(rng: random.Random) -> None:
     """Else it would be of no use, and nothing would be compared."""
     maker = compiled.BatchMaker(RecordBatch)
     for _ in range(100):
@@ -130,7 +131,7 @@ def test_wrong_arguments_of_a_batch_maker_are_refused(arguments: Any) -> None:
 
 
 def made(data: bytes, version: int, kind: type) -> list[Event[Any, Any]] | None:
-    """The events of a row by the twin."""
+    """The events of a row by the accelerator."""
     events: list[Event[Any, Any]] | None = compiled.EventMaker(Event)(
         data, *ENTRIES.indices(len(data))[:2], "orders", b"key", version, kind
     )
@@ -148,7 +149,7 @@ def in_python(data: bytes, version: int, kind: type) -> list[Event[Any, Any]] | 
 
 
 def compare(data: bytes, version: int, kind: type) -> bool:
-    """Whether the twin knew the row; if so, it has what Python has."""
+    """Whether the accelerator knew the row; if so, it has what Python has."""
     events = made(data, version, kind)
     if events is not None:
         assert events == in_python(data, version, kind), (data.hex(), version)
@@ -281,6 +282,6 @@ def test_without_memory_there_is_an_error_and_nothing_wrong(make: Any) -> None:
     assert memory_runs_out(lambda: [None], act, judge) > 3
 
 
-def test_without_twins_the_modules_are_pure() -> None:
-    """What the twins are compared with does not use them."""
-    assert pure("eventlog.clients.reading.batch_reader")._make_batch is None
+def test_without_accelerators_the_modules_are_pure() -> None:
+    """What the accelerators are compared with does not use them."""
+    assert isinstance(pure("eventlog.clients.reading.batch_reader")._make_batch, FunctionType)

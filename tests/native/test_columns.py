@@ -1,4 +1,4 @@
-"""Columns packed by the twin are what msgpack packs; bodies unpacked by it are what msgpack unpacks, or left to it."""
+"""Columns packed in C are what msgpack packs; bodies unpacked in C are what msgpack unpacks, or left to it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import struct
 import sys
 import tracemalloc
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 import attrs
@@ -21,12 +22,12 @@ from eventlog.batches import format as batches
 from eventlog.batches.format import FRAME_BYTES, HEADER_BYTES, MAGIC, TARGET_BYTES, VERSION
 from eventlog.errors import EventLogError
 from tests.fuzz.test_decoders import MUTATIONS, mutants
+from tests.native.accelerators import compiled, memory_runs_out
 from tests.native.pure import pure
-from tests.native.twins import compiled, memory_runs_out
 
 QUICK_COUNT = 10_000
 HEADS_BYTES = 8
-"""By so much the twin may take the heads of two columns for longer than they are: it does not know the count yet."""
+"""How much longer the accelerator may take the heads of two columns to be: it does not know the count yet."""
 LIES = [
     b"\xdd\xff\xff\xff\xff",
     b"\x95\x00\xc0\xdd\xff\xff\xff\xff",
@@ -63,7 +64,7 @@ def packed(keys: Any, values: Any) -> bytes:
 
 
 def unpacked(body: bytes, count: int, key_type: type, value_type: type) -> object:
-    """Keys and values by msgpack, None when they are not what the twin knows."""
+    """Keys and values by msgpack, None when they are not what the accelerator knows."""
     try:
         times, keys, values, headers, deltas = msgpack.unpackb(body, use_list=False)
         if type(times) is not int or times != 0 or headers is not None or deltas is not None:
@@ -135,7 +136,7 @@ def test_a_body_is_what_msgpack_packs(key_type: type, keys: Any, value_type: typ
 
 @given(columns_of(octets | strangers, octets | strangers), st.sampled_from([bytes, str]), st.sampled_from([bytes, str]))
 def test_what_is_not_exactly_of_its_type_is_left_to_python(columns: Any, key_type: type, value_type: type) -> None:
-    """A subclass, another type, text beyond ASCII: the twin says nothing, and never packs anything else."""
+    """A subclass, another type, text beyond ASCII: the accelerator says nothing, and never packs anything else."""
     keys, values = columns
 
     def fits(column: Any, kind: type) -> bool:
@@ -207,7 +208,7 @@ def test_an_encoder_gives_the_same_records_with_and_without(columns: Any, target
         module.BatchEncoder(target_bytes=target_bytes).encode(keys, values, timestamps_ms=7)
         for module in (batches, pure("eventlog.batches.format"))
     ]
-    assert pure("eventlog.batches.format")._pack_columns is None
+    assert isinstance(pure("eventlog.batches.format")._pack_columns, FunctionType)
     for encoded in made:
         assert all(one.count == 1 or len(one.body) + FRAME_BYTES <= target_bytes for one in encoded)
         read = [batches.decode(batches.seal(one, largest_so_far_ms=7, position=0), "here") for one in encoded]
@@ -222,7 +223,7 @@ def test_an_encoder_gives_the_same_records_with_and_without(columns: Any, target
 
 
 def look(body: bytes, count: int, key_type: type, value_type: type) -> object:
-    """What the twin says of a body, after a comparison with msgpack."""
+    """What the accelerator says of a body, after a comparison with msgpack."""
     padded = b"\x95" + body + b"\x00" * 4
     found = compiled.unpack_columns(padded, 1, 1 + len(body), count, key_type, value_type)
     if found is not None:
@@ -232,7 +233,7 @@ def look(body: bytes, count: int, key_type: type, value_type: type) -> object:
 
 @given(columns_of(octets, octets), st.sampled_from([bytes, str]), st.sampled_from([bytes, str]))
 def test_what_msgpack_packs_is_read_as_msgpack_reads_it(columns: Any, key_type: type, value_type: type) -> None:
-    """Every body that is as we write it is known to the twin, unless text was asked for where there is none."""
+    """Every body that is as we write it is known to the accelerator, unless text was asked for where there is none."""
     keys, values = columns
     body, count = packed(keys, values), len(values)
     found = look(body, count, key_type, value_type)
@@ -265,7 +266,7 @@ def test_any_bytes_are_read_as_msgpack_reads_them_or_left_to_it(body: bytes, cou
 
 
 def mutate_bodies(rng: random.Random, count: int) -> dict[bool, int]:
-    """Looks at bodies that are nearly right; how many of them the twin knew, and how many it did not."""
+    """Looks at bodies that are nearly right; how many of them the accelerator knew, and how many it did not."""
     seen = {True: 0, False: 0}
     items = [None, b"", b"tea", b"x" * 300, "caf\xe9".encode(), b"\xff"]
     for _ in range(count):

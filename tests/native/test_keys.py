@@ -1,4 +1,4 @@
-"""Keys are placed by the twins as the Python functions place them, and columns parted alike."""
+"""Keys are placed by the accelerators as the Python functions place them, and columns parted alike."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.batches import partitioners
+from tests.native.accelerators import at_collection, compiled, memory_runs_out
 from tests.native.pure import pure
-from tests.native.twins import at_collection, compiled, memory_runs_out
 
 FUNCTIONS = [partitioners.crc32, partitioners.murmur2]
 

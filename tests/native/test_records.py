@@ -12,15 +12,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventlog.records import Event, Record, _records_of_columns
-from tests.native.twins import at_collection, compiled, memory_runs_out
+from eventlog.accelerators import python_function
+from eventlog.records import Event, Record
+from tests.native.accelerators import at_collection, compiled, memory_runs_out
 
 LARGE = 2**63
 Columns = tuple[Any, ...]
 
 
 def made(*columns: Any) -> list[Record[Any, Any]]:
-    """Records by the twin."""
+    """Records by the accelerator."""
     records: list[Record[Any, Any]] = compiled.RecordMaker(Record)("orders", 3, *columns)
     return records
 
@@ -35,7 +36,8 @@ def outcome(function: Any, *columns: Any) -> object:
 
 def in_python(*columns: Any) -> list[Record[Any, Any]]:
     """Records by the Python function."""
-    return _records_of_columns("orders", 3, *columns)
+    records: list[Record[Any, Any]] = python_function("RecordMaker")("orders", 3, *columns)
+    return records
 
 
 def column_of(count: int) -> st.SearchStrategy[Any]:

@@ -1,5 +1,5 @@
 """
-The compiled twins under the compiler's sanitizers: no access beyond an end, none after freeing, nothing undefined.
+The accelerators under the compiler's sanitizers: no access beyond an end, none after freeing, nothing undefined.
 
 They are built anew into a copy of the package, and a child runs the other tests of this folder on it, with memory of
 the system's own for each object. Bugs that are planted in the C code are found, so that the harness is known to work.
@@ -48,7 +48,7 @@ def library() -> str:
 
 
 def build(directory: Path, planted: tuple[str, str, str] | None = None) -> None:
-    """A copy of the package with twins of its own, whose C code may have a bug: a file, a text of it, and another."""
+    """A copy of the package with its own C code, which may have a bug: a file, a text of it, and another."""
     sources, package = directory / "native", directory / "eventlog"
     shutil.copytree(ROOT / "src" / "native", sources)
     shutil.copytree(
@@ -86,7 +86,7 @@ def run(directory: Path, library: str, *arguments: str) -> subprocess.CompletedP
     )  # fmt: skip
 
 
-def test_the_twins_are_sound(library: str, tmp_path: Path) -> None:
+def test_the_accelerators_are_sound(library: str, tmp_path: Path) -> None:
     """All that they are tested with runs under the sanitizers without a word of theirs."""
     build(tmp_path)
     done = run(tmp_path, library, "tests/native", "-m", "not proof and not long")

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 import eventlog
 from eventlog import Producer
-from tests.native.twins import memory_runs_out
+from tests.native.accelerators import memory_runs_out
 
 SEND: Any = Producer.send
 SENDS = [SEND, getattr(SEND, "__wrapped__", SEND)]
-"""The twin, and the Python function."""
+"""The accelerator, and the Python function."""
 
 
 @attrs.define
@@ -183,7 +183,7 @@ class Side:
 
 
 def both(act: Callable[[Side], object], **options: Any) -> list[Any]:
-    """Has the same done by both, and compares what came of it; that of the twin."""
+    """Has the same done by both, and compares what came of it; that of the accelerator."""
     sides = [Side(send, **options) for send in SENDS]
     outcomes = [act(side) for side in sides]
     assert outcomes[0] == outcomes[1]
@@ -434,7 +434,7 @@ def test_a_derived_producer_has_its_own_way_of_care() -> None:
 
 @pytest.fixture
 def side() -> Iterator[Side]:
-    """One whose records go by the twin."""
+    """One whose records go by the accelerator."""
     side = Side(SEND)
     yield side
     side.end()

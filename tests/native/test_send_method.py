@@ -22,12 +22,12 @@ from eventlog.clients.delivery import Delivery
 from eventlog.clients.producer import producer as module
 from eventlog.clients.producer.batch import PartitionBuffer, ProducerBatch
 from tests.clients.helpers import values
-from tests.native.twins import compiled
+from tests.native.accelerators import compiled
 
 SEND: Any = Producer.send
 
 
-def test_the_twin_is_in_use() -> None:
+def test_the_accelerator_is_in_use() -> None:
     """Else nothing here would test it."""
     assert type(SEND) is compiled.SendMethod
     assert inspect.unwrap(SEND).__code__.co_filename == module.__file__
@@ -44,7 +44,7 @@ def test_it_tells_the_signature_and_the_words_of_the_function() -> None:
     assert pydoc.render_doc(Producer).count("Takes a record, and hands back the promise") == 1
     assert inspect.isfunction(SEND)
     assert inspect.isroutine(SEND)
-    assert inspect.getsource(SEND).lstrip().startswith("def send(")
+    assert inspect.getsource(SEND).lstrip().startswith('@accelerated_method("SendMethod"')
     assert "send" in dict(inspect.getmembers(Producer, inspect.isfunction))
     with pytest.raises(AttributeError, match="nothing"):
         _ = SEND.nothing

@@ -80,7 +80,7 @@ def keys(kind: str, name: int) -> Iterator[Any]:
     ],
 )
 def test_threads_that_send_flush_and_ask(log: eventlog.EventLog, kind: str, options: dict[str, Any]) -> None:
-    """Twins and Python functions mixed, while others seal the batches and grow the topic."""
+    """Accelerators and Python functions mixed, while others seal the batches and grow the topic."""
     topic = log.topic("orders", partitions=3)
     producer = log.producer(linger=0.0005, **options)
     senders = [Sent(name) for name in range(6)]

@@ -20,7 +20,7 @@ import attrs
 import google_crc32c
 import msgpack
 
-from eventlog import native
+from eventlog.accelerators import accelerated, compiled
 from eventlog.errors import CorruptBatch, FormatTooNew
 from eventlog.records import Headers
 
@@ -53,8 +53,6 @@ NO_TIME_MS = -(2**63)
 """The largest timestamp of a partition that has none yet."""
 
 Column = Sequence[bytes | None]
-_pack_columns = None if native.compiled is None else native.compiled.pack_columns
-_unpack_columns = None if native.compiled is None else native.compiled.unpack_columns
 _checksum = google_crc32c.value
 _extend_checksum = google_crc32c.extend
 
@@ -149,7 +147,7 @@ class BatchEncoder:
                 into their UTF-8; None that nobody knows.
             value_type: the same for values.
         """
-        if _pack_columns is not None and headers is None and key_type and value_type and type(timestamps_ms) is int:
+        if compiled is not None and headers is None and key_type and value_type and type(timestamps_ms) is int:
             packed = _pack_all(keys, values, timestamps_ms, self._target_bytes, key_type, value_type)
             if packed is not None:
                 return packed
@@ -220,8 +218,7 @@ def _pack_all(
     key_type: type,
     value_type: type,
 ) -> list[EncodedBatch] | None:
-    """What `BatchEncoder.encode` does, by its twin; None when that does not know what is in the columns."""
-    assert _pack_columns is not None
+    """The batches of plain columns, by the accelerator; None if the columns are not plain."""
     batches: list[EncodedBatch] = []
     start, total = 0, len(values)
     while start < total:
@@ -232,6 +229,24 @@ def _pack_all(
         batches.append(EncodedBatch(stop - start, stop - start, timestamp_ms, timestamp_ms, body))
         start = stop
     return batches
+
+
+@accelerated("pack_columns")
+def _pack_columns(
+    _keys: Sequence[Any] | None,
+    _values: Sequence[Any],
+    _start: int,
+    _most_bytes: int,
+    _key_type: type,
+    _value_type: type,
+) -> tuple[bytes, int] | None:
+    """
+    The body of as many records from `start` on as fit, at least one, and the index behind them.
+
+    None if an item is neither None nor of its type. In Python always None: there `BatchEncoder` packs every batch with
+    MessagePack, into the same bytes.
+    """
+    return None
 
 
 def seal(batch: EncodedBatch, *, largest_so_far_ms: int, position: int) -> bytes:
@@ -344,7 +359,7 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
     times: object
     headers: Sequence[Headers] | None
     plain = None
-    if _unpack_columns is not None:
+    if compiled is not None:
         plain = _unpack_columns(data, header.header_bytes, len(data) - 4, header.count, key_type, value_type)
     if plain is not None:
         (keys, values), times, headers, deltas = plain, 0, None, None
@@ -371,6 +386,18 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
         header.position,
         plain is not None,
     )
+
+
+@accelerated("unpack_columns")
+def _unpack_columns(
+    _data: bytes, _start: int, _stop: int, _count: int, _key_type: type, _value_type: type
+) -> tuple[tuple[Any, ...] | None, tuple[Any, ...] | None] | None:
+    """
+    The keys and the values of a body with one time and no headers, as `key_type` and `value_type`.
+
+    None if the body holds more than these. In Python always None: there `_unpack_body` reads every body.
+    """
+    return None
 
 
 def _unpack_body(data: bytes, header: BatchHeader, place: object) -> Any:

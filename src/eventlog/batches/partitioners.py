@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 from zlib import crc32 as _crc32
 
-from eventlog import native
+from eventlog.accelerators import accelerated, compiled
 from eventlog.errors import FormatTooNew, TopicMismatch
 
 Partitioner: TypeAlias = Callable[[bytes, int], int]
@@ -48,7 +48,7 @@ def murmur2(key: bytes, partitions: int) -> int:
     """
     Places a key as Kafka's Java client does by default.
 
-    Without the compiled twin it costs microseconds for a key that was not seen lately.
+    Without the accelerator it costs microseconds for a key that was not seen lately.
 
     Example:
         >>> murmur2(b"order-42", 12)
@@ -168,17 +168,28 @@ def part_columns(
     """
     Returns the partitions that get any of some records, and the keys and values of each, in order.
 
-    None without the compiled twin, and for what it does not know: then `partition_column` does.
+    None without the accelerator, and for keys or partitioners that it does not know: then use `partition_column`.
 
     Args:
         keys: a column of keys that are not encoded yet.
         key_type: bytes or str, when keys of exactly this type are their own bytes or their UTF-8; else None.
     """
-    if native.compiled is None or key_type is None or (function is not crc32 and function is not murmur2):
+    if compiled is None or key_type is None or (function is not crc32 and function is not murmur2):
         return None
-    parts: list[tuple[int, list[Any], list[Any]]] | None
-    parts = native.compiled.part_columns(keys, values, partitions, function is murmur2, keyless, key_type)
-    return parts
+    return _part_columns(keys, values, partitions, function is murmur2, keyless, key_type)
+
+
+@accelerated("part_columns")
+def _part_columns(
+    _keys: Sequence[Any],
+    _values: Sequence[Any],
+    _partitions: int,
+    _is_murmur2: bool,  # noqa: FBT001
+    _keyless: int,
+    _key_type: type,
+) -> list[tuple[int, list[Any], list[Any]]] | None:
+    """In Python always None: there `partition_column` places the keys of every column, after they are encoded."""
+    return None
 
 
 def _custom_name(declared: object) -> str:
@@ -231,6 +242,7 @@ def _missing(name: str, where: str) -> Partitioner:
     return missing
 
 
+@accelerated("murmur2")
 def _positive_murmur2(key: bytes) -> int:
     """Returns Kafka's murmur2 of a key, without the sign bit."""
     mask = 0xFFFFFFFF
@@ -248,8 +260,6 @@ def _positive_murmur2(key: bytes) -> int:
     return (mixed ^ mixed >> 15) & 0x7FFFFFFF
 
 
-_cached_murmur2: Callable[[bytes], int]
-if native.compiled is not None:
-    _cached_murmur2 = _positive_murmur2 = native.compiled.murmur2
-else:
-    _cached_murmur2 = lru_cache(maxsize=_CACHED_KEYS_COUNT)(_positive_murmur2)
+_cached_murmur2: Callable[[bytes], int] = (
+    _positive_murmur2 if compiled is not None else lru_cache(maxsize=_CACHED_KEYS_COUNT)(_positive_murmur2)
+)

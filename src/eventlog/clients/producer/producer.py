@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
-from eventlog import native
+from eventlog.accelerators import accelerated_method
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.partitioners import crc32 as crc32_partitioner
 from eventlog.batches.partitioners import murmur2 as murmur2_partitioner
@@ -114,7 +114,7 @@ class Producer:
         [0, 1, 2]
     """
 
-    # The compiled twin of `send` finds a slot at once, and nothing else.
+    # The accelerator of `send` reads a slot, and nothing else.
     __slots__ = ("__dict__", "__weakref__", "_routes")
 
     def __init__(
@@ -159,6 +159,7 @@ class Producer:
         """The name, if it has one."""
         return self._name
 
+    @accelerated_method("SendMethod", route=_SendPath, lane=PartitionBuffer, batch=ProducerBatch, delivery=Delivery)
     def send(
         self,
         topic: str | Topic[Any, Any],
@@ -388,10 +389,3 @@ def _grow_topic(routes: dict[object, _SendPath], stored: StoredTopic) -> None:
     for route in list(routes.values()):
         if route.route.row.id == stored.id:
             route.grow(stored)
-
-
-if native.compiled is not None:
-    # What the twin does not know it leaves to the function that it takes the place of.
-    Producer.send = native.compiled.SendMethod(  # type: ignore[method-assign]
-        Producer.send, producer=Producer, route=_SendPath, lane=PartitionBuffer, batch=ProducerBatch, delivery=Delivery
-    )

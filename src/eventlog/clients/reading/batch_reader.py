@@ -7,11 +7,11 @@ Knows nothing of groups, of waiting, or of who reads.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Generic, NamedTuple
 
-from eventlog import native
+from eventlog.accelerators import accelerated, compiled
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import Columns, decode, is_intact
 from eventlog.clients.topic_handle import TopicHandle
@@ -66,9 +66,16 @@ class Taken(NamedTuple, Generic[K, V]):
     mark: ReadMark | None
 
 
-_make_batch: Callable[..., RecordBatch[Any, Any] | None] | None = (
-    None if native.compiled is None else native.compiled.BatchMaker(RecordBatch)
-)
+@accelerated("BatchMaker", RecordBatch)
+def _make_batch(
+    _data: bytes, _last: int, _first: int, _topic: str, _partition: int, _key_type: type, _value_type: type
+) -> RecordBatch[Any, Any] | None:
+    """
+    The records of a plain stored batch whose checksum holds; None if it is not plain or `first` is inside it.
+
+    In Python always None: there `decode` reads every batch.
+    """
+    return None
 
 
 class BatchReader:
@@ -155,7 +162,7 @@ def _undecoded(
 ) -> tuple[RecordBatch[Any, Any], bool]:
     """The records of a stored batch from the cursor on, and whether keys and values are of the types asked for."""
     topic = cursor.route.row.name
-    if _make_batch is not None and (end is None or stored.last < end) and is_intact(stored.data):
+    if compiled is not None and (end is None or stored.last < end) and is_intact(stored.data):
         made = _make_batch(stored.data, stored.last, cursor.offset, topic, cursor.partition, key_type, value_type)
         if made is not None:
             return made, True

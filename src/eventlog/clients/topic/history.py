@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Generic, TypeVar, cast
 
-from eventlog import native
+from eventlog.accelerators import accelerated, compiled
 from eventlog.clients.reading.batch_reader import decode_error
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import Codec, codec_from_stored
@@ -29,9 +29,16 @@ _KEYS_AT_ONCE = 1000
 S = TypeVar("S")
 
 
-_make_events: Callable[..., list[Event[Any, Any]] | None] | None = (
-    None if native.compiled is None else native.compiled.EventMaker(Event)
-)
+@accelerated("EventMaker", Event)
+def _make_events(
+    _data: bytes, _start: int, _stop: int, _topic: str, _key: object, _version: int, _value_type: type
+) -> list[Event[Any, Any]] | None:
+    """
+    The events of a plain row of the index; None if it has headers, deleted records or values stored elsewhere.
+
+    In Python always None: there `unpack_row` reads every row.
+    """
+    return None
 
 
 def _are_decoded(events: list[Event[Any, Any]], decode: Callable[[bytes | None], Any]) -> bool:
@@ -149,7 +156,7 @@ class History(Generic[K, V]):
         codec: Codec[Any] = self._route.value_codec
         decode = cast("Callable[[bytes | None], Any]", codec.decode)
         place = _Place(topic, key, version)
-        if _make_events is not None:
+        if compiled is not None:
             check_row(data, place)
             start, stop, _ = ENTRIES.indices(len(data))
             events = _make_events(data, start, stop, topic, key, version, codec.plain_type or bytes)

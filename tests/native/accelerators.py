@@ -1,4 +1,4 @@
-"""What the tests of the compiled twins share: the module, runs of the garbage collector, memory that runs out."""
+"""The module of the accelerators, runs of the garbage collector, and memory that runs out."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from eventlog import native
+from eventlog import accelerators
 
-compiled: Any = native.compiled
-"""The module of the twins; None where there are none, and then no test asks it."""
+compiled: Any = accelerators.compiled
+"""The module; None where there is none, and then no test asks it."""
 
 
 @contextmanager
