@@ -78,10 +78,10 @@ class Bank:
         )
         self.balances = log.projection("balances", count_money, topics=["accounts"], key=str, value=int)
 
-    def open(self, number: str, owner: str) -> int:
-        """Opens an account, if nobody has that number; the position of the event."""
+    def open(self, number: str, owner: str) -> int | None:
+        """Opens an account, if nobody has that number; the log position of the event."""
         try:
-            return self._accounts.append(Opened(owner), key=number, expected_version=0).position
+            return self._accounts.append(Opened(owner), key=number, expected_version=0).log_position
         except eventlog.WrongVersion:
             raise Refused(f"account {number} is taken") from None
 
@@ -92,13 +92,13 @@ class Bank:
             raise Refused(f"there is no account {number}")
         return account, version
 
-    def deposit(self, number: str, cents: int) -> int:
-        """Puts money into an account; the position of the event."""
+    def deposit(self, number: str, cents: int) -> int | None:
+        """Puts money into an account; the log position of the event."""
         self.account(number)  # an account that is open stays open, so there is no version to expect
         return self._noted(number, self._accounts.append(Deposited(cents), key=number))
 
-    def transfer(self, source: str, target: str, cents: int) -> int:
-        """Moves money between two accounts, or does nothing at all; the position of the later event."""
+    def transfer(self, source: str, target: str, cents: int) -> int | None:
+        """Moves money between two accounts, or does nothing at all; the log position of the later event."""
         self.account(target)
 
         def move(tx: eventlog.Transaction) -> tuple[eventlog.Delivery, eventlog.Delivery]:
@@ -114,16 +114,16 @@ class Bank:
         self._noted(source, out.result())
         return self._noted(target, into.result())
 
-    def _noted(self, number: str, stored: eventlog.RecordMetadata) -> int:
-        """Keeps a snapshot of an account now and then; the position of the event."""
+    def _noted(self, number: str, stored: eventlog.RecordMetadata) -> int | None:
+        """Keeps a snapshot of an account now and then; the log position of the event."""
         if stored.version and stored.version % SNAPSHOT_EVERY == 0:
             account, version = self.account(number)
             self._accounts.save_snapshot(number, account, version=version)
-        return stored.position
+        return stored.log_position
 
-    def report(self, position: int) -> dict[str, int]:
-        """The balance of each account, the event at `position` and all before it included."""
-        self.balances.wait(position, timeout=10.0)
+    def report(self, log_position: int | None) -> dict[str, int]:
+        """The balance of each account, the event at `log_position` and all before it included."""
+        self.balances.wait(log_position, timeout=10.0)
         return dict(self.balances.state.items())
 
 
@@ -137,8 +137,8 @@ def main(path: str = ":memory:") -> None:
             with contextlib.suppress(Refused):  # it is open since the last time
                 bank.open(number, number.title())
         bank.deposit("alice", 100_00)
-        position = bank.transfer("alice", "bob", 25_00)
-        for number, cents in bank.report(position).items():
+        log_position = bank.transfer("alice", "bob", 25_00)
+        for number, cents in bank.report(log_position).items():
             print(f"{bank.account(number)[0].owner:10} {cents / 100:10.2f}")
         bank.balances.stop()
         counting.join()

@@ -64,7 +64,7 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
         "EventMaker": Accelerator(
             "eventlog.clients.topic.history._make_events",
             "events.c",
-            "topic partition offset timestamp_ms key value headers version position",
+            "topic partition offset timestamp_ms key value headers version log_position",
         ),
         "pack_columns": Accelerator(
             "eventlog.batches.format._pack_columns",

@@ -74,20 +74,20 @@ class Event(Record[K, V]):
     """
     One record of a topic with an index, as it is found by its key.
 
-    `version` is its number among the records of that key, from 1; `position` is its place in the order of the whole
-    log (`EventLog.read_all`).
+    `version` is its number among the records of that key, from 1; `log_position` is its place in the order of the
+    whole log (`EventLog.read_all`).
 
     Example:
         >>> with eventlog.open(":memory:") as log:
         ...     accounts = log.topic("accounts", key=str, index="key")
         ...     meta = accounts.append(b"opened", key="alice", expected_version=0)
         ...     event = accounts.latest("alice")
-        >>> event.value, event.version, event.position
+        >>> event.value, event.version, event.log_position
         (b'opened', 1, 0)
     """
 
     version: int = 0
-    position: int = 0
+    log_position: int = 0
 
 
 @attrs.frozen
@@ -114,10 +114,10 @@ class Snapshot(Generic[V]):
 @attrs.define(slots=True, weakref_slot=False, unsafe_hash=True)
 class RecordMetadata:
     """
-    Says where one record was stored; immutable by agreement.
+    The place where one record was stored; immutable by agreement.
 
-    `position` is its place in the order of the whole log (`EventLog.read_all`). `version` is its number among the
-    records of its key, when the topic has an index; else None.
+    `log_position` is its place in the order of the whole log (`EventLog.read_all`), None when the backend has no such
+    order. `version` is its number among the records of its key when the topic has an index, else None.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -129,28 +129,29 @@ class RecordMetadata:
     partition: int
     offset: int
     timestamp_ms: int
-    position: int
+    log_position: int | None = None
     version: int | None = None
 
 
 @attrs.frozen
 class PartitionRange:
     """
-    Says where a column of records was stored in one partition: `first` to `end`, `end` exclusive.
+    The place where a column of records was stored in one partition: `first` to `end`, `end` exclusive.
 
-    `position` is the place of the first of them in the order of the whole log; the others follow it.
+    `log_position` is the place of the first of them in the order of the whole log; the others follow it. It is None
+    when the backend has no such order.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
         ...     log.topic("orders").append_many([b"tea", b"milk"])
-        [PartitionRange(topic='orders', partition=0, first=0, end=2, position=0)]
+        [PartitionRange(topic='orders', partition=0, first=0, end=2, log_position=0)]
     """
 
     topic: str
     partition: int
     first: int
     end: int
-    position: int
+    log_position: int | None = None
 
 
 @accelerated("RecordMaker", Record)

@@ -2,18 +2,18 @@
 #include "maker.h"
 #include "reading.h"
 
-enum { TOPIC, PARTITION, OFFSET, TIMESTAMP_MS, KEY, VALUE, HEADERS, VERSION, POSITION, FIELD_COUNT };
+enum { TOPIC, PARTITION, OFFSET, TIMESTAMP_MS, KEY, VALUE, HEADERS, VERSION, LOG_POSITION, FIELD_COUNT };
 enum { ARGUMENT_COUNT = 7, ENTRY_COUNT = 6 };
 
 static const char *const field_names[FIELD_COUNT] = {
-    "topic", "partition", "offset", "timestamp_ms", "key", "value", "headers", "version", "position",
+    "topic", "partition", "offset", "timestamp_ms", "key", "value", "headers", "version", "log_position",
 };
 
 /* One event of an entry; NULL without an error when the entry was deleted, has headers or has its value elsewhere. */
 static PyObject *
 take_event(const Maker *maker, Input *input, PyObject *topic, PyObject *key, PyObject *type, long long version)
 {
-    static const int order[] = {PARTITION, OFFSET, TIMESTAMP_MS, POSITION};
+    static const int order[] = {PARTITION, OFFSET, TIMESTAMP_MS, LOG_POSITION};
     PyObject *event, *value;
 
     if (take_array(input) != ENTRY_COUNT) {

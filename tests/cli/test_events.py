@@ -68,7 +68,7 @@ def test_history_prints_version_place_time_and_value(bank, eventlog_command):
         "value": {"n": 1},
         "headers": [],
         "version": 1,
-        "position": 1,
+        "log_position": 1,
     }
 
 
@@ -118,7 +118,7 @@ def test_order_prints_the_asked_part(bank, options, positions, eventlog_command)
     """Bounds and topics go together; JSON has the position beside the names of a record."""
     code, out, err = eventlog_command("order", bank, *options, "--json")
     assert (code, err) == (0, "")
-    assert [json.loads(line)["position"] for line in out.splitlines()] == positions
+    assert [json.loads(line)["log_position"] for line in out.splitlines()] == positions
 
 
 def test_states_counts_rows(bank, eventlog_command):
@@ -181,9 +181,12 @@ def test_projections_says_how_far_each_has_come(bank, eventlog_command):
     for _ in range(2):
         code, out, err = eventlog_command("projections", bank)
         assert (code, err) == (0, "")
-        assert [line.split() for line in out.splitlines()] == [["projection", "position", "lag"], ["counts", "6", "1"]]
+        assert [line.split() for line in out.splitlines()] == [
+            ["projection", "log_position", "lag"],
+            ["counts", "6", "1"],
+        ]
     assert json.loads(eventlog_command("projections", bank, "--json")[1]) == {
         "projection": "counts",
-        "position": 6,
+        "log_position": 6,
         "lag": 1,
     }

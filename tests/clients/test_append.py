@@ -18,7 +18,7 @@ def test_append_says_where_the_record_is(log):
     """Topic, partition, offset and time."""
     topic = log.topic("orders", partitions=2)
     meta = topic.append(b"tea", partition=1, timestamp_ms=5)
-    assert meta == eventlog.RecordMetadata("orders", 1, 0, 5, position=0)
+    assert meta == eventlog.RecordMetadata("orders", 1, 0, 5, log_position=0)
 
 
 def test_append_stamps_the_time_of_the_call(log):
@@ -106,7 +106,7 @@ def test_columns_go_where_they_are_told(log):
     """`partition` overrides the partitioner."""
     topic = log.topic("orders", partitions=3)
     assert topic.append_many([b"x", b"y"], keys=[b"a", b"b"], partition=2) == [
-        PartitionRange("orders", 2, 0, 2, position=0)
+        PartitionRange("orders", 2, 0, 2, log_position=0)
     ]
 
 

@@ -302,4 +302,4 @@ def _with_bad_text(data: bytes) -> bytes:
     from eventlog.batches.format import BatchEncoder, seal
 
     (batch,) = BatchEncoder().encode(None, [b"x", b"\xff", b"z"], timestamps_ms=0)
-    return seal(batch, largest_so_far_ms=0, position=0)
+    return seal(batch, largest_so_far_ms=0, log_position=0)

@@ -120,7 +120,7 @@ def test_threads_that_expect_nothing_get_a_version_each(disk_log: eventlog.Event
     told = dict(pair for one in in_threads(*[append(thread) for thread in range(6)]) for pair in one)
     assert {event.version: event.value for event in topic.history("alice")} == told
     assert sorted(told) == list(range(1, 121))
-    positions = [event.position for event in topic.history("alice")]
+    positions = [event.log_position for event in topic.history("alice")]
     assert positions == sorted(positions)
     assert topic.version("bob") == 120
     assert all(topic.version(f"own-{thread}") == 20 for thread in range(6))

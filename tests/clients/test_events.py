@@ -39,7 +39,7 @@ def test_history_is_what_was_appended_to_one_key(accounts: Accounts) -> None:
         (number + 1, number, 100 + number) for number in range(5)
     ]
     assert [event.headers for event in events] == [(("n", str(number).encode()),) for number in range(5)]
-    assert [event.position for event in events] == [0, 2, 4, 6, 8]
+    assert [event.log_position for event in events] == [0, 2, 4, 6, 8]
     assert {(event.topic, event.key) for event in events} == {("accounts", "alice")}
 
 
@@ -50,7 +50,7 @@ def test_an_event_is_the_record_that_a_reader_gets(accounts: Accounts) -> None:
     for event, meta in zip(accounts.history("alice"), metas, strict=True):
         record = records[event.partition, event.offset]
         assert (event.key, event.value, event.headers) == (record.key, record.value, record.headers)
-        assert (event.partition, event.offset, event.timestamp_ms, event.position, event.version) == attrs.astuple(
+        assert (event.partition, event.offset, event.timestamp_ms, event.log_position, event.version) == attrs.astuple(
             meta
         )[1:]
         assert event.time == record.time

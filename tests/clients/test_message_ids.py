@@ -78,8 +78,8 @@ def test_a_keyless_record_is_stored_once(orders: Orders) -> None:
 def test_ids_of_other_topics_are_others(log: eventlog.EventLog) -> None:
     """Each topic remembers its own."""
     one, other = log.topic("one"), log.topic("other")
-    assert one.append(b"1", message_id="m").position == 0
-    assert other.append(b"2", message_id="m").position == 1
+    assert one.append(b"1", message_id="m").log_position == 0
+    assert other.append(b"2", message_id="m").log_position == 1
 
 
 def test_ids_that_begin_each_other_are_others(orders: Orders) -> None:
@@ -116,7 +116,7 @@ def test_an_id_with_other_content_is_an_error(log: eventlog.EventLog, orders: Or
     """Nothing is stored, and the first stays remembered."""
     record: dict[str, Any] = {"value": b"tea", "key": b"alice", "headers": {}}
     first = orders.append(**record, message_id="m")
-    end = log.position()
+    end = log.end_log_position()
     with pytest.raises(eventlog.MessageIdReused, match=r"b'm'.*Nothing was stored"):
         orders.append(**(record | other), message_id="m")
     with pytest.raises(eventlog.MessageIdReused):
@@ -126,7 +126,7 @@ def test_an_id_with_other_content_is_an_error(log: eventlog.EventLog, orders: Or
             headers=[None, (record | other)["headers"]],
             message_ids=["n", "m"],
         )
-    assert log.position() == end
+    assert log.end_log_position() == end
     assert remembered(log) == (1, 1)
     assert orders.append(**record, message_id="m") == first
     assert log.verify().problems == ()
@@ -153,7 +153,7 @@ def test_columns_are_stored_but_for_what_is_there(log: eventlog.EventLog, orders
     orders.append(b"1", partition=0, message_id="m1")
     orders.append(b"other", partition=0)
     ranges = orders.append_many([b"0", b"1", b"2", b"3"], partition=0, message_ids=["m0", "m1", None, "m3"])
-    assert [(one.first, one.end, one.position) for one in ranges] == [(2, 3, 2), (0, 1, 0), (3, 5, 3)]
+    assert [(one.first, one.end, one.log_position) for one in ranges] == [(2, 3, 2), (0, 1, 0), (3, 5, 3)]
     assert values(orders.read()) == [b"1", b"other", b"0", b"2", b"3"]
     again = orders.append_many([b"0", b"1", b"2", b"3"], partition=0, message_ids=["m0", "m1", None, "m3"])
     assert [(one.first, one.end) for one in again] == [(2, 3), (0, 1), (5, 6), (4, 5)]
@@ -166,10 +166,10 @@ def test_columns_that_are_all_there_store_nothing(log: eventlog.EventLog, orders
     keys = [b"%d" % number for number in range(20)]
     ids = [f"m{number}" for number in range(20)]
     first = orders.append_many(keys, keys=keys, message_ids=ids)
-    end = log.position()
+    end = log.end_log_position()
     assert orders.append_many(keys, keys=keys, message_ids=ids) == first
     assert orders.append_many(keys, keys=keys, message_ids=iter(ids)) == first
-    assert log.position() == end == 20
+    assert log.end_log_position() == end == 20
 
 
 def test_an_id_may_come_twice_in_one_call(log: eventlog.EventLog, orders: Orders) -> None:
@@ -181,7 +181,7 @@ def test_an_id_may_come_twice_in_one_call(log: eventlog.EventLog, orders: Orders
     assert values(orders.read()) == [b"a", b"b"]
     with pytest.raises(eventlog.MessageIdReused):
         orders.append_many([b"c", b"d"], message_ids=["x", "x"])
-    assert log.position() == 2
+    assert log.end_log_position() == 2
     assert remembered(log) == (2, 2)
     if orders.index:
         assert orders.version(b"k") == 2
@@ -236,11 +236,11 @@ def test_a_producer_and_append_know_of_each_other(log: eventlog.EventLog, orders
 def test_a_reused_id_fails_a_delivery(log: eventlog.EventLog, orders: Orders) -> None:
     """And leaves the log as it was."""
     orders.append(b"tea", key=b"k", message_id="m")
-    end = log.position()
+    end = log.end_log_position()
     with log.producer() as producer:
         delivery = producer.send(orders, b"milk", key=b"k", message_id="m")
         assert isinstance(delivery.exception(), eventlog.MessageIdReused)
-    assert log.position() == end
+    assert log.end_log_position() == end
 
 
 # --- time -------------------------------------------------------------------------------------------------------------
@@ -325,7 +325,7 @@ def test_ids_are_remembered_when_the_log_opens_again(path: Path) -> None:
             metas.append(topic.append(b"tea", message_id="m"))
             metas += [topic.append_many([b"tea"], message_ids=["m"])[0]]  # type: ignore[list-item]
             topic.append(b"other")
-    assert {meta.position for meta in metas} == {0}
+    assert {meta.log_position for meta in metas} == {0}
 
 
 _CHILD = """
@@ -335,7 +335,7 @@ import eventlog
 with eventlog.open(sys.argv[1]) as log:
     topic = log.topic("orders", partitions=2)
     ids = [f"m{number}" for number in range(40)]
-    print(*[topic.append(one.encode(), message_id=one).position for one in ids])
+    print(*[topic.append(one.encode(), message_id=one).log_position for one in ids])
 """
 
 
@@ -347,7 +347,7 @@ def test_processes_store_an_id_once(path: Path) -> None:
             subprocess.Popen([sys.executable, "-c", _CHILD, str(path)], stdout=subprocess.PIPE, text=True)
             for _ in range(3)
         ]
-        ours = [topic.append(f"m{number}".encode(), message_id=f"m{number}").position for number in range(40)]
+        ours = [topic.append(f"m{number}".encode(), message_id=f"m{number}").log_position for number in range(40)]
         for child in children:
             out, _ = child.communicate(timeout=60)
             assert child.returncode == 0
@@ -370,13 +370,13 @@ def test_eight_threads_that_send_the_same_store_it_once(path: Path, is_on_disk: 
                     for number in range(15):
                         value, key, one = b"v%d" % number, b"k%d" % (number % 3), f"m{number}"
                         if thread % 3 == 0:
-                            positions.append(topic.append(value, key=key, message_id=one).position)
+                            positions.append(topic.append(value, key=key, message_id=one).log_position)
                         elif thread % 3 == 1:
                             [stored_at] = topic.append_many([value], keys=[key], message_ids=[one])
-                            positions.append(stored_at.position)
+                            positions.append(stored_at.log_position)
                         else:
                             delivery = producer.send(topic, value, key=key, message_id=one)
-                            positions.append(delivery.result().position)
+                            positions.append(delivery.result().log_position)
                 return positions
 
             return run
@@ -384,7 +384,7 @@ def test_eight_threads_that_send_the_same_store_it_once(path: Path, is_on_disk: 
         found = in_threads(*[sender(thread) for thread in range(8)])
         assert all(positions == found[0] for positions in found)
         assert sorted(found[0]) == list(range(15))
-        assert log.position() == 15
+        assert log.end_log_position() == 15
         assert sorted(values(topic.read())) == sorted(b"v%d" % number for number in range(15))
         assert [topic.version(b"k%d" % key) for key in range(3)] == [5, 5, 5]
         assert log.verify().problems == ()

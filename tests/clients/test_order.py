@@ -35,7 +35,7 @@ def mixed(log: eventlog.EventLog) -> eventlog.EventLog:
 
 def found(pairs: Iterable[tuple[int, eventlog.Record[Any, Any]]]) -> list[tuple[int, bytes]]:
     """Positions and values."""
-    return [(position, record.value) for position, record in pairs]
+    return [(log_position, record.value) for log_position, record in pairs]
 
 
 def all_of(*numbers: int) -> list[tuple[int, bytes]]:
@@ -49,7 +49,7 @@ def all_of(*numbers: int) -> list[tuple[int, bytes]]:
 def test_the_log_is_read_as_it_was_written(mixed: eventlog.EventLog) -> None:
     """Topics and partitions interleaved."""
     assert found(mixed.read_all()) == all_of(*range(12))
-    assert mixed.position() == 12
+    assert mixed.end_log_position() == 12
 
 
 def test_every_writer_is_told_its_positions(log: eventlog.EventLog) -> None:
@@ -58,15 +58,15 @@ def test_every_writer_is_told_its_positions(log: eventlog.EventLog) -> None:
     told: dict[Place, Any] = {}
     for number in range(4):
         meta = topic.append(b"%d" % number)
-        told[meta.position, "orders", meta.partition, meta.offset] = b"%d" % number
+        told[meta.log_position, "orders", meta.partition, meta.offset] = b"%d" % number
         for one in topic.append_many([b"a", b"b", b"c"], keys=[b"1", b"2", b"3"]):
             for shift in range(one.end - one.first):
-                told[one.position + shift, "orders", one.partition, one.first + shift] = None
+                told[one.log_position + shift, "orders", one.partition, one.first + shift] = None
         with log.producer() as producer:
             for delivery in [producer.send(topic, b"sent", key=b"%d" % key) for key in range(5)]:
                 meta = delivery.result()
-                told[meta.position, "orders", meta.partition, meta.offset] = b"sent"
-    read = {(position, one.topic, one.partition, one.offset): one.value for position, one in log.read_all()}
+                told[meta.log_position, "orders", meta.partition, meta.offset] = b"sent"
+    read = {(log_position, one.topic, one.partition, one.offset): one.value for log_position, one in log.read_all()}
     assert read.keys() == told.keys()
     assert all(value is None or read[place] == value for place, value in told.items())
 
@@ -118,7 +118,7 @@ def test_what_is_no_position_is_refused(log: eventlog.EventLog, options: dict[st
 
 def test_an_empty_log_has_an_empty_order(log: eventlog.EventLog) -> None:
     """And a position beyond the end is waited for by nobody."""
-    assert log.position() == 0
+    assert log.end_log_position() == 0
     assert list(log.read_all()) == []
     assert list(log.read_all(1000)) == []
 
@@ -139,11 +139,11 @@ def test_a_long_order_is_read_whole(log: eventlog.EventLog) -> None:
         payments.append(b"%d" % number)
         if number % 10 == 0:
             orders.append(b"y" * (3 << 20))
-    positions = [position for position, _ in log.read_all()]
-    assert positions == list(range(log.position()))
+    positions = [log_position for log_position, _ in log.read_all()]
+    assert positions == list(range(log.end_log_position()))
     assert [record.value for _, record in log.read_all(topics=["payments"])] == [b"%d" % n for n in range(30)]
-    large = [position for position, record in log.read_all() if len(record.value) > 2000]
-    assert [position for position, record in log.read_all(large[1]) if len(record.value) > 2000] == large[1:]
+    large = [log_position for log_position, record in log.read_all() if len(record.value) > 2000]
+    assert [log_position for log_position, record in log.read_all(large[1]) if len(record.value) > 2000] == large[1:]
 
 
 # --- deletions --------------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_deleted_records_are_passed_by(mixed: eventlog.EventLog) -> None:
         assert found(mixed.read_all(start)) == [one for one in all_of(0, 6, 8, 9, 10, 11) if one[0] >= start]
     assert found(mixed.read_all(1, max_records=2)) == all_of(6, 8)
     assert found(mixed.read_all(1, end=9)) == all_of(6, 8)
-    assert mixed.position() == 12
+    assert mixed.end_log_position() == 12
     assert mixed.verify().problems == ()
 
 
@@ -168,8 +168,8 @@ def test_deleted_topics_are_passed_by(mixed: eventlog.EventLog) -> None:
     """And one made anew begins where the log ends."""
     mixed.delete_topic("orders")
     assert found(mixed.read_all()) == all_of(1, 2, 3, 7, 8)
-    assert mixed.position() == 12
-    assert mixed.topic("orders", partitions=2).append(b"new").position == 12
+    assert mixed.end_log_position() == 12
+    assert mixed.topic("orders", partitions=2).append(b"new").log_position == 12
     assert found(mixed.read_all(7)) == [*all_of(7, 8), (12, b"new")]
     assert found(mixed.read_all(topics=["orders"])) == [(12, b"new")]
     assert mixed.verify().problems == ()
@@ -184,7 +184,7 @@ def test_a_topic_that_is_deleted_while_the_order_is_read_is_passed_by(log: event
     reading = log.read_all()
     assert next(reading)[0] == 0
     log.delete_topic("orders")
-    rest = [(position, record) for position, record in reading]
+    rest = [(log_position, record) for log_position, record in reading]
     assert [record.value for _, record in rest if record.topic == "payments"] == [b"%d" % n for n in range(300)]
     assert sum(record.topic == "orders" for _, record in rest) < 3000
 
@@ -198,7 +198,7 @@ def test_positions_are_not_used_again_when_the_newest_are_deleted(path: Path, ho
     for _ in range(4):
         topic = log.topic("orders")
         [stored] = topic.append_many([b"1", b"2", b"3"])
-        assert stored.position == expected
+        assert stored.log_position == expected
         expected += 3
         if how == "records":
             topic.delete_records({0: stored.end})
@@ -207,7 +207,7 @@ def test_positions_are_not_used_again_when_the_newest_are_deleted(path: Path, ho
         if is_reopened:
             log.close()
             log = eventlog.open(path)
-        assert log.position() == expected
+        assert log.end_log_position() == expected
         assert list(log.read_all()) == []
         assert log.verify().problems == ()
     log.close()
@@ -234,8 +234,8 @@ def test_deleting_in_the_round_of_an_append_keeps_order_and_batches_in_step(log:
 
     in_threads(append, append, delete, remake)
     assert log.verify().problems == ()
-    assert log.position() == 2 * 60 * 6 + 40 * 2
-    positions = [position for position, _ in log.read_all()]
+    assert log.end_log_position() == 2 * 60 * 6 + 40 * 2
+    positions = [log_position for log_position, _ in log.read_all()]
     assert positions == sorted(set(positions))
 
 
@@ -244,8 +244,8 @@ def test_deleting_in_the_round_of_an_append_keeps_order_and_batches_in_step(log:
 
 def check_dense(log: eventlog.EventLog) -> list[Place]:
     """All places; positions are dense, and those of a partition grow with its offsets."""
-    places = [(position, one.topic, one.partition, one.offset) for position, one in log.read_all()]
-    assert [place[0] for place in places] == list(range(log.position()))
+    places = [(log_position, one.topic, one.partition, one.offset) for log_position, one in log.read_all()]
+    assert [place[0] for place in places] == list(range(log.end_log_position()))
     ends: dict[tuple[str, int], int] = {}
     for _, topic, partition, offset in places:
         assert offset == ends.get((topic, partition), 0)
@@ -265,11 +265,11 @@ def test_many_threads_make_one_order(disk_log: eventlog.EventLog) -> None:
                 for step in range(25):
                     topic = topics[(number + step) % 2]
                     if number % 3 == 0:
-                        told.append(topic.append(b"v").position)
+                        told.append(topic.append(b"v").log_position)
                     elif number % 3 == 1:
-                        told.append(topic.append_many([b"v"] * 4)[0].position)
+                        told.append(topic.append_many([b"v"] * 4)[0].log_position)
                     else:
-                        told.append(producer.send(topic, b"v").result().position)
+                        told.append(producer.send(topic, b"v").result().log_position)
             return told
 
         return write
@@ -278,7 +278,7 @@ def test_many_threads_make_one_order(disk_log: eventlog.EventLog) -> None:
     assert all(one < other for positions in told for one, other in itertools.pairwise(positions))
     places = check_dense(disk_log)
     assert len(places) == 2 * 25 + 2 * 25 * 4 + 2 * 25
-    assert {position for positions in told for position in positions} <= {place[0] for place in places}
+    assert {log_position for positions in told for log_position in positions} <= {place[0] for place in places}
 
 
 _CHILD = """
@@ -288,7 +288,7 @@ import eventlog
 with eventlog.open(sys.argv[1]) as log:
     one, other = log.topic("one", partitions=2), log.topic("other")
     for number in range(60):
-        print(one.append(b"v").position, other.append_many([b"v"] * 3)[0].position)
+        print(one.append(b"v").log_position, other.append_many([b"v"] * 3)[0].log_position)
 """
 
 
@@ -298,14 +298,14 @@ def test_several_processes_make_one_order(path: Path) -> None:
         topic = log.topic("one", partitions=2)
         command = [sys.executable, "-c", _CHILD, str(path)]
         children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-        told = [[topic.append(b"v").position for _ in range(100)]]
+        told = [[topic.append(b"v").log_position for _ in range(100)]]
         for child in children:
             out, _ = child.communicate(timeout=60)
             assert child.returncode == 0
             told.append([int(word) for word in out.split()])
         assert all(one < other for positions in told for one, other in itertools.pairwise(positions))
         assert len(check_dense(log)) == 100 + 2 * 60 * 4
-        assert len({position for positions in told for position in positions}) == 100 + 2 * 60 * 2
+        assert len({log_position for positions in told for log_position in positions}) == 100 + 2 * 60 * 2
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------

@@ -315,7 +315,7 @@ def test_records_before_one_that_can_not_be_decoded_are_processed(log):
 
 def _with_a_bad_number(data: bytes) -> bytes:
     (batch,) = BatchEncoder().encode(None, [b"3", b"4", b"{", b"5"], timestamps_ms=0)
-    return seal(batch, largest_so_far_ms=0, position=3)
+    return seal(batch, largest_so_far_ms=0, log_position=3)
 
 
 def test_a_topic_of_a_pattern_may_be_deleted(log, orders):

@@ -36,7 +36,7 @@ def test_a_rebuild_replaces_the_state_when_it_has_caught_up(log: eventlog.EventL
     assert old.catch_up() == 0
     row = projection_row(log._store.environment, "totals")
     assert row is not None
-    assert (row.rebuilding, row.doomed, row.active.position) == (None, (), 30)
+    assert (row.rebuilding, row.doomed, row.active.log_position) == (None, (), 30)
 
 
 def test_a_rebuild_beside_a_run_and_appends_loses_nothing(log: eventlog.EventLog) -> None:
@@ -81,7 +81,7 @@ def test_a_rebuild_that_fails_leaves_the_state_and_the_next_begins_anew(log: eve
     left = projection_row(log._store.environment, "totals")
     assert left is not None
     assert left.rebuilding is not None
-    assert left.rebuilding.position == 20
+    assert left.rebuilding.log_position == 20
     assert projection.rebuild() == 30
     assert dict(projection.state.items()) == counted(30)
     row = projection_row(log._store.environment, "totals")

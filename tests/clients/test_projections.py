@@ -38,14 +38,14 @@ def test_catching_up_folds_everything_once(log: eventlog.EventLog) -> None:
     """A second call folds what came since, and a third has nothing to do."""
     topic = filled(log, 25)
     projection = log.projection("totals", count)
-    assert (projection.position, projection.lag) == (0, 25)
+    assert (projection.log_position, projection.lag) == (0, 25)
     assert projection.catch_up() == 25
     topic.append(1, key="dave")
-    assert (projection.position, projection.lag) == (25, 1)
+    assert (projection.log_position, projection.lag) == (25, 1)
     assert projection.catch_up() == 1
     assert projection.catch_up() == 0
     assert dict(projection.state.items()) == {**counted(25), "dave": 1}
-    assert (projection.position, projection.lag) == (26, 0)
+    assert (projection.log_position, projection.lag) == (26, 0)
 
 
 def test_records_come_in_the_order_of_the_log(log: eventlog.EventLog) -> None:
@@ -63,7 +63,7 @@ def test_only_the_chosen_topics_are_folded(log: eventlog.EventLog) -> None:
     log.topic("others", key=str).append_many([b"x"] * 5, keys=["x"] * 5)
     projection = log.projection("totals", count, topics=["orders"])
     assert projection.catch_up() == 0
-    assert (projection.position, dict(projection.state.items())) == (5, {})
+    assert (projection.log_position, dict(projection.state.items())) == (5, {})
     filled(log, 4)
     assert projection.catch_up() == 4
     assert dict(projection.state.items()) == counted(4)
@@ -98,12 +98,12 @@ def test_every_transaction_is_whole_whatever_its_bounds(log: eventlog.EventLog) 
 
     def looking(state: Any, record: Any) -> None:
         count(state, record)
-        seen.append((projection.position, dict(projection.state.items())))
+        seen.append((projection.log_position, dict(projection.state.items())))
 
     projection = log.projection("totals", looking, max_records=7)
     assert projection.catch_up() == 50
-    assert sorted({position for position, _ in seen}) == [0, 7, 14, 21, 28, 35, 42, 49]
-    assert all(state == counted(position) for position, state in seen)
+    assert sorted({log_position for log_position, _ in seen}) == [0, 7, 14, 21, 28, 35, 42, 49]
+    assert all(state == counted(log_position) for log_position, state in seen)
 
 
 def test_a_full_transaction_is_stored_and_folding_goes_on(log: eventlog.EventLog) -> None:
@@ -128,7 +128,7 @@ def test_a_record_that_changes_too_much_is_refused(log: eventlog.EventLog) -> No
     with pytest.raises(eventlog.TransactionTooLarge, match="max_bytes=5000") as caught:
         small.catch_up()
     assert "position 3" in caught.value.__notes__[0]
-    assert small.position == 3
+    assert small.log_position == 3
     assert log.projection("rows", function).catch_up() == 2
 
 
@@ -149,7 +149,7 @@ def test_what_the_function_raises_comes_out_and_nothing_is_stored(log: eventlog.
         (note,) = caught.value.__notes__
         assert "position 13" in note
         assert "offset 13 of orders[0]" in note
-        assert (projection.position, dict(projection.state.items())) == (10, counted(10))
+        assert (projection.log_position, dict(projection.state.items())) == (10, counted(10))
     fail_at.clear()
     assert projection.catch_up() == 10
     assert dict(projection.state.items()) == counted(20)
@@ -169,7 +169,7 @@ def test_an_interruption_stores_nothing_of_its_transaction(log: eventlog.EventLo
     projection = log.projection("totals", function)
     with pytest.raises(KeyboardInterrupt):
         projection.catch_up()
-    assert (projection.position, dict(projection.state.items())) == (0, {})
+    assert (projection.log_position, dict(projection.state.items())) == (0, {})
     assert projection.catch_up() == 20
     assert dict(projection.state.items()) == counted(20)
 
@@ -184,7 +184,7 @@ def test_a_record_that_can_not_be_read_comes_after_what_can(log: eventlog.EventL
     for _ in range(2):
         with pytest.raises(eventlog.CorruptBatch):
             projection.catch_up()
-        assert (projection.position, dict(projection.state.items())) == (5, counted(5))
+        assert (projection.log_position, dict(projection.state.items())) == (5, counted(5))
 
 
 def test_deleted_records_and_topics_are_passed_by(log: eventlog.EventLog) -> None:
@@ -195,7 +195,7 @@ def test_deleted_records_and_topics_are_passed_by(log: eventlog.EventLog) -> Non
     log.delete_topic("gone")
     projection = log.projection("totals", count)
     assert projection.catch_up() == 21
-    assert projection.position == 26
+    assert projection.log_position == 26
     assert dict(projection.state.items()) == {**counted(20), "dave": 1}
 
 
@@ -252,7 +252,7 @@ def test_a_state_is_what_a_dict_would_be(
     with eventlog.open(":memory:") as log:
         log.topic("numbers", value=int).append_many(range(len(actions)))
         projection = log.projection("rows", function, max_records=max_records, max_bytes=max_bytes)
-        while projection.position < len(actions):
+        while projection.log_position < len(actions):
             try:
                 projection.catch_up()
             except RuntimeError:
@@ -307,7 +307,7 @@ def test_run_folds_what_comes_and_stop_ends_it(log: eventlog.EventLog, running: 
     projection = running(log.projection("totals", count))
     for number in range(1, 6):
         meta = topic.append(b"tea", key="alice")
-        projection.wait(meta.position, timeout=PATIENCE_SECONDS)
+        projection.wait(meta.log_position, timeout=PATIENCE_SECONDS)
         assert projection.state["alice"] == number
 
 
@@ -355,7 +355,7 @@ def test_one_runs_and_the_others_wait(log: eventlog.EventLog, running: Any) -> N
     topic.append(1, key="dave")
     reader.wait(timeout=PATIENCE_SECONDS)
     assert dict(reader.state.items()) == {**counted(30), "dave": 2}
-    assert second.position == 32
+    assert second.log_position == 32
 
 
 def test_an_object_runs_once_at_a_time(log: eventlog.EventLog, running: Any) -> None:
@@ -433,7 +433,7 @@ def test_projections_are_listed_and_deleted(log: eventlog.EventLog) -> None:
     log.delete_projection("totals")
     assert log.projections() == ["another"]
     assert dict(log.state("totals").items()) == {"mine": 1}
-    uses: list[Any] = [projection.catch_up, projection.wait, projection.rebuild, lambda: projection.position]
+    uses: list[Any] = [projection.catch_up, projection.wait, projection.rebuild, lambda: projection.log_position]
     for use in (*uses, lambda: view.get("alice"), lambda: list(view), lambda: log.delete_projection("totals")):
         with pytest.raises(eventlog.UnknownProjection, match="'totals'"):
             use()
@@ -506,6 +506,6 @@ def test_reopened_it_goes_on_where_it_was(path: Path) -> None:
             filled(log, 9)
             projection = log.projection("totals", function)
             assert projection.catch_up() == 9
-            assert projection.position == 9 * number
+            assert projection.log_position == 9 * number
             assert projection.state["total", "bob"] == [3 * number, 12 * number]
             assert log.verify().is_sound

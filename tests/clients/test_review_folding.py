@@ -23,7 +23,7 @@ def test_a_conflict_of_the_function_is_raised_once(log: eventlog.EventLog) -> No
     for _ in range(2):
         with pytest.raises(eventlog.ConflictError, match="others were faster"):
             projection.catch_up()
-        assert projection.position == 0
+        assert projection.log_position == 0
     assert projection.catch_up() == 1
     assert calls == [0, 0, 0]
 

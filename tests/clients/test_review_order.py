@@ -25,7 +25,7 @@ def test_a_projection_comes_to_the_end_where_the_last_records_were_deleted(log: 
     else:
         doomed.delete_records({0: 2})
     assert projection.catch_up(timeout=20.0) == 1
-    assert (projection.position, projection.lag) == (3, 0)
+    assert (projection.log_position, projection.lag) == (3, 0)
     projection.wait(timeout=0.0)
     log.topic("kept").append(b"fourth")
     assert projection.catch_up(timeout=20.0) == 1
@@ -40,7 +40,7 @@ def test_a_rebuild_comes_to_the_end_where_all_was_deleted(log: eventlog.EventLog
     log.delete_topic("doomed")
     assert projection.rebuild(timeout=20.0) == 0
     assert list(projection.state) == []
-    assert projection.position == 2
+    assert projection.log_position == 2
 
 
 def test_a_topic_that_is_made_during_a_look_is_not_passed_by(log: eventlog.EventLog, monkeypatch) -> None:
@@ -58,4 +58,4 @@ def test_a_topic_that_is_made_during_a_look_is_not_passed_by(log: eventlog.Event
     projection.catch_up()
     projection.catch_up()
     assert list(projection.state) == [b"kept"]
-    assert projection.position == 2
+    assert projection.log_position == 2

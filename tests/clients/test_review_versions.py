@@ -19,5 +19,5 @@ def test_versions_are_in_the_order_of_the_calls_whatever_the_partition(log: even
         assert [(event.version, event.value) for event in topic.history(key)] == [(n, n) for n in range(1, 9)]
     assert [event.partition for event in topic.history("a")] == partitions
     assert log.verify().problems == ()
-    positions = [event.position for event in topic.history("a")]
+    positions = [event.log_position for event in topic.history("a")]
     assert positions == sorted(positions)

@@ -86,14 +86,14 @@ def test_positions_and_timestamps_are_those_of_the_stored_records(log, two):
     ordered = dict(log.read_all())
     for delivery in deliveries:
         place = delivery.result()
-        record = ordered[place.position]
+        record = ordered[place.log_position]
         assert (record.topic, record.partition, record.offset, record.timestamp_ms) == (
             place.topic,
             place.partition,
             place.offset,
             place.timestamp_ms,
         )
-    assert ordered[deliveries[-1].result().position].timestamp_ms == 77
+    assert ordered[deliveries[-1].result().log_position].timestamp_ms == 77
 
 
 def test_an_exception_in_the_block_goes_on_and_stores_nothing(log, two):
@@ -172,7 +172,7 @@ def test_offsets_have_no_holes(log, two):
     assert [(first, end - first) for first, end in orders.bounds().values()] == [
         (0, len(list(orders.read(partition)))) for partition in range(3)
     ]
-    assert [position for position, _ in log.read_all()] == list(range(20))
+    assert [log_position for log_position, _ in log.read_all()] == list(range(20))
     for partition in range(3):
         offsets = [record.offset for record in orders.read(partition)]
         assert offsets == list(range(len(offsets)))
@@ -226,7 +226,7 @@ def test_nothing_is_seen_before_the_commit(log, two):
         fill(tx)
         assert consumer.poll() == []
         assert list(orders.read()) == list(audit.read()) == list(log.read_all()) == []
-        assert log.position() == 0
+        assert log.end_log_position() == 0
         assert list(log.state("totals").items()) == []
         assert other.state("totals").get("all") is None
         assert set(orders.bounds().values()) == {(0, 0)}
@@ -256,7 +256,7 @@ def test_a_commit_is_seen_all_at_once(log, two):
 
     def look():
         while not stop.is_set():
-            end = log.position()
+            end = log.end_log_position()
             records = [record.topic for _, record in log.read_all(end=end)]
             assert records.count("orders") == records.count("audit"), "half of a transaction"
             before = log.state("count")["n"]

@@ -71,7 +71,7 @@ def test_the_bank_refuses_what_can_not_be(log: eventlog.EventLog, bank_module: M
     bank.open("a", "Alice")
     bank.open("b", "Bob")
     bank.deposit("a", 100)
-    before = log.position()
+    before = log.end_log_position()
     for refused in (
         lambda: bank.open("a", "Mallory"),
         lambda: bank.transfer("a", "b", 101),
@@ -81,7 +81,7 @@ def test_the_bank_refuses_what_can_not_be(log: eventlog.EventLog, bank_module: M
     ):
         with pytest.raises(bank_module.Refused):
             refused()
-    assert log.position() == before
+    assert log.end_log_position() == before
 
 
 def test_no_money_is_lost_or_made_by_two_threads(
@@ -116,7 +116,7 @@ def test_no_money_is_lost_or_made_by_two_threads(
         thread.start()
     for thread in threads:
         thread.join()
-    report = bank.report(log.position() - 1)
+    report = bank.report(log.end_log_position() - 1)
     bank.balances.stop()
     folding.join()
     assert not errors

@@ -100,7 +100,7 @@ class Reader:
 
     def _read(self) -> None:
         self._log.topics()
-        self._log.position()
+        self._log.end_log_position()
         self._log.states()
         for _, record in self._log.read_all():
             place = (record.topic, record.partition, record.offset)

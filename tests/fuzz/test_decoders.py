@@ -136,7 +136,7 @@ def look(data: bytes) -> type[EventLogError] | None:
     _check(columns, data)
     header = read_header(data, "fuzz")
     assert (header.count, header.span, header.unknown) == (columns.count, columns.span, 0)
-    assert header.position == columns.position
+    assert header.log_position == columns.log_position
     return None
 
 

@@ -29,7 +29,7 @@ def make_batch(shape: Shape) -> bytes:
         columns = msgpack.unpackb(batch.body)
         columns[4] = shape.deltas
         batch = EncodedBatch(shape.count, shape.span, batch.first_ms, batch.largest_ms, msgpack.packb(columns))
-    return seal(batch, largest_so_far_ms=shape.largest_so_far_ms, position=shape.position)
+    return seal(batch, largest_so_far_ms=shape.largest_so_far_ms, log_position=shape.log_position)
 
 
 def make_log(path: Path) -> None:

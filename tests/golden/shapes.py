@@ -40,7 +40,7 @@ class Shape:
     values: tuple[bytes | None, ...]
     headers: tuple[tuple[tuple[str, bytes | None], ...], ...]
     deltas: tuple[int, ...] | None = None
-    position: int = -1
+    log_position: int = -1
 
 
 BATCHES_V1 = {
@@ -82,8 +82,8 @@ BATCHES_V1 = {
 }
 
 BATCHES_V2 = {
-    name.replace("batch-v1", "batch-v2"): attrs.evolve(BATCHES_V1[name], position=position)
-    for name, position in (
+    name.replace("batch-v1", "batch-v2"): attrs.evolve(BATCHES_V1[name], log_position=log_position)
+    for name, log_position in (
         ("batch-v1.bin", 258),  # the example of docs/reference/format.md
         ("batch-v1-bare.bin", 0),
         ("batch-v1-full.bin", 2**40),

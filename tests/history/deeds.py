@@ -75,7 +75,7 @@ def element_of(value: bytes | None) -> str:
 
 def stored_at(meta: eventlog.RecordMetadata) -> Stored:
     """Where a call said that a record is."""
-    return Stored(meta.partition, meta.offset, meta.position, meta.version)
+    return Stored(meta.partition, meta.offset, meta.log_position, meta.version)
 
 
 class Deeds:
@@ -284,7 +284,7 @@ class Deeds:
 
     def position(self) -> None:
         """How many records the log has."""
-        self.call("position", self.log.position, lambda position: [Read(ORDER, position, (), True)])
+        self.call("position", self.log.end_log_position, lambda position: [Read(ORDER, position, (), True)])
 
     def read_all(self) -> None:
         """The last records of the log."""
@@ -401,7 +401,7 @@ class Deeds:
 
 def _columns_at(ranges: Sequence[eventlog.PartitionRange], version: int | None = None) -> list[Stored]:
     return [
-        Stored(one.partition, offset, one.position + rank, None if version is None else version + rank)
+        Stored(one.partition, offset, one.log_position + rank, None if version is None else version + rank)
         for one in ranges
         for rank, offset in enumerate(range(one.first, one.end))
     ]

@@ -47,7 +47,9 @@ def lose_what_is_acknowledged(chance: random.Random) -> None:
         partition = options.get("partition")
         if partition is None or chance.random() > _OFTEN:
             return append(topic, value, **options)  # type: ignore[no-any-return]
-        return RecordMetadata(topic.name, partition, topic.bounds()[partition][1], 0, topic._store.end_position(), None)
+        return RecordMetadata(
+            topic.name, partition, topic.bounds()[partition][1], 0, topic._store.end_log_position(), None
+        )
 
     _replace(Topic, "append", flawed)
 

@@ -117,7 +117,7 @@ def _note(book: Book, one: Operation, read: Read) -> None:
 
 def _contradicted(book: Book, one: Operation, record: Sent, stored: Stored) -> Iterator[Violation]:
     """What others read where a record was said to be; what nobody read there is a matter of another rule."""
-    said = [Spot(partition_place(record.topic, stored.partition), stored.offset), Spot(ORDER, stored.position)]
+    said = [Spot(partition_place(record.topic, stored.partition), stored.offset), Spot(ORDER, stored.log_position)]
     if stored.version is not None and record.key is not None:
         said.append(Spot(key_place(record.topic, record.key), stored.version - 1))
     for spot in said:
@@ -154,7 +154,7 @@ def _as_reader(one: Operation) -> Operation:
     """What a repeated message shows: that the record is there."""
     record, stored = one.writes.records[0], one.stored[0]
     read = Read(partition_place(record.topic, stored.partition), stored.offset, (record.element,), False)
-    also = Read(ORDER, stored.position, (record.element,), False)
+    also = Read(ORDER, stored.log_position, (record.element,), False)
     return attrs.evolve(one, writes=NOTHING, reads=(read, also), stored=())
 
 

@@ -81,7 +81,7 @@ class Stored(NamedTuple):
 
     partition: int
     offset: int
-    position: int
+    log_position: int
     version: int | None
 
 

@@ -166,7 +166,9 @@ def acknowledge_elsewhere(history: list[Operation], chance: random.Random) -> bo
     if place is None:
         return False
     first, *rest = history[place].stored
-    moved = Stored(first.partition, first.offset, first.position + (1 if first.position == 0 else -1), first.version)
+    moved = Stored(
+        first.partition, first.offset, first.log_position + (1 if first.log_position == 0 else -1), first.version
+    )
     return _replace(history, place, stored=(moved, *rest))
 
 

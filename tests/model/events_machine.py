@@ -234,22 +234,22 @@ class EventsMachine(RuleBasedStateMachine):
 
     def follow(self, sends: list[tuple[Any, ...]], metadata: list[RecordMetadata]) -> None:
         """Has the model store what was stored, in the order of the positions, and compares the places."""
-        begun = self.model.position
+        begun = self.model.log_position
         fresh = sorted(
-            {(one.position, number) for number, one in enumerate(metadata) if one.position >= begun},
+            {(one.log_position, number) for number, one in enumerate(metadata) if one.log_position >= begun},
         )
         seen: set[int] = set()
-        for position, number in fresh:
-            if position in seen:
+        for log_position, number in fresh:
+            if log_position in seen:
                 continue
-            seen.add(position)
+            seen.add(log_position)
             name, key, value, headers, message_id, *_ = sends[number]
             stored = self.model.add(name, metadata[number].partition, key, value, headers, message_id)
-            assert stored.position == position
-        places = {record.position: record for record in self.model.records}
+            assert stored.log_position == log_position
+        places = {record.log_position: record for record in self.model.records}
         for (name, key, value, headers, *_), one in zip(sends, metadata, strict=True):
-            if one.position in places:
-                place = places[one.position]
+            if one.log_position in places:
+                place = places[one.log_position]
                 assert (place.topic, place.partition, place.offset) == (one.topic, one.partition, one.offset)
                 assert place.version == one.version
                 assert place.content == (key, value, headers)
@@ -284,10 +284,10 @@ class EventsMachine(RuleBasedStateMachine):
             return
         metadata = handle.append(value, **options)
         if known is not None:
-            assert (metadata.partition, metadata.offset, metadata.position, metadata.version) == (
+            assert (metadata.partition, metadata.offset, metadata.log_position, metadata.version) == (
                 known.partition,
                 known.offset,
-                known.position,
+                known.log_position,
                 known.version,
             )
             return
@@ -306,7 +306,7 @@ class EventsMachine(RuleBasedStateMachine):
                 handle.append_many(values, key=key, expected_version=expected)
             return
         (found,) = handle.append_many(values, key=key, expected_version=expected)
-        assert (found.position, found.end - found.first) == (self.model.position, len(values))
+        assert (found.log_position, found.end - found.first) == (self.model.log_position, len(values))
         for number, value in enumerate(values):
             stored = self.model.add(name, found.partition, key, value, (), None)
             assert stored.offset == found.first + number
@@ -459,15 +459,15 @@ class EventsMachine(RuleBasedStateMachine):
     def log_is_what_the_model_is(self) -> None:
         """Order, histories, versions, states and offsets agree."""
         model, log = self.model, self.log
-        assert log.position() == model.position
+        assert log.end_log_position() == model.log_position
         for name in model.topics:
             log.topic(name, key=str)
         found = [
-            (position, record.topic, record.partition, record.offset, record.key, record.value)
-            for position, record in log.read_all()
+            (log_position, record.topic, record.partition, record.offset, record.key, record.value)
+            for log_position, record in log.read_all()
         ]
         assert found == [
-            (one.position, one.topic, one.partition, one.offset, one.key, one.value) for one in model.living()
+            (one.log_position, one.topic, one.partition, one.offset, one.key, one.value) for one in model.living()
         ]
         self._histories_agree()
         state = log.state("totals") if "totals" in log.states() else {}
@@ -495,8 +495,8 @@ class EventsMachine(RuleBasedStateMachine):
 
 
 def _row(event: Any) -> tuple[Any, ...]:
-    return event.version, event.position, event.partition, event.offset, event.value, event.headers
+    return event.version, event.log_position, event.partition, event.offset, event.value, event.headers
 
 
 def _expected(one: Stored) -> tuple[Any, ...]:
-    return one.version, one.position, one.partition, one.offset, one.value, one.headers
+    return one.version, one.log_position, one.partition, one.offset, one.value, one.headers

@@ -17,7 +17,7 @@ class Stored:
     key: str | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
-    position: int
+    log_position: int
     version: int | None
 
     @property
@@ -49,7 +49,7 @@ class EventsModel:
 
     topics: dict[str, TopicModel] = attrs.Factory(dict)
     records: list[Stored] = attrs.Factory(list)
-    position: int = 0
+    log_position: int = 0
     states: dict[str, dict[Any, Any]] = attrs.Factory(dict)
     offsets: dict[tuple[str, int], int] = attrs.Factory(dict)
 
@@ -65,8 +65,8 @@ class EventsModel:
             version = topic.versions[key] = topic.versions.get(key, 0) + 1
         offset = topic.ends.get(partition, 0)
         topic.ends[partition] = offset + 1
-        stored = Stored(name, partition, offset, key, value, headers, self.position, version)
-        self.position += 1
+        stored = Stored(name, partition, offset, key, value, headers, self.log_position, version)
+        self.log_position += 1
         self.records.append(stored)
         if message_id is not None:
             topic.ids[message_id] = stored

@@ -109,11 +109,11 @@ def _any_content_for_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
 def _positions_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that ends the order where its last row is."""
 
-    def end_position(environment: Any, transaction: Any) -> int:
+    def end_log_position(environment: Any, transaction: Any) -> int:
         with transaction.cursor(db=environment.table(b"order")) as cursor:
             return int.from_bytes(cursor.key(), "big") + 1 if cursor.last() else 0
 
-    monkeypatch.setattr(write_transaction, "end_position", end_position)
+    monkeypatch.setattr(write_transaction, "end_log_position", end_log_position)
 
 
 def _aborted_state_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def plain_batch(rng: random.Random) -> bytes:
     keys = rng.choice([None, rng.choices(items, k=count)])
     (encoded,) = BatchEncoder().encode(keys, rng.choices(items[1:], k=count), timestamps_ms=rng.choice([-5, 0, 2**40]))
     encoded.producer = rng.choice([(-1, 0, -1), (7, 0, 0), (7, 3, 2**31 - 1)])
-    return seal(encoded, largest_so_far_ms=7, position=9)
+    return seal(encoded, largest_so_far_ms=7, log_position=9)
 
 
 def spoiled(rng: random.Random, data: bytes) -> bytes:
@@ -142,9 +142,9 @@ def in_python(data: bytes, version: int, kind: type) -> list[Event[Any, Any]] | 
     """The events of a row as `clients/topic/history.py` makes them of its entries."""
     entries: Any = msgpack.unpackb(data[ENTRIES], use_list=False)
     events = []
-    for number, (partition, offset, timestamp_ms, position, value, headers) in enumerate(entries, version):
+    for number, (partition, offset, timestamp_ms, log_position, value, headers) in enumerate(entries, version):
         decoded = value.decode() if kind is str and value is not None else value
-        events.append(Event("orders", partition, offset, timestamp_ms, b"key", decoded, headers, number, position))
+        events.append(Event("orders", partition, offset, timestamp_ms, b"key", decoded, headers, number, log_position))
     return events
 
 
@@ -251,7 +251,7 @@ def test_references_are_given_back(rng: random.Random) -> None:
 
 ROW = pack_row(3, msgpack.packb((2**40, 2, -3, 4, b"x" * 300, ())) * 3)
 KEYED, KEYLESS = (
-    seal(BatchEncoder().encode(keys, [b"x" * 9] * 9, timestamps_ms=7)[0], largest_so_far_ms=7, position=0)
+    seal(BatchEncoder().encode(keys, [b"x" * 9] * 9, timestamps_ms=7)[0], largest_so_far_ms=7, log_position=0)
     for keys in ([b"k"] * 9, None)
 )
 

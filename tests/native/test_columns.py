@@ -211,7 +211,7 @@ def test_an_encoder_gives_the_same_records_with_and_without(columns: Any, target
     assert isinstance(pure("eventlog.batches.format")._pack_columns, FunctionType)
     for encoded in made:
         assert all(one.count == 1 or len(one.body) + FRAME_BYTES <= target_bytes for one in encoded)
-        read = [batches.decode(batches.seal(one, largest_so_far_ms=7, position=0), "here") for one in encoded]
+        read = [batches.decode(batches.seal(one, largest_so_far_ms=7, log_position=0), "here") for one in encoded]
         assert [value for one in read for value in one.values] == list(values)
         assert [key for one in read for key in one.keys] == list(keys or [None] * len(values))
         assert {moment for one in read for moment in one.timestamps_ms} == {7}
@@ -299,7 +299,7 @@ def decoded(module: Any, data: bytes, **types: type) -> object:
         columns = module.decode(data, "here", **types)
     except EventLogError as error:
         return type(error), str(error)
-    return [getattr(columns, name) for name in ("count", "span", "deltas", "position", "largest_ms")] + [
+    return [getattr(columns, name) for name in ("count", "span", "deltas", "log_position", "largest_ms")] + [
         list(as_bytes(getattr(columns, name)) or ()) for name in ("keys", "values")
     ] + [list(columns.timestamps_ms), list(columns.headers)]  # fmt: skip
 

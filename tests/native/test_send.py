@@ -171,7 +171,7 @@ class Side:
                 ends.append((type(error), str(error)))
                 continue
             meta = delivery.result()
-            ends.append((meta.topic, meta.partition, meta.offset, meta.position, meta.version))
+            ends.append((meta.topic, meta.partition, meta.offset, meta.log_position, meta.version))
         for name in TOPICS:
             with suppress(eventlog.UnknownTopic):
                 ends += [

@@ -301,7 +301,7 @@ class Folder(Actor):
                 projection.rebuild(timeout=5.0)
             else:
                 projection.catch_up(timeout=5.0)
-            self.claims.claim("projection", COUNTS, projection.position)
+            self.claims.claim("projection", COUNTS, projection.log_position)
         except TimeoutError:
             return
         finally:

@@ -152,7 +152,7 @@ def _check_projection(held: Held) -> None:
         return
     projection = held.log.projection(actors.COUNTS, key=str, value=int)
     counts: defaultdict[str, int] = defaultdict(int)
-    for _, record in held.log.read_all(topics=[actors.ACCOUNTS], end=projection.position):
+    for _, record in held.log.read_all(topics=[actors.ACCOUNTS], end=projection.log_position):
         counts[record.key] += 1
     state = dict(projection.state.items())
     projection.close()
@@ -240,7 +240,7 @@ def _projection(held: Held, name: str, position: int) -> str | None:
     if name not in held.log.projections():
         return "there is none"
     projection = held.log.projection(name, key=str, value=int)
-    stored = projection.position
+    stored = projection.log_position
     projection.close()
     return None if stored >= position else f"it stands at {stored}"
 

@@ -33,7 +33,7 @@ def run(path: str, max_records: int) -> None:
         hear()
         projection.stop()
         thread.join(_LONGEST_SECONDS)
-        say("stopped", projection.position)
+        say("stopped", projection.log_position)
 
 
 def rebuild_for_ever(path: str) -> None:
@@ -53,7 +53,7 @@ def append_and_wait(path: str, records: int) -> None:
         key = f"of {os.getpid()}"
         for number in range(1, records + 1):
             meta = topic.append(b"tea", key=key)
-            projection.wait(meta.position, timeout=_LONGEST_SECONDS)
+            projection.wait(meta.log_position, timeout=_LONGEST_SECONDS)
             assert projection.state[key] == number
     say("done")
 
@@ -73,7 +73,7 @@ def fork_while_it_runs(path: str) -> None:
             try:
                 log.projection("totals", count).rebuild()
                 meta = topic.append(b"tea", key="alice")
-                projection.wait(meta.position, timeout=_LONGEST_SECONDS)  # the parent folds it
+                projection.wait(meta.log_position, timeout=_LONGEST_SECONDS)  # the parent folds it
                 assert projection.state["alice"] == 2
             finally:
                 log.close()

@@ -81,7 +81,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_folded_twice(path: Path, rng: r
                 child.hear("runs" if scene == "run" else "rebuilds")
                 child.is_silent(rng.uniform(0.0, 0.05))
                 child.kill()
-            at, total = projection.position, projection.state.get(("all", "together"), 0)
+            at, total = projection.log_position, projection.state.get(("all", "together"), 0)
             assert total == at
         check(log)
         log.projection("totals", count).rebuild(timeout=LONGEST_SECONDS)

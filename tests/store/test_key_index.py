@@ -87,7 +87,7 @@ def run_together(log: eventlog.EventLog, *works: CommitRequest) -> None:
 
 def history(topic: eventlog.Topic[Any, Any], key: Any) -> list[tuple[int, int, int, Any]]:
     """Version, position, partition and value of a key's records."""
-    return [(event.version, event.position, event.partition, event.value) for event in topic.history(key)]
+    return [(event.version, event.log_position, event.partition, event.value) for event in topic.history(key)]
 
 
 def column(topic: eventlog.Topic[Any, Any], partition: int, key: bytes, values: list[bytes]) -> Append:
@@ -108,7 +108,7 @@ def test_records_of_one_key_in_several_partitions_are_stored_in_the_order_of_the
     run_together(log, *works)
     found = history(topic, b"k")
     assert [value for *_, value in found] == [b"%d" % number for number in range(len(places))]
-    assert [(work.version, work.position) for work in works] == [(one[0], one[1]) for one in found]
+    assert [(work.version, work.log_position) for work in works] == [(one[0], one[1]) for one in found]
     assert [one[1] for one in found] == sorted(one[1] for one in found)
     assert log.verify().problems == ()
 
@@ -227,8 +227,8 @@ def test_a_topic_with_a_damaged_batch_is_deleted_wholly(disk_log: eventlog.Event
     disk_log.delete_topic("orders")
     assert disk_log.topics() == []
     assert disk_log.verify().problems == ()
-    assert disk_log.position() == 3
-    assert disk_log.topic("orders").append(b"4").position == 3
+    assert disk_log.end_log_position() == 3
+    assert disk_log.topic("orders").append(b"4").log_position == 3
 
 
 def test_a_row_has_as_many_records_as_there_is_room_for(log: eventlog.EventLog) -> None:

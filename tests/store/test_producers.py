@@ -152,7 +152,7 @@ def test_the_header_has_the_producer():
     """The fields stand where they were reserved."""
     [batch] = BatchEncoder().encode(None, [b"a", b"b"], timestamps_ms=1)
     SequenceRange(0x0102030405060708, 0x1112, 0x21222324, 2).mark([batch])
-    data = seal(batch, largest_so_far_ms=1, position=9)
+    data = seal(batch, largest_so_far_ms=1, log_position=9)
     assert data[36:52].hex() == "01020304050607081112000021222324"
     assert read_header(data, "a batch").producer == (0x0102030405060708, 0x1112, 0x21222324)
     assert list(decode(data, "a batch").values) == [b"a", b"b"]
@@ -171,7 +171,7 @@ def test_half_a_producer_is_too_new(mark):
     [batch] = BatchEncoder().encode(None, [b"a"], timestamps_ms=1)
     batch.producer = mark
     with pytest.raises(FormatTooNew, match="the producer"):
-        decode(seal(batch, largest_so_far_ms=1, position=9), "a batch")
+        decode(seal(batch, largest_so_far_ms=1, log_position=9), "a batch")
 
 
 # -- batches that come again -------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_the_same_numbers_store_nothing(log):
     assert not other.was_stored
     assert again.was_stored
     assert again.offsets == first.offsets == list(range(1, 101))
-    assert [again.part.place(index).position for index in (0, 99)] == [1, 100]
+    assert [again.part.place(index).log_position for index in (0, 99)] == [1, 100]
     assert topic.bounds() == {0: (0, 202)}
 
 

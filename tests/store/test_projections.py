@@ -38,7 +38,7 @@ NAMES = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=20
 BUILDS = st.builds(
     Build,
     state_id=st.integers(0, 2**32 - 1),
-    position=st.integers(0, 2**63 - 1),
+    log_position=st.integers(0, 2**63 - 1),
     topics=st.one_of(st.none(), st.lists(NAMES, max_size=3).map(tuple)),
 )
 ROWS = st.builds(
@@ -195,9 +195,9 @@ def test_a_checkpoint_moves_from_where_it_is_believed_to_be(store: Store) -> Non
     assert stored(store).active == moved.build == Build(1, 10, None)
     with pytest.raises(ConflictError, match="from 0 to 20"):
         commit(store, Checkpoint(row, row.active, 20))
-    assert stored(store).active.position == 10
+    assert stored(store).active.log_position == 10
     commit(store, Checkpoint(row, moved.build, 20))
-    assert stored(store).active.position == 20
+    assert stored(store).active.log_position == 20
 
 
 def test_a_rebuild_switches_when_it_is_as_far(store: Store) -> None:

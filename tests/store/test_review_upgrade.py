@@ -35,7 +35,7 @@ def test_an_old_log_that_fills_its_map_gets_a_larger_one(path: Path, monkeypatch
     with eventlog.open(path, map_size=1 << 20) as log:
         assert sizes == [sizes[0], 2 * sizes[0], 4 * sizes[0]]
         assert log.verify().problems == ()
-        assert [position for position, _ in log.read_all()][-1] == log.position() - 1
+        assert [log_position for log_position, _ in log.read_all()][-1] == log.end_log_position() - 1
 
 
 def test_an_upgrade_that_fails_leaves_the_old_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,10 +104,10 @@ def message(**changed: Any) -> Change:
     return lambda data: StoredMessage.unpack(data)._replace(**changed).pack()
 
 
-def batch_at(position: int, count: int = 1) -> bytes:
+def batch_at(log_position: int, count: int = 1) -> bytes:
     """A sound batch with some position."""
     [batch] = BatchEncoder().encode(None, [b"v"] * count, timestamps_ms=1)
-    return seal(batch, largest_so_far_ms=2**40, position=position)
+    return seal(batch, largest_so_far_ms=2**40, log_position=log_position)
 
 
 SPOILED: list[tuple[str, bytes, bytes, Change, str]] = [

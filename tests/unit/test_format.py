@@ -16,7 +16,7 @@ from eventlog.batches.format import (
     FRAME_BYTES,
     HEADER_BYTES,
     MAGIC,
-    NO_POSITION,
+    NO_LOG_POSITION,
     NO_TIME_MS,
     TARGET_BYTES,
     VERSION,
@@ -61,7 +61,7 @@ def sealed(body: object = None, *, count: int = 1, span: int | None = None, firs
     """A batch with a true checksum around any body and counts."""
     packed = body if isinstance(body, bytes) else msgpack.packb(body)
     batch = EncodedBatch(count, count if span is None else span, first_ms, first_ms, packed)
-    return seal(batch, largest_so_far_ms=first_ms, position=0)
+    return seal(batch, largest_so_far_ms=first_ms, log_position=0)
 
 
 def resealed(data: bytes) -> bytes:
@@ -82,7 +82,7 @@ def patched(data: bytes, at: int, new: bytes) -> bytes:
 @example(([None], [None], [-(2**62)], [()]), 0, 2**63)
 @example((None, [b"a", b"b"], [2**62, -(2**62)], None), 0, 2**64 - 1)
 def test_records_come_back_as_they_went_in(
-    given_columns: tuple[Any, Any, Any, Any], later_ms: int, position: int
+    given_columns: tuple[Any, Any, Any, Any], later_ms: int, log_position: int
 ) -> None:
     """Keys, values, timestamps and headers survive encoding; so do the sums in the header, and the position."""
     keys, values, times, headers = given_columns
@@ -90,7 +90,7 @@ def test_records_come_back_as_they_went_in(
     count = len(values)
     all_times = [times] * count if isinstance(times, int) else times
     largest_so_far_ms = max(all_times) + later_ms
-    found = decode(seal(batch, largest_so_far_ms=largest_so_far_ms, position=position), PLACE)
+    found = decode(seal(batch, largest_so_far_ms=largest_so_far_ms, log_position=log_position), PLACE)
 
     assert list(found.keys) == ([None] * count if keys is None else keys)
     assert list(found.values) == values
@@ -99,7 +99,7 @@ def test_records_come_back_as_they_went_in(
     assert (found.count, found.span, found.deltas) == (count, count, None)
     assert (found.first_ms, found.largest_ms) == (all_times[0], max(all_times))
     assert found.largest_so_far_ms == largest_so_far_ms
-    assert found.position == position
+    assert found.log_position == log_position
     assert list(found.offsets(100 + count - 1)) == list(range(100, 100 + count))
 
 
@@ -108,13 +108,13 @@ def test_header_is_read_without_the_body(given_columns: tuple[Any, Any, Any, Any
     """The header alone says what the decoded batch says, for bytes and for a view of them."""
     keys, values, times, headers = given_columns
     [batch] = BatchEncoder().encode(keys, values, timestamps_ms=times, headers=headers)
-    data = seal(batch, largest_so_far_ms=batch.largest_ms, position=7)
+    data = seal(batch, largest_so_far_ms=batch.largest_ms, log_position=7)
     found = decode(data, PLACE)
     for header in (read_header(data, PLACE), read_header(memoryview(data), PLACE)):
         assert (header.count, header.span, header.unknown) == (found.count, found.span, 0)
         assert (header.first_ms, header.largest_ms) == (found.first_ms, found.largest_ms)
         assert header.largest_so_far_ms == found.largest_so_far_ms
-        assert (header.position, header.header_bytes) == (found.position, HEADER_BYTES) == (7, 60)
+        assert (header.log_position, header.header_bytes) == (found.log_position, HEADER_BYTES) == (7, 60)
 
 
 def test_absent_columns_take_one_byte_each() -> None:
@@ -126,7 +126,7 @@ def test_absent_columns_take_one_byte_each() -> None:
 def test_tombstones_keep_their_place() -> None:
     """A value of None is not an empty value."""
     [batch] = BatchEncoder().encode([b"a", b"b", b"c"], [None, b"", b"x"], timestamps_ms=1)
-    assert list(decode(seal(batch, largest_so_far_ms=1, position=0), PLACE).values) == [None, b"", b"x"]
+    assert list(decode(seal(batch, largest_so_far_ms=1, log_position=0), PLACE).values) == [None, b"", b"x"]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_header_has_the_first_and_the_largest_time(times: Any, first_ms: int, la
 
 def test_the_offsets_of_a_batch_are_not_in_its_bytes() -> None:
     """Encoding may end before the offsets are known: one batch fits any place of a partition."""
-    found = decode(seal(one(), largest_so_far_ms=5, position=0), PLACE)
+    found = decode(seal(one(), largest_so_far_ms=5, log_position=0), PLACE)
     assert list(found.offsets(0)) == [0]
     assert list(found.offsets(2**63)) == [2**63]
 
@@ -162,7 +162,7 @@ def test_offsets_with_gaps_are_counted_from_the_first() -> None:
 
 def test_header_has_the_layout_of_the_page() -> None:
     """The bytes before the body are those that docs/reference/format.md lists."""
-    data = seal(one(timestamps_ms=-2), largest_so_far_ms=3, position=9)
+    data = seal(one(timestamps_ms=-2), largest_so_far_ms=3, log_position=9)
     expected = struct.pack(">BBHIIqqqqhHiQ", MAGIC, VERSION, 0, 1, 1, -2, -2, 3, -1, 0, 0, -1, 9)
     assert data[:HEADER_BYTES] == expected
     assert data[-4:] == struct.pack("<I", google_crc32c.value(data[:-4]))
@@ -178,21 +178,21 @@ def test_a_batch_of_version_1_says_the_same_but_for_its_position(given_columns: 
     """Its header ends 8 bytes earlier, and it knows nothing of the order of the log."""
     keys, values, times, headers = given_columns
     [batch] = BatchEncoder().encode(keys, values, timestamps_ms=times, headers=headers)
-    newer = seal(batch, largest_so_far_ms=batch.largest_ms, position=7)
+    newer = seal(batch, largest_so_far_ms=batch.largest_ms, log_position=7)
     older = of_version_1(newer)
     assert read_header(older, PLACE).header_bytes == HEADER_BYTES - 8
-    assert read_header(older, PLACE).position == NO_POSITION
+    assert read_header(older, PLACE).log_position == NO_LOG_POSITION
     found, expected = decode(older, PLACE), decode(newer, PLACE)
     for name in Columns.__slots__:
-        if name not in ("position", "__weakref__"):
+        if name not in ("log_position", "__weakref__"):
             assert getattr(found, name) == getattr(expected, name)
-    assert (found.position, expected.position) == (NO_POSITION, 7)
+    assert (found.log_position, expected.log_position) == (NO_LOG_POSITION, 7)
 
 
 @pytest.mark.parametrize("size", range(2, FRAME_BYTES - 8))
 def test_a_piece_of_a_header_of_version_1_is_corrupt(size: int) -> None:
     """Each version has a length of its own."""
-    data = of_version_1(seal(one(), largest_so_far_ms=5, position=0))[:size]
+    data = of_version_1(seal(one(), largest_so_far_ms=5, log_position=0))[:size]
     for read in (decode, read_header):
         with pytest.raises(CorruptBatch, match=f"{size} bytes are fewer than the {FRAME_BYTES - 8}"):
             read(data, PLACE)
@@ -203,7 +203,7 @@ def test_a_piece_of_a_header_of_version_1_is_corrupt(size: int) -> None:
 
 def total(batches: list[EncodedBatch]) -> list[Any]:
     """The values of some batches, in order."""
-    stored = [seal(batch, largest_so_far_ms=2**62, position=0) for batch in batches]
+    stored = [seal(batch, largest_so_far_ms=2**62, log_position=0) for batch in batches]
     return [value for data in stored for value in decode(data, PLACE).values]
 
 
@@ -235,7 +235,7 @@ def test_every_column_is_split_alike() -> None:
     headers = [(("n", b"%d" % number),) for number in range(count)]
     batches = BatchEncoder().encode(keys, values, timestamps_ms=times, headers=headers)
     assert len(batches) > 1
-    decoded = [decode(seal(batch, largest_so_far_ms=500, position=0), PLACE) for batch in batches]
+    decoded = [decode(seal(batch, largest_so_far_ms=500, log_position=0), PLACE) for batch in batches]
     assert [key for batch in decoded for key in batch.keys] == keys
     assert [value for batch in decoded for value in batch.values] == values
     assert [moment for batch in decoded for moment in batch.timestamps_ms] == times
@@ -285,7 +285,7 @@ def test_encoder_is_of_use_after_a_failure() -> None:
 
 def test_magic_is_judged_before_the_version() -> None:
     """What is no batch at all is damaged, never too new."""
-    data = patched(patched(seal(one(), largest_so_far_ms=5, position=0), 0, b"\xe6"), 1, b"\xff")
+    data = patched(patched(seal(one(), largest_so_far_ms=5, log_position=0), 0, b"\xe6"), 1, b"\xff")
     for read in (decode, read_header):
         with pytest.raises(CorruptBatch, match="first byte is 0xe6 and not 0xe7"):
             read(data, PLACE)
@@ -303,7 +303,7 @@ def test_newer_version_is_too_new_whatever_follows(version: int, rest: bytes) ->
 @pytest.mark.parametrize("size", range(FRAME_BYTES))
 def test_a_piece_of_a_header_is_corrupt(size: int) -> None:
     """A batch cut short within its frame is damaged, and no field of it is read."""
-    data = seal(one(), largest_so_far_ms=5, position=0)[:size]
+    data = seal(one(), largest_so_far_ms=5, log_position=0)[:size]
     least = FRAME_BYTES if size >= 2 else FRAME_BYTES - 8  # an empty one of version 1: who knows which it was
     for read in (decode, read_header):
         with pytest.raises(CorruptBatch, match=f"{size} bytes are fewer than the {least}"):
@@ -329,7 +329,7 @@ def test_counts_that_can_not_be_are_corrupt(count: int, span: int) -> None:
 @pytest.mark.parametrize("bit", range(8))
 def test_unknown_bits_are_too_new(at: int, name: str, bit: int) -> None:
     """A bit that means nothing to us may mean everything to who set it."""
-    data = resealed(patched(seal(one(), largest_so_far_ms=5, position=0), at, bytes([1 << bit])))
+    data = resealed(patched(seal(one(), largest_so_far_ms=5, log_position=0), at, bytes([1 << bit])))
     with pytest.raises(FormatTooNew, match="this eventlog knows none"):
         decode(data, PLACE)
     assert read_header(data, PLACE).unknown == (1 << bit) << (8 if at % 2 == 0 else 0)
@@ -338,7 +338,7 @@ def test_unknown_bits_are_too_new(at: int, name: str, bit: int) -> None:
 def test_checksum_is_judged_before_the_flags() -> None:
     """A flipped flag is damage, not a newer format."""
     with pytest.raises(CorruptBatch, match="checksum"):
-        decode(patched(seal(one(), largest_so_far_ms=5, position=0), 3, b"\1"), PLACE)
+        decode(patched(seal(one(), largest_so_far_ms=5, log_position=0), 3, b"\1"), PLACE)
 
 
 @pytest.mark.parametrize(
@@ -414,7 +414,7 @@ def test_every_flipped_bit_is_found() -> None:
     [batch] = BatchEncoder().encode(
         [b"alice", None], [b"tea", None], timestamps_ms=[5, 3], headers=[(("trace", b"\1"),), ()]
     )
-    data = seal(batch, largest_so_far_ms=NO_TIME_MS + 2**63 + 9, position=0)
+    data = seal(batch, largest_so_far_ms=NO_TIME_MS + 2**63 + 9, log_position=0)
     decode(data, PLACE)
     for bit in range(8 * len(data)):
         flipped = bytearray(data)
@@ -429,7 +429,7 @@ def test_every_cut_is_found(given_columns: tuple[Any, Any, Any, Any], data: st.D
     """A batch that lost its end, or got something added, is damaged."""
     keys, values, times, headers = given_columns
     [batch] = BatchEncoder().encode(keys, values, timestamps_ms=times, headers=headers)
-    stored = seal(batch, largest_so_far_ms=batch.largest_ms, position=0)
+    stored = seal(batch, largest_so_far_ms=batch.largest_ms, log_position=0)
     cut = data.draw(st.integers(0, len(stored) - 1))
     for damaged in (stored[:cut], stored + stored[: cut + 1]):
         with pytest.raises(CorruptBatch):
@@ -443,4 +443,6 @@ def test_one_record_is_packed_as_columns_of_one(key: Any, value: Any, moment: in
     quick = encoder.encode_one(key, value, timestamp_ms=moment, headers=headers)
     keys, column = None if key is None else [key], [headers] if headers else None
     [batch] = encoder.encode(keys, [value], timestamps_ms=moment, headers=column)
-    assert seal(quick, largest_so_far_ms=moment, position=7) == seal(batch, largest_so_far_ms=moment, position=7)
+    assert seal(quick, largest_so_far_ms=moment, log_position=7) == seal(
+        batch, largest_so_far_ms=moment, log_position=7
+    )

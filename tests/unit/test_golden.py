@@ -54,7 +54,7 @@ def test_golden_batch_holds_what_was_written(name: str) -> None:
     assert columns.values == expected.values
     assert columns.headers == expected.headers
     assert columns.deltas == expected.deltas
-    assert columns.position == expected.position
+    assert columns.log_position == expected.log_position
 
 
 @pytest.mark.parametrize("name", sorted(BATCHES_V2))
@@ -66,7 +66,7 @@ def test_encoder_still_writes_the_golden_bytes(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(BATCHES_V1))
 def test_version_2_added_a_position_to_the_golden_bytes_and_changed_nothing_else(name: str) -> None:
     """But for the version, the position and the checksum, today's bytes are those of version 1."""
-    data = make_batch(attrs.evolve(BATCHES_V1[name], position=0))
+    data = make_batch(attrs.evolve(BATCHES_V1[name], log_position=0))
     old = (GOLDEN / name).read_bytes()
     assert (data[0], data[1], old[1]) == (0xE7, 2, 1)
     assert data[2 : HEADER_BYTES - 8] + data[HEADER_BYTES:-4] == old[2:-4]

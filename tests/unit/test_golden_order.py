@@ -56,7 +56,10 @@ def raw(path: Path) -> dict[bytes, dict[bytes, bytes]]:
 
 def places(log: eventlog.EventLog, **options: Any) -> list[tuple[int, str, int, int]]:
     """Position, topic, partition and offset of all records, in the order of the log."""
-    return [(position, record.topic, record.partition, record.offset) for position, record in log.read_all(**options)]
+    return [
+        (log_position, record.topic, record.partition, record.offset)
+        for log_position, record in log.read_all(**options)
+    ]
 
 
 def check_steps(path: Path) -> None:
@@ -68,7 +71,7 @@ def check_steps(path: Path) -> None:
     for last, batch in order:
         header = read_header(tables[b"batches"][batch], "a batch")
         assert last - header.span + 1 >= end
-        assert header.position in (-1, last - header.span + 1)
+        assert header.log_position in (-1, last - header.span + 1)
         end = last + 1
 
 
@@ -80,7 +83,7 @@ def test_an_old_log_gets_an_order_when_it_is_opened(path: Path) -> None:
     """The positions follow the keys of its batches, from 0 and without a gap; the batches stay as they are."""
     before = raw(path)
     with eventlog.open(path, create=False) as log:
-        end = log.position()
+        end = log.end_log_position()
         assert log.verify().problems == ()
     after = raw(path)
     assert after[b"batches"] == before[b"batches"]
@@ -102,7 +105,7 @@ def test_an_old_log_is_read_in_its_order(path: Path) -> None:
             (name, record.partition, record.offset) for name in log.topics() for record in log.topic(name).read()
         ]
         assert [place for _, *place in found] == [list(place) for place in expected]
-        for start in range(log.position() + 1):
+        for start in range(log.end_log_position() + 1):
             assert places(log, start=start) == [place for place in found if place[0] >= start]
 
 
@@ -110,14 +113,14 @@ def test_an_old_log_is_read_in_its_order(path: Path) -> None:
 def test_appends_to_an_old_log_go_on_behind_its_positions(path: Path) -> None:
     """Old batches and new ones stand in one order."""
     with eventlog.open(path) as log:
-        end = log.position()
+        end = log.end_log_position()
         old = places(log)
-        assert log.topic(log.topics()[-1]).append(None, partition=0).position == end
-        assert log.topic("new").append(b"tea").position == end + 1
+        assert log.topic(log.topics()[-1]).append(None, partition=0).log_position == end
+        assert log.topic("new").append(b"tea").log_position == end + 1
         assert [place[0] for place in places(log)] == [place[0] for place in old] + [end, end + 1]
         assert log.verify().problems == ()
     with eventlog.open(path) as log:
-        assert log.position() == end + 2
+        assert log.end_log_position() == end + 2
     check_steps(path)
 
 
@@ -136,17 +139,17 @@ def test_an_old_log_is_put_into_order_once(path: Path) -> None:
 def test_deleting_topics_of_an_old_log_takes_their_rows_of_the_order(path: Path) -> None:
     """One by one, in every order of deletion; positions are not used again."""
     with eventlog.open(path) as log:
-        end = log.position()
+        end = log.end_log_position()
         names = log.topics()
     for name in (names[1], names[0], names[2]):
         with eventlog.open(path) as log:
             log.delete_topic(name)
-            assert log.position() == end
+            assert log.end_log_position() == end
             assert log.verify().problems == ()
         check_steps(path)
     assert raw(path)[b"order"] == {}
     with eventlog.open(path) as log:
-        assert log.topic("orders").append(b"tea").position == end
+        assert log.topic("orders").append(b"tea").log_position == end
 
 
 @of_old_formats
@@ -159,7 +162,7 @@ def test_deleting_records_of_an_old_log_keeps_order_and_batches_in_step(path: Pa
             for partition, (first, end) in topic.bounds().items():
                 topic.append(None, partition=partition)
                 topic.delete_records({partition: first + round((end - first) * share)})
-        end = log.position()
+        end = log.end_log_position()
         found = places(log)
         assert sorted(place[0] for place in found) == [place[0] for place in found]
         expected = [(name, r.partition, r.offset) for name in log.topics() for r in log.topic(name).read()]
@@ -167,7 +170,7 @@ def test_deleting_records_of_an_old_log_keeps_order_and_batches_in_step(path: Pa
         assert log.verify().problems == ()
     check_steps(path)
     with eventlog.open(path) as log:
-        assert log.position() == end
+        assert log.end_log_position() == end
 
 
 def test_an_old_log_with_a_damaged_batch_opens(tmp_path: Path) -> None:
@@ -182,7 +185,7 @@ def test_an_old_log_with_a_damaged_batch_opens(tmp_path: Path) -> None:
         transaction.put(key, bytes(60), db=table)
     environment.close()
     with eventlog.open(path) as log:
-        end = log.position()
+        end = log.end_log_position()
         assert len(log.verify().problems) == 1
         assert [record.offset for record in log.topic("raw").read(1, start=4)] == [4]
         read = log.read_all()
@@ -228,8 +231,8 @@ def test_golden_log_has_its_order(path: Path) -> None:
             (11, "payments", 0, 3),
             (12, "accounts", 1, 3),
         ]
-        assert log.position() == 14  # the newest record is gone, its position too
-        assert log.topic("payments").append(b"e").position == 14
+        assert log.end_log_position() == 14  # the newest record is gone, its position too
+        assert log.topic("payments").append(b"e").log_position == 14
 
 
 def test_golden_log_has_its_histories(path: Path) -> None:
@@ -237,7 +240,7 @@ def test_golden_log_has_its_histories(path: Path) -> None:
     with eventlog.open(path) as log:
         accounts = accounts_of(log)
         history = [
-            (event.version, event.partition, event.offset, event.position, event.timestamp_ms, event.value)
+            (event.version, event.partition, event.offset, event.log_position, event.timestamp_ms, event.value)
             for event in accounts.history("alice")
         ]
         assert history == [
@@ -266,14 +269,14 @@ def test_golden_log_remembers_its_message_ids(path: Path) -> None:
     """What comes again is told where it is."""
     with eventlog.open(path) as log:
         accounts = accounts_of(log)
-        end = log.position()
+        end = log.end_log_position()
         again = accounts.append({"paid": 5}, key="alice", headers={"trace": b"1"}, message_id="m-1")
-        assert (again.partition, again.offset, again.position, again.version) == (1, 0, 7, 2)
+        assert (again.partition, again.offset, again.log_position, again.version) == (1, 0, 7, 2)
         again = accounts.append({"note": "x" * 2000}, key="alice", message_id=b"m-2")
-        assert (again.partition, again.offset, again.position, again.version) == (0, 2, 10, 3)
+        assert (again.partition, again.offset, again.log_position, again.version) == (0, 2, 10, 3)
         with pytest.raises(eventlog.MessageIdReused):
             accounts.append({"paid": 8}, key="b\0b", message_id=b"\xff\x00")
-        assert log.position() == end
+        assert log.end_log_position() == end
 
 
 def test_rows_of_the_golden_log_have_the_keys_and_sizes_of_the_page(path: Path) -> None:

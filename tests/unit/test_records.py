@@ -81,7 +81,7 @@ def test_event_is_a_record_with_a_version_and_a_position() -> None:
     """Code that takes records takes events; two of different versions are not equal."""
     event = Event("orders", 0, 7, 5, b"k", b"v", (), 2, 90)
     assert isinstance(event, Record)
-    assert (event.version, event.position, event.headers) == (2, 90, ())
+    assert (event.version, event.log_position, event.headers) == (2, 90, ())
     assert event != attrs.evolve(event, version=3)
     assert pickle.loads(pickle.dumps(event)) == event
 

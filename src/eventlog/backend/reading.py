@@ -40,11 +40,11 @@ class OrderedBatch(NamedTuple):
     """
     One batch at its place in the order of the log.
 
-    `position` is the log position of its first offset, `first` the first offset of its partition that may be read.
+    `log_position` is the log position of its first offset, `first` the first offset of its partition that may be read.
     `span` is the count of offsets from its first to its last.
     """
 
-    position: int
+    log_position: int
     topic_id: int
     partition: int
     last: int
@@ -128,7 +128,7 @@ class ReadingBackend(Protocol):
         """The first offset whose record has this timestamp or a later one; the end offset when there is none."""
         ...
 
-    def end_position(self) -> int:
+    def end_log_position(self) -> int:
         """The log position that the next record gets."""
         ...
 

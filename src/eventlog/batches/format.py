@@ -47,7 +47,7 @@ NO_PRODUCER: ProducerStamp = (-1, 0, -1)
 MOST_EPOCH = 2**15 - 1
 MOST_SEQUENCE = 2**31 - 1
 """The most that the fields of a mark hold; what is counted further begins at 0 again."""
-NO_POSITION = -1
+NO_LOG_POSITION = -1
 """The log position in a batch of version 1, which has none of its own (`store/records/log_order.py`)."""
 NO_TIME_MS = -(2**63)
 """The largest timestamp of a partition that has none yet."""
@@ -74,7 +74,7 @@ class Columns:
     """
     A decoded batch.
 
-    `deltas` are the offsets less the first, None when they are 0, 1, 2 and so on. `position` is that of the first
+    `deltas` are the offsets less the first, None when they are 0, 1, 2 and so on. `log_position` is that of the first
     offset in the order of the log, -1 in a batch of version 1. `is_plain` says that keys and values are of the types
     that were asked for; else they are bytes.
     """
@@ -89,7 +89,7 @@ class Columns:
     values: Sequence[Any]
     headers: Sequence[Headers]
     deltas: Sequence[int] | None
-    position: int
+    log_position: int
     is_plain: bool
 
     def offsets(self, last: int) -> Sequence[int]:
@@ -249,7 +249,7 @@ def _pack_columns(
     return None
 
 
-def seal(batch: EncodedBatch, *, largest_so_far_ms: int, position: int) -> bytes:
+def seal(batch: EncodedBatch, *, largest_so_far_ms: int, log_position: int) -> bytes:
     """
     The bytes to store: the header, then the body.
 
@@ -272,7 +272,7 @@ def seal(batch: EncodedBatch, *, largest_so_far_ms: int, position: int) -> bytes
         epoch,
         0,
         sequence,
-        position,
+        log_position,
     )
     checksum = _extend_checksum(_checksum(header), batch.body)
     return b"".join((header, batch.body, _CHECKSUM.pack(checksum)))
@@ -292,7 +292,7 @@ class BatchHeader:
     first_ms: int
     largest_ms: int
     largest_so_far_ms: int
-    position: int
+    log_position: int
     header_bytes: int
     producer: ProducerStamp = NO_PRODUCER
 
@@ -319,16 +319,16 @@ def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
     if len(data) < header.size + _CHECKSUM.size:
         least = header.size + _CHECKSUM.size
         raise _corrupt(place, f"{len(data)} bytes are fewer than the {least} of an empty batch")
-    position = NO_POSITION
+    log_position = NO_LOG_POSITION
     fields = header.unpack_from(data)
     _, _, flags, count, span, first_ms, largest_ms, largest_so_far_ms, producer, epoch, reserved, sequence = fields[:12]
     if version >= 2:
-        position = fields[12]
+        log_position = fields[12]
     if version == 0 or not 1 <= count <= span:
         raise _corrupt(place, f"it says version {version} and {count} records over {span} offsets")
     unknown = flags | reserved
     mark = (producer, epoch, sequence)
-    return BatchHeader(unknown, count, span, first_ms, largest_ms, largest_so_far_ms, position, header.size, mark)
+    return BatchHeader(unknown, count, span, first_ms, largest_ms, largest_so_far_ms, log_position, header.size, mark)
 
 
 def is_intact(data: bytes) -> bool:
@@ -383,7 +383,7 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
         values,
         headers if headers is not None else ((),) * count,
         deltas,
-        header.position,
+        header.log_position,
         plain is not None,
     )
 

@@ -57,8 +57,8 @@ def add_order(commands: Commands) -> None:
         ).run()
 
     parser = add(commands, "order", "print the records of all topics, in the order in which they were stored", run)
-    parser.add_argument("--start", type=natural, default=0, metavar="N", help="the first position (default: 0)")
-    parser.add_argument("--end", type=natural, metavar="N", help="the position to stop before (default: none)")
+    parser.add_argument("--start", type=natural, default=0, metavar="N", help="the first log position (default: 0)")
+    parser.add_argument("--end", type=natural, metavar="N", help="the log position to stop before (default: none)")
     parser.add_argument("--topic", action="append", metavar="TOPIC", help="only of this, may be repeated")
     add_max(parser, "records")
     add_json(parser)
@@ -114,5 +114,5 @@ def add_projections(commands: Commands) -> None:
 
         return print_projections(arguments.path, sys.stdout, as_json=arguments.json)
 
-    parser = add(commands, "projections", "list the projections of a log: position and lag", run)
+    parser = add(commands, "projections", "list the projections of a log: log position and lag", run)
     add_json(parser)

@@ -79,7 +79,7 @@ def _event_line(event: eventlog.Event[Any, Any]) -> str:
 
 
 def _event_json(event: eventlog.Event[Any, Any]) -> str:
-    return record_json(event, version=event.version, position=event.position)
+    return record_json(event, version=event.version, log_position=event.log_position)
 
 
 @attrs.frozen
@@ -89,8 +89,8 @@ class Order:
 
     Args:
         path: of the log, which must exist, as the topics must.
-        start: the first position.
-        end: the position to stop before; None is no bound.
+        start: the first log position.
+        end: the log position to stop before; None is no bound.
         topics: the only ones to read; None reads all.
         max_records: how many to print; None is no bound.
         as_json: one JSON object a line.
@@ -117,15 +117,15 @@ class Order:
                 check_there("topic", name, log.topics(), self.path)
             records = log.read_all(self.start, end=self.end, topics=self.topics, max_records=self.max_records)
             line = _place_json if self.as_json else _place_line
-            self.out.writelines(f"{line(position, record)}\n" for position, record in records)
+            self.out.writelines(f"{line(log_position, record)}\n" for log_position, record in records)
         return EXIT_OK
 
 
-def _place_line(position: int, record: eventlog.Record[Any, Any]) -> str:
+def _place_line(log_position: int, record: eventlog.Record[Any, Any]) -> str:
     place = f"{record.topic}[{record.partition}]:{record.offset}"
     time = time_text(record.timestamp_ms)
-    return "\t".join((str(position), place, time, as_text(record.key), as_text(record.value)))
+    return "\t".join((str(log_position), place, time, as_text(record.key), as_text(record.value)))
 
 
-def _place_json(position: int, record: eventlog.Record[Any, Any]) -> str:
-    return record_json(record, position=position)
+def _place_json(log_position: int, record: eventlog.Record[Any, Any]) -> str:
+    return record_json(record, log_position=log_position)

@@ -35,19 +35,19 @@ def print_states(path: Path, out: TextIO, *, as_json: bool) -> int:
 
 
 def print_projections(path: Path, out: TextIO, *, as_json: bool) -> int:
-    """Prints a line for each projection: name, the position up to which it has folded, how far that is from the end."""
+    """Print a line for each projection: name, the log position up to which it has folded, its distance to the end."""
     found: list[tuple[str, int, int]] = []
     with eventlog.open(path, create=False) as log:
         for name in log.projections():
             with contextlib.suppress(eventlog.UnknownProjection):  # it was deleted just now
                 projection = log.projection(name)
                 lag = projection.lag
-                found.append((name, projection.position, lag))
+                found.append((name, projection.log_position, lag))
     if as_json:
-        out.writelines(_json(projection=name, position=position, lag=lag) for name, position, lag in found)
+        out.writelines(_json(projection=name, log_position=log_position, lag=lag) for name, log_position, lag in found)
         return EXIT_OK
-    rows = ((as_text(name), f"{position:,}", f"{lag:,}") for name, position, lag in found)
-    out.writelines(f"{line}\n" for line in table([("projection", "position", "lag"), *rows]))
+    rows = ((as_text(name), f"{log_position:,}", f"{lag:,}") for name, log_position, lag in found)
+    out.writelines(f"{line}\n" for line in table([("projection", "log_position", "lag"), *rows]))
     return EXIT_OK
 
 

@@ -15,14 +15,14 @@ from eventlog.records import Record, RecordBatch
 class LogOrder(LogPart):
     """Is what a log says of its order."""
 
-    def position(self) -> int:
+    def end_log_position(self) -> int:
         """
-        The position that the next record will get: how many were ever stored, over all topics.
+        The log position that the next record will get: how many records were ever stored, over all topics.
 
         Durable ones only: whoever waits for it waits for everything that was acknowledged before the call.
         """
         self._check_open()
-        return self._store.end_position()
+        return self._store.end_log_position()
 
     def read_all(
         self,
@@ -39,13 +39,13 @@ class LogOrder(LogPart):
         sees nothing twice. What was deleted is passed by. Nothing is kept open between records.
 
         Args:
-            start: the first position.
-            end: the position to stop before; None is where the log ends at the call.
+            start: the first log position.
+            end: the log position to stop before; None is where the log ends at the call.
             topics: reads the records of these alone.
             max_records: the most records to read, None for all.
 
         Returns:
-            Pairs of a position and its record.
+            Pairs of a log position and its record.
 
         Raises:
             ValueError, TypeError, InvalidTopicName: at the call, for what their names say.
@@ -55,7 +55,7 @@ class LogOrder(LogPart):
             >>> with eventlog.open(":memory:") as log:
             ...     for name in ("orders", "payments", "orders"):
             ...         meta = log.topic(name).append(b"new")
-            ...     [(position, record.topic) for position, record in log.read_all(start=1)]
+            ...     [(log_position, record.topic) for log_position, record in log.read_all(start=1)]
             [(1, 'payments'), (2, 'orders')]
         """
         return records_of(self.read_all_batches(start, end=end, topics=topics, max_records=max_records))
@@ -68,12 +68,12 @@ class LogOrder(LogPart):
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         max_records: int | None = None,
     ) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
-        """The same as `read_all`, in columns: batches, each with the position of its first record."""
+        """The same as `read_all`, in columns: batches, each with the log position of its first record."""
         self._check_open()
         check_int("start", start, least=0)
         if max_records is not None:
             check_int("max_records", max_records, least=0)
-        stop = self._store.end_position()
+        stop = self._store.end_log_position()
         if end is not None:
             stop = min(stop, check_int("end", end, least=0))
         reader = LogReader(self._store, self._topics.by_id, check_topics(topics), start)

@@ -26,7 +26,7 @@ from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.lmdb.environment import FORMAT, OFFSETS, TABLES, TOPICS, EngineError, EngineMapFull, Environment
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.records import reader
-from eventlog.store.records.log_order import put_into_order, stored_end_position
+from eventlog.store.records.log_order import put_into_order, stored_end_log_position
 from eventlog.store.records.reader import Fetch, Fetched
 from eventlog.store.records.write_transaction import CommitRequest
 from eventlog.store.rows.tables import (
@@ -140,9 +140,9 @@ class Store:
 
     # -- records ---------------------------------------------------------------------------------------------
 
-    def end_position(self) -> int:
+    def end_log_position(self) -> int:
         """The position that the next record of the log gets."""
-        return stored_end_position(self.environment)
+        return stored_end_log_position(self.environment)
 
     def run(self, work: CommitRequest) -> None:
         """Stores one piece of work, or raises its error."""

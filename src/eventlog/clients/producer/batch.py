@@ -120,10 +120,10 @@ class ProducerBatch(Append):
             place = part.place(index)
             version = place.version or None
             return RecordMetadata(
-                part.topic.name, place.partition, place.offset, place.timestamp_ms, place.position, version
+                part.topic.name, place.partition, place.offset, place.timestamp_ms, place.log_position, version
             )
         moment_ms = self.timestamp_of(index)
-        return RecordMetadata(part.topic.name, part.partition, part.base + index, moment_ms, part.position + index)
+        return RecordMetadata(part.topic.name, part.partition, part.base + index, moment_ms, part.log_position + index)
 
     def settle(self, timeout: float | None) -> bool:
         """

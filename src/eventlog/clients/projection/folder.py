@@ -107,10 +107,10 @@ class Folder:
         self._room = _Room(options.max_bytes)
         self._is_folding = False
         self._state: FoldedState[Any, Any] = FoldedState(
-            store, state, *codecs, charge=self._room.charge, check=self._check, is_empty=build.position == 0
+            store, state, *codecs, charge=self._room.charge, check=self._check, is_empty=build.log_position == 0
         )
         topics: Collection[str] | None = build.topics
-        self._reader = LogReader(store, topics_by_id, topics, build.position)
+        self._reader = LogReader(store, topics_by_id, topics, build.log_position)
         self._batches: deque[tuple[int, RecordBatch[Any, Any]]] = deque()
 
     @property
@@ -142,14 +142,14 @@ class Folder:
             ConflictError: if somebody else has moved the checkpoint. Nothing was stored.
             CorruptBatch, DecodeError: for a record that cannot be read; what comes before it was stored before.
         """
-        count, position = 0, self.build.position
+        count, log_position = 0, self.build.log_position
         self._room.clear()
         self._is_folding = True
         self._state.begin()
         try:
             now_s = self._store.clock.monotonic
             until_s = now_s() + _LONGEST_SECONDS
-            while position < end and count < self._options.max_records and self._has_batch(is_first=not count):
+            while log_position < end and count < self._options.max_records and self._has_batch(is_first=not count):
                 first, batch = self._batches.popleft()
                 if first >= end:
                     self._batches.appendleft((first, batch))
@@ -169,10 +169,10 @@ class Folder:
         finally:
             self._is_folding = False
             self._state.end()
-        position = self._batches[0][0] if self._batches else self._reader.position
+        log_position = self._batches[0][0] if self._batches else self._reader.log_position
         check_turn()
-        if position != self.build.position or switches:
-            self._commit(position, switches=switches and position >= end)
+        if log_position != self.build.log_position or switches:
+            self._commit(log_position, switches=switches and log_position >= end)
         return count
 
     def _has_batch(self, *, is_first: bool) -> bool:
@@ -181,7 +181,7 @@ class Folder:
             try:
                 self._batches.extend(self._reader.read())
             except EventLogError:
-                if is_first and self._reader.position == self.build.position:
+                if is_first and self._reader.log_position == self.build.log_position:
                     raise
         return bool(self._batches)
 
@@ -197,17 +197,17 @@ class Folder:
                     return bisect_right(part.offsets, record.offset)
         except Exception as error:
             assert record is not None
-            position = first - batch.offsets[0] + record.offset
+            log_position = first - batch.offsets[0] + record.offset
             error.add_note(
-                f"raised in projection {self._row.name!r}, at the record of position {position}: offset "
+                f"raised in projection {self._row.name!r}, at the record of position {log_position}: offset "
                 f"{record.offset} of {record.topic}[{record.partition}]. Nothing of its transaction was stored; the "
-                f"checkpoint is {self.build.position}."
+                f"checkpoint is {self.build.log_position}."
             )
             raise
         return len(part)
 
-    def _commit(self, position: int, *, switches: bool) -> None:
-        checkpoint = Checkpoint(self._row, self.build, position, is_rebuild=self._is_rebuild, switches=switches)
+    def _commit(self, log_position: int, *, switches: bool) -> None:
+        checkpoint = Checkpoint(self._row, self.build, log_position, is_rebuild=self._is_rebuild, switches=switches)
         changes = self._state._changes()
         pieces: list[Piece] = [checkpoint, changes] if changes.writes else [checkpoint]
         work = CommitTransaction((), (), pieces, self._store.clock.now_ms(), placed_topics=frozenset())

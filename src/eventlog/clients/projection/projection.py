@@ -123,7 +123,7 @@ class Projection:
         return view
 
     @property
-    def position(self) -> int:
+    def log_position(self) -> int:
         """
         The checkpoint: everything before this position of the log is in the state.
 
@@ -132,7 +132,7 @@ class Projection:
         Raises:
             UnknownProjection: if the projection was deleted.
         """
-        return self._stored().active.position
+        return self._stored().active.log_position
 
     @property
     def lag(self) -> int:
@@ -144,13 +144,13 @@ class Projection:
         """
         self._check()
         row, end = projection_and_end(self._store.environment, self.name)
-        return end - self._same(row).active.position
+        return end - self._same(row).active.log_position
 
-    def wait(self, position: int | None = None, *, timeout: float | None = None) -> None:
+    def wait(self, log_position: int | None = None, *, timeout: float | None = None) -> None:
         """
         Waits until a record and everything before it is in the state, whoever folds it, in whatever process.
 
-        So a writer reads its own writes: `projection.wait(metadata.position)`.
+        So a writer reads its own writes: `projection.wait(metadata.log_position)`.
 
         Args:
             position: that of the record; None is the last one that the log has at the call.
@@ -163,11 +163,15 @@ class Projection:
         """
         self._check()
         deadline_s = self._deadline(timeout)
-        goal = self._store.end_position() if position is None else check_int("position", position, least=0) + 1
+        goal = (
+            self._store.end_log_position()
+            if log_position is None
+            else check_int("log_position", log_position, least=0) + 1
+        )
         with self._sleeper() as sleeper:
             while True:
                 seen = self._store.last_transaction()
-                reached = self.position
+                reached = self.log_position
                 if reached >= goal:
                     return
                 if not sleeper.sleep(deadline_s, _LONG_SECONDS, seen):
@@ -198,10 +202,10 @@ class Projection:
         """
         self._check_folds()
         deadline_s = self._deadline(timeout)
-        end = self._store.end_position()
+        end = self._store.end_log_position()
 
         def is_over() -> bool:
-            return self.position >= end
+            return self.log_position >= end
 
         with self._sleeper() as sleeper, self._turn(sleeper, deadline_s, is_over) as turn:
             return 0 if turn is None else self._fold_up_to(end, turn, deadline_s)
@@ -278,14 +282,14 @@ class Projection:
             now_ms = self._store.clock.now_ms()
             self._store.run(BeginRebuild(self._row, options.topics, key_codec, value_codec, now_ms))
             folder = self._new_folder(is_rebuild=True)
-            count, end, may_switch = 0, self._store.end_position(), False
+            count, end, may_switch = 0, self._store.end_log_position(), False
             while not folder.is_switched:
-                self._check_time(deadline_s, folder.build.position)
+                self._check_time(deadline_s, folder.build.log_position)
                 count += folder.step(
                     end, lambda: not self._is_over(deadline_s), lambda: self._check_turn(turn), switches=may_switch
                 )
-                if folder.build.position >= end:
-                    end, may_switch = self._store.end_position(), True
+                if folder.build.log_position >= end:
+                    end, may_switch = self._store.end_log_position(), True
             self._folder = None
             self._sweep()
             return count
@@ -305,9 +309,9 @@ class Projection:
         def may_go_on() -> bool:
             return not (is_endless and self._is_stopped) and not self._is_over(deadline_s)
 
-        while folder.build.position < end:
+        while folder.build.log_position < end:
             before = folder.build
-            self._check_time(deadline_s, before.position)
+            self._check_time(deadline_s, before.log_position)
             try:
                 count += folder.step(end, may_go_on, lambda: self._check_turn(turn))
             except ConflictError:
@@ -360,12 +364,12 @@ class Projection:
                 "Nothing was stored. Call run() or catch_up() in the child."
             )
 
-    def _check_time(self, deadline_s: float | None, position: int) -> None:
+    def _check_time(self, deadline_s: float | None, log_position: int) -> None:
         self._check()
         if self._is_over(deadline_s):
             raise TimeoutError(
-                f"projection {self.name!r} has come to position {position}, and the time is over. What was folded is "
-                "stored. Call it again to go on."
+                f"projection {self.name!r} has come to log position {log_position}, and the time is over. What was "
+                "folded is stored. Call it again to go on."
             )
 
     @contextmanager

@@ -36,7 +36,7 @@ class LogReader:
         store: Store,
         topics_by_id: Callable[[], Mapping[int, Topic[Any, Any]]],
         topics: Collection[str] | None,
-        position: int,
+        log_position: int,
     ) -> None:
         self._store = store
         self._fetcher = BatchReader(store)
@@ -44,7 +44,7 @@ class LogReader:
         self._names = None if topics is None else frozenset(topics)
         self._topics: Mapping[int, Topic[Any, Any]] = {}
         self._version = -1
-        self.position = position
+        self.log_position = log_position
         """The position to read next: behind all that was handed out or passed by."""
         self.transaction = -1
         """The number of the last snapshot."""
@@ -71,14 +71,14 @@ class LogReader:
                 if batches:
                     return batches
                 raise
-            behind_batch = end = stored.position + stored.span
+            behind_batch = end = stored.log_position + stored.span
             if batch is not None:
                 first, records, end = batch
                 batches.append((first, records))
-            self.position = end
+            self.log_position = end
             if end < behind_batch:
                 return batches  # before a record that cannot be read
-        self.position = max(self.position, behind)
+        self.log_position = max(self.log_position, behind)
         return batches
 
     def _scanned(self, max_bytes: int) -> tuple[list[OrderedBatch], int]:
@@ -91,7 +91,7 @@ class LogReader:
         environment = self._store.environment
         while True:
             ids = self._chosen()
-            found, behind, self.transaction = scan_order(environment, self.position, max_bytes, topic_ids=ids)
+            found, behind, self.transaction = scan_order(environment, self.log_position, max_bytes, topic_ids=ids)
             if ids is None or self._store.topics_version() == self._version:
                 return found, behind
 
@@ -107,22 +107,22 @@ class LogReader:
     def _decoded(self, topic: Topic[Any, Any], stored: OrderedBatch) -> tuple[int, RecordBatch[Any, Any], int] | None:
         """The position of the first record, the records, and the position behind them; None when none may be read."""
         base = stored.last - stored.span + 1
-        offset = max(base + self.position - stored.position, base, stored.first)
+        offset = max(base + self.log_position - stored.log_position, base, stored.first)
         if offset > stored.last:
             return None
         cursor: Cursor[Any, Any] = Cursor(topic._route, stored.partition, offset)
         batch = self._fetcher.batch(cursor, StoredBatch(stored.last, stored.data), None)
         if batch is None:
             return None
-        shift = stored.position - base
+        shift = stored.log_position - base
         return batch.offsets[0] + shift, batch, cursor.offset + shift
 
 
 def read_batches(reader: LogReader, end: int, max_records: int | None) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
     """The batches of a reader up to a position, with the positions of their first records."""
     left = max_records
-    while reader.position < end and (left is None or left > 0):
-        before = reader.position
+    while reader.log_position < end and (left is None or left > 0):
+        before = reader.log_position
         batches = reader.read()
         for first, batch in batches:
             shift = first - batch.offsets[0]
@@ -136,7 +136,7 @@ def read_batches(reader: LogReader, end: int, max_records: int | None) -> Iterat
                 yield first, batch.slice(0, count)
             if count < len(batch):
                 return
-        if not batches and reader.position == before:
+        if not batches and reader.log_position == before:
             return  # else what was found is of a topic that was deleted since
 
 

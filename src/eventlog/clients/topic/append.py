@@ -79,7 +79,7 @@ class Appender:
                 route.learn(work.newer)
                 if is_placed:
                     continue
-            return RecordMetadata(row.name, chosen, work.offset, moment, work.position, work.version or None)
+            return RecordMetadata(row.name, chosen, work.offset, moment, work.log_position, work.version or None)
 
     def _append_once(
         self,
@@ -315,18 +315,17 @@ def _ranges(part: Part, columns: _Columns) -> list[PartitionRange]:
     name = part.topic.name
     if columns.message_ids is None:
         end = part.base + sum(batch.span for batch in part.batches)
-        return [PartitionRange(name, part.partition, part.base, end, part.position)]
+        return [PartitionRange(name, part.partition, part.base, end, part.log_position)]
     ranges: list[PartitionRange] = []
+    follower: tuple[int, int, int] | None = None
     for place in map(part.place, range(len(columns.values))):
-        before = ranges[-1] if ranges else None
-        if (
-            before is not None
-            and (before.partition, before.end) == (place.partition, place.offset)
-            and before.position + before.end - before.first == place.position
-        ):
-            ranges[-1] = PartitionRange(name, place.partition, before.first, place.offset + 1, before.position)
-        else:
-            ranges.append(PartitionRange(name, place.partition, place.offset, place.offset + 1, place.position))
+        first: int = place.offset
+        log_position: int | None = place.log_position
+        if (place.partition, place.offset, place.log_position) == follower:
+            before = ranges.pop()
+            first, log_position = before.first, before.log_position
+        ranges.append(PartitionRange(name, place.partition, first, place.offset + 1, log_position))
+        follower = (place.partition, place.offset + 1, place.log_position + 1)
     return ranges
 
 
@@ -348,5 +347,5 @@ def check_expected(row: StoredTopic, expected_version: object, key: bytes | None
 def metadata_of(topic: str, place: Place) -> RecordMetadata:
     """What a writer is told of a stored record."""
     return RecordMetadata(
-        topic, place.partition, place.offset, place.timestamp_ms, place.position, place.version or None
+        topic, place.partition, place.offset, place.timestamp_ms, place.log_position, place.version or None
     )

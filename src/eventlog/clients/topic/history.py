@@ -166,8 +166,8 @@ class History(Generic[K, V]):
         try:
             if None not in map(_headers_of, entries):
                 return [
-                    Event(topic, partition, offset, timestamp_ms, key, decode(value), headers, number, position)
-                    for number, (partition, offset, timestamp_ms, position, value, headers) in enumerate(
+                    Event(topic, partition, offset, timestamp_ms, key, decode(value), headers, number, log_position)
+                    for number, (partition, offset, timestamp_ms, log_position, value, headers) in enumerate(
                         entries, version
                     )
                 ]
@@ -185,7 +185,7 @@ class History(Generic[K, V]):
         for number, entry in enumerate(entries, version):
             if entry is None or not first <= number < end:
                 continue
-            partition, offset, timestamp_ms, position, value, headers = entry
+            partition, offset, timestamp_ms, log_position, value, headers = entry
             if headers is None:
                 found = read_content(self._store.environment, route.row.id, partition, offset)
                 if found is None:
@@ -195,7 +195,7 @@ class History(Generic[K, V]):
                 decoded = decode(value)
             except ValueError as error:
                 raise self._undecodable(key, number, error) from error
-            events.append(Event(name, partition, offset, timestamp_ms, key, decoded, headers, number, position))
+            events.append(Event(name, partition, offset, timestamp_ms, key, decoded, headers, number, log_position))
         return events
 
     def _undecodable(self, key: object, version: int, error: ValueError) -> DecodeError:

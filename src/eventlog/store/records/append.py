@@ -30,7 +30,7 @@ class Place(NamedTuple):
     partition: int
     offset: int
     timestamp_ms: int
-    position: int
+    log_position: int
     version: int
 
 
@@ -65,7 +65,7 @@ class Part:
     """
     Is what a work puts into one partition.
 
-    `base` and `position` are those of the first record, once it is stored. `rows` is needed where the topic has an
+    `base` and `log_position` are those of the first record, once it is stored. `rows` is needed where the topic has an
     index, or records have ids; then `place` tells where each record is.
     """
 
@@ -74,9 +74,9 @@ class Part:
         "_twins",
         "base",
         "batches",
+        "log_position",
         "message_ids",
         "partition",
-        "position",
         "rows",
         "topic",
         "versions",
@@ -91,7 +91,7 @@ class Part:
         self.rows = rows
         self.message_ids: dict[int, bytes] = {}
         self.base = -1
-        self.position = -1
+        self.log_position = -1
         self.versions: Sequence[int] | None = None
         self.reset()
 
@@ -131,7 +131,7 @@ class Part:
         rank = index if self._kept is None else bisect_left(self._kept, index)
         timestamp_ms = 0 if self.rows is None else self.rows.timestamp(index)
         version = 0 if self.versions is None else self.versions[rank]
-        return Place(self.partition, self.base + rank, timestamp_ms, self.position + rank, version)
+        return Place(self.partition, self.base + rank, timestamp_ms, self.log_position + rank, version)
 
     def write(self, writing: WriteTransaction, now_ms: int) -> None:
         """Puts what is not stored yet at the end of the partition, into the index, and under its ids."""
@@ -139,7 +139,7 @@ class Part:
         if self._twins and rows is not None:
             self._kept = [index for index in range(len(rows.values)) if index not in self._twins]
             batches = rows.encoded(writing, self._kept) if self._kept else []
-        self.base, self.position = writing.append(self.topic, self.partition, batches)
+        self.base, self.log_position = writing.append(self.topic, self.partition, batches)
         if rows is None:
             return
         kept = range(len(rows.values)) if self._kept is None else self._kept
@@ -155,7 +155,7 @@ class Part:
         if not count:
             return []
         offsets = range(self.base, self.base + count)
-        positions = range(self.position, self.position + count)
+        positions = range(self.log_position, self.log_position + count)
         is_whole = count == len(keys)
         values = rows.values if is_whole else [rows.values[place] for place in kept]
         headers = repeat(()) if rows.headers is None else [rows.headers[place] for place in kept]
@@ -252,7 +252,7 @@ def _stored(writing: WriteTransaction, part: Part, index: int, message_id: bytes
     if stored is None:
         return None
     _check_same(part, index, message_id, stored.digest)
-    return Place(stored.partition, stored.offset, stored.timestamp_ms, stored.position, stored.version)
+    return Place(stored.partition, stored.offset, stored.timestamp_ms, stored.log_position, stored.version)
 
 
 def _digest(part: Part, index: int) -> bytes:
@@ -359,10 +359,10 @@ class AppendOne(CommitRequest):
         "headers",
         "is_placed",
         "key",
+        "log_position",
         "newer",
         "offset",
         "partition",
-        "position",
         "prefix",
         "timestamp_ms",
         "topic",
@@ -397,7 +397,7 @@ class AppendOne(CommitRequest):
         self.newer: StoredTopic | None = None
         self.prefix: bytes | None = None
         self.offset = -1
-        self.position = -1
+        self.log_position = -1
         self.version = 0
 
     @property

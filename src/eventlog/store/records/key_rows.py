@@ -95,12 +95,12 @@ def pack_entries(
 
 
 def pack_entry(
-    partition: int, offset: int, timestamp_ms: int, position: int, value: bytes | None, headers: Headers
+    partition: int, offset: int, timestamp_ms: int, log_position: int, value: bytes | None, headers: Headers
 ) -> bytes:
     """The entry of one record, as `pack_entries` makes it."""
-    entry = _packed((partition, offset, timestamp_ms, position, value, headers))
+    entry = _packed((partition, offset, timestamp_ms, log_position, value, headers))
     if len(entry) > INLINE_BYTES + _ENTRY_BYTES:
-        return _packed((partition, offset, timestamp_ms, position, None, None))
+        return _packed((partition, offset, timestamp_ms, log_position, None, None))
     return entry
 
 

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from eventlog.batches.format import NO_POSITION, read_header
+from eventlog.batches.format import NO_LOG_POSITION, read_header
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Transaction
 from eventlog.store.lmdb.lifecycle import Table
@@ -46,10 +46,10 @@ class OrderedBatch(NamedTuple):
     """
     One batch at its place in the order.
 
-    `position` is that of its first offset, `first` the first offset of its partition that may be read.
+    `log_position` is that of its first offset, `first` the first offset of its partition that may be read.
     """
 
-    position: int
+    log_position: int
     topic_id: int
     partition: int
     last: int
@@ -58,17 +58,17 @@ class OrderedBatch(NamedTuple):
     data: bytes
 
 
-def end_position(environment: Environment, transaction: Snapshot | Transaction) -> int:
+def end_log_position(environment: Environment, transaction: Snapshot | Transaction) -> int:
     """The position that the next record gets."""
     with transaction.cursor(db=environment.table(ORDER)) as cursor:
         end = position_of(cursor.key()) + 1 if cursor.last() else 0
     return max(end, position_of(transaction.get(END_POSITION_KEY, db=environment.table(FORMAT))))
 
 
-def stored_end_position(environment: Environment) -> int:
+def stored_end_log_position(environment: Environment) -> int:
     """The same, of the newest commit."""
     with environment.reading() as transaction:
-        return end_position(environment, transaction)
+        return end_log_position(environment, transaction)
 
 
 class ReadMark(NamedTuple):
@@ -100,7 +100,7 @@ def _mark(environment: Environment, transaction: Snapshot | Transaction) -> Read
     table = environment.table(FORMAT)
     removals, topics = (transaction.get(key, db=table) for key in (END_POSITION_KEY, TOPICS_VERSION_KEY))
     return ReadMark(
-        end_position(environment, transaction),
+        end_log_position(environment, transaction),
         None if removals is None else bytes(removals),
         None if topics is None else bytes(topics),
         transaction.id(),
@@ -178,7 +178,7 @@ def scan_order(
                 start = end
                 is_found = cursor.next()
         if not is_found:
-            start = max(start, end_position(environment, transaction))
+            start = max(start, end_log_position(environment, transaction))
     return found, start, number
 
 
@@ -197,16 +197,16 @@ def position_of_batch(
     except EventLogError:
         pass
     else:
-        if header.position == NO_POSITION:
+        if header.log_position == NO_LOG_POSITION:
             found = position_of_old(transaction, order, old_end, key)
-        elif (last := header.position + header.span - 1) <= _LAST_POSITION:
+        elif (last := header.log_position + header.span - 1) <= _LAST_POSITION:
             found = last if transaction.get(order_key(last), db=order) == key else None
     return _walked(transaction, order, key) if found is None else found
 
 
 def _walked(transaction: Snapshot | Transaction, order: Table, key: bytes) -> int | None:
     with transaction.cursor(db=order) as cursor:
-        return next((position_of(position) for position, batch in cursor.iternext() if batch == key), None)
+        return next((position_of(log_position) for log_position, batch in cursor.iternext() if batch == key), None)
 
 
 def position_of_old(transaction: Snapshot | Transaction, order: Table, old_end: int, key: bytes) -> int | None:
@@ -234,16 +234,16 @@ def put_into_order(environment: Environment, transaction: Transaction) -> None:
 
     Their bytes are left as they are. A damaged one has positions, too: as many as there is room for before it.
     """
-    position, before = 0, b""
+    log_position, before = 0, b""
     order = environment.table(ORDER)
     with transaction.cursor(db=environment.table(BATCHES)) as batches, transaction.cursor(db=order) as cursor:
         for key, data in batches:
-            position += _span(key, data, before)
+            log_position += _span(key, data, before)
             before = key
-            cursor.put(order_key(position - 1), key, append=True)
-    if position:
+            cursor.put(order_key(log_position - 1), key, append=True)
+    if log_position:
         for row in (END_POSITION_KEY, OLD_POSITIONS_KEY):
-            transaction.put(row, order_key(position), db=environment.table(FORMAT))
+            transaction.put(row, order_key(log_position), db=environment.table(FORMAT))
 
 
 def _span(key: bytes, data: bytes, before: bytes) -> int:

@@ -36,7 +36,7 @@ class StoredMessage(NamedTuple):
     offset: int
     timestamp_ms: int
     stored_ms: int
-    position: int
+    log_position: int
     version: int
     digest: bytes
 
@@ -48,7 +48,7 @@ class StoredMessage(NamedTuple):
             self.offset,
             self.timestamp_ms,
             self.stored_ms,
-            self.position,
+            self.log_position,
             self.version,
             self.digest,
         )

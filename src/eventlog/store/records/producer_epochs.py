@@ -199,11 +199,11 @@ class SequencedPart(Part):
             return super().place(index)
         assert self.rows is not None
         moment_ms = self.rows.timestamp(index)
-        for start, count, base, position in self._found:
+        for start, count, base, log_position in self._found:
             if start <= index < start + count:
                 rank = index - start
                 version = self._versions_found.get(base + rank, 0)
-                return Place(self.partition, base + rank, moment_ms, position + rank, version)
+                return Place(self.partition, base + rank, moment_ms, log_position + rank, version)
         return Place(self.partition, -1, moment_ms, -1, 0)
 
     def find(self, writing: WriteTransaction, now_ms: int) -> None:
@@ -232,7 +232,7 @@ class SequencedPart(Part):
                 continue
             start = (header.producer[2] - sequence.first) & MOST_SEQUENCE
             if start < sequence.count:
-                yield start, header.count, split_batch_key(key)[2] - header.span + 1, header.position
+                yield start, header.count, split_batch_key(key)[2] - header.span + 1, header.log_position
             elif start > MOST_SEQUENCE // 2:  # it is before ours, and so is all before it
                 return
 
@@ -316,7 +316,7 @@ def fenced(producer: ProducerRow) -> ProducerFenced:
 
 
 def _place_of(stored: StoredMessage) -> Place:
-    return Place(stored.partition, stored.offset, stored.timestamp_ms, stored.position, stored.version)
+    return Place(stored.partition, stored.offset, stored.timestamp_ms, stored.log_position, stored.version)
 
 
 def _runs(numbers: Sequence[int]) -> Iterator[Sequence[int]]:

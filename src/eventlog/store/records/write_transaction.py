@@ -29,7 +29,7 @@ from eventlog.store.records.key_writer import KeyIndex
 from eventlog.store.records.log_order import (
     END_POSITION_KEY,
     OLD_POSITIONS_KEY,
-    end_position,
+    end_log_position,
     order_key,
     position_of,
     position_of_batch,
@@ -108,7 +108,7 @@ class SingleRecord(Protocol):
     prefix: bytes | None
     """What its row in the index begins with; None when it does not go there."""
     offset: int
-    position: int
+    log_position: int
     version: int
 
 
@@ -207,26 +207,26 @@ class WriteTransaction:
 
     def _put_batches(self, topic_id: int, partition: int, batches: list[EncodedBatch]) -> tuple[int, int]:
         end = self._ends.get((topic_id, partition)) or self._end(topic_id, partition)
-        base, position = end[0], self._position
-        if position < 0:
-            position = self._end_position()
+        base, log_position = end[0], self._position
+        if log_position < 0:
+            log_position = self._end_log_position()
         put, tables = self.transaction.put, self._environment.tables
         table, order = tables[BATCHES], tables[ORDER]
-        next_position = position
+        next_position = log_position
         for batch in batches:
             end[0] += batch.span
             end[1] = max(end[1], batch.largest_ms)
             key = batch_key(topic_id, partition, end[0] - 1)
             self._has_put = True
-            put(key, seal(batch, largest_so_far_ms=end[1], position=next_position), db=table)
+            put(key, seal(batch, largest_so_far_ms=end[1], log_position=next_position), db=table)
             next_position += batch.span
             put(order_key(next_position - 1), key, db=order, append=True)
             self._position = next_position
-        return base, position
+        return base, log_position
 
-    def _end_position(self) -> int:
+    def _end_log_position(self) -> int:
         if self._position < 0:
-            self._position = end_position(self._environment, self.transaction)
+            self._position = end_log_position(self._environment, self.transaction)
         return self._position
 
     def append_record(self, record: SingleRecord) -> None:
@@ -265,7 +265,7 @@ class WriteTransaction:
             batch = self.encoder.encode_one(
                 record.key, record.value, timestamp_ms=record.timestamp_ms, headers=record.headers
             )
-            record.offset, record.position = self._put_batches(topic_id, partition, [batch])
+            record.offset, record.log_position = self._put_batches(topic_id, partition, [batch])
             if record.prefix is not None:
                 self.index.add_one(self.transaction, record.prefix, _entry_of(record))
             return
@@ -276,10 +276,10 @@ class WriteTransaction:
             timestamps_ms=[record.timestamp_ms for record in records],
             headers=headers if any(headers) else None,
         )
-        base, position = self._put_batches(topic_id, partition, batches)
+        base, log_position = self._put_batches(topic_id, partition, batches)
         for index, record in enumerate(records):
             record.offset = base + index
-            record.position = position + index
+            record.log_position = log_position + index
         if records[0].topic.index is not None:
             self._index_singles(records)
 
@@ -351,7 +351,7 @@ class WriteTransaction:
         self._flush_for(BATCHES)
         environment = self._environment
         order = environment.table(ORDER)
-        self.put(FORMAT, END_POSITION_KEY, order_key(self._end_position()))
+        self.put(FORMAT, END_POSITION_KEY, order_key(self._end_log_position()))
         old_end = position_of(self.get(FORMAT, OLD_POSITIONS_KEY))
         with self.transaction.cursor(db=environment.table(BATCHES)) as cursor:
             is_found = cursor.set_range(prefix)
@@ -460,5 +460,5 @@ _TABLES_OF_RECORDS = frozenset({BATCHES, INDEX, ORDER})
 
 def _entry_of(record: SingleRecord) -> bytes:
     return pack_entry(
-        record.partition, record.offset, record.timestamp_ms, record.position, record.value, record.headers
+        record.partition, record.offset, record.timestamp_ms, record.log_position, record.value, record.headers
     )

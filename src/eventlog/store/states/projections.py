@@ -23,7 +23,7 @@ from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES, Environment
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.file_lock import FileLock
-from eventlog.store.records.log_order import end_position
+from eventlog.store.records.log_order import end_log_position
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.states.states import StateRow, new_state
@@ -43,13 +43,13 @@ class Build(NamedTuple):
     """
 
     state_id: int
-    position: int
+    log_position: int
     topics: tuple[str, ...] | None
 
     def fields(self) -> dict[str, object]:
         """What is stored of it."""
         topics = None if self.topics is None else list(self.topics)
-        return {"state": self.state_id, "position": self.position, "topics": topics}
+        return {"state": self.state_id, "position": self.log_position, "topics": topics}
 
     @classmethod
     def of(cls, fields: dict[str, object]) -> Build:
@@ -135,7 +135,7 @@ def projection_and_end(environment: Environment, name: str) -> tuple[ProjectionR
     with environment.reading() as transaction:
         data = transaction.get(key, db=environment.table(PROJECTIONS))
         row = None if data is None else ProjectionRow.unpack(key, data)
-        return row, end_position(environment, transaction)
+        return row, end_log_position(environment, transaction)
 
 
 def projection_rows(environment: Environment) -> list[ProjectionRow]:
@@ -277,14 +277,14 @@ class Checkpoint:
     """
 
     def __init__(
-        self, row: ProjectionRow, build: Build, position: int, *, is_rebuild: bool = False, switches: bool = False
+        self, row: ProjectionRow, build: Build, log_position: int, *, is_rebuild: bool = False, switches: bool = False
     ) -> None:
         self._row = row
         self._build = build
         self._is_rebuild = is_rebuild
         self._switches = switches
         self._stored: ProjectionRow | None = None
-        self.build = build._replace(position=position)
+        self.build = build._replace(log_position=log_position)
         self.is_switched = False
 
     def check(self, writing: WriteTransaction) -> None:
@@ -300,9 +300,9 @@ class Checkpoint:
         found = stored.rebuilding if self._is_rebuild else stored.active
         if found != self._build:
             raise ConflictError(
-                f"cannot move the checkpoint of projection {stored.name!r} from {self._build.position} to "
-                f"{self.build.position}: another process or thread has folded these records, or rebuilt it. Nothing "
-                "of this transaction was stored. Go on from the stored checkpoint, as another call does."
+                f"cannot move the checkpoint of projection {stored.name!r} from {self._build.log_position} to "
+                f"{self.build.log_position}: another process or thread has folded these records, or rebuilt it. "
+                "Nothing of this transaction was stored. Go on from the stored checkpoint, as another call does."
             )
         self._stored = stored
 
@@ -312,7 +312,7 @@ class Checkpoint:
         assert row is not None
         if not self._is_rebuild:
             row = row._replace(active=self.build)
-        elif self._switches and self.build.position >= row.active.position:
+        elif self._switches and self.build.log_position >= row.active.log_position:
             row = _without(writing, row, row.active)._replace(active=self.build, rebuilding=None)
             self.is_switched = True
         else:

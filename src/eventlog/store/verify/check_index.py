@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import NO_POSITION, Columns, decode
+from eventlog.batches.format import NO_LOG_POSITION, Columns, decode
 from eventlog.store.lmdb.environment import BATCHES, INDEX, Environment
 from eventlog.store.records.key_reader import last_version
 from eventlog.store.records.key_rows import (
@@ -48,12 +48,12 @@ class IndexSums:
 
     def add_batch(self, look: SnapshotReader, topic: StoredTopic, partition: int, last: int, columns: Columns) -> None:
         """Adds the records of a batch that have a key and may be read."""
-        if columns.position == NO_POSITION:
+        if columns.log_position == NO_LOG_POSITION:
             return  # it is older than every index
         total = 0
         first = look.bounds(topic.id, partition)[0]
         offsets = columns.offsets(last)
-        shift = columns.position - (last - columns.span + 1)
+        shift = columns.log_position - (last - columns.span + 1)
         entries = pack_entries(
             partition,
             offsets,
@@ -123,13 +123,13 @@ class IndexCheck:
             if entry is None:
                 continue
             _check_entry(entry)
-            partition, offset, _, position, _, _ = entry
+            partition, offset, _, log_position, _, _ = entry
             first, end = look.bounds(topic_id, partition)
             if partition >= topic.partitions or not first <= offset < end:
                 add(f"{name}: version {number} is at offset {offset} of partition {partition}, where no record is.")
-            if position <= self._position:
-                add(f"{name}: version {number} has position {position}, and the one before it {self._position}.")
-            self._position = max(self._position, position)
+            if log_position <= self._position:
+                add(f"{name}: version {number} has position {log_position}, and the one before it {self._position}.")
+            self._position = max(self._position, log_position)
             self._sums.add_entry(topic_id, record_key, entry)
 
 
@@ -204,7 +204,7 @@ class _EntriesHaveRecords:
 def _difference(key: bytes, entry: Entry, last: int, columns: Columns | None) -> str | None:
     """What of an entry is not as in its record, None when all is."""
     assert columns is not None
-    _, offset, timestamp_ms, position, value, headers = entry
+    _, offset, timestamp_ms, log_position, value, headers = entry
     try:
         place = columns.offsets(last).index(offset)
     except ValueError:
@@ -213,7 +213,7 @@ def _difference(key: bytes, entry: Entry, last: int, columns: Columns | None) ->
         return "the key"
     if columns.timestamps_ms[place] != timestamp_ms:
         return "the timestamp"
-    if columns.position + offset - (last - columns.span + 1) != position:
+    if columns.log_position + offset - (last - columns.span + 1) != log_position:
         return "the position"
     if headers is not None and (columns.values[place], columns.headers[place]) != (value, headers):
         return "the content"

@@ -93,8 +93,8 @@ def _difference(look: SnapshotReader, topic: StoredTopic, message: StoredMessage
         return f"it leads to {place}, where no record is"
     index = offsets.index(message.offset)
     key = columns.keys[index]
-    position = columns.position + message.offset - (last - columns.span + 1)
-    if (message.timestamp_ms, message.position) != (columns.timestamps_ms[index], position):
+    log_position = columns.log_position + message.offset - (last - columns.span + 1)
+    if (message.timestamp_ms, message.log_position) != (columns.timestamps_ms[index], log_position):
         return f"it has another timestamp or position than {place}"
     if message.digest != digest_of(key, columns.values[index], columns.headers[index]):
         return f"it leads to {place}, which has another key, value or headers"

@@ -6,7 +6,7 @@ That every batch has its row is checked where the batches are (`store/verify/ver
 
 from __future__ import annotations
 
-from eventlog.batches.format import NO_POSITION, read_header
+from eventlog.batches.format import NO_LOG_POSITION, read_header
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, position_of
@@ -46,19 +46,21 @@ class OrderCheck:
             self._end = last + 1  # found where the batches are checked
             return
         first = last - header.span + 1
-        if header.position not in {first, NO_POSITION}:
-            self._problems.add(f"{name}: it leads to a batch that begins at position {header.position}, not {first}.")
-        elif header.position == NO_POSITION and _is_behind(last, look.position(OLD_POSITIONS_KEY)):
+        if header.log_position not in {first, NO_LOG_POSITION}:
+            self._problems.add(
+                f"{name}: it leads to a batch that begins at position {header.log_position}, not {first}."
+            )
+        elif header.log_position == NO_LOG_POSITION and _is_behind(last, look.log_position(OLD_POSITIONS_KEY)):
             self._problems.add(f"{name}: it leads to a batch that knows no position, where all know theirs.")
         elif first < self._end:
             self._problems.add(
                 f"{name}: its batch begins at position {first}, and the one before it ends at {self._end}."
             )
-        elif first > self._end and _is_behind(first - 1, look.position(END_POSITION_KEY)):
+        elif first > self._end and _is_behind(first - 1, look.log_position(END_POSITION_KEY)):
             self._problems.add(f"{name}: no batch has the positions from {self._end} to {first}, exclusive.")
         self._end = last + 1
 
 
-def _is_behind(position: int, end: int | None) -> bool:
+def _is_behind(log_position: int, end: int | None) -> bool:
     """Whether a position lies behind a stored end; nothing does when that is damaged."""
-    return end is not None and position >= end
+    return end is not None and log_position >= end

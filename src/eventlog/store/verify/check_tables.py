@@ -20,7 +20,7 @@ from eventlog.store.lmdb.environment import (
     Environment,
     Snapshot,
 )
-from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, end_position
+from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, end_log_position
 from eventlog.store.records.producer_epochs import NEXT_PRODUCER_ID_KEY, ProducerRow, SequenceRow, split_sequence_key
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
@@ -122,8 +122,10 @@ class SmallTables:
         for build in builds:
             if build.state_id not in self._state_ids:
                 self._problems.add(f"projection {row.name!r}: its state does not exist.")
-            elif build.position > end_position(self._environment, look.transaction):
-                self._problems.add(f"projection {row.name!r}: it has folded up to {build.position}, beyond the log.")
+            elif build.log_position > end_log_position(self._environment, look.transaction):
+                self._problems.add(
+                    f"projection {row.name!r}: it has folded up to {build.log_position}, beyond the log."
+                )
 
     def _check_producer(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
         self._producer_ids.add(ProducerRow.unpack(key.decode(), data).id)

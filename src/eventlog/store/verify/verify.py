@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import NO_POSITION, NO_TIME_MS, Columns, decode
+from eventlog.batches.format import NO_LOG_POSITION, NO_TIME_MS, Columns, decode
 from eventlog.errors import EventLogError
 from eventlog.store.groups.reader import damaged_rows
 from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS
-from eventlog.store.records.log_order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_position
+from eventlog.store.records.log_order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_log_position
 from eventlog.store.rows.tables import split_batch_key
 from eventlog.store.store import Store
 from eventlog.store.verify.check_index import IndexCheck, IndexSums, SnapshotCheck, compare
@@ -42,7 +42,7 @@ def verify(store: Store, progress: Callable[[int], object] | None = None) -> Ver
     cache = BatchCache()
     tables = SmallTables(environment, problems)
     tables.check()
-    sums = IndexSums(_end_position(store))
+    sums = IndexSums(_end_log_position(store))
     batches = BatchCheck(problems, sums)
 
     def tick() -> None:
@@ -65,9 +65,9 @@ def verify(store: Store, progress: Callable[[int], object] | None = None) -> Ver
     )
 
 
-def _end_position(store: Store) -> int:
+def _end_log_position(store: Store) -> int:
     try:
-        return stored_end_position(store.environment)
+        return stored_end_log_position(store.environment)
     except NOT_SOUND:
         return _LAST_POSITION  # the damaged row is found below
 
@@ -137,12 +137,12 @@ class BatchCheck:
 
     def _check_order(self, look: SnapshotReader, key: bytes, name: str, columns: Columns) -> None:
         environment, transaction = look.environment, look.transaction
-        if columns.position == NO_POSITION:
-            old_end = look.position(OLD_POSITIONS_KEY)
+        if columns.log_position == NO_LOG_POSITION:
+            old_end = look.log_position(OLD_POSITIONS_KEY)
             if old_end is not None and position_of_old(transaction, environment.table(ORDER), old_end, key) is None:
                 self._problems.add(f"{name}: it has no row in the order of the log.")
             return
-        last = columns.position + columns.span - 1
+        last = columns.log_position + columns.span - 1
         row = look.get(ORDER, order_key(last)) if last <= _LAST_POSITION else None
         if row is None:
             self._problems.add(f"{name}: it has the positions up to {last}, and no row in the order of the log.")

@@ -95,7 +95,7 @@ class SnapshotReader:
         data = self.transaction.get(key, db=self.environment.table(table))
         return None if data is None else bytes(data)
 
-    def position(self, name: bytes) -> int | None:
+    def log_position(self, name: bytes) -> int | None:
         """A position of the format table, 0 when there is no such row; None when it is damaged."""
         try:
             return position_of(self.get(FORMAT, name))
