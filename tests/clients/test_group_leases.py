@@ -98,14 +98,14 @@ def test_a_waiting_member_sleeps_until_there_is_something_to_do(log, topic, time
     time.now_s += 0.5
     for member in members:
         member.poll()
-        assert member._membership._care.look_at_s == began_s + 10.0
+        assert member._membership._peers.look_at_s == began_s + 10.0
         assert member._membership.next_at_s(time.now_s) == time.now_s + 2.0, "its heart beats every 2 s"
     members += [log.consumer("orders", **LONG) for _ in range(3)]
     settle(*members)
     time.now_s += 0.5
     for member in members:
         member.poll()
-        assert member._membership._care.look_at_s in {time.now_s + 1.5, time.now_s + 2.0}, (
+        assert member._membership._peers.look_at_s in {time.now_s + 1.5, time.now_s + 2.0}, (
             "newcomers have looked before"
         )
     for member in members:
@@ -191,7 +191,7 @@ def test_a_heartbeat_keeps_a_member(log, topic):
     with one, log.consumer("orders", group="g", session_timeout=5.0) as other:
         settle(one, other)
         had, beats = owned(one), []
-        file = one._membership._file
+        file = one._membership._lease
         publish, enough = file._publish, threading.Event()
 
         def noted(end_s):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from eventlog.clients.consumer.group.assignment import later, propose
+from eventlog.groups.assignment import later, propose
 from eventlog.groups.assignors import sticky
 from eventlog.store.groups.reader import group_snapshot
 

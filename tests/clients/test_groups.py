@@ -332,7 +332,7 @@ def test_a_log_that_is_opened_again_has_no_members(path):
     log.topic("orders", partitions=2)
     consumer = log.consumer("orders", **QUIET)
     member_id = consumer._membership.member_id
-    consumer._membership._file.abandon()
+    consumer._membership._lease.abandon()
     with eventlog.open(path) as again, again.consumer("orders", **QUIET) as other:
         assert owned(other) == [0, 1]
         assert not (path / "members" / member_id).exists()

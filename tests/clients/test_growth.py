@@ -95,14 +95,13 @@ class Pair(tuple):
 
 def test_giving_up_partitions_compares_each_a_few_times(log, monkeypatch):
     """A list of them to look through would be walked once for each."""
-    from eventlog.clients.consumer.group import membership
 
-    def unpacked(member_id, data, unpack=membership.unpack_member):
+    def unpacked(member_id, data, unpack=group_reader.unpack_member):
         member: Member = unpack(member_id, data)
         pairs = {Pair(pair): epoch for pair, epoch in member.owned.items()}
         return attrs.evolve(member, owned=pairs, target=frozenset(map(Pair, member.target)))
 
-    monkeypatch.setattr(membership, "unpack_member", unpacked)
+    monkeypatch.setattr(group_reader, "unpack_member", unpacked)
     count = 400
     topic = log.topic("orders", partitions=count, key=int)
     topic.append_many([b"x"] * count * 4, keys=range(count * 4))
@@ -304,7 +303,7 @@ def test_reading_one_record_decodes_one_batch(log, monkeypatch):
     decoded = calls_of(monkeypatch, batch_reader, "decode")
     assert next(topic.read(0, start=1_234)).offset == 1_234
     assert len(decoded) == 1
-    fetches = calls_of(monkeypatch, reader, "fetch")
+    fetches = calls_of(monkeypatch, reader, "fetch_within")
     assert len(list(topic.read())) == 2_000
     assert len(fetches) <= 7
 

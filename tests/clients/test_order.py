@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import eventlog
+from eventlog.backend.reading import Fetch
 from eventlog.store.lmdb.environment import ORDER
-from eventlog.store.records.reader import Fetch
 from tests.clients.helpers import flip_last_bit, in_threads, rewrite_batch
 
 Place = tuple[int, str, int, int]

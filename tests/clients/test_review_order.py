@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 import eventlog
-from eventlog.clients.reading import log_reader
 
 
 def put(state, record):
@@ -46,14 +45,14 @@ def test_a_rebuild_comes_to_the_end_where_all_was_deleted(log: eventlog.EventLog
 def test_a_topic_that_is_made_during_a_look_is_not_passed_by(log: eventlog.EventLog, monkeypatch) -> None:
     """A topic that was chosen by its name may come, with records, between the choice and the look."""
     log.topic("other").append(b"passed by")
-    scan, made = log_reader.scan_order, []
+    scan, made = log._store.scan_order, []
 
     def scan_late(*arguments, **options):
         if not made:
             made.append(log.topic("late").append(b"kept"))
         return scan(*arguments, **options)
 
-    monkeypatch.setattr(log_reader, "scan_order", scan_late)
+    monkeypatch.setattr(log._store, "scan_order", scan_late)
     projection = log.projection("late ones", put, topics=["late"])
     projection.catch_up()
     projection.catch_up()

@@ -21,7 +21,8 @@ from typing import Any
 import attrs
 
 import eventlog
-from eventlog.store.groups.commands import CommitOffsets, Fence
+from eventlog.backend.groups import OffsetCommit
+from eventlog.store.groups.commands import CommitOffsets
 from eventlog.store.records.write_transaction import WriteTransaction
 from tests.groups.history import (
     Asking,
@@ -242,7 +243,7 @@ class Member:
         rows = [
             (self._log.topic(topic)._route.row, partition, offset) for (topic, partition), offset in self._next.items()
         ]
-        self._log._store.run(_Unfenced(GROUP, rows, 0, is_automatic=True, fence=Fence(self._log._store.members)))
+        self._log._store.run(_Unfenced(OffsetCommit(GROUP, rows, is_automatic=True), 0, self._log._store.members))
 
     # -- callbacks -------------------------------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ def _offsets_settle_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction that never stores the offsets it was given."""
     real = GivenOffsets.__init__
 
-    def init(self: GivenOffsets, positions: Any, membership: Any, offsets: Any, piece: Any) -> None:
+    def init(self: GivenOffsets, positions: Any, membership: Any, offsets: Any, commit: Any) -> None:
         real(self, positions, membership, offsets, None)
 
     monkeypatch.setattr(GivenOffsets, "__init__", init)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
+from eventlog.backend.groups import GroupReply
 from eventlog.batches.format import NO_TIME_MS
 from eventlog.clients.consumer.consumer import Consumer
 from eventlog.clients.consumer.group.peers import Peers
@@ -19,7 +20,6 @@ from eventlog.errors import EventLogError
 from eventlog.groups import rules
 from eventlog.groups.rules import Change, Granted, Release, Request
 from eventlog.groups.state import Group
-from eventlog.store.groups.commands import GroupCommand
 from eventlog.store.records import reader
 from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.tables import PartitionRow
@@ -102,15 +102,15 @@ def _commit_forgotten_on_close(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _time_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search by time that is one off."""
-    real = reader.offset_of_time
-    monkeypatch.setattr(reader, "offset_of_time", lambda *place: real(*place[:-1], place[-1] + 1))
+    real = reader.offset_of_time_within
+    monkeypatch.setattr(reader, "offset_of_time_within", lambda *place: real(*place[:-1], place[-1] + 1))
 
 
 def _handover_without_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A member that gives partitions up and does not say how far it came."""
     real = Peers.run
 
-    def run(self: Peers, request: Request, **options: Any) -> GroupCommand:
+    def run(self: Peers, request: Request, **options: Any) -> GroupReply:
         return real(self, request, **options | ({"offsets": None} if isinstance(request, Release) else {}))
 
     monkeypatch.setattr(Peers, "run", run)

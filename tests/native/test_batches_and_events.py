@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.accelerators import python_function
+from eventlog.backend.reading import StoredBatch
 from eventlog.batches.format import HEADER_BYTES, BatchEncoder, seal
 from eventlog.clients.reading import batch_reader
 from eventlog.errors import EventLogError
 from eventlog.records import Event, RecordBatch
 from eventlog.store.records.key_rows import ENTRIES, pack_entries, pack_row, unpack_row
-from eventlog.store.records.reader import StoredBatch
 from tests.fuzz.test_decoders import MUTATIONS, mutants, resealed
 from tests.native.accelerators import compiled, memory_runs_out
 from tests.native.pure import pure

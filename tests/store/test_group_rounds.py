@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import eventlog
-from eventlog.store.groups.admin import ResetOffsets, Shifted
+from eventlog.backend.groups import Shifted
+from eventlog.store.groups.admin import ResetOffsets
 from eventlog.store.records.append import AppendOne
 
 

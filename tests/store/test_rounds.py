@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import eventlog
+from eventlog.backend.waiting import group_subject
 from eventlog.batches.format import BatchEncoder
-from eventlog.store.groups.rows import subject_of
 from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.records.append import Append, AppendOne, Part
 from eventlog.store.records.topics import DeleteTopic
@@ -182,5 +182,5 @@ def test_a_change_of_a_group_notifies_its_members(log: eventlog.EventLog, noting
         noting.rung.clear()
         consumer.commit()
         assert noting.rung == []
-    assert noting.rung == [({subject_of("g")}, False)]
-    assert subject_of("g") < 0
+    assert noting.rung == [({group_subject("g")}, False)]
+    assert group_subject("g") < 0

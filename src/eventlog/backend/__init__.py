@@ -6,6 +6,9 @@ The clients hold one object, a `Backend`, call its methods with values, and get 
 Here are the protocols, one module for each subject, and the values that go across:
 
 * `topics.py`: topics, their partitions and bounds.
+* `reading.py`: stored batches, bounds, times, the order of the log, what has changed since.
+* `groups.py`: requests to a group's coordinator, committed offsets, the lives of members, administration.
+* `waiting.py`: waiting until somebody commits.
 
 **Rules**
 
@@ -31,6 +34,10 @@ from __future__ import annotations
 from typing import Protocol
 from uuid import UUID
 
+from eventlog.backend.groups import GroupBackend
+from eventlog.backend.reading import ReadingBackend
+from eventlog.backend.topics import TopicBackend
+from eventlog.backend.waiting import WaitingBackend
 from eventlog.clock import Clock
 
 
@@ -56,6 +63,10 @@ class LogBackend(Protocol):
         """Whether the last user closed the log; every other call then raises `LogClosed`."""
         ...
 
+    def on_fork(self, listener: object) -> None:
+        """Have `listener._after_fork()` called in a forked child, for as long as the listener lives."""
+        ...
 
-class Backend(LogBackend, Protocol):
+
+class Backend(LogBackend, TopicBackend, ReadingBackend, GroupBackend, WaitingBackend, Protocol):
     """Everything that the clients ask of a store; composed of one protocol for each subject."""

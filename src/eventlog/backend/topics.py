@@ -6,6 +6,7 @@ These are values: every backend gives and takes them, and none of them says how 
 
 from __future__ import annotations
 
+from typing import Protocol
 from uuid import UUID
 
 import attrs
@@ -67,3 +68,27 @@ def unknown_topic(name: str) -> UnknownTopic:
     return UnknownTopic(
         f"the log has no topic {name!r}. Nothing was stored. Create it with log.topic({name!r}, partitions=1)."
     )
+
+
+class TopicBackend(Protocol):
+    """The topics of a log, as they are stored."""
+
+    def topic(self, name: str) -> StoredTopic | None:
+        """The topic of that name, None when there is none."""
+        ...
+
+    def require_topic(self, name: str) -> StoredTopic:
+        """The topic of that name; `UnknownTopic` when there is none."""
+        ...
+
+    def check_topic(self, topic: StoredTopic) -> StoredTopic:
+        """The topic as it is stored now; `UnknownTopic` when it was deleted, whether or not another has its name."""
+        ...
+
+    def topics(self) -> list[StoredTopic]:
+        """All topics, by name."""
+        ...
+
+    def topics_version(self) -> int:
+        """A number that rises whenever topics or partitions come or go, in any process."""
+        ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -105,3 +105,33 @@ class Group:
     def in_join_order(self) -> list[Member]:
         """The members, those first that joined first."""
         return sorted(self.members.values(), key=lambda member: (member.joined_epoch, member.id))
+
+
+class GroupTopic(Protocol):
+    """A topic, as far as groups have to know it."""
+
+    @property
+    def id(self) -> int:
+        """Its number; a topic made anew under an old name has another."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions it has."""
+        ...
+
+
+TopicT = TypeVar("TopicT", bound=GroupTopic)
+
+
+class GroupSnapshot(NamedTuple, Generic[TopicT]):
+    """A group and all topics, at one moment."""
+
+    group: Group
+    topics: list[TopicT]
+    topics_version: int

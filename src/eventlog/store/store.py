@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from uuid import UUID, uuid4
 
@@ -20,22 +20,20 @@ from eventlog.backend.topics import StoredTopic, deleted_topic, unknown_topic
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
 from eventlog.store.committer import Committer
+from eventlog.store.groups.backend import StoreGroups
 from eventlog.store.groups.heartbeat import HeartbeatThread
 from eventlog.store.groups.liveness import Members
 from eventlog.store.lmdb.data_file import make_directory
-from eventlog.store.lmdb.environment import FORMAT, OFFSETS, TABLES, TOPICS, EngineError, EngineMapFull, Environment
+from eventlog.store.lmdb.environment import FORMAT, TABLES, TOPICS, EngineError, EngineMapFull, Environment
 from eventlog.store.lmdb.errors import kind_of
-from eventlog.store.records import reader
-from eventlog.store.records.log_order import put_into_order, stored_end_log_position
-from eventlog.store.records.reader import Fetch, Fetched
+from eventlog.store.records.log_order import put_into_order
+from eventlog.store.records.reading import StoreReading
 from eventlog.store.records.write_transaction import CommitRequest
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
     FORMAT_VERSION,
     TOPICS_VERSION_KEY,
     FormatRow,
-    offset_key,
-    unpack_offset,
     unpack_topic,
     unpack_topics_version,
 )
@@ -48,7 +46,7 @@ DATA_FILE = "data.mdb"
 _OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members", "projections"}
 
 
-class Store:
+class Store(StoreReading, StoreGroups):
     """
     One open log directory.
 
@@ -140,39 +138,11 @@ class Store:
 
     # -- records ---------------------------------------------------------------------------------------------
 
-    def end_log_position(self) -> int:
-        """The position that the next record of the log gets."""
-        return stored_end_log_position(self.environment)
-
     def run(self, work: CommitRequest) -> None:
         """Stores one piece of work, or raises its error."""
         self.committer.run(work)
 
-    def fetch(self, requests: Iterable[Fetch], max_bytes: int) -> tuple[list[Fetched], int]:
-        """The batches of several partitions in one snapshot, and its number (see `reader.fetch`)."""
-        return reader.fetch(self.environment, requests, max_bytes)
-
-    def bounds(self, topic: StoredTopic, partitions: Sequence[int] | None = None) -> list[tuple[int, int]]:
-        """The first and the end offset of some or all partitions of a topic, of one snapshot."""
-        chosen = range(topic.partitions) if partitions is None else partitions
-        return reader.bounds(self.environment, topic.id, chosen)
-
-    def offset_of_time(self, topic: StoredTopic, partition: int, timestamp_ms: int) -> int:
-        """The first offset of this time or later."""
-        return reader.offset_of_time(self.environment, topic.id, partition, timestamp_ms)
-
-    def committed(self, group: str, partitions: Sequence[tuple[int, int]]) -> list[int | None]:
-        """The committed offsets of a group, for pairs of topic id and partition."""
-        with self.environment.reading() as transaction:
-            table = self.environment.table(OFFSETS)
-            rows = [transaction.get(offset_key(group, *pair), db=table) for pair in partitions]
-            return [None if row is None else unpack_offset(row) for row in rows]
-
     # -- waiting ---------------------------------------------------------------------------------------------
-
-    def last_transaction(self) -> int:
-        """The number of the newest commit of any process."""
-        return self.environment.last_transaction()
 
     def waiter(self) -> Waiter:
         """A place to wait until somebody commits."""

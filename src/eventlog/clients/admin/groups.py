@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from eventlog.backend import Backend
+from eventlog.backend.groups import Aim, GroupDetails, Shifted, ToOffsets, ToStart
 from eventlog.backend.topics import StoredTopic
 from eventlog.clients.consumer.positions import Pair, pair_of
 from eventlog.clients.reading.batch_reader import check_start
@@ -20,23 +22,9 @@ from eventlog.clients.topic.topic import Topic
 from eventlog.groups.state import Group, Life, Member, PartitionId
 from eventlog.options import Start, check_group_name, check_int, check_offset, check_topic_name
 from eventlog.records import TopicPartition
-from eventlog.store.groups.admin import (
-    Aim,
-    DeleteGroup,
-    DeleteOffsets,
-    ResetOffsets,
-    Shifted,
-    ToOffsets,
-    ToStart,
-    unknown_group,
-)
-from eventlog.store.groups.reader import GroupDetails, group_details, group_names
-from eventlog.store.store import Store
 
 GroupState: TypeAlias = Literal["empty", "assigning", "stable"]
 MemberState: TypeAlias = Literal["alive", "away", "dead"]
-
-_MOST_LOOKS = 3
 
 
 @attrs.frozen
@@ -161,8 +149,8 @@ class Groups:
         (['billing'], 0, 2)
     """
 
-    def __init__(self, store: Store, check_open: Callable[[], None]) -> None:
-        self._store = store
+    def __init__(self, backend: Backend, check_open: Callable[[], None]) -> None:
+        self._backend = backend
         self._check_open = check_open
 
     # -- looking ---------------------------------------------------------------------------------------------
@@ -170,7 +158,7 @@ class Groups:
     def list(self) -> builtins.list[str]:
         """The names of all groups that have members or offsets, sorted."""
         self._check_open()
-        return group_names(self._store.environment)
+        return self._backend.group_names()
 
     def describe(self, name: str) -> GroupDescription:
         """
@@ -183,21 +171,7 @@ class Groups:
         """
         self._check_open()
         check_group_name(name)
-        picture, lives = self._seen(name)
-        if not picture.group.members and not picture.commits:
-            raise unknown_group(name, "describe")
-        return _described(picture, lives)
-
-    def _seen(self, name: str) -> tuple[GroupDetails, dict[str, Life]]:
-        """A group as it is stored, and who of it lives."""
-        looks = 0
-        while True:
-            picture = group_details(self._store.environment, name)
-            lives = self._store.members.look(picture.group.members)
-            looks += 1
-            is_unchanged = self._store.last_transaction() == picture.transaction
-            if is_unchanged or looks == _MOST_LOOKS or all(life is Life.ALIVE for life in lives.values()):
-                return picture, lives  # else whoever seems dead may just have left
+        return _described(self._backend.group_details(name))
 
     # -- changing --------------------------------------------------------------------------------------------
 
@@ -244,12 +218,8 @@ class Groups:
         self._check_open()
         check_group_name(name)
         aim, chosen = self._aim(to, shift, offsets, topics, partitions)
-        store = self._store
-        work = ResetOffsets(
-            name, aim, chosen, store.clock.now_ms(), members=store.members, is_forced=force, is_dry=dry_run
-        )
-        self._run(work)
-        return {TopicPartition(*pair): offset for pair, offset in work.offsets.items()}
+        stored = self._backend.reset_offsets(name, aim, chosen, is_forced=force, is_dry=dry_run)
+        return {TopicPartition(*pair): offset for pair, offset in stored.items()}
 
     def delete(self, name: str, *, force: bool = False) -> None:
         """
@@ -264,10 +234,7 @@ class Groups:
             UnknownGroup: if it has neither members nor offsets.
         """
         self._check_open()
-        store = self._store
-        self._run(
-            DeleteGroup(check_group_name(name), store.clock.now_ms(), members=store.members, is_forced=force),
-        )
+        self._backend.delete_group(check_group_name(name), is_forced=force)
 
     def delete_offsets(self, name: str, topic: str | Topic[Any, Any], *, force: bool = False) -> None:
         """
@@ -285,12 +252,7 @@ class Groups:
         """
         self._check_open()
         check_group_name(name)
-        store, row = self._store, self._row(topic)
-        self._run(DeleteOffsets(name, row, store.clock.now_ms(), members=store.members, is_forced=force))
-
-    def _run(self, work: ResetOffsets | DeleteGroup | DeleteOffsets) -> None:
-        self._store.run(work)
-        self._store.members.discard(work.removed)
+        self._backend.delete_offsets(name, self._row(topic), is_forced=force)
 
     def _aim(
         self,
@@ -334,12 +296,12 @@ class Groups:
 
     def _row(self, topic: str | Topic[Any, Any]) -> StoredTopic:
         if isinstance(topic, Topic):
-            topic._check_store(self._store)
+            topic._check_store(self._backend)
             return topic._route.row
-        return self._store.require_topic(check_topic_name(topic))
+        return self._backend.require_topic(check_topic_name(topic))
 
     def __repr__(self) -> str:
-        return f"<Groups of {str(self._store.path)!r}>"
+        return f"<Groups of {str(self._backend.path)!r}>"
 
 
 def _some(
@@ -350,15 +312,15 @@ def _some(
     return chosen
 
 
-def _described(picture: GroupDetails, lives: Mapping[str, Life]) -> GroupDescription:
-    group = picture.group
+def _described(details: GroupDetails) -> GroupDescription:
+    group = details.group
     states: dict[str, MemberState] = {
-        member.id: _member_state(member, lives[member.id]) for member in group.members.values()
+        member.id: _member_state(member, details.lives[member.id]) for member in group.members.values()
     }
 
     def named(partitions: Iterable[PartitionId]) -> tuple[TopicPartition, ...]:
-        pairs = (pair for pair in partitions if pair in picture.bounds)
-        return tuple(sorted(TopicPartition(picture.topics[topic_id].name, number) for topic_id, number in pairs))
+        pairs = (pair for pair in partitions if pair in details.bounds)
+        return tuple(sorted(TopicPartition(details.topics[topic_id].name, number) for topic_id, number in pairs))
 
     members = tuple(
         MemberDescription(
@@ -376,15 +338,15 @@ def _described(picture: GroupDetails, lives: Mapping[str, Life]) -> GroupDescrip
     )
     owners = {pair: member.id for member in group.members.values() for pair in member.owned}
     places: builtins.list[PartitionOffsets] = []
-    for pair, (first, end) in picture.bounds.items():
-        committed, committed_ms = picture.commits.get(pair, (None, None))
+    for pair, (first, end) in details.bounds.items():
+        committed, committed_ms = details.commits.get(pair, (None, None))
         lag = max(end - (first if committed is None else committed), 0)
-        name = picture.topics[pair[0]].name
+        name = details.topics[pair[0]].name
         places.append(PartitionOffsets(name, pair[1], committed, committed_ms, first, end, lag, owners.get(pair)))
     places.sort(key=lambda place: (place.topic, place.partition))
     return GroupDescription(
         group.name,
-        _group_state(group, states, picture.topics_version),
+        _group_state(group, states, details.topics_version),
         group.epoch,
         group.assignor or None,
         members,
@@ -393,10 +355,12 @@ def _described(picture: GroupDetails, lives: Mapping[str, Life]) -> GroupDescrip
 
 
 def _member_state(member: Member, life: Life) -> MemberState:
-    """What becomes of a member by the rules: only those with a name are waited for."""
-    if life is Life.AWAY:
-        return "dead" if member.instance_id is None else "away"
-    return "alive" if life is Life.ALIVE else "dead"
+    """What becomes of a member by the rules of groups."""
+    from eventlog.groups.rules import is_gone  # now: `import eventlog` is fast
+
+    if is_gone(member, life):
+        return "dead"
+    return "alive" if life is Life.ALIVE else "away"
 
 
 def _group_state(group: Group, states: Mapping[str, MemberState], topics_version: int) -> GroupState:

@@ -17,6 +17,7 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self
 
+from eventlog.backend import Backend
 from eventlog.clients.consumer.core import ConsumerCore
 from eventlog.clients.consumer.fetcher import Fetcher
 from eventlog.clients.consumer.options import Callback, ConsumerOptions
@@ -29,7 +30,6 @@ from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
 from eventlog.groups.state import Subscription
 from eventlog.options import Start, check_int, check_offset, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
-from eventlog.store.store import Store
 from eventlog.uninterruptible import HeldLock
 
 if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: `import eventlog` is fast
@@ -88,7 +88,7 @@ class Consumer(Generic[K, V]):
         [b'tea']
     """
 
-    def __init__(self, store: Store, open_topic: Callable[[str], Topic[Any, Any]], options: ConsumerOptions) -> None:
+    def __init__(self, store: Backend, open_topic: Callable[[str], Topic[Any, Any]], options: ConsumerOptions) -> None:
         self._store = store
         self._open_topic = open_topic
         self._options = options
@@ -232,7 +232,7 @@ class Consumer(Generic[K, V]):
                 chosen = offsets_of(offsets)
             commits.store(chosen, is_automatic=False)
 
-    def _give_offsets(self, store: Store, offsets: Offsets | None) -> GivenOffsets:
+    def _give_offsets(self, store: Backend, offsets: Offsets | None) -> GivenOffsets:
         """What a transaction is to commit for us; we commit nothing by ourselves any more."""
         if store is not self._store:
             raise ValueError(
@@ -334,7 +334,7 @@ class Consumer(Generic[K, V]):
             ValueError: if the consumer has no group, or a partition is not assigned. The positions are unchanged.
         """
         self._group_commits("go back to what is committed")
-        self._store.committer.commit_queued()  # a commit that was interrupted may be under way in another thread
+        self._store.commit_queued()  # a commit that was interrupted may be under way in another thread
         self._seek(partitions, self._positions.group_offset)
 
     def seek_to_time(self, moment: datetime | int, *partitions: Pair) -> None:

@@ -145,9 +145,9 @@ class ConsumerCore:
         membership = self._membership
         if membership is not None:
             until_s = min(until_s, membership.next_at_s(now_s))
-            self._intake.wait(now_s, until_s, membership.watched, membership.heard)
+            self._intake.wait(now_s, until_s, membership.watched, membership.subjects)
         elif self._following is not None:
-            self._intake.wait(now_s, until_s, others=self._following.heard)
+            self._intake.wait(now_s, until_s, others=self._following.subjects)
         else:
             self._intake.wait(now_s, until_s)
         return True

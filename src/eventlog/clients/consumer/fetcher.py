@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from eventlog.backend import Backend
+from eventlog.backend.reading import ReadMark
 from eventlog.clients.consumer.positions import Position, Positions
 from eventlog.clients.reading.batch_reader import BatchReader
 from eventlog.records import RecordBatch
-from eventlog.store.records.log_order import ReadMark, arrivals
-from eventlog.store.store import Store
 
 _FEW = 16
 """So many positions are all looked at when something was stored: to ask which of them have it is no faster."""
@@ -26,12 +26,12 @@ class Fetcher:
     Belongs to the consumer's thread, but for `wake`.
     """
 
-    def __init__(self, store: Store, positions: Positions, fetch_max_bytes: int) -> None:
-        self._store = store
+    def __init__(self, backend: Backend, positions: Positions, fetch_max_bytes: int) -> None:
+        self._backend = backend
         self._positions = positions
         self._fetch_max_bytes = fetch_max_bytes
-        self._fetcher = BatchReader(store)
-        self._waiter = store.waiter()
+        self._fetcher = BatchReader(backend)
+        self._waiter = backend.waiter()
         self._subscribed_version = -1
         """Of which positions we are notified: none yet."""
         self._seen_transaction = -1
@@ -56,10 +56,10 @@ class Fetcher:
         version = self._positions.version
         if version != self._seen_version:
             self._mark = None
-        elif self._store.environment.last_transaction() == self._seen_transaction:
+        elif not self._backend.changed_since(self._seen_transaction):
             return False
         if self._mark is not None:
-            ids, now = arrivals(self._store.environment, self._mark, len(self._positions.order))
+            ids, now = self._backend.arrivals(self._mark, len(self._positions.order))
             if ids is not None:
                 return self._fetch_at(self._in_turn(self._positions.of_ids(ids)), version, now)
             self._mark = None

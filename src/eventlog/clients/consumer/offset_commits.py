@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from eventlog.backend import Backend
+from eventlog.backend.groups import OffsetCommit
 from eventlog.backend.topics import StoredTopic
 from eventlog.clients.consumer.group.membership import Membership
 from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import MemberFenced
 from eventlog.records import TopicPartition
-from eventlog.store.groups.commands import CommitOffsets, Fence
-from eventlog.store.store import Store
 
 
 class GivenOffsets:
@@ -26,23 +26,23 @@ class GivenOffsets:
     Belongs to the consumer's thread.
     """
 
-    __slots__ = ("_membership", "_offsets", "_positions", "piece")
+    __slots__ = ("_membership", "_offsets", "_positions", "commit")
 
     def __init__(
         self,
         positions: Positions,
         membership: Membership | None,
         offsets: Mapping[TopicPartition, int],
-        piece: CommitOffsets | None,
+        commit: OffsetCommit | None,
     ) -> None:
         self._positions = positions
         self._membership = membership
         self._offsets = offsets
-        self.piece = piece
+        self.commit = commit
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to store: the piece then checks alone that the member is one."""
+        """Whether there is nothing to store: the commit then checks alone that the member is one."""
         return not self._offsets
 
     def settle(self) -> None:
@@ -50,10 +50,10 @@ class GivenOffsets:
         for tp, offset in self._offsets.items():
             self._positions.settle(tp, offset)
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Notes that they were refused, maybe because others own the partitions by now."""
         if self._membership is not None:
-            self._membership.doubt()
+            self._membership.invalidate()
 
 
 class OffsetCommits:
@@ -65,20 +65,20 @@ class OffsetCommits:
 
     def __init__(
         self,
-        store: Store,
+        backend: Backend,
         open_topic: Callable[[str], Topic[Any, Any]],
         positions: Positions,
         membership: Membership | None,
         group: str,
         interval_s: float | None,
     ) -> None:
-        self._store = store
+        self._backend = backend
         self._open_topic = open_topic
         self._positions = positions
         self._membership = membership
         self._group = group
         self.interval_s = interval_s
-        self._committed_at_s = store.clock.monotonic()
+        self._committed_at_s = backend.clock.monotonic()
 
     @property
     def next_at_s(self) -> float:
@@ -91,7 +91,7 @@ class OffsetCommits:
         """Commits what is finished, when the interval is over."""
         if self.interval_s is None:
             return
-        now_s = self._store.clock.monotonic()
+        now_s = self._backend.clock.monotonic()
         if now_s - self._committed_at_s >= self.interval_s:
             self._committed_at_s = now_s
             self.commit_finished()
@@ -112,32 +112,31 @@ class OffsetCommits:
             self._store_checked(offsets, is_automatic=is_automatic)
         except MemberFenced:
             if self._membership is not None:
-                self._membership.doubt()
+                self._membership.invalidate()
             raise
 
     def give(self, offsets: Mapping[TopicPartition, int]) -> GivenOffsets:
         """Hands offsets to a transaction; from now on nothing is committed without a call."""
-        piece = self._work(offsets, is_automatic=False)
-        if piece is None and self._membership is not None:  # a member that was removed may store nothing else either
-            now_ms = self._store.clock.now_ms()
-            piece = CommitOffsets(self._group, [], now_ms, is_automatic=False, fence=self._membership.fence())
+        commit = self._commit(offsets, is_automatic=False)
+        if commit is None and self._membership is not None:  # a member that was removed may store nothing else either
+            commit = self._membership.offset_commit([], is_automatic=False)
         self.interval_s = None
         if self._membership is not None:
             self._membership.stop_committing()
-        return GivenOffsets(self._positions, self._membership, offsets, piece)
+        return GivenOffsets(self._positions, self._membership, offsets, commit)
 
     def _store_checked(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
         if not offsets:
             if self._membership is not None and not is_automatic:
                 self._membership.check()
             return
-        work = self._work(offsets, is_automatic=is_automatic)
-        assert work is not None
-        self._store.run(work)
+        commit = self._commit(offsets, is_automatic=is_automatic)
+        assert commit is not None
+        self._backend.commit_offsets(commit)
         for tp, offset in offsets.items():
             self._positions.settle(tp, offset)
 
-    def _work(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> CommitOffsets | None:
+    def _commit(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> OffsetCommit | None:
         """What stores some offsets, None when there are none."""
         if not offsets:
             return None
@@ -146,8 +145,9 @@ class OffsetCommits:
             position = self._positions.get(tp)
             route = self._open_topic(tp.topic)._route if position is None else position.cursor.route
             rows.append((route.row, route.check_partition(tp.partition), offset))
-        fence = Fence(self._store.members) if self._membership is None else self._membership.fence()
-        return CommitOffsets(self._group, rows, self._store.clock.now_ms(), is_automatic=is_automatic, fence=fence)
+        if self._membership is not None:
+            return self._membership.offset_commit(rows, is_automatic=is_automatic)
+        return OffsetCommit(self._group, rows, is_automatic)
 
     def left_to_commit(self) -> dict[TopicPartition, int]:
         """What a commit without a call would store now."""

@@ -14,14 +14,13 @@ from itertools import compress
 from operator import length_hint
 from typing import Any, TypeAlias
 
+from eventlog.backend import Backend
 from eventlog.clients.reading.batch_reader import Cursor, resolve_start, resolve_starts
 from eventlog.clients.topic.topic import Topic
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.groups.state import PartitionId
 from eventlog.options import Start, check_int, check_offset, check_offsets
 from eventlog.records import Record, RecordBatch, TopicPartition
-from eventlog.store.records.reader import bounds_of
-from eventlog.store.store import Store
 
 Pair: TypeAlias = TopicPartition | tuple[str, int]
 """What users may pass for a partition."""
@@ -137,9 +136,9 @@ class Positions:
     """
 
     def __init__(
-        self, store: Store, open_topic: Callable[[str], Topic[Any, Any]], *, group: str | None, start: Start
+        self, backend: Backend, open_topic: Callable[[str], Topic[Any, Any]], *, group: str | None, start: Start
     ) -> None:
-        self._store = store
+        self._backend = backend
         self._open_topic = open_topic
         self._group = group
         self._start: Start = start
@@ -196,10 +195,10 @@ class Positions:
         fresh = [pair for pair in chosen if pair[1] not in self._by_tp]
         stored: list[int | None] = [None] * len(fresh)
         if self._group is not None:
-            stored = self._store.committed(self._group, [(topic._route.row.id, tp.partition) for topic, tp in fresh])
+            stored = self._backend.committed(self._group, [(topic._route.row.id, tp.partition) for topic, tp in fresh])
         new = [pair for pair, offset in zip(fresh, stored, strict=True) if offset is None]
         places = [(topic._route.row, tp.partition) for topic, tp in new]
-        firsts = iter(resolve_starts(self._store, places, self._start if start is None else start) if new else ())
+        firsts = iter(resolve_starts(self._backend, places, self._start if start is None else start) if new else ())
         begun = [
             (tp, Position(tp, topic._route, next(firsts) if offset is None else offset, offset))
             for (topic, tp), offset in zip(fresh, stored, strict=True)
@@ -226,20 +225,22 @@ class Positions:
         committed = self.committed(tp) if self._group is not None else None
         if committed is not None:
             return Position(tp, topic._route, committed, committed)
-        return Position(tp, topic._route, resolve_start(self._store, topic._route.row, tp.partition, self._start), None)
+        return Position(
+            tp, topic._route, resolve_start(self._backend, topic._route.row, tp.partition, self._start), None
+        )
 
     def committed(self, tp: TopicPartition) -> int | None:
         """The offset that the log has for the group."""
         assert self._group is not None
         route = self._open_topic(tp.topic)._route
-        return self._store.committed(self._group, [(route.row.id, route.check_partition(tp.partition))])[0]
+        return self._backend.committed(self._group, [(route.row.id, route.check_partition(tp.partition))])[0]
 
     def group_offset(self, position: Position) -> int:
         """Where the group stands in a partition, or would begin."""
         committed = self.committed(position.tp)
         if committed is not None:
             return committed
-        return resolve_start(self._store, position.cursor.route.row, position.tp.partition, self._start)
+        return resolve_start(self._backend, position.cursor.route.row, position.tp.partition, self._start)
 
     def rotate(self) -> None:
         """Lets another partition be first at the next fetch: the one behind the last that got something."""
@@ -372,7 +373,7 @@ class Positions:
     def lags(self) -> dict[TopicPartition, int]:
         """How many offsets lie between each position and the end of its partition."""
         places = [(position.cursor.route.row.id, tp.partition) for tp, position in self._by_tp.items()]
-        pairs = zip(self._by_tp.items(), bounds_of(self._store.environment, places), strict=True)
+        pairs = zip(self._by_tp.items(), self._backend.bounds_of(places), strict=True)
         return {tp: max(end - self.next_offset(position), 0) for (tp, position), (_, end) in pairs}
 
 

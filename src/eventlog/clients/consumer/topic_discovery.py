@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from eventlog.backend import Backend
 from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.topic.topic import Topic
 from eventlog.groups.state import Subscription
 from eventlog.records import TopicPartition
-from eventlog.store.store import Store
 
 
 class TopicDiscovery:
@@ -25,18 +25,18 @@ class TopicDiscovery:
 
     def __init__(
         self,
-        store: Store,
+        backend: Backend,
         open_topic: Callable[[str], Topic[Any, Any]],
         positions: Positions,
         subscription: Subscription,
     ) -> None:
-        self._store = store
+        self._backend = backend
         self._open_topic = open_topic
         self._positions = positions
         self._subscription = subscription
-        self.heard: frozenset[int] | None = None if subscription.patterns else frozenset()
-        """What to hear of beside what is read: everything, where any topic that comes may be one of ours."""
-        self._transaction = store.last_transaction()
+        self.subjects: frozenset[int] | None = None if subscription.patterns else frozenset()
+        """What to be notified of beside the topics that are read; None is everything, as any new topic may match."""
+        self._transaction = backend.last_transaction()
         self._version = -1
         self._follow()
 
@@ -46,17 +46,17 @@ class TopicDiscovery:
 
         What a named topic was deleted is told by the next fetch; those of a pattern just end.
         """
-        transaction = self._store.environment.last_transaction()
+        transaction = self._backend.last_transaction()
         if transaction == self._transaction:
             return
         self._transaction = transaction
-        if self._store.topics_version() != self._version:
+        if self._backend.topics_version() != self._version:
             self._follow()
 
     def _follow(self) -> None:
         is_first = self._version < 0
-        version = self._store.topics_version()
-        rows = [row for row in self._store.topics() if self._subscription.covers(row.name)]
+        version = self._backend.topics_version()
+        rows = [row for row in self._backend.topics() if self._subscription.covers(row.name)]
         topics = [self._open_topic(row.name) for row in rows]
         names = {row.name for row in rows} | set(self._subscription.topics)
         self._positions.drop([tp for tp in self._positions.partitions() if tp.topic not in names])

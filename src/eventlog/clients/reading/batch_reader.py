@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any, Generic, NamedTuple
 
 from eventlog.accelerators import accelerated, compiled
+from eventlog.backend import Backend
+from eventlog.backend.reading import Fetch, Fetched, ReadMark, StoredBatch
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import Columns, decode, is_intact
 from eventlog.clients.topic_handle import TopicHandle
@@ -20,9 +22,6 @@ from eventlog.codecs.base import UnknownEventData
 from eventlog.errors import DecodeError, EventLogError, OffsetOutOfRange, UnknownEvent
 from eventlog.options import Start, check_int
 from eventlog.records import K, RecordBatch, V
-from eventlog.store.records.log_order import ReadMark, fetch_and_mark
-from eventlog.store.records.reader import Fetch, Fetched, StoredBatch, bounds_of
-from eventlog.store.store import Store
 
 
 class Cursor(Generic[K, V]):
@@ -85,8 +84,8 @@ class BatchReader:
     Has no state; any thread may use it.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def fetch(
         self, cursors: Sequence[Cursor[K, V]], max_bytes: int, *, end: int | None = None, is_marking: bool = False
@@ -110,17 +109,17 @@ class BatchReader:
         empty: set[int] = set()
         mark: ReadMark | None = None
         if is_marking:
-            answers, mark = fetch_and_mark(self._store.environment, requests, max_bytes)
+            answers, mark = self._backend.fetch_and_mark(requests, max_bytes)
             number = mark.transaction
         else:
-            answers, number = self._store.fetch(requests, max_bytes)
+            answers, number = self._backend.fetch(requests, max_bytes)
         is_all = len(answers) == len(cursors)
         for cursor, answer in zip(cursors, answers, strict=False):
             row = cursor.route.row
             try:
                 if answer.end == 0 and row.id not in empty:
                     empty.add(row.id)
-                    self._store.check_topic(row)  # without any record ever, or deleted?
+                    self._backend.check_topic(row)  # without any record ever, or deleted?
                 _check_range(cursor, answer)
                 for stored in answer.batches:
                     max_bytes -= len(stored.data)
@@ -243,18 +242,18 @@ def check_start(start: Start) -> Start:
     return start
 
 
-def resolve_start(store: Store, topic: StoredTopic, partition: int, start: Start) -> int:
+def resolve_start(backend: Backend, topic: StoredTopic, partition: int, start: Start) -> int:
     """The offset that a start means in one partition now."""
-    return resolve_starts(store, [(topic, partition)], start)[0]
+    return resolve_starts(backend, [(topic, partition)], start)[0]
 
 
-def resolve_starts(store: Store, partitions: Sequence[tuple[StoredTopic, int]], start: Start) -> list[int]:
+def resolve_starts(backend: Backend, partitions: Sequence[tuple[StoredTopic, int]], start: Start) -> list[int]:
     """The offsets that a start means in some partitions; one look for all of them, but for times."""
     check_start(start)
     if isinstance(start, datetime):
         moment_ms = to_ms(start)
-        return [store.offset_of_time(topic, partition, moment_ms) for topic, partition in partitions]
-    bounds = bounds_of(store.environment, [(topic.id, partition) for topic, partition in partitions])
+        return [backend.offset_of_time(topic, partition, moment_ms) for topic, partition in partitions]
+    bounds = backend.bounds_of([(topic.id, partition) for topic, partition in partitions])
     if isinstance(start, str):
         return [first if start == "earliest" else end for first, end in bounds]
     for (topic, partition), (first, end) in zip(partitions, bounds, strict=True):
@@ -263,6 +262,6 @@ def resolve_starts(store: Store, partitions: Sequence[tuple[StoredTopic, int]], 
     return [start] * len(bounds)
 
 
-def resolve_ends(store: Store, partitions: Sequence[tuple[StoredTopic, int]], end: Start | None) -> list[int]:
+def resolve_ends(backend: Backend, partitions: Sequence[tuple[StoredTopic, int]], end: Start | None) -> list[int]:
     """The offsets that an end means in some partitions now; None is where they end."""
-    return resolve_starts(store, partitions, "latest" if end is None else end)
+    return resolve_starts(backend, partitions, "latest" if end is None else end)

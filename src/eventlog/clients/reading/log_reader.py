@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from eventlog.backend import Backend
+from eventlog.backend.reading import OrderedBatch, StoredBatch
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import EventLogError
 from eventlog.options import check_topic_name
 from eventlog.records import Record, RecordBatch
-from eventlog.store.records.log_order import OrderedBatch, scan_order
-from eventlog.store.records.reader import StoredBatch
-from eventlog.store.store import Store
 
 _READ_BYTES = 1 << 20
 
@@ -33,13 +32,13 @@ class LogReader:
 
     def __init__(
         self,
-        store: Store,
+        backend: Backend,
         topics_by_id: Callable[[], Mapping[int, Topic[Any, Any]]],
         topics: Collection[str] | None,
         log_position: int,
     ) -> None:
-        self._store = store
-        self._fetcher = BatchReader(store)
+        self._backend = backend
+        self._fetcher = BatchReader(backend)
         self._topics_by_id = topics_by_id
         self._names = None if topics is None else frozenset(topics)
         self._topics: Mapping[int, Topic[Any, Any]] = {}
@@ -88,17 +87,16 @@ class LogReader:
         A topic that is made after we chose, and gets records before we look, would be passed by for good: then we
         choose and look again.
         """
-        environment = self._store.environment
         while True:
             ids = self._chosen()
-            found, behind, self.transaction = scan_order(environment, self.log_position, max_bytes, topic_ids=ids)
-            if ids is None or self._store.topics_version() == self._version:
+            found, behind, self.transaction = self._backend.scan_order(self.log_position, max_bytes, topic_ids=ids)
+            if ids is None or self._backend.topics_version() == self._version:
                 return found, behind
 
     def _chosen(self) -> Collection[int] | None:
         if self._names is None:
             return None
-        version = self._store.topics_version()
+        version = self._backend.topics_version()
         if version != self._version:
             self._topics = self._topics_by_id()
             self._version = version

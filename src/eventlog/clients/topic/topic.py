@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
+from eventlog.backend import Backend
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor, resolve_ends, resolve_starts
 from eventlog.clients.topic.append import Appender
 from eventlog.clients.topic.history import History
@@ -443,7 +444,7 @@ class Topic(Generic[K, V]):
         self._owner._check_open()
         return self._events.snapshot(key)
 
-    def _check_store(self, store: Store) -> None:
+    def _check_store(self, store: Backend) -> None:
         """Raises `ValueError` when this topic belongs to another log."""
         if store is not self._store:
             raise ValueError(

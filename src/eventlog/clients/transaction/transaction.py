@@ -344,7 +344,8 @@ class Transaction:
 
     def _store_all(self) -> None:
         pieces = [*self._pieces]
-        pieces += [offsets.piece for offsets in self._offsets.values() if offsets.piece is not None]
+        commits = [offsets.commit for offsets in self._offsets.values() if offsets.commit is not None]
+        pieces += [self._store.offsets_command(commit) for commit in commits]
         changes = [one for state in self._states.values() if (one := state._changes()).is_used]
         has_offsets = any(not offsets.is_empty for offsets in self._offsets.values())
         has_writes = bool(self._sends.count or self._pieces) or has_offsets or any(one.writes for one in changes)
@@ -366,7 +367,7 @@ class Transaction:
                 self._store.run(work)
             except EventLogError:
                 for offsets in self._offsets.values():
-                    offsets.doubt()
+                    offsets.invalidate()
                 raise
             self._sends.learn(work.newer)
             if not work.is_refused:

@@ -11,49 +11,23 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
-from typing import NamedTuple, TypeAlias
 
+from eventlog.backend.groups import Aim, Chosen, Shifted, ToOffsets, ToStart, unknown_group
 from eventlog.backend.topics import StoredTopic
+from eventlog.backend.waiting import group_subject
 from eventlog.clock import to_ms
-from eventlog.errors import GroupNotEmpty, OffsetOutOfRange, UnknownGroup, UnknownPartition
+from eventlog.errors import GroupNotEmpty, OffsetOutOfRange, UnknownPartition
 from eventlog.groups.state import Group, Life, Member, PartitionId
-from eventlog.options import Start
 from eventlog.store.groups.liveness import Members
-from eventlog.store.groups.rows import load, load_offsets, member_prefix, save, subject_of
+from eventlog.store.groups.rows import load, load_offsets, member_prefix, save
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS, TOPICS
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import offset_key, pack_offset, unpack_topic
 
-# -- where a group is to stand -------------------------------------------------------------------------------
+# -- commands ---------------------------------------------------------------------------------------------------
 
 
-class ToStart(NamedTuple):
-    """Says that it is to stand at one of the places at which reading may begin."""
-
-    start: Start
-
-
-class Shifted(NamedTuple):
-    """Says how far from where it stands; it stops at the bounds of the partition."""
-
-    by: int
-
-
-class ToOffsets(NamedTuple):
-    """Says where, partition by partition."""
-
-    offsets: Mapping[PartitionId, int]
-
-
-Aim: TypeAlias = ToStart | Shifted | ToOffsets
-Chosen: TypeAlias = Sequence[tuple[StoredTopic, int | None]]
-"""Partitions, by topic and number; all of the topic where the number is None."""
-
-
-# -- works ---------------------------------------------------------------------------------------------------
-
-
-class _Change(CommitRequest):
+class GroupChange(CommitRequest):
     """
     A change of a group.
 
@@ -76,7 +50,7 @@ class _Change(CommitRequest):
     @property
     def subjects(self) -> Collection[int]:
         """The group."""
-        return (subject_of(self._name),)
+        return (group_subject(self._name),)
 
     def _check_known(self, what: str, group: Group, committed: Collection[PartitionId]) -> None:
         if not group.members and not committed:
@@ -107,7 +81,7 @@ class _Change(CommitRequest):
         self.rings = before is not after
 
 
-class ResetOffsets(_Change):
+class ResetOffsets(GroupChange):
     """
     Puts a group elsewhere, in some partitions or in all that it knows.
 
@@ -221,7 +195,7 @@ class ResetOffsets(_Change):
         return offset
 
 
-class DeleteGroup(_Change):
+class DeleteGroup(GroupChange):
     """Removes a group with its members and its offsets."""
 
     __slots__ = ()
@@ -237,7 +211,7 @@ class DeleteGroup(_Change):
         self._done(before, after)
 
 
-class DeleteOffsets(_Change):
+class DeleteOffsets(GroupChange):
     """Removes a group's offsets of one topic."""
 
     __slots__ = ("_topic",)
@@ -265,11 +239,3 @@ class DeleteOffsets(_Change):
             if topic_id == self._topic.id:
                 writing.delete(OFFSETS, offset_key(self._name, topic_id, partition))
         self._done(before, after)
-
-
-def unknown_group(name: str, what: str) -> UnknownGroup:
-    """The error for a group that is not there."""
-    return UnknownGroup(
-        f"cannot {what} group {name!r}: it has neither members nor offsets. Nothing was changed. "
-        "log.groups.list() names those that are there, and so does `eventlog groups list`."
-    )

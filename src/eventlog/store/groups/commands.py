@@ -7,59 +7,31 @@ nothing of the rules (`groups/rules.py`), and nothing of what members do with th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable
 from functools import reduce
 
-import attrs
-
-from eventlog.backend.topics import StoredTopic
+from eventlog.backend.groups import OffsetCommit
+from eventlog.backend.waiting import group_subject
 from eventlog.errors import MemberFenced, UnknownTopic
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide, fenced
 from eventlog.groups.state import Group, Life, PartitionId
 from eventlog.store.groups.liveness import Members
-from eventlog.store.groups.rows import load, load_member, save, subject_of
+from eventlog.store.groups.rows import load, load_member, save
 from eventlog.store.lmdb.environment import OFFSETS
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import offset_key, pack_offset
 
 
-@attrs.frozen
-class Fence:
-    """
-    Says who commits: a member, and the epochs at which it was granted the partitions.
-
-    Without a member it is somebody who reads partitions of its own choice; `members` tells then who lives.
-    """
-
-    members: Members
-    member_id: str | None = None
-    epochs: Mapping[PartitionId, int] = attrs.field(factory=dict)
-
-
 class CommitOffsets(CommitRequest):
-    """
-    Stores the offsets of a group.
+    """Stores the offsets of a group (`eventlog.backend.groups.OffsetCommit`)."""
 
-    What was deleted meanwhile is an error when somebody asked for the commit, and skipped when it was automatic.
-    """
+    __slots__ = ("_commit", "_members", "_now_ms")
 
-    __slots__ = ("_fence", "_group", "_is_automatic", "_now_ms", "_offsets")
-
-    def __init__(
-        self,
-        group: str,
-        offsets: Sequence[tuple[StoredTopic, int, int]],
-        now_ms: int,
-        *,
-        is_automatic: bool,
-        fence: Fence,
-    ) -> None:
+    def __init__(self, commit: OffsetCommit, now_ms: int, members: Members) -> None:
         super().__init__()
-        self._group = group
-        self._offsets = offsets
+        self._commit = commit
         self._now_ms = now_ms
-        self._is_automatic = is_automatic
-        self._fence = fence
+        self._members = members
 
     def apply(self, writing: WriteTransaction) -> None:
         """Checks every partition, then writes one row for each."""
@@ -68,50 +40,52 @@ class CommitOffsets(CommitRequest):
 
     def check(self, writing: WriteTransaction) -> None:
         """Raises what speaks against it."""
-        if self._fence.member_id is None:
+        if self._commit.member_id is None:
             self._check_unowned(writing)
         else:
-            self._check_owned(writing, self._fence.member_id)
-        if not self._is_automatic:
-            for topic, _, _ in self._offsets:
+            self._check_owned(writing, self._commit.member_id)
+        if not self._commit.is_automatic:
+            for topic, _, _ in self._commit.offsets:
                 writing.check_topic(topic)
 
     def write(self, writing: WriteTransaction) -> None:
         """Writes the rows of the topics that are there."""
-        for topic, partition, offset in self._offsets:
+        for topic, partition, offset in self._commit.offsets:
             try:
                 writing.check_topic(topic)
             except UnknownTopic:
                 continue
-            writing.put(OFFSETS, offset_key(self._group, topic.id, partition), pack_offset(offset, self._now_ms))
+            writing.put(OFFSETS, offset_key(self._commit.group, topic.id, partition), pack_offset(offset, self._now_ms))
 
     def _check_owned(self, writing: WriteTransaction, member_id: str) -> None:
         epochs = {
-            (topic.id, partition): self._fence.epochs.get((topic.id, partition), -1)
-            for topic, partition, _ in self._offsets
+            (topic.id, partition): self._commit.epochs.get((topic.id, partition), -1)
+            for topic, partition, _ in self._commit.offsets
         }
-        member = load_member(writing, self._group, member_id)
-        if member is None and not self._offsets:
+        member = load_member(writing, self._commit.group, member_id)
+        if member is None and not self._commit.offsets:
             raise MemberFenced(
-                f"cannot commit for group {self._group!r}: member {member_id} was removed from it. Nothing was stored. "
-                "Call poll() to go on as a member; the records come again to whoever owns the partitions."
+                f"cannot commit for group {self._commit.group!r}: member {member_id} was removed from it. Nothing was "
+                "stored. Call poll() to go on as a member; the records come again to whoever owns the partitions."
             )
         refused = fenced(member, epochs)
         if refused:
-            raise self._refusal(load(writing, self._group), f"member {member_id}", refused[0], epochs[refused[0]])
+            raise self._refusal(
+                load(writing, self._commit.group), f"member {member_id}", refused[0], epochs[refused[0]]
+            )
 
     def _check_unowned(self, writing: WriteTransaction) -> None:
-        group = load(writing, self._group)
+        group = load(writing, self._commit.group)
         if not group.members:
             return
-        liveness = self._fence.members.look(group.members)
-        for topic, partition, _ in self._offsets:
+        liveness = self._members.look(group.members)
+        for topic, partition, _ in self._commit.offsets:
             owner = group.owner((topic.id, partition))
             if owner is not None and liveness[owner.id] is Life.ALIVE:
                 raise self._refusal(group, "a consumer that is no member", (topic.id, partition), -1)
 
     def _refusal(self, group: Group, who: str, refused: PartitionId, epoch: int) -> MemberFenced:
-        topic, partition, offset = next(row for row in self._offsets if (row[0].id, row[1]) == refused)
+        topic, partition, offset = next(row for row in self._commit.offsets if (row[0].id, row[1]) == refused)
         owner = group.owner(refused)
         since = " does not own it, and" if epoch < 0 else f" had it since epoch {epoch}, and"
         now = "nobody owns it" if owner is None else f"member {owner.id} owns it since epoch {owner.owned[refused]}"
@@ -180,7 +154,7 @@ class GroupCommand(CommitRequest):
     @property
     def subjects(self) -> Collection[int]:
         """The group."""
-        return (subject_of(self._name),)
+        return (group_subject(self._name),)
 
     def apply(self, writing: WriteTransaction) -> None:
         """Loads the group, has the rules decide, and writes what they changed."""

@@ -24,6 +24,7 @@ import threading
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from eventlog.clock import Clock
 from eventlog.errors import StorageError
@@ -31,6 +32,9 @@ from eventlog.groups.lease import Lease, Terms
 from eventlog.groups.state import Life
 from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.lmdb.errors import kind_of
+
+if TYPE_CHECKING:
+    from eventlog.store.groups.heartbeat import HeartbeatThread
 
 try:
     import fcntl
@@ -60,6 +64,7 @@ class LivenessFile:
         self._guard = threading.RLock()  # the garbage collector may abandon us in the middle of a beat
         self._mode = mode
         self._finalizer: weakref.finalize[..., LivenessFile] | None = None
+        self._heart: HeartbeatThread | None = None
 
     def open(self) -> None:
         """Makes the file; an `OSError` leaves what `Members.discard_abandoned` removes."""
@@ -123,14 +128,26 @@ class LivenessFile:
                     ) from error
                 self.lease.note_confirmed(end_s, now_s)
 
+    def begin_beating(self, heart: HeartbeatThread) -> None:
+        """Have the lease prolonged from now on."""
+        self._heart = heart
+        heart.add(self)
+
+    def stop_beating(self) -> None:
+        """Have it prolonged no longer."""
+        if self._heart is not None:
+            self._heart.remove(self)
+
     def leave(self) -> None:
         """Removes the file."""
+        self.stop_beating()
         with contextlib.suppress(OSError):
             os.unlink(self._path)
         self.abandon()
 
     def step_aside(self) -> None:
         """Leaves the file with a fresh lease and no lock: its place is kept until that ends."""
+        self.stop_beating()
         with self._guard:
             if self._descriptor >= 0:
                 self._publish(self._clock.monotonic() + self.lease.terms.session_timeout)
@@ -138,6 +155,7 @@ class LivenessFile:
 
     def abandon(self) -> None:
         """Frees the lock, and closes our descriptor."""
+        self.stop_beating()
         with self._guard:
             if self._descriptor >= 0 and fcntl is not None:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # first: Ctrl-C below may cost us the descriptor

@@ -7,11 +7,12 @@ Each call is one short read transaction that ends before it returns. Knows nothi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import cast
 
+from eventlog.backend.groups import GroupDetails, MemberView, unknown_group
 from eventlog.backend.topics import StoredTopic
 from eventlog.errors import EventLogError
-from eventlog.groups.state import Group, PartitionId
+from eventlog.groups.state import GroupSnapshot
 from eventlog.store.groups.rows import (
     load,
     member_key,
@@ -32,19 +33,6 @@ from eventlog.store.rows.tables import (
 
 _BEHIND = b"\1"
 """What stands behind all rows of a group, after its name: they have a zero byte there, and names have none."""
-
-
-class MemberView(NamedTuple):
-    """
-    Is what concerns one member: two rows as they stand, and the version of the topics.
-
-    The rows are bytes: who saw the same before need not read them. `transaction` is the snapshot's number.
-    """
-
-    group: bytes
-    member: bytes | None
-    topics_version: int
-    transaction: int
 
 
 class SnapshotRows:
@@ -69,17 +57,30 @@ class SnapshotRows:
                     yield key, value
 
 
-def glance(environment: Environment, group: str, member_id: str) -> MemberView:
-    """What concerns one member now."""
+def member_view(environment: Environment, group: str, member_id: str, known: MemberView | None) -> MemberView:
+    """
+    What concerns one member now.
 
-    def look(transaction: Transaction) -> MemberView:
+    A row that has the same bytes as in the view that is known is not read again.
+    """
+
+    def look(transaction: Transaction) -> tuple[bytes, bytes | None, bytes | None, int]:
         tables = environment.tables
-        head = transaction.get(group.encode(), b"", db=tables[GROUPS])
-        row = transaction.get(member_key(group, member_id), db=tables[MEMBERS])
-        version = transaction.get(TOPICS_VERSION_KEY, b"", db=tables[FORMAT])
-        return MemberView(head, row, int.from_bytes(version, "big"), transaction.id())
+        return (
+            transaction.get(group.encode(), b"", db=tables[GROUPS]),
+            transaction.get(member_key(group, member_id), db=tables[MEMBERS]),
+            transaction.get(TOPICS_VERSION_KEY, db=tables[FORMAT]),
+            transaction.id(),
+        )
 
-    return environment.read(look)
+    head, row, version, number = environment.read(look)
+    known_head, known_row = (None, None) if known is None else cast(tuple[bytes, bytes | None], known.seen)
+    stored = known.group if known is not None and head == known_head else unpack_group(group, head or None)
+    if known is not None and row == known_row:
+        member = known.member
+    else:
+        member = None if row is None else unpack_member(member_id, row)
+    return MemberView(stored, member, unpack_topics_version(version), number, (head, row))
 
 
 def member_ids(environment: Environment, group: str) -> list[str]:
@@ -89,23 +90,14 @@ def member_ids(environment: Environment, group: str) -> list[str]:
         return [split_member_key(key)[1] for key, _ in rows]
 
 
-class GroupSnapshot(NamedTuple):
-    """A group and all topics, of one snapshot."""
-
-    group: Group
-    topics: list[StoredTopic]
-    topics_version: int
-
-
-def group_snapshot(environment: Environment, name: str) -> GroupSnapshot:
+def group_snapshot(environment: Environment, name: str) -> GroupSnapshot[StoredTopic]:
     """A group, and the topics that its members may want."""
     with environment.reading() as transaction:
         rows = SnapshotRows(environment, transaction)
-        version = rows.get(FORMAT, TOPICS_VERSION_KEY)
         return GroupSnapshot(
             load(rows, name),
             [unpack_topic(key, data) for key, data in rows.items(TOPICS, b"")],
-            0 if version is None else int.from_bytes(version, "big"),
+            unpack_topics_version(rows.get(FORMAT, TOPICS_VERSION_KEY)),
         )
 
 
@@ -128,23 +120,6 @@ def name_of_key(key: bytes) -> bytes:
     return key.partition(b"\0")[0]
 
 
-class GroupDetails(NamedTuple):
-    """
-    All that is stored of a group, of one snapshot.
-
-    `commits` has the offset that the group has committed in a partition, and when it did, in ms since 1970 UTC.
-    `bounds` has the first and the end offset of every partition that is there and that the group has offsets for, or
-    that its members own or want. `transaction` is the snapshot's number.
-    """
-
-    group: Group
-    topics: dict[int, StoredTopic]
-    topics_version: int
-    commits: dict[PartitionId, tuple[int, int]]
-    bounds: dict[PartitionId, tuple[int, int]]
-    transaction: int
-
-
 def group_details(environment: Environment, name: str) -> GroupDetails:
     """All that is stored of a group."""
     with environment.reading() as transaction:
@@ -155,6 +130,8 @@ def group_details(environment: Environment, name: str) -> GroupDetails:
             (int.from_bytes(key[-8:-4], "big"), int.from_bytes(key[-4:], "big")): unpack_commit(data)
             for key, data in rows.items(OFFSETS, member_prefix(name))
         }
+        if not group.members and not commits:
+            raise unknown_group(name, "describe")
         named = set(commits).union(*(member.owned.keys() | member.target for member in group.members.values()))
         there = sorted(
             (topic_id, number)
@@ -168,6 +145,7 @@ def group_details(environment: Environment, name: str) -> GroupDetails:
             commits,
             dict(zip(there, bounds_within(environment, transaction, there), strict=True)),
             transaction.id(),
+            {},
         )
 
 

@@ -7,7 +7,6 @@ whether anything concerns it compares the bytes of two. Knows nothing of the rul
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby
@@ -49,11 +48,6 @@ class WritableRows(Rows, Protocol):
     def delete(self, table: bytes, key: bytes) -> bool:
         """Removes a row; whether there was one."""
         ...
-
-
-def subject_of(group: str) -> int:
-    """The number by which its members hear of it: below zero, where no topic has its id; two groups may share one."""
-    return ~zlib.crc32(group.encode())
 
 
 def member_prefix(group: str) -> bytes:

@@ -11,14 +11,14 @@ Knows nothing of codecs, or of who reads.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 
+from eventlog.backend.reading import OrderedBatch, ScannedOrder
 from eventlog.batches.format import NO_LOG_POSITION, read_header
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Transaction
 from eventlog.store.lmdb.lifecycle import Table
-from eventlog.store.records.reader import Fetch, Fetched, fetch_within
 from eventlog.store.rows.packing import damaged
 from eventlog.store.rows.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key
 
@@ -42,22 +42,6 @@ def position_of(key: bytes | memoryview | None) -> int:
         raise damaged("the order of the log") from error
 
 
-class OrderedBatch(NamedTuple):
-    """
-    One batch at its place in the order.
-
-    `log_position` is that of its first offset, `first` the first offset of its partition that may be read.
-    """
-
-    log_position: int
-    topic_id: int
-    partition: int
-    last: int
-    first: int
-    span: int
-    data: bytes
-
-
 def end_log_position(environment: Environment, transaction: Snapshot | Transaction) -> int:
     """The position that the next record gets."""
     with transaction.cursor(db=environment.table(ORDER)) as cursor:
@@ -71,12 +55,12 @@ def stored_end_log_position(environment: Environment) -> int:
         return end_log_position(environment, transaction)
 
 
-class ReadMark(NamedTuple):
+class StoredMark(NamedTuple):
     """
-    Is where the order ends in a snapshot, to ask later what was stored since.
+    Where the order ends in a snapshot, to ask later what was stored since.
 
     With the rows that change when batches are removed and when topics come or go, as they are stored, and the
-    snapshot's number.
+    commit number of the snapshot.
     """
 
     end: int
@@ -85,21 +69,11 @@ class ReadMark(NamedTuple):
     transaction: int
 
 
-def fetch_and_mark(
-    environment: Environment, requests: Iterable[Fetch], max_bytes: int
-) -> tuple[list[Fetched], ReadMark]:
-    """The batches of several partitions, as `reader.fetch`, and a mark of the same snapshot."""
-
-    def look(transaction: Transaction) -> tuple[list[Fetched], ReadMark]:
-        return fetch_within(environment, transaction, requests, max_bytes), _mark(environment, transaction)
-
-    return environment.read(look)
-
-
-def _mark(environment: Environment, transaction: Snapshot | Transaction) -> ReadMark:
+def mark_within(environment: Environment, transaction: Snapshot | Transaction) -> StoredMark:
+    """A mark of a snapshot."""
     table = environment.table(FORMAT)
     removals, topics = (transaction.get(key, db=table) for key in (END_POSITION_KEY, TOPICS_VERSION_KEY))
-    return ReadMark(
+    return StoredMark(
         end_log_position(environment, transaction),
         None if removals is None else bytes(removals),
         None if topics is None else bytes(topics),
@@ -107,7 +81,7 @@ def _mark(environment: Environment, transaction: Snapshot | Transaction) -> Read
     )
 
 
-def arrivals(environment: Environment, since: ReadMark, most: int) -> tuple[list[tuple[int, int]] | None, ReadMark]:
+def arrivals(environment: Environment, since: StoredMark, most: int) -> tuple[list[tuple[int, int]] | None, StoredMark]:
     """
     The partitions to which something was appended since a mark, by topic id and number, and a mark of now.
 
@@ -116,7 +90,7 @@ def arrivals(environment: Environment, since: ReadMark, most: int) -> tuple[list
     """
     found: dict[tuple[int, int], None] = {}
     with environment.reading() as transaction:
-        now = _mark(environment, transaction)
+        now = mark_within(environment, transaction)
         if (now.removals, now.topics) != (since.removals, since.topics):
             return None, now
         with transaction.cursor(db=environment.table(ORDER)) as cursor:
@@ -134,7 +108,7 @@ def arrivals(environment: Environment, since: ReadMark, most: int) -> tuple[list
 
 def scan_order(
     environment: Environment, start: int, max_bytes: int, *, topic_ids: Collection[int] | None = None
-) -> tuple[list[OrderedBatch], int, int]:
+) -> ScannedOrder:
     """
     The batches that hold the position `start` and later ones, in order, of one snapshot.
 
@@ -179,7 +153,7 @@ def scan_order(
                 is_found = cursor.next()
         if not is_found:
             start = max(start, end_log_position(environment, transaction))
-    return found, start, number
+    return ScannedOrder(found, start, number)
 
 
 def position_of_batch(

@@ -1,15 +1,14 @@
 """
-Reading batches: from an offset, from a time, and where a partition begins and ends.
+Reading batches in a transaction that runs: from an offset, from a time, and where a partition begins and ends.
 
-Each call is one short read transaction that ends before it returns; what it returns is copied. Knows nothing of
-codecs, groups or who reads.
+What is returned is copied. Knows nothing of codecs or groups.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
+from eventlog.backend.reading import Fetch, Fetched, StoredBatch
 from eventlog.batches.format import decode, read_header
 from eventlog.store.lmdb.environment import BATCHES, PARTITIONS, Cursor, Environment, Snapshot, Transaction
 from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key, split_batch_key
@@ -18,50 +17,18 @@ _LAST_OFFSET = 2**64 - 1
 _WHOLE = PartitionRow()
 
 
-class StoredBatch(NamedTuple):
-    """One row: its bytes, and the last offset that its key says."""
-
-    last: int
-    data: bytes
-
-
-class Fetched(NamedTuple):
-    """Is what a partition holds from an offset on, and the partition's bounds, all of one snapshot."""
-
-    batches: list[StoredBatch]
-    first: int
-    end: int
-
-
-class Fetch(NamedTuple):
-    """Asks for the batches of one partition that hold `offset` and later ones."""
-
-    topic_id: int
-    partition: int
-    offset: int
-
-
-def fetch(environment: Environment, requests: Iterable[Fetch], max_bytes: int) -> tuple[list[Fetched], int]:
+def fetch_within(
+    environment: Environment, transaction: Transaction, requests: Iterable[Fetch], max_bytes: int
+) -> list[Fetched]:
     """
-    The batches of several partitions in one snapshot, in the order of the requests, and the snapshot's number.
+    The batches of several partitions, in the order of the requests, in a transaction that runs.
 
-    The number is that of the newest commit in the snapshot. `Environment.last_transaction` may be ahead of it for a
-    moment: LMDB writes a commit's number to the file before it lets readers see the commit.
+    The commit number of its snapshot is that of the newest commit in it. `Environment.last_transaction` may be ahead
+    for a moment: LMDB writes a commit's number to the file before it lets readers see the commit.
 
     Stops after `max_bytes` of batches; the last request that is answered gets as much as there was room for, those
     behind it are not looked at, and at least one batch comes back if there is any.
     """
-
-    def look(transaction: Transaction) -> tuple[list[Fetched], int]:
-        return fetch_within(environment, transaction, requests, max_bytes), transaction.id()
-
-    return environment.read(look)
-
-
-def fetch_within(
-    environment: Environment, transaction: Transaction, requests: Iterable[Fetch], max_bytes: int
-) -> list[Fetched]:
-    """The same, in a transaction that runs."""
     answers: list[Fetched] = []
     cursor = transaction.cursor(db=environment.tables[BATCHES])
     for topic_id, partition, offset in requests:
@@ -84,38 +51,20 @@ def fetch_within(
     return answers
 
 
-def bounds(environment: Environment, topic_id: int, partitions: Sequence[int]) -> list[tuple[int, int]]:
-    """The first and the end offset (exclusive) of some partitions, of one snapshot."""
-    with environment.reading() as transaction:
-        return bounds_within(environment, transaction, [(topic_id, partition) for partition in partitions])
-
-
-def bounds_of(environment: Environment, partitions: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same of partitions of several topics, by topic id and number."""
-    with environment.reading() as transaction:
-        return bounds_within(environment, transaction, partitions)
-
-
 def bounds_within(
     environment: Environment, transaction: Snapshot, partitions: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """The same, in a transaction that runs."""
+    """The first and the end offset (exclusive) of some partitions, by topic id and number."""
     with transaction.cursor(db=environment.table(BATCHES)) as cursor:
         rows = [(pair, _partition_row(environment, transaction, *pair)) for pair in partitions]
         return [(row.first, _end(cursor, *pair, row)) for pair, row in rows]
-
-
-def offset_of_time(environment: Environment, topic_id: int, partition: int, timestamp_ms: int) -> int:
-    """The first offset whose record has this timestamp or a later one; the end offset when there is none."""
-    with environment.reading() as transaction:
-        return offset_of_time_within(environment, transaction, topic_id, partition, timestamp_ms)
 
 
 def offset_of_time_within(
     environment: Environment, transaction: Snapshot | Transaction, topic_id: int, partition: int, timestamp_ms: int
 ) -> int:
     """
-    The same, in a transaction that runs.
+    The first offset whose record has this timestamp or a later one; the end offset when there is none.
 
     A binary search over the offsets: a batch's `largest_so_far_ms` never goes down along a partition. The search
     may end too early where the late record was deleted, so we walk on from there.

@@ -14,12 +14,15 @@ What a member does for the others is in `clients/consumer/group/peers.py`. Knows
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 from uuid import uuid4
 
+from eventlog.backend import Backend
+from eventlog.backend.groups import MemberLease, MemberView, OffsetCommit
 from eventlog.backend.topics import StoredTopic, deleted_topic
+from eventlog.backend.waiting import group_subject
 from eventlog.clients.consumer.group.peers import Peers
 from eventlog.clients.consumer.options import Callback, MembershipOptions
 from eventlog.clients.consumer.positions import Positions
@@ -34,13 +37,8 @@ from eventlog.groups.rules import (
     Verdict,
     next_steps,
 )
-from eventlog.groups.state import PartitionId
+from eventlog.groups.state import Group, PartitionId
 from eventlog.records import TopicPartition
-from eventlog.store.groups.commands import CommitOffsets, Fence, GroupCommand
-from eventlog.store.groups.liveness import LivenessFile
-from eventlog.store.groups.reader import MemberView, glance
-from eventlog.store.groups.rows import subject_of, unpack_group, unpack_member
-from eventlog.store.store import Store
 
 _LOOK_SECONDS = 0.002
 """A busy member looks at its rows no more often than this."""
@@ -59,13 +57,13 @@ class Membership:
 
     def __init__(
         self,
-        store: Store,
+        backend: Backend,
         open_topic: Callable[[str], Topic[Any, Any]],
         positions: Positions,
         options: MembershipOptions,
         call: Callable[[Callback, list[TopicPartition]], None],
     ) -> None:
-        self._store = store
+        self._backend = backend
         self._open_topic = open_topic
         self._positions = positions
         self._options = options
@@ -75,44 +73,46 @@ class Membership:
         self._missing: str | None = None
         self._held: dict[PartitionId, int] = {}
         self._names: dict[PartitionId, TopicPartition] = {}
-        self._unannounced: list[TopicPartition] = []
-        self._unmourned: list[TopicPartition] = []
-        self._glance: MemberView | None = None
+        self._pending_on_assigned: list[TopicPartition] = []
+        self._pending_on_lost: list[TopicPartition] = []
+        self._view: MemberView | None = None
         self._look_at_s = 0.0
         patterns = options.subscription.patterns
-        self.heard: frozenset[int] | None = None if patterns else frozenset({subject_of(options.group)})
-        """What to hear of beside what is read: everything, where any topic that comes may be one of ours."""
+        self.subjects: frozenset[int] | None = None if patterns else frozenset({group_subject(options.group)})
+        """What to be notified of beside the topics that are read; None is everything, as any new topic may match."""
         self._is_committing = options.auto_commit
-        self._care = Peers(store, options)
-        self._file: LivenessFile | None = None
+        self._peers = Peers(backend, options)
+        self._lease: MemberLease | None = None
 
     # -- what the consumer asks ------------------------------------------------------------------------------
 
     @property
     def member_id(self) -> str:
         """The id of this member; another after each time that it was removed."""
-        return self._living().id
+        return self._current().id
 
-    def fence(self) -> Fence:
-        """What its commits carry."""
-        return Fence(self._store.members, self._living().id, dict(self._held))
+    def offset_commit(self, offsets: Sequence[tuple[StoredTopic, int, int]], *, is_automatic: bool) -> OffsetCommit:
+        """A commit of offsets by this member, with its fence."""
+        return OffsetCommit(
+            self._options.group, offsets, is_automatic, member_id=self._current().id, epochs=dict(self._held)
+        )
 
     @property
     def watched(self) -> AbstractSet[int]:
         """The reading ends of pipes that end when a watched member dies."""
-        return self._care.watched
+        return self._peers.watched
 
     def next_at_s(self, now_s: float) -> float:
         """When the consumer has to say again that it polls, or to look after its group; until then it may sleep."""
         pause_s = self._options.terms.heartbeat_s
-        if self._glance is None:
+        if self._view is None:
             return now_s + min(pause_s, _UNFINISHED_SECONDS)
-        return min(now_s + pause_s, self._care.look_at_s)
+        return min(now_s + pause_s, self._peers.look_at_s)
 
     def check(self) -> None:
         """Raises `MemberFenced` when the group has removed this member."""
-        member_id = self._living().id
-        if glance(self._store.environment, self._options.group, member_id).member is None:
+        member_id = self._current().id
+        if self._backend.member_view(self._options.group, member_id).member is None:
             raise MemberFenced(
                 f"cannot commit for group {self._options.group!r}: member {member_id} was removed from it. Nothing was "
                 "stored, and there was nothing new to store. Call poll() to go on as a member; the records come again "
@@ -121,7 +121,7 @@ class Membership:
 
     def forget(self) -> None:
         """Closes a child's copies of what watches the others, after a fork."""
-        self._care.close()
+        self._peers.close()
 
     def stop_committing(self) -> None:
         """Gives partitions up without a commit from now on: transactions say where the group stands."""
@@ -130,16 +130,16 @@ class Membership:
     @property
     def permits(self) -> list[bool]:
         """Is empty as soon as the lease may not be used: what a loop is being handed ends there."""
-        return self._living().permits
+        return self._current().permits
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """
         Says that something speaks against what we think we own: a loop ends its batch, and `attend` looks.
 
         Does nothing once the consumer is closed, which another thread may do at any time.
         """
-        file = self._file
-        self._glance = None
+        file = self._lease
+        self._view = None
         if file is not None:
             file.permits.clear()
 
@@ -155,30 +155,30 @@ class Membership:
             UnknownTopic: if a topic that it names was deleted.
             Exception: whatever a callback or an assignor raises. It is called again the next time.
         """
-        self._living().note_poll(self._store.clock.monotonic())
+        self._current().note_poll(self._backend.clock.monotonic())
         is_usable, turns = False, 0
         while not is_usable and turns < _MOST_TURNS:
             self._keep_step(is_busy=is_busy)
-            is_usable = self._living().is_usable(self._store.clock.monotonic())
+            is_usable = self._current().is_usable(self._backend.clock.monotonic())
             turns += 1  # a callback or a transaction may take longer than the lease runs
         if is_usable:
-            self._living().permit()
+            self._current().permit()
         if self._missing is not None:
             raise deleted_topic(self._missing, "read")
         return is_usable
 
     def _keep_step(self, *, is_busy: bool) -> None:
-        now_s = self._store.clock.monotonic()
-        if not self._living().is_usable(now_s):
+        now_s = self._backend.clock.monotonic()
+        if not self._current().is_usable(now_s):
             self._confirm()
         is_due = not is_busy or now_s >= self._look_at_s
         if is_busy and is_due:
             self._look_at_s = now_s + _LOOK_SECONDS
-        if self._care.look_if_due(now_s, is_due=is_due) and self._care.waits_for_targets:
-            self._glance = None
-        if self._glance is None or (is_due and self._store.last_transaction() != self._glance.transaction):
+        if self._peers.look_if_due(now_s, is_due=is_due) and self._peers.waits_for_targets:
+            self._view = None
+        if self._view is None or (is_due and self._backend.last_transaction() != self._view.transaction):
             self._follow()
-        if self._unannounced or self._unmourned:
+        if self._pending_on_assigned or self._pending_on_lost:
             self._announce()
 
     def leave(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -187,17 +187,17 @@ class Membership:
 
         The member is gone afterwards, whatever this raises.
         """
-        file = self._file
+        file = self._lease
         if file is None:
             return
         try:
-            self._store.heart.remove(file)
+            file.stop_beating()
             if self._options.instance_id is None:
-                self._care.run_with_targets(Leave(file.id), offsets=self._commit(offsets, file.id))
-            elif (work := self._commit(offsets, file.id)) is not None:
-                self._store.run(work)
+                self._peers.run_with_targets(Leave(file.id), offsets=self._commit(offsets, file.id))
+            elif (commit := self._commit(offsets, file.id)) is not None:
+                self._backend.commit_offsets(commit)
         except MemberFenced:
-            self._care.run(Leave(file.id))  # others have a part of it already, and the rest comes again
+            self._peers.run(Leave(file.id))  # others have a part of it already, and the rest comes again
         finally:
             if self._options.instance_id is None:
                 file.leave()
@@ -207,31 +207,30 @@ class Membership:
 
     def drop(self) -> None:
         """Ends the membership without a word, which looks like a death; does nothing after `leave`."""
-        if self._file is not None:
-            self._store.heart.remove(self._file)
-            self._file.abandon()
-        self._care.close()
-        self._file, self._names = None, {}
+        if self._lease is not None:
+            self._lease.abandon()
+        self._peers.close()
+        self._lease, self._names = None, {}
 
     def give_up(self) -> None:
         """Tells the user that everything is given up, before the consumer closes, or that it was lost before."""
-        if self._file is None:
+        if self._lease is None:
             return  # an interrupted close came further than this
-        if glance(self._store.environment, self._options.group, self._file.id).member is None:
+        if self._backend.member_view(self._options.group, self._lease.id).member is None:
             self._forget(self._names.keys())
-            self._unannounced = []
+            self._pending_on_assigned = []
             self._announce()
             return
-        self._unannounced, fresh = [], set(self._unannounced)
+        self._pending_on_assigned, fresh = [], set(self._pending_on_assigned)
         given_up = [tp for tp in self._names.values() if tp not in fresh]
         if given_up and self._options.on_revoked is not None:
             self._call(self._options.on_revoked, sorted(given_up))
 
     # -- joining ---------------------------------------------------------------------------------------------
 
-    def _living(self) -> LivenessFile:
-        assert self._file is not None
-        return self._file
+    def _current(self) -> MemberLease:
+        assert self._lease is not None
+        return self._lease
 
     def begin(self) -> None:
         """Joins, and takes what is free."""
@@ -248,30 +247,27 @@ class Membership:
 
     def _join(self) -> None:
         """Becomes a member, under a new id."""
-        options, store = self._options, self._store
-        if self._file is None:
-            store.members.discard_abandoned()
+        options, backend = self._options, self._backend
+        if self._lease is None:
+            backend.discard_abandoned_leases()
         else:
-            store.heart.remove(self._file)
-            self._file.leave()
-        file = self._file = store.members.make(uuid4().hex, options.terms)
-        request = Join(file.id, options.instance_id, options.subscription, options.assignor_name, os.getpid())
+            self._lease.leave()
+        lease = self._lease = backend.begin_lease(uuid4().hex, options.terms)
+        request = Join(lease.id, options.instance_id, options.subscription, options.assignor_name, os.getpid())
         try:
-            store.heart.add(file)
-            work = self._care.run_with_targets(request, suspects=None)
-            if work.verdict is Verdict.INSTANCE_IN_USE:
-                raise self._instance_in_use(work)
-            if work.verdict is Verdict.DIFFERENT_ASSIGNOR:
-                raise self._other_assignor(work)
+            reply = self._peers.run_with_targets(request, suspects=None)
+            if reply.verdict is Verdict.INSTANCE_IN_USE:
+                raise self._instance_in_use(reply.group)
+            if reply.verdict is Verdict.DIFFERENT_ASSIGNOR:
+                raise self._other_assignor(reply.group)
         except BaseException:
-            store.heart.remove(file)
-            file.leave()
+            lease.leave()
             raise
-        self._glance = None
+        self._view = None
 
-    def _instance_in_use(self, work: GroupCommand) -> InstanceInUse:
+    def _instance_in_use(self, group: Group) -> InstanceInUse:
         options = self._options
-        other = work.group.by_instance(options.instance_id)
+        other = group.by_instance(options.instance_id)
         whose = "another process" if other is None else f"process {other.process_id}"
         return InstanceInUse(
             f"cannot join group {options.group!r} as instance {options.instance_id!r}: a live member in {whose} is "
@@ -279,18 +275,19 @@ class Membership:
             "give this one another instance_id."
         )
 
-    def _other_assignor(self, work: GroupCommand) -> GroupMismatch:
+    def _other_assignor(self, group: Group) -> GroupMismatch:
         options = self._options
         return GroupMismatch(
             f"cannot join group {options.group!r} with assignor {options.assignor_name!r}: its "
-            f"{len(work.group.members)} members use {work.group.assignor!r}. The group is unchanged. Name theirs, or "
+            f"{len(group.members)} members use {group.assignor!r}. The group is unchanged. Name theirs, or "
             "close them all first."
         )
 
     def _confirm(self) -> None:
         """Asks whether we are still a member, after a silence that may have cost us that."""
-        work = self._care.run(Confirm(self._living().id), confirm=self._living().confirm)
-        if work.verdict is Verdict.FENCED:
+        lease = self._current()
+        reply = self._peers.run(Confirm(lease.id), confirms=lease)
+        if reply.verdict is Verdict.FENCED:
             self._come_back()
 
     def _come_back(self) -> None:
@@ -305,32 +302,29 @@ class Membership:
         for _ in range(_MOST_STEPS):
             if not self._step():
                 return
-        self._glance = None  # the group changes faster than we follow: go on at the next poll
+        self._view = None  # the group changes faster than we follow: go on at the next poll
 
     def _step(self) -> bool:
         """Looks once, and does one thing; whether there may be more to do."""
-        seen = glance(self._store.environment, self._options.group, self._living().id)
-        known, self._glance = self._glance, None  # until all is done: whatever raises, we look again
+        known, self._view = self._view, None  # until all is done: whatever raises, we look again
+        member_id = self._current().id
+        seen = self._backend.member_view(self._options.group, member_id, known)
         if seen.member is None:
             self._come_back()
             return True
-        if known is not None and (seen.group, seen.member, seen.topics_version) == (
-            known.group,
-            known.member,
-            known.topics_version,
-        ):
-            self._glance = seen
+        if known is not None and seen.is_same(known):
+            self._view = seen
             return False
         if known is None:
             self._tidy()
-        if known is None or seen.group != known.group:
-            self._care.meet(self._living().id)
+        if known is None or seen.group is not known.group:
+            self._peers.meet(self._current().id)
         if seen.topics_version != self._topics_version:
-            self._topics = {row.id: row for row in self._store.topics()}
+            self._topics = {row.id: row for row in self._backend.topics()}
             self._topics_version = seen.topics_version
             names = {row.name for row in self._topics.values()}
             self._missing = next((name for name in self._options.subscription.topics if name not in names), None)
-        member = unpack_member(self._living().id, seen.member)
+        member = seen.member
         steps = next_steps(member, self._held)
         self._forget(steps.gone)
         if steps.surplus:
@@ -338,12 +332,12 @@ class Membership:
             return True
         if not self._take({partition: member.owned[partition] for partition in steps.fresh}):
             return True
-        if unpack_group(self._options.group, seen.group).is_stale(seen.topics_version):
-            if self._care.propose():
+        if seen.group.is_stale(seen.topics_version):
+            if self._peers.propose():
                 return True
         else:
-            self._care.rest()
-        self._glance = seen
+            self._peers.rest()
+        self._view = seen
         return False
 
     def _tidy(self) -> None:
@@ -355,9 +349,9 @@ class Membership:
     def _forget(self, partitions: Collection[PartitionId]) -> None:
         """Stops using partitions that others may have by now."""
         lost = [self._names[partition] for partition in partitions if partition in self._names]
-        unheard = set(self._unannounced)
+        pending = set(self._pending_on_assigned)
         if lost:
-            self._let_go(partitions, [tp for tp in lost if tp not in unheard])
+            self._let_go(partitions, [tp for tp in lost if tp not in pending])
 
     def _let_go(self, partitions: Collection[PartitionId], lost: Iterable[TopicPartition] = ()) -> None:
         """
@@ -370,9 +364,14 @@ class Membership:
         held = {partition: epoch for partition, epoch in self._held.items() if partition in names}
         kept = set(names.values())
         self._positions.drop([tp for tp in self._names.values() if tp not in kept])
-        unannounced = [tp for tp in self._unannounced if tp in kept]
-        unmourned = [*self._unmourned, *lost]
-        self._held, self._names, self._unannounced, self._unmourned = held, names, unannounced, unmourned
+        pending_on_assigned = [tp for tp in self._pending_on_assigned if tp in kept]
+        pending_on_lost = [*self._pending_on_lost, *lost]
+        self._held, self._names, self._pending_on_assigned, self._pending_on_lost = (
+            held,
+            names,
+            pending_on_assigned,
+            pending_on_lost,
+        )
 
     def _release(self, steps: Steps) -> None:
         """Gives partitions up: what is finished of them is committed in the same transaction."""
@@ -381,17 +380,17 @@ class Membership:
         self._forget(deleted)
         kept = [partition for partition in held if partition not in deleted]
         names = [self._names[partition] for partition in kept]
-        fresh = set(self._unannounced)
+        fresh = set(self._pending_on_assigned)
         known = sorted(tp for tp in names if tp not in fresh)
         if known and self._options.on_revoked is not None:
             self._call(self._options.on_revoked, known)
         offsets = self._positions.uncommitted(set(names)) if self._is_committing else {}
-        member_id = self._living().id
+        member_id = self._current().id
         try:
-            work = self._care.run(Release(member_id, steps.surplus), offsets=self._commit(offsets, member_id))
+            reply = self._peers.run(Release(member_id, steps.surplus), offsets=self._commit(offsets, member_id))
         except MemberFenced:
             return  # an interrupted release was stored after all: the next look tells
-        if work.verdict is Verdict.FENCED:
+        if reply.verdict is Verdict.FENCED:
             self._come_back()
         elif kept:
             self._let_go(kept)
@@ -416,12 +415,12 @@ class Membership:
             if isinstance(error, MemberFenced):
                 return False
             raise
-        held, known, unannounced = (
+        held, known, pending_on_assigned = (
             {**self._held, **taken},
             {**self._names, **names},
-            [*self._unannounced, *names.values()],
+            [*self._pending_on_assigned, *names.values()],
         )
-        self._held, self._names, self._unannounced = held, known, unannounced
+        self._held, self._names, self._pending_on_assigned = held, known, pending_on_assigned
         return True
 
     def _opened(self, topic_id: int) -> Topic[Any, Any] | None:
@@ -441,26 +440,26 @@ class Membership:
         Else the next owner of a partition of which nothing was committed would begin at a later end, and what was
         appended in between would be lost.
         """
-        work = self._commit(self._positions.unknown(names), self._living().id, epochs)
-        if work is not None:
-            self._store.run(work)
+        commit = self._commit(self._positions.unknown(names), self._current().id, epochs)
+        if commit is not None:
+            self._backend.commit_offsets(commit)
 
     def _announce(self) -> None:
         options = self._options
-        if self._unmourned:
+        if self._pending_on_lost:
             if options.on_lost is not None:
-                self._call(options.on_lost, sorted(self._unmourned))
-            self._unmourned = []
-        if self._unannounced:
+                self._call(options.on_lost, sorted(self._pending_on_lost))
+            self._pending_on_lost = []
+        if self._pending_on_assigned:
             if options.on_assigned is not None:
-                self._call(options.on_assigned, sorted(self._unannounced))
-            self._unannounced = []
+                self._call(options.on_assigned, sorted(self._pending_on_assigned))
+            self._pending_on_assigned = []
 
     # -- transactions ----------------------------------------------------------------------------------------
 
     def _commit(
         self, offsets: Mapping[TopicPartition, int], member_id: str, epochs: Mapping[PartitionId, int] | None = None
-    ) -> CommitOffsets | None:
+    ) -> OffsetCommit | None:
         """What stores some offsets as this member, None when there are none."""
         rows = [
             (position.cursor.route.row, tp.partition, offset)
@@ -469,5 +468,5 @@ class Membership:
         ]
         if not rows:
             return None
-        fence = Fence(self._store.members, member_id, dict(self._held if epochs is None else epochs))
-        return CommitOffsets(self._options.group, rows, self._store.clock.now_ms(), is_automatic=True, fence=fence)
+        held = self._held if epochs is None else epochs
+        return OffsetCommit(self._options.group, rows, is_automatic=True, member_id=member_id, epochs=dict(held))

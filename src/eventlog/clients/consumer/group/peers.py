@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect_right
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 
+from eventlog.backend import Backend
+from eventlog.backend.groups import GroupReply, MemberLease, OffsetCommit
 from eventlog.backend.topics import StoredTopic
-from eventlog.clients.consumer.group.assignment import foreseen, later, propose
 from eventlog.clients.consumer.options import MembershipOptions
 from eventlog.errors import MemberFenced
+from eventlog.groups.assignment import foreseen, later, propose
 from eventlog.groups.rules import Assign, Request, Sweep, is_gone
 from eventlog.groups.state import Life
-from eventlog.store.groups.commands import CommitOffsets, Fence, GroupCommand
-from eventlog.store.groups.liveness import FailureDetector
-from eventlog.store.groups.reader import group_snapshot, member_ids
-from eventlog.store.store import Store
 
 _WATCH_SECONDS = 0.4
 """So often we look at those we watch, where nobody tells us of a death, and whether others have come to targets."""
@@ -39,10 +37,10 @@ class Peers:
     Belongs to the consumer's thread.
     """
 
-    def __init__(self, store: Store, options: MembershipOptions) -> None:
-        self._store = store
+    def __init__(self, backend: Backend, options: MembershipOptions) -> None:
+        self._backend = backend
         self._options = options
-        self._watch = FailureDetector(store.members)
+        self._watch = backend.watch_members()
         self._member_id = ""
         self._others: list[str] = []
         self._rounds = 0
@@ -67,13 +65,13 @@ class Peers:
     def meet(self, member_id: str) -> None:
         """Takes note of the members that there are now, and of which we are."""
         self._member_id = member_id
-        ids = member_ids(self._store.environment, self._options.group)
+        ids = self._backend.member_ids(self._options.group)
         place = bisect_right(ids, member_id)
         self._others = [one for one in ids[place:] + ids[:place] if one != member_id]
         self._watch.choose(self._others[:_WATCHED_COUNT])
         self._quiet_until_s = 0.0
         # Soon, and not at once: while a hundred join, each of them meets the others a hundred times.
-        self.look_at_s = min(self.look_at_s, self._store.clock.monotonic() + _WATCH_SECONDS)
+        self.look_at_s = min(self.look_at_s, self._backend.clock.monotonic() + _WATCH_SECONDS)
 
     def look_if_due(self, now_s: float, *, is_due: bool) -> bool:
         """Looks whether the others live, now and then, and when one dies; whether it looked."""
@@ -116,7 +114,7 @@ class Peers:
         suspects = [member_id for member_id, life in liveness.items() if life is not Life.ALIVE]
         if not suspects:
             return
-        group = group_snapshot(self._store.environment, self._options.group).group
+        group = self._backend.group_snapshot(self._options.group).group
         if any(is_gone(group.members.get(member_id), liveness[member_id]) for member_id in suspects):
             self.run_with_targets(Sweep(), suspects=None)
         elif any(member_id not in group.members for member_id in suspects):
@@ -134,15 +132,15 @@ class Peers:
 
         False when somebody is.
         """
-        store, options = self._store, self._options
-        now_s = store.clock.monotonic()
+        backend, options = self._backend, self._options
+        now_s = backend.clock.monotonic()
         if self._stale_since_s is None:
             self._stale_since_s = now_s
-        with store.members.turn(options.group) as is_ours:
+        with backend.group_turn(options.group) as is_ours:
             if not is_ours and now_s - self._stale_since_s < _TURN_SECONDS:
                 self.look_at_s = min(self.look_at_s, now_s + _WATCH_SECONDS)
                 return False
-            snapshot = group_snapshot(store.environment, options.group)
+            snapshot = backend.group_snapshot(options.group)
             if snapshot.group.needs_targets(snapshot.topics_version):
                 request = propose(snapshot, options.assignor_name, options.assignor)
                 with contextlib.suppress(MemberFenced):  # somebody else proposed, and the owner has begun already
@@ -153,31 +151,30 @@ class Peers:
         """Notes that the targets are those of today."""
         self._stale_since_s = None
 
-    def _beginnings(self, partitions: list[tuple[StoredTopic, int]]) -> CommitOffsets | None:
+    def _beginnings(self, partitions: list[tuple[StoredTopic, int]]) -> OffsetCommit | None:
         """The first offsets of partitions that appeared later, for a group that does not begin there anyway."""
         if self._options.start == "earliest" or not partitions:
             return None
-        stored = self._store.committed(self._options.group, [(row.id, number) for row, number in partitions])
+        stored = self._backend.committed(self._options.group, [(row.id, number) for row, number in partitions])
         rows = [
-            (row, number, self._store.bounds(row, [number])[0][0])
+            (row, number, self._backend.bounds(row, [number])[0][0])
             for (row, number), offset in zip(partitions, stored, strict=True)
             if offset is None
         ]
-        fence = Fence(self._store.members)
-        return CommitOffsets(self._options.group, rows, self._store.clock.now_ms(), is_automatic=True, fence=fence)
+        return OffsetCommit(self._options.group, rows, is_automatic=True)
 
     # -- transactions ----------------------------------------------------------------------------------------
 
     def run_with_targets(
-        self, request: Request, *, suspects: Collection[str] | None = (), offsets: CommitOffsets | None = None
-    ) -> GroupCommand:
+        self, request: Request, *, suspects: Collection[str] | None = (), offsets: OffsetCommit | None = None
+    ) -> GroupReply:
         """Has a request decided, with the targets that follow from it: one transaction instead of two."""
-        store, options = self._store, self._options
+        backend, options = self._backend, self._options
         targets: Assign | None = None
-        with store.members.turn(options.group) as is_ours:
+        with backend.group_turn(options.group) as is_ours:
             if is_ours:
-                snapshot = group_snapshot(store.environment, options.group)
-                liveness = store.members.look(snapshot.group.members if suspects is None else suspects)
+                snapshot = backend.group_snapshot(options.group)
+                liveness = backend.look_at_members(snapshot.group.members if suspects is None else suspects)
                 # What a user's assignor raises comes from `propose`, which must do without these targets then.
                 with contextlib.suppress(Exception):
                     targets = foreseen(snapshot, request, liveness, options.assignor_name, options.assignor)
@@ -189,20 +186,10 @@ class Peers:
         *,
         then: Assign | None = None,
         suspects: Collection[str] | None = (),
-        offsets: CommitOffsets | None = None,
-        confirm: Callable[[], None] | None = None,
-    ) -> GroupCommand:
-        """Has a request decided, in one transaction; who was removed by it loses its file."""
-        work = GroupCommand(
-            self._options.group,
-            request,
-            self._store.clock.now_ms(),
-            members=self._store.members,
-            then=then,
-            suspects=suspects,
-            offsets=offsets,
-            confirm=confirm,
+        offsets: OffsetCommit | None = None,
+        confirms: MemberLease | None = None,
+    ) -> GroupReply:
+        """Have a request decided, in one transaction."""
+        return self._backend.request_group(
+            self._options.group, request, then=then, suspects=suspects, offsets=offsets, confirms=confirms
         )
-        self._store.run(work)
-        self._store.members.discard(work.removed)
-        return work

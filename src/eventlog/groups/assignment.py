@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import reduce
 
-from eventlog.backend.topics import StoredTopic
 from eventlog.groups.assignors import Assignor, GroupMember, checked_assignment
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide
-from eventlog.groups.state import Life, PartitionId
+from eventlog.groups.state import GroupSnapshot, GroupTopic, Life, PartitionId, TopicT
 from eventlog.records import TopicPartition
-from eventlog.store.groups.reader import GroupSnapshot
 
 
-def propose(snapshot: GroupSnapshot, name: str, assignor: Assignor) -> Assign:
+def propose(snapshot: GroupSnapshot[TopicT], name: str, assignor: Assignor) -> Assign:
     """
     The targets that an assignor finds for a group.
 
@@ -55,7 +53,7 @@ def propose(snapshot: GroupSnapshot, name: str, assignor: Assignor) -> Assign:
 
 
 def foreseen(
-    snapshot: GroupSnapshot, request: Request, liveness: Mapping[str, Life], name: str, assignor: Assignor
+    snapshot: GroupSnapshot[TopicT], request: Request, liveness: Mapping[str, Life], name: str, assignor: Assignor
 ) -> Assign | None:
     """
     The targets for a group as a request will leave it, so that both go into one transaction.
@@ -71,7 +69,7 @@ def foreseen(
     return None if later(after, targets) else targets
 
 
-def _named(rows: dict[int, StoredTopic], partitions: Iterable[PartitionId]) -> tuple[TopicPartition, ...]:
+def _named(rows: Mapping[int, GroupTopic], partitions: Iterable[PartitionId]) -> tuple[TopicPartition, ...]:
     return tuple(
         sorted(
             TopicPartition(rows[topic_id].name, number)
@@ -81,7 +79,7 @@ def _named(rows: dict[int, StoredTopic], partitions: Iterable[PartitionId]) -> t
     )
 
 
-def later(snapshot: GroupSnapshot, request: Assign) -> list[tuple[StoredTopic, int]]:
+def later(snapshot: GroupSnapshot[TopicT], request: Assign) -> list[tuple[TopicT, int]]:
     """
     The partitions of a request that appeared after the group had begun.
 

@@ -1,0 +1,348 @@
+"""
+Consumer groups: requests to the coordinator, committed offsets, the lives of members, administration.
+
+The coordinator is a backend's write transaction that runs the rules of `eventlog.groups.rules`; a member asks it by
+`request_group`. A member's life is seen by its lease, which the backend keeps while the program works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+import attrs
+
+from eventlog.backend.topics import StoredTopic
+from eventlog.errors import UnknownGroup
+from eventlog.groups.lease import Terms
+from eventlog.groups.state import Group, GroupSnapshot, Life, Member, PartitionId
+from eventlog.options import Start
+
+if TYPE_CHECKING:
+    from eventlog.groups.rules import Assign, Request, Verdict
+
+# -- committed offsets ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class OffsetCommit:
+    """
+    Offsets to be stored for a group, and the fence that they have to pass.
+
+    `member_id` is the member that commits, and `epochs` says when each partition was granted to it; None is a
+    consumer that is no member, which may commit for partitions that no live member owns. When the commit is automatic,
+    topics that were deleted meanwhile are skipped; else they are an error.
+    """
+
+    group: str
+    offsets: Sequence[tuple[StoredTopic, int, int]]
+    is_automatic: bool
+    member_id: str | None = None
+    epochs: Mapping[PartitionId, int] = attrs.field(factory=dict)
+
+
+# -- a member's view -----------------------------------------------------------------------------------------
+
+
+class MemberView(NamedTuple):
+    """
+    What one member has to look at: its group without the members, its own row, and the version of the topics.
+
+    `member` is None when the group has removed it. `transaction` is the commit number of the snapshot. `seen` is for
+    the backend alone: given the view before, it reads nothing twice.
+    """
+
+    group: Group
+    member: Member | None
+    topics_version: int
+    transaction: int
+    seen: object = None
+
+    def is_same(self, other: MemberView) -> bool:
+        """Whether nothing has changed for the member between two views, of which one was given to the other."""
+        return self.member is other.member and self.group is other.group and self.topics_version == other.topics_version
+
+
+class GroupReply(NamedTuple):
+    """What became of a request, and the group as it is now."""
+
+    verdict: Verdict
+    group: Group
+
+
+class MemberLease(Protocol):
+    """
+    The sign of life of one member of this process.
+
+    The backend prolongs it by a thread of its own until the member leaves, as `eventlog.groups.lease` has it. Dropped
+    without `leave`, it looks like a member whose process died. The methods belong to the member's thread; none blocks.
+    """
+
+    id: str
+    permits: list[bool]
+    """Empty as soon as the lease may not be used: what a loop is being handed ends there."""
+
+    def is_usable(self, now_s: float) -> bool:
+        """Whether the lease runs: the member may use its partitions without asking."""
+        ...
+
+    def note_poll(self, now_s: float) -> None:
+        """Note that the program polls."""
+        ...
+
+    def permit(self) -> None:
+        """Note that the lease was looked at, and may be used."""
+        ...
+
+    def stop_beating(self) -> None:
+        """Prolong the lease no longer."""
+        ...
+
+    def leave(self) -> None:
+        """Give the sign of life up; the member is gone."""
+        ...
+
+    def step_aside(self) -> None:
+        """End, and keep the member's place until a fresh lease ends: a static member comes back."""
+        ...
+
+    def abandon(self) -> None:
+        """End without a word, which looks like a death."""
+        ...
+
+
+class MemberWatch(Protocol):
+    """
+    Watches some members: their lives when asked, their deaths as they happen.
+
+    Belongs to one thread; none of the methods blocks.
+    """
+
+    @property
+    def descriptors(self) -> AbstractSet[int]:
+        """The pipes that end when a watched member dies."""
+        ...
+
+    def choose(self, member_ids: Iterable[str]) -> None:
+        """Watch these, and no others."""
+        ...
+
+    def look(self, member_ids: Iterable[str]) -> dict[str, Life]:
+        """What can be seen of some members now, watched or not."""
+        ...
+
+    def died(self) -> bool:
+        """Whether one of the watched died since it was chosen; each death is told once."""
+        ...
+
+    def quiet_until_s(self) -> float:
+        """Until when none of the watched can be dead unless `died` tells; long ago, where it cannot tell of all."""
+        ...
+
+    def close(self) -> None:
+        """Watch nobody any more."""
+        ...
+
+
+# -- administration ------------------------------------------------------------------------------------------
+
+
+class ToStart(NamedTuple):
+    """Reset to one of the places at which reading may begin."""
+
+    start: Start
+
+
+class Shifted(NamedTuple):
+    """Reset by so many offsets from where the group stands; it stops at the bounds of the partition."""
+
+    by: int
+
+
+class ToOffsets(NamedTuple):
+    """Reset to these offsets."""
+
+    offsets: Mapping[PartitionId, int]
+
+
+Aim: TypeAlias = ToStart | Shifted | ToOffsets
+Chosen: TypeAlias = Sequence[tuple[StoredTopic, int | None]]
+"""Partitions, by topic and number; all of the topic where the number is None."""
+
+
+class GroupDetails(NamedTuple):
+    """
+    All that is stored of a group, of one snapshot, and the lives of its members right after it.
+
+    `commits` has the offset that the group has committed in a partition, and when it did, in ms since 1970 UTC.
+    `bounds` has the first and the end offset of every partition that is there and that the group has offsets for, or
+    that its members own or want.
+    """
+
+    group: Group
+    topics: dict[int, StoredTopic]
+    topics_version: int
+    commits: dict[PartitionId, tuple[int, int]]
+    bounds: dict[PartitionId, tuple[int, int]]
+    transaction: int
+    lives: Mapping[str, Life]
+
+
+def unknown_group(name: str, what: str) -> UnknownGroup:
+    """The error for a group that is not there."""
+    return UnknownGroup(
+        f"cannot {what} group {name!r}: it has neither members nor offsets. Nothing was changed. "
+        "log.groups.list() names those that are there, and so does `eventlog groups list`."
+    )
+
+
+class GroupBackend(Protocol):
+    """
+    Consumer groups.
+
+    What stores something blocks for the turn to commit and its flush, and is durable when it returns. Any thread may
+    call. An error has stored nothing.
+    """
+
+    # -- offsets
+
+    def committed(self, group: str, partitions: Sequence[PartitionId]) -> list[int | None]:
+        """The committed offsets of a group, of one snapshot."""
+        ...
+
+    def commit_offsets(self, commit: OffsetCommit) -> None:
+        """
+        Store offsets.
+
+        Raises:
+            MemberFenced: if the member does not own one of the partitions since the epoch that it names.
+            UnknownTopic: if a topic was deleted, and the commit is not automatic.
+        """
+        ...
+
+    def commit_queued(self) -> None:
+        """Store what is queued: the commit of a caller that was interrupted may be under way in another thread."""
+        ...
+
+    # -- members
+
+    def begin_lease(self, member_id: str, terms: Terms) -> MemberLease:
+        """
+        The sign of life of a new member of this process, under an id that nobody had before.
+
+        Raises:
+            StorageError: if it cannot be made.
+        """
+        ...
+
+    def discard_abandoned_leases(self) -> None:
+        """Remove the signs of life that killed processes left before or after they were members."""
+        ...
+
+    def request_group(
+        self,
+        name: str,
+        request: Request,
+        *,
+        then: Assign | None = None,
+        suspects: Collection[str] | None = (),
+        offsets: OffsetCommit | None = None,
+        confirms: MemberLease | None = None,
+    ) -> GroupReply:
+        """
+        Have a request decided by the rules, in one transaction; members removed by it lose their sign of life.
+
+        Args:
+            then: targets for the group as the request leaves it, if nothing else happened to it; else they are stale,
+                and nothing comes of them.
+            suspects: members to look at, all of them when None.
+            offsets: stored with it, if the request is accepted.
+            confirms: begins this lease anew if the request is accepted, within the transaction.
+
+        Raises:
+            MemberFenced: if the offsets do not pass the fence.
+        """
+        ...
+
+    def member_view(self, group: str, member_id: str, known: MemberView | None = None) -> MemberView:
+        """
+        What one member has to look at now.
+
+        What is the same as in the view that is `known` is the same object.
+        """
+        ...
+
+    def member_ids(self, group: str) -> list[str]:
+        """The ids of a group's members, in order."""
+        ...
+
+    def group_snapshot(self, name: str) -> GroupSnapshot[StoredTopic]:
+        """A group, and the topics that its members may want."""
+        ...
+
+    def look_at_members(self, member_ids: Iterable[str]) -> dict[str, Life]:
+        """What can be seen of some members of any process now."""
+        ...
+
+    def watch_members(self) -> MemberWatch:
+        """A watch that has chosen nobody yet."""
+        ...
+
+    def group_turn(self, group: str) -> AbstractContextManager[bool]:
+        """
+        The turn to do something that needs to be done once for a group, for a block; whether it is ours.
+
+        It saves work, and protects nothing: whoever has it may be stopped, and others go on without it. Never blocks.
+        """
+        ...
+
+    # -- administration
+
+    def group_names(self) -> list[str]:
+        """All groups that have members or offsets, sorted."""
+        ...
+
+    def group_details(self, name: str) -> GroupDetails:
+        """
+        All that is stored of a group.
+
+        Raises:
+            UnknownGroup: if it has neither members nor offsets.
+        """
+        ...
+
+    def reset_offsets(
+        self, name: str, aim: Aim, chosen: Chosen | None, *, is_forced: bool, is_dry: bool
+    ) -> dict[tuple[str, int], int]:
+        """
+        Put a group elsewhere, in some partitions or in all that it knows; the new offsets, by topic and partition.
+
+        Args:
+            is_forced: fences live members, instead of being refused.
+            is_dry: stores nothing, and returns and raises the same.
+
+        Raises:
+            GroupNotEmpty, UnknownGroup, UnknownTopic, UnknownPartition, OffsetOutOfRange, ValueError: as
+                `Groups.reset_offsets` says. Nothing was stored.
+        """
+        ...
+
+    def delete_group(self, name: str, *, is_forced: bool) -> None:
+        """
+        Delete a group with its members and its offsets.
+
+        Raises:
+            GroupNotEmpty, UnknownGroup: nothing was deleted.
+        """
+        ...
+
+    def delete_offsets(self, name: str, topic: StoredTopic, *, is_forced: bool) -> None:
+        """
+        Delete a group's offsets of one topic.
+
+        Raises:
+            GroupNotEmpty, UnknownGroup, UnknownTopic: nothing was deleted.
+        """
+        ...
