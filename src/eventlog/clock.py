@@ -1,8 +1,8 @@
 """
-What time it is, and how long things take.
+Time of day and elapsed time.
 
-Everything above takes a `Clock` as an argument, so that tests can hold time still. This is the one module that
-asks the operating system; it knows nothing of logs.
+All other modules take a `Clock` as an argument, so that tests can hold time still. This is the only module that asks
+the operating system for the time.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time of day and the time elapsed."""
+    """A source of the time of day and of elapsed time."""
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970 UTC; may be set back by the operator."""
+        """Milliseconds since 1970 UTC; the operator may set it back."""
         ...
 
     def monotonic(self) -> float:
@@ -40,28 +40,31 @@ class SystemClock:
 
 def to_ms(moment: datetime | int) -> int:
     """
-    Milliseconds since 1970 UTC of a moment given as a `datetime` with a time zone, or as those milliseconds.
+    Return a moment as milliseconds since 1970 UTC.
+
+    Args:
+        moment: a `datetime` with a time zone, or the milliseconds themselves.
 
     Raises:
-        ValueError: for a `datetime` without a time zone; the same words mean another moment on another machine.
-        TypeError: for anything else.
+        ValueError: the `datetime` has no time zone; it would mean another moment on another machine.
+        TypeError: `moment` is neither.
     """
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
             raise ValueError(
-                f"cannot place {moment!r} in time: it has no time zone. Nothing was read. "
+                f"cannot use {moment!r}: it has no time zone. Nothing was read. "
                 "Pass datetime.now(timezone.utc), or .astimezone() to mean this machine's zone."
             )
         whole_seconds = int(moment.replace(microsecond=0).timestamp())
         return whole_seconds * 1000 + moment.microsecond // 1000
     if isinstance(moment, bool) or not isinstance(moment, int):
         raise TypeError(
-            f"a moment is a datetime with a time zone or an int of milliseconds since 1970 UTC, not {moment!r}."
+            f"a moment must be a datetime with a time zone or an int of milliseconds since 1970 UTC, not {moment!r}."
         )
     return moment
 
 
 def from_ms(timestamp_ms: int) -> datetime:
-    """The moment of a timestamp, as a `datetime` in UTC."""
+    """Return a timestamp as a `datetime` in UTC."""
     seconds, milliseconds = divmod(timestamp_ms, 1000)
     return datetime.fromtimestamp(seconds, tz=UTC).replace(microsecond=milliseconds * 1000)

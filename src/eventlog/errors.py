@@ -1,11 +1,11 @@
 """
 The errors of eventlog: one class for each thing a caller would do differently.
 
-Every message says what failed, on which values, what is stored now and what to do next. Wrong arguments are
-plain `ValueError` and `TypeError`, raised at the call and before any effect, except where a class of ours adds
-something to catch.
+Every message says what failed, on which values, what is stored now and what to do next. Wrong arguments raise
+plain `ValueError` and `TypeError`, at the call and before any effect, except where a class of ours adds something to
+catch.
 
-Knows nothing of LMDB or of the operating system's numbers; `store/lmdb/environment.py` translates those.
+Knows nothing of LMDB or of the operating system's error numbers; `store/lmdb/errors.py` translates those.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class EventLogError(Exception):
     """
     The root of every error that eventlog raises by itself.
 
-    `retriable` says whether the same call may succeed later without anybody changing anything.
+    `retriable` says whether the same call may succeed later although nobody changed anything.
     """
 
     retriable: ClassVar[bool] = False
@@ -25,7 +25,7 @@ class EventLogError(Exception):
 
 class LogClosed(EventLogError):
     """
-    Says that the log, producer or consumer was closed before the call.
+    Raised when a log, producer or consumer is used after it was closed.
 
     Open it again to go on.
     """
@@ -33,7 +33,7 @@ class LogClosed(EventLogError):
 
 class UsedAfterFork(EventLogError):
     """
-    Says that an object made before `os.fork()` was used in the child.
+    Raised when an object made before `os.fork()` is used in the child.
 
     Make a new one there.
     """
@@ -41,7 +41,7 @@ class UsedAfterFork(EventLogError):
 
 class NotALog(EventLogError):
     """
-    Says that a path holds something that eventlog did not write.
+    Raised when a path holds something that eventlog did not write.
 
     The path was left as it was.
     """
@@ -49,7 +49,7 @@ class NotALog(EventLogError):
 
 class FormatTooNew(EventLogError):
     """
-    Says that a newer eventlog wrote what we tried to read.
+    Raised when stored data was written by a newer eventlog.
 
     Nothing is damaged; upgrade to read it.
     """
@@ -57,15 +57,15 @@ class FormatTooNew(EventLogError):
 
 class CorruptBatch(EventLogError):
     """
-    Says that stored bytes are not what was written: a checksum or a length does not hold.
+    Raised when stored bytes are not what was written: a checksum or a length is wrong.
 
-    The position of the reader is unchanged; the message names the offsets that are damaged.
+    The reader's position is unchanged; the message names the damaged offsets.
     """
 
 
 class StorageError(EventLogError):
     """
-    Says that the disk, or the engine below us, failed while reading or writing.
+    Raised when the disk or the storage engine fails to read or write.
 
     After a failed write the log refuses further writes until it is closed and opened again.
     """
@@ -73,45 +73,45 @@ class StorageError(EventLogError):
 
 class DiskFull(StorageError):
     """
-    Says that the disk, the quota or the map has no room.
+    Raised when the disk, the quota or the memory map has no room left.
 
     Nothing of the failed commit is stored.
     """
 
 
 class ReadOnlyLog(StorageError):
-    """Says that the directory or its files cannot be written by this user."""
+    """Raised when this user cannot write to the directory or its files."""
 
 
 class UnsupportedFileSystem(StorageError):
-    """Says that the file system cannot map the file into memory or take its locks."""
+    """Raised when the file system cannot map the file into memory or lock it."""
 
 
 class InvalidTopicName(EventLogError, ValueError):
-    """Says that a name is not 1 to 249 characters of `[A-Za-z0-9._-]`, or is `.` or `..` (Kafka's rule)."""
+    """Raised for a name that is not 1 to 249 characters of `[A-Za-z0-9._-]`, or is `.` or `..` (Kafka's rule)."""
 
 
 class UnknownTopic(EventLogError, LookupError):
-    """Says that the log has no topic of that name."""
+    """Raised when the log has no topic of that name."""
 
 
 class TopicMismatch(EventLogError):
     """
-    Says that a topic was opened with options that differ from the stored ones.
+    Raised when a topic is opened with options that differ from the stored ones.
 
-    Names both.
+    The message names both.
     """
 
 
 class UnknownPartition(EventLogError, LookupError):
-    """Says that the topic has no partition of that number."""
+    """Raised when the topic has no partition of that number."""
 
 
 class OffsetOutOfRange(EventLogError):
     """
-    Says that an offset is below the first or beyond the end of its partition.
+    Raised when an offset is below the first offset of its partition, or above its end.
 
-    The position of the reader is unchanged; `first` and `end` are the bounds at the time, `end` exclusive.
+    The reader's position is unchanged. `first` and `end` are the bounds at the time, `end` exclusive.
     """
 
     def __init__(self, message: str, *, first: int, end: int) -> None:
@@ -122,7 +122,7 @@ class OffsetOutOfRange(EventLogError):
 
 class RecordTooLarge(EventLogError, ValueError):
     """
-    Says that a record is larger than the topic's `max_record_bytes`.
+    Raised when a record is larger than the topic's `max_record_bytes`.
 
     It was not stored.
     """
@@ -130,15 +130,15 @@ class RecordTooLarge(EventLogError, ValueError):
 
 class DecodeError(EventLogError):
     """
-    Says that the topic's codec cannot read a stored record.
+    Raised when the topic's codec cannot read a stored record.
 
-    The record is intact and the position of the reader stays before it; `seek()` past it to go on.
+    The record is intact and the reader stays in front of it; `seek()` past it to go on.
     """
 
 
 class BufferFull(EventLogError):
     """
-    Says that a producer's buffer had no room for `max_block` seconds.
+    Raised when a producer's buffer had no room for `max_block` seconds.
 
     The record was not taken.
     """
@@ -148,9 +148,9 @@ class BufferFull(EventLogError):
 
 class DeliveryError(EventLogError):
     """
-    Says that records given to `send()` were not stored, and that nobody had looked at their deliveries.
+    Raised when records given to `send()` were not stored and nobody looked at their deliveries.
 
-    `count` is how many there are; the error of the first is the `__cause__`.
+    `count` is their number; the error of the first one is the `__cause__`.
     """
 
     def __init__(self, message: str, *, count: int) -> None:
@@ -160,23 +160,23 @@ class DeliveryError(EventLogError):
 
 class ConcurrentUse(EventLogError):
     """
-    Says that two threads used one consumer at once.
+    Raised when two threads use one consumer at once.
 
-    Give each thread its own; only `wakeup()` may be shared.
+    Give each thread its own; only `wakeup()` may be called from another thread.
     """
 
 
 class MemberFenced(EventLogError):
     """
-    Says that somebody wanted to commit for a partition that the group has given to another, or took away.
+    Raised when a commit names a partition that the member no longer owns.
 
-    Nothing was stored. A member that polls goes on with what it owns now.
+    Nothing was stored. `poll()` goes on with the partitions that the member owns now.
     """
 
 
 class InstanceInUse(EventLogError):
     """
-    Says that a live member of the group has the same `instance_id`.
+    Raised when a live member of the group has the same `instance_id`.
 
     Nothing was changed; the call succeeds once that member has ended.
     """
@@ -186,29 +186,29 @@ class InstanceInUse(EventLogError):
 
 class GroupMismatch(EventLogError):
     """
-    Says that the live members of a group divide its partitions by another assignor.
+    Raised when the live members of a group use another assignor.
 
-    Nothing was changed. Name the assignor that they use, or close them all first.
+    Nothing was changed. Name their assignor, or close them all first.
     """
 
 
 class UnknownGroup(EventLogError, LookupError):
-    """Says that the log knows no group of that name: it has neither members nor offsets."""
+    """Raised when the log has no group of that name: neither members nor committed offsets."""
 
 
 class GroupNotEmpty(EventLogError):
     """
-    Says that a group has live members, whose positions the call would pull away from under them.
+    Raised when a group has live members whose offsets the call would change.
 
-    Nothing was changed. Close them, or force it: then they are fenced and begin anew.
+    Nothing was changed. Close them, or use force: then they are fenced and start again from the new offsets.
     """
 
 
 class ConflictError(EventLogError):
     """
-    Says that something a transaction had read was changed before it could commit.
+    Raised when something that a transaction had read was changed before it committed.
 
-    Nothing of it was stored. Do the whole transaction again, from its first read on; `log.transact()` does that.
+    Nothing of it was stored. Run the whole transaction again, from its first read; `log.transact()` does that.
     """
 
     retriable: ClassVar[bool] = True
@@ -216,9 +216,9 @@ class ConflictError(EventLogError):
 
 class WrongVersion(EventLogError):
     """
-    Says that an entity is not at the version that the caller expected: somebody else was faster, or it is new.
+    Raised when a key is not at the version that the caller expected: somebody else was faster, or it is new.
 
-    Nothing was stored. `expected` is what the caller said, `actual` is what the log has: read the events in between,
+    Nothing was stored. `expected` is the caller's version and `actual` the stored one: read the events in between,
     decide again, and append with the new version.
     """
 
@@ -230,55 +230,55 @@ class WrongVersion(EventLogError):
 
 class MessageIdReused(EventLogError):
     """
-    Says that a record has the message id of another one with other content, still in the topic's window.
+    Raised when a record has the message id of a different record that is still in the topic's window.
 
-    Nothing was stored. A message id names one record; give every other record another.
+    Nothing was stored. A message id names one record; give every other record its own.
     """
 
 
 class TransactionTooLarge(EventLogError):
     """
-    Says that a transaction holds more than its `max_bytes`.
+    Raised when a transaction would hold more than its `max_bytes`.
 
-    What did not fit was not taken, and what it holds is unchanged: it may be committed or ended.
+    The record that did not fit was not taken, and the rest is unchanged: it may be committed or aborted.
     """
 
 
 class TransactionEnded(EventLogError):
     """
-    Says that a transaction was used after it was committed or aborted.
+    Raised when a transaction is used after it was committed or aborted.
 
-    Nothing was changed by the call. Begin another with `log.transaction()`.
+    The call changed nothing. Begin another with `log.transaction()`.
     """
 
 
 class UnknownEvent(DecodeError):
     """
-    Says that a stored event is of a class, or of a version of its class, that nobody declared how to read.
+    Raised when a stored event is of an undeclared class, or of a version that no upcaster reads.
 
-    The record is intact and the position of the reader stays before it. Declare the class, or an upcaster for it.
+    The record is intact and the reader stays in front of it. Declare the class, or an upcaster for it.
     """
 
 
 class StateMismatch(EventLogError):
     """
-    Says that a state was opened with other codecs than it is stored with.
+    Raised when a state is opened with other codecs than it is stored with.
 
-    Names both; the state is unchanged.
+    The message names both; the state is unchanged.
     """
 
 
 class UnknownState(EventLogError, LookupError):
-    """Says that the log has no state of that name."""
+    """Raised when the log has no state of that name."""
 
 
 class UnknownProjection(EventLogError, LookupError):
-    """Says that the log has no projection of that name."""
+    """Raised when the log has no projection of that name."""
 
 
 class ProducerFenced(EventLogError):
     """
-    Says that a named producer was used after a newer one of the same name was made.
+    Raised when a named producer is used after a newer one of the same name was made.
 
     Nothing was stored. The newer one goes on; close this one.
     """

@@ -1,8 +1,7 @@
 """
-The rules for what users may ask for: names, sizes, durations, places to start.
+Checks of what users pass: names, sizes, durations, where to start reading.
 
-Each rule fails at the call, before any effect, with a message that names the value and the bounds. Knows nothing
-of storage.
+Each check fails at the call, before any effect, with a message that names the value and the bounds.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from eventlog.records import Headers
 Durability = Literal["commit", "ordered"]
 Index = Literal["key"]
 Start = Literal["earliest", "latest"] | int | datetime
-"""Where reading begins: at an end of the log, at an offset, or at the first record of a time or later."""
+"""Where reading begins: at either end of the log, at an offset, or at the first record from a time on."""
 HeadersInput = Mapping[str, bytes | str | None] | Iterable[tuple[str, bytes | str | None]]
 
 MAX_NAME_LENGTH = 249
@@ -29,150 +28,128 @@ LARGEST_RECORD_BYTES = 1_073_741_824
 MAX_MESSAGE_ID_BYTES = 255
 MAX_OFFSET = 2**63 - 1
 PROJECTION_PREFIX = "projection:"
-"""What the names of the states of projections begin with, and no user's does."""
+"""The prefix of the state names of projections; users cannot choose such a name."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 def check_topic_name(name: object) -> str:
-    """The name, when Kafka's rule allows it: 1 to 249 of `[A-Za-z0-9._-]`, neither `.` nor `..`."""
+    """Return the name if Kafka's rule allows it: 1 to 249 of `[A-Za-z0-9._-]`, neither `.` nor `..`."""
     if not isinstance(name, str):
         raise TypeError(
-            f"a topic's name is a str, not {type(name).__name__}. Nothing was stored. Pass one name; a consumer takes "
-            "several, each as an argument of its own."
+            f"the name of a topic must be a str, not {type(name).__name__}. Nothing was stored. Pass one name; a "
+            "consumer takes several, each as an argument of its own."
         )
     if name in {".", ".."} or _NAME.fullmatch(name) is None:
         raise InvalidTopicName(
-            f"{_shown(name)} is no name for a topic: a name is 1 to {MAX_NAME_LENGTH} characters of "
-            "A-Z, a-z, 0-9, '.', '_' and '-', and neither '.' nor '..'. Nothing was stored. Choose another name. A "
-            "consumer takes a pattern as re.compile(...)."
+            f"{_shown(name)} is not a valid name for a topic: a name is 1 to {MAX_NAME_LENGTH} characters of "
+            "A-Z, a-z, 0-9, '.', '_' and '-', and neither '.' nor '..'. Nothing was stored. Choose another name. "
+            "For a consumer, pass a pattern as re.compile(...)."
         )
     return name
 
 
 def check_group_name(name: object) -> str:
-    """The name of a consumer group: 1 to 249 characters, none of them a control character."""
-    if not isinstance(name, str):
-        raise TypeError(f"a group's name is a str, not {type(name).__name__}. Nothing was stored.")
-    if not _is_printable_name(name):
-        raise ValueError(
-            f"{_shown(name)} is no name for a group: a name is 1 to {MAX_NAME_LENGTH} bytes of printable "
-            "characters in UTF-8. Nothing was stored. Choose another name."
-        )
-    return name
+    """Return the name of a consumer group: 1 to 249 bytes of printable characters in UTF-8."""
+    return _check_printable_name("a group", name)
 
 
 def check_state_name(name: object) -> str:
-    """The name of a state; the rule is that of a group's name."""
-    if not isinstance(name, str):
-        raise TypeError(f"a state's name is a str, not {type(name).__name__}. Nothing was stored.")
-    if not _is_printable_name(name):
+    """Return the name of a state: as for a group, and it must not begin with `PROJECTION_PREFIX`."""
+    checked = _check_printable_name("a state", name)
+    if checked.startswith(PROJECTION_PREFIX):
         raise ValueError(
-            f"{_shown(name)} is no name for a state: a name is 1 to {MAX_NAME_LENGTH} bytes of printable "
-            "characters in UTF-8. Nothing was stored. Choose another name."
+            f"{_shown(name)} is not a valid name for a state: {PROJECTION_PREFIX!r} marks the states of projections. "
+            "Nothing was stored. Read a projection with log.projection(name).state, or choose another name."
         )
-    if name.startswith(PROJECTION_PREFIX):
-        raise ValueError(
-            f"{_shown(name)} is no name for a state: those that begin with {PROJECTION_PREFIX!r} are of projections. "
-            "Nothing was stored. Read a projection by log.projection(name).state, or choose another name."
-        )
-    return name
+    return checked
 
 
 def check_projection_name(name: object) -> str:
-    """The name of a projection; the rule is that of a group's name."""
-    if not isinstance(name, str):
-        raise TypeError(f"a projection's name is a str, not {type(name).__name__}. Nothing was stored.")
-    if not _is_printable_name(name):
-        raise ValueError(
-            f"{_shown(name)} is no name for a projection: a name is 1 to {MAX_NAME_LENGTH} bytes of printable "
-            "characters in UTF-8. Nothing was stored. Choose another name."
-        )
-    return name
+    """Return the name of a projection: as for a group."""
+    return _check_printable_name("a projection", name)
 
 
 def check_producer_name(name: object) -> str:
-    """The name of a producer; the rule is that of a group's name."""
-    if not isinstance(name, str):
-        raise TypeError(f"a producer's name is a str, not {type(name).__name__}. Nothing was stored.")
-    if not _is_printable_name(name):
-        raise ValueError(
-            f"{_shown(name)} is no name for a producer: a name is 1 to {MAX_NAME_LENGTH} bytes of printable "
-            "characters in UTF-8. Nothing was stored. Choose another name."
-        )
-    return name
+    """Return the name of a producer: as for a group."""
+    return _check_printable_name("a producer", name)
 
 
 def check_instance_id(name: object) -> str:
-    """The name of a static member of a group; the rule is that of a group's name."""
+    """Return the `instance_id` of a static member: as the name of a group."""
+    return _check_printable_name("an instance_id", name)
+
+
+def _check_printable_name(what: str, name: object) -> str:
+    subject = what if what == "an instance_id" else f"the name of {what}"
     if not isinstance(name, str):
-        raise TypeError(f"an instance_id is a str, not {type(name).__name__}. Nothing was stored.")
-    if not _is_printable_name(name):
+        raise TypeError(f"{subject} must be a str, not {type(name).__name__}. Nothing was stored.")
+    if not (1 <= len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_LENGTH and name.isprintable()):
         raise ValueError(
-            f"{_shown(name)} is no instance_id: it is 1 to {MAX_NAME_LENGTH} bytes of printable characters in UTF-8. "
-            "Nothing was stored. Choose another."
+            f"{_shown(name)} is not valid: {subject} is 1 to {MAX_NAME_LENGTH} bytes of printable characters in "
+            "UTF-8. Nothing was stored. Choose another."
         )
     return name
 
 
 def check_int(name: str, value: object, *, least: int, most: int | None = None) -> int:
-    """The value, when it is an int within the bounds, both inclusive."""
+    """Return the value if it is an int within the bounds, both inclusive."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is an int, not {value!r}. Nothing was stored.")
+        raise TypeError(f"{name} must be an int, not {value!r}. Nothing was stored.")
     if value < least or (most is not None and value > most):
         bounds = f"at least {least}" if most is None else f"{least} to {most}"
-        raise ValueError(f"{name} is {bounds}, not {value}. Nothing was stored.")
+        raise ValueError(f"{name} must be {bounds}, not {value}. Nothing was stored.")
     return value
 
 
 def check_seconds(name: str, value: object, *, least: float = 0.0) -> float:
-    """The value as a float, when it is a finite number of seconds of at least `least`."""
+    """Return the value as a float if it is a finite number of seconds of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is a number of seconds, not {value!r}. Nothing was stored.")
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}. Nothing was stored.")
     if not least <= value <= 1e9:
-        raise ValueError(f"{name} is a number of seconds, {least} to 1e9, not {value}. Nothing was stored.")
+        raise ValueError(f"{name} must be a number of seconds, {least} to 1e9, not {value}. Nothing was stored.")
     return float(value)
 
 
 def check_offset(value: object) -> int:
-    """The value, when it is an offset that a partition can come to have."""
+    """Return the value if a partition can have such an offset."""
     return check_int("an offset", value, least=0, most=MAX_OFFSET)
 
 
 def check_offsets(offsets: object) -> Mapping[Any, Any]:
-    """The offsets, when they are a mapping; its keys and values are judged by who knows what they are."""
+    """Return the offsets if they are a mapping; the caller checks its keys and values."""
     if not isinstance(offsets, Mapping):
         raise TypeError(
-            f"offsets are a mapping from partitions, not {_shown(offsets)}. Nothing was changed. Pass a dict."
+            f"offsets must be a mapping from partitions, not {_shown(offsets)}. Nothing was changed. Pass a dict."
         )
     return offsets
 
 
 def check_timestamp_ms(value: object) -> int:
-    """The value, when it is a time in ms since 1970 UTC that fits 62 bits; negative is before 1970."""
+    """Return the value if it is a time in ms since 1970 UTC that fits 62 bits; negative is before 1970."""
     return check_int("timestamp_ms", value, least=-(2**62), most=2**62)
 
 
 def check_message_id(message_id: object) -> bytes:
-    """The bytes of a message id: 1 to 255 of them, a str as UTF-8."""
+    """Return the 1 to 255 bytes of a message id; a str becomes UTF-8."""
     data = message_id.encode("utf-8", "surrogatepass") if isinstance(message_id, str) else message_id
     if not isinstance(data, bytes):
-        raise TypeError(f"a message_id is a str or bytes, not {type(message_id).__name__}. Nothing was stored.")
+        raise TypeError(f"a message_id must be a str or bytes, not {type(message_id).__name__}. Nothing was stored.")
     if not 1 <= len(data) <= MAX_MESSAGE_ID_BYTES:
         raise ValueError(
-            f"{_shown(message_id)} is no message_id: it is 1 to {MAX_MESSAGE_ID_BYTES} bytes. Nothing was stored. "
-            "Hash what is longer."
+            f"{_shown(message_id)} is not a valid message_id: it must have 1 to {MAX_MESSAGE_ID_BYTES} bytes. Nothing "
+            "was stored. Hash longer ids."
         )
     return data
 
 
 def check_column(name: str, column: Iterable[Any]) -> Sequence[Any]:
-    """The column as a list or tuple; any iterable does, but text, bytes and mappings, which are one value."""
+    """Return a column as a list or tuple; takes any iterable except text, bytes and mappings, which are one value."""
     if isinstance(column, (list, tuple)):
         return column
     if isinstance(column, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(column, Iterable):
         raise TypeError(
-            f"{name} is a column, one entry for each record, and not {type(column).__name__}. Nothing was stored. "
+            f"{name} must be a column, one entry for each record, not {type(column).__name__}. Nothing was stored. "
             "Pass a list."
         )
     return list(column)
@@ -184,7 +161,7 @@ def check_columns(
     headers: Iterable[Any] | None,
     timestamps_ms: int | Iterable[int] | None,
 ) -> tuple[Sequence[Any], Sequence[Any] | None, Sequence[Any] | None, int | Sequence[int] | None]:
-    """The columns, when they are as long as each other; an int is a timestamp for all."""
+    """Return the columns if they all have one length; an int is the timestamp of every record."""
     checked = check_column("values", values)
     count = len(checked)
 
@@ -195,7 +172,7 @@ def check_columns(
         if len(entries) != count:
             raise ValueError(
                 f"{name} has {len(entries)} entries and values has {count}. Nothing was stored. "
-                "Give one for each value, or None."
+                "Pass one entry for each value, or None."
             )
         return entries
 
@@ -205,7 +182,7 @@ def check_columns(
 
 def check_headers(headers: HeadersInput | None) -> Headers:
     """
-    The headers of a record as stored: a tuple of `(str, bytes or None)`.
+    Return the headers of a record as stored: a tuple of `(str, bytes or None)`.
 
     Takes a mapping or pairs; a `str` value is stored as UTF-8.
     """
@@ -213,13 +190,13 @@ def check_headers(headers: HeadersInput | None) -> Headers:
         return ()
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     if not isinstance(pairs, Iterable):
-        raise TypeError(f"headers are a mapping or pairs, not {_shown(headers)}. Nothing was stored.")
+        raise TypeError(f"headers must be a mapping or pairs, not {_shown(headers)}. Nothing was stored.")
     return tuple(_check_header(pair) for pair in pairs)
 
 
 def _check_header(pair: object) -> tuple[str, bytes | None]:
     if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
-        raise TypeError(f"a header is a (str, bytes) pair, not {_shown(pair)}. Nothing was stored.")
+        raise TypeError(f"a header must be a (str, bytes) pair, not {_shown(pair)}. Nothing was stored.")
     name, value = pair
     try:
         name.encode()
@@ -227,19 +204,15 @@ def _check_header(pair: object) -> tuple[str, bytes | None]:
             value = value.encode()
     except UnicodeEncodeError as error:
         raise TypeError(
-            f"header {name!a} holds a lone surrogate, which has no UTF-8. Nothing was stored. Pass bytes."
+            f"header {name!a} holds a lone surrogate, which UTF-8 cannot encode. Nothing was stored. Pass bytes."
         ) from error
     if isinstance(value, (bytearray, memoryview)):
         value = bytes(value)
     if value is not None and type(value) is not bytes:
         raise TypeError(
-            f"header {name!r} is bytes, str or None, not {type(value).__name__}. Nothing was stored. Encode it first."
+            f"header {name!r} must be bytes, str or None, not {type(value).__name__}. Nothing was stored. Encode it first."
         )
     return name, value
-
-
-def _is_printable_name(name: str) -> bool:
-    return 1 <= len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_LENGTH and name.isprintable()
 
 
 def _shown(value: object) -> str:

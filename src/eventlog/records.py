@@ -1,7 +1,5 @@
 """
-The values that users receive: records, one by one or in columns, and where they were stored.
-
-They know nothing of bytes on disk, of codecs or of who made them.
+The values that users receive: records, one by one or in columns, and the place where each was stored.
 """
 
 from __future__ import annotations
@@ -25,9 +23,9 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 class TopicPartition(NamedTuple):
     """
-    Names one partition of one topic.
+    One partition of one topic.
 
-    Any `(topic, partition)` pair does as well.
+    A plain `(topic, partition)` pair works everywhere too.
 
     Example:
         >>> TopicPartition("orders", 3) == ("orders", 3)
@@ -43,9 +41,12 @@ class TopicPartition(NamedTuple):
 @attrs.define(slots=True, weakref_slot=False)
 class Record(Generic[K, V]):
     """
-    One record as a consumer receives it: immutable by agreement, and its own copy.
+    One record as a consumer receives it.
 
-    `headers` is a tuple of `(name, value)` pairs. `value` is None for a tombstone, `key` is None for no key.
+    It holds its own copy of the data. Treat it as immutable; nothing enforces that.
+
+    `headers` is a tuple of `(name, value)` pairs. A tombstone has the value None, a record without a key the key
+    None.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -72,7 +73,7 @@ class Record(Generic[K, V]):
 @attrs.define(slots=True, weakref_slot=False)
 class Event(Record[K, V]):
     """
-    One record of a topic with an index, as it is found by its key.
+    One record of a topic with an index, found by its key.
 
     `version` is its number among the records of that key, from 1; `log_position` is its place in the order of the
     whole log (`EventLog.read_all`).
@@ -93,7 +94,7 @@ class Event(Record[K, V]):
 @attrs.frozen
 class Snapshot(Generic[V]):
     """
-    A state that was folded from the records of one key, and the version of the last of them.
+    A saved state of one key, and the version of the last record it includes.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -110,11 +111,13 @@ class Snapshot(Generic[V]):
     timestamp_ms: int
 
 
-# Not frozen, for the same reason: one is made for each append.
+# Not frozen, for the same reason: every append makes one.
 @attrs.define(slots=True, weakref_slot=False, unsafe_hash=True)
 class RecordMetadata:
     """
-    The place where one record was stored; immutable by agreement.
+    The place where one record was stored.
+
+    Treat it as immutable; nothing enforces that.
 
     `log_position` is its place in the order of the whole log (`EventLog.read_all`), None when the backend has no such
     order. `version` is its number among the records of its key when the topic has an index, else None.
@@ -136,7 +139,7 @@ class RecordMetadata:
 @attrs.frozen
 class PartitionRange:
     """
-    The place where a column of records was stored in one partition: `first` to `end`, `end` exclusive.
+    The offsets under which a column of records was stored in one partition: `first` to `end`, `end` exclusive.
 
     `log_position` is the place of the first of them in the order of the whole log; the others follow it. It is None
     when the backend has no such order.
@@ -165,9 +168,9 @@ def _make_records(topic: str, partition: int, *columns: Sequence[Any]) -> list[R
 @attrs.define(slots=True, weakref_slot=False, eq=False)
 class RecordBatch(Generic[K, V]):
     """
-    Holds consecutive records of one partition in columns, without an object for each record.
+    Consecutive records of one partition in columns, without an object for each record.
 
-    All columns have one length and one order. This is the fastest way to read: `batch.values` is the very
+    All columns have the same length and order. This is the fastest way to read: `batch.values` is the very
     sequence that was decoded.
 
     Example:
@@ -190,13 +193,13 @@ class RecordBatch(Generic[K, V]):
         return len(self.values)
 
     def records(self) -> list[Record[K, V]]:
-        """The same records as objects, in order."""
+        """Return the same records as objects, in order."""
         return _make_records(
             self.topic, self.partition, self.offsets, self.timestamps_ms, self.keys, self.values, self.headers
         )
 
     def slice(self, start: int, stop: int) -> RecordBatch[K, V]:
-        """The records from index `start` to `stop` (exclusive), as a batch of their own."""
+        """Return the records from index `start` to `stop` (exclusive) as a batch of their own."""
         if start == 0 and stop >= len(self.values):
             return self
         part = slice(start, stop)

@@ -21,7 +21,7 @@ _AT_ONCE = (False,)
 
 def call_atomically(*calls: Callable[[], object]) -> None:
     """
-    Makes some calls in one step; an error of one ends it.
+    Make some calls in one step; an error of one ends it.
 
     Each must be a C function, or a `functools.partial` of one: a function of Python can be interrupted. Each returns
     nothing: what is true would end it.

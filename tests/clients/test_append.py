@@ -160,7 +160,7 @@ def test_a_single_value_is_no_column(log, column, name):
     """Text and bytes are not taken apart."""
     topic = log.topic("orders", key="msgpack", value="msgpack")
     columns = {"values": ["x", "y"]} | {name: column}
-    with pytest.raises(TypeError, match=f"{name} is a column.*Nothing was stored"):
+    with pytest.raises(TypeError, match=f"{name} must be a column.*Nothing was stored"):
         topic.append_many(**columns)
     assert topic.bounds() == {0: (0, 0)}
 

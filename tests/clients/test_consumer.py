@@ -235,7 +235,7 @@ def test_seeking_where_nothing_is_assigned_is_refused(log, topic):
     with log.consumer("orders") as consumer:
         consumer.poll(max_records=2)
         for bad in (-1, 2**63):
-            with pytest.raises(ValueError, match="an offset is"):
+            with pytest.raises(ValueError, match="an offset must be"):
                 consumer.seek(TP, bad)
         for use in (consumer.seek_to_beginning, consumer.position, consumer.pause, lambda tp: consumer.seek(tp, 0)):
             with pytest.raises(ValueError, match=r"orders\[1\] is not assigned"):
@@ -378,7 +378,7 @@ def test_a_timeout_is_a_number_of_seconds(log, topic, bad, error):
     """Nothing is handed out before that is checked."""
     with log.consumer("orders") as consumer:
         for poll in (consumer.poll, consumer.poll_batches):
-            with pytest.raises(error, match="timeout is a number of seconds"):
+            with pytest.raises(error, match="timeout must be a number of seconds"):
                 poll(bad)
         with pytest.raises(ValueError, match="max_records"):
             consumer.poll(max_records=0)

@@ -14,12 +14,12 @@ from eventlog.clients.transaction import transaction
 @pytest.mark.parametrize(
     ("use", "error", "words"),
     [
-        (lambda topic: topic.history(b"k", start=2**64), ValueError, "start is 1 to"),
-        (lambda topic: topic.history(b"k", end=2**64, is_reversed=True), ValueError, "end is 1 to"),
+        (lambda topic: topic.history(b"k", start=2**64), ValueError, "start must be 1 to"),
+        (lambda topic: topic.history(b"k", end=2**64, is_reversed=True), ValueError, "end must be 1 to"),
         (lambda topic: topic.keys(prefix=7), TypeError, "prefix is a str or bytes, not int"),
         (lambda topic: topic.keys(prefix=0), TypeError, "prefix is a str or bytes, not int"),
-        (lambda topic: topic.delete_records([1]), TypeError, "offsets are a mapping"),
-        (lambda topic: topic.append(b"x", headers=5), TypeError, "headers are a mapping or pairs, not 5"),
+        (lambda topic: topic.delete_records([1]), TypeError, "offsets must be a mapping"),
+        (lambda topic: topic.append(b"x", headers=5), TypeError, "headers must be a mapping or pairs, not 5"),
     ],
 )
 def test_of_a_topic(log: eventlog.EventLog, use: Callable[[Any], object], error: type[Exception], words: str) -> None:
@@ -41,8 +41,8 @@ def test_a_prefix_that_has_no_utf_8_begins_no_key(log: eventlog.EventLog) -> Non
 @pytest.mark.parametrize(
     ("use", "words"),
     [
-        (lambda tx, consumer: tx.commit_offsets(consumer, [1]), "offsets are a mapping"),
-        (lambda tx, consumer: consumer.commit([1]), "offsets are a mapping"),
+        (lambda tx, consumer: tx.commit_offsets(consumer, [1]), "offsets must be a mapping"),
+        (lambda tx, consumer: consumer.commit([1]), "offsets must be a mapping"),
     ],
 )
 def test_of_a_transaction(log: eventlog.EventLog, use: Callable[[Any, Any], object], words: str) -> None:

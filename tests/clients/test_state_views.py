@@ -65,7 +65,7 @@ def test_a_state_has_a_printable_name(log: eventlog.EventLog, name: str) -> None
     for call in (open_state, partial(view, check=lambda: None)):
         with pytest.raises(ValueError, match="no name for a state"):
             call(log._store, name, None, None)
-        with pytest.raises(TypeError, match="a state's name is a str"):
+        with pytest.raises(TypeError, match="the name of a state must be a str"):
             call(log._store, 5, None, None)
 
 

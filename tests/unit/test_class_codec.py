@@ -142,7 +142,7 @@ def test_only_an_instance_of_the_class_fits(value: object) -> None:
     """A dict that looks like one is not one."""
     message = refusal(Line, value)
     assert f"{type(value).__name__} is not Line." in message
-    assert message.endswith("Give an instance of Line, or use a topic of its own.")
+    assert message.endswith("Pass an instance of Line, or use another topic.")
 
 
 def test_an_instance_of_a_subclass_is_refused() -> None:
@@ -218,7 +218,7 @@ def test_classes_of_plain_fields_are_read_alike_on_the_short_way_and_the_long(fi
 )
 def test_classes_of_plain_fields_are_checked(fields: object) -> None:
     """The short way looks at every type."""
-    with pytest.raises(ValueError, match="cannot decode the value with the codec 'class': no Plain, "):
+    with pytest.raises(ValueError, match="cannot decode the value with the codec 'class': not a Plain, "):
         codec(Plain).decode(msgpack.packb(fields))
 
 
@@ -227,7 +227,7 @@ def test_classes_of_plain_fields_are_checked(fields: object) -> None:
 )
 def test_a_stored_map_that_is_no_instance_is_damage(fields: object) -> None:
     """Missing fields and other types raise; nothing is guessed."""
-    with pytest.raises(ValueError, match="cannot decode the value with the codec 'class': no Line, "):
+    with pytest.raises(ValueError, match="cannot decode the value with the codec 'class': not a Line, "):
         codec(Line).decode(msgpack.packb(fields))
 
 
@@ -238,7 +238,7 @@ def test_a_validator_that_refuses_a_stored_record_is_damage() -> None:
         raise KeyError("no")
 
     one = codec(attrs.make_class("Line", {"sku": attrs.field(type=str, validator=refuse)}))
-    with pytest.raises(ValueError, match="no Line, KeyError"):
+    with pytest.raises(ValueError, match="not a Line, KeyError"):
         one.decode(msgpack.packb({"sku": "tea"}))
 
 
@@ -318,7 +318,7 @@ def test_without_the_class_records_are_dicts() -> None:
     [
         ({"sku": "tea"}, "the dict lacks fields of test_codecs.Line: count."),
         ({}, "the dict lacks fields of test_codecs.Line: count, sku."),
-        (Line("tea", 2), "Line is no dict with the fields of test_codecs.Line."),
+        (Line("tea", 2), "Line is not a dict with the fields of test_codecs.Line."),
         ({"sku": object(), "count": 2}, "dict does not fit the codec 'class': "),
     ],
 )
@@ -328,4 +328,4 @@ def test_without_the_class_only_a_dict_of_its_fields_fits(value: object, told: s
     with pytest.raises(TypeError) as caught:
         dicts.encode(value)
     assert told in str(caught.value)
-    assert "Nothing was stored. Give " in str(caught.value)
+    assert "Nothing was stored. Pass " in str(caught.value)

@@ -321,12 +321,12 @@ def test_the_bytes_codec_hands_out_what_it_got() -> None:
         (bytes, 7, "Declare log.topic('orders', value=int)."),
         (bytes, Line("tea", 2), "Declare log.topic('orders', value=Line)."),
         (bytes, dt.datetime.now(dt.UTC), "Declare log.topic('orders', value=\"msgpack\")."),
-        (bytes, object(), "Give bytes, bytearray, memoryview or str."),
+        (bytes, object(), "Pass bytes, bytearray, memoryview or str."),
         (str, b"", "Declare log.topic('orders', value=bytes)."),
         (int, "7", "Declare log.topic('orders', value=str)."),
         (int, True, 'Declare log.topic(\'orders\', value="json") or value="msgpack".'),
         ("json", b"", "Declare log.topic('orders', value=bytes)."),
-        ("json", math.nan, "Give dicts with str keys, lists, str, int, finite float, bool."),
+        ("json", math.nan, "Pass dicts with str keys, lists, str, int, finite float, bool."),
     ],
 )
 def test_a_refusal_says_what_to_declare(declared: object, value: object, end: str) -> None:
@@ -344,8 +344,8 @@ def test_a_refused_key_is_called_a_key() -> None:
 
 @pytest.mark.parametrize("declared", [bytes, str])
 def test_a_lone_surrogate_is_refused(declared: object) -> None:
-    """Half a letter has no UTF-8, and replacing it would change the text."""
-    assert "str with a lone surrogate at position 1 has no UTF-8" in refusal(declared, "a\ud800")
+    """Half a letter is not UTF-8, and replacing it would change the text."""
+    assert "str with a lone surrogate at position 1 is not valid in UTF-8" in refusal(declared, "a\ud800")
 
 
 @given(TEXT)
@@ -361,7 +361,7 @@ def test_text_of_a_subclass_is_stored_as_its_letters() -> None:
 
 def test_damaged_text_tells_the_place() -> None:
     """The number is of bytes, as one counts in a dump."""
-    with pytest.raises(ValueError, match="no UTF-8 at byte 2"):
+    with pytest.raises(ValueError, match="not UTF-8 at byte 2"):
         codec(str).decode(b"ab\xff")
 
 
@@ -393,8 +393,8 @@ def test_a_number_of_a_subclass_is_stored_as_its_value() -> None:
 def test_a_number_beyond_64_bits_is_refused(number: int, bits: int) -> None:
     """Even one that Python refuses to print."""
     message = refusal(int, number)
-    assert f"an int of {bits} bits and a sign does not fit 8 bytes" in message
-    assert message.endswith("Give an int from -2**63 to 2**63 - 1, or declare value=str.")
+    assert f"an int of {bits} bits and a sign does not fit into 8 bytes" in message
+    assert message.endswith("Pass an int from -2**63 to 2**63 - 1, or declare value=str.")
 
 
 def test_bytes_that_join_to_whole_numbers_are_still_damage() -> None:

@@ -127,7 +127,7 @@ def test_a_tombstone_is_none() -> None:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ({"owner": "a"}, "dict is none of (Opened, Deposited). Nothing was stored. Give an instance of Opened or Dep"),
+        ({"owner": "a"}, "dict is none of (Opened, Deposited). Nothing was stored. Pass an instance of Opened or Dep"),
         (Closed(), "Closed is none of (Opened, Deposited). Nothing was stored. Declare Closed too, beside the others"),
         (Vip("a"), "Vip is none of (Opened, Deposited) but a subclass of one, whose own fields would be lost."),
         (Opened, "type is none of (Opened, Deposited)."),
@@ -143,19 +143,19 @@ def test_what_is_no_instance_of_the_classes_is_refused(value: object, told: str)
     ("data", "told"),
     [
         (b"\xc1", "cannot decode"),
-        (msgpack.packb("abc"), "no event but str, instead of a list of three"),
-        (msgpack.packb({"a": 1, "b": 2, "c": 3}), "no event but dict"),
-        (msgpack.packb(["Opened", 1]), "no event but list"),
+        (msgpack.packb("abc"), "str instead of an event, which is a list of three"),
+        (msgpack.packb({"a": 1, "b": 2, "c": 3}), "dict instead of an event"),
+        (msgpack.packb(["Opened", 1]), "list instead of an event"),
         (event(7), "the name of the event is int"),
         (event(["Opened"]), "the name of the event is list"),
-        (event("Opened", True), "the version of the event is no number from 1"),
-        (event("Opened", 0), "the version of the event is no number from 1"),
-        (event("Opened", 1.0), "the version of the event is no number from 1"),
-        (msgpack.packb(["Deposited", 1, [1, 2]]), "no Deposited, TypeError"),
+        (event("Opened", True), "the version of the event is not an int of at least 1"),
+        (event("Opened", 0), "the version of the event is not an int of at least 1"),
+        (event("Opened", 1.0), "the version of the event is not an int of at least 1"),
+        (msgpack.packb(["Deposited", 1, [1, 2]]), "not a Deposited, TypeError"),
         (msgpack.packb(["Old", 1, [1, 2]]), "the fields of the event are list"),
-        (event("Deposited", account="a"), "no Deposited, KeyError"),
-        (event("Deposited", account="a", cents="1"), "no Deposited, TypeError"),
-        (event("Deposited", account="a", other=1), "no Deposited, KeyError"),
+        (event("Deposited", account="a"), "not a Deposited, KeyError"),
+        (event("Deposited", account="a", cents="1"), "not a Deposited, TypeError"),
+        (event("Deposited", account="a", other=1), "not a Deposited, KeyError"),
     ],
 )
 def test_bytes_that_are_no_event_are_damage(data: bytes, told: str) -> None:
@@ -194,7 +194,7 @@ def test_fields_that_are_new_or_gone_need_no_upcaster() -> None:
         ((Opened, "Deposited"), "value=(Opened, 'Deposited') for topic 'accounts': not all"),
         (
             Opened | None,
-            "value=Opened | NoneType for topic 'accounts': None is the tombstone and always fits; leave it",
+            "value=Opened | NoneType for topic 'accounts': None is the tombstone and always allowed; leave it",
         ),
         (Optional[Opened], "None is the tombstone"),  # noqa: UP045
         ((Opened, None), "None is the tombstone"),
@@ -209,8 +209,8 @@ def test_only_attrs_classes_can_be_declared_together(declared: object, told: str
 
 
 def test_two_classes_of_one_name_are_refused() -> None:
-    """Values are told apart by the name."""
-    with pytest.raises(TypeError, match=r"two of the classes are called Opened.*Give one another name"):
+    """The name of its class is stored with a value."""
+    with pytest.raises(TypeError, match=r"two of the classes are called Opened.*Rename one of them"):
         codec((Opened, attrs.make_class("Opened", ["x"])))
 
 
@@ -232,10 +232,10 @@ def test_a_class_that_can_not_be_read_back_is_refused_when_declared() -> None:
 @pytest.mark.parametrize(
     ("upcasters", "told"),
     [
-        ([str], "list is no mapping"),
-        ({Opened: [str]}, "type is no name of a class"),
-        ({"Opened": str}, "type of 'Opened' is no list of functions"),
-        ({"Opened": "str"}, "str of 'Opened' is no list of functions"),
+        ([str], "list is not a mapping"),
+        ({Opened: [str]}, "type is not the name of a class"),
+        ({"Opened": str}, "type of 'Opened' is not a list of functions"),
+        ({"Opened": "str"}, "str of 'Opened' is not a list of functions"),
         ({"Opened": [str, "f"]}, "a member of the list of 'Opened' cannot be called"),
     ],
 )
@@ -332,7 +332,7 @@ def test_a_declared_class_may_be_split_too() -> None:
         ([lambda fields: None, trim], "upcaster 1 of Deposited returned NoneType"),
         ([lambda fields: Opened("a"), trim], "upcaster 1 of Deposited returned Opened"),
         ([lambda fields: fields, lambda fields: Closed()], "upcaster 2 of Deposited returned Closed"),
-        ([lambda fields: {"cents": 2}], "no Deposited, KeyError"),
+        ([lambda fields: {"cents": 2}], "not a Deposited, KeyError"),
     ],
 )
 def test_an_upcaster_that_fails_is_named(chain: list[Any], told: str) -> None:
@@ -349,9 +349,13 @@ def test_an_upcaster_that_fails_is_named(chain: list[Any], told: str) -> None:
         (
             None,
             event("Closed"),
-            "it is Closed, version 1, and declared are (Opened, Deposited). Declare Closed too, or",
+            "it is Closed, version 1, and the declared classes are (Opened, Deposited). Declare Closed too, or",
         ),
-        ({"Closed": []}, event("Closed"), "it is Closed, version 1, and Closed is not declared, and its upcasters end"),
+        (
+            {"Closed": []},
+            event("Closed"),
+            "it is Closed, version 1, and Closed is not declared, and its upcasters do not end",
+        ),
         ({"Closed": [dict]}, event("Closed"), "Let the last of upcasters={'Closed': [...]} return an instance"),
         (None, event("Opened", 2), "it is Opened, version 2, and the declared upcasters reach version 1. A newer prog"),
         (CHAIN, event("Deposited", 4), "it is Deposited, version 4, and the declared upcasters reach version 3."),
@@ -423,9 +427,13 @@ def test_fewer_upcasters_than_there_were_are_a_mismatch() -> None:
     ("created", "declared", "told"),
     [
         (Opened, BOTH, "with value=(Opened, Deposited): the topic was created with value=test.Opened. The topic is un"),
-        (Opened, Opened | Deposited, "Its values do not say which class they are of: declare that one class, or"),
+        (
+            Opened,
+            Opened | Deposited,
+            "Its values are stored without the name of their class: declare that one class, or",
+        ),
         (BOTH, Opened, "with value=Opened: the topic was created with value=(Opened, Deposited). "),
-        (BOTH, Opened, "Declare value=(Opened,), as a tuple: its values say which class they are of."),
+        (BOTH, Opened, "Declare value=(Opened,), as a tuple: its values are stored with the name of their class."),
         ((Opened,), "json", "the topic was created with value=(Opened,). "),
         (str, BOTH, "with value=(Opened, Deposited): the topic was created with value=str. "),
     ],
@@ -482,14 +490,14 @@ DATA = {"account": "a", "cents": 2}
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        (DEPOSITED, "Deposited is no dict with an event."),
-        (["Deposited", 1, DATA], "list is no dict with an event."),
+        (DEPOSITED, "Deposited is not a dict with an event."),
+        (["Deposited", 1, DATA], "list is not a dict with an event."),
         ({"data": DATA}, "the event of the dict is NoneType, known are Opened, Deposited."),
         ({"event": "Closed", "data": {}}, "the event of the dict is Closed, known are Opened, Deposited."),
-        ({"event": "Deposited", "data": DATA, "version": 0}, "the version of the dict is no number from 1."),
-        ({"event": "Deposited", "data": DATA, "version": "1"}, "the version of the dict is no number from 1."),
+        ({"event": "Deposited", "data": DATA, "version": 0}, "the version of the dict is not an int of at least 1."),
+        ({"event": "Deposited", "data": DATA, "version": "1"}, "the version of the dict is not an int of at least 1."),
         ({"event": "Deposited", "data": DATA, "key": "a"}, "the dict has more than event, version and data."),
-        ({"event": "Deposited"}, "NoneType is no dict with the fields of test.Deposited."),
+        ({"event": "Deposited"}, "NoneType is not a dict with the fields of test.Deposited."),
         ({"event": "Deposited", "data": {"cents": 1}}, "the dict lacks fields of test.Deposited: account."),
         ({"event": "Deposited", "data": DATA | {"account": {1}}}, "does not fit the codec 'events': "),
     ],

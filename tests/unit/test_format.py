@@ -287,7 +287,7 @@ def test_magic_is_judged_before_the_version() -> None:
     """What is no batch at all is damaged, never too new."""
     data = patched(patched(seal(one(), largest_so_far_ms=5, log_position=0), 0, b"\xe6"), 1, b"\xff")
     for read in (decode, read_header):
-        with pytest.raises(CorruptBatch, match="first byte is 0xe6 and not 0xe7"):
+        with pytest.raises(CorruptBatch, match="first byte is 0xe6, not 0xe7"):
             read(data, PLACE)
 
 
@@ -365,7 +365,7 @@ def test_checksum_is_judged_before_the_flags() -> None:
         ([None, None, [b"v"], None, None], "timestamps does not have 1"),
         ([0.0, None, [b"v"], None, None], "timestamps does not have 1"),
         ([[], None, [b"v"], None, None], "timestamps does not have 1"),
-        ([[b"0"], None, [b"v"], None, None], "timestamps holds something else"),
+        ([[b"0"], None, [b"v"], None, None], "timestamps holds something other"),
         ([0, None, [b"v"], None, [1]], "offsets do not grow within a span of 1"),
         ([0, None, [b"v"], None, [-1]], "offsets do not grow within a span of 1"),
         ([0, None, [b"v"], None, [b"0"]], "offsets do not grow within a span of 1"),
@@ -402,7 +402,7 @@ def test_errors_say_which_batch_what_is_stored_and_what_to_do(read: Callable[[by
         read(b"", PLACE)
     message = str(caught.value)
     assert PLACE in message
-    assert "the other batches are unaffected" in message
+    assert "other batches are unaffected" in message
     assert "seek()" in message
 
 

@@ -151,17 +151,17 @@ def test_the_bytes_are_those_of_the_page(key: Any, digits: str) -> None:
         ("", "a key has at least one byte"),
         ("00", "no key begins with byte 00"),
         ("ff", "no key begins with byte ff"),
-        ("20 ff", "no UTF-8"),
+        ("20 ff", "not UTF-8"),
         ("31 00", "a number of 1 bytes instead of 8"),
-        ("30 0000000000000000", "a number below 0 that is not"),
+        ("30 0000000000000000", "a negative number that is not"),
         ("40 00", "no item begins with byte 00"),
         ("40 20 61", "without an end"),
         ("40 20 61 00", "without an end"),
-        ("40 20 00 61 0000", "a byte 00 in a tuple that is not escaped"),
-        ("40 20 ff 0000", "no UTF-8"),
-        ("40 31 00", "a number in a tuple that is cut short"),
-        ("40 40 20 61 0000", "a tuple in a tuple without an end"),
-        ("40" * 400, "nested too deep"),
+        ("40 20 00 61 0000", "an unescaped byte 00 in a tuple"),
+        ("40 20 ff 0000", "not UTF-8"),
+        ("40 31 00", "a truncated number in a tuple"),
+        ("40 40 20 61 0000", "a tuple without an end in a tuple"),
+        ("40" * 400, "nested too deeply"),
     ],
 )
 def test_bytes_that_no_key_has_are_damage(digits: str, told: str) -> None:
@@ -210,20 +210,20 @@ def refusal(declared: Any, key: Any) -> str:
 def test_what_is_no_key_is_refused(key: Any) -> None:
     """Also inside a tuple; a bool would come back as a number, a list could change."""
     told = refusal(None, key)
-    assert told.endswith("Give str, bytes, int from -2**63 to 2**64 - 1, or a tuple of them.")
-    assert "has no place in a key" in told
+    assert told.endswith("Pass str, bytes, int from -2**63 to 2**64 - 1, or a tuple of them.")
+    assert "cannot be part of a key" in told
 
 
 @pytest.mark.parametrize(
     ("declared", "key", "end"),
     [
-        (str, 7, "Give str, or declare log.state('totals', key=int)."),
-        (str, b"a", "Give str, or declare log.state('totals', key=bytes)."),
-        (int, "a", "Give an int from -2**63 to 2**64 - 1, or declare log.state('totals', key=str)."),
-        (bytes, ("a",), "Give bytes, or declare log.state('totals', key=tuple)."),
-        (tuple, "a", "Give a tuple of str, bytes, int and tuples, or declare log.state('totals', key=str)."),
-        (int, True, "Give an int from -2**63 to 2**64 - 1."),
-        (str, None, "Give str."),
+        (str, 7, "Pass str, or declare log.state('totals', key=int)."),
+        (str, b"a", "Pass str, or declare log.state('totals', key=bytes)."),
+        (int, "a", "Pass an int from -2**63 to 2**64 - 1, or declare log.state('totals', key=str)."),
+        (bytes, ("a",), "Pass bytes, or declare log.state('totals', key=tuple)."),
+        (tuple, "a", "Pass a tuple of str, bytes, int and tuples, or declare log.state('totals', key=str)."),
+        (int, True, "Pass an int from -2**63 to 2**64 - 1."),
+        (str, None, "Pass str."),
     ],
 )
 def test_a_declared_type_refuses_the_others(declared: Any, key: Any, end: str) -> None:
@@ -237,13 +237,13 @@ def test_a_declared_type_refuses_the_others(declared: Any, key: Any, end: str) -
 @pytest.mark.parametrize("wrap", [lambda number: number, lambda number: (number,)])
 def test_a_number_beyond_64_bits_is_refused(number: int, wrap: Any) -> None:
     """Even one that Python refuses to print."""
-    assert f"an int of {number.bit_length()} bits and a sign does not fit 8 bytes" in refusal(None, wrap(number))
+    assert f"an int of {number.bit_length()} bits and a sign does not fit into 8 bytes" in refusal(None, wrap(number))
 
 
 @pytest.mark.parametrize("key", ["a\ud800", ("a\ud800",)])
 def test_a_lone_surrogate_is_refused(key: Any) -> None:
-    """Half a letter has no UTF-8."""
-    assert "str with a lone surrogate at position 1 has no UTF-8" in refusal(None, key)
+    """Half a letter is not UTF-8."""
+    assert "str with a lone surrogate at position 1 is not valid in UTF-8" in refusal(None, key)
 
 
 @pytest.mark.parametrize(("key", "plain"), [(Shade.DARK, "dark"), (Size.LARGE, 3), (Seat("a", 1), ("a", 1))])
@@ -259,10 +259,10 @@ def test_subclasses_are_stored_as_what_they_are_in_the_end(key: Any, plain: Any)
 def test_a_key_of_more_than_500_bytes_is_refused(key: Any) -> None:
     """LMDB's keys are bounded; the message has the length and not the key."""
     with pytest.raises(
-        ValueError, match=r"key for state 'totals': (str|bytes|tuple) takes 50\d bytes, 500 are"
+        ValueError, match=r"key for state 'totals': (str|bytes|tuple) takes 50\d bytes, and 500 are"
     ) as caught:
         codec().encode(key)
-    assert "Nothing was stored. Give a shorter key" in str(caught.value)
+    assert "Nothing was stored. Use a shorter key" in str(caught.value)
     assert len(str(caught.value)) < 200
     assert len(codec().encode(key[:-1])) <= 500
 

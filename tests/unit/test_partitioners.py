@@ -158,7 +158,7 @@ def _inner() -> Callable[[bytes, int], int]:
 )
 def test_a_function_without_a_lasting_name_is_refused(declared: Callable[[bytes, int], int]) -> None:
     """Two lambdas share a name; a topic could not tell them apart, and keys would move."""
-    with pytest.raises(ValueError, match=r"no lasting name.*Nothing was stored\. Declare a function"):
+    with pytest.raises(ValueError, match=r"not defined at the top level.*Nothing was stored\. Declare a function"):
         partitioner_for(declared)
 
 

@@ -295,7 +295,7 @@ def test_what_names_no_partition_is_a_type_error(tp: object) -> None:
 @pytest.mark.parametrize(("number", "error"), [(-1, ValueError), ("0", TypeError), (True, TypeError)])
 def test_number_that_no_partition_has_is_refused(number: object, error: type[Exception]) -> None:
     """Negative numbers do not count from the end."""
-    with pytest.raises(error, match="partition is"):
+    with pytest.raises(error, match="partition must be"):
         pair_of(("orders", number))
 
 

@@ -1,5 +1,5 @@
 """
-What is true of batches whoever stores them: their bytes, and which partition a key belongs to.
+The bytes of batches, and the partition to which a key belongs.
 
 Pure: no I/O, no threads, no clock.
 """

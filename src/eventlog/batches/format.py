@@ -1,11 +1,10 @@
 """
 The bytes of a batch.
 
-A batch is what we append, check, store and send: some records of one partition. Here columns become those bytes
-and come back. Encoding is in two steps, because offsets are born at the commit: `BatchEncoder.encode` packs the body,
-whenever and wherever that is convenient; `seal` puts the header before it and the checksum after it, when the
-commit knows what came before in the partition and in the log. The last offset is not in the bytes; the row's key
-carries it.
+A batch is the unit in which records of one partition are appended, checked, stored and sent. This module turns columns
+into those bytes and back. Encoding takes two steps, because offsets are assigned at the commit: `BatchEncoder.encode`
+packs the body in any thread at any time; `seal` adds the header and the checksum once the commit knows what comes
+before in the partition and in the log. The last offset is not in the bytes but in the row's key.
 
 Knows nothing of LMDB, threads or clocks. Layout: docs/reference/format.md, pinned by tests/golden/.
 """
@@ -27,7 +26,7 @@ from eventlog.records import Headers
 MAGIC = 0xE7
 VERSION = 2
 TARGET_BYTES = 65_520
-"""The most a batch of several records takes: 16 pages less LMDB's page header (docs/decisions/0003)."""
+"""The most bytes of a batch of several records: 16 pages less LMDB's page header (docs/decisions/0003)."""
 
 _HEADER_1 = struct.Struct(">BBHIIqqqqhHi")
 _HEADER = struct.Struct(">BBHIIqqqqhHiQ")
@@ -36,21 +35,21 @@ HEADER_BYTES = _HEADER.size
 FRAME_BYTES = HEADER_BYTES + _CHECKSUM.size
 _LEAST_BYTES = _HEADER_1.size + _CHECKSUM.size
 _RESIDUE = 0x48674BC7
-"""The CRC32C of any bytes followed by their own CRC32C, least byte first: checking takes one call, no copy."""
+"""The CRC32C of any bytes followed by their own CRC32C, little-endian: checking takes one call and no copy."""
 
 _GLANCE_COUNT = 16
 _SMALL_RECORD_BYTES = 4
 
 ProducerStamp = tuple[int, int, int]
-"""Which batch of a named producer it is: the producer's id, its epoch, and the sequence of the first record."""
+"""The id of a named producer, its epoch, and the sequence of the first record of a batch."""
 NO_PRODUCER: ProducerStamp = (-1, 0, -1)
 MOST_EPOCH = 2**15 - 1
 MOST_SEQUENCE = 2**31 - 1
-"""The most that the fields of a mark hold; what is counted further begins at 0 again."""
+"""The largest values of a stamp's fields; the counts start again from 0 after them."""
 NO_LOG_POSITION = -1
-"""The log position in a batch of version 1, which has none of its own (`store/records/log_order.py`)."""
+"""The log position in a batch of version 1, which stores none (`store/records/log_order.py`)."""
 NO_TIME_MS = -(2**63)
-"""The largest timestamp of a partition that has none yet."""
+"""The largest timestamp of an empty partition."""
 
 Column = Sequence[bytes | None]
 _checksum = google_crc32c.value
@@ -59,7 +58,7 @@ _extend_checksum = google_crc32c.extend
 
 @attrs.define(slots=True, eq=False, repr=False)
 class EncodedBatch:
-    """A batch without its place: the body and what the header says of it."""
+    """A batch before its offsets are assigned: the body, and the header's fields about it."""
 
     count: int
     span: int
@@ -74,9 +73,9 @@ class Columns:
     """
     A decoded batch.
 
-    `deltas` are the offsets less the first, None when they are 0, 1, 2 and so on. `log_position` is that of the first
-    offset in the order of the log, -1 in a batch of version 1. `is_plain` says that keys and values are of the types
-    that were asked for; else they are bytes.
+    `deltas` are the offsets less the first one; None if they are 0, 1, 2 and so on. `log_position` is the log position of
+    the first offset, -1 in a batch of version 1. If `is_plain`, keys and values have the types that were asked for;
+    else they are bytes.
     """
 
     count: int
@@ -93,7 +92,7 @@ class Columns:
     is_plain: bool
 
     def offsets(self, last: int) -> Sequence[int]:
-        """The offsets of the records, when the batch is stored under `last`."""
+        """Return the offsets of the records of a batch whose last offset is `last`."""
         first = last - self.span + 1
         if self.deltas is None:
             return range(first, last + 1)
@@ -104,15 +103,15 @@ ToBytes = Callable[[Sequence[Any]], Column]
 
 
 def _as_they_are(column: Column) -> Column:
-    """Takes a column that is bytes already."""
+    """Return a column that is bytes already."""
     return column
 
 
 class BatchEncoder:
     """
-    Packs columns into batches of at most `TARGET_BYTES`.
+    A packer of columns into batches of at most `TARGET_BYTES`.
 
-    Keeps a packer and its buffer, so one encoder belongs to one thread at a time.
+    It keeps a buffer, so only one thread may use it at a time.
     """
 
     __slots__ = ("_packer", "_target_bytes")
@@ -134,17 +133,17 @@ class BatchEncoder:
         value_type: type | None = bytes,
     ) -> list[EncodedBatch]:
         """
-        The records as batches, in order; several when one would be too large.
+        Pack the records into batches, in order; into several if one would be too large.
 
         Args:
-            keys: None when no record has one.
-            timestamps_ms: one int when all records have the same.
-            headers: None when no record has any.
-            key_bytes: makes keys into bytes, or refuses them, a part of the column at a time: what it has just
-                looked at is then packed while the processor still has it at hand.
+            keys: None if no record has a key.
+            timestamps_ms: one int if all records have the same timestamp.
+            headers: None if no record has headers.
+            key_bytes: encodes keys or refuses them, a part of the column at a time, so that they are packed while they
+                are still in the processor's cache.
             value_bytes: the same for values.
-            key_type: bytes or str says that `key_bytes` would leave keys of exactly this type as they are, or make them
-                into their UTF-8; None that nobody knows.
+            key_type: bytes or str if `key_bytes` would leave keys of exactly this type unchanged, or encode them as
+                UTF-8; None if that is not known.
             value_type: the same for values.
         """
         if compiled is not None and headers is None and key_type and value_type and type(timestamps_ms) is int:
@@ -171,18 +170,18 @@ class BatchEncoder:
             batches.append(batch)
             start = stop
             if 2 * size < self._target_bytes:
-                step *= 2  # a large record among small ones made it short
+                step *= 2  # one large record among small ones had made the step short
         return batches
 
     def encode_one(
         self, key: bytes | None, value: bytes | None, *, timestamp_ms: int, headers: Headers = ()
     ) -> EncodedBatch:
-        """One record as a batch: the same bytes as from `encode`, at half the cost."""
+        """Pack one record as a batch: the same bytes as from `encode`, at half the cost."""
         body = self._packer.pack((0, None if key is None else (key,), (value,), (headers,) if headers else None, None))
         return EncodedBatch(1, 1, timestamp_ms, timestamp_ms, body)
 
     def _first_step(self, keys: Column | None, values: Column) -> int:
-        """How many records to try first: all, unless a look at the first few says that these are far too many."""
+        """The number of records to try first: all, unless the sizes of the first few show that they cannot fit."""
         count = len(values)
         if count <= _GLANCE_COUNT:
             return count
@@ -251,12 +250,12 @@ def _pack_columns(
 
 def seal(batch: EncodedBatch, *, largest_so_far_ms: int, log_position: int) -> bytes:
     """
-    The bytes to store: the header, then the body.
+    Return the bytes to store: header, body, checksum.
 
     Args:
-        largest_so_far_ms: the largest timestamp in the partition up to this batch, itself included. It never goes
-            down along a partition, which makes a search by time a binary search.
-        position: the place of the first record in the order of the whole log; the others follow it.
+        largest_so_far_ms: the largest timestamp in the partition up to and including this batch. It never decreases
+            along a partition, so a search by time can be a binary search.
+        log_position: that of the first record; the others follow it.
     """
     producer_id, epoch, sequence = batch.producer
     header = _HEADER.pack(
@@ -281,9 +280,9 @@ def seal(batch: EncodedBatch, *, largest_so_far_ms: int, log_position: int) -> b
 @attrs.define(slots=True, eq=False, repr=False)
 class BatchHeader:
     """
-    Is what can be said of a batch without decoding it.
+    The header of a stored batch, which can be read without decoding the body.
 
-    `unknown` has a bit for each thing we must not skip.
+    `unknown` has a bit for every feature that a reader must not skip.
     """
 
     unknown: int
@@ -299,20 +298,20 @@ class BatchHeader:
 
 def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
     """
-    The header of a stored batch; the body is not looked at and the checksum is not checked.
+    Read the header of a stored batch, without its body and without checking the checksum.
 
     Args:
         place: names the batch in errors.
 
     Raises:
-        CorruptBatch: if the bytes are no batch.
-        FormatTooNew: if a newer eventlog wrote it.
+        CorruptBatch: the bytes are not a batch.
+        FormatTooNew: a newer eventlog wrote it.
     """
     if len(data) < 2:
         raise _corrupt(place, f"{len(data)} bytes are fewer than the {_LEAST_BYTES} of an empty batch")
     magic, version = data[0], data[1]
     if magic != MAGIC:
-        raise _corrupt(place, f"the first byte is {magic:#04x} and not {MAGIC:#04x}")
+        raise _corrupt(place, f"the first byte is {magic:#04x}, not {MAGIC:#04x}")
     if version > VERSION:
         raise _too_new(place, f"version {version}, and this eventlog reads up to version {VERSION}")
     header = _HEADER_1 if version < 2 else _HEADER
@@ -327,31 +326,31 @@ def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
     if version == 0 or not 1 <= count <= span:
         raise _corrupt(place, f"it says version {version} and {count} records over {span} offsets")
     unknown = flags | reserved
-    mark = (producer, epoch, sequence)
-    return BatchHeader(unknown, count, span, first_ms, largest_ms, largest_so_far_ms, log_position, header.size, mark)
+    stamp = (producer, epoch, sequence)
+    return BatchHeader(unknown, count, span, first_ms, largest_ms, largest_so_far_ms, log_position, header.size, stamp)
 
 
 def is_intact(data: bytes) -> bool:
-    """Whether the checksum of a batch holds."""
+    """Whether the checksum of a batch is right."""
     return bool(_checksum(data) == _RESIDUE)
 
 
 def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: type = bytes) -> Columns:
     """
-    The columns of a stored batch, after its checksum.
+    Check and decode a stored batch.
 
     Args:
         place: names the batch in errors, for example `orders[3] up to offset 41`.
-        key_type: bytes or str; str asks for the texts of keys of which the bytes are UTF-8, where that costs no more.
+        key_type: bytes or str; str asks for text where the bytes of the keys are UTF-8, if that costs nothing extra.
         value_type: the same for values.
 
     Raises:
-        CorruptBatch: if a checksum, a length or a column does not hold.
-        FormatTooNew: if a newer eventlog wrote it.
+        CorruptBatch: a checksum, a length or a column is wrong.
+        FormatTooNew: a newer eventlog wrote it.
     """
     header = read_header(data, place)
     if not is_intact(data):
-        raise _corrupt(place, "its checksum does not hold")
+        raise _corrupt(place, "its checksum is wrong")
     if header.unknown:
         raise _too_new(place, f"flags {header.unknown:#06x}, and this eventlog knows none")
     if header.producer != NO_PRODUCER and min(header.producer) < 0:
@@ -370,7 +369,7 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
         if column is not None and (not isinstance(column, tuple) or len(column) != count):
             raise _corrupt(place, f"its column of {name} does not have {count} entries")
     if values is None:
-        raise _corrupt(place, "it has no values")  # so that `count` never asks for more memory than the bytes take
+        raise _corrupt(place, "it has no values")  # so that `count` never asks for more memory than the stored bytes
     _check_deltas(deltas, header, place)
     return Columns(
         count,
@@ -418,7 +417,7 @@ def _timestamps(times: object, header: BatchHeader, place: object) -> Sequence[i
     try:
         return [header.first_ms + delta for delta in times]
     except TypeError as error:
-        raise _corrupt(place, "its column of timestamps holds something else") from error
+        raise _corrupt(place, "its column of timestamps holds something other than numbers") from error
 
 
 def _check_deltas(deltas: Sequence[object] | None, header: BatchHeader, place: object) -> None:
@@ -439,6 +438,6 @@ def _too_new(place: object, what: str) -> FormatTooNew:
 
 def _corrupt(place: object, what: str) -> CorruptBatch:
     return CorruptBatch(
-        f"cannot read {place}: {what}. The bytes on disk are not what was written; the other batches are "
-        "unaffected. Run `eventlog verify` to list all damage, and seek() past it to go on."
+        f"cannot read {place}: {what}. The bytes on disk are not what was written; other batches are unaffected. "
+        "Run `eventlog verify` to list all damage; seek() past this batch to go on."
     )

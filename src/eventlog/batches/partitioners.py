@@ -1,11 +1,10 @@
 """
-Which partition a key belongs to.
+Partitioners: functions from a key to a partition.
 
-The same key must go to the same partition for as long as the topic lives, whoever sends it, so the partitioner is
-stored with the topic by its name. Kafka's clients know the two named ones: a key lands where their producers would
-put it.
+A key must go to the same partition for as long as the topic lives, from every sender, so the name of the partitioner is
+stored with the topic. Kafka's clients have the two named ones too: their producers put a key into the same partition.
 
-Records without a key are placed by the producer; an empty key is a key. Knows nothing of topics or producers.
+The producer chooses the partition of a record without a key; an empty key is a key.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ from eventlog.accelerators import accelerated, compiled
 from eventlog.errors import FormatTooNew, TopicMismatch
 
 Partitioner: TypeAlias = Callable[[bytes, int], int]
-"""From a key and the number of partitions to a partition."""
+"""A function from a key and the number of partitions to a partition."""
 
 DEFAULT_PARTITIONER = "crc32"
 
 _CUSTOM = "custom:"
-# The memory of murmur2 is bounded in keys and in bytes a key: 5 MB at most.
+# The cache of murmur2 is bounded in keys and in bytes per key: 5 MB at most.
 _CACHED_KEYS_COUNT = 16_384
 _CACHED_KEY_BYTES = 128
 
 
 def crc32(key: bytes, partitions: int) -> int:
     """
-    Places a key as librdkafka's `consistent` does.
+    Return the partition that librdkafka's `consistent` partitioner would choose.
 
-    The default, and the fast one.
+    This is the default, and the fastest.
 
     Example:
         >>> crc32(b"user-1", 12)
@@ -46,9 +45,9 @@ def crc32(key: bytes, partitions: int) -> int:
 
 def murmur2(key: bytes, partitions: int) -> int:
     """
-    Places a key as Kafka's Java client does by default.
+    Return the partition that Kafka's Java client would choose by default.
 
-    Without the accelerator it costs microseconds for a key that was not seen lately.
+    Without the accelerator it takes microseconds for a key that was not used recently.
 
     Example:
         >>> murmur2(b"order-42", 12)
@@ -60,19 +59,19 @@ def murmur2(key: bytes, partitions: int) -> int:
 
 
 PARTITIONERS: Mapping[str, Partitioner] = MappingProxyType({"crc32": crc32, "murmur2": murmur2})
-"""The partitioners that are declared by name."""
+"""The partitioners that can be declared by name."""
 
 
 def partitioner_for(declared: str | Partitioner | None) -> tuple[str, Partitioner]:
     """
-    Returns the name to store and the function to call for a declared partitioner.
+    Return the name to store and the function to call for a declared partitioner.
 
-    A function of the caller's is stored as "custom:" and its module and qualified name. It must be one that the next
-    process finds again: lambdas and functions inside functions are refused, since two of them can share a name and
-    would then part keys that belong together. Its results are checked at each call.
+    A function of the caller is stored as "custom:" with its module and qualified name. Lambdas and functions inside
+    functions are refused: the next process could not find them, and two of them can share a name and would then split
+    keys that belong together. The results of the function are checked at each call.
 
     Raises:
-        ValueError: no partitioner has that name, or the function has no lasting name.
+        ValueError: no partitioner has that name, or the function is not at the top level of a module.
         TypeError: `declared` is neither a name nor a function.
 
     Example:
@@ -99,18 +98,18 @@ def partitioner_from_stored(
     name: str, declared: str | Partitioner | None, *, topic: str | None = None
 ) -> tuple[str, Partitioner]:
     """
-    Returns the stored name and the function to call for a topic that exists.
+    Return the stored name and the function to call for a topic that exists.
 
-    A topic with a function of its own can be opened without it, to read or to send to a partition by number; the
-    function returned then raises TopicMismatch when it is called.
+    A topic with a custom partitioner can be opened without it, to read or to send to a partition by number; the
+    function returned then raises TopicMismatch when called.
 
     Args:
-        name: what `partitioner_for` gave when the topic was created.
-        declared: what the caller declared now; None opens what is stored.
-        topic: the topic's name, for messages.
+        name: the result of `partitioner_for` when the topic was created.
+        declared: the caller's declaration; None opens what is stored.
+        topic: the topic's name, used in messages.
 
     Raises:
-        TopicMismatch: `declared` is not what is stored. The topic is unchanged.
+        TopicMismatch: `declared` differs from what is stored. The topic is unchanged.
         FormatTooNew: a newer eventlog stored a partitioner that this one does not know. The topic is unchanged.
         ValueError, TypeError: as for `partitioner_for`.
     """
@@ -138,13 +137,13 @@ def partition_column(
     keyless: Callable[[], int] | int,
 ) -> list[int]:
     """
-    Returns the partition of every key.
+    Return the partition of every key.
 
     Args:
         keys: a column of encoded keys.
-        partitions: how many the topic has.
+        partitions: the topic's number of partitions.
         function: as returned by `partitioner_for`.
-        keyless: the partition of records without a key, or what to call for each of them.
+        keyless: the partition of records without a key, or a function to call for each of them.
 
     Example:
         >>> partition_column([b"user-1", None, b"user-2"], 12, crc32, 3)
@@ -166,13 +165,13 @@ def part_columns(
     key_type: type | None,
 ) -> list[tuple[int, list[Any], list[Any]]] | None:
     """
-    Returns the partitions that get any of some records, and the keys and values of each, in order.
+    Split records by partition: return each partition that gets any, with its keys and values in order.
 
-    None without the accelerator, and for keys or partitioners that it does not know: then use `partition_column`.
+    Returns None without the accelerator, or if it does not support the arguments; use `partition_column` then.
 
     Args:
         keys: a column of keys that are not encoded yet.
-        key_type: bytes or str, when keys of exactly this type are their own bytes or their UTF-8; else None.
+        key_type: bytes or str if keys of exactly this type are encoded as themselves or as UTF-8; else None.
     """
     if compiled is None or key_type is None or (function is not crc32 and function is not murmur2):
         return None
@@ -193,7 +192,7 @@ def _part_columns(
 
 
 def _custom_name(declared: object) -> str:
-    """Returns the name to store for a function of the caller's."""
+    """Return the name to store for a function of the caller."""
     if not callable(declared):
         raise TypeError(
             f"a partitioner cannot be {type(declared).__name__}. Nothing was stored. "
@@ -204,14 +203,14 @@ def _custom_name(declared: object) -> str:
     if not module or not qualified or "<" in qualified:
         shown = qualified or type(declared).__name__
         raise ValueError(
-            f"the partitioner {shown[:60]} has no lasting name, and the name is stored with the topic. Nothing was "
-            f"stored. Declare a function that is defined at the top of a module."
+            f"the partitioner {shown[:60]} is not defined at the top level of a module, so the name stored with the "
+            f"topic would not find it again. Nothing was stored. Declare a function at the top of a module."
         )
     return f"{_CUSTOM}{module}.{qualified}"
 
 
 def _checked(function: Partitioner) -> Partitioner:
-    """Wraps a function of the caller's so that a wrong result raises before anything is sent."""
+    """Wrap a function of the caller so that a wrong result raises before anything is sent."""
 
     def checked(key: bytes, partitions: int) -> int:
         partition: object = function(key, partitions)
@@ -231,11 +230,11 @@ def _checked(function: Partitioner) -> Partitioner:
 
 
 def _missing(name: str, where: str) -> Partitioner:
-    """Makes what stands for a function that nobody gave."""
+    """Make the stand-in for a custom partitioner that the caller did not pass."""
 
     def missing(_key: bytes, _partitions: int) -> int:
         raise TopicMismatch(
-            f"cannot place a key in {where}: it was created with the partitioner {name!r} and opened without it. "
+            f"cannot choose a partition in {where}: it was created with the partitioner {name!r} and opened without it. "
             f"Nothing was stored. Open it with partitioner= that function, or send with partition=."
         )
 
@@ -244,7 +243,7 @@ def _missing(name: str, where: str) -> Partitioner:
 
 @accelerated("murmur2")
 def _positive_murmur2(key: bytes) -> int:
-    """Returns Kafka's murmur2 of a key, without the sign bit."""
+    """Return Kafka's murmur2 of a key, without the sign bit."""
     mask = 0xFFFFFFFF
     multiplier = 0x5BD1E995
     length = len(key)

@@ -1,12 +1,12 @@
 """
-Which codec a topic's keys and values have, as declared and as stored.
+The codecs of keys and values, as declared by the caller and as stored with a topic or state.
 
-A codec turns what callers hold into bytes and back. It is declared once and stored with the topic, so every
-process decodes alike. On disk a key or value is bytes or None. None means "no key" or "tombstone" whatever the
-codec is, so `encode(None)` and `decode(None)` are None everywhere.
+A codec turns Python values into bytes and back. It is declared once and stored with the topic, so every process
+decodes alike. On disk a key or value is bytes or None. None means "no key" or "tombstone" for every codec, so
+`encode(None)` and `decode(None)` are None everywhere.
 
-The codecs themselves are in the modules beside this one; what needs json, msgpack or cattrs is imported when the
-first such codec is made. Knows nothing of batches, files or threads.
+Each codec has a module of its own; those that need json, msgpack or cattrs are imported when the first such codec is
+made.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["Codec", "CodecName", "Declared", "Kind", "Role", "Upcasters", "codec
 T = TypeVar("T")
 
 CodecName: TypeAlias = Literal["bytes", "str", "int", "json", "msgpack"]
-"""The codecs that can be declared by name."""
+"""The names of the codecs that need no class."""
 
 Declared: TypeAlias = type[T] | tuple[type[T], ...] | list[type[T]] | UnionType | CodecName | None
 """
-What `key=` and `value=` take: `bytes`, `str`, `int`, an attrs class, a name, or None for "not said".
+The type of `key=` and `value=`: `bytes`, `str`, `int`, an attrs class, a name, or None for "not declared".
 
-A value may also be several attrs classes, as a tuple, a list or a union.
+`value=` also takes several attrs classes, as a tuple, a list or a union.
 """
 
 _ACCEPTED = 'bytes, str, int, "bytes", "str", "int", "json", "msgpack" or an attrs class'
@@ -71,18 +71,18 @@ def codec_for(
     declared: object, *, topic: str, role: Role, kind: Kind = "topic", upcasters: Upcasters | None = None
 ) -> Codec[Any]:
     """
-    Makes the codec of a new topic, or of the values of a new state.
+    Make the codec of a new topic, or of the values of a new state.
 
     Args:
-        declared: what the caller declared; None is `bytes`.
-        topic: the name of the topic, or of the state; for messages.
-        role: "key" or "value": several classes may be values only.
-        kind: what `topic` is the name of.
-        upcasters: for several classes: how what was stored under an older version of a class is read.
+        declared: the caller's declaration; None is `bytes`.
+        topic: the name of the topic or state, used in messages.
+        role: "key" or "value"; several classes may only be values.
+        kind: whether `topic` names a topic or a state.
+        upcasters: with several classes: functions that read values of older versions of a class.
 
     Raises:
-        TypeError: `declared` is nothing we can store by, cattrs cannot read and write the class, or `upcasters` do
-            not fit. Nothing was stored.
+        TypeError: there is no codec for `declared`, cattrs cannot read and write the class, or `upcasters` are not
+            valid. Nothing was stored.
         ImportError: a class was declared and cattrs is not installed. Nothing was stored.
 
     Example:
@@ -115,23 +115,22 @@ def codec_from_stored(
     upcasters: Upcasters | None = None,
 ) -> Codec[Any]:
     """
-    Makes the codec of a topic that exists, or of the values of a state that does.
+    Make the codec of an existing topic, or of the values of an existing state.
 
-    `declared=None` opens what is stored; a topic of a class then gives and takes plain dicts. A class matches by
-    its name without the module, so it may move between modules. It may also have changed: fields that the topic
-    was created without need a default, fields that are gone are skipped when old records are read. Of several
-    classes some may be missing, and others new.
+    `declared=None` opens what is stored; a topic of a class then takes and returns plain dicts. A class matches by its
+    name without the module, so it may move between modules. It may also have changed: new fields need a default, and
+    removed fields are skipped when old records are read. Of several classes some may be missing and some may be new.
 
     Args:
-        stored: what `to_stored()` gave when the topic was created.
-        declared: what the caller declared now, or None.
-        topic: the name of the topic, or of the state; for messages.
-        role: "key" or "value", for messages.
-        kind: what `topic` is the name of.
-        upcasters: for several classes: how what was stored under an older version of a class is read.
+        stored: the result of `to_stored()` when the topic was created.
+        declared: the caller's declaration, or None.
+        topic: the name of the topic or state, used in messages.
+        role: "key" or "value", used in messages.
+        kind: whether `topic` names a topic or a state.
+        upcasters: with several classes: functions that read values of older versions of a class.
 
     Raises:
-        TopicMismatch, StateMismatch: `declared` is not what is stored. The topic is unchanged.
+        TopicMismatch, StateMismatch: `declared` differs from what is stored. The topic is unchanged.
         FormatTooNew: a newer eventlog stored a codec that this one does not know. The topic is unchanged.
         TypeError, ImportError: as for `codec_for`.
 
@@ -173,7 +172,7 @@ def codec_from_stored(
 
 
 def _undeclared_codec(stored: dict[str, Any], *, topic: str, role: Role, kind: Kind) -> Codec[Any]:
-    """Makes the stored codec for somebody who declared nothing."""
+    """Make the stored codec for a caller that declared nothing."""
     if stored["name"] == "class":
         from eventlog.codecs.documents import ClassAsDictsCodec
 
@@ -186,7 +185,7 @@ def _undeclared_codec(stored: dict[str, Any], *, topic: str, role: Role, kind: K
 
 
 def _named_codec(name: str, *, topic: str, role: Role, kind: Kind) -> Codec[Any]:
-    """Makes one of the codecs that need no class."""
+    """Make one of the codecs that need no class."""
     if name == "bytes":
         return BytesCodec(topic=topic, role=role, kind=kind)
     if name == "str":
@@ -199,7 +198,7 @@ def _named_codec(name: str, *, topic: str, role: Role, kind: Kind) -> Codec[Any]
 
 
 def _declared_name(declared: object, *, topic: str, role: Role, kind: Kind) -> str:
-    """Says which codec was declared, or raises TypeError."""
+    """The name of the declared codec; raises TypeError if there is none."""
     if declared is None:
         return "bytes"
     if declared is bytes or declared is str or declared is int:
@@ -215,7 +214,7 @@ def _declared_name(declared: object, *, topic: str, role: Role, kind: Kind) -> s
     if role == "key" and classes:
         reason = ": a key has one type"
     elif type(None) in classes or None in classes:
-        reason = ": None is the tombstone and always fits; leave it out"
+        reason = ": None is the tombstone and always allowed; leave it out"
     elif classes:
         reason = ": not all of them are attrs classes"
     several = ", or several of these: (A, B)" if role == "value" else ""
@@ -226,14 +225,14 @@ def _declared_name(declared: object, *, topic: str, role: Role, kind: Kind) -> s
 
 
 def _classes(declared: object) -> tuple[Any, ...]:
-    """Returns what a tuple, a list or a union was made of; nothing, when it is none."""
+    """Return the members of a tuple, list or union; empty for anything else."""
     if isinstance(declared, tuple | list):
         return tuple(declared)
     return get_args(declared) if is_union(declared) else ()
 
 
 def _useless_upcasters(declared: object, *, topic: str, role: Role, kind: Kind) -> TypeError:
-    """Returns the error for upcasters of values that do not say which class they are of."""
+    """Return the error for upcasters of values that are stored without the name of their class."""
     classes = shown((declared,)) if is_attrs_class(declared) else "(A, B)"
     return TypeError(
         f"cannot use upcasters= for {kind} {topic!r} with {role}={shown(declared)}: they need values that are stored "
@@ -242,19 +241,17 @@ def _useless_upcasters(declared: object, *, topic: str, role: Role, kind: Kind) 
 
 
 def _mismatch_advice(stored_name: str, name: str, declared: object, *, role: Role, kind: Kind) -> str:
-    """Says how to open what is stored with another codec than the declared."""
+    """Advice for opening a topic or state whose stored codec is not the declared one."""
     open_it = f"Leave {role}= out to open what is stored"
     if (stored_name, name) == ("events", "class"):
-        return f"Declare {role}={shown((declared,))}, as a tuple: its values say which class they are of. {open_it}."
+        return f"Declare {role}={shown((declared,))}, as a tuple: its values are stored with the name of their class. {open_it}."
     if (stored_name, name) == ("class", "events"):
-        return (
-            f"Its values do not say which class they are of: declare that one class, or a {kind} of its own. {open_it}."
-        )
+        return f"Its values are stored without the name of their class: declare that one class, or use another {kind}. {open_it}."
     return f"{open_it}."
 
 
 def _shown_stored(stored: dict[str, Any]) -> str:
-    """Writes a stored codec as one would declare it."""
+    """Return a stored codec as source code."""
     name = stored["name"]
     if name == "class":
         return str(stored["class"])

@@ -1,7 +1,5 @@
 """
-What a codec promises, and how it refuses a value.
-
-Knows no codec in particular.
+The interface of a codec, and the errors with which it refuses a value.
 """
 
 from __future__ import annotations
@@ -25,39 +23,39 @@ Kind: TypeAlias = Literal["topic", "state"]
 """What is stored with a codec: `log.topic()` or `log.state()`."""
 
 Upcasters: TypeAlias = Mapping[str, Sequence[Callable[[dict[str, Any]], object]]]
-"""For the name of a stored class, what turns the fields of version 1 into those of version 2, and so on."""
+"""For the name of a stored class: functions from the fields of version 1 to those of version 2, and so on."""
 
 _TEXT_LIMIT = 60
 
 
 class UnknownEventData(ValueError):
     """
-    Says that the bytes are a sound event, of a class or a version of it that nobody declared how to read.
+    Raised for a sound event of an undeclared class, or of a version that no upcaster reads.
 
-    Who knows the record's place turns it into `UnknownEvent`.
+    The caller knows the record's place and raises `UnknownEvent`.
     """
 
 
 class NeverRaw:
-    """The `raw_type` of codecs that encode everything; it has no instances."""
+    """The `raw_type` of codecs that encode every value; it has no instances."""
 
 
 class Codec(ABC, Generic[T]):
     """
-    Turns the keys or values of one topic, or of one state, into bytes and back.
+    The conversion of the keys or values of one topic, or of one state, to bytes and back.
 
-    A codec has no state that changes, so any thread may use it. What `encode` returns shares nothing with the
-    value: changing the value later changes nothing that was sent.
+    A codec is immutable, so any thread may use it. The bytes from `encode` share nothing with the value: changing the
+    value later does not change what was sent.
 
-    `name` is stored with the topic. A value whose type is exactly `raw_type` may be stored as it is, without
-    calling `encode`; only the bytes codec has such a type. `plain_type` is bytes or str where a value whose type is
-    exactly that is stored as its bytes or its UTF-8, and comes back as such; compiled code does that by itself.
-    `takes` says in words what `encode` accepts.
+    `name` is stored with the topic. A value whose type is exactly `raw_type` may be stored without calling `encode`;
+    only the bytes codec has such a type. `plain_type` is bytes or str if values of exactly that type are stored as
+    their bytes or their UTF-8, and come back as such; the accelerators then skip the codec. `takes` describes in words
+    what `encode` accepts.
 
     Args:
-        topic: the name of the topic, or of the state; for messages, as the others.
-        role: whether we serve keys or values.
-        kind: what `topic` is the name of.
+        topic: the name of the topic or state, used in messages.
+        role: whether the codec is for keys or values, used in messages.
+        kind: whether `topic` names a topic or a state, used in messages.
     """
 
     __slots__ = ("kind", "role", "topic")
@@ -75,7 +73,7 @@ class Codec(ABC, Generic[T]):
     @abstractmethod
     def encode(self, value: object) -> bytes | None:
         """
-        Returns the bytes of a value; None stays None.
+        Return the bytes of a value; None stays None.
 
         Raises:
             TypeError: the value does not fit. Nothing was stored.
@@ -84,7 +82,7 @@ class Codec(ABC, Generic[T]):
     @abstractmethod
     def decode(self, data: bytes | None) -> T | None:
         """
-        Returns the value of stored bytes; None stays None.
+        Return the value of stored bytes; None stays None.
 
         Raises:
             ValueError: the bytes are not what this codec writes.
@@ -92,41 +90,41 @@ class Codec(ABC, Generic[T]):
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[T | None]:
         """
-        Returns the values of many stored bytes, in order.
+        Return the values of a column of stored bytes, in order.
 
-        The column is not changed; the bytes codec returns it itself.
+        The column is not changed; the bytes codec returns it as it is.
 
         Raises:
-            ValueError: some bytes are not what this codec writes. `decode` one by one tells which.
+            ValueError: some bytes are not what this codec writes. Call `decode` on each to find out which.
         """
         return list(map(self.decode, column))
 
     def encode_column(self, column: Sequence[object]) -> Sequence[bytes | None]:
         """
-        Returns the bytes of many values, in order.
+        Return the bytes of a column of values, in order.
 
-        The column is not changed; the bytes codec may return it itself.
+        The column is not changed; the bytes codec may return it as it is.
 
         Raises:
             TypeError: one of the values does not fit. Nothing was stored.
         """
         encode = self.encode
         if len(column) > 1 and column[0] is column[-1] and all(map(is_, column, repeat(column[0]))):
-            return [encode(column[0])] * len(column)  # one entity's records; what is only equal may be of another type
+            return [encode(column[0])] * len(column)  # all the same object: equal objects may be of different types
         return list(map(encode, column))
 
     def to_stored(self) -> dict[str, object]:
-        """Returns what is stored with the topic to make this codec again: names, numbers, lists and dicts only."""
+        """Return what the topic stores to make this codec again: names, numbers, lists and dicts only."""
         return {"name": self.name}
 
     def misfit(self, value: object, reason: str | None = None, advice: str | None = None) -> TypeError:
         """
-        Returns the error that refuses a value.
+        Return the error that refuses a value.
 
         Args:
-            value: the value; its type is told, its content is not.
-            reason: what is wrong, if it is not simply the type.
-            advice: what to do, if it is not to declare another codec.
+            value: the value; the message names its type, never its content.
+            reason: what is wrong, unless it is simply the type.
+            advice: what to do, unless it is to declare another codec.
         """
         what = reason or f"{type_name(value)} does not fit the codec '{self.name}'"
         advice = advice or self._advice(value)
@@ -135,27 +133,27 @@ class Codec(ABC, Generic[T]):
         )
 
     def damaged(self, reason: str) -> ValueError:
-        """Returns the error that refuses stored bytes; `reason` is cut to a length one can read."""
+        """Return the error that refuses stored bytes; `reason` is shortened."""
         return ValueError(f"cannot decode the {self.role} with the codec '{self.name}': {shorten(reason)}")
 
     def _advice(self, value: object) -> str:
-        """Says what to declare for a value of this type, or else what to give."""
+        """Advise which codec to declare for values of this type, or else which values to pass."""
         declarations = [f"{self.role}={one}" for one in _fitting(value) if one.strip('"') != self.name]
         if not declarations:
-            return f"Give {self.takes}."
+            return f"Pass {self.takes}."
         first, *others = declarations
         return " or ".join([f"Declare log.{self.kind}({self.topic!r}, {first})", *others]) + "."
 
 
 def mismatch(kind: Kind, name: str, *, declared: str, stored: str, advice: str) -> EventLogError:
     """
-    Returns the error that refuses to open a topic or state that is stored with another codec.
+    Return the error for a topic or state that is opened with another codec than it is stored with.
 
     Args:
-        kind: what is opened.
+        kind: topic or state.
         name: its name.
-        declared: what the caller declared, as one writes it.
-        stored: what is stored, likewise, with what else there is to say of it.
+        declared: the caller's declaration, as source code.
+        stored: the stored declaration, as source code, with remarks.
         advice: what to do.
     """
     error = TopicMismatch if kind == "topic" else StateMismatch
@@ -166,22 +164,22 @@ def mismatch(kind: Kind, name: str, *, declared: str, stored: str, advice: str) 
 
 
 def is_attrs_class(declared: object) -> TypeGuard[type]:
-    """Says whether something is a class made with attrs, without importing attrs."""
+    """Whether something is a class made with attrs; does not import attrs."""
     return isinstance(declared, type) and hasattr(declared, "__attrs_attrs__")
 
 
 def type_name(value: object) -> str:
-    """Returns the name of a value's type, cut to a length one can read."""
+    """Return the name of a value's type, shortened."""
     return shorten(type(value).__qualname__)
 
 
 def shorten(text: str) -> str:
-    """Cuts a text that may hold part of a value, so that no value is dumped into a message or a log."""
+    """Cut a text that may hold part of a value, so that no value is dumped into a message or a log file."""
     return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 3] + "..."
 
 
 def shown(declared: object) -> str:
-    """Writes a declaration as the caller would, in 60 characters at most."""
+    """Return a declaration as source code, in 60 characters at most."""
     if isinstance(declared, tuple | list):
         names = ", ".join(map(shown, declared))
         return shorten(f"({names},)" if len(declared) == 1 else f"({names})")
@@ -195,12 +193,12 @@ def shown(declared: object) -> str:
 
 
 def is_union(declared: object) -> bool:
-    """Says whether something is `A | B` or `Union[A, B]`."""
+    """Whether something is `A | B` or `Union[A, B]`."""
     return isinstance(declared, UnionType) or get_origin(declared) is Union
 
 
 def _fitting(value: object) -> tuple[str, ...]:
-    """Returns what to declare for values of this type, as one writes it."""
+    """Return the declarations that fit values of this type, as source code."""
     if is_attrs_class(type(value)):
         return (type_name(value),)
     if isinstance(value, str):

@@ -1,11 +1,9 @@
 """
 The codec of an attrs class: a MessagePack map of its fields, through cattrs.
 
-Imported only when such a codec is made, so cattrs is needed by nobody else. A reader without the class sees a
-plain dict, so fields are stored as what MessagePack has: datetimes as they are, dates, UUIDs and decimals as text,
-enums by value, sets as lists.
-
-Knows nothing of how classes are found: the caller brings them.
+Imported only when such a codec is made, so that other topics do not need cattrs. A reader without the class sees a
+plain dict, so fields are stored in MessagePack's own types: datetimes as they are, dates, UUIDs and decimals as text,
+enums by value, sets as lists. The caller passes the class; nothing is looked up by name.
 """
 
 from __future__ import annotations
@@ -24,8 +22,8 @@ from eventlog.codecs.documents import pack, unpack
 
 T = TypeVar("T")
 
-# Types that MessagePack has itself, with what else a field of that type may hold. Without our checks cattrs turns
-# whatever it finds into the type: None into the text "None".
+# Types that MessagePack has itself, and other types that such a field may hold. Without our checks cattrs converts
+# every value to the type: None to the text "None".
 _NATIVE: tuple[tuple[type, tuple[type, ...]], ...] = (
     (str, ()),
     (int, ()),
@@ -34,7 +32,7 @@ _NATIVE: tuple[tuple[type, tuple[type, ...]], ...] = (
     (bool, ()),
     (dt.datetime, ()),
 )
-# Types that are stored as text, with how to write and read it.
+# Types that are stored as text, with the functions that write and read them.
 _AS_TEXT: tuple[tuple[type, Callable[[Any], str], Callable[[str], Any]], ...] = (
     (dt.date, dt.date.isoformat, dt.date.fromisoformat),
     (uuid.UUID, str, uuid.UUID),
@@ -44,11 +42,11 @@ _AS_TEXT: tuple[tuple[type, Callable[[Any], str], Callable[[str], Any]], ...] = 
 
 class ClassCodec(Codec[T]):
     """
-    Stores instances of one attrs class, and gives them back.
+    A codec that stores instances of one attrs class.
 
-    Only instances of the class itself fit: of a subclass the added fields would be lost. The declared types of
-    fields are checked when writing and when reading, as far as they are plain types, so what was stored can be
-    read. Validators run when a record is read, since reading makes a new instance.
+    Only instances of the class itself fit: the added fields of a subclass would be lost. Fields of plain types are
+    checked when writing and when reading, so every stored record can be read. Validators run when a record is read,
+    because reading makes a new instance.
 
     Raises:
         ImportError: cattrs is not installed.
@@ -66,7 +64,7 @@ class ClassCodec(Codec[T]):
         self._unstructure, self._structure = hooks(self, declared)[0]
 
     def encode(self, value: object) -> bytes | None:
-        """Returns the fields as MessagePack."""
+        """Return the fields as MessagePack."""
         if type(value) is not self._class:
             if value is None:
                 return None
@@ -76,29 +74,29 @@ class ClassCodec(Codec[T]):
             raise self.misfit(value, reason, self._class_advice())
         try:
             return pack(self._unstructure(value))
-        except Exception as error:  # hooks and properties of the class may raise anything
+        except Exception as error:  # hooks and properties of the class may raise any error
             reason = f"a field of {type_name(value)} cannot be stored: {shorten(str(error))}"
-            raise self.misfit(value, reason, "Give fields the types that the class declares.") from error
+            raise self.misfit(value, reason, "Give the fields the types that the class declares.") from error
 
     def decode(self, data: bytes | None) -> T | None:
-        """Returns a new instance."""
+        """Return a new instance."""
         if data is None:
             return None
         fields = unpack(self, data)
         try:
             made: T = self._structure(fields, self._class)
-        except Exception as error:  # validators of the class may raise anything
-            reason = f"no {self._class.__qualname__}, {type(error).__name__}: {error}"
+        except Exception as error:  # validators of the class may raise any error
+            reason = f"not a {self._class.__qualname__}, {type(error).__name__}: {error}"
             raise self.damaged(reason) from error
         return made
 
     def to_stored(self) -> dict[str, object]:
-        """Returns the full name of the class and its fields, for those who do not have it."""
+        """Return the full name of the class and its fields, for readers that do not have the class."""
         return {"name": self.name, **described(self._class)}
 
     def check_stored(self, stored: dict[str, Any]) -> None:
         """
-        Makes sure that records of the stored class can be read as ours.
+        Check that records of the stored class can be read as the declared one.
 
         Raises:
             TopicMismatch, StateMismatch: the class has another name, or a new field without a default.
@@ -115,12 +113,12 @@ class ClassCodec(Codec[T]):
             raise mismatch(self.kind, self.topic, declared=declared, stored=known, advice=advice)
 
     def _class_advice(self) -> str:
-        return f"Give {self.takes}, or use a topic of its own."
+        return f"Pass {self.takes}, or use another topic."
 
 
 def hooks(codec: Codec[Any], *classes: type[Any]) -> list[tuple[Callable[[Any], Any], Callable[[Any, type[Any]], Any]]]:
     """
-    Returns, for each class, what takes an instance apart and what puts one together.
+    Return, for each class, the function that takes an instance apart and the one that makes it.
 
     Raises:
         ImportError: cattrs is not installed.
@@ -157,12 +155,12 @@ def hooks(codec: Codec[Any], *classes: type[Any]) -> list[tuple[Callable[[Any], 
 
 
 def full_name(declared: type) -> str:
-    """Returns the name of a class with its module, as it is stored."""
+    """Return the name of a class with its module, as it is stored."""
     return f"{declared.__module__}.{declared.__qualname__}"
 
 
 def described(declared: type) -> dict[str, object]:
-    """Returns what is stored of a class, for those who do not have it."""
+    """Return the description of a class that is stored for readers that do not have it."""
     fields = _stored_fields(declared)
     return {
         "class": full_name(declared),
@@ -172,19 +170,19 @@ def described(declared: type) -> dict[str, object]:
 
 
 def added_fields(declared: type, schema: Mapping[str, object]) -> list[str]:
-    """Returns the fields without a default that records with the stored schema do not have."""
+    """Return the fields without a default that records with the stored schema do not have."""
     fields = _stored_fields(declared)
     return [field.name for field in fields if field.default is attrs.NOTHING and field.name not in schema]
 
 
 def _with_short_cut(declared: type[Any], structure: Callable[[Any, type[Any]], Any]) -> Callable[[Any, type[Any]], Any]:
     """
-    Makes the reading of classes of plain fields faster: half the time, when all fields are there.
+    Return a faster `structure` for a class of plain fields: half the time if all fields are present.
 
-    cattrs calls a hook for each field. Where every type is one that MessagePack has itself, one look at all types
-    tells as much; whatever is not exactly so goes the long way, which also knows what is wrong.
+    cattrs calls a hook for each field. If MessagePack has every type itself, one comparison of all types is enough;
+    all other values go through the hooks, which also raise the errors.
     """
-    fields = attrs.fields(declared)  # their types are types by now: cattrs has resolved what was text
+    fields = attrs.fields(declared)  # cattrs has resolved string annotations by now
     types = tuple(field.type for field in fields)
     natives = [native for native, _ in _NATIVE]
     if len(fields) < 2 or not all(field.init and not field.kw_only and field.type in natives for field in fields):
@@ -205,7 +203,7 @@ def _with_short_cut(declared: type[Any], structure: Callable[[Any, type[Any]], A
 
 
 def _native_check(kinds: tuple[type, ...]) -> Callable[..., Any]:
-    """Makes the hook that lets a value of these types through as it is, both ways."""
+    """Make the hook that passes values of these types through, both ways."""
 
     def check(value: object, _declared: object = None) -> object:
         if isinstance(value, kinds):
@@ -216,7 +214,7 @@ def _native_check(kinds: tuple[type, ...]) -> Callable[..., Any]:
 
 
 def _text_writer(kind: type, write: Callable[[Any], str]) -> Callable[[object], str]:
-    """Makes the hook that writes one type as text, and refuses subclasses: a datetime is a date, but holds more."""
+    """Make the hook that writes one type as text, and refuses subclasses: a datetime is a date, but holds more."""
 
     def write_checked(value: object) -> str:
         if type(value) is kind:
@@ -227,7 +225,7 @@ def _text_writer(kind: type, write: Callable[[Any], str]) -> Callable[[object], 
 
 
 def _text_reader(read: Callable[[str], Any]) -> Callable[[str, object], Any]:
-    """Makes the hook that reads one type from text."""
+    """Make the hook that reads one type from text."""
 
     def read_text(text: str, _declared: object) -> Any:
         return read(text)
@@ -236,12 +234,12 @@ def _text_reader(read: Callable[[str], Any]) -> Callable[[str, object], Any]:
 
 
 def _stored_fields(declared: type) -> Sequence[attrs.Attribute[Any]]:
-    """Returns the fields that are stored: those that `__init__` takes."""
+    """Return the fields that are stored: those that `__init__` takes."""
     return [field for field in attrs.fields(declared) if field.init]
 
 
 def _type_text(declared: object) -> str:
-    """Writes the type of a field as one would in the class."""
+    """Return the type of a field as source code."""
     if declared is None:
         return "Any"
     return declared.__qualname__ if isinstance(declared, type) else str(declared)

@@ -1,7 +1,7 @@
 """
-The codecs of whole documents: JSON, MessagePack, and the documents of classes one does not have.
+The codecs of documents: JSON, MessagePack, and the fields of classes that the reader does not have.
 
-Documents are dicts, lists and plain values. Tuples come back as lists. Knows nothing of attrs or cattrs.
+A document is made of dicts, lists and plain values. Tuples come back as lists.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import msgpack
 
 from eventlog.codecs.base import Codec, Kind, Role, shorten, type_name
 
-# Types that hold nothing, so that looking for wrong keys need not look into them.
+# Types that hold no other values, so the search for wrong keys can skip them.
 _LEAVES = frozenset({str, int, float, bool, type(None)})
 
 _dump_json = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _load_json = JSONDecoder().decode
 _scan_json = JSONDecoder().raw_decode
 
-# A packer takes its whole buffer before the first byte; 256 KiB, the default, cost more than packing does.
+# A packer allocates its whole buffer at once; 256 KiB, the default, would cost more than the packing.
 _PACK_BUFFER_BYTES = 4096
 
-# timestamp=3: as aware datetimes. Maps may have any key; the data bounds every length.
+# timestamp=3: aware datetimes. Maps may have any key; the length of the data bounds every other length.
 _unpack: Callable[..., Any] = partial(msgpack.unpackb, timestamp=3, strict_map_key=False)
 
 
 class JsonCodec(Codec[Any]):
     """
-    Stores documents as compact JSON in UTF-8.
+    A codec that stores documents as compact JSON in UTF-8.
 
-    Keys must be str and numbers finite: JSON would turn other keys into text without a word, and has no NaN.
-    Reading is more liberal than writing, since others may have written.
+    Keys must be str and numbers finite: JSON would silently turn other keys into text, and it has no NaN. Reading
+    accepts more than writing, because other programs may have written.
 
     Example:
         >>> JsonCodec(topic="orders", role="value").encode({"sku": "tea", "count": 2})
@@ -47,7 +47,7 @@ class JsonCodec(Codec[Any]):
     takes = "dicts with str keys, lists, str, int, finite float, bool"
 
     def encode(self, value: object) -> bytes | None:
-        """Returns the document as JSON."""
+        """Return the document as JSON."""
         if value is None:
             return None
         try:
@@ -58,16 +58,16 @@ class JsonCodec(Codec[Any]):
         return data
 
     def decode(self, data: bytes | None) -> Any:
-        """Returns the document."""
+        """Return the document."""
         if data is None:
             return None
         try:
             return _load_json(data.decode())
         except (ValueError, RecursionError) as error:
-            raise self.damaged(_told(error)) from error
+            raise self.damaged(_error_text(error)) from error
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
-        """Returns the documents."""
+        """Return the documents."""
         values: list[Any] = []
         try:
             for data in column:
@@ -76,7 +76,7 @@ class JsonCodec(Codec[Any]):
                     continue
                 text = data.decode()
                 value, end = _scan_json(text)
-                if end != len(text):  # spaces around it, or damage: decode() knows which
+                if end != len(text):  # surrounding spaces, or damage: decode() finds out
                     value = _load_json(text)
                 values.append(value)
         except (ValueError, RecursionError):
@@ -86,7 +86,7 @@ class JsonCodec(Codec[Any]):
 
 class MsgpackCodec(Codec[Any]):
     """
-    Stores documents as MessagePack: as JSON, but also bytes, datetimes and keys of any type.
+    A codec that stores documents as MessagePack: as JSON, and also bytes, datetimes and keys of any type.
 
     A datetime needs a time zone and comes back in UTC. Numbers have 64 bits. A tuple comes back as a list, except
     as a key of a dict, where it stays a tuple.
@@ -102,7 +102,7 @@ class MsgpackCodec(Codec[Any]):
     takes = "dicts, lists, str, bytes, int of 64 bits, float, bool, datetime with a time zone"
 
     def encode(self, value: object) -> bytes | None:
-        """Returns the document as MessagePack."""
+        """Return the document as MessagePack."""
         if value is None:
             return None
         try:
@@ -111,23 +111,23 @@ class MsgpackCodec(Codec[Any]):
             raise self.misfit(value, *_document_misfit(self, value, error)) from error
 
     def decode(self, data: bytes | None) -> Any:
-        """Returns the document."""
+        """Return the document."""
         return None if data is None else unpack(self, data)
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
-        """Returns the documents."""
+        """Return the documents."""
         try:
             return list(map(_unpack, column))
-        except Exception:  # noqa: BLE001 - None, a tuple as key, or damage: decode() knows which
+        except Exception:  # noqa: BLE001 - None, a tuple as key, or damage: decode() finds out
             return super().decode_column(column)
 
 
 class ClassAsDictsCodec(MsgpackCodec):
     """
-    Reads and writes the records of an attrs class as dicts, for whoever does not have the class.
+    A codec for the records of an attrs class as dicts, for programs that do not have the class.
 
-    A dict must have the fields that the class had without a default when the topic was created. The types of its
-    values are not checked here: only the class knows them.
+    A dict must have the fields that had no default when the topic was created. The types of its values are not
+    checked: only the class knows them.
     """
 
     __slots__ = ("_required", "_stored")
@@ -140,25 +140,25 @@ class ClassAsDictsCodec(MsgpackCodec):
         self._required = frozenset(stored["required"])
 
     def encode(self, value: object) -> bytes | None:
-        """Returns the fields as MessagePack."""
+        """Return the fields as MessagePack."""
         if value is None:
             return None
-        advice = f"Give a dict of its fields, or declare {self.role}= the class."
+        advice = f"Pass a dict of its fields, or declare {self.role}= the class."
         _check_fields(self, value, self._stored["class"], self._required, advice)
         return super().encode(value)
 
     def to_stored(self) -> dict[str, object]:
-        """Returns what was stored."""
+        """Return what was stored."""
         return dict(self._stored)
 
 
 class EventsAsDictsCodec(MsgpackCodec):
     """
-    Reads and writes the events of several attrs classes as dicts, for whoever does not have the classes.
+    A codec for the events of several attrs classes as dicts, for programs that do not have the classes.
 
-    An event is `{"event": name, "version": n, "data": {...}}`; `version` may be left out when writing. Only classes
-    that were declared when the topic was created can be written, with the fields that were required then. Any event
-    can be read.
+    An event is `{"event": name, "version": n, "data": {...}}`; `version` may be left out when writing. Any event can
+    be read. Only events of the classes declared when the topic was created can be written, with the fields that were
+    required then.
     """
 
     __slots__ = ("_rows", "_stored")
@@ -171,12 +171,12 @@ class EventsAsDictsCodec(MsgpackCodec):
         self._rows: dict[str, dict[str, Any]] = {row["class"].rpartition(".")[2]: row for row in stored["classes"]}
 
     def encode(self, value: object) -> bytes | None:
-        """Returns the name, the version and the fields as MessagePack."""
+        """Return the name, the version and the fields as MessagePack."""
         if value is None:
             return None
-        advice = f'Give {{"event": name, "data": {{...}}}}, or declare {self.role}= the classes.'
+        advice = f'Pass {{"event": name, "data": {{...}}}}, or declare {self.role}= the classes.'
         if not isinstance(value, dict):
-            raise self.misfit(value, f"{type_name(value)} is no dict with an event", advice)
+            raise self.misfit(value, f"{type_name(value)} is not a dict with an event", advice)
         name = value.get("event")
         row = self._rows.get(name) if isinstance(name, str) else None
         if row is None:
@@ -185,63 +185,63 @@ class EventsAsDictsCodec(MsgpackCodec):
             raise self.misfit(value, f"the event of the dict is {what}, known are {known}", advice)
         version = value.get("version", row["version"])
         if type(version) is not int or version < 1:
-            raise self.misfit(value, "the version of the dict is no number from 1", advice)
+            raise self.misfit(value, "the version of the dict is not an int of at least 1", advice)
         if value.keys() - {"event", "version", "data"}:
             raise self.misfit(value, "the dict has more than event, version and data", advice)
         fields = value.get("data")
-        # What another version needs is not known here.
+        # The fields of other versions are not known here.
         required: frozenset[str] = frozenset(row["required"] if version == row["version"] else ())
         _check_fields(self, fields, row["class"], required, advice)
         return super().encode([name, version, fields])
 
     def decode(self, data: bytes | None) -> Any:
-        """Returns the event as a dict."""
+        """Return the event as a dict."""
         if data is None:
             return None
         name, version, fields = event_parts(self, unpack(self, data))
         return {"event": name, "version": version, "data": fields}
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
-        """Returns the events as dicts."""
+        """Return the events as dicts."""
         return list(map(self.decode, column))
 
     def to_stored(self) -> dict[str, object]:
-        """Returns what was stored."""
+        """Return what was stored."""
         return dict(self._stored)
 
 
 def event_parts(codec: Codec[Any], event: object) -> tuple[str, int, dict[str, Any]]:
     """
-    Returns name, version and fields of an unpacked event.
+    Return name, version and fields of an unpacked event.
 
     Raises:
-        ValueError: it is no event.
+        ValueError: it is not an event.
     """
     if type(event) is not list or len(event) != 3:
-        raise codec.damaged(f"no event but {type_name(event)}, instead of a list of three")
+        raise codec.damaged(f"{type_name(event)} instead of an event, which is a list of three")
     name, version, fields = event
     if type(name) is not str:
         raise codec.damaged(f"the name of the event is {type_name(name)}")
     if type(version) is not int or version < 1:
-        raise codec.damaged("the version of the event is no number from 1")
+        raise codec.damaged("the version of the event is not an int of at least 1")
     if type(fields) is not dict:
         raise codec.damaged(f"the fields of the event are {type_name(fields)}")
     return name, version, fields
 
 
 def pack(value: object) -> bytes:
-    """Returns one value as MessagePack, or raises whatever msgpack raises."""
-    # A packer of its own for each value: packing may run code of the value, and so come back here.
+    """Return one value as MessagePack; the errors of msgpack pass through."""
+    # A new packer for each value: packing may run code of the value, which may call this function again.
     data: bytes = msgpack.Packer(datetime=True, buf_size=_PACK_BUFFER_BYTES).pack(value)
     return data
 
 
 def unpack(codec: Codec[Any], data: bytes) -> Any:
     """
-    Returns one MessagePack document.
+    Return one MessagePack document.
 
     Raises:
-        ValueError: the bytes are no such document, whatever msgpack raised.
+        ValueError: the bytes are not such a document; replaces every error of msgpack.
     """
     try:
         return _unpack(data)
@@ -250,25 +250,25 @@ def unpack(codec: Codec[Any], data: bytes) -> Any:
         try:
             return _unpack(data, object_pairs_hook=_dict_with_tuples)
         except Exception as error:
-            raise codec.damaged(_told(error)) from error
+            raise codec.damaged(_error_text(error)) from error
     except Exception as error:
-        raise codec.damaged(_told(error)) from error
+        raise codec.damaged(_error_text(error)) from error
 
 
 def _dict_with_tuples(pairs: list[tuple[Any, Any]]) -> dict[Hashable, Any]:
-    """Makes a dict whose keys may be lists."""
+    """Make a dict whose keys may be lists."""
     return {_as_key(key): value for key, value in pairs}
 
 
 def _as_key(key: Any) -> Hashable:
-    """Turns a list, and the lists in it, into tuples."""
+    """Turn a list, and the lists in it, into tuples."""
     return tuple(map(_as_key, key)) if isinstance(key, list) else key
 
 
 def _check_fields(codec: Codec[Any], fields: object, class_name: str, required: frozenset[str], advice: str) -> None:
-    """Raises TypeError unless this is a dict with the required fields of a class."""
+    """Raise TypeError unless `fields` is a dict with the required fields of a class."""
     if not isinstance(fields, dict):
-        reason = f"{type_name(fields)} is no dict with the fields of {class_name}"
+        reason = f"{type_name(fields)} is not a dict with the fields of {class_name}"
         raise codec.misfit(fields, reason, advice)
     missing = required - fields.keys()
     if missing:
@@ -277,7 +277,7 @@ def _check_fields(codec: Codec[Any], fields: object, class_name: str, required: 
 
 
 def _check_keys(value: object) -> None:
-    """Raises TypeError where a dict has a key that JSON would turn into text."""
+    """Raise TypeError if a dict has a key that JSON would turn into text."""
     if isinstance(value, dict):
         for key in value:
             if type(key) is not str and not isinstance(key, str):
@@ -291,18 +291,18 @@ def _check_keys(value: object) -> None:
 
 
 def _document_misfit(codec: Codec[Any], value: object, error: Exception) -> tuple[str, str | None]:
-    """Says what in a document cannot be stored, and what to give, unless another codec fits the whole of it."""
-    reason = f"{type_name(value)} does not fit the codec '{codec.name}': {_told(error)}"
+    """The reason why a document cannot be stored, and advice unless another codec would fit all of it."""
+    reason = f"{type_name(value)} does not fit the codec '{codec.name}': {_error_text(error)}"
     other_codec_fits = isinstance(error, TypeError) and not isinstance(value, dict | list | tuple)
-    return reason, None if other_codec_fits else f"Give {codec.takes}."
+    return reason, None if other_codec_fits else f"Pass {codec.takes}."
 
 
-def _told(error: Exception) -> str:
-    """Puts an error of somebody else's into few words, without the value."""
+def _error_text(error: Exception) -> str:
+    """Return a short text for an error of another library, without the value."""
     if isinstance(error, UnicodeEncodeError):
-        return "text with a lone surrogate has no UTF-8"
+        return "text with a lone surrogate is not valid in UTF-8"
     if isinstance(error, UnicodeDecodeError):
-        return f"no UTF-8 at byte {error.start}"
+        return f"not UTF-8 at byte {error.start}"
     if isinstance(error, RecursionError):
         return "nested too deep"
     return shorten(str(error) or type(error).__name__)

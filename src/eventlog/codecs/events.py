@@ -1,5 +1,5 @@
 """
-The codec of a topic that holds several attrs classes: each value says which class it is of, and which version.
+The codec of a topic of several attrs classes: each value is stored with the name and version of its class.
 
 A value is a MessagePack array of three:
 
@@ -7,10 +7,10 @@ A value is a MessagePack array of three:
     1  int  version of the class's fields, from 1
     2  map  the fields, as in `classes.py`
 
-The version that is written is the number of upcasters of the class, and one. What was written under an older
-version goes through the upcasters from that version on, before an instance is made of it.
+The version written is the number of the class's upcasters plus one. Fields written under an older version pass
+through the upcasters from that version on before an instance is made.
 
-Imported only when such a codec is made. Knows nothing of how classes are found: the caller brings them.
+Imported only when such a codec is made. The caller passes the classes; nothing is looked up by name.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ T = TypeVar("T")
 
 class EventsCodec(Codec[T]):
     """
-    Stores instances of some attrs classes, and gives each back as an instance of its own class.
+    A codec that stores instances of some attrs classes, each read back as an instance of its own class.
 
-    Which class is told by its name without the module, so it may move. Only instances of the classes themselves
-    fit: of a subclass the added fields would be lost.
+    The class is stored by its name without the module, so it may move between modules. Only instances of the classes
+    themselves fit: the added fields of a subclass would be lost.
 
-    An upcaster is a function of the fields as they are stored (plain values, in a dict of its own) and returns the
-    fields of the next version. The last of a chain may return an instance of a declared class instead: so a class
-    is read that has another name today, or was split.
+    An upcaster takes the fields as they are stored (a dict of plain values, its own copy) and returns the fields of
+    the next version. The last of a chain may return an instance of a declared class instead, which is how a class that
+    was renamed or split is read.
 
     Args:
         declared: the classes.
-        upcasters: for the name of a stored class, what turns version 1 into version 2, and so on. The name need not
-            be that of a declared class, when the chain ends in an instance of one.
-        topic: the name of the topic, for messages, as the others.
-        role: always the value.
-        kind: what `topic` is the name of.
+        upcasters: for the name of a stored class, functions from version 1 to version 2, and so on. A chain that ends
+            in an instance of a declared class may have any name.
+        topic: the name of the topic or state, used in messages.
+        role: always "value".
+        kind: whether `topic` names a topic or a state, used in messages.
 
     Raises:
         ImportError: cattrs is not installed.
-        TypeError: cattrs cannot read and write a field, two classes have one name, or `upcasters` are none.
+        TypeError: cattrs cannot read and write a field, two classes have the same name, or `upcasters` are not valid.
 
     Example:
         >>> import attrs
@@ -90,7 +90,7 @@ class EventsCodec(Codec[T]):
             twice = next(name for name in names if names.count(name) > 1)
             raise TypeError(
                 f"cannot use {role}={shown(self._classes)} for {kind} {topic!r}: two of the classes are called "
-                f"{twice}, and values are told apart by that name. Nothing was stored. Give one another name."
+                f"{twice}, and values are stored under that name. Nothing was stored. Rename one of them."
             )
         self.takes = f"an instance of {shorten(' or '.join(names))}"
         self._chains = _checked_upcasters(upcasters, f"{kind} {topic!r}")
@@ -98,31 +98,31 @@ class EventsCodec(Codec[T]):
         self._readers: dict[str, tuple[int, Callable[[Any, type[T]], T], type[T]]] = {}
         for one, (unstructure, structure) in zip(self._classes, hooks(self, *self._classes), strict=True):
             version = self._version(one.__name__)
-            # An array of three, its first two items, and later the third: the same bytes as of all three at once.
+            # An array of three, its first two items, later the third: the same bytes as packing all three at once.
             self._writers[one] = b"\x93" + pack(one.__name__) + pack(version), unstructure
             self._readers[one.__name__] = version, structure, one
 
     def encode(self, value: object) -> bytes | None:
-        """Returns the name, the version and the fields as MessagePack."""
+        """Return the name, the version and the fields as MessagePack."""
         writer = self._writers.get(type(value))
         if writer is None:
             if value is None:
                 return None
-            raise self._stranger(value)
+            raise self._undeclared(value)
         head, unstructure = writer
         try:
             return head + pack(unstructure(value))
-        except Exception as error:  # hooks and properties of the class may raise anything
+        except Exception as error:  # hooks and properties of the class may raise any error
             reason = f"a field of {type_name(value)} cannot be stored: {shorten(str(error))}"
-            raise self.misfit(value, reason, "Give fields the types that the class declares.") from error
+            raise self.misfit(value, reason, "Give the fields the types that the class declares.") from error
 
     def decode(self, data: bytes | None) -> T | None:
         """
-        Returns a new instance.
+        Return a new instance.
 
         Raises:
-            UnknownEventData: nobody declared how to read this class, or this version of it.
-            ValueError: the bytes are no such event, or an upcaster failed.
+            UnknownEventData: the class is not declared, or no upcaster reads this version.
+            ValueError: the bytes are not such an event, or an upcaster failed.
         """
         if data is None:
             return None
@@ -133,22 +133,22 @@ class EventsCodec(Codec[T]):
             if reader is not None and version == reader[0] and type(version) is int:
                 try:
                     return reader[1](fields, reader[2])
-                except Exception as error:  # validators of the class may raise anything
+                except Exception as error:  # validators of the class may raise any error
                     raise self._no_instance(reader[2], error) from error
         return self._decode_older(*event_parts(self, event))
 
     def to_stored(self) -> dict[str, object]:
-        """Returns the classes with their fields and the version that we write, for those who do not have them."""
+        """Return the classes with their fields and versions, for readers that do not have the classes."""
         classes = [{**described(one), "version": self._version(one.__name__)} for one in self._classes]
         return {"name": self.name, "classes": classes}
 
     def check_stored(self, stored: dict[str, Any]) -> None:
         """
-        Makes sure that values of the stored classes can be read, as far as one of ours has their name.
+        Check that values of those stored classes that are declared here can be read.
 
         Raises:
-            TopicMismatch, StateMismatch: a class has a new field without a default and no upcaster that could make
-                it, or we have fewer upcasters than there were.
+            TopicMismatch, StateMismatch: a class has a new field without a default and no upcaster for it, or there
+                are fewer upcasters than before.
         """
         declared = {one.__name__: one for one in self._classes}
         for row in stored["classes"]:
@@ -160,22 +160,22 @@ class EventsCodec(Codec[T]):
                 raise self._mismatch(
                     name,
                     f"version {known} of {row['class']}",
-                    f"Give upcasters={{{name!r}: [...]}}, one for each version before {known}.",
+                    f"Pass upcasters={{{name!r}: [...]}}, one for each version before {known}.",
                 )
             added = added_fields(declared[name], row["schema"])
             if added and version == known:
                 raise self._mismatch(
                     name,
                     f"version {version} of {row['class']}, without the fields {', '.join(added)}",
-                    f"Give these fields a default, or add to upcasters={{{name!r}: [...]}} a function that makes them.",
+                    f"Give these fields a default, or add a function that makes them to upcasters={{{name!r}: [...]}}.",
                 )
 
     def _version(self, name: str) -> int:
-        """Returns the version of a declared class that we write."""
+        """Return the version under which a declared class is written."""
         return len(self._chains.get(name, ())) + 1
 
     def _decode_older(self, name: str, version: int, fields: dict[str, Any]) -> T:
-        """Reads what is not of the newest version: through upcasters, or not at all."""
+        """Read an event of an older version through the upcasters, or raise."""
         chain, reader = self._chains.get(name, ()), self._readers.get(name)
         if version > len(chain) + (reader is not None):
             raise self._unknown(name, version)
@@ -194,43 +194,41 @@ class EventsCodec(Codec[T]):
             raise self._no_instance(reader[2], error) from error
 
     def _upcast(self, name: str, number: int, fields: dict[str, Any]) -> Any:
-        """Returns what one upcaster makes of some fields."""
+        """Return the result of one upcaster."""
         try:
             return self._chains[name][number - 1](fields)
-        except Exception as error:  # it is code of the caller's
+        except Exception as error:  # the caller's code may raise any error
             raise self.damaged(f"{_upcaster(name, number)}: {type(error).__name__}: {error}") from error
 
     def _no_instance(self, declared: type, error: Exception) -> ValueError:
-        return self.damaged(f"no {declared.__qualname__}, {type(error).__name__}: {error}")
+        return self.damaged(f"not a {declared.__qualname__}, {type(error).__name__}: {error}")
 
     def _unknown(self, name: str, version: int) -> UnknownEventData:
-        """Returns the error for a sound event that nobody declared how to read."""
+        """Return the error for a sound event that the declared classes and upcasters cannot read."""
         short = shorten(name)
         if name in self._readers:
             reason = f"the declared upcasters reach version {self._version(name)}"
             advice = "A newer program wrote it: add its upcasters, or upgrade"
         elif name in self._chains:
-            reason = (
-                f"{short} is not declared, and its upcasters end in no instance of a declared class at this version"
-            )
+            reason = f"{short} is not declared, and its upcasters do not end in an instance of a declared class at this version"
             advice = f"Let the last of upcasters={{{short!r}: [...]}} return an instance"
         else:
-            reason = f"declared are {shown(self._classes)}"
+            reason = f"the declared classes are {shown(self._classes)}"
             advice = f"Declare {short} too, or upcasters={{{short!r}: [...]}} that end in an instance of these"
         return UnknownEventData(
             f"cannot decode the {self.role} with the codec '{self.name}': it is {short}, version {version}, and "
             f"{reason}. {advice}"
         )
 
-    def _stranger(self, value: object) -> TypeError:
-        """Returns the error for a value of none of our classes."""
+    def _undeclared(self, value: object) -> TypeError:
+        """Return the error for a value that is of none of the declared classes."""
         classes = shown(self._classes)
         reason = f"{type_name(value)} is none of {classes}"
         if isinstance(value, self._classes):
             reason += " but a subclass of one, whose own fields would be lost"
         elif is_attrs_class(type(value)):
             return self.misfit(value, reason, f"Declare {type_name(value)} too, beside the others in {self.role}=.")
-        return self.misfit(value, reason, f"Give {self.takes}.")
+        return self.misfit(value, reason, f"Pass {self.takes}.")
 
     def _mismatch(self, name: str, stored: str, advice: str) -> Exception:
         declared = f"{self.role}={shown(self._classes)}, {name} with {self._version(name) - 1} upcasters"
@@ -238,31 +236,31 @@ class EventsCodec(Codec[T]):
 
 
 def _upcaster(name: str, number: int) -> str:
-    """Names an upcaster: the one that takes the fields of version `number`."""
+    """The name in messages of the upcaster that takes the fields of version `number`."""
     return f"upcaster {number} of {name[:30]}"
 
 
 def _checked_upcasters(upcasters: object, where: str) -> dict[str, tuple[Callable[[dict[str, Any]], Any], ...]]:
-    """Returns a copy of the upcasters, or raises TypeError where they are none."""
+    """Return a copy of the upcasters; raises TypeError if they are not valid."""
     if upcasters is None:
         return {}
     wrong = None
     chains: dict[str, tuple[Callable[[dict[str, Any]], Any], ...]] = {}
     if not isinstance(upcasters, Mapping):
-        wrong = f"{type_name(upcasters)} is no mapping"
+        wrong = f"{type_name(upcasters)} is not a mapping"
     else:
         for name, chain in upcasters.items():
             if not isinstance(name, str):
-                wrong = f"{type_name(name)} is no name of a class"
+                wrong = f"{type_name(name)} is not the name of a class"
             elif not isinstance(chain, Sequence) or isinstance(chain, str):
-                wrong = f"{type_name(chain)} of {shorten(name)!r} is no list of functions"
+                wrong = f"{type_name(chain)} of {shorten(name)!r} is not a list of functions"
             elif not all(map(callable, chain)):
                 wrong = f"a member of the list of {shorten(name)!r} cannot be called"
             else:
                 chains[name] = tuple(chain)
     if wrong:
         raise TypeError(
-            f"cannot use upcasters= for {where}: {wrong}. Nothing was stored. Give a mapping from names of classes to "
+            f"cannot use upcasters= for {where}: {wrong}. Nothing was stored. Pass a mapping from names of classes to "
             f'lists of functions, e.g. {{"Opened": [from_1_to_2, from_2_to_3]}}.'
         )
     return chains

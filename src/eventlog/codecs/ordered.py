@@ -1,8 +1,8 @@
 """
-The codec of keys of state: bytes whose order is the order of the keys.
+The codec of the keys of a state: bytes that sort as the keys do.
 
-LMDB sorts rows by the bytes of their keys. Here a key becomes bytes that sort as the keys themselves do, so a
-range of keys is a range of rows. A key is one item:
+LMDB sorts rows by the bytes of their keys. Because the bytes sort as the keys do, a range of keys is a range of rows.
+A key is one item:
 
     item               bytes
     bytes              10, then the bytes
@@ -11,11 +11,11 @@ range of keys is a range of rows. A key is one item:
     int from 0         31, then 8 bytes, unsigned, big-endian
     tuple              40, then its items one after the other
 
-Inside a tuple an item has to end somewhere, before whatever would make it longer: bytes and text have each byte 00
-written as 00 ff, and end with 00 00; a tuple inside a tuple ends with 00. Keys of different types sort bytes, text,
-numbers, tuples. The gaps between the first bytes are for types to come.
+Inside a tuple the end of an item must sort before anything that would make the item longer: in bytes and text each
+byte 00 is written as 00 ff, and 00 00 ends them; 00 ends a tuple inside a tuple. Keys of different types sort in the
+order bytes, text, numbers, tuples. The gaps between the first bytes are for later types.
 
-The idea is that of FoundationDB's tuple layer; the bytes are our own. Knows nothing of where the rows are.
+The idea is that of FoundationDB's tuple layer; the bytes are our own.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from eventlog.errors import FormatTooNew
 K = TypeVar("K")
 
 MOST_BYTES = 500
-"""How long an encoded key may be: LMDB's keys have 511 bytes at most, and a row has more in its key than ours."""
+"""The most bytes of an encoded key: LMDB's keys have at most 511, and the key of a row holds more than ours."""
 
 MOST_LEVELS = 8
-"""How deep tuples may be nested."""
+"""The most levels of nested tuples."""
 
 _BYTES, _STR, _NEGATIVE, _POSITIVE, _TUPLE = 0x10, 0x20, 0x30, 0x31, 0x40
 _END = b"\0\0"
@@ -61,16 +61,16 @@ _TAKES = {
 
 class OrderedCodec(Codec[K]):
     """
-    Stores keys so that their bytes sort as they do: text by code points, numbers by size, tuples item by item.
+    A codec of keys whose bytes sort as the keys do: text by code points, numbers by size, tuples item by item.
 
-    A key that another one begins with comes before it. A key is never None. Subclasses are stored as what they
-    are in the end: a member of a `StrEnum` comes back as str, a named tuple as a tuple.
+    A key sorts before the longer keys that begin with it. A key is never None. An instance of a subclass is stored as
+    its base type: a member of a `StrEnum` comes back as str, a named tuple as a tuple.
 
     Args:
-        declared: the type of all keys: `str`, `bytes`, `int` or `tuple`; None takes them all.
-        topic: the name of the state; for messages, as the others.
-        role: always the key.
-        kind: always a state.
+        declared: the type of all keys: `str`, `bytes`, `int` or `tuple`; None takes all four.
+        topic: the name of the state, used in messages.
+        role: always "key".
+        kind: always "state".
 
     Raises:
         TypeError: `declared` is something else.
@@ -95,7 +95,7 @@ class OrderedCodec(Codec[K]):
         if declared is not None and not any(declared is one for one in _TYPES):
             raise TypeError(
                 f"cannot declare {role}={shown(declared)} for {kind} {topic!r}. Nothing was stored. Declare str, "
-                f"bytes, int or tuple, or leave {role}= out to take them all."
+                f"bytes, int or tuple, or leave {role}= out to take all four."
             )
         self.type = None if declared is None else declared.__name__
         """Name of the declared type, or None."""
@@ -108,13 +108,13 @@ class OrderedCodec(Codec[K]):
 
     def encode(self, value: object) -> bytes:
         """
-        Returns the bytes of a key, 500 at most.
+        Return the bytes of a key, 500 at most.
 
         Raises:
-            TypeError: the key has another type, or an item that has no place in a key. Nothing was stored.
-            ValueError: its bytes are too many. Nothing was stored.
+            TypeError: the key, or an item of it, has a type that keys cannot have. Nothing was stored.
+            ValueError: the bytes are too many. Nothing was stored.
         """
-        # The common keys come first and alone; whatever is odd about them, the long way says it.
+        # The common keys first; `_encode_checked` raises the errors of all others.
         try:
             if type(value) is str and self._takes_str:
                 data = b"\x20" + value.encode()
@@ -132,7 +132,7 @@ class OrderedCodec(Codec[K]):
 
     def decode(self, data: bytes | None) -> K:
         """
-        Returns the key of stored bytes.
+        Return the key of stored bytes.
 
         Raises:
             ValueError: no key has these bytes.
@@ -148,34 +148,34 @@ class OrderedCodec(Codec[K]):
             if first in self._first_bytes:
                 return self._decode_checked(data, first)  # type: ignore[no-any-return]
         except UnicodeDecodeError as error:
-            raise self.damaged(f"no UTF-8, {error.reason}") from error
+            raise self.damaged(f"not UTF-8, {error.reason}") from error
         except _Damage as error:
             raise self.damaged(str(error)) from error
         raise self.damaged(f"no {self.type or 'key'} begins with byte {first:02x}")
 
     def prefix_range(self, prefix: object) -> tuple[bytes, bytes]:
         """
-        Returns the bytes of the first key with a prefix, and the bytes that all such keys are below.
+        Return the bytes of the first key with a prefix, and the end of all such keys, exclusive.
 
-        A str or bytes is the prefix of the keys that begin with it, a tuple that of the tuples that begin with its
-        items, itself included. A prefix need not be a key. An empty one stands for all keys of its type.
+        The keys of a str or bytes prefix begin with it. The keys of a tuple prefix are the tuples that begin with its
+        items, and the tuple itself. A prefix need not be a key. An empty prefix stands for all keys of its type.
 
         Raises:
-            TypeError: a prefix of this type has no keys here.
-            ValueError: it is longer than keys are.
+            TypeError: no key can have a prefix of this type.
+            ValueError: the prefix is longer than a key may be.
         """
         if not isinstance(prefix, str | bytes | tuple):
-            raise self.misfit(prefix, f"{type_name(prefix)} is no prefix", "Give str, bytes or a tuple.")
+            raise self.misfit(prefix, f"{type_name(prefix)} is not a prefix", "Pass str, bytes or a tuple.")
         first = self._encode_checked(prefix)
         shared = first.rstrip(b"\xff")  # never empty: no first byte is ff
         return first, shared[:-1] + bytes([shared[-1] + 1])
 
     def to_stored(self) -> dict[str, object]:
-        """Returns the name, and the declared type if there is one."""
+        """Return the name, and the declared type if there is one."""
         return {"name": self.name} if self.type is None else {"name": self.name, "type": self.type}
 
     def _decode_checked(self, data: bytes, first: int) -> Any:
-        """Returns a key that is no text."""
+        """Return a key that is not text."""
         if first == _TUPLE:
             return _items(data, 1, 1)[0]
         if first == _BYTES:
@@ -185,7 +185,7 @@ class OrderedCodec(Codec[K]):
         raise _Damage(f"a number of {len(data) - 1} bytes instead of {_INT_BYTES}")
 
     def _encode_checked(self, key: object) -> bytes:
-        """Returns the bytes of a key of any kind, or raises what is wrong with it."""
+        """Return the bytes of a key of any type; raises if it is not a valid key."""
         if self.type is not None and _type_of(key) != self.type:
             raise self.misfit(key, f"{type_name(key)} does not fit keys of type {self.type}")
         if isinstance(key, str):
@@ -199,14 +199,14 @@ class OrderedCodec(Codec[K]):
         if len(data) > MOST_BYTES:
             raise ValueError(
                 f"cannot encode the {self.role} for {self.kind} {self.topic!r}: {type_name(key)} takes {len(data):,} "
-                f"bytes, {MOST_BYTES} are the most. Nothing was stored. Give a shorter key, e.g. a hash of it."
+                f"bytes, and {MOST_BYTES} are the most. Nothing was stored. Use a shorter key, e.g. a hash of it."
             )
         return data
 
     def _join(self, items: tuple[Any, ...], level: int) -> bytes:
-        """Returns the items of a tuple, each with its end."""
+        """Return the items of a tuple, each with its end."""
         if level > MOST_LEVELS:
-            raise self.misfit(items, f"tuples are nested more than {MOST_LEVELS} deep", f"Give {self.takes}.")
+            raise self.misfit(items, f"tuples are nested more than {MOST_LEVELS} deep", f"Pass {self.takes}.")
         parts: list[bytes] = []
         for item in items:
             if isinstance(item, str):
@@ -224,40 +224,40 @@ class OrderedCodec(Codec[K]):
         try:
             return str.encode(text)
         except UnicodeEncodeError as error:
-            reason = f"{type_name(text)} with a lone surrogate at position {error.start} has no UTF-8"
-            raise self.misfit(text, reason, "Give text without surrogates, or bytes.") from error
+            reason = f"{type_name(text)} with a lone surrogate at position {error.start} is not valid in UTF-8"
+            raise self.misfit(text, reason, "Pass text without surrogates, or bytes.") from error
 
     def _int(self, number: object) -> bytes:
-        """Returns a number with its first byte; all else that may come here is refused."""
+        """Return the bytes of an int, with its first byte; raises for every other type."""
         if not isinstance(number, int) or isinstance(number, bool):
-            raise self.misfit(number, f"{type_name(number)} has no place in a key", f"Give {self.takes}.")
+            raise self.misfit(number, f"{type_name(number)} cannot be part of a key", f"Pass {self.takes}.")
         try:
             return _pack_positive(_POSITIVE, number) if number >= 0 else _pack_negative(_NEGATIVE, number)
         except struct.error as error:
-            reason = f"an int of {number.bit_length()} bits and a sign does not fit 8 bytes"
-            raise self.misfit(number, reason, f"Give {_TAKES['int']}, or text.") from error
+            reason = f"an int of {number.bit_length()} bits and a sign does not fit into 8 bytes"
+            raise self.misfit(number, reason, f"Pass {_TAKES['int']}, or text.") from error
 
     def _advice(self, value: object) -> str:
-        """Says which keys to declare for a value of this type, or else what to give."""
+        """Advise which keys to declare for values of this type, or else which keys to pass."""
         fitting = _type_of(value)
         if fitting is None:
-            return f"Give {self.takes}."
-        return f"Give {self.takes}, or declare log.{self.kind}({self.topic!r}, {self.role}={fitting})."
+            return f"Pass {self.takes}."
+        return f"Pass {self.takes}, or declare log.{self.kind}({self.topic!r}, {self.role}={fitting})."
 
 
 def ordered_codec_from_stored(stored: dict[str, Any], declared: type[K] | None, *, topic: str) -> OrderedCodec[K]:
     """
-    Makes the codec of the keys of a state that exists.
+    Make the codec of the keys of an existing state.
 
     Args:
-        stored: what `to_stored()` gave when the state was created.
-        declared: what the caller declared now; None opens what is stored.
-        topic: the name of the state, for messages.
+        stored: the result of `to_stored()` when the state was created.
+        declared: the caller's declaration; None opens what is stored.
+        topic: the name of the state, used in messages.
 
     Raises:
-        StateMismatch: `declared` is not what is stored. The state is unchanged.
-        FormatTooNew: a newer eventlog stored what this one does not know. The state is unchanged.
-        TypeError: `declared` is no type of keys.
+        StateMismatch: `declared` differs from what is stored. The state is unchanged.
+        FormatTooNew: a newer eventlog stored a codec that this one does not know. The state is unchanged.
+        TypeError: keys cannot be of the type `declared`.
 
     Example:
         >>> ordered_codec_from_stored({"name": "ordered", "type": "int"}, None, topic="totals").encode(7).hex()
@@ -283,32 +283,32 @@ def ordered_codec_from_stored(stored: dict[str, Any], declared: type[K] | None, 
 
 
 class _Damage(ValueError):
-    """Says what is wrong with stored bytes."""
+    """Raised for stored bytes that are not a key."""
 
 
 def _type_of(key: object) -> str | None:
-    """Returns the name of the type that a key is stored as, or None when it is no key."""
+    """Return the name of the type as which a key is stored; None if it is not a key."""
     if isinstance(key, bool):
         return None
     return next((one.__name__ for one in _TYPES if isinstance(key, one)), None)
 
 
 def _number(data: bytes, at: int, first: int) -> int:
-    """Returns the number at a place; its sign must be the one that its first byte said."""
+    """Return the number at an index; its sign must be that of its first byte."""
     number: int
     if first == _POSITIVE:
         (number,) = _unpack_positive(data, at)
     else:
         (number,) = _unpack_negative(data, at)
         if number >= 0:
-            raise _Damage("a number below 0 that is not")
+            raise _Damage("a negative number that is not negative")
     return number
 
 
 def _items(data: bytes, at: int, level: int) -> tuple[tuple[Any, ...], int]:
-    """Returns the items of a tuple from a place on, and the place behind it."""
+    """Return the items of a tuple from an index on, and the index after the tuple."""
     if level > MOST_LEVELS:
-        raise _Damage("tuples are nested too deep")
+        raise _Damage("tuples are nested too deeply")
     items: list[Any] = []
     while at < len(data):
         first = data[at]
@@ -316,17 +316,17 @@ def _items(data: bytes, at: int, level: int) -> tuple[tuple[Any, ...], int]:
         if first in (_STR, _BYTES):
             end = data.find(_END, at)
             if end < 0:
-                raise _Damage("text or bytes in a tuple without an end")
+                raise _Damage("text or bytes without an end in a tuple")
             content = data[at:end]
             if 0 in content:
                 if content.count(0) != content.count(_ESCAPED):
-                    raise _Damage("a byte 00 in a tuple that is not escaped")
+                    raise _Damage("an unescaped byte 00 in a tuple")
                 content = content.replace(_ESCAPED, b"\0")
             items.append(content.decode() if first == _STR else content)
             at = end + len(_END)
         elif first in (_NEGATIVE, _POSITIVE):
             if at + _INT_BYTES > len(data):
-                raise _Damage("a number in a tuple that is cut short")
+                raise _Damage("a truncated number in a tuple")
             items.append(_number(data, at, first))
             at += _INT_BYTES
         elif first == _TUPLE:
@@ -337,5 +337,5 @@ def _items(data: bytes, at: int, level: int) -> tuple[tuple[Any, ...], int]:
         else:
             raise _Damage(f"no item begins with byte {first:02x}")
     if level > 1:
-        raise _Damage("a tuple in a tuple without an end")
+        raise _Damage("a tuple without an end in a tuple")
     return tuple(items), at

@@ -1,7 +1,7 @@
 """
-The codecs of one plain value: bytes, text, a 64-bit number.
+The codecs of plain values: bytes, text and 64-bit numbers.
 
-Kafka's own ByteArray, String and Long serializers write the same bytes. Knows nothing of documents or classes.
+Kafka's ByteArray, String and Long serializers write the same bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _unpack_int64 = _INT64.unpack
 
 class BytesCodec(Codec[bytes]):
     """
-    Stores bytes as they are, and text as UTF-8; gives back bytes.
+    A codec that stores bytes as they are, and text as UTF-8; reading gives bytes.
 
     Example:
         >>> BytesCodec(topic="orders", role="value").encode("tea")
@@ -34,7 +34,7 @@ class BytesCodec(Codec[bytes]):
     takes = "bytes, bytearray, memoryview or str"
 
     def encode(self, value: object) -> bytes | None:
-        """Returns the bytes; a bytearray or memoryview is copied."""
+        """Return the bytes; a bytearray or memoryview is copied."""
         if value is None or type(value) is bytes:
             return value
         if isinstance(value, str):
@@ -44,25 +44,25 @@ class BytesCodec(Codec[bytes]):
         raise self.misfit(value)
 
     def encode_column(self, column: Sequence[object]) -> Sequence[bytes | None]:
-        """Returns the same column if nothing in it is to be encoded."""
+        """Return the column itself if nothing in it needs encoding."""
         if set(map(type, column)) <= _BYTES_OR_NONE:
             return column  # type: ignore[return-value]
         return super().encode_column(column)
 
     def decode(self, data: bytes | None) -> bytes | None:
-        """Returns the same object."""
+        """Return the same object."""
         return data
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[bytes | None]:
-        """Returns the same column."""
+        """Return the same column."""
         return column
 
 
 class StrCodec(Codec[str]):
     """
-    Stores text as UTF-8.
+    A codec that stores text as UTF-8.
 
-    A lone surrogate has no UTF-8 and is refused.
+    UTF-8 cannot encode a lone surrogate, so text with one is refused.
 
     Example:
         >>> StrCodec(topic="orders", role="value").decode(b"tea")
@@ -76,7 +76,7 @@ class StrCodec(Codec[str]):
     takes = "str"
 
     def encode(self, value: object) -> bytes | None:
-        """Returns the text as UTF-8."""
+        """Return the text as UTF-8."""
         if isinstance(value, str):
             return _utf8(self, value)
         if value is None:
@@ -84,23 +84,23 @@ class StrCodec(Codec[str]):
         raise self.misfit(value)
 
     def encode_column(self, column: Sequence[object]) -> Sequence[bytes | None]:
-        """Returns the texts as UTF-8."""
+        """Return the texts as UTF-8."""
         try:
-            return list(map(str.encode, column))  # type: ignore[arg-type]  # what is no text raises TypeError
+            return list(map(str.encode, column))  # type: ignore[arg-type]  # raises TypeError for anything but text
         except (TypeError, UnicodeEncodeError):
             return super().encode_column(column)
 
     def decode(self, data: bytes | None) -> str | None:
-        """Returns the text."""
+        """Return the text."""
         if data is None:
             return None
         try:
             return data.decode()
         except UnicodeDecodeError as error:
-            raise self.damaged(f"no UTF-8 at byte {error.start}") from error
+            raise self.damaged(f"not UTF-8 at byte {error.start}") from error
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[str | None]:
-        """Returns the texts."""
+        """Return the texts."""
         try:
             return list(map(bytes.decode, column))  # type: ignore[arg-type]  # None raises TypeError
         except (TypeError, UnicodeDecodeError):
@@ -109,9 +109,9 @@ class StrCodec(Codec[str]):
 
 class IntCodec(Codec[int]):
     """
-    Stores whole numbers of 64 bits as 8 bytes, big-endian and signed.
+    A codec that stores 64-bit integers as 8 bytes, big-endian and signed.
 
-    A bool is refused: it would come back as a number.
+    A bool is refused, because it would come back as a number.
 
     Example:
         >>> IntCodec(topic="orders", role="key").encode(-2).hex()
@@ -124,7 +124,7 @@ class IntCodec(Codec[int]):
     takes = "an int from -2**63 to 2**63 - 1"
 
     def encode(self, value: object) -> bytes | None:
-        """Returns the 8 bytes."""
+        """Return the 8 bytes."""
         if type(value) is not int:
             if value is None:
                 return None
@@ -133,20 +133,20 @@ class IntCodec(Codec[int]):
         try:
             return _pack_int64(value)
         except struct.error as error:
-            reason = f"an int of {value.bit_length()} bits and a sign does not fit 8 bytes"
-            raise self.misfit(value, reason, f"Give {self.takes}, or declare {self.role}=str.") from error
+            reason = f"an int of {value.bit_length()} bits and a sign does not fit into 8 bytes"
+            raise self.misfit(value, reason, f"Pass {self.takes}, or declare {self.role}=str.") from error
 
     def encode_column(self, column: Sequence[object]) -> Sequence[bytes | None]:
-        """Returns the 8 bytes of each number."""
+        """Return the 8 bytes of each number."""
         if set(map(type, column)) == {int}:
             try:
                 return list(map(_pack_int64, column))
             except struct.error:
-                pass  # too large for 8 bytes, which `encode` says in words
+                pass  # too large for 8 bytes; `encode` raises the error with words
         return super().encode_column(column)
 
     def decode(self, data: bytes | None) -> int | None:
-        """Returns the number."""
+        """Return the number."""
         if data is None:
             return None
         if len(data) != 8:
@@ -155,9 +155,9 @@ class IntCodec(Codec[int]):
         return number
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[int | None]:
-        """Returns the numbers."""
+        """Return the numbers."""
         try:
-            # Every length is checked: 7 bytes beside 9 would join into two numbers that nobody wrote.
+            # Check every length: 7 bytes next to 9 would join into two numbers that nobody wrote.
             if set(map(len, column)) <= {8}:  # type: ignore[arg-type]  # None raises TypeError
                 return list(struct.unpack(f">{len(column)}q", b"".join(column)))  # type: ignore[arg-type]
         except TypeError:
@@ -166,10 +166,10 @@ class IntCodec(Codec[int]):
 
 
 def _utf8(codec: BytesCodec | StrCodec, value: str) -> bytes:
-    """Returns text as UTF-8, whatever a subclass of str makes of `encode`."""
+    """Return text as UTF-8, even if a subclass of str overrides `encode`."""
     try:
         return str.encode(value)
     except UnicodeEncodeError as error:
-        reason = f"{type_name(value)} with a lone surrogate at position {error.start} has no UTF-8"
-        advice = f"Give text without surrogates, or bytes after declaring {codec.role}=bytes."
+        reason = f"{type_name(value)} with a lone surrogate at position {error.start} is not valid in UTF-8"
+        advice = f"Pass text without surrogates, or bytes after declaring {codec.role}=bytes."
         raise codec.misfit(value, reason, advice) from error

@@ -1,14 +1,13 @@
 """
-Who of a group should own which partition.
+Assignors: functions that divide the partitions of a group among its members.
 
-An assignor is a function from the members and the partitions to shares. Three are known by name; a group may use a
-function of the caller's instead, and every answer is judged before anything follows from it. All members must use the
-same, so the assignor is stored with the group by its name.
+Three are known by name; a group may use a function of the caller instead, and every result is checked before it is
+used. All members must use the same assignor, so its name is stored with the group.
 
-Members come in the order in which they joined, and the named assignors go by that order and nothing else: `member_id`
-and `instance_id` play no part, so a static member is placed like any other.
+Members come in the order in which they joined. The named assignors go by that order only: `member_id` and `instance_id`
+play no part, so a static member is treated like any other.
 
-Knows nothing of epochs and leases, nor of how a partition gets from one member to the next.
+Knows nothing of epochs and leases, nor of how a partition moves from one member to the next.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from eventlog.records import TopicPartition
 @attrs.frozen
 class GroupMember:
     """
-    Is what an assignor is told of one member of a group.
+    One member of a group, as an assignor sees it.
 
     Args:
-        member_id: the key of its share in the answer.
+        member_id: the key of its partitions in the result.
         instance_id: the name of a static member, else None.
-        topics: the topics that it subscribes to and that exist, sorted.
-        assigned: what it was given before, as far as that still exists. May hold partitions of topics to which it no
+        topics: the existing topics to which it subscribes, sorted.
+        assigned: the partitions that it had before and that still exist. May hold partitions of topics to which it no
             longer subscribes.
 
     Example:
@@ -49,12 +48,12 @@ class GroupMember:
 
 class Assignor(Protocol):
     """
-    A function that says who is to own what; `"sticky"`, `"range"` and `"roundrobin"` are there.
+    A function that divides the partitions of a group; `"sticky"`, `"range"` and `"roundrobin"` are built in.
 
-    Takes the members, in the order in which they joined, and all partitions of their topics, sorted. Returns the
-    partitions of each `member_id`: every partition goes to exactly one member, and to one that subscribes to its
-    topic. It runs inside `poll()` of some member, in any process, outside of all transactions, and must not depend
-    on where it runs. What it raises comes out of that `poll()`, and the group keeps its assignment.
+    It takes the members, in the order in which they joined, and all partitions of their topics, sorted. It returns the
+    partitions of each `member_id`: every partition goes to exactly one member, which must subscribe to its topic. It
+    runs inside `poll()` of some member, in any process, outside of all transactions, and must not depend on where it
+    runs. If it raises, that `poll()` raises, and the group keeps its assignment.
 
     Example:
         >>> def all_to_the_first(members, partitions):
@@ -67,7 +66,7 @@ class Assignor(Protocol):
     def __call__(
         self, members: Sequence[GroupMember], partitions: Sequence[TopicPartition], /
     ) -> Mapping[str, Iterable[TopicPartition]]:
-        """The partitions of each member."""
+        """Return the partitions of each member."""
         ...
 
 
@@ -79,12 +78,12 @@ _SHOWN_COUNT = 3
 
 def sticky(members: Sequence[GroupMember], partitions: Sequence[TopicPartition]) -> dict[str, list[TopicPartition]]:
     """
-    Shares evenly, and moves as little as that allows.
+    Divide the partitions evenly, and move as few as that allows.
 
-    The default. No member could take a partition from another that has at least two more; with equal subscriptions
-    all counts are within one of each other. Who leaves moves only its own partitions, who joins only its fair share,
-    taken from those with most. Each topic is spread over the members where that moves nothing more. Where two members
-    claim one partition, the first to join keeps it.
+    This is the default. No member has two partitions more than another one that could take one of them; with equal
+    subscriptions all counts differ by at most one. A member that leaves moves only its own partitions; a member that
+    joins moves only its fair share, taken from those that have most. Each topic is spread over the members as far as
+    that moves nothing more. If two members claim a partition, the first to join keeps it.
 
     Example:
         >>> orders = [TopicPartition("orders", number) for number in range(4)]
@@ -93,7 +92,7 @@ def sticky(members: Sequence[GroupMember], partitions: Sequence[TopicPartition])
         >>> {member: [tp.partition for tp in share] for member, share in sticky([old, new], orders).items()}
         {'old': [0, 1], 'new': [2, 3]}
     """
-    from eventlog.groups.sticky import settle  # whoever is in no group needs none
+    from eventlog.groups.sticky import settle  # imported only by programs with a group
 
     shares = settle([member.topics for member in members], [member.assigned for member in members], partitions)
     return {member.member_id: share for member, share in zip(members, shares, strict=True)}
@@ -101,11 +100,11 @@ def sticky(members: Sequence[GroupMember], partitions: Sequence[TopicPartition])
 
 def range_(members: Sequence[GroupMember], partitions: Sequence[TopicPartition]) -> dict[str, list[TopicPartition]]:
     """
-    Gives each member a run of neighbouring partitions of every topic, as Kafka's RangeAssignor does.
+    Give each member a range of adjacent partitions of every topic, as Kafka's RangeAssignor does.
 
-    Where a topic does not divide, the first members get one more. Topics with as many partitions and the same
-    subscribers are divided alike: what has one key in both of them meets at one member. The price is that the first
-    members get one more of each topic.
+    If the partitions of a topic do not divide evenly, the first members get one more. Topics with the same number of
+    partitions and the same subscribers are divided alike, so the records of one key in both topics go to one member.
+    The price is that the first members get one more partition of every such topic.
 
     Example:
         >>> both = [GroupMember(name, None, topics=("orders",), assigned=()) for name in ("a", "b")]
@@ -130,9 +129,9 @@ def range_(members: Sequence[GroupMember], partitions: Sequence[TopicPartition])
 
 def roundrobin(members: Sequence[GroupMember], partitions: Sequence[TopicPartition]) -> dict[str, list[TopicPartition]]:
     """
-    Deals all partitions of all topics out in turn, as Kafka's RoundRobinAssignor does.
+    Deal out all partitions of all topics in turn, as Kafka's RoundRobinAssignor does.
 
-    Members that do not subscribe to the topic in hand are passed over, and their turn with them.
+    A member that does not subscribe to the topic is skipped and loses its turn.
 
     Example:
         >>> both = [GroupMember(name, None, topics=("orders",), assigned=()) for name in ("a", "b")]
@@ -154,19 +153,19 @@ def roundrobin(members: Sequence[GroupMember], partitions: Sequence[TopicPartiti
 
 
 ASSIGNORS: Mapping[str, Assignor] = MappingProxyType({"sticky": sticky, "range": range_, "roundrobin": roundrobin})
-"""The assignors that are declared by name."""
+"""The assignors that can be declared by name."""
 
 
 def assignor_for(declared: str | Assignor) -> tuple[str, Assignor]:
     """
-    Returns the name to store and the function to call for a declared assignor.
+    Return the name to store and the function to call for a declared assignor.
 
-    A function of the caller's is stored as "custom:" and its module and qualified name. It must be one that the next
-    process finds again: lambdas and functions inside functions are refused, since two of them can share a name and
-    the members would then share by different rules. What it returns is judged by `checked_assignment`.
+    A function of the caller is stored as "custom:" with its module and qualified name. Lambdas and functions inside
+    functions are refused: the next process could not find them, and two of them can share a name, so that members would
+    use different rules. `checked_assignment` checks the results.
 
     Raises:
-        ValueError: no assignor has that name, or the function has no lasting name.
+        ValueError: no assignor has that name, or the function is not at the top level of a module.
         TypeError: `declared` is neither a name nor a function.
 
     Example:
@@ -191,21 +190,20 @@ def checked_assignment(
     name: str, answer: object, members: Sequence[GroupMember], partitions: Sequence[TopicPartition]
 ) -> dict[str, frozenset[TopicPartition]]:
     """
-    Returns the shares that an assignor answered with, when every partition is in the hands of one who wants it.
+    Return an assignor's result if it gives every partition to one member that subscribes to its topic.
 
-    A member that the answer leaves out gets nothing. Any `(topic, partition)` pair passes for a TopicPartition.
+    A member that is missing in the result gets nothing. Any `(topic, partition)` pair counts as a TopicPartition.
 
     Args:
-        name: of the assignor, as `assignor_for` gave it; for messages.
-        answer: what the assignor returned.
-        members: what it was called with.
-        partitions: what it was called with. Those to whose topic nobody subscribes may go to nobody.
+        name: the name of the assignor from `assignor_for`, used in messages.
+        answer: the result of the assignor.
+        members: the members with which it was called.
+        partitions: the partitions with which it was called. Those of topics without subscribers may be left out.
 
     Raises:
         ValueError: a member or a partition is unknown, or a partition is given twice, to nobody, or to a member that
             does not subscribe to its topic. The group keeps its assignment.
-        TypeError: the answer is no mapping, or a share in it is not made of partitions. The group keeps its
-            assignment.
+        TypeError: the result is not a mapping to partitions. The group keeps its assignment.
 
     Example:
         >>> one = TopicPartition("orders", 0)
@@ -215,7 +213,7 @@ def checked_assignment(
     """
     if not isinstance(answer, Mapping):
         raise TypeError(
-            f"the assignor {name} returned {type(answer).__name__} and no mapping. The group keeps its assignment. "
+            f"the assignor {name} returned {type(answer).__name__}, not a mapping. The group keeps its assignment. "
             f"Return the partitions of each member_id."
         )
     wanted = _wanted(members)
@@ -225,20 +223,20 @@ def checked_assignment(
         if member_id not in wanted:
             raise ValueError(
                 f"the assignor {name} gave partitions to member {_shown(member_id)}, which is none of the "
-                f"{len(members)} members of the group. The group keeps its assignment. Use the member_id of the "
-                f"members that it is called with."
+                f"{len(members)} members of the group. The group keeps its assignment. Use the `member_id` of the "
+                f"members passed in."
             )
         for tp in _pairs(name, member_id, share):
             if tp not in known:
                 raise ValueError(
                     f"the assignor {name} gave {_shown_partition(tp)} to member {member_id!r}, which is none of the "
-                    f"{len(partitions)} partitions to share. The group keeps its assignment. Give only the partitions "
-                    f"that it is called with."
+                    f"{len(partitions)} partitions to divide. The group keeps its assignment. Give only the "
+                    f"partitions passed in."
                 )
             if tp.topic not in wanted[member_id]:
                 raise ValueError(
                     f"the assignor {name} gave {_shown_partition(tp)} to member {member_id!r}, which does not "
-                    f"subscribe to {tp.topic!r}. The group keeps its assignment. Look at the `topics` of the member."
+                    f"subscribe to {tp.topic!r}. The group keeps its assignment. Check the `topics` of the member."
                 )
             if tp in owners:
                 raise ValueError(
@@ -254,12 +252,12 @@ def checked_assignment(
 
 
 def _wanted(members: Sequence[GroupMember]) -> dict[str, frozenset[str]]:
-    """Returns the topics of each `member_id`, in the order of the members."""
+    """Return the topics of each `member_id`, in the order of the members."""
     return {member.member_id: frozenset(member.topics) for member in members}
 
 
 def _pairs(name: str, member_id: str, share: object) -> Iterable[TopicPartition]:
-    """Iterates over one member's share, as partitions."""
+    """Iterate over the partitions of one member."""
     if not isinstance(share, Iterable):
         raise TypeError(
             f"the assignor {name} returned {type(share).__name__} for member {member_id!r}. The group keeps its "
@@ -281,7 +279,7 @@ def _check_complete(
     wanted: Mapping[str, frozenset[str]],
     partitions: Sequence[TopicPartition],
 ) -> None:
-    """Raises when a partition that somebody subscribes to has no owner."""
+    """Raise if a partition of a subscribed topic has no owner."""
     topics = frozenset[str]().union(*wanted.values())
     missing = [tp for tp in partitions if tp.topic in topics and tp not in owners]
     if missing:
@@ -294,7 +292,7 @@ def _check_complete(
 
 
 def _custom_name(declared: object) -> str:
-    """Returns the name to store for a function of the caller's."""
+    """Return the name to store for a function of the caller."""
     if not callable(declared):
         raise TypeError(
             f"an assignor cannot be {type(declared).__name__}. Nothing was stored. "
@@ -305,17 +303,17 @@ def _custom_name(declared: object) -> str:
     if not module or not qualified or "<" in qualified:
         shown = qualified or type(declared).__name__
         raise ValueError(
-            f"the assignor {shown[:60]} has no lasting name, and the name is stored with the group. Nothing was "
-            f"stored. Declare a function that is defined at the top of a module."
+            f"the assignor {shown[:60]} is not defined at the top level of a module, so the name stored with the "
+            f"group would not find it again. Nothing was stored. Declare a function at the top of a module."
         )
     return f"{_CUSTOM}{module}.{qualified}"
 
 
 def _shown_partition(tp: TopicPartition) -> str:
-    """Shows a partition in a message."""
+    """Return a partition as text for a message."""
     return f"{tp.topic[:60]}[{tp.partition}]"
 
 
 def _shown(value: object) -> str:
-    """Shows any value in a message."""
+    """Return any value as text for a message."""
     return ascii(value)[:60]

@@ -1,7 +1,7 @@
 """
 The rules of a group.
 
-The coordinator is two functions: `decide` judges and changes nothing, `apply` changes and judges nothing.
+The coordinator is two functions: `decide` checks a request and returns changes; `apply` makes one change unchecked.
 
     group = load()                                                         all of it inside
     decision = decide(group, request, liveness, now_ms)                    one write transaction
@@ -9,37 +9,37 @@ The coordinator is two functions: `decide` judges and changes nothing, `apply` c
 
 Three rules hold for every request. They are what rebalancing is:
 
-    1  Who is dead is removed first, and the epoch rises.
-    2  A partition changes hands in two steps: its owner releases it, then it is granted. Nobody else waits.
-    3  What is free goes at once to the member that is to own it.
+    1  Dead members are removed first, and the epoch rises.
+    2  A partition moves in two steps: its owner releases it, then it is granted. No other member waits.
+    3  A free partition is granted at once to the member whose target it is.
 
 And one table for the requests themselves:
 
     request   when                                     changes                              verdict
     -------   --------------------------------------   ----------------------------------   -------------------
     Join      another assignor is in use               -                                    DIFFERENT_ASSIGNOR
-              its instance id belongs to a live one    -                                    INSTANCE_IN_USE
-              its instance id belongs to one not alive takes its place, keeps what it owns  ACCEPTED
+              a live member has its instance id        -                                    INSTANCE_IN_USE
+              a member not alive has its instance id   takes its place and its partitions   ACCEPTED
               else                                     a new member, epoch + 1              ACCEPTED
     Assign    made for another epoch, other members    -                                    STALE
               else                                     the members' targets                 ACCEPTED
-    Release   not a member any more                    -                                    FENCED
+    Release   no longer a member                       -                                    FENCED
               else                                     no longer owned                      ACCEPTED
-    Confirm   not a member any more                    -                                    FENCED
+    Confirm   no longer a member                       -                                    FENCED
               else                                     -                                    ACCEPTED
-    Leave                                              no member any more, epoch + 1        ACCEPTED
+    Leave                                              no longer a member, epoch + 1        ACCEPTED
     Sweep                                              -                                    ACCEPTED
-    Dissolve  somebody lives, and it is not forced     -                                    NOT_EMPTY
-              else                                     no members any more, epoch + 1       ACCEPTED
+    Dissolve  a member is alive, and not forced        -                                    NOT_EMPTY
+              else                                     no members, epoch + 1                ACCEPTED
 
-A member's place in this is told by what it owns and what its target is:
+What a member owns and what its target is determine what it does next:
 
-    owned has more than the target     it has to stop using the rest, and to release it
-    owned is the target                it is settled
-    owned has less than the target     it waits for the owners of the rest
+    owns more than the target     it must stop using the rest, and release it
+    owns the target               it is settled
+    owns less than the target     it waits for the owners of the rest
 
 The model is KIP-848 (https://cwiki.apache.org/confluence/display/KAFKA/KIP-848); the epoch of each ownership, which
-fences commits, is that of KIP-1251. Knows nothing of storage, of how life is seen, or of what assignors do.
+fences commits, is that of KIP-1251. Knows nothing of storage, of how liveness is detected, or of assignors.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from eventlog.groups.state import Group, Life, Member, PartitionId, Subscription
 
 @attrs.frozen
 class Join:
-    """Asks to become a member, under an id that was never used."""
+    """A request to become a member, under an id that was never used."""
 
     member_id: str
     instance_id: str | None
@@ -69,7 +69,7 @@ class Join:
 
 @attrs.frozen
 class Assign:
-    """Proposes what each of the members is to own, computed for the group as it was at `epoch`."""
+    """A proposal of every member's target, computed for the group as of `epoch`."""
 
     epoch: int
     topics_version: int
@@ -80,7 +80,7 @@ class Assign:
 
 @attrs.frozen
 class Release:
-    """Says that a member has stopped using some of its partitions."""
+    """A request by a member that has stopped using some of its partitions."""
 
     member_id: str
     partitions: frozenset[PartitionId]
@@ -88,26 +88,26 @@ class Release:
 
 @attrs.frozen
 class Confirm:
-    """Asks whether one is still a member; who was silent too long must ask before it goes on."""
+    """A question whether the sender is still a member, asked after it was silent too long."""
 
     member_id: str
 
 
 @attrs.frozen
 class Leave:
-    """Says that a member has stopped using all of its partitions, and goes."""
+    """A request by a member that has stopped using all of its partitions and leaves."""
 
     member_id: str
 
 
 @attrs.frozen
 class Sweep:
-    """Asks for nothing but the removal of the dead."""
+    """A request to remove dead members and nothing else."""
 
 
 @attrs.frozen
 class Dissolve:
-    """Asks that the group be without members; `is_forced` fences those that live."""
+    """A request to remove all members; `is_forced` fences those that are alive."""
 
     is_forced: bool
 
@@ -116,7 +116,7 @@ Request: TypeAlias = Join | Assign | Release | Confirm | Leave | Sweep | Dissolv
 
 
 class Verdict(Enum):
-    """Tells what became of a request."""
+    """The outcome of a request."""
 
     ACCEPTED = "accepted"
     FENCED = "fenced"
@@ -131,7 +131,7 @@ class Verdict(Enum):
 
 @attrs.frozen
 class Joined:
-    """A member is there; `replaced` is the one whose place it takes."""
+    """A member joined; `replaced` is the id of the member whose place it takes."""
 
     member: Member
     epoch: int
@@ -142,7 +142,7 @@ class Joined:
 
 @attrs.frozen
 class Removed:
-    """A member is gone, and what it owned is free."""
+    """A member was removed, and its partitions are free."""
 
     member_id: str
     epoch: int
@@ -150,7 +150,7 @@ class Removed:
 
 @attrs.frozen
 class Targeted:
-    """The members are to own this, from an epoch on."""
+    """The members have new targets, from an epoch on."""
 
     epoch: int
     topics_version: int
@@ -161,7 +161,7 @@ class Targeted:
 
 @attrs.frozen
 class Released:
-    """A member owns some partitions no longer."""
+    """A member no longer owns some partitions."""
 
     member_id: str
     partitions: frozenset[PartitionId]
@@ -181,7 +181,7 @@ Change: TypeAlias = Joined | Removed | Targeted | Released | Granted
 
 @attrs.frozen
 class Decision:
-    """Is what a request does to a group."""
+    """The changes that a request makes to a group, and its outcome."""
 
     changes: tuple[Change, ...]
     verdict: Verdict
@@ -192,12 +192,11 @@ class Decision:
 
 def decide(group: Group, request: Request, liveness: Mapping[str, Life], now_ms: int) -> Decision:
     """
-    What a request does to a group.
+    Decide what a request does to a group.
 
     Args:
-        liveness: what is seen of members right now, inside the write transaction; of those that are not named,
-            nothing is concluded.
-        now_ms: the time of day; a note for people, no rule depends on it.
+        liveness: the liveness of members, detected inside the write transaction. Members missing here are not judged.
+        now_ms: the time of day, stored for people to read; no rule depends on it.
     """
     changes: list[Change] = []
     for member_id in _dead(group, request, liveness):
@@ -209,10 +208,10 @@ def decide(group: Group, request: Request, liveness: Mapping[str, Life], now_ms:
 
 
 def _dead(group: Group, request: Request, liveness: Mapping[str, Life]) -> list[str]:
-    """The members to be removed: dead ones, and those away that have no name to come back to."""
+    """The members to remove: dead ones, and dynamic members that are away."""
     spared: set[str] = set()
     if isinstance(request, (Release, Confirm)):
-        spared.add(request.member_id)  # it asks, so it lives, however late
+        spared.add(request.member_id)  # it asks, so it is alive, however late
     if isinstance(request, Join) and (namesake := group.by_instance(request.instance_id)) is not None:
         spared.add(namesake.id)  # its place is taken, not lost
     return [
@@ -223,7 +222,7 @@ def _dead(group: Group, request: Request, liveness: Mapping[str, Life]) -> list[
 
 
 def is_gone(member: Member | None, life: Life | None) -> bool:
-    """Whether a member is to be removed: it is dead, or it is away and has no name to come back to."""
+    """Whether to remove a member: it is dead, or it is away and not a static member, which may come back."""
     return member is not None and (life is Life.DEAD or (life is Life.AWAY and member.instance_id is None))
 
 
@@ -235,11 +234,11 @@ def _judge(
         case Join():
             return _judge_join(group, request, liveness, now_ms)
         case Assign():
-            # A static member that takes its place again has a new id, and the epoch stays.
+            # A static member that takes its old place has a new id, and the epoch does not rise.
             is_ours = request.epoch == group.epoch and request.targets.keys() == group.members.keys()
             if not is_ours or request.topics_version < group.topics_version:
                 return Verdict.STALE, ()
-            is_settled = group.target_epoch == group.epoch  # then it is about topics: targets have an epoch each
+            is_settled = group.target_epoch == group.epoch  # then the topics changed, and new targets need a new epoch
             epoch = group.epoch + 1 if is_settled and request.targets != _targets(group) else group.epoch
             return Verdict.ACCEPTED, (
                 Targeted(
@@ -289,7 +288,7 @@ def _targets(group: Group) -> dict[str, frozenset[PartitionId]]:
 
 
 def _grants(group: Group) -> tuple[Change, ...]:
-    """What is free and somebody's target goes to that member."""
+    """Grant every free partition to the member whose target it is."""
     owned = {partition for member in group.members.values() for partition in member.owned}
     grants: list[Change] = []
     for member in group.members.values():
@@ -301,7 +300,7 @@ def _grants(group: Group) -> tuple[Change, ...]:
 
 
 def apply(group: Group, change: Change) -> Group:
-    """The group after a change; the change is not judged."""
+    """Return the group after a change, which is not checked."""
     members = dict(group.members)
     match change:
         case Joined():
@@ -348,7 +347,7 @@ def apply(group: Group, change: Change) -> Group:
 
 @attrs.frozen
 class Steps:
-    """Says what a member has to do: forget what is `gone`, release the `surplus`, use what is `fresh`."""
+    """What a member must do: stop using the `gone`, release the `surplus`, start using the `fresh` partitions."""
 
     gone: frozenset[PartitionId]
     surplus: frozenset[PartitionId]
@@ -357,11 +356,11 @@ class Steps:
 
 def next_steps(member: Member, held: Mapping[PartitionId, int]) -> Steps:
     """
-    What a member has to do.
+    Compare what a member owns with what it uses.
 
     Args:
-        member: what is stored of it.
-        held: what it uses now, and since which epochs.
+        member: the member as stored.
+        held: the partitions that it uses now, and the epoch at which each was granted.
     """
     owned = member.owned
     return Steps(
@@ -378,11 +377,11 @@ def next_steps(member: Member, held: Mapping[PartitionId, int]) -> Steps:
 
 def fenced(member: Member | None, epochs: Mapping[PartitionId, int]) -> list[PartitionId]:
     """
-    The partitions whose offsets a member may not commit: all that it does not own since the epoch it names.
+    The partitions whose offsets a member may not commit: those that it does not own since the epoch it names.
 
     Args:
-        member: what is stored of it, None when it is no member any more.
-        epochs: the partitions it wants to commit, and when each was granted to it.
+        member: the member as stored; None if it is no longer a member.
+        epochs: the partitions that it wants to commit, and the epoch at which each was granted.
     """
     owned: Mapping[PartitionId, int] = {} if member is None else member.owned
     return [partition for partition, epoch in epochs.items() if owned.get(partition) != epoch]

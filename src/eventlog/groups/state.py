@@ -1,8 +1,8 @@
 """
-What is known of a consumer group: its members, what each owns, and what each is to own.
+The state of a consumer group: its members, what each owns, and each one's target.
 
-Always true: a partition has at most one owner; a member owns nothing that it was not granted at some epoch; `epoch`
-never goes back; `target_epoch <= epoch`. Knows nothing of how a group changes (`groups/rules.py`).
+Always true: a partition has at most one owner; every partition that a member owns was granted to it at some epoch;
+`epoch` never goes back; `target_epoch <= epoch`. How a group changes is in `groups/rules.py`.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 import attrs
 
 PartitionId: TypeAlias = tuple[int, int]
-"""A topic's id and a partition's number. Ids, because a topic made anew under an old name is another topic."""
+"""A topic's id and a partition's number. An id, because a topic deleted and created again is another topic."""
 
 
 class Life(Enum):
-    """Tells what can be seen of a member from outside."""
+    """The liveness of a member, as other processes see it."""
 
     ALIVE = "alive"
-    """Its process lives, and its lease runs."""
+    """Its process is alive, and its lease runs."""
     AWAY = "away"
     """Its process ended, and its lease still runs."""
     DEAD = "dead"
-    """Its lease is over, or it left no trace."""
+    """Its lease has expired, or it left no trace."""
 
 
 class Subscription(NamedTuple):
     """
-    Says which topics a member wants: by name, or by pattern.
+    The topics that a member wants, by name or by pattern.
 
-    A pattern is a text and its flags, as of `re.Pattern`; it must match a topic's whole name.
+    A pattern is the text and flags of an `re.Pattern`; it must match the whole name of a topic.
     """
 
     topics: tuple[str, ...] = ()
     patterns: tuple[tuple[str, int], ...] = ()
 
     def covers(self, topic: str) -> bool:
-        """Whether it wants the topic of that name."""
+        """Whether it covers the topic of that name."""
         return topic in self.topics or any(re.compile(text, flags).fullmatch(topic) for text, flags in self.patterns)
 
 
@@ -49,8 +49,8 @@ class Member:
     """
     One member of a group.
 
-    `owned` maps each partition that it may use, or has yet to give up, to the epoch at which it was granted; a
-    commit must name that epoch. `target` is what it is to own in the end.
+    `owned` maps each partition that it may use, or must still release, to the epoch at which it was granted; a commit
+    must name that epoch. `target` holds the partitions that it shall own in the end.
     """
 
     id: str
@@ -68,10 +68,10 @@ class Group:
     """
     A consumer group.
 
-    `epoch` rises with every change of who is to own what. While `target_epoch` is behind it, the members' targets
-    are those of an earlier membership, and somebody has to propose new ones. `topics_version` says which topics and
-    partitions the targets were made for: topics with a later id than `newest_topic_id` were not there then, and those
-    that the members wanted had so many partitions as `partition_counts` says.
+    `epoch` rises with every change of membership or targets. While `target_epoch` is behind it, the targets are those
+    of an earlier membership, and a member must propose new ones. `topics_version` says for which topics and partitions
+    the targets were made: topics with a later id than `newest_topic_id` did not exist then, and `partition_counts`
+    holds the number of partitions of those that the members wanted.
     """
 
     name: str
@@ -85,25 +85,25 @@ class Group:
     members: Mapping[str, Member] = attrs.field(factory=dict)
 
     def is_stale(self, topics_version: int) -> bool:
-        """Whether the targets are those of another membership, or of other topics."""
+        """Whether the targets were made for another membership or other topics."""
         return self.target_epoch < self.epoch or self.topics_version != topics_version
 
     def needs_targets(self, topics_version: int) -> bool:
-        """Whether somebody has to propose new targets."""
+        """Whether a member must propose new targets."""
         return bool(self.members) and self.is_stale(topics_version)
 
     def by_instance(self, instance_id: str | None) -> Member | None:
-        """The static member of that name."""
+        """Return the static member of that name, or None."""
         if instance_id is None:
             return None
         return next((member for member in self.members.values() if member.instance_id == instance_id), None)
 
     def owner(self, partition: PartitionId) -> Member | None:
-        """The member that owns a partition."""
+        """Return the owner of a partition, or None."""
         return next((member for member in self.members.values() if partition in member.owned), None)
 
     def in_join_order(self) -> list[Member]:
-        """The members, those first that joined first."""
+        """Return the members in the order in which they joined."""
         return sorted(self.members.values(), key=lambda member: (member.joined_epoch, member.id))
 
 

@@ -1,12 +1,12 @@
 """
-Shares that are even, and that move as little as can be: the work of the default assignor.
+The default assignor: even shares that move as few partitions as possible.
 
-Three figures are made small, the first before the second before the third: how uneven the members are (the sum of
-the squares of their counts), how many partitions leave the member that had them, and how uneven each topic is among
-the members. Every step makes one of them smaller and none before it larger, so the steps come to an end.
+It minimises three figures, in this order: how uneven the members are (the sum of the squares of their counts), how
+many partitions leave their old member, and how uneven each topic is among the members. Every step makes one figure
+smaller and none before it larger, so the steps come to an end.
 
-Even means: no member could take a partition from another that has at least two more. Chains (A takes from B, which
-takes from C) are not looked for: they move two partitions to even out one.
+Even means: no member has two partitions more than another that could take one of them. Chains (A takes from B, which
+takes from C) are not considered: they move two partitions to even out one.
 
 Knows nothing of groups: members are numbers, in the order in which they joined.
 """
@@ -28,14 +28,13 @@ def settle(
     partitions: Sequence[TopicPartition],
 ) -> list[list[TopicPartition]]:
     """
-    Returns the new share of each member.
+    Return the new share of each member.
 
-    A partition of a topic to which nobody subscribes is left out. Where two members claim one partition, the first
-    of them has it.
+    Partitions of topics without subscribers are left out. If two members claim a partition, the first of them has it.
 
     Args:
         subscriptions: the topics of each member.
-        assigned: what each member had; may hold what no longer exists or is no longer subscribed to.
+        assigned: what each member had; may hold partitions that are gone or no longer subscribed to.
         partitions: all of them, sorted.
 
     Example:
@@ -53,7 +52,7 @@ def settle(
 @attrs.define(eq=False, repr=False)
 class _Share:
     """
-    Is what one member has so far.
+    The partitions of one member so far.
 
     Sets of topics are integers: bit `n` stands for topic `n`. A guest is a partition that the member did not have
     before; giving it away costs nothing.
@@ -69,7 +68,7 @@ class _Share:
     guests: dict[int, dict[TopicPartition, None]] = attrs.field(factory=dict)
 
     def add(self, topic: int, tp: TopicPartition, *, is_guest: bool) -> None:
-        """Takes a partition in."""
+        """Add a partition."""
         (self.guests if is_guest else self.kept).setdefault(topic, {})[tp] = None
         self.size += 1
         self.counts[topic] += 1
@@ -78,7 +77,7 @@ class _Share:
             self.guest_topics |= 1 << topic
 
     def remove(self, topic: int, tp: TopicPartition, *, is_guest: bool) -> None:
-        """Gives a partition away."""
+        """Remove a partition."""
         same = (self.guests if is_guest else self.kept)[topic]
         del same[tp]
         self.size -= 1
@@ -89,20 +88,20 @@ class _Share:
             self.guest_topics ^= 1 << topic
 
     def last(self, topic: int, *, is_guest: bool) -> TopicPartition:
-        """Returns the partition of a topic that came last: what is given away first."""
+        """Return the partition of a topic that came last, which is given away first."""
         return next(reversed((self.guests if is_guest else self.kept)[topic]))
 
     def all(self) -> list[TopicPartition]:
-        """Returns the partitions, sorted."""
+        """Return the partitions, sorted."""
         return sorted(tp for lists in (self.kept, self.guests) for some in lists.values() for tp in some)
 
 
 class _Table:
     """
-    The table at which the members sit while partitions change hands.
+    The shares of all members while partitions move between them.
 
-    Between any two steps every partition is in exactly one share, and only in that of a member that wants its topic;
-    before `deal` those that nobody had are in none.
+    Between any two steps every partition is in exactly one share, of a member that subscribes to its topic; before
+    `deal` the partitions that no member had are in none.
     """
 
     def __init__(
@@ -135,11 +134,12 @@ class _Table:
 
     def deal(self) -> None:
         """
-        Gives what nobody had to the members that have least.
+        Give the partitions that no member had to the members that have least.
 
-        What few may have goes first, so that the rest can make up for it. Equal members take turns, topic by topic.
+        Partitions with few subscribers go first, so that the others can balance them. Equal members take turns, topic
+        by topic.
         """
-        # Sizes and counts only grow here, so an entry that is out of date stands too early, never too late.
+        # Sizes and counts only grow here, so an outdated entry is too early in the heap, never too late.
         heaps: dict[int, list[tuple[int, int, int]]] = {}
         free = [(self._topics[tp.topic], tp) for tp in self._partitions if tp not in self._homes]
         free.sort(key=lambda each: len(self._subscribers[each[0]]))
@@ -162,9 +162,9 @@ class _Table:
 
     def level(self) -> bool:
         """
-        Moves partitions from those that have most to those that have least.
+        Move partitions from those that have most to those that have least.
 
-        Who can give nothing is passed over from then on, though a later move may change that: call again until
+        A member that can give nothing is skipped from then on, although a later move may change that: call again until
         nothing moves. Returns whether anything moved.
         """
         has_moved = False
@@ -186,13 +186,13 @@ class _Table:
             has_moved = True
 
     def _taker(self, donor: _Share, ranked: list[tuple[int, int]]) -> _Share | None:
-        """Returns the member with the fewest that can take something of a donor's and stay below it."""
+        """Return the member with the fewest partitions that can take one of the donor's and stay below it."""
         smaller = ranked[: bisect_left(ranked, (donor.size - 1, 0))]
         shares = (self.shares[place] for _, place in smaller)
         return next((share for share in shares if donor.topics & share.wanted_topics), None)
 
     def _cheapest(self, donor: _Share, taker: _Share) -> TopicPartition:
-        """Returns what to move: a guest before what was kept, then of the topic that it spreads best."""
+        """Return the partition to move: a guest if there is one, of the topic that it spreads best."""
         topics = donor.topics & taker.wanted_topics
         guest_topics = topics & donor.guest_topics
         topic = max(_bits(guest_topics or topics), key=lambda each: donor.counts[each] - taker.counts[each])
@@ -200,7 +200,7 @@ class _Table:
 
     def bring_home(self) -> bool:
         """
-        Returns partitions to who had them, where that makes nobody's share less even.
+        Return partitions to the members that had them, if that makes no share less even.
 
         Either the old owner has fewer than the new one, or it has a guest to give in exchange. Returns whether
         anything moved.
@@ -222,9 +222,9 @@ class _Table:
 
     def spread(self) -> bool:
         """
-        Exchanges guests so that no member has much more of a topic than another.
+        Exchange guests so that no member has much more of a topic than another.
 
-        Looks at those with most of each topic alone: what it misses costs nothing but evenness. Returns whether
+        Only considers the members with most of each topic; what it misses costs only evenness. Returns whether
         anything moved.
         """
         has_moved = False
@@ -234,7 +234,7 @@ class _Table:
         return has_moved
 
     def _spread_once(self, topic: int, subscribers: list[_Share]) -> bool:
-        """Makes one exchange for one topic, if there is one."""
+        """Make one exchange for one topic, if there is one."""
         rich = max(
             (share for share in subscribers if share.guest_topics >> topic & 1),
             key=lambda share: share.counts[topic],
@@ -255,7 +255,7 @@ class _Table:
         return False
 
     def _give(self, donor: _Share, taker: _Share, tp: TopicPartition) -> None:
-        """Moves one partition."""
+        """Move one partition."""
         topic = self._topics[tp.topic]
         home = self._homes.get(tp)
         donor.remove(topic, tp, is_guest=home is not donor)
@@ -264,7 +264,7 @@ class _Table:
 
 
 def _bits(topics: int) -> Iterator[int]:
-    """Iterates over the topics of a set, the lowest first."""
+    """Iterate over the topics of a set, the lowest first."""
     while topics:
         lowest = topics & -topics
         yield lowest.bit_length() - 1

@@ -63,7 +63,7 @@ def _is_uncommitted(page: bytes) -> bool:
 
 
 def make_directory(path: str, mode: int) -> None:
-    """Makes a directory, unless it is there; who may read or write files of this mode may search it."""
+    """Make a directory, unless it is there; who may read or write files of this mode may search it."""
     try:
         os.mkdir(path, mode | (mode & 0o444) >> 2)
     except OSError:
@@ -72,14 +72,14 @@ def make_directory(path: str, mode: int) -> None:
 
 
 def sync_file(data: str) -> None:
-    """Forces a file to the disk, with its name."""
+    """Force a file to the disk, with its name."""
     _sync(data)
     sync_entries(os.path.dirname(data))
 
 
 def sync_entries(directory: str) -> None:
     """
-    Forces to the disk that the files of a new directory are there, and that it is there itself.
+    Force to the disk that the files of a new directory are there, and that it is there itself.
 
     Where a file system syncs no directories, it has to keep their entries by itself. One that fails to is an
     `OSError`: what follows would be acknowledged, and gone with the name.

@@ -96,7 +96,7 @@ class Environment(LivingHandle):
         self._writing: Transaction | None = None
 
     def forget_after_fork(self) -> object | None:
-        """Drops what is the parent's, the write that failed in it too: see `LivingHandle`."""
+        """Drop what is the parent's, the write that failed in it too: see `LivingHandle`."""
         self._failure = None
         return super().forget_after_fork()
 
@@ -204,7 +204,7 @@ class Environment(LivingHandle):
         return transaction
 
     def check_writable(self) -> None:
-        """Raises `StorageError` when an earlier write failed: `DiskFull` if it was for want of room, and so on."""
+        """Raise `StorageError` when an earlier write failed: `DiskFull` if it was for want of room, and so on."""
         if self._failure is not None:
             kind = type(self._failure)  # a `with` block that ends may raise this in place of the first
             raise kind(
@@ -214,7 +214,7 @@ class Environment(LivingHandle):
 
     def commit(self, transaction: Transaction) -> None:
         """
-        Makes a write transaction visible, and durable as the log was opened for.
+        Make a write transaction visible, and durable as the log was opened for.
 
         Sets `has_committed` in one step with it (`uninterruptible.py`).
 
@@ -234,7 +234,7 @@ class Environment(LivingHandle):
 
     def abort(self, transaction: Transaction | None = None) -> bool:
         """
-        Takes a write transaction back; when none is given, the one that runs.
+        Take a write transaction back; when none is given, the one that runs.
 
         False when there was nothing left to take back.
         """
@@ -278,12 +278,12 @@ class Environment(LivingHandle):
             return {bytes(name) for name in cursor.iternext(values=False)}
 
     def create_tables(self, transaction: Transaction) -> None:
-        """Opens all tables, and creates those that are missing, as part of a write transaction."""
+        """Open all tables, and creates those that are missing, as part of a write transaction."""
         self.tables = {name: self._open_table(name, transaction) for name in TABLES}
 
     def copy(self, destination: str) -> int:
         """
-        Writes a compacted copy into an empty directory; the size of its file.
+        Write a compacted copy into an empty directory; the size of its file.
 
         The copy is on the disk when this returns: the log may be deleted then. A crash leaves the log as it is.
         """
@@ -305,7 +305,7 @@ class Environment(LivingHandle):
             self.leave(token, None)
 
     def sync(self) -> None:
-        """Forces to the disk what was committed; of use when the log is open with less than `commit`."""
+        """Force to the disk what was committed; of use when the log is open with less than `commit`."""
         self.check_writable()  # after a sync that failed the next one may succeed, and the data be lost
         token = object()
         try:
@@ -326,7 +326,7 @@ class Environment(LivingHandle):
             raise self.fail(error) from error
 
     def _begin_reading(self, token: object) -> Snapshot:
-        """Enters and begins a transaction; whatever it raises, the token is the caller's to take back."""
+        """Enter and begins a transaction; whatever it raises, the token is the caller's to take back."""
         while True:
             try:
                 return self._enter(token).begin(buffers=True)

@@ -42,7 +42,7 @@ class FileLock:
 
     def try_acquire(self) -> bool:
         """
-        Takes the lock, unless another has it.
+        Take the lock, unless another has it.
 
         True without file locks, too.
         """
@@ -55,7 +55,7 @@ class FileLock:
         return True
 
     def close(self) -> None:
-        """Closes our descriptor; a lock that another process took with its own stays."""
+        """Close our descriptor; a lock that another process took with its own stays."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -63,7 +63,7 @@ class FileLock:
 
 @contextlib.contextmanager
 def locked(path: str) -> Iterator[None]:
-    """Holds the lock of a file or directory for a block."""
+    """Hold the lock of a file or directory for a block."""
     lock = FileLock(path)
     try:
         lock.acquire()

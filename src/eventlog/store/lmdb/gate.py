@@ -34,7 +34,7 @@ class Gate:
 
     def enter(self, token: object) -> None:
         """
-        Waits while the gate is shut.
+        Wait while the gate is shut.
 
         A thread that is inside, or has shut the gate itself, comes a second time in a signal handler. It is let in:
         whoever waits for it would wait for ever, and what it interrupted goes on only when it is out again.
@@ -51,7 +51,7 @@ class Gate:
             self._running[token] = thread
 
     def alone(self, action: Callable[[], None]) -> None:
-        """Runs something while nobody is inside."""
+        """Run something while nobody is inside."""
         with self._exclusion:
             self._shut_by = get_ident()
             self._is_shut = True
@@ -63,14 +63,14 @@ class Gate:
                 self._shut_by = None
 
     def shut(self) -> None:
-        """Waits until nobody is inside, and lets nobody in until `open()`."""
+        """Wait until nobody is inside, and lets nobody in until `open()`."""
         self._exclusion.acquire()
         self._shut_by = get_ident()
         self._is_shut = True
         self._wait_until_empty()
 
     def open(self) -> None:
-        """Lets others in again."""
+        """Let others in again."""
         self._is_shut = False
         self._shut_by = None
         self._exclusion.release()
@@ -79,13 +79,13 @@ class Gate:
         return self._shut_by == thread or tuple(self._running.values()).count(thread) > 1
 
     def _wait_until_empty(self) -> None:
-        """Waits for the others; what this very thread has left inside is left over from an interruption."""
+        """Wait for the others; what this very thread has left inside is left over from an interruption."""
         thread = get_ident()
         _wait(lambda: all(owner == thread for owner in tuple(self._running.values())))
 
 
 def _wait(is_over: Callable[[], bool]) -> None:
-    """Waits for what other threads are about to end; that takes microseconds as a rule, so nobody is woken."""
+    """Wait for what other threads are about to end; that takes microseconds as a rule, so nobody is woken."""
     pause_s = 0.00002
     while not is_over():
         time.sleep(pause_s)

@@ -75,7 +75,7 @@ class LivingHandle:
 
     def close(self) -> None:
         """
-        Ends the environment; waits for running transactions.
+        End the environment; waits for running transactions.
 
         Later calls raise `LogClosed`.
         """
@@ -100,16 +100,16 @@ class LivingHandle:
         return self._handle is None and not self._is_forked and not self._is_lost
 
     def hold_for_fork(self) -> None:
-        """Waits until no transaction runs and lets none begin, so that the child inherits none."""
+        """Wait until no transaction runs and lets none begin, so that the child inherits none."""
         self._gate.shut()
 
     def release_after_fork(self) -> None:
-        """Lets transactions begin again, in the parent."""
+        """Let transactions begin again, in the parent."""
         self._gate.open()
 
     def forget_after_fork(self) -> object | None:
         """
-        Drops the parent's environment in the child, without closing it; the next use opens another.
+        Drop the parent's environment in the child, without closing it; the next use opens another.
 
         `close()` would free the parent's reader slots, and the parent would then read pages that a writer has
         taken again: wrong data, silently.
@@ -192,7 +192,7 @@ class LivingHandle:
         return table
 
     def open_tables(self, names: Iterable[bytes]) -> None:
-        """Opens tables that are in the file; waits for the writer of the moment, and writes nothing."""
+        """Open tables that are in the file; waits for the writer of the moment, and writes nothing."""
         self.tables |= self._opened_tables(self._living_handle(), names)
 
     def _opened_tables(self, handle: lmdb.Environment, names: Iterable[bytes]) -> dict[bytes, Table]:
@@ -216,7 +216,7 @@ class LivingHandle:
 
     def _mend(self, error: lmdb.Error) -> None:
         """
-        Removes why a read could not begin, or raises.
+        Remove why a read could not begin, or raises.
 
         Another process made the map larger: we take that over. The engine has failed for good, as it does when the
         very last write of a commit fails: it is opened anew. All slots of readers are taken: those of the dead are
@@ -238,14 +238,14 @@ class LivingHandle:
             self._living_handle()
 
     def _lose(self, handle: lmdb.Environment) -> None:
-        """Closes an engine that is of no use any more; the next use opens another."""
+        """Close an engine that is of no use any more; the next use opens another."""
         self._is_lost = True  # first: without a handle a log that is not lost is closed
         self._handle = None
         self._close_write_lock()
         handle.close()
 
     def _free_slots(self) -> int:
-        """Frees the slots of readers that died, and counts them."""
+        """Free the slots of readers that died, and counts them."""
         token = object()
         try:
             return self._enter(token).reader_check()
@@ -255,7 +255,7 @@ class LivingHandle:
             self.leave(token, None)
 
     def grow(self) -> None:
-        """Doubles the map after `MapFull`."""
+        """Double the map after `MapFull`."""
         self._resize(2 * self.map_bytes())
 
     def map_bytes(self) -> int:
@@ -264,7 +264,7 @@ class LivingHandle:
         return size
 
     def _resize(self, size_bytes: int) -> None:
-        """Changes the map's size; 0 takes over the size that another process chose."""
+        """Change the map's size; 0 takes over the size that another process chose."""
         self._gate.alone(lambda: self._remap(self._living_handle(), size_bytes))
 
     def _remap(self, handle: lmdb.Environment, size_bytes: int) -> None:

@@ -19,7 +19,7 @@ _READER_BYTES = 64
 
 
 def reserve_locks(directory: str, *, max_readers: int, mode: int) -> None:
-    """Makes a new lock file with all of its bytes on the disk; one that is there is left alone."""
+    """Make a new lock file with all of its bytes on the disk; one that is there is left alone."""
     path = os.path.join(directory, LOCK_FILE)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     try:

@@ -60,7 +60,7 @@ class Opening:
 
     def open(self) -> lmdb.Environment:
         """
-        Opens the environment, one process after the other.
+        Open the environment, one process after the other.
 
         LMDB's first opener prepares the lock file while others wait; if it is killed meanwhile, they find the
         file half prepared. So we open again, now as the first, until the killed process is gone for good.
@@ -145,7 +145,7 @@ class Opening:
 @contextmanager
 def parents_files_forgotten() -> Iterator[None]:
     """
-    Lets a child open the files that its parent has open.
+    Let a child open the files that its parent has open.
 
     py-lmdb refuses to open a file twice in one process, and counts the parent's environment as ours while anything
     refers to it. The frames of threads that did not come along may do so for ever.

@@ -68,7 +68,7 @@ class IndexSums:
         self._batches[topic.id] = (self._batches[topic.id] + total) & _SUM_MASK
 
     def add_entry(self, topic_id: int, key: bytes, entry: Entry) -> None:
-        """Adds an entry of the index."""
+        """Add an entry of the index."""
         if entry[3] < self._end:
             total = self._index[topic_id] + _fingerprint(key, repacked(entry))
             self._index[topic_id] = total & _SUM_MASK
@@ -96,11 +96,11 @@ class IndexCheck:
         self._is_empty = False
 
     def unsound(self, key: bytes, error: BaseException) -> None:
-        """Notes a row that is none."""
+        """Note a row that is none."""
         self._problems.add(f"{_named(key)}: {error}")
 
     def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
-        """Looks at one row."""
+        """Look at one row."""
         prefix, version = split_index_key(key)
         topic_id = int.from_bytes(prefix[:4], "big")
         topic = look.topic(topic_id)
@@ -145,7 +145,7 @@ def split_index_key(key: bytes) -> tuple[bytes, int]:
 
 
 def _check_entry(entry: object) -> None:
-    """Raises when an entry is none."""
+    """Raise when an entry is none."""
     if not isinstance(entry, tuple) or len(entry) != 6:
         raise ValueError("an entry of it has not six fields.")
     if any(type(number) is not int or number < 0 for number in (entry[0], entry[1], entry[3])):
@@ -166,7 +166,7 @@ def _named(key: bytes, topic: StoredTopic | None = None) -> str:
 def compare(
     environment: Environment, topic_id: int, problems: Problems, cache: BatchCache, tick: Callable[[], object]
 ) -> None:
-    """Looks up every entry's record and every record's entry, of one topic; stops when the report is full."""
+    """Look up every entry's record and every record's entry, of one topic; stops when the report is full."""
     prefix = topic_id.to_bytes(4, "big")
     walk(environment, INDEX, _EntriesHaveRecords(problems), cache=cache, prefix=prefix, tick=tick)
     walk(environment, BATCHES, _RecordsHaveEntries(problems), cache=cache, prefix=prefix, tick=tick)
@@ -298,11 +298,11 @@ class SnapshotCheck:
         self._problems = problems
 
     def unsound(self, key: bytes, error: BaseException) -> None:
-        """Notes a row that is none."""
+        """Note a row that is none."""
         self._problems.add(f"snapshot of {_key_named(key, None)}: {error}")
 
     def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
-        """Looks at one row."""
+        """Look at one row."""
         topic = look.topic(int.from_bytes(key[:4], "big"))
         name = f"snapshot of {_key_named(key, topic)}"
         if len(key) < LEAST_KEY_BYTES - 8 or escaped(unescaped(key[4:])) != key[4:]:

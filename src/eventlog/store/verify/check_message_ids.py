@@ -23,11 +23,11 @@ class MessageCheck:
         self._problems = problems
 
     def unsound(self, key: bytes, error: BaseException) -> None:
-        """Notes a row that is none."""
+        """Note a row that is none."""
         self._problems.add(f"{_named(key, None)}: {error}")
 
     def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
-        """Looks at one row."""
+        """Look at one row."""
         topic_id = int.from_bytes(key[:_TOPIC_BYTES], "big")
         topic = look.topic(topic_id)
         if topic is None or len(key) <= _TOPIC_BYTES:
@@ -45,11 +45,11 @@ class MessageTimeCheck:
         self._problems = problems
 
     def unsound(self, key: bytes, error: BaseException) -> None:
-        """Notes a row that is none."""
+        """Note a row that is none."""
         self._problems.add(f"table 'message times', row {key.hex()}: {error}")
 
     def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
-        """Looks at one row."""
+        """Look at one row."""
         topic_id, stored_ms, message_id = split_time_key(key)
         topic = look.topic(topic_id)
         full_id = key[:_TOPIC_BYTES] + message_id

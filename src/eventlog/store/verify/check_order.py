@@ -27,11 +27,11 @@ class OrderCheck:
         self._end = 0
 
     def unsound(self, key: bytes, error: BaseException) -> None:
-        """Notes a row that is none."""
+        """Note a row that is none."""
         self._problems.add(f"table 'order', row {key.hex()}: it is not what was written ({error}).")
 
     def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
-        """Looks at one row."""
+        """Look at one row."""
         last = position_of(key)
         name = f"the order at position {last}"
         split_batch_key(data)

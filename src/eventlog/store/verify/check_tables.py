@@ -60,13 +60,13 @@ class SmallTables:
         self.topic_count = 0
 
     def check(self) -> None:
-        """Reads the topics, the bounds of partitions, and the format."""
+        """Read the topics, the bounds of partitions, and the format."""
         self._walk(TOPICS, self._check_topic)
         self._walk(PARTITIONS, self._check_partition)
         self._walk(FORMAT, self._check_format)
 
     def check_states(self) -> None:
-        """Reads states, projections and producers, and whose each row of theirs is: of one snapshot."""
+        """Read states, projections and producers, and whose each row of theirs is: of one snapshot."""
         with self._environment.reading() as transaction:
             look = SnapshotReader(self._environment, transaction, self._cache)
             for table, look_at in (
@@ -168,5 +168,5 @@ class _Rows:
         self._problems = problems
 
     def unsound(self, key: bytes, error: BaseException) -> None:
-        """Notes a row that is none."""
+        """Note a row that is none."""
         self._problems.add(f"table {self._table.decode()!r}, row {key!r}: {error}")

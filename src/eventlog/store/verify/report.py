@@ -45,7 +45,7 @@ class VerifyReport:
 
 def compact(store: Store, directory: str | os.PathLike[str]) -> int:
     """
-    Writes a copy without free pages into a new directory; its size in bytes.
+    Write a copy without free pages into a new directory; its size in bytes.
 
     Writers may go on.
     """

@@ -30,7 +30,7 @@ _LAST_POSITION = 2**64 - 1
 
 def verify(store: Store, progress: Callable[[int], object] | None = None) -> VerifyReport:
     """
-    Reads and checks every row.
+    Read and checks every row.
 
     Writers may go on; what they append meanwhile may or may not be checked.
 
@@ -90,11 +90,11 @@ class BatchCheck:
         self.stored_bytes = 0
 
     def unsound(self, key: bytes, error: BaseException) -> None:
-        """Notes a row whose key is no batch's."""
+        """Note a row whose key is no batch's."""
         self._problems.add(f"table 'batches', row {key.hex()}: {error}")
 
     def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
-        """Looks at one batch."""
+        """Look at one batch."""
         topic_id, partition, last = split_batch_key(key)
         topic = look.topic(topic_id)
         name = f"{topic.name if topic else f'topic id {topic_id}'}[{partition}] up to offset {last}"

@@ -42,7 +42,7 @@ class Problems:
         self.count = 0
 
     def add(self, line: str) -> None:
-        """Notes one."""
+        """Note one."""
         self.count += 1
         if len(self._lines) < _MOST_PROBLEMS:
             self._lines.append(line)
@@ -144,11 +144,11 @@ class Check(Protocol):
     """Is what a walk calls."""
 
     def row(self, look: SnapshotReader, key: bytes, data: bytes, /) -> None:
-        """Looks at one row; raises one of `NOT_SOUND` when it is damaged in a way that needs no other words."""
+        """Look at one row; raises one of `NOT_SOUND` when it is damaged in a way that needs no other words."""
         ...
 
     def unsound(self, key: bytes, error: BaseException, /) -> None:
-        """Notes a row that `row` could not read."""
+        """Note a row that `row` could not read."""
         ...
 
 
@@ -162,7 +162,7 @@ def walk(
     tick: Callable[[], object] = bool,
 ) -> None:
     """
-    Calls `check.row` for every row of a table, or for those whose keys begin with `prefix`, in the order of the keys.
+    Call `check.row` for every row of a table, or for those whose keys begin with `prefix`, in the order of the keys.
 
     Args:
         tick: is called between two parts, outside of transactions.
