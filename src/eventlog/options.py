@@ -37,13 +37,13 @@ def check_topic_name(name: object) -> str:
     """Return the name if Kafka's rule allows it: 1 to 249 of `[A-Za-z0-9._-]`, neither `.` nor `..`."""
     if not isinstance(name, str):
         raise TypeError(
-            f"the name of a topic must be a str, not {type(name).__name__}. Nothing was stored. Pass one name; a "
+            f"the topic name must be a str, not {type(name).__name__}. Nothing was stored. Pass one name; a "
             "consumer takes several, each as an argument of its own."
         )
     if name in {".", ".."} or _NAME.fullmatch(name) is None:
         raise InvalidTopicName(
-            f"{_shown(name)} is not a valid name for a topic: a name is 1 to {MAX_NAME_LENGTH} characters of "
-            "A-Z, a-z, 0-9, '.', '_' and '-', and neither '.' nor '..'. Nothing was stored. Choose another name. "
+            f"{_shown(name)} is not a valid topic name: it must be 1 to {MAX_NAME_LENGTH} characters of "
+            "A-Z, a-z, 0-9, '.', '_' and '-', but not '.' or '..'. Nothing was stored. Choose another name. "
             "For a consumer, pass a pattern as re.compile(...)."
         )
     return name
@@ -51,15 +51,15 @@ def check_topic_name(name: object) -> str:
 
 def check_group_name(name: object) -> str:
     """Return the name of a consumer group: 1 to 249 bytes of printable characters in UTF-8."""
-    return _check_printable_name("a group", name)
+    return _check_printable_name("group name", name)
 
 
 def check_state_name(name: object) -> str:
     """Return the name of a state: as for a group, and it must not begin with `PROJECTION_PREFIX`."""
-    checked = _check_printable_name("a state", name)
+    checked = _check_printable_name("state name", name)
     if checked.startswith(PROJECTION_PREFIX):
         raise ValueError(
-            f"{_shown(name)} is not a valid name for a state: {PROJECTION_PREFIX!r} marks the states of projections. "
+            f"{_shown(name)} is not a valid state name: {PROJECTION_PREFIX!r} marks the states of projections. "
             "Nothing was stored. Read a projection with log.projection(name).state, or choose another name."
         )
     return checked
@@ -67,27 +67,26 @@ def check_state_name(name: object) -> str:
 
 def check_projection_name(name: object) -> str:
     """Return the name of a projection: as for a group."""
-    return _check_printable_name("a projection", name)
+    return _check_printable_name("projection name", name)
 
 
 def check_producer_name(name: object) -> str:
     """Return the name of a producer: as for a group."""
-    return _check_printable_name("a producer", name)
+    return _check_printable_name("producer name", name)
 
 
 def check_instance_id(name: object) -> str:
     """Return the `instance_id` of a static member: as the name of a group."""
-    return _check_printable_name("an instance_id", name)
+    return _check_printable_name("instance_id", name)
 
 
 def _check_printable_name(what: str, name: object) -> str:
-    subject = what if what == "an instance_id" else f"the name of {what}"
     if not isinstance(name, str):
-        raise TypeError(f"{subject} must be a str, not {type(name).__name__}. Nothing was stored.")
+        raise TypeError(f"the {what} must be a str, not {type(name).__name__}. Nothing was stored.")
     if not (1 <= len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_LENGTH and name.isprintable()):
         raise ValueError(
-            f"{_shown(name)} is not valid: {subject} is 1 to {MAX_NAME_LENGTH} bytes of printable characters in "
-            "UTF-8. Nothing was stored. Choose another."
+            f"{_shown(name)} is not a valid {what}: it must be 1 to {MAX_NAME_LENGTH} bytes of printable characters "
+            "in UTF-8. Nothing was stored. Choose another."
         )
     return name
 
@@ -210,7 +209,7 @@ def _check_header(pair: object) -> tuple[str, bytes | None]:
         value = bytes(value)
     if value is not None and type(value) is not bytes:
         raise TypeError(
-            f"header {name!r} must be bytes, str or None, not {type(value).__name__}. Nothing was stored. Encode it first."
+            f"header {name!r} must be bytes, str or None, not {type(value).__name__}. Nothing was stored. Encode it."
         )
     return name, value
 

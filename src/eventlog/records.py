@@ -1,6 +1,4 @@
-"""
-The values that users receive: records, one by one or in columns, and the place where each was stored.
-"""
+"""The values that users receive: records, one by one or in columns, and the place where each was stored."""
 
 from __future__ import annotations
 

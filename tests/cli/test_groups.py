@@ -207,7 +207,7 @@ def test_reset_makes_a_group_of_named_topics(shop, groups):
         (["reset", "billing", "--to-offset", "4"], "OffsetOutOfRange: "),
         (["reset", "nobody", "--shift-by", "1", "--topic", "orders"], "cannot shift group 'nobody' by 1"),
         (["delete", "nobody"], "UnknownGroup: "),
-        (["delete", ""], "the name of a group"),
+        (["delete", ""], "'' is not a valid group name"),
         (["delete-offsets", "billing", "nothing"], "UnknownTopic: "),
     ],
 )

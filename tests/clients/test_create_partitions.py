@@ -90,7 +90,7 @@ def test_partitions_are_never_removed(orders: Topic[str, bytes]) -> None:
 )
 def test_a_number_that_can_not_be_is_refused(orders: Topic[str, bytes], total: Any, error: type[Exception]) -> None:
     """Before anything is looked at."""
-    with pytest.raises(error, match="total is"):
+    with pytest.raises(error, match="total must be"):
         orders.create_partitions(total)
     assert orders.partitions == 2
 

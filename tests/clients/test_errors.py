@@ -199,7 +199,7 @@ CASES = {
     "header that is no bytes": Case(
         lambda log: log.topic("orders").append(b"x", headers={"h": 1}),
         TypeError,
-        ("header 'h'", "int", STORED_NOTHING, "Encode it first."),
+        ("header 'h'", "int", STORED_NOTHING, "Encode it."),
         is_ours=False,
     ),
     "timestamp that is none": Case(

@@ -89,7 +89,7 @@ def fail(members, partitions):
 
 WRONG = [
     (fail, RuntimeError, "no idea"),
-    (lambda members, partitions: None, TypeError, "no mapping"),
+    (lambda members, partitions: None, TypeError, "not a mapping"),
     (lambda members, partitions: {}, ValueError, "left out 5 of 5"),
     (lambda members, partitions: {"nobody": partitions}, ValueError, "none of the . members"),
     (lambda members, partitions: {m.member_id: partitions for m in members}, ValueError, "twice"),

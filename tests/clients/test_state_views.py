@@ -63,9 +63,9 @@ def test_a_view_makes_no_state(log: eventlog.EventLog) -> None:
 def test_a_state_has_a_printable_name(log: eventlog.EventLog, name: str) -> None:
     """Of 249 bytes at most, as a group has."""
     for call in (open_state, partial(view, check=lambda: None)):
-        with pytest.raises(ValueError, match="no name for a state"):
+        with pytest.raises(ValueError, match="not a valid state name"):
             call(log._store, name, None, None)
-        with pytest.raises(TypeError, match="the name of a state must be a str"):
+        with pytest.raises(TypeError, match="the state name must be a str"):
             call(log._store, 5, None, None)
 
 

@@ -125,7 +125,7 @@ def test_a_name_against_kafkas_rule_is_refused(log, name, call):
 def test_a_name_that_is_no_text_is_refused(log, name):
     """TypeError, whatever the call."""
     for call in (log.topic, log.delete_topic, log.consumer):
-        with pytest.raises(TypeError, match="name is a str"):
+        with pytest.raises(TypeError, match="name must be a str"):
             call(name)
 
 

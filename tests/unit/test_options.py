@@ -59,7 +59,7 @@ def test_topic_name_outside_kafkas_rule_is_refused(name: str) -> None:
 
 def test_long_name_is_shown_cut() -> None:
     """An error message stays readable, however long the value."""
-    with pytest.raises(InvalidTopicName, match=r"\.\.\. is not a valid name") as caught:
+    with pytest.raises(InvalidTopicName, match=r"\.\.\. is not a valid topic name") as caught:
         check_topic_name("x" * 10_000)
     assert len(str(caught.value)) < 300
 
@@ -81,7 +81,7 @@ def test_printable_group_name_is_taken(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "a\0b", "a\nb", "\x7f", "\ud800", "x" * 250, "\u00e9" * 125])
 def test_other_group_name_is_refused(name: str) -> None:
     """A zero byte would end the name in the row's key, a longer name would not fit it."""
-    with pytest.raises(ValueError, match="the name of a group is 1 to 249 bytes"):
+    with pytest.raises(ValueError, match="not a valid group name: it must be 1 to 249 bytes"):
         check_group_name(name)
 
 

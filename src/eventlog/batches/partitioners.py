@@ -234,8 +234,8 @@ def _missing(name: str, where: str) -> Partitioner:
 
     def missing(_key: bytes, _partitions: int) -> int:
         raise TopicMismatch(
-            f"cannot choose a partition in {where}: it was created with the partitioner {name!r} and opened without it. "
-            f"Nothing was stored. Open it with partitioner= that function, or send with partition=."
+            f"cannot choose a partition in {where}: it was created with the partitioner {name!r} and opened "
+            f"without it. Nothing was stored. Open it with partitioner= that function, or send with partition=."
         )
 
     return missing

@@ -244,9 +244,15 @@ def _mismatch_advice(stored_name: str, name: str, declared: object, *, role: Rol
     """Advice for opening a topic or state whose stored codec is not the declared one."""
     open_it = f"Leave {role}= out to open what is stored"
     if (stored_name, name) == ("events", "class"):
-        return f"Declare {role}={shown((declared,))}, as a tuple: its values are stored with the name of their class. {open_it}."
+        return (
+            f"Declare {role}={shown((declared,))}, as a tuple: its values are stored with the name of their class. "
+            f"{open_it}."
+        )
     if (stored_name, name) == ("class", "events"):
-        return f"Its values are stored without the name of their class: declare that one class, or use another {kind}. {open_it}."
+        return (
+            f"Its values are stored without the name of their class: declare that one class, or use another {kind}. "
+            f"{open_it}."
+        )
     return f"{open_it}."
 
 

@@ -1,6 +1,4 @@
-"""
-The interface of a codec, and the errors with which it refuses a value.
-"""
+"""The interface of a codec, and the errors with which it refuses a value."""
 
 from __future__ import annotations
 

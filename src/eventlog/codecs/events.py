@@ -210,7 +210,7 @@ class EventsCodec(Codec[T]):
             reason = f"the declared upcasters reach version {self._version(name)}"
             advice = "A newer program wrote it: add its upcasters, or upgrade"
         elif name in self._chains:
-            reason = f"{short} is not declared, and its upcasters do not end in an instance of a declared class at this version"
+            reason = f"{short} is not declared, and its upcasters do not end in an instance of a declared class here"
             advice = f"Let the last of upcasters={{{short!r}: [...]}} return an instance"
         else:
             reason = f"the declared classes are {shown(self._classes)}"
