@@ -288,6 +288,6 @@ class OutOfOrderSequence(EventLogError):
     """
     Raised for records of a named producer when earlier records that it sent to the partition are not stored.
 
-    Nothing was stored. An earlier commit of the producer has failed, and what it sends later may not stand before what
-    failed. Make another producer of that name.
+    Nothing was stored. An earlier commit of the producer failed, and later records must not be stored before the failed
+    ones. Make another producer of that name.
     """

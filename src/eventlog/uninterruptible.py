@@ -1,10 +1,9 @@
 """
-Steps that Ctrl-C cannot come between.
+Calls that Ctrl-C cannot interrupt halfway.
 
-Python runs a signal handler between two bytecodes: when a function of Python begins, at the end of a loop's turn,
-and after a call of a C function has *returned*. So in `lock.acquire()` an interruption may come when the lock is
-taken and nobody knows it yet. What runs inside one call of a C function is one step: it happens wholly, or not at
-all. Knows nothing of what the steps are.
+Python runs signal handlers between two bytecodes: when a Python function begins, at the end of a loop iteration, and
+after a C function has *returned*. So `lock.acquire()` may be interrupted when the lock is taken but the program has not
+noted it yet. Everything inside one call of a C function is atomic in this sense: it happens completely or not at all.
 """
 
 from __future__ import annotations
@@ -21,35 +20,35 @@ _AT_ONCE = (False,)
 
 def call_atomically(*calls: Callable[[], object]) -> None:
     """
-    Make some calls in one step; an error of one ends it.
+    Make some calls without an interruption between them; the first error ends the sequence.
 
-    Each must be a C function, or a `functools.partial` of one: a function of Python can be interrupted. Each returns
-    nothing: what is true would end it.
+    Each must be a C function or a `functools.partial` of one, because a Python function can be interrupted. Each must
+    return None: a true value would end the sequence.
     """
     any(map(call, calls))
 
 
 def try_acquire(lock: threading.Lock, timeout: float) -> Iterator[bool]:
     """
-    One attempt to take a lock, made when a loop asks: whether it came in `timeout` seconds; -1 waits for ever.
+    An iterator that tries once to take a lock, for up to `timeout` seconds (-1: forever), and yields whether it did.
 
-    `for is_held in try_acquire(lock, timeout): pass` takes it and notes it in one step. The header of a loop gets a
-    value and stores it, and no function begins or ends between.
+    `for is_held in try_acquire(lock, timeout): pass` takes the lock and notes it without an interruption between the
+    two: a `for` loop fetches a value and stores it, and no Python function begins or ends in between.
     """
     return map(lock.acquire, _AT_ONCE) if timeout == 0 else map(lock.acquire, (True,), (timeout,))
 
 
 class HeldLock:
     """
-    A lock held for a `with` block, and let go after it whatever happens.
+    A lock held for a `with` block, and released after it in every case.
 
     Args:
-        timeout: seconds to wait for it.
-        judge: is told whether the lock came, and raises when the block may not run.
+        timeout: seconds to wait for the lock.
+        judge: called with whether the lock was taken; raises if the block must not run.
     """
 
-    # A slot of that name makes the lock's own `__exit__`, a C function, the one that `with` calls. One of Python
-    # could be interrupted before its first line, and the lock would stay taken.
+    # With a slot of that name, `with` calls the lock's own `__exit__`, a C function. One in Python could be interrupted
+    # before its first line, and the lock would stay taken.
     if TYPE_CHECKING:
 
         def __exit__(

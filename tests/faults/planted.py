@@ -16,7 +16,7 @@ from eventlog.clients.producer.producer import Producer
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import Environment
-from eventlog.store.lmdb.opening import Opening
+from eventlog.store.lmdb.opening import Opener
 
 
 def plant(name: str) -> None:
@@ -54,28 +54,28 @@ def _acknowledges_what_failed() -> None:
 def _raises_what_the_engine_raises() -> None:
     """An error of LMDB comes out as it is."""
 
-    def untranslated(self: Opening, error: Any, verb: str) -> EventLogError:
+    def untranslated(self: Opener, error: Any, verb: str) -> EventLogError:
         raise error
 
-    Opening.translated = untranslated  # type: ignore[method-assign]
+    Opener.translate = untranslated  # type: ignore[method-assign]
 
 
 def _says_nothing_to_do() -> None:
     """A message without advice."""
 
-    def terse(self: Opening, error: Any, verb: str) -> EventLogError:
+    def terse(self: Opener, error: Any, verb: str) -> EventLogError:
         return eventlog.DiskFull(f"{verb}: {error}. Nothing was stored.")
 
-    Opening.translated = terse  # type: ignore[method-assign]
+    Opener.translate = terse  # type: ignore[method-assign]
 
 
 def _stops_reading() -> None:
     """After a failed write of the root page nobody reads any more."""
 
     def no_mending(self: Environment, error: Any) -> None:
-        raise self.unreadable(error)
+        raise self.read_error(error)
 
-    Environment._mend = no_mending  # type: ignore[method-assign]
+    Environment._recover = no_mending  # type: ignore[method-assign]
 
 
 def _flushes_in_silence() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import eventlog
 from eventlog.store.lmdb.environment import Environment
-from eventlog.store.lmdb.errors import EngineFailure, translated
+from eventlog.store.lmdb.errors import EngineFailure, translate
 
 
 def _failure(kind: str = "Error", words: str = "", *, verb: str = "write", path: str = "data/log") -> EngineFailure:
@@ -44,14 +44,14 @@ def test_each_failure_becomes_the_error_that_says_what_to_do(
     failure: EngineFailure, expected: type[eventlog.EventLogError]
 ) -> None:
     """By its kind, or by the system's words."""
-    error = translated(failure)
+    error = translate(failure)
     assert type(error) is expected
     assert "data/log" in str(error)
 
 
 def test_words_in_the_path_say_nothing() -> None:
     """A directory may be called what it likes."""
-    error = translated(_failure(words=os.strerror(errno.EACCES), verb="open", path="engine/MDB_MAP_FULL"))
+    error = translate(_failure(words=os.strerror(errno.EACCES), verb="open", path="engine/MDB_MAP_FULL"))
     assert type(error) is eventlog.ReadOnlyLog
 
 
@@ -107,7 +107,7 @@ def test_a_directory_that_can_not_be_made_in_the_log_is_an_error_of_ours(path: P
 
 def test_too_many_open_files_say_so() -> None:
     """The directory may be written; it is the limit that is to be raised."""
-    error = translated(_failure("OSError", os.strerror(errno.EMFILE), verb="open"))
+    error = translate(_failure("OSError", os.strerror(errno.EMFILE), verb="open"))
     assert "ulimit -n" in str(error)
 
 

@@ -113,15 +113,15 @@ def batch_at(log_position: int, count: int = 1) -> bytes:
 SPOILED: list[tuple[str, bytes, bytes, Change, str]] = [
     # batches and their order
     ("batch-bit", BATCHES, batch_key(2, 0, 3), flipped(70), r"orders\[0\] up to offset 3.*checksum"),
-    ("batch-gone", BATCHES, batch_key(2, 0, 3), gone, r"order at position 6.*not there"),
+    ("batch-gone", BATCHES, batch_key(2, 0, 3), gone, r"order at position 6.*does not exist"),
     ("batch-key", BATCHES, b"short", to(b"x"), r"'batches', row 73686f7274"),
     ("batch-of-no-topic", BATCHES, batch_key(9, 0, 0), to(batch_at(20)), r"topic id 9\[0\].*does not exist"),
     ("batch-of-no-partition", BATCHES, batch_key(2, 7, 0), to(batch_at(20)), r"orders\[7\].*has 1 partitions"),
     ("batch-elsewhere", BATCHES, batch_key(2, 0, 3), to(batch_at(5)), r"up to offset 3.*order leads to another batch"),
     ("batch-beyond", BATCHES, batch_key(2, 0, 3), to(batch_at(2**64 - 1)), r"up to offset 3.*no row in the order"),
-    ("order-gone", ORDER, order_key(6), gone, r"orders\[0\] up to offset 3.*positions up to 6, and no row"),
+    ("order-gone", ORDER, order_key(6), gone, r"orders\[0\] up to offset 3.*positions up to 6, but no row"),
     ("order-other", ORDER, order_key(6), to(batch_key(2, 0, 2)), r"position 6.*begins at position 0, not 4"),
-    ("order-nowhere", ORDER, order_key(30), to(batch_key(2, 0, 77)), r"position 30.*not there"),
+    ("order-nowhere", ORDER, order_key(30), to(batch_key(2, 0, 77)), r"position 30.*does not exist"),
     ("order-value", ORDER, order_key(6), to(b"short"), r"'order', row 0000000000000006"),
     ("order-key", ORDER, b"abc", to(batch_key(2, 0, 3)), r"'order', row 616263"),
     ("order-twice", ORDER, order_key(31), to(batch_key(2, 0, 3)), r"position 31.*begins at position 6, not 31"),
@@ -131,34 +131,40 @@ SPOILED: list[tuple[str, bytes, bytes, Change, str]] = [
     ("index-newer", INDEX, a("a", 1), to(b""), r"key b'a'"),
     ("index-gone", INDEX, a("b", 1), gone, r"accounts\[0\] offset 1.*index.*does not have it under key b'b'"),
     ("index-key", INDEX, entity_prefix(1, b"a")[:-1] + version_key(1), to(entries()), r"key is not what was written"),
-    ("index-version-0", INDEX, a("z", 0), to(entries()), r"version 0, and the first is 1"),
+    ("index-version-0", INDEX, a("z", 0), to(entries()), r"version 0, but the first is 1"),
     ("index-no-topic", INDEX, entity_prefix(9, b"a") + version_key(1), to(entries()), r"topic id 9.*does not exist"),
     ("index-no-index", INDEX, entity_prefix(2, b"a") + version_key(1), to(entries()), r"orders.*has no index"),
     ("index-overlap", INDEX, a("a", 2), to(entries()), r"from version 2 on: it begins at version 2, .* ends at 4"),
     ("index-fields", INDEX, a("z", 1), to(entries((1, 2))), r"key b'z'.*six fields"),
-    ("index-types", INDEX, a("z", 1), to(entries((0, 0, 1, 3, "text", ()))), r"key b'z'.*of another type"),
-    ("index-place", INDEX, a("z", 1), to(entries((0, -1, 1, 3, b"v", ()))), r"key b'z'.*no place"),
+    ("index-types", INDEX, a("z", 1), to(entries((0, 0, 1, 3, "text", ()))), r"key b'z'.*of the wrong type"),
+    ("index-place", INDEX, a("z", 1), to(entries((0, -1, 1, 3, b"v", ()))), r"key b'z'.*no valid partition"),
     (
         "index-out-of-range",
         INDEX,
         a("z", 1),
         to(entries((0, 70, 1, 3, b"v", ()))),
-        r"offset 70 of partition 0, where no",
+        r"offset 70 of partition 0, where there is no",
     ),
-    ("index-no-partition", INDEX, a("z", 1), to(entries((7, 0, 1, 3, b"v", ()))), r"partition 7, where no record"),
+    (
+        "index-no-partition",
+        INDEX,
+        a("z", 1),
+        to(entries((7, 0, 1, 3, b"v", ()))),
+        r"partition 7, where there is no record",
+    ),
     ("index-extra", INDEX, a("z", 1), to(entries((0, 1, 1, 4, b"b1", ()))), r"key b'z'.*: the key of version 1"),
     # snapshots
     ("snapshot-short", SNAPSHOTS, entity_prefix(1, b"a"), to(b"abc"), r"snapshot of key b'a'.*a snapshot"),
-    ("snapshot-ahead", SNAPSHOTS, entity_prefix(1, b"a"), to(struct.pack(">Qq", 4, 1)), r"version 4, and .* version 3"),
+    ("snapshot-ahead", SNAPSHOTS, entity_prefix(1, b"a"), to(struct.pack(">Qq", 4, 1)), r"version 4, but .* version 3"),
     ("snapshot-0", SNAPSHOTS, entity_prefix(1, b"a"), to(bytes(16)), r"of version 0"),
     ("snapshot-no-topic", SNAPSHOTS, entity_prefix(9, b"a"), to(bytes(16)), r"snapshot of key b'a' of topic id 9"),
     ("snapshot-key", SNAPSHOTS, struct.pack(">I", 1) + b"a", to(bytes(16)), r"its key is not what was written"),
     # message ids
     ("message-short", MESSAGES, struct.pack(">I", 1) + b"m1", to(b"\1bc"), r"message id b'm1'.*not what was written"),
     ("message-gone", MESSAGES, struct.pack(">I", 1) + b"m1", gone, r"message id b'm1' of accounts.*leads to no record"),
-    ("message-time-gone", MESSAGES, struct.pack(">I", 1) + b"m1", message(stored_ms=7), r"b'm1'.*never forgotten"),
+    ("message-time-gone", MESSAGES, struct.pack(">I", 1) + b"m1", message(stored_ms=7), r"b'm1'.*never expires"),
     ("message-offset", MESSAGES, struct.pack(">I", 1) + b"m1", message(offset=1), r"b'm1'.*timestamp or position"),
-    ("message-end", MESSAGES, struct.pack(">I", 1) + b"m1", message(offset=99), r"b'm1'.*offset 99 .* no record is"),
+    ("message-end", MESSAGES, struct.pack(">I", 1) + b"m1", message(offset=99), r"b'm1'.*offset 99 .* no record"),
     ("message-partition", MESSAGES, struct.pack(">I", 1) + b"m1", message(partition=5), r"b'm1'.*partition 5"),
     ("message-digest", MESSAGES, struct.pack(">I", 1) + b"m1", message(digest=bytes(8)), r"b'm1'.*another key, value"),
     ("message-version", MESSAGES, struct.pack(">I", 1) + b"m1", message(version=2), r"b'm1'.*version 2 of its key"),
@@ -167,7 +173,7 @@ SPOILED: list[tuple[str, bytes, bytes, Change, str]] = [
     ("time-key", MESSAGE_TIMES, b"abc", to(b""), r"'message times', row 616263"),
     ("time-no-topic", MESSAGE_TIMES, time_key(9, 1) + b"m", to(b""), r"'message times', message id b'm' of topic id 9"),
     ("time-value", MESSAGE_TIMES, time_key(1, 1) + b"m1", to(b"x"), r"b'm1'.*not empty"),
-    ("time-twice", MESSAGE_TIMES, time_key(1, 1) + b"m1", to(b""), r"b'm1'.*order of time at 1, and is of"),
+    ("time-twice", MESSAGE_TIMES, time_key(1, 1) + b"m1", to(b""), r"b'm1'.*order of time at 1, but was stored"),
     # small tables
     ("topic", TOPICS, b"orders", to(b"\xc1"), r"table 'topics', row b'orders'"),
     ("topic-numbers", TOPICS, b"z", lambda _: b"\x80", r"table 'topics', row b'z'"),
@@ -235,14 +241,14 @@ def test_versions_in_another_order_than_the_log_are_a_problem(log: eventlog.Even
     """Both records are there, each in the place of the other."""
     row = entry_of(log, a("a", 1))
     change(log, INDEX, a("a", 1), to(entries(row[1], row[0], row[2])))
-    assert any("version 2 has position 3, and the one before it 5" in line for line in log.verify().problems)
+    assert any("version 2 has position 3, but the one before it 5" in line for line in log.verify().problems)
 
 
 def test_a_record_that_is_in_the_index_twice_is_a_problem(log: eventlog.EventLog) -> None:
     """Under one key, the second time as a later version."""
     row = entry_of(log, a("a", 1))
     change(log, INDEX, a("a", 1), to(entries(*row, row[2])))
-    assert any("version 4 has position 7, and the one before it 7" in line for line in log.verify().problems)
+    assert any("version 4 has position 7, but the one before it 7" in line for line in log.verify().problems)
 
 
 def test_a_deleted_record_that_is_still_in_the_index_is_a_problem(log: eventlog.EventLog) -> None:
@@ -251,14 +257,16 @@ def test_a_deleted_record_that_is_still_in_the_index_is_a_problem(log: eventlog.
     log.topic("accounts", key=str).delete_records({0: 3})
     assert log.verify().problems == ()
     change(log, INDEX, a("a", 1), to(entries(*row)))
-    assert any("version 1 is at offset 0 of partition 0, where no record is" in line for line in log.verify().problems)
+    assert any(
+        "version 1 is at offset 0 of partition 0, where there is no record" in line for line in log.verify().problems
+    )
 
 
 def test_a_row_behind_an_empty_one_is_a_problem(log: eventlog.EventLog) -> None:
     """An empty row says where a key goes on, so it is the last."""
     log.topic("accounts", key=str).delete_records({0: 4})
     change(log, INDEX, a("c", 5), to(entries()))
-    assert any("behind an empty row" in line for line in log.verify().problems)
+    assert any("after an empty row" in line for line in log.verify().problems)
 
 
 def test_a_gap_in_the_order_is_a_problem_where_nothing_was_deleted(log: eventlog.EventLog) -> None:
@@ -276,7 +284,7 @@ def test_positions_in_two_batches_are_a_problem(log: eventlog.EventLog) -> None:
     """The second of them says so."""
     change(log, BATCHES, batch_key(2, 0, 3), lambda data: batch_at(5, 2))
     change(log, ORDER, order_key(6), to(batch_key(2, 0, 3)))
-    assert any("begins at position 5, and the one before it ends at 6" in line for line in log.verify().problems)
+    assert any("begins at position 5, but the one before it ends at 6" in line for line in log.verify().problems)
 
 
 def test_thousands_of_problems_are_counted(log: eventlog.EventLog) -> None:
@@ -288,7 +296,7 @@ def test_thousands_of_problems_are_counted(log: eventlog.EventLog) -> None:
     environment.commit(transaction)
     problems = log.verify().problems
     assert len(problems) == 1001
-    assert problems[-1] == "and 500 problems more."
+    assert problems[-1] == "and 500 more problems."
 
 
 def test_every_table_can_be_filled_with_nonsense(log: eventlog.EventLog, rng: Any) -> None:

@@ -72,7 +72,7 @@ class Store(StoreReading, StoreGroups):
         except BaseException as error:
             self.environment.close()
             if isinstance(error, OSError):
-                raise self.environment.refused(error, "open") from error
+                raise self.environment.os_error(error, "open") from error
             raise
         self._notifier = Notifier(self._waiters)
         self.committer = Committer(self.environment, self._notifier)
@@ -169,7 +169,7 @@ class Store(StoreReading, StoreGroups):
 
         Returns what has to be kept for as long as the child lives, if anything.
         """
-        kept = self.environment.forget_after_fork()
+        kept = self.environment.reset_after_fork()
         self._notifier.forget()
         self.committer.reset()
         self.heart.after_fork()
@@ -244,7 +244,7 @@ class _Registry:
         self._stores: dict[tuple[int, int], tuple[Store, int]] = {}
         self._forgotten: deque[Store] = deque()
         self._kept: list[object] = []
-        """What a child must not let go of: environments of its parent, see `Environment.forget_after_fork`."""
+        """What a child must not let go of: environments of its parent, see `Environment.reset_after_fork`."""
 
     def open(self, path: str, make: Callable[[], Store], check: Callable[[Store], None]) -> Store:
         """The store of a directory, made when this process has not opened it yet."""

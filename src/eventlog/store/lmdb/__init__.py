@@ -1,1 +1,1 @@
-"""The LMDB environment: the only room that imports `lmdb`."""
+"""The LMDB environment of a log; the only package that imports `lmdb`."""

@@ -1,8 +1,4 @@
-"""
-LMDB's file seen from outside, as far as opening needs it: is it LMDB's, and was it ever finished.
-
-Knows nothing of what we keep in it.
-"""
+"""LMDB's data file from outside, as far as opening needs it: whether it is LMDB's, and whether it was ever finished."""
 
 from __future__ import annotations
 
@@ -12,18 +8,18 @@ import sys
 
 _MAGIC = slice(16, 20), 0xBEEFC0DE.to_bytes(4, sys.byteorder)
 _COMMITS = slice(144, 152), bytes(8)
-"""Where a root page has its magic and the number of its commit, and what they are at first."""
-_ROOT_END = 152
-_CAN_NOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM}
-"""A directory that cannot be synced at all, or not by this user: the log may be in one that we cannot read."""
+"""Where a meta page has its magic number and its transaction number, and their first values."""
+_META_END = 152
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM}
+"""Errors of a directory that cannot be synced at all, or not by this user, who may be unable to read it."""
 
 
-def is_engines(data: str) -> bool:
-    """Whether the file is LMDB's, as far as its first bytes tell."""
+def is_lmdb_file(data: str) -> bool:
+    """Whether the file begins like one of LMDB's."""
     place, magic = _MAGIC
     try:
         with open(data, "rb") as file:
-            return file.read(_ROOT_END)[place] == magic
+            return file.read(_META_END)[place] == magic
     except FileNotFoundError:
         return False
 
@@ -32,8 +28,8 @@ def prepare(data: str) -> bool:
     """
     Whether nothing was committed to the file yet; empties it if its very first write was cut short.
 
-    That write is of two root pages. A kill may leave one of them, and a power cut any part of them and zeros for the
-    rest; LMDB would refuse such a file for ever. It is emptied only if there is nothing else in it.
+    That write consists of two meta pages. A kill may leave one of them, and a power cut any part of them with zeros for
+    the rest; LMDB would refuse such a file forever. The file is emptied only if it holds nothing else.
     """
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     try:
@@ -53,17 +49,17 @@ def prepare(data: str) -> bool:
 
 
 def _is_uncommitted(page: bytes) -> bool:
-    """Whether a page is a root without a commit, or zeros."""
+    """Whether a page is a meta page without a commit, or zeros."""
     (magic_place, magic), (commits_place, no_commits) = _MAGIC, _COMMITS
-    if page[_ROOT_END:].strip(b"\0"):
+    if page[_META_END:].strip(b"\0"):
         return False
-    if not page[:_ROOT_END].strip(b"\0"):
+    if not page[:_META_END].strip(b"\0"):
         return True
     return page[magic_place] == magic and page[commits_place] == no_commits
 
 
 def make_directory(path: str, mode: int) -> None:
-    """Make a directory, unless it is there; who may read or write files of this mode may search it."""
+    """Make a directory unless it exists; users who may read or write files of this mode may search it."""
     try:
         os.mkdir(path, mode | (mode & 0o444) >> 2)
     except OSError:
@@ -72,23 +68,23 @@ def make_directory(path: str, mode: int) -> None:
 
 
 def sync_file(data: str) -> None:
-    """Force a file to the disk, with its name."""
+    """Sync a file and its name to the disk."""
     _sync(data)
     sync_entries(os.path.dirname(data))
 
 
 def sync_entries(directory: str) -> None:
     """
-    Force to the disk that the files of a new directory are there, and that it is there itself.
+    Sync the entries of a new directory, and the entry of the directory itself.
 
-    Where a file system syncs no directories, it has to keep their entries by itself. One that fails to is an
-    `OSError`: what follows would be acknowledged, and gone with the name.
+    A file system that cannot sync directories must keep their entries by itself. Any other failure is an `OSError`:
+    without it, later commits would be acknowledged and then lost with the name.
     """
     for folder in (directory, os.path.dirname(directory)):
         try:
             _sync(folder)
         except OSError as error:
-            if error.errno not in _CAN_NOT_SYNC:
+            if error.errno not in _CANNOT_SYNC:
                 raise
 
 

@@ -1,12 +1,11 @@
 """
-The one door to LMDB.
+The LMDB environment of a log: its transactions.
 
-Begins and ends the transactions of a log, turns LMDB's errors into ours, and refuses writes after one that failed. What
-else LMDB leaves to its user is settled in `store/lmdb/lifecycle.py`, while the environment is open, and in
-`store/lmdb/opening.py`, when it is opened.
+It begins and ends transactions, translates LMDB's errors into ours, and refuses writes after one that failed.
+`lifecycle.py` keeps the environment usable while it is open, `opening.py` opens it; no module outside of this package
+imports `lmdb`.
 
-Knows nothing of topics or batches. It hands out `lmdb.Transaction` objects; none but these three modules imports
-`lmdb`.
+Knows nothing of topics or batches. It hands out `lmdb.Transaction` objects.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import lmdb
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.data_file import sync_file
-from eventlog.store.lmdb.lifecycle import MENDED, LivingHandle, Table
+from eventlog.store.lmdb.lifecycle import RECOVERABLE, Lifecycle, Table
 from eventlog.store.lmdb.opening import DATA_FILE
 from eventlog.uninterruptible import call_atomically
 
@@ -53,9 +52,9 @@ TABLES = (
 EngineError = lmdb.Error
 EngineMapFull = lmdb.MapFullError
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
-"""A transaction that writes: what it reads are bytes."""
+"""A write transaction, or a read transaction that copies; reading gives bytes."""
 Snapshot: TypeAlias = "lmdb.Transaction[memoryview]"
-"""A transaction that reads: what it reads are memoryviews that die with it."""
+"""A read transaction; reading gives memoryviews that are valid until it ends."""
 Cursor: TypeAlias = "lmdb.Cursor[memoryview] | lmdb.Cursor[bytes]"
 CopyingCursor: TypeAlias = "lmdb.Cursor[bytes]"
 T = TypeVar("T")
@@ -63,18 +62,18 @@ T = TypeVar("T")
 
 class MapFull(Exception):
     """
-    Says that the map has no room for the transaction.
+    Raised when the map has no room for the transaction.
 
-    Never leaves `store`: the committer grows the map.
+    It never leaves `store`: the committer grows the map and tries again.
     """
 
 
-class Environment(LivingHandle):
+class Environment(Lifecycle):
     """
     The LMDB environment of one log directory, open once in this process.
 
-    Any thread may begin a transaction. A write transaction ends in the thread that began it. No transaction may
-    stay open while user code runs: a fork and a growing map wait for all of them.
+    Any thread may begin a transaction. A write transaction must end in the thread that began it. No transaction may
+    stay open while user code runs, because a fork and a growing map wait for all of them.
     """
 
     def __init__(
@@ -95,19 +94,19 @@ class Environment(LivingHandle):
         self._writing_token: object | None = None
         self._writing: Transaction | None = None
 
-    def forget_after_fork(self) -> object | None:
-        """Drop what is the parent's, the write that failed in it too: see `LivingHandle`."""
+    def reset_after_fork(self) -> object | None:
+        """Drop the parent's environment and its failed write; see `Lifecycle`."""
         self._failure = None
-        return super().forget_after_fork()
+        return super().reset_after_fork()
 
     # -- transactions ----------------------------------------------------------------------------------------
 
     @contextmanager
     def reading(self) -> Iterator[Snapshot]:
         """
-        A snapshot, for as long as the block runs.
+        Open a read transaction for a `with` block.
 
-        Values are memoryviews that die with it; copy them.
+        Values are memoryviews that are valid inside the block; copy them.
         """
         token = object()
         try:
@@ -115,25 +114,25 @@ class Environment(LivingHandle):
             try:
                 yield transaction
             except lmdb.Error as error:
-                raise self._opening.translated(error, "read") from error
+                raise self._opener.translate(error, "read") from error
             finally:
                 transaction.abort()
         finally:
             self.leave(token, None)
 
-    def read(self, look: Callable[[Transaction], T]) -> T:
+    def read(self, function: Callable[[Transaction], T]) -> T:
         """
-        What a function finds in a snapshot, which hands it copies.
+        Call a function with a read transaction that copies, and return its result.
 
-        At half the cost of a `with reading()`, which takes as long as a look at a few rows.
+        Costs half of a `with reading()`, which takes as long as reading a few rows.
         """
         token = object()
         try:
             transaction = self.begin_copying(token)
             try:
-                return look(transaction)
+                return function(transaction)
             except lmdb.Error as error:
-                raise self._opening.translated(error, "read") from error
+                raise self._opener.translate(error, "read") from error
             finally:
                 transaction.abort()
         finally:
@@ -141,9 +140,9 @@ class Environment(LivingHandle):
 
     def begin_copying(self, token: object) -> Transaction:
         """
-        A snapshot that hands out copies, for what is read most often; who begins it ends it, as `read` does.
+        Begin a read transaction that copies, for the most frequent reads; the caller must end it as `read` does.
 
-        Even the call of a function costs something there. Written out it is as safe:
+        It saves the call of a function. Written out like this it is as safe:
 
             token = object()
             try:
@@ -151,27 +150,27 @@ class Environment(LivingHandle):
                 try:
                     ...
                 except EngineError as error:
-                    raise environment.unreadable(error) from error
+                    raise environment.read_error(error) from error
                 finally:
                     transaction.abort()
             finally:
                 environment.leave(token, None)
 
-        A class with an `__exit__` of Python would not be: it can be interrupted before its first line.
+        A class with an `__exit__` in Python would not be safe: it can be interrupted before its first line.
         """
         while True:
             try:
                 self._gate.enter(token)
-                return (self._handle or self._living_handle()).begin()
-            except MENDED as error:
+                return (self._handle or self._usable_handle()).begin()
+            except RECOVERABLE as error:
                 self.leave(token, None)
-                self._mend(error)
+                self._recover(error)
             except lmdb.Error as error:
-                raise self.unreadable(error) from error
+                raise self.read_error(error) from error
 
     def begin_writing(self) -> Transaction:
         """
-        A write transaction; waits for the other writers of all processes.
+        Begin a write transaction; waits for the writers of all processes.
 
         End it with `commit` or `abort`.
         """
@@ -183,7 +182,7 @@ class Environment(LivingHandle):
         token = object()
         try:
             self._gate.enter(token)
-            handle = self._handle or self._living_handle()
+            handle = self._handle or self._usable_handle()
             if self._write_lock is not None:
                 self._write_lock.acquire()
             transaction = handle.begin(write=True)
@@ -195,18 +194,18 @@ class Environment(LivingHandle):
                 self._resize(0)
                 return self.begin_writing()
             if isinstance(error, lmdb.Error):
-                raise self._opening.translated(error, "write") from error
-            if isinstance(error, OSError):  # no lock to be had: nothing was begun, and the next may succeed
-                raise self.refused(error, "write") from error
+                raise self._opener.translate(error, "write") from error
+            if isinstance(error, OSError):  # no lock to be had: nothing was begun, and the next attempt may succeed
+                raise self.os_error(error, "write") from error
             raise
         self._writing_token = token
         self._writing = transaction
         return transaction
 
     def check_writable(self) -> None:
-        """Raise `StorageError` when an earlier write failed: `DiskFull` if it was for want of room, and so on."""
+        """Raise an error of the same class as the earlier write that failed, if one did."""
         if self._failure is not None:
-            kind = type(self._failure)  # a `with` block that ends may raise this in place of the first
+            kind = type(self._failure)  # the end of a `with` block may raise this instead of the first error
             raise kind(
                 f"the log at {self.path} refuses writes since an earlier one failed: {self._failure} "
                 "Nothing of this call was stored. Close the log and open it again."
@@ -214,15 +213,14 @@ class Environment(LivingHandle):
 
     def commit(self, transaction: Transaction) -> None:
         """
-        Make a write transaction visible, and durable as the log was opened for.
+        Commit a write transaction with the durability of the log.
 
-        Sets `has_committed` in one step with it (`uninterruptible.py`).
+        Sets `has_committed` together with the commit, without an interruption between the two (`uninterruptible.py`).
+        After any error, `abort()` must follow.
 
         Raises:
-            StorageError: if the disk failed. The log refuses writes from now on.
-            MapFull: if the map is too small. Nothing was stored; `abort()`, `grow()` and try again.
-
-        Whatever it raises, `abort()` must follow.
+            StorageError: the disk failed. The log refuses writes from now on.
+            MapFull: the map is too small. Nothing was stored; `abort()`, `grow()` and try again.
         """
         try:
             call_atomically(transaction.commit, self._note_commit)
@@ -233,11 +231,7 @@ class Environment(LivingHandle):
         self._end_writing()
 
     def abort(self, transaction: Transaction | None = None) -> bool:
-        """
-        Take a write transaction back; when none is given, the one that runs.
-
-        False when there was nothing left to take back.
-        """
+        """Abort a write transaction, by default the running one; return whether there was one to abort."""
         transaction = transaction or self._writing
         try:
             if transaction is None:
@@ -262,18 +256,18 @@ class Environment(LivingHandle):
             self.leave(token, None)
 
     def fail(self, error: lmdb.Error) -> EventLogError:
-        """Our error for a failed write; from now on the log refuses to write."""
-        failure = self._opening.translated(error, "write")
+        """Return our error for a failed write; the log refuses writes from now on."""
+        failure = self._opener.translate(error, "write")
         self._failure = failure
         return failure
 
     @property
     def has_failed(self) -> bool:
-        """Whether a write failed, after which this log refuses to write."""
+        """Whether a write failed, so that this log refuses further writes."""
         return self._failure is not None
 
     def stored_tables(self) -> set[bytes]:
-        """The names of the tables in the file."""
+        """Return the names of the tables in the file."""
         with self.reading() as transaction, transaction.cursor() as cursor:
             return {bytes(name) for name in cursor.iternext(values=False)}
 
@@ -283,30 +277,30 @@ class Environment(LivingHandle):
 
     def copy(self, destination: str) -> int:
         """
-        Write a compacted copy into an empty directory; the size of its file.
+        Write a compacted copy into an empty directory, and return the size of its file.
 
-        The copy is on the disk when this returns: the log may be deleted then. A crash leaves the log as it is.
+        The copy is durable when this returns: the log may be deleted then. A crash leaves the log unchanged.
         """
         with self.reading():
-            pass  # an engine that has failed for good copies nothing until it was opened anew
+            pass  # a panicked environment must be opened again before it can copy
         token = object()
         try:
             handle = self._enter(token)
             handle.copy(destination, compact=True)
             data = os.path.join(destination, DATA_FILE)
-            os.chmod(data, self._opening.mode)
+            os.chmod(data, self._opener.mode)
             sync_file(data)
             return sum(file.stat().st_size for file in os.scandir(destination))
         except lmdb.Error as error:
-            raise self._opening.translated(error, "copy") from error
+            raise self._opener.translate(error, "copy") from error
         except OSError as error:
-            raise self.refused(error, "copy") from error
+            raise self.os_error(error, "copy") from error
         finally:
             self.leave(token, None)
 
     def sync(self) -> None:
-        """Force to the disk what was committed; of use when the log is open with less than `commit`."""
-        self.check_writable()  # after a sync that failed the next one may succeed, and the data be lost
+        """Sync all commits to the disk; useful for a log that was opened with less than `commit`."""
+        self.check_writable()  # after a failed sync the next one may succeed although data is lost
         token = object()
         try:
             handle = self._enter(token)
@@ -317,7 +311,7 @@ class Environment(LivingHandle):
             self.leave(token, None)
 
     def _open_table(self, name: bytes, transaction: Transaction) -> Table:
-        handle = self._living_handle()
+        handle = self._usable_handle()
         try:
             return handle.open_db(name, txn=transaction)
         except lmdb.MapFullError as error:
@@ -326,15 +320,15 @@ class Environment(LivingHandle):
             raise self.fail(error) from error
 
     def _begin_reading(self, token: object) -> Snapshot:
-        """Enter and begins a transaction; whatever it raises, the token is the caller's to take back."""
+        """Enter the gate and begin a transaction; the caller takes the token back, also after an error."""
         while True:
             try:
                 return self._enter(token).begin(buffers=True)
-            except MENDED as error:
+            except RECOVERABLE as error:
                 self.leave(token, None)
-                self._mend(error)
+                self._recover(error)
             except lmdb.Error as error:
-                raise self._opening.translated(error, "read") from error
+                raise self._opener.translate(error, "read") from error
 
     def _check_readers(self, now: float) -> None:
         self._next_reader_check = now + _READER_CHECK_SECONDS

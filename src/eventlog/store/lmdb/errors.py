@@ -1,8 +1,8 @@
 """
-What the engine's errors mean to us.
+The translation of LMDB's errors into ours.
 
-LMDB says what failed by the kind of its error, and by the system's own words in its text. Here these become our
-errors, each with what is stored now and what to do. Knows the names of LMDB's kinds, and nothing else of it.
+LMDB describes a failure by the class of its error and by the operating system's message in the text. Our errors add
+what is stored now and what to do next.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _UNABLE = tuple(
 
 class EngineFailure(NamedTuple):
     """
-    An error of the engine: what we did, its kind and its text.
+    An error of LMDB: what we were doing, its class name and its text.
 
-    `text` may begin with the path, which says nothing of the error; `words` is what remains. LMDB calls it an
-    input/output error when the disk took only half of a write, so we look whether the disk is full.
+    `text` may begin with the path, which says nothing about the error; `words` is the rest. When the disk takes only
+    half of a write, LMDB reports an input/output error; `is_disk_full` shows the real cause.
     """
 
     verb: str
@@ -54,15 +54,15 @@ class EngineFailure(NamedTuple):
         return self.text.replace(self.path, "")
 
     def says(self, *words: str) -> bool:
-        """Whether the text has one of these."""
+        """Whether the text contains one of these."""
         return any(one in self.words for one in words)
 
 
-def translated(failure: EngineFailure) -> EventLogError:
-    """Our error for one of the engine's."""
+def translate(failure: EngineFailure) -> EventLogError:
+    """Return our error for one of LMDB's."""
     if failure.verb == "open" and (failure.kind == "VersionMismatchError" or failure.says("lib_version", "engine")):
         return FormatTooNew(
-            f"cannot open {failure.path}: another engine wrote it ({failure.text}). Nothing is damaged. "
+            f"cannot open {failure.path}: another version of LMDB wrote it ({failure.text}). Nothing is damaged. "
             "Upgrade eventlog to open it."
         )
     if failure.verb == "open" and failure.kind in {"InvalidError", "CorruptedError"}:
@@ -86,12 +86,12 @@ def translated(failure: EngineFailure) -> EventLogError:
         return StorageError(f"{place} Raise the limit of open files (`ulimit -n`), or close some, and try again.")
     if failure.says(*_UNABLE):
         return UnsupportedFileSystem(
-            f"{place} The file system must support mmap and locks: use a local disk, and a map (map_size=, now "
-            f"{failure.map_bytes} bytes) that this machine's address space has room for."
+            f"{place} The file system must support mmap and locks: use a local disk, and a map_size= (now "
+            f"{failure.map_bytes} bytes) that fits into this machine's address space."
         )
     return StorageError(f"{place} Close the log and open it again; run `eventlog verify` on it.")
 
 
 def kind_of(error: OSError) -> type[StorageError]:
-    """What a failed call for a file or a directory is to us."""
+    """Return our error class for a failed system call on a file or directory."""
     return DiskFull if error.errno in _FULL_NUMBERS else StorageError

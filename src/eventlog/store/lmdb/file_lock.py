@@ -1,12 +1,10 @@
 """
-A lock between processes that dies with its holder and forgets nobody who waits.
+A lock between processes that ends with its holder and never loses a waiter.
 
-LMDB has a lock for writers of its own, a robust mutex in shared memory, and we ask for it too. But when a process
-that waits for it is stopped or killed just as it is woken up, that wake-up is lost, and another process may wait
-for ever (docs/decisions/0007-file-lock-before-mutex.md). The kernel wakes all who wait for a file lock; and
-Ctrl-C ends the wait.
-
-Knows nothing of what is locked.
+LMDB has its own lock for writers, a robust mutex in shared memory, which we take too. But if a waiting process is
+stopped or killed just as it is woken up, the wake-up is lost, and another process may wait forever
+(docs/decisions/0007-file-lock-before-mutex.md). The kernel wakes every process that waits for a file lock, and Ctrl-C
+ends the wait.
 """
 
 from __future__ import annotations
@@ -18,18 +16,17 @@ from collections.abc import Callable, Iterator
 
 try:
     import fcntl
-except ImportError:  # no such system call: LMDB's own locks have to do
+except ImportError:  # no such system call: rely on LMDB's own locks
     fcntl = None  # type: ignore[assignment]
 
 
 class FileLock:
     """
-    The exclusive lock of one file, or of one directory, which must exist.
+    The exclusive lock of an existing file or directory.
 
-    `acquire()` waits for the lock, and does nothing when this process has it. `release()` lets others have it, and
-    does nothing when this process has it not. Each is one step (`uninterruptible.py`). Threads of a process
-    do not exclude each other. A descriptor that a child inherited keeps the lock alive, so the child has to call
-    `close`.
+    `acquire()` waits for the lock, and does nothing if this process has it. `release()` gives it up, and does nothing
+    if this process does not have it. Neither can be interrupted halfway (`uninterruptible.py`). Threads of one process
+    do not exclude each other. A descriptor inherited by a child keeps the lock alive, so the child must call `close`.
     """
 
     def __init__(self, path: str) -> None:
@@ -42,9 +39,9 @@ class FileLock:
 
     def try_acquire(self) -> bool:
         """
-        Take the lock, unless another has it.
+        Take the lock unless another process has it; return whether it was taken.
 
-        True without file locks, too.
+        Returns True on systems without file locks.
         """
         if fcntl is None:
             return True
@@ -55,7 +52,7 @@ class FileLock:
         return True
 
     def close(self) -> None:
-        """Close our descriptor; a lock that another process took with its own stays."""
+        """Close our descriptor; a lock that another process holds stays."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -63,7 +60,7 @@ class FileLock:
 
 @contextlib.contextmanager
 def locked(path: str) -> Iterator[None]:
-    """Hold the lock of a file or directory for a block."""
+    """Hold the lock of a file or directory for a `with` block."""
     lock = FileLock(path)
     try:
         lock.acquire()

@@ -1,11 +1,10 @@
 """
-The gate: transactions on one side; growth, forks and closing on the other.
+A gate that many transactions pass at once, and that growth, forks and closing shut.
 
-Whoever enters leaves a token, then looks whether the gate is shut; whoever shuts it does so first, and then waits
-until the tokens are gone. So one of the two sees the other. A token is taken back by one call of a C function in
-a `finally`, which Ctrl-C cannot prevent (`uninterruptible.py`); a count behind a lock could be lost.
-
-Knows nothing of transactions.
+A thread that enters leaves a token first and then checks whether the gate is shut. A thread that shuts the gate sets
+the flag first and then waits until all tokens are gone. So at least one of the two sees the other. One call of a C
+function in a `finally` takes a token back, which Ctrl-C cannot prevent (`uninterruptible.py`); a counter behind a lock
+could get lost.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ _LONGEST_PAUSE_SECONDS = 0.005
 
 class Gate:
     """
-    Lets any number of threads in, or one thread alone.
+    A gate for any number of threads, or for one thread alone.
 
-    `leave(token, None)` is a C function: it works in a `finally`, whether `enter` came to an end or not.
+    `leave(token, None)` is a C function: it works in a `finally` whether or not `enter` completed.
     """
 
     def __init__(self) -> None:
@@ -34,10 +33,10 @@ class Gate:
 
     def enter(self, token: object) -> None:
         """
-        Wait while the gate is shut.
+        Enter, after waiting while the gate is shut.
 
-        A thread that is inside, or has shut the gate itself, comes a second time in a signal handler. It is let in:
-        whoever waits for it would wait for ever, and what it interrupted goes on only when it is out again.
+        A thread that is inside already, or has shut the gate itself, may come again from a signal handler. It is let
+        in: the code that it interrupted goes on only when the handler is done, so waiting would deadlock.
         """
         thread = get_ident()
         self._running[token] = thread
@@ -51,7 +50,7 @@ class Gate:
             self._running[token] = thread
 
     def alone(self, action: Callable[[], None]) -> None:
-        """Run something while nobody is inside."""
+        """Run an action while no thread is inside."""
         with self._exclusion:
             self._shut_by = get_ident()
             self._is_shut = True
@@ -63,14 +62,14 @@ class Gate:
                 self._shut_by = None
 
     def shut(self) -> None:
-        """Wait until nobody is inside, and lets nobody in until `open()`."""
+        """Wait until no thread is inside, and let none in until `open()`."""
         self._exclusion.acquire()
         self._shut_by = get_ident()
         self._is_shut = True
         self._wait_until_empty()
 
     def open(self) -> None:
-        """Let others in again."""
+        """Let threads in again."""
         self._is_shut = False
         self._shut_by = None
         self._exclusion.release()
@@ -79,13 +78,13 @@ class Gate:
         return self._shut_by == thread or tuple(self._running.values()).count(thread) > 1
 
     def _wait_until_empty(self) -> None:
-        """Wait for the others; what this very thread has left inside is left over from an interruption."""
+        """Wait for other threads; tokens of this thread are left over from an interruption."""
         thread = get_ident()
         _wait(lambda: all(owner == thread for owner in tuple(self._running.values())))
 
 
 def _wait(is_over: Callable[[], bool]) -> None:
-    """Wait for what other threads are about to end; that takes microseconds as a rule, so nobody is woken."""
+    """Poll until other threads are done, which usually takes microseconds."""
     pause_s = 0.00002
     while not is_over():
         time.sleep(pause_s)

@@ -1,8 +1,7 @@
 """
-The open environment of LMDB, kept of use.
+Keeps an open LMDB environment usable across forks, map growth, engine panics and stale reader slots.
 
-What becomes of it that its user has to mend is mended here: forks, a map that another process made larger, an engine
-that has failed for good, slots of readers that died. Knows nothing of what a transaction does, nor of a failed write.
+Transactions and failed writes are in `environment.py`.
 """
 
 from __future__ import annotations
@@ -17,19 +16,18 @@ from eventlog.errors import EventLogError, LogClosed, UsedAfterFork
 from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.gate import Gate
 from eventlog.store.lmdb.malloc import keep_freed_memory
-from eventlog.store.lmdb.opening import MAP_BYTES, MEMORY_MAP_BYTES, Opening, parents_files_forgotten
+from eventlog.store.lmdb.opening import MAP_BYTES, MEMORY_MAP_BYTES, Opener, parent_environments_hidden
 
-MENDED = (lmdb.MapResizedError, lmdb.PanicError, lmdb.ReadersFullError)
-"""Why a read may not begin although it can be helped: see `_mend`."""
+RECOVERABLE = (lmdb.MapResizedError, lmdb.PanicError, lmdb.ReadersFullError)
+"""LMDB errors after which a read can be retried; see `_recover`."""
 Table = lmdb._Database
 
 
-class LivingHandle:
+class Lifecycle:
     """
-    The environment of one log directory while it is open; `Environment` adds the transactions.
+    The environment of one log directory from opening to closing; `Environment` adds the transactions.
 
-    Nobody closes it, forgets it or opens it anew while a transaction of this process runs: that is what the gate
-    is for.
+    The gate makes sure that it is not closed, dropped or reopened while a transaction of this process runs.
     """
 
     def __init__(
@@ -45,37 +43,37 @@ class LivingHandle:
         self.path = path
         self.is_memory = is_memory
         size_bytes = map_bytes or (MEMORY_MAP_BYTES if is_memory else MAP_BYTES)
-        self._opening = Opening(path, durability, mode, size_bytes, is_memory)
+        self._opener = Opener(path, durability, mode, size_bytes, is_memory)
         self._table_names = table_names
         self._is_forked = False
-        self._is_lost = False
+        self._is_unusable = False
         self.tables: dict[bytes, Table] = {}
-        """The handles of all tables, for whoever is inside a transaction; `table` opens them when they are not."""
+        """The handles of all tables, for use inside a transaction; `table` opens them if they are missing."""
         self._reset_gate()
         keep_freed_memory()
         self._write_lock: FileLock | None = None
         self._handle: lmdb.Environment | None = self._open_handle()
 
-    # -- life ------------------------------------------------------------------------------------------------
+    # -- life cycle------------------------------------------------------------------------------------------
 
     def _reset_gate(self) -> None:
         self._gate = Gate()
         self.leave = self._gate.leave
-        self._revival = threading.Lock()
+        self._reopening = threading.Lock()
 
     def _open_handle(self) -> lmdb.Environment:
-        handle = self._opening.open()
+        handle = self._opener.open()
         if not self.is_memory:
             try:
-                self._write_lock = FileLock(self._opening.data)
+                self._write_lock = FileLock(self._opener.data)
             except OSError as error:
                 handle.close()
-                raise self.refused(error, "open") from error
+                raise self.os_error(error, "open") from error
         return handle
 
     def close(self) -> None:
         """
-        End the environment; waits for running transactions.
+        Close the environment after the running transactions.
 
         Later calls raise `LogClosed`.
         """
@@ -84,7 +82,7 @@ class LivingHandle:
     def _close_handle(self) -> None:
         handle, self._handle = self._handle, None
         self.tables = {}
-        self._is_forked = self._is_lost = False
+        self._is_forked = self._is_unusable = False
         self._close_write_lock()
         if handle is not None:
             handle.close()
@@ -97,27 +95,27 @@ class LivingHandle:
     @property
     def is_closed(self) -> bool:
         """Whether `close()` was called."""
-        return self._handle is None and not self._is_forked and not self._is_lost
+        return self._handle is None and not self._is_forked and not self._is_unusable
 
     def hold_for_fork(self) -> None:
-        """Wait until no transaction runs and lets none begin, so that the child inherits none."""
+        """Wait until no transaction runs and let none begin, so that the child inherits none."""
         self._gate.shut()
 
     def release_after_fork(self) -> None:
         """Let transactions begin again, in the parent."""
         self._gate.open()
 
-    def forget_after_fork(self) -> object | None:
+    def reset_after_fork(self) -> object | None:
         """
         Drop the parent's environment in the child, without closing it; the next use opens another.
 
-        `close()` would free the parent's reader slots, and the parent would then read pages that a writer has
-        taken again: wrong data, silently.
+        `close()` would free the parent's reader slots, and the parent would then read pages that a writer has reused:
+        wrong data, silently.
 
-        Returns the parent's environment if something refers to it still: the error of a refused commit, say, whose
-        frames had a transaction. Whoever lets go of it last closes its files. Once the child has opened them too, that
-        drops the child's locks on them, others take its readers for dead, and the child reads pages that a writer has
-        taken again. So the caller keeps it for as long as the child lives.
+        Returns the parent's environment if something still refers to it, for example the error of a failed commit,
+        whose frames hold a transaction. Dropping the last reference closes its files. Once the child has opened them
+        too, that would release the child's locks on them, other processes would take its readers for dead, and the
+        child would read reused pages. So the caller must keep it for as long as the child lives.
         """
         parents = None if self._handle is None else weakref.ref(self._handle)
         self._handle = None
@@ -127,13 +125,13 @@ class LivingHandle:
         self._reset_gate()
         return None if parents is None else parents()
 
-    # -- the gate (store/lmdb/gate.py), and what is behind it ---------------------------------------------------
+    # -- the gate (gate.py), and the environment behind it -----------------------------------------------------
 
     def _enter(self, token: object) -> lmdb.Environment:
         self._gate.enter(token)
-        return self._handle or self._living_handle()
+        return self._handle or self._usable_handle()
 
-    def _living_handle(self) -> lmdb.Environment:
+    def _usable_handle(self) -> lmdb.Environment:
         handle = self._handle
         if handle is not None:
             return handle
@@ -142,14 +140,14 @@ class LivingHandle:
         if self.is_memory and self._is_forked:
             raise UsedAfterFork(
                 f"the log at {self.path} was opened before a fork and is private to the parent. Nothing was "
-                "stored. Open a log of its own in the child."
+                "stored. Open another log in the child."
             )
-        return self._revive()
+        return self._reopen()
 
-    def _revive(self) -> lmdb.Environment:
-        with self._revival:
+    def _reopen(self) -> lmdb.Environment:
+        with self._reopening:
             if self._handle is None:
-                with parents_files_forgotten():
+                with parent_environments_hidden():
                     handle = self._open_handle()
                 try:
                     self.tables = self._opened_tables(handle, self._table_names)
@@ -158,51 +156,51 @@ class LivingHandle:
                     handle.close()
                     raise
                 self._handle = handle
-                self._is_forked = self._is_lost = False
+                self._is_forked = self._is_unusable = False
             return self._handle
 
     def _closed_message(self) -> str:
         return f"the log at {self.path} is closed. Nothing was stored. Call eventlog.open() again."
 
-    # -- what is in it -------------------------------------------------------------------------------------
+    # -- contents ------------------------------------------------------------------------------------------
 
     def last_transaction(self) -> int:
         """
-        The number of the newest commit of any process.
+        Return the number of the newest commit of any process.
 
-        Costs less than a microsecond.
+        Takes less than a microsecond.
         """
         handle = self._handle
         if handle is None:
-            handle = self._living_handle()
+            handle = self._usable_handle()
         try:
             number: int = handle.info()["last_txnid"]
         except lmdb.Error as error:
-            if self._handle is not handle:  # it was closed, or opened anew, since we looked
+            if self._handle is not handle:  # it was closed or reopened in the meantime
                 return self.last_transaction()
-            raise self._opening.translated(error, "read") from error
+            raise self._opener.translate(error, "read") from error
         return number
 
     def table(self, name: bytes) -> Table:
-        """The handle of a table, for the `db` arguments of LMDB; ask inside a transaction."""
+        """Return the handle of a table, for LMDB's `db` arguments; call it inside a transaction."""
         table = self.tables.get(name)
         if table is None:
-            self._living_handle()  # after a fork it opens them; else it says that the log is closed
+            self._usable_handle()  # opens them after a fork; raises if the log is closed
             table = self.tables[name]
         return table
 
     def open_tables(self, names: Iterable[bytes]) -> None:
-        """Open tables that are in the file; waits for the writer of the moment, and writes nothing."""
-        self.tables |= self._opened_tables(self._living_handle(), names)
+        """Open tables that exist in the file; waits for the current writer, writes nothing."""
+        self.tables |= self._opened_tables(self._usable_handle(), names)
 
     def _opened_tables(self, handle: lmdb.Environment, names: Iterable[bytes]) -> dict[bytes, Table]:
         try:
-            with self._begin_alone(handle) as transaction:  # a read transaction would not keep the table's handles
+            with self._begin_alone(handle) as transaction:  # a read transaction would not keep the handles
                 return {name: handle.open_db(name, txn=transaction, create=False) for name in names}
         except lmdb.Error as error:
-            raise self._opening.translated(error, "open") from error
+            raise self._opener.translate(error, "open") from error
         except OSError as error:
-            raise self.refused(error, "open") from error
+            raise self.os_error(error, "open") from error
         finally:
             if self._write_lock is not None:
                 self._write_lock.release()
@@ -212,45 +210,45 @@ class LivingHandle:
             self._write_lock.acquire()
         return handle.begin(write=True)
 
-    # -- mending -------------------------------------------------------------------------------------------
+    # -- recovery ------------------------------------------------------------------------------------------
 
-    def _mend(self, error: lmdb.Error) -> None:
+    def _recover(self, error: lmdb.Error) -> None:
         """
-        Remove why a read could not begin, or raises.
+        Remove the reason why a read could not begin, or raise.
 
-        Another process made the map larger: we take that over. The engine has failed for good, as it does when the
-        very last write of a commit fails: it is opened anew. All slots of readers are taken: those of the dead are
-        freed, which else is done with a write.
+        If another process grew the map, adopt its size. If the environment has panicked, which happens when the last
+        write of a commit fails, open it again. If all reader slots are taken, free those of dead processes, which
+        otherwise happens at a write.
         """
         if isinstance(error, lmdb.MapResizedError):
             self._resize(0)
         elif isinstance(error, lmdb.PanicError):
-            self._gate.alone(self._renew)
+            self._gate.alone(self._replace_panicked)
         elif not self._free_slots():
-            raise self.unreadable(error) from error
+            raise self.read_error(error) from error
 
-    def _renew(self) -> None:
-        handle = self._living_handle()
+    def _replace_panicked(self) -> None:
+        handle = self._usable_handle()
         try:
             handle.begin().abort()
-        except lmdb.PanicError:  # else another thread was faster
-            self._lose(handle)
-            self._living_handle()
+        except lmdb.PanicError:  # otherwise another thread was faster
+            self._close_unusable(handle)
+            self._usable_handle()
 
-    def _lose(self, handle: lmdb.Environment) -> None:
-        """Close an engine that is of no use any more; the next use opens another."""
-        self._is_lost = True  # first: without a handle a log that is not lost is closed
+    def _close_unusable(self, handle: lmdb.Environment) -> None:
+        """Close an unusable environment; the next use opens another."""
+        self._is_unusable = True  # first: a log without a handle and without this flag counts as closed
         self._handle = None
         self._close_write_lock()
         handle.close()
 
     def _free_slots(self) -> int:
-        """Free the slots of readers that died, and counts them."""
+        """Free the slots of dead readers; return their number."""
         token = object()
         try:
             return self._enter(token).reader_check()
         except lmdb.Error as error:
-            raise self._opening.translated(error, "write") from error
+            raise self._opener.translate(error, "write") from error
         finally:
             self.leave(token, None)
 
@@ -259,27 +257,27 @@ class LivingHandle:
         self._resize(2 * self.map_bytes())
 
     def map_bytes(self) -> int:
-        """The size of the map: the bound of the log's size."""
-        size: int = self._living_handle().info()["map_size"]
+        """Return the size of the map, which bounds the size of the log."""
+        size: int = self._usable_handle().info()["map_size"]
         return size
 
     def _resize(self, size_bytes: int) -> None:
-        """Change the map's size; 0 takes over the size that another process chose."""
-        self._gate.alone(lambda: self._remap(self._living_handle(), size_bytes))
+        """Change the size of the map; 0 adopts the size that another process chose."""
+        self._gate.alone(lambda: self._remap(self._usable_handle(), size_bytes))
 
     def _remap(self, handle: lmdb.Environment, size_bytes: int) -> None:
         try:
             handle.set_mapsize(size_bytes)
         except lmdb.Error as error:
-            self._lose(handle)  # it has no map any more
-            raise self._opening.translated(error, "grow the map of") from error
+            self._close_unusable(handle)  # it has no map any longer
+            raise self._opener.translate(error, "grow the map of") from error
 
     # -- errors --------------------------------------------------------------------------------------------
 
-    def unreadable(self, error: lmdb.Error) -> EventLogError:
-        """Our error for a read that failed."""
-        return self._opening.translated(error, "read")
+    def read_error(self, error: lmdb.Error) -> EventLogError:
+        """Return our error for a read that failed."""
+        return self._opener.translate(error, "read")
 
-    def refused(self, error: OSError, verb: str) -> EventLogError:
-        """Our error for a file or a lock that the system did not give us."""
-        return self._opening.refused(error, verb)
+    def os_error(self, error: OSError, verb: str) -> EventLogError:
+        """Return our error for a system call that failed outside of LMDB."""
+        return self._opener.os_error(error, verb)

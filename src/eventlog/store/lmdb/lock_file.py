@@ -1,11 +1,9 @@
 """
-LMDB's lock file seen from outside: whether it has room on the disk.
+Disk space for LMDB's lock file.
 
-LMDB would make it of a hole, and writes to it through its map. A write to a hole on a full disk kills the process by
-SIGBUS: who opens a new log, and who needs a reader's slot in a page of the file that nobody has used yet. So a new
-file gets all of its bytes before LMDB sees it, and who opens the log on a full disk gets an `OSError`.
-
-Knows nothing of locks.
+LMDB would make a sparse file and write to it through a memory map. On a full disk such a write kills the process with
+SIGBUS: when a log is new, and when a reader needs a slot in a page that was never used. So a new file gets all of its
+bytes before LMDB sees it, and opening a log on a full disk raises an `OSError` instead.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ _READER_BYTES = 64
 
 
 def reserve_locks(directory: str, *, max_readers: int, mode: int) -> None:
-    """Make a new lock file with all of its bytes on the disk; one that is there is left alone."""
+    """Make a new lock file with all of its bytes on the disk; an existing one is left alone."""
     path = os.path.join(directory, LOCK_FILE)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     try:

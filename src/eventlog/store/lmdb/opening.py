@@ -1,8 +1,8 @@
 """
 The opening of LMDB's files.
 
-Two things can be wrong with them that an opener can mend: what a process left that died while it opened them first,
-and a map that this machine has no room for. Knows nothing of transactions, nor of what becomes of an open handle.
+Two problems are repaired here: files left half-made by a process that died while it opened them first, and a map too
+large for this machine. Forks, growth and failures of an open environment are handled in `lifecycle.py`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import attrs
 import lmdb
 
 from eventlog.errors import EventLogError
-from eventlog.store.lmdb.data_file import is_engines, prepare, sync_entries
-from eventlog.store.lmdb.errors import EngineFailure, translated
+from eventlog.store.lmdb.data_file import is_lmdb_file, prepare, sync_entries
+from eventlog.store.lmdb.errors import EngineFailure, translate
 from eventlog.store.lmdb.file_lock import locked
 from eventlog.store.lmdb.lock_file import reserve_locks
 
 try:
-    from lmdb import _envid  # private to py-lmdb 3: without it, see parents_files_forgotten
+    from lmdb import _envid  # private to py-lmdb 3; only parent_environments_hidden needs it
 except ImportError:
     _envid = None  # type: ignore[assignment]
 
 DATA_FILE = "data.mdb"
 MAP_BYTES = 1 << 40
-"""1 TiB: address space, not disk. Every opener passes the same, so that growing the map stays an exception."""
+"""1 TiB of address space, not disk. Every process passes the same size, so the map rarely has to grow."""
 MEMORY_MAP_BYTES = 1 << 34
 LEAST_MAP_BYTES = 1 << 20
 MAX_READERS = 2048
@@ -40,11 +40,11 @@ _ENGINE = 0
 
 
 @attrs.define(eq=False, repr=False)
-class Opening:
+class Opener:
     """
-    Is how the files of one log are opened, now and again after a fork.
+    Opens a log's LMDB files, at first and again after a fork.
 
-    `map_bytes` shrinks when the machine has no room for a map of that size.
+    `map_bytes` shrinks if the machine has no room for a map of that size.
     """
 
     path: str
@@ -60,13 +60,13 @@ class Opening:
 
     def open(self) -> lmdb.Environment:
         """
-        Open the environment, one process after the other.
+        Open the environment; processes take turns.
 
-        LMDB's first opener prepares the lock file while others wait; if it is killed meanwhile, they find the
-        file half prepared. So we open again, now as the first, until the killed process is gone for good.
+        LMDB's first opener prepares the lock file while the others wait; if it is killed meanwhile, they find the file
+        half prepared. So we try again, now as the first opener, until the killed process is gone.
 
-        A new file is forced to the disk before the first commit, its name too: then a power cut leaves a file that
-        can be opened, or one that `prepare` knows as unfinished.
+        A new file and its name are synced to the disk before the first commit: a power cut then leaves a file that can
+        be opened, or one that `prepare` recognises as unfinished.
         """
         deadline_s = time.monotonic() + _DYING_OPENER_SECONDS
         try:
@@ -80,11 +80,11 @@ class Opening:
                             self._sync_new(handle)
                         return handle
                     except lmdb.InvalidError as error:
-                        if not (is_new or is_engines(self.data)) or time.monotonic() > deadline_s:
-                            raise self.translated(error, "open") from error
+                        if not (is_new or is_lmdb_file(self.data)) or time.monotonic() > deadline_s:
+                            raise self.translate(error, "open") from error
                         time.sleep(0.001)
         except OSError as error:
-            raise self.refused(error, "open") from error
+            raise self.os_error(error, "open") from error
 
     def _sync_new(self, handle: lmdb.Environment) -> None:
         try:
@@ -94,7 +94,7 @@ class Opening:
             handle.close()
             if isinstance(error, OSError):
                 raise
-            raise self.translated(error, "open") from error
+            raise self.translate(error, "open") from error
 
     def _open_engine(self) -> lmdb.Environment:
         while True:
@@ -118,21 +118,21 @@ class Opening:
                 if os.strerror(12) in str(error) and self.map_bytes > LEAST_MAP_BYTES << 10:
                     self.map_bytes >>= 1
                     continue
-                raise self.translated(error, "open") from error
+                raise self.translate(error, "open") from error
 
-    def refused(self, error: OSError, verb: str) -> EventLogError:
-        """Our error for one of the system's, beside LMDB: for a file or a lock that it did not give us."""
-        return self._judged(verb, "OSError", str(error))
+    def os_error(self, error: OSError, verb: str) -> EventLogError:
+        """Return our error for a system call that failed outside of LMDB."""
+        return self._translate(verb, "OSError", str(error))
 
-    def translated(self, error: lmdb.Error, verb: str) -> EventLogError:
-        """Our error for one of LMDB's."""
-        return self._judged(verb, type(error).__name__, str(error))
+    def translate(self, error: lmdb.Error, verb: str) -> EventLogError:
+        """Return our error for one of LMDB's."""
+        return self._translate(verb, type(error).__name__, str(error))
 
-    def _judged(self, verb: str, kind: str, text: str) -> EventLogError:
+    def _translate(self, verb: str, kind: str, text: str) -> EventLogError:
         failure = EngineFailure(
             verb, kind, text, self.path, self.map_bytes, MAX_READERS, is_disk_full=self._is_disk_full()
         )
-        return translated(failure)
+        return translate(failure)
 
     def _is_disk_full(self) -> bool:
         try:
@@ -143,12 +143,12 @@ class Opening:
 
 
 @contextmanager
-def parents_files_forgotten() -> Iterator[None]:
+def parent_environments_hidden() -> Iterator[None]:
     """
-    Let a child open the files that its parent has open.
+    Let a child process open the files that its parent has open.
 
     py-lmdb refuses to open a file twice in one process, and counts the parent's environment as ours while anything
-    refers to it. The frames of threads that did not come along may do so for ever.
+    refers to it. The frames of the parent's other threads, which do not exist in the child, may refer to it forever.
     """
     if _envid is None:
         yield

@@ -70,7 +70,7 @@ def read_rows(
                 return [], True
             return _walk(cursor, prefix, first, end, is_reversed=is_reversed, max_bytes=max_bytes)
         except EngineError as error:
-            raise environment.unreadable(error) from error
+            raise environment.read_error(error) from error
         finally:
             transaction.abort()
     finally:

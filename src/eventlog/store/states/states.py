@@ -144,7 +144,7 @@ def read_many(environment: Environment, keys: Iterable[bytes]) -> list[bytes | N
             table = environment.tables[STATE]
             return [transaction.get(key, db=table) for key in keys]
         except EngineError as error:
-            raise environment.unreadable(error) from error
+            raise environment.read_error(error) from error
         finally:
             transaction.abort()
     finally:

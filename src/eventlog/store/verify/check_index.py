@@ -1,9 +1,9 @@
 """
-Checking the indexes of topics: every record with a key has its entry, and every entry its record.
+The check of topic indexes: every record with a key has its entry, and every entry its record.
 
-Looking up the one for each of the other would read the log many times over, since the index is sorted by key and the
-batches by partition. So each side is added up, in whatever order it comes; where the sums of a topic differ, or a
-writer was busy meanwhile, `compare` looks up every one. Snapshots belong to keys, and are checked here too.
+The index is sorted by key and the batches by partition, so looking up each entry's record would read the log many times
+over. Instead both sides are summed up, in any order; if the sums of a topic differ, because of damage or of a writer
+in the meantime, `compare` looks up every record and every entry. Snapshots belong to keys and are checked here too.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from eventlog.store.records.key_rows import (
 )
 from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.rows.tables import split_batch_key
-from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Problems, SnapshotReader, walk
+from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, walk
 
 _SUM_MASK = 2**64 - 1
 
 
 class IndexSums:
     """
-    Adds up, for each topic, what its batches have and what its index has.
+    The sums over the records of each topic, from its batches and from its index.
 
     Args:
-        end: the position from which on nothing counts: what is appended during the walks is on one side only.
+        end: the log position from which records are ignored: those appended during the walks would be counted on one
+            side only.
     """
 
     def __init__(self, end: int) -> None:
@@ -51,7 +52,7 @@ class IndexSums:
         if columns.log_position == NO_LOG_POSITION:
             return  # it is older than every index
         total = 0
-        first = look.bounds(topic.id, partition)[0]
+        first = snapshot.bounds(topic.id, partition)[0]
         offsets = columns.offsets(last)
         shift = columns.log_position - (last - columns.span + 1)
         entries = pack_entries(
@@ -74,7 +75,7 @@ class IndexSums:
             self._index[topic_id] = total & _SUM_MASK
 
     def unequal_topics(self) -> list[int]:
-        """The topics whose sums differ, by id."""
+        """Return the ids of the topics whose sums differ."""
         return sorted(
             topic_id for topic_id in {*self._batches, *self._index} if self._batches[topic_id] != self._index[topic_id]
         )
@@ -95,15 +96,15 @@ class IndexCheck:
         self._position = -1
         self._is_empty = False
 
-    def unsound(self, key: bytes, error: BaseException) -> None:
-        """Note a row that is none."""
+    def unreadable(self, key: bytes, error: BaseException) -> None:
+        """Report a row that cannot be read."""
         self._problems.add(f"{_named(key)}: {error}")
 
-    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
-        """Look at one row."""
+    def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
+        """Check one row."""
         prefix, version = split_index_key(key)
         topic_id = int.from_bytes(prefix[:4], "big")
-        topic = look.topic(topic_id)
+        topic = snapshot.topic(topic_id)
         add, name = self._problems.add, _named(key, topic)
         if topic is None or topic.index is None:
             add(f"{name}: its topic {'does not exist' if topic is None else 'has no index'}.")
@@ -111,9 +112,9 @@ class IndexCheck:
         if prefix != self._prefix:
             self._prefix, self._next_version, self._position, self._is_empty = prefix, 1, -1, False
         if self._is_empty:
-            add(f"{name}: it comes behind an empty row, which should be the last of its key.")
+            add(f"{name}: it comes after an empty row, which must be the last of its key.")
         if version < self._next_version:
-            add(f"{name}: it begins at version {version}, and the row before it ends at {self._next_version}.")
+            add(f"{name}: it begins at version {version}, but the row before it ends at {self._next_version}.")
         self._next_version = version + 1
         entries = unpack_row(data, name)
         self._next_version = version + len(entries)
@@ -134,24 +135,24 @@ class IndexCheck:
 
 
 def split_index_key(key: bytes) -> tuple[bytes, int]:
-    """The prefix of an entity's rows, and the version."""
+    """Return the prefix of a key's rows, and the version."""
     prefix = key[:-8]
     if len(key) < LEAST_KEY_BYTES or escaped(unescaped(prefix[4:])) != prefix[4:]:
         raise ValueError("its key is not what was written.")
     version = int.from_bytes(key[-8:], "big")
     if version < 1:
-        raise ValueError("its key has version 0, and the first is 1.")
+        raise ValueError("its key has version 0, but the first is 1.")
     return prefix, version
 
 
 def _check_entry(entry: object) -> None:
-    """Raise when an entry is none."""
+    """Raise ValueError if an entry is not valid."""
     if not isinstance(entry, tuple) or len(entry) != 6:
-        raise ValueError("an entry of it has not six fields.")
+        raise ValueError("an entry does not have six fields.")
     if any(type(number) is not int or number < 0 for number in (entry[0], entry[1], entry[3])):
-        raise ValueError("an entry of it has no place.")
+        raise ValueError("an entry has no valid partition, offset or position.")
     if type(entry[2]) is not int or not isinstance(entry[4], bytes | None) or not isinstance(entry[5], tuple | None):
-        raise ValueError("an entry of it has fields of another type.")
+        raise ValueError("an entry has fields of the wrong type.")
 
 
 def _named(key: bytes, topic: StoredTopic | None = None) -> str:
@@ -166,7 +167,7 @@ def _named(key: bytes, topic: StoredTopic | None = None) -> str:
 def compare(
     environment: Environment, topic_id: int, problems: Problems, cache: BatchCache, tick: Callable[[], object]
 ) -> None:
-    """Look up every entry's record and every record's entry, of one topic; stops when the report is full."""
+    """Look up the record of every entry and the entry of every record of a topic, until the report is full."""
     prefix = topic_id.to_bytes(4, "big")
     walk(environment, INDEX, _EntriesHaveRecords(problems), cache=cache, prefix=prefix, tick=tick)
     walk(environment, BATCHES, _RecordsHaveEntries(problems), cache=cache, prefix=prefix, tick=tick)
@@ -176,25 +177,25 @@ class _EntriesHaveRecords:
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
 
-    def unsound(self, key: bytes, error: BaseException) -> None:
-        """Says nothing: it was said before."""
+    def unreadable(self, key: bytes, error: BaseException) -> None:
+        """Do nothing: the row was reported before."""
 
-    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
+    def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         if self._problems.is_full:
             return
         prefix, version = split_index_key(key)
         topic_id = int.from_bytes(prefix[:4], "big")
-        name = _named(key, look.topic(topic_id))
+        name = _named(key, snapshot.topic(topic_id))
         for number, entry in enumerate(unpack_row(data, name), version):
             if entry is None:
                 continue
             _check_entry(entry)
             partition, offset = entry[:2]
-            first, end = look.bounds(topic_id, partition)
+            first, end = snapshot.bounds(topic_id, partition)
             if first <= offset < end:
-                found = look.batch(topic_id, partition, offset)
+                found = snapshot.batch(topic_id, partition, offset)
                 if found is None:
-                    self._problems.add(f"{name}: version {number} is at offset {offset}, and no batch has it.")
+                    self._problems.add(f"{name}: version {number} is at offset {offset}, which is in no batch.")
                 elif found[1] is not None and (what := _difference(unescaped(prefix[4:]), entry, *found)):
                     self._problems.add(
                         f"{name}: {what} of version {number} is not that of offset {offset} of partition {partition}."
@@ -202,7 +203,7 @@ class _EntriesHaveRecords:
 
 
 def _difference(key: bytes, entry: Entry, last: int, columns: Columns | None) -> str | None:
-    """What of an entry is not as in its record, None when all is."""
+    """The part in which an entry differs from its record; None if there is none."""
     assert columns is not None
     _, offset, timestamp_ms, log_position, value, headers = entry
     try:
@@ -221,7 +222,7 @@ def _difference(key: bytes, entry: Entry, last: int, columns: Columns | None) ->
 
 
 class _RecordsHaveEntries:
-    """Remembers for some keys in which row their last record was, since the next is there or behind."""
+    """Remembers the row of the last record of some keys, because the next record is there or in a later row."""
 
     _MOST_KNOWN = 10_000
 
@@ -229,16 +230,16 @@ class _RecordsHaveEntries:
         self._problems = problems
         self._rows: dict[bytes, int] = {}
 
-    def unsound(self, key: bytes, error: BaseException) -> None:
-        """Says nothing: it was said before."""
+    def unreadable(self, key: bytes, error: BaseException) -> None:
+        """Do nothing: the row was reported before."""
 
-    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
+    def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         topic_id, partition, last = split_batch_key(key)
-        topic = look.topic(topic_id)
+        topic = snapshot.topic(topic_id)
         if topic is None or topic.index is None or self._problems.is_full:
             return
         columns = decode(data, "a batch")
-        first = look.bounds(topic_id, partition)[0]
+        first = snapshot.bounds(topic_id, partition)[0]
         if len(self._rows) > self._MOST_KNOWN:
             self._rows.clear()
         for offset, record_key in zip(columns.offsets(last), columns.keys, strict=True):
@@ -246,22 +247,22 @@ class _RecordsHaveEntries:
                 continue
             prefix = entity_prefix(topic_id, record_key)
             known = self._rows.get(prefix, 1)
-            if not self._is_found(look, prefix, known, partition, offset) and (
-                known == 1 or not self._is_found(look, prefix, 1, partition, offset)
+            if not self._is_found(snapshot, prefix, known, partition, offset) and (
+                known == 1 or not self._is_found(snapshot, prefix, 1, partition, offset)
             ):
                 self._problems.add(
                     f"{topic.name}[{partition}] offset {offset}: the index of its topic does not have it under key "
                     f"{record_key!r}."
                 )
 
-    def _is_found(self, look: SnapshotReader, prefix: bytes, version: int, partition: int, offset: int) -> bool:
-        """Whether a row from a version on has the record; also when one is damaged, which was found before."""
-        with look.transaction.cursor(db=look.environment.table(INDEX)) as cursor:
+    def _is_found(self, snapshot: SnapshotReader, prefix: bytes, version: int, partition: int, offset: int) -> bool:
+        """Whether a row from a version on has the record; also if a row is damaged, which was reported before."""
+        with snapshot.transaction.cursor(db=snapshot.environment.table(INDEX)) as cursor:
             is_there = cursor.set_range(prefix + version_key(version))
             while is_there and bytes(cursor.key())[:-8] == prefix:
                 try:
                     entries = unpack_row(bytes(cursor.value()), "a row")
-                except NOT_SOUND:
+                except UNREADABLE:
                     return True
                 if any(_is_at(entry, partition, offset) for entry in entries):
                     self._rows[prefix] = int.from_bytes(bytes(cursor.key())[-8:], "big")
@@ -274,9 +275,9 @@ def _is_at(entry: object, partition: int, offset: int) -> bool:
     return isinstance(entry, tuple) and entry[:2] == (partition, offset)
 
 
-def entry_at(look: SnapshotReader, prefix: bytes, version: int) -> Entry | None:
-    """The entry of a version of a key; None when there is none."""
-    with look.transaction.cursor(db=look.environment.table(INDEX)) as cursor:
+def entry_at(snapshot: SnapshotReader, prefix: bytes, version: int) -> Entry | None:
+    """Return the entry of a version of a key, or None."""
+    with snapshot.transaction.cursor(db=snapshot.environment.table(INDEX)) as cursor:
         is_behind = cursor.set_range(prefix + version_key(version + 1))
         if not (cursor.prev() if is_behind else cursor.last()):
             return None
@@ -292,18 +293,18 @@ def entry_at(look: SnapshotReader, prefix: bytes, version: int) -> Entry | None:
 
 
 class SnapshotCheck:
-    """Checks each snapshot: its key has come so far."""
+    """Checks each snapshot: its version must not be above that of its key."""
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
 
-    def unsound(self, key: bytes, error: BaseException) -> None:
-        """Note a row that is none."""
+    def unreadable(self, key: bytes, error: BaseException) -> None:
+        """Report a row that cannot be read."""
         self._problems.add(f"snapshot of {_key_named(key, None)}: {error}")
 
-    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
-        """Look at one row."""
-        topic = look.topic(int.from_bytes(key[:4], "big"))
+    def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
+        """Check one row."""
+        topic = snapshot.topic(int.from_bytes(key[:4], "big"))
         name = f"snapshot of {_key_named(key, topic)}"
         if len(key) < LEAST_KEY_BYTES - 8 or escaped(unescaped(key[4:])) != key[4:]:
             raise ValueError("its key is not what was written.")
@@ -311,9 +312,9 @@ class SnapshotCheck:
             self._problems.add(f"{name}: its topic {'does not exist' if topic is None else 'has no index'}.")
             return
         version = unpack_snapshot(data)[0]
-        actual = last_version(look.environment, look.transaction, key)
+        actual = last_version(snapshot.environment, snapshot.transaction, key)
         if not 1 <= version <= actual:
-            self._problems.add(f"{name}: it is of version {version}, and the key is at version {actual}.")
+            self._problems.add(f"{name}: it is of version {version}, but the key is at version {actual}.")
 
 
 def _key_named(key: bytes, topic: StoredTopic | None) -> str:

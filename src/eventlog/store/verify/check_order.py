@@ -1,7 +1,7 @@
 """
-Checking the order of the log: every row leads to a batch, and positions are dense but for what was deleted.
+The check of the log order: every row leads to a batch, and positions have no gaps except for deleted batches.
 
-That every batch has its row is checked where the batches are (`store/verify/verify.py`).
+That every batch has its row is checked with the batches, in `verify.py`.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from eventlog.store.verify.walk import Problems, SnapshotReader
 
 class OrderCheck:
     """
-    Checks each row of the order.
+    Checks each row of the log order.
 
-    Rows come by position. Below the stored end, positions may be missing: their batches were deleted. Above it none
-    may be.
+    Rows come by position. Below the stored end, positions may be missing, because their batches were deleted; above it
+    none may be missing.
     """
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._end = 0
 
-    def unsound(self, key: bytes, error: BaseException) -> None:
-        """Note a row that is none."""
+    def unreadable(self, key: bytes, error: BaseException) -> None:
+        """Report a row that cannot be read."""
         self._problems.add(f"table 'order', row {key.hex()}: it is not what was written ({error}).")
 
-    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
-        """Look at one row."""
+    def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
+        """Check one row."""
         last = position_of(key)
         name = f"the order at position {last}"
         split_batch_key(data)
-        batch = look.get(BATCHES, data)
+        batch = snapshot.get(BATCHES, data)
         if batch is None:
-            self._problems.add(f"{name}: it leads to a batch that is not there.")
+            self._problems.add(f"{name}: it leads to a batch that does not exist.")
             self._end = last + 1
             return
         try:
             header = read_header(batch, name)
         except EventLogError:
-            self._end = last + 1  # found where the batches are checked
+            self._end = last + 1  # reported by the check of the batches
             return
         first = last - header.span + 1
         if header.log_position not in {first, NO_LOG_POSITION}:
@@ -54,9 +54,9 @@ class OrderCheck:
             self._problems.add(f"{name}: it leads to a batch that knows no position, where all know theirs.")
         elif first < self._end:
             self._problems.add(
-                f"{name}: its batch begins at position {first}, and the one before it ends at {self._end}."
+                f"{name}: its batch begins at position {first}, but the one before it ends at {self._end}."
             )
-        elif first > self._end and _is_behind(first - 1, look.log_position(END_POSITION_KEY)):
+        elif first > self._end and _is_at_or_above(first - 1, snapshot.position(END_POSITION_KEY)):
             self._problems.add(f"{name}: no batch has the positions from {self._end} to {first}, exclusive.")
         self._end = last + 1
 

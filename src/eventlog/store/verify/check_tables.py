@@ -1,7 +1,7 @@
 """
-Checking the small tables: the format, topics, the bounds of partitions, states, projections and producers.
+The check of the small tables: the format, topics, the bounds of partitions, states, projections and producers.
 
-Each is read whole; of the rows of states, only that their state is there.
+Each is read completely; of the rows of states only the ids are checked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from eventlog.store.rows.tables import (
 )
 from eventlog.store.states.projections import ProjectionRow
 from eventlog.store.states.states import NEXT_STATE_ID_KEY, StateRow
-from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Problems, SnapshotReader, walk
+from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, walk
 
 _STATE_ID_BYTES = 4
 _LAST_STATE_ID = 2**32 - 1
@@ -48,7 +48,7 @@ _COUNTERS = {
 
 
 class SmallTables:
-    """Checks what is not a matter of single records."""
+    """Checks the tables that do not hold records."""
 
     def __init__(self, environment: Environment, problems: Problems) -> None:
         self._environment = environment
@@ -60,49 +60,49 @@ class SmallTables:
         self.topic_count = 0
 
     def check(self) -> None:
-        """Read the topics, the bounds of partitions, and the format."""
+        """Check the topics, the bounds of partitions, and the format."""
         self._walk(TOPICS, self._check_topic)
         self._walk(PARTITIONS, self._check_partition)
         self._walk(FORMAT, self._check_format)
 
     def check_states(self) -> None:
-        """Read states, projections and producers, and whose each row of theirs is: of one snapshot."""
+        """Check states, projections and producers, and the owners of their rows, in one snapshot."""
         with self._environment.reading() as transaction:
-            look = SnapshotReader(self._environment, transaction, self._cache)
-            for table, look_at in (
+            snapshot = SnapshotReader(self._environment, transaction, self._cache)
+            for table, check_row in (
                 (STATES, self._check_state),
                 (PROJECTIONS, self._check_projection),
                 (PRODUCERS, self._check_producer),
                 (SEQUENCES, self._check_sequences),
             ):
-                rows = _Rows(table, look_at, self._problems)
+                rows = _Rows(table, check_row, self._problems)
                 with transaction.cursor(db=self._environment.table(table)) as cursor:
                     for key, data in cursor.iternext():
                         try:
-                            rows.row(look, bytes(key), bytes(data))
-                        except NOT_SOUND as error:
-                            rows.unsound(bytes(key), error)
+                            rows.row(snapshot, bytes(key), bytes(data))
+                        except UNREADABLE as error:
+                            rows.unreadable(bytes(key), error)
             self._check_rows_of_states(transaction)
 
-    def _walk(self, table: bytes, look_at: Callable[[SnapshotReader, bytes, bytes], None]) -> None:
-        walk(self._environment, table, _Rows(table, look_at, self._problems), cache=self._cache)
+    def _walk(self, table: bytes, check_row: Callable[[SnapshotReader, bytes, bytes], None]) -> None:
+        walk(self._environment, table, _Rows(table, check_row, self._problems), cache=self._cache)
 
     def _check_topic(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
         self.topic_count += 1
         topic = unpack_topic(key, data)
         self._largest_topic_id = max(self._largest_topic_id, topic.id)
         if topic.partitions < 1 or topic.duplicate_window_ms < 0:
-            self._problems.add(f"topic {topic.name!r}: its row has numbers that cannot be.")
+            self._problems.add(f"topic {topic.name!r}: its row has impossible numbers.")
 
-    def _check_partition(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
+    def _check_partition(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         topic_id, partition = int.from_bytes(key[:4], "big"), int.from_bytes(key[4:], "big")
-        topic = look.topic(topic_id)
+        topic = snapshot.topic(topic_id)
         name = f"{topic.name if topic else f'topic id {topic_id}'}[{partition}]"
         row = PartitionRow.unpack(data)
         if topic is None or key != partition_key(topic_id, partition % 2**32) or partition >= topic.partitions:
-            self._problems.add(f"{name}: it has bounds, and there is no such partition.")
+            self._problems.add(f"{name}: it has bounds, but there is no such partition.")
         elif row.first > row.end:
-            self._problems.add(f"{name}: it begins at offset {row.first}, and ended at {row.end} then.")
+            self._problems.add(f"{name}: it begins at offset {row.first}, but ended at {row.end} then.")
 
     def _check_format(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
         if key == FORMAT_KEY:
@@ -110,39 +110,39 @@ class SmallTables:
         elif key in _COUNTERS and len(data) != _COUNTERS[key]:
             self._problems.add(f"table 'format', row {key.decode()!r}: it has {len(data)} bytes, not {_COUNTERS[key]}.")
         elif key == NEXT_TOPIC_ID_KEY and int.from_bytes(data, "big") <= self._largest_topic_id:
-            self._problems.add(f"topic id {self._largest_topic_id}: it would be given to another topic, too.")
+            self._problems.add(f"topic id {self._largest_topic_id}: it would be given to another topic too.")
 
     def _check_state(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
         self._state_ids.add(StateRow.unpack(key, data).id)
 
-    def _check_projection(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
+    def _check_projection(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         row = ProjectionRow.unpack(key, data)
         builds = [row.active, *([row.rebuilding] if row.rebuilding else [])]
         self._state_ids.update(row.doomed)
         for build in builds:
             if build.state_id not in self._state_ids:
                 self._problems.add(f"projection {row.name!r}: its state does not exist.")
-            elif build.log_position > end_log_position(self._environment, look.transaction):
+            elif build.position > end_position(self._environment, snapshot.transaction):
                 self._problems.add(
-                    f"projection {row.name!r}: it has folded up to {build.log_position}, beyond the log."
+                    f"projection {row.name!r}: it has read up to {build.position}, beyond the end of the log."
                 )
 
     def _check_producer(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
         self._producer_ids.add(ProducerRow.unpack(key.decode(), data).id)
 
-    def _check_sequences(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
+    def _check_sequences(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         producer_id, topic_id, partition = split_sequence_key(key)
         SequenceRow.unpack(data)
-        topic = look.topic(topic_id)
+        topic = snapshot.topic(topic_id)
         if producer_id not in self._producer_ids:
             self._problems.add(f"table 'sequences': it has a row of producer id {producer_id}, which does not exist.")
         elif topic is None or partition >= topic.partitions:
             self._problems.add(
-                f"table 'sequences': it has a row of topic id {topic_id}[{partition}], which is not there."
+                f"table 'sequences': it has a row of topic id {topic_id}[{partition}], which does not exist."
             )
 
     def _check_rows_of_states(self, transaction: Snapshot) -> None:
-        """Goes from state to state, not from row to row."""
+        """Check one row of each state, not every row."""
         with transaction.cursor(db=self._environment.table(STATE)) as cursor:
             is_found = cursor.first()
             while is_found:
@@ -161,12 +161,12 @@ class SmallTables:
 
 class _Rows:
     def __init__(
-        self, table: bytes, look_at: Callable[[SnapshotReader, bytes, bytes], None], problems: Problems
+        self, table: bytes, check_row: Callable[[SnapshotReader, bytes, bytes], None], problems: Problems
     ) -> None:
         self._table = table
-        self.row = look_at
+        self.row = check_row
         self._problems = problems
 
-    def unsound(self, key: bytes, error: BaseException) -> None:
-        """Note a row that is none."""
+    def unreadable(self, key: bytes, error: BaseException) -> None:
+        """Report a row that cannot be read."""
         self._problems.add(f"table {self._table.decode()!r}, row {key!r}: {error}")

@@ -1,7 +1,7 @@
 """
-Looking after a log: copying it without its holes, and what a check of it says.
+The report of a verification, and the compacting copy of a log.
 
-The check itself is in `store/verify/verify.py`, which is imported by the first one.
+The verification itself is in `verify.py`, which is imported when it first runs.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from eventlog.store.store import Store
 @attrs.frozen
 class VerifyReport:
     """
-    Says what a check of the whole log found.
+    The result of checking the whole log.
 
-    `problems` is empty when everything stored is what was written: batches, their order, indexes, message ids,
-    snapshots, groups, members, committed offsets, states and projections. The first thousand are named.
+    `problems` is empty if everything stored is what was written: batches, their order, indexes, message ids,
+    snapshots, groups, members, committed offsets, states and projections. It holds the first thousand problems.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -39,20 +39,20 @@ class VerifyReport:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing was found."""
+        """Whether no problem was found."""
         return not self.problems
 
 
 def compact(store: Store, directory: str | os.PathLike[str]) -> int:
     """
-    Write a copy without free pages into a new directory; its size in bytes.
+    Write a copy without free pages into a new directory, and return its size in bytes.
 
     Writers may go on.
     """
     destination = os.path.abspath(directory)
     if os.path.exists(destination) and (not os.path.isdir(destination) or os.listdir(destination)):
         raise ValueError(
-            f"cannot compact into {destination}: it is there already and not empty. It was left as it was. "
+            f"cannot compact into {destination}: it exists and is not empty. It was left as it was. "
             "Choose a new directory."
         )
     try:
@@ -60,6 +60,6 @@ def compact(store: Store, directory: str | os.PathLike[str]) -> int:
         make_directory(destination, 0o600)
     except OSError as error:
         raise kind_of(error)(
-            f"cannot compact into {destination}: {error}. The log is unchanged. Choose a directory that can be made."
+            f"cannot compact into {destination}: {error}. The log is unchanged. Choose a directory that can be created."
         ) from error
     return store.environment.copy(destination)

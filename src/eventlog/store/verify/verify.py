@@ -1,9 +1,9 @@
 """
-Checking a log: every row of every table, and that they agree with each other.
+The verification of a log: every row of every table, and whether they agree.
 
-What must hold is on docs/reference/format.md, under "Always true". Damage is a line of the report, never an error.
-Memory does not grow with the log. Batches are checked here; the order, the index, the message ids and the smaller
-tables in modules of their own. Knows nothing of codecs: a record is sound when its bytes are what was written.
+The rules are in docs/reference/format.md, under "Always true". Damage is a line of the report, never an error. Memory
+does not grow with the log. Batches are checked here; the log order, the index, the message ids and the smaller tables
+have modules of their own. Codecs play no part: a record is sound if its bytes are what was written.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from eventlog.store.verify.check_message_ids import MessageCheck, MessageTimeChe
 from eventlog.store.verify.check_order import OrderCheck
 from eventlog.store.verify.check_tables import SmallTables
 from eventlog.store.verify.report import VerifyReport
-from eventlog.store.verify.walk import NOT_SOUND, BatchCache, Problems, SnapshotReader, walk
+from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, walk
 
 _LAST_POSITION = 2**64 - 1
 
 
 def verify(store: Store, progress: Callable[[int], object] | None = None) -> VerifyReport:
     """
-    Read and checks every row.
+    Read and check every row.
 
-    Writers may go on; what they append meanwhile may or may not be checked.
+    Writers may go on; records appended meanwhile may or may not be checked.
 
     Args:
-        progress: called now and then with the bytes of batches checked so far.
+        progress: called from time to time with the bytes of batches checked so far.
     """
     environment = store.environment
     problems = Problems()
@@ -74,9 +74,9 @@ def _end_log_position(store: Store) -> int:
 
 class BatchCheck:
     """
-    Checks each batch: its bytes, that it follows the one before it, and that the order leads to it.
+    Checks each batch: its bytes, that it follows the previous one, and that the log order leads to it.
 
-    Adds what the index should have of it to the sums.
+    Adds its records to the sums with which the index is compared.
     """
 
     def __init__(self, problems: Problems, sums: IndexSums) -> None:
@@ -89,14 +89,14 @@ class BatchCheck:
         self.record_count = 0
         self.stored_bytes = 0
 
-    def unsound(self, key: bytes, error: BaseException) -> None:
-        """Note a row whose key is no batch's."""
+    def unreadable(self, key: bytes, error: BaseException) -> None:
+        """Report a row whose key is not that of a batch."""
         self._problems.add(f"table 'batches', row {key.hex()}: {error}")
 
-    def row(self, look: SnapshotReader, key: bytes, data: bytes) -> None:
-        """Look at one batch."""
+    def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
+        """Check one batch."""
         topic_id, partition, last = split_batch_key(key)
-        topic = look.topic(topic_id)
+        topic = snapshot.topic(topic_id)
         name = f"{topic.name if topic else f'topic id {topic_id}'}[{partition}] up to offset {last}"
         if (topic_id, partition) != self._place:
             self._place, self._end, self._largest_ms = (topic_id, partition), -1, NO_TIME_MS
@@ -109,14 +109,20 @@ class BatchCheck:
             self._end = last + 1
             return
         self.record_count += columns.count
-        self._check_place(look, topic, name, partition, last, columns)
-        self._check_order(look, key, name, columns)
+        self._check_place(snapshot, topic, name, partition, last, columns)
+        self._check_order(snapshot, key, name, columns)
         if topic is not None and topic.index is not None:
-            self._sums.add_batch(look, topic, partition, last, columns)
+            self._sums.add_batch(snapshot, topic, partition, last, columns)
         self._end, self._largest_ms = last + 1, max(self._largest_ms, columns.largest_so_far_ms)
 
     def _check_place(
-        self, look: SnapshotReader, topic: StoredTopic | None, name: str, partition: int, last: int, columns: Columns
+        self,
+        snapshot: SnapshotReader,
+        topic: StoredTopic | None,
+        name: str,
+        partition: int,
+        last: int,
+        columns: Columns,
     ) -> None:
         add = self._problems.add
         first_stored = 0
@@ -125,13 +131,13 @@ class BatchCheck:
         else:
             if partition >= topic.partitions:
                 add(f"{name}: its topic has {topic.partitions} partitions.")
-            first_stored = look.bounds(topic.id, partition)[0]
+            first_stored = snapshot.bounds(topic.id, partition)[0]
         first = last - columns.span + 1
         if self._end < 0 and not first <= first_stored <= last + 1:
-            add(f"{name}: it begins at offset {first}, and its partition at {first_stored}.")
+            add(f"{name}: it begins at offset {first}, but its partition at {first_stored}.")
         elif self._end >= 0 and first != self._end and not (self._end < first <= first_stored):
-            # Else what lay between was deleted since the last part of the walk.
-            add(f"{name}: it begins at offset {first}, and the batch before it ends at {self._end}.")
+            # Otherwise the records between were deleted since the last part of the walk.
+            add(f"{name}: it begins at offset {first}, but the batch before it ends at {self._end}.")
         if columns.largest_so_far_ms < max(columns.largest_ms, self._largest_ms):
             add(f"{name}: its largest timestamp so far is below an earlier one.")
 
@@ -145,6 +151,8 @@ class BatchCheck:
         last = columns.log_position + columns.span - 1
         row = look.get(ORDER, order_key(last)) if last <= _LAST_POSITION else None
         if row is None:
-            self._problems.add(f"{name}: it has the positions up to {last}, and no row in the order of the log.")
+            self._problems.add(f"{name}: it has the positions up to {last}, but no row in the order of the log.")
         elif row != key:
-            self._problems.add(f"{name}: it has the positions up to {last}, where the order leads to another batch.")
+            self._problems.add(
+                f"{name}: it has the positions up to {last}, but there the order leads to another batch."
+            )

@@ -1,9 +1,8 @@
 """
-Looking at one snapshot of a log, row by row, to check it.
+The walk over the rows of a table, and the snapshot that a check reads.
 
-`walk` goes over a table a part at a time, each part in a short read transaction of its own, so that writers may go on
-and a fork need not wait. Inside one part all tables are of one commit: what should be there is there. Knows nothing of
-what is checked.
+`walk` reads a table in parts, each in a short read transaction of its own, so that writers may go on and a fork need
+not wait. Inside one part all tables are of the same commit, so they must agree.
 """
 
 from __future__ import annotations
@@ -25,41 +24,41 @@ from eventlog.store.records.reader import bounds_within
 from eventlog.store.rows.packing import NOT_A_ROW
 from eventlog.store.rows.tables import batch_key, split_batch_key, unpack_topic
 
-NOT_SOUND = (EventLogError, *NOT_A_ROW, UnicodeDecodeError, struct.error, msgpack.UnpackException)
-"""What comes of reading rows that are not what was written."""
+UNREADABLE = (EventLogError, *NOT_A_ROW, UnicodeDecodeError, struct.error, msgpack.UnpackException)
+"""Errors of reading a row that is not what was written."""
 
 _PART_BYTES = 1 << 20
 _ROW_BYTES = 64
-"""What a row counts beside its bytes, so that a part of many small ones is short too."""
+"""Added to the bytes of each row, so that a part of many small rows is short too."""
 _MOST_PROBLEMS = 1000
 
 
 class Problems:
-    """The findings of a check: the first thousand are kept, the others are counted."""
+    """The problems found by a verification: the first thousand are kept, the others counted."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
         self.count = 0
 
     def add(self, line: str) -> None:
-        """Note one."""
+        """Add a problem."""
         self.count += 1
         if len(self._lines) < _MOST_PROBLEMS:
             self._lines.append(line)
 
     @property
     def is_full(self) -> bool:
-        """Whether further ones are only counted."""
+        """Whether further problems are only counted."""
         return self.count >= _MOST_PROBLEMS
 
     def lines(self) -> tuple[str, ...]:
-        """One for each, and one that says how many were left out."""
+        """Return one line for each problem, and one with the number of those left out."""
         left = self.count - len(self._lines)
-        return (*self._lines, *([f"and {left} problems more."] if left else ()))
+        return (*self._lines, *([f"and {left} more problems."] if left else ()))
 
 
 class BatchCache:
-    """Keeps the decoded batches that were used last; a batch never changes, so they may outlive a snapshot."""
+    """A cache of the batches decoded last; a batch never changes, so they may outlive a snapshot."""
 
     _MOST = 64
 
@@ -67,7 +66,7 @@ class BatchCache:
         self._columns: OrderedDict[bytes, Columns | None] = OrderedDict()
 
     def columns(self, key: bytes, data: bytes) -> Columns | None:
-        """The columns of a batch, None when it is damaged."""
+        """Return the columns of a batch; None if it is damaged."""
         if key in self._columns:
             self._columns.move_to_end(key)
             return self._columns[key]
@@ -81,7 +80,7 @@ class BatchCache:
 
 
 class SnapshotReader:
-    """One snapshot, and what was learned of it."""
+    """One snapshot of the log, with a cache of its topics and bounds."""
 
     def __init__(self, environment: Environment, transaction: Snapshot, cache: BatchCache) -> None:
         self.environment = environment
@@ -91,7 +90,7 @@ class SnapshotReader:
         self._bounds: dict[tuple[int, int], tuple[int, int]] = {}
 
     def get(self, table: bytes, key: bytes) -> bytes | None:
-        """The value of a row, None when there is none."""
+        """Return the value of a row, or None."""
         data = self.transaction.get(key, db=self.environment.table(table))
         return None if data is None else bytes(data)
 
@@ -99,24 +98,24 @@ class SnapshotReader:
         """A position of the format table, 0 when there is no such row; None when it is damaged."""
         try:
             return position_of(self.get(FORMAT, name))
-        except NOT_SOUND:
-            return None  # found where the table is checked
+        except UNREADABLE:
+            return None  # reported by the check of that table
 
     def topic(self, topic_id: int) -> StoredTopic | None:
-        """The topic of an id; None when there is none, or its row is damaged."""
+        """Return the topic with an id; None if there is none, or its row is damaged."""
         if self._topics is None:
             self._topics = {}
             with self.transaction.cursor(db=self.environment.table(TOPICS)) as cursor:
                 for name, data in cursor.iternext():
                     try:
                         row = unpack_topic(name, data)
-                    except NOT_SOUND:
-                        continue  # found where the topics are checked
+                    except UNREADABLE:
+                        continue  # reported by the check of the topics
                     self._topics[row.id] = row
         return self._topics.get(topic_id)
 
     def bounds(self, topic_id: int, partition: int) -> tuple[int, int]:
-        """The first offset of a partition that may be read, and its end."""
+        """Return the first readable offset of a partition, and its end."""
         place = (topic_id, partition)
         found = self._bounds.get(place)
         if found is None:
@@ -126,9 +125,9 @@ class SnapshotReader:
 
     def batch(self, topic_id: int, partition: int, offset: int) -> tuple[int, Columns | None] | None:
         """
-        The last offset and the columns of the batch that would hold an offset; None when there is none.
+        Return the last offset and the columns of the batch that would hold an offset; None if there is none.
 
-        The columns are None when it is damaged.
+        The columns are None if the batch is damaged.
         """
         with self.transaction.cursor(db=self.environment.table(BATCHES)) as cursor:
             if not cursor.set_range(batch_key(topic_id, partition, offset)):
@@ -141,14 +140,14 @@ class SnapshotReader:
 
 
 class Check(Protocol):
-    """Is what a walk calls."""
+    """The check of one table, which `walk` calls for every row."""
 
-    def row(self, look: SnapshotReader, key: bytes, data: bytes, /) -> None:
-        """Look at one row; raises one of `NOT_SOUND` when it is damaged in a way that needs no other words."""
+    def row(self, snapshot: SnapshotReader, key: bytes, data: bytes, /) -> None:
+        """Check one row; may raise one of `UNREADABLE`, whose text becomes the report."""
         ...
 
-    def unsound(self, key: bytes, error: BaseException, /) -> None:
-        """Note a row that `row` could not read."""
+    def unreadable(self, key: bytes, error: BaseException, /) -> None:
+        """Report a row that `row` could not read."""
         ...
 
 
@@ -162,17 +161,17 @@ def walk(
     tick: Callable[[], object] = bool,
 ) -> None:
     """
-    Call `check.row` for every row of a table, or for those whose keys begin with `prefix`, in the order of the keys.
+    Call `check.row` for every row of a table whose key begins with `prefix`, in the order of the keys.
 
     Args:
-        tick: is called between two parts, outside of transactions.
+        tick: called between two parts, outside of transactions.
     """
     start = prefix
     is_found = True
     while is_found:
         left_bytes = _PART_BYTES
         with environment.reading() as transaction, transaction.cursor(db=environment.table(table)) as cursor:
-            look = SnapshotReader(environment, transaction, cache)
+            snapshot = SnapshotReader(environment, transaction, cache)
             is_found = cursor.set_range(start) if start else cursor.first()
             while is_found and left_bytes > 0:
                 key = bytes(cursor.key())
@@ -182,9 +181,9 @@ def walk(
                 data = bytes(cursor.value())
                 left_bytes -= len(data) + len(key) + _ROW_BYTES
                 try:
-                    check.row(look, key, data)
-                except NOT_SOUND as error:
-                    check.unsound(key, error)
+                    check.row(snapshot, key, data)
+                except UNREADABLE as error:
+                    check.unreadable(key, error)
                 start = key + b"\0"
                 is_found = cursor.next()
         tick()
