@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import io
 import re
+import tokenize
 import types
 from collections.abc import Iterator
 from functools import cache
@@ -28,7 +30,7 @@ MOST_LINES_OF_A_FILE = 600
 MOST_LINES_OF_A_FUNCTION = 70
 MOST_COLUMNS = 120
 
-THREAD_STARTERS = {"clients/producer/sender.py", "store/groups/heartbeat.py", "store/cleaner.py"}
+THREAD_STARTERS = {"clients/producer/sender.py", "store/groups/heartbeat.py"}
 
 ABBREVIATIONS = {
     "buf", "cb", "cfg", "cnt", "conf", "ctx", "db", "evt", "fn", "hw", "hwm", "idx", "lst", "msg", "num", "obj",
@@ -258,7 +260,7 @@ def _undocumented(source: Source) -> Iterator[tuple[ast.AST, str]]:
 
 
 def test_docstrings_begin_with_one_sentence() -> None:
-    """The first line is one sentence in the present tense, ends with a period and does not repeat the name."""
+    """One sentence: a noun phrase or the imperative, with a period, without the name of the thing."""
     _none(
         [
             source.at(node, f"{name}: {complaint}: {doc.splitlines()[0]!r}")
@@ -283,6 +285,69 @@ def _complaints_about(name: str, doc: str) -> Iterator[str]:
         yield "is in the future tense"
 
 
+# --- plain English ----------------------------------------------------------------------------------------------------
+
+DIALECT = {
+    r"(?:^|[.:;,] |\b(?:and|but|by|for|from|of|or|that|to|what|when|where|with) )who "
+    r"(?:asks?|calls?|comes?|holds?|joins?|leaves?|reads?|sends?|uses?|waits?|writes?)": "a noun: the waiting readers",
+    r"what (?:is|was) gone": "a noun: the deleted records",
+    r"so (?:many|often|long as)": "as many, as often, as long as",
+    r"anew": "again",
+    r"can not": "cannot",
+    r"for ever": "forever",
+    r"in place of": "instead of",
+}
+"""Phrases that read like a translation, and what to write instead."""
+
+NOT_YET_PLAIN: frozenset[str] = frozenset(
+    {"cli/", "clients/", "log/", "store/committer.py", "store/groups/", "store/records/", "store/rows/"}
+    | {"store/states/", "store/store.py", "store/wakeup/", "__init__.py", "native.py"}
+)
+"""Paths below `src/eventlog` whose prose is not rewritten yet; nothing is ever added here."""
+
+
+def test_prose_is_plain_english() -> None:
+    """Docstrings and comments use nouns for things, and words that people say."""
+    plain = [source for source in _package() if not source.inside.startswith(tuple(NOT_YET_PLAIN))]
+    dialect = [
+        f"{source.name}:{line}: {complaint}"
+        for source in plain
+        for line, text in _prose(source.text)
+        for complaint in _dialect_in(text)
+    ]
+    moods = [
+        source.at(node, complaint)
+        for source in plain
+        for node, _, doc in source.documented()
+        for complaint in _mood_of(doc.strip().splitlines()[0])
+    ]
+    _none(dialect + moods)
+
+
+def _prose(text: str) -> Iterator[tuple[int, str]]:
+    """Every comment and every string that is a statement of its own, by line."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            for number, line in enumerate(node.value.value.splitlines()):
+                yield node.lineno + number, line
+
+
+def _mood_of(first: str) -> Iterator[str]:
+    if re.match(r"(Is|Are|Says|Tells)\b", first):
+        yield f"{first!r}: a class is a noun phrase, a function the imperative or a noun phrase"
+
+
+def _dialect_in(text: str) -> Iterator[str]:
+    prose = re.sub(r"`[^`]*`", "x", text)
+    for phrase, advice in DIALECT.items():
+        found = re.search(rf"(?<!\w)(?:{phrase})\b", prose, re.IGNORECASE)
+        if found:
+            yield f"{found[0]!r}: write {advice}"
+
+
 def test_public_things_show_how_they_are_used() -> None:
     """A public class or function, errors aside, has an example that `tests/test_docs.py` runs."""
     _none(
@@ -300,7 +365,7 @@ def test_public_things_show_how_they_are_used() -> None:
 
 
 def test_threads_start_in_few_files() -> None:
-    """A thread of ours begins in the sender, the heart or the cleaner, where `close()` joins it."""
+    """Only the sender and the heartbeat start a thread, and `close()` joins it."""
     _none(
         [
             source.at(call, "a thread starts here; only " + " and ".join(sorted(THREAD_STARTERS)) + " may")
@@ -441,6 +506,31 @@ def test_the_rule_for_first_lines_finds_a_bad_one(name: str, doc: str) -> None:
 def test_the_rule_for_first_lines_lets_a_good_one_pass(name: str, doc: str) -> None:
     """A rule that always complains would be switched off."""
     assert list(_complaints_about(name, doc)) == []
+
+
+@pytest.mark.parametrize("first", ["Is what reads.", "Are records.", "Says that it is over.", "Tells what is seen."])
+def test_the_rule_for_moods_finds_a_bad_one(first: str) -> None:
+    """A noun phrase and the imperative pass."""
+    assert list(_mood_of(first))
+    assert not list(_mood_of("A reader of topics."))
+    assert not list(_mood_of("Return the records."))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What who waits does.",
+        "Deletes what is gone.",
+        "As often as that, so many times.",
+        "Made anew.",
+        "It can not be.",
+    ],
+)
+def test_the_rule_for_prose_finds_dialect(text: str) -> None:
+    """In a docstring and in a comment, with its line; code and quoted names are left alone."""
+    assert list(_dialect_in(text))
+    assert [line for line, found in _prose(f'x = 1\n# {text}\n"""{text}"""\n') if list(_dialect_in(found))] == [2, 3]
+    assert not list(_dialect_in(f"Calls `{text}` and waits for readers."))
 
 
 @pytest.mark.parametrize(
