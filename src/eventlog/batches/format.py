@@ -73,8 +73,8 @@ class Columns:
     """
     A decoded batch.
 
-    `deltas` are the offsets less the first one; None if they are 0, 1, 2 and so on. `log_position` is the log position of
-    the first offset, -1 in a batch of version 1. If `is_plain`, keys and values have the types that were asked for;
+    `deltas` are the offsets less the first one; None if they are 0, 1, 2 and so on. `log_position` is that of the first
+    offset, -1 in a batch of version 1. If `is_plain`, keys and values have the types that were asked for;
     else they are bytes.
     """
 

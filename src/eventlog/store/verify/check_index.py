@@ -47,10 +47,12 @@ class IndexSums:
         self._batches: Counter[int] = Counter()
         self._index: Counter[int] = Counter()
 
-    def add_batch(self, look: SnapshotReader, topic: StoredTopic, partition: int, last: int, columns: Columns) -> None:
-        """Adds the records of a batch that have a key and may be read."""
+    def add_batch(
+        self, snapshot: SnapshotReader, topic: StoredTopic, partition: int, last: int, columns: Columns
+    ) -> None:
+        """Add the readable records of a batch that have a key."""
         if columns.log_position == NO_LOG_POSITION:
-            return  # it is older than every index
+            return  # older than every index
         total = 0
         first = snapshot.bounds(topic.id, partition)[0]
         offsets = columns.offsets(last)
@@ -125,11 +127,14 @@ class IndexCheck:
                 continue
             _check_entry(entry)
             partition, offset, _, log_position, _, _ = entry
-            first, end = look.bounds(topic_id, partition)
+            first, end = snapshot.bounds(topic_id, partition)
             if partition >= topic.partitions or not first <= offset < end:
-                add(f"{name}: version {number} is at offset {offset} of partition {partition}, where no record is.")
+                add(
+                    f"{name}: version {number} is at offset {offset} of partition {partition}, "
+                    "where there is no record."
+                )
             if log_position <= self._position:
-                add(f"{name}: version {number} has position {log_position}, and the one before it {self._position}.")
+                add(f"{name}: version {number} has position {log_position}, but the one before it {self._position}.")
             self._position = max(self._position, log_position)
             self._sums.add_entry(topic_id, record_key, entry)
 

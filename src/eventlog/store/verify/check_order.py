@@ -50,17 +50,17 @@ class OrderCheck:
             self._problems.add(
                 f"{name}: it leads to a batch that begins at position {header.log_position}, not {first}."
             )
-        elif header.log_position == NO_LOG_POSITION and _is_behind(last, look.log_position(OLD_POSITIONS_KEY)):
-            self._problems.add(f"{name}: it leads to a batch that knows no position, where all know theirs.")
+        elif header.log_position == NO_LOG_POSITION and _is_at_or_above(last, snapshot.log_position(OLD_POSITIONS_KEY)):
+            self._problems.add(f"{name}: it leads to a batch without a position, where all batches have one.")
         elif first < self._end:
             self._problems.add(
                 f"{name}: its batch begins at position {first}, but the one before it ends at {self._end}."
             )
-        elif first > self._end and _is_at_or_above(first - 1, snapshot.position(END_POSITION_KEY)):
+        elif first > self._end and _is_at_or_above(first - 1, snapshot.log_position(END_POSITION_KEY)):
             self._problems.add(f"{name}: no batch has the positions from {self._end} to {first}, exclusive.")
         self._end = last + 1
 
 
-def _is_behind(log_position: int, end: int | None) -> bool:
-    """Whether a position lies behind a stored end; nothing does when that is damaged."""
+def _is_at_or_above(log_position: int, end: int | None) -> bool:
+    """Whether a position is at or above a stored end; False if that is damaged."""
     return end is not None and log_position >= end

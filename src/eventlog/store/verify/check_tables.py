@@ -122,9 +122,9 @@ class SmallTables:
         for build in builds:
             if build.state_id not in self._state_ids:
                 self._problems.add(f"projection {row.name!r}: its state does not exist.")
-            elif build.position > end_position(self._environment, snapshot.transaction):
+            elif build.log_position > end_log_position(self._environment, snapshot.transaction):
                 self._problems.add(
-                    f"projection {row.name!r}: it has read up to {build.position}, beyond the end of the log."
+                    f"projection {row.name!r}: it has read up to {build.log_position}, beyond the end of the log."
                 )
 
     def _check_producer(self, _: SnapshotReader, key: bytes, data: bytes) -> None:

@@ -68,8 +68,8 @@ def verify(store: Store, progress: Callable[[int], object] | None = None) -> Ver
 def _end_log_position(store: Store) -> int:
     try:
         return stored_end_log_position(store.environment)
-    except NOT_SOUND:
-        return _LAST_POSITION  # the damaged row is found below
+    except UNREADABLE:
+        return _LAST_POSITION  # the check of the format table reports the damaged row
 
 
 class BatchCheck:
@@ -141,15 +141,15 @@ class BatchCheck:
         if columns.largest_so_far_ms < max(columns.largest_ms, self._largest_ms):
             add(f"{name}: its largest timestamp so far is below an earlier one.")
 
-    def _check_order(self, look: SnapshotReader, key: bytes, name: str, columns: Columns) -> None:
-        environment, transaction = look.environment, look.transaction
+    def _check_order(self, snapshot: SnapshotReader, key: bytes, name: str, columns: Columns) -> None:
+        environment, transaction = snapshot.environment, snapshot.transaction
         if columns.log_position == NO_LOG_POSITION:
-            old_end = look.log_position(OLD_POSITIONS_KEY)
+            old_end = snapshot.log_position(OLD_POSITIONS_KEY)
             if old_end is not None and position_of_old(transaction, environment.table(ORDER), old_end, key) is None:
                 self._problems.add(f"{name}: it has no row in the order of the log.")
             return
         last = columns.log_position + columns.span - 1
-        row = look.get(ORDER, order_key(last)) if last <= _LAST_POSITION else None
+        row = snapshot.get(ORDER, order_key(last)) if last <= _LAST_POSITION else None
         if row is None:
             self._problems.add(f"{name}: it has the positions up to {last}, but no row in the order of the log.")
         elif row != key:

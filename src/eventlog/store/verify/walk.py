@@ -95,7 +95,7 @@ class SnapshotReader:
         return None if data is None else bytes(data)
 
     def log_position(self, name: bytes) -> int | None:
-        """A position of the format table, 0 when there is no such row; None when it is damaged."""
+        """Return a log position from the format table: 0 if there is no such row, None if it is damaged."""
         try:
             return position_of(self.get(FORMAT, name))
         except UNREADABLE:
