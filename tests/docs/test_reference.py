@@ -171,7 +171,7 @@ def _locks() -> set[tuple[str, str]]:
 
 def test_every_lock_is_on_the_page_about_locks() -> None:
     """The page names each lock and bell of the sources, with its file."""
-    rows = _rows(_text(DOCS / "explanation" / "locks.md").partition("\n## The order")[0])
+    rows = _rows(_text(DOCS / "internals" / "locks.md").partition("\n## The order")[0])
     named = {(row[1].strip("`"), row[0].strip("`").lstrip("_")) for row in rows if row[1].endswith(".py`")}
     assert _locks()
     assert _locks() - named == set()
