@@ -60,15 +60,15 @@ def test_topics_gives_a_topic_more_partitions(shop, eventlog_command):
             "it has 2, and none is ever removed. Nothing was changed.",
         ),
         (["--alter", "nothing", "--partitions", "3"], 1, "no topic 'nothing' in .*: it has orders, raw."),
-        (["--alter", "orders"], 2, "--alter and --partitions come together, .* Nothing was changed."),
-        (["--partitions", "3"], 2, "--alter and --partitions come together, .* Nothing was changed."),
-        (["--key", "str"], 2, "--key, --value and --index come with --create, .* Nothing was changed."),
+        (["--alter", "orders"], 2, "--alter needs --partitions, .* Nothing was changed."),
+        (["--partitions", "3"], 2, "--alter needs --partitions, .* Nothing was changed."),
+        (["--key", "str"], 2, "--key, --value and --index need --create, .* Nothing was changed."),
         (["--alter", "orders", "--partitions", "3", "--create", "new"], 2, "Nothing was changed."),
-        (["--create", "orders"], 1, "topic 'orders' is in .* already. It is unchanged."),
+        (["--create", "orders"], 1, "topic 'orders' exists in .* already. It is unchanged."),
         (["--create", "a/b"], 1, "InvalidTopicName"),
     ],
 )
-def test_topics_refuses_what_can_not_be(shop, options, code, message, eventlog_command):
+def test_topics_refuses_what_cannot_be(shop, options, code, message, eventlog_command):
     """One line on stderr, and no topic is changed or made."""
     found, out, err = eventlog_command("topics", shop, *options)
     assert (found, out) == (code, "")
@@ -147,8 +147,8 @@ def test_produce_stops_at_a_line_without_a_key_and_says_what_is_stored(path, eve
     code, _, err = eventlog_command("produce", path, "t", "--key-separator", ":", stdin=b"a:1\nb:2\nc\nd:4\n")
     assert code == 1
     assert err == (
-        "eventlog: cannot store line 3 in topic 't' (key bytes, value bytes): it has no key, "
-        "for ':' is not in it. Lines stored before it: 2.\n"
+        "eventlog: cannot store line 3 in topic 't' (key bytes, value bytes): it has no key: "
+        "the separator ':' is missing. Lines stored before it: 2.\n"
     )
     with eventlog.open(path) as log:
         assert log.topic("t").bounds() == {0: (0, 2)}

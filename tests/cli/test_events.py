@@ -83,7 +83,7 @@ def test_history_reads_the_key_as_the_topic_declares(bank, eventlog_command):
         (["nothing", "alice"], "no topic 'nothing' in "),
         (["plain", "alice"], "topic 'plain' has no index, .* `eventlog topics --create TOPIC --index key`"),
         (["accounts", "carol"], "topic 'accounts' has no record with the key 'carol'. Nothing was changed."),
-        (["numbers", "x"], "'x' is no key of topic 'numbers', whose keys are int."),
+        (["numbers", "x"], r"'x' is not a key of topic 'numbers' \(key int\)\."),
     ],
 )
 def test_history_of_what_is_not_there_is_one_line(bank, arguments, error, eventlog_command):

@@ -211,7 +211,7 @@ def test_reset_makes_a_group_of_named_topics(shop, groups):
         (["delete-offsets", "billing", "nothing"], "UnknownTopic: "),
     ],
 )
-def test_what_can_not_be_is_one_line_and_changes_nothing(shop, groups, arguments, error):
+def test_what_cannot_be_is_one_line_and_changes_nothing(shop, groups, arguments, error):
     """Exit code 1, as of every command."""
     before = stored(shop)
     action, *rest = arguments
@@ -243,10 +243,10 @@ def test_advice_names_commands_and_no_calls(shop, arguments, advice, capsys):
         ([], "is required"),
         (["--to-latest", "--shift-by", "1"], "not allowed with"),
         (["--to-offset", "-1"], "--to-offset"),
-        (["--to-datetime", "noon"], "'noon' is not a time of ISO 8601"),
+        (["--to-datetime", "noon"], "'noon' is not a time in ISO 8601"),
         (["--to-datetime", "2026-07-02T15:00"], "has no time zone"),
         (["--shift-by", "x"], "'x' is not a whole number"),
-        (["--to-latest", "--topic", "orders:x"], "'x' is not a number from 0 on"),
+        (["--to-latest", "--topic", "orders:x"], "'x' is not a whole number of at least 0"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(groups, options, message):

@@ -1,8 +1,4 @@
-"""
-`python -m eventlog.cli`: the `eventlog` command without its script.
-
-Knows nothing but the name of `main()`.
-"""
+"""`python -m eventlog.cli`: the `eventlog` command without its script."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""
-`eventlog topics`, `verify`, `compact`: what is in a log, new topics, whether it is sound, a smaller copy.
-
-Knows nothing of argument parsing.
-"""
+"""`eventlog topics`, `verify` and `compact`: list, create and extend topics, check a log, write a smaller copy."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from eventlog.cli.text import as_text, counted, table
 
 
 def print_topics(path: Path, out: TextIO) -> int:
-    """Prints a line for each topic: name, partitions, records that are there now, codecs, index."""
+    """Print a line for each topic: name, partitions, number of records, codecs, index."""
     rows: list[tuple[str, ...]] = [("topic", "partitions", "records", "key", "value", "index")]
     with eventlog.open(path, create=False) as log:
         for name in log.topics():
@@ -39,14 +35,14 @@ def create_topic(
     index: Literal["key"] | None,
 ) -> int:
     """
-    Makes a topic, and the log when there is none.
+    Create a topic, and the log if there is none.
 
     Raises:
-        Failure: there is a topic of that name. It is unchanged.
+        Failure: a topic of that name exists. It is unchanged.
     """
     with eventlog.open(path) as log:
         if name in log.topics():
-            raise Failure(f"topic {name!r} is in {path} already. It is unchanged. `eventlog topics` shows what it is.")
+            raise Failure(f"topic {name!r} exists in {path} already. It is unchanged. `eventlog topics` describes it.")
         topic = log.topic(name, partitions=partitions, key=key, value=value, index=index)
         out.write(f"{name}: made, {counted(topic.partitions, 'partition')}, key {topic.key}, value {topic.value}")
         out.write("\n" if topic.index is None else f", index by {topic.index}\n")
@@ -55,7 +51,7 @@ def create_topic(
 
 def create_partitions(path: Path, name: str, total: int, out: TextIO) -> int:
     """
-    Raises the number of partitions of a topic, and prints it before and after.
+    Raise the number of partitions of a topic, and print the old and the new number.
 
     Raises:
         Failure: there is no such topic, or it has more partitions. Nothing was changed.
@@ -73,7 +69,7 @@ def create_partitions(path: Path, name: str, total: int, out: TextIO) -> int:
 
 
 def verify_log(path: Path, out: TextIO) -> int:
-    """Reads and checks every batch; prints each place that is damaged."""
+    """Read and check every batch, and print each damaged place."""
     with eventlog.open(path, create=False) as log:
         report = log.verify()
     out.writelines(f"{problem}\n" for problem in report.problems)
@@ -87,12 +83,12 @@ def verify_log(path: Path, out: TextIO) -> int:
 
 def compact_log(path: Path, destination: Path, out: TextIO) -> int:
     """
-    Writes a copy without the unused pages.
+    Write a copy without the unused pages.
 
     The log itself is not changed; others may use it meanwhile.
 
     Raises:
-        Failure: the destination holds something. It was left as it is.
+        Failure: the destination is not empty. It is unchanged.
     """
     with eventlog.open(path, create=False) as log:
         try:
@@ -104,7 +100,7 @@ def compact_log(path: Path, destination: Path, out: TextIO) -> int:
 
 
 def disk_bytes(directory: Path) -> int:
-    """Bytes of the blocks that a directory's files take; a sparse file is longer than what it takes."""
+    """Bytes of the blocks that the files of a directory take; a sparse file is longer than that."""
     stats = [path.stat() for path in directory.rglob("*") if path.is_file()]
     if os.name == "posix":
         return sum(stat.st_blocks * 512 for stat in stats)

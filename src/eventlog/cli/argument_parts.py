@@ -1,8 +1,4 @@
-"""
-What the parsers of the commands have in common: the path, and the kinds of arguments.
-
-Knows nothing of single commands.
-"""
+"""Parts that the parsers of the commands share: the path, and the types of arguments."""
 
 from __future__ import annotations
 
@@ -13,10 +9,10 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
-"""What `parse_args()` leaves in `.command`: runs it and gives the exit code."""
+"""The function that `parse_args()` leaves in `.command`: it runs the command and returns the exit code."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-"""What parsers of commands are added to."""
+"""The object to which parsers of commands are added."""
 
 CODECS: Final = ("bytes", "str", "int", "json", "msgpack")
 """The codecs that need no class."""
@@ -28,7 +24,7 @@ def add(
     about: str,
     run: Command,
 ) -> argparse.ArgumentParser:
-    """Adds a command of a log: its parser, with the path."""
+    """Add a command that takes a log: its parser, with the path."""
     parser = commands.add_parser(name, help=about, description=about)
     parser.add_argument("path", type=Path, metavar="PATH", help="directory of the log")
     parser.set_defaults(command=run)
@@ -36,50 +32,50 @@ def add(
 
 
 def add_topic(parser: argparse.ArgumentParser) -> None:
-    """Adds the name of a topic."""
+    """Add the name of a topic."""
     parser.add_argument("topic", metavar="TOPIC", help="name of the topic")
 
 
 def add_max(parser: argparse.ArgumentParser, noun: str) -> None:
-    """Adds a bound of what is printed."""
+    """Add `--max`, the most lines to print."""
     parser.add_argument("--max", type=positive, metavar="N", help=f"stop after N {noun}")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Adds the form for programs."""
+    """Add `--json`, output for programs."""
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def natural(text: str) -> int:
-    """A number from 0 on."""
+    """A whole number, at least 0."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 
 def positive(text: str) -> int:
-    """A number from 1 on."""
+    """A whole number, at least 1."""
     number = natural(text)
     if number == 0:
-        raise argparse.ArgumentTypeError("0 is too few")
+        raise argparse.ArgumentTypeError("0 is too small; the least is 1")
     return number
 
 
 def start(text: str) -> str | int:
-    """A word for a place in a partition, or an offset."""
+    """`earliest`, `latest` or an offset."""
     return text if text in ("earliest", "latest") else natural(text)
 
 
 def separator(text: str) -> str:
-    """What parts key and value; a tab may be written as a backslash and a t."""
+    """The text between key and value; a tab may be written as a backslash and a t."""
     characters = text.replace("\\t", "\t")
     if not characters or "\n" in characters:
-        raise argparse.ArgumentTypeError("a separator is at least one character, and no line end")
+        raise argparse.ArgumentTypeError("a separator needs at least one character, and none may be a line feed")
     return characters
 
 
 def whole(text: str) -> int:
-    """A whole number, negative ones too."""
+    """A whole number; it may be negative."""
     try:
         return int(text)
     except ValueError:
@@ -87,17 +83,17 @@ def whole(text: str) -> int:
 
 
 def moment(text: str) -> datetime:
-    """A time with its zone."""
+    """A time with a time zone."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time of ISO 8601") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in ISO 8601") from None
     if time.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} has no time zone; end it in Z, or in +02:00")
+        raise argparse.ArgumentTypeError(f"{text!r} has no time zone; add Z or, for example, +02:00")
     return time
 
 
 def partitions(text: str) -> tuple[str, list[int] | None]:
-    """A topic, and some of its partitions or None for all."""
+    """A topic with some of its partitions, or None for all."""
     topic, colon, numbers = text.partition(":")
     return topic, [natural(number) for number in numbers.split(",")] if colon else None

@@ -1,9 +1,7 @@
 """
-The arguments of the `eventlog` command: each subcommand's parser, and the call that its arguments become.
+The arguments of the `eventlog` command: the parser of each subcommand, and the call that runs it.
 
 The module of a command is imported when that command runs; `eventlog --help` loads none of them.
-
-Knows nothing of what a command does, nor of what becomes of its errors.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ from eventlog.cli.failure import EXIT_OK, EXIT_USAGE, Failure
 
 def build_parser() -> argparse.ArgumentParser:
     """
-    Makes the parser of all commands.
+    Make the parser of all commands.
 
     Example:
         >>> build_parser().parse_args(["tail", "data/shop", "orders", "--start", "7"]).start
@@ -69,28 +67,27 @@ def _add_topics(commands: Commands) -> None:
             return create_topic(path, arguments.create, total, sys.stdout, **declared)
         if (name is None) != (total is None):
             raise Failure(
-                "--alter and --partitions come together, or --create and --partitions. Nothing was changed.",
+                "--alter needs --partitions, and --partitions needs --alter or --create. Nothing was changed.",
                 exit_code=EXIT_USAGE,
             )
         if any(declared.values()) or arguments.create is not None:
             raise Failure(
-                "--key, --value and --index come with --create, which makes a topic and alters none. "
-                "Nothing was changed.",
+                "--key, --value and --index need --create, and --create does not go with --alter. Nothing was changed.",
                 exit_code=EXIT_USAGE,
             )
         if name is not None:
             return create_partitions(path, name, total, sys.stdout)
         return print_topics(path, sys.stdout)
 
-    parser = add(commands, "topics", "list the topics of a log, make one, or give one more partitions", run)
-    parser.add_argument("--create", metavar="TOPIC", help="make this topic")
+    parser = add(commands, "topics", "list the topics of a log, create one, or add partitions to one", run)
+    parser.add_argument("--create", metavar="TOPIC", help="create this topic")
     parser.add_argument("--alter", metavar="TOPIC", help="raise the number of partitions of this topic")
-    parser.add_argument("--partitions", type=positive, metavar="N", help="how many it is to have in all")
+    parser.add_argument("--partitions", type=positive, metavar="N", help="its number of partitions in all")
     for role in ("key", "value"):
         parser.add_argument(
             f"--{role}", choices=CODECS, metavar="CODEC", help=f"of the {role}s of a new topic (default: bytes)"
         )
-    parser.add_argument("--index", choices=("key",), help="of a new topic: read it by key, and count versions")
+    parser.add_argument("--index", choices=("key",), help="of a new topic: index it by key, with versions")
 
 
 def _add_verify(commands: Commands) -> None:
@@ -99,7 +96,7 @@ def _add_verify(commands: Commands) -> None:
 
         return verify_log(arguments.path, sys.stdout)
 
-    add(commands, "verify", "read a whole log and check it; exit code 1 when it is damaged", run)
+    add(commands, "verify", "read a whole log and check it; exit code 1 if it is damaged", run)
 
 
 def _add_compact(commands: Commands) -> None:
@@ -132,13 +129,13 @@ def _add_produce(commands: Commands) -> None:
         "--key-separator",
         type=separator,
         metavar="TEXT",
-        help=r"parts key and value in a line, for example : or \t",
+        help=r"the text between key and value in a line, for example : or \t",
     )
     parser.add_argument(
         "--partitions",
         type=positive,
         metavar="N",
-        help="of the topic, when it is made (default: 1)",
+        help="of the topic, if it is new (default: 1)",
     )
 
 
@@ -201,7 +198,7 @@ def _add_groups(commands: Commands) -> None:
 
     parser = add(actions, "list", "all groups: state, members, lag", run_list)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser = _add_group(actions, "describe", "where a group stands in each partition, and its members", run_describe)
+    parser = _add_group(actions, "describe", "the offsets and members of a group", run_describe)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     _add_reset(actions)
     parser = _add_group(actions, "delete", "delete a group with all its offsets", run_delete)
@@ -227,11 +224,13 @@ def _add_reset(actions: Commands) -> None:
             out=sys.stdout,
         ).run()
 
-    parser = _add_group(actions, "reset", "put a group elsewhere", run)
+    parser = _add_group(actions, "reset", "change the committed offsets of a group", run)
     where = parser.add_mutually_exclusive_group(required=True)
     for end in ("earliest", "latest"):
         where.add_argument(f"--to-{end}", dest="to", action="store_const", const=end, help=f"to the {end} offset")
-    where.add_argument("--to-offset", dest="to", type=natural, metavar="N", help="to an offset that all of them have")
+    where.add_argument(
+        "--to-offset", dest="to", type=natural, metavar="N", help="to an offset that all its partitions have"
+    )
     where.add_argument(
         "--to-datetime",
         dest="to",
@@ -239,15 +238,15 @@ def _add_reset(actions: Commands) -> None:
         metavar="WHEN",
         help="to the first record of a time or later, for example 2026-07-02T15:00+02:00",
     )
-    where.add_argument("--shift-by", type=whole, metavar="N", help="forward, or back when negative; stops at the ends")
+    where.add_argument("--shift-by", type=whole, metavar="N", help="forward, or back if negative; stops at the ends")
     parser.add_argument(
         "--topic",
         type=partitions,
         action="append",
         metavar="TOPIC[:N,N]",
-        help="only these, may be repeated (default: what the group has offsets for)",
+        help="only these, may be repeated (default: all with committed offsets)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be stored, and store nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the new offsets, and store nothing")
     _add_force(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -259,4 +258,6 @@ def _add_group(actions: Commands, name: str, about: str, run: Command) -> argpar
 
 
 def _add_force(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--force", action="store_true", help="although members live: they are fenced and begin anew")
+    parser.add_argument(
+        "--force", action="store_true", help="even if members are alive: they are fenced and start over"
+    )

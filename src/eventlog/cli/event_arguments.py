@@ -1,8 +1,4 @@
-"""
-The arguments of the commands that look at events, states and projections.
-
-Knows nothing of what these commands do.
-"""
+"""The arguments of the commands that read events, states and projections."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from eventlog.cli.argument_parts import Commands, add, add_json, add_max, add_to
 
 
 def add_history(commands: Commands) -> None:
-    """Adds `eventlog history`."""
+    """Add `eventlog history`."""
 
     def run(arguments: argparse.Namespace) -> int:
         from eventlog.cli.events import History
@@ -32,16 +28,16 @@ def add_history(commands: Commands) -> None:
 
     parser = add(commands, "history", "print the records of one key, of a topic with an index", run)
     add_topic(parser)
-    parser.add_argument("key", metavar="KEY", help="as text, a number or JSON, as the topic's keys are")
+    parser.add_argument("key", metavar="KEY", help="text, a number or JSON, according to the keys of the topic")
     parser.add_argument("--start", type=positive, default=1, metavar="N", help="the first version (default: 1)")
     parser.add_argument("--end", type=positive, metavar="N", help="the version to stop before (default: none)")
-    parser.add_argument("--reverse", action="store_true", help="the last one first")
+    parser.add_argument("--reverse", action="store_true", help="print the last one first")
     add_max(parser, "records")
     add_json(parser)
 
 
 def add_order(commands: Commands) -> None:
-    """Adds `eventlog order`."""
+    """Add `eventlog order`."""
 
     def run(arguments: argparse.Namespace) -> int:
         from eventlog.cli.events import Order
@@ -56,16 +52,16 @@ def add_order(commands: Commands) -> None:
             out=sys.stdout,
         ).run()
 
-    parser = add(commands, "order", "print the records of all topics, in the order in which they were stored", run)
+    parser = add(commands, "order", "print the records of all topics, in log order", run)
     parser.add_argument("--start", type=natural, default=0, metavar="N", help="the first log position (default: 0)")
     parser.add_argument("--end", type=natural, metavar="N", help="the log position to stop before (default: none)")
-    parser.add_argument("--topic", action="append", metavar="TOPIC", help="only of this, may be repeated")
+    parser.add_argument("--topic", action="append", metavar="TOPIC", help="only this topic, may be repeated")
     add_max(parser, "records")
     add_json(parser)
 
 
 def add_states(commands: Commands) -> None:
-    """Adds `eventlog states`."""
+    """Add `eventlog states`."""
 
     def run(arguments: argparse.Namespace) -> int:
         from eventlog.cli.states import print_states
@@ -77,7 +73,7 @@ def add_states(commands: Commands) -> None:
 
 
 def add_state(commands: Commands) -> None:
-    """Adds `eventlog state`."""
+    """Add `eventlog state`."""
 
     def run(arguments: argparse.Namespace) -> int:
         from eventlog.cli.states import StateRows
@@ -95,19 +91,19 @@ def add_state(commands: Commands) -> None:
 
     parser = add(commands, "state", "print the rows of a state, in the order of their keys", run)
     parser.add_argument("name", metavar="NAME", help="name of the state")
-    parser.add_argument("--projection", action="store_true", help="NAME is that of a projection")
+    parser.add_argument("--projection", action="store_true", help="NAME is a projection")
     parser.add_argument(
         "--prefix",
         metavar="TEXT",
-        help="only keys that begin so; for keys that are tuples a JSON list of the first items",
+        help="only keys with this prefix; for tuples, a JSON list of the first items",
     )
-    parser.add_argument("--reverse", action="store_true", help="the last key first")
+    parser.add_argument("--reverse", action="store_true", help="print the last key first")
     add_max(parser, "rows")
     add_json(parser)
 
 
 def add_projections(commands: Commands) -> None:
-    """Adds `eventlog projections`."""
+    """Add `eventlog projections`."""
 
     def run(arguments: argparse.Namespace) -> int:
         from eventlog.cli.states import print_projections

@@ -1,8 +1,4 @@
-"""
-`eventlog history` and `order`: the records of one key, and those of the whole log in its order.
-
-Knows nothing of argument parsing; how a record looks is in `text`.
-"""
+"""`eventlog history` and `order`: the records of one key, and those of the whole log in log order."""
 
 from __future__ import annotations
 
@@ -19,18 +15,18 @@ from eventlog.cli.text import as_text, decoded, record_json, time_text
 @attrs.frozen
 class History:
     """
-    Holds what the user chose, and runs the command.
+    The command, with the choices of the user.
 
     Args:
-        path: of the log, which must exist, as the topic must.
-        topic: one with an index.
-        key: as it was typed.
+        path: of the log; the log and the topic must exist.
+        topic: it must have an index.
+        key: as typed.
         start: the first version.
-        end: the version to stop before; None is no bound.
-        is_reversed: begins with the last.
-        max_records: how many to print; None is no bound.
+        end: the version to stop before; None: no bound.
+        is_reversed: begin with the last.
+        max_records: the most to print; None: no bound.
         as_json: one JSON object a line.
-        out: where the records go.
+        out: receives the records.
     """
 
     path: Path
@@ -45,10 +41,10 @@ class History:
 
     def run(self) -> int:
         """
-        Prints a line for each record.
+        Print a line for each record.
 
         Raises:
-            Failure: there is no such topic, or it has no index, or the key is none or has no records.
+            Failure: there is no such topic, it has no index, or the key is not valid or has no records.
         """
         with eventlog.open(self.path, create=False) as log:
             check_there("topic", self.topic, log.topics(), self.path)
@@ -56,13 +52,15 @@ class History:
             if topic.index is None:
                 raise Failure(
                     f"topic {self.topic!r} has no index, so it cannot be read by key. Nothing was changed. "
-                    "Make a topic with `eventlog topics --create TOPIC --index key`, or read it with `eventlog tail`."
+                    "Create a topic with `eventlog topics --create TOPIC --index key`, or read it with `eventlog tail`."
                 )
             try:
                 key = decoded(self.key.encode("utf-8", "surrogateescape"), topic.key)
                 version = topic.version(key)
             except (TypeError, ValueError) as error:
-                raise Failure(f"{self.key!r} is no key of topic {self.topic!r}, whose keys are {topic.key}.") from error
+                raise Failure(
+                    f"{self.key!r} is not a key of topic {self.topic!r} (key {topic.key}). Nothing was changed."
+                ) from error
             if version == 0:
                 raise Failure(f"topic {self.topic!r} has no record with the key {self.key!r}. Nothing was changed.")
             events = topic.history(
@@ -85,16 +83,16 @@ def _event_json(event: eventlog.Event[Any, Any]) -> str:
 @attrs.frozen
 class Order:
     """
-    Holds what the user chose, and runs the command.
+    The command, with the choices of the user.
 
     Args:
-        path: of the log, which must exist, as the topics must.
+        path: of the log; the log and the topics must exist.
         start: the first log position.
-        end: the log position to stop before; None is no bound.
-        topics: the only ones to read; None reads all.
-        max_records: how many to print; None is no bound.
+        end: the log position to stop before; None: no bound.
+        topics: the topics to read; None reads all.
+        max_records: the most to print; None: no bound.
         as_json: one JSON object a line.
-        out: where the records go.
+        out: receives the records.
     """
 
     path: Path
@@ -107,7 +105,7 @@ class Order:
 
     def run(self) -> int:
         """
-        Prints a line for each record.
+        Print a line for each record.
 
         Raises:
             Failure: there is no such topic.

@@ -1,8 +1,7 @@
 """
-How a command says that it cannot go on, and the exit codes of all commands.
+The error that ends a command, and the exit codes of all commands.
 
-Errors of the library advise programs; what they advise is said here for who types commands. Knows nothing of logs or
-terminals; `main()` prints the message and returns the code.
+Errors of the library advise programs to call a method; here the advice becomes a command to type.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _ADVICE: Final = (
 
 def in_commands(message: str) -> str:
     """
-    What an error says, with commands in place of calls.
+    The message of an error, with commands instead of calls in its advice.
 
     Example:
         >>> in_commands("there is no log. Check the path, or pass create=True to make one.")
@@ -39,7 +38,7 @@ def in_commands(message: str) -> str:
 
 
 class Failure(Exception):
-    """Ends a command with one line on stderr and an exit code; never a traceback."""
+    """The end of a command: one line on stderr and an exit code, never a traceback."""
 
     def __init__(self, message: str, *, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(message)
@@ -48,10 +47,10 @@ class Failure(Exception):
 
 def check_there(noun: str, name: str, names: Sequence[str], path: Path) -> None:
     """
-    Looks whether a log has what the user named: commands that look make nothing.
+    Check that a log has the thing that the user named: commands that read create nothing.
 
     Raises:
-        Failure: it is not among the `names` that there are.
+        Failure: `name` is not among `names`.
     """
     if name not in names:
         raise Failure(f"no {noun} {name!r} in {path}: it has {', '.join(names) or 'none'}. Nothing was changed.")

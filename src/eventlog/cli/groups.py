@@ -1,8 +1,4 @@
-"""
-`eventlog groups`: which groups there are, where they stand, putting them elsewhere, deleting them.
-
-Knows nothing of argument parsing.
-"""
+"""`eventlog groups`: list groups, describe them, reset their offsets, delete them."""
 
 from __future__ import annotations
 
@@ -29,7 +25,7 @@ _Start = Literal["earliest", "latest"] | int | datetime
 
 
 def print_groups(path: Path, out: TextIO, *, as_json: bool) -> int:
-    """Prints a line for each group: name, state, live members, lag of all partitions together."""
+    """Print a line for each group: name, state, live members, total lag."""
     groups: list[eventlog.GroupDescription] = []
     with eventlog.open(path, create=False) as log:
         for name in log.groups.list():
@@ -50,11 +46,11 @@ def print_groups(path: Path, out: TextIO, *, as_json: bool) -> int:
 
 def print_group(path: Path, name: str, out: TextIO, *, as_json: bool) -> int:
     """
-    Prints a group: a line for itself, one for each partition, one for each member.
+    Print a group: a line for itself, one for each partition, one for each member.
 
     Raises:
-        UnknownGroup: there is none of that name.
-        Failure: the name is none of a group.
+        UnknownGroup: no group has that name.
+        Failure: the name is not valid.
     """
     with eventlog.open(path, create=False) as log, _values_are_failures():
         group = log.groups.describe(name)
@@ -115,7 +111,7 @@ def _member_row(member: eventlog.MemberDescription) -> tuple[str, ...]:
 
 def age_text(age_ms: int) -> str:
     """
-    How long ago something was, in the largest unit of which two have passed.
+    An age in the largest unit of which at least two have passed.
 
     Example:
         >>> age_text(12_999), age_text(119_000), age_text(5 * 60_000), age_text(47 * 3_600_000), age_text(-1)
@@ -130,7 +126,7 @@ def age_text(age_ms: int) -> str:
 
 def partitions_text(partitions: Iterable[eventlog.TopicPartition]) -> str:
     """
-    Sorted partitions, as short as can be; `-` for none.
+    Sorted partitions in short form; `-` for none.
 
     Example:
         >>> partitions_text([eventlog.TopicPartition("orders", number) for number in (2, 3, 4, 7)])
@@ -151,14 +147,14 @@ def partitions_text(partitions: Iterable[eventlog.TopicPartition]) -> str:
 @attrs.frozen
 class Reset:
     """
-    Holds what the user chose, and runs the command.
+    The command, with the choices of the user.
 
     Args:
-        to: where the group is to stand; None shifts it.
-        shift: how far from where it stands.
-        topics: names, each with some of its partitions or None for all; None is what the group has offsets for.
-        force: although members live.
-        dry_run: stores nothing.
+        to: the new place of the group; None shifts it.
+        shift: the distance from the committed offset.
+        topics: names, each with some of its partitions or None for all; None takes those with committed offsets.
+        force: even if members are alive.
+        dry_run: store nothing.
         as_json: one JSON object a line.
     """
 
@@ -174,7 +170,7 @@ class Reset:
 
     def run(self) -> int:
         """
-        Resets, and prints a line for each partition: where it stood, and where it stands.
+        Reset the offsets, and print a line for each partition: the offset before, and the new one.
 
         Raises:
             Failure: the arguments do not fit the group. Nothing was stored.
@@ -207,7 +203,7 @@ class Reset:
         return EXIT_OK
 
     def _committed(self, log: eventlog.EventLog) -> dict[tuple[str, int], int | None]:
-        """Where the group stands; nowhere when it is not there yet."""
+        """The committed offsets of the group; empty if there is no such group."""
         with contextlib.suppress(eventlog.UnknownGroup):
             places = log.groups.describe(self.group).offsets
             return {(place.topic, place.partition): place.committed for place in places}
@@ -219,11 +215,11 @@ class Reset:
 
 def delete_group(path: Path, name: str, out: TextIO, *, force: bool) -> int:
     """
-    Deletes a group.
+    Delete a group.
 
     Raises:
         GroupNotEmpty, UnknownGroup: as their names say. Nothing was deleted.
-        Failure: the name is none of a group.
+        Failure: the name is not valid.
     """
     with eventlog.open(path, create=False) as log, _values_are_failures():
         log.groups.delete(name, force=force)
@@ -233,11 +229,11 @@ def delete_group(path: Path, name: str, out: TextIO, *, force: bool) -> int:
 
 def delete_offsets(path: Path, name: str, topic: str, out: TextIO, *, force: bool) -> int:
     """
-    Deletes a group's offsets of one topic.
+    Delete the offsets of a group for one topic.
 
     Raises:
         GroupNotEmpty, UnknownGroup, UnknownTopic: as their names say. Nothing was deleted.
-        Failure: a name is none of a group.
+        Failure: a name is not valid.
     """
     with eventlog.open(path, create=False) as log, _values_are_failures():
         log.groups.delete_offsets(name, topic, force=force)
@@ -247,7 +243,7 @@ def delete_offsets(path: Path, name: str, topic: str, out: TextIO, *, force: boo
 
 @contextlib.contextmanager
 def _values_are_failures() -> Iterator[None]:
-    """Turns what the library says of a wrong value into the end of the command."""
+    """Turn a `ValueError` of the library into the end of the command."""
     try:
         yield
     except eventlog.EventLogError:

@@ -1,10 +1,8 @@
 """
-What becomes of a command: its exit code, and its errors as one line on stderr.
+Runs a command: its exit code, and its errors as one line on stderr.
 
-An error of eventlog or of the operating system is exit code 1, a wrong usage 2, Ctrl-C 130, a reader of our output
-that went away 141. A traceback is a bug of ours.
-
-Knows nothing of what a command does, nor which there are.
+The exit code is 1 for an error of eventlog or of the operating system, 2 for wrong usage, 130 for Ctrl-C, and 141 if
+the reader of our output went away. A traceback is a bug of ours.
 """
 
 from __future__ import annotations
@@ -21,13 +19,13 @@ from eventlog.cli.failure import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED
 
 def main(argv: Sequence[str] | None = None) -> int:
     """
-    Runs one command.
+    Run one command.
 
     Args:
-        argv: the arguments without the program's name; None takes those of the process.
+        argv: the arguments without the program name; None takes those of the process.
 
     Returns:
-        The exit code. Raises only for a bug of ours.
+        The exit code. It raises only for a bug of ours.
 
     Example:
         >>> main(["topics", "no/such/log"])
@@ -60,5 +58,5 @@ def _complain(message: str, exit_code: int) -> int:
 
 
 def _drop_stdout() -> None:
-    """Sends what is still buffered nowhere, or the interpreter complains about the pipe when it ends."""
+    """Discard buffered output, or the interpreter complains about the pipe when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,8 +1,4 @@
-"""
-`eventlog produce`: each line of stdin becomes a record.
-
-Knows nothing of argument parsing.
-"""
+"""`eventlog produce`: each line of stdin becomes a record."""
 
 from __future__ import annotations
 
@@ -20,15 +16,15 @@ from eventlog.cli.text import counted, decoded
 @attrs.frozen
 class Produce:
     """
-    Holds what the user chose, and runs the command.
+    The command, with the choices of the user.
 
     Args:
-        path: of the log; made when missing.
-        topic: made when missing, with keys and values of bytes.
-        partitions: of a topic that is made; None takes what is stored, or the default.
-        key_separator: what parts key and value in a line; None: a line is a value without a key.
+        path: of the log; created if it is missing.
+        topic: created if it is missing, with keys and values of bytes.
+        partitions: of a new topic; None takes the stored number, or the default.
+        key_separator: the text between key and value in a line; None: a line is a value without a key.
         lines: where the records come from.
-        report: where the last line, the count, goes.
+        report: receives the last line, the count.
     """
 
     path: Path
@@ -40,10 +36,10 @@ class Produce:
 
     def run(self) -> None:
         """
-        Sends line by line until the end of the input; all is durable when it returns.
+        Send line by line until the end of the input; everything is durable when it returns.
 
         Raises:
-            Failure: a line that does not fit. The lines before it are stored, it and those after it are not.
+            Failure: a line does not fit the topic. The lines before it are stored, that line and the rest are not.
         """
         with eventlog.open(self.path) as log:
             topic = log.topic(self.topic, partitions=self.partitions)
@@ -63,7 +59,7 @@ class Produce:
         self.report.write(f"{counted(count, 'record')} stored in topic {self.topic!r}\n")
 
     def _lines(self, max_record_bytes: int) -> Iterator[bytes]:
-        """The lines, none much longer than a record may be: input without a line feed must not fill the memory."""
+        """The lines, cut a little above the size of a record: input without a line feed must not fill the memory."""
         limit_bytes = max_record_bytes + len(self.key_separator or "") * 4 + 2
         while line := self.lines.readline(limit_bytes):
             yield line.removesuffix(b"\n")
@@ -73,5 +69,5 @@ class Produce:
             return None, line
         key, separator, value = line.partition(self.key_separator.encode())
         if not separator:
-            raise ValueError(f"it has no key, for {self.key_separator!r} is not in it")
+            raise ValueError(f"it has no key: the separator {self.key_separator!r} is missing")
         return key, value

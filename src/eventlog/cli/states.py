@@ -1,8 +1,4 @@
-"""
-`eventlog states`, `state` and `projections`: the mappings that are kept in a log, their rows, and how fresh they are.
-
-Knows nothing of argument parsing.
-"""
+"""`eventlog states`, `state` and `projections`: the states and projections of a log, their rows, and their lag."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ from eventlog.cli.text import as_text, jsonable, table
 
 
 def print_states(path: Path, out: TextIO, *, as_json: bool) -> int:
-    """Prints a line for each state: name, rows; each row is read, to count it."""
+    """Print a line for each state: name and number of rows; every row is read to count it."""
     counts: list[tuple[str, int]] = []
     with eventlog.open(path, create=False) as log:
         for name in log.states():
@@ -54,17 +50,17 @@ def print_projections(path: Path, out: TextIO, *, as_json: bool) -> int:
 @attrs.frozen
 class StateRows:
     """
-    Holds what the user chose, and runs the command.
+    The command, with the choices of the user.
 
     Args:
-        path: of the log, which must exist, as the state must.
+        path: of the log; the log and the state must exist.
         name: of the state, or of a projection.
-        is_projection: says which.
-        prefix: as it was typed; None is no bound.
-        is_reversed: begins with the last key.
-        max_rows: how many to print; None is no bound.
+        is_projection: the name is that of a projection.
+        prefix: as typed; None: no bound.
+        is_reversed: begin with the last key.
+        max_rows: the most to print; None: no bound.
         as_json: one JSON object a line.
-        out: where the rows go.
+        out: receives the rows.
     """
 
     path: Path
@@ -78,10 +74,10 @@ class StateRows:
 
     def run(self) -> int:
         """
-        Prints a line for each row.
+        Print a line for each row.
 
         Raises:
-            Failure: there is no such state, or its keys have no such prefix.
+            Failure: there is no such state, or its keys cannot have that prefix.
         """
         with eventlog.open(self.path, create=False) as log:
             for key, value in self._rows(self._state(log)):
@@ -111,7 +107,7 @@ class StateRows:
 
 
 def _prefixes(text: str) -> Iterator[Any]:
-    """What a text may stand for; the state's keys decide."""
+    """The prefixes that a text may mean; the type of the keys decides."""
     with contextlib.suppress(ValueError):
         if isinstance(items := json.loads(text), list):
             yield _tuples(items)

@@ -1,9 +1,7 @@
 """
-`eventlog tail`: records on stdout, up to the end or for ever.
+`eventlog tail`: print records, up to the end or forever.
 
-Reads without a group, so it moves nobody's position.
-
-Knows nothing of argument parsing; how a record looks is in `text`.
+It reads without a group, so it changes no committed offset.
 """
 
 from __future__ import annotations
@@ -24,16 +22,16 @@ Start = Literal["earliest", "latest"] | int
 @attrs.frozen
 class Tail:
     """
-    Holds what the user chose, and runs the command.
+    The command, with the choices of the user.
 
     Args:
-        path: of the log, which must exist, as the topic must.
+        path: of the log; the log and the topic must exist.
         start: of each partition.
-        partition: the only one to read; None reads all.
-        max_records: how many to print; None is no bound.
-        follow: waits for more at the end, until `max_records` or Ctrl-C.
+        partition: the one to read; None reads all.
+        max_records: the most to print; None: no bound.
+        follow: wait for more at the end, until `max_records` or Ctrl-C.
         as_json: one JSON object a line.
-        out: where the records go; flushed whenever there is nothing more to read at once.
+        out: receives the records; flushed after each batch of output.
     """
 
     path: Path
@@ -47,11 +45,11 @@ class Tail:
 
     def run(self) -> None:
         """
-        Prints; blocks at the end only with `follow`.
+        Print the records; blocks at the end only with `follow`.
 
         Raises:
-            Failure: the log has no such topic. None was made.
-            OffsetOutOfRange: `start` is no offset of a partition. Nothing was printed of it.
+            Failure: the log has no such topic. None was created.
+            OffsetOutOfRange: a partition does not have the offset `start`. None of its records was printed.
             BrokenPipeError: nobody reads our output any more.
         """
         line = record_json if self.as_json else record_line

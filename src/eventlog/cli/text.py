@@ -1,10 +1,8 @@
 """
-How a key or a value looks on a terminal and in JSON.
+Keys and values as text on a terminal and as JSON.
 
-A value is whatever the topic's codec gives: bytes, text, a number, lists and dicts. On a terminal, control characters
-are escaped: a stored record cannot move the cursor, clear the screen or break a line.
-
-Knows nothing of logs or files.
+A value is whatever the codec of the topic returns: bytes, text, a number, lists and dicts. On a terminal, control
+characters are escaped: a stored record cannot move the cursor, clear the screen or break a line.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 1
 
 def as_text(value: object) -> str:
     """
-    One line of text: bytes as UTF-8 with the rest escaped, `-` for none, JSON for what is neither.
+    One line of text: bytes as UTF-8 with the rest escaped, `-` for None, JSON for anything but bytes and str.
 
     Example:
         >>> as_text(b"tea"), as_text(None), as_text({"cups": 2})
@@ -43,7 +41,7 @@ def as_text(value: object) -> str:
 
 def jsonable(value: Any) -> Any:
     r"""
-    The value as `json.dumps` takes it: bytes become text, or `{"base64": ..}` when they are no UTF-8.
+    The value as `json.dumps` takes it: bytes become text, or `{"base64": ..}` if they are not UTF-8.
 
     Example:
         >>> jsonable([b"tea", b"\xff"])
@@ -64,7 +62,7 @@ def jsonable(value: Any) -> Any:
 
 
 def decoded(data: bytes | None, codec: str) -> Any:
-    """What a codec takes, out of what a user typed; codecs of structured values take JSON."""
+    """The value for a codec, from the text that the user typed; codecs of structured values take JSON."""
     if data is None or codec == "bytes":
         return data
     if codec == "str":
@@ -75,7 +73,7 @@ def decoded(data: bytes | None, codec: str) -> Any:
 
 
 def record_line(record: eventlog.Record[Any, Any]) -> str:
-    """`partition:offset`, time, key and value, set apart by tabs."""
+    """`partition:offset`, time, key and value, separated by tabs."""
     return "\t".join(
         (
             f"{record.partition}:{record.offset}",
@@ -87,7 +85,7 @@ def record_line(record: eventlog.Record[Any, Any]) -> str:
 
 
 def record_json(record: eventlog.Record[Any, Any], **numbers: int) -> str:
-    """One JSON object on one line; the names are those of `Record`, with more `numbers` of it behind them."""
+    """One JSON object on one line, with the names of `Record`, followed by `numbers`."""
     return json.dumps(
         {
             "topic": record.topic,
@@ -104,7 +102,7 @@ def record_json(record: eventlog.Record[Any, Any], **numbers: int) -> str:
 
 
 def time_text(timestamp_ms: int) -> str:
-    """ISO 8601 in UTC with milliseconds; the bare number when no calendar holds it."""
+    """ISO 8601 in UTC with milliseconds; the bare number if it is beyond the calendar."""
     try:
         time = _EPOCH + timedelta(milliseconds=timestamp_ms)
     except OverflowError:
@@ -126,7 +124,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines of a table; the first row is the head, numbers stand right."""
+    """Lines of a table; the first row is the head, columns of numbers are aligned right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     numeric = [all(_is_number(cell) for cell in column[1:]) for column in zip(*rows, strict=True)]
     return [
