@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from eventlog.backend.states import StateChanges
 from eventlog.clients.state.state import State, open_state, view
 from eventlog.errors import TransactionEnded, TransactionTooLarge
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.states.states import StateChanges
+from eventlog.store.states.commands import ApplyStateChanges
 from eventlog.store.store import Store
 
 
@@ -21,10 +22,11 @@ class Commit(CommitRequest):
 
     def apply(self, writing: WriteTransaction) -> None:
         """Checks all, then writes all."""
-        for change in self.changes:
-            change.check(writing)
-        for change in self.changes:
-            change.write(writing)
+        pieces = [ApplyStateChanges(change) for change in self.changes]
+        for piece in pieces:
+            piece.check(writing)
+        for piece in pieces:
+            piece.write(writing)
 
 
 class Deal:

@@ -9,7 +9,6 @@ import pytest
 
 import eventlog
 from eventlog.store.lmdb.environment import STATE
-from eventlog.store.states.projections import projection_row
 from tests.clients.helpers import PATIENCE_SECONDS, in_threads
 from tests.clients.projections import count, count_from_hundred, counted, filled, started
 
@@ -34,7 +33,7 @@ def test_a_rebuild_replaces_the_state_when_it_has_caught_up(log: eventlog.EventL
     assert view["alice"] == 110
     assert "dave" not in view
     assert old.catch_up() == 0
-    row = projection_row(log._store.environment, "totals")
+    row = log._store.projection("totals")
     assert row is not None
     assert (row.rebuilding, row.doomed, row.active.log_position) == (None, (), 30)
 
@@ -78,13 +77,13 @@ def test_a_rebuild_that_fails_leaves_the_state_and_the_next_begins_anew(log: eve
     with pytest.raises(RuntimeError):
         log.projection("totals", failing, max_records=10).rebuild()
     assert dict(projection.state.items()) == counted(30)
-    left = projection_row(log._store.environment, "totals")
+    left = log._store.projection("totals")
     assert left is not None
     assert left.rebuilding is not None
     assert left.rebuilding.log_position == 20
     assert projection.rebuild() == 30
     assert dict(projection.state.items()) == counted(30)
-    row = projection_row(log._store.environment, "totals")
+    row = log._store.projection("totals")
     assert row is not None
     assert (row.rebuilding, row.doomed) == (None, ())
     with log._store.environment.reading() as transaction:

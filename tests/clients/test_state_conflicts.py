@@ -14,7 +14,7 @@ from eventlog.clients.state.state import State
 from eventlog.errors import (
     ConflictError,
 )
-from eventlog.store.states.states import StateChanges
+from eventlog.store.states.commands import ApplyStateChanges
 from tests.clients.states import Begin, Deal, fill, scanned, stored
 
 
@@ -187,5 +187,5 @@ def test_transactions_have_the_effect_of_one_after_the_other(history: list[Any])
 def test_without_the_check_the_difference_is_found(history: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that finds nothing in a store that checks nothing would be no test."""
     assert first_difference(history) is None
-    monkeypatch.setattr(StateChanges, "check", lambda *_: None)
+    monkeypatch.setattr(ApplyStateChanges, "check", lambda *_: None)
     assert first_difference(history) is not None

@@ -9,6 +9,7 @@ import pytest
 
 import eventlog
 from eventlog.clients.state import state as state_module
+from eventlog.store.store import Store
 from tests.clients.states import Begin, Deal, fill, stored
 
 
@@ -21,13 +22,13 @@ def begin(log: eventlog.EventLog) -> Begin:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The keys of the rows that are read from now on."""
     reads: list[bytes] = []
-    read_row = state_module.read_row
+    read_row = Store.read_state_row
 
-    def read(environment: Any, key: bytes) -> bytes | None:
+    def read(store: Store, state: Any, key: bytes) -> bytes | None:
         reads.append(key)
-        return read_row(environment, key)
+        return read_row(store, state, key)
 
-    monkeypatch.setattr(state_module, "read_row", read)
+    monkeypatch.setattr(Store, "read_state_row", read)
     return reads
 
 

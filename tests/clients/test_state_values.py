@@ -10,8 +10,8 @@ import attrs
 import pytest
 
 import eventlog
+from eventlog.backend.states import StateChanges
 from eventlog.clients.state.state import view
-from eventlog.store.states.states import StateChanges
 from tests.clients.states import Begin, Deal
 
 

@@ -18,7 +18,7 @@ from eventlog.errors import (
 )
 from eventlog.store.lmdb.environment import STATE
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.states.states import DeleteState
+from eventlog.store.states.rows import state_prefix
 from tests.clients.states import Begin, Deal, fill, stored
 
 
@@ -91,7 +91,7 @@ def test_who_uses_a_deleted_state_is_told(begin: Begin) -> None:
     fill(begin, {"a": 1})
     deal = begin()
     seen = view(deal.store, "totals", None, None, check=deal.check)
-    deal.store.run(DeleteState("totals"))
+    deal.store.delete_state("totals")
     begin()
     deal.state["a"] = 2
     for call in (
@@ -131,7 +131,7 @@ def test_a_damaged_value_is_a_decode_error(begin: Begin) -> None:
     """The row can be replaced all the same."""
     fill(begin, {"a": 1, "k": 1})
     deal = begin()
-    prefix = deal.state._row.prefix
+    prefix = state_prefix(deal.state._row.id)
     deal.store.run(Damage(prefix + deal.state._key_codec.encode("k"), b"\xc1"))
     for state in (deal.state, view(deal.store, "totals", None, None, check=deal.check)):
         for call in calls_on(state, "k"):
@@ -147,7 +147,7 @@ def test_a_damaged_value_is_a_decode_error(begin: Begin) -> None:
 def test_a_damaged_key_is_a_decode_error(begin: Begin) -> None:
     """Where it is met by a scan."""
     deal = begin()
-    deal.store.run(Damage(deal.state._row.prefix + b"\xee", b"\x01"))
+    deal.store.run(Damage(state_prefix(deal.state._row.id) + b"\xee", b"\x01"))
     for call in (lambda: list(deal.state.items()), lambda: list(deal.state.keys())):
         with pytest.raises(DecodeError, match=r"state 'totals'.*xee"):
             call()

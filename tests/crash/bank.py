@@ -25,7 +25,7 @@ from pathlib import Path
 import attrs
 
 import eventlog
-from eventlog.store.states.states import StateChanges
+from eventlog.store.states.commands import ApplyStateChanges
 
 START_BALANCE = 1000
 ACCOUNTS, CLIENTS, TRANSFERS = "accounts", "clients", "transfers"
@@ -121,7 +121,7 @@ def transfer_money_twice(path: Path, pipe: int, writer: int, seed: str) -> None:
 
 def transfer_money_unchecked(path: Path, pipe: int, writer: int, seed: str) -> None:
     """Writes balances though what was read of them has changed: lost updates."""
-    StateChanges.check_within = lambda *_: None  # type: ignore[method-assign]
+    ApplyStateChanges.check_within = lambda *_: None  # type: ignore[method-assign]
     transfer_money(path, pipe, writer, seed)
 
 

@@ -25,7 +25,7 @@ from eventlog.store.groups.commands import CommitOffsets
 from eventlog.store.records.append import check_parts
 from eventlog.store.records.transaction import CommitTransaction
 from eventlog.store.records.write_transaction import WriteTransaction
-from eventlog.store.states.states import StateChanges
+from eventlog.store.states.commands import ApplyStateChanges
 
 _OFTEN = 0.2
 _STALE_S = 0.1
@@ -147,22 +147,23 @@ def skip_records(chance: random.Random) -> None:
 def compare_nothing(chance: random.Random) -> None:
     """Commits whatever has become of what was read."""
 
-    def flawed(check: Any, changes: StateChanges, *arguments: Any) -> None:
+    def flawed(check: Any, piece: ApplyStateChanges, *arguments: Any) -> None:
         return
 
-    _replace(StateChanges, "check_within", flawed)
+    _replace(ApplyStateChanges, "check_within", flawed)
 
 
 def compare_only_what_is_written(chance: random.Random) -> None:
     """Compares the rows that are written alone, as snapshot isolation does."""
 
-    def flawed(check: Any, changes: StateChanges, *arguments: Any) -> None:
+    def flawed(check: Any, piece: ApplyStateChanges, *arguments: Any) -> None:
+        changes = piece._changes
         if changes.writes:
             reads = {key: data for key, data in changes.reads.items() if key in changes.writes}
-            changes = attrs.evolve(changes, reads=reads, scans=[])
-        check(changes, *arguments)
+            piece = ApplyStateChanges(attrs.evolve(changes, reads=reads, scans=[]))
+        check(piece, *arguments)
 
-    _replace(StateChanges, "check_within", flawed)
+    _replace(ApplyStateChanges, "check_within", flawed)
 
 
 def drop(kind: type) -> Callable[[random.Random], None]:
@@ -233,7 +234,7 @@ FLAWS: dict[str, Callable[[random.Random], None]] = {
     "skip records": skip_records,
     "compare nothing": compare_nothing,
     "compare only what is written": compare_only_what_is_written,
-    "drop rows": drop(StateChanges),
+    "drop rows": drop(ApplyStateChanges),
     "drop offsets": drop(CommitOffsets),
     "store what is refused": store_what_is_refused,
     "store what is aborted": store_what_is_aborted,

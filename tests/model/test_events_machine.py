@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
+from eventlog.backend.states import StateChanges
 from eventlog.clients.consumer.offset_commits import GivenOffsets
 from eventlog.clients.state.state import State
 from eventlog.clients.transaction.transaction import Transaction
@@ -18,7 +19,7 @@ from eventlog.store.records import append, key_reader, key_rows, write_transacti
 from eventlog.store.records.append import Part
 from eventlog.store.records.key_writer import KeyIndex
 from eventlog.store.records.write_transaction import WriteTransaction
-from eventlog.store.states.states import StateChanges
+from eventlog.store.states.commands import ApplyStateChanges
 from tests.model.events_machine import EventsMachine
 
 QUICK_EXAMPLES = 40
@@ -52,7 +53,7 @@ def test_log_does_what_the_model_does_for_long() -> None:
 
 def _no_check_of_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit that does not look whether what it read is still so."""
-    monkeypatch.setattr(StateChanges, "check", lambda *_: None)
+    monkeypatch.setattr(ApplyStateChanges, "check", lambda *_: None)
 
 
 def _scans_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The rows of projections, their checkpoints, builds and turns."""
+"""The rows of projections, their checkpoints, builds and locks."""
 
 from __future__ import annotations
 
@@ -11,25 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import eventlog
+from eventlog.backend.projections import Build, FoldCheckpoint, StoredProjection
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, StorageError, UnknownProjection
 from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES
-from eventlog.store.records.transaction import CommitTransaction
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.states import projections
-from eventlog.store.states.projections import (
-    BeginRebuild,
-    Build,
-    Checkpoint,
-    DeleteProjection,
-    EnsureProjection,
-    ProjectionRow,
-    SweepBuilds,
-    Turn,
-    build_and_state,
-    projection_and_end,
-    projection_row,
-    projection_rows,
-)
+from eventlog.store.states.fold_lock import ProjectionFileLock, remove_lock_files
+from eventlog.store.states.projections import EnsureProjection
+from eventlog.store.states.rows import pack_projection, unpack_projection
 from eventlog.store.store import Store
 
 CODEC: dict[str, object] = {"name": "msgpack"}
@@ -42,7 +31,7 @@ BUILDS = st.builds(
     topics=st.one_of(st.none(), st.lists(NAMES, max_size=3).map(tuple)),
 )
 ROWS = st.builds(
-    ProjectionRow,
+    StoredProjection,
     name=NAMES,
     uuid=st.uuids(),
     active=BUILDS,
@@ -50,7 +39,7 @@ ROWS = st.builds(
     doomed=st.lists(st.integers(0, 2**32 - 1), max_size=3).map(tuple),
     created_ms=st.integers(-(2**63), 2**63 - 1),
 )
-ROW = ProjectionRow("totals", UUID(int=5), Build(7, 100, ("orders",)), None, (), 5)
+ROW = StoredProjection("totals", UUID(int=5), Build(7, 100, ("orders",)), None, (), 5)
 
 
 @pytest.fixture
@@ -59,7 +48,7 @@ def store(log: eventlog.EventLog) -> Store:
     return log._store
 
 
-def made(store: Store, name: str = "totals") -> ProjectionRow:
+def made(store: Store, name: str = "totals") -> StoredProjection:
     """A new projection."""
     work = EnsureProjection(name, None, KEY, CODEC, 5)
     store.run(work)
@@ -67,25 +56,33 @@ def made(store: Store, name: str = "totals") -> ProjectionRow:
     return work.projection
 
 
-def stored(store: Store) -> ProjectionRow:
+def stored(store: Store) -> StoredProjection:
     """The projection as it is now."""
-    row = projection_row(store.environment, "totals")
+    row = store.projection("totals")
     assert row is not None
     return row
 
 
-def rebuilding(store: Store, row: ProjectionRow) -> Build:
+def rebuilding(store: Store, row: StoredProjection) -> Build:
     """A second build, begun now."""
-    store.run(BeginRebuild(row, ("orders",), KEY, CODEC, 6))
+    store.begin_rebuild(row, ("orders",), KEY, CODEC)
     build = stored(store).rebuilding
     assert build is not None
     return build
 
 
-def commit(store: Store, checkpoint: Checkpoint) -> Checkpoint:
-    """Moves a checkpoint in a transaction of its own."""
-    store.run(CommitTransaction((), (), [checkpoint], 5, placed_topics=frozenset()))
-    return checkpoint
+def move(
+    store: Store,
+    row: StoredProjection,
+    build: Build,
+    log_position: int,
+    *,
+    is_rebuild: bool = False,
+    switches: bool = False,
+) -> tuple[Build, bool]:
+    """Moves a checkpoint in a commit of its own; the build afterwards, and whether it was switched."""
+    is_switched = store.commit_fold(FoldCheckpoint(row, build, log_position, is_rebuild, switches), None)
+    return build._replace(log_position=log_position), is_switched
 
 
 class PutRows(CommitRequest):
@@ -119,9 +116,9 @@ def fill(store: Store, number: int, count: int) -> None:
 
 
 @given(row=ROWS)
-def test_a_row_is_what_was_packed(row: ProjectionRow) -> None:
+def test_a_row_is_what_was_packed(row: StoredProjection) -> None:
     """Every field comes back."""
-    assert ProjectionRow.unpack(row.name.encode(), row.pack()) == row
+    assert unpack_projection(row.name.encode(), pack_projection(row)) == row
 
 
 def test_the_bytes_of_a_row_are_pinned() -> None:
@@ -134,8 +131,8 @@ def test_the_bytes_of_a_row_are_pinned() -> None:
         "doomed": [],
         "created_ms": 5,
     }
-    assert ROW.pack() == msgpack.packb(fields)
-    assert ProjectionRow.unpack(b"totals", msgpack.packb({**fields, "more": 1})) == ROW
+    assert pack_projection(ROW) == msgpack.packb(fields)
+    assert unpack_projection(b"totals", msgpack.packb({**fields, "more": 1})) == ROW
 
 
 @pytest.mark.parametrize(
@@ -152,71 +149,71 @@ def test_the_bytes_of_a_row_are_pinned() -> None:
 )
 def test_what_is_no_row_is_damage(change: dict[str, object]) -> None:
     """A field of another type says so."""
-    fields = msgpack.unpackb(ROW.pack())
+    fields = msgpack.unpackb(pack_projection(ROW))
     with pytest.raises(CorruptBatch, match="projection b'totals'"):
-        ProjectionRow.unpack(b"totals", msgpack.packb({**fields, **change}))
+        unpack_projection(b"totals", msgpack.packb({**fields, **change}))
 
 
 @given(data=st.binary(max_size=50))
 def test_other_bytes_are_damage_or_too_new(data: bytes) -> None:
     """Nothing else is ever raised."""
     with pytest.raises((CorruptBatch, FormatTooNew)):
-        ProjectionRow.unpack(b"totals", data)
+        unpack_projection(b"totals", data)
 
 
 def test_a_newer_row_is_refused_as_such() -> None:
     """It is not called damaged."""
-    fields = msgpack.unpackb(ROW.pack())
+    fields = msgpack.unpackb(pack_projection(ROW))
     with pytest.raises(FormatTooNew):
-        ProjectionRow.unpack(b"totals", msgpack.packb({"version": 2, "other": fields}))
+        unpack_projection(b"totals", msgpack.packb({"version": 2, "other": fields}))
 
 
-# --- works --------------------------------------------------------------------------------------------------------
+# --- commands -----------------------------------------------------------------------------------------------------
 
 
 def test_a_projection_is_made_once_with_a_state_of_its_own(store: Store) -> None:
     """The second who makes it gets the first one's."""
     row = made(store)
     assert made(store) == row == stored(store)
-    assert projection_rows(store.environment) == [row]
-    assert projection_and_end(store.environment, "totals") == (row, 0)
+    assert store.projections() == [row]
+    assert store.projection_and_end("totals") == (row, 0)
     assert row.active == Build(1, 0, None)
-    found = build_and_state(store.environment, "totals")
+    found = store.projection_and_state("totals")
     assert found is not None
     assert (found[0], found[1].name, found[1].id) == (row, "projection:totals:1", 1)
-    assert build_and_state(store.environment, "totals", is_rebuild=True) is None
-    assert build_and_state(store.environment, "others") is None
+    assert store.projection_and_state("totals", is_rebuild=True) is None
+    assert store.projection_and_state("others") is None
 
 
 def test_a_checkpoint_moves_from_where_it_is_believed_to_be(store: Store) -> None:
     """Who comes late stores nothing."""
     row = made(store)
-    moved = commit(store, Checkpoint(row, row.active, 10))
-    assert stored(store).active == moved.build == Build(1, 10, None)
+    moved, _ = move(store, row, row.active, 10)
+    assert stored(store).active == moved == Build(1, 10, None)
     with pytest.raises(ConflictError, match="from 0 to 20"):
-        commit(store, Checkpoint(row, row.active, 20))
+        move(store, row, row.active, 20)
     assert stored(store).active.log_position == 10
-    commit(store, Checkpoint(row, moved.build, 20))
+    move(store, row, moved, 20)
     assert stored(store).active.log_position == 20
 
 
 def test_a_rebuild_switches_when_it_is_as_far(store: Store) -> None:
     """Before that its own checkpoint moves, and after it the old build's cannot."""
     row = made(store)
-    active = commit(store, Checkpoint(row, row.active, 10)).build
+    active, _ = move(store, row, row.active, 10)
     build = rebuilding(store, row)
     assert build == Build(2, 0, ("orders",))
-    early = commit(store, Checkpoint(row, build, 9, is_rebuild=True, switches=True))
-    assert not early.is_switched
-    assert (stored(store).active, stored(store).rebuilding) == (active, early.build)
-    unwilling = commit(store, Checkpoint(row, early.build, 10, is_rebuild=True))
-    assert not unwilling.is_switched
-    switched = commit(store, Checkpoint(row, unwilling.build, 10, is_rebuild=True, switches=True))
-    assert switched.is_switched
+    early, is_switched = move(store, row, build, 9, is_rebuild=True, switches=True)
+    assert not is_switched
+    assert (stored(store).active, stored(store).rebuilding) == (active, early)
+    unwilling, is_switched = move(store, row, early, 10, is_rebuild=True)
+    assert not is_switched
+    _, is_switched = move(store, row, unwilling, 10, is_rebuild=True, switches=True)
+    assert is_switched
     assert stored(store) == row._replace(active=Build(2, 10, ("orders",)), doomed=(1,))
     with pytest.raises(ConflictError):
-        commit(store, Checkpoint(row, active, 20))
-    found = build_and_state(store.environment, "totals")
+        move(store, row, active, 20)
+    found = store.projection_and_state("totals")
     assert found is not None
     assert found[1].id == 2
 
@@ -228,7 +225,7 @@ def test_another_rebuild_dooms_the_first(store: Store) -> None:
     second = rebuilding(store, row)
     assert (second.state_id, stored(store).doomed) == (3, (2,))
     with pytest.raises(ConflictError):
-        commit(store, Checkpoint(row, first, 1, is_rebuild=True))
+        move(store, row, first, 1, is_rebuild=True)
 
 
 def test_old_rows_are_removed_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,9 +239,7 @@ def test_old_rows_are_removed_some_at_a_time(store: Store, monkeypatch: pytest.M
     left: list[int] = []
     is_clean = False
     while not is_clean:
-        work = SweepBuilds(row)
-        store.run(work)
-        is_clean = work.is_clean
+        is_clean = store.sweep_builds(row)
         left.append(state_rows_of(store, 2) + state_rows_of(store, 3))
     assert left == [40, 30, 25, 15, 5, 0]
     assert [state_rows_of(store, number) for number in (1, 2, 3, 4)] == [25, 0, 0, 25]
@@ -258,69 +253,70 @@ def test_a_deleted_projection_leaves_no_row(store: Store) -> None:
     build = rebuilding(store, row)
     for number in range(1, 4):
         fill(store, number, 5)
-    store.run(DeleteProjection("totals"))
-    assert projection_rows(store.environment) == [other]
+    store.delete_projection("totals")
+    assert store.projections() == [other]
     assert [state_rows_of(store, number) for number in (1, 2, 3)] == [0, 5, 0]
     with store.environment.reading() as transaction:
         assert transaction.stat(store.environment.table(STATES))["entries"] == 1
     with pytest.raises(UnknownProjection):
-        store.run(DeleteProjection("totals"))
+        store.delete_projection("totals")
     again = made(store)
     assert again.uuid != row.uuid
-    works: list[CommitRequest] = [BeginRebuild(row, None, KEY, CODEC, 6), SweepBuilds(row)]
-    for work in works:
+    for call in (
+        lambda: store.begin_rebuild(row, None, KEY, CODEC),
+        lambda: store.sweep_builds(row),
+        lambda: move(store, row, row.active, 5),
+        lambda: move(store, row, build, 5, is_rebuild=True),
+    ):
         with pytest.raises(UnknownProjection):
-            store.run(work)
-    for checkpoint in (Checkpoint(row, row.active, 5), Checkpoint(row, build, 5, is_rebuild=True)):
-        with pytest.raises(UnknownProjection):
-            commit(store, checkpoint)
+            call()
     assert stored(store) == again
 
 
 def test_a_projection_without_its_state_is_damage(store: Store) -> None:
     """As a failing disk might leave it."""
-    store.run(PutRows(PROJECTIONS, {b"totals": ROW.pack()}))
+    store.run(PutRows(PROJECTIONS, {b"totals": pack_projection(ROW)}))
     with pytest.raises(CorruptBatch, match="projection 'totals'"):
-        build_and_state(store.environment, "totals")
+        store.projection_and_state("totals")
 
 
-# --- turns --------------------------------------------------------------------------------------------------------
+# --- locks --------------------------------------------------------------------------------------------------------
 
 
-def test_one_has_the_turn_at_a_time(tmp_path: Path) -> None:
-    """A rebuild has a turn of its own, and so has another projection."""
-    first, second = (Turn(tmp_path, ROW, is_rebuild=False, mode=0o600) for _ in range(2))
-    assert first.take()
-    assert first.take()
-    assert not second.take()
-    assert not second.is_taken
+def test_one_has_the_lock_at_a_time(tmp_path: Path) -> None:
+    """A rebuild has a lock of its own, and so has another projection."""
+    first, second = (ProjectionFileLock(str(tmp_path), ROW, is_rebuild=False, mode=0o600) for _ in range(2))
+    assert first.try_acquire()
+    assert first.try_acquire()
+    assert not second.try_acquire()
+    assert not second.is_held
     for other in (
-        Turn(tmp_path, ROW, is_rebuild=True, mode=0o600),
-        Turn(tmp_path, ROW._replace(uuid=UUID(int=6)), is_rebuild=False, mode=0o600),
+        ProjectionFileLock(str(tmp_path), ROW, is_rebuild=True, mode=0o600),
+        ProjectionFileLock(str(tmp_path), ROW._replace(uuid=UUID(int=6)), is_rebuild=False, mode=0o600),
     ):
-        assert other.take()
-        other.end()
-    first.end()
-    first.end()
-    assert second.take()
-    second.end()
-    second.remove()
+        assert other.try_acquire()
+        other.release()
+    first.release()
+    first.release()
+    assert second.try_acquire()
+    second.release()
+    remove_lock_files(str(tmp_path), ROW)
     assert not (tmp_path / ROW.uuid.hex).exists()
 
 
-def test_a_turn_that_was_forgotten_is_given_back(tmp_path: Path) -> None:
+def test_a_lock_that_was_forgotten_is_given_back(tmp_path: Path) -> None:
     """Closing the only descriptor frees it; in a child the parent's keeps it."""
-    first, second = (Turn(tmp_path, ROW, is_rebuild=False, mode=0o600) for _ in range(2))
-    assert first.take()
+    first, second = (ProjectionFileLock(str(tmp_path), ROW, is_rebuild=False, mode=0o600) for _ in range(2))
+    assert first.try_acquire()
     first.forget()
     first.forget()
-    assert second.take()
-    second.end()
+    assert second.try_acquire()
+    second.release()
 
 
-def test_a_turn_without_a_directory_says_so(tmp_path: Path) -> None:
+def test_a_lock_without_a_directory_says_so(tmp_path: Path) -> None:
     """An error of the system becomes ours."""
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(StorageError, match="cannot take the turn"):
-        Turn(file, ROW, is_rebuild=False, mode=0o600).take()
+    with pytest.raises(StorageError, match="cannot take the lock"):
+        ProjectionFileLock(str(file), ROW, is_rebuild=False, mode=0o600).try_acquire()

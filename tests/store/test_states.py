@@ -11,29 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import eventlog
+from eventlog.backend.states import Scan, StateChanges, StoredState
+from eventlog.clients.state.scan_record import ScanRecord
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, UnknownState
 from eventlog.store.lmdb.environment import FORMAT, STATE, STATES
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.states.states import (
-    NEXT_STATE_ID_KEY,
-    DeleteState,
-    EnsureState,
-    Scan,
-    ScanSoFar,
-    StateChanges,
-    StateRow,
-    check_state,
-    read_row,
-    scan_rows,
-    state_row,
-    state_rows,
-)
+from eventlog.store.states.commands import ApplyStateChanges, EnsureState
+from eventlog.store.states.rows import NEXT_STATE_ID_KEY, pack_state, unpack_state
 from eventlog.store.store import Store
 
 NAMES = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=20)
 CODECS = st.dictionaries(st.text("abc", max_size=3), st.text("xyz", max_size=3), max_size=3)
 STATE_ROWS = st.builds(
-    StateRow,
+    StoredState,
     name=NAMES,
     id=st.integers(0, 2**32 - 1),
     uuid=st.uuids(),
@@ -41,7 +31,7 @@ STATE_ROWS = st.builds(
     value=CODECS,
     created_ms=st.integers(-(2**63), 2**63 - 1),
 )
-ROW = StateRow("totals", 7, UUID(int=5), {"name": "ordered"}, {"name": "msgpack"}, 5)
+ROW = StoredState("totals", 7, UUID(int=5), {"name": "ordered"}, {"name": "msgpack"}, 5)
 ALL = 1 << 20
 
 
@@ -54,10 +44,11 @@ class Commit(CommitRequest):
 
     def apply(self, writing: WriteTransaction) -> None:
         """Checks all, then writes all."""
-        for change in self.changes:
-            change.check(writing)
-        for change in self.changes:
-            change.write(writing)
+        pieces = [ApplyStateChanges(change) for change in self.changes]
+        for piece in pieces:
+            piece.check(writing)
+        for piece in pieces:
+            piece.write(writing)
 
 
 class Rows(CommitRequest):
@@ -80,7 +71,7 @@ def store(log: eventlog.EventLog) -> Store:
     return log._store
 
 
-def made(store: Store, name: str = "totals") -> StateRow:
+def made(store: Store, name: str = "totals") -> StoredState:
     """A state, made now unless it is there."""
     work = EnsureState(name, {"name": "ordered"}, {"name": "msgpack"}, 5)
     store.run(work)
@@ -88,26 +79,24 @@ def made(store: Store, name: str = "totals") -> StateRow:
     return work.state
 
 
-def put(store: Store, state: StateRow, rows: dict[bytes, bytes | None]) -> None:
+def put(store: Store, state: StoredState, rows: dict[bytes, bytes | None]) -> None:
     """Writes rows of a state without having read any."""
-    store.run(Commit(StateChanges(state, writes={state.prefix + key: data for key, data in rows.items()})))
+    store.run(Commit(StateChanges(state, writes=dict(rows))))
 
 
-def stored(store: Store, state: StateRow) -> dict[bytes, bytes]:
+def stored(store: Store, state: StoredState) -> dict[bytes, bytes]:
     """All rows of a state, by their encoded keys."""
-    rows, is_whole = scan_rows(store.environment, state, state.prefix, state.end, max_bytes=ALL)
+    rows, is_whole = store.scan_state(state, b"", None, max_bytes=ALL)
     assert is_whole
-    return {key[4:]: data for key, data in rows}
+    return dict(rows)
 
 
 def seen(
-    store: Store, state: StateRow, count: int | None = None, *, is_reversed: bool = False, first: bytes = b""
+    store: Store, state: StoredState, count: int | None = None, *, is_reversed: bool = False, first: bytes = b""
 ) -> Scan | None:
     """What is remembered of a scan that is stopped after some rows; None for none of them left."""
-    so_far = ScanSoFar(state.prefix + first, state.end, is_reversed=is_reversed)
-    rows, _ = scan_rows(
-        store.environment, state, state.prefix + first, state.end, is_reversed=is_reversed, max_bytes=ALL
-    )
+    so_far = ScanRecord(first, None, is_reversed=is_reversed)
+    rows, _ = store.scan_state(state, first, None, is_reversed=is_reversed, max_bytes=ALL)
     so_far.take(rows)
     if count is None:
         so_far.is_whole = True
@@ -120,40 +109,40 @@ def seen(
 
 
 @given(STATE_ROWS)
-def test_a_row_comes_back(row: StateRow) -> None:
+def test_a_row_comes_back(row: StoredState) -> None:
     """Every field; the name is the row's key."""
-    assert StateRow.unpack(row.name.encode(), row.pack()) == row
-    assert StateRow.unpack(memoryview(row.name.encode()), memoryview(row.pack())) == row
+    assert unpack_state(row.name.encode(), pack_state(row)) == row
+    assert unpack_state(memoryview(row.name.encode()), memoryview(pack_state(row))) == row
 
 
 def test_a_row_of_a_newer_version_is_too_new() -> None:
     """Whatever else it says."""
     with pytest.raises(FormatTooNew, match=r"state b'totals'.*version 2.*Upgrade"):
-        StateRow.unpack(b"totals", msgpack.packb({"version": 2, "colour": "blue"}))
+        unpack_state(b"totals", msgpack.packb({"version": 2, "colour": "blue"}))
 
 
 def test_unknown_fields_are_left_alone() -> None:
     """A later eventlog may add a field under the same version."""
-    data = msgpack.packb(msgpack.unpackb(ROW.pack()) | {"colour": "blue"})
-    assert StateRow.unpack(b"totals", data) == ROW
+    data = msgpack.packb(msgpack.unpackb(pack_state(ROW)) | {"colour": "blue"})
+    assert unpack_state(b"totals", data) == ROW
 
 
 @pytest.mark.parametrize("value", [..., None, 1.5, [7], b"short"])
-@pytest.mark.parametrize("field", sorted(msgpack.unpackb(ROW.pack())))
+@pytest.mark.parametrize("field", sorted(msgpack.unpackb(pack_state(ROW))))
 def test_a_damaged_field_is_corrupt(field: str, value: object) -> None:
     """No other error comes out, and nothing of another type gets in."""
-    fields = msgpack.unpackb(ROW.pack())
+    fields = msgpack.unpackb(pack_state(ROW))
     del fields[field]
     data = msgpack.packb(fields if value is ... else fields | {field: value})
     with pytest.raises(CorruptBatch, match="state b'totals'"):
-        StateRow.unpack(b"totals", data)
+        unpack_state(b"totals", data)
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_row_or_an_error_of_ours(data: bytes) -> None:
     """Whatever a failing disk gives back."""
     with contextlib.suppress(CorruptBatch, FormatTooNew):
-        StateRow.unpack(b"totals", data)
+        unpack_state(b"totals", data)
 
 
 # --- making and deleting --------------------------------------------------------------------------------------------
@@ -161,22 +150,22 @@ def test_any_bytes_are_a_row_or_an_error_of_ours(data: bytes) -> None:
 
 def test_a_state_is_made_once(store: Store) -> None:
     """Who comes second gets the first one's."""
-    assert state_row(store.environment, "totals") is None
+    assert store.state("totals") is None
     row = made(store)
-    assert made(store) == row == state_row(store.environment, "totals")
+    assert made(store) == row == store.state("totals")
     assert (row.name, row.key, row.value, row.created_ms) == ("totals", {"name": "ordered"}, {"name": "msgpack"}, 5)
 
 
 def test_states_are_listed_by_name(store: Store) -> None:
     """All of them."""
     rows = [made(store, name) for name in ("b", "a", "c")]
-    assert state_rows(store.environment) == [rows[1], rows[0], rows[2]]
+    assert store.states() == [rows[1], rows[0], rows[2]]
 
 
 def test_no_id_is_given_twice(store: Store) -> None:
     """Not even that of the newest state, once it is deleted."""
     first = made(store)
-    store.run(DeleteState("totals"))
+    store.delete_state("totals")
     second = made(store)
     assert second.id > first.id
     assert second.uuid != first.uuid
@@ -187,8 +176,8 @@ def test_a_deleted_state_leaves_no_rows(store: Store) -> None:
     states = [made(store, name) for name in ("a", "b", "c")]
     for state in states:
         put(store, state, {b"k%d" % number: b"v" for number in range(100)})
-    store.run(DeleteState("b"))
-    assert state_row(store.environment, "b") is None
+    store.delete_state("b")
+    assert store.state("b") is None
     assert len(stored(store, states[0])) == len(stored(store, states[2])) == 100
     with store.environment.reading() as transaction:
         assert transaction.stat(store.environment.table(STATE))["entries"] == 200
@@ -197,7 +186,7 @@ def test_a_deleted_state_leaves_no_rows(store: Store) -> None:
 def test_what_is_not_there_can_not_be_deleted(store: Store) -> None:
     """The error says what there is to do."""
     with pytest.raises(UnknownState, match=r"no state 'totals'.*log.states\(\)"):
-        store.run(DeleteState("totals"))
+        store.delete_state("totals")
 
 
 def test_a_damaged_counter_makes_no_state(store: Store) -> None:
@@ -205,7 +194,7 @@ def test_a_damaged_counter_makes_no_state(store: Store) -> None:
     store.run(Rows(FORMAT, {NEXT_STATE_ID_KEY: b"\0"}))
     with pytest.raises(CorruptBatch, match="next state's id"):
         made(store)
-    assert state_rows(store.environment) == []
+    assert store.states() == []
 
 
 def test_a_damaged_row_is_named(store: Store) -> None:
@@ -213,9 +202,9 @@ def test_a_damaged_row_is_named(store: Store) -> None:
     store.run(Rows(STATES, {b"totals": b"\xc1"}))
     for call in (
         lambda: made(store),
-        lambda: store.run(DeleteState("totals")),
-        lambda: state_row(store.environment, "totals"),
-        lambda: state_rows(store.environment),
+        lambda: store.delete_state("totals"),
+        lambda: store.state("totals"),
+        lambda: store.states(),
         lambda: store.run(Commit(StateChanges(ROW))),
     ):
         with pytest.raises(CorruptBatch, match="state b'totals'"):
@@ -229,10 +218,10 @@ def test_a_row_is_read(store: Store) -> None:
     """Or None, which is not empty bytes."""
     state = made(store)
     put(store, state, {b"a": b"1", b"": b""})
-    assert read_row(store.environment, state.prefix + b"a") == b"1"
-    assert read_row(store.environment, state.prefix) == b""
-    assert read_row(store.environment, state.prefix + b"b") is None
-    check_state(store.environment, state)
+    assert store.read_state_row(state, b"a") == b"1"
+    assert store.read_state_row(state, b"") == b""
+    assert store.read_state_row(state, b"b") is None
+    store.check_state(state)
 
 
 @given(
@@ -257,12 +246,12 @@ def test_a_scan_in_parts_gives_every_row_of_the_range_once(
         below, state, above = (made(store, name) for name in ("a", "b", "c"))
         for one in (below, state, above):
             put(store, one, dict(rows))
-        low, high = state.prefix + first, state.end if end is None else state.prefix + end
+        low, high = first, end
         found: list[tuple[bytes, bytes]] = []
         is_whole = False
         while not is_whole:
-            part, is_whole = scan_rows(
-                store.environment, state, low, high, is_reversed=is_reversed, max_bytes=max_bytes, max_rows=max_rows
+            part, is_whole = store.scan_state(
+                state, low, high, is_reversed=is_reversed, max_bytes=max_bytes, max_rows=max_rows
             )
             assert part or is_whole
             assert len(part) <= (max_rows or len(part))
@@ -273,17 +262,17 @@ def test_a_scan_in_parts_gives_every_row_of_the_range_once(
             elif part:
                 low = part[-1][0] + b"\0"
         chosen = {key: data for key, data in rows.items() if first <= key and (end is None or key < end)}
-        assert found == [(state.prefix + key, chosen[key]) for key in sorted(chosen, reverse=is_reversed)]
+        assert found == [(key, chosen[key]) for key in sorted(chosen, reverse=is_reversed)]
 
 
 def test_who_scans_a_deleted_state_is_told(store: Store) -> None:
     """No rows might be true of an empty state too."""
     state = made(store)
-    store.run(DeleteState("totals"))
+    store.delete_state("totals")
     made(store)
     for call in (
-        lambda: check_state(store.environment, state),
-        lambda: scan_rows(store.environment, state, state.prefix, state.end, max_bytes=ALL),
+        lambda: store.check_state(state),
+        lambda: store.scan_state(state, b"", None, max_bytes=ALL),
     ):
         with pytest.raises(UnknownState, match=r"state 'totals'.*was deleted"):
             call()
@@ -318,7 +307,7 @@ def test_a_row_that_was_read_and_changed_is_a_conflict(
     """Rows that come or go are changes too; a row that is as it was is none."""
     state = made(store)
     put(store, state, {b"a": b"x", b"k": now})
-    changes = StateChanges(state, {state.prefix + b"k": read}, writes={state.prefix + b"a": b"y"})
+    changes = StateChanges(state, {b"k": read}, writes={b"a": b"y"})
     if is_conflict:
         with pytest.raises(ConflictError, match=r"state 'totals'.*encoded key b'k'.*Nothing.*log.transact\(\)"):
             store.run(Commit(changes))
@@ -332,11 +321,10 @@ def test_transactions_of_one_round_conflict_too(store: Store) -> None:
     """The second of a group commit sees what the first wrote; a third that read something else goes through."""
     state = made(store)
     put(store, state, {b"a": b"1", b"b": b"1"})
-    a, b = state.prefix + b"a", state.prefix + b"b"
     works = [
-        Commit(StateChanges(state, {a: b"1"}, writes={a: b"2"})),
-        Commit(StateChanges(state, {a: b"1"}, writes={a: b"3"})),
-        Commit(StateChanges(state, {b: b"1"}, writes={b: b"2"})),
+        Commit(StateChanges(state, {b"a": b"1"}, writes={b"a": b"2"})),
+        Commit(StateChanges(state, {b"a": b"1"}, writes={b"a": b"3"})),
+        Commit(StateChanges(state, {b"b": b"1"}, writes={b"b": b"2"})),
     ]
     rounds = store.committer.round_count
     for work in works:
@@ -354,8 +342,8 @@ def test_a_conflict_in_one_state_spares_the_others_too(store: Store) -> None:
     with pytest.raises(ConflictError, match="state 'two'"):
         store.run(
             Commit(
-                StateChanges(one, writes={one.prefix + b"k": b"1"}),
-                StateChanges(two, {two.prefix + b"k": None}),
+                StateChanges(one, writes={b"k": b"1"}),
+                StateChanges(two, {b"k": None}),
             )
         )
     assert stored(store, one) == {}
@@ -365,7 +353,7 @@ def test_a_conflict_in_one_state_spares_the_others_too(store: Store) -> None:
 def test_a_deleted_state_takes_no_rows(store: Store, is_made_anew: bool) -> None:
     """They would belong to nobody for ever, or show up in another state."""
     state = made(store)
-    store.run(DeleteState("totals"))
+    store.delete_state("totals")
     if is_made_anew:
         made(store)
     with pytest.raises(UnknownState, match=r"state 'totals'.*was deleted"):
@@ -442,7 +430,7 @@ def test_rows_cut_elsewhere_are_other_rows(store: Store) -> None:
     state = made(store)
     scans = []
     for rows in ({b"ab": b"c"}, {b"a": b"bc"}, {b"a": b"b", b"c": b""}, {b"abc": b""}):
-        store.run(DeleteState("totals"))
+        store.delete_state("totals")
         state = made(store)._replace(uuid=uuid4())
         put(store, state, dict(rows))
         scan = seen(store, state)
@@ -456,8 +444,8 @@ def test_a_scan_over_many_parts_is_one(store: Store) -> None:
     state = made(store)
     put(store, state, {b"%04d" % number: b"v" * (number % 50) for number in range(3000)})
     whole = seen(store, state)
-    rows, _ = scan_rows(store.environment, state, state.prefix, state.end, max_bytes=1 << 30)
-    so_far = ScanSoFar(state.prefix, state.end, is_reversed=False)
+    rows, _ = store.scan_state(state, b"", None, max_bytes=1 << 30)
+    so_far = ScanRecord(b"", None, is_reversed=False)
     for first in range(0, 3000, 7):
         so_far.take(rows[first : first + 7])
         so_far.last = rows[first][0]

@@ -9,6 +9,8 @@ Here are the protocols, one module for each subject, and the values that go acro
 * `reading.py`: stored batches, bounds, times, the order of the log, what has changed since.
 * `groups.py`: requests to a group's coordinator, committed offsets, the lives of members, administration.
 * `waiting.py`: waiting until somebody commits.
+* `states.py`: keyed tables that change in transactions.
+* `projections.py`: states that are folded from the records, and their checkpoints.
 
 **Rules**
 
@@ -38,6 +40,8 @@ from eventlog.backend.groups import GroupBackend
 from eventlog.backend.reading import ReadingBackend
 from eventlog.backend.topics import TopicBackend
 from eventlog.backend.waiting import WaitingBackend
+from eventlog.backend.projections import ProjectionsBackend
+from eventlog.backend.states import StatesBackend
 from eventlog.clock import Clock
 
 
@@ -68,5 +72,14 @@ class LogBackend(Protocol):
         ...
 
 
-class Backend(LogBackend, TopicBackend, ReadingBackend, GroupBackend, WaitingBackend, Protocol):
+class Backend(
+    LogBackend,
+    TopicBackend,
+    ReadingBackend,
+    GroupBackend,
+    WaitingBackend,
+    StatesBackend,
+    ProjectionsBackend,
+    Protocol,
+):
     """Everything that the clients ask of a store; composed of one protocol for each subject."""

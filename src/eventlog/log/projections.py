@@ -10,7 +10,6 @@ from eventlog.clients.reading.log_reader import check_topics
 from eventlog.clients.topic.topic import Topic
 from eventlog.log.part import LogPart
 from eventlog.options import check_int, check_projection_name
-from eventlog.store.states.projections import DeleteProjection, projection_rows
 
 
 class LogProjections(LogPart):
@@ -67,7 +66,7 @@ class LogProjections(LogPart):
     def projections(self) -> list[str]:
         """The names of all projections, sorted."""
         self._check_open()
-        return [row.name for row in projection_rows(self._store.environment)]
+        return [row.name for row in self._store.projections()]
 
     def delete_projection(self, name: str) -> None:
         """
@@ -79,7 +78,4 @@ class LogProjections(LogPart):
             UnknownProjection: if there is none. Nothing was deleted.
         """
         self._check_open()
-        work = DeleteProjection(check_projection_name(name))
-        self._store.run(work)
-        assert work.projection is not None
-        self._store.turn(work.projection, is_rebuild=False).remove()
+        self._store.delete_projection(check_projection_name(name))

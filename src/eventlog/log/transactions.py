@@ -21,7 +21,6 @@ from eventlog.clients.transaction.transaction import MAX_TRANSACTION_BYTES, Tran
 from eventlog.groups.assignors import Assignor
 from eventlog.log.part import LogPart
 from eventlog.options import PROJECTION_PREFIX, Start, check_group_name, check_int, check_state_name
-from eventlog.store.states.states import DeleteState, state_rows
 
 T = TypeVar("T")
 KT = TypeVar("KT")
@@ -183,7 +182,7 @@ class LogTransactions(LogPart):
     def states(self) -> list[str]:
         """The names of all states, sorted."""
         self._check_open()
-        names = [row.name for row in state_rows(self._store.environment)]
+        names = [row.name for row in self._store.states()]
         return [name for name in names if not name.startswith(PROJECTION_PREFIX)]
 
     def delete_state(self, name: str) -> None:
@@ -196,4 +195,4 @@ class LogTransactions(LogPart):
             UnknownState: if there is none. Nothing was deleted.
         """
         self._check_open()
-        self._store.run(DeleteState(check_state_name(name)))
+        self._store.delete_state(check_state_name(name))

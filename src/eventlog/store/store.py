@@ -37,7 +37,7 @@ from eventlog.store.rows.tables import (
     unpack_topic,
     unpack_topics_version,
 )
-from eventlog.store.states.projections import ProjectionRow, Turn
+from eventlog.store.states.methods import StateMethods
 from eventlog.store.wakeup.notifier import Notifier
 from eventlog.store.wakeup.waiter import Waiter
 
@@ -46,7 +46,7 @@ DATA_FILE = "data.mdb"
 _OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members", "projections"}
 
 
-class Store(StoreReading, StoreGroups):
+class Store(StoreReading, StoreGroups, StateMethods):
     """
     One open log directory.
 
@@ -152,10 +152,6 @@ class Store(StoreReading, StoreGroups):
             last_transaction=self.environment.last_transaction,
             monotonic=self.clock.monotonic,
         )
-
-    def turn(self, row: ProjectionRow, *, is_rebuild: bool) -> Turn:
-        """The turn to fold or to rebuild a projection, not taken yet."""
-        return Turn(os.path.join(self.path, "projections"), row, is_rebuild=is_rebuild, mode=self._mode & 0o666)
 
     # -- forks -----------------------------------------------------------------------------------------------
 

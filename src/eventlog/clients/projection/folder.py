@@ -14,6 +14,8 @@ from typing import Any, cast
 
 import attrs
 
+from eventlog.backend.projections import Build, FoldCheckpoint, StoredProjection
+from eventlog.backend.states import StoredState
 from eventlog.clients.projection.row_cache import MOST_CACHED_BYTES, FoldedState
 from eventlog.clients.reading.log_reader import LogReader
 from eventlog.clients.state.state import State
@@ -22,9 +24,6 @@ from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec
 from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge
 from eventlog.records import Record, RecordBatch
-from eventlog.store.records.transaction import CommitTransaction, Piece
-from eventlog.store.states.projections import Build, Checkpoint, ProjectionRow
-from eventlog.store.states.states import StateRow
 from eventlog.store.store import Store
 
 Fold = Callable[[State[Any, Any], Record[Any, Any]], object]
@@ -86,8 +85,8 @@ class Folder:
         store: Store,
         topics_by_id: Callable[[], Mapping[int, Topic[Any, Any]]],
         options: FoldOptions,
-        row: ProjectionRow,
-        state: StateRow,
+        row: StoredProjection,
+        state: StoredState,
         codecs: tuple[OrderedCodec[Any], Codec[Any]],
         *,
         is_rebuild: bool = False,
@@ -114,7 +113,7 @@ class Folder:
         self._batches: deque[tuple[int, RecordBatch[Any, Any]]] = deque()
 
     @property
-    def row(self) -> ProjectionRow:
+    def row(self) -> StoredProjection:
         """The projection as it was when folding began."""
         return self._row
 
@@ -207,18 +206,14 @@ class Folder:
         return len(part)
 
     def _commit(self, log_position: int, *, switches: bool) -> None:
-        checkpoint = Checkpoint(self._row, self.build, log_position, is_rebuild=self._is_rebuild, switches=switches)
+        checkpoint = FoldCheckpoint(self._row, self.build, log_position, is_rebuild=self._is_rebuild, switches=switches)
         changes = self._state._changes()
-        pieces: list[Piece] = [checkpoint, changes] if changes.writes else [checkpoint]
-        work = CommitTransaction((), (), pieces, self._store.clock.now_ms(), placed_topics=frozenset())
         try:
-            self._store.run(work)
+            self.is_switched = self._store.commit_fold(checkpoint, changes if changes.writes else None)
         except BaseException as error:
-            work.withdraw()  # whoever folds next must not find it stored later
             self.is_overtaken = isinstance(error, ConflictError)
             raise
-        self.build = checkpoint.build
-        self.is_switched = checkpoint.is_switched
+        self.build = self.build._replace(log_position=log_position)
         self._state._committed()
 
     def _check(self) -> None:

@@ -12,23 +12,13 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from eventlog.backend.projections import FoldLock, StoredProjection, unknown_projection
 from eventlog.clients.projection.view import ProjectionView
 from eventlog.clients.state.view import StateView, stored_codecs
 from eventlog.clients.topic.topic import Topic
 from eventlog.codecs import codec_for
 from eventlog.errors import ConcurrentUse, ConflictError, LogClosed, StateMismatch, UsedAfterFork
 from eventlog.options import check_int, check_seconds
-from eventlog.store.states.projections import (
-    BeginRebuild,
-    EnsureProjection,
-    ProjectionRow,
-    SweepBuilds,
-    Turn,
-    build_and_state,
-    projection_and_end,
-    projection_row,
-    unknown_projection,
-)
 from eventlog.store.store import Store
 from eventlog.store.wakeup.waiter import Waiter
 
@@ -75,7 +65,7 @@ class Projection:
         self,
         store: Store,
         topics_by_id: Callable[[], Mapping[int, Topic[Any, Any]]],
-        row: ProjectionRow,
+        row: StoredProjection,
         options: FoldOptions | None,
         key: Any,
         value: Any,
@@ -92,7 +82,7 @@ class Projection:
         """Knows the rows of the last call, which are as they were if the checkpoint is."""
         self._view: StateView[Any, Any] | None = None
         self._sleepers: set[Waiter] = set()
-        self._turns: set[Turn] = set()
+        self._turns: set[FoldLock] = set()
         self._is_stopped = False
         self._is_running = False
         self._is_closed = False
@@ -143,7 +133,7 @@ class Projection:
             UnknownProjection: if the projection was deleted.
         """
         self._check()
-        row, end = projection_and_end(self._store.environment, self.name)
+        row, end = self._store.projection_and_end(self.name)
         return end - self._same(row).active.log_position
 
     def wait(self, log_position: int | None = None, *, timeout: float | None = None) -> None:
@@ -279,8 +269,7 @@ class Projection:
             value_codec = found[1].value
             if value is not None:
                 value_codec = codec_for(value, topic=self.name, role="value", kind="state").to_stored()
-            now_ms = self._store.clock.now_ms()
-            self._store.run(BeginRebuild(self._row, options.topics, key_codec, value_codec, now_ms))
+            self._store.begin_rebuild(self._row, options.topics, key_codec, value_codec)
             folder = self._new_folder(is_rebuild=True)
             count, end, may_switch = 0, self._store.end_log_position(), False
             while not folder.is_switched:
@@ -296,7 +285,7 @@ class Projection:
 
     # -- folding, within ---------------------------------------------------------------------------------------
 
-    def _fold_up_to(self, end: int, turn: Turn, deadline_s: float | None) -> int:
+    def _fold_up_to(self, end: int, turn: FoldLock, deadline_s: float | None) -> int:
         """Folds until the checkpoint is at `end`, or at the end of the log, or the run is stopped."""
         count = 0
         is_endless = end == _EVERYTHING
@@ -343,22 +332,19 @@ class Projection:
         return Folder(self._store, self._topics_by_id, options, row, state, codecs, is_rebuild=is_rebuild)
 
     def _found(self, *, is_rebuild: bool = False) -> Any:
-        found = build_and_state(self._store.environment, self.name, is_rebuild=is_rebuild)
+        found = self._store.projection_and_state(self.name, is_rebuild=is_rebuild)
         if found is None:
             raise unknown_projection(self.name)
         self._same(found[0])
         return found
 
     def _sweep(self) -> None:
-        while True:
-            work = SweepBuilds(self._row)
-            self._store.run(work)
-            if work.is_clean:
-                return
+        while not self._store.sweep_builds(self._row):
+            pass
 
-    def _check_turn(self, turn: Turn) -> None:
+    def _check_turn(self, turn: FoldLock) -> None:
         """Raises in a child, when the turn is the parent's."""
-        if not turn.is_taken:
+        if not turn.is_held:
             raise UsedAfterFork(
                 f"projection {self.name!r} was being folded before a fork, and that is the parent's to go on with. "
                 "Nothing was stored. Call run() or catch_up() in the child."
@@ -380,12 +366,12 @@ class Projection:
         is_over: Callable[[], bool],
         *,
         is_rebuild: bool = False,
-    ) -> Iterator[Turn | None]:
+    ) -> Iterator[FoldLock | None]:
         """The turn to fold, for a block; None when it is not needed any more."""
-        turn = self._store.turn(self._row, is_rebuild=is_rebuild)
+        turn = self._store.fold_lock(self._row, is_rebuild=is_rebuild)
         self._turns.add(turn)
         try:
-            while not turn.take():
+            while not turn.try_acquire():
                 if is_over():
                     yield None
                     return
@@ -396,7 +382,7 @@ class Projection:
                     )
             yield turn
         finally:
-            turn.end()
+            turn.release()
             self._turns.discard(turn)
 
     @contextmanager
@@ -409,11 +395,11 @@ class Projection:
             self._sleepers.discard(sleeper)
             sleeper.close()
 
-    def _stored(self) -> ProjectionRow:
+    def _stored(self) -> StoredProjection:
         self._check()
-        return self._same(projection_row(self._store.environment, self.name))
+        return self._same(self._store.projection(self.name))
 
-    def _same(self, row: ProjectionRow | None) -> ProjectionRow:
+    def _same(self, row: StoredProjection | None) -> StoredProjection:
         if row is None or row.uuid != self._row.uuid:
             raise unknown_projection(self.name)
         return row
@@ -494,18 +480,13 @@ def open_projection(
     """
     from eventlog.codecs.ordered import OrderedCodec
 
-    row = projection_row(store.environment, name)
+    row = store.projection(name)
     key_codec: OrderedCodec[Any] = OrderedCodec(key, topic=name)
     value_codec = codec_for("msgpack" if value is None else value, topic=name, role="value", kind="state")
     if row is None:
         if options is None:
             raise unknown_projection(name)
-        work = EnsureProjection(
-            name, options.topics, key_codec.to_stored(), value_codec.to_stored(), store.clock.now_ms()
-        )
-        store.run(work)
-        row = work.projection
-        assert row is not None
+        row = store.ensure_projection(name, options.topics, key_codec.to_stored(), value_codec.to_stored())
     return Projection(store, topics_by_id, row, options, key, value, check=check)
 
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import msgpack
 
+from eventlog.backend.states import Row as StoredRow
+from eventlog.backend.states import StateChanges, StatesBackend, StoredState
 from eventlog.clients.state.state import Row, State
 from eventlog.clients.state.view import MISSING
 from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec
 from eventlog.records import K, V
-from eventlog.store.states.states import StateChanges, StateRow, read_row
-from eventlog.store.store import Store
 
 MOST_CACHED_BYTES = 1 << 27
 _ROW_BYTES = 256
@@ -80,8 +80,8 @@ class FoldedState(State[K, V]):
 
     def __init__(
         self,
-        store: Store,
-        row: StateRow,
+        store: StatesBackend,
+        row: StoredState,
         key: OrderedCodec[K],
         value: Codec[V],
         *,
@@ -103,7 +103,7 @@ class FoldedState(State[K, V]):
     def _clear(self) -> None:
         self._tables: dict[type, dict[Any, Any]] = {kind: {} for kind in _PLAIN_KEYS}
         """By the type of the key: what is known of each row, stored or not."""
-        self._full_keys: dict[type, dict[Any, bytes]] = {kind: {} for kind in _PLAIN_KEYS}
+        self._encoded_keys: dict[type, dict[Any, bytes]] = {kind: {} for kind in _PLAIN_KEYS}
         """Has the keys of `_tables`, no others."""
         self._changed: dict[type, set[Any]] = {kind: set() for kind in _PLAIN_KEYS}
         self._usable: dict[type, dict[Any, Any]] = {}
@@ -161,7 +161,7 @@ class FoldedState(State[K, V]):
         if type(content) is dict:
             return content.copy()
         assert type(content) is bytes
-        return self._decoded_value(self._full_keys[type(key)][key], content)
+        return self._decoded_value(self._encoded_keys[type(key)][key], content)
 
     def _looked_up(self, key: Any) -> tuple[Any, Any]:
         """The key as it comes back from its bytes, and what is known of its row; None if it is no plain key."""
@@ -178,18 +178,17 @@ class FoldedState(State[K, V]):
                 return key, None
             if (value := table.get(key)) is not None:
                 return key, value
-        full_key = self._prefix + encoded
-        data = None if self._knows_all else read_row(self._environment, full_key)
+        data = None if self._knows_all else self._store.read_state_row(self._row, encoded)
         value = _ABSENT
         if data is not None:
-            value, _ = self._kept_value(self._decoded_value(full_key, data), data)
-        self._note_row(kind, key, full_key, value)
+            value, _ = self._kept_value(self._decoded_value(encoded, data), data)
+        self._note_row(kind, key, encoded, value)
         return key, value
 
-    def _note_row(self, kind: type, key: Any, full_key: bytes, kept: Any) -> None:
-        self._full_keys[kind][key] = full_key
+    def _note_row(self, kind: type, key: Any, encoded: bytes, kept: Any) -> None:
+        self._encoded_keys[kind][key] = encoded
         self._tables[kind][key] = kept
-        self._known_bytes += _ROW_BYTES + len(full_key) + _size_of(kept)
+        self._known_bytes += _ROW_BYTES + len(encoded) + _size_of(kept)
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -248,8 +247,8 @@ class FoldedState(State[K, V]):
             kind = type(key)
             if kind in self._tables:
                 kept, size_bytes = self._kept_value(value, None)
-                if key not in self._full_keys[kind]:
-                    self._note_row(kind, key, self._prefix + encoded, _ABSENT)
+                if key not in self._encoded_keys[kind]:
+                    self._note_row(kind, key, encoded, _ABSENT)
                 self._change(key, kept, size_bytes)
                 return
         super().put(key, value)
@@ -259,7 +258,7 @@ class FoldedState(State[K, V]):
         kind = type(key)
         changed = self._changed[kind]
         if key not in changed:
-            self._charge(_ROW_BYTES + len(self._full_keys[kind][key]) + size_bytes)
+            self._charge(_ROW_BYTES + len(self._encoded_keys[kind][key]) + size_bytes)
             self._known_bytes += size_bytes
             changed.add(key)
         self._tables[kind][key] = kept
@@ -290,26 +289,24 @@ class FoldedState(State[K, V]):
 
     # -- scans, and the end of the transaction -----------------------------------------------------------------
 
-    def _scan(
-        self, first: bytes, end: bytes, *, is_reversed: bool, max_rows: int | None
-    ) -> Iterator[tuple[bytes, bytes]]:
+    def _scan(self, first: bytes, end: bytes | None, *, is_reversed: bool, max_rows: int | None) -> Iterator[StoredRow]:
         """From the first scan on all rows are kept as `State` does it, which can merge them with the stored ones."""
         if not self._has_scanned:
             self._has_scanned = True
-            for full_key, data in self._plain_writes().items():
-                self._hand_over(full_key, data)
+            for encoded, data in self._plain_writes().items():
+                self._hand_over(encoded, data)
             self._clear()
             self._knows_all = False
         return super()._scan(first, end, is_reversed=is_reversed, max_rows=max_rows)
 
-    def _hand_over(self, full_key: bytes, data: bytes | None) -> None:
+    def _hand_over(self, encoded: bytes, data: bytes | None) -> None:
         """Has a changed row kept as `State` does it."""
-        row = Row(full_key, _ROW_BYTES + len(full_key))
+        row = Row(encoded, _ROW_BYTES + len(encoded))
         row.data = data
         row.charged_bytes = row.base_bytes + (0 if data is None else len(data))
         row.is_written = True
         self._add(None, row)  # type: ignore[arg-type]
-        self._written[full_key] = row
+        self._written[encoded] = row
 
     def _changes(self) -> StateChanges:
         """What is to be written at the commit."""
@@ -322,10 +319,10 @@ class FoldedState(State[K, V]):
         writes: dict[bytes, bytes | None] = {}
         encode = self._encode_plain
         for kind, changed in self._changed.items():
-            table, full_keys = self._tables[kind], self._full_keys[kind]
+            table, encoded_keys = self._tables[kind], self._encoded_keys[kind]
             for key in sorted(changed):
                 value = table[key]
-                writes[full_keys[key]] = value.encoded(encode) if type(value) is _Held else encode(value)
+                writes[encoded_keys[key]] = value.encoded(encode) if type(value) is _Held else encode(value)
         return writes
 
     def _committed(self) -> None:
@@ -340,9 +337,9 @@ class FoldedState(State[K, V]):
         self._knows_all = False
         self._known_bytes //= 2
         for kind, table in self._tables.items():
-            full_keys = self._full_keys[kind]
+            encoded_keys = self._encoded_keys[kind]
             for key in list(islice(table, len(table) // 2)):
-                del table[key], full_keys[key]
+                del table[key], encoded_keys[key]
 
     def _rolled_back(self) -> None:
         """Says that nothing was stored, or that nobody knows; all that was known is forgotten."""

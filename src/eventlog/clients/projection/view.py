@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from eventlog.backend.projections import unknown_projection
+from eventlog.backend.states import Row, StoredState
 from eventlog.clients.state.view import CHUNK_BYTES, FIRST_CHUNK_BYTES, StateView, stored_codecs
 from eventlog.errors import UnknownState
 from eventlog.records import K, V
-from eventlog.store.states.projections import build_and_state, unknown_projection
-from eventlog.store.states.states import StateRow, read_row, scan_rows
 from eventlog.store.store import Store
-
-_PREFIX_BYTES = 4
 
 
 class ProjectionView(StateView[K, V]):
@@ -35,7 +33,7 @@ class ProjectionView(StateView[K, V]):
     """
 
     def __init__(self, store: Store, name: str, key: Any, value: Any, *, check: Callable[[], None]) -> None:
-        self._store = store
+        self._log = store
         self._projection = name
         self._declared = (key, value)
         self._seen = store.last_transaction()
@@ -50,15 +48,15 @@ class ProjectionView(StateView[K, V]):
     def __repr__(self) -> str:
         return f"<StateView of projection {self._projection!r}>"
 
-    def _active(self) -> StateRow:
-        found = build_and_state(self._store.environment, self._projection)
+    def _active(self) -> StoredState:
+        found = self._log.projection_and_state(self._projection)
         if found is None:
             raise unknown_projection(self._projection)
         return found[1]
 
-    def _current(self) -> StateRow:
+    def _current(self) -> StoredState:
         """The state of the active build."""
-        number = self._store.last_transaction()
+        number = self._log.last_transaction()
         if number != self._seen:
             row = self._active()
             if row != self._row:
@@ -69,50 +67,41 @@ class ProjectionView(StateView[K, V]):
         return self._row
 
     def _read(self, key: Any) -> tuple[bytes, bytes | None]:
-        """The full key and the bytes of a row; None only if the build that has no such row is the active one."""
+        """The encoded key and value of a row; None only if the build that has no such row is the active one."""
         self._check()
         row = self._current()
         while True:
-            full_key = row.prefix + self._encode_key(key)
-            data = read_row(self._environment, full_key)
+            encoded = self._encode_key(key)
+            data = self._store.read_state_row(row, encoded)
             if data is not None:
-                return full_key, data
+                return encoded, data
             read, row = row, self._current()
             if row == read:
-                return full_key, None
+                return encoded, None
 
     def get(self, key: K, default: Any = None) -> Any:
         """The value of a key; `default` when there is none."""
-        full_key, data = self._read(key)
-        return default if data is None else self._decoded_value(full_key, data)
+        encoded, data = self._read(key)
+        return default if data is None else self._decoded_value(encoded, data)
 
     def __contains__(self, key: K) -> bool:
         return self._read(key)[1] is not None
 
-    def _range(
-        self, first: Any, end: Any, prefix: Any, *, is_reversed: bool, max_rows: int | None
-    ) -> Iterator[tuple[bytes, bytes]]:
+    def _range(self, first: Any, end: Any, prefix: Any, *, is_reversed: bool, max_rows: int | None) -> Iterator[Row]:
         self._check()
-        self._prefix = self._current().prefix
+        self._current()
         return super()._range(first, end, prefix, is_reversed=is_reversed, max_rows=max_rows)
 
     def _chunks(
-        self, first: bytes, end: bytes, *, is_reversed: bool, max_rows: int | None
-    ) -> Iterator[tuple[list[tuple[bytes, bytes]], bool]]:
-        """The same, each part of the build that is active then; the bounds lose the number of the state."""
-        low, high = first[_PREFIX_BYTES:], end[_PREFIX_BYTES:]
+        self, first: bytes, end: bytes | None, *, is_reversed: bool, max_rows: int | None
+    ) -> Iterator[tuple[list[Row], bool]]:
+        """The rows a part at a time, each part of the build that is active then, and whether it is the last part."""
         max_bytes, is_whole = FIRST_CHUNK_BYTES, False
         while not is_whole:
             row = self._current()
             try:
-                rows, is_whole = scan_rows(
-                    self._environment,
-                    row,
-                    row.prefix + low,
-                    row.prefix + high if high else row.end,
-                    is_reversed=is_reversed,
-                    max_bytes=max_bytes,
-                    max_rows=max_rows,
+                rows, is_whole = self._store.scan_state(
+                    row, first, end, is_reversed=is_reversed, max_bytes=max_bytes, max_rows=max_rows
                 )
             except UnknownState:
                 self._seen = -1
@@ -122,7 +111,7 @@ class ProjectionView(StateView[K, V]):
                 continue  # its rows may have been on their way out
             yield rows, is_whole
             if is_reversed and rows:
-                high = rows[-1][0][_PREFIX_BYTES:]
+                end = rows[-1][0]
             elif rows:
-                low = rows[-1][0][_PREFIX_BYTES:] + b"\0"
+                first = rows[-1][0] + b"\0"
             max_bytes, max_rows = min(8 * max_bytes, CHUNK_BYTES), None

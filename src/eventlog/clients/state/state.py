@@ -2,7 +2,7 @@
 A state in a transaction: what it wrote, on top of what is stored.
 
 What was written stays here until the commit; what was read is remembered, rows, missing rows and scanned ranges, and
-the commit checks that it is still so (`store/states/states.py`).
+the commit checks that it is still so (`backend/states.py`).
 
 Knows nothing of transactions but their bound and their end.
 """
@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from eventlog.backend.states import Row as StoredRow
+from eventlog.backend.states import StateChanges, StatesBackend, StoredState
+from eventlog.clients.state.scan_record import ScanRecord
 from eventlog.clients.state.view import MISSING, Missing, StateView, open_state, view
 from eventlog.codecs import Codec
 from eventlog.records import K, V
-from eventlog.store.states.states import ScanSoFar, StateChanges, StateRow, read_many, read_row
-from eventlog.store.store import Store
 
 if TYPE_CHECKING:
     from eventlog.codecs.ordered import OrderedCodec
@@ -115,8 +116,8 @@ class State(StateView[K, V]):
 
     def __init__(
         self,
-        store: Store,
-        row: StateRow,
+        store: StatesBackend,
+        row: StoredState,
         key: OrderedCodec[K],
         value: Codec[V],
         *,
@@ -141,7 +142,7 @@ class State(StateView[K, V]):
         self._written: dict[bytes, Row] = {}
         self._ordered: list[bytes] = []
         """The keys in `_written`, sorted, but for those that came since the last scan."""
-        self._scans: list[ScanSoFar] = []
+        self._scans: list[ScanRecord] = []
         self._cached_bytes = 0
 
     # -- reading ---------------------------------------------------------------------------------------------
@@ -189,13 +190,13 @@ class State(StateView[K, V]):
         """
         self._check()
         chosen = list(keys)
-        prefix, encode, aliases, quick_keys = self._prefix, self._encode_key, self._aliases, self._quick_keys
+        encode, aliases, quick_keys = self._encode_key, self._aliases, self._quick_keys
         fresh: dict[bytes, K] = {}
         for key in chosen:
             if type(key) not in quick_keys or key not in aliases:
-                full_key = prefix + encode(key)
-                if full_key not in self._rows:
-                    fresh[full_key] = key
+                encoded = encode(key)
+                if encoded not in self._rows:
+                    fresh[encoded] = key
         if fresh:
             self._learn_many(fresh)
         found: dict[K, V] = {}
@@ -215,15 +216,17 @@ class State(StateView[K, V]):
 
     def _learn_many(self, keys: dict[bytes, K]) -> None:
         """Reads some rows, or none of them when there is no room to remember them all."""
-        found: Sequence[bytes | None] = [None] * len(keys) if self._knows_all else read_many(self._environment, keys)
+        found: Sequence[bytes | None] = (
+            [None] * len(keys) if self._knows_all else self._store.read_state_rows(self._row, keys)
+        )
         if not self._is_owned:
             self._charge(_ROW_BYTES * len(keys) + sum(map(len, keys)) + sum([len(data) for data in found if data]))
-        for (full_key, key), data in zip(keys.items(), found, strict=True):
-            size_bytes = _ROW_BYTES + len(full_key) + (0 if data is None else len(data))
+        for (encoded, key), data in zip(keys.items(), found, strict=True):
+            size_bytes = _ROW_BYTES + len(encoded) + (0 if data is None else len(data))
             if self._is_owned:
-                self._add(key, Row(full_key, size_bytes, data))
+                self._add(key, Row(encoded, size_bytes, data))
             else:
-                self._add(key, Row(full_key, size_bytes, data, data, size_bytes))
+                self._add(key, Row(encoded, size_bytes, data, data, size_bytes))
 
     def __contains__(self, key: K) -> bool:
         self._check()
@@ -232,15 +235,15 @@ class State(StateView[K, V]):
 
     def _known_row(self, key: K) -> Row:
         """The row of a key, read if it was not."""
-        full_key = self._prefix + self._encode_key(key)
-        row = self._rows.get(full_key)
+        encoded = self._encode_key(key)
+        row = self._rows.get(encoded)
         if row is not None:
             return row
-        return self._learn(key, full_key, None if self._knows_all else read_row(self._environment, full_key))
+        return self._learn(key, encoded, None if self._knows_all else self._store.read_state_row(self._row, encoded))
 
-    def _learn(self, key: K, full_key: bytes, data: bytes | None) -> Row:
+    def _learn(self, key: K, encoded: bytes, data: bytes | None) -> Row:
         """Notes what was read of a row."""
-        row = Row(full_key, _ROW_BYTES + len(full_key) + (0 if data is None else len(data)))
+        row = Row(encoded, _ROW_BYTES + len(encoded) + (0 if data is None else len(data)))
         row.data = data
         if not self._is_owned:
             self._charge(row.base_bytes)
@@ -274,8 +277,8 @@ class State(StateView[K, V]):
         self._check()
         row = self._aliases.get(key) if type(key) in self._quick_keys else None
         if row is None:
-            full_key = self._prefix + self._encode_key(key)
-            row = self._rows.get(full_key) or Row(full_key, _ROW_BYTES + len(full_key))
+            encoded = self._encode_key(key)
+            row = self._rows.get(encoded) or Row(encoded, _ROW_BYTES + len(encoded))
         data, size_bytes = None, _INT_BYTES
         kept: Any = value
         if type(value) is not int or not self._keeps_int or not _LEAST_INT <= kept <= _MOST_INT:
@@ -344,14 +347,12 @@ class State(StateView[K, V]):
 
     # -- scans -----------------------------------------------------------------------------------------------
 
-    def _scan(
-        self, first: bytes, end: bytes, *, is_reversed: bool, max_rows: int | None
-    ) -> Iterator[tuple[bytes, bytes]]:
+    def _scan(self, first: bytes, end: bytes | None, *, is_reversed: bool, max_rows: int | None) -> Iterator[StoredRow]:
         """The stored rows merged with our own; what was handed out is remembered for the check."""
         self._check()
         if max_rows == 0:
             return
-        so_far = ScanSoFar(first, end, is_reversed=is_reversed)
+        so_far = ScanRecord(first, end, is_reversed=is_reversed)
         if not self._is_owned:
             self._charge(_SCAN_BYTES)
             self._scans.append(so_far)
@@ -372,8 +373,8 @@ class State(StateView[K, V]):
             so_far.end_here()
 
     def _merged(
-        self, rows: list[tuple[bytes, bytes]], own: list[bytes], *, is_reversed: bool, is_whole: bool
-    ) -> Iterator[tuple[bytes, bytes]]:
+        self, rows: list[StoredRow], own: list[bytes], *, is_reversed: bool, is_whole: bool
+    ) -> Iterator[StoredRow]:
         """
         Some stored rows with ours of the same part, as they are when they are asked for.
 
@@ -400,7 +401,7 @@ class State(StateView[K, V]):
             if data is not None:
                 yield key, data
 
-    def _written_between(self, first: bytes, end: bytes) -> list[bytes]:
+    def _written_between(self, first: bytes, end: bytes | None) -> list[bytes]:
         """The keys of a range that we wrote, sorted."""
         ordered = self._ordered
         new_count = len(self._written) - len(ordered)  # rows are only ever added, and dicts keep them in order
@@ -411,7 +412,7 @@ class State(StateView[K, V]):
         else:
             ordered += new
             ordered.sort()
-        return ordered[bisect_left(ordered, first) : bisect_left(ordered, end)]
+        return ordered[bisect_left(ordered, first) : None if end is None else bisect_left(ordered, end)]
 
     # -- the end of the transaction ---------------------------------------------------------------------------
 

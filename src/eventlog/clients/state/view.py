@@ -12,21 +12,11 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
+from eventlog.backend.states import Row, StatesBackend, StoredState, unknown_state
 from eventlog.codecs import Codec, codec_for, codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.options import check_int, check_state_name
 from eventlog.records import K, V
-from eventlog.store.states.states import (
-    EnsureState,
-    StateRow,
-    check_state,
-    read_many,
-    read_row,
-    scan_rows,
-    state_row,
-    unknown_state,
-)
-from eventlog.store.store import Store
 
 if TYPE_CHECKING:  # keys that sort are imported by the first state: `import eventlog` is fast
     from eventlog.codecs.ordered import OrderedCodec
@@ -64,11 +54,16 @@ class StateView(Generic[K, V]):
     """
 
     def __init__(
-        self, store: Store, row: StateRow, key: OrderedCodec[K], value: Codec[V], *, check: Callable[[], None]
+        self,
+        store: StatesBackend,
+        row: StoredState,
+        key: OrderedCodec[K],
+        value: Codec[V],
+        *,
+        check: Callable[[], None],
     ) -> None:
-        self._environment = store.environment
+        self._store = store
         self._row = row
-        self._prefix = row.prefix
         self._key_codec = key
         self._value_codec = value
         self._encode_key = key.encode
@@ -99,12 +94,12 @@ class StateView(Generic[K, V]):
             UnknownState: if the state was deleted.
         """
         self._check()
-        full_key = self._prefix + self._encode_key(key)
-        data = read_row(self._environment, full_key)
+        encoded = self._encode_key(key)
+        data = self._store.read_state_row(self._row, encoded)
         if data is None:
-            check_state(self._environment, self._row)
+            self._store.check_state(self._row)
             return default
-        return self._decoded_value(full_key, data)
+        return self._decoded_value(encoded, data)
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
         """
@@ -116,13 +111,13 @@ class StateView(Generic[K, V]):
             TypeError, ValueError, DecodeError, UnknownState: as `get()`.
         """
         self._check()
-        full_keys = {key: self._prefix + self._encode_key(key) for key in keys}
-        found = read_many(self._environment, full_keys.values())
+        encoded_keys = {key: self._encode_key(key) for key in keys}
+        found = self._store.read_state_rows(self._row, encoded_keys.values())
         if None in found:
-            check_state(self._environment, self._row)
+            self._store.check_state(self._row)
         return {
-            key: self._decoded_value(full_key, data)
-            for (key, full_key), data in zip(full_keys.items(), found, strict=True)
+            key: self._decoded_value(encoded, data)
+            for (key, encoded), data in zip(encoded_keys.items(), found, strict=True)
             if data is not None
         }
 
@@ -134,9 +129,9 @@ class StateView(Generic[K, V]):
 
     def __contains__(self, key: K) -> bool:
         self._check()
-        if read_row(self._environment, self._prefix + self._encode_key(key)) is not None:
+        if self._store.read_state_row(self._row, self._encode_key(key)) is not None:
             return True
-        check_state(self._environment, self._row)
+        self._store.check_state(self._row)
         return False
 
     def __iter__(self) -> Iterator[K]:
@@ -200,9 +195,7 @@ class StateView(Generic[K, V]):
         rows = self._range(first, end, prefix, is_reversed=is_reversed, max_rows=max_rows)
         return (self._decoded_value(key, data) for key, data in rows)
 
-    def _range(
-        self, first: Any, end: Any, prefix: Any, *, is_reversed: bool, max_rows: int | None
-    ) -> Iterator[tuple[bytes, bytes]]:
+    def _range(self, first: Any, end: Any, prefix: Any, *, is_reversed: bool, max_rows: int | None) -> Iterator[Row]:
         """The encoded rows of a range; the arguments are checked before the first is asked for."""
         self._check()
         if max_rows is not None:
@@ -212,32 +205,25 @@ class StateView(Generic[K, V]):
                 raise ValueError(
                     f"cannot scan state {self.name!r} with prefix= and a range. Nothing was read. Give one of them."
                 )
-            low, high = (self._prefix + bound for bound in self._key_codec.prefix_range(prefix))
-        else:
-            low = self._prefix if first is None else self._prefix + self._encode_key(first)
-            high = self._row.end if end is None else self._prefix + self._encode_key(end)
-        return self._scan(low, high, is_reversed=is_reversed, max_rows=max_rows)
+            low, high = self._key_codec.prefix_range(prefix)
+            return self._scan(low, high, is_reversed=is_reversed, max_rows=max_rows)
+        low = b"" if first is None else self._encode_key(first)
+        return self._scan(
+            low, None if end is None else self._encode_key(end), is_reversed=is_reversed, max_rows=max_rows
+        )
 
-    def _scan(
-        self, first: bytes, end: bytes, *, is_reversed: bool, max_rows: int | None
-    ) -> Iterator[tuple[bytes, bytes]]:
+    def _scan(self, first: bytes, end: bytes | None, *, is_reversed: bool, max_rows: int | None) -> Iterator[Row]:
         chunks = self._chunks(first, end, is_reversed=is_reversed, max_rows=max_rows)
         return islice((row for rows, _ in chunks for row in rows), max_rows)
 
     def _chunks(
-        self, first: bytes, end: bytes, *, is_reversed: bool, max_rows: int | None
-    ) -> Iterator[tuple[list[tuple[bytes, bytes]], bool]]:
+        self, first: bytes, end: bytes | None, *, is_reversed: bool, max_rows: int | None
+    ) -> Iterator[tuple[list[Row], bool]]:
         """The stored rows a part at a time, and whether it is the last; the first part is small, and of `max_rows`."""
         max_bytes, is_whole = FIRST_CHUNK_BYTES, False
         while not is_whole:
-            rows, is_whole = scan_rows(
-                self._environment,
-                self._row,
-                first,
-                end,
-                is_reversed=is_reversed,
-                max_bytes=max_bytes,
-                max_rows=max_rows,
+            rows, is_whole = self._store.scan_state(
+                self._row, first, end, is_reversed=is_reversed, max_bytes=max_bytes, max_rows=max_rows
             )
             yield rows, is_whole
             if is_reversed and rows:
@@ -246,27 +232,28 @@ class StateView(Generic[K, V]):
                 first = rows[-1][0] + b"\0"
             max_bytes, max_rows = min(8 * max_bytes, CHUNK_BYTES), None
 
-    def _decoded_key(self, full_key: bytes) -> K:
+    def _decoded_key(self, key: bytes) -> K:
         try:
-            return self._key_codec.decode(full_key[len(self._prefix) :])
+            return self._key_codec.decode(key)
         except ValueError as error:
-            raise self._unreadable(full_key, error) from error
+            raise self._unreadable(key, error) from error
 
-    def _decoded_value(self, full_key: bytes, data: bytes) -> Any:
+    def _decoded_value(self, key: bytes, data: bytes) -> Any:
         try:
             return self._value_codec.decode(data)
         except ValueError as error:
-            raise self._unreadable(full_key, error) from error
+            raise self._unreadable(key, error) from error
 
-    def _unreadable(self, full_key: bytes, error: ValueError) -> DecodeError:
-        key = full_key[len(self._prefix) :]
+    def _unreadable(self, key: bytes, error: ValueError) -> DecodeError:
         return DecodeError(
             f"cannot read the row of state {self.name!r} with the encoded key {key[:_SHOWN_KEY_BYTES]!r}: {error}. "
             "The row is as it was. Open the state with the codecs that wrote it, or put or delete the row."
         )
 
 
-def open_state(store: Store, name: object, key: Any, value: Any) -> tuple[StateRow, OrderedCodec[Any], Codec[Any]]:
+def open_state(
+    store: StatesBackend, name: object, key: Any, value: Any
+) -> tuple[StoredState, OrderedCodec[Any], Codec[Any]]:
     """
     The state of that name with the codecs of its keys and values; made now, in a commit of its own, if it is missing.
 
@@ -281,21 +268,18 @@ def open_state(store: Store, name: object, key: Any, value: Any) -> tuple[StateR
         TypeError, ValueError, ImportError: if an argument is none of these. Nothing was stored.
     """
     checked = check_state_name(name)
-    row = state_row(store.environment, checked)
+    row = store.state(checked)
     if row is None:
         from eventlog.codecs.ordered import OrderedCodec
 
         key_codec: OrderedCodec[Any] = OrderedCodec(key, topic=checked)
         declared = "msgpack" if value is None else value
         value_codec = codec_for(declared, topic=checked, role="value", kind="state")
-        work = EnsureState(checked, key_codec.to_stored(), value_codec.to_stored(), store.clock.now_ms())
-        store.run(work)
-        row = work.state
-        assert row is not None
+        row = store.ensure_state(checked, key_codec.to_stored(), value_codec.to_stored())
     return row, *stored_codecs(row, key, value)
 
 
-def view(store: Store, name: object, key: Any, value: Any, *, check: Callable[[], None]) -> StateView[Any, Any]:
+def view(store: StatesBackend, name: object, key: Any, value: Any, *, check: Callable[[], None]) -> StateView[Any, Any]:
     """
     A view of a state that is there; a view makes none.
 
@@ -312,13 +296,13 @@ def view(store: Store, name: object, key: Any, value: Any, *, check: Callable[[]
         TypeError, ValueError, ImportError: if an argument is none of these.
     """
     checked = check_state_name(name)
-    row = state_row(store.environment, checked)
+    row = store.state(checked)
     if row is None:
         raise unknown_state(checked)
     return StateView(store, row, *stored_codecs(row, key, value), check=check)
 
 
-def stored_codecs(row: StateRow, key: Any, value: Any) -> tuple[OrderedCodec[Any], Codec[Any]]:
+def stored_codecs(row: StoredState, key: Any, value: Any) -> tuple[OrderedCodec[Any], Codec[Any]]:
     """The codecs of a stored state, which those that a caller declared must be, unless they are None."""
     try:
         return _known_codecs(row, key, value)
@@ -326,7 +310,7 @@ def stored_codecs(row: StateRow, key: Any, value: Any) -> tuple[OrderedCodec[Any
         return _made_codecs(row, key, value)
 
 
-def _made_codecs(row: StateRow, key: Any, value: Any) -> tuple[OrderedCodec[Any], Codec[Any]]:
+def _made_codecs(row: StoredState, key: Any, value: Any) -> tuple[OrderedCodec[Any], Codec[Any]]:
     from eventlog.codecs.ordered import ordered_codec_from_stored
 
     return (

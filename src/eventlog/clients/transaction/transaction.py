@@ -3,7 +3,7 @@ The transaction: records, offsets and state, stored in one commit or not at all.
 
 It keeps everything in memory until it commits, so an open or failed one was never visible to anybody, and leaves no
 trace: no markers in the log and no holes in the offsets. What it reads of states is compared at the commit with what
-is stored then (`store/states/states.py`). Knows nothing of how a commit is made.
+is stored then (`backend/states.py`). Knows nothing of how a commit is made.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from eventlog.errors import (
 )
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.store.records.transaction import CommitTransaction, Piece
-from eventlog.store.states.states import check_now
+from eventlog.store.states.commands import ApplyStateChanges
 from eventlog.store.store import Store
 
 if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
@@ -351,9 +351,9 @@ class Transaction:
         has_writes = bool(self._sends.count or self._pieces) or has_offsets or any(one.writes for one in changes)
         if not has_writes:
             if changes:
-                check_now(self._store.environment, changes)
+                self._store.check_state_changes(changes)
             return
-        pieces += changes
+        pieces += map(ApplyStateChanges, changes)
         while True:
             self._sends.place()
             self._work = work = CommitTransaction(

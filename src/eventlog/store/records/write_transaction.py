@@ -24,6 +24,7 @@ from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_hea
 from eventlog.errors import EventLogError, UnknownTopic
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, ORDER, PARTITIONS, TOPICS, Environment, Transaction
+from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.records.key_rows import entity_prefix, pack_entry
 from eventlog.store.records.key_writer import KeyIndex
 from eventlog.store.records.log_order import (
@@ -296,6 +297,10 @@ class WriteTransaction:
         if self._singles and table in _TABLES_OF_RECORDS:
             self._flush()
 
+    def table(self, name: bytes) -> Table:
+        """The handle of a table, for the transaction's cursors."""
+        return self._environment.tables[name]
+
     def get(self, table: bytes, key: bytes) -> bytes | None:
         """The value of a row, None when there is none; single records that wait have none yet."""
         value: bytes | None = self.transaction.get(key, db=self._environment.tables[table])
@@ -325,6 +330,13 @@ class WriteTransaction:
         """Writes a row."""
         self._has_put = True
         self.transaction.put(key, value, db=self._environment.tables[table])
+
+    def put_sorted(self, table: bytes, rows: list[tuple[bytes, bytes]]) -> None:
+        """Write rows in the order of their keys; there is at least one."""
+        self.put(table, *rows[0])
+        if len(rows) > 1:
+            with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
+                cursor.putmulti(rows[1:])  # four times as fast as one by one
 
     def delete(self, table: bytes, key: bytes) -> bool:
         """Removes a row; whether there was one."""

@@ -1,182 +1,82 @@
 """
-Projections: which state is folded from the records, and up to where.
+Projections: reading them, and the commands that change them within a write transaction.
 
-One row for each says which of its builds readers see, and the checkpoint of that: everything before it is in the
-state. The checkpoint moves in the commit that changes the state, and only from where its folder believes it to be: a
-second folder that comes late is refused, so no record is folded twice. A rebuild is a second build in the same row.
-
-The rows of a build are those of a state of its own, which has a name that no user's has. Layout:
-docs/reference/format.md. Knows nothing of functions, codecs, or of who reads.
+One row for each says which of its builds readers see, and its checkpoint. A rebuild is a second build in the same row.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterable
-from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from eventlog.errors import ConflictError, UnknownProjection
-from eventlog.options import PROJECTION_PREFIX
-from eventlog.store.lmdb.data_file import make_directory
+from eventlog.backend.projections import Build, FoldCheckpoint, StoredProjection, unknown_projection
+from eventlog.backend.states import StateChanges, StoredState
+from eventlog.errors import ConflictError, TransactionEnded
 from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES, Environment
-from eventlog.store.lmdb.errors import kind_of
-from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.records.log_order import end_log_position
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
-from eventlog.store.states.states import StateRow, new_state
+from eventlog.store.rows.packing import damaged
+from eventlog.store.states.commands import ApplyStateChanges, new_state
+from eventlog.store.states.rows import (
+    build_state_name,
+    pack_projection,
+    state_prefix,
+    unpack_projection,
+    unpack_state,
+)
 
-_VERSION = 1
-_ID_BYTES = 4
-_REBUILD = ".rebuild"
 _ROWS_AT_ONCE = 20_000
 """How many rows of an old build are removed in one transaction, in which nobody else can write."""
 
 
-class Build(NamedTuple):
-    """
-    One state that is folded from the records, and its checkpoint.
-
-    `topics` are those whose records are folded, sorted; None is all.
-    """
-
-    state_id: int
-    log_position: int
-    topics: tuple[str, ...] | None
-
-    def fields(self) -> dict[str, object]:
-        """What is stored of it."""
-        topics = None if self.topics is None else list(self.topics)
-        return {"state": self.state_id, "position": self.log_position, "topics": topics}
-
-    @classmethod
-    def of(cls, fields: dict[str, object]) -> Build:
-        """The build of these fields."""
-        names = fields["topics"]
-        topics = None if names is None else tuple(checked(name, str) for name in checked(names, list))
-        return cls(checked(fields["state"], int), checked(fields["position"], int), topics)
-
-
-class ProjectionRow(NamedTuple):
-    """
-    Is what the log keeps of a projection.
-
-    `active` is what readers see, `rebuilding` what is to replace it; `doomed` are the states of earlier builds, of
-    which rows may be left.
-    """
-
-    name: str
-    uuid: UUID
-    active: Build
-    rebuilding: Build | None
-    doomed: tuple[int, ...]
-    created_ms: int
-
-    def pack(self) -> bytes:
-        """The row's bytes; the name is the row's key."""
-        return packed(
-            {
-                "version": _VERSION,
-                "uuid": self.uuid.bytes,
-                "active": self.active.fields(),
-                "rebuilding": None if self.rebuilding is None else self.rebuilding.fields(),
-                "doomed": list(self.doomed),
-                "created_ms": self.created_ms,
-            }
-        )
-
-    @classmethod
-    def unpack(cls, name: bytes | memoryview, data: bytes | memoryview) -> ProjectionRow:
-        """
-        The row of this key and these bytes.
-
-        Fields that we do not know are kept out, not refused.
-        """
-        what = f"projection {bytes(name)!r}"
-        try:
-            fields = fields_of(data, what, _VERSION)
-            rebuilding = fields["rebuilding"]
-            return cls(
-                name=bytes(name).decode(),
-                uuid=UUID(bytes=checked(fields["uuid"], bytes)),
-                active=Build.of(checked(fields["active"], dict)),
-                rebuilding=None if rebuilding is None else Build.of(checked(rebuilding, dict)),
-                doomed=tuple(checked(number, int) for number in checked(fields["doomed"], list)),
-                created_ms=checked(fields["created_ms"], int),
-            )
-        except NOT_A_ROW as error:
-            raise damaged(what) from error
-
-    def state_name(self, build: Build) -> str:
-        """The name of the state of a build."""
-        return _state_name(self.name, build.state_id)
-
-
-def _state_name(name: str, number: int) -> str:
-    return f"{PROJECTION_PREFIX}{name}:{number}"
-
-
-# --- reading ------------------------------------------------------------------------------------------------------
-
-
-def projection_row(environment: Environment, name: str) -> ProjectionRow | None:
+def projection_row(environment: Environment, name: str) -> StoredProjection | None:
     """The stored projection of that name."""
     key = name.encode()
     with environment.reading() as transaction:
         data = transaction.get(key, db=environment.table(PROJECTIONS))
-        return None if data is None else ProjectionRow.unpack(key, data)
+        return None if data is None else unpack_projection(key, data)
 
 
-def projection_and_end(environment: Environment, name: str) -> tuple[ProjectionRow | None, int]:
-    """The stored projection of that name, and the end of the log's order in the same commit."""
+def projection_and_end(environment: Environment, name: str) -> tuple[StoredProjection | None, int]:
+    """The stored projection of that name, and the log position of the next record, of one snapshot."""
     key = name.encode()
     with environment.reading() as transaction:
         data = transaction.get(key, db=environment.table(PROJECTIONS))
-        row = None if data is None else ProjectionRow.unpack(key, data)
+        row = None if data is None else unpack_projection(key, data)
         return row, end_log_position(environment, transaction)
 
 
-def projection_rows(environment: Environment) -> list[ProjectionRow]:
+def projection_rows(environment: Environment) -> list[StoredProjection]:
     """All projections, by name."""
     with environment.reading() as transaction, transaction.cursor(db=environment.table(PROJECTIONS)) as cursor:
-        return [ProjectionRow.unpack(name, data) for name, data in cursor.iternext()]
+        return [unpack_projection(name, data) for name, data in cursor.iternext()]
 
 
 def build_and_state(
     environment: Environment, name: str, *, is_rebuild: bool = False
-) -> tuple[ProjectionRow, StateRow] | None:
-    """A projection with the state of its active build, or of the one that is to replace it, of one commit."""
+) -> tuple[StoredProjection, StoredState] | None:
+    """A projection with the state of its active build or of its rebuild, of one snapshot."""
     key = name.encode()
     with environment.reading() as transaction:
         data = transaction.get(key, db=environment.table(PROJECTIONS))
         if data is None:
             return None
-        row = ProjectionRow.unpack(key, data)
+        row = unpack_projection(key, data)
         build = row.rebuilding if is_rebuild else row.active
         if build is None:
             return None
-        state_name = row.state_name(build).encode()
+        state_name = build_state_name(row.name, build.state_id).encode()
         stored = transaction.get(state_name, db=environment.table(STATES))
         if stored is None:
             raise damaged(f"projection {name!r}")
-        return row, StateRow.unpack(state_name, stored)
+        return row, unpack_state(state_name, stored)
 
 
-def unknown_projection(name: str) -> UnknownProjection:
-    """The error for a projection that is not there."""
-    return UnknownProjection(
-        f"the log has no projection {name!r}. Nothing was stored. log.projections() tells which there are; "
-        f"log.projection({name!r}, function) makes one."
-    )
-
-
-# --- works --------------------------------------------------------------------------------------------------------
+# --- commands -----------------------------------------------------------------------------------------------------
 
 
 class EnsureProjection(CommitRequest):
-    """Creates a projection with an empty state unless it is there; `projection` is the stored one either way."""
+    """Creation of a projection with an empty state unless it is there; `projection` is the stored one either way."""
 
     __slots__ = ("_key", "_name", "_now_ms", "_topics", "_value", "projection")
 
@@ -194,28 +94,28 @@ class EnsureProjection(CommitRequest):
         self._key = key
         self._value = value
         self._now_ms = now_ms
-        self.projection: ProjectionRow | None = None
+        self.projection: StoredProjection | None = None
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Its checkpoint is the beginning of the log."""
+        """Store it with its checkpoint at the beginning of the log."""
         name = self._name.encode()
         stored = writing.get(PROJECTIONS, name)
         if stored is not None:
-            self.projection = ProjectionRow.unpack(name, stored)
+            self.projection = unpack_projection(name, stored)
             return
         build = _new_build(writing, self._name, self._topics, self._key, self._value, self._now_ms)
-        self.projection = ProjectionRow(self._name, uuid4(), build, None, (), self._now_ms)
-        writing.put(PROJECTIONS, name, self.projection.pack())
+        self.projection = StoredProjection(self._name, uuid4(), build, None, (), self._now_ms)
+        writing.put(PROJECTIONS, name, pack_projection(self.projection))
 
 
 class BeginRebuild(CommitRequest):
-    """Gives a projection a second build, empty; one that was begun before and never finished is doomed."""
+    """A second build for a projection, empty; an earlier one that was never finished is doomed."""
 
     __slots__ = ("_key", "_now_ms", "_row", "_topics", "_value")
 
     def __init__(
         self,
-        row: ProjectionRow,
+        row: StoredProjection,
         topics: tuple[str, ...] | None,
         key: dict[str, object],
         value: dict[str, object],
@@ -229,12 +129,12 @@ class BeginRebuild(CommitRequest):
         self._now_ms = now_ms
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Its checkpoint is the beginning of the log."""
+        """Store it with its checkpoint at the beginning of the log."""
         row = _required(writing, self._row)
         if row.rebuilding is not None:
             row = _without(writing, row, row.rebuilding)
         build = _new_build(writing, row.name, self._topics, self._key, self._value, self._now_ms)
-        writing.put(PROJECTIONS, row.name.encode(), row._replace(rebuilding=build).pack())
+        writing.put(PROJECTIONS, row.name.encode(), pack_projection(row._replace(rebuilding=build)))
 
 
 def _new_build(
@@ -245,106 +145,110 @@ def _new_build(
     value: dict[str, object],
     now_ms: int,
 ) -> Build:
-    state = new_state(writing, lambda number: _state_name(name, number), key, value, now_ms)
+    state = new_state(writing, lambda number: build_state_name(name, number), key, value, now_ms)
     return Build(state.id, 0, topics)
 
 
-def _required(writing: WriteTransaction, row: ProjectionRow) -> ProjectionRow:
+def _required(writing: WriteTransaction, row: StoredProjection) -> StoredProjection:
     """The projection as it is stored now, unless it was deleted."""
     stored = writing.get(PROJECTIONS, row.name.encode())
-    found = None if stored is None else ProjectionRow.unpack(row.name.encode(), stored)
+    found = None if stored is None else unpack_projection(row.name.encode(), stored)
     if found is None or found.uuid != row.uuid:
         raise unknown_projection(row.name)
     return found
 
 
-def _without(writing: WriteTransaction, row: ProjectionRow, build: Build) -> ProjectionRow:
-    """The row after one of its builds was given up; whoever uses its state from now on is told that it is gone."""
-    writing.delete(STATES, row.state_name(build).encode())
+def _without(writing: WriteTransaction, row: StoredProjection, build: Build) -> StoredProjection:
+    """The row after one of its builds was given up; from now on its state is unknown."""
+    writing.delete(STATES, build_state_name(row.name, build.state_id).encode())
     return row._replace(doomed=(*row.doomed, build.state_id))
 
 
-class Checkpoint:
+class CommitFold(CommitRequest):
     """
-    Moves the checkpoint of a build, in the transaction that changes its state.
+    A step of a build: the changes of its state, and its checkpoint.
 
-    Args:
-        row: the projection, as it was read.
-        build: the build, as it was read or last written.
-        position: where the checkpoint goes.
-        is_rebuild: says that the build is the one that is to replace the active one.
-        switches: lets it replace that now, if it is as far; `is_switched` says whether it did.
+    `is_switched` says whether it has replaced the active build.
     """
 
-    def __init__(
-        self, row: ProjectionRow, build: Build, log_position: int, *, is_rebuild: bool = False, switches: bool = False
-    ) -> None:
-        self._row = row
-        self._build = build
-        self._is_rebuild = is_rebuild
-        self._switches = switches
-        self._stored: ProjectionRow | None = None
-        self.build = build._replace(log_position=log_position)
+    __slots__ = ("_changes", "_checkpoint", "_is_withdrawn", "is_switched")
+    rings = True
+
+    def __init__(self, checkpoint: FoldCheckpoint, changes: StateChanges | None) -> None:
+        super().__init__()
+        self._checkpoint = checkpoint
+        self._changes = None if changes is None else ApplyStateChanges(changes)
+        self._is_withdrawn = False
         self.is_switched = False
 
-    def check(self, writing: WriteTransaction) -> None:
+    def withdraw(self) -> None:
         """
-        Compares the build with what is stored now.
+        Refuse to be stored from now on.
 
-        Raises:
-            UnknownProjection: if the projection was deleted. Nothing was written.
-            ConflictError: if another folder has moved the checkpoint, or replaced the build. Nothing was written.
+        The request of an interrupted caller stays in the queue. The next folder must not find it stored later.
         """
-        self.is_switched = False
-        stored = _required(writing, self._row)
-        found = stored.rebuilding if self._is_rebuild else stored.active
-        if found != self._build:
+        self._is_withdrawn = True
+
+    def apply(self, writing: WriteTransaction) -> None:
+        """Check the build and its state, then write both."""
+        if self._is_withdrawn:
+            raise TransactionEnded("the transaction was interrupted. Nothing of it was stored. Begin another.")
+        stored = self._check(writing)
+        if self._changes is not None:
+            self._changes.check(writing)
+            self._changes.write(writing)
+        self._move(writing, stored)
+
+    def _check(self, writing: WriteTransaction) -> StoredProjection:
+        step = self._checkpoint
+        stored = _required(writing, step.projection)
+        found = stored.rebuilding if step.is_rebuild else stored.active
+        if found != step.build:
             raise ConflictError(
-                f"cannot move the checkpoint of projection {stored.name!r} from {self._build.log_position} to "
-                f"{self.build.log_position}: another process or thread has folded these records, or rebuilt it. "
-                "Nothing of this transaction was stored. Go on from the stored checkpoint, as another call does."
+                f"cannot move the checkpoint of projection {stored.name!r} from {step.build.log_position} to "
+                f"{step.log_position}: another process or thread has folded these records, or rebuilt it. Nothing "
+                "of this transaction was stored. Go on from the stored checkpoint, as another call does."
             )
-        self._stored = stored
+        return stored
 
-    def write(self, writing: WriteTransaction) -> None:
-        """Writes the row; what was stored by earlier pieces of the same round is kept."""
-        row = self._stored
-        assert row is not None
-        if not self._is_rebuild:
-            row = row._replace(active=self.build)
-        elif self._switches and self.build.log_position >= row.active.log_position:
-            row = _without(writing, row, row.active)._replace(active=self.build, rebuilding=None)
-            self.is_switched = True
+    def _move(self, writing: WriteTransaction, row: StoredProjection) -> None:
+        step = self._checkpoint
+        build = step.build._replace(log_position=step.log_position)
+        self.is_switched = step.is_rebuild and step.switches and build.log_position >= row.active.log_position
+        if self.is_switched:
+            row = _without(writing, row, row.active)._replace(active=build, rebuilding=None)
+        elif step.is_rebuild:
+            row = row._replace(rebuilding=build)
         else:
-            row = row._replace(rebuilding=self.build)
-        writing.put(PROJECTIONS, row.name.encode(), row.pack())
+            row = row._replace(active=build)
+        writing.put(PROJECTIONS, row.name.encode(), pack_projection(row))
 
 
 class SweepBuilds(CommitRequest):
-    """Removes rows of builds that were given up, some at a time; `is_clean` when none were left."""
+    """Removal of some rows of builds that were given up; `is_clean` when none are left."""
 
     __slots__ = ("_row", "is_clean")
 
-    def __init__(self, row: ProjectionRow) -> None:
+    def __init__(self, row: StoredProjection) -> None:
         super().__init__()
         self._row = row
         self.is_clean = False
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Removes the rows of one build, up to a bound, and the build's number with the last of them."""
+        """Remove the rows of one build, up to a bound, and the build's id with the last of them."""
         row = _required(writing, self._row)
         self.is_clean = not row.doomed
         if self.is_clean:
             return
         number, *others = row.doomed
-        if not _delete_rows(writing, number.to_bytes(_ID_BYTES, "big"), _ROWS_AT_ONCE):
+        if not _delete_rows(writing, state_prefix(number), _ROWS_AT_ONCE):
             self.is_clean = not others
-            writing.put(PROJECTIONS, row.name.encode(), row._replace(doomed=tuple(others)).pack())
+            writing.put(PROJECTIONS, row.name.encode(), pack_projection(row._replace(doomed=tuple(others))))
 
 
 def _delete_rows(writing: WriteTransaction, prefix: bytes, most: int) -> bool:
-    """Removes up to so many rows of a state; whether more are left."""
-    with writing.transaction.cursor(db=writing._environment.table(STATE)) as cursor:
+    """Remove rows of a state, `most` at most; whether more are left."""
+    with writing.transaction.cursor(db=writing.table(STATE)) as cursor:
         is_found = cursor.set_range(prefix)
         while is_found and cursor.key().startswith(prefix):
             if most == 0:
@@ -356,9 +260,9 @@ def _delete_rows(writing: WriteTransaction, prefix: bytes, most: int) -> bool:
 
 class DeleteProjection(CommitRequest):
     """
-    Removes a projection with all its rows.
+    Removal of a projection with all its rows.
 
-    Whoever folds or reads it gets `UnknownProjection`.
+    Its folders and readers get `UnknownProjection`.
     """
 
     __slots__ = ("_name", "projection")
@@ -367,82 +271,21 @@ class DeleteProjection(CommitRequest):
     def __init__(self, name: str) -> None:
         super().__init__()
         self._name = name
-        self.projection: ProjectionRow | None = None
+        self.projection: StoredProjection | None = None
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Removes the rows of all its builds."""
+        """Remove the rows of all its builds."""
         name = self._name.encode()
         stored = writing.get(PROJECTIONS, name)
         if stored is None:
             raise unknown_projection(self._name)
-        row = self.projection = ProjectionRow.unpack(name, stored)
+        row = self.projection = unpack_projection(name, stored)
         for build in _builds(row):
             row = _without(writing, row, build)
         for number in row.doomed:
-            writing.delete_prefix(STATE, number.to_bytes(_ID_BYTES, "big"))
+            writing.delete_prefix(STATE, state_prefix(number))
         writing.delete(PROJECTIONS, name)
 
 
-def _builds(row: ProjectionRow) -> Iterable[Build]:
+def _builds(row: StoredProjection) -> Iterable[Build]:
     return [row.active] if row.rebuilding is None else [row.active, row.rebuilding]
-
-
-# --- turns --------------------------------------------------------------------------------------------------------
-
-
-class Turn:
-    """
-    The turn to fold a projection, or to rebuild it: one of all threads and processes has it at a time.
-
-    The kernel ends it when the process dies, however it dies. It saves work and protects nothing: that no record is
-    folded twice is up to `Checkpoint`. Where the system has no file locks everybody has the turn.
-    """
-
-    def __init__(self, directory: str, row: ProjectionRow, *, is_rebuild: bool, mode: int) -> None:
-        self._directory = directory
-        self._name = os.path.join(directory, row.uuid.hex)
-        self._path = self._name + _REBUILD if is_rebuild else self._name
-        self._mode = mode
-        self._lock: FileLock | None = None
-        self.is_taken = False
-
-    def take(self) -> bool:
-        """
-        Takes the turn, if nobody has it.
-
-        Raises:
-            StorageError: if its file cannot be made or opened.
-        """
-        try:
-            if self._lock is None:
-                make_directory(self._directory, self._mode)
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode))
-                self._lock = FileLock(self._path)
-            self.is_taken = self._lock.try_acquire()
-        except OSError as error:
-            raise kind_of(error)(
-                f"cannot take the turn to fold a projection: its file {self._path} cannot be used: {error}. Nothing "
-                "was stored. Mend what the error names, and try again."
-            ) from error
-        return self.is_taken
-
-    def end(self) -> None:
-        """Lets another have the turn."""
-        lock, self._lock = self._lock, None
-        self.is_taken = False
-        if lock is not None:
-            lock.release()
-            lock.close()
-
-    def forget(self) -> None:
-        """Closes a child's copy of the file after a fork; the turn is the parent's, and stays."""
-        lock, self._lock = self._lock, None
-        self.is_taken = False
-        if lock is not None:
-            lock.close()
-
-    def remove(self) -> None:
-        """Removes the files of a projection that was deleted."""
-        for path in (self._name, self._name + _REBUILD):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)

@@ -31,8 +31,7 @@ from eventlog.store.rows.tables import (
     partition_key,
     unpack_topic,
 )
-from eventlog.store.states.projections import ProjectionRow
-from eventlog.store.states.states import NEXT_STATE_ID_KEY, StateRow
+from eventlog.store.states.rows import NEXT_STATE_ID_KEY, unpack_projection, unpack_state
 from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, walk
 
 _STATE_ID_BYTES = 4
@@ -113,10 +112,10 @@ class SmallTables:
             self._problems.add(f"topic id {self._largest_topic_id}: it would be given to another topic too.")
 
     def _check_state(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
-        self._state_ids.add(StateRow.unpack(key, data).id)
+        self._state_ids.add(unpack_state(key, data).id)
 
     def _check_projection(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
-        row = ProjectionRow.unpack(key, data)
+        row = unpack_projection(key, data)
         builds = [row.active, *([row.rebuilding] if row.rebuilding else [])]
         self._state_ids.update(row.doomed)
         for build in builds:
