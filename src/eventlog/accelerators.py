@@ -62,7 +62,7 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
             "topic partition offsets timestamps_ms keys values headers",
         ),
         "EventMaker": Accelerator(
-            "eventlog.clients.topic.history._make_events",
+            "eventlog.store.records.key_events._make_events",
             "events.c",
             "topic partition offset timestamp_ms key value headers version log_position",
         ),

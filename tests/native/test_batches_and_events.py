@@ -139,7 +139,7 @@ def made(data: bytes, version: int, kind: type) -> list[Event[Any, Any]] | None:
 
 
 def in_python(data: bytes, version: int, kind: type) -> list[Event[Any, Any]] | None:
-    """The events of a row as `clients/topic/history.py` makes them of its entries."""
+    """The events of a row as `store/records/key_events.py` makes them of its entries."""
     entries: Any = msgpack.unpackb(data[ENTRIES], use_list=False)
     events = []
     for number, (partition, offset, timestamp_ms, log_position, value, headers) in enumerate(entries, version):

@@ -9,6 +9,7 @@ Here are the protocols, one module for each subject, and the values that go acro
 * `reading.py`: stored batches, bounds, times, the order of the log, what has changed since.
 * `groups.py`: requests to a group's coordinator, committed offsets, the lives of members, administration.
 * `waiting.py`: waiting until somebody commits.
+* `history.py`: the records of a key, and snapshots.
 * `states.py`: keyed tables that change in transactions.
 * `projections.py`: states that are folded from the records, and their checkpoints.
 
@@ -40,6 +41,7 @@ from eventlog.backend.groups import GroupBackend
 from eventlog.backend.reading import ReadingBackend
 from eventlog.backend.topics import TopicBackend
 from eventlog.backend.waiting import WaitingBackend
+from eventlog.backend.history import HistoryBackend
 from eventlog.backend.projections import ProjectionsBackend
 from eventlog.backend.states import StatesBackend
 from eventlog.clock import Clock
@@ -78,6 +80,7 @@ class Backend(
     ReadingBackend,
     GroupBackend,
     WaitingBackend,
+    HistoryBackend,
     StatesBackend,
     ProjectionsBackend,
     Protocol,

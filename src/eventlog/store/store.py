@@ -28,6 +28,7 @@ from eventlog.store.lmdb.environment import FORMAT, TABLES, TOPICS, EngineError,
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.records.log_order import put_into_order
 from eventlog.store.records.reading import StoreReading
+from eventlog.store.records.history_methods import HistoryMethods
 from eventlog.store.records.write_transaction import CommitRequest
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
@@ -46,7 +47,7 @@ DATA_FILE = "data.mdb"
 _OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members", "projections"}
 
 
-class Store(StoreReading, StoreGroups, StateMethods):
+class Store(StoreReading, StoreGroups, HistoryMethods, StateMethods):
     """
     One open log directory.
 

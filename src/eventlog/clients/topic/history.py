@@ -1,83 +1,56 @@
 """
 Reading a topic by key: the history of one entity, its latest record, its version, its snapshot.
 
-For topics with an index (`store/records/key_reader.py`). Each call is one short look at the log, or several where a
-history is long. Knows nothing of partitions or groups.
+For topics with an index. Each call is one short read of the log, or several where a history is long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, cast
 
-from eventlog.accelerators import accelerated, compiled
+from eventlog.backend import Backend
+from eventlog.backend.history import KeyEvents
 from eventlog.clients.reading.batch_reader import decode_error
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import Codec, codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.options import MAX_OFFSET, check_int
 from eventlog.records import Event, K, Snapshot, V
-from eventlog.store.records.key_reader import read_content, read_keys, read_rows, stored_version
-from eventlog.store.records.key_rows import ENTRIES, Entry, check_row, entity_prefix, row_count, unpack_row
-from eventlog.store.records.snapshots import SaveSnapshot, read_snapshot
-from eventlog.store.store import Store
 
-_READ_BYTES = 1 << 20
-_headers_of = itemgetter(5)
 _KEYS_AT_ONCE = 1000
 S = TypeVar("S")
 
 
-@accelerated("EventMaker", Event)
-def _make_events(
-    _data: bytes, _start: int, _stop: int, _topic: str, _key: object, _version: int, _value_type: type
-) -> list[Event[Any, Any]] | None:
-    """
-    The events of a plain row of the index; None if it has headers, deleted records or values stored elsewhere.
-
-    In Python always None: there `unpack_row` reads every row.
-    """
-    return None
-
-
-def _are_decoded(events: list[Event[Any, Any]], decode: Callable[[bytes | None], Any]) -> bool:
-    """Decodes the values of some events; False when one cannot be decoded."""
-    try:
-        for event in events:
-            event.value = decode(event.value)
-    except ValueError:
-        return False
-    return True
-
-
 class History(Generic[K, V]):
     """
-    Reads the records of one topic by their keys.
+    The records of one topic by their keys.
 
     Any thread may use it.
     """
 
-    def __init__(self, store: Store, route: TopicHandle) -> None:
+    def __init__(self, store: Backend, handle: TopicHandle) -> None:
         self._store = store
-        self._route = route
+        self._handle = handle
         self._snapshot_codec: Codec[Any] | None = None
 
     def _check_index(self) -> None:
-        route = self._route
-        if route.row.index is None:
+        handle = self._handle
+        if handle.row.index is None:
             raise ValueError(
-                f"topic {route.row.name!r} cannot be read by key: it was made without an index. Nothing was read. "
+                f"topic {handle.row.name!r} cannot be read by key: it was made without an index. Nothing was read. "
                 'Make a topic with log.topic(..., index="key").'
             )
 
-    def _prefix(self, key: object) -> bytes:
+    def _encoded(self, key: object) -> bytes:
         self._check_index()
         if key is None:
             raise ValueError("None is no key: records without one are not in the index. Nothing was read.")
-        data = self._route.key_codec.encode(key)
+        data = self._handle.key_codec.encode(key)
         assert data is not None
-        return entity_prefix(self._route.row.id, data)
+        return data
+
+    # -- events ----------------------------------------------------------------------------------------------
 
     def history(
         self, key: object, start: int, end: int | None, *, is_reversed: bool, max_records: int | None
@@ -86,141 +59,102 @@ class History(Generic[K, V]):
         first = check_int("start", start, least=1, most=MAX_OFFSET)
         if end is not None:
             check_int("end", end, least=1, most=MAX_OFFSET)
-        left = None if max_records is None else check_int("max_records", max_records, least=0)
-        prefix = self._prefix(key)
-        rows, is_all = self._rows(prefix, first, end, is_reversed=is_reversed)
-        if is_all and left is None:
-            if len(rows) == 1 and first == 1 and end is None and not is_reversed:  # of most entities, by most callers
-                return iter(self._at_once(key, *rows[0]))
-            return iter(self._events_of(key, rows, first, end, is_reversed=is_reversed))
-        return self._walk(key, prefix, rows, is_all, first, end, left, is_reversed=is_reversed)
+        if max_records is not None:
+            check_int("max_records", max_records, least=0)
+        encoded = self._encoded(key)
+        most = 1 if max_records == 0 else max_records
+        part = self._read(encoded, key, first, end, is_reversed=is_reversed, max_events=most)
+        if max_records == 0:
+            return iter(())
+        if part.is_all or len(part.events) == max_records:
+            return iter(part.events if part.has_values else self._decoded(part))
+        return self._walk(encoded, key, part, first, end, max_records, is_reversed=is_reversed)
 
-    def _rows(
-        self, prefix: bytes, first: int, end: int | None, *, is_reversed: bool, max_bytes: int = _READ_BYTES
-    ) -> tuple[list[tuple[int, bytes]], bool]:
-        rows, is_all = read_rows(
-            self._store.environment, prefix, first, end, is_reversed=is_reversed, max_bytes=max_bytes
+    def _read(
+        self,
+        encoded: bytes,
+        key: object,
+        first: int,
+        end: int | None,
+        *,
+        is_reversed: bool = False,
+        max_events: int | None = None,
+    ) -> KeyEvents:
+        return self._store.read_events(
+            self._handle.row,
+            encoded,
+            key,
+            first,
+            end,
+            is_reversed=is_reversed,
+            max_events=max_events,
+            value_type=self._handle.value_codec.plain_type,
         )
-        if not rows:
-            self._store.check_topic(self._route.row)
-        return rows, is_all
 
     def _walk(
         self,
-        key: Any,
-        prefix: bytes,
-        rows: list[tuple[int, bytes]],
-        is_all: bool,  # noqa: FBT001
+        encoded: bytes,
+        key: object,
+        part: KeyEvents,
         first: int,
         end: int | None,
-        left: int | None,
+        max_records: int | None,
         *,
         is_reversed: bool,
     ) -> Iterator[Event[K, V]]:
+        """The events of one part after the other; each value is decoded when its event is asked for."""
+        left = max_records
         while True:
-            for row in rows:
-                for event in self._events_of(key, [row], first, end, is_reversed=is_reversed):
-                    if left == 0:
-                        return
-                    left = None if left is None else left - 1
-                    yield event
-            if is_all or left == 0:
+            for event in part.events:
+                if not part.has_values:
+                    self._decode(event)
+                yield event
+            if left is not None:
+                left -= len(part.events)
+            if part.is_all or left == 0:
                 return
-            version, data = rows[-1]
             if is_reversed:
-                end = version
+                end = part.next_version
             else:
-                first = version + row_count(data)
-            rows, is_all = self._rows(prefix, first, end, is_reversed=is_reversed)
+                first = part.next_version
+            part = self._read(encoded, key, first, end, is_reversed=is_reversed, max_events=left)
 
-    def _events_of(
-        self, key: Any, rows: list[tuple[int, bytes]], first: int, end: int | None, *, is_reversed: bool
-    ) -> list[Event[K, V]]:
-        """The records of some rows, without those that were deleted."""
-        route = self._route
-        events: list[Event[Any, Any]] = []
-        for version, data in rows:
-            if version < first or (end is not None and end < version + row_count(data)):
-                entries = unpack_row(data, _Place(route.row.name, key, version))
-                some = self._one_by_one(key, version, entries, first, version + len(entries) if end is None else end)
-            else:
-                some = self._at_once(key, version, data)
-            if is_reversed:
-                some.reverse()
-            events += some
-        return events
-
-    def _at_once(self, key: Any, version: int, data: bytes) -> list[Event[K, V]]:
-        """All records of a row."""
-        topic = self._route.row.name
-        codec: Codec[Any] = self._route.value_codec
-        decode = cast("Callable[[bytes | None], Any]", codec.decode)
-        place = _Place(topic, key, version)
-        if compiled is not None:
-            check_row(data, place)
-            start, stop, _ = ENTRIES.indices(len(data))
-            events = _make_events(data, start, stop, topic, key, version, codec.plain_type or bytes)
-            if events is not None and (codec.plain_type is not None or _are_decoded(events, decode)):
-                return events
-        entries: Sequence[Any] = unpack_row(data, place)
-        try:
-            if None not in map(_headers_of, entries):
-                return [
-                    Event(topic, partition, offset, timestamp_ms, key, decode(value), headers, number, log_position)
-                    for number, (partition, offset, timestamp_ms, log_position, value, headers) in enumerate(
-                        entries, version
-                    )
-                ]
-        except (TypeError, ValueError):  # one was deleted, or cannot be decoded
-            return self._one_by_one(key, version, entries, version, version + len(entries))
-        return self._one_by_one(key, version, entries, version, version + len(entries))
-
-    def _one_by_one(
-        self, key: Any, version: int, entries: Sequence[Entry | None], first: int, end: int
-    ) -> list[Event[K, V]]:
-        """Some records of a row, also such as were deleted, or that only their batch has."""
-        route = self._route
-        name, decode = route.row.name, route.value_codec.decode
-        events: list[Event[Any, Any]] = []
-        for number, entry in enumerate(entries, version):
-            if entry is None or not first <= number < end:
-                continue
-            partition, offset, timestamp_ms, log_position, value, headers = entry
-            if headers is None:
-                found = read_content(self._store.environment, route.row.id, partition, offset)
-                if found is None:
-                    continue
-                value, headers = found
+    def _decoded(self, part: KeyEvents) -> list[Event[K, V]]:
+        """The events of a part, with their values decoded."""
+        if not part.has_values:
+            decode = cast("Callable[[bytes | None], Any]", self._handle.value_codec.decode)
             try:
-                decoded = decode(value)
+                for event in part.events:
+                    event.value = decode(event.value)
             except ValueError as error:
-                raise self._undecodable(key, number, error) from error
-            events.append(Event(name, partition, offset, timestamp_ms, key, decoded, headers, number, log_position))
-        return events
+                raise self._undecodable(event, error) from error
+        return part.events
 
-    def _undecodable(self, key: object, version: int, error: ValueError) -> DecodeError:
+    def _decode(self, event: Event[Any, Any]) -> None:
+        try:
+            event.value = self._handle.value_codec.decode(event.value)
+        except ValueError as error:
+            raise self._undecodable(event, error) from error
+
+    def _undecodable(self, event: Event[Any, Any], error: ValueError) -> DecodeError:
         return decode_error(
             error,
-            f"cannot read version {version} of key {key!r} of topic {self._route.row.name!r}: {error}. The record is "
-            "intact on disk. Open the topic with the codec that wrote it.",
+            f"cannot read version {event.version} of key {event.key!r} of topic {event.topic!r}: {error}. The record "
+            "is intact on disk. Open the topic with the codec that wrote it.",
         )
 
     def latest(self, key: object) -> Event[K, V] | None:
         """The last record of a key."""
-        prefix = self._prefix(key)
-        rows, _ = self._rows(prefix, 1, None, is_reversed=True, max_bytes=1)
-        if not rows:
-            return None
-        version = rows[0][0] + row_count(rows[0][1]) - 1
-        events = self._events_of(key, rows, version, None, is_reversed=False)
-        return events[0] if events else next(self.history(key, 1, None, is_reversed=True, max_records=1), None)
+        part = self._read(self._encoded(key), key, 1, None, is_reversed=True, max_events=1)
+        while not part.events and not part.is_all:
+            part = self._read(self._encoded(key), key, 1, part.next_version, is_reversed=True, max_events=1)
+        return self._decoded(part)[0] if part.events else None
 
     def version(self, key: object) -> int:
-        """How many records a key ever had."""
-        version = stored_version(self._store.environment, self._prefix(key))
-        if not version:
-            self._store.check_topic(self._route.row)
-        return version
+        """The number of records that a key ever had."""
+        return self._store.key_version(self._handle.row, self._encoded(key))
+
+    # -- keys ------------------------------------------------------------------------------------------------
 
     def keys(self, prefix: str | bytes | None) -> Iterator[K]:
         """The keys, in byte order."""
@@ -228,77 +162,63 @@ class History(Generic[K, V]):
         data = prefix.encode(errors="surrogatepass") if isinstance(prefix, str) else b"" if prefix is None else prefix
         if not isinstance(data, bytes):
             raise TypeError(f"prefix is a str or bytes, not {type(prefix).__name__}. Nothing was read.")
-        keys = self._keys(data, None)
-        if not keys:
-            self._store.check_topic(self._route.row)
-        return self._walk_keys(data, keys)
+        return self._walk_keys(data, self._read_keys(data, None))
 
-    def _keys(self, prefix: bytes, after: bytes | None) -> list[bytes]:
-        return read_keys(self._store.environment, self._route.row.id, prefix, after, _KEYS_AT_ONCE)
+    def _read_keys(self, prefix: bytes, after: bytes | None) -> list[bytes]:
+        return self._store.read_keys(self._handle.row, prefix, after, _KEYS_AT_ONCE)
 
     def _walk_keys(self, prefix: bytes, keys: list[bytes]) -> Iterator[K]:
-        decode = cast("Callable[[bytes], Any]", self._route.key_codec.decode)
+        decode = cast("Callable[[bytes], Any]", self._handle.key_codec.decode)
         while keys:
             yield from map(decode, keys)
-            keys = self._keys(prefix, keys[-1])
+            keys = self._read_keys(prefix, keys[-1])
 
     # -- snapshots -------------------------------------------------------------------------------------------
 
     def _codec(self) -> Codec[Any]:
         codec = self._snapshot_codec
         if codec is None:
-            row = self._route.row
-            codec = codec_from_stored(row.snapshot, self._route.snapshot, topic=row.name, role="value")
+            row = self._handle.row
+            codec = codec_from_stored(row.snapshot, self._handle.snapshot, topic=row.name, role="value")
             self._snapshot_codec = codec
         return codec
 
     def save_snapshot(self, key: object, state: object, version: int) -> None:
-        """Stores a state of a key."""
+        """Store a state of a key."""
         check_int("version", version, least=1)
-        prefix = self._prefix(key)
+        encoded = self._encoded(key)
         data = self._codec().encode(state)
         if data is None:
             raise TypeError("None is no state to keep as a snapshot. Nothing was stored.")
-        self._store.run(SaveSnapshot(self._route.row, prefix, key, data, version, self._store.clock.now_ms()))
+        self._store.save_key_snapshot(self._handle.row, encoded, key, data, version)
 
     def snapshot(self, key: object) -> Snapshot[Any] | None:
         """The stored state of a key."""
-        found = read_snapshot(self._store.environment, self._prefix(key))
+        return self._snapshot(key, self._encoded(key))
+
+    def _snapshot(self, key: object, encoded: bytes) -> Snapshot[Any] | None:
+        found = self._store.key_snapshot(self._handle.row, encoded)
         if found is None:
             return None
-        version, timestamp_ms, data = found
         try:
-            return Snapshot(self._codec().decode(data), version, timestamp_ms)
+            return Snapshot(self._codec().decode(found.data), found.version, found.timestamp_ms)
         except ValueError as error:
             raise decode_error(
                 error,
-                f"cannot read the snapshot of key {key!r} of topic {self._route.row.name!r}: {error}. The events are "
+                f"cannot read the snapshot of key {key!r} of topic {self._handle.row.name!r}: {error}. The events are "
                 "unaffected. Open the topic with the class that wrote it, or save another snapshot.",
             ) from error
 
     def fold(self, key: object, function: Callable[[S, Any], S], initial: S) -> tuple[S, int]:
         """The state that the records of a key make, and its version."""
-        snapshot = self.snapshot(key)
+        encoded = self._encoded(key)
+        snapshot = self._snapshot(key, encoded)
         state, version = (initial, 0) if snapshot is None else (snapshot.state, snapshot.version)
-        prefix, is_all = self._prefix(key), False
+        is_all = False
         while not is_all:
-            rows, is_all = self._rows(prefix, version + 1, None, is_reversed=False)
-            for event in self._events_of(key, rows, version + 1, None, is_reversed=False):
+            part = self._read(encoded, key, version + 1, None)
+            for event in self._decoded(part):
                 state = function(state, event.value)
-            if rows:  # the last records may be deleted; the version is that of the key all the same
-                version = rows[-1][0] + row_count(rows[-1][1]) - 1
+            version = part.next_version - 1  # the last records may be deleted; their versions count all the same
+            is_all = part.is_all
         return state, version
-
-
-class _Place:
-    """Names a row in errors; its text is made only when there is one."""
-
-    __slots__ = ("_key", "_topic", "_version")
-
-    def __init__(self, topic: str, key: object, version: int) -> None:
-        self._topic = topic
-        self._key = key
-        self._version = version
-
-    def __str__(self) -> str:
-        return f"version {self._version} of key {self._key!r} of topic {self._topic!r}"

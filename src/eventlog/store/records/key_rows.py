@@ -134,6 +134,11 @@ def row_body(data: bytes, what: object) -> bytes:
     return data[_HEAD.size : -4]
 
 
+def is_intact(data: bytes) -> bool:
+    """Whether a row is as it was written, by an eventlog that is not newer than this one."""
+    return len(data) >= FRAME_BYTES and _checksum(data) == _RESIDUE and data[0] <= _HEAD_VERSION
+
+
 def check_row(data: bytes, what: object) -> None:
     """
     Check a row as a whole, but not its entries, which are in `data[ENTRIES]`.

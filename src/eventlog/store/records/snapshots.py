@@ -1,13 +1,14 @@
 """
 Snapshots: for a key of a topic with an index, a state and the version up to which it was folded.
 
-One row for each key; a later snapshot replaces the one before. Knows nothing of codecs.
+One row for each key; a later snapshot replaces the one before.
 """
 
 from __future__ import annotations
 
 import struct
 
+from eventlog.backend.history import StoredSnapshot
 from eventlog.backend.topics import StoredTopic
 from eventlog.errors import WrongVersion
 from eventlog.store.lmdb.environment import SNAPSHOTS, Environment
@@ -17,26 +18,26 @@ from eventlog.store.rows.packing import damaged
 _ROW = struct.Struct(">Qq")
 
 
-def read_snapshot(environment: Environment, prefix: bytes) -> tuple[int, int, bytes] | None:
-    """The version, the time and the bytes of a key's snapshot."""
+def read_snapshot(environment: Environment, prefix: bytes) -> StoredSnapshot | None:
+    """The snapshot of a key, by the prefix of its rows in the index."""
     with environment.reading() as transaction:
         data = transaction.get(prefix, db=environment.table(SNAPSHOTS))
         return None if data is None else unpack_snapshot(bytes(data))
 
 
-def unpack_snapshot(data: bytes) -> tuple[int, int, bytes]:
-    """The version, the time and the bytes of a row."""
+def unpack_snapshot(data: bytes) -> StoredSnapshot:
+    """The snapshot of a row."""
     if len(data) < _ROW.size:
         raise damaged("a snapshot")
     version, timestamp_ms = _ROW.unpack_from(data)
-    return version, timestamp_ms, data[_ROW.size :]
+    return StoredSnapshot(version, timestamp_ms, data[_ROW.size :])
 
 
 class SaveSnapshot(CommitRequest):
     """
-    Stores the snapshot of a key.
+    The snapshot of a key.
 
-    One that is older than what is stored changes nothing: somebody else was faster, and both are right.
+    One that is older than the stored one changes nothing: somebody else was faster, and both are right.
     """
 
     __slots__ = ("_data", "_key", "_now_ms", "_prefix", "_topic", "_version")
@@ -51,7 +52,7 @@ class SaveSnapshot(CommitRequest):
         self._now_ms = now_ms
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Writes the row, when the key has come so far."""
+        """Write the row, if the key has that many records."""
         writing.check_topic(self._topic)
         actual = writing.index.version(writing.transaction, self._prefix)
         if self._version > actual:
@@ -63,5 +64,5 @@ class SaveSnapshot(CommitRequest):
                 actual=actual,
             )
         stored = writing.get(SNAPSHOTS, self._prefix)
-        if stored is None or unpack_snapshot(stored)[0] <= self._version:
+        if stored is None or unpack_snapshot(stored).version <= self._version:
             writing.put(SNAPSHOTS, self._prefix, _ROW.pack(self._version, self._now_ms) + self._data)

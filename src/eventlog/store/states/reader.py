@@ -13,7 +13,9 @@ from eventlog.store.states.rows import ID_BYTES, state_end, state_prefix, unpack
 
 def read_state(environment: Environment, name: str) -> StoredState | None:
     """The stored state of that name."""
-    return environment.read(lambda transaction: _stored(transaction, environment.table(STATES), name))
+    key = name.encode()
+    data = environment.read(lambda transaction: transaction.get(key, db=environment.tables[STATES]))
+    return None if data is None else unpack_state_again(key, data)
 
 
 def read_states(environment: Environment) -> list[StoredState]:
@@ -29,18 +31,13 @@ def check_state(environment: Environment, state: StoredState) -> None:
 
 def check_stored(transaction: Snapshot | Transaction, states_table: Table, state: StoredState) -> None:
     """The same within a transaction."""
-    stored = _stored(transaction, states_table, state.name)
-    if stored is None or stored.id != state.id:
+    key = state.name.encode()
+    data = transaction.get(key, db=states_table)
+    if data is None or unpack_state_again(key, bytes(data)).id != state.id:
         raise UnknownState(
             f"cannot use state {state.name!r}: it was deleted. Nothing of the transaction was stored. "
             f"tx.state({state.name!r}) in another transaction makes another one of that name."
         )
-
-
-def _stored(transaction: Snapshot | Transaction, states_table: Table, name: str) -> StoredState | None:
-    key = name.encode()
-    data = transaction.get(key, db=states_table)
-    return None if data is None else unpack_state_again(key, bytes(data))
 
 
 def read_rows(environment: Environment, state: StoredState, keys: Iterable[bytes]) -> list[bytes | None]:

@@ -7,6 +7,7 @@ a state of its own, whose name no user can choose. Layout: docs/reference/format
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
 from uuid import UUID
 
@@ -22,10 +23,8 @@ _STATE_VERSION = 1
 _PROJECTION_VERSION = 1
 _KNOWN_COUNT = 64
 
-
-def state_prefix(state_id: int) -> bytes:
-    """The bytes that the keys of all rows of a state begin with."""
-    return state_id.to_bytes(ID_BYTES, "big")
+state_prefix = struct.Struct(">I").pack
+"""The bytes that the keys of all rows of a state begin with, by its id."""
 
 
 def state_end(state_id: int) -> bytes:
