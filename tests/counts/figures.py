@@ -23,7 +23,7 @@ FIGURES: dict[str, Cost] = {
     "append_many of 1000; 8 partitions": Cost(python=242, lmdb=18, commits=1, syncs=2),
     "append_many(key=) of 100": Cost(python=1_010, lmdb=70, commits=10, syncs=20),
     "history of 10": Cost(python=3_800, lmdb=799, commits=0, syncs=0),
-    "latest": Cost(python=21_000, lmdb=7_000, commits=0, syncs=0),
+    "latest": Cost(python=23_000, lmdb=7_000, commits=0, syncs=0),
     "read": Cost(python=1_310, lmdb=61, commits=0, syncs=0),
     "loop of a consumer": Cost(python=1_638, lmdb=41, commits=0, syncs=0),
     "loop of a member": Cost(python=1_856, lmdb=44, commits=0, syncs=0),

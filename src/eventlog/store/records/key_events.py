@@ -30,7 +30,6 @@ def _make_events(
     return None
 
 
-
 def read_events(
     environment: Environment,
     topic: StoredTopic,
