@@ -38,12 +38,12 @@ from typing import Protocol
 from uuid import UUID
 
 from eventlog.backend.groups import GroupBackend
+from eventlog.backend.history import HistoryBackend
+from eventlog.backend.projections import ProjectionBackend
 from eventlog.backend.reading import ReadingBackend
+from eventlog.backend.states import StateBackend
 from eventlog.backend.topics import TopicBackend
 from eventlog.backend.waiting import WaitingBackend
-from eventlog.backend.history import HistoryBackend
-from eventlog.backend.projections import ProjectionsBackend
-from eventlog.backend.states import StatesBackend
 from eventlog.clock import Clock
 
 
@@ -81,8 +81,8 @@ class Backend(
     GroupBackend,
     WaitingBackend,
     HistoryBackend,
-    StatesBackend,
-    ProjectionsBackend,
+    StateBackend,
+    ProjectionBackend,
     Protocol,
 ):
     """Everything that the clients ask of a store; composed of one protocol for each subject."""

@@ -98,7 +98,7 @@ class FoldLock(Protocol):
         ...
 
 
-class ProjectionsBackend(Protocol):
+class ProjectionBackend(Protocol):
     """The projections of a log."""
 
     def projection(self, name: str) -> StoredProjection | None:

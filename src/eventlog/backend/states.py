@@ -113,7 +113,7 @@ def unknown_state(name: str) -> UnknownState:
     )
 
 
-class StatesBackend(Protocol):
+class StateBackend(Protocol):
     """The states of a log."""
 
     def state(self, name: str) -> StoredState | None:

@@ -26,9 +26,9 @@ from eventlog.store.groups.liveness import Members
 from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.lmdb.environment import FORMAT, TABLES, TOPICS, EngineError, EngineMapFull, Environment
 from eventlog.store.lmdb.errors import kind_of
+from eventlog.store.records.history import StoreHistory
 from eventlog.store.records.log_order import put_into_order
 from eventlog.store.records.reading import StoreReading
-from eventlog.store.records.history_methods import HistoryMethods
 from eventlog.store.records.write_transaction import CommitRequest
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
@@ -38,7 +38,7 @@ from eventlog.store.rows.tables import (
     unpack_topic,
     unpack_topics_version,
 )
-from eventlog.store.states.methods import StateMethods
+from eventlog.store.states.backend import StoreStates
 from eventlog.store.wakeup.notifier import Notifier
 from eventlog.store.wakeup.waiter import Waiter
 
@@ -47,7 +47,7 @@ DATA_FILE = "data.mdb"
 _OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members", "projections"}
 
 
-class Store(StoreReading, StoreGroups, HistoryMethods, StateMethods):
+class Store(StoreReading, StoreGroups, StoreHistory, StoreStates):
     """
     One open log directory.
 

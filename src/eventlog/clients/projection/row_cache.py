@@ -16,7 +16,7 @@ from typing import Any
 import msgpack
 
 from eventlog.backend.states import Row as StoredRow
-from eventlog.backend.states import StateChanges, StatesBackend, StoredState
+from eventlog.backend.states import StateBackend, StateChanges, StoredState
 from eventlog.clients.state.state import Row, State
 from eventlog.clients.state.view import MISSING
 from eventlog.codecs import Codec
@@ -80,7 +80,7 @@ class FoldedState(State[K, V]):
 
     def __init__(
         self,
-        store: StatesBackend,
+        store: StateBackend,
         row: StoredState,
         key: OrderedCodec[K],
         value: Codec[V],

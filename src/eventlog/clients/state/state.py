@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from eventlog.backend.states import Row as StoredRow
-from eventlog.backend.states import StateChanges, StatesBackend, StoredState
+from eventlog.backend.states import StateBackend, StateChanges, StoredState
 from eventlog.clients.state.scan_record import ScanRecord
 from eventlog.clients.state.view import MISSING, Missing, StateView, open_state, view
 from eventlog.codecs import Codec
@@ -116,7 +116,7 @@ class State(StateView[K, V]):
 
     def __init__(
         self,
-        store: StatesBackend,
+        store: StateBackend,
         row: StoredState,
         key: OrderedCodec[K],
         value: Codec[V],

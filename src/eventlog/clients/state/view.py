@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
-from eventlog.backend.states import Row, StatesBackend, StoredState, unknown_state
+from eventlog.backend.states import Row, StateBackend, StoredState, unknown_state
 from eventlog.codecs import Codec, codec_for, codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.options import check_int, check_state_name
@@ -55,7 +55,7 @@ class StateView(Generic[K, V]):
 
     def __init__(
         self,
-        store: StatesBackend,
+        store: StateBackend,
         row: StoredState,
         key: OrderedCodec[K],
         value: Codec[V],
@@ -252,7 +252,7 @@ class StateView(Generic[K, V]):
 
 
 def open_state(
-    store: StatesBackend, name: object, key: Any, value: Any
+    store: StateBackend, name: object, key: Any, value: Any
 ) -> tuple[StoredState, OrderedCodec[Any], Codec[Any]]:
     """
     The state of that name with the codecs of its keys and values; made now, in a commit of its own, if it is missing.
@@ -279,7 +279,7 @@ def open_state(
     return row, *stored_codecs(row, key, value)
 
 
-def view(store: StatesBackend, name: object, key: Any, value: Any, *, check: Callable[[], None]) -> StateView[Any, Any]:
+def view(store: StateBackend, name: object, key: Any, value: Any, *, check: Callable[[], None]) -> StateView[Any, Any]:
     """
     A view of a state that is there; a view makes none.
 

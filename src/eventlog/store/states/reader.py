@@ -67,7 +67,7 @@ def scan_rows(
     max_bytes: int,
     max_rows: int | None = None,
 ) -> tuple[list[Row], bool]:
-    """The rows of a range, and whether these are all of them (`StatesBackend.scan_state`)."""
+    """The rows of a range, and whether these are all of them (`StateBackend.scan_state`)."""
     rows: list[Row] = []
     with environment.reading() as transaction, transaction.cursor(db=environment.table(STATE)) as cursor:
         for row in walk_range(cursor, state, first, end, is_reversed=is_reversed):

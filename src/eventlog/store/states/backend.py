@@ -18,7 +18,7 @@ from eventlog.store.states.rows import state_prefix
 _PROJECTIONS_DIRECTORY = "projections"
 
 
-class StateMethods:
+class StoreStates:
     """The states and projections of a store."""
 
     path: str

@@ -15,7 +15,7 @@ from eventlog.store.records.key_rows import entity_prefix
 from eventlog.store.records.snapshots import SaveSnapshot, read_snapshot
 
 
-class HistoryMethods:
+class StoreHistory:
     """The histories of a store."""
 
     clock: Clock
