@@ -7,7 +7,7 @@ Each check fails at the call, before any effect, with a message that names the v
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -29,6 +29,9 @@ MAX_MESSAGE_ID_BYTES = 255
 MAX_OFFSET = 2**63 - 1
 PROJECTION_PREFIX = "projection:"
 """The prefix of the state names of projections; users cannot choose such a name."""
+
+CUSTOM_PREFIX = "custom:"
+"""The prefix of the stored names of functions that users declare."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
@@ -89,6 +92,28 @@ def _check_printable_name(what: str, name: object) -> str:
             "in UTF-8. Nothing was stored. Choose another."
         )
     return name
+
+
+def custom_name(role: str, function: Callable[..., object], owner: str) -> str:
+    """
+    Return the name under which a function of the caller is stored: another process must find it by that name.
+
+    Args:
+        role: of the function, for messages: `partitioner`.
+        owner: what the name is stored with, for messages: `topic`.
+
+    Raises:
+        ValueError: the function is a lambda, or is defined inside of another one.
+    """
+    module = getattr(function, "__module__", None)
+    qualified = getattr(function, "__qualname__", None)
+    if not module or not qualified or "<" in qualified:
+        shown = qualified or type(function).__name__
+        raise ValueError(
+            f"the {role} {shown[:60]} is not defined at the top level of a module, so the name stored with the "
+            f"{owner} would not find it again. Nothing was stored. Declare a function at the top of a module."
+        )
+    return f"{CUSTOM_PREFIX}{module}.{qualified}"
 
 
 def check_int(name: str, value: object, *, least: int, most: int | None = None) -> int:

@@ -18,13 +18,13 @@ from zlib import crc32 as _crc32
 
 from eventlog.accelerators import accelerated, compiled
 from eventlog.errors import FormatTooNew, TopicMismatch
+from eventlog.options import CUSTOM_PREFIX, custom_name
 
 Partitioner: TypeAlias = Callable[[bytes, int], int]
 """A function from a key and the number of partitions to a partition."""
 
 DEFAULT_PARTITIONER = "crc32"
 
-_CUSTOM = "custom:"
 # The cache of murmur2 is bounded in keys and in bytes per key: 5 MB at most.
 _CACHED_KEYS_COUNT = 16_384
 _CACHED_KEY_BYTES = 128
@@ -91,7 +91,13 @@ def partitioner_for(declared: str | Partitioner | None) -> tuple[str, Partitione
     for name, function in PARTITIONERS.items():
         if declared is function:
             return name, function
-    return _custom_name(declared), _checked(declared)
+    if not callable(declared):
+        raise TypeError(
+            f"a partitioner cannot be {type(declared).__name__}. Nothing was stored. "
+            f'Declare "crc32", "murmur2" or a function of (key, partitions).'
+        )
+    stored = custom_name("partitioner", declared, "topic")
+    return stored, _checked(declared, stored)
 
 
 def partitioner_from_stored(
@@ -114,7 +120,7 @@ def partitioner_from_stored(
         ValueError, TypeError: as for `partitioner_for`.
     """
     where = "the topic" if topic is None else f"topic {topic!r}"
-    if name not in PARTITIONERS and not name.startswith(_CUSTOM):
+    if name not in PARTITIONERS and not name.startswith(CUSTOM_PREFIX):
         raise FormatTooNew(
             f"cannot open {where}: its partitioner is {name!r}, which this version of eventlog does not know. "
             f"The topic is unchanged. Upgrade eventlog."
@@ -191,37 +197,19 @@ def _part_columns(
     return None
 
 
-def _custom_name(declared: object) -> str:
-    """Return the name to store for a function of the caller."""
-    if not callable(declared):
-        raise TypeError(
-            f"a partitioner cannot be {type(declared).__name__}. Nothing was stored. "
-            f'Declare "crc32", "murmur2" or a function of (key, partitions).'
-        )
-    module = getattr(declared, "__module__", None)
-    qualified = getattr(declared, "__qualname__", None)
-    if not module or not qualified or "<" in qualified:
-        shown = qualified or type(declared).__name__
-        raise ValueError(
-            f"the partitioner {shown[:60]} is not defined at the top level of a module, so the name stored with the "
-            f"topic would not find it again. Nothing was stored. Declare a function at the top of a module."
-        )
-    return f"{_CUSTOM}{module}.{qualified}"
-
-
-def _checked(function: Partitioner) -> Partitioner:
+def _checked(function: Partitioner, name: str) -> Partitioner:
     """Wrap a function of the caller so that a wrong result raises before anything is sent."""
 
     def checked(key: bytes, partitions: int) -> int:
         partition: object = function(key, partitions)
         if not isinstance(partition, int) or isinstance(partition, bool):
             raise TypeError(
-                f"the partitioner {_custom_name(function)} returned {type(partition).__name__} for {partitions} "
+                f"the partitioner {name} returned {type(partition).__name__} for {partitions} "
                 f"partitions. Nothing was stored. Return an int."
             )
         if not 0 <= partition < partitions:
             raise ValueError(
-                f"the partitioner {_custom_name(function)} returned {partition} for {partitions} partitions. "
+                f"the partitioner {name} returned {partition} for {partitions} partitions. "
                 f"Nothing was stored. Return 0 to {partitions - 1}."
             )
         return partition

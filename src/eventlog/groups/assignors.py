@@ -18,6 +18,7 @@ from typing import Protocol
 
 import attrs
 
+from eventlog.options import custom_name
 from eventlog.records import TopicPartition
 
 
@@ -72,7 +73,6 @@ class Assignor(Protocol):
 
 DEFAULT_ASSIGNOR = "sticky"
 
-_CUSTOM = "custom:"
 _SHOWN_COUNT = 3
 
 
@@ -183,7 +183,12 @@ def assignor_for(declared: str | Assignor) -> tuple[str, Assignor]:
     for name, function in ASSIGNORS.items():
         if declared is function:
             return name, function
-    return _custom_name(declared), declared
+    if not callable(declared):
+        raise TypeError(
+            f"an assignor cannot be {type(declared).__name__}. Nothing was stored. "
+            f'Declare "sticky", "range", "roundrobin" or a function of (members, partitions).'
+        )
+    return custom_name("assignor", declared, "group"), declared
 
 
 def checked_assignment(
@@ -289,24 +294,6 @@ def _check_complete(
             f"{', '.join(map(_shown_partition, missing[:_SHOWN_COUNT]))}{more}. The group keeps its assignment. "
             f"Give every partition to a member that subscribes to its topic."
         )
-
-
-def _custom_name(declared: object) -> str:
-    """Return the name to store for a function of the caller."""
-    if not callable(declared):
-        raise TypeError(
-            f"an assignor cannot be {type(declared).__name__}. Nothing was stored. "
-            f'Declare "sticky", "range", "roundrobin" or a function of (members, partitions).'
-        )
-    module = getattr(declared, "__module__", None)
-    qualified = getattr(declared, "__qualname__", None)
-    if not module or not qualified or "<" in qualified:
-        shown = qualified or type(declared).__name__
-        raise ValueError(
-            f"the assignor {shown[:60]} is not defined at the top level of a module, so the name stored with the "
-            f"group would not find it again. Nothing was stored. Declare a function at the top of a module."
-        )
-    return f"{_CUSTOM}{module}.{qualified}"
 
 
 def _shown_partition(tp: TopicPartition) -> str:
