@@ -1,4 +1,4 @@
-/* A stored batch as the columns that a reader gets; docs/reference/format.md has the header. */
+/* A stored batch as the columns of a RecordBatch; docs/reference/format.md has the header. */
 #include "maker.h"
 #include "reading.h"
 
@@ -10,13 +10,13 @@ static const char *const field_names[FIELD_COUNT] = {
     "topic", "partition", "offsets", "timestamps_ms", "keys", "values", "headers",
 };
 
-/* What we look at of a header. */
+/* The fields of a header that we use. */
 typedef struct {
     Py_ssize_t count;
     int64_t first_ms;
 } Header;
 
-/* A number of so many bytes, with its sign, from the start of the header. */
+/* A signed number of `width` bytes at a place of the header. */
 static inline int64_t
 number_at(const unsigned char *header, int start, int width)
 {
@@ -28,7 +28,7 @@ number_at(const unsigned char *header, int start, int width)
     return (int64_t)(number << (64 - 8 * width)) >> (64 - 8 * width);
 }
 
-/* Whether it is the header of a batch of this very version, without gaps and without what we do not know. */
+/* Whether it is the header of a batch of this version, without gaps and without unknown flags. */
 static int
 read_header(const unsigned char *data, Py_ssize_t size, Header *header)
 {
@@ -66,7 +66,7 @@ repeated(PyObject *entry, Py_ssize_t count, int is_list)
     return column;
 }
 
-/* Fills what no column tells; -1 with an error. */
+/* Fills the columns that the body does not have; -1 with an error. */
 static int
 fill(const Maker *maker, PyObject *batch, const Header *header, long long first)
 {

@@ -1,14 +1,14 @@
 /*
- * The body of a batch, for the columns that nearly all batches have: keys and values of bytes, one time, no headers.
+ * The body of a plain batch, as nearly all are: keys and values of bytes or text, one time, no headers.
  *
- * The bytes are those of MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), and the same that the
- * msgpack package writes; docs/reference/format.md has the layout.
+ * The bytes are MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), the same as the msgpack package
+ * writes; docs/reference/format.md has the layout.
  */
 #include "reading.h"
 
 enum { COLUMN_COUNT = 5 };
 
-/* Larger items are left to Python: two of them and a batch are still a size, also where sizes have 32 bits. */
+/* Larger items are left to Python: two of them and a batch must fit into a size, also where sizes have 32 bits. */
 #define MOST_ITEM_BYTES (PY_SSIZE_T_MAX / 4 < 0xffffffffLL ? PY_SSIZE_T_MAX / 4 : (Py_ssize_t)0xffffffffLL)
 #define MOST_BODY_BYTES (PY_SSIZE_T_MAX / 4)
 
@@ -34,7 +34,7 @@ put_array(unsigned char *to, Py_ssize_t count)
     return put_number(to, count, count < 0x10000 ? 2 : 4);
 }
 
-/* How much an item takes; -1 when it is not of the type, or is text of more than ASCII, or larger than we write. */
+/* The packed size of an item; -1 if it is not of the type, is text beyond ASCII, or is larger than we write. */
 static inline Py_ssize_t
 packed_size(PyObject *item, PyObject *type)
 {
@@ -87,20 +87,20 @@ put_column(unsigned char *to, PyObject **items, Py_ssize_t start, Py_ssize_t sto
     return to;
 }
 
-/* A column's items, of a list or a tuple; NULL when it is None or something else. */
+/* The items of a column that is a list or a tuple; NULL for None and anything else. */
 static PyObject **
 items_of(PyObject *column)
 {
     return native_is_column(column) ? PySequence_Fast_ITEMS(column) : NULL;
 }
 
-/* The most that an array's head takes, and how much the body takes beside its two columns. */
+/* The largest head of an array, and the bytes of a body outside its two columns. */
 enum { HEAD_BYTES = 5, FRAME_BYTES = 4 };
 
 PyDoc_STRVAR(pack_columns_doc,
 "pack_columns(keys, values, start, most_bytes, key_type, value_type)\n--\n\n"
 "Returns the body of as many records from `start` on as fit, at least one, and the index behind them.\n\n"
-"None when a column is no list or tuple, or has an item that is neither None nor of its type, bytes or ASCII str.");
+"None if a column is not a list or tuple, or has an item that is neither None nor of its type, bytes or ASCII str.");
 
 static PyObject *
 pack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t argument_count)
@@ -148,7 +148,7 @@ pack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
         return NULL;
     }
     to = put_array((unsigned char *)PyBytes_AS_STRING(body), COLUMN_COUNT);
-    *to++ = 0; /* the times: all are the first */
+    *to++ = 0; /* the times: all equal the first */
     to = put_column(to, key_items, start, stop);
     to = put_column(to, value_items, start, stop);
     *to++ = NIL; /* no headers */
@@ -161,7 +161,7 @@ pack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
 
 /* -- reading --------------------------------------------------------------------------------------------------- */
 
-/* A tuple of `count` items, or None where that stands; NULL as above. */
+/* A tuple of `count` items, or None if None is stored; NULL as above. */
 static PyObject *
 take_column(Input *input, Py_ssize_t count, PyObject *type)
 {
@@ -171,7 +171,7 @@ take_column(Input *input, Py_ssize_t count, PyObject *type)
         input->at++;
         return Py_NewRef(Py_None);
     }
-    /* Each item takes a byte at least: a count that lies costs no memory. */
+    /* Each item takes at least a byte: a wrong count costs no memory. */
     if (take_array(input) != count || count > input->end - input->at) {
         return NULL;
     }
@@ -206,8 +206,8 @@ native_take_columns(Input input, Py_ssize_t count, PyObject *const *types, PyObj
 
 PyDoc_STRVAR(unpack_columns_doc,
 "unpack_columns(data, start, stop, count, key_type, value_type)\n--\n\n"
-"Returns the keys and the values of a body: tuples of `count` entries, or None for a column that is not there.\n\n"
-"None when the body holds more than these, or no UTF-8 where str is asked for: somebody else has to look at it.");
+"Returns the keys and the values of a body: tuples of `count` entries, or None for a missing column.\n\n"
+"None if the body has more than these, or if it is not UTF-8 where str is asked for: the caller decodes it.");
 
 static PyObject *
 unpack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t argument_count)
@@ -225,7 +225,7 @@ unpack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize
     stop = PyLong_AsSsize_t(arguments[2]);
     count = PyLong_AsSsize_t(arguments[3]);
     if (PyErr_Occurred()) {
-        if (PyErr_ExceptionMatches(PyExc_OverflowError)) { /* so many there cannot be */
+        if (PyErr_ExceptionMatches(PyExc_OverflowError)) { /* no body has that many */
             PyErr_Clear();
             Py_RETURN_NONE;
         }

@@ -1,4 +1,4 @@
-/* Events of a row of the index, which docs/reference/format.md describes. */
+/* The events of a row of the index; docs/reference/format.md has the row. */
 #include "maker.h"
 #include "reading.h"
 
@@ -9,7 +9,7 @@ static const char *const field_names[FIELD_COUNT] = {
     "topic", "partition", "offset", "timestamp_ms", "key", "value", "headers", "version", "log_position",
 };
 
-/* One event of an entry; NULL without an error when the entry was deleted, has headers or has its value elsewhere. */
+/* The event of an entry; NULL without an error if the entry was deleted, has headers, or its value is elsewhere. */
 static PyObject *
 take_event(const Maker *maker, Input *input, PyObject *topic, PyObject *key, PyObject *type, long long version)
 {
@@ -35,7 +35,7 @@ take_event(const Maker *maker, Input *input, PyObject *topic, PyObject *key, PyO
         goto unknown;
     }
     maker_put(maker, event, VALUE, value);
-    if (take_number(input, 1) != FIX_ARRAY) { /* headers, and none of them */
+    if (take_number(input, 1) != FIX_ARRAY) { /* the headers, which must be empty */
         goto unknown;
     }
     value = PyTuple_New(0);
@@ -86,7 +86,7 @@ make_events(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *
     input.at = (const unsigned char *)PyBytes_AS_STRING(arguments[0]) + start;
     input.end = input.at + stop - start;
     count = take_array(&input);
-    /* Each takes a byte at least: a lie costs no memory. */
+    /* Each entry takes at least a byte: a wrong count costs no memory. */
     if (count < 0 || count > input.end - input.at || overflows || version > LLONG_MAX - count) {
         Py_RETURN_NONE;
     }
@@ -123,6 +123,6 @@ native_add_event_maker(PyObject *module)
     return maker_add(module, "eventlog._native.EventMaker",
                      "EventMaker(record_type)\n--\n\n"
                      "Makes lists of events: of a row's bytes from start to stop, a topic, a key, the first version "
-                     "and the type of values.\n\nNone when an entry is not a whole record without headers.",
+                     "and the type of values.\n\nNone if an entry is not a whole record without headers.",
                      event_maker_new, field_names, FIELD_COUNT);
 }

@@ -1,4 +1,4 @@
-/* The partitions of keys: the hashes of the named partitioners, and columns parted by them. */
+/* The partitions of keys: the hashes of the named partitioners, and columns split by them. */
 #include "native.h"
 
 /* -- CRC32, as zlib has it: librdkafka's `consistent` ---------------------------------------------------------- */
@@ -64,7 +64,7 @@ murmur2(PyObject *Py_UNUSED(module), PyObject *key)
         native_murmur2((const unsigned char *)PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)));
 }
 
-/* -- parting --------------------------------------------------------------------------------------------------- */
+/* -- splitting ------------------------------------------------------------------------------------------------- */
 
 /* Records by partition: those of partition p are order[starts[p]] to order[starts[p + 1]], in their own order. */
 typedef struct {
@@ -73,7 +73,7 @@ typedef struct {
     uint32_t *places;
 } Parting;
 
-/* The partition of each key, and behind each partition's start how many it has; 0 when a key is not of the type. */
+/* Finds the partition of each key and counts them behind the starts; 0 if a key is not of the type. */
 static int
 place_keys(Parting *parting, PyObject *keys, PyObject *type, int is_murmur2, uint32_t keyless, uint32_t partitions)
 {
@@ -97,14 +97,14 @@ place_keys(Parting *parting, PyObject *keys, PyObject *type, int is_murmur2, uin
     return 1;
 }
 
-/* Counts become starts, and the records come in their partitions' order. */
+/* Turns the counts into starts, and orders the records by partition. */
 static void
 put_in_order(Parting *parting, Py_ssize_t count, uint32_t partitions)
 {
     for (uint32_t partition = 0; partition < partitions; partition++) {
         parting->starts[partition + 1] += parting->starts[partition];
     }
-    /* Each start is moved to the partition's end, where the next one starts, and all of them back by one. */
+    /* Each start moves to the end of its partition, where the next one starts; then all move back by one. */
     for (Py_ssize_t index = 0; index < count; index++) {
         parting->order[parting->starts[parting->places[index]]++] = index;
     }

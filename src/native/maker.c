@@ -1,4 +1,4 @@
-/* What all makers share: their type but for its name, and where the slots of what they make are. */
+/* The type of all makers, except its name, and the places of the slots that they fill. */
 #include "maker.h"
 
 PyObject *
@@ -28,7 +28,7 @@ maker_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords, vectorcal
     return (PyObject *)maker;
 }
 
-/* There is no clearing: the type breaks each circle that we are in, and we are whole as long as we can be called. */
+/* No tp_clear: the type breaks every reference cycle, and a maker stays complete as long as it can be called. */
 static int
 traverse(PyObject *self, visitproc visit, void *arg)
 {

@@ -1,4 +1,4 @@
-/* The module eventlog._native; src/eventlog/accelerators.py has the table of what is in it. */
+/* The module eventlog._native; src/eventlog/accelerators.py has the table of its functions. */
 #include "native.h"
 
 Py_ssize_t

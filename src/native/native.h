@@ -1,8 +1,8 @@
 /*
- * What the parts of eventlog._native share.
+ * Shared by all files of eventlog._native.
  *
- * Each function here is a shorter way of something that Python code of this library does, and has the same effect.
- * Where it meets what it does not know, it says so and leaves the work to that code, before it has changed anything.
+ * Each accelerator does the same as a Python function of this library, for the usual case. In any other case it leaves
+ * the work to Python, before it has changed anything.
  */
 #ifndef EVENTLOG_NATIVE_H
 #define EVENTLOG_NATIVE_H
@@ -18,37 +18,37 @@
 #error "the accelerators need the interpreter lock: without it the library goes on in Python"
 #endif
 
-/* Where a class with __slots__ keeps an attribute, in bytes from the start of the object; -1 with an error set. */
+/* The offset of a slot from the start of its object, in bytes; -1 with an error set if the class has no such slot. */
 Py_ssize_t native_slot_offset(PyTypeObject *type, const char *name);
 
 /*
- * Says on which slots an accelerator relies. src/eventlog/accelerators.py has the same in its table, and does not use
- * a module that says something else: it was compiled from another source. Of a function its signature is compared.
+ * Declares the slots that an accelerator uses. src/eventlog/accelerators.py compares them with its table, and does not
+ * use a module that differs: it was compiled from another source. Of a function it compares the signature.
  */
 int native_declare(PyObject *module, const char *name, const char *const *slots, int count);
 
-/* The attribute in a slot, borrowed; NULL without an error when nothing is in it. */
+/* The attribute in a slot, borrowed; NULL without an error if the slot is empty. */
 static inline PyObject *
 native_slot(PyObject *object, Py_ssize_t offset)
 {
     return *(PyObject **)((char *)object + offset);
 }
 
-/* Whether a column is one that we walk through: a list or a tuple, and nothing derived of them. */
+/* Whether a column is exactly a list or a tuple. */
 static inline int
 native_is_column(PyObject *column)
 {
     return PyList_CheckExact(column) || PyTuple_CheckExact(column);
 }
 
-/* Whether a type is one that plain items have. */
+/* Whether a type is one of plain items: bytes or str. */
 static inline int
 native_is_plain_type(PyObject *type)
 {
     return type == (PyObject *)&PyBytes_Type || type == (PyObject *)&PyUnicode_Type;
 }
 
-/* Whether an item is exactly of a type, bytes or str, and its bytes or its UTF-8 lie in it: text of ASCII alone. */
+/* Whether an item is exactly of a type, bytes or str, and holds its bytes or UTF-8 as they are: text must be ASCII. */
 static inline int
 native_is_plain(PyObject *item, PyObject *type)
 {
@@ -68,10 +68,10 @@ native_bytes(PyObject *item, Py_ssize_t *size)
 }
 
 /*
- * An entry of a list or a tuple, owned; NULL with an error when the list has become shorter.
+ * An entry of a list or a tuple, owned; NULL with an error if the list has become shorter.
  *
- * Making any object that the garbage collector knows may run it, and so any code: a list may be changed between two
- * entries, and so may the place where it keeps them.
+ * Making an object that the garbage collector tracks may run it, and so any code: a list may change between two
+ * entries, and so may the array of its entries.
  */
 static inline PyObject *
 native_entry(PyObject *column, Py_ssize_t index)
@@ -83,7 +83,7 @@ native_entry(PyObject *column, Py_ssize_t index)
     return Py_NewRef(PySequence_Fast_GET_ITEM(column, index));
 }
 
-/* A list to be filled: until the collector is told of it, when it is full, no code that the collector runs finds it. */
+/* A list to fill. It is tracked when it is full; until then no code that the garbage collector runs can find it. */
 static inline PyObject *
 native_new_list(Py_ssize_t count)
 {

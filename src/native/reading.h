@@ -1,6 +1,6 @@
 /*
- * Reading MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md) piece by piece, for those who know what
- * they look for: whatever else is there is NULL or -1 without an error, and somebody else has to look at it.
+ * Reads MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md) piece by piece. Each function expects one
+ * type; for anything else it returns NULL or -1 without an error, and the caller leaves the data to Python.
  */
 #ifndef EVENTLOG_READING_H
 #define EVENTLOG_READING_H
@@ -22,13 +22,13 @@ enum {
     LEAST_FIX_INT = 0xe0,
 };
 
-/* What is left to read. */
+/* The data left to read. */
 typedef struct {
     const unsigned char *at;
     const unsigned char *end;
 } Input;
 
-/* A number of one to four bytes; -1 when they are not there. */
+/* A number of one to four bytes; -1 if the data ends before. */
 static inline int64_t
 take_number(Input *input, int width)
 {
@@ -43,7 +43,7 @@ take_number(Input *input, int width)
     return number;
 }
 
-/* How many items an array has; -1 when there is none here. */
+/* The number of items of an array; -1 if there is no array. */
 static inline int64_t
 take_array(Input *input)
 {
@@ -82,11 +82,11 @@ take_integer(Input *input)
     if (kind <= UINT_64) {
         return PyLong_FromUnsignedLongLong(number);
     }
-    /* The sign bit of its own width is that of the number. */
+    /* The sign bit is the highest of its own width. */
     return PyLong_FromLongLong((int64_t)(number << (64 - 8 * width)) >> (64 - 8 * width));
 }
 
-/* Bytes, text or None, owned; text that is no UTF-8 counts as something else. With an error when memory has run out. */
+/* Bytes, text or None, owned; text that is not UTF-8 counts as anything else. It sets an error if memory runs out. */
 static inline PyObject *
 take_item(Input *input, PyObject *type)
 {
@@ -118,8 +118,8 @@ take_item(Input *input, PyObject *type)
 }
 
 /*
- * The keys and the values of a batch's body, with so many entries: tuples, both owned, or None for keys that no record
- * has. 0 when there is something else, with an error when memory has run out.
+ * The keys and the values of a body with `count` entries: two tuples, owned, or None for keys if no record has one.
+ * 0 if the body has anything else, with an error if memory ran out.
  */
 int native_take_columns(Input input, Py_ssize_t count, PyObject *const *types, PyObject **keys, PyObject **values);
 

@@ -1,4 +1,4 @@
-/* Records of columns, without a call of Python for each. */
+/* The records of some columns, without a Python call for each. */
 #include "maker.h"
 
 enum { TOPIC, PARTITION, OFFSET, TIMESTAMP_MS, KEY, VALUE, HEADERS, FIELD_COUNT };
@@ -7,13 +7,13 @@ static const char *const field_names[FIELD_COUNT] = {
     "topic", "partition", "offset", "timestamp_ms", "key", "value", "headers",
 };
 
-/* A column as we walk through it: a list or a tuple, or numbers that follow one another. */
+/* A column to walk through: a list or a tuple, or consecutive numbers. */
 typedef struct {
     PyObject *items; /* owned; NULL for numbers */
     long long first;
 } Column;
 
-/* Whether a range is of numbers that follow one another and fit into ours; -1 with an error set. */
+/* Whether a range has consecutive numbers that fit into a long long; -1 with an error set. */
 static int
 is_plain_range(PyObject *range, Py_ssize_t count, long long *first)
 {
@@ -49,7 +49,7 @@ entry(const Column *column, Py_ssize_t index)
     return column->items == NULL ? PyLong_FromLongLong(column->first + index) : native_entry(column->items, index);
 }
 
-/* The one length of all columns; -1 with an error set. */
+/* The common length of all columns; -1 with an error set. */
 static Py_ssize_t
 length_of(PyObject *const *arguments)
 {

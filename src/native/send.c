@@ -1,9 +1,9 @@
 /*
- * Producer.send for the records that nearly all are: no more than a value and a key, and room in the open batch.
+ * Producer.send for nearly all records: a value, maybe a key, and room in the open batch.
  *
- * It does what the Python function does, on the same objects; src/eventlog/clients/producer/producer.py has that
- * function, and src/eventlog/clients/producer/accumulator.py tells how batches are opened and sealed meanwhile. Between
- * the look at the open batch and the last of the three items no Python code runs, so no other thread comes between:
+ * It does the same as the Python function, on the same objects. src/eventlog/clients/producer/producer.py has that
+ * function; src/eventlog/clients/producer/accumulator.py explains how batches are opened and sealed meanwhile. Between
+ * the look at the open batch and the last of the three items no Python code runs, so no other thread can intervene:
  * nothing has to be settled afterwards, and a record needs no token.
  */
 #include "native.h"
@@ -39,7 +39,7 @@ typedef struct {
 
 /* -- sending --------------------------------------------------------------------------------------------------- */
 
-/* The bytes of a key or value, owned: itself or its UTF-8 where its type says so, else what its codec makes of it. */
+/* The bytes of a key or value, owned: itself or its UTF-8 if its type allows that, else the result of its codec. */
 static inline PyObject *
 encoded(PyObject *value, PyObject *plain_type, PyObject *encode)
 {
@@ -104,7 +104,7 @@ partition_of(const SendMethod *method, PyObject *route, PyObject *key)
     return partition;
 }
 
-/* The delivery of the record that is put into a batch; NULL without an error if it is not to be put there like this. */
+/* Puts a record into a batch and returns its delivery; NULL without an error if the Python function has to do it. */
 static PyObject *
 put(const SendMethod *method, PyObject *route, PyObject *lane, PyObject *key, PyObject *value)
 {
@@ -118,13 +118,13 @@ put(const SendMethod *method, PyObject *route, PyObject *lane, PyObject *key, Py
     if (PyBytes_GET_SIZE(value) >= small || (key != Py_None && PyBytes_GET_SIZE(key) >= small)) {
         return NULL;
     }
-    /* First of all, since making it may run the garbage collector, and that any code; nothing after it does. */
+    /* First, since making it may run the garbage collector, and so any code; nothing after it does. */
     delivery = method->delivery_type->tp_alloc(method->delivery_type, 2);
     if (delivery == NULL) {
         return NULL;
     }
 #if PY_VERSION_HEX >= 0x030e0000
-    ((PyTupleObject *)delivery)->ob_hash = -1; /* not known yet; 0 would be taken for it */
+    ((PyTupleObject *)delivery)->ob_hash = -1; /* not known yet; 0 would count as known */
 #endif
     batch = native_slot(lane, method->lane_batch);
     if (batch == NULL || !PyObject_TypeCheck(batch, method->batch_type)) {
@@ -148,13 +148,13 @@ put(const SendMethod *method, PyObject *route, PyObject *lane, PyObject *key, Py
     if (PyList_Append(rows, key) == 0 && PyList_Append(rows, value) == 0 && PyList_Append(rows, Py_None) == 0) {
         return delivery;
     }
-    (void)PyList_SetSlice(rows, place, PyList_GET_SIZE(rows), NULL); /* to make a list shorter takes no memory */
+    (void)PyList_SetSlice(rows, place, PyList_GET_SIZE(rows), NULL); /* shortening a list takes no memory */
 elsewhere:
     Py_DECREF(delivery);
     return NULL;
 }
 
-/* Sends a record by a route; all as the Python function does it. */
+/* Sends a record by a route, as the Python function does. */
 static PyObject *
 send_by(const SendMethod *method, PyObject *producer, PyObject *route, PyObject *value, PyObject *key)
 {
@@ -198,7 +198,7 @@ done:
     return delivery;
 }
 
-/* The route to a topic that was sent to before, owned; NULL without an error when the Python function is to look. */
+/* The route of a topic that was sent to before, owned; NULL without an error if the Python function has to look. */
 static inline PyObject *
 route_to(const SendMethod *method, PyObject *producer, PyObject *topic)
 {
@@ -211,7 +211,7 @@ route_to(const SendMethod *method, PyObject *producer, PyObject *topic)
     Py_INCREF(routes); /* comparing topics may run any code, which may forget the routes; a codec, which the route */
     route = PyDict_GetItemWithError(routes, topic);
     if (route == NULL) {
-        /* As the function does it: a KeyError of the topic's own is one of the dict, and what has no hash is told. */
+        /* As in Python: a KeyError of the topic's own counts as one of the dict; the function reports a bad hash. */
         if (PyErr_Occurred() && (PyErr_ExceptionMatches(PyExc_KeyError) || PyErr_ExceptionMatches(PyExc_TypeError))) {
             PyErr_Clear();
         }
@@ -247,7 +247,7 @@ send(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names)
 
 /* -- the type -------------------------------------------------------------------------------------------------- */
 
-/* The slots that we use: the name of its class among our arguments, its own, and where the class and the place are. */
+/* The slots that we use: class (as our argument is called) and name, and where SendMethod keeps class and offset. */
 static const struct {
     const char *name;
     size_t type;
@@ -320,7 +320,7 @@ send_method_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
     return (PyObject *)method;
 }
 
-/* There is no clearing: the classes break each circle that we are in, and we are whole as long as we can be called. */
+/* No tp_clear: the classes break every reference cycle, and we stay complete as long as we can be called. */
 static int
 send_method_traverse(PyObject *self, visitproc visit, void *arg)
 {
@@ -364,7 +364,7 @@ send_method_bind(PyObject *self, PyObject *producer, PyObject *Py_UNUSED(type))
     return producer == NULL || producer == Py_None ? Py_NewRef(self) : PyMethod_New(self, producer);
 }
 
-/* Its name, its signature, its module: those of the Python function. */
+/* Name, signature and module are those of the Python function. */
 static PyObject *
 send_method_getattr(PyObject *self, PyObject *name)
 {
@@ -393,14 +393,14 @@ send_method_repr(PyObject *self)
     return PyUnicode_FromFormat("<accelerator of %R>", ((SendMethod *)self)->slow);
 }
 
-/* It is taken for a function by isinstance(), as by inspect and unittest.mock, which then ask for its attributes. */
+/* For isinstance() it is a function, and so for inspect and unittest.mock, which then ask for its attributes. */
 static PyObject *
 send_method_class(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
 {
     return Py_NewRef((PyObject *)&PyFunction_Type);
 }
 
-/* Copied and pickled as functions are: by its name. */
+/* Copied and pickled by name, like a function. */
 static PyObject *
 send_method_reduce(PyObject *self, PyObject *Py_UNUSED(arguments))
 {
