@@ -31,6 +31,20 @@ class LogClosed(EventLogError):
     """
 
 
+class NotSupported(EventLogError, NotImplementedError):
+    """
+    Raised when a backend or a platform lacks what was asked for.
+
+    Nothing was changed. `feature` names what is missing, and `backend` what lacks it; `EventLog.supports()` asks
+    beforehand.
+    """
+
+    def __init__(self, message: str, *, feature: str, backend: str) -> None:
+        super().__init__(message)
+        self.feature = feature
+        self.backend = backend
+
+
 class UsedAfterFork(EventLogError):
     """
     Raised when an object made before `os.fork()` is used in the child.

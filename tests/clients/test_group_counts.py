@@ -48,7 +48,7 @@ def test_a_heartbeat_is_no_transaction(log, topic, monkeypatch):
     """It dates one file."""
     consumer = log.consumer("orders", session_timeout=0.8, **QUIET)
     settle(consumer)
-    file, beats, enough = consumer._membership._lease, [], threading.Event()
+    file, beats, enough = consumer._core.membership._lease, [], threading.Event()
     publish = file._publish
 
     def noted(end_s):

@@ -75,12 +75,12 @@ def test_a_member_that_nobody_missed_goes_on(log, topic, time):
     """Its lease is over, nobody removed it: it asks, and keeps everything."""
     notes = Notes()
     with log.consumer("orders", max_poll_records=5, **SHORT, **notes.callbacks()) as one:
-        member_id = one._membership.member_id
+        member_id = one._core.membership.member_id
         first = one.poll()
         time.now_s += 50.0
         rest = poll_all(one, 35)
         assert sorted(values(first + rest)) == list(range(40))
-        assert one._membership.member_id == member_id
+        assert one._core.membership.member_id == member_id
         assert notes.take() == [("assigned", [0, 1, 2, 3])]
 
 
@@ -98,14 +98,14 @@ def test_a_waiting_member_sleeps_until_there_is_something_to_do(log, topic, time
     time.now_s += 0.5
     for member in members:
         member.poll()
-        assert member._membership._peers.look_at_s == began_s + 10.0
-        assert member._membership.next_at_s(time.now_s) == time.now_s + 2.0, "its heart beats every 2 s"
+        assert member._core.membership._peers.look_at_s == began_s + 10.0
+        assert member._core.membership.next_at_s(time.now_s) == time.now_s + 2.0, "its heart beats every 2 s"
     members += [log.consumer("orders", **LONG) for _ in range(3)]
     settle(*members)
     time.now_s += 0.5
     for member in members:
         member.poll()
-        assert member._membership._peers.look_at_s in {time.now_s + 1.5, time.now_s + 2.0}, (
+        assert member._core.membership._peers.look_at_s in {time.now_s + 1.5, time.now_s + 2.0}, (
             "newcomers have looked before"
         )
     for member in members:
@@ -116,13 +116,13 @@ def test_what_is_to_be_committed_ends_a_wait_and_nothing_else_does(log, topic, t
     """A consumer that has committed all sleeps on."""
     with log.consumer("orders", group="g", auto_commit_interval=5.0) as consumer:
         assert len(poll_all(consumer, 40)) == 40
-        assert consumer._commits.next_at_s < float("inf")
+        assert consumer._core.commits.next_at_s < float("inf")
         consumer.poll()
-        assert consumer._commits.next_at_s == 1005.0
+        assert consumer._core.commits.next_at_s == 1005.0
         time.now_s = 1005.0
         consumer.poll()
         assert committed(log, 0) == 10
-        assert consumer._commits.next_at_s == float("inf")
+        assert consumer._core.commits.next_at_s == float("inf")
 
 
 def test_a_fenced_commit_stores_nothing(log, topic, time):
@@ -134,14 +134,14 @@ def test_a_fenced_commit_stores_nothing(log, topic, time):
         time.now_s += 2.0
         other.poll()
         before = [committed(log, number) for number in range(4)]
-        member_id = one._membership.member_id
+        member_id = one._core.membership.member_id
         for offsets in (None, {("orders", 0): 9}, {("orders", number): 1 for number in range(4)}):
             with pytest.raises(eventlog.MemberFenced, match=r"Nothing was stored. Call poll\(\)"):
                 one.commit(offsets)
         assert [committed(log, number) for number in range(4)] == before
         other.poll()
         one.poll()
-        assert one._membership.member_id != member_id
+        assert one._core.membership.member_id != member_id
         settle(one, other)
         assert len(owned(one)) == len(owned(other)) == 2
         one.commit({("orders", owned(one)[0]): 7})
@@ -191,7 +191,7 @@ def test_a_heartbeat_keeps_a_member(log, topic):
     with one, log.consumer("orders", group="g", session_timeout=5.0) as other:
         settle(one, other)
         had, beats = owned(one), []
-        file = one._membership._lease
+        file = one._core.membership._lease
         publish, enough = file._publish, threading.Event()
 
         def noted(end_s):

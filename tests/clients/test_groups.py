@@ -173,8 +173,8 @@ def test_a_waiting_member_is_woken_by_what_it_is_given(log, topic):
     settle(one, other)
     other_had = owned(other)
     waits = threading.Event()
-    wait = one._intake.wait
-    one._intake.wait = lambda *arguments, **options: waits.set() or wait(*arguments, **options)
+    wait = one._core.waiter.wait_until
+    one._core.waiter.wait_until = lambda *arguments: waits.set() or wait(*arguments)
 
     def leave():
         assert waits.wait(PATIENCE_SECONDS)
@@ -331,8 +331,8 @@ def test_a_log_that_is_opened_again_has_no_members(path):
     log = eventlog.open(path)
     log.topic("orders", partitions=2)
     consumer = log.consumer("orders", **QUIET)
-    member_id = consumer._membership.member_id
-    consumer._membership._lease.abandon()
+    member_id = consumer._core.membership.member_id
+    consumer._core.membership._lease.abandon()
     with eventlog.open(path) as again, again.consumer("orders", **QUIET) as other:
         assert owned(other) == [0, 1]
         assert not (path / "members" / member_id).exists()

@@ -93,8 +93,8 @@ def _commit_forgotten_on_close(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Consumer.close
 
     def close(self: Consumer[Any, Any]) -> None:
-        if self._commits is not None:
-            self._commits.interval_s = None
+        if self._core.commits is not None:
+            self._core.commits.interval_s = None
         real(self)
 
     monkeypatch.setattr(Consumer, "close", close)

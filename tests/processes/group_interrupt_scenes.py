@@ -79,9 +79,9 @@ class _Stage:
 
     def check_honest(self, consumer: eventlog.Consumer[Any, Any]) -> None:
         """Sees that a member that has just polled uses what it owns, and nothing else."""
-        membership = consumer._membership
+        membership = consumer._core.membership
         assert membership is not None
-        used = {tuple(position.tp) for position in consumer._positions.order}
+        used = {tuple(position.tp) for position in consumer._core.positions.order}
         assert used == owned_pairs(consumer)
         stored = self.stored()[membership.member_id]
         assert used <= stored, f"it uses {sorted(used - stored)}, which it does not own"

@@ -83,7 +83,7 @@ def fork_as_a_member(path: str) -> None:
         topic = log.topic("orders")
         consumer = log.consumer("orders", group="billing", session_timeout=2.0)
         assert consumer.poll() == []
-        member_id = consumer._membership.member_id  # type: ignore[union-attr]
+        member_id = consumer._core.membership.member_id  # type: ignore[union-attr]
 
         def child() -> None:
             for use in (consumer.poll, consumer.commit, consumer.assignment):
@@ -107,7 +107,7 @@ def fork_as_a_member(path: str) -> None:
             assert other.poll() == []
             assert other.assignment() == []
             consumer.poll()
-            assert consumer._membership.member_id == member_id  # type: ignore[union-attr]
+            assert consumer._core.membership.member_id == member_id  # type: ignore[union-attr]
             assert len(_numbers(consumer)) == 2
         topic.append(b"tea", partition=_numbers(consumer)[0])
         assert len(consumer.poll(timeout=_LONG_SECONDS)) == 1

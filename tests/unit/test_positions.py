@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import pytest
 
 import eventlog
 from eventlog.clients.consumer.positions import Hand, Position, Positions, pair_of
+from eventlog.clients.consumer.starts import StartOffsets
 from eventlog.clients.topic.topic import Topic
 from eventlog.errors import OffsetOutOfRange, UnknownPartition
 from eventlog.records import RecordBatch, TopicPartition
@@ -26,9 +28,32 @@ def positions_of(
     log: eventlog.EventLog, topic: Topic[bytes, bytes], *, group: str | None = None, start: object = "earliest"
 ) -> Positions:
     """The positions of a consumer of all partitions."""
-    positions = Positions(log._store, log.topic, group=group, start=start)  # type: ignore[arg-type]
-    positions.assign((topic, TopicPartition("orders", number)) for number in range(topic.partitions))
+    positions = Positions()
+    pairs = [TopicPartition("orders", number) for number in range(topic.partitions)]
+    positions.assign(pairs, begun(log, topic, pairs, group=group, start=start))
     return positions
+
+
+def starts_of(log: eventlog.EventLog, *, group: str | None = None, start: object = "earliest") -> StartOffsets:
+    """Where a consumer begins."""
+    return StartOffsets(log._store, lambda name: log.topic(name)._route, group=group, start=start)  # type: ignore[arg-type]
+
+
+def begun(
+    log: eventlog.EventLog,
+    topic: Topic[bytes, bytes],
+    pairs: Iterable[TopicPartition],
+    *,
+    group: str | None = None,
+    start: object = "earliest",
+) -> list[Position]:
+    """Positions where a consumer begins in some partitions."""
+    return starts_of(log, group=group, start=start).positions((topic._route, tp) for tp in pairs)
+
+
+def lags_of(log: eventlog.EventLog, positions: Positions) -> dict[TopicPartition, int]:
+    """How far the positions are behind."""
+    return starts_of(log).lags((position, positions.next_offset(position)) for position in positions.order)
 
 
 def position_of(topic: Topic[bytes, bytes], offset: int = 0, committed: int | None = None) -> Position:
@@ -147,9 +172,10 @@ def test_positions_begin_at_the_committed_offset_or_the_start(
         consumer.commit({("orders", 1): 4})
     positions = positions_of(log, topic, group="billing", start="latest")
     assert [(position.handed, position.committed) for position in positions.order] == [(10, None), (4, 4)]
-    assert positions.committed(TopicPartition("orders", 1)) == 4
-    assert positions.committed(TopicPartition("orders", 0)) is None
-    assert positions.lags() == {("orders", 0): 0, ("orders", 1): 6}
+    starts = starts_of(log, group="billing")
+    assert starts.committed(TopicPartition("orders", 1)) == 4
+    assert starts.committed(TopicPartition("orders", 0)) is None
+    assert lags_of(log, positions) == {("orders", 0): 0, ("orders", 1): 6}
 
 
 def test_positions_without_a_group_begin_at_the_start(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
@@ -187,7 +213,7 @@ def test_what_is_uncommitted_is_found_among_what_moved(
     def reassign() -> None:
         positions.reclaim()
         positions.drop([chance.choice(pairs)])
-        positions.add((topic, tp) for tp in pairs)
+        positions.add(begun(log, topic, pairs))
 
     deeds = (
         hand_out,
@@ -217,9 +243,8 @@ def test_committed_offset_of_a_partition_that_is_not_there_is_refused(
     log: eventlog.EventLog, topic: Topic[bytes, bytes]
 ) -> None:
     """A wrong number is an error, not an absent offset."""
-    positions = positions_of(log, topic, group="billing")
     with pytest.raises(UnknownPartition):
-        positions.committed(TopicPartition("orders", 2))
+        starts_of(log, group="billing").committed(TopicPartition("orders", 2))
 
 
 def test_partitions_that_stay_assigned_keep_their_positions(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
@@ -227,7 +252,7 @@ def test_partitions_that_stay_assigned_keep_their_positions(log: eventlog.EventL
     positions = positions_of(log, topic)
     kept = positions["orders", 1]
     kept.seek(6)
-    positions.assign([(topic, TopicPartition("orders", 1))])
+    positions.assign([TopicPartition("orders", 1)], [])
     assert positions.order == [kept]
     assert positions.get(TopicPartition("orders", 0)) is None
     assert positions.get(TopicPartition("orders", 1)) is kept
@@ -256,7 +281,7 @@ def test_loop_finishes_what_is_before_the_record_in_hand(log: eventlog.EventLog,
     for _ in range(3):
         next(positions.hand.records)
     assert positions.next_offset(position) == 3
-    assert positions.lags()["orders", 0] == 7
+    assert lags_of(log, positions)["orders", 0] == 7
     positions.finish_before_hand()
     assert position.finished == 2
     positions.finish_handed()
@@ -314,10 +339,11 @@ def test_what_is_added_begins_at_the_committed_offset_or_at_the_start(
     first, second = TopicPartition("orders", 0), TopicPartition("orders", 1)
     with log.consumer(group="g") as hand:
         hand.commit({second: 4})
-    positions = Positions(log._store, log.topic, group="g", start="latest")
-    positions.add([(topic, first)], start="earliest")
+    positions = Positions()
+    starts = starts_of(log, group="g", start="latest")
+    positions.add(starts.positions([(topic._route, first)], start="earliest"))
     positions[first].seek(7)
-    positions.add([(topic, first), (topic, second)])
+    positions.add(starts.positions([(topic._route, first), (topic._route, second)]))
     assert [(p.tp, p.handed, p.committed) for p in positions.order] == [(first, 7, None), (second, 4, 4)]
     assert positions.unknown([first, second]) == {first: 7}
 
@@ -327,10 +353,9 @@ def test_what_can_not_begin_is_not_added_and_nothing_else_is(
 ) -> None:
     """All or none."""
     topic.delete_records({1: 5})
-    positions = Positions(log._store, log.topic, group=None, start=3)
+    pairs = [TopicPartition("orders", number) for number in range(2)]
     with pytest.raises(OffsetOutOfRange):
-        positions.add((topic, TopicPartition("orders", number)) for number in range(2))
-    assert positions.order == positions.partitions() == []
+        begun(log, topic, pairs, start=3)
 
 
 def test_what_is_dropped_is_forgotten_with_what_was_fetched(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:

@@ -34,17 +34,18 @@ Here are the protocols, one module for each subject, and the values that go acro
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
-from eventlog.backend.groups import GroupBackend
-from eventlog.backend.history import HistoryBackend
-from eventlog.backend.projections import ProjectionBackend
-from eventlog.backend.reading import ReadingBackend
-from eventlog.backend.states import StateBackend
-from eventlog.backend.topics import TopicBackend
-from eventlog.backend.waiting import WaitingBackend
-from eventlog.clock import Clock
+if TYPE_CHECKING:  # the protocols are for type checkers: composing them would make every start slower
+    from eventlog.backend.groups import GroupBackend
+    from eventlog.backend.history import HistoryBackend
+    from eventlog.backend.projections import ProjectionBackend
+    from eventlog.backend.reading import ReadingBackend
+    from eventlog.backend.states import StateBackend
+    from eventlog.backend.topics import TopicBackend
+    from eventlog.backend.waiting import WaitingBackend
+    from eventlog.clock import Clock
 
 
 class LogBackend(Protocol):
@@ -74,15 +75,20 @@ class LogBackend(Protocol):
         ...
 
 
-class Backend(
-    LogBackend,
-    TopicBackend,
-    ReadingBackend,
-    GroupBackend,
-    WaitingBackend,
-    HistoryBackend,
-    StateBackend,
-    ProjectionBackend,
-    Protocol,
-):
-    """Everything that the clients ask of a store; composed of one protocol for each subject."""
+if TYPE_CHECKING:
+
+    class Backend(
+        LogBackend,
+        TopicBackend,
+        ReadingBackend,
+        GroupBackend,
+        WaitingBackend,
+        HistoryBackend,
+        StateBackend,
+        ProjectionBackend,
+        Protocol,
+    ):
+        """Everything that the clients ask of a store; composed of one protocol for each subject."""
+
+else:
+    Backend = LogBackend

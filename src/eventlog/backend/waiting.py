@@ -12,6 +12,9 @@ import zlib
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
+RECHECK_SECONDS = 0.1
+"""A waiting reader compares the commit number this often: a notification may be lost."""
+
 
 def group_subject(group: str) -> int:
     """The subject of a group: below zero, where no topic has its id; two groups may share one."""

@@ -2,7 +2,7 @@
 What the members of a group are to own: an assignor's answer as a request to the group's coordinator.
 
 An assignor may be a function of the user's, so it runs outside of every transaction, on a snapshot. If the group
-changed meanwhile, the request is stale, and whoever sees it next proposes anew. Knows nothing of who proposes.
+changed meanwhile, the request is stale, and the next member that sees it proposes again. Pure: any backend can use it.
 """
 
 from __future__ import annotations

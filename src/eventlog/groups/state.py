@@ -112,7 +112,7 @@ class GroupTopic(Protocol):
 
     @property
     def id(self) -> int:
-        """Its number; a topic made anew under an old name has another."""
+        """Its number; a topic that was created again under an old name has another."""
         ...
 
     @property

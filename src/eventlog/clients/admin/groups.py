@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
 from eventlog.backend import Backend
-from eventlog.backend.groups import Aim, GroupDetails, Shifted, ToOffsets, ToStart
 from eventlog.backend.topics import StoredTopic
 from eventlog.clients.consumer.positions import Pair, pair_of
 from eventlog.clients.reading.batch_reader import check_start
@@ -22,6 +21,9 @@ from eventlog.clients.topic.topic import Topic
 from eventlog.groups.state import Group, Life, Member, PartitionId
 from eventlog.options import Start, check_group_name, check_int, check_offset, check_topic_name
 from eventlog.records import TopicPartition
+
+if TYPE_CHECKING:  # what groups need is imported by the first program that uses one
+    from eventlog.backend.groups import Aim, GroupDetails
 
 GroupState: TypeAlias = Literal["empty", "assigning", "stable"]
 MemberState: TypeAlias = Literal["alive", "away", "dead"]
@@ -263,6 +265,8 @@ class Groups:
         partitions: Iterable[Pair] | None,
     ) -> tuple[Aim, builtins.list[tuple[StoredTopic, int | None]] | None]:
         """Where the group is to stand, and in which partitions; None for all that it knows."""
+        from eventlog.backend.groups import Shifted, ToOffsets, ToStart
+
         if (to is None) + (shift is None) + (offsets is None) != 2:
             raise ValueError(
                 "say where the group is to stand by exactly one of to=, shift= and offsets=. No offset was changed."

@@ -1,16 +1,14 @@
 """
-The consumer: reads topics from a position, waits for more, and keeps the position in the log for its group.
+The consumer that users hold: checks who may call, and blocks where waiting is asked for.
 
-What it puts together is elsewhere: what a poll does in `clients/consumer/core.py`, fetching and waiting in
-`clients/consumer/fetcher.py`, offsets in `clients/consumer/positions.py`, sharing with other members in
-`clients/consumer/group/membership.py`. Here is who may call, and how it ends.
+All else is `ConsumerCore` (`clients/consumer/core.py`): what a poll does, the positions, the group.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from itertools import chain
@@ -18,24 +16,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self
 
 from eventlog.backend import Backend
+from eventlog.backend.waiting import RECHECK_SECONDS
 from eventlog.clients.consumer.core import ConsumerCore
-from eventlog.clients.consumer.fetcher import Fetcher
 from eventlog.clients.consumer.options import Callback, ConsumerOptions
-from eventlog.clients.consumer.positions import Offsets, Pair, Position, Positions, offsets_of, pair_of
-from eventlog.clients.consumer.topic_discovery import TopicDiscovery
-from eventlog.clients.reading.batch_reader import resolve_start
+from eventlog.clients.consumer.positions import Offsets, Pair, offsets_of, pair_of
 from eventlog.clients.topic.topic import Topic
 from eventlog.clock import to_ms
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
-from eventlog.groups.state import Subscription
-from eventlog.options import Start, check_int, check_offset, check_seconds
+from eventlog.options import check_int, check_offset, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 from eventlog.uninterruptible import HeldLock
 
-if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: `import eventlog` is fast
-    from eventlog.clients.consumer.group.membership import Membership
-    from eventlog.clients.consumer.offset_commits import GivenOffsets, OffsetCommits
+if TYPE_CHECKING:
+    from eventlog.clients.consumer.offset_commits import GivenOffsets
 
+_NEVER_S = float("inf")
 _CLOSE_SECONDS = 10.0
 _BLINK_SECONDS = 0.02
 """So long a thread waits for another to say that it closes, before it is told that there are two."""
@@ -88,45 +83,26 @@ class Consumer(Generic[K, V]):
         [b'tea']
     """
 
-    def __init__(self, store: Backend, open_topic: Callable[[str], Topic[Any, Any]], options: ConsumerOptions) -> None:
-        self._store = store
-        self._open_topic = open_topic
+    def __init__(
+        self, backend: Backend, open_topic: Callable[[str], Topic[Any, Any]], options: ConsumerOptions
+    ) -> None:
+        self._backend = backend
         self._options = options
-        self._positions = positions = Positions(store, open_topic, group=options.group, start=options.start)
-        self._intake = Fetcher(store, positions, options.fetch_max_bytes)
         self._in_use = threading.Lock()
         self._calling: int | None = None
         self._refusal: Callable[[], Exception] | None = None
         self._is_closing = False
-        self._is_leaving = False
-        self._membership: Membership | None = None
-        following: TopicDiscovery | None = None
-        if options.membership is not None:
-            from eventlog.clients.consumer.group.membership import Membership
+        us = weakref.proxy(self)  # a circle would keep a dropped member alive until the collector comes by
 
-            us = weakref.proxy(self)  # a circle would keep a dropped member alive until the collector comes by
+        def call(callback: Callback, partitions: list[TopicPartition]) -> None:
+            us._call(callback, partitions)
 
-            def call(callback: Callback, partitions: list[TopicPartition]) -> None:
-                us._call(callback, partitions)
-
-            self._membership = Membership(store, open_topic, positions, options.membership, call)
-        elif options.subscription != Subscription():
-            following = TopicDiscovery(store, open_topic, positions, options.subscription)
-        self._commits: OffsetCommits | None = None
-        if options.group is not None:
-            from eventlog.clients.consumer.offset_commits import OffsetCommits
-
-            interval_s = options.auto_commit_interval if options.auto_commit else None
-            self._commits = OffsetCommits(store, open_topic, positions, self._membership, options.group, interval_s)
-        self._polling = ConsumerCore(
-            store.clock, options, positions, self._intake, self._membership, following, self._commits
-        )
-        store.on_fork(self)
+        self._core = ConsumerCore(backend, lambda name: open_topic(name)._route, options, call)
+        backend.on_fork(self)
 
     def _begin(self) -> None:
-        """Joins the group; the last thing that is done to make a consumer, so that no half-made one is a member."""
-        if self._membership is not None:
-            self._membership.begin()
+        """Join the group; the last thing that is done to make a consumer, so that no half-made one is a member."""
+        self._core.join()
 
     @property
     def group(self) -> str | None:
@@ -164,7 +140,7 @@ class Consumer(Generic[K, V]):
             records = batches[0].records()
         else:
             records = [record for batch in batches for record in batch.records()]
-        self._polling.is_handing = False
+        self._core.is_handing = False
         return records
 
     def poll_batches(self, timeout: float = 0.0) -> list[RecordBatch[K, V]]:
@@ -174,7 +150,7 @@ class Consumer(Generic[K, V]):
         The fastest way to read: no object for each record. Waits, finishes and raises as `poll` does.
         """
         batches = self._poll(check_seconds("timeout", timeout), None)
-        self._polling.is_handing = False
+        self._core.is_handing = False
         return batches
 
     def __iter__(self) -> Iterator[Record[K, V]]:
@@ -184,24 +160,83 @@ class Consumer(Generic[K, V]):
         Asking for the next record says that the one before is finished.
         """
         # The chain walks lists of records in C. Where it stands is asked of the list's iterator, not counted.
-        return chain.from_iterable(self._polling.chunks(lambda count: self._poll(None, count, is_loop=True)))
+        return chain.from_iterable(self._core.chunks(lambda count: self._poll(None, count, is_loop=True)))
 
     def _poll(
         self, timeout: float | None, max_records: int | None, *, is_loop: bool = False
     ) -> list[RecordBatch[K, V]]:
         with self._used():
             self._refuse_in_callback("poll()")
-            return self._polling.take(timeout, max_records, is_loop=is_loop)
+            core = self._core
+            batches = core.try_take(max_records, is_loop=is_loop)
+            if batches or core.take_wakeup() or timeout == 0.0:
+                return batches
+            monotonic = self._backend.clock.monotonic
+            until_s = _NEVER_S if timeout is None else monotonic() + timeout
+            while monotonic() < until_s:
+                if not core.prepare_to_wait():  # else look once more before the first wait
+                    core.waiter.wait_until(min(until_s, core.next_wake_at()), core.seen_transaction)
+                batches = core.try_take(max_records, is_loop=is_loop)
+                if batches or core.take_wakeup():
+                    return batches
+            return []
 
     def wakeup(self) -> None:
         """
         Ends a wait that runs now in another thread, or else the next one: `poll` returns what it has.
 
-        A loop ends as soon as it asks for more than it was given at once, whether it waits or not.
+        A loop ends as soon as it asks for more than it was given at once, whether it waits or not. A loop of the
+        program that watches `fileno()` wakes up.
 
         The one method that any thread may call, and a signal handler too.
         """
-        self._polling.wake()
+        self._core.wake()
+
+    # -- loops of the program --------------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """
+        A descriptor for an event loop of the program: readable while `poll(0)` may find something.
+
+        It becomes readable when something is committed to a topic of the consumer, by any thread or process, when
+        something changes in its group, and by `wakeup()`; and it stays readable until a `poll(0)` has found nothing.
+        So a loop that calls `poll(0)` whenever it is readable misses nothing and does not spin. It is one descriptor
+        until `close()`: take it out of the loop before. Never read from it.
+
+        Some things come with time and not with a commit (offsets to commit, the lease of a member, a notification that
+        was lost): call `poll(0)` also when `max_wait()` seconds have passed since the last call.
+
+        Raises:
+            NotSupported: where the platform or the file system has no FIFOs. Call `poll(0)` every few milliseconds
+                then, or `poll(timeout)` in a thread.
+
+        Example:
+            >>> import selectors
+            >>> with eventlog.open(":memory:") as log, selectors.DefaultSelector() as selector:
+            ...     topic = log.topic("orders")
+            ...     with log.consumer(topic) as consumer:
+            ...         key = selector.register(consumer, selectors.EVENT_READ)
+            ...         meta = topic.append(b"tea")
+            ...         while not (records := consumer.poll(0)):
+            ...             ready = selector.select(consumer.max_wait())
+            ...         key = selector.unregister(consumer)
+            >>> [record.value for record in records]
+            [b'tea']
+        """
+        with self._used():
+            return self._core.fileno()
+
+    def max_wait(self) -> float:
+        """
+        For how many seconds an event loop may wait before it calls `poll(0)`, though `fileno()` is not readable.
+
+        At most 0.1: a notification may be lost, when a writer is killed between its commit and the notification, and
+        a consumer looks by itself as often. Less when offsets are to be committed or the group has to be attended to,
+        0.0 when that is due.
+        """
+        with self._used():
+            left_s = self._core.next_wake_at() - self._backend.clock.monotonic()
+            return min(max(left_s, 0.0), RECHECK_SECONDS)
 
     # -- finishing and committing ----------------------------------------------------------------------------
 
@@ -223,26 +258,19 @@ class Consumer(Generic[K, V]):
                 the group gave them away. Nothing was stored; the next `poll()` joins again.
         """
         with self._used():
-            commits = self._group_commits("commit")
-            if offsets is None:
-                if not self._is_leaving:  # else we are in `on_revoked`, maybe because the work failed
-                    self._positions.finish_handed()
-                chosen = self._positions.uncommitted()
-            else:
-                chosen = offsets_of(offsets)
-            commits.store(chosen, is_automatic=False)
+            self._check_group("commit")
+            self._core.commit(None if offsets is None else offsets_of(offsets))
 
     def _give_offsets(self, store: Backend, offsets: Offsets | None) -> GivenOffsets:
         """What a transaction is to commit for us; we commit nothing by ourselves any more."""
-        if store is not self._store:
+        if store is not self._backend:
             raise ValueError(
-                f"the consumer reads the log at {self._store.path}, and the transaction is one of {store.path}. "
+                f"the consumer reads the log at {self._backend.path}, and the transaction is one of {store.path}. "
                 "Nothing was changed. Use a transaction of the consumer's log."
             )
         with self._used():
-            commits = self._group_commits("commit in a transaction")
-            chosen = self._positions.handed(is_in_hand=not self._is_leaving) if offsets is None else offsets_of(offsets)
-            return commits.give(chosen)
+            self._check_group("commit in a transaction")
+            return self._core.give_offsets(None if offsets is None else offsets_of(offsets))
 
     def committed(self, tp: Pair) -> int | None:
         """
@@ -253,16 +281,15 @@ class Consumer(Generic[K, V]):
             UnknownTopic, UnknownPartition: if there is none of that name.
         """
         with self._used():
-            self._group_commits("ask for a committed offset")
-            return self._positions.committed(pair_of(tp))
+            self._check_group("ask for a committed offset")
+            return self._core.starts.committed(pair_of(tp))
 
-    def _group_commits(self, what: str) -> OffsetCommits:
-        if self._commits is None:
+    def _check_group(self, what: str) -> None:
+        if self._options.group is None:
             raise ValueError(
                 f"cannot {what}: this consumer has no group, and offsets are kept for groups. Nothing was stored. "
                 'Make it with log.consumer(..., group="name").'
             )
-        return self._commits
 
     # -- positions -------------------------------------------------------------------------------------------
 
@@ -277,31 +304,23 @@ class Consumer(Generic[K, V]):
         """
         with self._used():
             self._refuse_in_callback("assign()")
-            if self._membership is not None:
+            if self._options.membership is not None:
                 raise ValueError(
                     "cannot assign partitions to a member of a group: the group divides its topics among its members. "
                     "The assignment is unchanged. Make a consumer with group= and without topics to choose by hand."
                 )
-            chosen = [(self._open_topic(pair.topic), pair) for pair in map(pair_of, partitions)]
-            for topic, pair in chosen:
-                topic._route.check_partition(pair.partition)
-            self._positions.finish_before_hand()
-            self._positions.reclaim()
-            if self._commits is not None:
-                self._commits.commit_finished()
-            self._positions.assign(chosen)
-            self._polling.stop_following()
-            self._intake.look_again()
+            self._core.assign([pair_of(tp) for tp in partitions])
 
     def assignment(self) -> list[TopicPartition]:
         """The partitions that this consumer reads."""
         with self._used():
-            return self._positions.partitions()
+            return self._core.positions.partitions()
 
     def position(self, tp: Pair) -> int:
         """The offset of the next record that will be handed out of one partition."""
         with self._used():
-            return self._positions.next_offset(self._positions[tp])
+            positions = self._core.positions
+            return positions.next_offset(positions[tp])
 
     def seek(self, tp: Pair, offset: int) -> None:
         """
@@ -313,15 +332,18 @@ class Consumer(Generic[K, V]):
             ValueError: if the offset is negative, or the partition is not assigned. The position is unchanged.
         """
         check_offset(offset)
-        self._seek((tp,), lambda _: offset)
+        with self._used():
+            self._core.seek((tp,), lambda _: offset)
 
     def seek_to_beginning(self, *partitions: Pair) -> None:
         """Goes to the first record of some assigned partitions, or of all."""
-        self._seek(partitions, lambda position: self._resolved(position, "earliest"))
+        with self._used():
+            self._core.seek_to_start(partitions, "earliest")
 
     def seek_to_end(self, *partitions: Pair) -> None:
         """Goes behind the last record of some assigned partitions, or of all."""
-        self._seek(partitions, lambda position: self._resolved(position, "latest"))
+        with self._used():
+            self._core.seek_to_start(partitions, "latest")
 
     def seek_to_committed(self, *partitions: Pair) -> None:
         """
@@ -333,9 +355,9 @@ class Consumer(Generic[K, V]):
         Raises:
             ValueError: if the consumer has no group, or a partition is not assigned. The positions are unchanged.
         """
-        self._group_commits("go back to what is committed")
-        self._store.commit_queued()  # a commit that was interrupted may be under way in another thread
-        self._seek(partitions, self._positions.group_offset)
+        self._check_group("go back to what is committed")
+        with self._used():
+            self._core.seek_to_committed(partitions)
 
     def seek_to_time(self, moment: datetime | int, *partitions: Pair) -> None:
         """
@@ -346,18 +368,8 @@ class Consumer(Generic[K, V]):
                 is the end.
         """
         timestamp_ms = to_ms(moment)
-        self._seek(
-            partitions,
-            lambda position: self._store.offset_of_time(position.cursor.route.row, position.tp.partition, timestamp_ms),
-        )
-
-    def _resolved(self, position: Position, start: Start) -> int:
-        return resolve_start(self._store, position.cursor.route.row, position.tp.partition, start)
-
-    def _seek(self, partitions: Sequence[Pair], offset_of: Callable[[Position], int]) -> None:
         with self._used():
-            self._positions.seek(partitions, offset_of)
-            self._intake.look_again()
+            self._core.seek(partitions, lambda position: self._core.starts.of_time(position, timestamp_ms))
 
     def pause(self, *partitions: Pair) -> None:
         """
@@ -366,26 +378,22 @@ class Consumer(Generic[K, V]):
         Positions stay.
         """
         with self._used():
-            self._positions.reclaim()
-            for position in self._positions.chosen(partitions):
-                position.is_paused = True
+            self._core.pause(partitions)
 
     def resume(self, *partitions: Pair) -> None:
         """Goes on with some paused partitions, or with all."""
         with self._used():
-            for position in self._positions.chosen(partitions):
-                position.is_paused = False
-            self._intake.look_again()
+            self._core.resume(partitions)
 
     def paused(self) -> list[TopicPartition]:
         """The partitions that are paused."""
         with self._used():
-            return [position.tp for position in self._positions.order if position.is_paused]
+            return [position.tp for position in self._core.positions.order if position.is_paused]
 
     def lag(self) -> dict[TopicPartition, int]:
         """How many offsets lie between the position and the end, for each assigned partition."""
         with self._used():
-            return self._positions.lags()
+            return self._core.lags()
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -417,7 +425,7 @@ class Consumer(Generic[K, V]):
         if self._refusal is not None:
             raise self._refusal()
         if self._calling is None:
-            self._polling.take_back()
+            self._core.take_back()
 
     def _check_ours(self, is_ours: bool) -> None:  # noqa: FBT001
         if not is_ours:
@@ -453,33 +461,15 @@ class Consumer(Generic[K, V]):
                 return  # another thread closed it meanwhile
             self._check_use(is_ours=True)
             try:
-                self._positions.finish_before_hand()
-                self._leave()
+                self._core.close()
             finally:
-                if self._membership is not None:
-                    self._membership.drop()
-                self._polling.close()
                 self._refusal = lambda: LogClosed(
                     "the consumer is closed. Nothing was handed out. Make another with log.consumer()."
                 )
 
-    def _leave(self) -> None:
-        membership = self._membership
-        if membership is None:
-            if self._commits is not None:
-                self._commits.commit_finished()
-            return
-        try:
-            self._is_leaving = True
-            membership.give_up()
-        finally:
-            membership.leave({} if self._commits is None else self._commits.left_to_commit())
-
     def _after_fork(self) -> None:
-        """Leaves the parent's place to sleep alone; this consumer is of no use in the child."""
-        self._intake.forget()
-        if self._membership is not None:
-            self._membership.forget()
+        """Leave the parent's place to wait alone; this consumer is of no use in the child."""
+        self._core.forget()
         self._in_use = threading.Lock()
         self._refusal = lambda: UsedAfterFork(
             "the consumer was made before a fork and belongs to the parent. Nothing was handed out. Make another "
@@ -496,5 +486,5 @@ class Consumer(Generic[K, V]):
 
     def __repr__(self) -> str:
         group = "no group" if self._options.group is None else f"group {self._options.group!r}"
-        state = "closed" if self._refusal is not None else f"{len(self._positions.order)} partitions"
+        state = "closed" if self._refusal is not None else f"{len(self._core.positions.order)} partitions"
         return f"<Consumer of {group}: {state}>"

@@ -1,90 +1,175 @@
 """
-Polling: says what is finished, keeps step with the group or the topics, hands out, and sleeps until there is more.
+The core of a consumer: all that it does, but for guarding who may call and for waiting.
 
-Knows nothing of who may call (`clients/consumer/consumer.py` does), or of how records are fetched
-(`clients/consumer/fetcher.py`).
+It owns the positions, the fetcher, the membership of a group or else the discovery of topics, and the commits of
+offsets. Nothing here sleeps, and no thread is needed; whoever drives it decides how to wait:
+
+    core.join()
+    while True:
+        batches = core.try_take(500)        what is there now, or nothing
+        if batches: hand them out; core.is_handing = False
+        elif core.take_wakeup(): wake() was called
+        elif core.prepare_to_wait(): again
+        else: wait until core.waiter ends it, or until core.next_wake_at()
+    core.close()
+
+`Consumer` (`clients/consumer/consumer.py`) drives it from a thread that blocks; a loop of the program watches
+`fileno()`. Callbacks of the user run in the thread that drives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from eventlog.backend import Backend
 from eventlog.clients.consumer.fetcher import Fetcher
-from eventlog.clients.consumer.options import ConsumerOptions
-from eventlog.clients.consumer.positions import Hand, Positions
+from eventlog.clients.consumer.options import Callback, ConsumerOptions
+from eventlog.clients.consumer.positions import Hand, Pair, Position, Positions
+from eventlog.clients.consumer.starts import StartOffsets
 from eventlog.clients.consumer.topic_discovery import TopicDiscovery
-from eventlog.clock import Clock
-from eventlog.errors import LogClosed
-from eventlog.records import Record, RecordBatch
+from eventlog.clients.topic_handle import TopicHandle
+from eventlog.errors import LogClosed, NotSupported
+from eventlog.groups.state import Subscription
+from eventlog.options import Start
+from eventlog.records import Record, RecordBatch, TopicPartition
 
-if TYPE_CHECKING:  # clients/consumer/consumer.py imports them for the first consumer of a group
+if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: `import eventlog` is fast
     from eventlog.clients.consumer.group.membership import Membership
-    from eventlog.clients.consumer.offset_commits import OffsetCommits
+    from eventlog.clients.consumer.offset_commits import GivenOffsets, OffsetCommits
 
 _FIRST_CHUNK = 16
 _ALL = 1 << 62
 _NEVER_S = float("inf")
 _SLOW_SECONDS = 0.5
-"""Work that takes a member so long is slow, where no interval of commits says so."""
+"""Work that takes a member longer is slow, where no interval of commits says so."""
 
 
 class ConsumerCore:
     """
-    Is what a consumer does in `poll()` and in its loop.
+    One consumer, without waiting.
 
-    Belongs to the consumer's thread, but for `wake`.
+    Belongs to one thread at a time, but for `wake`. A method waits for nobody but the disk: what it stores (offsets,
+    requests to the group) is a commit, with its turn and its flush.
+
+    Args:
+        open_topic: the handle of a topic by its name; `UnknownTopic` when there is none.
+        call: runs a callback of the user's.
     """
 
     def __init__(
         self,
-        clock: Clock,
+        backend: Backend,
+        open_topic: Callable[[str], TopicHandle],
         options: ConsumerOptions,
-        positions: Positions,
-        intake: Fetcher,
-        membership: Membership | None,
-        following: TopicDiscovery | None,
-        commits: OffsetCommits | None,
+        call: Callable[[Callback, list[TopicPartition]], None],
     ) -> None:
-        self._clock = clock
+        self._backend = backend
+        self._open_topic = open_topic
+        self._clock = backend.clock
         self._max_records = options.max_poll_records
-        self._positions = positions
-        self._intake = intake
-        self._membership = membership
-        self._following = following
-        self._commits = commits
-        self._interval_s = options.auto_commit_interval if options.auto_commit and commits is not None else None
+        self.positions = positions = Positions()
+        self.starts = starts = StartOffsets(backend, open_topic, group=options.group, start=options.start)
+        self.waiter = backend.waiter()
+        """Where to wait; for a driver that blocks."""
+        self._fetcher = Fetcher(backend, positions, self.waiter, options.fetch_max_bytes)
+        self.membership: Membership | None = None
+        self._discovery: TopicDiscovery | None = None
+        if options.membership is not None:
+            from eventlog.clients.consumer.group.membership import Membership
+
+            self.membership = Membership(backend, open_topic, positions, starts, options.membership, call)
+        elif options.subscription != Subscription():
+            self._discovery = TopicDiscovery(backend, open_topic, positions, starts, options.subscription)
+        self.commits: OffsetCommits | None = None
+        if options.group is not None:
+            from eventlog.clients.consumer.offset_commits import OffsetCommits
+
+            interval_s = options.auto_commit_interval if options.auto_commit else None
+            self.commits = OffsetCommits(backend, open_topic, positions, self.membership, options.group, interval_s)
+        self._interval_s = options.auto_commit_interval if options.auto_commit and self.commits is not None else None
         self._is_woken = False
+        self._is_watched = False
+        """Whether a loop of the program watches our descriptor, which then stays readable until nothing is found."""
+        self._is_leaving = False
         self._is_closed = False
         self.is_handing = False
         """Whether records are on their way to the caller: an interruption before they arrive hands out nothing."""
 
-    def take(
-        self, timeout: float | None, max_records: int | None, *, is_loop: bool = False
-    ) -> list[RecordBatch[Any, Any]]:
-        """The next records, none when the time is over or `wake` was called; `is_handing` holds until it is unset."""
-        self._positions.reclaim()
-        self._positions.finish_handed()
-        if self._commits is not None:
-            self._commits.commit_if_due()
-        if is_loop and self._is_woken:  # even while there is more to read: a busy loop must end too
-            self._is_woken = False
+    def join(self) -> None:
+        """Join the group, if there is one; the last thing that is done to make a consumer."""
+        if self.membership is not None:
+            self.membership.begin()
+
+    # -- taking ----------------------------------------------------------------------------------------------
+
+    def try_take(self, max_records: int | None, *, is_loop: bool = False) -> list[RecordBatch[Any, Any]]:
+        """
+        The records that are there now, or none; says that those of the call before are finished.
+
+        Keeps step with the group or the topics first. `is_handing` holds afterwards until the caller unsets it.
+
+        Args:
+            max_records: the most to hand out; None is no limit.
+            is_loop: gives one batch at a time, and none once `wake` was called, even if there is more to read.
+        """
+        self.positions.reclaim()
+        self.positions.finish_handed()
+        if self.commits is not None:
+            self.commits.commit_if_due()
+        if is_loop and self._is_woken:  # a busy loop must end too
             return []
-        deadline_s = None if timeout is None else self._clock.monotonic() + timeout
-        while True:
-            if self._attend():
-                self.is_handing = True
-                batches = self._intake.take(_ALL if max_records is None else max_records, is_loop=is_loop)
-                if batches:
-                    return batches
-                self.is_handing = False
-            if self._is_woken:
-                self._is_woken = False
+        limit = _ALL if max_records is None else max_records
+        batches = self._look(limit, is_loop=is_loop)
+        if not batches and self._is_watched:
+            return self._look_again(limit, is_loop=is_loop)
+        return batches
+
+    def _look(self, limit: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
+        """What the log has for us now."""
+        if self.membership is not None:
+            if not self.membership.attend(is_busy=self.positions.have_fetched):
                 return []
-            if not self._wait(deadline_s):
-                return []
-            if self._commits is not None:
-                self._commits.commit_if_due()
+        elif self._discovery is not None and not self.positions.have_fetched:
+            self._discovery.attend()
+        self.is_handing = True
+        batches = self._fetcher.take(limit, is_loop=is_loop)
+        if not batches:
+            self.is_handing = False
+        return batches
+
+    def _look_again(self, limit: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
+        """
+        Makes the descriptor unreadable, unless there is something after all.
+
+            consumer                                       writer
+            1  found nothing                               a  commits
+            2  subscribes, takes the bytes from its FIFO   b  writes a byte into it
+            3  looks once more, if there were any
+
+        If (b) comes before (2), the commit is seen at (3). If it comes after, the descriptor is readable.
+        """
+        is_new = self.prepare_to_wait()
+        if not (self.waiter.drain() or is_new):
+            return []
+        is_quiet = False
+        try:
+            batches = self._look(limit, is_loop=is_loop)
+            is_quiet = not batches and self._fetcher.is_subscribed()
+        finally:
+            if not is_quiet:  # there may be more, or an error was raised: the loop has to come again
+                self.waiter.wake()
+        return batches
+
+    def take_wakeup(self) -> bool:
+        """Whether `wake` was called since it was asked last."""
+        is_woken, self._is_woken = self._is_woken, False
+        return is_woken
+
+    def wake(self) -> None:
+        """End a wait that runs now, or else the next one, and a loop; any thread may call it."""
+        self._is_woken = True
+        self.waiter.wake()
 
     def chunks(
         self, take: Callable[[int], list[RecordBatch[Any, Any]]]
@@ -96,9 +181,9 @@ class ConsumerCore:
         theirs soon.
 
         Args:
-            take: gives a loop up to so many records, for a caller who may have them.
+            take: waits for up to so many records, and gives none to end the loop.
         """
-        interval_s, membership = self._interval_s, self._membership
+        interval_s, membership = self._interval_s, self.membership
         slow_s = _SLOW_SECONDS if interval_s is None else interval_s / 2
         is_measured = interval_s is not None or membership is not None
         chunk = _FIRST_CHUNK if is_measured else self._max_records
@@ -116,59 +201,171 @@ class ConsumerCore:
             began_s = self._clock.monotonic()
             batch = batches[0]
             permits = None if membership is None else membership.permits
-            hand = Hand(self._positions[batch.topic, batch.partition], batch, permits)
-            self._positions.hand, self.is_handing = hand, False
+            hand = Hand(self.positions[batch.topic, batch.partition], batch, permits)
+            self.positions.hand, self.is_handing = hand, False
             yield hand.records
             is_slow = is_measured and self._clock.monotonic() - began_s > slow_s
             chunk = max(1, chunk // 2) if is_slow else min(2 * chunk, self._max_records)
 
-    def _attend(self) -> bool:
-        """Keeps step with the group, or with the topics; whether the positions are ours to read then."""
-        if self._membership is not None:
-            return self._membership.attend(is_busy=self._positions.have_fetched)
-        if self._following is not None and not self._positions.have_fetched:
-            self._following.attend()
-        return True
-
-    def _wait(self, deadline_s: float | None) -> bool:
-        """
-        Sleeps until there may be more.
-
-        False when the time is over.
-        """
-        now_s = self._clock.monotonic()
-        until_s = _NEVER_S if deadline_s is None else deadline_s
-        if now_s >= until_s:
-            return False
-        if self._commits is not None:
-            until_s = min(until_s, self._commits.next_at_s)
-        membership = self._membership
-        if membership is not None:
-            until_s = min(until_s, membership.next_at_s(now_s))
-            self._intake.wait(now_s, until_s, membership.watched, membership.subjects)
-        elif self._following is not None:
-            self._intake.wait(now_s, until_s, others=self._following.subjects)
-        else:
-            self._intake.wait(now_s, until_s)
-        return True
-
     def take_back(self) -> None:
-        """Has what did not arrive handed out again."""
+        """Have what did not arrive handed out again."""
         if self.is_handing:
-            self._positions.rewind()
+            self.positions.rewind()
             self.is_handing = False
 
-    def stop_following(self) -> None:
-        """Leaves the positions as they are, whatever topics come."""
-        self._following = None
+    # -- waiting ---------------------------------------------------------------------------------------------
 
-    def wake(self) -> None:
-        """Ends a wait that runs now, or else the next one, and a loop; any thread may call it."""
-        self._is_woken = True
-        self._intake.wake()
+    def next_wake_at(self) -> float:
+        """
+        When there is something to do though nothing was committed, in seconds of the monotonic clock.
+
+        Offsets to commit, the lease of a member, a look at the others of its group; infinity when there is nothing.
+        """
+        at_s = _NEVER_S if self.commits is None else self.commits.next_at_s
+        if self.membership is not None:
+            at_s = min(at_s, self.membership.next_at_s(self._clock.monotonic()))
+        return at_s
+
+    def prepare_to_wait(self) -> bool:
+        """
+        Be notified of what concerns us, and of the deaths of members that we watch.
+
+        True when that was not so before: then `try_take` once more, because what was committed before notifies nobody.
+        """
+        membership = self.membership
+        if not self._fetcher.is_subscribed() and self._fetcher.subscribe(self._subjects()):
+            return True
+        if membership is not None:
+            self.waiter.watch(membership.watched)
+        return False
+
+    def _subjects(self) -> frozenset[int] | None:
+        """What to be notified of beside the topics of the positions; None is everything."""
+        if self.membership is not None:
+            return self.membership.subjects
+        return frozenset() if self._discovery is None else self._discovery.subjects
+
+    @property
+    def seen_transaction(self) -> int:
+        """The commit up to which we have seen everything; a wait ends when there is a later one."""
+        return self._fetcher.seen_transaction
+
+    def fileno(self) -> int:
+        """
+        The descriptor for a loop of the program: readable while `try_take` may find something.
+
+        Raises:
+            NotSupported: where there are no FIFOs.
+        """
+        self.prepare_to_wait()
+        descriptor = self.waiter.fileno()
+        if descriptor is None:
+            raise NotSupported(
+                f"cannot give a descriptor for a consumer of {self._backend.path}: its file system or this platform "
+                "has no FIFOs. The consumer is unchanged. Call poll(0) every few milliseconds from the loop, or "
+                "poll(timeout) in a thread.",
+                feature="fileno",
+                backend="embedded",
+            )
+        self._is_watched = True
+        return descriptor
+
+    def _positions_changed(self) -> None:
+        """There may be something to read though nothing was committed."""
+        self._fetcher.look_again()
+        if self._is_watched:
+            self.waiter.wake()
+
+    # -- offsets ---------------------------------------------------------------------------------------------
+
+    def commit(self, offsets: Mapping[TopicPartition, int] | None) -> None:
+        """Store some offsets for the group, or all positions: then everything handed out is finished."""
+        assert self.commits is not None
+        if offsets is None:
+            if not self._is_leaving:  # else we are in `on_revoked`, maybe because the work failed
+                self.positions.finish_handed()
+            offsets = self.positions.uncommitted()
+        self.commits.store(offsets, is_automatic=False)
+
+    def give_offsets(self, offsets: Mapping[TopicPartition, int] | None) -> GivenOffsets:
+        """What a transaction is to commit for us; we commit nothing by ourselves any more."""
+        assert self.commits is not None
+        chosen = self.positions.handed(is_in_hand=not self._is_leaving) if offsets is None else offsets
+        return self.commits.give(chosen)
+
+    def lags(self) -> dict[TopicPartition, int]:
+        """How many offsets lie between the position and the end, for each partition."""
+        return self.starts.lags((position, self.positions.next_offset(position)) for position in self.positions.order)
+
+    # -- positions -------------------------------------------------------------------------------------------
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read exactly these partitions from now on; what was finished is committed first."""
+        chosen = {tp: self._open_topic(tp.topic) for tp in partitions}
+        for tp, topic in chosen.items():
+            topic.check_partition(tp.partition)
+        self.positions.finish_before_hand()
+        self.positions.reclaim()
+        if self.commits is not None:
+            self.commits.commit_finished()
+        fresh = [(topic, tp) for tp, topic in chosen.items() if self.positions.get(tp) is None]
+        self.positions.assign(chosen, self.starts.positions(fresh))
+        self._discovery = None
+        self._positions_changed()
+
+    def seek(self, partitions: Sequence[Pair], offset_of: Callable[[Position], int]) -> None:
+        """Go to an offset in some partitions, or in all; all offsets are found before anything moves."""
+        self.positions.seek(partitions, offset_of)
+        self._positions_changed()
+
+    def seek_to_committed(self, partitions: Sequence[Pair]) -> None:
+        """Go back to where the group stands, or would begin."""
+        self._backend.commit_queued()  # a commit that was interrupted may be under way in another thread
+        self.seek(partitions, self.starts.group_offset)
+
+    def seek_to_start(self, partitions: Sequence[Pair], start: Start) -> None:
+        """Go to what a start means now."""
+        self.seek(partitions, lambda position: self.starts.resolved(position, start))
+
+    def pause(self, partitions: Sequence[Pair]) -> None:
+        """Hand out nothing of some partitions, or of all."""
+        self.positions.reclaim()
+        for position in self.positions.chosen(partitions):
+            position.is_paused = True
+
+    def resume(self, partitions: Sequence[Pair]) -> None:
+        """Go on with some paused partitions, or with all."""
+        for position in self.positions.chosen(partitions):
+            position.is_paused = False
+        self._positions_changed()
+
+    # -- ending ----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Ends a loop that goes on: it gets nothing any more."""
-        self._positions.reclaim()
-        self._intake.close()
-        self._is_closed = True
+        """Commit what is finished, leave the group, and give up the place to wait, whatever is raised."""
+        try:
+            self.positions.finish_before_hand()
+            self._leave()
+        finally:
+            if self.membership is not None:
+                self.membership.drop()
+            self.positions.reclaim()
+            self.waiter.close()
+            self._is_closed = True
+
+    def _leave(self) -> None:
+        if self.membership is None:
+            if self.commits is not None:
+                self.commits.commit_finished()
+            return
+        try:
+            self._is_leaving = True
+            self.membership.give_up()
+        finally:
+            self.membership.leave({} if self.commits is None else self.commits.left_to_commit())
+
+    def forget(self) -> None:
+        """Leave the parent's place to wait alone, in a forked child."""
+        self.waiter.forget()
+        if self.membership is not None:
+            self.membership.forget()

@@ -1,7 +1,7 @@
 """
-From the log into a consumer's hands: fetch what its positions want, hand it out in turn, sleep until there is more.
+From the log into a consumer's hands: fetch what its positions want, and hand it out in turn.
 
-Knows nothing of groups, of commits, or of who may call.
+Nothing here waits: `subscribe` says what the consumer's waiter is notified of.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from eventlog.backend import Backend
 from eventlog.backend.reading import ReadMark
+from eventlog.backend.waiting import Waiter
 from eventlog.clients.consumer.positions import Position, Positions
 from eventlog.clients.reading.batch_reader import BatchReader
 from eventlog.records import RecordBatch
@@ -23,24 +24,23 @@ class Fetcher:
     """
     Fills a consumer's positions from the log, and empties them into batches.
 
-    Belongs to the consumer's thread, but for `wake`.
+    Belongs to the consumer's thread.
     """
 
-    def __init__(self, backend: Backend, positions: Positions, fetch_max_bytes: int) -> None:
+    def __init__(self, backend: Backend, positions: Positions, waiter: Waiter, fetch_max_bytes: int) -> None:
         self._backend = backend
         self._positions = positions
         self._fetch_max_bytes = fetch_max_bytes
-        self._fetcher = BatchReader(backend)
-        self._waiter = backend.waiter()
+        self._reader = BatchReader(backend)
+        self._waiter = waiter
         self._subscribed_version = -1
         """Of which positions we are notified: none yet."""
-        self._seen_transaction = -1
+        self.seen_transaction = -1
+        """The commit up to which every position has seen everything; -1 when the log must be looked at."""
         self._seen_version = -1
         self._mark: ReadMark | None = None
         """Up to where every position has seen everything, if it is known."""
         self._turn = 0
-        self.wake = self._waiter.wake
-        """Ends a wait that runs now, or else the next one; any thread may call it."""
 
     def take(self, left: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
         """
@@ -56,7 +56,7 @@ class Fetcher:
         version = self._positions.version
         if version != self._seen_version:
             self._mark = None
-        elif not self._backend.changed_since(self._seen_transaction):
+        elif not self._backend.changed_since(self.seen_transaction):
             return False
         if self._mark is not None:
             ids, now = self._backend.arrivals(self._mark, len(self._positions.order))
@@ -85,7 +85,7 @@ class Fetcher:
             return False
         is_marking = known is None and len(active) > _FEW
         cursors = [position.cursor for position in active]
-        batches, transaction, is_all, mark = self._fetcher.fetch(cursors, self._fetch_max_bytes, is_marking=is_marking)
+        batches, transaction, is_all, mark = self._reader.fetch(cursors, self._fetch_max_bytes, is_marking=is_marking)
         if known is not None:
             mark, transaction = known, known.transaction
         self._positions.fill(batches)
@@ -93,50 +93,33 @@ class Fetcher:
             self._positions.pass_by(active)
             self._note(version, mark, transaction)
         elif is_all:
-            self._note(version, mark, self._seen_transaction)
+            self._note(version, mark, self.seen_transaction)
         return bool(batches)
 
     def _note(self, version: int, known: ReadMark | None, transaction: int) -> None:
-        self._mark, self._seen_version, self._seen_transaction = known, version, transaction
+        self._mark, self._seen_version, self.seen_transaction = known, version, transaction
 
     def look_again(self) -> None:
         """Says that the positions changed, so that the next look is at the log, whatever was seen before."""
-        self._seen_transaction = -1
+        self.seen_transaction = -1
         self._mark = None
 
-    def wait(
-        self,
-        now_s: float,
-        until_s: float,
-        watched: AbstractSet[int] = frozenset(),
-        others: AbstractSet[int] | None = frozenset(),
-    ) -> None:
+    def is_subscribed(self) -> bool:
+        """Whether we are notified of the positions that there are now."""
+        return self._subscribed_version == self._positions.version
+
+    def subscribe(self, others: AbstractSet[int] | None) -> bool:
         """
-        Sleeps until there may be more, or until a moment.
+        Be notified of the topics of the positions that there are now; whether these are others than before.
+
+        Then look at the log once more before waiting: what was committed before does not notify us.
 
         Args:
-            watched: reading ends of pipes; it ends also when the other side of one is gone.
-            others: what to hear of beside the topics of the positions; None is everything.
+            others: what to be notified of beside these topics; None is everything.
         """
-        if self._subscribed_version != self._positions.version and self._subscribe(others):
-            return  # look once more: what was committed before does not notify us
-        self._waiter.watch(watched)
-        if now_s < until_s:
-            self._waiter.wait_until(until_s, self._seen_transaction)
-
-    def _subscribe(self, others: AbstractSet[int] | None) -> bool:
-        """Be notified of the positions that there are now; whether these are other topics than before."""
         version, subjects = self._positions.version, None
         if others is not None:
             subjects = {position.cursor.route.row.id for position in self._positions.order} | others
         is_new = self._waiter.subscribe(subjects)
         self._subscribed_version = version
         return is_new
-
-    def close(self) -> None:
-        """Removes the place to sleep."""
-        self._waiter.close()
-
-    def forget(self) -> None:
-        """Leaves the parent's place to sleep alone, in a forked child."""
-        self._waiter.forget()

@@ -7,14 +7,13 @@ Knows nothing of polling or of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from eventlog.backend import Backend
 from eventlog.backend.groups import OffsetCommit
 from eventlog.backend.topics import StoredTopic
 from eventlog.clients.consumer.group.membership import Membership
 from eventlog.clients.consumer.positions import Positions
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import MemberFenced
 from eventlog.records import TopicPartition
 
@@ -66,7 +65,7 @@ class OffsetCommits:
     def __init__(
         self,
         backend: Backend,
-        open_topic: Callable[[str], Topic[Any, Any]],
+        open_topic: Callable[[str], TopicHandle],
         positions: Positions,
         membership: Membership | None,
         group: str,
@@ -143,7 +142,7 @@ class OffsetCommits:
         rows: list[tuple[StoredTopic, int, int]] = []
         for tp, offset in offsets.items():
             position = self._positions.get(tp)
-            route = self._open_topic(tp.topic)._route if position is None else position.cursor.route
+            route = self._open_topic(tp.topic) if position is None else position.cursor.route
             rows.append((route.row, route.check_partition(tp.partition), offset))
         if self._membership is not None:
             return self._membership.offset_commit(rows, is_automatic=is_automatic)

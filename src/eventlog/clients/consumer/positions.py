@@ -3,7 +3,7 @@ Where a consumer stands in its partitions, and what it may commit.
 
 Three offsets for each partition, always in this order: `committed <= finished <= handed`, unless somebody sought
 back. `handed` is the next offset to hand out; `finished` is what the caller is done with; `committed` is what the
-log has for the group. Knows nothing of waiting, threads or time.
+log has for the group. Plain bookkeeping, for any backend: nothing here reads a log, waits or knows the time.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from itertools import compress
 from operator import length_hint
 from typing import Any, TypeAlias
 
-from eventlog.backend import Backend
-from eventlog.clients.reading.batch_reader import Cursor, resolve_start, resolve_starts
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.reading.batch_reader import Cursor
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.groups.state import PartitionId
-from eventlog.options import Start, check_int, check_offset, check_offsets
+from eventlog.options import check_int, check_offset, check_offsets
 from eventlog.records import Record, RecordBatch, TopicPartition
 
 Pair: TypeAlias = TopicPartition | tuple[str, int]
@@ -130,18 +128,12 @@ class Hand:
 
 class Positions:
     """
-    Is what a consumer is assigned, and the batch that its loop walks through.
+    The positions that a consumer is assigned, and the batch that its loop walks through.
 
     A loop holds a part of one batch that counts as handed out and is not: `reclaim` takes it back.
     """
 
-    def __init__(
-        self, backend: Backend, open_topic: Callable[[str], Topic[Any, Any]], *, group: str | None, start: Start
-    ) -> None:
-        self._backend = backend
-        self._open_topic = open_topic
-        self._group = group
-        self._start: Start = start
+    def __init__(self) -> None:
         self._by_tp: dict[TopicPartition, Position] = {}
         self.order: list[Position] = []
         """All positions, in the order in which they are served next."""
@@ -178,32 +170,16 @@ class Positions:
         """The positions in some partitions, in all when none is named."""
         return [self[tp] for tp in partitions] if partitions else self.order
 
-    def assign(self, chosen: Iterable[tuple[Topic[Any, Any], TopicPartition]]) -> None:
-        """Takes these partitions and no others; those that stay keep their positions."""
-        by_tp: dict[TopicPartition, Position] = {}
-        for topic, tp in chosen:
-            kept = self._by_tp.get(tp)
-            by_tp[tp] = self._first(topic, tp) if kept is None else kept
+    def assign(self, partitions: Iterable[TopicPartition], begun: Iterable[Position]) -> None:
+        """Take these partitions and no others; those that stay keep their positions, the others are in `begun`."""
+        fresh = {position.tp: position for position in begun}
+        by_tp = {tp: self._by_tp.get(tp) or fresh[tp] for tp in partitions}
         self._set(by_tp, list(by_tp.values()))
 
-    def add(self, chosen: Iterable[tuple[Topic[Any, Any], TopicPartition]], *, start: Start | None = None) -> None:
-        """
-        Takes these partitions too, from the committed offset, or else from a start.
-
-        All or none: an offset that a partition does not have is an error, and nothing is taken.
-        """
-        fresh = [pair for pair in chosen if pair[1] not in self._by_tp]
-        stored: list[int | None] = [None] * len(fresh)
-        if self._group is not None:
-            stored = self._backend.committed(self._group, [(topic._route.row.id, tp.partition) for topic, tp in fresh])
-        new = [pair for pair, offset in zip(fresh, stored, strict=True) if offset is None]
-        places = [(topic._route.row, tp.partition) for topic, tp in new]
-        firsts = iter(resolve_starts(self._backend, places, self._start if start is None else start) if new else ())
-        begun = [
-            (tp, Position(tp, topic._route, next(firsts) if offset is None else offset, offset))
-            for (topic, tp), offset in zip(fresh, stored, strict=True)
-        ]
-        self._set({**self._by_tp, **dict(begun)}, self.order + [position for _, position in begun])
+    def add(self, begun: Iterable[Position]) -> None:
+        """Take these positions too, but where there is one already."""
+        fresh = {position.tp: position for position in begun if position.tp not in self._by_tp}
+        self._set({**self._by_tp, **fresh}, [*self.order, *fresh.values()])
 
     def drop(self, partitions: Iterable[TopicPartition]) -> None:
         """Forgets some partitions, with what was fetched of them."""
@@ -220,27 +196,6 @@ class Positions:
         unsettled = {**self._unsettled, **dict.fromkeys(fresh)}
         # Ctrl-C comes before all of it, or after.
         self._by_tp, self.order, self.version, self._filled, self._unsettled = by_tp, order, version, filled, unsettled
-
-    def _first(self, topic: Topic[Any, Any], tp: TopicPartition) -> Position:
-        committed = self.committed(tp) if self._group is not None else None
-        if committed is not None:
-            return Position(tp, topic._route, committed, committed)
-        return Position(
-            tp, topic._route, resolve_start(self._backend, topic._route.row, tp.partition, self._start), None
-        )
-
-    def committed(self, tp: TopicPartition) -> int | None:
-        """The offset that the log has for the group."""
-        assert self._group is not None
-        route = self._open_topic(tp.topic)._route
-        return self._backend.committed(self._group, [(route.row.id, route.check_partition(tp.partition))])[0]
-
-    def group_offset(self, position: Position) -> int:
-        """Where the group stands in a partition, or would begin."""
-        committed = self.committed(position.tp)
-        if committed is not None:
-            return committed
-        return resolve_start(self._backend, position.cursor.route.row, position.tp.partition, self._start)
 
     def rotate(self) -> None:
         """Lets another partition be first at the next fetch: the one behind the last that got something."""
@@ -369,12 +324,6 @@ class Positions:
         for position, offset in targets:
             self._unsettled[position] = None
             position.seek(offset)
-
-    def lags(self) -> dict[TopicPartition, int]:
-        """How many offsets lie between each position and the end of its partition."""
-        places = [(position.cursor.route.row.id, tp.partition) for tp, position in self._by_tp.items()]
-        pairs = zip(self._by_tp.items(), self._backend.bounds_of(places), strict=True)
-        return {tp: max(end - self.next_offset(position), 0) for (tp, position), (_, end) in pairs}
 
 
 def offsets_of(offsets: Offsets) -> dict[TopicPartition, int]:

@@ -7,11 +7,11 @@ Knows nothing of groups (`clients/consumer/group/membership.py` is for those), o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from eventlog.backend import Backend
 from eventlog.clients.consumer.positions import Positions
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.consumer.starts import StartOffsets
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.groups.state import Subscription
 from eventlog.records import TopicPartition
 
@@ -26,13 +26,15 @@ class TopicDiscovery:
     def __init__(
         self,
         backend: Backend,
-        open_topic: Callable[[str], Topic[Any, Any]],
+        open_topic: Callable[[str], TopicHandle],
         positions: Positions,
+        starts: StartOffsets,
         subscription: Subscription,
     ) -> None:
         self._backend = backend
         self._open_topic = open_topic
         self._positions = positions
+        self._starts = starts
         self._subscription = subscription
         self.subjects: frozenset[int] | None = None if subscription.patterns else frozenset()
         """What to be notified of beside the topics that are read; None is everything, as any new topic may match."""
@@ -57,11 +59,14 @@ class TopicDiscovery:
         is_first = self._version < 0
         version = self._backend.topics_version()
         rows = [row for row in self._backend.topics() if self._subscription.covers(row.name)]
-        topics = [self._open_topic(row.name) for row in rows]
+        topics = [(self._open_topic(row.name), row) for row in rows]
         names = {row.name for row in rows} | set(self._subscription.topics)
         self._positions.drop([tp for tp in self._positions.partitions() if tp.topic not in names])
-        self._positions.add(
-            ((topic, TopicPartition(topic.name, number)) for topic in topics for number in range(topic.partitions)),
-            start=None if is_first else "earliest",
-        )
+        fresh = [
+            (topic, tp)
+            for topic, row in topics
+            for number in range(topic.learn(row).partitions)
+            if self._positions.get(tp := TopicPartition(row.name, number)) is None
+        ]
+        self._positions.add(self._starts.positions(fresh, start=None if is_first else "earliest"))
         self._version = version

@@ -3,7 +3,7 @@ Notifying the waiting readers of all processes that something was committed.
 
 Every waiting reader owns a FIFO in the log's `waiters/` directory (`store/wakeup/waiter.py` makes it). After a commit,
 the writer puts one byte into each FIFO whose reader subscribed to what was committed. A notification may be lost, a
-record never: a reader looks at the log once more before it sleeps, and again every `FALLBACK_SECONDS`.
+record never: a reader looks at the log once more before it sleeps, and again every `RECHECK_SECONDS`.
 
     reader                                   writer
     1  makes the FIFO, changes `changes`     a  commits

@@ -17,12 +17,11 @@ import weakref
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
+from eventlog.backend.waiting import RECHECK_SECONDS
 from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.wakeup.fifos import fifo_name, note_change
 
-FALLBACK_SECONDS = 0.1
-"""A waiting reader looks at the log itself this often: a notification may be lost."""
-_NO_FIFO_SECONDS = FALLBACK_SECONDS / 20
+_NO_FIFO_SECONDS = RECHECK_SECONDS / 20
 _numbers = itertools.count()
 
 
@@ -167,11 +166,11 @@ class Waiter:
 
     def wait(self, seconds: float) -> bool:
         """
-        Wait once, `FALLBACK_SECONDS` at most; False when nothing but time passed.
+        Wait once, `RECHECK_SECONDS` at most; False when nothing but time passed.
 
         Ctrl-C works.
         """
-        seconds = min(seconds, FALLBACK_SECONDS)
+        seconds = min(seconds, RECHECK_SECONDS)
         if self._poll is None:
             return self._fallback.acquire(timeout=max(min(seconds, _NO_FIFO_SECONDS), 0.0))
         if not self._poll.poll(seconds * 1000):

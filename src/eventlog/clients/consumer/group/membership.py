@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
 from uuid import uuid4
 
 from eventlog.backend import Backend
@@ -26,7 +25,8 @@ from eventlog.backend.waiting import group_subject
 from eventlog.clients.consumer.group.peers import Peers
 from eventlog.clients.consumer.options import Callback, MembershipOptions
 from eventlog.clients.consumer.positions import Positions
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.consumer.starts import StartOffsets
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import GroupMismatch, InstanceInUse, MemberFenced, UnknownTopic
 from eventlog.groups.rules import (
     Confirm,
@@ -58,14 +58,16 @@ class Membership:
     def __init__(
         self,
         backend: Backend,
-        open_topic: Callable[[str], Topic[Any, Any]],
+        open_topic: Callable[[str], TopicHandle],
         positions: Positions,
+        starts: StartOffsets,
         options: MembershipOptions,
         call: Callable[[Callback, list[TopicPartition]], None],
     ) -> None:
         self._backend = backend
         self._open_topic = open_topic
         self._positions = positions
+        self._starts = starts
         self._options = options
         self._call = call
         self._topics: dict[int, StoredTopic] = {}
@@ -405,8 +407,9 @@ class Membership:
         taken = {partition: epoch for partition, epoch in sorted(fresh.items()) if partition[0] in topics}
         if not taken:
             return True
-        names = {partition: TopicPartition(topics[partition[0]].name, partition[1]) for partition in taken}
-        self._positions.add((topics[partition[0]], tp) for partition, tp in names.items())
+        names = {partition: TopicPartition(topics[partition[0]].row.name, partition[1]) for partition in taken}
+        fresh_names = [(topics[one[0]], tp) for one, tp in names.items() if self._positions.get(tp) is None]
+        self._positions.add(self._starts.positions(fresh_names))
         try:
             if self._options.start != "earliest":
                 self._note_start(names.values(), taken)
@@ -423,7 +426,7 @@ class Membership:
         self._held, self._names, self._pending_on_assigned = held, known, pending_on_assigned
         return True
 
-    def _opened(self, topic_id: int) -> Topic[Any, Any] | None:
+    def _opened(self, topic_id: int) -> TopicHandle | None:
         """The topic of that id; None when it was deleted, even if another has its name."""
         if topic_id not in self._topics:
             return None
@@ -431,7 +434,7 @@ class Membership:
             topic = self._open_topic(self._topics[topic_id].name)
         except UnknownTopic:
             return None
-        return topic if topic._route.row.id == topic_id else None
+        return topic if topic.row.id == topic_id else None
 
     def _note_start(self, names: Iterable[TopicPartition], epochs: Mapping[PartitionId, int]) -> None:
         """
