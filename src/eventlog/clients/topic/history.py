@@ -123,11 +123,11 @@ class History(Generic[K, V]):
         """The events of a part, with their values decoded."""
         if not part.has_values:
             decode = cast("Callable[[bytes | None], Any]", self._handle.value_codec.decode)
-            try:
-                for event in part.events:
+            for event in part.events:
+                try:
                     event.value = decode(event.value)
-            except ValueError as error:
-                raise self._undecodable(event, error) from error
+                except ValueError as error:
+                    raise self._undecodable(event, error) from error
         return part.events
 
     def _decode(self, event: Event[Any, Any]) -> None:
