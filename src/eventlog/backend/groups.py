@@ -156,7 +156,7 @@ class ToStart(NamedTuple):
 
 
 class Shifted(NamedTuple):
-    """Reset by a number of offsets from where the group stands; it stops at the bounds of the partition."""
+    """A reset by a number of offsets from the committed one; it stops at the bounds of the partition."""
 
     by: int
 
@@ -259,7 +259,7 @@ class GroupBackend(Protocol):
                 and nothing comes of them.
             suspects: members to look at, all of them when None.
             offsets: stored with it, if the request is accepted.
-            confirms: a lease that begins again within the transaction, if the request is accepted.
+            confirms: renews this lease inside the transaction, if the request is accepted.
 
         Raises:
             MemberFenced: if the offsets do not pass the fence.

@@ -1,8 +1,8 @@
 """
-What the members of a group are to own: an assignor's answer as a request to the group's coordinator.
+New targets for the members of a group: an assignor's result as a request to the group's coordinator.
 
-An assignor may be a function of the user's, so it runs outside of every transaction, on a snapshot. If the group
-changed meanwhile, the request is stale, and the next member that sees it proposes again. Pure: any backend can use it.
+An assignor may be a function of the user, so it runs outside of all transactions, on a snapshot. If the group has
+changed meanwhile, the request is stale, and the next member that notices proposes again.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from eventlog.records import TopicPartition
 
 def propose(snapshot: GroupSnapshot[TopicT], name: str, assignor: Assignor) -> Assign:
     """
-    The targets that an assignor finds for a group.
+    Call an assignor and return its result as new targets for a group.
 
     Raises:
-        ValueError, TypeError: if its answer is no assignment. What it raises itself is not touched.
+        ValueError, TypeError: the result is not an assignment. Errors of the assignor itself pass through.
     """
     group = snapshot.group
     rows = {row.id: row for row in snapshot.topics}
@@ -56,9 +56,9 @@ def foreseen(
     snapshot: GroupSnapshot[TopicT], request: Request, liveness: Mapping[str, Life], name: str, assignor: Assignor
 ) -> Assign | None:
     """
-    The targets for a group as a request will leave it, so that both go into one transaction.
+    Return targets for the group as a request will leave it, so that both go into one transaction.
 
-    None when there is nothing to say beforehand.
+    Returns None if the request is refused, or new targets are not needed or need offsets first.
     """
     decision = decide(snapshot.group, request, liveness, 0)
     group = reduce(apply, decision.changes, snapshot.group)
@@ -81,9 +81,9 @@ def _named(rows: Mapping[int, GroupTopic], partitions: Iterable[PartitionId]) ->
 
 def later(snapshot: GroupSnapshot[TopicT], request: Assign) -> list[tuple[TopicT, int]]:
     """
-    The partitions of a request that appeared after the group had begun.
+    Return the partitions of a request that appeared after the group had begun.
 
-    A group that begins at the end of its topics would miss what was appended to them before they were assigned.
+    A group that begins at the end of its topics would miss the records appended to them before they were assigned.
     """
     group = snapshot.group
     rows = {row.id: row for row in snapshot.topics}

@@ -108,16 +108,16 @@ class Group:
 
 
 class GroupTopic(Protocol):
-    """A topic, as far as groups have to know it."""
+    """A topic, as far as groups need to know it."""
 
     @property
     def id(self) -> int:
-        """Its number; a topic that was created again under an old name has another."""
+        """The topic's id; a topic deleted and created again has another."""
         ...
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The topic's name."""
         ...
 
     @property
