@@ -1,8 +1,8 @@
 """
 Measures the hot paths in a process of its own, where nothing else runs.
 
-`python -m tests.counts.child DIRECTORY` prints what each path costs, as JSON; with the name of a path it prints which
-functions that path calls, and how often.
+`python -m tests.counts.child DIRECTORY` prints the cost of each path as JSON. With the name of a path it prints the
+functions that this path calls, and how often.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tests.counts.paths import PATHS
 
 
 def main(directory: Path, only: str | None = None) -> None:
-    """Measures all paths, or one."""
-    # The time stands still: what comes due does not depend on the machine. Both are C functions, as the real ones.
+    """Measure all paths, or one."""
+    # Time stands still, so that nothing becomes due sooner on a slow machine. Both are C functions, like the real ones.
     time_ns, monotonic = itertools.repeat(1_700_000_000_000_000_000).__next__, itertools.repeat(1000.0).__next__
     setattr(eventlog.clock, "time", SimpleNamespace(time_ns=time_ns, monotonic=monotonic))  # noqa: B010
     counter = CallCounter()

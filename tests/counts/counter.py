@@ -1,13 +1,11 @@
 """
-Counts what work costs on every machine alike: calls of Python functions and of LMDB, commits and syncs.
+Counts that are the same on every machine: calls of Python functions and of LMDB, commits and syncs.
 
-The interpreter's profiler shows the calls, in all threads that begin after the counter was made, and in this one. What
-is counted are our functions, and those that attrs and named tuples make for our classes; but for the bodies of
-comprehensions and generator expressions, in which versions of Python differ, and for the heart of a group's members,
-which beats by time. What C calls by itself,
-such as LMDB's commit inside of one step, no profiler sees: commits are counted by LMDB's own numbers.
-
-Knows nothing of what is counted.
+The profiler of the interpreter shows the calls, in this thread and in all that start after the counter was made. Calls
+of our functions count, and those of the functions that attrs and named tuples make for our classes. Two kinds do not:
+the bodies of comprehensions and generator expressions, in which versions of Python differ, and the heartbeat thread,
+which runs by time. The profiler does not see calls that C makes, such as LMDB's commit: commits are counted by LMDB's
+transaction numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ _PATIENCE_SECONDS = 20.0
 
 
 class Cost(NamedTuple):
-    """Is what some work costs; `syncs` is None where they cannot be counted."""
+    """The cost of some work; `syncs` is None if they cannot be counted."""
 
     python: int
     lmdb: int
@@ -42,14 +40,14 @@ class Cost(NamedTuple):
     syncs: int | None
 
     def per_thousand(self, count: int) -> Cost:
-        """The cost of a thousand, when this is that of `count`."""
+        """The cost per thousand, if this is the cost of `count`."""
         syncs = None if self.syncs is None else self.syncs * 1000 // count
         return Cost(self.python * 1000 // count, self.lmdb * 1000 // count, self.commits * 1000 // count, syncs)
 
 
 class CallCounter:
     """
-    Counts calls between `start` and `stop`.
+    A counter of the calls between `start` and `stop`.
 
     One for a process; `close` it.
     """
@@ -63,11 +61,11 @@ class CallCounter:
         threading.setprofile(self._enter_thread)
 
     def close(self) -> None:
-        """Looks at no new thread any more."""
+        """Stop looking at new threads."""
         threading.setprofile(None)
 
     def reset(self) -> None:
-        """Begins anew, as soon as all other threads sleep."""
+        """Start at zero, once all other threads sleep."""
         moment = threading.Event()
         for _ in range(int(_PATIENCE_SECONDS / 0.001)):
             if all(thread.ident in self._sleepers for thread in _others()):
@@ -79,17 +77,17 @@ class CallCounter:
         self._lmdb.clear()
 
     def start(self) -> None:
-        """Counts from now on."""
+        """Count from now on."""
         self._is_counting = True
         sys.setprofile(self._see)
 
     def stop(self) -> None:
-        """Counts no more."""
+        """Count no longer."""
         sys.setprofile(None)
         self._is_counting = False
 
     def functions(self) -> Counter[str]:
-        """The functions of Python and of LMDB that were called, and how often, since `reset`."""
+        """The functions of Python and of LMDB that were called since `reset`, with the number of calls."""
         found = self._lmdb.copy()
         for key, count in self._calls.items():
             code = self._codes[key]
@@ -98,7 +96,7 @@ class CallCounter:
         return found
 
     def calls(self) -> tuple[int, int]:
-        """How many functions of Python and of LMDB were called since `reset`."""
+        """The number of calls of Python and of LMDB since `reset`."""
         of_lmdb = self._lmdb.total()
         return self.functions().total() - of_lmdb, of_lmdb
 
@@ -113,7 +111,7 @@ class CallCounter:
             self._lmdb[f"lmdb {argument.__qualname__}"] += 1
 
     def _enter_thread(self, frame: FrameType, event: str, argument: Any) -> None:
-        """Is called with the first event of a new thread."""
+        """The profiler of a new thread, called with its first event."""
         is_counted = threading.current_thread().name not in _UNCOUNTED_THREADS
         sys.setprofile(self._see_in_thread if is_counted else None)
 
@@ -132,7 +130,7 @@ def _others() -> list[threading.Thread]:
 
 
 class Meter:
-    """Measures work on one log."""
+    """A meter of work on one log."""
 
     def __init__(self, counter: CallCounter, log: eventlog.EventLog) -> None:
         self._counter = counter
@@ -141,7 +139,7 @@ class Meter:
     def measure(
         self, work: Callable[[], object], *, prepare: Callable[[], object] | None = None, times: int = 1
     ) -> Cost:
-        """What work costs that is done some times; what prepares each is not counted."""
+        """The cost of doing `work` some times; `prepare`, which runs before each, is not counted."""
         counter, commits, syncs = self._counter, 0, 0
         counter.reset()
         gc.disable()

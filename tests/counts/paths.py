@@ -1,8 +1,8 @@
 """
-The hot paths: what a program does for each record, as the cost of a thousand records.
+The hot paths: the work of a program for each record, as the cost of a thousand records.
 
-A path makes ready, does everything once or twice, so that nothing is done for the first time later, and then measures.
-Knows nothing of how calls are counted.
+A path prepares the log, does its work once or twice, so that nothing happens for the first time later, and then
+measures it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 RECORDS = 1000
 PAGE = 100
 SOME = 100
-"""How many records are measured where each is on its own."""
+"""How many records are measured if each is on its own."""
 VALUE = b"v" * 100
 VALUES = [VALUE] * RECORDS
 KEYS = [f"key-{number % PAGE:04}".encode() for number in range(RECORDS)]
 NEVER: dict[str, Any] = {"auto_commit_interval": 1e6, "session_timeout": 1e6, "max_poll_interval": 1e6}
-"""A member of a group that does nothing because of the time."""
+"""Options of a group member that does nothing because of the time."""
 
 Path = Callable[[EventLog, "Meter"], "Cost"]
 
@@ -33,7 +33,7 @@ def _send(partitions: int, *, are_reports_read: bool = False) -> Path:
     def path(log: EventLog, meter: Meter) -> Cost:
         topic = log.topic("orders", partitions=partitions)
         with log.producer(linger=3600.0) as producer:
-            # The sender thread would sleep for an hour; when it is woken before that depends on the machine.
+            # The sender thread would sleep for an hour; when something wakes it earlier depends on the machine.
             producer._accumulator.on_open = lambda: None
 
             def work() -> None:
@@ -43,7 +43,7 @@ def _send(partitions: int, *, are_reports_read: bool = False) -> Path:
                     for delivery in deliveries:
                         delivery.result()
 
-            for _ in range(4):  # a batch's length in records follows from the ones before
+            for _ in range(4):  # the length of a batch in records follows from earlier batches
                 work()
             return meter.measure(work)
 
