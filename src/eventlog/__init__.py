@@ -5,16 +5,17 @@ The front door: everything users need is exported here, and nothing else is publ
 """
 
 from eventlog.accelerators import is_compiled
-from eventlog.clients.admin.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
-from eventlog.clients.consumer.consumer import Consumer
-from eventlog.clients.delivery import Delivery
-from eventlog.clients.producer.producer import Producer
+from eventlog.api.consumer import Consumer
+from eventlog.api.event_log import EventLog
+from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
+from eventlog.api.producer import Delivery, Producer
+from eventlog.api.topic import Topic
+from eventlog.api.transaction import Transaction
+from eventlog.backend.maintenance import VerifyReport
 from eventlog.clients.projection.projection import Projection
 from eventlog.clients.state.state import State
 from eventlog.clients.state.view import StateView
-from eventlog.clients.topic.topic import Topic
 from eventlog.clients.transaction.processor import Processor
-from eventlog.clients.transaction.transaction import Transaction
 from eventlog.errors import (
     BufferFull,
     ConcurrentUse,
@@ -55,9 +56,8 @@ from eventlog.errors import (
     WrongVersion,
 )
 from eventlog.groups.assignors import Assignor, GroupMember
-from eventlog.log import EventLog, open
+from eventlog.log.opening import open
 from eventlog.records import Event, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, TopicPartition
-from eventlog.store.verify.report import VerifyReport
 
 __version__ = "0.5.0"
 
@@ -126,3 +126,8 @@ __all__ = [
     "is_compiled",
     "open",
 ]
+
+for _name in __all__:
+    # Where a class stands in the tree is ours to change: users, pickles and messages see `eventlog.Topic`.
+    globals()[_name].__module__ = "eventlog"
+del _name

@@ -45,7 +45,7 @@ class Accelerator(NamedTuple):
 ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
     {
         "SendMethod": Accelerator(
-            "eventlog.clients.producer.producer.Producer.send",
+            "eventlog.clients.producer.producer.EmbeddedProducer.send",
             "send.c",
             "producer._routes route.encode_key route.encode_value route.is_crc32 route.is_murmur2 route.lanes "
             "route.partition_count route.partition_of route.plain_key route.plain_value route.small_bytes "
@@ -179,6 +179,10 @@ class _Method:
 
     def __set_name__(self, owner: type, name: str) -> None:
         """Put the accelerator into the class: Python calls this when the class is complete."""
+        if self._function.__doc__ is None:  # an accelerator has the words of the method that its function overrides
+            self._function.__doc__ = next(
+                (vars(base)[name].__doc__ for base in owner.__mro__[1:] if name in vars(base)), None
+            )
         setattr(owner, name, self._accelerator(self._function, owner, **self._classes))
 
 

@@ -112,7 +112,7 @@ def parts_of(cls: type) -> list[type]:
 
 
 def _is_ours(cls: type) -> bool:
-    return cls.__module__.startswith("eventlog.")
+    return cls.__module__.split(".")[0] == "eventlog"
 
 
 def _is_public(cls: type) -> bool:

@@ -12,8 +12,8 @@ from typing import Any
 import lmdb
 
 import eventlog
-from eventlog.clients.producer.producer import Producer
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.producer.producer import EmbeddedProducer
+from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.errors import EventLogError
 from eventlog.store.lmdb.environment import Environment
 from eventlog.store.lmdb.opening import Opener
@@ -80,18 +80,18 @@ def _stops_reading() -> None:
 
 def _flushes_in_silence() -> None:
     """A producer that says nothing of what it could not store."""
-    flush = Producer.flush
+    flush = EmbeddedProducer.flush
 
-    def silent(self: Producer, *arguments: Any, **options: Any) -> None:
+    def silent(self: EmbeddedProducer, *arguments: Any, **options: Any) -> None:
         with contextlib.suppress(eventlog.DeliveryError):
             flush(self, *arguments, **options)
 
-    Producer.flush = silent  # type: ignore[method-assign]
+    EmbeddedProducer.flush = silent  # type: ignore[method-assign]
 
 
 def _stores_columns_in_two_commits() -> None:
     """Half of the columns are stored when the second commit fails."""
-    append_many = Topic.append_many
+    append_many = EmbeddedTopic.append_many
 
     def halved(self: Any, values: Any, *, keys: Any, partition: int) -> Any:
         middle = len(values) // 2
@@ -99,7 +99,7 @@ def _stores_columns_in_two_commits() -> None:
         found = [append_many(self, values[part], keys=keys[part], partition=partition) for part in parts]
         return [one for ranges in found for one in ranges]
 
-    Topic.append_many = halved  # type: ignore[assignment]
+    EmbeddedTopic.append_many = halved  # type: ignore[assignment]
 
 
 def _leaves_a_file_open() -> None:

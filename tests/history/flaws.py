@@ -14,11 +14,11 @@ from typing import Any
 
 import attrs
 
-from eventlog.clients.consumer.consumer import Consumer
+from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.state.state import State
 from eventlog.clients.state.view import StateView
-from eventlog.clients.topic.topic import Topic
-from eventlog.clients.transaction.transaction import Transaction
+from eventlog.clients.topic.topic import EmbeddedTopic
+from eventlog.clients.transaction.transaction import EmbeddedTransaction
 from eventlog.errors import ConflictError
 from eventlog.records import PartitionRange, Record, RecordMetadata
 from eventlog.store.groups.commands import CommitOffsets
@@ -43,7 +43,7 @@ def _replace(owner: type, name: str, flawed: Callable[..., Any]) -> None:
 def lose_what_is_acknowledged(chance: random.Random) -> None:
     """Says of a record that it is stored at the end of its partition, and does not store it."""
 
-    def flawed(append: Any, topic: Topic[Any, Any], value: Any, **options: Any) -> RecordMetadata:
+    def flawed(append: Any, topic: EmbeddedTopic[Any, Any], value: Any, **options: Any) -> RecordMetadata:
         partition = options.get("partition")
         if partition is None or chance.random() > _OFTEN:
             return append(topic, value, **options)  # type: ignore[no-any-return]
@@ -51,58 +51,58 @@ def lose_what_is_acknowledged(chance: random.Random) -> None:
             topic.name, partition, topic.bounds()[partition][1], 0, topic._store.end_log_position(), None
         )
 
-    _replace(Topic, "append", flawed)
+    _replace(EmbeddedTopic, "append", flawed)
 
 
 def append_twice(chance: random.Random) -> None:
     """Tries again what was stored."""
 
-    def flawed(append: Any, topic: Topic[Any, Any], value: Any, **options: Any) -> RecordMetadata:
+    def flawed(append: Any, topic: EmbeddedTopic[Any, Any], value: Any, **options: Any) -> RecordMetadata:
         meta = append(topic, value, **options)
         if chance.random() < _OFTEN and not options.keys() & {"message_id", "expected_version"}:
             append(topic, value, **options)
         return meta  # type: ignore[no-any-return]
 
-    _replace(Topic, "append", flawed)
+    _replace(EmbeddedTopic, "append", flawed)
 
 
 def forget_message_ids(chance: random.Random) -> None:
     """Stores a message without its id."""
 
-    def flawed(append: Any, topic: Topic[Any, Any], value: Any, **options: Any) -> RecordMetadata:
+    def flawed(append: Any, topic: EmbeddedTopic[Any, Any], value: Any, **options: Any) -> RecordMetadata:
         if chance.random() < _OFTEN:
             options.pop("message_id", None)
         return append(topic, value, **options)  # type: ignore[no-any-return]
 
-    _replace(Topic, "append", flawed)
+    _replace(EmbeddedTopic, "append", flawed)
 
 
 def forget_expected_versions(chance: random.Random) -> None:
     """Appends an event, whatever the version of its key is."""
 
-    def flawed(append: Any, topic: Topic[Any, Any], value: Any, **options: Any) -> RecordMetadata:
+    def flawed(append: Any, topic: EmbeddedTopic[Any, Any], value: Any, **options: Any) -> RecordMetadata:
         options.pop("expected_version", None)
         return append(topic, value, **options)  # type: ignore[no-any-return]
 
-    _replace(Topic, "append", flawed)
+    _replace(EmbeddedTopic, "append", flawed)
 
 
 def reverse_batches(chance: random.Random) -> None:
     """Stores the records of a call in another order."""
 
-    def flawed(append_many: Any, topic: Topic[Any, Any], values: Any, **options: Any) -> list[PartitionRange]:
+    def flawed(append_many: Any, topic: EmbeddedTopic[Any, Any], values: Any, **options: Any) -> list[PartitionRange]:
         values = list(values)
         if chance.random() < _OFTEN and options.get("keys") is None:
             values.reverse()
         return append_many(topic, values, **options)  # type: ignore[no-any-return]
 
-    _replace(Topic, "append_many", flawed)
+    _replace(EmbeddedTopic, "append_many", flawed)
 
 
 def split_batches(chance: random.Random) -> None:
     """Stores the records of a call in two commits."""
 
-    def flawed(append_many: Any, topic: Topic[Any, Any], values: Any, **options: Any) -> list[PartitionRange]:
+    def flawed(append_many: Any, topic: EmbeddedTopic[Any, Any], values: Any, **options: Any) -> list[PartitionRange]:
         values, partition = list(values), options.get("partition")
         if partition is None:
             return append_many(topic, values, **options)  # type: ignore[no-any-return]
@@ -110,14 +110,14 @@ def split_batches(chance: random.Random) -> None:
         rest = append_many(topic, values[1:], partition=partition)
         return first if first[0].end == rest[0].first else []
 
-    _replace(Topic, "append_many", flawed)
+    _replace(EmbeddedTopic, "append_many", flawed)
 
 
 def read_what_was_there_before(chance: random.Random) -> None:
     """Reads a partition up to where it ended a while ago."""
     known: dict[tuple[str, int], tuple[float, int]] = {}
 
-    def flawed(read: Any, topic: Topic[Any, Any], partition: int, **options: Any) -> Iterator[Any]:
+    def flawed(read: Any, topic: EmbeddedTopic[Any, Any], partition: int, **options: Any) -> Iterator[Any]:
         now_s = time.monotonic()
         at_s, end = known.get((topic.name, partition), (0.0, 0))
         if now_s - at_s > _STALE_S:
@@ -126,19 +126,21 @@ def read_what_was_there_before(chance: random.Random) -> None:
             options["end"] = end
         return read(topic, partition, **options)  # type: ignore[no-any-return]
 
-    _replace(Topic, "read_batches", flawed)
+    _replace(EmbeddedTopic, "read_batches", flawed)
 
 
 def skip_records(chance: random.Random) -> None:
     """Hands out all records of a poll but one."""
 
-    def flawed(poll: Any, consumer: Consumer[Any, Any], *arguments: Any, **options: Any) -> list[Record[Any, Any]]:
+    def flawed(
+        poll: Any, consumer: EmbeddedConsumer[Any, Any], *arguments: Any, **options: Any
+    ) -> list[Record[Any, Any]]:
         records = poll(consumer, *arguments, **options)
         if len(records) > 2 and chance.random() < _OFTEN:
             del records[len(records) // 2]
         return records  # type: ignore[no-any-return]
 
-    _replace(Consumer, "poll", flawed)
+    _replace(EmbeddedConsumer, "poll", flawed)
 
 
 # --- transactions ---------------------------------------------------------------------------------------------------
@@ -198,13 +200,13 @@ def store_what_is_refused(chance: random.Random) -> None:
 def store_what_is_aborted(chance: random.Random) -> None:
     """Commits what was to be given up."""
 
-    def flawed(abort: Any, transaction: Transaction) -> None:
+    def flawed(abort: Any, transaction: EmbeddedTransaction) -> None:
         try:
             transaction._store_all()
         finally:
             abort(transaction)
 
-    _replace(Transaction, "abort", flawed)
+    _replace(EmbeddedTransaction, "abort", flawed)
 
 
 def show_rows_of_before(chance: random.Random) -> None:

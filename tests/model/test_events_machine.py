@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from eventlog.backend.states import StateChanges
 from eventlog.clients.consumer.offset_commits import GivenOffsets
 from eventlog.clients.state.state import State
-from eventlog.clients.transaction.transaction import Transaction
+from eventlog.clients.transaction.transaction import EmbeddedTransaction
 from eventlog.errors import EventLogError
 from eventlog.store.records import append, key_reader, key_rows, write_transaction
 from eventlog.store.records.append import Part
@@ -119,7 +119,7 @@ def _positions_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _aborted_state_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction that commits when it should abort."""
-    monkeypatch.setattr(Transaction, "abort", Transaction.commit)
+    monkeypatch.setattr(EmbeddedTransaction, "abort", EmbeddedTransaction.commit)
 
 
 def _offsets_settle_too_early(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from eventlog.backend.groups import GroupReply
 from eventlog.batches.format import NO_TIME_MS
-from eventlog.clients.consumer.consumer import Consumer
+from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.group.peers import Peers
 from eventlog.clients.consumer.positions import Positions
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.errors import EventLogError
 from eventlog.groups import rules
 from eventlog.groups.rules import Change, Granted, Release, Request
@@ -74,13 +74,13 @@ def _end_read_from_the_last_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _dropped_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that loses the last record of a long batch."""
-    real = Topic.read
+    real = EmbeddedTopic.read
 
-    def read(self: Topic[Any, Any], *places: Any, **options: Any) -> Iterator[Any]:
+    def read(self: EmbeddedTopic[Any, Any], *places: Any, **options: Any) -> Iterator[Any]:
         records = list(real(self, *places, **options))
         return iter(records[:-1] if len(records) > 5 else records)
 
-    monkeypatch.setattr(Topic, "read", read)
+    monkeypatch.setattr(EmbeddedTopic, "read", read)
 
 
 def _commit_of_the_record_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,14 +90,14 @@ def _commit_of_the_record_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _commit_forgotten_on_close(monkeypatch: pytest.MonkeyPatch) -> None:
     """A consumer that commits nothing when it is closed."""
-    real = Consumer.close
+    real = EmbeddedConsumer.close
 
-    def close(self: Consumer[Any, Any]) -> None:
+    def close(self: EmbeddedConsumer[Any, Any]) -> None:
         if self._core.commits is not None:
             self._core.commits.interval_s = None
         real(self)
 
-    monkeypatch.setattr(Consumer, "close", close)
+    monkeypatch.setattr(EmbeddedConsumer, "close", close)
 
 
 def _time_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import eventlog
-from eventlog import Producer
+from eventlog.clients.producer.producer import EmbeddedProducer
 from tests.native.accelerators import memory_runs_out
 
-SEND: Any = Producer.send
+SEND: Any = EmbeddedProducer.send
 SENDS = [SEND, getattr(SEND, "__wrapped__", SEND)]
 """The accelerator, and the Python function."""
 
@@ -409,7 +409,7 @@ def test_a_forked_child_refuses_alike(tmp_path: Any) -> None:
 def test_a_derived_producer_has_its_own_way_of_care() -> None:
     """What it overrides is asked by both."""
 
-    class Careful(Producer):
+    class Careful(EmbeddedProducer):
         """Sees what takes the long way."""
 
         def _send_with_care(self, *arguments: Any) -> Any:

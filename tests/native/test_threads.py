@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog import Producer
+from eventlog.clients.producer.producer import EmbeddedProducer
 from tests.clients.helpers import PATIENCE_SECONDS, in_threads
 
 SECONDS = 0.3
-PYTHON: Any = getattr(Producer.send, "__wrapped__", Producer.send)
+PYTHON: Any = getattr(EmbeddedProducer.send, "__wrapped__", EmbeddedProducer.send)
 
 
 @contextmanager

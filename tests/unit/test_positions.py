@@ -10,13 +10,13 @@ import pytest
 import eventlog
 from eventlog.clients.consumer.positions import Hand, Position, Positions, pair_of
 from eventlog.clients.consumer.starts import StartOffsets
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.errors import OffsetOutOfRange, UnknownPartition
 from eventlog.records import RecordBatch, TopicPartition
 
 
 @pytest.fixture
-def topic(log: eventlog.EventLog) -> Topic[bytes, bytes]:
+def topic(log: eventlog.EventLog) -> EmbeddedTopic[bytes, bytes]:
     """A topic of two partitions with ten records each."""
     topic = log.topic("orders", partitions=2, key=bytes, value=bytes)
     for partition in (0, 1):
@@ -25,7 +25,7 @@ def topic(log: eventlog.EventLog) -> Topic[bytes, bytes]:
 
 
 def positions_of(
-    log: eventlog.EventLog, topic: Topic[bytes, bytes], *, group: str | None = None, start: object = "earliest"
+    log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes], *, group: str | None = None, start: object = "earliest"
 ) -> Positions:
     """The positions of a consumer of all partitions."""
     positions = Positions()
@@ -41,7 +41,7 @@ def starts_of(log: eventlog.EventLog, *, group: str | None = None, start: object
 
 def begun(
     log: eventlog.EventLog,
-    topic: Topic[bytes, bytes],
+    topic: EmbeddedTopic[bytes, bytes],
     pairs: Iterable[TopicPartition],
     *,
     group: str | None = None,
@@ -56,7 +56,7 @@ def lags_of(log: eventlog.EventLog, positions: Positions) -> dict[TopicPartition
     return starts_of(log).lags((position, positions.next_offset(position)) for position in positions.order)
 
 
-def position_of(topic: Topic[bytes, bytes], offset: int = 0, committed: int | None = None) -> Position:
+def position_of(topic: EmbeddedTopic[bytes, bytes], offset: int = 0, committed: int | None = None) -> Position:
     """A position in partition 0."""
     return Position(TopicPartition("orders", 0), topic._route, offset, committed)
 
@@ -78,7 +78,7 @@ def feed(position: Position, *batches: RecordBatch[None, int]) -> None:
 # --- one position ---------------------------------------------------------------------------------------------------
 
 
-def test_batches_are_handed_out_in_order_and_cut_to_the_limit(topic: Topic[bytes, bytes]) -> None:
+def test_batches_are_handed_out_in_order_and_cut_to_the_limit(topic: EmbeddedTopic[bytes, bytes]) -> None:
     """What is left of a batch comes before the next one."""
     position = position_of(topic)
     feed(position, fetched(0, 3), fetched(3, 5))
@@ -91,7 +91,7 @@ def test_batches_are_handed_out_in_order_and_cut_to_the_limit(topic: Topic[bytes
     assert handed == [2, 3, 5]
 
 
-def test_nothing_fetched_is_nothing_handed_out(topic: Topic[bytes, bytes]) -> None:
+def test_nothing_fetched_is_nothing_handed_out(topic: EmbeddedTopic[bytes, bytes]) -> None:
     """An empty position stays where it is."""
     position = position_of(topic, 4)
     assert position.take(10) is None
@@ -99,7 +99,7 @@ def test_nothing_fetched_is_nothing_handed_out(topic: Topic[bytes, bytes]) -> No
     assert not position.has_fetched
 
 
-def test_paused_position_has_nothing_to_hand_out(topic: Topic[bytes, bytes]) -> None:
+def test_paused_position_has_nothing_to_hand_out(topic: EmbeddedTopic[bytes, bytes]) -> None:
     """What was fetched before a pause waits for its end."""
     position = position_of(topic)
     feed(position, fetched(0, 3))
@@ -108,7 +108,7 @@ def test_paused_position_has_nothing_to_hand_out(topic: Topic[bytes, bytes]) -> 
     assert not position.has_fetched
 
 
-def test_what_is_given_back_is_handed_out_again(topic: Topic[bytes, bytes]) -> None:
+def test_what_is_given_back_is_handed_out_again(topic: EmbeddedTopic[bytes, bytes]) -> None:
     """A loop that was left early loses nothing."""
     position = position_of(topic)
     feed(position, fetched(0, 5), fetched(5, 8))
@@ -123,7 +123,7 @@ def test_what_is_given_back_is_handed_out_again(topic: Topic[bytes, bytes]) -> N
     assert position.handed == 5
 
 
-def test_seek_forgets_what_was_fetched(topic: Topic[bytes, bytes]) -> None:
+def test_seek_forgets_what_was_fetched(topic: EmbeddedTopic[bytes, bytes]) -> None:
     """After a seek all offsets but the committed one are the new one."""
     position = position_of(topic, 0, committed=0)
     feed(position, fetched(0, 5))
@@ -134,7 +134,7 @@ def test_seek_forgets_what_was_fetched(topic: Topic[bytes, bytes]) -> None:
 
 @pytest.mark.parametrize(("committed", "uncommitted"), [(None, 3), (2, 3), (3, None), (9, 3)])
 def test_offset_to_commit_is_the_finished_one_unless_stored(
-    topic: Topic[bytes, bytes], committed: int | None, uncommitted: int | None
+    topic: EmbeddedTopic[bytes, bytes], committed: int | None, uncommitted: int | None
 ) -> None:
     """The log is asked to store only what it has not; going back counts."""
     assert position_of(topic, 3, committed).uncommitted == uncommitted
@@ -145,7 +145,7 @@ def test_offset_to_commit_is_the_finished_one_unless_stored(
 
 @pytest.mark.parametrize(("taken", "next_offset", "finished"), [(0, 0, 0), (1, 1, 0), (2, 2, 1), (3, 3, 2)])
 def test_record_in_hand_is_handed_out_and_not_finished(
-    topic: Topic[bytes, bytes], taken: int, next_offset: int, finished: int
+    topic: EmbeddedTopic[bytes, bytes], taken: int, next_offset: int, finished: int
 ) -> None:
     """A loop is busy with the last record it took."""
     position = position_of(topic)
@@ -165,7 +165,7 @@ def test_record_in_hand_is_handed_out_and_not_finished(
 
 
 def test_positions_begin_at_the_committed_offset_or_the_start(
-    log: eventlog.EventLog, topic: Topic[bytes, bytes]
+    log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes]
 ) -> None:
     """A group goes on where it was; where it never was, it begins at the start."""
     with log.consumer(group="billing", auto_commit=False) as consumer:
@@ -178,7 +178,9 @@ def test_positions_begin_at_the_committed_offset_or_the_start(
     assert lags_of(log, positions) == {("orders", 0): 0, ("orders", 1): 6}
 
 
-def test_positions_without_a_group_begin_at_the_start(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+def test_positions_without_a_group_begin_at_the_start(
+    log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes]
+) -> None:
     """Nothing is looked up for nobody."""
     positions = positions_of(log, topic, start=3)
     assert positions.partitions() == [("orders", 0), ("orders", 1)]
@@ -188,7 +190,7 @@ def test_positions_without_a_group_begin_at_the_start(log: eventlog.EventLog, to
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_is_uncommitted_is_found_among_what_moved(
-    log: eventlog.EventLog, topic: Topic[bytes, bytes], seed: int
+    log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes], seed: int
 ) -> None:
     """Whatever was done, it is what a look at all positions finds; what is committed is not looked at again."""
     print("seed", seed)
@@ -233,21 +235,23 @@ def test_what_is_uncommitted_is_found_among_what_moved(
         assert {one.tp for one in positions._unsettled} == set(expected)
 
 
-def test_start_outside_a_partition_is_refused(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+def test_start_outside_a_partition_is_refused(log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes]) -> None:
     """An offset that no partition has is found at once, not at the first poll."""
     with pytest.raises(OffsetOutOfRange):
         positions_of(log, topic, start=11)
 
 
 def test_committed_offset_of_a_partition_that_is_not_there_is_refused(
-    log: eventlog.EventLog, topic: Topic[bytes, bytes]
+    log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes]
 ) -> None:
     """A wrong number is an error, not an absent offset."""
     with pytest.raises(UnknownPartition):
         starts_of(log, group="billing").committed(TopicPartition("orders", 2))
 
 
-def test_partitions_that_stay_assigned_keep_their_positions(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+def test_partitions_that_stay_assigned_keep_their_positions(
+    log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes]
+) -> None:
     """Assigning anew moves nobody who was there."""
     positions = positions_of(log, topic)
     kept = positions["orders", 1]
@@ -260,7 +264,7 @@ def test_partitions_that_stay_assigned_keep_their_positions(log: eventlog.EventL
         positions["orders", 0]
 
 
-def test_partitions_take_turns_in_being_first(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+def test_partitions_take_turns_in_being_first(log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes]) -> None:
     """A busy partition does not keep the others waiting for ever."""
     positions = positions_of(log, topic)
     first, second = positions.order
@@ -270,7 +274,9 @@ def test_partitions_take_turns_in_being_first(log: eventlog.EventLog, topic: Top
     assert positions.chosen([("orders", 0)]) == [first]
 
 
-def test_loop_finishes_what_is_before_the_record_in_hand(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+def test_loop_finishes_what_is_before_the_record_in_hand(
+    log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes]
+) -> None:
     """Leaving a loop gives back what it did not look at; the record in hand is not finished."""
     positions = positions_of(log, topic)
     position = positions["orders", 0]
@@ -294,7 +300,9 @@ def test_loop_finishes_what_is_before_the_record_in_hand(log: eventlog.EventLog,
     assert position.finished == 3
 
 
-def test_seek_moves_nobody_when_one_place_can_not_be_found(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+def test_seek_moves_nobody_when_one_place_can_not_be_found(
+    log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes]
+) -> None:
     """All offsets are found before any position moves."""
     positions = positions_of(log, topic)
 
@@ -333,7 +341,7 @@ def test_pair_becomes_a_topic_partition() -> None:
 
 
 def test_what_is_added_begins_at_the_committed_offset_or_at_the_start(
-    log: eventlog.EventLog, topic: Topic[bytes, bytes]
+    log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes]
 ) -> None:
     """And what is there already keeps its position."""
     first, second = TopicPartition("orders", 0), TopicPartition("orders", 1)
@@ -349,7 +357,7 @@ def test_what_is_added_begins_at_the_committed_offset_or_at_the_start(
 
 
 def test_what_can_not_begin_is_not_added_and_nothing_else_is(
-    log: eventlog.EventLog, topic: Topic[bytes, bytes]
+    log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes]
 ) -> None:
     """All or none."""
     topic.delete_records({1: 5})
@@ -358,7 +366,9 @@ def test_what_can_not_begin_is_not_added_and_nothing_else_is(
         begun(log, topic, pairs, start=3)
 
 
-def test_what_is_dropped_is_forgotten_with_what_was_fetched(log: eventlog.EventLog, topic: Topic[bytes, bytes]) -> None:
+def test_what_is_dropped_is_forgotten_with_what_was_fetched(
+    log: eventlog.EventLog, topic: EmbeddedTopic[bytes, bytes]
+) -> None:
     """Also the batch that a loop walks through; the others stay as they are."""
     first, second = TopicPartition("orders", 0), TopicPartition("orders", 1)
     positions = positions_of(log, topic, group="g")

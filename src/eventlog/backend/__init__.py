@@ -40,6 +40,7 @@ from uuid import UUID
 if TYPE_CHECKING:  # the protocols are for type checkers: composing them would make every start slower
     from eventlog.backend.groups import GroupBackend
     from eventlog.backend.history import HistoryBackend
+    from eventlog.backend.maintenance import MaintenanceBackend
     from eventlog.backend.projections import ProjectionBackend
     from eventlog.backend.reading import ReadingBackend
     from eventlog.backend.states import StateBackend
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
         HistoryBackend,
         StateBackend,
         ProjectionBackend,
+        MaintenanceBackend,
         Protocol,
     ):
         """Everything that the clients ask of a store; composed of one protocol for each subject."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from itertools import repeat
 from typing import Protocol, cast
 
+from eventlog.api.overriding import override
+from eventlog.api.producer import Delivery
 from eventlog.records import RecordMetadata
 
 ROW_WIDTH = 3
@@ -41,54 +43,28 @@ class DeliveredBatch(Protocol):
         """Where one record is stored."""
         ...
 
-    def add_callback(self, delivery: Delivery, callback: Callable[[Delivery], object]) -> None:
+    def add_callback(self, delivery: EmbeddedDelivery, callback: Callable[[Delivery], object]) -> None:
         """Notes a callback, or calls it when all is done."""
         ...
 
 
 # A tuple without a constructor of its own: built in 75 ns where a class with __init__ takes 180
 # (docs/decisions/0004-send-path.md).
-class Delivery(tuple):  # type: ignore[type-arg]
-    """
-    The future of one sent record.
-
-    Any thread may ask. Asking for the result ends the wait for more records: the batch is stored at once, by the
-    thread that asks, together with all else that waits. A delivery that failed and that nobody looked at makes
-    `flush()` and `close()` raise `DeliveryError`.
-
-    Example:
-        >>> with eventlog.open(":memory:") as log, log.producer() as producer:
-        ...     delivery = producer.send(log.topic("orders"), b"tea", key=b"alice")
-        ...     delivery.result(timeout=1.0).offset
-        0
-    """
+class EmbeddedDelivery(tuple, Delivery):  # type: ignore[type-arg]
+    """The embedded delivery: see `eventlog.Delivery`."""
 
     __slots__ = ()
 
+    @override
     def result(self, timeout: float | None = None) -> RecordMetadata:
-        """
-        Where the record is stored, once it is: blocks until then.
-
-        Args:
-            timeout: seconds to wait, None for as long as it takes.
-
-        Raises:
-            TimeoutError: if it is not stored by then; it still may be later.
-            RuntimeError: in a signal handler or a finalizer that has interrupted the producer in the same thread.
-            StorageError, UnknownTopic: if it was not stored.
-        """
         error = self.exception(timeout)
         if error is not None:
             raise error
         batch, place = self
         return cast("RecordMetadata", batch.metadata(place // ROW_WIDTH))
 
+    @override
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """
-        The error why the record was not stored, None when it is stored.
-
-        Blocks and raises as `result()` does.
-        """
         batch, place = self
         if not batch.is_done and not batch.settle(timeout):
             raise TimeoutError(
@@ -100,21 +76,12 @@ class Delivery(tuple):  # type: ignore[type-arg]
             batch.looked_at.add(index)
         return error
 
+    @override
     def done(self) -> bool:
-        """
-        Whether the record is stored, or failed for good.
-
-        Does not block.
-        """
         return self._batch().is_done
 
+    @override
     def add_done_callback(self, callback: Callable[[Delivery], object]) -> None:
-        """
-        Has `callback(delivery)` called once the record is stored or failed; at once if it is already.
-
-        It runs in the thread that stored the batch, outside all locks, in the order of the offsets; it may send
-        and flush. An error in it is logged and changes nothing.
-        """
         self._batch().add_callback(self, callback)
 
     def _batch(self) -> DeliveredBatch:
@@ -128,7 +95,9 @@ class Delivery(tuple):  # type: ignore[type-arg]
 
 def deliveries(batch: DeliveredBatch, first: int, count: int) -> list[Delivery]:
     """Those of consecutive records of a batch."""
-    return list(map(Delivery, zip(repeat(batch), range(first * ROW_WIDTH, (first + count) * ROW_WIDTH, ROW_WIDTH))))
+    return list(
+        map(EmbeddedDelivery, zip(repeat(batch), range(first * ROW_WIDTH, (first + count) * ROW_WIDTH, ROW_WIDTH)))
+    )
 
 
 def call_logged(callback: Callable[[Delivery], object], delivery: Delivery) -> None:

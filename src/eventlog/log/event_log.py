@@ -1,8 +1,7 @@
 """
-The log: a directory becomes topics, producers and consumers.
+The embedded log: the front door over a store in this process.
 
-Checks what users ask for and puts the pieces together; what they do is on the floors below. Topics, transactions and
-the order are in the modules beside this one.
+It puts the pieces together; arguments are checked by the clients it makes. The promises are in `api/event_log.py`.
 """
 
 from __future__ import annotations
@@ -10,58 +9,69 @@ from __future__ import annotations
 import os
 import re
 import weakref
-from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
+from eventlog.api.consumer import Callback
+from eventlog.api.event_log import EventLog
+from eventlog.api.features import FEATURES
+from eventlog.api.overriding import override
+from eventlog.api.topic import Topic
+from eventlog.api.transaction import Function, OnFailure, Transaction
+from eventlog.backend.maintenance import VerifyReport
 from eventlog.batches.format import TARGET_BYTES
-from eventlog.clients.admin.groups import Groups
-from eventlog.clients.consumer.consumer import Consumer
-from eventlog.clients.consumer.options import Callback, consumer_options
-from eventlog.clients.producer.producer import Producer
+from eventlog.batches.partitioners import Partitioner
+from eventlog.clients.admin.groups import EmbeddedGroups
+from eventlog.clients.consumer.consumer import EmbeddedConsumer
+from eventlog.clients.consumer.opening import open_consumer
+from eventlog.clients.producer.producer import EmbeddedProducer
 from eventlog.clients.producer.sender import end_abandoned
-from eventlog.clients.topic.registry import Topics
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.projection.projection import Projection, declare_projection
+from eventlog.clients.reading.log_reader import read_log, records_of
+from eventlog.clients.state.view import StateView, view
+from eventlog.clients.topic.registry import TopicOptions, Topics
+from eventlog.clients.topic.topic import EmbeddedTopic
+from eventlog.clients.transaction.processor import LentTransaction, Processor, open_processor
+from eventlog.clients.transaction.transaction import EmbeddedTransaction, transact
+from eventlog.codecs import Upcasters
 from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.groups.assignors import Assignor
-from eventlog.groups.state import Subscription
-from eventlog.log.order import LogOrder
-from eventlog.log.projections import LogProjections
-from eventlog.log.topics import LogTopics
-from eventlog.log.transactions import LogTransactions
-from eventlog.options import Start, check_int, check_producer_name, check_seconds, check_topic_name
+from eventlog.options import (
+    DEFAULT_ATTEMPTS,
+    DEFAULT_MAX_RECORDS,
+    MAX_FOLDED_BYTES,
+    MAX_FOLDED_RECORDS,
+    MAX_TRANSACTION_BYTES,
+    PROJECTION_PREFIX,
+    Index,
+    Start,
+    check_projection_name,
+    check_state_name,
+    check_topic_name,
+)
+from eventlog.records import Record, RecordBatch
+from eventlog.store.records.topics import DeleteTopic
 from eventlog.store.store import Store, close_store, forget_store
-from eventlog.store.verify import report
-from eventlog.store.verify.report import VerifyReport
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+T = TypeVar("T")
 
-class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
-    """
-    An open log directory: the place of topics, and the maker of producers and consumers.
 
-    Any number of threads, `EventLog` objects and processes of one machine may use one directory at once. Any
-    thread may call anything. After a fork the child's first use opens the directory again; producers and consumers
-    made before the fork stay the parent's.
+class EmbeddedLog(EventLog):
+    """The embedded log: see `eventlog.EventLog`."""
 
-    Get one from `eventlog.open()`.
-
-    Example:
-        >>> with eventlog.open(":memory:") as log:
-        ...     orders = log.topic("orders", partitions=4)
-        ...     log.topics()
-        ['orders']
-    """
+    _backend_name: ClassVar[str] = "embedded"
+    _features: ClassVar[frozenset[str]] = frozenset(FEATURES)
 
     def __init__(self, store: Store) -> None:
         self._store = store
         us = weakref.ref(self)  # a circle would keep a dropped log open until the collector comes by
-        self._topics = Topics(store, lambda: cast("EventLog", us()))
-        self._producers: weakref.WeakSet[Producer] = weakref.WeakSet()
-        self._consumers: weakref.WeakSet[Consumer[Any, Any]] = weakref.WeakSet()
+        self._topics = Topics(store, lambda: cast("EmbeddedLog", us()))
+        self._producers: weakref.WeakSet[EmbeddedProducer] = weakref.WeakSet()
+        self._consumers: weakref.WeakSet[EmbeddedConsumer[Any, Any]] = weakref.WeakSet()
         self._is_closed = False
         self._is_closing = False
         self._finalizer = weakref.finalize(self, forget_store, store)
@@ -69,29 +79,77 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
         self._finalizer.atexit = store.is_memory
 
     @property
+    @override
     def path(self) -> Path:
-        """The directory."""
         from pathlib import Path  # which a log itself does not need: `eventlog.open()` is fast
 
         return Path(self._store.path)
 
     @property
+    @override
     def durability(self) -> str:
-        """What an acknowledged record survives: "commit", "ordered", or "memory"."""
         return self._store.durability
 
     @property
+    @override
     def uuid(self) -> UUID:
-        """The id of this log; a copy made by `compact()` has the same."""
         return self._store.uuid
 
     @property
+    @override
     def is_closed(self) -> bool:
-        """Whether `close()` was called."""
         return self._is_closed
+
+    # -- topics ----------------------------------------------------------------------------------------------
+
+    @override
+    def topic(
+        self,
+        name: str,
+        *,
+        key: Any = None,
+        value: Any = None,
+        partitions: int | None = None,
+        partitioner: str | Partitioner | None = None,
+        max_record_bytes: int | None = None,
+        index: Index | None = None,
+        duplicate_window: float | None = None,
+        snapshot: object = None,
+        upcasters: Upcasters | None = None,
+    ) -> Topic[Any, Any]:
+        self._check_open()
+        options = TopicOptions(
+            key,
+            value,
+            partitions,
+            partitioner,
+            max_record_bytes,
+            index,
+            duplicate_window,
+            snapshot,
+            upcasters,
+        )
+        return self._topics.open(name, options)
+
+    @override
+    def topics(self) -> list[str]:
+        self._check_open()
+        return [row.name for row in self._store.topics()]
+
+    @override
+    def delete_topic(self, name: str) -> None:
+        self._check_open()
+        self._topics.forget(name)
+        self._store.run(DeleteTopic(check_topic_name(name)))
+
+    def _known_topic(self, name: str) -> EmbeddedTopic[Any, Any]:
+        """The topic of that name, with the codecs that this log was told of."""
+        self._check_open()
+        return self._topics.known(name)
 
     # -- clients ---------------------------------------------------------------------------------------------
 
+    @override
     def producer(
         self,
         *,
@@ -100,29 +158,21 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
         batch_bytes: int = TARGET_BYTES,
         max_buffered_bytes: int = 32 << 20,
         max_block: float = 60.0,
-    ) -> Producer:
-        """
-        A producer: sends without waiting for the disk.
-
-        The options are described at `Producer`. With a name, the older producers of that name are fenced.
-
-        Raises:
-            StorageError: if the producer has a name and that could not be stored.
-            ValueError, TypeError: for an option out of its bounds.
-        """
+    ) -> EmbeddedProducer:
         self._check_open()
-        producer = Producer(
+        producer = EmbeddedProducer(
             self._store,
             self._known_topic,
-            name=None if name is None else check_producer_name(name),
-            linger=check_seconds("linger", linger),
-            batch_bytes=check_int("batch_bytes", batch_bytes, least=1024, most=TARGET_BYTES),
-            max_buffered_bytes=check_int("max_buffered_bytes", max_buffered_bytes, least=TARGET_BYTES),
-            max_block=check_seconds("max_block", max_block),
+            name=name,
+            linger=linger,
+            batch_bytes=batch_bytes,
+            max_buffered_bytes=max_buffered_bytes,
+            max_block=max_block,
         )
         self._producers.add(producer)
         return producer
 
+    @override
     def consumer(
         self,
         *topics: str | Topic[Any, Any] | re.Pattern[str],
@@ -139,24 +189,12 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
         on_assigned: Callback | None = None,
         on_revoked: Callback | None = None,
         on_lost: Callback | None = None,
-    ) -> Consumer[Any, Any]:
-        """
-        A consumer of some topics: with a group, it shares their partitions with the group's other members.
-
-        The options are described at `Consumer`. A pattern stands for all topics whose whole name it matches, later
-        ones too. Without topics, `assign()` says what to read.
-
-        Raises:
-            UnknownTopic: if the log has no such topic. Nothing was made.
-            InstanceInUse, GroupMismatch: if the group does not take it as a member. Nothing was made.
-            OffsetOutOfRange: if `start` is an offset that a partition does not have.
-            ValueError, TypeError: for an option out of its bounds.
-        """
+    ) -> EmbeddedConsumer[Any, Any]:
         self._check_open()
-        opened = {topic.name: topic for topic in map(self._opened, topics) if topic is not None}
-        patterns = {(topic.pattern, topic.flags) for topic in topics if isinstance(topic, re.Pattern)}
-        options = consumer_options(
-            Subscription(tuple(sorted(opened)), tuple(sorted(patterns))),
+        consumer = open_consumer(
+            self._store,
+            self._known_topic,
+            topics,
             group=group,
             start=start,
             auto_commit=auto_commit,
@@ -171,87 +209,170 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
             on_revoked=on_revoked,
             on_lost=on_lost,
         )
-
-        def open_topic(name: str) -> Topic[Any, Any]:
-            known = self._known_topic(name)
-            given = opened.get(name)
-            return given if given is not None and given.uuid == known.uuid else known
-
-        consumer: Consumer[Any, Any] = Consumer(self._store, open_topic, options)
         self._consumers.add(consumer)
         consumer._begin()
         return consumer
 
-    def _opened(self, topic: object) -> Topic[Any, Any] | None:
-        """The topic that a user named; None for a pattern."""
-        if isinstance(topic, Topic):
-            topic._check_store(self._store)
-            return topic
-        if isinstance(topic, re.Pattern):
-            if not isinstance(topic.pattern, str):
-                raise TypeError(f"a pattern of topics is one of str, not {topic!r}. Nothing was made.")
-            return None
-        return self._known_topic(check_topic_name(topic))
-
     @property
-    def groups(self) -> Groups:
-        """The consumer groups: which there are, where they stand, and how to put them elsewhere."""
-        return Groups(self._store, self._check_open)
+    @override
+    def groups(self) -> EmbeddedGroups:
+        return EmbeddedGroups(self._store, self._check_open)
+
+    @override
+    def transaction(self, *, max_bytes: int = MAX_TRANSACTION_BYTES) -> EmbeddedTransaction:
+        self._check_open()
+        return EmbeddedTransaction(self._store, self._known_topic, max_bytes=max_bytes)
+
+    @override
+    def transact(
+        self, function: Callable[[Transaction], T], *, attempts: int = 10, max_bytes: int = MAX_TRANSACTION_BYTES
+    ) -> T:
+        return transact(lambda: self.transaction(max_bytes=max_bytes), function, attempts)
+
+    @override
+    def processor(
+        self,
+        *topics: str | Topic[Any, Any] | re.Pattern[str],
+        function: Function,
+        group: str,
+        start: Start = "earliest",
+        max_records: int = DEFAULT_MAX_RECORDS,
+        attempts: int = DEFAULT_ATTEMPTS,
+        on_failure: OnFailure | None = None,
+        max_bytes: int = MAX_TRANSACTION_BYTES,
+        assignor: str | Assignor = "sticky",
+        instance_id: str | None = None,
+        session_timeout: float = 10.0,
+        max_poll_interval: float = 300.0,
+    ) -> Processor:
+        self._check_open()
+        return open_processor(
+            lambda: self.consumer(
+                *topics,
+                group=group,
+                start=start,
+                auto_commit=False,
+                assignor=assignor,
+                instance_id=instance_id,
+                session_timeout=session_timeout,
+                max_poll_interval=max_poll_interval,
+            ),
+            lambda: LentTransaction(self._store, self._known_topic, max_bytes=max_bytes),
+            self._store.clock,
+            function,
+            is_of_topics=bool(topics),
+            group=group,
+            max_records=max_records,
+            attempts=attempts,
+            on_failure=on_failure,
+            max_bytes=max_bytes,
+        )
+
+    # -- states and projections ------------------------------------------------------------------------------
+
+    @override
+    def state(self, name: str, *, key: Any = None, value: Any = None) -> StateView[Any, Any]:
+        self._check_open()
+        return view(self._store, name, key, value, check=self._check_open)
+
+    @override
+    def states(self) -> list[str]:
+        self._check_open()
+        names = [row.name for row in self._store.states()]
+        return [name for name in names if not name.startswith(PROJECTION_PREFIX)]
+
+    @override
+    def delete_state(self, name: str) -> None:
+        self._check_open()
+        self._store.delete_state(check_state_name(name))
+
+    @override
+    def projection(
+        self,
+        name: str,
+        function: object = None,
+        *,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        key: Any = None,
+        value: Any = None,
+        max_records: int = MAX_FOLDED_RECORDS,
+        max_bytes: int = MAX_FOLDED_BYTES,
+    ) -> Projection:
+        self._check_open()
+        return declare_projection(
+            self._store,
+            self._topics.by_id,
+            name,
+            function,
+            topics=topics,
+            key=key,
+            value=value,
+            max_records=max_records,
+            max_bytes=max_bytes,
+            check=self._check_open,
+        )
+
+    @override
+    def projections(self) -> list[str]:
+        self._check_open()
+        return [row.name for row in self._store.projections()]
+
+    @override
+    def delete_projection(self, name: str) -> None:
+        self._check_open()
+        self._store.delete_projection(check_projection_name(name))
+
+    # -- the order of the whole log --------------------------------------------------------------------------
+
+    @override
+    def end_log_position(self) -> int:
+        self._check_open()
+        return self._store.end_log_position()
+
+    @override
+    def read_all(
+        self,
+        start: int = 0,
+        *,
+        end: int | None = None,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        max_records: int | None = None,
+    ) -> Iterator[tuple[int, Record[Any, Any]]]:
+        return records_of(self.read_all_batches(start, end=end, topics=topics, max_records=max_records))
+
+    @override
+    def read_all_batches(
+        self,
+        start: int = 0,
+        *,
+        end: int | None = None,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        max_records: int | None = None,
+    ) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
+        self._check_open()
+        return read_log(self._store, self._topics.by_id, start, end=end, topics=topics, max_records=max_records)
 
     # -- care ------------------------------------------------------------------------------------------------
 
+    @override
     def sync(self) -> None:
-        """
-        Forces everything committed to the disk: of use with durability "ordered".
-
-        Blocks for a sync.
-
-        Raises:
-            StorageError: if the disk failed. The log refuses writes until it is opened again.
-        """
         self._check_open()
-        self._store.environment.sync()
+        self._store.sync()
 
+    @override
     def verify(self, *, progress: Callable[[int], object] | None = None) -> VerifyReport:
-        """
-        Reads and checks every batch of every topic, every group, its members and its committed offsets.
-
-        Blocks for as long as that takes; others may go on.
-
-        Args:
-            progress: called now and then with the bytes checked so far.
-        """
         self._check_open()
-        from eventlog.store.verify.verify import verify  # with every check of every table: `import eventlog` is fast
+        return self._store.verify(progress)
 
-        return verify(self._store, progress)
-
+    @override
     def compact(self, destination: str | os.PathLike[str]) -> int:
-        """
-        Writes a copy without free space into a new directory, and returns its size in bytes.
-
-        A log's file never shrinks by itself: deleted space is used again. To shrink it, compact, close the log in
-        every process, and put the copy in its place. Also a consistent backup. Others may go on meanwhile.
-
-        Raises:
-            ValueError: if the destination is there and not empty. It was left as it was.
-            StorageError: if the copy cannot be written. The log is unchanged.
-        """
         self._check_open()
-        return report.compact(self._store, destination)
+        return self._store.compact(destination)
 
     # -- life ------------------------------------------------------------------------------------------------
 
+    @override
     def close(self) -> None:
-        """
-        Flushes and closes its producers, closes its consumers, and the directory.
-
-        Calling it again does nothing.
-
-        Raises:
-            DeliveryError: as `Producer.close`; everything is closed all the same.
-            Exception: what an `on_revoked` raised; likewise.
-        """
         if self._is_closing:
             return
         self._is_closing = True
@@ -286,14 +407,6 @@ class EventLog(LogTopics, LogTransactions, LogProjections, LogOrder):
     def _check_open(self) -> None:
         if self._is_closed:
             raise LogClosed(f"the log at {self.path} is closed. Nothing was stored. Call eventlog.open() again.")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else self.durability

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from eventlog.api.event_log import EventLog
 from eventlog.clock import SystemClock
-from eventlog.log.event_log import EventLog
+from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import Durability, check_int
 from eventlog.store.lmdb.opening import LEAST_MAP_BYTES
 from eventlog.store.store import open_store
@@ -49,4 +50,4 @@ def open(
     if map_size is not None:
         check_int("map_size", map_size, least=LEAST_MAP_BYTES)
     store = open_store(path, durability=durability, mode=mode, create=create, map_bytes=map_size, clock=SystemClock())
-    return EventLog(store)
+    return EmbeddedLog(store)

@@ -39,6 +39,7 @@ from eventlog.store.rows.tables import (
     unpack_topics_version,
 )
 from eventlog.store.states.backend import StoreStates
+from eventlog.store.verify.backend import StoreMaintenance
 from eventlog.store.wakeup.notifier import Notifier
 from eventlog.store.wakeup.waiter import Waiter
 
@@ -47,7 +48,7 @@ DATA_FILE = "data.mdb"
 _OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members", "projections"}
 
 
-class Store(StoreReading, StoreGroups, StoreHistory, StoreStates):
+class Store(StoreReading, StoreGroups, StoreHistory, StoreStates, StoreMaintenance):
     """
     One open log directory.
 

@@ -22,10 +22,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from eventlog.api.consumer import Callback, Pair
 from eventlog.backend import Backend
 from eventlog.clients.consumer.fetcher import Fetcher
-from eventlog.clients.consumer.options import Callback, ConsumerOptions
-from eventlog.clients.consumer.positions import Hand, Pair, Position, Positions
+from eventlog.clients.consumer.options import ConsumerOptions
+from eventlog.clients.consumer.positions import Hand, Position, Positions
 from eventlog.clients.consumer.starts import StartOffsets
 from eventlog.clients.consumer.topic_discovery import TopicDiscovery
 from eventlog.clients.topic_handle import TopicHandle

@@ -6,18 +6,14 @@ The meaning of each is in the docstring of `Consumer`. Knows nothing of logs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
+from eventlog.api.consumer import Callback
 from eventlog.clients.reading.batch_reader import check_start
 from eventlog.groups.assignors import DEFAULT_ASSIGNOR, Assignor, assignor_for
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Subscription
 from eventlog.options import Start, check_group_name, check_instance_id, check_int, check_seconds
-from eventlog.records import TopicPartition
-
-Callback: TypeAlias = Callable[[list[TopicPartition]], object]
-"""What a member of a group may be told: partitions that it got, gave up, or lost."""
 
 
 class MembershipOptions(NamedTuple):

@@ -9,21 +9,17 @@ log has for the group. Plain bookkeeping, for any backend: nothing here reads a 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import compress
 from operator import length_hint
-from typing import Any, TypeAlias
+from typing import Any
 
+from eventlog.api.consumer import Offsets, Pair
 from eventlog.clients.reading.batch_reader import Cursor
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.groups.state import PartitionId
 from eventlog.options import check_int, check_offset, check_offsets
 from eventlog.records import Record, RecordBatch, TopicPartition
-
-Pair: TypeAlias = TopicPartition | tuple[str, int]
-"""What users may pass for a partition."""
-Offsets: TypeAlias = Mapping[TopicPartition, int] | Mapping[tuple[str, int], int] | Mapping[Pair, int]
-"""What users may pass for the offsets of some partitions: a type checker takes the keys of a mapping as they are."""
 
 
 class Position:

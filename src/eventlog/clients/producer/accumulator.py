@@ -33,9 +33,10 @@ from functools import partial
 from threading import get_ident
 from typing import Any, TypeVar
 
+from eventlog.api.producer import Delivery
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import TARGET_BYTES, BatchEncoder
-from eventlog.clients.delivery import ROW_WIDTH, Delivery
+from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery
 from eventlog.clients.producer.batch import CLOSED, PartitionBuffer, ProducerBatch
 from eventlog.errors import BufferFull, DeliveryError, LogClosed, UsedAfterFork
 from eventlog.records import Headers
@@ -170,7 +171,7 @@ class Accumulator:
             batch.measured_bytes += size_bytes
             if batch.measured_bytes >= self._batch_bytes:
                 self._seal(lane)
-        return Delivery((batch, place))
+        return EmbeddedDelivery((batch, place))
 
     def _change(self, change: Callable[[], T]) -> T:
         """Opens, fills or seals batches; takes up before and after it what came into the middle of a change."""
@@ -200,7 +201,7 @@ class Accumulator:
         place = len(rows)
         token = extras or place + TOKEN_BASE
         rows += (key, value, token)
-        return Delivery((batch, _place_of(rows, token, place)))
+        return EmbeddedDelivery((batch, _place_of(rows, token, place)))
 
     def _take_late(self) -> None:
         """
@@ -230,7 +231,7 @@ class Accumulator:
         with self.lock:
             place = _place_of(rows, token, token - TOKEN_BASE)
             if lane.batch is batch or place < ROW_WIDTH * batch.count:
-                return Delivery((batch, place))
+                return EmbeddedDelivery((batch, place))
         return self.add(lane, rows[place], rows[place + 1], size_bytes=0)
 
     def _open(self, lane: PartitionBuffer) -> ProducerBatch:

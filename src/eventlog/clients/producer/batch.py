@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from eventlog.api.producer import Delivery
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import EncodedBatch
-from eventlog.clients.delivery import Delivery, call_logged
+from eventlog.clients.delivery import EmbeddedDelivery, call_logged
 from eventlog.errors import StorageError, UnknownTopic
 from eventlog.records import Headers, RecordMetadata
 from eventlog.store.records.append import Append, Part, Rows
@@ -65,7 +66,7 @@ class ProducerBatch(Append):
         self.measured_bytes = 0
         self.size_bytes = 0
         self.looked_at: set[int] = set()
-        self._callbacks: list[tuple[Delivery, Callable[[Delivery], object]]] = []
+        self._callbacks: list[tuple[EmbeddedDelivery, Callable[[Delivery], object]]] = []
 
     is_lenient = True
 
@@ -133,7 +134,7 @@ class ProducerBatch(Append):
         """
         return self.lane.accumulator.settle(self, timeout)
 
-    def add_callback(self, delivery: Delivery, callback: Callable[[Delivery], object]) -> None:
+    def add_callback(self, delivery: EmbeddedDelivery, callback: Callable[[Delivery], object]) -> None:
         """Notes a callback, or calls it when the batch is done."""
         with self.lane.accumulator.lock:
             if not self.is_done:

@@ -15,16 +15,29 @@ from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
 from eventlog.accelerators import accelerated_method
+from eventlog.api.overriding import override
+from eventlog.api.producer import Delivery, Producer
+from eventlog.api.topic import Topic
 from eventlog.backend.topics import StoredTopic
+from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import crc32 as crc32_partitioner
 from eventlog.batches.partitioners import murmur2 as murmur2_partitioner
-from eventlog.clients.delivery import ROW_WIDTH, Delivery
+from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery
 from eventlog.clients.producer.accumulator import SMALL_BYTES, TOKEN_BASE, Accumulator
 from eventlog.clients.producer.batch import PartitionBuffer, ProducerBatch
 from eventlog.clients.producer.sender import Sender
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.clients.topic_handle import TopicHandle
-from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
+from eventlog.options import (
+    HeadersInput,
+    check_columns,
+    check_headers,
+    check_int,
+    check_message_id,
+    check_producer_name,
+    check_seconds,
+    check_timestamp_ms,
+)
 from eventlog.store.records.key_rows import LONGEST_KEY_BYTES
 from eventlog.store.store import Store
 
@@ -85,34 +98,8 @@ class _SendPath:
         self.partition_count = max(self.partition_count, stored.partitions)
 
 
-class Producer:
-    """
-    Sends records: `send` puts them into batches, which are stored in the background.
-
-    Records of one partition are stored in the order of the `send` calls. Any number of threads may share a
-    producer, and a signal handler may send, but not wait for what it sent. A record counts as stored when its
-    `Delivery` says so; nothing that was sent is lost when the program ends without `close()`, unless it is killed.
-
-    With a name, only the newest producer of that name may store; older ones, in any process, are fenced. Its records
-    are numbered, so what is stored of each partition is always the beginning of what was sent to it: once records could
-    not be stored, nothing sent after them is.
-
-    Args:
-        name: 1 to 249 bytes of printable UTF-8. Making the producer costs a commit then.
-        linger: seconds that a record may wait for others to share its batch (default 0.005).
-        batch_bytes: when a batch is full, in encoded bytes (default and most 65,520; docs/decisions/0003).
-        max_buffered_bytes: how much may wait to be stored, in encoded bytes (default 32 MiB). Beyond it `send`
-            stores by itself, and blocks.
-        max_block: seconds that `send` may block then (default 60.0), before `BufferFull`.
-
-    Example:
-        >>> with eventlog.open(":memory:") as log:
-        ...     orders = log.topic("orders", key=str, value="json")
-        ...     with log.producer() as producer:
-        ...         deliveries = [producer.send("orders", {"n": n}, key="alice") for n in range(3)]
-        ...     [delivery.result().offset for delivery in deliveries]
-        [0, 1, 2]
-    """
+class EmbeddedProducer(Producer):
+    """The embedded producer: see `eventlog.Producer`."""
 
     # The accelerator of `send` reads a slot, and nothing else.
     __slots__ = ("__dict__", "__weakref__", "_routes")
@@ -120,7 +107,7 @@ class Producer:
     def __init__(
         self,
         store: Store,
-        open_topic: Callable[[str], Topic[Any, Any]],
+        open_topic: Callable[[str], EmbeddedTopic[Any, Any]],
         *,
         name: str | None,
         linger: float,
@@ -128,7 +115,12 @@ class Producer:
         max_buffered_bytes: int,
         max_block: float,
     ) -> None:
-        self._name = name
+        checked_name = None if name is None else check_producer_name(name)
+        linger = check_seconds("linger", linger)
+        batch_bytes = check_int("batch_bytes", batch_bytes, least=1024, most=TARGET_BYTES)
+        max_buffered_bytes = check_int("max_buffered_bytes", max_buffered_bytes, least=TARGET_BYTES)
+        max_block = check_seconds("max_block", max_block)
+        self._name = checked_name
         self._session: ProducerEpoch | None = None
         if name is not None:
             from eventlog.clients.producer.idempotence import ProducerEpoch
@@ -155,11 +147,14 @@ class Producer:
         store.on_fork(self)
 
     @property
+    @override
     def name(self) -> str | None:
-        """The name, if it has one."""
         return self._name
 
-    @accelerated_method("SendMethod", route=_SendPath, lane=PartitionBuffer, batch=ProducerBatch, delivery=Delivery)
+    @accelerated_method(
+        "SendMethod", route=_SendPath, lane=PartitionBuffer, batch=ProducerBatch, delivery=EmbeddedDelivery
+    )
+    @override
     def send(
         self,
         topic: str | Topic[Any, Any],
@@ -171,32 +166,6 @@ class Producer:
         timestamp_ms: int | None = None,
         message_id: str | bytes | None = None,
     ) -> Delivery:
-        """
-        Takes a record, and hands back the promise of its place at once.
-
-        What is stored is the value as it is now; changing it later changes nothing. Blocks only when
-        `max_buffered_bytes` wait to be stored.
-
-        Args:
-            topic: a topic's name, or the `Topic` itself, whose codecs and partitioner are then used.
-            value: None is a tombstone.
-            key: decides the partition, by the topic's partitioner. Without one, partitions take turns.
-            headers: a mapping or pairs of str and bytes.
-            partition: overrides the partitioner.
-            timestamp_ms: ms since 1970 UTC; the time at which the batch was begun when not given.
-            message_id: 1 to 255 bytes; has the record stored only once within the topic's `duplicate_window`,
-                however often and by whomever it is sent. The delivery tells where the first is.
-
-        Raises:
-            TypeError: if a value or key does not fit its codec. The record was not taken.
-            RecordTooLarge: if it is larger than the topic's `max_record_bytes`. It was not taken.
-            UnknownTopic, UnknownPartition: if there is no such topic or partition. It was not taken.
-            BufferFull: if there was no room for `max_block` seconds. It was not taken.
-            StorageError: if an earlier write failed; the log must be opened again. It was not taken.
-            ProducerFenced, OutOfOrderSequence: if a newer producer has the name, or if earlier records of this named
-                producer could not be stored. It was not taken.
-            LogClosed, UsedAfterFork: if this producer cannot be used any more. It was not taken.
-        """
         try:
             route = self._routes[topic]
         except KeyError:
@@ -231,7 +200,7 @@ class Producer:
             token = place + TOKEN_BASE
             rows += (key, value, token)
             if len(rows) == place + ROW_WIDTH and lane.batch is batch:
-                return Delivery((batch, place))
+                return EmbeddedDelivery((batch, place))
             return self._accumulator.settle_late(lane, batch, rows, token)
         return self._send_with_care(route, lane, key, value, headers, partition, timestamp_ms, message_id)
 
@@ -287,6 +256,7 @@ class Producer:
         self._accumulator.grow(stored)
         route.grow(stored)  # it is not among the others any more if the topic was deleted meanwhile
 
+    @override
     def send_many(
         self,
         topic: str | Topic[Any, Any],
@@ -297,13 +267,6 @@ class Producer:
         partition: int | None = None,
         timestamps_ms: int | Iterable[int] | None = None,
     ) -> list[Delivery]:
-        """
-        Takes records in columns, in order: the same as one `send` for each.
-
-        Raises:
-            ValueError: if the columns differ in length. No record was taken.
-            TypeError, RecordTooLarge, BufferFull: as `send`; the records before the refused one were taken.
-        """
         values, keys, headers, timestamps_ms = check_columns(values, keys, headers, timestamps_ms)
         send = self.send
         if headers is None and timestamps_ms is None and partition is None:
@@ -318,30 +281,12 @@ class Producer:
             for value, key, pairs, moment in rows
         ]
 
+    @override
     def flush(self, timeout: float | None = None) -> None:
-        """
-        Blocks until everything sent before is stored.
-
-        Args:
-            timeout: seconds, None for as long as it takes.
-
-        Raises:
-            DeliveryError: if records were not stored and nobody looked at their deliveries.
-            TimeoutError: if that takes longer. What waits is still queued.
-            RuntimeError: in a signal handler or a finalizer that has interrupted this producer in the same thread.
-                What waits is still queued.
-        """
         self._accumulator.flush(timeout)
 
+    @override
     def close(self, timeout: float | None = None) -> None:
-        """
-        Flushes, and ends the producer.
-
-        Calling it again does nothing.
-
-        Raises:
-            DeliveryError, TimeoutError: as `flush`; the producer is closed all the same.
-        """
         if not self._is_closed:
             self._is_closed = True
             self._routes.clear()
@@ -357,7 +302,7 @@ class Producer:
     def _open_route(self, topic: str | Topic[Any, Any]) -> _SendPath:
         self._accumulator.check_usable()
         handle = self._open_topic(topic) if isinstance(topic, str) else topic
-        if not isinstance(handle, Topic):
+        if not isinstance(handle, EmbeddedTopic):
             raise TypeError(f"a topic is its name or a Topic, not {type(topic).__name__}. The record was not taken.")
         handle._check_store(self._store)
         handle._route.learn(handle._route.look())

@@ -19,7 +19,7 @@ from eventlog.backend.states import StoredState
 from eventlog.clients.projection.row_cache import MOST_CACHED_BYTES, FoldedState
 from eventlog.clients.reading.log_reader import LogReader
 from eventlog.clients.state.state import State
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec
 from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge
@@ -83,7 +83,7 @@ class Folder:
     def __init__(
         self,
         store: Store,
-        topics_by_id: Callable[[], Mapping[int, Topic[Any, Any]]],
+        topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
         options: FoldOptions,
         row: StoredProjection,
         state: StoredState,

@@ -7,26 +7,26 @@ is stored in `store/states/projections.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from eventlog.api.topic import Topic
 from eventlog.backend.projections import FoldLock, StoredProjection, unknown_projection
 from eventlog.clients.projection.view import ProjectionView
+from eventlog.clients.reading.log_reader import check_topics
 from eventlog.clients.state.view import StateView, stored_codecs
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.codecs import codec_for
 from eventlog.errors import ConcurrentUse, ConflictError, LogClosed, StateMismatch, UsedAfterFork
-from eventlog.options import check_int, check_seconds
+from eventlog.options import check_int, check_projection_name, check_seconds
 from eventlog.store.store import Store
 from eventlog.store.wakeup.waiter import Waiter
 
 if TYPE_CHECKING:  # what folding needs is imported by the first projection: `import eventlog` is fast
     from eventlog.clients.projection.folder import Folder, FoldOptions
 
-MAX_FOLDED_RECORDS = 1_000_000
-MAX_FOLDED_BYTES = 32 << 20
 _EVERYTHING: Final = 1 << 63
 _TURN_SECONDS = 0.1
 _LONG_SECONDS = 3600.0
@@ -64,7 +64,7 @@ class Projection:
     def __init__(
         self,
         store: Store,
-        topics_by_id: Callable[[], Mapping[int, Topic[Any, Any]]],
+        topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
         row: StoredProjection,
         options: FoldOptions | None,
         key: Any,
@@ -461,9 +461,42 @@ class Projection:
         return f"<Projection {self.name!r}>"
 
 
+def declare_projection(
+    store: Store,
+    topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
+    name: str,
+    function: object,
+    *,
+    topics: Iterable[str | Topic[Any, Any]] | None,
+    key: Any,
+    value: Any,
+    max_records: int,
+    max_bytes: int,
+    check: Callable[[], None],
+) -> Projection:
+    """
+    The projection that a caller asked for, when each option is within its bounds.
+
+    Raises:
+        UnknownProjection, ValueError, TypeError, InvalidTopicName: as `EventLog.projection`. Nothing was stored.
+    """
+    checked = check_projection_name(name)
+    names = check_topics(topics)
+    check_int("max_records", max_records, least=1)
+    check_int("max_bytes", max_bytes, least=1)
+    options = None
+    if function is not None:
+        # The first projection imports what folding needs: `import eventlog` is fast.
+        from eventlog.clients.projection.folder import FoldOptions, fold_of
+
+        chosen = None if names is None else tuple(sorted(set(names)))
+        options = FoldOptions(fold_of(function), chosen, max_records, max_bytes)
+    return open_projection(store, topics_by_id, checked, options, key, value, check=check)
+
+
 def open_projection(
     store: Store,
-    topics_by_id: Callable[[], Mapping[int, Topic[Any, Any]]],
+    topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
     name: str,
     options: FoldOptions | None,
     key: Any,

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from eventlog.api.topic import Topic
 from eventlog.backend import Backend
 from eventlog.backend.reading import OrderedBatch, StoredBatch
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.errors import EventLogError
-from eventlog.options import check_topic_name
+from eventlog.options import check_int, check_topic_name
 from eventlog.records import Record, RecordBatch
 
 _READ_BYTES = 1 << 20
@@ -33,7 +34,7 @@ class LogReader:
     def __init__(
         self,
         backend: Backend,
-        topics_by_id: Callable[[], Mapping[int, Topic[Any, Any]]],
+        topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
         topics: Collection[str] | None,
         log_position: int,
     ) -> None:
@@ -41,7 +42,7 @@ class LogReader:
         self._fetcher = BatchReader(backend)
         self._topics_by_id = topics_by_id
         self._names = None if topics is None else frozenset(topics)
-        self._topics: Mapping[int, Topic[Any, Any]] = {}
+        self._topics: Mapping[int, EmbeddedTopic[Any, Any]] = {}
         self._version = -1
         self.log_position = log_position
         """The position to read next: behind all that was handed out or passed by."""
@@ -102,7 +103,9 @@ class LogReader:
             self._version = version
         return {number for number, topic in self._topics.items() if topic.name in self._names}
 
-    def _decoded(self, topic: Topic[Any, Any], stored: OrderedBatch) -> tuple[int, RecordBatch[Any, Any], int] | None:
+    def _decoded(
+        self, topic: EmbeddedTopic[Any, Any], stored: OrderedBatch
+    ) -> tuple[int, RecordBatch[Any, Any], int] | None:
         """The position of the first record, the records, and the position behind them; None when none may be read."""
         base = stored.last - stored.span + 1
         offset = max(base + self.log_position - stored.log_position, base, stored.first)
@@ -144,7 +147,7 @@ def check_topics(topics: Iterable[str | Topic[Any, Any]] | None) -> list[str] | 
         return None
     if isinstance(topics, str):
         raise TypeError("topics is a list of names, not one str. Nothing was read. Pass [name].")
-    return [check_topic_name(topic.name if isinstance(topic, Topic) else topic) for topic in topics]
+    return [check_topic_name(topic.name if isinstance(topic, EmbeddedTopic) else topic) for topic in topics]
 
 
 def records_of(batches: Iterable[tuple[int, RecordBatch[Any, Any]]]) -> Iterator[tuple[int, Record[Any, Any]]]:
@@ -153,3 +156,27 @@ def records_of(batches: Iterable[tuple[int, RecordBatch[Any, Any]]]) -> Iterator
         shift = first - batch.offsets[0]
         for record in batch.records():
             yield record.offset + shift, record
+
+
+def read_log(
+    store: Backend,
+    topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
+    start: int,
+    *,
+    end: int | None,
+    topics: Iterable[str | Topic[Any, Any]] | None,
+    max_records: int | None,
+) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
+    """
+    The batches from one log position to another, with the log positions of their first records.
+
+    Raises:
+        ValueError, TypeError, InvalidTopicName: as `EventLog.read_all`, at the call.
+    """
+    check_int("start", start, least=0)
+    if max_records is not None:
+        check_int("max_records", max_records, least=0)
+    stop = store.end_log_position()
+    if end is not None:
+        stop = min(stop, check_int("end", end, least=0))
+    return read_batches(LogReader(store, topics_by_id, check_topics(topics), start), stop, max_records)

@@ -13,7 +13,7 @@ import attrs
 
 from eventlog.backend.topics import DUPLICATE_WINDOW_MS, NewTopic, StoredTopic
 from eventlog.batches.partitioners import Partitioner, partitioner_for
-from eventlog.clients.topic.topic import Owner, Topic
+from eventlog.clients.topic.topic import EmbeddedTopic, Owner
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import Upcasters, codec_for, codec_from_stored
 from eventlog.errors import TopicMismatch
@@ -76,9 +76,9 @@ class Topics:
     def __init__(self, store: Store, owner: Callable[[], Owner]) -> None:
         self._store = store
         self._owner = owner
-        self._known: dict[str, Topic[Any, Any]] = {}
+        self._known: dict[str, EmbeddedTopic[Any, Any]] = {}
 
-    def open(self, name: str, options: TopicOptions) -> Topic[Any, Any]:
+    def open(self, name: str, options: TopicOptions) -> EmbeddedTopic[Any, Any]:
         """The topic of that name; created when the log has none."""
         check_topic_name(name)
         options.check()
@@ -92,12 +92,12 @@ class Topics:
             self._known[name] = topic  # opening what is stored does not forget what was declared
         return topic
 
-    def known(self, name: str) -> Topic[Any, Any]:
+    def known(self, name: str) -> EmbeddedTopic[Any, Any]:
         """The stored topic of that name, with the codecs that this log was told of."""
         row = self._store.require_topic(check_topic_name(name))
         return self._of_row(row)
 
-    def by_id(self) -> Mapping[int, Topic[Any, Any]]:
+    def by_id(self) -> Mapping[int, EmbeddedTopic[Any, Any]]:
         """All topics by their ids, with the codecs that this log was told of."""
         return {row.id: self._of_row(row) for row in self._store.topics()}
 
@@ -105,13 +105,13 @@ class Topics:
         """Forgets what was declared of a topic that is about to be deleted."""
         self._known.pop(name, None)
 
-    def _of_row(self, row: StoredTopic) -> Topic[Any, Any]:
+    def _of_row(self, row: StoredTopic) -> EmbeddedTopic[Any, Any]:
         known = self._known.get(row.name)
         if known is None or known._route.row.uuid != row.uuid:
             known = self._known[row.name] = self._made(row, TopicOptions())
         return known
 
-    def _made(self, row: StoredTopic, options: TopicOptions) -> Topic[Any, Any]:
+    def _made(self, row: StoredTopic, options: TopicOptions) -> EmbeddedTopic[Any, Any]:
         if options.snapshot is not None:
             codec_from_stored(row.snapshot, options.snapshot, topic=row.name, role="value")
         route = TopicHandle(
@@ -122,7 +122,7 @@ class Topics:
             snapshot=options.snapshot,
             upcasters=options.upcasters,
         )
-        return Topic(self._store, route, self._owner())
+        return EmbeddedTopic(self._store, route, self._owner())
 
     def _create(self, name: str, options: TopicOptions) -> StoredTopic:
         window_ms = options.duplicate_window_ms

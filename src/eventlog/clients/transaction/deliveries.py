@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eventlog.clients.delivery import Delivery, call_logged
+from eventlog.api.producer import Delivery
+from eventlog.clients.delivery import EmbeddedDelivery, call_logged
 from eventlog.clients.topic.append import metadata_of
 from eventlog.clients.transaction.records import TransactionRecords
 from eventlog.records import RecordMetadata
@@ -19,7 +20,7 @@ class SentRecords:
 
     def __init__(self, sends: TransactionRecords) -> None:
         self._sends = sends
-        self._callbacks: list[tuple[Delivery, Callable[[Delivery], object]]] = []
+        self._callbacks: list[tuple[EmbeddedDelivery, Callable[[Delivery], object]]] = []
         self.is_done = False
         self.error: BaseException | None = None
         self.looked_at: set[int] = set()
@@ -45,7 +46,7 @@ class SentRecords:
         topic, place = self._sends.stored(index)
         return metadata_of(topic.name, place)
 
-    def add_callback(self, delivery: Delivery, callback: Callable[[Delivery], object]) -> None:
+    def add_callback(self, delivery: EmbeddedDelivery, callback: Callable[[Delivery], object]) -> None:
         """Notes a callback, or calls it when the transaction has ended."""
         if self.is_done:
             call_logged(callback, delivery)

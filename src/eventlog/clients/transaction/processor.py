@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeAlias
+from typing import Any, NoReturn, Self
 
 import attrs
 
-from eventlog.clients.consumer.consumer import Consumer
-from eventlog.clients.consumer.positions import Pair
-from eventlog.clients.transaction.transaction import Transaction, wait_a_little
+from eventlog.api.consumer import Pair
+from eventlog.api.transaction import Function, OnFailure
+from eventlog.clients.consumer.consumer import EmbeddedConsumer
+from eventlog.clients.transaction.transaction import EmbeddedTransaction, wait_a_little
 from eventlog.clock import Clock
 from eventlog.errors import (
     ConcurrentUse,
@@ -30,15 +31,10 @@ from eventlog.errors import (
     UnknownTopic,
     UsedAfterFork,
 )
-from eventlog.options import check_seconds
+from eventlog.options import check_group_name, check_int, check_seconds
 from eventlog.records import Record, TopicPartition
 from eventlog.uninterruptible import HeldLock
 
-Function: TypeAlias = Callable[[Transaction, Record[Any, Any]], object]
-OnFailure: TypeAlias = Callable[[Transaction, Record[Any, Any], Exception], object]
-
-DEFAULT_ATTEMPTS = 5
-DEFAULT_MAX_RECORDS = 100
 _MOST_CONFLICTS = 100
 _LONGEST_WAIT_SECONDS = 60.0
 _SHORT_WAIT_SECONDS = 0.5
@@ -46,7 +42,7 @@ _FATAL = (StorageError, LogClosed, UsedAfterFork)
 """Errors that no other attempt mends."""
 
 
-class LentTransaction(Transaction):
+class LentTransaction(EmbeddedTransaction):
     """A transaction that its function fills, and does not end: its offsets are not in it yet."""
 
     def commit(self) -> NoReturn:
@@ -102,7 +98,7 @@ class Processor:
 
     def __init__(
         self,
-        consumer: Consumer[Any, Any],
+        consumer: EmbeddedConsumer[Any, Any],
         begin: Callable[[], LentTransaction],
         clock: Clock,
         function: Function,
@@ -397,3 +393,42 @@ class Processor:
 
 def _place(record: Record[Any, Any]) -> TopicPartition:
     return TopicPartition(record.topic, record.partition)
+
+
+def open_processor(
+    open_consumer: Callable[[], EmbeddedConsumer[Any, Any]],
+    begin: Callable[[], LentTransaction],
+    clock: Clock,
+    function: Function,
+    *,
+    is_of_topics: bool,
+    group: str,
+    max_records: int,
+    attempts: int,
+    on_failure: OnFailure | None,
+    max_bytes: int,
+) -> Processor:
+    """
+    A processor whose consumer is made last, when every option was checked.
+
+    Raises:
+        ValueError, TypeError: for an option out of its bounds. Nothing was made.
+    """
+    check_group_name(group)
+    check_int("max_bytes", max_bytes, least=1)
+    check_int("max_records", max_records, least=1)
+    check_int("attempts", attempts, least=1)
+    if not is_of_topics:
+        raise ValueError("a processor reads at least one topic, and none is named. Nothing was made. Name it.")
+    for called in (function,) if on_failure is None else (function, on_failure):
+        if not callable(called):
+            raise TypeError(f"function and on_failure are functions, not {called!r}. Nothing was made.")
+    return Processor(
+        open_consumer(),
+        begin,
+        clock,
+        function,
+        max_records=max_records,
+        attempts=attempts,
+        on_failure=on_failure,
+    )

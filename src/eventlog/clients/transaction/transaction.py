@@ -13,13 +13,17 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from eventlog.clients.consumer.consumer import Consumer
-from eventlog.clients.consumer.positions import Offsets
-from eventlog.clients.delivery import ROW_WIDTH, Delivery, deliveries
+from eventlog.api.consumer import Consumer, Offsets
+from eventlog.api.overriding import override
+from eventlog.api.producer import Delivery
+from eventlog.api.topic import Topic
+from eventlog.api.transaction import Transaction
+from eventlog.clients.consumer.consumer import EmbeddedConsumer
+from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery, deliveries
 from eventlog.clients.state.state import State
 from eventlog.clients.state.view import open_state
 from eventlog.clients.topic.append import check_expected
-from eventlog.clients.topic.topic import Topic
+from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clients.transaction.deliveries import SentRecords
 from eventlog.clients.transaction.records import TransactionRecords
@@ -31,7 +35,7 @@ from eventlog.errors import (
     UsedAfterFork,
     WrongVersion,
 )
-from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
+from eventlog.options import HeadersInput, check_columns, check_headers, check_int, check_message_id, check_timestamp_ms
 from eventlog.store.records.transaction import CommitTransaction, Piece
 from eventlog.store.states.commands import ApplyStateChanges
 from eventlog.store.store import Store
@@ -43,40 +47,17 @@ T = TypeVar("T")
 KT = TypeVar("KT")
 VT = TypeVar("VT")
 
-MAX_TRANSACTION_BYTES = 64 << 20
 _FIRST_PAUSE_SECONDS = 0.0005
 _LONGEST_PAUSE_SECONDS = 0.1
 _ROW_BYTES = 256
 """What a record takes in memory beside its bytes, roughly; counted against `max_bytes`."""
 
 
-class Transaction:
-    """
-    Collects records, offsets and changes of state, and stores them in one commit: all or nothing.
+class EmbeddedTransaction(Transaction):
+    """The embedded transaction: see `eventlog.Transaction`."""
 
-    Get one from `EventLog.transaction()`. As a `with` block it commits at the end, and is aborted by an exception,
-    which goes on. Until then nothing of it is visible to anybody but itself, and nothing is locked: any number of
-    transactions may be open, in threads and processes. The commit is durable when it returns (as the log's
-    `durability` says), and everything in it becomes visible at once.
-
-    A transaction is serializable in what it reads of its states: where somebody else has changed that meanwhile, the
-    commit raises `ConflictError` and stores nothing. `EventLog.transact()` then does it again.
-
-    One transaction belongs to one thread at a time, and to the process that began it. After an interruption (Ctrl-C)
-    inside `commit()` it may have been stored or not; the log tells, and nothing of it is stored later.
-
-    Example:
-        >>> with eventlog.open(":memory:") as log:
-        ...     orders = log.topic("orders", key=str)
-        ...     with log.transaction() as tx:
-        ...         delivery = tx.send("orders", b"tea", key="alice")
-        ...         totals = tx.state("totals")
-        ...         totals["alice"] = totals.get("alice", 0) + 1
-        ...     delivery.result().offset, log.state("totals")["alice"]
-        (0, 1)
-    """
-
-    def __init__(self, store: Store, open_topic: Callable[[str], Topic[Any, Any]], *, max_bytes: int) -> None:
+    def __init__(self, store: Store, open_topic: Callable[[str], EmbeddedTopic[Any, Any]], *, max_bytes: int) -> None:
+        check_int("max_bytes", max_bytes, least=1)
         self._store = store
         self._open_topic = open_topic
         self._max_bytes = max_bytes
@@ -88,7 +69,7 @@ class Transaction:
         self._states: dict[str, State[Any, Any]] = {}
         self._declared: dict[str, tuple[object, object]] = {}
         """The key and the value with which a state was asked for last, and was found to have them."""
-        self._offsets: dict[Consumer[Any, Any], GivenOffsets] = {}
+        self._offsets: dict[EmbeddedConsumer[Any, Any], GivenOffsets] = {}
         self._pieces: list[Piece] = []
         self._batch = SentRecords(self._sends)
         self._work: CommitTransaction | None = None
@@ -97,12 +78,13 @@ class Transaction:
         store.on_fork(self)
 
     @property
+    @override
     def is_ended(self) -> bool:
-        """Whether it was committed or aborted."""
         return self._end is not None
 
     # -- records ---------------------------------------------------------------------------------------------
 
+    @override
     def send(
         self,
         topic: str | Topic[Any, Any],
@@ -115,31 +97,6 @@ class Transaction:
         expected_version: int | None = None,
         message_id: str | bytes | None = None,
     ) -> Delivery:
-        """
-        Takes a record, which is stored when the transaction commits.
-
-        Records of one partition are stored in the order of the calls. Does not block.
-
-        Args:
-            topic: a topic's name, or the `Topic` itself.
-            value: None is a tombstone.
-            key: decides the partition. Keyless records of one topic go to one partition.
-            headers: a mapping or pairs of str and bytes.
-            partition: overrides the partitioner.
-            timestamp_ms: ms since 1970 UTC; now when not given.
-            expected_version: how many records of this key there must be, those sent before in this transaction
-                included. For topics with an index.
-            message_id: as that of `Topic.append`.
-
-        Returns:
-            The promise of the record's place, kept once the transaction has committed.
-
-        Raises:
-            TypeError, ValueError, RecordTooLarge, UnknownTopic, UnknownPartition: as `Topic.append`. The record was
-                not taken; the transaction is as it was.
-            TransactionTooLarge: if there is no room for it. The record was not taken.
-            TransactionEnded: if the transaction has ended.
-        """
         if self._end is not None:
             self._check()
         route, our_route = self._routes.get(topic) or self._learn_route(topic)
@@ -157,8 +114,9 @@ class Transaction:
         number = self._sends.add(
             our_route, key_bytes, value_bytes, pairs, moment_ms, partition, expected_version, identity
         )
-        return Delivery((self._batch, number * ROW_WIDTH))
+        return EmbeddedDelivery((self._batch, number * ROW_WIDTH))
 
+    @override
     def send_many(
         self,
         topic: str | Topic[Any, Any],
@@ -169,13 +127,6 @@ class Transaction:
         partition: int | None = None,
         timestamps_ms: int | Iterable[int] | None = None,
     ) -> list[Delivery]:
-        """
-        Takes records in columns, in order: the same as one `send` for each.
-
-        Raises:
-            ValueError: if the columns differ in length. No record was taken.
-            TypeError, RecordTooLarge, TransactionTooLarge: as `send`; the records before the refused one were taken.
-        """
         self._check()
         values, keys, headers, timestamps_ms = check_columns(values, keys, headers, timestamps_ms)
         routes = self._routes.get(topic) or self._learn_route(topic)
@@ -213,7 +164,7 @@ class Transaction:
     def _learn_route(self, topic: str | Topic[Any, Any]) -> tuple[TopicHandle, TopicHandle]:
         """Opens a topic, once for each transaction."""
         handle = self._open_topic(topic) if isinstance(topic, str) else topic
-        if not isinstance(handle, Topic):
+        if not isinstance(handle, EmbeddedTopic):
             raise TypeError(f"a topic is its name or a Topic, not {type(topic).__name__}. The record was not taken.")
         handle._check_store(self._store)
         found = self._routes[topic] = (handle._route, self._sends.route(handle._route))
@@ -221,28 +172,10 @@ class Transaction:
 
     # -- offsets ---------------------------------------------------------------------------------------------
 
+    @override
     def commit_offsets(self, consumer: Consumer[Any, Any], offsets: Offsets | None = None) -> None:
-        """
-        Stores a consumer's position with the transaction: everything handed out to now is finished.
-
-        From this call on the consumer commits nothing by itself, so that its group never stands where no transaction
-        has put it: that makes consume, transform, produce exactly-once. A later call for the same consumer in the same
-        transaction replaces the earlier one.
-
-        If the transaction is aborted or refused, the group stays where it was, and the consumer goes on from where it
-        is: do the work again in another transaction, or go back with `consumer.seek_to_committed()`.
-
-        Args:
-            offsets: the next offset to read, for some partitions; when not given, all positions.
-
-        Raises:
-            ValueError: if the consumer has no group, or is of another log.
-            TransactionEnded: if the transaction has ended.
-
-        At the commit `MemberFenced` is raised if the group has given one of the partitions away. Nothing was stored.
-        """
         self._check()
-        if not isinstance(consumer, Consumer):
+        if not isinstance(consumer, EmbeddedConsumer):
             raise TypeError(f"commit_offsets takes a Consumer, not {type(consumer).__name__}. Nothing was changed.")
         self._offsets[consumer] = consumer._give_offsets(self._store, offsets)
 
@@ -256,25 +189,8 @@ class Transaction:
     def state(self, name: str, *, key: None = None, value: type[VT]) -> State[Any, VT]: ...
     @overload
     def state(self, name: str, *, key: None = None, value: object = None) -> State[Any, Any]: ...
+    @override
     def state(self, name: str, *, key: Any = None, value: Any = None) -> State[Any, Any]:
-        """
-        A mapping that is kept in the log: what is written to it is stored with the transaction.
-
-        The transaction sees its own writes. What it reads, missing rows and scanned ranges included, must be unchanged
-        at the commit. The state is made when the log has none of that name, at once and whatever becomes of the
-        transaction; its rows are not.
-
-        Args:
-            name: 1 to 249 bytes of printable characters.
-            key: the type of the keys: `str`, `bytes`, `int`, `tuple`, or None (default) for any of these. Rows stand
-                in the order of the keys.
-            value: the codec of the values, as of a topic's (default "msgpack").
-
-        Raises:
-            StateMismatch: if the stored state has other codecs. It is unchanged.
-            ValueError, TypeError: for what cannot be. Nothing was stored.
-            TransactionEnded: if the transaction has ended.
-        """
         self._check()
         known = self._states.get(name)
         if known is not None:
@@ -291,22 +207,8 @@ class Transaction:
 
     # -- the end ---------------------------------------------------------------------------------------------
 
+    @override
     def commit(self) -> None:
-        """
-        Stores everything in one commit; the transaction has ended afterwards, whatever is raised.
-
-        Blocks for one sync of the disk, which it shares with others that commit at the same time. An empty
-        transaction stores nothing and takes no time; one that only read is checked, and waits for nobody.
-
-        Raises:
-            ConflictError: if something that it read was changed meanwhile. Nothing was stored.
-            WrongVersion, MessageIdReused: if a record may not be appended. Nothing was stored.
-            MemberFenced: if a partition has another owner by now. Nothing was stored.
-            UnknownTopic, UnknownState: if one was deleted. Nothing was stored.
-            StorageError: if the disk failed. Nothing was acknowledged; the log must be opened again.
-            TransactionEnded: if the transaction has ended before.
-            UsedAfterFork: in a child, if the parent began it. Nothing was stored; the parent can go on.
-        """
         self._check()
         if self._store.committer.is_ours:
             raise RuntimeError(
@@ -373,12 +275,8 @@ class Transaction:
             if not work.is_refused:
                 return
 
+    @override
     def abort(self) -> None:
-        """
-        Ends the transaction and stores nothing.
-
-        Calling it again, or after a commit, does nothing.
-        """
         if self._end is None:
             self._end = "aborted"
             self._batch.fail(TransactionEnded(self._message("aborted")))
@@ -439,8 +337,11 @@ class Transaction:
         return f"<Transaction: {self._end or 'open'}, {self._sends.count} records, {self._size_bytes} bytes>"
 
 
-def transact(begin: Callable[[], Transaction], function: Callable[[Transaction], T], attempts: int) -> T:
+def transact(
+    begin: Callable[[], EmbeddedTransaction], function: Callable[[EmbeddedTransaction], T], attempts: int
+) -> T:
     """Calls a function with a transaction and commits it, up to so many times while others are faster."""
+    check_int("attempts", attempts, least=1)
     for attempt in range(1, attempts + 1):
         try:
             with begin() as tx:

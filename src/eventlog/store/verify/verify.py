@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from eventlog.backend.maintenance import VerifyReport
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import NO_LOG_POSITION, NO_TIME_MS, Columns, decode
 from eventlog.errors import EventLogError
@@ -22,7 +23,6 @@ from eventlog.store.verify.check_index import IndexCheck, IndexSums, SnapshotChe
 from eventlog.store.verify.check_message_ids import MessageCheck, MessageTimeCheck
 from eventlog.store.verify.check_order import OrderCheck
 from eventlog.store.verify.check_tables import SmallTables
-from eventlog.store.verify.report import VerifyReport
 from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, walk
 
 _LAST_POSITION = 2**64 - 1

@@ -18,12 +18,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from uuid import uuid4
 
+from eventlog.api.consumer import Callback
 from eventlog.backend import Backend
 from eventlog.backend.groups import MemberLease, MemberView, OffsetCommit
 from eventlog.backend.topics import StoredTopic, deleted_topic
 from eventlog.backend.waiting import group_subject
 from eventlog.clients.consumer.group.peers import Peers
-from eventlog.clients.consumer.options import Callback, MembershipOptions
+from eventlog.clients.consumer.options import MembershipOptions
 from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.consumer.starts import StartOffsets
 from eventlog.clients.topic_handle import TopicHandle

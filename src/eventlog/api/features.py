@@ -1,0 +1,91 @@
+"""
+The features that a backend may lack, and the error of a method that it lacks.
+
+`EventLog.supports()` asks for a feature by its name. The list is closed: a program can look at every name once, and a
+misspelt one is an error.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+from eventlog.errors import NotSupported
+
+FEATURES: Mapping[str, str] = MappingProxyType(
+    {
+        "index": (
+            'topics with `index="key"`: `history`, `latest`, `version`, `keys`, `fold` and snapshots. Without it, '
+            "records are found by partition and offset alone."
+        ),
+        "expected_version": (
+            "`expected_version=`: an append that depends on what its key has. Without it, two writers of one key do "
+            "not notice each other."
+        ),
+        "message_ids": (
+            "`message_id=`: a record is stored once, however often it is sent. Without it, sending again after an "
+            "error may store it twice, and readers must expect that."
+        ),
+        "named_producers": (
+            "`producer(name=)`: the newest producer of a name fences the older ones. Without it, an old process that "
+            "wakes up may still store."
+        ),
+        "states": (
+            "`Transaction.state`, `EventLog.state`: tables that are stored in the commit of the records. Without them, "
+            "keep such tables in a database of your own, with the offsets beside them."
+        ),
+        "projections": (
+            "`EventLog.projection`: folding the log into a table. Without them, fold what a consumer reads."
+        ),
+        "log_order": (
+            "`read_all`, `end_log_position` and `log_position`: one order over all topics. Without it, `log_position` "
+            "is None, and only the records of one partition have an order."
+        ),
+        "forced_resets": (
+            "`force=` of the methods of `Groups`: fencing live members. Without it, stop the members first."
+        ),
+        "assignor_functions": ("an `assignor=` of your own. Without it, the named assignors are there."),
+        "fileno": (
+            "`Consumer.fileno` and `max_wait`: a descriptor for the event loop of a program. Without it, call "
+            "`poll(0)` every few milliseconds, or `poll(timeout)` in a thread. Some file systems lack it too: "
+            "`fileno()` says so."
+        ),
+        "files": (
+            "`sync`, `verify` and `compact`: the log is files of this machine. Without it, they are the affair of "
+            "those who run the servers."
+        ),
+    }
+)
+"""The names of the features: what each one means, and what its absence means."""
+
+
+def not_supported(what: str, feature: str, backend: str) -> NotSupported:
+    """
+    The error for a method or an option that a backend lacks.
+
+    Args:
+        what: the method or the option as users write it, such as `history()` or `expected_version=`.
+        feature: its name in `FEATURES`.
+    """
+    return NotSupported(
+        f"{what} is not offered by the backend {backend!r}, which lacks the feature {feature!r}. Nothing was changed. "
+        f"Ask log.supports({feature!r}) first, or use an embedded log: eventlog.open(path).",
+        feature=feature,
+        backend=backend,
+    )
+
+
+class FrontDoor(ABC):  # noqa: B024 - its subclasses have them
+    """
+    The base of the public classes that every backend implements.
+
+    A method that a backend may lack is not abstract: it raises `NotSupported` until a subclass overrides it.
+    """
+
+    __slots__ = ()
+    _backend_name: ClassVar[str] = "unknown"
+
+    def _lacks(self, what: str, feature: str) -> NotSupported:
+        return not_supported(what, feature, self._backend_name)

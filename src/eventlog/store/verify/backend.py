@@ -1,0 +1,48 @@
+"""The maintenance methods of `Store` (`eventlog.backend.maintenance`): sync, verification, and the compacting copy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.lmdb.errors import kind_of
+
+if TYPE_CHECKING:
+    from eventlog.backend.maintenance import VerifyReport
+    from eventlog.store.lmdb.environment import Environment
+    from eventlog.store.store import Store
+
+
+class StoreMaintenance:
+    """Care for the log as a whole; any thread may call."""
+
+    environment: Environment
+
+    def sync(self) -> None:
+        """Force everything committed to the disk."""
+        self.environment.sync()
+
+    def verify(self, progress: Callable[[int], object] | None) -> VerifyReport:
+        """Check everything that is stored."""
+        from eventlog.store.verify.verify import verify  # with every check of every table: `import eventlog` is fast
+
+        return verify(cast("Store", self), progress)
+
+    def compact(self, destination: str | os.PathLike[str]) -> int:
+        """Write a copy without free pages into a new directory; writers may go on."""
+        path = os.path.abspath(destination)
+        if os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)):
+            raise ValueError(
+                f"cannot compact into {path}: it exists and is not empty. It was left as it was. "
+                "Choose a new directory."
+            )
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            make_directory(path, 0o600)
+        except OSError as error:
+            raise kind_of(error)(
+                f"cannot compact into {path}: {error}. The log is unchanged. Choose a directory that can be created."
+            ) from error
+        return self.environment.copy(path)
