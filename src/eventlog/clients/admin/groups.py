@@ -2,7 +2,7 @@
 Looking after consumer groups: which there are, where they stand, and putting them elsewhere.
 
 Nobody is a member here. What is changed is changed in one transaction (`store/groups/admin.py`); what is shown is one
-snapshot, and who lives a moment later. Knows nothing of how partitions are shared.
+snapshot, and the lives of members a moment later.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class EmbeddedGroups(Groups):
         topics: Iterable[str | Topic[Any, Any]] | None,
         partitions: Iterable[Pair] | None,
     ) -> tuple[Aim, builtins.list[tuple[StoredTopic, int | None]] | None]:
-        """Where the group is to stand, and in which partitions; None for all that it knows."""
+        """The new offsets, and the partitions to set; None is all that the group knows."""
         from eventlog.backend.groups import Shifted, ToOffsets, ToStart
 
         if (to is None) + (shift is None) + (offsets is None) != 2:

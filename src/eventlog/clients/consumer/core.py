@@ -1,5 +1,5 @@
 """
-The core of a consumer: all that it does, but for guarding who may call and for waiting.
+The core of a consumer: everything that it does, except for waiting and for checking which thread calls.
 
 It owns the positions, the fetcher, the membership of a group or else the discovery of topics, and the commits of
 offsets. Nothing here sleeps, and no thread is needed; whoever drives it decides how to wait:
@@ -106,7 +106,7 @@ class ConsumerCore:
 
     def try_take(self, max_records: int | None, *, is_loop: bool = False) -> list[RecordBatch[Any, Any]]:
         """
-        The records that are there now, or none; says that those of the call before are finished.
+        The records that are there now, or none; those of the call before are finished then.
 
         Keeps step with the group or the topics first. `is_handing` holds afterwards until the caller unsets it.
 
@@ -141,7 +141,7 @@ class ConsumerCore:
 
     def _look_again(self, limit: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
         """
-        Makes the descriptor unreadable, unless there is something after all.
+        Make the descriptor unreadable, unless there is something to read after all.
 
             consumer                                       writer
             1  found nothing                               a  commits
@@ -176,13 +176,13 @@ class ConsumerCore:
         self, take: Callable[[int], list[RecordBatch[Any, Any]]]
     ) -> Generator[Iterator[Record[Any, Any]], None, None]:
         """
-        What a loop walks through, one batch after the other.
+        The records for a `for` loop, one batch after the other.
 
         Slow work means small batches, so that a crash repeats no more than an interval's work, and others get what is
         theirs soon.
 
         Args:
-            take: waits for up to so many records, and gives none to end the loop.
+            take: waits for records, of which it is given the most to take, and gives none to end the loop.
         """
         interval_s, membership = self._interval_s, self.membership
         slow_s = _SLOW_SECONDS if interval_s is None else interval_s / 2

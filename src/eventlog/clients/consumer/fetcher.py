@@ -22,7 +22,7 @@ _FEW = 16
 
 class Fetcher:
     """
-    Fills a consumer's positions from the log, and empties them into batches.
+    The way of batches from the log into a consumer's positions, and out of them.
 
     Belongs to the consumer's thread.
     """
@@ -44,7 +44,7 @@ class Fetcher:
 
     def take(self, left: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
         """
-        Hands out what is fetched, after fetching when nothing is.
+        Hand out fetched batches; fetch first when there are none.
 
         A loop gets one batch at a time: what it has not seen must not look handed out.
         """
@@ -67,14 +67,14 @@ class Fetcher:
         return self._fetch_at(self._positions.order, version, None)
 
     def _in_turn(self, positions: list[Position]) -> list[Position]:
-        """Each time another first: one that cannot be read, or has more than fits, does not keep others waiting."""
+        """The same, each time with another first, so that one that cannot be read does not keep the others waiting."""
         self._turn += 1
         place = self._turn % (len(positions) or 1)
         return positions[place:] + positions[:place]
 
     def _fetch_at(self, positions: list[Position], version: int, known: ReadMark | None) -> bool:
         """
-        Fetches what some positions want; the others have seen all before a mark that is known.
+        Fetch for some positions; the others have seen everything before the mark `known`.
 
         When nothing is left, all have: up to that mark, or else up to the fetch, which marks where it is worth it.
         """
@@ -100,7 +100,7 @@ class Fetcher:
         self._mark, self._seen_version, self.seen_transaction = known, version, transaction
 
     def look_again(self) -> None:
-        """Says that the positions changed, so that the next look is at the log, whatever was seen before."""
+        """Note that the positions changed: the next fetch reads the log, whatever was seen before."""
         self.seen_transaction = -1
         self._mark = None
 

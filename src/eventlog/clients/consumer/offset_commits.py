@@ -1,8 +1,4 @@
-"""
-What a consumer commits, and when: the offsets it has finished, behind the fence of its group.
-
-Knows nothing of polling or of threads.
-"""
+"""The commits of a consumer's finished offsets, with the fence of its group."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ from eventlog.records import TopicPartition
 
 class GivenOffsets:
     """
-    Is what a consumer has given to a transaction: offsets, and what stores them.
+    Offsets that a consumer has given to a transaction, with the commit that stores them.
 
     Belongs to the consumer's thread.
     """
@@ -45,19 +41,19 @@ class GivenOffsets:
         return not self._offsets
 
     def settle(self) -> None:
-        """Notes that they are stored."""
+        """Note that they are stored."""
         for tp, offset in self._offsets.items():
             self._positions.settle(tp, offset)
 
     def invalidate(self) -> None:
-        """Notes that they were refused, maybe because others own the partitions by now."""
+        """Note that they were refused, maybe because others own the partitions by now."""
         if self._membership is not None:
             self._membership.invalidate()
 
 
 class OffsetCommits:
     """
-    Stores the offsets of one consumer's group.
+    The commits of one consumer's offsets.
 
     Belongs to the consumer's thread. `interval_s` is None when nothing is committed without a call.
     """
@@ -81,13 +77,13 @@ class OffsetCommits:
 
     @property
     def next_at_s(self) -> float:
-        """When there is something to commit without a call; until then a consumer that waits may sleep."""
+        """When the next automatic commit is due; infinity when there is nothing to commit."""
         if self.interval_s is None or not self._positions.uncommitted():
             return float("inf")
         return self._committed_at_s + self.interval_s
 
     def commit_if_due(self) -> None:
-        """Commits what is finished, when the interval is over."""
+        """Commit finished offsets, if the interval is over."""
         if self.interval_s is None:
             return
         now_s = self._backend.clock.monotonic()
@@ -96,7 +92,7 @@ class OffsetCommits:
             self.commit_finished()
 
     def commit_finished(self) -> None:
-        """Commits what is finished, unless nothing is committed without a call."""
+        """Commit finished offsets, unless automatic commits are off."""
         if self.interval_s is None:
             return
         try:
@@ -106,7 +102,7 @@ class OffsetCommits:
                 raise  # else the next look tells what we lost, and `on_lost` says so
 
     def store(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
-        """Stores some offsets in one transaction, or raises and stores none."""
+        """Store some offsets in one transaction; an error has stored none."""
         try:
             self._store_checked(offsets, is_automatic=is_automatic)
         except MemberFenced:
@@ -115,7 +111,7 @@ class OffsetCommits:
             raise
 
     def give(self, offsets: Mapping[TopicPartition, int]) -> GivenOffsets:
-        """Hands offsets to a transaction; from now on nothing is committed without a call."""
+        """Hand offsets to a transaction; automatic commits are off from now on."""
         commit = self._commit(offsets, is_automatic=False)
         if commit is None and self._membership is not None:  # a member that was removed may store nothing else either
             commit = self._membership.offset_commit([], is_automatic=False)
@@ -136,7 +132,7 @@ class OffsetCommits:
             self._positions.settle(tp, offset)
 
     def _commit(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> OffsetCommit | None:
-        """What stores some offsets, None when there are none."""
+        """A commit of some offsets, None when there are none."""
         if not offsets:
             return None
         rows: list[tuple[StoredTopic, int, int]] = []
@@ -149,5 +145,5 @@ class OffsetCommits:
         return OffsetCommit(self._group, rows, is_automatic)
 
     def left_to_commit(self) -> dict[TopicPartition, int]:
-        """What a commit without a call would store now."""
+        """The offsets that an automatic commit would store now."""
         return {} if self.interval_s is None else self._positions.uncommitted()

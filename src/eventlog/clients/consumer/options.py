@@ -1,7 +1,7 @@
 """
-What a consumer is told: its options, judged before anything is made.
+The options of a consumer, checked before anything is made.
 
-The meaning of each is in the docstring of `Consumer`. Knows nothing of logs.
+The meaning of each is in the docstring of `Consumer`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eventlog.options import Start, check_group_name, check_instance_id, check_i
 
 
 class MembershipOptions(NamedTuple):
-    """Is what a member of a group was told."""
+    """The options of a member of a group."""
 
     group: str
     subscription: Subscription
@@ -34,7 +34,7 @@ class MembershipOptions(NamedTuple):
 
 class ConsumerOptions(NamedTuple):
     """
-    Is what a consumer was told.
+    The options of a consumer.
 
     `membership` is None for a consumer that shares with nobody.
     """
@@ -67,7 +67,7 @@ def consumer_options(
     on_lost: Callback | None,
 ) -> ConsumerOptions:
     """
-    The options, when each is within its bounds and all go together.
+    The options, if each is within its bounds and all go together.
 
     Raises:
         ValueError, TypeError: if not.

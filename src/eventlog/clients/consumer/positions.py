@@ -51,14 +51,14 @@ class Position:
         return None if self.finished == self.committed else self.finished
 
     def seek(self, offset: int) -> None:
-        """Goes to an offset, and forgets what was fetched."""
+        """Go to an offset, and forget what was fetched."""
         self.fetched.clear()
         self.cursor.offset = offset
         self.handed = offset
         self.finished = offset
 
     def take(self, max_records: int) -> RecordBatch[Any, Any] | None:
-        """Hands out up to so many fetched records of one batch; None when nothing is fetched."""
+        """Hand out up to `max_records` fetched records of one batch; None when nothing is fetched."""
         if not self.fetched:
             return None
         batch = self.fetched.popleft()
@@ -69,7 +69,7 @@ class Position:
         return batch
 
     def give_back(self, batch: RecordBatch[Any, Any]) -> None:
-        """Takes back the end of what was handed out last; it is the next to be handed out again."""
+        """Take back the end of what was handed out last, to be handed out next."""
         if len(batch):
             self.fetched.appendleft(batch)
             self.handed = batch.offsets[0]
@@ -137,11 +137,11 @@ class Positions:
         """A number that rises whenever positions come or go."""
         self.hand: Hand | None = None
         self._filled: list[Position] = []
-        """All that have something fetched, in the order in which it is handed out, and maybe some that have not."""
+        """Positions that may have something fetched, in the order in which it is handed out; filtered on use."""
         self._moved: dict[Position, None] = {}
-        """All in which more is handed out than is finished, and maybe some in which it is not."""
+        """Positions in which more may be handed out than is finished; filtered on use."""
         self._unsettled: dict[Position, None] = {}
-        """All in which the group stands elsewhere than what is finished, and some that do not or are gone."""
+        """Positions that may have uncommitted offsets; filtered on use."""
         self._served: Position | None = None
         self._by_id: tuple[int, dict[PartitionId, Position]] = (-1, {})
 
@@ -178,7 +178,7 @@ class Positions:
         self._set({**self._by_tp, **fresh}, [*self.order, *fresh.values()])
 
     def drop(self, partitions: Iterable[TopicPartition]) -> None:
-        """Forgets some partitions, with what was fetched of them."""
+        """Forget some partitions, with what was fetched of them."""
         gone = set(partitions)
         by_tp = {tp: position for tp, position in self._by_tp.items() if tp not in gone}
         self._set(by_tp, [position for position in self.order if position.tp in by_tp])
@@ -194,7 +194,7 @@ class Positions:
         self._by_tp, self.order, self.version, self._filled, self._unsettled = by_tp, order, version, filled, unsettled
 
     def rotate(self) -> None:
-        """Lets another partition be first at the next fetch: the one behind the last that got something."""
+        """Let another partition be first at the next fetch: the one behind the last that got something."""
         served, self._served = self._served, None
         place = self.order.index(served) if served in self.order else 0
         self.order = self.order[place + 1 :] + self.order[: place + 1]
@@ -208,7 +208,7 @@ class Positions:
         return [by_id[one] for one in ids if one in by_id]
 
     def fill(self, batches: Iterable[RecordBatch[Any, Any]]) -> None:
-        """Takes in what was fetched, to be handed out in this order, behind what a paused partition has left."""
+        """Take in what was fetched, to be handed out in this order, behind what a paused partition has left."""
         by_tp = self._by_tp
         pairs = [(by_tp[TopicPartition(batch.topic, batch.partition)], batch) for batch in batches]
         left = [position for position in self._filled if position.fetched]
@@ -218,7 +218,7 @@ class Positions:
             self._served = position
 
     def take(self, left: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
-        """Hands out up to so many records of what is fetched; one batch to a loop."""
+        """Hand out up to `left` fetched records; one batch to a loop."""
         taken: list[RecordBatch[Any, Any]] = []
         for position in self._filled:
             while left > 0 and position.has_fetched:
@@ -232,7 +232,7 @@ class Positions:
         return taken
 
     def pass_by(self, positions: Iterable[Position]) -> None:
-        """Hands out what is not there: up to the cursor no record is left."""
+        """Move `handed` to the cursor, where no record is left before it."""
         for position in positions:
             if position.handed != position.cursor.offset:
                 self._moved[position] = None
@@ -245,13 +245,13 @@ class Positions:
         return position.handed
 
     def reclaim(self) -> None:
-        """Takes back what a loop was given and has not looked at."""
+        """Take back what a loop was given and has not looked at."""
         hand, self.hand = self.hand, None
         if hand is not None:
             hand.position.give_back(hand.rest())
 
     def finish_handed(self) -> None:
-        """Says that the caller is done with everything it was handed."""
+        """Finish everything that was handed out."""
         in_hand: dict[Position, None] = {} if self.hand is None else {self.hand.position: None}
         for position in {**self._moved, **in_hand}:
             self._unsettled[position] = None
@@ -259,14 +259,14 @@ class Positions:
         self._moved = in_hand
 
     def rewind(self) -> None:
-        """Goes back to what is finished: what was about to be handed out did not arrive."""
+        """Go back to what is finished: what was about to be handed out did not arrive."""
         self.hand = None
         for position in self.order:
             position.seek(position.finished)
         self.version += 1
 
     def finish_before_hand(self) -> None:
-        """Says that a loop is done with all records before the one that it is busy with."""
+        """Finish all records of a loop before the one that it is busy with."""
         if self.hand is not None:
             position = self.hand.position
             if self.hand.finished_offset() >= self.hand.settled:
@@ -274,7 +274,7 @@ class Positions:
                 position.finished = max(position.finished, self.hand.finished_offset())
 
     def settle(self, tp: TopicPartition, offset: int) -> None:
-        """Notes an offset that the log has for the group now; it stays until the caller moves on."""
+        """Note an offset that the log has for the group now; it stays until the caller moves on."""
         position = self.get(tp)
         if position is not None:
             self._moved[position] = None
@@ -294,7 +294,7 @@ class Positions:
 
     def handed(self, *, is_in_hand: bool = True) -> dict[TopicPartition, int]:
         """
-        The offsets behind everything that was handed out, where the group stands elsewhere.
+        The offsets behind everything that was handed out, where the committed ones differ.
 
         Without the record that a loop has in hand if that is what `is_in_hand` says: its work may have failed.
         """
@@ -314,7 +314,7 @@ class Positions:
         return any(position.has_fetched for position in self._filled)
 
     def seek(self, partitions: Sequence[Pair], offset_of: Callable[[Position], int]) -> None:
-        """Goes to an offset in some partitions, or in all; all offsets are found before anything moves."""
+        """Go to an offset in some partitions, or in all; all offsets are found before anything moves."""
         self.reclaim()
         targets = [(position, offset_of(position)) for position in self.chosen(partitions)]
         for position, offset in targets:

@@ -1,7 +1,7 @@
 """
-Keeping up with topics: a consumer that shares with nobody takes every partition of what it wants, later ones too.
+Topic discovery: a consumer that shares with nobody takes every partition of its topics, later ones too.
 
-Knows nothing of groups (`clients/consumer/group/membership.py` is for those), or of records.
+Members of groups have `clients/consumer/group/membership.py` instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from eventlog.records import TopicPartition
 
 class TopicDiscovery:
     """
-    Adds the partitions that appear to a consumer's positions.
+    The partitions that a consumer without sharing reads: all of its topics, later ones too.
 
     Belongs to the consumer's thread.
     """
@@ -44,9 +44,9 @@ class TopicDiscovery:
 
     def attend(self) -> None:
         """
-        Looks for new partitions; they are read from their first record, whatever `start` says.
+        Look for new partitions; they are read from their first record, whatever `start` says.
 
-        What a named topic was deleted is told by the next fetch; those of a pattern just end.
+        If a named topic was deleted, the next fetch raises that; those of a pattern just end.
         """
         transaction = self._backend.last_transaction()
         if transaction == self._transaction:

@@ -1,8 +1,4 @@
-"""
-From stored batches to what readers see: fetch, check, decode, cut to the position.
-
-Knows nothing of groups, of waiting, or of who reads.
-"""
+"""From stored batches to what readers see: fetch, check, decode, cut to the position."""
 
 from __future__ import annotations
 
@@ -40,7 +36,7 @@ class Cursor(Generic[K, V]):
 
 
 class _Place(NamedTuple):
-    """Names a batch in errors; its text is made only when there is one."""
+    """The name of a batch in errors; its text is made only when there is one."""
 
     topic: str
     partition: int
@@ -52,7 +48,7 @@ class _Place(NamedTuple):
 
 class Taken(NamedTuple, Generic[K, V]):
     """
-    Is what a fetch brings.
+    The result of a fetch.
 
     `transaction` is the number of its snapshot, to tell later whether anything was committed since. `is_all` says
     that nothing was left behind the cursors; where it is False, something may be left. `mark` is one of the snapshot,
@@ -79,7 +75,7 @@ def _make_batch(
 
 class BatchReader:
     """
-    Reads batches at cursors.
+    A reader of batches at cursors.
 
     Has no state; any thread may use it.
     """

@@ -1,8 +1,4 @@
-"""
-Reading the whole log in the order in which it was stored, over all topics and partitions.
-
-Knows nothing of groups, or of waiting for more.
-"""
+"""Reading the whole log in the order in which it was stored, over all topics and partitions."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ _READ_BYTES = 1 << 20
 
 class LogReader:
     """
-    Reads batches by position.
+    A reader of batches in the order of the log.
 
     Belongs to one thread at a time. Knows the topics of its last look, and looks again when it meets another.
 

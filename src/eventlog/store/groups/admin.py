@@ -1,9 +1,8 @@
 """
-What people may change of a group: where it stands, and whether it is there.
+The administration of groups: reset and delete offsets, delete a group.
 
-Each is one `CommitRequest`: who lives is looked at inside its transaction, so that nobody joins between the look and
-the change; then everything is judged; then all of it is written. Knows nothing of who asks, and of what members do when
-they find that they are none.
+Each is one `CommitRequest`: the lives of members are looked at inside its transaction, so that nobody joins between
+the look and the change; then everything is judged; then all of it is written.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class GroupChange(CommitRequest):
             raise unknown_group(self._name, what)
 
     def _dissolved(self, what: str, before: Group) -> Group:
-        """The group without members; an error when one lives that is not to be fenced."""
+        """The group without members; an error if one lives and is not to be fenced."""
         from eventlog.groups.rules import Verdict, apply, decide
 
         liveness = self._members.look(before.members)
@@ -73,7 +72,7 @@ class GroupChange(CommitRequest):
         where = f"in {'process' if len(processes) == 1 else 'processes'} {', '.join(map(str, processes))}"
         return GroupNotEmpty(
             f"cannot {what} group {self._name!r}: {count}{why}, {where}. Nothing was changed. Close them, or force "
-            "it: they are fenced, commit nothing more, and begin anew."
+            "it: they are fenced, commit nothing more, and begin again."
         )
 
     def _done(self, before: Group, after: Group) -> None:
@@ -83,7 +82,7 @@ class GroupChange(CommitRequest):
 
 class ResetOffsets(GroupChange):
     """
-    Puts a group elsewhere, in some partitions or in all that it knows.
+    New offsets for a group, in some partitions or in all that it knows.
 
     Afterwards `offsets` says where, by topic and partition; a dry run finds the same and stores nothing.
     """
@@ -108,7 +107,7 @@ class ResetOffsets(GroupChange):
         self.offsets: dict[tuple[str, int], int] = {}
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Finds every offset, then fences the members and writes one row for each."""
+        """Find every offset, then fence the members and write one row for each."""
         before = load(writing, self._name)
         committed = load_offsets(writing, self._name)
         try:
@@ -196,12 +195,12 @@ class ResetOffsets(GroupChange):
 
 
 class DeleteGroup(GroupChange):
-    """Removes a group with its members and its offsets."""
+    """The removal of a group with its members and its offsets."""
 
     __slots__ = ()
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Removes all rows that carry the group's name."""
+        """Remove all rows that carry the group's name."""
         before = load(writing, self._name)
         self._check_known("delete", before, load_offsets(writing, self._name))
         after = self._dissolved("delete", before)
@@ -212,7 +211,7 @@ class DeleteGroup(GroupChange):
 
 
 class DeleteOffsets(GroupChange):
-    """Removes a group's offsets of one topic."""
+    """The removal of a group's offsets of one topic."""
 
     __slots__ = ("_topic",)
 
@@ -221,7 +220,7 @@ class DeleteOffsets(GroupChange):
         self._topic = topic
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Asks whether a live member wants the topic, then removes."""
+        """Refuse if a live member wants the topic, then remove."""
         what = f"delete the offsets of topic {self._topic.name!r} from"
         writing.check_topic(self._topic)
         before = after = load(writing, self._name)

@@ -1,8 +1,8 @@
 """
-What can be stored of a group: a decision of its rules, and committed offsets behind their fence.
+The commands of groups: a request that the rules decide, and committed offsets behind their fence.
 
-Each is one `CommitRequest`, so the write lock is the coordinator, for any number of threads and processes. Knows
-nothing of the rules (`groups/rules.py`), and nothing of what members do with the outcome.
+Each is one `CommitRequest`, so the write lock is the coordinator, for any number of threads and processes. The rules
+are in `groups/rules.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from eventlog.store.rows.tables import offset_key, pack_offset
 
 
 class CommitOffsets(CommitRequest):
-    """Stores the offsets of a group (`eventlog.backend.groups.OffsetCommit`)."""
+    """The command that stores the offsets of a group (`eventlog.backend.groups.OffsetCommit`)."""
 
     __slots__ = ("_commit", "_members", "_now_ms")
 
@@ -34,12 +34,12 @@ class CommitOffsets(CommitRequest):
         self._members = members
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Checks every partition, then writes one row for each."""
+        """Check every partition, then write one row for each."""
         self.check(writing)
         self.write(writing)
 
     def check(self, writing: WriteTransaction) -> None:
-        """Raises what speaks against it."""
+        """Raise what speaks against it."""
         if self._commit.member_id is None:
             self._check_unowned(writing)
         else:
@@ -49,7 +49,7 @@ class CommitOffsets(CommitRequest):
                 writing.check_topic(topic)
 
     def write(self, writing: WriteTransaction) -> None:
-        """Writes the rows of the topics that are there."""
+        """Write the rows of the topics that are there."""
         for topic, partition, offset in self._commit.offsets:
             try:
                 writing.check_topic(topic)
@@ -98,9 +98,9 @@ class CommitOffsets(CommitRequest):
 
 class GroupCommand(CommitRequest):
     """
-    Has a request decided and stored, with the offsets of partitions that are given up.
+    A request to the coordinator, decided and stored with the offsets of partitions that are given up.
 
-    Afterwards `verdict` says what became of it, `group` how the group is now, and `removed` who is no member any more.
+    Afterwards `verdict` says what became of it, `group` is the group now, and `removed` are the former members.
     What `verdict` does not accept stores no offsets.
 
     Args:
@@ -157,7 +157,7 @@ class GroupCommand(CommitRequest):
         return (group_subject(self._name),)
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Loads the group, has the rules decide, and writes what they changed."""
+        """Load the group, have the rules decide, and write what they changed."""
         before = load(writing, self._name)
         liveness = self._members.look(before.members if self._suspects is None else self._suspects)
         decision = decide(before, self._request, liveness, self._now_ms)

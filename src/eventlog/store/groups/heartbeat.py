@@ -1,9 +1,9 @@
 """
-The thread that keeps the leases of this process's members.
+The thread that prolongs the leases of this process's members.
 
-A program may be busy with one record for minutes; that its process lives is said by this thread. It does nothing but
-date files: no transaction, no lock of the log, nothing that a writer could hold up. It is a daemon and ends with its
-last member. Knows nothing of groups.
+A program may be busy with one record for minutes; this thread shows that its process lives. It only sets the times of
+files: no transaction, no lock of the log, nothing that a writer could hold up. It is a daemon and ends with its last
+member.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LONGEST_SECONDS = 1.0
 
 class HeartbeatThread:
     """
-    Beats for the members of one open log.
+    The thread that prolongs the leases of the members of one open log.
 
     Any thread may call anything.
     """
@@ -35,7 +35,7 @@ class HeartbeatThread:
         self._thread: threading.Thread | None = None
 
     def add(self, file: LivenessFile) -> None:
-        """Keeps a member's lease from now on."""
+        """Prolong a member's lease from now on."""
         with self._members:
             self._files.add(file)
             if self._thread is None:
@@ -46,12 +46,12 @@ class HeartbeatThread:
                 self._wake()
 
     def remove(self, file: LivenessFile) -> None:
-        """Keeps it no longer."""
+        """Prolong it no longer."""
         with self._members:
             self._files.discard(file)
 
     def stop(self) -> None:
-        """Ends the thread, and waits for its end; members that did not leave look dead from now on."""
+        """End the thread, and wait for its end; members that did not leave look dead from now on."""
         with self._members:
             files = list(self._files)
             self._files.clear()
@@ -74,7 +74,7 @@ class HeartbeatThread:
                     self._thread = None
                     return
             for file in files:
-                with contextlib.suppress(OSError):  # then the lease ends, and the member is told when it confirms
+                with contextlib.suppress(OSError):  # then the lease ends, and the member learns it when it confirms
                     file.beat()
             pause_s = min((file.pause_s for file in files), default=_LONGEST_SECONDS)
             del files[:]  # else we keep alive what the program dropped
@@ -82,5 +82,5 @@ class HeartbeatThread:
             self._wakeup.acquire(timeout=pause_s)
 
     def after_fork(self) -> None:
-        """Begins anew in the child, without the parent's members (`Members.after_fork` closes their files)."""
+        """Begin again in the child, without the parent's members (`Members.after_fork` closes their files)."""
         self._reset()

@@ -67,7 +67,7 @@ class LivenessFile:
         self._heart: HeartbeatThread | None = None
 
     def open(self) -> None:
-        """Makes the file; an `OSError` leaves what `Members.discard_abandoned` removes."""
+        """Make the file; an `OSError` leaves what `Members.discard_abandoned` removes."""
         directory, mode = os.path.dirname(self._path), self._mode
         make_directory(directory, mode)
         hidden = os.path.join(directory, f".{self.id}")
@@ -84,11 +84,11 @@ class LivenessFile:
         return self.lease.is_usable(now_s)
 
     def note_poll(self, now_s: float) -> None:
-        """Says that the program polls."""
+        """Note that the program polls."""
         self.lease.polled_s = now_s
 
     def beat(self) -> None:
-        """Prolongs the lease, if it is not over; takes the permit back, if it is."""
+        """Prolong the lease if it is not over; take the permit back if it is."""
         with self._guard:
             end_s = self.lease.later_end_s(self._clock.monotonic())
             if end_s is not None and self._descriptor >= 0:
@@ -105,13 +105,13 @@ class LivenessFile:
         return min(left_s, terms.heartbeat_s) if left_s > 0 else terms.heartbeat_s
 
     def permit(self) -> None:
-        """Says that the lease was looked at, and may be used."""
+        """Note that the lease was looked at, and may be used."""
         if not self.permits:
             self.permits.append(True)
 
     def confirm(self) -> None:
         """
-        Begins the lease anew.
+        Begin the lease again.
 
         Belongs into the write transaction in which the member is seen to be one.
         """
@@ -139,14 +139,14 @@ class LivenessFile:
             self._heart.remove(self)
 
     def leave(self) -> None:
-        """Removes the file."""
+        """Remove the file."""
         self.stop_beating()
         with contextlib.suppress(OSError):
             os.unlink(self._path)
         self.abandon()
 
     def step_aside(self) -> None:
-        """Leaves the file with a fresh lease and no lock: its place is kept until that ends."""
+        """Leave the file with a fresh lease and no lock: the member's place is kept until that ends."""
         self.stop_beating()
         with self._guard:
             if self._descriptor >= 0:
@@ -154,7 +154,7 @@ class LivenessFile:
         self.abandon()
 
     def abandon(self) -> None:
-        """Frees the lock, and closes our descriptor."""
+        """Free the lock, and close our descriptor."""
         self.stop_beating()
         with self._guard:
             if self._descriptor >= 0 and fcntl is not None:
@@ -162,7 +162,7 @@ class LivenessFile:
             self._close()
 
     def forget(self) -> None:
-        """Closes a child's copy of the descriptor after a fork; the lock is the parent's, and stays."""
+        """Close a child's copy of the descriptor after a fork; the lock is the parent's, and stays."""
         self._guard = threading.RLock()  # a thread that did not come along may have held the other
         self._close()
 
@@ -196,7 +196,7 @@ def _close_all(ends: dict[str, int]) -> None:
 
 class Members:
     """
-    Looks at the members of all processes, and knows the files of this one.
+    The signs of life of members: those of all processes to look at, those of this process to make.
 
     Any thread may use it.
     """
@@ -228,7 +228,7 @@ class Members:
         return file
 
     def after_fork(self) -> None:
-        """Closes a child's copies of the files, whoever was at work on them."""
+        """Close a child's copies of the files, even if a thread of the parent was using one."""
         for file in list(self._files):
             file.forget()
         self._files = weakref.WeakSet()
@@ -273,7 +273,7 @@ class Members:
         """
         The turn to do something for a group that needs to be done once, for a block; whether it is ours.
 
-        It saves work, and protects nothing: who has it may be stopped, and others go on without it.
+        It saves work, and protects nothing: its holder may be stopped, and others go on without it.
         """
         name = f"{_TURN}{zlib.crc32(group.encode()):08x}"  # two groups of one number take turns, which does no harm
         try:
@@ -287,14 +287,14 @@ class Members:
             os.close(descriptor)
 
     def discard(self, member_ids: Iterable[str]) -> None:
-        """Removes the files of members that were removed from their groups."""
+        """Remove the files of members that were removed from their groups."""
         for member_id in member_ids:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self._directory, member_id))
 
     def discard_abandoned(self) -> None:
         """
-        Removes what killed processes left behind before or after they were members.
+        Remove what killed processes left behind before or after they were members.
 
         A file without a lock and with a lease that is over is of no use to anybody. One that is still being made
         looks the same, but is young.
@@ -316,7 +316,7 @@ class Members:
 
 class FailureDetector:
     """
-    Watches some members: their lives when asked, their deaths as they happen.
+    A watch over some members: their lives when asked, their deaths as they happen.
 
     Belongs to one thread.
     """
@@ -331,7 +331,7 @@ class FailureDetector:
         """What becomes ready when one of them dies."""
 
     def choose(self, member_ids: Iterable[str]) -> None:
-        """Watches these, and no others."""
+        """Watch these, and no others."""
         chosen = dict.fromkeys(member_ids)
         self._chosen_count = len(chosen)
         for member_id in self._ends.keys() - chosen.keys():
@@ -367,7 +367,7 @@ class FailureDetector:
         """
         Until when none of them can be dead unless `died` tells; long ago, where it cannot tell of all.
 
-        That is the earliest end of their leases: who prolongs them moves it on.
+        That is the earliest end of their leases, which each member moves on as it prolongs its own.
         """
         if self._alarm is None or len(self._ends) < self._chosen_count:
             return -1.0
@@ -377,7 +377,7 @@ class FailureDetector:
         return min((status.st_mtime_ns / _NS for status in statuses), default=float("inf"))
 
     def close(self) -> None:
-        """Watches nobody any more."""
+        """Watch nobody any more."""
         for member_id in list(self._ends):
             self._drop(member_id)
 
@@ -386,7 +386,7 @@ class FailureDetector:
         _close(self._ends.pop(member_id))
 
     def _unwatch(self, descriptor: int) -> None:
-        self.descriptors.discard(descriptor)  # first: who sleeps on it would be woken for ever
+        self.descriptors.discard(descriptor)  # first: a thread that sleeps on it would be woken for ever
         if self._alarm is not None:
             with contextlib.suppress(KeyError):  # it died before, or Ctrl-C came in between
                 self._alarm.unregister(descriptor)

@@ -1,7 +1,7 @@
 """
 Reading groups: what a member looks at each time it polls, and what people ask for.
 
-Each call is one short read transaction that ends before it returns. Knows nothing of the rules.
+Each call is one short read transaction that ends before it returns.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BEHIND = b"\1"
 
 
 class SnapshotRows:
-    """Reads rows of one snapshot."""
+    """The rows of one snapshot."""
 
     def __init__(self, environment: Environment, transaction: Snapshot) -> None:
         self._environment = environment
@@ -102,7 +102,7 @@ def group_snapshot(environment: Environment, name: str) -> GroupSnapshot[StoredT
 
 
 def group_names(environment: Environment) -> list[str]:
-    """All groups that have members or offsets; what they have is passed by."""
+    """The names of all groups that have members or offsets; the rows of one group are skipped."""
     names: set[str] = set()
     with environment.reading() as transaction:
         for table in (MEMBERS, OFFSETS):
@@ -150,7 +150,7 @@ def group_details(environment: Environment, name: str) -> GroupDetails:
 
 
 def damaged_rows(environment: Environment) -> list[str]:
-    """Reads every group, member and committed offset, of one snapshot; what is wrong, one line for each."""
+    """Read every group, member and committed offset of one snapshot; one line for each that is damaged."""
     problems: list[str] = []
     with environment.reading() as transaction:
         rows = SnapshotRows(environment, transaction)

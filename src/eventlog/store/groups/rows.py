@@ -1,8 +1,8 @@
 """
 The rows of a consumer group: one for the group, one for each member.
 
-Layout: docs/reference/format.md. A change of one member writes one small row, and a member that wants to know
-whether anything concerns it compares the bytes of two. Knows nothing of the rules (`groups/rules.py`).
+Layout: docs/reference/format.md. A change of one member writes one small row, and a member sees
+whether anything concerns it by comparing the bytes of two. The rules are in `groups/rules.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KNOWN_LARGE_COUNT = 16
 
 
 class Rows(Protocol):
-    """Is what a transaction can be asked for, and told."""
+    """A transaction that reads."""
 
     def get(self, table: bytes, key: bytes) -> bytes | memoryview | None:
         """The value of a row, None when there is none."""
@@ -42,16 +42,16 @@ class WritableRows(Rows, Protocol):
     """A transaction that writes."""
 
     def put(self, table: bytes, key: bytes, value: bytes) -> None:
-        """Writes a row."""
+        """Write a row."""
         ...
 
     def delete(self, table: bytes, key: bytes) -> bool:
-        """Removes a row; whether there was one."""
+        """Remove a row; whether there was one."""
         ...
 
 
 def member_prefix(group: str) -> bytes:
-    """What the keys of a group's members begin with."""
+    """The prefix of the keys of a group's members."""
     return group.encode() + _SEPARATOR
 
 
@@ -99,7 +99,7 @@ def load_offsets(rows: Rows, group: str) -> dict[PartitionId, int]:
 
 
 def save(rows: WritableRows, before: Group, after: Group) -> None:
-    """Writes what differs."""
+    """Write what differs."""
     head = pack_group(after)
     if head != pack_group(before):
         rows.put(GROUPS, after.name.encode(), head)

@@ -3,9 +3,7 @@ The order of the whole log: which batch was stored after which, over all topics 
 
 Each record has a position: how many were stored in the log before it. One row for each batch leads from a position to
 the batch. Positions are born in the write transaction, as offsets are; they have no gaps and are never used again,
-so who has read up to one has missed nothing. What was deleted is passed by.
-
-Knows nothing of codecs, or of who reads.
+so a reader that has read up to one has missed nothing. Deleted records are skipped.
 """
 
 from __future__ import annotations
@@ -236,7 +234,7 @@ def _split(key: bytes) -> tuple[int, int, int]:
 
 
 class _Place:
-    """Names a batch in errors; its text is made only when there is one."""
+    """The name of a batch in errors; its text is made only when there is one."""
 
     __slots__ = ("_key",)
 

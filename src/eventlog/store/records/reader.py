@@ -1,7 +1,7 @@
 """
 Reading batches in a transaction that runs: from an offset, from a time, and where a partition begins and ends.
 
-What is returned is copied. Knows nothing of codecs or groups.
+What is returned is copied.
 """
 
 from __future__ import annotations

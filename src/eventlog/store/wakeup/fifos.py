@@ -1,7 +1,7 @@
 """
 What the two sides of a notification share: the names of the FIFOs, and the file that says that they have changed.
 
-`changes` holds eight random bytes, written anew by each reader that has made or renamed its FIFO. A writer maps them,
+`changes` holds eight random bytes, written by each reader that has made or renamed its FIFO. A writer maps them,
 so it sees without a system call that it knows all FIFOs.
 """
 

@@ -146,7 +146,7 @@ class Notifier:
         if self._is_closed:
             return
         try:
-            self._changes = map_changes(self._directory)  # anew: somebody may have removed the file
+            self._changes = map_changes(self._directory)  # again: somebody may have removed the file
             changes = self._changes[:CHANGES_BYTES]
             names = {name for name in os.listdir(self._directory) if name.endswith(FIFO_SUFFIX)}
         except (OSError, ValueError):

@@ -2,7 +2,7 @@
 One reader's place to wait until somebody commits.
 
 The reader's side of a notification: its FIFO, the sleep on it, and the descriptor that a program's own loop may watch.
-Why nothing is lost between "found nothing" and "sleep" is told in `store/wakeup/notifier.py`.
+`store/wakeup/notifier.py` says why nothing is lost between "found nothing" and "sleep".
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """
 A consumer's place in its group: joining, keeping step with the others, leaving.
 
-Everything happens when the consumer polls, in its own thread; between two polls nothing changes for it. What it does
-is told by what is stored of it (`groups/rules.py`, `next_steps`):
+Everything happens when the consumer polls, in its own thread; between two polls nothing changes for it. What is stored
+of the member says what it has to do (`groups/rules.py`, `next_steps`):
 
     gone      it was removed, or its topic was: forget the partitions, `on_lost`
     surplus   `on_revoked`; then commit what is finished and release, in one transaction
     fresh     take them at the committed offset, `on_assigned`
 
-What a member does for the others is in `clients/consumer/group/peers.py`. Knows nothing of records.
+What a member does for the others is in `clients/consumer/group/peers.py`.
 """
 
 from __future__ import annotations
@@ -106,14 +106,14 @@ class Membership:
         return self._peers.watched
 
     def next_at_s(self, now_s: float) -> float:
-        """When the consumer has to say again that it polls, or to look after its group; until then it may sleep."""
+        """When the member has to poll again for its lease or its group; until then it may sleep."""
         pause_s = self._options.terms.heartbeat_s
         if self._view is None:
             return now_s + min(pause_s, _UNFINISHED_SECONDS)
         return min(now_s + pause_s, self._peers.look_at_s)
 
     def check(self) -> None:
-        """Raises `MemberFenced` when the group has removed this member."""
+        """Raise `MemberFenced` if the group has removed this member."""
         member_id = self._current().id
         if self._backend.member_view(self._options.group, member_id).member is None:
             raise MemberFenced(
@@ -123,21 +123,21 @@ class Membership:
             )
 
     def forget(self) -> None:
-        """Closes a child's copies of what watches the others, after a fork."""
+        """Close a child's copies of the watched pipes, after a fork."""
         self._peers.close()
 
     def stop_committing(self) -> None:
-        """Gives partitions up without a commit from now on: transactions say where the group stands."""
+        """Release partitions without a commit from now on: transactions commit the offsets."""
         self._is_committing = False
 
     @property
     def permits(self) -> list[bool]:
-        """Is empty as soon as the lease may not be used: what a loop is being handed ends there."""
+        """Empty as soon as the lease may not be used: what a loop is being handed ends there."""
         return self._current().permits
 
     def invalidate(self) -> None:
         """
-        Says that something speaks against what we think we own: a loop ends its batch, and `attend` looks.
+        Doubt what we own: a loop ends its batch, and the next `attend` reads the group.
 
         Does nothing once the consumer is closed, which another thread may do at any time.
         """
@@ -148,7 +148,7 @@ class Membership:
 
     def attend(self, *, is_busy: bool = False) -> bool:
         """
-        Keeps step with the group; called at each poll before anything is handed out.
+        Keep step with the group; called at each poll before anything is handed out.
 
         Afterwards the positions are those of the partitions that this member may use; False when it may use none,
         because callbacks take longer than its lease runs. Who is busy looks less often.
@@ -186,7 +186,7 @@ class Membership:
 
     def leave(self, offsets: Mapping[TopicPartition, int]) -> None:
         """
-        Commits what is finished and leaves the group, in one transaction; a static member keeps its place.
+        Commit finished offsets and leave the group, in one transaction; a static member keeps its place.
 
         The member is gone afterwards, whatever this raises.
         """
@@ -209,14 +209,14 @@ class Membership:
             self.drop()
 
     def drop(self) -> None:
-        """Ends the membership without a word, which looks like a death; does nothing after `leave`."""
+        """End the membership without leaving, which looks like a death; nothing happens after `leave`."""
         if self._lease is not None:
             self._lease.abandon()
         self._peers.close()
         self._lease, self._names = None, {}
 
     def give_up(self) -> None:
-        """Tells the user that everything is given up, before the consumer closes, or that it was lost before."""
+        """Call `on_revoked` for everything, before the consumer closes, or `on_lost` if it was lost before."""
         if self._lease is None:
             return  # an interrupted close came further than this
         if self._backend.member_view(self._options.group, self._lease.id).member is None:
@@ -236,7 +236,7 @@ class Membership:
         return self._lease
 
     def begin(self) -> None:
-        """Joins, and takes what is free."""
+        """Join the group, and take the partitions that are free."""
         try:
             self._join()
             try:
@@ -249,7 +249,7 @@ class Membership:
             raise
 
     def _join(self) -> None:
-        """Becomes a member, under a new id."""
+        """Become a member, under a new id."""
         options, backend = self._options, self._backend
         if self._lease is None:
             backend.discard_abandoned_leases()
@@ -287,28 +287,28 @@ class Membership:
         )
 
     def _confirm(self) -> None:
-        """Asks whether we are still a member, after a silence that may have cost us that."""
+        """Ask whether we are still a member, after a silence in which the lease ended."""
         lease = self._current()
         reply = self._peers.run(Confirm(lease.id), confirms=lease)
         if reply.verdict is Verdict.FENCED:
             self._come_back()
 
     def _come_back(self) -> None:
-        """Gives up everything without a commit, because others have it, and joins anew."""
+        """Drop everything without a commit, because others own it now, and join again."""
         self._forget(self._names.keys())
         self._join()
 
     # -- keeping step ----------------------------------------------------------------------------------------
 
     def _follow(self) -> None:
-        """Does what there is to do, until there is nothing."""
+        """Take step after step, until nothing is left to do."""
         for _ in range(_MOST_STEPS):
             if not self._step():
                 return
         self._view = None  # the group changes faster than we follow: go on at the next poll
 
     def _step(self) -> bool:
-        """Looks once, and does one thing; whether there may be more to do."""
+        """Look once, and do one thing; whether there may be more to do."""
         known, self._view = self._view, None  # until all is done: whatever raises, we look again
         member_id = self._current().id
         seen = self._backend.member_view(self._options.group, member_id, known)
@@ -344,13 +344,13 @@ class Membership:
         return False
 
     def _tidy(self) -> None:
-        """Drops the positions that an interruption left: what is read is what we hold."""
+        """Drop positions that an interruption left: we read what we hold, and nothing else."""
         held = set(self._names.values())
         if left := [tp for tp in self._positions.partitions() if tp not in held]:
             self._positions.drop(left)
 
     def _forget(self, partitions: Collection[PartitionId]) -> None:
-        """Stops using partitions that others may have by now."""
+        """Stop using partitions that others may own by now."""
         lost = [self._names[partition] for partition in partitions if partition in self._names]
         pending = set(self._pending_on_assigned)
         if lost:
@@ -358,7 +358,7 @@ class Membership:
 
     def _let_go(self, partitions: Collection[PartitionId], lost: Iterable[TopicPartition] = ()) -> None:
         """
-        Holds some partitions no longer.
+        Hold some partitions no longer.
 
         Ctrl-C may come between any two lines: nothing is changed in place, and the next look does it all again.
         """
@@ -377,7 +377,7 @@ class Membership:
         )
 
     def _release(self, steps: Steps) -> None:
-        """Gives partitions up: what is finished of them is committed in the same transaction."""
+        """Release partitions, and commit their finished offsets in the same transaction."""
         held = [partition for partition in steps.surplus if partition in self._held]
         deleted = {partition for partition in held if partition[0] not in self._topics}
         self._forget(deleted)
@@ -400,7 +400,7 @@ class Membership:
 
     def _take(self, fresh: Mapping[PartitionId, int]) -> bool:
         """
-        Begins to use partitions, where the group stands in them.
+        Begin to use partitions, at the group's offsets.
 
         False when the group has taken them back meanwhile.
         """
@@ -439,7 +439,7 @@ class Membership:
 
     def _note_start(self, names: Iterable[TopicPartition], epochs: Mapping[PartitionId, int]) -> None:
         """
-        Stores where the group begins.
+        Store where the group begins.
 
         Else the next owner of a partition of which nothing was committed would begin at a later end, and what was
         appended in between would be lost.
@@ -464,7 +464,7 @@ class Membership:
     def _commit(
         self, offsets: Mapping[TopicPartition, int], member_id: str, epochs: Mapping[PartitionId, int] | None = None
     ) -> OffsetCommit | None:
-        """What stores some offsets as this member, None when there are none."""
+        """A commit of some offsets by this member, None when there are none."""
         rows = [
             (position.cursor.route.row, tp.partition, offset)
             for tp, offset in offsets.items()

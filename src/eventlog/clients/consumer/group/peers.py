@@ -1,8 +1,8 @@
 """
-Looking after a group: who of the others lives, and who is to own what.
+A member's part in running its group: failure detection, and proposals of who owns which partition.
 
-Nobody is in charge. Each member watches the next few of the others and removes who is dead, and whoever sees first
-that the targets are stale proposes new ones. Knows nothing of what this member holds.
+Nobody is in charge. Each member watches the next few of the others and removes the dead ones, and the first member that
+sees that the targets are stale proposes new ones.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from eventlog.groups.rules import Assign, Request, Sweep, is_gone
 from eventlog.groups.state import Life
 
 _WATCH_SECONDS = 0.4
-"""So often we look at those we watch, where nobody tells us of a death, and whether others have come to targets."""
+"""Poll interval for watched members without FIFOs, and for targets that another member is proposing."""
 _WATCHED_COUNT = 3
 _ROUND_SECONDS = 2.0
-"""So often we look at one of those whom others watch."""
+"""Poll interval for one of the members that others watch."""
 _TURN_SECONDS = 1.0
-"""After this long we propose, whoever has the turn: it may be stopped."""
+"""After this long we propose without the turn: the member that has it may be stopped."""
 
 
 class Peers:
     """
-    Does one member's part of what has to be done for its group.
+    One member's part of the work for its group: failure detection and proposals.
 
     Belongs to the consumer's thread.
     """
@@ -50,7 +50,7 @@ class Peers:
         """Until when there is nothing to see of those we watch, if none dies."""
         self._stale_since_s: float | None = None
 
-    # -- who lives -------------------------------------------------------------------------------------------
+    # -- failures --------------------------------------------------------------------------------------------
 
     @property
     def watched(self) -> AbstractSet[int]:
@@ -59,11 +59,11 @@ class Peers:
 
     @property
     def waits_for_targets(self) -> bool:
-        """Whether somebody else was at it when there was something to propose."""
+        """Whether another member had the turn when targets were to be proposed."""
         return self._stale_since_s is not None
 
     def meet(self, member_id: str) -> None:
-        """Takes note of the members that there are now, and of which we are."""
+        """Note who the members are now, and which of them we are."""
         self._member_id = member_id
         ids = self._backend.member_ids(self._options.group)
         place = bisect_right(ids, member_id)
@@ -74,7 +74,7 @@ class Peers:
         self.look_at_s = min(self.look_at_s, self._backend.clock.monotonic() + _WATCH_SECONDS)
 
     def look_if_due(self, now_s: float, *, is_due: bool) -> bool:
-        """Looks whether the others live, now and then, and when one dies; whether it looked."""
+        """Check the other members if it is time, or if one has died; whether it did."""
         died = (is_due or now_s >= self.look_at_s) and self._watch.died()
         if not died and now_s < self.look_at_s:
             return False
@@ -86,7 +86,7 @@ class Peers:
 
     def _note_when(self, now_s: float) -> None:
         """
-        Notes when there is something to see again.
+        Note when to check again.
 
         The kernel tells us when one whom we watch dies, and its file until when it has promised to live: it may hang
         when that is over, and no sooner.
@@ -99,7 +99,7 @@ class Peers:
 
     def _look(self, *, is_quiet: bool) -> None:
         """
-        Looks whether other members live: the next few in a ring unless they are quiet, and each of the rest in turn.
+        Check other members: the next few in a ring unless they are quiet, and each of the rest in turn.
 
         So however many there are, one look is cheap, and a member that is stopped hides nobody for long.
         """
@@ -121,14 +121,14 @@ class Peers:
             self.meet(self._member_id)  # a static member took its place again: it has another id, and no row tells
 
     def close(self) -> None:
-        """Watches nobody any more."""
+        """Watch nobody any more."""
         self._watch.close()
 
-    # -- who is to own what ----------------------------------------------------------------------------------
+    # -- targets ---------------------------------------------------------------------------------------------
 
     def propose(self) -> bool:
         """
-        Proposes who is to own what, unless somebody else is at it.
+        Propose targets, unless another member has the turn.
 
         False when somebody is.
         """
@@ -148,7 +148,7 @@ class Peers:
         return True
 
     def rest(self) -> None:
-        """Notes that the targets are those of today."""
+        """Note that the targets are up to date."""
         self._stale_since_s = None
 
     def _beginnings(self, partitions: list[tuple[StoredTopic, int]]) -> OffsetCommit | None:
@@ -168,7 +168,7 @@ class Peers:
     def run_with_targets(
         self, request: Request, *, suspects: Collection[str] | None = (), offsets: OffsetCommit | None = None
     ) -> GroupReply:
-        """Has a request decided, with the targets that follow from it: one transaction instead of two."""
+        """Have a request decided, with the targets that follow from it: one transaction instead of two."""
         backend, options = self._backend, self._options
         targets: Assign | None = None
         with backend.group_turn(options.group) as is_ours:
