@@ -1,8 +1,8 @@
 """
-What can be stored of topics: the topics themselves, more partitions, deletions.
+The commands about topics: create a topic, add partitions, delete a topic, delete records.
 
-Each is one `CommitRequest`: it checks first and writes after, inside the transaction of its round. Knows nothing of who
-asked, and of how rounds are made; appends are in `store/records/append.py`.
+Each is one `CommitRequest`, which checks first and then writes, inside the transaction of its round. Appends are in
+`append.py`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from eventlog.store.rows.tables import (
 
 
 class EnsureTopic(CommitRequest):
-    """Creates a topic unless it is there; `topic` is the stored one either way."""
+    """Creates a topic unless it exists; `topic` is the stored one in both cases."""
 
     __slots__ = ("_new", "_now_ms", "topic")
 
@@ -52,7 +52,7 @@ class EnsureTopic(CommitRequest):
         self.topic: StoredTopic | None = None
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Gives the topic the next id, which no other topic ever had."""
+        """Store the topic under the next id, which no other topic ever had."""
         name = self._new.name.encode()
         stored = writing.get(TOPICS, name)
         if stored is not None:
@@ -69,9 +69,9 @@ class EnsureTopic(CommitRequest):
 
 class CreatePartitions(CommitRequest):
     """
-    Raises the number of partitions of a topic to `total`; `topic` is the stored one afterwards.
+    Raises the number of partitions of a topic to `total`; afterwards `topic` is the stored one.
 
-    Changes nothing when the topic has as many or more.
+    Changes nothing if the topic has as many or more.
     """
 
     __slots__ = ("_asked", "_total", "topic")
@@ -83,7 +83,7 @@ class CreatePartitions(CommitRequest):
         self.topic = topic
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Writes the topic's row anew; a partition without records has none of its own."""
+        """Write the topic's row again; partitions without records have no row."""
         self.topic = writing.check_topic(self._asked)
         if self.topic.partitions >= self._total:
             return
@@ -98,7 +98,7 @@ class CreatePartitions(CommitRequest):
 
 
 class DeleteTopic(CommitRequest):
-    """Removes a topic with its records and every group's offsets of it."""
+    """Deletes a topic with its records and all committed offsets of it."""
 
     __slots__ = ("_name",)
 
@@ -107,7 +107,7 @@ class DeleteTopic(CommitRequest):
         self._name = name
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Removes all rows that carry the topic's id."""
+        """Delete all rows with the topic's id."""
         stored = writing.get(TOPICS, self._name.encode())
         if stored is None:
             raise unknown_topic(self._name)
@@ -124,7 +124,7 @@ class DeleteTopic(CommitRequest):
 
 
 class DeleteRecords(CommitRequest):
-    """Moves the first offsets of partitions up, and removes the batches that lie wholly before them."""
+    """Raises the first offsets of partitions, and deletes the batches entirely below them."""
 
     __slots__ = ("_before", "_topic")
 
@@ -134,9 +134,9 @@ class DeleteRecords(CommitRequest):
         self._before = dict(before)
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Judges every partition, then removes."""
+        """Check every partition, then delete."""
         writing.check_topic(self._topic)
-        rows = {partition: self._judged(writing, partition) for partition in self._before}
+        rows = {partition: self._checked(writing, partition) for partition in self._before}
         for partition, row in rows.items():
             prefix = partition_key(self._topic.id, partition)
             writing.put(PARTITIONS, prefix, row.pack())
@@ -144,7 +144,7 @@ class DeleteRecords(CommitRequest):
                 writing.delete_index_before(self._topic.id, partition, row.first)
             writing.delete_batches(prefix, below=batch_key(self._topic.id, partition, row.first))
 
-    def _judged(self, writing: WriteTransaction, partition: int) -> PartitionRow:
+    def _checked(self, writing: WriteTransaction, partition: int) -> PartitionRow:
         before = self._before[partition]
         end, largest_ms = writing.partition_end(self._topic.id, partition)
         row = PartitionRow.unpack(writing.get(PARTITIONS, partition_key(self._topic.id, partition)))
@@ -159,6 +159,6 @@ class DeleteRecords(CommitRequest):
 
 
 def _raise_topics_version(writing: WriteTransaction) -> None:
-    """Comes before the other writes of a work: a damaged row is an error, and an error has no effects."""
+    """Raise the topics' version, before any other write: a damaged row is an error, and errors have no effects."""
     version = unpack_topics_version(writing.get(FORMAT, TOPICS_VERSION_KEY))
     writing.put(FORMAT, TOPICS_VERSION_KEY, pack_topics_version(version + 1))

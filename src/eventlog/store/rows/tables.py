@@ -1,7 +1,7 @@
 """
-The rows of the tables: their keys in byte order, and the small values beside the batches.
+The rows of the tables: keys that sort in byte order, and the values that are not batches.
 
-Layout: docs/reference/format.md. Knows nothing of LMDB; a batch's bytes are in `batches/format.py`.
+Layout: docs/reference/format.md. The bytes of a batch are in `batches/format.py`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, packed
 
 FORMAT_VERSION = 3
 """
-2: groups have members, and their commits are fenced. 3: every record has a position, topics may have an index.
+2: groups have members, and their commits are fenced. 3: every record has a log position, topics may have an index.
 
-A log of an earlier version becomes one of this when it is opened.
+A log of an earlier version is converted when it is opened.
 """
 FORMAT_KEY = b"eventlog"
 NEXT_TOPIC_ID_KEY = b"next topic id"
 TOPICS_VERSION_KEY = b"topics version"
-"""The row that rises when topics or partitions come or go: 8 bytes, 0 when it is not there."""
+"""The row of a number that rises when topics or partitions are added or removed: 8 bytes, 0 if missing."""
 
 _BATCH_KEY = struct.Struct(">IIQ")
 _PARTITION_KEY = struct.Struct(">II")
@@ -42,7 +42,7 @@ partition_key = _PARTITION_KEY.pack
 
 
 class FormatRow(NamedTuple):
-    """Says what wrote this log and when; the first row that anybody reads."""
+    """The row that says what wrote this log and when; it is read before all others."""
 
     uuid: UUID
     created_ms: int
@@ -50,7 +50,7 @@ class FormatRow(NamedTuple):
     engine: str = "lmdb 0.9"
 
     def pack(self) -> bytes:
-        """The row's bytes."""
+        """Return the row's bytes."""
         return packed(
             {
                 "version": self.version,
@@ -62,13 +62,13 @@ class FormatRow(NamedTuple):
 
     @classmethod
     def unpack(cls, data: bytes | memoryview | None, path: object) -> FormatRow:
-        """The row of these bytes; the version is judged before anything else is looked at."""
+        """Return the row of these bytes; the version is checked before anything else is read."""
         try:
             fields = msgpack.unpackb(data or b"")
             version = checked(fields["version"], int)
             if version > FORMAT_VERSION:
                 raise FormatTooNew(
-                    f"cannot open {path}: it has format {version}, and this eventlog knows up to {FORMAT_VERSION}. "
+                    f"cannot open {path}: it has format {version}, but this eventlog knows up to {FORMAT_VERSION}. "
                     "Nothing is damaged. Upgrade eventlog to open it."
                 )
             return cls(
@@ -85,7 +85,7 @@ class FormatRow(NamedTuple):
 
 
 def pack_topic(topic: StoredTopic) -> bytes:
-    """The bytes of a topic's row; the name is the row's key."""
+    """Return the bytes of a topic's row; the name is the row's key."""
     fields = attrs.asdict(topic, recurse=False)
     del fields["name"]
     return packed({**fields, "uuid": topic.uuid.bytes})
@@ -93,9 +93,9 @@ def pack_topic(topic: StoredTopic) -> bytes:
 
 def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTopic:
     """
-    The topic of a row's key and bytes.
+    Return the topic of a row's key and bytes.
 
-    Unknown fields are ignored; an unknown index is refused, because we would not maintain it.
+    Unknown fields are ignored. An unknown index is refused, because it would not be maintained.
     """
     try:
         fields = checked(msgpack.unpackb(data), dict)
@@ -124,17 +124,17 @@ def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTo
 
 
 def repartitioned(data: bytes | memoryview, partitions: int) -> bytes:
-    """The bytes of a topic's row with another number of partitions; fields that we do not know stay."""
+    """Return the bytes of a topic's row with another number of partitions; unknown fields stay."""
     return packed({**msgpack.unpackb(data), "partitions": partitions})
 
 
 def pack_topics_version(version: int) -> bytes:
-    """The row of the topics' version."""
+    """Return the row of the topics' version."""
     return _TOPICS_VERSION.pack(version)
 
 
 def unpack_topics_version(data: bytes | memoryview | None) -> int:
-    """The topics' version of a row; 0 when there is none."""
+    """Return the topics' version of a row; 0 if there is none."""
     try:
         return 0 if data is None else int(_TOPICS_VERSION.unpack(data)[0])
     except struct.error as error:
@@ -142,19 +142,19 @@ def unpack_topics_version(data: bytes | memoryview | None) -> int:
 
 
 class PartitionRow(NamedTuple):
-    """Is where a partition begins, and where it ended when records were last deleted from it."""
+    """The first offset of a partition, and its end when records were last deleted from it."""
 
     first: int = 0
     end: int = 0
     largest_ms: int = -(2**63)
 
     def pack(self) -> bytes:
-        """The row's bytes."""
+        """Return the row's bytes."""
         return _PARTITION_ROW.pack(self.first, self.end, self.largest_ms)
 
     @classmethod
     def unpack(cls, data: bytes | memoryview | None) -> PartitionRow:
-        """The row of these bytes; None for a partition that never lost a record."""
+        """Return the row of these bytes; there is none for a partition that never lost a record."""
         try:
             return cls() if data is None else cls(*_PARTITION_ROW.unpack(data))
         except struct.error as error:
@@ -162,25 +162,25 @@ class PartitionRow(NamedTuple):
 
 
 def offset_key(group: str, topic_id: int, partition: int) -> bytes:
-    """The key of a committed offset; a group's rows stand together."""
+    """Return the key of a committed offset; the rows of a group are adjacent."""
     return group.encode() + b"\0" + partition_key(topic_id, partition)
 
 
 def pack_offset(offset: int, committed_ms: int) -> bytes:
-    """The row of a committed offset: the next offset to read, and when it was committed."""
+    """Return the row of a committed offset: the next offset to read, and the time of the commit."""
     return _OFFSET_ROW.pack(_OFFSET_VERSION, offset, committed_ms)
 
 
 def unpack_offset(data: bytes | memoryview) -> int:
-    """The committed offset of a row."""
+    """Return the committed offset of a row."""
     return unpack_commit(data)[0]
 
 
 def unpack_commit(data: bytes | memoryview) -> tuple[int, int]:
-    """The committed offset of a row, and when it was committed."""
+    """Return the committed offset of a row, and the time of the commit."""
     if len(data) and data[0] > _OFFSET_VERSION:
         raise FormatTooNew(
-            f"cannot read a committed offset: it has version {data[0]}, and this eventlog knows up to "
+            f"cannot read a committed offset: it has version {data[0]}, but this eventlog knows up to "
             f"{_OFFSET_VERSION}. Nothing is damaged. Upgrade eventlog to read it."
         )
     try:
