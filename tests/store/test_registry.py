@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import eventlog
-from eventlog.store import store as store_module
+from eventlog.store.registry import REGISTRY
 
 
 def test_a_forgotten_log_is_closed(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_a_forgotten_log_is_closed(tmp_path: Path) -> None:
 
 def test_forgetting_a_log_waits_for_nobody(tmp_path: Path) -> None:
     """The collector may run inside a transaction that somebody who holds the lock waits for."""
-    registry = store_module._REGISTRY
+    registry = REGISTRY
     log = eventlog.open(tmp_path / "log")
     store = log._store
     log._finalizer.detach()
@@ -36,7 +36,7 @@ def test_forgetting_a_log_waits_for_nobody(tmp_path: Path) -> None:
     holder = threading.Thread(target=hold)
     holder.start()
     assert holds.wait(10.0)
-    store_module.forget_store(store)
+    store.abandon()
     assert not store.is_closed
     may_end.set()
     holder.join()

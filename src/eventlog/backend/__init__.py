@@ -5,7 +5,8 @@ The clients hold one object, a `Backend`, call its methods with values, and get 
 (`store/store.py` puts it together); another implementation may stand in front of it in tests, or count its calls.
 Here are the protocols, one module for each subject, and the values that go across:
 
-* `topics.py`: topics, their partitions and bounds.
+* `topics.py`: topics and their partitions.
+* `maintenance.py`: sync, verification and copies.
 * `reading.py`: stored batches, bounds, times, the order of the log, what has changed since.
 * `groups.py`: requests to a group's coordinator, committed offsets, the lives of members, administration.
 * `waiting.py`: waiting until somebody commits.
@@ -69,6 +70,18 @@ class LogBackend(Protocol):
     @property
     def is_closed(self) -> bool:
         """Whether the last user closed the log; every other call then raises `LogClosed`."""
+        ...
+
+    def hold(self) -> None:
+        """Count one more user, who keeps the log open until `release()`."""
+        ...
+
+    def release(self) -> None:
+        """Count one user less; the last one closes the log: it stores what is queued, and blocks for that."""
+        ...
+
+    def abandon(self) -> None:
+        """Count one user less, from a finalizer: waits for nothing, so the log may be closed later."""
         ...
 
     def on_fork(self, listener: object) -> None:

@@ -6,6 +6,7 @@ These are values: every backend gives and takes them, and none of them says how 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 from uuid import UUID
 
@@ -71,7 +72,21 @@ def unknown_topic(name: str) -> UnknownTopic:
 
 
 class TopicBackend(Protocol):
-    """The topics of a log, as they are stored."""
+    """
+    The topics of a log, as they are stored.
+
+    Any thread may call. What looks reads the newest commit and waits for nobody. What changes something blocks for a
+    commit, is durable when it returns, and has changed nothing when it raises.
+    """
+
+    @property
+    def max_key_bytes(self) -> int:
+        """The most bytes of a key in a topic with an index, counted as `index_key_bytes` does."""
+        ...
+
+    def index_key_bytes(self, key: bytes) -> int:
+        """The size of a key in the index: at least its length, and at most twice that."""
+        ...
 
     def topic(self, name: str) -> StoredTopic | None:
         """The topic of that name, None when there is none."""
@@ -91,4 +106,42 @@ class TopicBackend(Protocol):
 
     def topics_version(self) -> int:
         """A number that rises whenever topics or partitions come or go, in any process."""
+        ...
+
+    def ensure_topic(self, new: NewTopic) -> StoredTopic:
+        """
+        Create a topic unless one of its name exists; the stored one either way, which may have other options.
+
+        Of several callers at once, in any process, one creates it.
+        """
+        ...
+
+    def create_partitions(self, topic: StoredTopic, total: int) -> StoredTopic:
+        """
+        Raise the number of partitions to `total`, and return the topic as it is stored then.
+
+        Changes nothing when the topic has as many, or more.
+
+        Raises:
+            UnknownTopic: if the topic was deleted.
+        """
+        ...
+
+    def delete_topic(self, name: str) -> None:
+        """
+        Remove a topic with its records, its index, and all committed offsets of it.
+
+        Raises:
+            UnknownTopic: if there is none of that name.
+        """
+        ...
+
+    def delete_records(self, topic: StoredTopic, before: Mapping[int, int]) -> None:
+        """
+        Remove the records before an offset, for each of some partitions; all of them or none.
+
+        Raises:
+            OffsetOutOfRange: if an offset lies beyond the end of its partition.
+            UnknownTopic: if the topic was deleted.
+        """
         ...

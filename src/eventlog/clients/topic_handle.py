@@ -9,15 +9,16 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+from eventlog.backend import Backend
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.partitioners import partitioner_from_stored
 from eventlog.codecs import Upcasters, codec_from_stored
 from eventlog.errors import RecordTooLarge, UnknownPartition
 from eventlog.options import check_int
 from eventlog.records import Headers
-from eventlog.store.records.key_rows import LONGEST_KEY_BYTES, escaped
 
 
 class TopicHandle:
@@ -31,6 +32,7 @@ class TopicHandle:
     def __init__(
         self,
         row: StoredTopic,
+        backend: Backend,
         *,
         key: object = None,
         value: object = None,
@@ -39,8 +41,10 @@ class TopicHandle:
         upcasters: Upcasters | None = None,
     ) -> None:
         self.row = row
-        self.look: Callable[[], StoredTopic | None] = lambda: None
-        """Reads the stored topic; whoever has a store hangs it in."""
+        self.look: Callable[[], StoredTopic | None] = partial(backend.topic, row.name)
+        """Reads the topic as it is stored now, None when it was deleted."""
+        self.max_key_bytes = backend.max_key_bytes
+        self._index_key_bytes = backend.index_key_bytes
         self.key_codec = codec_from_stored(row.key, key, topic=row.name, role="key")
         self.value_codec = codec_from_stored(row.value, value, topic=row.name, role="value", upcasters=upcasters)
         self.snapshot = snapshot
@@ -80,7 +84,7 @@ class TopicHandle:
     def check_size(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> int:
         """The size of a record in bytes, when the topic's bound allows it."""
         row = self.row
-        if row.index is not None and key is not None and 2 * len(key) > LONGEST_KEY_BYTES:
+        if row.index is not None and key is not None and 2 * len(key) > self.max_key_bytes:
             self._check_indexed(key)
         size = (0 if key is None else len(key)) + (0 if value is None else len(value))
         for name, content in headers:
@@ -103,7 +107,7 @@ class TopicHandle:
         sizes = list(map(len, values))  # type: ignore[arg-type]  # None raises TypeError
         if keys is not None:
             key_sizes = list(map(len, keys))  # type: ignore[arg-type]
-            if self.row.index is not None and 2 * max(key_sizes, default=0) > LONGEST_KEY_BYTES:
+            if self.row.index is not None and 2 * max(key_sizes, default=0) > self.max_key_bytes:
                 raise ValueError("a key may be too long for the index")
             sizes = list(map(operator.add, sizes, key_sizes))
         if max(sizes, default=0) > self.row.max_record_bytes:
@@ -112,10 +116,10 @@ class TopicHandle:
 
     def _check_indexed(self, key: bytes) -> None:
         """Raises when a key is too long for an index; one of half the length cannot be."""
-        if len(escaped(key)) - len(escaped(b"")) > LONGEST_KEY_BYTES:
+        if self._index_key_bytes(key) > self.max_key_bytes:
             raise RecordTooLarge(
                 f"cannot append a record with a key of {len(key)} bytes to topic {self.row.name!r}: it has an index, "
-                f"whose keys have at most {LONGEST_KEY_BYTES} bytes, a zero byte counting as two. Nothing was stored. "
+                f"whose keys have at most {self.max_key_bytes} bytes, a zero byte counting as two. Nothing was stored. "
                 "Hash the key, or shorten it."
             )
 

@@ -51,11 +51,11 @@ from eventlog.options import (
     check_topic_name,
 )
 from eventlog.records import Record, RecordBatch
-from eventlog.store.records.topics import DeleteTopic
-from eventlog.store.store import Store, close_store, forget_store
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from eventlog.store.store import Store
 
 T = TypeVar("T")
 
@@ -74,9 +74,9 @@ class EmbeddedLog(EventLog):
         self._consumers: weakref.WeakSet[EmbeddedConsumer[Any, Any]] = weakref.WeakSet()
         self._is_closed = False
         self._is_closing = False
-        self._finalizer = weakref.finalize(self, forget_store, store)
+        self._finalizer = weakref.finalize(self, store.abandon)
         # At the interpreter's exit only a log in memory has something to remove; threads may still read the others.
-        self._finalizer.atexit = store.is_memory
+        self._finalizer.atexit = store.durability == "memory"
 
     @property
     @override
@@ -140,7 +140,7 @@ class EmbeddedLog(EventLog):
     def delete_topic(self, name: str) -> None:
         self._check_open()
         self._topics.forget(name)
-        self._store.run(DeleteTopic(check_topic_name(name)))
+        self._store.delete_topic(check_topic_name(name))
 
     def _known_topic(self, name: str) -> EmbeddedTopic[Any, Any]:
         """The topic of that name, with the codecs that this log was told of."""
@@ -381,7 +381,7 @@ class EmbeddedLog(EventLog):
         finally:
             self._is_closed = True
             self._finalizer.detach()
-            close_store(self._store)
+            self._store.release()
 
     def _close_clients(self) -> None:
         failure: Exception | None = None

@@ -9,7 +9,7 @@ from eventlog.clock import SystemClock
 from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import Durability, check_int
 from eventlog.store.lmdb.opening import LEAST_MAP_BYTES
-from eventlog.store.store import open_store
+from eventlog.store.registry import open_store
 
 
 def open(

@@ -10,16 +10,16 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from eventlog.backend import Backend
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.options import consumer_options
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.groups.state import Subscription
 from eventlog.options import check_topic_name
-from eventlog.store.store import Store
 
 
 def open_consumer(
-    store: Store, known: Callable[[str], EmbeddedTopic[Any, Any]], topics: tuple[object, ...], **options: Any
+    store: Backend, known: Callable[[str], EmbeddedTopic[Any, Any]], topics: tuple[object, ...], **options: Any
 ) -> EmbeddedConsumer[Any, Any]:
     """
     A consumer of some topics; it is not a member of its group before `_begin()`.
@@ -46,7 +46,7 @@ def open_consumer(
 
 
 def _named_topic(
-    store: Store, known: Callable[[str], EmbeddedTopic[Any, Any]], topic: object
+    store: Backend, known: Callable[[str], EmbeddedTopic[Any, Any]], topic: object
 ) -> EmbeddedTopic[Any, Any]:
     if isinstance(topic, EmbeddedTopic):
         topic._check_store(store)

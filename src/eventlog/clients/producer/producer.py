@@ -38,7 +38,6 @@ from eventlog.options import (
     check_seconds,
     check_timestamp_ms,
 )
-from eventlog.store.records.key_rows import LONGEST_KEY_BYTES
 from eventlog.store.store import Store
 
 if TYPE_CHECKING:  # most producers have no name: `import eventlog` is fast
@@ -80,7 +79,7 @@ class _SendPath:
         self.encode_key = route.key_codec.encode
         self.encode_value = route.value_codec.encode
         self.small_bytes = min(
-            SMALL_BYTES if row.index is None else LONGEST_KEY_BYTES // 2 - 1, row.max_record_bytes // 2
+            SMALL_BYTES if row.index is None else route.max_key_bytes // 2 - 1, row.max_record_bytes // 2
         )
         self.sticky = route.keyless_partition(row.partitions)
 

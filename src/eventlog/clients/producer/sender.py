@@ -15,7 +15,7 @@ import weakref
 
 from eventlog.clients.producer.accumulator import Accumulator
 from eventlog.clients.producer.handoff import Handoff
-from eventlog.store.store import Store, close_store, hold_store
+from eventlog.store.store import Store
 
 
 class Sender:
@@ -41,7 +41,7 @@ class Sender:
         self._hang_bell()
         accumulator.on_open = self.arm
         accumulator.on_due = self.hand_over
-        hold_store(store)
+        store.hold()
         store.on_fork(self)
         _UNENDED.add(self)
 
@@ -121,7 +121,7 @@ class Sender:
     def _let_go(self) -> None:
         _UNENDED.discard(self)
         with contextlib.suppress(IndexError):  # two threads may end a producer, and one of them lets go
-            close_store(self._held.pop())
+            self._held.pop().release()
 
     def _hang_bell(self) -> None:
         # A plain lock: ringing it takes no other lock, so the garbage collector may do it anywhere.

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from eventlog.backend import Backend
 from eventlog.backend.topics import DUPLICATE_WINDOW_MS, NewTopic, StoredTopic
 from eventlog.batches.partitioners import Partitioner, partitioner_for
 from eventlog.clients.topic.topic import EmbeddedTopic, Owner
@@ -25,8 +26,6 @@ from eventlog.options import (
     check_seconds,
     check_topic_name,
 )
-from eventlog.store.records.topics import EnsureTopic
-from eventlog.store.store import Store
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -73,7 +72,7 @@ class Topics:
     Any thread may use it.
     """
 
-    def __init__(self, store: Store, owner: Callable[[], Owner]) -> None:
+    def __init__(self, store: Backend, owner: Callable[[], Owner]) -> None:
         self._store = store
         self._owner = owner
         self._known: dict[str, EmbeddedTopic[Any, Any]] = {}
@@ -116,6 +115,7 @@ class Topics:
             codec_from_stored(row.snapshot, options.snapshot, topic=row.name, role="value")
         route = TopicHandle(
             row,
+            self._store,
             key=options.key,
             value=options.value,
             partitioner=options.partitioner,
@@ -139,10 +139,7 @@ class Topics:
                 "msgpack" if options.snapshot is None else options.snapshot, topic=name, role="value"
             ).to_stored(),
         )
-        work = EnsureTopic(new, self._store.clock.now_ms())
-        self._store.run(work)
-        assert work.topic is not None
-        return work.topic
+        return self._store.ensure_topic(new)
 
 
 def _check_stored(row: StoredTopic, options: TopicOptions) -> None:

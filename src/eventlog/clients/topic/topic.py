@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -22,8 +21,6 @@ from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import LogClosed
 from eventlog.options import MAX_PARTITIONS, HeadersInput, Start, check_int, check_offsets
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
-from eventlog.store.records.topics import CreatePartitions, DeleteRecords
-from eventlog.store.store import Store
 
 _READ_BYTES = 1 << 20
 _SECOND_READ_BYTES = 1 << 17
@@ -42,14 +39,13 @@ class Owner(Protocol):
 class EmbeddedTopic(Topic[K, V]):
     """The embedded topic: see `eventlog.Topic`."""
 
-    def __init__(self, store: Store, route: TopicHandle, owner: Owner) -> None:
+    def __init__(self, store: Backend, route: TopicHandle, owner: Owner) -> None:
         self._store = store
         self._owner = owner  # a log that nobody else holds stays open as long as its topics
         self._fetcher = BatchReader(store)
         self._route = route
-        self._appender = Appender(store, route)
+        self._appender = Appender(store, route)  # type: ignore[arg-type]  # until it takes a Backend
         self._events: History[K, V] = History(store, route)
-        route.look = partial(store.topic, route.row.name)
 
     @property
     @override
@@ -140,7 +136,7 @@ class EmbeddedTopic(Topic[K, V]):
         for partition, offset in check_offsets(before).items():
             self._route.check_partition(partition)
             check_int("the offset", offset, least=0)
-        self._store.run(DeleteRecords(self._route.row, before))
+        self._store.delete_records(self._route.row, before)
 
     # -- partitions ------------------------------------------------------------------------------------------
 
@@ -148,9 +144,7 @@ class EmbeddedTopic(Topic[K, V]):
     def create_partitions(self, total: int) -> None:
         self._owner._check_open()
         check_int("total", total, least=1, most=MAX_PARTITIONS)
-        work = CreatePartitions(self._route.row, total)
-        self._store.run(work)
-        stored = self._route.learn(work.topic).partitions
+        stored = self._route.learn(self._store.create_partitions(self._route.row, total)).partitions
         if stored > total:
             raise ValueError(
                 f"cannot give topic {self.name!r} {total} partitions: it has {stored}, and none is ever removed. "

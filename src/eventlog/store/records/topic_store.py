@@ -1,0 +1,85 @@
+"""The topic methods of `Store` (`eventlog.backend.topics`): looking topics up, and changing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from eventlog.backend.topics import NewTopic, StoredTopic, deleted_topic, unknown_topic
+from eventlog.clock import Clock
+from eventlog.store.committer import Committer
+from eventlog.store.lmdb.environment import FORMAT, TOPICS, Environment
+from eventlog.store.records.key_rows import LONGEST_KEY_BYTES, escaped
+from eventlog.store.records.topics import CreatePartitions, DeleteRecords, DeleteTopic, EnsureTopic
+from eventlog.store.rows.tables import TOPICS_VERSION_KEY, unpack_topic, unpack_topics_version
+
+
+class StoreTopics:
+    """Topics; any thread may call."""
+
+    environment: Environment
+    committer: Committer
+    clock: Clock
+    max_key_bytes: ClassVar[int] = LONGEST_KEY_BYTES
+
+    # -- looking ---------------------------------------------------------------------------------------------
+
+    def topic(self, name: str) -> StoredTopic | None:
+        """The stored topic of that name."""
+        key, environment = name.encode(), self.environment
+        data = environment.read(lambda transaction: transaction.get(key, db=environment.tables[TOPICS]))
+        return None if data is None else unpack_topic(key, data)
+
+    def require_topic(self, name: str) -> StoredTopic:
+        """The stored topic of that name; `UnknownTopic` when there is none."""
+        topic = self.topic(name)
+        if topic is None:
+            raise unknown_topic(name)
+        return topic
+
+    def check_topic(self, topic: StoredTopic) -> StoredTopic:
+        """The topic as it is stored now; `UnknownTopic` when it was deleted, whether or not another has its name."""
+        stored = self.topic(topic.name)
+        if stored is None or stored.id != topic.id:
+            raise deleted_topic(topic.name, "read")
+        return stored
+
+    def topics(self) -> list[StoredTopic]:
+        """All topics, by name."""
+        environment = self.environment
+        with environment.reading() as transaction, transaction.cursor(db=environment.table(TOPICS)) as cursor:
+            return [unpack_topic(name, data) for name, data in cursor.iternext()]
+
+    def topics_version(self) -> int:
+        """A number that rises whenever topics or partitions come or go, in any process."""
+        environment = self.environment
+        return unpack_topics_version(
+            environment.read(lambda transaction: transaction.get(TOPICS_VERSION_KEY, db=environment.tables[FORMAT]))
+        )
+
+    def index_key_bytes(self, key: bytes) -> int:
+        """The size of a key in the index, where a zero byte counts as two."""
+        return len(escaped(key)) - len(escaped(b""))
+
+    # -- changing --------------------------------------------------------------------------------------------
+
+    def ensure_topic(self, new: NewTopic) -> StoredTopic:
+        """Create a topic unless one of its name exists; the stored one either way."""
+        command = EnsureTopic(new, self.clock.now_ms())
+        self.committer.run(command)
+        assert command.topic is not None
+        return command.topic
+
+    def create_partitions(self, topic: StoredTopic, total: int) -> StoredTopic:
+        """Raise the number of partitions to `total`; the topic as it is stored then."""
+        command = CreatePartitions(topic, total)
+        self.committer.run(command)
+        return command.topic
+
+    def delete_topic(self, name: str) -> None:
+        """Remove a topic with its records and all committed offsets of it."""
+        self.committer.run(DeleteTopic(name))
+
+    def delete_records(self, topic: StoredTopic, before: Mapping[int, int]) -> None:
+        """Remove the records before an offset, for some partitions."""
+        self.committer.run(DeleteRecords(topic, before))

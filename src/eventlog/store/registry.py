@@ -1,0 +1,233 @@
+"""
+The open stores of this process: one for each directory, counted, and what becomes of them in a fork.
+
+Here a directory is opened, or refused untouched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from importlib import import_module
+
+from eventlog.clock import Clock
+from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
+from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.lmdb.errors import kind_of
+from eventlog.store.store import DATA_FILE, Store
+
+MEMORY = ":memory:"
+_OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members", "projections"}
+
+_IMPORTED_BY_ROUNDS = ("hashlib", "eventlog.groups.rules")
+"""What is imported inside write transactions, and not before, so that programs that do without it start sooner."""
+
+
+class Registry:
+    """
+    The open stores of this process, and how many users each of them has.
+
+    LMDB refuses to open a file twice in one process, and rightly: closing one would drop the locks of the other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._stores: dict[tuple[int, int], tuple[Store, int]] = {}
+        self._abandoned: deque[Store] = deque()
+        self._kept: list[object] = []
+        """What a child must not let go of: environments of its parent, see `Environment.reset_after_fork`."""
+
+    def open(self, path: str, make: Callable[[], Store], check: Callable[[Store], None]) -> Store:
+        """The store of a directory, made when this process has not opened it yet."""
+        self.close_abandoned()
+        with self._lock:
+            identity = _identity(path)
+            if identity in self._stores:
+                store, users = self._stores[identity]
+                check(store)
+            else:
+                store, users = make(), 0
+                identity = _identity(path)
+            self._stores[identity] = (store, users + 1)
+            return store
+
+    def hold(self, store: Store) -> None:
+        """Count one more user of an open store."""
+        with self._lock:
+            for identity, (candidate, users) in self._stores.items():
+                if candidate is store:
+                    self._stores[identity] = (store, users + 1)
+
+    def release(self, store: Store) -> None:
+        """Count one user less; the last one closes the store."""
+        with self._lock:
+            for identity, (candidate, users) in self._stores.items():
+                if candidate is store:
+                    if users > 1:
+                        self._stores[identity] = (store, users - 1)
+                    else:
+                        del self._stores[identity]
+                        store.close()
+                    return
+
+    def abandon(self, store: Store) -> None:
+        """
+        Count one user less, now or later.
+
+        The garbage collector calls this from whatever a thread is doing, maybe inside a transaction, while another
+        thread forks and waits for that transaction. So it does not wait for the lock.
+        """
+        self._abandoned.append(store)
+        if self._lock.acquire(blocking=False):
+            try:
+                self.close_abandoned()
+            finally:
+                self._lock.release()
+
+    def close_abandoned(self) -> None:
+        """Do what `abandon` could not do at once."""
+        while self._abandoned:
+            with contextlib.suppress(IndexError):  # another thread did it
+                self.release(self._abandoned.popleft())
+
+    def before_fork(self) -> None:
+        """
+        Waits until no transaction runs in any store.
+
+        A child that imports what another thread was importing at the fork waits for that thread forever, and if it
+        does so inside a round, it has the write lock of all processes. So what rounds import is imported now.
+        """
+        if self._stores and threading.active_count() > 1:
+            for name in _IMPORTED_BY_ROUNDS:
+                import_module(name)
+        self._lock.acquire()
+        for store in self._open_stores():
+            store.environment.hold_for_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Lets the parent go on."""
+        for store in self._open_stores():
+            store.environment.release_after_fork()
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Gives the child stores of its own."""
+        self._lock = threading.RLock()
+        for store in self._open_stores():
+            kept = store.after_fork()
+            if kept is not None:
+                self._kept.append(kept)
+
+    def _open_stores(self) -> Iterator[Store]:
+        return (store for store, _ in list(self._stores.values()))
+
+
+REGISTRY = Registry()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=REGISTRY.before_fork,
+        after_in_parent=REGISTRY.after_fork_in_parent,
+        after_in_child=REGISTRY.after_fork_in_child,
+    )
+
+
+def open_store(
+    path: str | os.PathLike[str],
+    *,
+    durability: str,
+    mode: int,
+    create: bool,
+    map_bytes: int | None,
+    clock: Clock,
+) -> Store:
+    """
+    The store of a directory, shared with other users in this process; `":memory:"` makes one of its own.
+
+    End it with `Store.release`.
+    """
+    if path == MEMORY:
+        import tempfile  # takes as long as all of LMDB, and most logs are in a directory
+
+        directory = tempfile.mkdtemp(prefix="eventlog-")
+        durability, create = "memory", True
+    else:
+        directory = os.path.abspath(path)
+        _check_directory(directory, create=create, mode=mode)
+
+    def make() -> Store:
+        return Store(directory, durability=durability, mode=mode, map_bytes=map_bytes, clock=clock, users=REGISTRY)
+
+    def check(store: Store) -> None:
+        if store.durability != durability:
+            raise ValueError(
+                f"cannot open {directory} with durability {durability!r}: this process has it open with "
+                f"{store.durability!r}. Nothing was changed. Open it with {store.durability!r}, or close it first."
+            )
+
+    return REGISTRY.open(directory, make, check)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (-1, -1)
+    return (found.st_dev, found.st_ino)
+
+
+def _check_directory(path: str, *, create: bool, mode: int) -> None:
+    """Makes the directory when that is asked for; refuses what holds something else, untouched."""
+    try:
+        if _is_there(path) and not os.path.isdir(path):
+            raise NotALog(
+                f"cannot open {path}: it is a file, and a log is a directory. It was left as it was. "
+                "Choose another path."
+            )
+        if _is_there(os.path.join(path, DATA_FILE)):
+            _check_access(path)
+            return
+        if not create:
+            raise NotALog(
+                f"cannot open {path}: there is no log. Nothing was made. Check the path, or pass create=True to make "
+                "one."
+            )
+        if os.path.isdir(path) and (names := set(os.listdir(path)) - _OUR_FILES):
+            raise NotALog(
+                f"cannot make a log in {path}: it holds other files ({', '.join(sorted(names)[:3])}). They were "
+                "left as they were. Choose an empty or a new directory."
+            )
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directory(path, mode)
+        _check_access(path)
+    except EventLogError:
+        raise
+    except PermissionError as error:
+        raise _read_only(path) from error
+    except OSError as error:
+        words = f"cannot make a log at {path}: {error}. Nothing was made. Choose another path."
+        raise kind_of(error)(words) from error
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is something; an `OSError` when nobody lets us look."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _check_access(path: str) -> None:
+    files = [path, *filter(os.path.exists, [os.path.join(path, name) for name in (DATA_FILE, "lock.mdb")])]
+    if not all(os.access(file, os.R_OK | os.W_OK) for file in files):
+        raise _read_only(path)
+
+
+def _read_only(path: str) -> ReadOnlyLog:
+    return ReadOnlyLog(
+        f"cannot open the log at {path}: this user cannot write there, and readers too must write to lock.mdb. "
+        "Nothing was changed. Let this user write to the directory and its files."
+    )
