@@ -230,6 +230,21 @@ def test_a_commit_between_finding_nothing_and_waiting_is_not_lost(log, topic, mo
         assert not is_readable(consumer)
 
 
+def test_a_poll_by_the_timer_that_finds_something_makes_it_readable(log, topic, monkeypatch):
+    """There may be more; its notification was lost, or comes late."""
+    with log.consumer("orders", max_poll_records=2) as consumer:
+        consumer.fileno()
+        assert drained(consumer) == []
+        monkeypatch.setattr(Notifier, "find_waiting", lambda _: False)
+        topic.append_many(range(3))
+        assert not is_readable(consumer)
+        assert values(consumer.poll(0)) == [0, 1]
+        assert is_readable(consumer)
+        assert values(consumer.poll(0)) == [2]
+        assert consumer.poll(0) == []
+        assert not is_readable(consumer)
+
+
 # -- loops ---------------------------------------------------------------------------------------------------------
 
 

@@ -92,6 +92,8 @@ class ConsumerCore:
         self._is_woken = False
         self._is_watched = False
         """Whether a loop of the program watches our descriptor, which then stays readable until nothing is found."""
+        self._is_cleared = False
+        """Whether we have made it unreadable since we made it readable; somebody else may have since."""
         self._is_leaving = False
         self._is_closed = False
         self.is_handing = False
@@ -121,10 +123,9 @@ class ConsumerCore:
         if is_loop and self._is_woken:  # a busy loop must end too
             return []
         limit = _ALL if max_records is None else max_records
-        batches = self._look(limit, is_loop=is_loop)
-        if not batches and self._is_watched:
-            return self._look_again(limit, is_loop=is_loop)
-        return batches
+        if self._is_watched:
+            return self._take_watched(limit, is_loop=is_loop)
+        return self._look(limit, is_loop=is_loop)
 
     def _look(self, limit: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
         """What the log has for us now."""
@@ -139,28 +140,36 @@ class ConsumerCore:
             self.is_handing = False
         return batches
 
-    def _look_again(self, limit: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
+    def _take_watched(self, limit: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
         """
-        Make the descriptor unreadable, unless there is something to read after all.
+        The same for a loop of the program: leaves the descriptor readable unless there is nothing.
 
             consumer                                       writer
-            1  found nothing                               a  commits
+            1  finds nothing                               a  commits
             2  subscribes, takes the bytes from its FIFO   b  writes a byte into it
             3  looks once more, if there were any
 
         If (b) comes before (2), the commit is seen at (3). If it comes after, the descriptor is readable.
         """
-        is_new = self.prepare_to_wait()
-        if not (self.waiter.drain() or is_new):
-            return []
         is_quiet = False
         try:
             batches = self._look(limit, is_loop=is_loop)
-            is_quiet = not batches and self._fetcher.is_subscribed()
+            if not batches:
+                is_new = self.prepare_to_wait()
+                self._is_cleared = True
+                if self.waiter.drain() or is_new:
+                    batches = self._look(limit, is_loop=is_loop)
+                is_quiet = not batches and self._fetcher.is_subscribed()
         finally:
             if not is_quiet:  # there may be more, or an error was raised: the loop has to come again
-                self.waiter.wake()
+                self._make_readable()
         return batches
+
+    def _make_readable(self) -> None:
+        """Have a loop of the program come again."""
+        if self._is_cleared:
+            self.waiter.wake()
+            self._is_cleared = False
 
     def take_wakeup(self) -> bool:
         """Whether `wake` was called since it was asked last."""
@@ -258,7 +267,7 @@ class ConsumerCore:
         Raises:
             NotSupported: where there are no FIFOs.
         """
-        self.prepare_to_wait()
+        is_new = self.prepare_to_wait()
         descriptor = self.waiter.fileno()
         if descriptor is None:
             raise NotSupported(
@@ -269,13 +278,14 @@ class ConsumerCore:
                 backend="embedded",
             )
         self._is_watched = True
+        if is_new:
+            self._make_readable()
         return descriptor
 
     def _positions_changed(self) -> None:
         """There may be something to read though nothing was committed."""
         self._fetcher.look_again()
-        if self._is_watched:
-            self.waiter.wake()
+        self._make_readable()
 
     # -- offsets ---------------------------------------------------------------------------------------------
 

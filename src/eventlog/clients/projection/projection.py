@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from eventlog.api.topic import Topic
 from eventlog.backend.projections import FoldLock, StoredProjection, unknown_projection
+from eventlog.backend.waiting import Waiter
 from eventlog.clients.projection.view import ProjectionView
 from eventlog.clients.reading.log_reader import check_topics
 from eventlog.clients.state.view import StateView, stored_codecs
@@ -22,7 +23,6 @@ from eventlog.codecs import codec_for
 from eventlog.errors import ConcurrentUse, ConflictError, LogClosed, StateMismatch, UsedAfterFork
 from eventlog.options import check_int, check_projection_name, check_seconds
 from eventlog.store.store import Store
-from eventlog.store.wakeup.waiter import Waiter
 
 if TYPE_CHECKING:  # what folding needs is imported by the first projection: `import eventlog` is fast
     from eventlog.clients.projection.folder import Folder, FoldOptions
