@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventlog.backend.states import StateChanges
+from eventlog.clients.projection.folded_state import FoldedState
 from eventlog.clients.state.state import State, open_state, view
 from eventlog.errors import TransactionEnded, TransactionTooLarge
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
@@ -45,9 +46,15 @@ class Deal:
         self.store = store
         self.room_bytes = room_bytes
         self.is_ended = False
-        self.state: State[Any, Any] = State(
-            store, *open_state(store, name, key, value), charge=self.charge, check=self.check, is_owned=is_owned
-        )
+        self.is_owned = is_owned
+        self.state: State[Any, Any]
+        opened = open_state(store, name, key, value)
+        if is_owned:
+            folded = FoldedState(store, *opened, charge=self.charge, check=self.check, is_empty=False)
+            folded.begin()
+            self.state = folded
+        else:
+            self.state = State(store, *opened, charge=self.charge, check=self.check)
 
     def charge(self, size_bytes: int) -> None:
         """Takes room for something."""
@@ -63,7 +70,7 @@ class Deal:
 
     def commit(self) -> None:
         """Stores everything or nothing; an owned state lives on."""
-        self.is_ended = not self.state._is_owned
+        self.is_ended = not self.is_owned
         try:
             self.store.run(Commit(self.state._changes()))
         except BaseException:

@@ -80,7 +80,7 @@ def test_a_state_is_as_a_dict(steps: list[Any], is_owned: bool, value: str) -> N
     with eventlog.open(":memory:") as log:
         begin = partial(Deal, log._store, key=str, value=value, is_owned=is_owned)
         deal = begin()
-        deal.state._knows_all = is_owned
+        deal.state._cache.knows_all = is_owned
         kept: dict[Any, Any] = {}
         model: dict[Any, Any] = {}
         for name, *arguments in [*steps, ("commit",)]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.clients.state import state as state_module
+from eventlog.clients.state import row_cache
 from eventlog.store.store import Store
 from tests.clients.states import Begin, Deal, fill, stored
 
@@ -55,7 +55,7 @@ def test_an_owned_state_that_was_empty_reads_nothing(begin: Begin, monkeypatch: 
     """Every row it does not know is not there."""
     reads = counted(monkeypatch)
     deal = begin(is_owned=True)
-    deal.state._knows_all = True
+    deal.state._cache.knows_all = True
     for number in range(100):
         deal.state[number % 10] = deal.state.get(number % 10, 0) + 1
         if number % 7 == 0:
@@ -68,7 +68,7 @@ def test_an_owned_state_that_was_empty_reads_nothing(begin: Begin, monkeypatch: 
 def test_an_owned_state_forgets_what_was_rolled_back(begin: Begin) -> None:
     """It then reads what is stored, for it knows nothing any more."""
     deal = begin(is_owned=True)
-    deal.state._knows_all = True
+    deal.state._cache.knows_all = True
     deal.state["a"] = 1
     deal.commit()
     deal.state["a"] = 2
@@ -78,22 +78,23 @@ def test_an_owned_state_forgets_what_was_rolled_back(begin: Begin) -> None:
 
 
 def test_an_owned_state_knows_so_many_rows(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By number and by size; the oldest are forgotten, and read again when they are wanted."""
-    monkeypatch.setattr(state_module, "_MOST_CACHED_ROWS", 80)
+    """By size; the oldest are forgotten, and read again when they are wanted."""
+    monkeypatch.setattr(row_cache, "MOST_CACHED_BYTES", 80 * (row_cache.ROW_BYTES + 9 + row_cache.ITEM_BYTES))
     deal = begin(is_owned=True)
-    deal.state._knows_all = True
+    deal.state._cache.knows_all = True
     for number in range(100):
         deal.state[number] = number
         deal.state.get(-number - 1)
     deal.commit()
-    assert len(deal.state._rows) == len(deal.state._aliases) == 70
+    cache = deal.state._cache
+    assert 70 <= len(cache.rows) == len(cache.tables[int]) <= 72
     assert [deal.state[number] for number in range(100)] == list(range(100))
     deal.commit()
-    monkeypatch.setattr(state_module, "_MOST_CACHED_BYTES", 10_000)
+    monkeypatch.setattr(row_cache, "MOST_CACHED_BYTES", 10_000)
     deal.state["large"] = "x" * 20_000
     deal.commit()
-    assert deal.state._cached_bytes == 0
-    assert not deal.state._rows
+    assert deal.state._cache.size_bytes == 0
+    assert not deal.state._cache.rows
     assert deal.state["large"] == "x" * 20_000
 
 

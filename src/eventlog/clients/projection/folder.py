@@ -16,8 +16,9 @@ import attrs
 
 from eventlog.backend.projections import Build, FoldCheckpoint, StoredProjection
 from eventlog.backend.states import StoredState
-from eventlog.clients.projection.row_cache import MOST_CACHED_BYTES, FoldedState
+from eventlog.clients.projection.folded_state import FoldedState
 from eventlog.clients.reading.log_reader import LogReader
+from eventlog.clients.state.row_cache import MOST_CACHED_BYTES
 from eventlog.clients.state.state import State
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.codecs import Codec
