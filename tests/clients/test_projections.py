@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import eventlog
+from eventlog.store.states.fold_lock import ProjectionFileLock
 from tests.clients.helpers import (
     PATIENCE_SECONDS,
     flip_last_bit,
@@ -377,7 +378,7 @@ def test_many_threads_fold_each_record_once(log: eventlog.EventLog) -> None:
     assert dict(projections[0].state.items()) == counted(200)
 
 
-def test_who_waits_for_the_turn_does_so_for_so_long(log: eventlog.EventLog) -> None:
+def test_waiting_for_the_lock_of_another_ends_in_time(log: eventlog.EventLog) -> None:
     """Another folds slowly: the error says so, and nothing was changed."""
     filled(log, 3)
     began, may_end = threading.Event(), threading.Event()
@@ -398,16 +399,17 @@ def test_who_waits_for_the_turn_does_so_for_so_long(log: eventlog.EventLog) -> N
 
 
 def test_a_checkpoint_that_was_moved_refuses_who_comes_late(log: eventlog.EventLog) -> None:
-    """Even without turns nothing is folded twice: the late one stores nothing, and goes on behind."""
+    """Even without locks nothing is folded twice: the late one stores nothing, and goes on behind."""
     filled(log, 30)
     other = log.projection("totals", count)
 
     def meddling(state: Any, record: Any) -> None:
         count(state, record)
         if record.value == 4:
-            (turn,) = late._turns
-            assert turn._lock is not None
-            turn._lock.release()  # as if there were no file locks
+            (lock,) = late._runner._locks
+            assert isinstance(lock, ProjectionFileLock)
+            assert lock._lock is not None
+            lock._lock.release()  # as if there were no file locks
             other.catch_up()
 
     late = log.projection("totals", meddling, max_records=10)

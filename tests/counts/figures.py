@@ -34,10 +34,10 @@ FIGURES: dict[str, Cost] = {
     "poll of 0, of a member": Cost(python=45_000, lmdb=2_000, commits=0, syncs=0),
     "poll_batches": Cost(python=302, lmdb=41, commits=0, syncs=0),
     "poll of 100, commit": Cost(python=2_326, lmdb=84, commits=10, syncs=20),
-    "transaction of 1: state, send": Cost(python=128_000, lmdb=13_000, commits=1_000, syncs=2_000),
-    "transaction of 100: state, send, offsets": Cost(python=13_436, lmdb=2_205, commits=10, syncs=20),
+    "transaction of 1: state, send": Cost(python=129_000, lmdb=13_000, commits=1_000, syncs=2_000),
+    "transaction of 100: state, send, offsets": Cost(python=13_466, lmdb=2_205, commits=10, syncs=20),
     "processor, 100 at a time": Cost(python=31_656, lmdb=4_193, commits=10, syncs=20),
-    "projection": Cost(python=3_886, lmdb=94, commits=1, syncs=2),
+    "projection": Cost(python=3_982, lmdb=94, commits=1, syncs=2),
 }
 
 COMPILED: dict[str, Cost] = {
@@ -55,9 +55,9 @@ COMPILED: dict[str, Cost] = {
     "poll of 1, of a member": Cost(python=89_000, lmdb=17_000, commits=0, syncs=0),
     "poll_batches": Cost(python=162, lmdb=41, commits=0, syncs=0),
     "poll of 100, commit": Cost(python=1_176, lmdb=84, commits=10, syncs=20),
-    "transaction of 1: state, send": Cost(python=125_000, lmdb=13_000, commits=1_000, syncs=2_000),
-    "transaction of 100: state, send, offsets": Cost(python=12_256, lmdb=2_205, commits=10, syncs=20),
+    "transaction of 1: state, send": Cost(python=126_000, lmdb=13_000, commits=1_000, syncs=2_000),
+    "transaction of 100: state, send, offsets": Cost(python=12_286, lmdb=2_205, commits=10, syncs=20),
     "processor, 100 at a time": Cost(python=30_476, lmdb=4_193, commits=10, syncs=20),
-    "projection": Cost(python=2_736, lmdb=94, commits=1, syncs=2),
+    "projection": Cost(python=2_832, lmdb=94, commits=1, syncs=2),
     "history of 10": Cost(python=2_000, lmdb=799, commits=0, syncs=0),
 }

@@ -27,7 +27,8 @@ from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.opening import open_consumer
 from eventlog.clients.producer.producer import EmbeddedProducer
 from eventlog.clients.producer.sender import end_abandoned
-from eventlog.clients.projection.projection import Projection, declare_projection
+from eventlog.clients.projection.opening import declare_projection
+from eventlog.clients.projection.projection import Projection
 from eventlog.clients.reading.log_reader import read_log, records_of
 from eventlog.clients.state.view import StateView, view
 from eventlog.clients.topic.registry import TopicOptions, Topics

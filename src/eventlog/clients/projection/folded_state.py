@@ -122,7 +122,7 @@ class FoldedState(State[K, V]):
     # -- writing ---------------------------------------------------------------------------------------------
 
     def put(self, key: K, value: Any) -> None:
-        """Sets the value of a key; also `state[key] = value`."""
+        """Set the value of a key; also `state[key] = value`."""
         table = self._usable.get(type(key))
         row = None if table is None else table.get(key)
         if row is not None and row.is_written:
@@ -176,7 +176,7 @@ class FoldedState(State[K, V]):
                 table[key] = row
 
     def delete(self, key: K) -> bool:
-        """Removes the row of a key; whether there was one."""
+        """Remove the row of a key, and return whether there was one."""
         self._check()
         row = self._known_row(key)
         if row.value is None and row.data is None:

@@ -1,8 +1,8 @@
 """
 Folding: records of the log, one after the other, into the state of a build, some of them in each transaction.
 
-Whoever folds has the turn, and nobody else writes the state, so what was read stays known from one transaction to the
-next. Knows nothing of turns, of waiting, or of when to fold.
+A folder holds the lock of its projection, and nobody else writes the state, so what was read stays known from one
+transaction to the next. Knows nothing of locks, of waiting, or of when to fold.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import attrs
 
+from eventlog.backend import Backend
 from eventlog.backend.projections import Build, FoldCheckpoint, StoredProjection
 from eventlog.backend.states import StoredState
 from eventlog.clients.projection.folded_state import FoldedState
@@ -25,17 +26,16 @@ from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec
 from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge
 from eventlog.records import Record, RecordBatch
-from eventlog.store.store import Store
 
 Fold = Callable[[State[Any, Any], Record[Any, Any]], object]
 
 _LONGEST_SECONDS = 5.0
-"""A transaction ends after so long: what a slow function has done becomes visible, and is lost by no crash."""
+"""The longest transaction: what a slow function has done becomes visible, and no crash loses it."""
 
 
 @attrs.frozen
 class FoldOptions:
-    """Is what a user said of a projection."""
+    """What a user said of a projection."""
 
     fold: Fold
     topics: tuple[str, ...] | None
@@ -44,7 +44,7 @@ class FoldOptions:
 
 
 class _Room:
-    """Counts what the rows of one transaction take in memory."""
+    """The memory that the rows of one transaction take."""
 
     __slots__ = ("is_full", "max_bytes", "size_bytes")
 
@@ -54,13 +54,13 @@ class _Room:
         self.is_full = False
 
     def clear(self) -> None:
-        """Begins another transaction."""
+        """Begin another transaction."""
         self.size_bytes = 0
         self.is_full = False
 
     def charge(self, size_bytes: int) -> None:
         """
-        Takes room for rows; a record for which `max_bytes` are enough always finds it.
+        Take room for rows; a record for which `max_bytes` are enough always finds it.
 
         A transaction is full once it has these, but ends between two records.
         """
@@ -76,14 +76,14 @@ class _Room:
 
 class Folder:
     """
-    Folds records into one build.
+    A fold of records into one build.
 
-    Belongs to who has the turn. After an error it is of no further use: nobody knows what it has.
+    Belongs to the thread that holds the lock. After an error it is of no further use: nobody knows what it has.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: Backend,
         topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
         options: FoldOptions,
         row: StoredProjection,
@@ -99,7 +99,7 @@ class Folder:
         self._row = row
         self._is_rebuild = is_rebuild
         self.build: Build = build
-        """Is as it is stored, as far as we know."""
+        """The build as it is stored, as far as we know."""
         self.is_switched = False
         """Whether a rebuild has replaced the active build."""
         self.is_overtaken = False
@@ -124,23 +124,23 @@ class Folder:
         return self._reader.transaction
 
     def step(
-        self, end: int, may_go_on: Callable[[], bool], check_turn: Callable[[], None], *, switches: bool = False
+        self, end: int, may_go_on: Callable[[], bool], check_lock: Callable[[], None], *, switches: bool = False
     ) -> int:
         """
-        Folds the records of one transaction and commits it; how many they were.
+        Fold the records of one transaction and commit it; the number of records.
 
-        The checkpoint is where it was only if there is nothing more before `end`.
+        The checkpoint stays only if there are no more records before `end`.
 
         Args:
-            end: the position to stop before.
-            may_go_on: is asked between two batches.
-            check_turn: is called before the commit; raises when the turn is another's by now.
-            switches: replaces the active build in the same commit, if this one is as far then.
+            end: the log position to stop before.
+            may_go_on: is called between two batches; False ends the transaction.
+            check_lock: is called before the commit; raises when the lock is not ours any more.
+            switches: replaces the active build in the same commit, if this one is not behind it then.
 
         Raises:
-            Exception: what the function raised, with a note that tells the record. Nothing was stored.
+            Exception: what the function raised, with a note that names the record. Nothing was stored.
             ConflictError: if somebody else has moved the checkpoint. Nothing was stored.
-            CorruptBatch, DecodeError: for a record that cannot be read; what comes before it was stored before.
+            CorruptBatch, DecodeError: if a record cannot be read; the records before it were stored before.
         """
         count, log_position = 0, self.build.log_position
         self._room.clear()
@@ -170,13 +170,13 @@ class Folder:
             self._is_folding = False
             self._state.end()
         log_position = self._batches[0][0] if self._batches else self._reader.log_position
-        check_turn()
+        check_lock()
         if log_position != self.build.log_position or switches:
             self._commit(log_position, switches=switches and log_position >= end)
         return count
 
     def _has_batch(self, *, is_first: bool) -> bool:
-        """Reads more when there is none; an error waits until what came before it is stored."""
+        """Read more when there is none; an error waits until the records before it are stored."""
         if not self._batches:
             try:
                 self._batches.extend(self._reader.read())
@@ -186,7 +186,7 @@ class Folder:
         return bool(self._batches)
 
     def _fold(self, first: int, batch: RecordBatch[Any, Any], most: int) -> int:
-        """Gives up to so many records to the function, fewer when the transaction is full; how many they were."""
+        """Give up to `most` records to the function, fewer when the transaction is full; the number of records."""
         part = batch.slice(0, most)
         fold, state, room = self._options.fold, self._state, self._room
         record = None

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from eventlog.backend import Backend
 from eventlog.backend.projections import unknown_projection
 from eventlog.backend.states import Row, StoredState
 from eventlog.clients.state.view import CHUNK_BYTES, FIRST_CHUNK_BYTES, StateView, stored_codecs
 from eventlog.errors import UnknownState
 from eventlog.records import K, V
-from eventlog.store.store import Store
 
 
 class ProjectionView(StateView[K, V]):
@@ -32,7 +32,7 @@ class ProjectionView(StateView[K, V]):
         StateMismatch: if it is stored with other codecs.
     """
 
-    def __init__(self, store: Store, name: str, key: Any, value: Any, *, check: Callable[[], None]) -> None:
+    def __init__(self, store: Backend, name: str, key: Any, value: Any, *, check: Callable[[], None]) -> None:
         self._log = store
         self._projection = name
         self._declared = (key, value)

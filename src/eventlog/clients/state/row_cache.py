@@ -74,7 +74,11 @@ class Row:
 
 
 class RowCache:
-    """The known rows of one state. Belongs to one thread."""
+    """
+    The known rows of one state.
+
+    Belongs to one thread.
+    """
 
     def __init__(
         self,

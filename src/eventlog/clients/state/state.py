@@ -174,9 +174,9 @@ class State(StateView[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """
-        Sets the value of a key; also `state[key] = value`.
+        Set the value of a key; also `state[key] = value`.
 
-        It is encoded, or cannot be changed: changing the object later changes nothing here.
+        Changing the object later changes nothing here.
 
         Raises:
             TypeError: if the key or value does not fit the codecs, or the value is None. Nothing was changed.
@@ -213,7 +213,7 @@ class State(StateView[K, V]):
 
     def delete(self, key: K) -> bool:
         """
-        Removes the row of a key; whether there was one.
+        Remove the row of a key, and return whether there was one.
 
         Raises:
             TypeError, ValueError, TransactionTooLarge, TransactionEnded: as for `get()`. Nothing was

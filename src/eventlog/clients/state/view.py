@@ -1,8 +1,7 @@
 """
-A state as everybody may read it: the newest commit at each call.
+A view of a state: each call reads the newest commit.
 
-Here is also how a state is opened or made. What a transaction reads and writes is in `clients/state/state.py`, which
-builds on this.
+A state is opened or made here, too. `clients/state/state.py` builds on this for transactions.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _KNOWN_CODECS_COUNT = 128
 
 
 class Missing:
-    """Is no value."""
+    """The type of `MISSING`."""
 
 
 MISSING: Final = Missing()
@@ -38,11 +37,11 @@ MISSING: Final = Missing()
 
 class StateView(Generic[K, V]):
     """
-    Reads a state: the newest commit at each call.
+    A view of a state: each call reads the newest commit.
 
     Get one from `EventLog.state()`. Any thread may use it; it needs no closing. Two calls may see two commits; to
-    read several rows as they are together, use a transaction. What it hands out is the caller's: changing it changes
-    nothing that is stored.
+    read several rows of one moment, use a transaction. The values are the caller's: changing them changes nothing that
+    is stored.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -105,7 +104,7 @@ class StateView(Generic[K, V]):
         """
         The values of several keys, of one moment; a key that has no row is not in the result.
 
-        One look at the log for all of them, which for a hundred rows takes a fifth of the time of a hundred `get()`.
+        One read of the log for all of them, which for a hundred rows takes a fifth of the time of a hundred `get()`.
 
         Raises:
             TypeError, ValueError, DecodeError, UnknownState: as `get()`.
@@ -149,20 +148,21 @@ class StateView(Generic[K, V]):
         """
         The keys and values of a range, in the order of the keys: text by code points, tuples item by item.
 
-        Reads a part at a time, of up to 1 MiB. Outside of a transaction each part is of the newest commit, so rows
-        that others change meanwhile may come as they were or as they are. In a transaction the rows that it wrote are
-        among them, and it may write while it scans: values are those of the moment, a row deleted since does not
-        come, and keys that are new since the scan began may not.
+        It reads a part at a time, of up to 1 MiB. Outside a transaction each part is of the newest commit, so rows that
+        others change meanwhile may come with the old or the new value. A transaction sees its own writes, and may write
+        while it scans: values are those of the moment, a row deleted since then does not come, and keys that are new
+        since the scan began may not.
 
         Args:
             first: the key to begin at; None for the first of all.
             end: the key to stop before; None for no end.
-            prefix: only keys that begin with it: text or bytes, or the first items of a tuple. Not beside the others.
-            is_reversed: begins behind, at the last key before `end`.
+            prefix: only keys that begin with it: text or bytes, or the first items of a tuple. Not with `first` or
+                `end`.
+            is_reversed: begins at the last key before `end`.
             max_rows: the most rows to read; None for all.
 
         Raises:
-            TypeError, ValueError: at the call, if an argument is none of these.
+            TypeError, ValueError: at the call, for a wrong argument.
             DecodeError: at the row that the codecs cannot read.
             UnknownState: if the state was deleted.
         """
