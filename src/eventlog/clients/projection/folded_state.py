@@ -166,14 +166,18 @@ class FoldedState(State[K, V]):
                 kept = value.copy() if type(value) is dict else tuple(value)
             else:
                 kept, data, size_bytes = cache.keep(value)
-        self._change(row, row.base_bytes + size_bytes)
+        if is_new:
+            size_bytes += row.base_bytes
+            self._charge(size_bytes)
+            row.size_bytes = size_bytes
+            cache.size_bytes += size_bytes
+            row.is_written = True
+            cache.written.append(row)
+            cache.add(key, row)
+        else:
+            self._change(row, row.base_bytes + size_bytes)
         row.value = kept
         row.data = data
-        if is_new:
-            cache.rows[row.key] = row
-            table = self._tables.get(type(key))
-            if table is not None:
-                table[key] = row
 
     def delete(self, key: K) -> bool:
         """Remove the row of a key, and return whether there was one."""

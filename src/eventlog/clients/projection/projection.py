@@ -6,13 +6,13 @@ When to fold and how to wait is decided here; `clients/projection/runner.py` fol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from eventlog.backend import Backend
-from eventlog.backend.projections import StoredProjection, unknown_projection
+from eventlog.backend.projections import StoredProjection
 from eventlog.backend.waiting import Waiter
 from eventlog.clients.projection.runner import FoldRunner
 from eventlog.clients.projection.view import ProjectionView

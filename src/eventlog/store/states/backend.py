@@ -9,7 +9,7 @@ from eventlog.backend.projections import FoldCheckpoint, StoredProjection
 from eventlog.backend.states import Row, StateChanges, StoredState
 from eventlog.clock import Clock
 from eventlog.store.committer import Committer
-from eventlog.store.lmdb.environment import STATE, EngineError, Environment
+from eventlog.store.lmdb.environment import STATE, EngineError, Environment, Transaction
 from eventlog.store.states import projections, reader
 from eventlog.store.states.commands import ApplyStateChanges, DeleteState, EnsureState
 from eventlog.store.states.fold_lock import ProjectionFileLock, remove_lock_files
@@ -90,9 +90,12 @@ class StoreStates:
     def check_state_changes(self, changes: Iterable[StateChanges]) -> None:
         """Compare what a transaction has read with one snapshot."""
         environment = self.environment
-        with environment.reading() as transaction:
+
+        def check(transaction: Transaction) -> None:
             for one in changes:
                 ApplyStateChanges(one).check_within(transaction, environment.table)
+
+        environment.read(check)
 
     # -- projections -----------------------------------------------------------------------------------------
 

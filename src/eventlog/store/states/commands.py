@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from eventlog.backend.states import RowDigest, Scan, StateChanges, StoredState, unknown_state
 from eventlog.errors import ConflictError
-from eventlog.store.lmdb.environment import FORMAT, STATE, STATES, Cursor, Snapshot, Transaction
+from eventlog.store.lmdb.environment import FORMAT, STATE, STATES, CopyingCursor, Transaction
 from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import damaged
@@ -101,8 +101,8 @@ class ApplyStateChanges:
         """
         self.check_within(writing.transaction, writing.table)
 
-    def check_within(self, transaction: Snapshot | Transaction, table_of: Callable[[bytes], Table]) -> None:
-        """The same check in any transaction of the store."""
+    def check_within(self, transaction: Transaction, table_of: Callable[[bytes], Table]) -> None:
+        """The same check in any transaction that hands out copies."""
         changes, state = self._changes, self._changes.state
         check_stored(transaction, table_of(STATES), state)
         table, prefix = table_of(STATE), state_prefix(state.id)
@@ -128,7 +128,7 @@ class ApplyStateChanges:
             writing.put_sorted(STATE, puts)
 
 
-def _is_unchanged(cursor: Cursor, state: StoredState, scan: Scan) -> bool:
+def _is_unchanged(cursor: CopyingCursor, state: StoredState, scan: Scan) -> bool:
     """Whether the range holds what it held; reads at most one row more than it held."""
     rows = walk_range(cursor, state, scan.first, scan.end, is_reversed=scan.is_reversed)
     digest = RowDigest()

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Iterator
 
 from eventlog.backend.states import Row, StoredState
 from eventlog.errors import UnknownState
-from eventlog.store.lmdb.environment import STATE, STATES, Cursor, EngineError, Environment, Snapshot, Transaction
+from eventlog.store.lmdb.environment import (
+    STATE,
+    STATES,
+    CopyingCursor,
+    EngineError,
+    Environment,
+    Snapshot,
+    Transaction,
+)
 from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.states.rows import ID_BYTES, state_end, state_prefix, unpack_state, unpack_state_again
 
@@ -29,7 +37,7 @@ def check_state(environment: Environment, state: StoredState) -> None:
     environment.read(lambda transaction: check_stored(transaction, environment.table(STATES), state))
 
 
-def check_stored(transaction: Snapshot | Transaction, states_table: Table, state: StoredState) -> None:
+def check_stored(transaction: Transaction | Snapshot, states_table: Table, state: StoredState) -> None:
     """The same within a transaction."""
     key = state.name.encode()
     data = transaction.get(key, db=states_table)
@@ -68,34 +76,37 @@ def scan_rows(
     max_rows: int | None = None,
 ) -> tuple[list[Row], bool]:
     """The rows of a range, and whether these are all of them (`StateBackend.scan_state`)."""
-    rows: list[Row] = []
-    with environment.reading() as transaction, transaction.cursor(db=environment.table(STATE)) as cursor:
-        for row in walk_range(cursor, state, first, end, is_reversed=is_reversed):
-            if max_bytes <= 0 or len(rows) == max_rows:
-                return rows, False
-            rows.append(row)
-            max_bytes -= ID_BYTES + len(row[0]) + len(row[1])
-        check_stored(transaction, environment.table(STATES), state)
-    return rows, True
+
+    def scan(transaction: Transaction) -> tuple[list[Row], bool]:
+        rows: list[Row] = []
+        left_bytes = max_bytes
+        with transaction.cursor(db=environment.table(STATE)) as cursor:
+            for key, value in walk_range(cursor, state, first, end, is_reversed=is_reversed):
+                if left_bytes <= 0 or len(rows) == max_rows:
+                    return rows, False
+                rows.append((key, value))
+                left_bytes -= len(key) + len(value) + ID_BYTES
+            check_stored(transaction, environment.table(STATES), state)
+        return rows, True
+
+    return environment.read(scan)
 
 
 def walk_range(
-    cursor: Cursor, state: StoredState, first: bytes, end: bytes | None, *, is_reversed: bool
+    cursor: CopyingCursor, state: StoredState, first: bytes, end: bytes | None, *, is_reversed: bool
 ) -> Iterator[Row]:
-    """Copies of the rows from `first` on that come before `end`, or the same in the opposite order."""
+    """The rows from `first` on that come before `end`, or the same in the opposite order."""
     prefix = state_prefix(state.id)
     low, high = prefix + first, state_end(state.id) if end is None else prefix + end
     is_found = cursor.set_range(high if is_reversed else low)
     if not is_reversed:
         if is_found:
-            for stored, value in cursor.iternext():
-                key = bytes(stored)
+            for key, value in cursor.iternext():
                 if key >= high:
                     return
-                yield key[ID_BYTES:], bytes(value)
+                yield key[ID_BYTES:], value
     elif cursor.prev() if is_found else cursor.last():
-        for stored, value in cursor.iterprev():
-            key = bytes(stored)
+        for key, value in cursor.iterprev():
             if key < low:
                 return
-            yield key[ID_BYTES:], bytes(value)
+            yield key[ID_BYTES:], value
