@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from eventlog.backend import Backend
 from eventlog.backend.projections import StoredProjection
 from eventlog.backend.waiting import Waiter
-from eventlog.clients.projection.runner import FoldRunner
 from eventlog.clients.projection.view import ProjectionView
 from eventlog.clients.state.view import StateView
 from eventlog.clients.topic.topic import EmbeddedTopic
@@ -67,6 +66,8 @@ class Projection:
         *,
         check: Callable[[], None],
     ) -> None:
+        from eventlog.clients.projection.runner import FoldRunner
+
         self._store = store
         self._check_log = check
         self._options = options
