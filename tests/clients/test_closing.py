@@ -84,10 +84,10 @@ def test_a_batch_that_was_queued_twice_is_stored_once() -> None:
         log.topic("orders")
         delivery = producer.send("orders", b"tea")
         producer._accumulator.seal_all()
-        batch = delivery._batch()
-        log._store.committer.submit(batch)
+        pending = delivery._batch().pending
+        log._store.submit(pending)
         producer.flush()
-        log._store.committer.submit(batch)
+        log._store.submit(pending)
         producer.flush()
         log.topic("orders").append(b"milk")
         assert [record.value for record in log.topic("orders").read()] == [b"tea", b"milk"]

@@ -13,11 +13,9 @@ import lmdb
 import pytest
 
 import eventlog
+from eventlog.backend.records import PartitionRecords, Rows
 from eventlog.batches.format import NO_PRODUCER, BatchEncoder, read_header
 from eventlog.store.lmdb.environment import BATCHES
-from eventlog.store.records.append import Rows
-from eventlog.store.records.producer_epochs import SequencedPart, SequenceRange, judge
-from eventlog.store.records.write_transaction import CommitRequest
 from tests.clients.helpers import in_threads, values
 
 NAME = "importer-1"
@@ -26,7 +24,7 @@ NAME = "importer-1"
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is committed but by a flush: else a slow machine commits between two calls of a test."""
-    monkeypatch.setattr("eventlog.clients.producer.accumulator._BUSY_SECONDS", 3600.0)
+    monkeypatch.setattr("eventlog.clients.producer.backlog._BUSY_SECONDS", 3600.0)
 
 
 @contextmanager
@@ -226,19 +224,19 @@ def test_a_restored_log_takes_nothing_behind_what_it_has_lost(path, tmp_path):
         producer = log.producer(name=NAME, linger=3600.0)
         log.compact(tmp_path / "backup")
         producer.send(topic, 0).result()
-        epoch = producer._session.row.epoch
+        producer.flush()
+        stamp = producer._accumulator._producer.stamp(1, 1)
     with eventlog.open(tmp_path / "backup") as log:
         topic = log.topic("orders", value=int)
         rows = Rows([None], [b"1"], 7)
         batches = BatchEncoder().encode(None, rows.values, timestamps_ms=7)
-        part = SequencedPart(topic._route.row, 0, batches, rows, SequenceRange(1, epoch, 1, 1))
-
-        class Store(CommitRequest):
-            def apply(self, writing):
-                judge(writing, part, 0)
-
-        with pytest.raises(eventlog.OutOfOrderSequence, match="backup"):
-            log._store.run(Store())
+        pending = log._store.prepare_append(
+            PartitionRecords(topic._route.row, 0, batches, rows, stamp=stamp), lambda: None
+        )
+        log._store.submit(pending)
+        assert log._store.wait(pending, 10.0)
+        assert isinstance(pending.error, eventlog.OutOfOrderSequence)
+        assert "backup" in str(pending.error)
 
 
 # -- together with the rest --------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.clients.producer import accumulator, batch
+from eventlog.clients.producer import accumulator, backlog, batch, handoff
 
-_FILES = {accumulator.__file__, batch.__file__}
-_WITH_LOCK = frozenset({"_change", "next_deadline", "buffered_bytes"})
+_FILES = {module.__file__ for module in (accumulator, backlog, batch, handoff)}
+_WITH_LOCK = frozenset({"_change", "next_deadline", "buffered_bytes", "take_finished"})
 _LEAST_STEPS = 50
 
 

@@ -31,7 +31,7 @@ def test_it_is_stored_whole_or_not_at_all(log: eventlog.EventLog, monkeypatch: p
     """Whoever leads the round has begun with it, and goes on after the interruption."""
     orders = log.topic("orders", key=str, index="key")
     store, gate = log._store, Gate()
-    run = store.run
+    run, commit = store.committer.run, store.commit_transaction
     leaders: list[threading.Thread] = []
 
     def interrupted(work: Any) -> None:
@@ -43,8 +43,10 @@ def test_it_is_stored_whole_or_not_at_all(log: eventlog.EventLog, monkeypatch: p
     tx = log.transaction()
     tx.state("totals")["tea"] = 1
     delivery = tx.send(orders, b"tea", key="alice", message_id="1")
-    tx._add(gate)
-    monkeypatch.setattr(store, "run", interrupted)
+    monkeypatch.setattr(store.committer, "run", interrupted)
+    monkeypatch.setattr(
+        store, "commit_transaction", lambda request: commit(request._replace(pieces=[*request.pieces, gate]))
+    )
     with pytest.raises(KeyboardInterrupt):
         tx.commit()
     monkeypatch.undo()

@@ -22,7 +22,7 @@ from eventlog.clients.transaction.transaction import EmbeddedTransaction
 from eventlog.errors import ConflictError
 from eventlog.records import PartitionRange, Record, RecordMetadata
 from eventlog.store.groups.commands import CommitOffsets
-from eventlog.store.records.append import check_parts
+from eventlog.store.records.append import check_parts, replies_to, write_part
 from eventlog.store.records.transaction import CommitTransaction
 from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.states.commands import ApplyStateChanges
@@ -189,9 +189,10 @@ def store_what_is_refused(chance: random.Random) -> None:
         try:
             apply(work, writing)
         except ConflictError:
-            for part in work._parts:
-                check_parts(writing, [part])
-                part.write(writing, work._now_ms)
+            parts = work._request.parts
+            check_parts(writing, parts)
+            for part, reply in zip(parts, replies_to(parts), strict=True):
+                write_part(writing, part, reply, work._now_ms)
             raise
 
     _replace(CommitTransaction, "apply", flawed)

@@ -15,8 +15,7 @@ from eventlog.clients.consumer.offset_commits import GivenOffsets
 from eventlog.clients.state.state import State
 from eventlog.clients.transaction.transaction import EmbeddedTransaction
 from eventlog.errors import EventLogError
-from eventlog.store.records import append, key_reader, key_rows, write_transaction
-from eventlog.store.records.append import Part
+from eventlog.store.records import append, key_reader, key_rows, transaction, write_transaction
 from eventlog.store.records.key_writer import KeyIndex
 from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.states.commands import ApplyStateChanges
@@ -86,20 +85,22 @@ def _versions_kept_when_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that counts a record before it is judged."""
     real = append.judge
 
-    def judge(round_: WriteTransaction, conditions: Any, now_ms: int, **options: Any) -> None:
+    def judge(round_: WriteTransaction, parts: Any, stored: Any, conditions: Any, now_ms: int, **options: Any) -> None:
         for one in conditions:
-            if one.part.topic.index is not None and one.expected_version is not None:
-                key = one.part.rows.keys[one.place]
-                round_.index.take_version(round_.transaction, key_rows.entity_prefix(one.part.topic.id, key))
+            part = parts[one.part]
+            if part.topic.index is not None and one.expected_version is not None:
+                key = part.rows.keys[one.place]
+                round_.index.take_version(round_.transaction, key_rows.entity_prefix(part.topic.id, key))
                 break
-        real(round_, conditions, now_ms, **options)
+        real(round_, parts, stored, conditions, now_ms, **options)
 
-    monkeypatch.setattr(append, "judge", judge)
+    for module in (append, transaction):
+        monkeypatch.setattr(module, "judge", judge)
 
 
 def _ids_forgotten_by_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that notes no ids."""
-    monkeypatch.setattr(Part, "_remember", lambda *_: None)
+    monkeypatch.setattr(append, "_remember_ids", lambda *_: None)
 
 
 def _any_content_for_an_id(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ def test_what_is_no_producer_is_refused_in_the_words_of_the_function() -> None:
         assert outcomes[0] == outcomes[1]
 
 
-@pytest.mark.parametrize("slot", [one for one in module._SendPath.__slots__ if not one.startswith("raw_")])
+@pytest.mark.parametrize("slot", [one for one in module.SendPath.__slots__ if not one.startswith("raw_")])
 def test_a_route_that_lacks_a_slot_crashes_nobody(log: eventlog.EventLog, slot: str) -> None:
     """Nobody takes one away; a crash would be the worst answer to it."""
     topic = log.topic("orders", partitions=2, key=str, value="json")
@@ -158,7 +158,7 @@ def test_a_lane_or_batch_that_lacks_a_slot_crashes_nobody(log: eventlog.EventLog
 def test_it_is_made_for_classes_with_slots_alone() -> None:
     """Nothing is ever read where no slot is."""
     classes = {
-        "producer": EmbeddedProducer, "route": module._SendPath, "lane": PartitionBuffer, "batch": ProducerBatch,
+        "producer": EmbeddedProducer, "route": module.SendPath, "lane": PartitionBuffer, "batch": ProducerBatch,
         "delivery": EmbeddedDelivery,
     }  # fmt: skip
     compiled.SendMethod(SEND.__wrapped__, **classes)
@@ -187,7 +187,7 @@ def test_it_is_collected_with_its_classes() -> None:
     Own.send = compiled.SendMethod(  # type: ignore[method-assign]
         Own.send,
         producer=Own,
-        route=module._SendPath,
+        route=module.SendPath,
         lane=PartitionBuffer,
         batch=ProducerBatch,
         delivery=EmbeddedDelivery,

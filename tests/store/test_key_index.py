@@ -12,9 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import eventlog
+from eventlog.backend.records import PartitionRecords, Rows
 from eventlog.batches.format import BatchEncoder
 from eventlog.store.lmdb.environment import BATCHES, INDEX
-from eventlog.store.records.append import Append, AppendOne, Part, Rows
+from eventlog.store.records.append import AppendColumns, AppendOne
 from eventlog.store.records.key_rows import (
     LONGEST_KEY_BYTES,
     entity_prefix,
@@ -90,11 +91,11 @@ def history(topic: eventlog.Topic[Any, Any], key: Any) -> list[tuple[int, int, i
     return [(event.version, event.log_position, event.partition, event.value) for event in topic.history(key)]
 
 
-def column(topic: eventlog.Topic[Any, Any], partition: int, key: bytes, values: list[bytes]) -> Append:
+def column(topic: eventlog.Topic[Any, Any], partition: int, key: bytes, values: list[bytes]) -> AppendColumns:
     """A work that appends some records of one key."""
     rows = Rows([key] * len(values), values, 1)
     batches = BatchEncoder().encode(rows.keys, rows.values, timestamps_ms=1)
-    return Append([Part(topic._route.row, partition, batches, rows)])
+    return AppendColumns([PartitionRecords(topic._route.row, partition, batches, rows)])
 
 
 @pytest.mark.parametrize("places", [(0, 1, 0), (0, 0, 1), (1, 0, 1, 0)])
@@ -121,7 +122,7 @@ def test_columns_come_behind_the_single_records_before_them(log: eventlog.EventL
     last = AppendOne(topic._route.row, 1, b"k", b"3", (), 1)
     run_together(log, one, some, last)
     assert [value for *_, value in history(topic, b"k")] == [b"0", b"1", b"2", b"3"]
-    assert (one.version, some.parts[0].place(0).version, last.version) == (1, 2, 4)
+    assert (one.version, some.reply.stored[0].location(0).version, last.version) == (1, 2, 4)
     assert log.verify().problems == ()
 
 

@@ -6,52 +6,50 @@ import msgpack
 import pytest
 
 import eventlog
+from eventlog.backend.records import PartitionRecords, ProducerEpoch, Rows
 from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, BatchEncoder, decode, read_header, seal
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
 from eventlog.store.lmdb.environment import PRODUCERS, SEQUENCES
 from eventlog.store.records import producer_epochs
-from eventlog.store.records.append import Condition, Rows
-from eventlog.store.records.append import judge as judge_conditions
+from eventlog.store.records.append import AppendBatch
 from eventlog.store.records.producer_epochs import (
     REMEMBERED_EPOCHS,
     BeginEpoch,
     ProducerRow,
-    SequencedPart,
-    SequenceRange,
     SequenceRow,
     check_epoch,
-    judge,
-    remember,
     sequence_key,
 )
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from tests.clients.helpers import flip_last_bit, rewrite_batch, values
 
 
-class StoreOnce(CommitRequest):
-    """Stores records under numbers, as a named producer does."""
+def stamped(producer_id, epoch, first, count):
+    """The stamp of a batch of the producer that is called as its id."""
+    return ProducerEpoch(str(producer_id), producer_id, epoch).stamp(first, count)
 
-    def __init__(self, topic, sequence, numbers, *, keys=None, message_ids=None):
-        super().__init__()
-        self.producer = ProducerRow("importer", sequence.producer_id, sequence.epoch, 0)
+
+class StoreOnce(AppendBatch):
+    """Stores records under numbers, as a named producer does, whatever is the newest epoch."""
+
+    def __init__(self, topic, stamp, numbers, *, keys=None, message_ids=None):
         rows = Rows(keys or [None] * len(numbers), [str(number).encode() for number in numbers], 7)
         batches = BatchEncoder(target_bytes=200).encode(keys, rows.values, timestamps_ms=7)
-        self.part = SequencedPart(topic._route.row, 0, batches, rows, sequence)
-        self.part.message_ids = message_ids or {}
+        stamp.mark(batches)
+        records = PartitionRecords(topic._route.row, 0, batches, rows, message_ids=message_ids or {}, stamp=stamp)
+        super().__init__(records, 0, lambda: None)
+        self.count = len(numbers)
         self.was_stored = False
 
     def apply(self, writing: WriteTransaction) -> None:
-        row = judge(writing, self.part, 0)
-        self.was_stored = row is None
-        if row is not None:
-            conditions = [Condition(self.part, index, None, one) for index, one in self.part.message_ids.items()]
-            judge_conditions(writing, conditions, 0)
-            self.part.write(writing, 0)
-            remember(writing, self.part, row)
+        producer = self.parts[0].stamp.producer
+        writing.put(PRODUCERS, producer.name.encode(), ProducerRow(*producer, 0).pack())
+        super().apply(writing)
+        self.was_stored = self.stored.first_offset < 0
 
     @property
     def offsets(self):
-        return [self.part.place(index).offset for index in range(len(self.part.rows.values))]
+        return [self.stored.location(index).offset for index in range(self.count)]
 
 
 def rows_of(log, table):
@@ -151,7 +149,7 @@ def test_an_epoch_that_is_not_the_newest_is_fenced(log):
 def test_the_header_has_the_producer():
     """The fields stand where they were reserved."""
     [batch] = BatchEncoder().encode(None, [b"a", b"b"], timestamps_ms=1)
-    SequenceRange(0x0102030405060708, 0x1112, 0x21222324, 2).mark([batch])
+    stamped(0x0102030405060708, 0x1112, 0x21222324, 2).mark([batch])
     data = seal(batch, largest_so_far_ms=1, log_position=9)
     assert data[36:52].hex() == "01020304050607081112000021222324"
     assert read_header(data, "a batch").producer == (0x0102030405060708, 0x1112, 0x21222324)
@@ -161,7 +159,7 @@ def test_the_header_has_the_producer():
 def test_what_is_too_large_for_the_header_begins_at_0_again():
     """The rows have it in full."""
     batches = BatchEncoder(target_bytes=100).encode(None, [bytes(40)] * 2, timestamps_ms=1)
-    SequenceRange(1, MOST_EPOCH + 3, MOST_SEQUENCE, 2).mark(batches)
+    stamped(1, MOST_EPOCH + 3, MOST_SEQUENCE, 2).mark(batches)
     assert [batch.producer for batch in batches] == [(1, 2, MOST_SEQUENCE), (1, 2, 0)]
 
 
@@ -181,28 +179,28 @@ def test_the_same_numbers_store_nothing(log):
     """And say where the first are, over all batches that they were put into."""
     topic = log.topic("orders")
     topic.append(b"before")
-    first = store(log, topic, SequenceRange(1, 0, 0, 100), range(100))
+    first = store(log, topic, stamped(1, 0, 0, 100), range(100))
     topic.append(b"between")
-    other = store(log, topic, SequenceRange(2, 0, 0, 100), range(100))
-    again = store(log, topic, SequenceRange(1, 0, 0, 100), range(100))
+    other = store(log, topic, stamped(2, 0, 0, 100), range(100))
+    again = store(log, topic, stamped(1, 0, 0, 100), range(100))
     assert not first.was_stored
     assert not other.was_stored
     assert again.was_stored
     assert again.offsets == first.offsets == list(range(1, 101))
-    assert [again.part.place(index).log_position for index in (0, 99)] == [1, 100]
+    assert [again.stored.location(index).log_position for index in (0, 99)] == [1, 100]
     assert topic.bounds() == {0: (0, 202)}
 
 
 def test_a_hole_is_refused(log):
     """A batch comes right behind those of its epoch, or is there already as a whole."""
     topic = log.topic("orders")
-    store(log, topic, SequenceRange(1, 0, 0, 2), range(2))
+    store(log, topic, stamped(1, 0, 0, 2), range(2))
     with pytest.raises(OutOfOrderSequence, match=r"orders\[0\].*end at 2"):
-        store(log, topic, SequenceRange(1, 0, 5, 2), range(2))
+        store(log, topic, stamped(1, 0, 5, 2), range(2))
     with pytest.raises(OutOfOrderSequence):
-        store(log, topic, SequenceRange(1, 0, 1, 2), range(2))  # half of it is there
-    store(log, topic, SequenceRange(1, 1, 0, 2), range(2))  # each epoch begins at 0
-    store(log, topic, SequenceRange(1, 0, 2, 2), range(2))
+        store(log, topic, stamped(1, 0, 1, 2), range(2))  # half of it is there
+    store(log, topic, stamped(1, 1, 0, 2), range(2))  # each epoch begins at 0
+    store(log, topic, stamped(1, 0, 2, 2), range(2))
     assert topic.bounds() == {0: (0, 6)}
 
 
@@ -210,22 +208,22 @@ def test_what_is_too_old_to_be_told_is_refused(log):
     """After five newer epochs nobody knows, and says so."""
     topic = log.topic("orders")
     for epoch in range(7):
-        store(log, topic, SequenceRange(1, epoch, 0, 1), [epoch])
+        store(log, topic, stamped(1, epoch, 0, 1), [epoch])
     with pytest.raises(OutOfOrderSequence, match="5 newer epochs"):
-        store(log, topic, SequenceRange(1, 0, 0, 1), [0])
+        store(log, topic, stamped(1, 0, 0, 1), [0])
     assert topic.bounds() == {0: (0, 7)}
 
 
 def test_a_stored_batch_of_an_indexed_topic_has_its_versions(log):
     """Those that it got when it was stored."""
     topic = log.topic("orders", index="key")
-    first = StoreOnce(topic, SequenceRange(1, 0, 0, 6), range(6), keys=[b"a", b"b"] * 3)
+    first = StoreOnce(topic, stamped(1, 0, 0, 6), range(6), keys=[b"a", b"b"] * 3)
     log._store.run(first)
     topic.append(b"6", key=b"a")
-    again = StoreOnce(topic, SequenceRange(1, 0, 0, 6), range(6), keys=[b"a", b"b"] * 3)
+    again = StoreOnce(topic, stamped(1, 0, 0, 6), range(6), keys=[b"a", b"b"] * 3)
     log._store.run(again)
     assert again.was_stored
-    assert [again.part.place(index).version for index in range(6)] == [1, 1, 2, 2, 3, 3]
+    assert [again.stored.location(index).version for index in range(6)] == [1, 1, 2, 2, 3, 3]
     assert topic.version(b"a") == 4
 
 
@@ -236,7 +234,7 @@ def test_records_known_by_their_message_ids_are_left_out(log):
         topic.append(b"%d" % number, message_id=b"id-%d" % number)
     ids = {index: b"id-%d" % index for index in (1, 2, 3)}
     for is_again in (False, True):
-        work = StoreOnce(topic, SequenceRange(1, 0, 0, 6), range(6), message_ids=ids)
+        work = StoreOnce(topic, stamped(1, 0, 0, 6), range(6), message_ids=ids)
         log._store.run(work)
         assert work.was_stored is is_again
         assert work.offsets == [2, 0, 3, 1, 4, 5]
@@ -246,33 +244,33 @@ def test_records_known_by_their_message_ids_are_left_out(log):
 def test_what_was_deleted_counts_as_stored(log):
     """Nobody can say where it was."""
     topic = log.topic("orders")
-    store(log, topic, SequenceRange(1, 0, 0, 3), range(3))
+    store(log, topic, stamped(1, 0, 0, 3), range(3))
     topic.delete_records({0: 3})
-    again = store(log, topic, SequenceRange(1, 0, 0, 3), range(3))
+    again = store(log, topic, stamped(1, 0, 0, 3), range(3))
     assert again.was_stored
-    assert again.part.place(1) == (0, -1, 7, -1, 0)
+    assert again.stored.location(1) == (0, -1, 7, -1, 0)
 
 
 def test_the_search_has_a_bound(log, monkeypatch):
     """What is farther from the end of its partition counts as stored, somewhere."""
     monkeypatch.setattr(producer_epochs, "_SEARCHED_BATCHES", 4)
     topic = log.topic("orders")
-    store(log, topic, SequenceRange(1, 0, 0, 3), range(3))
+    store(log, topic, stamped(1, 0, 0, 3), range(3))
     for _ in range(3):
         topic.append(b"x")
-    assert store(log, topic, SequenceRange(1, 0, 0, 3), range(3)).offsets == [0, 1, 2]
+    assert store(log, topic, stamped(1, 0, 0, 3), range(3)).offsets == [0, 1, 2]
     topic.append(b"x")
-    assert store(log, topic, SequenceRange(1, 0, 0, 3), range(3)).offsets == [-1, -1, -1]
+    assert store(log, topic, stamped(1, 0, 0, 3), range(3)).offsets == [-1, -1, -1]
 
 
 def test_a_damaged_batch_on_the_way_ends_the_search(log):
     """The record is stored all the same."""
     topic = log.topic("orders")
-    store(log, topic, SequenceRange(1, 0, 0, 3), range(3))
+    store(log, topic, stamped(1, 0, 0, 3), range(3))
     topic.append(b"x")
     topic.append(b"y")
     rewrite_batch(topic, 3, lambda data: b"\0" + flip_last_bit(data)[1:])
-    again = store(log, topic, SequenceRange(1, 0, 0, 3), range(3))
+    again = store(log, topic, stamped(1, 0, 0, 3), range(3))
     assert again.was_stored
     assert again.offsets == [-1, -1, -1]
 
@@ -280,7 +278,7 @@ def test_a_damaged_batch_on_the_way_ends_the_search(log):
 def test_a_damaged_row_refuses_the_batch_alone(log):
     """Nothing is stored that might be there twice."""
     topic = log.topic("orders")
-    store(log, topic, SequenceRange(1, 0, 0, 3), range(3))
+    store(log, topic, stamped(1, 0, 0, 3), range(3))
 
     class Damage(CommitRequest):
         def apply(self, writing):
@@ -288,7 +286,7 @@ def test_a_damaged_row_refuses_the_batch_alone(log):
 
     log._store.run(Damage())
     with pytest.raises(CorruptBatch, match="the sequences of a producer"):
-        store(log, topic, SequenceRange(1, 0, 3, 3), range(3))
+        store(log, topic, stamped(1, 0, 3, 3), range(3))
     assert values(topic.read()) == [b"0", b"1", b"2"]
 
 

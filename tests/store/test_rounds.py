@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import eventlog
+from eventlog.backend.records import PartitionRecords
 from eventlog.backend.waiting import group_subject
 from eventlog.batches.format import BatchEncoder
 from eventlog.store.lmdb.environment import BATCHES
-from eventlog.store.records.append import Append, AppendOne, Part
+from eventlog.store.records.append import AppendColumns, AppendOne
 from eventlog.store.records.topics import DeleteTopic
 from eventlog.store.rows.tables import partition_key
 from eventlog.store.wakeup.notifier import Notifier
@@ -78,7 +79,7 @@ def test_append_many_beside_a_damaged_partition_stores_nothing(tmp_path: Path) -
         _damage(log, topic, 1)
         before = topic.bounds()
         batches = BatchEncoder().encode(None, [b"milk"], timestamps_ms=1)
-        work = Append([Part(topic._route.row, partition, batches) for partition in (0, 1)])
+        work = AppendColumns([PartitionRecords(topic._route.row, partition, batches) for partition in (0, 1)])
         with pytest.raises(eventlog.CorruptBatch):
             log._store.run(work)
         assert topic.bounds() == before

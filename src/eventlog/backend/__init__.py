@@ -6,6 +6,7 @@ The clients hold one object, a `Backend`, call its methods with values, and get 
 Here are the protocols, one module for each subject, and the values that go across:
 
 * `topics.py`: topics and their partitions.
+* `records.py`: appends, producers and transactions.
 * `maintenance.py`: sync, verification and copies.
 * `reading.py`: stored batches, bounds, times, the order of the log, what has changed since.
 * `groups.py`: requests to a group's coordinator, committed offsets, the lives of members, administration.
@@ -44,6 +45,7 @@ if TYPE_CHECKING:  # the protocols are for type checkers: composing them would m
     from eventlog.backend.maintenance import MaintenanceBackend
     from eventlog.backend.projections import ProjectionBackend
     from eventlog.backend.reading import ReadingBackend
+    from eventlog.backend.records import RecordBackend
     from eventlog.backend.states import StateBackend
     from eventlog.backend.topics import TopicBackend
     from eventlog.backend.waiting import WaitingBackend
@@ -94,6 +96,7 @@ if TYPE_CHECKING:
     class Backend(
         LogBackend,
         TopicBackend,
+        RecordBackend,
         ReadingBackend,
         GroupBackend,
         WaitingBackend,

@@ -222,10 +222,6 @@ class GroupBackend(Protocol):
         """
         ...
 
-    def commit_queued(self) -> None:
-        """Store what is queued: the commit of a caller that was interrupted may be under way in another thread."""
-        ...
-
     # -- members
 
     def begin_lease(self, member_id: str, terms: Terms) -> MemberLease:

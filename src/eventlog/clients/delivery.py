@@ -13,6 +13,7 @@ from typing import Protocol, cast
 
 from eventlog.api.overriding import override
 from eventlog.api.producer import Delivery
+from eventlog.backend.records import Location
 from eventlog.records import RecordMetadata
 
 ROW_WIDTH = 3
@@ -20,15 +21,27 @@ ROW_WIDTH = 3
 
 
 class DeliveredBatch(Protocol):
-    """Is what a delivery asks: the batch of a producer, or the records of a transaction."""
+    """What a delivery asks: the batch of a producer, or the records of a transaction."""
 
-    is_done: bool
-    error: BaseException | None
     looked_at: set[int]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the records are stored, or failed for good."""
+        ...
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why the records were not stored, all of them."""
+        ...
 
     @property
     def place(self) -> str:
         """Where the records go, for messages."""
+        ...
+
+    def take_outcome(self) -> bool:
+        """Take over what became of the records, if that is known; whether it is."""
         ...
 
     def error_of(self, index: int) -> BaseException | None:
@@ -36,7 +49,7 @@ class DeliveredBatch(Protocol):
         ...
 
     def settle(self, timeout: float | None) -> bool:
-        """Has the records stored now; False when that takes longer."""
+        """Have the records stored now; False when that takes longer."""
         ...
 
     def metadata(self, index: int) -> RecordMetadata:
@@ -44,7 +57,7 @@ class DeliveredBatch(Protocol):
         ...
 
     def add_callback(self, delivery: EmbeddedDelivery, callback: Callable[[Delivery], object]) -> None:
-        """Notes a callback, or calls it when all is done."""
+        """Note a callback, or call it when all is done."""
         ...
 
 
@@ -78,7 +91,8 @@ class EmbeddedDelivery(tuple, Delivery):  # type: ignore[type-arg]
 
     @override
     def done(self) -> bool:
-        return self._batch().is_done
+        batch = self._batch()
+        return batch.is_done or batch.take_outcome()
 
     @override
     def add_done_callback(self, callback: Callable[[Delivery], object]) -> None:
@@ -93,15 +107,22 @@ class EmbeddedDelivery(tuple, Delivery):  # type: ignore[type-arg]
         return f"<Delivery to {batch.place}: {state}>"
 
 
+def metadata_of(topic: str, place: Location) -> RecordMetadata:
+    """The metadata of a stored record."""
+    return RecordMetadata(
+        topic, place.partition, place.offset, place.timestamp_ms, place.log_position, place.version or None
+    )
+
+
 def deliveries(batch: DeliveredBatch, first: int, count: int) -> list[Delivery]:
-    """Those of consecutive records of a batch."""
+    """The deliveries of consecutive records of a batch."""
     return list(
         map(EmbeddedDelivery, zip(repeat(batch), range(first * ROW_WIDTH, (first + count) * ROW_WIDTH, ROW_WIDTH)))
     )
 
 
 def call_logged(callback: Callable[[Delivery], object], delivery: Delivery) -> None:
-    """Calls one callback, so that an error in it is logged and keeps no other from being called."""
+    """Call one callback; an error in it is logged, and keeps no other from being called."""
     try:
         callback(delivery)
     except Exception:

@@ -97,6 +97,12 @@ class TopicHandle:
             )
         return size
 
+    @property
+    def small_bytes(self) -> int:
+        """The size below which no key and no value can be too large, so that `check_size` need not be asked."""
+        bound = self.row.max_record_bytes // 2
+        return bound if self.row.index is None else min(bound, self.max_key_bytes // 2 - 1)
+
     def size_together(self, keys: Sequence[bytes | None] | None, values: Sequence[bytes | None]) -> int:
         """
         The size of several records without headers in bytes.

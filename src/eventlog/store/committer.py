@@ -4,7 +4,7 @@ Group commit: one transaction, one sync, for everything that waits to be stored.
 Whoever needs something stored queues a `CommitRequest` and asks for its commit. The first to ask takes the turn and
 commits all that is queued, its own and the others'. So one thread pays for itself, and sixty-four pay for one.
 
-Knows nothing of what a work writes (`store/records/topics.py`), and has no thread of its own.
+What a request writes is its own business (`store/records/append.py`, say). There is no thread for this.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 
 class Committer:
     """
-    Commits what is queued, one round at a time.
+    Group commit: one round at a time commits all that is queued.
 
     Any thread may call anything. Waiting readers are notified after each commit that concerns them, when the
     turn is given up: there may be a thousand of them.
@@ -39,54 +39,54 @@ class Committer:
         self.reset()
 
     def reset(self) -> None:
-        """Drops what is queued and makes new locks: the state of a child after a fork."""
+        """Drop what is queued and make new locks: the state of a child after a fork."""
         self._writing = WriteTransaction(
             self._environment
         )  # the old one holds a transaction, and so the parent's handle
         self._turn = threading.Lock()
         self._leader: int | None = None
-        self._before_flush: Callable[[], None] | None = None
+        self._before_sync: Callable[[], None] | None = None
         self._hanging = threading.Lock()
         self._queue: deque[CommitRequest] = deque()
         self._landing: Sequence[CommitRequest] = ()
-        self._reports: deque[Callable[[], None]] = deque()
+        self._reports: deque[Callable[[], object]] = deque()
         self._reporting = threading.Lock()
         self._unrung: deque[Collection[int]] = deque()
         self.round_count = 0
 
-    def submit(self, work: CommitRequest) -> None:
-        """Queues work for the next round, whoever leads it."""
-        self._queue.append(work)
+    def submit(self, request: CommitRequest) -> None:
+        """Queue a request for the next round, whoever leads it."""
+        self._queue.append(request)
 
-    def run(self, work: CommitRequest) -> None:
-        """Stores one piece of work; raises its error."""
-        self._queue.append(work)
-        self._lead(work, 0.0)  # as a rule nobody else leads
-        if not work.is_done or self._reports:
-            self.wait(work)
-        if work.error is not None:
-            raise work.error
+    def run(self, request: CommitRequest) -> None:
+        """Store what one request says; raise its error."""
+        self._queue.append(request)
+        self._lead(request, 0.0)  # as a rule nobody else leads
+        if not request.is_done or self._reports:
+            self.wait(request)
+        if request.error is not None:
+            raise request.error
 
     def wait(
-        self, work: CommitRequest, timeout: float | None = None, *, before_flush: Callable[[], None] | None = None
+        self, request: CommitRequest, timeout: float | None = None, *, before_sync: Callable[[], None] | None = None
     ) -> bool:
         """
-        Has queued work committed, by us or by others.
+        Have a queued request committed, by us or by others.
 
-        False when it is not in `timeout` seconds. If we lead, `before_flush` is called once the transaction is
+        False when it is not in `timeout` seconds. If we lead, `before_sync` is called once the transaction is
         filled: what follows is one long call that leaves the interpreter to others.
         """
         deadline_s = None if timeout is None else time.monotonic() + timeout
-        while not work.is_done:
-            if not self._lead(work, 0.0, before_flush) and not self._follow(work, deadline_s, before_flush):
-                return work.is_done
+        while not request.is_done:
+            if not self._lead(request, 0.0, before_sync) and not self._follow(request, deadline_s, before_sync):
+                return request.is_done
         if self._reports:
             self._report()
         return True
 
     def commit_queued(self, timeout: float | None = None) -> bool:
         """
-        Commits what is queued now.
+        Commit what is queued now.
 
         False when the turn did not come in `timeout` seconds; 0 does not wait.
         """
@@ -100,9 +100,11 @@ class Committer:
             self._report()
         return True
 
-    def _lead(self, work: CommitRequest | None, timeout: float, before_flush: Callable[[], None] | None = None) -> bool:
+    def _lead(
+        self, request: CommitRequest | None, timeout: float, before_sync: Callable[[], None] | None = None
+    ) -> bool:
         """
-        Takes the turn, commits a round, gives the turn up, and wakes who is to lead the next.
+        Take the turn, commit a round, give the turn up, and wake the thread that is to lead the next.
 
         False when the turn did not come in `timeout` seconds.
         """
@@ -113,13 +115,13 @@ class Committer:
             if not is_held:
                 return False
             self._leader = get_ident()
-            self._before_flush = before_flush
-            if self._queue and (work is None or not work.is_done):
+            self._before_sync = before_sync
+            if self._queue and (request is None or not request.is_done):
                 self._round()
         finally:
             if is_held:
                 self._leader = None
-                self._before_flush = None
+                self._before_sync = None
                 self._turn.release()
         if self._queue:
             self._pass_on()
@@ -128,33 +130,33 @@ class Committer:
         return True
 
     def _pass_on(self) -> None:
-        """Wakes who is to lead the next round."""
+        """Wake the thread that is to lead the next round."""
         for waiting in self._queue.copy():
             if waiting.ring():
                 break
 
     def _ring(self) -> None:
-        """Wakes the readers that wait for what was committed; other threads may be at it, too."""
+        """Wake the readers that wait for what was committed; other threads may be at it, too."""
         with contextlib.suppress(IndexError):  # another thread took it
             while True:
                 self._notifier.notify(self._unrung.popleft())
 
     def _check_not_leading(self) -> None:
-        """Refuses to wait for ourselves."""
+        """Refuse to wait for ourselves."""
         if self._leader == get_ident():
             raise RuntimeError(
                 "cannot wait for a commit inside a commit of the same thread: a signal handler or a finalizer called "
                 "us. What it appended is queued and will be stored. Use a producer's send() there, and do not wait."
             )
 
-    def _follow(self, work: CommitRequest, deadline_s: float | None, before_flush: Callable[[], None] | None) -> bool:
+    def _follow(self, request: CommitRequest, deadline_s: float | None, before_sync: Callable[[], None] | None) -> bool:
         """
-        Sleeps until a leader has done our work, or wants us to lead.
+        Sleep until a leader has committed our request, or wants us to lead.
 
         False when the time is over.
 
             we                                      the leader
-            1  hang up our bell                     a  marks our work done, or gives the turn up
+            1  hang up our bell                     a  marks our request done, or gives the turn up
             2  look: not done, turn taken           b  rings our bell, if it hangs
             3  sleep
 
@@ -162,17 +164,17 @@ class Committer:
         look again every second.
         """
         self._check_not_leading()
-        bell = work.hang_bell(self._hanging)
-        if work.is_done:
+        bell = request.hang_bell(self._hanging)
+        if request.is_done:
             return True
-        if self._lead(work, 0.0, before_flush):
+        if self._lead(request, 0.0, before_sync):
             return True
         left_s = _LOOK_AGAIN_SECONDS if deadline_s is None else deadline_s - time.monotonic()
         if left_s <= 0:
             return False
         bell.acquire(timeout=min(left_s, _LOOK_AGAIN_SECONDS))
-        if work.is_done:
-            work.ring()  # one ring wakes one thread: the next that waits for the same batch
+        if request.is_done:
+            request.ring()  # one ring wakes one thread: the next that waits for the same batch
         return True
 
     @property
@@ -187,30 +189,30 @@ class Committer:
 
     def _round(self) -> None:
         """
-        Commits all that is queued.
+        Commit all that is queued.
 
-        An interruption (Ctrl-C) may come between any two steps (`uninterruptible.py`). Work stays in the
-        queue until it is done, and may be queued twice. That a transaction is committed is noted in one step with the
-        commit itself, and what an interrupted round has committed is finished by the next. So nothing is stored twice,
-        and nobody's work is lost because another was interrupted.
+        An interruption (Ctrl-C) may come between any two steps (`uninterruptible.py`). A request stays in the queue
+        until it is done, and may be queued twice. That a transaction is committed is noted in one step with the commit
+        itself, and what an interrupted round has committed is finished by the next. So nothing is stored twice, and
+        nobody's request is lost because another thread was interrupted.
         """
         queue = self._queue
         if self._environment.has_committed or queue[0].is_done:
             self._finish_landed()
         if len(queue) == 1:
-            works: Sequence[CommitRequest] = (queue[0],)
+            requests: Sequence[CommitRequest] = (queue[0],)
         else:
-            works = [work for work in dict.fromkeys(queue.copy()) if not work.is_done]
-            if not works:
+            requests = [request for request in dict.fromkeys(queue.copy()) if not request.is_done]
+            if not requests:
                 return
-        self._landing = works
+        self._landing = requests
         try:
-            self._commit(works)
+            self._commit(requests)
         except Exception as error:  # noqa: BLE001
             self._writing.forget()
             if not self._environment.has_committed:
-                for work in works:
-                    work.error = work.error or error
+                for request in requests:
+                    request.error = request.error or error
             self._finish_landed(has_failed=True)
         except BaseException:
             self._writing.forget()
@@ -220,51 +222,51 @@ class Committer:
         self._finish_landed()
 
     def _finish_landed(self, *, has_failed: bool = False) -> None:
-        """Marks the works of the last round if it was committed or has failed, and takes off the queue what is done."""
+        """Mark the requests of the last round if it was committed or has failed; take off the queue what is done."""
         if has_failed or self._environment.has_committed:
             if self._landing:
                 self.round_count += 1
-            for work in self._landing:
-                self._finish(work)
+            for request in self._landing:
+                self._finish(request)
             self._landing = ()
             self._environment.has_committed = False
         queue = self._queue
         while queue and queue[0].is_done:
             queue.popleft()
 
-    def _finish(self, work: CommitRequest) -> None:
-        if not work.is_done:
-            report = work.report()
-            work.is_done = True
+    def _finish(self, request: CommitRequest) -> None:
+        if not request.is_done:
+            report = request.report()
+            request.is_done = True
             if report is not None:
                 self._reports.append(report)  # in one step with the line above: no function begins or ends between
-        if work.bell is not None:
-            work.ring()
+        if request.bell is not None:
+            request.ring()
 
-    def _commit(self, works: Sequence[CommitRequest]) -> None:
+    def _commit(self, requests: Sequence[CommitRequest]) -> None:
         while True:
             try:
-                rings = self._write(works)
+                rings = self._write(requests)
             except MapFull:
                 self._environment.grow()
                 continue
             break
         if rings and self._notifier.find_waiting():
-            self._unrung.append({subject for work in works if work.rings for subject in work.subjects})
+            self._unrung.append({subject for request in requests if request.rings for subject in request.subjects})
 
-    def _write(self, works: Sequence[CommitRequest]) -> bool:
+    def _write(self, requests: Sequence[CommitRequest]) -> bool:
         writing, environment = self._writing, self._environment
         rings = False
         try:
             writing.begin()
-            for work in works:
-                work.error = None
+            for request in requests:
+                request.error = None
                 try:
-                    work.apply(writing)
-                    rings = rings or work.rings
+                    request.apply(writing)
+                    rings = rings or request.rings
                 except EventLogError as error:
-                    work.error = error
-            writing.commit(self._before_flush)
+                    request.error = error
+            writing.commit(self._before_sync)
         except BaseException as error:
             writing.abort()
             if isinstance(error, EngineMapFull):

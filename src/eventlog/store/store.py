@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import Protocol
+from typing import Protocol, cast
 from uuid import UUID, uuid4
 
+from eventlog.backend.groups import OffsetCommit
+from eventlog.backend.states import StateChanges
 from eventlog.clock import Clock
 from eventlog.errors import NotALog
 from eventlog.store.committer import Committer
@@ -20,10 +22,12 @@ from eventlog.store.groups.heartbeat import HeartbeatThread
 from eventlog.store.groups.liveness import Members
 from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.lmdb.environment import FORMAT, TABLES, EngineError, EngineMapFull, Environment
+from eventlog.store.records.appending import StoreAppends
 from eventlog.store.records.history import StoreHistory
 from eventlog.store.records.log_order import put_into_order
 from eventlog.store.records.reading import StoreReading
 from eventlog.store.records.topic_store import StoreTopics
+from eventlog.store.records.transaction import Piece
 from eventlog.store.records.write_transaction import CommitRequest
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
@@ -31,6 +35,7 @@ from eventlog.store.rows.tables import (
     FormatRow,
 )
 from eventlog.store.states.backend import StoreStates
+from eventlog.store.states.commands import ApplyStateChanges
 from eventlog.store.verify.backend import StoreMaintenance
 from eventlog.store.wakeup.notifier import Notifier
 from eventlog.store.wakeup.waiter import Waiter
@@ -54,7 +59,7 @@ class Users(Protocol):
         ...
 
 
-class Store(StoreTopics, StoreReading, StoreGroups, StoreHistory, StoreStates, StoreMaintenance):
+class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, StoreStates, StoreMaintenance):
     """
     One open log directory.
 
@@ -142,6 +147,16 @@ class Store(StoreTopics, StoreReading, StoreGroups, StoreHistory, StoreStates, S
             last_transaction=self.environment.last_transaction,
             monotonic=self.clock.monotonic,
         )
+
+    # -- transactions ----------------------------------------------------------------------------------------
+
+    def piece_of(self, value: object) -> Piece:
+        """The piece of a transaction that a value of its request stands for."""
+        if isinstance(value, StateChanges):
+            return ApplyStateChanges(value)
+        if isinstance(value, OffsetCommit):
+            return self.offsets_command(value)
+        return cast("Piece", value)  # a test's own
 
     # -- forks -----------------------------------------------------------------------------------------------
 

@@ -1,12 +1,22 @@
 """
-The open batches of a producer: one for each partition, filled without a lock.
+The open batches of a producer: one for each partition, filled without a lock, sealed and queued under one.
 
-`Producer.send` puts a record into its lane's open batch by one list operation, which no other thread can come
-between. Everything else happens here, under one lock: opening a batch, sealing it, and settling who was faster.
+A batch is in one of four states, and never goes back but from *sealed* to *open*, when an interruption comes between:
 
-How a batch is sealed while others send. The sealer holds the lock:
+    state    how it is seen                       what becomes of a record          what ends the state
+    ------   ----------------------------------   -------------------------------   ------------------------------------
+    open     `lane.batch` is it, `limit` > 0      `send` adds it, without a lock    it is full, its linger is over, or
+                                                                                    somebody waits for it: `_seal`
+    sealed   `limit` is 0, `rows` are empty,      goes into the next batch          it is encoded and handed to the
+             `pending` is None                                                      backend: `_queue`
+    queued   `pending` is set; in the backlog     -                                 a commit, whoever makes it, and then
+                                                                                    whoever looks: `take_outcome`
+    done     `is_done`, with `stored` or `error`  -                                 nothing
 
-    sealer                                  sender, without a lock
+`Producer.send` puts a record into the open batch by one list operation, which no other thread can come between.
+Everything else happens here, under `lock`. A batch is sealed while others send:
+
+    sealer, with the lock                   sender, without a lock
     1  lane.batch = CLOSED                  a  batch = lane.batch; n = len(batch.rows)
     2  rows = copy of batch.rows            b  batch.rows += key, value, token
     3  encodes and queues these rows        c  is lane.batch still batch, and len(rows) == n + 3?
@@ -18,10 +28,10 @@ How a batch is sealed while others send. The sealer holds the lock:
   record stands. A token is an object of its own, whatever number it is, so its place is certain.
 
 The lock does not keep out what our own thread does in between: a signal handler, or a finalizer that the garbage
-collector runs, may send too. What it sends then goes into a batch of its own, which is queued as soon as the change
-that it came into the middle of is over; waiting is refused there.
+collector runs, may send too. Its records go into batches of their own, the *late* ones, which are queued as soon as
+the change that they interrupted is over; waiting is refused there.
 
-Knows nothing of codecs or partitioners, and nothing of when to send.
+When to send is the sender thread's business (`clients/producer/sender.py`).
 """
 
 from __future__ import annotations
@@ -34,23 +44,27 @@ from threading import get_ident
 from typing import Any, TypeVar
 
 from eventlog.api.producer import Delivery
+from eventlog.backend import Backend
+from eventlog.backend.records import PartitionRecords, ProducerEpoch, ProducerStamp
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import TARGET_BYTES, BatchEncoder
 from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery
+from eventlog.clients.producer.backlog import Backlog
 from eventlog.clients.producer.batch import CLOSED, PartitionBuffer, ProducerBatch
-from eventlog.errors import BufferFull, DeliveryError, LogClosed, UsedAfterFork
+from eventlog.clients.producer.handoff import Handoff
+from eventlog.clients.producer.send_path import SMALL_BYTES, SendPath, forget_topic, grow_topic
+from eventlog.errors import (
+    BufferFull,
+    LogClosed,
+    OutOfOrderSequence,
+    ProducerFenced,
+    UnknownTopic,
+    UsedAfterFork,
+)
 from eventlog.records import Headers
-from eventlog.store.records.append import Condition, Rows
-from eventlog.store.store import Store
 
 T = TypeVar("T")
 
-COMMIT_BYTES = 1 << 20
-"""As soon as this much is queued, the thread that queued it commits."""
-SMALL_BYTES = 2048
-"""Records below this are counted, not measured; a batch's length in records follows from the one before."""
-_BUSY_SECONDS = 0.015
-"""A thread that goes on filling batches sees to their commit after this, if not for their size."""
 _MAX_BATCH_RECORDS = 4096
 
 TOKEN_BASE = 1 << 20
@@ -64,41 +78,40 @@ and again (docs/decisions/0004-send-path.md).
 
 class Accumulator:
     """
-    Holds what was sent and is not stored.
+    The records that were sent and are not stored.
 
-    Any thread may call anything. Nothing waits for the committer's turn while it holds `lock`.
+    Any thread may call anything. Nothing waits for a commit while it holds `lock`.
+
+    Args:
+        paths: the topics that `send` knows; kept true of what commits tell of topics.
+        producer: the epoch of a named producer, which numbers its records.
     """
 
     def __init__(
         self,
-        store: Store,
+        backend: Backend,
+        handoff: Handoff,
+        paths: dict[object, SendPath],
         *,
         linger: float,
         batch_bytes: int,
         max_buffered_bytes: int,
         max_block: float,
-        make_batch: Callable[[PartitionBuffer, int, int, float], ProducerBatch] = ProducerBatch,
+        producer: ProducerEpoch | None = None,
     ) -> None:
-        self._store = store
-        self._make_batch = make_batch
-        self._clock = store.clock
+        self._backend = backend
+        self._handoff = handoff
+        self._paths = paths
+        self._clock = backend.clock
         self.linger = linger
         self._batch_bytes = batch_bytes
         self._max_buffered_bytes = max_buffered_bytes
         self._max_block = max_block
-        self.on_open: Callable[[], None] = _nothing
-        self.on_due: Callable[[], object] = _nothing
-        self.on_gone: Callable[[StoredTopic], None] = _nothing
-        self.on_grown: Callable[[StoredTopic], None] = _nothing
+        self._producer = producer
         self._encoder = BatchEncoder(target_bytes=min(batch_bytes, TARGET_BYTES))
         self._lanes: dict[int, list[PartitionBuffer]] = {}
         self._open_lanes: dict[PartitionBuffer, None] = {}
-        self._pending: deque[ProducerBatch] = deque()
-        self._pending_bytes = 0
-        self._unhanded_bytes = 0
-        """What was queued since somebody was last asked to commit."""
-        self._unhanded_since_s = 0.0
-        self._failed: list[ProducerBatch] = []
+        self._backlog = Backlog(backend, handoff)
         self._refusal: Callable[[], Exception] | None = None
         self.lock = threading.RLock()
         self._changer: int | None = None
@@ -108,9 +121,9 @@ class Accumulator:
 
     def lanes(self, topic: StoredTopic) -> list[PartitionBuffer]:
         """
-        The lanes of a topic, by partition: the same list however the topic is named.
+        The buffers of a topic, by partition: the same list however the topic is named.
 
-        It grows in place when the topic got partitions; who sends by the old number does not notice.
+        It grows in place when the topic got partitions; a thread that sends by the old number does not notice.
         """
         with self.lock:
             lanes = self._lanes.setdefault(topic.id, [])
@@ -121,10 +134,10 @@ class Accumulator:
             return lanes
 
     def grow(self, topic: StoredTopic) -> None:
-        """Makes lanes for a topic's new partitions, and then has them used."""
+        """Make buffers for a topic's new partitions, and then have them used."""
         with self.lock:
             self.lanes(topic)
-            self.on_grown(topic)
+            grow_topic(self._paths, topic)
 
     @property
     def is_idle(self) -> bool:
@@ -144,7 +157,7 @@ class Accumulator:
         timestamp_ms: int | None = None,
         message_id: bytes | None = None,
     ) -> Delivery:
-        """Puts one record into its lane, opening a batch when there is none or it is full."""
+        """Put one record into its partition's batch, opening one when there is none or it is full."""
         extras = (headers, timestamp_ms, message_id) if headers or timestamp_ms is not None or message_id else None
         if self._changer == get_ident():
             return self._add_late(lane, key, value, extras)
@@ -156,7 +169,7 @@ class Accumulator:
     def _put(
         self, lane: PartitionBuffer, key: bytes | None, value: bytes | None, extras: object, size_bytes: int
     ) -> Delivery:
-        """Is `add` while nobody else changes anything; belongs to `_change`, as `_seal` and `_open` do."""
+        """Do what `add` says while nobody else changes anything; belongs to `_change`, as `_seal` and `_open` do."""
         batch = lane.batch
         if len(batch.rows) >= batch.limit:
             self._seal(lane)
@@ -174,7 +187,7 @@ class Accumulator:
         return EmbeddedDelivery((batch, place))
 
     def _change(self, change: Callable[[], T]) -> T:
-        """Opens, fills or seals batches; takes up before and after it what came into the middle of a change."""
+        """Open, fill or seal batches; take up before and after it what came into the middle of a change."""
         with self.lock:
             try:
                 self._changer = get_ident()
@@ -189,11 +202,11 @@ class Accumulator:
                     self._changer = None
 
     def _add_late(self, lane: PartitionBuffer, key: bytes | None, value: bytes | None, extras: object) -> Delivery:
-        """Takes a record in the middle of a change that our own thread makes."""
+        """Take a record in the middle of a change that our own thread makes."""
         self.check_usable()
         batch = self._late[-1] if self._late else None
         if batch is None or batch.lane is not lane or not batch.limit:
-            batch = self._make_batch(lane, _MAX_BATCH_RECORDS, self._clock.now_ms(), self._clock.monotonic())
+            batch = ProducerBatch(lane, _MAX_BATCH_RECORDS, self._clock.now_ms(), self._clock.monotonic())
             batch.has_extras = True
             self._late.append(batch)
         lane.batch.limit = 0  # what is sent to it later comes behind us
@@ -205,7 +218,7 @@ class Accumulator:
 
     def _take_late(self) -> None:
         """
-        Queues what came into the middle of a change; belongs to who holds the lock, and has made it.
+        Queue what came into the middle of a change; belongs to the thread that holds the lock, and has made it.
 
         What comes into the middle of this waits for the next change: a finalizer may send whenever memory is collected,
         and to queue what it sent takes memory.
@@ -214,20 +227,20 @@ class Accumulator:
             batch = self._late[0]
             try:
                 batch.limit = 0
-                if not batch.parts:  # else Ctrl-C came when it was queued
+                if batch.pending is None and not batch.is_done:
                     self._seal(batch.lane)
                     self._queue(batch.lane, batch, batch.rows)
+                else:  # Ctrl-C came when it was queued
+                    self._backlog.queue_again(batch)
                 batch.rows = ()
                 self._late.popleft()
             except Exception as error:  # noqa: BLE001  # it is not the caller's: `flush` tells it
                 self._late.popleft()
-                batch.error, batch.is_done = error, True
-                if batch not in self._pending:
-                    self._failed.append(batch)
-            self.on_open()
+                self._backlog.fail(batch, error)
+            self._handoff.tell_open()
 
     def settle_late(self, lane: PartitionBuffer, batch: ProducerBatch, rows: list[Any], token: int) -> Delivery:
-        """Finds the place of a record that another thread came between, or puts it into the next batch."""
+        """Find the place of a record that another thread came between, or put it into the next batch."""
         with self.lock:
             place = _place_of(rows, token, token - TOKEN_BASE)
             if lane.batch is batch or place < ROW_WIDTH * batch.count:
@@ -237,14 +250,14 @@ class Accumulator:
     def _open(self, lane: PartitionBuffer) -> ProducerBatch:
         self.check_usable()
         clock = self._clock
-        batch = self._make_batch(lane, ROW_WIDTH * lane.batch_records, clock.now_ms(), clock.monotonic())
+        batch = ProducerBatch(lane, ROW_WIDTH * lane.batch_records, clock.now_ms(), clock.monotonic())
         self._open_lanes[lane] = None
         lane.batch = batch
-        self.on_open()
+        self._handoff.tell_open()
         return batch
 
     def _seal(self, lane: PartitionBuffer) -> None:
-        """Closes a lane's batch for good, and queues it; an interruption (Ctrl-C) leaves it open."""
+        """Close the open batch of a partition for good, and queue it; an interruption (Ctrl-C) leaves it open."""
         batch = lane.batch
         if batch is CLOSED:
             self._open_lanes.pop(lane, None)
@@ -254,62 +267,53 @@ class Accumulator:
             lane.batch = CLOSED
             self._open_lanes.pop(lane, None)
             sealed = rows[:]
-            batch.limit = 0  # before rows: who reads the empty rows finds them full
+            batch.limit = 0  # before rows: a sender that reads the empty rows finds them full
             batch.rows = ()
             self._queue(lane, batch, sealed)
         except BaseException:
-            if batch.parts:
-                self._store.committer.submit(batch)  # maybe a second time, which does nothing
+            if batch.pending is not None:
+                self._backlog.queue_again(batch)
             elif not batch.is_done:
                 self._open_lanes[lane] = None
                 batch.rows, batch.limit, lane.batch = rows, limit, batch
             raise
 
     def _queue(self, lane: PartitionBuffer, batch: ProducerBatch, rows: list[Any]) -> None:
+        """Encode a sealed batch, and hand it to the backend; from the moment it has a `pending` it is queued."""
         batch.count = count = len(rows) // ROW_WIDTH
         if count == 0:
             batch.is_done = True
             return
-        if batch.has_extras:
-            batch.note_extras(rows[2::ROW_WIDTH])
-        keys: list[bytes | None] = rows[0::ROW_WIDTH]
-        values: list[bytes | None] = rows[1::ROW_WIDTH]
-        headers = batch.headers
-        timestamps = batch.timestamps_ms
-        times = [batch.timestamp_of(index) for index in range(count)] if timestamps else batch.timestamp_ms
-        header_column = [headers.get(index, ()) for index in range(count)] if headers else None
-        self._queue_rows(lane, batch, Rows(keys, values, times, header_column))
-
-    def _queue_rows(self, lane: PartitionBuffer, batch: ProducerBatch, rows: Rows) -> None:
-        keys, values, count = rows.keys, rows.values, batch.count
+        columns, message_ids = batch.columns(rows)
+        keys = columns.keys
         encoded = self._encoder.encode(
             None if keys[0] is None and keys.count(None) == count else keys,
-            values,
-            timestamps_ms=rows.timestamps_ms,
-            headers=rows.headers,
+            columns.values,
+            timestamps_ms=columns.timestamps_ms,
+            headers=columns.headers,
         )
         batch.size_bytes = sum(len(one.body) for one in encoded)
-        average = batch.size_bytes / count
-        fitting = int(self._batch_bytes * 0.98 / average)
+        fitting = int(self._batch_bytes * 0.98 / (batch.size_bytes / count))
         lane.batch_records = max(1, min(fitting, _MAX_BATCH_RECORDS, 2 * lane.batch_records))
         batch.sealed_s = self._clock.monotonic()
-        self._pending.append(batch)
-        self._pending_bytes += batch.size_bytes
-        if not self._unhanded_bytes:
-            self._unhanded_since_s = batch.sealed_s
-        self._unhanded_bytes += batch.size_bytes
-        part = batch.part_of(encoded, rows)
-        if part.rows is not None:
-            part.message_ids = batch.message_ids
-            batch.now_ms = self._clock.now_ms()
-            batch.conditions = [Condition(part, index, None, one) for index, one in sorted(batch.message_ids.items())]
-        batch.parts.append(part)
-        self._store.committer.submit(batch)
+        stamp = None if self._producer is None else _stamp(self._producer, lane, batch)
+        if stamp is not None:
+            stamp.mark(encoded)
+        needs_rows = lane.topic.index is not None or message_ids or stamp is not None
+        records = PartitionRecords(
+            lane.topic,
+            lane.partition,
+            encoded,
+            columns if needs_rows else None,
+            message_ids=message_ids,
+            stamp=stamp,
+        )
+        self._backlog.queue(batch, self._backend.prepare_append(records, batch.call_back))
 
     # -- storing ---------------------------------------------------------------------------------------------
 
     def seal_all(self, *, older_than_s: float | None = None) -> None:
-        """Seals the open batches, or those opened at `older_than_s` or before; none in the middle of a change."""
+        """Seal the open batches, or those opened at `older_than_s` or before; none in the middle of a change."""
         if self._changer == get_ident():
             return
         self._change(partial(self._seal_lanes, older_than_s))
@@ -320,83 +324,92 @@ class Accumulator:
                 self._seal(lane)
 
     def settle(self, batch: ProducerBatch, timeout: float | None) -> bool:
-        """Has one batch stored now, with all else that is queued."""
+        """Have one batch stored now, with all else that is queued."""
         self._check_waiting()
         self._change(partial(self._seal_batch, batch))
-        return self._store.committer.wait(batch, timeout)
+        return self._wait(batch, timeout)
 
     def _seal_batch(self, batch: ProducerBatch) -> None:
         if batch.lane.batch is batch:
             self._seal(batch.lane)
 
+    def _wait(
+        self, batch: ProducerBatch | None, timeout: float | None, before_sync: Callable[[], None] | None = None
+    ) -> bool:
+        """Have a queued batch stored; False when that takes longer than `timeout` seconds."""
+        pending = None if batch is None else batch.pending
+        if batch is not None and pending is not None:
+            if not self._backend.wait(pending, timeout, before_sync=before_sync):
+                return False
+            batch.take_outcome()
+            self.take_finished()
+        return True
+
     def flush(self, timeout: float | None) -> None:
-        """Has everything stored that was sent before the call; raises `DeliveryError` and `TimeoutError`."""
+        """Have everything stored that was sent before the call; raises `DeliveryError` and `TimeoutError`."""
         self._check_waiting()
         self.seal_all()
         with self.lock:
-            last = self._pending[-1] if self._pending else None
-        if last is not None and not self._store.committer.wait(last, timeout):
+            newest = self._backlog.newest
+        if not self._wait(newest, timeout):
             raise TimeoutError(
                 f"cannot flush: {self.buffered_bytes()} bytes are not stored after {timeout} s. They are still "
                 "queued. Call flush() again."
             )
-        self.raise_failed()
-
-    def raise_failed(self) -> None:
-        """Raises `DeliveryError` for the failed deliveries that nobody looked at, once."""
-        self.buffered_bytes()
+        self.take_finished()
         with self.lock:
-            failed, self._failed = self._failed, []
-        unseen = [(batch, indexes) for batch in failed if (indexes := batch.unseen())]
-        if unseen:
-            first, indexes = unseen[0]
-            error = first.error_of(indexes[0])
-            count = sum(len(some) for _, some in unseen)
-            raise DeliveryError(
-                f"{count} sent records were not stored, the first of them for {first.place}: {error} "
-                f"What was stored before is unaffected. {first.advice}",
-                count=count,
-            ) from error
+            failure = self._backlog.take_failure()
+        if failure is not None:
+            raise failure
 
-    def commit_oldest(self, timeout: float | None, *, before_flush: Callable[[], None] | None = None) -> bool:
+    def commit_oldest(self, timeout: float | None, *, before_sync: Callable[[], None] | None = None) -> bool:
         """
-        Has the oldest sealed batch stored, with all else that is queued.
+        Have the oldest queued batch stored, with all else that is queued.
 
-        False when that takes longer. `before_flush` is as for `Committer.wait`.
+        False when that takes longer. `before_sync` is as for `Backend.wait`.
         """
         with self.lock:
-            self.buffered_bytes()  # what is done is not waited for, and would be taken for the oldest
-            oldest = self._pending[0] if self._pending else None
-            self._unhanded_bytes = 0
-        return oldest is None or self._store.committer.wait(oldest, timeout, before_flush=before_flush)
+            self.take_finished()  # what is done is not waited for, and would be taken for the oldest
+            oldest = self._backlog.oldest
+            self._backlog.note_handed()
+        return self._wait(oldest, timeout, before_sync)
+
+    def take_finished(self) -> None:
+        """Take note of what became of the batches that are done, and of what that says of their topics."""
+        with self.lock:
+            for batch in self._backlog.take_done():
+                error = batch.error
+                if isinstance(error, UnknownTopic):
+                    forget_topic(self._paths, batch.lane.topic.id)
+                elif isinstance(error, (ProducerFenced, OutOfOrderSequence)):
+                    self.refuse(partial(_ended, self._producer, error))
+                elif error is None and batch.newer is not None:
+                    self.grow(batch.newer)
 
     def buffered_bytes(self) -> int:
-        """How much is sealed and not stored, in encoded bytes."""
+        """The size of what is queued and not stored, in encoded bytes."""
         with self.lock:
-            while self._pending and self._pending[0].is_done:
-                batch = self._pending.popleft()
-                self._pending_bytes -= batch.size_bytes
-                if batch.error is not None or (batch.message_ids and batch.parts[0].refusals):
-                    self._failed.append(batch)
-            return self._pending_bytes
+            self.take_finished()
+            return self._backlog.size_bytes
 
     def next_deadline(self) -> float | None:
-        """When the oldest record is to be stored, on the monotonic clock; None when nothing waits."""
+        """The time when the oldest record is to be stored, on the monotonic clock; None when nothing waits."""
         with self.lock:
-            self.buffered_bytes()
+            self.take_finished()
             # In the order in which they were opened; one that an interruption left open may stand too late.
             oldest = next(iter(self._open_lanes), None)
             deadlines_s = [] if oldest is None else [oldest.batch.opened_s + self.linger]
             if self._late:
                 deadlines_s.append(self._late[0].opened_s + self.linger)
-            if self._pending:
-                # Who goes on filling batches sees to their commit, in larger rounds.
-                oldest_s, newest_s = self._pending[0].sealed_s, self._pending[-1].sealed_s
-                deadlines_s.append(min(newest_s + self.linger, oldest_s + self.linger + _BUSY_SECONDS))
+            queued_s = self._backlog.deadline_s(self.linger)
+            if queued_s is not None:
+                deadlines_s.append(queued_s)
             return min(deadlines_s) if deadlines_s else None
 
+    # -- refusals and room -----------------------------------------------------------------------------------
+
     def _check_waiting(self) -> None:
-        """Refuses to wait for ourselves."""
+        """Refuse to wait for ourselves."""
         if self._changer == get_ident():
             raise RuntimeError(
                 "cannot wait for records inside a send() of the same thread: a signal handler or a finalizer called "
@@ -404,30 +417,29 @@ class Accumulator:
             )
 
     def check_usable(self) -> None:
-        """Raises why no record can be taken, when none can."""
+        """Raise why no record can be taken, when none can."""
         if self._refusal is not None:
             raise self._refusal()
-        self._store.environment.check_writable()
+        self._backend.check_writable()
 
     def refuse(self, refusal: Callable[[], Exception]) -> None:
-        """Takes no more records from now on, and says why; the first reason stands."""
+        """Take no more records from now on, and say why; the first reason stands."""
         with self.lock:
             self._refusal = self._refusal or refusal
 
     def refuse_closed(self) -> None:
-        """Takes no more records, because the producer is closed."""
+        """Take no more records, because the producer is closed."""
         self.refuse(
             lambda: LogClosed("the producer is closed. The record was not taken. Make another with log.producer().")
         )
 
     def refuse_forked(self) -> None:
-        """Starts empty in a child: what waits belongs to the parent, which will store it."""
+        """Start empty in a child: what waits belongs to the parent, which will store it."""
         self.lock = threading.RLock()
         for lane in self._open_lanes:
             lane.batch = CLOSED
         self._open_lanes = {}
-        self._pending = deque()
-        self._pending_bytes = 0
+        self._backlog = Backlog(self._backend, self._handoff)
         self._changer = None
         self._late = deque()
         self._refusal = lambda: UsedAfterFork(
@@ -436,7 +448,7 @@ class Accumulator:
         )
 
     def _make_room(self) -> None:
-        if self._pending_bytes <= self._max_buffered_bytes:
+        if self._backlog.size_bytes <= self._max_buffered_bytes:
             return
         deadline_s = self._clock.monotonic() + self._max_block
         while (buffered := self.buffered_bytes()) > self._max_buffered_bytes:
@@ -449,23 +461,32 @@ class Accumulator:
                 )
 
     def _commit_if_due(self) -> None:
-        """Sees to a commit when enough is queued; a thread that goes on sending pays for its commits."""
-        if not self._unhanded_bytes:
-            return
-        waited_s = self._clock.monotonic() - self._unhanded_since_s
-        if self._unhanded_bytes < COMMIT_BYTES and waited_s <= _BUSY_SECONDS:
-            return
-        if self.on_due():
+        """See to a commit when enough is queued; a thread that goes on sending pays for its commits."""
+        backlog = self._backlog
+        if backlog.is_commit_due() and backlog.hand_over():
             with self.lock:
-                self._unhanded_bytes = 0
+                backlog.note_handed()
+
+
+def _stamp(producer: ProducerEpoch, lane: PartitionBuffer, batch: ProducerBatch) -> ProducerStamp:
+    """The stamp of a sealed batch, which follows on those that its partition had before."""
+    if batch.first_sequence < 0:  # else an interruption came when it was sealed before; it may have grown since
+        batch.first_sequence = lane.next_sequence
+    lane.next_sequence = batch.first_sequence + batch.count
+    return producer.stamp(batch.first_sequence, batch.count)
+
+
+def _ended(producer: ProducerEpoch | None, cause: Exception) -> Exception:
+    """The error for a record that a named producer takes no more."""
+    name = None if producer is None else producer.name
+    return type(cause)(
+        f"the producer {name!r} takes no records, since earlier ones could not be stored: {cause} The record was not "
+        "taken. Close this producer; log.producer(name=...) makes another of that name."
+    )
 
 
 def _place_of(rows: list[Any], token: object, place: int) -> int:
-    """Where a record stands: where it was to be put, or behind it, if other threads came between."""
+    """The place of a record: where it was to be put, or behind it, if other threads came between."""
     while rows[place + 2] is not token:
         place += ROW_WIDTH
     return place
-
-
-def _nothing(*_: object) -> None:
-    """Stands in until somebody listens."""

@@ -1,32 +1,45 @@
 """
-What a producer fills: a lane for each partition, and in it the batch that is open.
+What a producer fills: for each partition a buffer, and in it the batch that is open.
 
-How they are filled without a lock, and sealed, is told in `clients/producer/accumulator.py`. Knows nothing of when to
-send.
+How batches are filled without a lock, sealed and queued is described in `clients/producer/accumulator.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from eventlog.api.producer import Delivery
+from eventlog.backend.records import PendingAppend, Rows, StoredRecords
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import EncodedBatch
-from eventlog.clients.delivery import EmbeddedDelivery, call_logged
-from eventlog.errors import StorageError, UnknownTopic
-from eventlog.records import Headers, RecordMetadata
-from eventlog.store.records.append import Append, Part, Rows
-
-if TYPE_CHECKING:
-    from eventlog.clients.producer.accumulator import Accumulator
+from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery, call_logged, metadata_of
+from eventlog.errors import StorageError
+from eventlog.records import RecordMetadata
 
 _FIRST_BATCH_RECORDS = 256
 
 
-class ProducerBatch(Append):
+class BatchOwner(Protocol):
+    """What a batch asks of the accumulator that it belongs to."""
+
+    @property
+    def lock(self) -> AbstractContextManager[object]:
+        """The lock that guards what belongs to all batches of the producer."""
+        ...
+
+    def settle(self, batch: ProducerBatch, timeout: float | None) -> bool:
+        """Have a batch stored now; False when that takes longer than `timeout` seconds."""
+        ...
+
+    def take_finished(self) -> None:
+        """Take note of what became of the batches that are done."""
+        ...
+
+
+class ProducerBatch:
     """
-    A batch of sent records: open, then sealed and queued, then done.
+    A batch of sent records; its states are a table in `clients/producer/accumulator.py`.
 
     `rows` and `limit` count in list items, `ROW_WIDTH` for each record. Once sealed, `count` never changes.
     """
@@ -34,23 +47,26 @@ class ProducerBatch(Append):
     __slots__ = (
         "_callbacks",
         "count",
+        "error",
+        "first_sequence",
         "has_extras",
-        "headers",
+        "is_done",
         "lane",
         "limit",
         "looked_at",
         "measured_bytes",
-        "message_ids",
+        "newer",
         "opened_s",
+        "pending",
         "rows",
         "sealed_s",
         "size_bytes",
+        "stored",
         "timestamp_ms",
         "timestamps_ms",
     )
 
     def __init__(self, lane: PartitionBuffer, limit: int, timestamp_ms: int, opened_s: float) -> None:
-        super().__init__([])
         self.lane = lane
         self.limit = limit
         self.rows: Any = []
@@ -58,44 +74,70 @@ class ProducerBatch(Append):
         self.has_extras = False
         """Whether a record may have headers, a time or an id of its own: then its token is what it has."""
         self.timestamp_ms = timestamp_ms
+        self.timestamps_ms: int | Sequence[int] = timestamp_ms
+        """The timestamps of the records, once it is sealed."""
         self.opened_s = opened_s
         self.sealed_s = opened_s
-        self.headers: dict[int, Headers] = {}
-        self.timestamps_ms: dict[int, int] = {}
-        self.message_ids: dict[int, bytes] = {}
         self.measured_bytes = 0
         self.size_bytes = 0
+        self.first_sequence = -1
+        """The number of the first record, if the producer has a name."""
+        self.pending: PendingAppend | None = None
+        """What the backend was given, while it is queued."""
+        self.is_done = False
+        self.error: BaseException | None = None
+        """Why the records were not stored, all of them."""
+        self.stored: Any = None
+        """What became of the records (`StoredRecords`), if there was no error."""
+        self.newer: StoredTopic | None = None
+        """The topic as it is stored, if it has more partitions than the producer knew of."""
         self.looked_at: set[int] = set()
         self._callbacks: list[tuple[EmbeddedDelivery, Callable[[Delivery], object]]] = []
 
-    is_lenient = True
+    def columns(self, rows: Sequence[Any]) -> tuple[Rows, dict[int, bytes]]:
+        """The records of sealed rows in columns, and the message ids of those that have one."""
+        keys: list[bytes | None] = rows[0::ROW_WIDTH]  # type: ignore[assignment]
+        values: list[bytes | None] = rows[1::ROW_WIDTH]  # type: ignore[assignment]
+        columns, ids = Rows(keys, values, self.timestamp_ms), {}
+        if self.has_extras:
+            tokens = rows[2::ROW_WIDTH]
+            extras = [token if type(token) is tuple else ((), None, None) for token in tokens]
+            headers, times, identities = map(list, zip(*extras, strict=True))
+            if times.count(None) < len(times):
+                columns.timestamps_ms = [self.timestamp_ms if one is None else one for one in times]
+            if any(headers):
+                columns.headers = headers
+            ids = {index: one for index, one in enumerate(identities) if one is not None}
+        self.timestamps_ms = columns.timestamps_ms
+        return columns, ids
 
-    def note_extras(self, tokens: Sequence[object]) -> None:
-        """Keeps what records have of their own, by their index."""
-        for index, token in enumerate(tokens):
-            if type(token) is tuple:
-                headers, timestamp_ms, message_id = token
-                if headers:
-                    self.headers[index] = headers
-                if timestamp_ms is not None:
-                    self.timestamps_ms[index] = timestamp_ms
-                if message_id is not None:
-                    self.message_ids[index] = message_id
+    def take_outcome(self) -> bool:
+        """Take over what became of it, if it is done; whether it is."""
+        pending = self.pending
+        if pending is not None and pending.is_done:
+            self.error, self.stored, self.newer = pending.error, pending.stored, pending.newer
+            self.is_done = True
+            self.pending = None  # it leads back to us, and a circle keeps memory for longer
+        return self.is_done
+
+    # -- what deliveries ask ---------------------------------------------------------------------------------
 
     def error_of(self, index: int) -> BaseException | None:
-        """Why one record was not stored; None when it is."""
-        if self.error is not None or not self.message_ids:
+        """The error of one record that was not stored; None when it is."""
+        if self.error is not None:
+            self.lane.owner.take_finished()  # whoever sees the error may expect the next `send` to know of it
             return self.error
-        return self.parts[0].refusals.get(index)
+        stored: StoredRecords = self.stored
+        return stored.refusals.get(index) if stored.others else None
 
     def unseen(self) -> list[int]:
         """The records that were not stored, and whose deliveries nobody looked at."""
-        failed = range(self.count) if self.error is not None else self.parts[0].refusals
+        failed = range(self.count) if self.error is not None else self.stored.refusals if self.stored else ()
         return [index for index in failed if index not in self.looked_at]
 
     @property
     def advice(self) -> str:
-        """What to do when it was not stored, for messages."""
+        """The advice of messages that say that it was not stored."""
         if isinstance(self.error, StorageError):  # nobody can tell what a disk has kept of a failed write
             return "They may be stored all the same: read the topic, or send again what has a message_id=."
         return "Send them again once the cause is removed."
@@ -105,62 +147,43 @@ class ProducerBatch(Append):
         """The partition, for messages."""
         return f"{self.lane.topic.name}[{self.lane.partition}]"
 
-    def timestamp_of(self, index: int) -> int:
-        """The timestamp of one record."""
-        return self.timestamps_ms.get(index, self.timestamp_ms)
-
-    def part_of(self, encoded: list[EncodedBatch], rows: Rows) -> Part:
-        """What is to be stored of it, now that it is sealed."""
-        needs_rows = self.lane.topic.index is not None or self.message_ids
-        return Part(self.lane.topic, self.lane.partition, encoded, rows if needs_rows else None)
-
     def metadata(self, index: int) -> RecordMetadata:
-        """Where one record is stored."""
-        part = self.parts[0]
-        if part.rows is not None:
-            place = part.place(index)
-            version = place.version or None
-            return RecordMetadata(
-                part.topic.name, place.partition, place.offset, place.timestamp_ms, place.log_position, version
-            )
-        moment_ms = self.timestamp_of(index)
-        return RecordMetadata(part.topic.name, part.partition, part.base + index, moment_ms, part.log_position + index)
+        """The place where one record is stored."""
+        stored: StoredRecords = self.stored
+        name = self.lane.topic.name
+        if stored.versions is None and not stored.others:
+            times = self.timestamps_ms
+            moment_ms = times if isinstance(times, int) else times[index]
+            offset, log_position = stored.first_offset + index, stored.first_position + index
+            return RecordMetadata(name, stored.partition, offset, moment_ms, log_position)
+        return metadata_of(name, stored.location(index))
 
     def settle(self, timeout: float | None) -> bool:
-        """
-        Has this batch stored now.
-
-        False when that takes longer than `timeout` seconds.
-        """
-        return self.lane.accumulator.settle(self, timeout)
+        """Have this batch stored now; False when that takes longer than `timeout` seconds."""
+        return self.lane.owner.settle(self, timeout)
 
     def add_callback(self, delivery: EmbeddedDelivery, callback: Callable[[Delivery], object]) -> None:
-        """Notes a callback, or calls it when the batch is done."""
-        with self.lane.accumulator.lock:
+        """Note a callback, or call it when the batch is done."""
+        with self.lane.owner.lock:
             if not self.is_done:
                 self._callbacks.append((delivery, callback))
                 return
         call_logged(callback, delivery)
 
-    def report(self) -> Callable[[], None] | None:
-        """Calls the callbacks; before that, frees what only storing needed, since deliveries keep the batch alive."""
-        self.parts[0].free()
-        self.headers = {}
-        if isinstance(self.error, UnknownTopic):
-            self.lane.accumulator.on_gone(self.lane.topic)
-        if self.newer is not None and self.error is None:
-            self.lane.accumulator.grow(self.newer)
-        return self._call_back
-
-    def _call_back(self) -> None:
-        with self.lane.accumulator.lock:
+    def call_back(self) -> None:
+        """Call the callbacks of the deliveries, now that the batch is done."""
+        owner = self.lane.owner
+        with owner.lock:
+            self.take_outcome()
             callbacks, self._callbacks = self._callbacks, []
+        if callbacks:
+            owner.take_finished()  # a callback may send, and expects the topic as it is now
         for delivery, callback in sorted(callbacks, key=lambda pair: pair[0][1]):
             call_logged(callback, delivery)
 
 
 class _Closed:
-    """Stands where no batch is open: it is always full."""
+    """What stands where no batch is open: it is always full."""
 
     rows: tuple[Any, ...] = ()
     limit = 0
@@ -173,13 +196,13 @@ CLOSED: Any = _Closed()
 class PartitionBuffer:
     """One partition as a producer sees it: its open batch, or `CLOSED`."""
 
-    __slots__ = ("accumulator", "batch", "batch_records", "next_sequence", "partition", "topic")
+    __slots__ = ("batch", "batch_records", "next_sequence", "owner", "partition", "topic")
 
-    def __init__(self, accumulator: Accumulator, topic: StoredTopic, partition: int) -> None:
-        self.accumulator = accumulator
+    def __init__(self, owner: BatchOwner, topic: StoredTopic, partition: int) -> None:
+        self.owner = owner
         self.topic = topic
         self.partition = partition
         self.batch: Any = CLOSED
         self.batch_records = _FIRST_BATCH_RECORDS
         self.next_sequence = 0
-        """What a named producer calls the first record of its next batch."""
+        """The number of the first record of the next batch, if the producer has a name."""

@@ -1,50 +1,88 @@
 """
-How a thread that sends without pause lets another one commit.
+What the sending threads and the sender thread of a producer tell each other.
 
-A commit is two things: filling a transaction, many short calls that each need the interpreter's lock in between, and
-flushing it, one long call that does not. Beside a busy thread each of the short calls would wait for
-`sys.getswitchinterval()`; so the sending thread stands aside while the sender thread fills, and goes on while the
-disk flushes (docs/decisions/0004-send-path.md). Knows nothing of batches or of storage.
+The sender thread sleeps until a batch is open or a commit is wanted, and is rung awake. A commit is two things: filling
+a transaction, many short calls that each need the interpreter's lock in between, and the sync, one long call that does
+not. Beside a busy thread each of the short calls would wait for `sys.getswitchinterval()`; so the sending thread
+stands aside while the sender thread fills, and goes on during the sync (docs/decisions/0004-send-path.md).
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 
 _ASIDE_SECONDS = 0.05
-"""Whoever stands aside goes on after this, whatever happens: a slow disk must not stop a producer with room left."""
+"""A thread that stands aside goes on after this, whatever happens: a slow disk must not stop a producer with room."""
 
 
 class Handoff:
-    """The place where sending threads wait for the sender thread to begin its flush."""
+    """The bell of the sender thread, and the place where sending threads wait for it to begin its sync."""
 
     def __init__(self) -> None:
-        # No condition: Ctrl-C could leave its lock taken, and the sender thread would wait for ever.
-        self._aside: deque[threading.Lock] = deque()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew without a sender thread: at first, and in a forked child."""
+        self.thread: threading.Thread | None = None
+        """The sender thread, once it runs."""
+        self.is_idle = True
+        """Whether the sender thread sleeps until it is told of an open batch."""
         self.is_wanted = False
         """Whether somebody asked for a commit that has not begun."""
         self.is_filling = False
         """Whether the sender thread fills a transaction now."""
+        # No condition: Ctrl-C could leave its lock taken, and the sender thread would wait for ever.
+        self._aside: deque[threading.Lock] = deque()
+        # A plain lock: ringing it takes no other lock, so the garbage collector may do it anywhere.
+        self._bell = threading.Lock()
+        self._bell.acquire()
+
+    @property
+    def has_other_thread(self) -> bool:
+        """Whether there is a sender thread, and this is another one."""
+        thread = self.thread
+        return thread is not None and thread is not threading.current_thread() and thread.is_alive()
+
+    # -- for sending threads ---------------------------------------------------------------------------------
+
+    def tell_open(self) -> None:
+        """Tell the sender thread that a batch is open, if it does not know of another."""
+        if self.is_idle:
+            self.is_idle = False
+            self.ring()
 
     def ask(self) -> None:
-        """Asks for a commit as soon as the sender thread is free; ring its bell after."""
+        """Ask for a commit as soon as the sender thread is free."""
         self.is_wanted = True
+        self.ring()
 
     def stand_aside(self) -> None:
-        """Waits until the sender thread begins to flush, or has nothing to commit."""
+        """Wait until the sender thread begins its sync, or has nothing to commit."""
         bell = threading.Lock()
         bell.acquire()
         self._aside.append(bell)
         bell.acquire(timeout=_ASIDE_SECONDS)
 
+    def ring(self) -> None:
+        """Wake the sender thread."""
+        with contextlib.suppress(RuntimeError):  # it was rung before, and has not woken up yet
+            self._bell.release()
+
+    # -- for the sender thread -------------------------------------------------------------------------------
+
+    def sleep(self, timeout: float | None = None) -> None:
+        """Sleep until somebody rings, for `timeout` seconds at most."""
+        self._bell.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+
     def begin(self) -> None:
-        """Says that the sender thread fills a transaction."""
+        """Note that the sender thread fills a transaction."""
         self.is_wanted = False
         self.is_filling = True
 
     def let_go(self) -> None:
-        """Says that it flushes now, or is done; who stood aside goes on."""
+        """Note that it syncs now, or is done; the threads that stood aside go on."""
         self.is_filling = False
         while self._aside:
             self._aside.popleft().release()

@@ -1,33 +1,32 @@
 """
 The producer: sends records without waiting for the disk.
 
-`send` is the hottest call of the library; how it avoids locks is told in `clients/producer/accumulator.py`, what each
-step costs in docs/decisions/0004-send-path.md. Knows nothing of transactions on disk.
+`send` is the hottest call of the library; `clients/producer/accumulator.py` describes how it avoids locks, and
+docs/decisions/0004-send-path.md what each step costs.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from zlib import crc32
 
 from eventlog.accelerators import accelerated_method
 from eventlog.api.overriding import override
 from eventlog.api.producer import Delivery, Producer
 from eventlog.api.topic import Topic
+from eventlog.backend import Backend
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import TARGET_BYTES
-from eventlog.batches.partitioners import crc32 as crc32_partitioner
-from eventlog.batches.partitioners import murmur2 as murmur2_partitioner
 from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery
-from eventlog.clients.producer.accumulator import SMALL_BYTES, TOKEN_BASE, Accumulator
+from eventlog.clients.producer.accumulator import TOKEN_BASE, Accumulator
 from eventlog.clients.producer.batch import PartitionBuffer, ProducerBatch
+from eventlog.clients.producer.handoff import Handoff
+from eventlog.clients.producer.send_path import SendPath
 from eventlog.clients.producer.sender import Sender
 from eventlog.clients.topic.topic import EmbeddedTopic
-from eventlog.clients.topic_handle import TopicHandle
 from eventlog.options import (
     HeadersInput,
     check_columns,
@@ -38,63 +37,6 @@ from eventlog.options import (
     check_seconds,
     check_timestamp_ms,
 )
-from eventlog.store.store import Store
-
-if TYPE_CHECKING:  # most producers have no name: `import eventlog` is fast
-    from eventlog.clients.producer.idempotence import ProducerEpoch
-
-
-class _SendPath:
-    """A topic as `send` needs it: everything one attribute away."""
-
-    __slots__ = (
-        "encode_key",
-        "encode_value",
-        "is_crc32",
-        "is_murmur2",
-        "lanes",
-        "partition_count",
-        "partition_of",
-        "plain_key",
-        "plain_value",
-        "raw_key",
-        "raw_value",
-        "route",
-        "small_bytes",
-        "sticky",
-    )
-
-    def __init__(self, route: TopicHandle, accumulator: Accumulator) -> None:
-        row = route.row
-        self.route = route
-        self.lanes = accumulator.lanes(row)
-        self.partition_count = row.partitions
-        self.partition_of = route.partition_of
-        self.is_crc32 = route.partition_of is crc32_partitioner
-        self.is_murmur2 = route.partition_of is murmur2_partitioner
-        self.raw_key = route.key_codec.raw_type
-        self.raw_value = route.value_codec.raw_type
-        self.plain_key = route.key_codec.plain_type
-        self.plain_value = route.value_codec.plain_type
-        self.encode_key = route.key_codec.encode
-        self.encode_value = route.value_codec.encode
-        self.small_bytes = min(
-            SMALL_BYTES if row.index is None else route.max_key_bytes // 2 - 1, row.max_record_bytes // 2
-        )
-        self.sticky = route.keyless_partition(row.partitions)
-
-    def lane_of(self, key: bytes | None) -> PartitionBuffer:
-        """The lane of a record; without a key that of the next partition in turn."""
-        count = self.partition_count
-        if key is None:
-            self.sticky = self.route.keyless_partition(count)
-            return self.lanes[self.sticky]
-        return self.lanes[0 if count == 1 else self.partition_of(key, count)]
-
-    def grow(self, stored: StoredTopic) -> None:
-        """Uses more partitions from now on; their lanes must be there before, since `send` takes no lock."""
-        self.route.learn(stored)
-        self.partition_count = max(self.partition_count, stored.partitions)
 
 
 class EmbeddedProducer(Producer):
@@ -105,7 +47,7 @@ class EmbeddedProducer(Producer):
 
     def __init__(
         self,
-        store: Store,
+        backend: Backend,
         open_topic: Callable[[str], EmbeddedTopic[Any, Any]],
         *,
         name: str | None,
@@ -114,36 +56,30 @@ class EmbeddedProducer(Producer):
         max_buffered_bytes: int,
         max_block: float,
     ) -> None:
-        checked_name = None if name is None else check_producer_name(name)
+        self._name = None if name is None else check_producer_name(name)
         linger = check_seconds("linger", linger)
         batch_bytes = check_int("batch_bytes", batch_bytes, least=1024, most=TARGET_BYTES)
         max_buffered_bytes = check_int("max_buffered_bytes", max_buffered_bytes, least=TARGET_BYTES)
         max_block = check_seconds("max_block", max_block)
-        self._name = checked_name
-        self._session: ProducerEpoch | None = None
-        if name is not None:
-            from eventlog.clients.producer.idempotence import ProducerEpoch
-
-            self._session = ProducerEpoch(store, name)
-        self._store = store
+        self._backend = backend
         self._open_topic = open_topic
-        self._routes: dict[object, _SendPath] = {}
+        self._routes: dict[object, SendPath] = {}
         self._is_closed = False
-        accumulator = Accumulator(
-            store,
+        handoff = Handoff()
+        self._accumulator = Accumulator(
+            backend,
+            handoff,
+            self._routes,
             linger=linger,
             batch_bytes=batch_bytes,
             max_buffered_bytes=max_buffered_bytes,
             max_block=max_block,
-            make_batch=ProducerBatch if self._session is None else self._session.batch,
+            producer=None if name is None else backend.begin_producer(name),
         )
-        self._accumulator = accumulator
-        self._sender = Sender(accumulator, store)
-        accumulator.on_gone = partial(_forget_topic, self._routes)
-        accumulator.on_grown = partial(_grow_topic, self._routes)
+        self._sender = Sender(backend, self._accumulator, handoff)
         self._finalizer = weakref.finalize(self, self._sender.abandon)
         self._finalizer.atexit = False
-        store.on_fork(self)
+        backend.on_fork(self)
 
     @property
     @override
@@ -151,7 +87,7 @@ class EmbeddedProducer(Producer):
         return self._name
 
     @accelerated_method(
-        "SendMethod", route=_SendPath, lane=PartitionBuffer, batch=ProducerBatch, delivery=EmbeddedDelivery
+        "SendMethod", route=SendPath, lane=PartitionBuffer, batch=ProducerBatch, delivery=EmbeddedDelivery
     )
     @override
     def send(
@@ -205,7 +141,7 @@ class EmbeddedProducer(Producer):
 
     def _send_with_care(
         self,
-        route: _SendPath,
+        route: SendPath,
         lane: PartitionBuffer,
         key: bytes | None,
         value: bytes | None,
@@ -225,8 +161,10 @@ class EmbeddedProducer(Producer):
                 self._grow(route, route.route.row)
             lane = route.lanes[partition]
         elif len(lane.batch.rows) >= lane.batch.limit:
-            has_grown = self._accumulator.is_idle and self._look_again(route)
-            if has_grown or key is None:
+            count = route.partition_count
+            if self._accumulator.is_idle:
+                self._look_again(route)
+            if key is None or route.partition_count > count:
                 lane = route.lane_of(key)
         return self._accumulator.add(
             lane,
@@ -238,20 +176,18 @@ class EmbeddedProducer(Producer):
             message_id=checked_id,
         )
 
-    def _look_again(self, route: _SendPath) -> bool:
+    def _look_again(self, route: SendPath) -> None:
         """
-        Whether somebody gave the topic more partitions while nothing of ours was under way.
+        Learn whether somebody gave the topic more partitions while nothing of ours was under way.
 
-        Who is busy does not look, which would cost `send` more than its records do: the next commit tells it.
+        A busy producer does not look, which would cost `send` more than its records do: the next commit tells it.
         """
         self._accumulator.check_usable()
-        stored = self._store.topic(route.route.row.name)
-        if stored is None or stored.id != route.route.row.id or stored.partitions <= route.partition_count:
-            return False
-        self._grow(route, stored)
-        return True
+        stored = route.route.look()
+        if stored is not None and stored.id == route.route.row.id and stored.partitions > route.partition_count:
+            self._grow(route, stored)
 
-    def _grow(self, route: _SendPath, stored: StoredTopic) -> None:
+    def _grow(self, route: SendPath, stored: StoredTopic) -> None:
         self._accumulator.grow(stored)
         route.grow(stored)  # it is not among the others any more if the topic was deleted meanwhile
 
@@ -293,22 +229,23 @@ class EmbeddedProducer(Producer):
             self._sender.end(timeout)
 
     def _after_fork(self) -> None:
-        """Is of no use in the child; the sender leaves the records to the parent."""
+        """End the producer in the child; the sender leaves the records to the parent."""
         self._is_closed = True
         self._routes.clear()
         self._finalizer.detach()
 
-    def _open_route(self, topic: str | Topic[Any, Any]) -> _SendPath:
+    def _open_route(self, topic: str | Topic[Any, Any]) -> SendPath:
         self._accumulator.check_usable()
         handle = self._open_topic(topic) if isinstance(topic, str) else topic
         if not isinstance(handle, EmbeddedTopic):
             raise TypeError(f"a topic is its name or a Topic, not {type(topic).__name__}. The record was not taken.")
-        handle._check_store(self._store)
+        handle._check_store(self._backend)
         handle._route.learn(handle._route.look())
         with self._accumulator.lock:
             named = self._routes.get(topic)
             if named is None:
-                named = _SendPath(handle._route, self._accumulator)
+                self._sender.start()
+                named = SendPath(handle._route, self._accumulator.lanes(handle._route.row))
                 self._routes[topic] = named
             return named
 
@@ -319,17 +256,3 @@ class EmbeddedProducer(Producer):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _forget_topic(routes: dict[object, _SendPath], topic: StoredTopic) -> None:
-    """Has the next `send` look again for a topic that was deleted: another may have its name by now."""
-    for name, route in list(routes.items()):
-        if route.route.row.id == topic.id:
-            routes.pop(name, None)
-
-
-def _grow_topic(routes: dict[object, _SendPath], stored: StoredTopic) -> None:
-    """Has the next `send` know of new partitions, whatever name it calls the topic by."""
-    for route in list(routes.values()):
-        if route.route.row.id == stored.id:
-            route.grow(stored)

@@ -44,7 +44,7 @@ class EmbeddedTopic(Topic[K, V]):
         self._owner = owner  # a log that nobody else holds stays open as long as its topics
         self._fetcher = BatchReader(store)
         self._route = route
-        self._appender = Appender(store, route)  # type: ignore[arg-type]  # until it takes a Backend
+        self._appender = Appender(store, route)
         self._events: History[K, V] = History(store, route)
 
     @property

@@ -1,8 +1,8 @@
 """
 The records that a transaction was given: kept as they came, and put into partitions when it commits.
 
-So a topic that gets more partitions meanwhile is no harm: the records are placed anew. Knows nothing of states or
-offsets.
+So a topic that gets more partitions meanwhile is no harm: the records are placed again. Pure: every backend's
+transactions may keep their records here.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import TypeAlias
 
+from eventlog.backend.records import Condition, Location, PartitionRecords, Rows, StoredRecords
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.records import Headers
-from eventlog.store.records.append import Condition, Part, Place, Rows
 
 # A plain tuple: an object with these fields takes half a microsecond to build, and a transaction has many.
 Send: TypeAlias = "tuple[TopicHandle, bytes | None, bytes | None, Headers, int, int | None, int | None, bytes | None]"
@@ -27,7 +27,7 @@ Topic, key, value, headers, timestamp in ms, partition, expected version, messag
 
 
 class TransactionRecords:
-    """Holds records in the order of the calls."""
+    """The records of a transaction, in the order of the calls."""
 
     def __init__(self) -> None:
         self._sends: list[Send] = []
@@ -43,12 +43,15 @@ class TransactionRecords:
         """Whether the caller has chosen a partition of any topic."""
         self._places: list[tuple[int, int]] | None = None
         """For each record, its part and its place there; None while there is no more than one part."""
-        self.parts: list[Part] = []
+        self.parts: list[PartitionRecords] = []
+        self._stored: Sequence[StoredRecords] = ()
+        self._names: Sequence[str] = ()
+        """The topics of the parts, once these are freed."""
         self._freed_count = 0
 
     @property
     def count(self) -> int:
-        """How many records there are."""
+        """The number of records."""
         return len(self._sends) + self._freed_count
 
     def route(self, route: TopicHandle) -> TopicHandle:
@@ -66,7 +69,7 @@ class TransactionRecords:
         expected: int | None,
         message_id: bytes | None,
     ) -> int:
-        """Takes a record that goes by a route of ours; its number."""
+        """Take a record that goes by a route of ours; its number."""
         if partition is not None:
             self._has_chosen = True
             if route.row.index is not None:
@@ -81,7 +84,7 @@ class TransactionRecords:
     def add_many(
         self, route: TopicHandle, keys: Sequence[bytes | None], values: Sequence[bytes | None], times: Sequence[int]
     ) -> int:
-        """Takes records without headers, which all or each have a time; the number of the first."""
+        """Take records without headers, which all or each have a time; the number of the first."""
         first = len(self._sends)
         moments = repeat(times[0]) if len(times) == 1 else times
         nothing = repeat(None)
@@ -90,7 +93,7 @@ class TransactionRecords:
 
     def place(self) -> None:
         """
-        Puts the records into parts, one for each partition, and encodes these.
+        Put the records into parts, one for each partition, and encode these.
 
         Parts are stored in their order. Where the caller chose partitions of a topic with an index, a key may be in
         several, so the parts of that topic follow the order of the calls.
@@ -138,7 +141,7 @@ class TransactionRecords:
             groups.setdefault((runs.get(row.id, 0), row.id, number), []).append(place)
         return groups
 
-    def _part(self, encoder: BatchEncoder, partition: int, sends: Sequence[Send]) -> Part:
+    def _part(self, encoder: BatchEncoder, partition: int, sends: Sequence[Send]) -> PartitionRecords:
         routes, keys, values, headers, moments, _, _, identities = zip(*sends, strict=True)
         times = moments[0] if moments.count(moments[0]) == len(moments) else moments
         rows = Rows(keys, values, times, headers if any(headers) else None)
@@ -148,19 +151,17 @@ class TransactionRecords:
             timestamps_ms=times,
             headers=rows.headers,
         )
-        part = Part(self._rows[routes[0].row.id], partition, batches, rows)
+        ids = None
         if self._has_ids:
-            part.message_ids = {index: one for index, one in enumerate(identities) if one is not None}
-        return part
+            ids = {index: one for index, one in enumerate(identities) if one is not None}
+        return PartitionRecords(self._rows[routes[0].row.id], partition, batches, rows, message_ids=ids)
 
-    def _place_of(self, number: int) -> tuple[Part, int]:
-        if self._places is None:
-            return self.parts[0], number
-        index, rank = self._places[number]
-        return self.parts[index], rank
+    def _place_of(self, number: int) -> tuple[int, int]:
+        """The part of one record, and its place there."""
+        return (0, number) if self._places is None else self._places[number]
 
     def conditions(self) -> list[Condition]:
-        """What is to be judged; where one record of a topic expects a version, all of them count."""
+        """The records to be judged; where one record of a topic expects a version, all of them count."""
         counting = self._counting
         if not counting and not self._has_ids:
             return []
@@ -177,19 +178,23 @@ class TransactionRecords:
         return frozenset(send[0].row.id for send in self._sends if send[5] is None)
 
     def learn(self, newer: Iterable[StoredTopic]) -> None:
-        """Takes over that topics have more partitions."""
+        """Take over that topics have more partitions."""
         for row in newer:
             self._routes[row.id].learn(row)
 
-    def stored(self, number: int) -> tuple[StoredTopic, Place]:
-        """Where one record is stored."""
+    def note_stored(self, stored: Sequence[StoredRecords]) -> None:
+        """Note what became of the parts, in their order."""
+        self._stored = stored
+
+    def location(self, number: int) -> tuple[str, Location]:
+        """The topic of one record, and its place there."""
         part, index = self._place_of(number)
-        return part.topic, part.place(index)
+        return self._names[part], self._stored[part].location(index)
 
     def free(self) -> None:
-        """Lets go of the records; `stored` still answers."""
-        for part in self.parts:
-            part.free()
+        """Let go of the records; `location` still answers."""
+        self._names = [part.topic.name for part in self.parts]
+        self.parts = []
         self._freed_count = self.count
         self._sends = []
 

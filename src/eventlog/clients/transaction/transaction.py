@@ -3,7 +3,7 @@ The transaction: records, offsets and state, stored in one commit or not at all.
 
 It keeps everything in memory until it commits, so an open or failed one was never visible to anybody, and leaves no
 trace: no markers in the log and no holes in the offsets. What it reads of states is compared at the commit with what
-is stored then (`backend/states.py`). Knows nothing of how a commit is made.
+is stored then (`backend/states.py`). How a commit is made is the backend's business.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from eventlog.api.overriding import override
 from eventlog.api.producer import Delivery
 from eventlog.api.topic import Topic
 from eventlog.api.transaction import Transaction
+from eventlog.backend import Backend
+from eventlog.backend.records import TransactionRequest
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery, deliveries
 from eventlog.clients.state.state import State
 from eventlog.clients.state.view import open_state
-from eventlog.clients.topic.append import check_expected
+from eventlog.clients.topic.columns import check_expected
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clients.transaction.deliveries import SentRecords
@@ -36,9 +38,6 @@ from eventlog.errors import (
     WrongVersion,
 )
 from eventlog.options import HeadersInput, check_columns, check_headers, check_int, check_message_id, check_timestamp_ms
-from eventlog.store.records.transaction import CommitTransaction, Piece
-from eventlog.store.states.commands import ApplyStateChanges
-from eventlog.store.store import Store
 
 if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
     from eventlog.clients.consumer.offset_commits import GivenOffsets
@@ -56,13 +55,15 @@ _ROW_BYTES = 256
 class EmbeddedTransaction(Transaction):
     """The embedded transaction: see `eventlog.Transaction`."""
 
-    def __init__(self, store: Store, open_topic: Callable[[str], EmbeddedTopic[Any, Any]], *, max_bytes: int) -> None:
+    def __init__(
+        self, backend: Backend, open_topic: Callable[[str], EmbeddedTopic[Any, Any]], *, max_bytes: int
+    ) -> None:
         check_int("max_bytes", max_bytes, least=1)
-        self._store = store
+        self._backend = backend
         self._open_topic = open_topic
         self._max_bytes = max_bytes
         self._size_bytes = 0
-        self._now_ms = store.clock.now_ms
+        self._now_ms = backend.clock.now_ms
         self._routes: dict[object, tuple[TopicHandle, TopicHandle]] = {}
         """For what callers gave as a topic: the route that encodes, and the one by which records are placed."""
         self._sends = TransactionRecords()
@@ -70,12 +71,10 @@ class EmbeddedTransaction(Transaction):
         self._declared: dict[str, tuple[object, object]] = {}
         """The key and the value with which a state was asked for last, and was found to have them."""
         self._offsets: dict[EmbeddedConsumer[Any, Any], GivenOffsets] = {}
-        self._pieces: list[Piece] = []
         self._batch = SentRecords(self._sends)
-        self._work: CommitTransaction | None = None
         self._end: str | None = None
         self._is_parents = False
-        store.on_fork(self)
+        backend.on_fork(self)
 
     @property
     @override
@@ -166,7 +165,7 @@ class EmbeddedTransaction(Transaction):
         handle = self._open_topic(topic) if isinstance(topic, str) else topic
         if not isinstance(handle, EmbeddedTopic):
             raise TypeError(f"a topic is its name or a Topic, not {type(topic).__name__}. The record was not taken.")
-        handle._check_store(self._store)
+        handle._check_store(self._backend)
         found = self._routes[topic] = (handle._route, self._sends.route(handle._route))
         return found
 
@@ -177,7 +176,7 @@ class EmbeddedTransaction(Transaction):
         self._check()
         if not isinstance(consumer, EmbeddedConsumer):
             raise TypeError(f"commit_offsets takes a Consumer, not {type(consumer).__name__}. Nothing was changed.")
-        self._offsets[consumer] = consumer._give_offsets(self._store, offsets)
+        self._offsets[consumer] = consumer._give_offsets(self._backend, offsets)
 
     # -- state -----------------------------------------------------------------------------------------------
 
@@ -197,10 +196,10 @@ class EmbeddedTransaction(Transaction):
             declared = self._declared.get(name, (None, None))
             if (key is None and value is None) or (key is declared[0] and value is declared[1]):
                 return known
-        row, key_codec, value_codec = open_state(self._store, name, key, value)
+        row, key_codec, value_codec = open_state(self._backend, name, key, value)
         if known is None:
             known = self._states[name] = State(
-                self._store, row, key_codec, value_codec, charge=self._charge, check=self._check
+                self._backend, row, key_codec, value_codec, charge=self._charge, check=self._check
             )
         self._declared[name] = (key, value)
         return known
@@ -210,7 +209,7 @@ class EmbeddedTransaction(Transaction):
     @override
     def commit(self) -> None:
         self._check()
-        if self._store.committer.is_ours:
+        if self._backend.is_interrupted_commit:
             raise RuntimeError(
                 "cannot commit a transaction inside a commit of the same thread: a signal handler or a finalizer "
                 "called us. Nothing was stored, and the transaction is as it was. Commit it outside."
@@ -223,8 +222,6 @@ class EmbeddedTransaction(Transaction):
             self._end, is_interrupted = "refused", not isinstance(error, Exception)
             if is_interrupted:
                 self._end = "interrupted, and may have been stored"
-                if self._work is not None:
-                    self._work.withdraw()
                 error = TransactionEnded(self._message(self._end))
             self._batch.fail(error)
             for state in self._states.values():
@@ -242,37 +239,32 @@ class EmbeddedTransaction(Transaction):
     def _let_go(self) -> None:
         """Frees what only storing needs, and the circle of us and our states: deliveries may live for long."""
         self._sends.free()
-        self._states, self._offsets, self._pieces = {}, {}, []
+        self._states, self._offsets = {}, {}
 
     def _store_all(self) -> None:
-        pieces = [*self._pieces]
-        commits = [offsets.commit for offsets in self._offsets.values() if offsets.commit is not None]
-        pieces += [self._store.offsets_command(commit) for commit in commits]
+        pieces: list[object] = [offsets.commit for offsets in self._offsets.values() if offsets.commit is not None]
         changes = [one for state in self._states.values() if (one := state._changes()).is_used]
         has_offsets = any(not offsets.is_empty for offsets in self._offsets.values())
-        has_writes = bool(self._sends.count or self._pieces) or has_offsets or any(one.writes for one in changes)
+        has_writes = bool(self._sends.count) or has_offsets or any(one.writes for one in changes)
         if not has_writes:
             if changes:
-                self._store.check_state_changes(changes)
+                self._backend.check_state_changes(changes)
             return
-        pieces += map(ApplyStateChanges, changes)
+        pieces += changes
         while True:
             self._sends.place()
-            self._work = work = CommitTransaction(
-                self._sends.parts,
-                self._sends.conditions(),
-                pieces,
-                self._store.clock.now_ms(),
-                placed_topics=self._sends.placed_topics(),
+            request = TransactionRequest(
+                self._sends.parts, self._sends.conditions(), pieces, self._sends.placed_topics()
             )
             try:
-                self._store.run(work)
+                reply = self._backend.commit_transaction(request)
             except EventLogError:
                 for offsets in self._offsets.values():
                     offsets.invalidate()
                 raise
-            self._sends.learn(work.newer)
-            if not work.is_refused:
+            self._sends.learn(reply.newer)
+            if reply.stored is not None:
+                self._sends.note_stored(reply.stored)
                 return
 
     @override
@@ -312,14 +304,6 @@ class EmbeddedTransaction(Transaction):
                 "it has and go on in another, or begin it with a larger max_bytes=."
             )
         self._size_bytes += size_bytes
-
-    def _add(self, piece: Piece) -> None:
-        """Has a piece of our own checked and stored with the transaction."""
-        self._pieces.append(piece)
-
-    def _adopt(self, name: str, state: State[Any, Any]) -> None:
-        """Has the changes of a state stored that somebody else keeps from one transaction to the next."""
-        self._states[name] = state
 
     def __enter__(self) -> Self:
         self._check()

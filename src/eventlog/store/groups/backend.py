@@ -63,10 +63,6 @@ class StoreGroups:
 
         return CommitOffsets(commit, self.clock.now_ms(), self.members)
 
-    def commit_queued(self) -> None:
-        """Store what is queued."""
-        self.committer.commit_queued()
-
     # -- members ---------------------------------------------------------------------------------------------
 
     def begin_lease(self, member_id: str, terms: Terms) -> MemberLease:

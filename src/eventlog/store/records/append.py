@@ -1,240 +1,291 @@
 """
-What can be stored of records: one of them, or columns of them, and what must hold for that.
+The commands that append records: one record, columns of them, or a producer's batch.
 
 A record may say at which version its key has to be, and under which id it is to be stored only once. That is judged
-for all records of a work before anything is written, and in the order in which they were given. Knows nothing of who
-asked, and of how rounds are made.
+for all records of a command before anything is written, and in the order in which they were given.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import repeat
-from typing import NamedTuple
 
-import attrs
-
+from eventlog.backend.records import AppendReply, Condition, Location, PartitionRecords, Rows, StoredRecords
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import EncodedBatch
-from eventlog.errors import EventLogError, MessageIdReused, WrongVersion
+from eventlog.errors import MessageIdReused, WrongVersion
 from eventlog.records import Headers
 from eventlog.store.records.key_rows import entity_prefix, pack_entries
 from eventlog.store.records.message_ids import StoredMessage, digest_of, find, remember
+from eventlog.store.records.producer_epochs import check_epoch, check_sequence, find_stored, remember_sequence
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 
-
-class Place(NamedTuple):
-    """Is where one record is stored; `version` is 0 where its topic has no index, or it has no key."""
-
-    partition: int
-    offset: int
-    timestamp_ms: int
-    log_position: int
-    version: int
+# -- columns -------------------------------------------------------------------------------------------------
 
 
-@attrs.define(slots=True, eq=False, repr=False)
-class Rows:
-    """The records of a part in columns: what the index and the ids need of them, and what they are encoded from."""
-
-    keys: Sequence[bytes | None]
-    values: Sequence[bytes | None]
-    timestamps_ms: int | Sequence[int]
-    headers: Sequence[Headers] | None = None
-
-    def timestamp(self, index: int) -> int:
-        """The timestamp of one record."""
-        return self.timestamps_ms if isinstance(self.timestamps_ms, int) else self.timestamps_ms[index]
-
-    def headers_of(self, index: int) -> Headers:
-        """The headers of one record."""
-        return () if self.headers is None else self.headers[index]
-
-    def encoded(self, writing: WriteTransaction, kept: Sequence[int]) -> list[EncodedBatch]:
-        """The batches of some of the records."""
-        return writing.encoder.encode(
-            [self.keys[index] for index in kept],
-            [self.values[index] for index in kept],
-            timestamps_ms=[self.timestamp(index) for index in kept],
-            headers=None if self.headers is None else [self.headers[index] for index in kept],
-        )
+NOTHING_STORED = AppendReply(None, ())
+"""The reply of a request that is not done."""
 
 
-class Part:
+class AppendColumns(CommitRequest):
     """
-    Is what a work puts into one partition.
+    An append of columns of records to some partitions of one topic.
 
-    `base` and `log_position` are those of the first record, once it is stored. `rows` is needed where the topic has an
-    index, or records have ids; then `place` tells where each record is.
+    If `is_placed`, the number of partitions decided where the records go, and nothing is stored if the topic has more.
     """
 
-    __slots__ = (
-        "_kept",
-        "_twins",
-        "base",
-        "batches",
-        "log_position",
-        "message_ids",
-        "partition",
-        "rows",
-        "topic",
-        "versions",
-    )
+    __slots__ = ("_conditions", "_is_placed", "_now_ms", "parts", "reply")
+    rings = True
 
     def __init__(
-        self, topic: StoredTopic, partition: int, batches: list[EncodedBatch], rows: Rows | None = None
+        self,
+        parts: Sequence[PartitionRecords],
+        *,
+        is_placed: bool = False,
+        conditions: Sequence[Condition] = (),
+        now_ms: int = 0,
     ) -> None:
-        self.topic = topic
-        self.partition = partition
-        self.batches = batches
-        self.rows = rows
-        self.message_ids: dict[int, bytes] = {}
-        self.base = -1
-        self.log_position = -1
-        self.versions: Sequence[int] | None = None
-        self.reset()
-
-    def reset(self) -> None:
-        """Forgets what an earlier attempt has found."""
-        self._twins: dict[int, Place | tuple[Part, int] | EventLogError] = {}
-        self._kept: Sequence[int] | None = None
-
-    def free(self) -> None:
-        """Lets go of what only storing needs; `place` still answers."""
-        self.batches = []
-        if self.rows is not None:
-            self.rows = attrs.evolve(self.rows, keys=(), values=(), headers=None)
-
-    def note_twin(self, index: int, first: Place | tuple[Part, int]) -> None:
-        """Says that a record is stored already, or comes earlier in the same work."""
-        self._twins[index] = first
-
-    def refuse(self, index: int, error: EventLogError) -> None:
-        """Says that a record is not stored, for its own sake; the others are."""
-        self._twins[index] = error
+        super().__init__()
+        self.parts = parts
+        self.reply = NOTHING_STORED
+        self._is_placed = is_placed
+        self._conditions = conditions
+        self._now_ms = now_ms
 
     @property
-    def refusals(self) -> dict[int, EventLogError]:
-        """Why some records were not stored."""
-        return {index: twin for index, twin in self._twins.items() if isinstance(twin, EventLogError)}
+    def subjects(self) -> Collection[int]:
+        """The topics."""
+        return {part.topic.id for part in self.parts}
 
-    def place(self, index: int) -> Place:
-        """Where one record is stored, or was stored before."""
-        twin = self._twins.get(index)
-        if isinstance(twin, Place):
-            return twin
-        if isinstance(twin, EventLogError):
-            raise twin
-        if twin is not None:
-            return twin[0].place(twin[1])
-        rank = index if self._kept is None else bisect_left(self._kept, index)
-        timestamp_ms = 0 if self.rows is None else self.rows.timestamp(index)
-        version = 0 if self.versions is None else self.versions[rank]
-        return Place(self.partition, self.base + rank, timestamp_ms, self.log_position + rank, version)
-
-    def write(self, writing: WriteTransaction, now_ms: int) -> None:
-        """Puts what is not stored yet at the end of the partition, into the index, and under its ids."""
-        batches, rows = self.batches, self.rows
-        if self._twins and rows is not None:
-            self._kept = [index for index in range(len(rows.values)) if index not in self._twins]
-            batches = rows.encoded(writing, self._kept) if self._kept else []
-        self.base, self.log_position = writing.append(self.topic, self.partition, batches)
-        if rows is None:
+    def apply(self, writing: WriteTransaction) -> None:
+        """Put every part at the end of its partition."""
+        newer = check_parts(writing, self.parts)
+        if newer and self._is_placed:
+            self.reply = AppendReply(None, newer)
             return
-        kept = range(len(rows.values)) if self._kept is None else self._kept
-        if self.topic.index is not None:
-            self.versions = self._index(writing, rows, kept)
-        if self.message_ids:
-            self._remember(writing, rows, now_ms)
-
-    def _index(self, writing: WriteTransaction, rows: Rows, kept: Sequence[int]) -> Sequence[int]:
-        """Writes the rows of the index; the versions of the records."""
-        index, transaction = writing.index, writing.transaction
-        count, keys = len(kept), rows.keys
-        if not count:
-            return []
-        offsets = range(self.base, self.base + count)
-        positions = range(self.log_position, self.log_position + count)
-        is_whole = count == len(keys)
-        values = rows.values if is_whole else [rows.values[place] for place in kept]
-        headers = repeat(()) if rows.headers is None else [rows.headers[place] for place in kept]
-        times = repeat(rows.timestamps_ms) if isinstance(rows.timestamps_ms, int) else map(rows.timestamp, kept)
-        entries = pack_entries(self.partition, offsets, times, positions, values, headers)
-        first = keys[kept[0]]
-        if is_whole and first is not None and keys.count(first) == count:
-            prefix = entity_prefix(self.topic.id, first)
-            versions: Sequence[int] = index.take_versions(transaction, prefix, count)
-            index.add(transaction, {prefix: entries})
-            return versions
-        places: dict[bytes, list[int]] = {}
-        for rank, place in enumerate(kept):
-            key = keys[place]
-            if key is not None:
-                places.setdefault(key, []).append(rank)
-        numbers = [0] * count
-        by_prefix: dict[bytes, list[bytes]] = {}
-        for key, ranks in places.items():
-            prefix = entity_prefix(self.topic.id, key)
-            by_prefix[prefix] = [entries[rank] for rank in ranks]
-            for rank, version in zip(ranks, index.take_versions(transaction, prefix, len(ranks)), strict=True):
-                numbers[rank] = version
-        if by_prefix:
-            index.add(transaction, by_prefix)
-        return numbers
-
-    def _remember(self, writing: WriteTransaction, rows: Rows, now_ms: int) -> None:
-        messages = []
-        for index, message_id in self.message_ids.items():
-            if index not in self._twins:
-                place = self.place(index)
-                digest = digest_of(rows.keys[index], rows.values[index], rows.headers_of(index))
-                messages.append((message_id, StoredMessage(*place[:3], now_ms, *place[3:], digest)))
-        if messages:
-            remember(writing, self.topic.id, messages, since_ms=now_ms - self.topic.duplicate_window_ms)
+        stored = replies_to(self.parts)
+        if self._conditions:
+            judge(writing, self.parts, stored, self._conditions, self._now_ms)
+        for part, reply in zip(self.parts, stored, strict=True):
+            write_part(writing, part, reply, self._now_ms)
+        self.reply = AppendReply(stored, newer)
 
 
-class Condition(NamedTuple):
+class AppendBatch(CommitRequest):
     """
-    One record of a part whose version or id is to be judged.
+    An append of a producer's batch: nothing waits for it but those who want to know.
 
-    Every record of a topic with an index counts, in the order in which they are stored, where one of them expects a
-    version.
+    A record that may not be stored leaves the others alone. `parts` is empty once the batch is done.
     """
 
-    part: Part
-    place: int
-    expected_version: int | None = None
-    message_id: bytes | None = None
+    __slots__ = ("_now_ms", "_when_done", "newer", "parts", "stored")
+    rings = True
+
+    def __init__(self, records: PartitionRecords, now_ms: int, when_done: Callable[[], object]) -> None:
+        self.is_done = False  # what `CommitRequest.__init__` does, without the call
+        self.error = None
+        self.bell = None
+        self.parts: Sequence[PartitionRecords] = (records,)
+        self.stored: StoredRecords | None = None
+        self.newer: StoredTopic | None = None
+        self._now_ms = now_ms
+        self._when_done = when_done
+
+    @property
+    def subjects(self) -> Collection[int]:
+        """The topic."""
+        return (self.parts[0].topic.id,)
+
+    def apply(self, writing: WriteTransaction) -> None:
+        """Put the batch at the end of its partition, unless it is stored already or may not be."""
+        (records,) = self.parts
+        now_ms = self._now_ms
+        stamp, sequences = records.stamp, None
+        if stamp is not None:
+            check_epoch(writing, stamp.producer)
+            writing.check_topic(records.topic)
+            sequences = check_sequence(writing, records.topic, records.partition, stamp)
+            if sequences is None:
+                self.stored = find_stored(writing, records, now_ms)
+                return
+        newer = check_parts(writing, self.parts)
+        stored = StoredRecords(records.partition, 0 if records.rows is None else records.rows.timestamps_ms)
+        if records.message_ids:
+            conditions = [Condition(0, index, None, one) for index, one in sorted(records.message_ids.items())]
+            judge(writing, self.parts, (stored,), conditions, now_ms, is_lenient=True)
+        write_part(writing, records, stored, now_ms)
+        if stamp is not None and sequences is not None:
+            remember_sequence(writing, records.topic, records.partition, stamp, sequences)
+        self.stored = stored
+        self.newer = newer[0] if newer else None
+
+    def report(self) -> Callable[[], object] | None:
+        """Let go of the records, since deliveries keep us alive, and have the producer told."""
+        self.parts = ()
+        return self._when_done
 
 
-def judge(writing: WriteTransaction, conditions: Sequence[Condition], now_ms: int, *, is_lenient: bool = False) -> None:
+def check_parts(writing: WriteTransaction, parts: Sequence[PartitionRecords]) -> list[StoredTopic]:
     """
-    Raises when a record may not be stored, and notes which are stored already.
+    Raise when a part cannot be stored, before any effect.
+
+    The stored topics that have more partitions than the caller knew of.
+    """
+    newer: dict[int, StoredTopic] = {}
+    for part in parts:
+        stored = writing.check_topic(part.topic)
+        if stored.partitions > part.topic.partitions:
+            newer[stored.id] = stored
+        writing.check_partition(part.topic.id, part.partition)
+        if part.topic.index is not None and part.rows is not None:
+            keys = set(part.rows.keys) - {None}
+            writing.index.check(
+                writing.transaction, [entity_prefix(part.topic.id, key) for key in keys if key is not None]
+            )
+    return list(newer.values())
+
+
+def replies_to(parts: Sequence[PartitionRecords]) -> list[StoredRecords]:
+    """A reply for each part, in which nothing is noted yet."""
+    return [StoredRecords(part.partition, 0 if part.rows is None else part.rows.timestamps_ms) for part in parts]
+
+
+def write_part(writing: WriteTransaction, part: PartitionRecords, reply: StoredRecords, now_ms: int) -> None:
+    """Put what is not stored yet at the end of the partition, into the index, and under its ids."""
+    batches, rows = part.batches, part.rows
+    if reply.others and rows is not None:
+        reply.kept = [index for index in range(len(rows.values)) if index not in reply.others]
+        batches = list(_encoded(writing, part, rows, reply.kept))
+    reply.first_offset, reply.first_position = writing.append(part.topic, part.partition, batches)
+    if rows is None:
+        return
+    if part.topic.index is not None:
+        kept = range(len(rows.values)) if reply.kept is None else reply.kept
+        reply.versions = _write_index(writing, part.topic.id, reply, rows, kept)
+    if part.message_ids:
+        _remember_ids(writing, part, reply, rows, now_ms)
+
+
+def _encoded(
+    writing: WriteTransaction, part: PartitionRecords, rows: Rows, kept: Sequence[int]
+) -> Iterator[EncodedBatch]:
+    """The batches of some of the records; of a stamped part, another begins where a number is left out."""
+    stamp = part.stamp
+    for run in [kept] if stamp is None else _runs(kept):
+        if run:
+            batches = writing.encoder.encode(
+                [rows.keys[index] for index in run],
+                [rows.values[index] for index in run],
+                timestamps_ms=[rows.timestamp(index) for index in run],
+                headers=None if rows.headers is None else [rows.headers[index] for index in run],
+            )
+            if stamp is not None:
+                stamp.mark(batches, run[0])
+            yield from batches
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """The longest pieces in which each number is one more than that before it."""
+    start = 0
+    for place in range(1, len(numbers) + 1):
+        if place == len(numbers) or numbers[place] != numbers[place - 1] + 1:
+            yield numbers[start:place]
+            start = place
+
+
+def _write_index(
+    writing: WriteTransaction, topic_id: int, reply: StoredRecords, rows: Rows, kept: Sequence[int]
+) -> Sequence[int]:
+    """Write the rows of the index; the versions of the records."""
+    index, transaction = writing.index, writing.transaction
+    count, keys = len(kept), rows.keys
+    if not count:
+        return []
+    offsets = range(reply.first_offset, reply.first_offset + count)
+    positions = range(reply.first_position, reply.first_position + count)
+    is_whole = count == len(keys)
+    values = rows.values if is_whole else [rows.values[place] for place in kept]
+    headers = repeat(()) if rows.headers is None else [rows.headers[place] for place in kept]
+    times = repeat(rows.timestamps_ms) if isinstance(rows.timestamps_ms, int) else map(rows.timestamp, kept)
+    entries = pack_entries(reply.partition, offsets, times, positions, values, headers)
+    first = keys[kept[0]]
+    if is_whole and first is not None and keys.count(first) == count:
+        prefix = entity_prefix(topic_id, first)
+        versions: Sequence[int] = index.take_versions(transaction, prefix, count)
+        index.add(transaction, {prefix: entries})
+        return versions
+    places: dict[bytes, list[int]] = {}
+    for rank, place in enumerate(kept):
+        key = keys[place]
+        if key is not None:
+            places.setdefault(key, []).append(rank)
+    numbers = [0] * count
+    by_prefix: dict[bytes, list[bytes]] = {}
+    for key, ranks in places.items():
+        prefix = entity_prefix(topic_id, key)
+        by_prefix[prefix] = [entries[rank] for rank in ranks]
+        for rank, version in zip(ranks, index.take_versions(transaction, prefix, len(ranks)), strict=True):
+            numbers[rank] = version
+    if by_prefix:
+        index.add(transaction, by_prefix)
+    return numbers
+
+
+def _remember_ids(
+    writing: WriteTransaction, part: PartitionRecords, reply: StoredRecords, rows: Rows, now_ms: int
+) -> None:
+    messages = []
+    for index, message_id in part.message_ids.items():
+        if index not in reply.others:
+            place = reply.location(index)
+            digest = digest_of(rows.keys[index], rows.values[index], rows.headers_of(index))
+            messages.append((message_id, StoredMessage(*place[:3], now_ms, *place[3:], digest)))
+    if messages:
+        remember(writing, part.topic.id, messages, since_ms=now_ms - part.topic.duplicate_window_ms)
+
+
+# -- conditions ----------------------------------------------------------------------------------------------
+
+
+def judge(
+    writing: WriteTransaction,
+    parts: Sequence[PartitionRecords],
+    stored: Sequence[StoredRecords],
+    conditions: Sequence[Condition],
+    now_ms: int,
+    *,
+    is_lenient: bool = False,
+) -> None:
+    """
+    Raise when a record may not be stored, and note in the replies which are stored already.
 
     A record that is there already under its id is not judged by its version: it is the one that was right then. If
     lenient, a reused id refuses its own record, and no other.
     """
     pending: dict[bytes, int] = {}
-    seen: dict[tuple[int, bytes], tuple[Part, int]] = {}
-    for condition in conditions:
-        part, index, expected, message_id = condition
-        assert part.rows is not None
+    seen: dict[tuple[int, bytes], tuple[int, int]] = {}
+    for number, index, expected, message_id in conditions:
+        part, others = parts[number], stored[number].others
+        rows = part.rows
+        assert rows is not None
         if message_id is not None:
+            earlier = seen.get((part.topic.id, message_id))
             try:
-                first = seen.get((part.topic.id, message_id)) or _stored(writing, part, index, message_id, now_ms)
-                if first is not None and not isinstance(first, Place):
-                    _check_same(part, index, message_id, _digest(*first))
+                if earlier is not None:
+                    _check_same(part, index, message_id, _digest(parts[earlier[0]], earlier[1]))
+                    others[index] = (stored[earlier[0]], earlier[1])
+                    continue
+                first = _find_first(writing, part, index, message_id, now_ms)
             except MessageIdReused as error:
                 if not is_lenient:
                     raise
-                part.refuse(index, error)
+                others[index] = error
                 continue
             if first is not None:
-                part.note_twin(index, first)
+                others[index] = first
                 continue
-            seen[part.topic.id, message_id] = (part, index)
-        key = part.rows.keys[index]
+            seen[part.topic.id, message_id] = (number, index)
+        key = rows.keys[index]
         if part.topic.index is None or key is None:
             continue
         prefix = entity_prefix(part.topic.id, key)
@@ -246,21 +297,23 @@ def judge(writing: WriteTransaction, conditions: Sequence[Condition], now_ms: in
         pending[prefix] = version + 1
 
 
-def _stored(writing: WriteTransaction, part: Part, index: int, message_id: bytes, now_ms: int) -> Place | None:
+def _find_first(
+    writing: WriteTransaction, part: PartitionRecords, index: int, message_id: bytes, now_ms: int
+) -> Location | None:
     topic = part.topic
     stored = find(writing, topic.id, message_id, since_ms=now_ms - topic.duplicate_window_ms)
     if stored is None:
         return None
     _check_same(part, index, message_id, stored.digest)
-    return Place(stored.partition, stored.offset, stored.timestamp_ms, stored.log_position, stored.version)
+    return stored.location
 
 
-def _digest(part: Part, index: int) -> bytes:
+def _digest(part: PartitionRecords, index: int) -> bytes:
     assert part.rows is not None
     return digest_of(part.rows.keys[index], part.rows.values[index], part.rows.headers_of(index))
 
 
-def _check_same(part: Part, index: int, message_id: bytes, digest: bytes) -> None:
+def _check_same(part: PartitionRecords, index: int, message_id: bytes, digest: bytes) -> None:
     if _digest(part, index) != digest:
         raise MessageIdReused(
             f"cannot append to topic {part.topic.name!r} under message id {message_id!r}: another record with other "
@@ -269,89 +322,27 @@ def _check_same(part: Part, index: int, message_id: bytes, digest: bytes) -> Non
 
 
 def wrong_version(topic: str, key: bytes, expected: int, actual: int) -> WrongVersion:
-    """The error for an entity that is not where the caller thinks it is."""
+    """The error for a key that is not at the version that the caller expects."""
     return WrongVersion(
         f"cannot append to key {key!r} of topic {topic!r}: it is expected at version {expected}, and is at version "
         f"{actual}. Nothing was stored. Read history() from version {expected + 1} on, decide again, and append with "
         f"expected_version={actual}."
         if actual > expected
         else f"cannot append to key {key!r} of topic {topic!r}: it is expected at version {expected}, and is at "
-        f"version {actual}. Nothing was stored. Read its history() anew, and append with expected_version={actual}.",
+        f"version {actual}. Nothing was stored. Read its history() again, and append with expected_version={actual}.",
         expected=expected,
         actual=actual,
     )
 
 
-class Append(CommitRequest):
-    """
-    Appends columns of records to some partitions of one topic.
-
-    `newer` is the topic as it is stored now, if it has more partitions than whoever appends knew of. If `is_placed`,
-    their number decided where the records go, and nothing is stored then.
-    """
-
-    __slots__ = ("conditions", "is_placed", "newer", "now_ms", "parts")
-    rings = True
-    is_lenient = False
-    """Whether a record that may not be stored leaves the others alone."""
-
-    def __init__(
-        self, parts: list[Part], *, is_placed: bool = False, conditions: Sequence[Condition] = (), now_ms: int = 0
-    ) -> None:
-        super().__init__()
-        self.parts = parts
-        self.is_placed = is_placed
-        self.conditions = conditions
-        self.now_ms = now_ms
-        self.newer: StoredTopic | None = None
-
-    @property
-    def subjects(self) -> Collection[int]:
-        """The topics."""
-        return {part.topic.id for part in self.parts}
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether nothing was stored, because it has to be placed anew."""
-        return self.is_placed and self.newer is not None
-
-    def apply(self, writing: WriteTransaction) -> None:
-        """Puts every part at the end of its partition."""
-        self.newer = check_parts(writing, self.parts)
-        if self.is_refused:
-            return
-        if self.conditions:
-            judge(writing, self.conditions, self.now_ms, is_lenient=self.is_lenient)
-        for part in self.parts:
-            part.write(writing, self.now_ms)
-
-
-def check_parts(writing: WriteTransaction, parts: Sequence[Part]) -> StoredTopic | None:
-    """
-    Raises when a part cannot be stored, before any effect.
-
-    The stored topic of a part whose topic has more partitions than who appends knew of.
-    """
-    newer: StoredTopic | None = None
-    for part in parts:
-        stored = writing.check_topic(part.topic)
-        if stored.partitions > part.topic.partitions:
-            newer = stored
-        writing.check_partition(part.topic.id, part.partition)
-        if part.topic.index is not None and part.rows is not None:
-            keys = set(part.rows.keys) - {None}
-            writing.index.check(
-                writing.transaction, [entity_prefix(part.topic.id, key) for key in keys if key is not None]
-            )
-        part.reset()
-    return newer
+# -- one record ----------------------------------------------------------------------------------------------
 
 
 class AppendOne(CommitRequest):
     """
-    Appends one record, which may share a batch with others of its round.
+    An append of one record, which may share a batch with others of its round.
 
-    `is_placed` and `newer` are as those of `Append`.
+    `is_placed` is as that of `AppendColumns`; `newer` is the stored topic, if it has more partitions.
     """
 
     __slots__ = (
@@ -405,13 +396,8 @@ class AppendOne(CommitRequest):
         """The topic."""
         return (self.topic.id,)
 
-    @property
-    def is_refused(self) -> bool:
-        """Whether nothing was stored, because it has to be placed anew."""
-        return self.is_placed and self.newer is not None
-
     def apply(self, writing: WriteTransaction) -> None:
-        """Hands the record to the round, unless it has to be placed anew."""
+        """Hand the record to the round, unless it has to be placed again."""
         topic = self.topic
         stored = writing.check_topic(topic)
         self.newer = None

@@ -3,7 +3,7 @@ Message ids: which records a topic has stored under an id of the user's, for as 
 
 A record that comes a second time with its id is not stored again; whoever brings it is told where the first is. Two
 rows for each id: one leads from the id to the record, one stands in the order of time, so that each new id can
-remove a few that are too old. Knows nothing of who sends.
+remove a few that are too old.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgpack
 
+from eventlog.backend.records import Location
 from eventlog.errors import FormatTooNew
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
@@ -30,7 +31,7 @@ _topic_key = struct.Struct(">I").pack
 
 
 class StoredMessage(NamedTuple):
-    """Says where the record of a message id is, and what it was: `digest` stands for key, value and headers."""
+    """The place of the record of a message id, and what it was: `digest` stands for key, value and headers."""
 
     partition: int
     offset: int
@@ -52,6 +53,11 @@ class StoredMessage(NamedTuple):
             self.version,
             self.digest,
         )
+
+    @property
+    def location(self) -> Location:
+        """The place of the record."""
+        return Location(self.partition, self.offset, self.timestamp_ms, self.log_position, self.version)
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> StoredMessage:
@@ -87,7 +93,7 @@ def find(writing: WriteTransaction, topic_id: int, message_id: bytes, *, since_m
 def remember(
     writing: WriteTransaction, topic_id: int, messages: Sequence[tuple[bytes, StoredMessage]], *, since_ms: int
 ) -> None:
-    """Notes new ids, and forgets some that are older than `since_ms`."""
+    """Note new ids, and forget some that are older than `since_ms`."""
     topic = _topic_key(topic_id)
     for message_id, message in messages:
         row = writing.get(MESSAGES, topic + message_id)
@@ -110,7 +116,7 @@ def _forget_old(writing: WriteTransaction, topic: bytes, before: bytes, count: i
 
 
 def time_key(topic_id: int, moment_ms: int) -> bytes:
-    """What the keys of the ids of one moment begin with, in the order of time."""
+    """The beginning of the keys of the ids of one moment, in the order of time."""
     return _TIME_KEY.pack(topic_id, max(moment_ms, 0))
 
 

@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
-import attrs
-
+from eventlog.backend.records import Location, PartitionRecords, ProducerEpoch, ProducerStamp, StoredRecords
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, EncodedBatch, read_header
+from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, read_header
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, PRODUCERS, SEQUENCES
-from eventlog.store.records.append import Part, Place, Rows
 from eventlog.store.records.key_rows import entity_prefix, unpack_row
-from eventlog.store.records.message_ids import StoredMessage, find
+from eventlog.store.records.message_ids import find
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.rows.tables import partition_key, split_batch_key
@@ -42,7 +40,7 @@ split_sequence_key = _SEQUENCE_KEY.unpack
 
 
 class ProducerRow(NamedTuple):
-    """Is what the log keeps of a producer's name: an id that no other name gets, and the newest epoch."""
+    """The stored name of producers: an id that no other name gets, and the newest epoch."""
 
     name: str
     id: int
@@ -66,7 +64,7 @@ class ProducerRow(NamedTuple):
 
 class SequenceRow(NamedTuple):
     """
-    Says how far the records of a producer are stored in one partition.
+    The stored end of a producer's records in one partition.
 
     `ends` has the end of the sequences (exclusive) of the last epochs, in the order of the epochs; `forgotten` is
     the last epoch that had one and has none any more, -1 for none.
@@ -76,7 +74,7 @@ class SequenceRow(NamedTuple):
     forgotten: int = -1
 
     def end(self, epoch: int) -> int | None:
-        """Where the stored records of an epoch end; None when that is not known any more."""
+        """The end of the stored records of an epoch; None when that is not known any more."""
         for known, end in self.ends:
             if known == epoch:
                 return end
@@ -107,7 +105,7 @@ class SequenceRow(NamedTuple):
 
 
 class BeginEpoch(CommitRequest):
-    """Gives a name its next epoch, and an id if it has none; `row` is the stored one afterwards."""
+    """The next epoch of a name, and an id if it has none; `row` is the stored one afterwards."""
 
     __slots__ = ("_name", "_now_ms", "row")
 
@@ -118,7 +116,7 @@ class BeginEpoch(CommitRequest):
         self.row = ProducerRow(name, -1, -1, now_ms)
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Fences every producer of that name that was made before."""
+        """Fence every producer of that name that was made before."""
         key = self._name.encode()
         stored = writing.get(PRODUCERS, key)
         if stored is not None:
@@ -132,197 +130,128 @@ class BeginEpoch(CommitRequest):
         writing.put(PRODUCERS, key, self.row.pack())
 
 
-@attrs.frozen(repr=False)
-class SequenceRange:
-    """
-    The name of a batch for good: the producer, the epoch that took its records, and their numbers.
-
-    An epoch numbers the records of each partition from 0, without a gap.
-    """
-
-    producer_id: int
-    epoch: int
-    first: int
-    count: int
-
-    @property
-    def end(self) -> int:
-        """The number after the last."""
-        return self.first + self.count
-
-    def mark(self, batches: Sequence[EncodedBatch], start: int = 0) -> None:
-        """Puts the numbers into the headers to be: the first batch begins with the record at `start`."""
-        sequence = self.first + start
-        for batch in batches:
-            batch.producer = (self.producer_id, self.epoch & MOST_EPOCH, sequence & MOST_SEQUENCE)
-            sequence += batch.count
-
-
-@attrs.define(slots=True, eq=False, repr=False)
-class _NumberedRows(Rows):
-    """Are rows that have numbers: those of one stored batch follow each other."""
-
-    sequence: SequenceRange = attrs.field(kw_only=True)
-
-    def encoded(self, writing: WriteTransaction, kept: Sequence[int]) -> list[EncodedBatch]:
-        """The batches of some of the records; another begins where a number is left out."""
-        batches: list[EncodedBatch] = []
-        for run in _runs(kept):
-            more = Rows.encoded(self, writing, run)
-            self.sequence.mark(more, run[0])
-            batches += more
-        return batches
-
-
-class SequencedPart(Part):
-    """Is what a named producer puts into one partition, or has put there before."""
-
-    __slots__ = ("_found", "_versions_found", "sequence")
-
-    def __init__(
-        self, topic: StoredTopic, partition: int, batches: list[EncodedBatch], rows: Rows, sequence: SequenceRange
-    ) -> None:
-        numbered = _NumberedRows(rows.keys, rows.values, rows.timestamps_ms, rows.headers, sequence=sequence)
-        super().__init__(topic, partition, batches, numbered)
-        self.sequence = sequence
-        sequence.mark(batches)
-
-    def reset(self) -> None:
-        """Forgets what an earlier attempt has found."""
-        super().reset()
-        self._found: list[tuple[int, int, int, int]] | None = None
-        self._versions_found: dict[int, int] = {}
-
-    def place(self, index: int) -> Place:
-        """Where one record is stored, or was stored before; offset and position are -1 when that is not known."""
-        if self._found is None or index in self._twins:
-            return super().place(index)
-        assert self.rows is not None
-        moment_ms = self.rows.timestamp(index)
-        for start, count, base, log_position in self._found:
-            if start <= index < start + count:
-                rank = index - start
-                version = self._versions_found.get(base + rank, 0)
-                return Place(self.partition, base + rank, moment_ms, log_position + rank, version)
-        return Place(self.partition, -1, moment_ms, -1, 0)
-
-    def find(self, writing: WriteTransaction, now_ms: int) -> None:
-        """Looks for the place of records that are stored already."""
-        self._found = []
-        with contextlib.suppress(CorruptBatch, FormatTooNew):  # they are stored; only where cannot be read
-            self._found += self._stored_batches(writing)
-            known = {index for start, count, _, _ in self._found for index in range(start, start + count)}
-            for index, message_id in self.message_ids.items():
-                if index not in known:  # it was there before this batch was, under its message id
-                    since_ms = now_ms - self.topic.duplicate_window_ms
-                    first = find(writing, self.topic.id, message_id, since_ms=since_ms)
-                    if first is not None:
-                        self.note_twin(index, _place_of(first))
-            if self.topic.index is not None and known:
-                self._versions_found = self._stored_versions(writing, known)
-
-    def _stored_batches(self, writing: WriteTransaction) -> Iterator[tuple[int, int, int, int]]:
-        """For each stored batch that has some of our numbers: the first of them, how many, offset and position."""
-        sequence = self.sequence
-        ours = (sequence.producer_id, sequence.epoch & MOST_EPOCH)
-        batches = writing.items_reversed(BATCHES, partition_key(self.topic.id, self.partition))
-        for key, data in islice(batches, _SEARCHED_BATCHES):
-            header = read_header(data, "a batch of a named producer")
-            if header.producer[:2] != ours or header.count != header.span:
-                continue
-            start = (header.producer[2] - sequence.first) & MOST_SEQUENCE
-            if start < sequence.count:
-                yield start, header.count, split_batch_key(key)[2] - header.span + 1, header.log_position
-            elif start > MOST_SEQUENCE // 2:  # it is before ours, and so is all before it
-                return
-
-    def _stored_versions(self, writing: WriteTransaction, known: set[int]) -> dict[int, int]:
-        """The versions of our records, by offset, as the index has them."""
-        assert self.rows is not None
-        assert self._found is not None
-        least = min(base for _, _, base, _ in self._found)
-        versions: dict[int, int] = {}
-        for key in {self.rows.keys[index] for index in known}:
-            if key is not None:
-                rows = writing.items_reversed(INDEX, entity_prefix(self.topic.id, key))
-                for row_key, data in rows:
-                    entries = unpack_row(data, "the index of a key")
-                    ours = [
-                        (entry[1], version)
-                        for version, entry in enumerate(entries, int.from_bytes(row_key[-8:], "big"))
-                        if entry is not None and entry[0] == self.partition
-                    ]
-                    versions.update(ours)
-                    if ours and ours[0][0] < least:
-                        break
-        return versions
-
-
-def check_epoch(writing: WriteTransaction, producer: ProducerRow) -> None:
-    """Raises `ProducerFenced` when a newer producer has the name."""
+def check_epoch(writing: WriteTransaction, producer: ProducerEpoch) -> None:
+    """Raise `ProducerFenced` when a newer producer has the name."""
     stored = writing.get(PRODUCERS, producer.name.encode())
     newest = None if stored is None else ProducerRow.unpack(producer.name, stored)
     if newest is None or (newest.id, newest.epoch) != (producer.id, producer.epoch):
-        raise fenced(producer)
+        raise ProducerFenced(
+            f"the producer {producer.name!r} of epoch {producer.epoch} may not store records: a newer one of that name "
+            "was made. Nothing was stored. Close this one, or give each producer a name of its own."
+        )
 
 
-def judge(writing: WriteTransaction, part: SequencedPart, now_ms: int) -> SequenceRow | None:
+def check_sequence(
+    writing: WriteTransaction, topic: StoredTopic, partition: int, stamp: ProducerStamp
+) -> SequenceRow | None:
     """
-    The row of sequences to go on with; None when the batch is stored already, and `part` knows where.
+    The row of sequences to go on with; None when the batch of this stamp is stored already.
 
     Raises:
-        UnknownTopic: if the topic was deleted.
         OutOfOrderSequence: if nobody can tell whether the batch is stored, or if records before it are missing.
     """
-    sequence = part.sequence
-    writing.check_topic(part.topic)
-    row = SequenceRow.unpack(writing.get(SEQUENCES, sequence_key(sequence.producer_id, part.topic.id, part.partition)))
-    end = row.end(sequence.epoch)
-    where = f"{part.topic.name}[{part.partition}]"
-    what = f"records {sequence.first} to {sequence.end - 1} of epoch {sequence.epoch} for {where}"
+    epoch = stamp.producer.epoch
+    row = SequenceRow.unpack(writing.get(SEQUENCES, sequence_key(stamp.producer.id, topic.id, partition)))
+    end = row.end(epoch)
+    what = f"records {stamp.first} to {stamp.end - 1} of epoch {epoch} for {topic.name}[{partition}]"
     if end is None:
         raise OutOfOrderSequence(
             f"cannot store {what}: {REMEMBERED_EPOCHS} newer epochs of the producer have stored records there, so the "
             "log has forgotten whether these are stored. Nothing was stored. Read the topic to see whether they are "
             "there."
         )
-    if end < sequence.first or sequence.first < end < sequence.end:
+    if end < stamp.first or stamp.first < end < stamp.end:
         raise OutOfOrderSequence(
             f"cannot store {what}: the stored records of this epoch end at {end}, so those between are missing, or "
             "some of these are stored already. Nothing was stored. An earlier commit of this producer has failed, or "
             "the log was restored from a backup. Make another producer of that name, and send again what is not in "
             "the topic; records with a message_id= are stored once, however often they are sent."
         )
-    part.reset()
-    if end < sequence.end:
-        return row
-    part.find(writing, now_ms)
-    return None
+    return row if end < stamp.end else None
 
 
-def remember(writing: WriteTransaction, part: SequencedPart, row: SequenceRow) -> None:
-    """Notes that a batch is stored."""
-    sequence = part.sequence
-    key = sequence_key(sequence.producer_id, part.topic.id, part.partition)
-    writing.put(SEQUENCES, key, row.with_end(sequence.epoch, sequence.end).pack())
+def remember_sequence(
+    writing: WriteTransaction, topic: StoredTopic, partition: int, stamp: ProducerStamp, row: SequenceRow
+) -> None:
+    """Note that the batch of a stamp is stored."""
+    key = sequence_key(stamp.producer.id, topic.id, partition)
+    writing.put(SEQUENCES, key, row.with_end(stamp.producer.epoch, stamp.end).pack())
 
 
-def fenced(producer: ProducerRow) -> ProducerFenced:
-    """The error for a producer that is not the newest of its name."""
-    return ProducerFenced(
-        f"the producer {producer.name!r} of epoch {producer.epoch} may not store records: a newer one of that name was "
-        "made. Nothing was stored. Close this one, or give each producer a name of its own."
-    )
+# -- a batch that is stored already --------------------------------------------------------------------------
 
 
-def _place_of(stored: StoredMessage) -> Place:
-    return Place(stored.partition, stored.offset, stored.timestamp_ms, stored.log_position, stored.version)
+class _StoredRun(NamedTuple):
+    """Some of the records of a stamp, which one stored batch has: from the `start`-th on."""
+
+    start: int
+    record_count: int
+    offset: int
+    log_position: int
 
 
-def _runs(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    """The longest pieces in which each number is one more than that before it."""
-    start = 0
-    for place in range(1, len(numbers) + 1):
-        if place == len(numbers) or numbers[place] != numbers[place - 1] + 1:
-            yield numbers[start:place]
-            start = place
+def find_stored(writing: WriteTransaction, records: PartitionRecords, now_ms: int) -> StoredRecords:
+    """The places of the records of a stamp that is stored already, as far as they can be found."""
+    rows, topic = records.rows, records.topic
+    assert rows is not None
+    reply = StoredRecords(records.partition, rows.timestamps_ms)
+    for index in range(len(rows.values)):
+        reply.others[index] = Location(records.partition, -1, rows.timestamp(index), -1, 0)
+    with contextlib.suppress(CorruptBatch, FormatTooNew):  # they are stored; only where cannot be read
+        offsets: dict[int, int] = {}
+        for run in _stored_runs(writing, records):
+            for rank in range(run.record_count):
+                index, offset = run.start + rank, run.offset + rank
+                moment_ms, log_position = rows.timestamp(index), run.log_position + rank
+                reply.others[index] = Location(records.partition, offset, moment_ms, log_position, 0)
+                offsets[offset] = index
+        for index, message_id in records.message_ids.items():
+            if reply.others[index][1] == -1:  # type: ignore[index]  # it was there before, under its message id
+                first = find(writing, topic.id, message_id, since_ms=now_ms - topic.duplicate_window_ms)
+                if first is not None:
+                    reply.others[index] = first.location
+        if topic.index is not None and offsets:
+            for offset, version in _stored_versions(writing, records, offsets).items():
+                place = reply.others[offsets[offset]]
+                assert isinstance(place, Location)
+                reply.others[offsets[offset]] = place._replace(version=version)
+    return reply
+
+
+def _stored_runs(writing: WriteTransaction, records: PartitionRecords) -> Iterator[_StoredRun]:
+    """The records of a stamp in each stored batch, from the newest batch backwards."""
+    stamp = records.stamp
+    assert stamp is not None
+    ours = (stamp.producer.id, stamp.producer.epoch & MOST_EPOCH)
+    batches = writing.items_reversed(BATCHES, partition_key(records.topic.id, records.partition))
+    for key, data in islice(batches, _SEARCHED_BATCHES):
+        header = read_header(data, "a batch of a named producer")
+        if header.producer[:2] != ours or header.count != header.span:
+            continue
+        start = (header.producer[2] - stamp.first) & MOST_SEQUENCE
+        if start < stamp.record_count:
+            yield _StoredRun(start, header.count, split_batch_key(key)[2] - header.span + 1, header.log_position)
+        elif start > MOST_SEQUENCE // 2:  # it is before ours, and so is all before it
+            return
+
+
+def _stored_versions(
+    writing: WriteTransaction, records: PartitionRecords, offsets: Mapping[int, int]
+) -> dict[int, int]:
+    """The versions of stored records, by offset, as the index has them; `offsets` leads to their places."""
+    assert records.rows is not None
+    least = min(offsets)
+    versions: dict[int, int] = {}
+    for key in {records.rows.keys[index] for index in offsets.values()}:
+        if key is not None:
+            for row_key, data in writing.items_reversed(INDEX, entity_prefix(records.topic.id, key)):
+                entries = unpack_row(data, "the index of a key")
+                found = [
+                    (entry[1], version)
+                    for version, entry in enumerate(entries, int.from_bytes(row_key[-8:], "big"))
+                    if entry is not None and entry[0] == records.partition
+                ]
+                versions.update((offset, version) for offset, version in found if offset in offsets)
+                if found and found[0][0] < least:
+                    break
+    return versions

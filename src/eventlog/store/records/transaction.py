@@ -2,7 +2,7 @@
 What a transaction stores: records of any topics, offsets of groups, rows of states, all in one commit or none.
 
 Everything is checked before anything is written, so a transaction that may not be stored has no effect on the others
-of its round. Knows nothing of who asked.
+of its round.
 """
 
 from __future__ import annotations
@@ -10,85 +10,71 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from eventlog.backend.topics import StoredTopic
+from eventlog.backend.records import AppendReply, TransactionRequest
 from eventlog.errors import TransactionEnded
-from eventlog.store.records.append import Condition, Part, check_parts, judge
+from eventlog.store.records.append import NOTHING_STORED, check_parts, judge, replies_to, write_part
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 
 
 class Piece(Protocol):
-    """A part of a transaction: offsets, the rows of a state, the checkpoint of a projection."""
+    """A part of a transaction beside its records: offsets, changes of a state, the checkpoint of a projection."""
 
     def check(self, writing: WriteTransaction) -> None:
-        """Raises what speaks against it; writes nothing."""
+        """Raise what speaks against it; write nothing."""
         ...
 
     def write(self, writing: WriteTransaction) -> None:
-        """Writes it; raises nothing that `check` could have raised."""
+        """Write it; raise nothing that `check` could have raised."""
         ...
 
 
 class CommitTransaction(CommitRequest):
-    """
-    Stores the records of a transaction and its other pieces.
+    """The records of a transaction and its other pieces, stored in one commit."""
 
-    `newer` has the topics that have more partitions than the transaction knew of. If records of theirs were placed by
-    that number, nothing is stored.
-    """
-
-    __slots__ = ("_conditions", "_is_withdrawn", "_now_ms", "_parts", "_pieces", "_placed", "is_refused", "newer")
+    __slots__ = ("_is_withdrawn", "_now_ms", "_pieces", "_request", "reply")
     rings = True
 
-    def __init__(
-        self,
-        parts: Sequence[Part],
-        conditions: Sequence[Condition],
-        pieces: Sequence[Piece],
-        now_ms: int,
-        *,
-        placed_topics: frozenset[int],
-    ) -> None:
-        super().__init__()
-        self._parts = parts
-        self._conditions = conditions
+    def __init__(self, request: TransactionRequest, pieces: Sequence[Piece], now_ms: int) -> None:
+        self.is_done = False  # what `CommitRequest.__init__` does, without the call
+        self.error = None
+        self.bell = None
+        self._request = request
         self._pieces = pieces
         self._now_ms = now_ms
-        self._placed = placed_topics
-        self.newer: list[StoredTopic] = []
-        self.is_refused = False
         self._is_withdrawn = False
+        self.reply = NOTHING_STORED
 
     @property
     def subjects(self) -> Collection[int]:
         """The topics of its records."""
-        return {part.topic.id for part in self._parts}
+        return {part.topic.id for part in self._request.parts}
 
     def withdraw(self) -> None:
         """
-        Says that nobody waits for it any more.
+        Have nothing stored any more, because nobody waits for it.
 
-        Work of an interrupted caller stays in the queue. Whoever looks afterwards whether it was stored, and does it
-        again if not, must not find it stored later: by then it may only be in a round that has begun.
+        The request of an interrupted caller stays in the queue. Whoever looks afterwards whether it was stored, and
+        does it again if not, must not find it stored later: by then it may only be in a round that has begun.
         """
         self._is_withdrawn = True
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Checks all, then writes all."""
+        """Check all, then write all."""
         if self._is_withdrawn:
             raise TransactionEnded("the transaction was interrupted. Nothing of it was stored. Begin another.")
-        self.newer = []
-        for part in self._parts:
-            newer = check_parts(writing, [part])
-            if newer is not None:
-                self.newer.append(newer)
-        self.is_refused = any(topic.id in self._placed for topic in self.newer)
-        if self.is_refused:
+        request, now_ms = self._request, self._now_ms
+        parts = request.parts
+        newer = check_parts(writing, parts)
+        if any(topic.id in request.placed_topics for topic in newer):
+            self.reply = AppendReply(None, newer)
             return
-        if self._conditions:
-            judge(writing, self._conditions, self._now_ms)
+        stored = replies_to(parts)
+        if request.conditions:
+            judge(writing, parts, stored, request.conditions, now_ms)
         for piece in self._pieces:
             piece.check(writing)
-        for part in self._parts:
-            part.write(writing, self._now_ms)
+        for part, reply in zip(parts, stored, strict=True):
+            write_part(writing, part, reply, now_ms)
         for piece in self._pieces:
             piece.write(writing)
+        self.reply = AppendReply(stored, newer)

@@ -60,12 +60,12 @@ class CommitRequest:
 
     @property
     def subjects(self) -> Collection[int]:
-        """What it concerns, so that readers are woken that hear of it: ids of topics, and numbers of groups."""
+        """The ids of the topics and the numbers of the groups that it concerns: their subscribers are woken."""
         return ()
 
     def hang_bell(self, hanging: threading.Lock) -> threading.Lock:
         """The lock that a waiting thread sleeps on; `ring` releases it."""
-        with hanging:  # two bells for one work, and one of them would never ring
+        with hanging:  # two bells for one request, and one of them would never ring
             if self.bell is None:
                 bell = threading.Lock()
                 bell.acquire()
@@ -74,7 +74,7 @@ class CommitRequest:
 
     def ring(self) -> bool:
         """
-        Wakes the thread that waits for this.
+        Wake the thread that waits for this.
 
         False when none does.
         """
@@ -86,14 +86,14 @@ class CommitRequest:
 
     def apply(self, writing: WriteTransaction) -> None:
         """
-        Writes it.
+        Write it.
 
         May be called again after the transaction was taken back.
         """
         raise NotImplementedError
 
-    def report(self) -> Callable[[], None] | None:
-        """What to call when it is done, in the order of the commits and outside of all locks."""
+    def report(self) -> Callable[[], object] | None:
+        """The function to call when it is done, in the order of the commits and outside of all locks."""
         return None
 
 
@@ -135,7 +135,7 @@ class WriteTransaction:
 
     def begin(self) -> None:
         """
-        Begins the transaction; forgets what another process may have changed.
+        Begin the transaction; forget what another process may have changed.
 
         LMDB gives no number to a transaction that wrote nothing: the next writer takes it, of whatever process. To
         count it as ours would be to miss that commit, and to write over its records.
@@ -150,7 +150,7 @@ class WriteTransaction:
         self._has_put = False
 
     def forget(self) -> None:
-        """Forgets all that was learned: after a failure, and when others have written."""
+        """Forget all that was learned: after a failure, and when others have written."""
         self._singles.clear()
         self._single_keys.clear()
         self.forget_learned()
@@ -158,7 +158,7 @@ class WriteTransaction:
 
     def commit(self, before_sync: Callable[[], None] | None) -> None:
         """
-        Commits; calls `before_sync` when everything is written and only the sync is left.
+        Commit; call `before_sync` when everything is written and only the sync is left.
 
         Raises:
             StorageError: if the disk failed. The log refuses writes from now on.
@@ -174,7 +174,7 @@ class WriteTransaction:
         self._environment.commit(self.transaction)
 
     def abort(self) -> None:
-        """Takes everything back, and forgets what was learned."""
+        """Take everything back, and forget what was learned."""
         self._environment.abort()
         self.forget()
 
@@ -195,7 +195,7 @@ class WriteTransaction:
 
     def append(self, topic: StoredTopic, partition: int, batches: list[EncodedBatch]) -> tuple[int, int]:
         """
-        Puts batches at the end of a partition, and of the log's order.
+        Put batches at the end of a partition, and of the log's order.
 
         The offset and the log position of the first record; those of the others follow.
         """
@@ -232,7 +232,7 @@ class WriteTransaction:
 
     def append_record(self, record: SingleRecord) -> None:
         """
-        Puts one record beside others of this round that go to the same partition: they share a batch.
+        Put one record beside others of this round that go to the same partition: they share a batch.
 
         It has its version at once, so that the next record of its key gets the next; its offset and log position are
         set when the batch is written.
@@ -250,7 +250,7 @@ class WriteTransaction:
         self._singles.setdefault(place, []).append(record)
 
     def _flush(self, topic_id: int | None = None) -> None:
-        """Writes the batches that `append_record` collected, all of them or those of one topic."""
+        """Write the batches that `append_record` collected, all of them or those of one topic."""
         for single_id, partition in list(self._singles):
             if topic_id is None or single_id == topic_id:
                 self._flush_partition(single_id, partition)
@@ -293,7 +293,7 @@ class WriteTransaction:
             self.index.add(self.transaction, entries)
 
     def _flush_for(self, table: bytes) -> None:
-        """Writes the single records that wait, if that changes a table."""
+        """Write the single records that wait, if that changes a table."""
         if self._singles and table in _TABLES_OF_RECORDS:
             self._flush()
 
@@ -327,7 +327,7 @@ class WriteTransaction:
                 is_found = cursor.prev()
 
     def put(self, table: bytes, key: bytes, value: bytes) -> None:
-        """Writes a row."""
+        """Write a row."""
         self._has_put = True
         self.transaction.put(key, value, db=self._environment.tables[table])
 
@@ -339,12 +339,12 @@ class WriteTransaction:
                 cursor.putmulti(rows[1:])  # four times as fast as one by one
 
     def delete(self, table: bytes, key: bytes) -> bool:
-        """Removes a row; whether there was one."""
+        """Remove a row; whether there was one."""
         removed: bool = self.transaction.delete(key, db=self._environment.tables[table])
         return removed
 
     def delete_prefix(self, table: bytes, prefix: bytes) -> None:
-        """Removes the rows whose keys begin with `prefix`."""
+        """Remove the rows whose keys begin with `prefix`."""
         self._flush_for(table)
         with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
             is_found = cursor.set_range(prefix)
@@ -355,7 +355,7 @@ class WriteTransaction:
         self, prefix: bytes, *, below: bytes | None = None, told: Callable[[bytes, bytes], None] | None = None
     ) -> None:
         """
-        Removes the batches whose keys begin with `prefix`, or those of them below a key, with their rows in the order.
+        Remove the batches whose keys begin with `prefix`, or those of them below a key, with their rows in the order.
 
         Args:
             told: is called with the key and the bytes of each before it goes.
@@ -398,7 +398,7 @@ class WriteTransaction:
         return keys
 
     def delete_index_before(self, topic_id: int, partition: int, first: int) -> None:
-        """Removes the records of a partition that lie before an offset from the index of their keys."""
+        """Remove the records of a partition that lie before an offset from the index of their keys."""
         keys = self.keys_before(topic_id, partition, first)
         if keys is None:
             self.index.delete_all_before(self.transaction, topic_id, partition, first)
@@ -407,18 +407,18 @@ class WriteTransaction:
             self.index.delete_before(self.transaction, entity_prefix(topic_id, key), partition, first)
 
     def delete_where(self, table: bytes, is_doomed: Callable[[bytes], bool]) -> None:
-        """Removes the rows of a small table whose keys a function chooses."""
+        """Remove the rows of a small table whose keys a function chooses."""
         with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
             doomed = [key for key in cursor.iternext(values=False) if is_doomed(key)]
         for key in doomed:
             self.delete(table, key)
 
     def forget_topics(self) -> None:
-        """Forgets the topics, because this very transaction changes one."""
+        """Forget the topics, because this very transaction changes one."""
         self._topics.clear()
 
     def forget_learned(self) -> None:
-        """Forgets topics, ends and versions, because this very transaction changes them."""
+        """Forget topics, ends and versions, because this very transaction changes them."""
         if self._singles:
             self._flush()
         self._topics.clear()
@@ -434,7 +434,7 @@ class WriteTransaction:
         return end, largest_ms
 
     def check_partition(self, topic_id: int, partition: int) -> None:
-        """Raises `CorruptBatch` when records cannot be put at the end of a partition, because it is damaged."""
+        """Raise `CorruptBatch` when records cannot be put at the end of a partition, because it is damaged."""
         if (topic_id, partition) not in self._ends:
             self._end(topic_id, partition)
 
