@@ -59,6 +59,49 @@ def watched(step: int, action: Callable[[], None], work: Callable[[], None], *, 
     return handler.has_acted
 
 
+class Repeating(Handler):
+    """Does something before one line, and again before each third that follows."""
+
+    is_acting = False
+    count = 0
+
+    def _count(self, _frame: FrameType, event: str, _argument: object) -> Any:
+        if event == "line" and not self.is_acting:
+            self._steps_left -= 1
+            if self._steps_left < 0:
+                self.is_acting = True
+                self._action()
+                self._steps_left, self.is_acting = 2, False
+                self.count += 1
+        return self._count
+
+
+def test_a_handler_that_sends_again_keeps_its_order(log: eventlog.EventLog) -> None:
+    """What it sends first is stored first, also when a batch is opened between the two."""
+    topic = log.topic("orders")
+    for step in count():
+        with log.producer(linger=3600.0) as producer:
+            for _ in range(256):  # as many as the first batch has
+                producer.send(topic, b"before")
+            deliveries: list[Any] = []
+
+            def act(producer: eventlog.Producer = producer, deliveries: list[Any] = deliveries) -> None:
+                deliveries.append(producer.send(topic, b"handler"))
+
+            handler = Repeating(step, act, is_raising=False)
+            before = sys.gettrace()
+            sys.settrace(handler.trace)
+            try:
+                producer.send(topic, b"sender")
+            finally:
+                sys.settrace(before)
+            offsets = [delivery.result(10.0).offset for delivery in deliveries]
+            assert offsets == sorted(offsets)
+        if handler.count == 0:
+            break
+    assert step > _LEAST_STEPS
+
+
 @pytest.mark.parametrize("is_sending", [False, True])
 @pytest.mark.parametrize("is_full", [False, True])
 def test_what_a_record_has_of_its_own_stays_with_it(log: eventlog.EventLog, is_sending: bool, is_full: bool) -> None:

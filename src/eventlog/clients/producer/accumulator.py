@@ -250,9 +250,12 @@ class Accumulator:
     def _open(self, lane: PartitionBuffer) -> ProducerBatch:
         self.check_usable()
         clock = self._clock
-        batch = ProducerBatch(lane, ROW_WIDTH * lane.batch_records, clock.now_ms(), clock.monotonic())
+        batch = ProducerBatch(lane, 0, clock.now_ms(), clock.monotonic())
         self._open_lanes[lane] = None
         lane.batch = batch
+        # While there are late records, `send` may not come before them. No handler runs in the middle of this line: it
+        # calls nothing.
+        batch.limit = 0 if self._late else ROW_WIDTH * lane.batch_records
         self._handoff.tell_open()
         return batch
 

@@ -62,8 +62,13 @@ class Backlog:
         """Remove the oldest batches as far as they are done."""
         done: list[ProducerBatch] = []
         batches = self._batches
-        while batches and (batches[0].is_done or batches[0].take_outcome()):
-            batch = batches.popleft()
+        while batches:
+            batch = batches[0]
+            if not (batch.is_done or batch.take_outcome()):
+                break
+            if not batches or batches[0] is not batch:  # a signal handler has taken it
+                continue
+            batches.popleft()
             self.size_bytes -= batch.size_bytes
             done.append(batch)
             if batch.error is not None or batch.stored.others:
