@@ -13,8 +13,8 @@ from __future__ import annotations
 from tests.counts.counter import Cost
 
 FIGURES: dict[str, Cost] = {
-    "send, flush; 1 partition": Cost(python=1_159, lmdb=9, commits=1, syncs=2),
-    "send, flush; 8 partitions": Cost(python=1_466, lmdb=21, commits=1, syncs=2),
+    "send, flush; 1 partition": Cost(python=1_160, lmdb=9, commits=1, syncs=2),
+    "send, flush; 8 partitions": Cost(python=1_474, lmdb=21, commits=1, syncs=2),
     "send, flush, result of each": Cost(python=7_146, lmdb=9, commits=1, syncs=2),
     "append": Cost(python=38_000, lmdb=4_000, commits=1_000, syncs=2_000),
     "append; index": Cost(python=45_000, lmdb=5_000, commits=1_000, syncs=2_000),
@@ -41,8 +41,8 @@ FIGURES: dict[str, Cost] = {
 }
 
 COMPILED: dict[str, Cost] = {
-    "send, flush; 1 partition": Cost(python=153, lmdb=9, commits=1, syncs=2),
-    "send, flush; 8 partitions": Cost(python=442, lmdb=21, commits=1, syncs=2),
+    "send, flush; 1 partition": Cost(python=154, lmdb=9, commits=1, syncs=2),
+    "send, flush; 8 partitions": Cost(python=450, lmdb=21, commits=1, syncs=2),
     "send, flush, result of each": Cost(python=6_140, lmdb=9, commits=1, syncs=2),
     "append_many of 1000": Cost(python=64, lmdb=6, commits=1, syncs=2),
     "append_many of 1000; 8 partitions": Cost(python=191, lmdb=18, commits=1, syncs=2),

@@ -17,7 +17,6 @@ from eventlog.errors import MessageIdReused, WrongVersion
 from eventlog.records import Headers
 from eventlog.store.records.key_rows import entity_prefix, pack_entries
 from eventlog.store.records.message_ids import StoredMessage, digest_of, find, remember
-from eventlog.store.records.producer_epochs import check_epoch, check_sequence, find_stored, remember_sequence
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 
 # -- columns -------------------------------------------------------------------------------------------------
@@ -101,12 +100,14 @@ class AppendBatch(CommitRequest):
         (records,) = self.parts
         now_ms = self._now_ms
         stamp, sequences = records.stamp, None
-        if stamp is not None:
-            check_epoch(writing, stamp.producer)
+        if stamp is not None:  # `begin_producer` has imported this: few producers have names
+            from eventlog.store.records import producer_epochs as epochs
+
+            epochs.check_epoch(writing, stamp.producer)
             writing.check_topic(records.topic)
-            sequences = check_sequence(writing, records.topic, records.partition, stamp)
+            sequences = epochs.check_sequence(writing, records.topic, records.partition, stamp)
             if sequences is None:
-                self.stored = find_stored(writing, records, now_ms)
+                self.stored = epochs.find_stored(writing, records, now_ms)
                 return
         newer = check_parts(writing, self.parts)
         stored = StoredRecords(records.partition, 0 if records.rows is None else records.rows.timestamps_ms)
@@ -115,7 +116,7 @@ class AppendBatch(CommitRequest):
             judge(writing, self.parts, (stored,), conditions, now_ms, is_lenient=True)
         write_part(writing, records, stored, now_ms)
         if stamp is not None and sequences is not None:
-            remember_sequence(writing, records.topic, records.partition, stamp, sequences)
+            epochs.remember_sequence(writing, records.topic, records.partition, stamp, sequences)
         self.stored = stored
         self.newer = newer[0] if newer else None
 

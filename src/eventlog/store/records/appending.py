@@ -19,7 +19,6 @@ from eventlog.records import Headers
 from eventlog.store.committer import Committer
 from eventlog.store.lmdb.environment import Environment
 from eventlog.store.records.append import AppendBatch, AppendColumns, AppendOne
-from eventlog.store.records.producer_epochs import BeginEpoch
 from eventlog.store.records.transaction import CommitTransaction, Piece
 
 _new = tuple.__new__
@@ -103,6 +102,8 @@ class StoreAppends:
 
     def begin_producer(self, name: str) -> ProducerEpoch:
         """A new epoch of a producer's name, which fences those before it."""
+        from eventlog.store.records.producer_epochs import BeginEpoch  # few producers have names
+
         request = BeginEpoch(name, self.clock.now_ms())
         self.committer.run(request)
         return ProducerEpoch(name, request.row.id, request.row.epoch)
