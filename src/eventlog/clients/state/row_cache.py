@@ -8,10 +8,11 @@ A transaction knows rows until it ends (`clients/state/state.py`), a folder from
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from eventlog.backend.states import Row as StoredRow
+from eventlog.clients.state.view import MISSING
 from eventlog.codecs import Codec
 
 if TYPE_CHECKING:
@@ -151,19 +152,24 @@ class RowCache:
             row.data = self._encode_kept(row.value)
         return row.data
 
-    def writes(self) -> dict[bytes, bytes | None]:
-        """The rows that were written."""
+    def writes(self, stored: Mapping[bytes, bytes | None]) -> dict[bytes, bytes | None]:
+        """The rows that were written, without those that are as they are stored, as far as that is known."""
         encode = self._encode_kept
-        return {
-            row.key: row.data if row.value is None or row.data is not None else encode(row.value)
-            for row in self.written
-        }
+        writes: dict[bytes, bytes | None] = {}
+        for row in self.written:
+            data = row.data
+            if data is None and row.value is not None:
+                data = encode(row.value)
+            key = row.key
+            if not stored or stored.get(key, MISSING) != data:
+                writes[key] = data
+        return writes
 
     def keep_written(self) -> None:
         """Keep the written rows as stored ones, and forget the oldest rows when there are too many."""
         for row in self.written:
             row.is_written = False
-            if row.value is not None:
+            if row.data is not None and row.value is not None:
                 row.data = None
         self.written = []
         self._ordered = []

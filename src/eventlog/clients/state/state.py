@@ -14,7 +14,7 @@ from eventlog.backend.states import Row as StoredRow
 from eventlog.backend.states import StateBackend, StateChanges, StoredState
 from eventlog.clients.state.row_cache import ITEM_BYTES, LEAST_INT, MOST_INT, ROW_BYTES, Row, RowCache
 from eventlog.clients.state.scan_record import ScanRecord
-from eventlog.clients.state.view import MISSING, StateView, open_state, view
+from eventlog.clients.state.view import StateView, open_state, view
 from eventlog.codecs import Codec
 from eventlog.records import K, V
 
@@ -268,12 +268,8 @@ class State(StateView[K, V]):
 
     def _changes(self) -> StateChanges:
         """What the commit has to check and to write; what was put as it was read needs no write."""
-        reads = self._reads
-        writes = self._cache.writes()
-        if reads and writes:
-            writes = {key: data for key, data in writes.items() if data != reads.get(key, MISSING)}
         scans = [scan for record in self._scans if (scan := record.scan()) is not None]
-        return StateChanges(self._row, reads, scans, writes)
+        return StateChanges(self._row, self._reads, scans, self._cache.writes(self._reads))
 
     def _committed(self) -> None:
         """Forget all rows: the changes are stored."""

@@ -88,6 +88,8 @@ class DeleteState(CommitRequest):
 class ApplyStateChanges:
     """The part of a transaction that checks what it read of one state, and writes its rows."""
 
+    __slots__ = ("_changes",)
+
     def __init__(self, changes: StateChanges) -> None:
         self._changes = changes
 
