@@ -35,7 +35,7 @@ class FoldedState(State[K, V]):
     values are kept as such, a list as a tuple, which nobody can change; what the function gets is a copy.
 
     Args:
-        charge: is told of the memory that changed rows take, before they take it; raises when it is too much.
+        charge: is called with the memory that changed rows are about to take; raises when it is too much.
         check: raises when the function may not use the state.
         is_empty: says that nothing is stored, so that a row that is not known is not there.
     """

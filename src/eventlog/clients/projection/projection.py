@@ -294,7 +294,7 @@ class Projection:
         self._runner.forget()
 
     def _after_fork(self) -> None:
-        """Leave locks and places to wait to the parent."""
+        """Leave the locks and waiters to the parent."""
         self._runner.forget_parents_locks()
         for waiter in list(self._waiters):
             waiter.forget()

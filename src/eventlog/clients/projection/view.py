@@ -1,8 +1,8 @@
 """
-What readers see of a projection: the newest commit of its active build, whoever folds it and whenever it is rebuilt.
+A view of a projection: each call reads the newest commit of the active build.
 
-A rebuild replaces the state below a view, and removes the old rows. So a view looks which build is active before it
-reads, and again after it found nothing. Knows nothing of folding.
+A rebuild replaces the state below a view, and removes the old rows. So a view reads which build is active before it
+reads a row, and again when it found none.
 """
 
 from __future__ import annotations

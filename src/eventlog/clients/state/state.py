@@ -37,7 +37,7 @@ class State(StateView[K, V]):
     `ConflictError` and stores nothing.
 
     Args:
-        charge: is told of the memory that rows take, before they take it; raises when it is too much.
+        charge: is called with the memory that rows are about to take; raises when it is too much.
         check: raises when the transaction has ended.
 
     Example:
@@ -267,7 +267,7 @@ class State(StateView[K, V]):
     # -- the end of the transaction ---------------------------------------------------------------------------
 
     def _changes(self) -> StateChanges:
-        """What the commit has to check and to write; what was put as it was read needs no write."""
+        """What the commit has to check and to write; a row that was put unchanged needs no write."""
         scans = [scan for record in self._scans if (scan := record.scan()) is not None]
         return StateChanges(self._row, self._reads, scans, self._cache.writes(self._reads))
 
