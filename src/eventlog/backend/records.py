@@ -257,7 +257,7 @@ class TransactionRequest(NamedTuple):
 
 class RecordBackend(Protocol):
     """
-    Appends records.
+    The appends of a log.
 
     Any thread may call any of this. What is stored is durable, and visible to all readers, when a call returns or a
     `PendingAppend` is done. Calls that commit share one commit with all else that is queued: whoever comes first

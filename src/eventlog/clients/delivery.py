@@ -2,7 +2,7 @@
 What `send()` hands back: the promise of a place in the log.
 
 A `Delivery` is a pair of its batch and its place in it, so that millions of them cost little; what is to be said
-of a whole batch is kept once, in the batch. Knows nothing of threads or of storage.
+of a whole batch is kept once, in the batch.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class DeliveredBatch(Protocol):
 
     @property
     def error(self) -> BaseException | None:
-        """Why the records were not stored, all of them."""
+        """The error that kept all the records from being stored."""
         ...
 
     @property
     def place(self) -> str:
-        """Where the records go, for messages."""
+        """The name of where the records go, for messages."""
         ...
 
     def take_outcome(self) -> bool:
@@ -45,7 +45,7 @@ class DeliveredBatch(Protocol):
         ...
 
     def error_of(self, index: int) -> BaseException | None:
-        """Why one record was not stored; None when it is."""
+        """The error of one record that was not stored; None when it is."""
         ...
 
     def settle(self, timeout: float | None) -> bool:
@@ -53,7 +53,7 @@ class DeliveredBatch(Protocol):
         ...
 
     def metadata(self, index: int) -> RecordMetadata:
-        """Where one record is stored."""
+        """The place where one record is stored."""
         ...
 
     def add_callback(self, delivery: EmbeddedDelivery, callback: Callable[[Delivery], object]) -> None:

@@ -24,7 +24,7 @@ class Handoff:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew without a sender thread: at first, and in a forked child."""
+        """Begin without a sender thread: at first, and in a forked child."""
         self.thread: threading.Thread | None = None
         """The sender thread, once it runs."""
         self.is_idle = True

@@ -41,7 +41,7 @@ class SentRecords:
         return self.is_done
 
     def error_of(self, index: int) -> BaseException | None:  # noqa: ARG002
-        """Why the records were not stored, all of them; None when they are."""
+        """The error that kept all the records from being stored; None when they are."""
         return self.error
 
     def metadata(self, index: int) -> RecordMetadata:

@@ -2,7 +2,7 @@
 The processor: consume, transform, produce, each record exactly once.
 
 A loop around a consumer and transactions. Between two polls everything that was handed out is either committed or
-sought back, so whatever a poll gives up stands at a committed place. Knows nothing of how a commit is made.
+sought back, so whatever a poll gives up stands at a committed place.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class LentTransaction(EmbeddedTransaction):
     """A transaction that its function fills, and does not end: its offsets are not in it yet."""
 
     def commit(self) -> NoReturn:
-        """Refuses."""
+        """Refuse."""
         raise ValueError(
             "cannot commit: the processor commits this transaction, with the offsets of its records. Nothing was "
             "stored. Return from the function, or raise to have nothing stored."
         )
 
     def commit_as_owner(self) -> None:
-        """Is the commit of a transaction."""
+        """Commit as any transaction does."""
         super().commit()
 
 
@@ -68,7 +68,7 @@ class _Failure:
 
 class Processor:
     """
-    Calls a function for each record of some topics, exactly once in effect.
+    A loop that calls a function for each record of some topics, exactly once in effect.
 
     The function is given a transaction and the record. What it sends, and what it writes to states, is stored in one
     commit with the offsets: all of it, or nothing. So after an error, a `kill -9` or a restart it goes on where the
@@ -128,7 +128,7 @@ class Processor:
 
     def run(self) -> int:
         """
-        Processes what is there and what comes, and blocks until `stop()`.
+        Process what is there and what comes, and block until `stop()`.
 
         Returns:
             How many records were processed.
@@ -147,7 +147,7 @@ class Processor:
 
     def run_to_end(self, timeout: float | None = None) -> int:
         """
-        Processes what is there at the call, in the partitions that the group gives to this member, or until `stop()`.
+        Process what is there at the call, in the partitions that the group gives to this member, or until `stop()`.
 
         Partitions of other members are theirs to process; what comes meanwhile may be processed too, or not.
 
@@ -167,7 +167,7 @@ class Processor:
 
     def stop(self) -> None:
         """
-        Ends the run that is going on, or else the next one, once the transaction in hand is committed.
+        End the run that is going on, or else the next one, once the transaction in hand is committed.
 
         Any thread may call it, and a signal handler too. It does not wait.
         """
@@ -213,7 +213,7 @@ class Processor:
         return min(_SHORT_WAIT_SECONDS, left_s)
 
     def _note_ends(self, ends: dict[TopicPartition, int]) -> None:
-        """Notes where partitions end that are new to us."""
+        """Note the ends of partitions that are new to us."""
         self._go_back()
         if any(tp not in ends for tp in self._consumer.assignment()):
             for tp, count in self._consumer.lag().items():
@@ -228,7 +228,7 @@ class Processor:
     # -- records ---------------------------------------------------------------------------------------------
 
     def _go_back(self) -> None:
-        """Goes to where the group stands, after what was not stored."""
+        """Go back to where the group stands, after something was not stored."""
         if self._is_behind:
             is_behind = False
             for tp in self._consumer.assignment():
@@ -239,7 +239,7 @@ class Processor:
             self._is_behind = is_behind
 
     def _process(self, timeout: float) -> int:
-        """Polls once and stores what comes of it; how many records that were."""
+        """Poll once and store what comes of it; the number of records."""
         self._go_back()
         self._is_behind = True
         try:
@@ -258,7 +258,7 @@ class Processor:
         return count
 
     def _chunks(self, records: list[Record[Any, Any]]) -> Iterator[list[Record[Any, Any]]]:
-        """What goes into a transaction each."""
+        """The records of each transaction."""
         if not self._singles:
             if records:
                 yield records
@@ -277,7 +277,7 @@ class Processor:
 
     def _store(self, chunk: list[Record[Any, Any]]) -> bool:
         """
-        Stores the effects of some records, and their offsets.
+        Store the effects of some records, and their offsets.
 
         False when nothing was stored and they are to be tried again.
         """
@@ -344,7 +344,7 @@ class Processor:
         raise error
 
     def _be_careful(self, records: list[Record[Any, Any]]) -> None:
-        """Gives each of these, and what comes before it in its partition, a transaction of its own the next time."""
+        """Give each of these, and what comes before it in its partition, a transaction of its own the next time."""
         for record in records:
             tp = _place(record)
             self._singles[tp] = max(record.offset + 1, self._singles.get(tp, 0))
@@ -367,7 +367,7 @@ class Processor:
 
     def close(self) -> None:
         """
-        Ends the run that is going on, and leaves the group; what is not committed comes again to others.
+        End the run that is going on, and leave the group; what is not committed comes again to others.
 
         Calling it again does nothing. From another thread it does not wait for the function: the transaction in hand
         is refused.

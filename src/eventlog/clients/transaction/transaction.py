@@ -149,7 +149,7 @@ class EmbeddedTransaction(Transaction):
         values: Sequence[Any],
         times: int | Sequence[int],
     ) -> int | None:
-        """Takes all of some records, and gives the number of the first; or none, for `send` to say what is wrong."""
+        """Take all of some records, and return the number of the first; or none, for `send` to say what is wrong."""
         try:
             encoded_values = route.encode_values(values)
             encoded_keys = [None] * len(values) if keys is None else route.encode_keys(keys)
@@ -161,7 +161,7 @@ class EmbeddedTransaction(Transaction):
         return self._sends.add_many(our_route, encoded_keys, encoded_values, moments)
 
     def _learn_route(self, topic: str | Topic[Any, Any]) -> tuple[TopicHandle, TopicHandle]:
-        """Opens a topic, once for each transaction."""
+        """Open a topic, once for each transaction."""
         handle = self._open_topic(topic) if isinstance(topic, str) else topic
         if not isinstance(handle, EmbeddedTopic):
             raise TypeError(f"a topic is its name or a Topic, not {type(topic).__name__}. The record was not taken.")
@@ -237,7 +237,7 @@ class EmbeddedTransaction(Transaction):
         self._let_go()
 
     def _let_go(self) -> None:
-        """Frees what only storing needs, and the circle of us and our states: deliveries may live for long."""
+        """Free what only storing needs, and the circle of us and our states: deliveries may live for long."""
         self._sends.free()
         self._states, self._offsets = {}, {}
 
@@ -286,7 +286,7 @@ class EmbeddedTransaction(Transaction):
             raise TransactionEnded(self._message(self._end))
 
     def _after_fork(self) -> None:
-        """Ends the child's copy: what it holds is the parent's to store."""
+        """End the child's copy: what it holds is the parent's to store."""
         if self._end is None:
             self._end, self._is_parents = "left to the parent process", True
             self._batch.forget(TransactionEnded(self._message(self._end)))
@@ -296,7 +296,7 @@ class EmbeddedTransaction(Transaction):
         return f"the transaction was {end}. This call has changed nothing. Begin another with log.transaction()."
 
     def _charge(self, size_bytes: int) -> None:
-        """Counts what is about to be held in memory; raises when there is no room for it."""
+        """Count what is about to be held in memory; raise when there is no room for it."""
         if self._size_bytes + size_bytes > self._max_bytes:
             raise TransactionTooLarge(
                 f"the transaction holds {self._size_bytes} bytes, and has no room for {size_bytes} more: its bound is "
@@ -324,7 +324,7 @@ class EmbeddedTransaction(Transaction):
 def transact(
     begin: Callable[[], EmbeddedTransaction], function: Callable[[EmbeddedTransaction], T], attempts: int
 ) -> T:
-    """Calls a function with a transaction and commits it, up to so many times while others are faster."""
+    """Call a function with a transaction and commit it, `attempts` times at most while others are faster."""
     check_int("attempts", attempts, least=1)
     for attempt in range(1, attempts + 1):
         try:
@@ -339,7 +339,7 @@ def transact(
 
 
 def wait_a_little(attempt: int) -> None:
-    """Sleeps before another attempt: longer each time, up to a tenth of a second, and nobody just as long as others."""
+    """Sleep before another attempt: longer each time, up to a tenth of a second, and for a random time."""
     import random  # here, since it loads OpenSSL, and few have conflicts
 
     longest_s = min(_FIRST_PAUSE_SECONDS * 2 ** min(attempt, 30), _LONGEST_PAUSE_SECONDS)

@@ -188,7 +188,7 @@ class WriteTransaction:
         if stored is None or stored.id != topic.id:
             raise UnknownTopic(
                 f"cannot write to topic {topic.name!r}: it was deleted. Nothing was stored. "
-                "Open it anew with log.topic() to create another one of that name."
+                "Open it again with log.topic() to create another one of that name."
             )
         self._topics[topic.id] = stored
         return stored
