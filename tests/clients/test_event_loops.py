@@ -369,6 +369,24 @@ def test_members_in_one_loop_share_a_topic(log):
         selector.unregister(one)
 
 
+def test_the_death_of_a_member_is_noticed_by_the_next_poll(log, topic):
+    """The loop is not woken by it; `max_wait()` has it look in time."""
+    log.topic("shared", value=int, partitions=2)
+    with log.consumer("shared", **QUIET) as one:
+        two = log.consumer("shared", **QUIET)
+        one.fileno()
+        deadline_s = time.monotonic() + PATIENCE_SECONDS
+        while len(one.assignment()) != 1 and time.monotonic() < deadline_s:
+            assert one.poll(0) == two.poll(0) == []
+        two._core.membership._lease.abandon()
+        began_s = time.monotonic()
+        while len(one.assignment()) != 2 and time.monotonic() < deadline_s:
+            select.select([one], [], [], one.max_wait())
+            assert one.poll(0) == []
+        assert time.monotonic() - began_s < PATIENCE_SECONDS / 2
+        two._core.membership.drop()
+
+
 def test_offsets_to_commit_are_a_duty_of_the_loop(log, topic):
     """They are committed by a poll that the timer brings."""
     topic.append_many(range(3))

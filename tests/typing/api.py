@@ -132,6 +132,8 @@ def members_take_functions(log: eventlog.EventLog, topic: eventlog.Topic[str, Or
         assert_type(consumer, eventlog.Consumer[Any, Any])
         assert_type(consumer.assignment(), list[eventlog.TopicPartition])
         assert_type(consumer.group, str | None)
+        assert_type(consumer.fileno(), int)
+        assert_type(consumer.max_wait(), float)
         consumer.commit({eventlog.TopicPartition("orders", 0): 1, ("orders", 1): 2})
     with log.consumer(group="billing", assignor=fair, auto_commit=False) as by_hand:
         by_hand.assign([("orders", 0), eventlog.TopicPartition("orders", 1)])
