@@ -13,8 +13,10 @@ offsets. Nothing here sleeps, and no thread is needed; whoever drives it decides
         else: wait until core.waiter ends it, or until core.next_wake_at()
     core.close()
 
-`Consumer` (`clients/consumer/consumer.py`) drives it from a thread that blocks; a loop of the program watches
+`EmbeddedConsumer` (`consumer.py`) drives it from a thread that blocks; a loop of the program watches
 `fileno()`. Callbacks of the user run in the thread that drives.
+
+Decision record: docs/decisions/0021-a-core-that-never-waits.md.
 """
 
 from __future__ import annotations
