@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 import eventlog
-from tests.conformance.suite import Capability, Conformance
+from tests.conformance.plain import open_plain
+from tests.conformance.suite import Conformance
 
 
 class TestMemory(Conformance):
     """A log in memory can do all but be opened again."""
-
-    capabilities = frozenset(Capability) - {Capability.REOPEN}
 
     @pytest.fixture
     def log(self):
@@ -22,8 +21,6 @@ class TestMemory(Conformance):
 
 class TestDisk(Conformance):
     """A log on disk can do all."""
-
-    capabilities = frozenset(Capability)
 
     @pytest.fixture
     def log(self, path):
@@ -54,4 +51,14 @@ class TestTwice(TestDisk):
     def log(self, path):
         """An empty log."""
         with eventlog.open(path), eventlog.open(path) as log:
+            yield log
+
+
+class TestPlain(Conformance):
+    """A backend that has what every one must have shows the same, and refuses the rest by name."""
+
+    @pytest.fixture
+    def log(self):
+        """An empty log."""
+        with open_plain("plain://") as log:
             yield log

@@ -1,8 +1,16 @@
-"""Opening a log: the one function that users begin with."""
+"""
+Opening a log: the one function that users begin with.
+
+A path opens an embedded log. Text with `://` names another backend by its scheme, which is looked up in `BACKENDS`: a
+table of strings, so that nothing here imports a backend before it is asked for.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from importlib import import_module
+from typing import Any, NamedTuple
 
 from eventlog.api.event_log import EventLog
 from eventlog.clock import SystemClock
@@ -10,6 +18,26 @@ from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import Durability, check_int
 from eventlog.store.lmdb.opening import LEAST_MAP_BYTES
 from eventlog.store.registry import open_store
+
+
+class Opener(NamedTuple):
+    """
+    The function that opens the logs of a scheme, as `module:function`, and the extra that installs what it needs.
+
+    It is called with the text that the user passed, and with those options of `eventlog.open` that differ from their
+    defaults, by keyword. It refuses what it cannot honour, and returns an `EventLog`.
+    """
+
+    function: str
+    extra: str
+
+
+BACKENDS: dict[str, Opener] = {}
+"""The backends beside the embedded one, by scheme. None is shipped yet."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_DURABILITY: Durability = "commit"
+_MODE = 0o600
 
 
 def open(
@@ -21,10 +49,11 @@ def open(
     map_size: int | None = None,
 ) -> EventLog:
     """
-    Opens the log in a directory, and makes both when they are not there.
+    Open the log in a directory, and make both when they are not there.
 
     Args:
-        path: the directory, or ":memory:" for a private log that is gone when it is closed.
+        path: the directory, or ":memory:" for a private log that is gone when it is closed. Text with `://` opens a
+            log of another backend, and is never taken for a directory.
         durability: what an acknowledged record survives. "commit" (default): the process, the system and the
             power. "ordered": the process; a crash of the system or a power cut may take the last commit, and the
             log is sound. A log in memory survives nothing.
@@ -37,7 +66,9 @@ def open(
         NotALog: if the path holds something else. It was left as it was.
         FormatTooNew: if a newer eventlog wrote it. It was left as it was.
         ReadOnlyLog, UnsupportedFileSystem, StorageError: for what their names say.
-        ValueError: for an option out of its bounds, or when this process has the log open with another durability.
+        ValueError: for an option out of its bounds, when this process has the log open with another durability, or for
+            a scheme that no backend has.
+        ImportError: if the backend of a scheme is not installed; the message says how to install it.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -49,5 +80,32 @@ def open(
     check_int("mode", mode, least=0o200, most=0o777)
     if map_size is not None:
         check_int("map_size", map_size, least=LEAST_MAP_BYTES)
+    url = os.fsdecode(path)
+    if "://" in url:
+        options = {"durability": durability, "mode": mode, "create": create, "map_size": map_size}
+        defaults = {"durability": _DURABILITY, "mode": _MODE, "create": True, "map_size": None}
+        return _open_url(url, {name: value for name, value in options.items() if value != defaults[name]})
     store = open_store(path, durability=durability, mode=mode, create=create, map_bytes=map_size, clock=SystemClock())
     return EmbeddedLog(store)
+
+
+def _open_url(url: str, options: dict[str, Any]) -> EventLog:
+    """The log of another backend."""
+    found = _SCHEME.match(url)
+    opener = None if found is None else BACKENDS.get(found[1].lower())
+    if opener is None:
+        known = ", ".join(f"{scheme}://" for scheme in sorted(BACKENDS)) or "there are none"
+        raise ValueError(
+            f"cannot open {url!r}: no backend has this scheme. Nothing was made. Known schemes: {known}. "
+            "For a log in a directory, pass a path without '://'."
+        )
+    module, _, function = opener.function.partition(":")
+    try:
+        open_log = getattr(import_module(module), function)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"cannot open {url!r}: its backend needs the module {error.name!r}, which is not installed. Nothing was "
+            f'made. Install it: pip install "eventlog[{opener.extra}]".'
+        ) from error
+    log: EventLog = open_log(url, **options)
+    return log
