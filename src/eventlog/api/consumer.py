@@ -1,8 +1,4 @@
-"""
-A consumer as users see it: reading in order, waiting for more, and sharing partitions with a group.
-
-Knows nothing of how a backend fetches records and keeps groups.
-"""
+"""A consumer as users see it: it reads in order, waits for more, and shares partitions with a group."""
 
 from __future__ import annotations
 
@@ -18,49 +14,50 @@ from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 Pair: TypeAlias = TopicPartition | tuple[str, int]
 """A partition as users may pass it."""
 Offsets: TypeAlias = Mapping[TopicPartition, int] | Mapping[tuple[str, int], int] | Mapping[Pair, int]
-"""Offsets of some partitions as users may pass them: a type checker takes the keys of a mapping as they are."""
+"""Offsets of some partitions as users may pass them; a union, because mappings are invariant in their keys."""
 Callback: TypeAlias = Callable[[list[TopicPartition]], object]
-"""A function that is told which partitions a member got, gave up, or lost."""
+"""A function called with the partitions that a member got, gave up, or lost."""
 
 
 class Consumer(FrontDoor, Generic[K, V]):
     """
-    A reader of some topics: it reads their records in order, waits for more, and shares them with its group.
+    A reader of some topics that shares their partitions with the other members of its group.
 
-    Delivery is at least once: a record comes again if the program stops between receiving it and committing it.
-    What was handed out is *finished* when the caller asks for more; with a group, finished offsets are committed
-    every `auto_commit_interval` and on `close()`. So nothing is committed that the caller has not done with: leave
-    the loop by `break` or an exception, and the record in hand comes again. `commit()` says "done with all of it".
+    It reads in order, and waits for more. Delivery is at least once: a record comes again if the program stops between
+    receiving it and committing it. A record is *finished* when the caller asks for more; with a group, finished offsets
+    are committed every `auto_commit_interval` and on `close()`. So no record is committed while the caller still works
+    on it: leave the loop by `break` or an exception, and the record in hand comes again. `commit()` says "done with all
+    of it".
 
     With a group and topics it is a member: it joins at once, and each partition is read by one member at a time.
-    Members come and go, in any thread or process; partitions move one by one, each in its owner's next `poll()`,
-    committed up to what is finished. A member whose process dies loses its partitions within milliseconds.
+    Members come and go, in any thread or process. Partitions move one by one, each in its owner's next `poll()`, with
+    the finished records committed. A member whose process dies loses its partitions within milliseconds.
 
     One consumer belongs to one thread at a time; only `wakeup()` and `close()` may come from another.
 
     Args:
-        group: keeps positions in the log under this name, and shares the topics. Without one, it reads everything
-            from `start` each time.
-        start: where to begin when the group has no committed offset: "earliest" (default), "latest", an offset,
-            or a `datetime`. Partitions that appear later are read from their first record.
+        group: the name under which offsets are committed, and whose members share the topics. Without a group, the
+            consumer reads everything from `start` each time.
+        start: where to begin if the group has no committed offset: "earliest" (default), "latest", an offset, or a
+            `datetime`. Partitions that appear later are read from their first record.
         auto_commit: whether finished offsets are committed without a call (default, with a group).
         auto_commit_interval: seconds between automatic commits (default 1.0). Each costs a sync.
-        max_poll_records: the most records `poll()` hands out (default 500).
-        fetch_max_bytes: the most encoded bytes read from disk at once (default 1 MiB). One batch is read even if
-            larger: reading never gets stuck.
-        assignor: who gets which partition: "sticky" (default: even, and moves as few as possible), "range",
-            "roundrobin", or a function of a module (`eventlog.Assignor`). The same for all members.
-        instance_id: a name that makes it a static member (KIP-345): when it ends and comes back under that name
-            within the session timeout, it has its partitions again, and no other member is disturbed.
-        session_timeout: seconds of silence of the process (stopped, swapped out), after which the others take the
-            partitions (default 10.0, at least 0.1). A killed process is noticed at once.
+        max_poll_records: the most records that `poll()` returns (default 500).
+        fetch_max_bytes: the most encoded bytes read from disk at once (default 1 MiB). A larger batch is read all the
+            same, so reading never gets stuck.
+        assignor: how partitions are divided: "sticky" (default: evenly, moving as few as possible), "range",
+            "roundrobin", or a function at the top of a module (`eventlog.Assignor`). The same for all members.
+        instance_id: a name that makes it a static member (KIP-345): if it ends and comes back under that name within
+            the session timeout, it has its partitions again, and no other member is disturbed.
+        session_timeout: seconds of silence of the process (stopped, swapped out) after which others take the partitions
+            (default 10.0, at least 0.1). A killed process is noticed at once.
         max_poll_interval: seconds that the program may take between two `poll()` (default 300.0, at least 0.1).
-        on_assigned: called inside `poll()` with the partitions that are read from now on. It may `seek()`.
-        on_revoked: called inside `poll()`, or by `close()`, with those that are given up. It may `commit()`; inside
-            `close()`, which may follow an error, that stores only what is finished.
-        on_lost: called inside `poll()` with those that others took after a silence. Nothing can be committed.
+        on_assigned: called inside `poll()` with new partitions. It may `seek()`.
+        on_revoked: called inside `poll()` or `close()` with partitions that are given up. It may `commit()`; inside
+            `close()`, which may follow an error, that stores only finished offsets.
+        on_lost: called inside `poll()` with partitions that others took after a silence. Nothing can be committed.
 
-    An exception of a callback comes out of `poll()`; nothing was handed out, and the next `poll()` calls it again.
+    If a callback raises, `poll()` raises and returns no records; the next `poll()` calls it again.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -75,56 +72,54 @@ class Consumer(FrontDoor, Generic[K, V]):
     @property
     @abstractmethod
     def group(self) -> str | None:
-        """The group whose offsets this consumer keeps, None without one."""
+        """The name of the group, or None."""
 
     @abstractmethod
     def poll(self, timeout: float = 0.0, *, max_records: int | None = None) -> list[Record[K, V]]:
         """
-        Return the next records, in order within each partition; those of the call before are finished.
+        Return the next records, in order within each partition; those of the previous call are finished.
 
         Args:
-            timeout: seconds to wait when there is none (default 0.0: look once). Waiting takes no CPU, and Ctrl-C
+            timeout: seconds to wait if there are none (default 0.0: do not wait). Waiting takes no CPU, and Ctrl-C
                 and `wakeup()` end it.
-            max_records: the most to hand out, `max_poll_records` when not given.
+            max_records: the most to return (default `max_poll_records`).
 
         Returns:
-            At least one record, or an empty list when the time is over.
+            At least one record, or an empty list after the timeout.
 
         Raises:
-            OffsetOutOfRange: if the next offset of a partition was deleted, or `seek()` went beyond its end. The
-                position is unchanged; `seek()` moves it.
-            CorruptBatch, DecodeError: if the next record cannot be read. The position is unchanged.
-            UnknownTopic: if a topic was deleted. Make another consumer for one that has its name.
-            InstanceInUse, GroupMismatch: if the group removed this member after a silence, and cannot have it back.
-            Exception: whatever a callback or an assignor of yours raises. The group keeps its assignment.
-            ConcurrentUse, LogClosed, UsedAfterFork: for what their names say. Nothing was handed out.
+            OffsetOutOfRange: the next offset of a partition was deleted, or `seek()` went beyond its end. The position
+                is unchanged; `seek()` moves it.
+            CorruptBatch, DecodeError: the next record cannot be read. The position is unchanged.
+            UnknownTopic: a topic was deleted. Make another consumer if there is a new one of that name.
+            InstanceInUse, GroupMismatch: the group removed this member after a silence, and cannot take it back.
+            Exception: a callback or an assignor of yours raised. The group keeps its assignment.
+            ConcurrentUse, LogClosed, UsedAfterFork: the consumer cannot be used. No records were returned.
         """
 
     @abstractmethod
     def poll_batches(self, timeout: float = 0.0) -> list[RecordBatch[K, V]]:
         """
-        The next records in columns: whole batches as they were stored, up to `fetch_max_bytes`.
+        Return the next records in columns: whole batches as they were stored, up to `fetch_max_bytes`.
 
-        The fastest way to read: no object for each record. Waits, finishes and raises as `poll` does.
+        This is the fastest way to read: it makes no object per record. Waits, finishes and raises as `poll` does.
         """
 
     @abstractmethod
     def __iter__(self) -> Iterator[Record[K, V]]:
         """
-        Hand out records one by one, and block for more; `wakeup()` ends it.
+        Iterate over records one by one, blocking for more; `wakeup()` ends the loop.
 
-        Asking for the next record says that the one before is finished.
+        Asking for the next record finishes the one before.
         """
 
     @abstractmethod
     def wakeup(self) -> None:
         """
-        End a wait that runs now in another thread, or else the next one: `poll` returns what it has.
+        End the current wait of another thread, or else the next wait: `poll` returns what it has.
 
-        A loop ends as soon as it asks for more than it was given at once, whether it waits or not. A loop of the
-        program that watches `fileno()` wakes up.
-
-        The one method that any thread may call, and a signal handler too.
+        A `for` loop ends when it next has to fetch, whether it would wait or not. An event loop that watches
+        `fileno()` wakes up too. Any thread may call this, and a signal handler too.
         """
 
     def fileno(self) -> int:
@@ -171,30 +166,29 @@ class Consumer(FrontDoor, Generic[K, V]):
     @abstractmethod
     def commit(self, offsets: Offsets | None = None) -> None:
         """
-        Store the group's position: everything handed out is finished.
+        Commit the group's offsets: every record received is finished.
 
-        Durable when the call returns.
-
-        Called before the work on what `poll` returned, delivery is at most once; after it, at least once.
+        Durable when the call returns. Delivery is at most once if you call it before working on the records that `poll`
+        returned, and at least once if you call it after.
 
         Args:
-            offsets: the next offset to read, for some partitions; when not given, all positions.
+            offsets: the next offset to read, for some partitions; all positions if left out.
 
         Raises:
-            ValueError: if the consumer has no group, or an offset is negative. Nothing was stored.
-            UnknownTopic, UnknownPartition: if there is none of that name. Nothing was stored.
-            MemberFenced: if a member has one of the partitions that is not this one: it was silent for too long, and
-                the group gave them away. Nothing was stored; the next `poll()` joins again.
+            ValueError: the consumer has no group, or an offset is negative. Nothing was stored.
+            UnknownTopic, UnknownPartition: there is no such topic or partition. Nothing was stored.
+            MemberFenced: another member owns one of the partitions, because this one was silent for too long. Nothing
+                was stored; the next `poll()` joins again.
         """
 
     @abstractmethod
     def committed(self, tp: Pair) -> int | None:
         """
-        The offset that the log has for the group in one partition, None when it has none.
+        Return the committed offset of the group in one partition, or None.
 
         Raises:
-            ValueError: if the consumer has no group.
-            UnknownTopic, UnknownPartition: if there is none of that name.
+            ValueError: the consumer has no group.
+            UnknownTopic, UnknownPartition: there is no such topic or partition.
         """
 
     @abstractmethod
@@ -202,29 +196,29 @@ class Consumer(FrontDoor, Generic[K, V]):
         """
         Read exactly these partitions from now on, from the committed offset or `start`.
 
-        What was finished is committed first; partitions that stay keep their positions.
+        Finished offsets are committed first; partitions that stay keep their positions.
 
         Raises:
-            UnknownTopic, UnknownPartition: if there is none of that name. The assignment is unchanged.
+            UnknownTopic, UnknownPartition: there is no such topic or partition. The assignment is unchanged.
         """
 
     @abstractmethod
     def assignment(self) -> list[TopicPartition]:
-        """The partitions that this consumer reads."""
+        """Return the partitions that this consumer reads."""
 
     @abstractmethod
     def position(self, tp: Pair) -> int:
-        """The offset of the next record that will be handed out of one partition."""
+        """Return the offset of the next record that will be read in one partition."""
 
     @abstractmethod
     def seek(self, tp: Pair, offset: int) -> None:
         """
-        Go to an offset of one assigned partition; the next record handed out has that offset or a later one.
+        Go to an offset of one assigned partition; the next record has that offset or a later one.
 
-        An offset outside the partition is found at the next `poll`, which raises `OffsetOutOfRange`.
+        If the offset is outside the partition, the next `poll` raises `OffsetOutOfRange`.
 
         Raises:
-            ValueError: if the offset is negative, or the partition is not assigned. The position is unchanged.
+            ValueError: the offset is negative, or the partition is not assigned. The position is unchanged.
         """
 
     @abstractmethod
@@ -233,36 +227,36 @@ class Consumer(FrontDoor, Generic[K, V]):
 
     @abstractmethod
     def seek_to_end(self, *partitions: Pair) -> None:
-        """Go behind the last record of some assigned partitions, or of all."""
+        """Go after the last record of some assigned partitions, or of all."""
 
     @abstractmethod
     def seek_to_committed(self, *partitions: Pair) -> None:
         """
-        Go back to the committed offsets of some assigned partitions, or of all.
+        Go back to the group's committed offsets in some assigned partitions, or in all.
 
-        Without a committed offset, go to what `start` means now. So what was handed out and not committed comes again:
-        after a transaction that was aborted, say.
+        Without a committed offset it goes to `start`, as resolved now. Records that were received and not committed
+        come again: useful after an aborted transaction.
 
         Raises:
-            ValueError: if the consumer has no group, or a partition is not assigned. The positions are unchanged.
+            ValueError: the consumer has no group, or a partition is not assigned. The positions are unchanged.
         """
 
     @abstractmethod
     def seek_to_time(self, moment: datetime | int, *partitions: Pair) -> None:
         """
-        Go to the first record of a time or later, in some assigned partitions, or in all.
+        Go to the first record at or after a time, in some assigned partitions, or in all.
 
         Args:
-            moment: a `datetime` with a time zone, or ms since 1970 UTC. Where no record is as late, the position
-                is the end.
+            moment: a `datetime` with a time zone, or ms since 1970 UTC. If no record is that late, the position is the
+                end.
         """
 
     @abstractmethod
     def pause(self, *partitions: Pair) -> None:
         """
-        Hand out nothing of some assigned partitions, or of all, until `resume`.
+        Return no records of some assigned partitions, or of all, until `resume`.
 
-        Positions stay.
+        Positions do not change.
         """
 
     @abstractmethod
@@ -271,23 +265,23 @@ class Consumer(FrontDoor, Generic[K, V]):
 
     @abstractmethod
     def paused(self) -> list[TopicPartition]:
-        """The partitions that are paused."""
+        """Return the paused partitions."""
 
     @abstractmethod
     def lag(self) -> dict[TopicPartition, int]:
-        """How many offsets lie between the position and the end, for each assigned partition."""
+        """Return the number of offsets between the position and the end, for each assigned partition."""
 
     @abstractmethod
     def close(self) -> None:
         """
-        Commit what is finished, and end the consumer.
+        Commit finished offsets, and close the consumer.
 
-        What was handed out last counts as finished only if `commit()` said so: it comes again to the next one.
-        Calling it again does nothing. Another thread may call it: a wait that runs is ended first.
+        The records received last are finished only if `commit()` was called; otherwise they come again, to the next
+        consumer. Calling it again does nothing. Another thread may call it; it ends a running wait first.
 
         Raises:
-            StorageError: if the commit failed. The consumer is closed all the same.
-            ConcurrentUse: if the other thread did not leave the consumer within 10 s. It is not closed.
+            StorageError: the commit failed. The consumer is closed all the same.
+            ConcurrentUse: the other thread did not leave the consumer within 10 s. It is not closed.
         """
 
     def __enter__(self) -> Self:

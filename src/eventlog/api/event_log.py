@@ -1,8 +1,4 @@
-"""
-A log as users see it: the place of topics, and the maker of producers, consumers and transactions.
-
-Knows nothing of how a backend keeps it.
-"""
+"""A log as users see it: its topics, and the methods that make producers, consumers and transactions."""
 
 from __future__ import annotations
 
@@ -64,11 +60,11 @@ class _Options(TypedDict, total=False):
 
 class EventLog(FrontDoor):
     """
-    An open log: the place of topics, and the maker of producers, consumers and transactions.
+    An open log: it holds topics, and makes producers, consumers and transactions.
 
-    Any number of threads, `EventLog` objects and processes may use one log at once. Any thread may call anything.
-    After a fork the child's first use opens the log again; producers and consumers made before the fork stay the
-    parent's.
+    Any number of threads, `EventLog` objects and processes may use one log at once. Any thread may call any method.
+    After a fork the child opens the log again when it first uses it; producers and consumers made before the fork
+    belong to the parent.
 
     Get one from `eventlog.open()`.
 
@@ -140,7 +136,7 @@ class EventLog(FrontDoor):
     @property
     @abstractmethod
     def durability(self) -> str:
-        """What an acknowledged record survives: "commit", "ordered", or "memory"."""
+        """The durability of acknowledged records: "commit", "ordered", or "memory"."""
 
     @property
     @abstractmethod
@@ -184,30 +180,30 @@ class EventLog(FrontDoor):
         upcasters: Upcasters | None = None,
     ) -> Topic[Any, Any]:
         """
-        Open a topic, and create it when the log has none of that name.
+        Open a topic, and create it if the log has none of that name.
 
-        All options are stored with the topic. An option that is not given means what is stored, or the default
-        when the topic is new; one that differs from what is stored is an error.
+        All options are stored with the topic. An option left out means the stored one, or the default if the topic is
+        new; an option that differs from the stored one is an error.
 
         Args:
             name: 1 to 249 characters of `[A-Za-z0-9._-]` (Kafka's rule), not `.` or `..`.
             key: the codec of the keys: `bytes` (default), `str`, `int`, "json", "msgpack" or an attrs class.
             value: the codec of the values, likewise.
-            partitions: how many, 1 (default) to 100,000. Records of one key go to one partition.
-            partitioner: "crc32" (default, as librdkafka), "murmur2" (as Kafka's Java client), or a function of a
-                module, of the key's bytes and the number of partitions.
-            max_record_bytes: bound of one record's key, value and headers (default 1 MiB, most 1 GiB).
-            index: "key" keeps the records of each key together as well, numbered from 1: for `history`, `latest`,
-                `version` and `expected_version`. Keys have at most 480 bytes then. None (default) does not.
-            duplicate_window: for how many seconds a `message_id` is remembered (default 86,400: a day).
-            snapshot: the codec of the states that `save_snapshot` keeps, as `value` (default "msgpack").
-            upcasters: for the stored name of an event class, the functions that turn the fields of version 1 into
-                those of version 2, and so on; not stored. For values of several classes.
+            partitions: the number of partitions, 1 (default) to 100,000. Records of one key go to one partition.
+            partitioner: "crc32" (default, as librdkafka), "murmur2" (as Kafka's Java client), or a function at the top
+                of a module, which takes the key's bytes and the number of partitions.
+            max_record_bytes: the most bytes of one record's key, value and headers (default 1 MiB, at most 1 GiB).
+            index: "key" also keeps an index of the records of each key, numbered from 1, for `history`, `latest`,
+                `version` and `expected_version`. Keys then have at most 480 bytes. None (default) keeps none.
+            duplicate_window: the seconds for which a `message_id` is remembered (default 86,400: a day).
+            snapshot: the codec of the states that `save_snapshot` stores, as `value` (default "msgpack").
+            upcasters: for values of several classes: for the stored name of a class, the functions that turn the fields
+                of version 1 into those of version 2, and so on. They are not stored.
 
         Raises:
-            TopicMismatch: if the stored topic differs. It is unchanged; the message names both.
-            InvalidTopicName, ValueError, TypeError: for what cannot be. Nothing was stored.
-            ImportError: for an attrs class without cattrs: `pip install "eventlog[cattrs]"`.
+            TopicMismatch: an option differs from the stored one. The topic is unchanged; the message names both.
+            InvalidTopicName, ValueError, TypeError: an argument is wrong. Nothing was stored.
+            ImportError: an attrs class was declared and cattrs is missing: `pip install "eventlog[cattrs]"`.
         """
 
     @abstractmethod
@@ -217,12 +213,12 @@ class EventLog(FrontDoor):
     @abstractmethod
     def delete_topic(self, name: str) -> None:
         """
-        Delete a topic with its records and all committed offsets of it.
+        Delete a topic with its records and all its committed offsets.
 
         A later topic of that name begins empty.
 
         Raises:
-            UnknownTopic: if there is none. Nothing was deleted.
+            UnknownTopic: there is no such topic. Nothing was deleted.
         """
 
     # -- clients ---------------------------------------------------------------------------------------------
@@ -238,13 +234,13 @@ class EventLog(FrontDoor):
         max_block: float = 60.0,
     ) -> Producer:
         """
-        A producer: sends without waiting for the disk.
+        Make a producer, which sends without waiting for the disk.
 
         The options are described at `Producer`. With a name, the older producers of that name are fenced.
 
         Raises:
-            StorageError: if the producer has a name and that could not be stored.
-            ValueError, TypeError: for an option out of its bounds.
+            StorageError: the producer has a name, which could not be stored.
+            ValueError, TypeError: an option is out of its bounds.
         """
 
     @abstractmethod
@@ -266,36 +262,36 @@ class EventLog(FrontDoor):
         on_lost: Callback | None = None,
     ) -> Consumer[Any, Any]:
         """
-        A consumer of some topics: with a group, it shares their partitions with the group's other members.
+        Make a consumer of some topics; with a group, it shares their partitions with the group's other members.
 
-        The options are described at `Consumer`. A pattern stands for all topics whose whole name it matches, later
-        ones too. Without topics, `assign()` says what to read.
+        The options are described at `Consumer`. A pattern stands for all topics whose whole name it matches, including
+        later ones. Without topics, `assign()` chooses the partitions.
 
         Raises:
-            UnknownTopic: if the log has no such topic. Nothing was made.
-            InstanceInUse, GroupMismatch: if the group does not take it as a member. Nothing was made.
-            OffsetOutOfRange: if `start` is an offset that a partition does not have.
-            ValueError, TypeError: for an option out of its bounds.
+            UnknownTopic: the log has no such topic. Nothing was made.
+            InstanceInUse, GroupMismatch: the group does not accept the member. Nothing was made.
+            OffsetOutOfRange: `start` is an offset that a partition does not have.
+            ValueError, TypeError: an option is out of its bounds.
         """
 
     @property
     @abstractmethod
     def groups(self) -> Groups:
-        """The consumer groups: which there are, where they stand, and how to put them elsewhere."""
+        """The consumer groups of the log: to list, describe, reset and delete them."""
 
     @abstractmethod
     def transaction(self, *, max_bytes: int = MAX_TRANSACTION_BYTES) -> Transaction:
         """
-        A transaction: records, offsets and state, stored in one commit or not at all.
+        Begin a transaction: records, offsets and state, stored in one commit or not at all.
 
-        What it promises is described at `Transaction`.
+        Its promises are described at `Transaction`.
 
         Args:
-            max_bytes: bound of what it holds in memory until the commit (default 64 MiB): records, rows of state,
-                and what it read of them. Beyond it, `TransactionTooLarge`.
+            max_bytes: the most bytes that it holds in memory until the commit (default 64 MiB): records, rows of state,
+                and the rows it has read. Beyond it, `TransactionTooLarge`.
 
         Raises:
-            ValueError, TypeError: for an option out of its bounds.
+            ValueError, TypeError: an option is out of its bounds.
         """
 
     @abstractmethod
@@ -303,24 +299,23 @@ class EventLog(FrontDoor):
         self, function: Callable[[Transaction], T], *, attempts: int = 10, max_bytes: int = MAX_TRANSACTION_BYTES
     ) -> T:
         """
-        Call a function with a transaction and commit it; if others were faster, do it again with another one.
+        Call a function with a transaction and commit it; call it again with a new transaction after a conflict.
 
-        That is so after a `ConflictError`, when something that it read was changed, and after a `WrongVersion`, when
-        a key has records that it did not know of. It waits between two attempts, longer each time, and for a random
-        time.
+        A conflict is a `ConflictError`, if something that it read was changed, or a `WrongVersion`, if a key has
+        records that it did not know of. Waits between two attempts for a random time, longer each time.
 
         Args:
-            function: is given the transaction. It may be called several times, so it should change nothing but the
-                transaction, and read again what it decides by.
+            function: called with the transaction, possibly several times. It should change nothing but the transaction,
+                and read again everything on which it decides.
             attempts: the most calls (default 10).
             max_bytes: as for `transaction()`.
 
         Returns:
-            What the function returned in the attempt that was stored.
+            The result of the function in the attempt that was stored.
 
         Raises:
-            ConflictError, WrongVersion: if the last attempt was refused too. Nothing was stored.
-            Exception: what the function raises, or a commit for another reason. Nothing was stored.
+            ConflictError, WrongVersion: the last attempt failed too. Nothing was stored.
+            Exception: the function raised, or the commit failed for another reason. Nothing was stored.
 
         Example:
             >>> def deposit(tx: eventlog.Transaction) -> int:
@@ -349,28 +344,28 @@ class EventLog(FrontDoor):
         max_poll_interval: float = 300.0,
     ) -> Processor:
         """
-        A processor: calls a function for each record of some topics, exactly once in effect.
+        Make a processor, which calls a function for each record of some topics, with exactly-once effect.
 
-        What it promises is described at `Processor`. Make several, in threads or processes, to share the work.
+        Its promises are described at `Processor`. Make several, in threads or processes, to share the work.
 
         Args:
             topics: names, `Topic`s, or patterns, as for `consumer()`; at least one.
-            function: is given a transaction and a record. It sends and writes with the transaction, and does not end
+            function: called with a transaction and a record. It sends and writes with the transaction, but must not end
                 it. It may be called again for the same record, so it should change nothing else.
-            group: keeps the positions under this name, and shares the partitions with its other members.
-            start: where to begin when the group has no committed offset, as for `consumer()` (default "earliest").
-            max_records: the most records in one transaction (default 100). More of them cost fewer syncs; a failure
-                repeats more, and `max_poll_interval` has to be enough for all.
-            attempts: how often a record is tried before it is given up (default 5).
-            on_failure: is given another transaction, the record and its last exception when it is given up, and the
-                processor goes on behind it: to send it to a topic of dead letters, say. Without it (default) the
-                exception is raised.
+            group: the name under which offsets are committed; the partitions are shared with its other members.
+            start: where to begin if the group has no committed offset, as for `consumer()` (default "earliest").
+            max_records: the most records in one transaction (default 100). More records cost fewer syncs, but a failure
+                repeats more, and `max_poll_interval` must be long enough for all.
+            attempts: the number of attempts before a record is given up (default 5).
+            on_failure: called for a record that is given up, with another transaction, the record and its last
+                exception, for example to send it to a topic of dead letters; the processor then goes on after the
+                record. Without it (default) the exception is raised.
             max_bytes: as for `transaction()`.
             assignor, instance_id, session_timeout, max_poll_interval: as for `consumer()`.
 
         Raises:
-            UnknownTopic, InstanceInUse, GroupMismatch, OffsetOutOfRange: as `consumer()`. Nothing was made.
-            ValueError, TypeError: for an option out of its bounds. Nothing was made.
+            UnknownTopic, InstanceInUse, GroupMismatch, OffsetOutOfRange: as for `consumer()`. Nothing was made.
+            ValueError, TypeError: an option is out of its bounds. Nothing was made.
         """
 
     # -- states and projections ------------------------------------------------------------------------------
@@ -385,16 +380,16 @@ class EventLog(FrontDoor):
     def state(self, name: str, *, key: None = None, value: object = None) -> StateView[Any, Any]: ...
     def state(self, name: str, *, key: Any = None, value: Any = None) -> StateView[Any, Any]:
         """
-        Read a state that transactions have written: the newest commit at each call.
+        Open a state for reading; each call of the result reads the newest commit.
 
         Args:
             name: the state's name.
-            key: the type of its keys, as for `Transaction.state`; None takes what is stored.
+            key: the type of its keys, as for `Transaction.state`; None takes the stored one.
             value: the codec of its values, likewise.
 
         Raises:
-            UnknownState: if the log has none of that name.
-            StateMismatch: if it is stored with other codecs.
+            UnknownState: the log has no state of that name.
+            StateMismatch: it is stored with other codecs.
         """
         raise self._lacks("state()", "states")
 
@@ -406,10 +401,10 @@ class EventLog(FrontDoor):
         """
         Delete a state with all its rows.
 
-        Transactions that use it and are not committed yet get `UnknownState`.
+        Transactions that use it and have not committed yet get `UnknownState`.
 
         Raises:
-            UnknownState: if there is none. Nothing was deleted.
+            UnknownState: there is no such state. Nothing was deleted.
         """
         raise self._lacks("delete_state()", "states")
 
@@ -425,25 +420,25 @@ class EventLog(FrontDoor):
         max_bytes: int = MAX_FOLDED_BYTES,
     ) -> Projection:
         """
-        A projection: a function that folds the records of the log into a state.
+        Open a projection: a state that a function computes from the records of the log.
 
-        It is made when the log has none of that name, at once. What it promises is described at `Projection`.
+        It is created at once if the log has none of that name. Its promises are described at `Projection`.
 
         Args:
-            name: 1 to 249 bytes of printable characters. No name of a state: both may have the same.
-            function: is called as `function(state, record)` for each record in the order of the log; or an object
-                with `apply(state, record)`, or a class of such, which is instantiated now. None (default) opens a
-                projection that is there, to read it and to wait for it.
-            topics: folds the records of these alone; they need not be there yet. None (default) folds all.
+            name: 1 to 249 bytes of printable characters. A state may have the same name.
+            function: called as `function(state, record)` for each record in the log order; or an object with
+                `apply(state, record)`, or a class of such objects, which is instantiated now. None (default) opens an
+                existing projection, to read it and to wait for it.
+            topics: the topics whose records are used; they need not exist yet. None (default) uses all.
             key: the type of the state's keys, as for `Transaction.state`.
             value: the codec of its values, likewise.
-            max_records: the most records of one transaction (default 1,000,000). One ends also after a second, and
-                at the end of the log.
-            max_bytes: a transaction ends when the rows that it changes take so much memory (default 32 MiB).
+            max_records: the most records of one transaction (default 1,000,000). A transaction also ends after a
+                second, and at the end of the log.
+            max_bytes: a transaction ends when the rows that it changes take this much memory (default 32 MiB).
 
         Raises:
-            UnknownProjection: if there is none of that name, and no function. Nothing was stored.
-            ValueError, TypeError, InvalidTopicName: for what cannot be. Nothing was stored.
+            UnknownProjection: there is none of that name, and no function was given. Nothing was stored.
+            ValueError, TypeError, InvalidTopicName: an argument is wrong. Nothing was stored.
         """
         raise self._lacks("projection()", "projections")
 
@@ -455,10 +450,10 @@ class EventLog(FrontDoor):
         """
         Delete a projection with its state.
 
-        Whoever runs, reads or waits for it gets `UnknownProjection`.
+        Programs that run it, read it or wait for it get `UnknownProjection`.
 
         Raises:
-            UnknownProjection: if there is none. Nothing was deleted.
+            UnknownProjection: there is no such projection. Nothing was deleted.
         """
         raise self._lacks("delete_projection()", "projections")
 
@@ -466,9 +461,9 @@ class EventLog(FrontDoor):
 
     def end_log_position(self) -> int:
         """
-        The log position that the next record will get: how many records were ever stored, over all topics.
+        Return the log position of the next record, which is the number of records ever stored in all topics.
 
-        Only durable records count: to wait for it is to wait for everything that was acknowledged before the call.
+        It counts durable records only: to wait for it is to wait for every record acknowledged before the call.
         """
         raise self._lacks("end_log_position()", "log_order")
 
@@ -481,23 +476,23 @@ class EventLog(FrontDoor):
         max_records: int | None = None,
     ) -> Iterator[tuple[int, Record[Any, Any]]]:
         """
-        Read the log in the order in which it was stored, over all topics and partitions, and end where it ends.
+        Read the log in the order of the commits, over all topics and partitions, up to its end.
 
-        Positions are dense and never change, so a reader that goes on behind the last one it saw misses nothing and
-        sees nothing twice. What was deleted is passed by. Nothing is kept open between records.
+        Positions have no gaps and never change, so a reader that goes on after the last one it saw misses nothing and
+        sees nothing twice. Deleted records are skipped. Nothing is kept open between records.
 
         Args:
             start: the first log position.
-            end: the log position to stop before; None is where the log ends at the call.
-            topics: reads the records of these alone.
+            end: the log position before which to stop; None is the end of the log at the call.
+            topics: the topics whose records to read; None for all.
             max_records: the most records to read, None for all.
 
         Returns:
             Pairs of a log position and its record.
 
         Raises:
-            ValueError, TypeError, InvalidTopicName: at the call, for what their names say.
-            CorruptBatch, DecodeError: at the record that cannot be read.
+            ValueError, TypeError, InvalidTopicName: an argument is wrong; raised at the call.
+            CorruptBatch, DecodeError: a record cannot be read; raised at that record.
 
         Example:
             >>> with eventlog.open(":memory:") as log:
@@ -516,30 +511,30 @@ class EventLog(FrontDoor):
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         max_records: int | None = None,
     ) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
-        """The same as `read_all`, in columns: batches, each with the log position of its first record."""
+        """Read as `read_all` does, in columns: batches, each with the log position of its first record."""
         raise self._lacks("read_all_batches()", "log_order")
 
     # -- care ------------------------------------------------------------------------------------------------
 
     def sync(self) -> None:
         """
-        Force everything committed to the disk: of use with durability "ordered".
+        Sync all commits to the disk; useful with durability "ordered".
 
         Blocks for a sync.
 
         Raises:
-            StorageError: if the disk failed. The log refuses writes until it is opened again.
+            StorageError: the disk failed. The log refuses writes until it is opened again.
         """
         raise self._lacks("sync()", "files")
 
     def verify(self, *, progress: Callable[[int], object] | None = None) -> VerifyReport:
         """
-        Read and check every batch of every topic, every group, its members and its committed offsets.
+        Read and check everything stored: batches, indexes, groups, offsets, states and projections.
 
         Blocks for as long as that takes; others may go on.
 
         Args:
-            progress: called now and then with the bytes checked so far.
+            progress: called from time to time with the bytes checked so far.
         """
         raise self._lacks("verify()", "files")
 
@@ -547,12 +542,12 @@ class EventLog(FrontDoor):
         """
         Write a copy without free space into a new directory, and return its size in bytes.
 
-        A log's file never shrinks by itself: deleted space is used again. To shrink it, compact, close the log in
-        every process, and put the copy in its place. Also a consistent backup. Others may go on meanwhile.
+        The file of a log never shrinks by itself: deleted space is reused. To shrink it, compact, close the log in
+        every process, and put the copy in its place. The copy is also a consistent backup. Others may go on meanwhile.
 
         Raises:
-            ValueError: if the destination is there and not empty. It was left as it was.
-            StorageError: if the copy cannot be written. The log is unchanged.
+            ValueError: the destination exists and is not empty. It was left as it was.
+            StorageError: the copy cannot be written. The log is unchanged.
         """
         raise self._lacks("compact()", "files")
 
@@ -561,13 +556,13 @@ class EventLog(FrontDoor):
     @abstractmethod
     def close(self) -> None:
         """
-        Flush and close the producers, and close the consumers and the log.
+        Flush and close the log's producers, close its consumers, and close the directory.
 
         Calling it again does nothing.
 
         Raises:
-            DeliveryError: as `Producer.close`; everything is closed all the same.
-            Exception: what an `on_revoked` raised; likewise.
+            DeliveryError: as for `Producer.close`; everything is closed all the same.
+            Exception: an `on_revoked` raised; everything is closed all the same.
         """
 
     def __enter__(self) -> Self:

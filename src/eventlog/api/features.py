@@ -1,7 +1,7 @@
 """
 The features that a backend may lack, and the error of a method that it lacks.
 
-`EventLog.supports()` asks for a feature by its name. The list is closed: a program can look at every name once, and a
+`EventLog.supports()` asks for a feature by its name. The list is closed, so that a program can check every name, and a
 misspelt one is an error.
 """
 

@@ -1,8 +1,4 @@
-"""
-The consumer groups of a log as users see them: which there are, where they stand, and putting them elsewhere.
-
-Knows nothing of how a backend keeps members and offsets.
-"""
+"""The consumer groups of a log as users see them: to list, describe, reset and delete."""
 
 from __future__ import annotations
 
@@ -26,12 +22,12 @@ MemberState: TypeAlias = Literal["alive", "away", "dead"]
 @attrs.frozen
 class MemberDescription:
     """
-    One member of a group, as somebody else sees it.
+    One member of a group, as others see it.
 
-    `topics` and `patterns` are what it subscribes to; `partitions` is what it owns, `waits_for` what it is to own and
-    others have yet to give up. `state` is "alive": its process lives, and neither `session_timeout` nor
-    `max_poll_interval` is over; "away" for a static member whose process ended and whose place is kept; or "dead":
-    the others will remove it as soon as one of them looks. Only "alive" counts as live.
+    It subscribes to `topics` and `patterns`, owns `partitions`, and shall own `waits_for`, which others must release
+    first. `state` is "alive" if its process is alive and neither `session_timeout` nor `max_poll_interval` has passed;
+    "away" for a static member whose process ended and whose place is kept; or "dead" if the others will remove it. Only
+    an "alive" member counts as live.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -56,15 +52,14 @@ class MemberDescription:
 @attrs.frozen
 class PartitionOffsets:
     """
-    The place of a group in one partition.
+    The offsets of a group in one partition.
 
-    `committed` is the next offset to read, and `committed_ms` when it was stored (by a commit or a reset, in ms since
-    1970 UTC); both are None when the group has none there. `first` and `end` are the bounds of the partition, `end`
-    exclusive. `lag` counts the offsets from the committed one to the end; without a committed offset all that the
-    partition holds, since that is where a group begins by default. `member_id` is the owner.
+    `committed` is the next offset to read, and `committed_ms` the time when it was committed or reset, in ms since 1970
+    UTC; both are None if there is none. `first` and `end` are the bounds of the partition, `end` exclusive. `lag` is
+    the number of offsets from the committed one to the end; without a committed offset it counts the whole partition,
+    because a group begins there by default. `member_id` is the owner.
 
-    A member that has nothing to read commits nothing: an old `committed_ms` says that it is stuck only where there
-    is a lag.
+    A member with nothing to read commits nothing, so an old `committed_ms` is a sign of trouble only if there is a lag.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -90,13 +85,12 @@ class PartitionOffsets:
 @attrs.frozen
 class GroupDescription:
     """
-    A group as it stands: its members, and where it is in each partition.
+    A group: its members, and its offsets in each partition.
 
-    `state` is "empty" without a live member: there is none, or all are "away" or "dead". It is "assigning" while the
-    members find out who is to own what or partitions move from one to another, and else "stable". `epoch` rises with
-    every change of who is to own what; `assignor` is the one that the members use or last used, None when there never
-    was one. `members` are in the order in which they joined; `offsets` has the partitions for which the group has
-    offsets, or which its members own or wait for.
+    `state` is "empty" without a live member, "assigning" while partitions are being divided or move between members,
+    and otherwise "stable". `epoch` rises with every change of membership or targets. `assignor` is the one that the
+    members use or last used, or None. `members` are in the order in which they joined. `offsets` covers the partitions
+    with committed offsets and those that members own or wait for.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -122,14 +116,13 @@ class GroupDescription:
 
 class Groups(FrontDoor):
     """
-    The consumer groups of a log: listing, describing and changing them.
+    The consumer groups of a log.
 
-    Any thread may call anything, and no consumer is needed. Every change is one transaction: all of it or nothing.
-    What would pull the position away from under a live member is refused, unless it is forced; then all members are
-    fenced in the same transaction. They commit nothing more, learn it by `on_lost` at their next poll, join again
-    by themselves and go on where the group stands by then. A static member that is away does not count as live: it
-    loses its place. A consumer that chose its partitions with `assign()` is no member: nobody knows of it, and its
-    next commit stores where *it* stands.
+    Any thread may call any method, without a consumer. Every change is one transaction, all or nothing. A change of
+    the offsets of live members is refused unless it is forced; then all members are fenced in the same transaction.
+    They can commit nothing more, are told by `on_lost` at their next poll, join again by themselves, and go on from the
+    new offsets. A static member that is away does not count as live and loses its place. A consumer that chose its
+    partitions with `assign()` is not a member: it is not seen here, and its next commit stores its own position.
 
     Get it from `EventLog.groups`.
 
@@ -149,17 +142,17 @@ class Groups(FrontDoor):
 
     @abstractmethod
     def list(self) -> builtins.list[str]:
-        """The names of all groups that have members or offsets, sorted."""
+        """Return the names of all groups that have members or offsets, sorted."""
 
     @abstractmethod
     def describe(self, name: str) -> GroupDescription:
         """
-        A group as it stands now.
+        Describe a group as it is now.
 
-        Rows and offsets are of one moment, and who lives is looked at right after it.
+        Members and offsets are of one moment; liveness is checked right after it.
 
         Raises:
-            UnknownGroup: if it has neither members nor offsets.
+            UnknownGroup: the group has neither members nor offsets.
         """
 
     @abstractmethod
@@ -176,60 +169,58 @@ class Groups(FrontDoor):
         dry_run: bool = False,
     ) -> dict[TopicPartition, int]:
         """
-        Change the offsets of a group, in some partitions or in all that it knows.
+        Change the committed offsets of a group, in some partitions or in all that it knows.
 
-        Say where by one of `to`, `shift` and `offsets`. Without `topics`, `partitions` and `offsets` it is about
-        the partitions for which the group has offsets, and those that its members own or wait for, if there are
-        any. A group that is not there yet is made by naming topics.
+        Pass exactly one of `to`, `shift` and `offsets`. Without `topics`, `partitions` and `offsets` it changes the
+        partitions with committed offsets, and those that members own or wait for. To create a group, name its topics.
 
         Args:
-            to: "earliest", "latest", an offset that all of the partitions have, or a `datetime`: the first record
-                of that time or later, the end where there is none.
-            shift: how many offsets forward, or back when negative, from where the group stands. It stops at the
-                first offset and at the end of a partition.
-            offsets: the next offset to read, for each partition that is to change.
-            topics: all partitions of these.
-            partitions: these, beside those of `topics`.
-            force: fences live members, instead of being refused.
-            dry_run: stores nothing and fences nobody; returns and raises what the same call would without it.
+            to: "earliest", "latest", an offset that all of the partitions have, or a `datetime`: the first record at
+                or after that time, or the end if there is none.
+            shift: the number of offsets to go forward, or back if negative, from the committed offset. It stops at the
+                bounds of the partition.
+            offsets: the next offset to read, for each partition to change.
+            topics: change all partitions of these topics.
+            partitions: change these partitions, in addition to those of `topics`.
+            force: fence live members instead of refusing.
+            dry_run: store nothing and fence nobody; return and raise what the same call would without it.
 
         Returns:
-            The offsets, as they are stored now.
+            The new committed offsets.
 
         Raises:
-            GroupNotEmpty: if a member lives, and `force` is not given. Nothing was stored.
-            UnknownGroup: if no partition is named, and the group is not there.
-            UnknownTopic, UnknownPartition: if there is none of that name. Nothing was stored.
-            OffsetOutOfRange: if a partition does not have the offset that it is to get. Nothing was stored.
-            ValueError, TypeError: for arguments that do not go together, or a `shift` where the group has no offset.
+            GroupNotEmpty: a member is live, and `force` is not given. Nothing was stored.
+            UnknownGroup: no partition is named, and there is no such group.
+            UnknownTopic, UnknownPartition: there is no such topic or partition. Nothing was stored.
+            OffsetOutOfRange: a partition does not have the new offset. Nothing was stored.
+            ValueError, TypeError: arguments contradict each other, or there is no committed offset to `shift`.
         """
 
     @abstractmethod
     def delete(self, name: str, *, force: bool = False) -> None:
         """
-        Delete a group: its offsets, and what is left of its members.
+        Delete a group: its offsets, and the remains of its members.
 
         Args:
-            force: fences live members, instead of being refused. They join again, and so create the group again,
-                without offsets.
+            force: fence live members instead of refusing. They join again and create the group without offsets.
 
         Raises:
-            GroupNotEmpty: if a member lives, and `force` is not given. Nothing was deleted.
-            UnknownGroup: if it has neither members nor offsets.
+            GroupNotEmpty: a member is live, and `force` is not given. Nothing was deleted.
+            UnknownGroup: the group has neither members nor offsets.
         """
 
     @abstractmethod
     def delete_offsets(self, name: str, topic: str | Topic[Any, Any], *, force: bool = False) -> None:
         """
-        Delete a group's offsets of one topic; where there are none, nothing happens.
+        Delete a group's offsets of one topic, if there are any.
 
-        Members that want other topics may live meanwhile.
+        Live members may subscribe to other topics meanwhile.
 
         Args:
-            force: fences live members, instead of being refused, when one of them subscribes to the topic.
+            force: if a live member subscribes to the topic, fence all members instead of refusing.
 
         Raises:
-            GroupNotEmpty: if a live member subscribes to the topic, and `force` is not given. Nothing was deleted.
-            UnknownGroup: if the group has neither members nor offsets.
-            UnknownTopic: if there is none of that name; a topic's offsets are deleted with it.
+            GroupNotEmpty: a live member subscribes to the topic, and `force` is not given. Nothing was deleted.
+            UnknownGroup: the group has neither members nor offsets.
+            UnknownTopic: there is no such topic; a topic's offsets are deleted with it.
         """

@@ -1,8 +1,4 @@
-"""
-A producer as users see it, and what `send()` returns: the promise of a record's place.
-
-Knows nothing of how a backend batches and stores records.
-"""
+"""A producer as users see it, and the `Delivery` that `send()` returns."""
 
 from __future__ import annotations
 
@@ -21,21 +17,20 @@ class Producer(FrontDoor):
     """
     A sender of records: `send` puts them into batches, which are stored in the background.
 
-    Records of one partition are stored in the order of the `send` calls. Any number of threads may share a
-    producer, and a signal handler may send, but not wait for what it sent. A record counts as stored when its
-    `Delivery` says so; nothing that was sent is lost when the program ends without `close()`, unless it is killed.
+    Records of one partition are stored in the order of the `send` calls. Any number of threads may share a producer,
+    and a signal handler may send, but not wait for the record. A record is stored when its `Delivery` is done without
+    an error. If the program ends without `close()`, the records are still stored, unless it is killed.
 
     With a name, only the newest producer of that name may store; older ones, in any process, are fenced. Its records
-    are numbered, so what is stored of each partition is always the beginning of what was sent to it: once records could
-    not be stored, nothing sent after them is.
+    are numbered: if some could not be stored, no record sent later is stored in front of them.
 
     Args:
-        name: 1 to 249 bytes of printable UTF-8. Making the producer costs a commit then.
+        name: 1 to 249 bytes of printable UTF-8. Making the producer then costs a commit.
         linger: seconds that a record may wait for others to share its batch (default 0.005).
-        batch_bytes: when a batch is full, in encoded bytes (default and most 65,520; docs/decisions/0003).
-        max_buffered_bytes: how much may wait to be stored, in encoded bytes (default 32 MiB). Beyond it `send`
-            stores by itself, and blocks.
-        max_block: seconds that `send` may block then (default 60.0), before `BufferFull`.
+        batch_bytes: the encoded bytes of a full batch (default and at most 65,520; docs/decisions/0003).
+        max_buffered_bytes: the encoded bytes that may wait to be stored (default 32 MiB). Beyond it `send` stores them
+            itself, and blocks.
+        max_block: seconds that `send` may then block (default 60.0), before `BufferFull`.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -51,7 +46,7 @@ class Producer(FrontDoor):
     @property
     @abstractmethod
     def name(self) -> str | None:
-        """The name, if it has one."""
+        """The name of the producer, or None."""
 
     @abstractmethod
     def send(
@@ -66,10 +61,10 @@ class Producer(FrontDoor):
         message_id: str | bytes | None = None,
     ) -> Delivery:
         """
-        Take a record, and hand back the promise of its place at once.
+        Send a record, and return at once with the promise of its place.
 
-        What is stored is the value as it is now; changing it later changes nothing. Blocks only when
-        `max_buffered_bytes` wait to be stored.
+        The value is stored as it is now; changing it later changes nothing. Blocks only if `max_buffered_bytes` wait to
+        be stored.
 
         Args:
             topic: a topic's name, or the `Topic` itself, whose codecs and partitioner are then used.
@@ -77,19 +72,19 @@ class Producer(FrontDoor):
             key: decides the partition, by the topic's partitioner. Without one, partitions take turns.
             headers: a mapping or pairs of str and bytes.
             partition: overrides the partitioner.
-            timestamp_ms: ms since 1970 UTC; the time at which the batch was begun when not given.
-            message_id: 1 to 255 bytes; has the record stored only once within the topic's `duplicate_window`,
-                however often it is sent, and by any producer. The delivery says where the first one is.
+            timestamp_ms: ms since 1970 UTC (default: the time at which the batch was begun).
+            message_id: 1 to 255 bytes; the record is stored only once within the topic's `duplicate_window`, however
+                often and by whomever it is sent. The delivery has the place of the first one.
 
         Raises:
-            TypeError: if a value or key does not fit its codec. The record was not taken.
-            RecordTooLarge: if it is larger than the topic's `max_record_bytes`. It was not taken.
-            UnknownTopic, UnknownPartition: if there is no such topic or partition. It was not taken.
-            BufferFull: if there was no room for `max_block` seconds. It was not taken.
-            StorageError: if an earlier write failed; the log must be opened again. It was not taken.
-            ProducerFenced, OutOfOrderSequence: if a newer producer has the name, or if earlier records of this named
-                producer could not be stored. It was not taken.
-            LogClosed, UsedAfterFork: if this producer cannot be used any more. It was not taken.
+            TypeError: the value or key does not fit its codec. The record was not taken.
+            RecordTooLarge: it is larger than the topic's `max_record_bytes`. It was not taken.
+            UnknownTopic, UnknownPartition: there is no such topic or partition. It was not taken.
+            BufferFull: there was no room for `max_block` seconds. It was not taken.
+            StorageError: an earlier write failed; the log must be opened again. It was not taken.
+            ProducerFenced, OutOfOrderSequence: a newer producer has the name, or earlier records of this named producer
+                could not be stored. It was not taken.
+            LogClosed, UsedAfterFork: this producer can no longer be used. It was not taken.
         """
 
     @abstractmethod
@@ -104,37 +99,37 @@ class Producer(FrontDoor):
         timestamps_ms: int | Iterable[int] | None = None,
     ) -> list[Delivery]:
         """
-        Take records in columns, in order: the same as one `send` for each.
+        Send records given in columns, in order, as if by one `send` each.
 
         Raises:
-            ValueError: if the columns differ in length. No record was taken.
-            TypeError, RecordTooLarge, BufferFull: as `send`; the records before the refused one were taken.
+            ValueError: the columns differ in length. No record was taken.
+            TypeError, RecordTooLarge, BufferFull: as for `send`; the records before the refused one were taken.
         """
 
     @abstractmethod
     def flush(self, timeout: float | None = None) -> None:
         """
-        Block until everything sent before is stored.
+        Block until all records sent before are stored.
 
         Args:
-            timeout: seconds, None for as long as it takes.
+            timeout: seconds to wait, None for as long as it takes.
 
         Raises:
-            DeliveryError: if records were not stored and nobody looked at their deliveries.
-            TimeoutError: if that takes longer. What waits is still queued.
-            RuntimeError: in a signal handler or a finalizer that has interrupted this producer in the same thread.
-                What waits is still queued.
+            DeliveryError: records were not stored, and nobody looked at their deliveries.
+            TimeoutError: it takes longer than `timeout`. The waiting records are still queued.
+            RuntimeError: called in a signal handler or finalizer that interrupted this producer in the same thread. The
+                waiting records are still queued.
         """
 
     @abstractmethod
     def close(self, timeout: float | None = None) -> None:
         """
-        Flush, and end the producer.
+        Flush, and close the producer.
 
         Calling it again does nothing.
 
         Raises:
-            DeliveryError, TimeoutError: as `flush`; the producer is closed all the same.
+            DeliveryError, TimeoutError: as for `flush`; the producer is closed all the same.
         """
 
     def __enter__(self) -> Self:
@@ -150,9 +145,9 @@ class Delivery(FrontDoor):
     """
     The promise of one sent record, in the manner of a future.
 
-    Any thread may ask. Asking for the result ends the wait for more records: the batch is stored at once, by the
-    thread that asks, together with everything else that waits. A failed delivery that nobody looked at makes
-    `flush()` and `close()` raise `DeliveryError`.
+    Any thread may ask for it. Asking for the result ends the wait for more records: the asking thread stores the batch
+    at once, together with everything else that waits. A failed delivery that nobody looked at makes `flush()` and
+    `close()` raise `DeliveryError`.
 
     Example:
         >>> with eventlog.open(":memory:") as log, log.producer() as producer:
@@ -166,21 +161,21 @@ class Delivery(FrontDoor):
     @abstractmethod
     def result(self, timeout: float | None = None) -> RecordMetadata:
         """
-        The place of the record; blocks until it is stored.
+        Wait until the record is stored, and return its place.
 
         Args:
             timeout: seconds to wait, None for as long as it takes.
 
         Raises:
-            TimeoutError: if it is not stored by then; it still may be later.
-            RuntimeError: in a signal handler or a finalizer that has interrupted the producer in the same thread.
-            StorageError, UnknownTopic: if it was not stored.
+            TimeoutError: it is not stored by then; it may still be stored later.
+            RuntimeError: called in a signal handler or finalizer that interrupted the producer in the same thread.
+            StorageError, UnknownTopic: it was not stored.
         """
 
     @abstractmethod
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """
-        The error that kept the record from being stored, None when it is stored.
+        Return the error for which the record was not stored, or None if it is stored.
 
         Blocks and raises as `result()` does.
         """
@@ -188,7 +183,7 @@ class Delivery(FrontDoor):
     @abstractmethod
     def done(self) -> bool:
         """
-        Whether the record is stored, or failed for good.
+        Whether the record is stored or has failed for good.
 
         Does not block.
         """
@@ -196,8 +191,8 @@ class Delivery(FrontDoor):
     @abstractmethod
     def add_done_callback(self, callback: Callable[[Delivery], object]) -> None:
         """
-        Call `callback(delivery)` once the record is stored or failed; at once if it is already.
+        Call `callback(delivery)` once the record is stored or has failed; at once if it already has.
 
-        It runs in the thread that stored the batch, outside all locks, in the order of the offsets; it may send
-        and flush. An error in it is logged and changes nothing.
+        It runs in the thread that stored the batch, outside of all locks, in the order of the offsets; it may send and
+        flush. An error in it is logged and changes nothing.
         """

@@ -1,8 +1,4 @@
-"""
-A topic as users see it: appending, reading, and reading by key.
-
-Knows nothing of how a backend stores records.
-"""
+"""A topic as users see it: appending, reading, and reading by key."""
 
 from __future__ import annotations
 
@@ -42,7 +38,7 @@ class Topic(FrontDoor, Generic[K, V]):
     @property
     @abstractmethod
     def partitions(self) -> int:
-        """How many partitions the topic has now; they are numbered from 0."""
+        """The number of partitions now; they are numbered from 0."""
 
     @property
     @abstractmethod
@@ -62,22 +58,22 @@ class Topic(FrontDoor, Generic[K, V]):
     @property
     @abstractmethod
     def max_record_bytes(self) -> int:
-        """The bound of one record's key, value and headers, in bytes."""
+        """The most bytes of one record's key, value and headers."""
 
     @property
     @abstractmethod
     def index(self) -> str | None:
-        """What the topic is indexed by: "key", or None."""
+        """The index of the topic: "key", or None."""
 
     @property
     def duplicate_window(self) -> float:
-        """How long the topic remembers message ids, in seconds."""
+        """The seconds for which the topic remembers message ids."""
         raise self._lacks("duplicate_window", "message_ids")
 
     @property
     @abstractmethod
     def uuid(self) -> UUID:
-        """The id of this topic, which no other topic of any log has; created again, a topic has another."""
+        """The id of this topic, unique among all logs; a topic deleted and created again has another."""
 
     @abstractmethod
     def append(
@@ -92,30 +88,30 @@ class Topic(FrontDoor, Generic[K, V]):
         message_id: str | bytes | None = None,
     ) -> RecordMetadata:
         """
-        Store one record, durable when the call returns (as the log's `durability` says).
+        Append one record, which is durable when the call returns (as the log's `durability` says).
 
-        Blocks for one sync of the disk. Threads that append at the same time share one, so several threads
-        together are several times faster than one.
+        Blocks for one sync of the disk. Threads that append at the same time share a sync, so many threads are many
+        times as fast as one.
 
         Args:
             value: None is a tombstone.
             key: decides the partition, by the topic's partitioner. Without one, partitions take turns.
             partition: overrides the partitioner.
             headers: a mapping or pairs of str and bytes.
-            timestamp_ms: ms since 1970 UTC; now when not given.
-            expected_version: how many records of this key there must be; 0 for a new one. For topics with an index.
-            message_id: 1 to 255 bytes; has the record stored only once within the topic's `duplicate_window`,
-                however often it is appended, and by any process.
+            timestamp_ms: ms since 1970 UTC (default: now).
+            expected_version: the version that the key must have; 0 for a new key. For topics with an index.
+            message_id: 1 to 255 bytes; the record is stored only once within the topic's `duplicate_window`, however
+                often and by whomever it is appended.
 
         Returns:
-            The place of the record; that of the first one, if a record was stored under this `message_id` before.
+            The place of the record; that of the first one, if one was stored under this `message_id`.
 
         Raises:
-            TypeError: if a value or key does not fit its codec. Nothing was stored.
-            WrongVersion: if the key is at another version. Nothing was stored.
-            MessageIdReused: if a record with other content has the `message_id`. Nothing was stored.
-            RecordTooLarge, UnknownPartition, UnknownTopic: for what their names say. Nothing was stored.
-            StorageError: if the disk failed. The record was not acknowledged; open the log again.
+            TypeError: the value or key does not fit its codec. Nothing was stored.
+            WrongVersion: the key is at another version. Nothing was stored.
+            MessageIdReused: a record with other content has the `message_id`. Nothing was stored.
+            RecordTooLarge, UnknownPartition, UnknownTopic: the record does not fit. Nothing was stored.
+            StorageError: the disk failed. The record was not acknowledged; open the log again.
         """
 
     @abstractmethod
@@ -132,28 +128,28 @@ class Topic(FrontDoor, Generic[K, V]):
         message_ids: Iterable[str | bytes | None] | None = None,
     ) -> list[PartitionRange]:
         """
-        Store records given in columns: all of them in one transaction, or none.
+        Append records given in columns, all of them in one transaction.
 
-        The fastest way to write: one sync, no object for each record. The records of one partition keep the order
-        of the columns.
+        This is the fastest way to write: one sync, and no object per record. The records of one partition keep the
+        order of the columns.
 
         Args:
             values: None in it is a tombstone.
-            keys: one for each value, or None when no record has a key; keyless records then go to one partition.
-            partition: overrides the partitioner, for all.
+            keys: one for each value, or None if no record has a key; they then go to one partition.
+            partition: overrides the partitioner, for all records.
             headers: one for each value, or None.
             key: the key of all records, instead of `keys`.
-            timestamps_ms: ms since 1970 UTC, one for all or one for each; now when not given.
-            expected_version: how many records of `key` there must be before these. For topics with an index.
-            message_ids: one for each value, or None in it; each is as that of `append`.
+            timestamps_ms: ms since 1970 UTC, one for all or one for each (default: now).
+            expected_version: the version that `key` must have before these records. For topics with an index.
+            message_ids: one for each value, which may be None; each as for `append`.
 
         Returns:
-            The ranges in which they are stored, by partition. A partition has several ranges where records were stored
-            before under their ids.
+            The range of offsets in each partition that got records, by partition; several ranges if records of that
+            partition were stored before under their ids.
 
         Raises:
-            ValueError: if the columns differ in length. Nothing was stored.
-            WrongVersion, MessageIdReused: as `append`; nothing was stored.
+            ValueError: the columns differ in length. Nothing was stored.
+            WrongVersion, MessageIdReused: as for `append`; nothing was stored.
             TypeError, RecordTooLarge, UnknownPartition, UnknownTopic, StorageError: as `append`; nothing was stored.
         """
 
@@ -162,15 +158,15 @@ class Topic(FrontDoor, Generic[K, V]):
         """
         Delete the records before an offset, for some partitions, in one transaction (Kafka's `deleteRecords`).
 
-        The offsets of the others do not change. Readers that stand before the new first offset get
-        `OffsetOutOfRange`. The space is used again by later appends; the file does not shrink.
+        The offsets of the other records do not change. Readers whose position is below the new first offset get
+        `OffsetOutOfRange`. Later appends reuse the space; the file does not shrink.
 
         Args:
-            before: for each partition the offset that becomes its first.
+            before: for each partition, the offset that becomes its first.
 
         Raises:
-            OffsetOutOfRange: if an offset lies beyond the end of its partition. Nothing was deleted.
-            UnknownPartition: if there is no such partition. Nothing was deleted.
+            OffsetOutOfRange: an offset is above the end of its partition. Nothing was deleted.
+            UnknownPartition: there is no such partition. Nothing was deleted.
         """
 
     @abstractmethod
@@ -178,22 +174,21 @@ class Topic(FrontDoor, Generic[K, V]):
         """
         Raise the number of partitions to `total`, durable when the call returns (Kafka's `createPartitions`).
 
-        The new partitions are empty; no record is moved. So with keys, later records of a key may go to another
-        partition than its earlier ones, as in Kafka: where the order of a key counts, let readers finish the earlier
-        ones first, or give the topic enough partitions from the beginning.
+        The new partitions are empty; no record is moved. As in Kafka, later records of a key may go to another
+        partition than its earlier ones. If the order of a key matters, let readers finish the earlier records first, or
+        give the topic enough partitions from the beginning.
 
-        Every `Topic` and producer learns of it, in every process: what is appended after the call goes by the new
-        number. A producer goes by it from its next commit on, and at once when nothing of it waits; what it was sent
-        before stays where it was placed. A program that opens the topic with `partitions=` the old number gets
-        `TopicMismatch` from now on.
+        Every `Topic` and producer uses the new number, in every process, for records appended after the call. A
+        producer uses it from its next commit on, or at once if it holds no records; records sent before stay where they
+        were placed. From now on a program that opens the topic with `partitions=` the old number gets `TopicMismatch`.
 
         Args:
-            total: how many there are to be in all, up to 100,000. As many as there are: nothing is changed, so
-                several programs may ask for the same.
+            total: the new number of partitions, up to 100,000. The current number changes nothing, so several programs
+                may ask for the same.
 
         Raises:
-            ValueError: if the topic has more than that: partitions are never removed. Nothing was changed.
-            UnknownTopic: if the topic was deleted. Nothing was changed.
+            ValueError: the topic has more partitions, which are never removed. Nothing was changed.
+            UnknownTopic: the topic was deleted. Nothing was changed.
 
         Example:
             >>> with eventlog.open(":memory:") as log:
@@ -206,10 +201,10 @@ class Topic(FrontDoor, Generic[K, V]):
     @abstractmethod
     def bounds(self) -> dict[int, tuple[int, int]]:
         """
-        The first offset and the end offset (exclusive) of every partition, of one moment.
+        Return the first offset and the end offset (exclusive) of every partition, at one moment.
 
         Raises:
-            UnknownTopic: if the topic was deleted.
+            UnknownTopic: the topic was deleted.
         """
 
     @abstractmethod
@@ -222,21 +217,21 @@ class Topic(FrontDoor, Generic[K, V]):
         max_records: int | None = None,
     ) -> Iterator[Record[K, V]]:
         """
-        Read what is stored now, without a group, and end where it ends.
+        Read the records stored now, without a group, up to the end.
 
-        Records appended after the call are not read. Nothing is kept open between records, so one may stop at any
-        point and take as long as one likes.
+        Records appended after the call are not read. Nothing is kept open between records, so you may stop at any point
+        and take as long as you like.
 
         Args:
             partition: one partition, or None for all, one after the other.
-            start: "earliest", "latest", an offset, or a `datetime`: the first record of that time or later.
-            end: where to stop, exclusive, in the same terms; None is where the log ended at the call.
+            start: "earliest", "latest", an offset, or a `datetime`: the first record at or after that time.
+            end: where to stop, exclusive, in the same terms; None is the end of the log at the call.
             max_records: the most records to read, None for all.
 
         Raises:
-            OffsetOutOfRange: if `start` or `end` is an offset outside the partition.
-            UnknownPartition, UnknownTopic, ValueError, TypeError: at the call, for what their names say.
-            CorruptBatch, DecodeError: at the record that cannot be read.
+            OffsetOutOfRange: `start` or `end` is an offset outside the partition.
+            UnknownPartition, UnknownTopic, ValueError, TypeError: an argument is wrong; raised at the call.
+            CorruptBatch, DecodeError: a record cannot be read; raised at that record.
         """
 
     @abstractmethod
@@ -248,7 +243,7 @@ class Topic(FrontDoor, Generic[K, V]):
         end: Start | None = None,
         max_records: int | None = None,
     ) -> Iterator[RecordBatch[K, V]]:
-        """The same as `read`, in columns: batches as they were stored, cut to the bounds."""
+        """Read as `read` does, in columns: batches as they were stored, cut to the bounds."""
 
     def history(
         self,
@@ -260,21 +255,21 @@ class Topic(FrontDoor, Generic[K, V]):
         max_records: int | None = None,
     ) -> Iterator[Event[K, V]]:
         """
-        The records of one key in the order of their versions, for topics with `index="key"`.
+        Read the records of one key in the order of their versions, for topics with `index="key"`.
 
-        Reads what is stored now from one place of the log, however far apart the records were appended. What is
-        appended meanwhile may or may not come too. Nothing is kept open between records.
+        The index holds them in one place, however far apart they were appended. Records appended meanwhile may or may
+        not be read. Nothing is kept open between records.
 
         Args:
             start: the first version; the first record of a key has version 1.
-            end: the version to stop before, None for all.
-            is_reversed: begins with the last of them.
+            end: the version before which to stop, None for all.
+            is_reversed: begin with the last record.
             max_records: the most records to read, None for all.
 
         Raises:
-            ValueError: if the topic has no index, or `key` is None. Nothing was read.
-            CorruptBatch, DecodeError: at the record that cannot be read.
-            UnknownTopic, TypeError: for what their names say.
+            ValueError: the topic has no index, or `key` is None. Nothing was read.
+            CorruptBatch, DecodeError: a record cannot be read; raised at that record.
+            UnknownTopic, TypeError: the topic was deleted, or the key does not fit its codec.
 
         Example:
             >>> with eventlog.open(":memory:") as log:
@@ -287,7 +282,7 @@ class Topic(FrontDoor, Generic[K, V]):
 
     def latest(self, key: K) -> Event[K, V] | None:
         """
-        The last record of one key, None when it has none; for topics with `index="key"`.
+        Return the last record of one key, or None; for topics with `index="key"`.
 
         Raises as `history`.
         """
@@ -295,30 +290,30 @@ class Topic(FrontDoor, Generic[K, V]):
 
     def version(self, key: K) -> int:
         """
-        How many records of one key were ever appended, 0 for none; for topics with `index="key"`.
+        Return the number of records ever appended under one key; for topics with `index="key"`.
 
-        It never goes back, even when records are deleted. Raises as `history`.
+        It never goes back, even if records are deleted. Raises as `history`.
         """
         raise self._lacks("version()", "index")
 
     def keys(self, prefix: str | bytes | None = None) -> Iterator[K]:
         """
-        The keys that have, or had, records, in the order of their bytes; for topics with `index="key"`.
+        Iterate over the keys that have or had records, in the order of their bytes; for topics with `index="key"`.
 
         Args:
             prefix: only keys whose bytes begin with this; a str as UTF-8.
 
         Raises:
-            ValueError, UnknownTopic: as `history`.
+            ValueError, UnknownTopic: as for `history`.
         """
         raise self._lacks("keys()", "index")
 
     def fold(self, key: K, function: Callable[[S, V], S], initial: S) -> tuple[S, int]:
         """
-        The state that the records of one key make, and the version of the last of them.
+        Compute a state from the records of one key, and return it with the version of the last record.
 
-        Begins with the key's snapshot when there is one, else with `initial`, and calls `function(state, value)` for
-        each record after it. Of deleted records only the version is known: save a snapshot before you delete.
+        Begins with the key's snapshot, or with `initial` if there is none, and calls `function(state, value)` for each
+        later record. Deleted records only count as versions: save a snapshot before you delete.
 
         Raises as `history`, and whatever `function` raises.
 
@@ -333,24 +328,24 @@ class Topic(FrontDoor, Generic[K, V]):
 
     def save_snapshot(self, key: K, state: Any, *, version: int) -> None:
         """
-        Keep a state of one key, durable when the call returns, so that `fold` need not begin with the first record.
+        Save a state of one key, durable when the call returns, so that `fold` need not begin with the first record.
 
-        One snapshot is kept for each key; one that is older than what is stored changes nothing.
+        One snapshot is stored per key; saving an older one than the stored changes nothing.
 
         Args:
-            state: a value that the topic's codec of snapshots takes (`snapshot=` of `log.topic`).
-            version: that of the last record in it.
+            state: a value for the topic's codec of snapshots (`snapshot=` of `log.topic`).
+            version: the version of the last record in it.
 
         Raises:
-            WrongVersion: if the key has fewer records than that. Nothing was stored.
-            TypeError: if the state does not fit the codec. Nothing was stored.
+            WrongVersion: the key has not reached that version. Nothing was stored.
+            TypeError: the state does not fit the codec. Nothing was stored.
             ValueError, UnknownTopic, StorageError: as `append`; nothing was stored.
         """
         raise self._lacks("save_snapshot()", "index")
 
     def snapshot(self, key: K) -> Snapshot[Any] | None:
         """
-        The snapshot of one key, None when there is none.
+        Return the saved state of one key, or None.
 
         Raises as `history`.
         """

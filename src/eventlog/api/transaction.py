@@ -1,8 +1,4 @@
-"""
-A transaction as users see it: records, offsets and states, all of them stored or none.
-
-Knows nothing of how a backend makes a commit.
-"""
+"""A transaction as users see it: records, offsets and states, stored together or not at all."""
 
 from __future__ import annotations
 
@@ -29,16 +25,16 @@ class Transaction(FrontDoor):
     """
     Records, offsets and changes of state that are stored in one commit: all or nothing.
 
-    Get one from `EventLog.transaction()`. As a `with` block it commits at the end, and is aborted by an exception,
-    which goes on. Until then nothing of it is visible to anybody but itself, and nothing is locked: any number of
-    transactions may be open, in threads and processes. The commit is durable when it returns (as the log's
-    `durability` says), and everything in it becomes visible at once.
+    Get one from `EventLog.transaction()`. A `with` block commits at its end; an exception aborts the transaction and
+    goes on. Until the commit nobody else sees anything of it, and nothing is locked: any number of transactions may be
+    open, in threads and processes. The commit is durable when it returns (as the log's `durability` says), and
+    everything in it becomes visible at once.
 
-    A transaction is serializable in what it reads of its states: where somebody else has changed that meanwhile, the
-    commit raises `ConflictError` and stores nothing. `EventLog.transact()` then does it again.
+    A transaction is serializable in what it reads of its states: if somebody else changed that meanwhile, the commit
+    raises `ConflictError` and stores nothing. `EventLog.transact()` then runs it again.
 
     One transaction belongs to one thread at a time, and to the process that began it. After an interruption (Ctrl-C)
-    inside `commit()` it may have been stored or not; the log tells, and nothing of it is stored later.
+    inside `commit()` it may be stored or not; read the log to find out. Nothing of it is stored later.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -72,7 +68,7 @@ class Transaction(FrontDoor):
         message_id: str | bytes | None = None,
     ) -> Delivery:
         """
-        Take a record, which is stored when the transaction commits.
+        Add a record, which is stored when the transaction commits.
 
         Records of one partition are stored in the order of the calls. Does not block.
 
@@ -82,19 +78,19 @@ class Transaction(FrontDoor):
             key: decides the partition. Keyless records of one topic go to one partition.
             headers: a mapping or pairs of str and bytes.
             partition: overrides the partitioner.
-            timestamp_ms: ms since 1970 UTC; now when not given.
-            expected_version: how many records of this key there must be, those sent before in this transaction
-                included. For topics with an index.
-            message_id: as that of `Topic.append`.
+            timestamp_ms: ms since 1970 UTC (default: now).
+            expected_version: the version that the key must have, including records sent before in this transaction.
+                For topics with an index.
+            message_id: as for `Topic.append`.
 
         Returns:
-            The promise of the record's place, kept once the transaction has committed.
+            The promise of the record's place, which is known once the transaction has committed.
 
         Raises:
-            TypeError, ValueError, RecordTooLarge, UnknownTopic, UnknownPartition: as `Topic.append`. The record was
-                not taken; the transaction is as it was.
-            TransactionTooLarge: if there is no room for it. The record was not taken.
-            TransactionEnded: if the transaction has ended.
+            TypeError, ValueError, RecordTooLarge, UnknownTopic, UnknownPartition: as for `Topic.append`. The record was
+                not taken; the transaction is unchanged.
+            TransactionTooLarge: there is no room for the record. It was not taken.
+            TransactionEnded: the transaction has ended.
         """
 
     @abstractmethod
@@ -109,33 +105,34 @@ class Transaction(FrontDoor):
         timestamps_ms: int | Iterable[int] | None = None,
     ) -> list[Delivery]:
         """
-        Take records in columns, in order: the same as one `send` for each.
+        Add records given in columns, in order, as if by one `send` each.
 
         Raises:
-            ValueError: if the columns differ in length. No record was taken.
+            ValueError: the columns differ in length. No record was taken.
             TypeError, RecordTooLarge, TransactionTooLarge: as `send`; the records before the refused one were taken.
         """
 
     @abstractmethod
     def commit_offsets(self, consumer: Consumer[Any, Any], offsets: Offsets | None = None) -> None:
         """
-        Store a consumer's position with the transaction: everything handed out to now is finished.
+        Commit a consumer's offsets with the transaction: every record received so far is finished.
 
-        From this call on the consumer commits nothing by itself, so that its group never stands where no transaction
-        has put it: that makes consume, transform, produce exactly-once. A later call for the same consumer in the same
-        transaction replaces the earlier one.
+        From this call on the consumer commits nothing by itself, so that only transactions move its group; this makes
+        consume, transform, produce exactly-once. A later call for the same consumer in the same transaction replaces
+        the earlier one.
 
-        If the transaction is aborted or refused, the group stays where it was, and the consumer goes on from where it
-        is: do the work again in another transaction, or go back with `consumer.seek_to_committed()`.
+        If the transaction is aborted or fails, the group's offsets do not change, and the consumer goes on from its
+        position: do the work again in another transaction, or go back with `consumer.seek_to_committed()`.
 
         Args:
-            offsets: the next offset to read, for some partitions; when not given, all positions.
+            offsets: the next offset to read, for some partitions; all positions if left out.
 
         Raises:
-            ValueError: if the consumer has no group, or is of another log.
-            TransactionEnded: if the transaction has ended.
+            ValueError: the consumer has no group, or belongs to another log.
+            TransactionEnded: the transaction has ended.
 
-        At the commit `MemberFenced` is raised if the group has given one of the partitions away. Nothing was stored.
+        The commit raises `MemberFenced` if the group has given one of the partitions to another member. Nothing is then
+        stored.
         """
 
     @overload
@@ -149,47 +146,47 @@ class Transaction(FrontDoor):
 
     def state(self, name: str, *, key: Any = None, value: Any = None) -> State[Any, Any]:
         """
-        A mapping that is kept in the log: what is written to it is stored with the transaction.
+        Open a mapping stored in the log; writes to it are stored with the transaction.
 
-        The transaction sees its own writes. What it reads, missing rows and scanned ranges included, must be unchanged
-        at the commit. The state is made when the log has none of that name, at once and whatever becomes of the
-        transaction; its rows are not.
+        The transaction sees its own writes. Everything it reads, including missing rows and scanned ranges, must be
+        unchanged at the commit. If the log has no state of that name, it is created at once, even if the transaction
+        fails; its rows are not.
 
         Args:
             name: 1 to 249 bytes of printable characters.
-            key: the type of the keys: `str`, `bytes`, `int`, `tuple`, or None (default) for any of these. Rows stand
-                in the order of the keys.
-            value: the codec of the values, as of a topic's (default "msgpack").
+            key: the type of the keys: `str`, `bytes`, `int`, `tuple`, or None (default) for any of these. Rows are
+                sorted by key.
+            value: the codec of the values, as for a topic (default "msgpack").
 
         Raises:
-            StateMismatch: if the stored state has other codecs. It is unchanged.
-            ValueError, TypeError: for what cannot be. Nothing was stored.
-            TransactionEnded: if the transaction has ended.
+            StateMismatch: the stored state has other codecs. It is unchanged.
+            ValueError, TypeError: an argument is wrong. Nothing was stored.
+            TransactionEnded: the transaction has ended.
         """
         raise self._lacks("state()", "states")
 
     @abstractmethod
     def commit(self) -> None:
         """
-        Store everything in one commit; the transaction has ended afterwards, whatever is raised.
+        Store everything in one commit; the transaction has then ended, even after an error.
 
-        Blocks for one sync of the disk, which it shares with others that commit at the same time. An empty
-        transaction stores nothing and takes no time; one that only read is checked, and waits for nobody.
+        Blocks for one sync of the disk, which it shares with others that commit at the same time. An empty transaction
+        stores nothing and takes no time; one that only read is checked without waiting for others.
 
         Raises:
-            ConflictError: if something that it read was changed meanwhile. Nothing was stored.
-            WrongVersion, MessageIdReused: if a record may not be appended. Nothing was stored.
-            MemberFenced: if a partition has another owner by now. Nothing was stored.
-            UnknownTopic, UnknownState: if one was deleted. Nothing was stored.
-            StorageError: if the disk failed. Nothing was acknowledged; the log must be opened again.
-            TransactionEnded: if the transaction has ended before.
-            UsedAfterFork: in a child, if the parent began it. Nothing was stored; the parent can go on.
+            ConflictError: something that it read was changed meanwhile. Nothing was stored.
+            WrongVersion, MessageIdReused: a record must not be appended. Nothing was stored.
+            MemberFenced: a partition has another owner by now. Nothing was stored.
+            UnknownTopic, UnknownState: one was deleted. Nothing was stored.
+            StorageError: the disk failed. Nothing was acknowledged; the log must be opened again.
+            TransactionEnded: the transaction had ended before.
+            UsedAfterFork: called in a child for a transaction of the parent. Nothing was stored; the parent can go on.
         """
 
     @abstractmethod
     def abort(self) -> None:
         """
-        End the transaction and store nothing.
+        End the transaction without storing anything.
 
         Calling it again, or after a commit, does nothing.
         """
@@ -209,4 +206,4 @@ class Transaction(FrontDoor):
 Function: TypeAlias = Callable[[Transaction, Record[Any, Any]], object]
 """The function of a processor."""
 OnFailure: TypeAlias = Callable[[Transaction, Record[Any, Any], Exception], object]
-"""The function of a processor for a record that is given up."""
+"""The function that a processor calls for a record that it gives up."""
