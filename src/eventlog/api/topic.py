@@ -90,8 +90,8 @@ class Topic(FrontDoor, Generic[K, V]):
         """
         Append one record, which is durable when the call returns (as the log's `durability` says).
 
-        Blocks for one sync of the disk. Threads that append at the same time share a sync, so many threads are many
-        times as fast as one.
+        Blocks for one sync of the disk. Threads that append at the same time share a sync, which makes 64 threads
+        many times as fast as one.
 
         Args:
             value: None is a tombstone.

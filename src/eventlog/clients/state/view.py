@@ -1,7 +1,7 @@
 """
-A view of a state: each call reads the newest commit.
+A state opened for reading: each call reads the newest commit.
 
-A state is opened or made here, too. `clients/state/state.py` builds on this for transactions.
+This module also opens and creates states. The state inside a transaction, in `clients/state/state.py`, builds on this.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _KNOWN_CODECS_COUNT = 128
 
 
 class Missing:
-    """The type of `MISSING`."""
+    """The type of `MISSING`, which stands for an absent value."""
 
 
 MISSING: Final = Missing()
@@ -37,11 +37,11 @@ MISSING: Final = Missing()
 
 class StateView(Generic[K, V]):
     """
-    A view of a state: each call reads the newest commit.
+    A state opened for reading; each call reads the newest commit.
 
-    Get one from `EventLog.state()`. Any thread may use it; it needs no closing. Two calls may see two commits; to
-    read several rows of one moment, use a transaction. The values are the caller's: changing them changes nothing that
-    is stored.
+    Get one from `EventLog.state()`. Any thread may use it; it needs no closing. Two calls may see two commits; to read
+    several rows of one moment, use a transaction. The values belong to the caller: changing them does not change the
+    state.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -85,12 +85,12 @@ class StateView(Generic[K, V]):
 
     def get(self, key: K, default: Any = None) -> Any:
         """
-        The value of a key; `default` when there is none.
+        Return the value of a key, or `default`.
 
         Raises:
-            TypeError, ValueError: if it cannot be a key of this state.
-            DecodeError: if the codec cannot read the stored value.
-            UnknownState: if the state was deleted.
+            TypeError, ValueError: it cannot be a key of this state.
+            DecodeError: the codec cannot read the stored value.
+            UnknownState: the state was deleted.
         """
         self._check()
         encoded = self._encode_key(key)
@@ -102,12 +102,12 @@ class StateView(Generic[K, V]):
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
         """
-        The values of several keys, of one moment; a key that has no row is not in the result.
+        Return the values of several keys at one moment; keys without a row are left out.
 
-        One read of the log for all of them, which for a hundred rows takes a fifth of the time of a hundred `get()`.
+        It reads the log once, which for a hundred rows takes a fifth of the time of a hundred `get()`.
 
         Raises:
-            TypeError, ValueError, DecodeError, UnknownState: as `get()`.
+            TypeError, ValueError, DecodeError, UnknownState: as for `get()`.
         """
         self._check()
         encoded_keys = {key: self._encode_key(key) for key in keys}
@@ -146,19 +146,18 @@ class StateView(Generic[K, V]):
         max_rows: int | None = None,
     ) -> Iterator[tuple[K, V]]:
         """
-        The keys and values of a range, in the order of the keys: text by code points, tuples item by item.
+        Iterate over the keys and values of a range, in the order of the keys: text by code points, tuples item by item.
 
-        It reads a part at a time, of up to 1 MiB. Outside a transaction each part is of the newest commit, so rows that
-        others change meanwhile may come with the old or the new value. A transaction sees its own writes, and may write
-        while it scans: values are those of the moment, a row deleted since then does not come, and keys that are new
-        since the scan began may not.
+        It reads up to 1 MiB at a time. Outside of a transaction each part is of the newest commit, so a row that others
+        change meanwhile may appear in its old or its new form. In a transaction the range includes the rows it wrote,
+        and it may write during the scan: values are current, rows deleted meanwhile do not appear, and keys added since
+        the scan began may not.
 
         Args:
-            first: the key to begin at; None for the first of all.
-            end: the key to stop before; None for no end.
-            prefix: only keys that begin with it: text or bytes, or the first items of a tuple. Not with `first` or
-                `end`.
-            is_reversed: begins at the last key before `end`.
+            first: the key at which to begin; None for the first of all.
+            end: the key before which to stop; None for no end.
+            prefix: only keys that begin with it: text or bytes, or the first items of a tuple. Excludes the other two.
+            is_reversed: begin at the end, with the last key before `end`.
             max_rows: the most rows to read; None for all.
 
         Raises:
@@ -178,7 +177,7 @@ class StateView(Generic[K, V]):
         is_reversed: bool = False,
         max_rows: int | None = None,
     ) -> Iterator[K]:
-        """The keys of a range; the arguments are those of `items()`."""
+        """Iterate over the keys of a range; the arguments are those of `items()`."""
         rows = self._range(first, end, prefix, is_reversed=is_reversed, max_rows=max_rows)
         return (self._decoded_key(key) for key, _ in rows)
 

@@ -1,8 +1,8 @@
 """
 The processor: consume, transform, produce, each record exactly once.
 
-A loop around a consumer and transactions. Between two polls everything that was handed out is either committed or
-sought back, so whatever a poll gives up stands at a committed place.
+It is a loop around a consumer and transactions. Between two polls every record received is either committed or sought
+back, so a partition that a poll gives up is always at a committed offset.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _MOST_CONFLICTS = 100
 _LONGEST_WAIT_SECONDS = 60.0
 _SHORT_WAIT_SECONDS = 0.5
 _FATAL = (StorageError, LogClosed, UsedAfterFork)
-"""Errors that no other attempt mends."""
+"""Errors that another attempt cannot repair."""
 
 
 class LentTransaction(EmbeddedTransaction):
-    """A transaction that its function fills, and does not end: its offsets are not in it yet."""
+    """A transaction that a function fills but must not end: its offsets are not in it yet."""
 
     def commit(self) -> NoReturn:
         """Refuse."""
@@ -53,13 +53,13 @@ class LentTransaction(EmbeddedTransaction):
         )
 
     def commit_as_owner(self) -> None:
-        """Commit as any transaction does."""
+        """Commit, as the processor does."""
         super().commit()
 
 
 @attrs.define(eq=False, repr=False)
 class _Failure:
-    """A record that failed: where it is, how often, and what was raised last."""
+    """A record that failed: its offset, the number of attempts, and the last error."""
 
     offset: int
     count: int
@@ -68,20 +68,20 @@ class _Failure:
 
 class Processor:
     """
-    A loop that calls a function for each record of some topics, exactly once in effect.
+    A loop that calls a function for each record of some topics, with exactly-once effect.
 
-    The function is given a transaction and the record. What it sends, and what it writes to states, is stored in one
-    commit with the offsets: all of it, or nothing. So after an error, a `kill -9` or a restart it goes on where the
-    last commit stands, and nothing is lost or there twice. What the function does elsewhere may be done again.
+    The function gets a transaction and the record. The records it sends and the states it changes are stored in one
+    commit with the offsets, or not at all. So after an error, a `kill -9` or a restart the processor goes on from the
+    last commit, and nothing is lost or stored twice. Effects of the function elsewhere may happen again.
 
-    Each transaction takes the records of one poll, `max_records` at most. When it fails, nothing of it is stored; its
-    records are tried again after a pause that grows, each in a transaction of its own, so that one bad record holds
-    up only what comes after it in its partition. A record that has failed `attempts` times goes to `on_failure`, and
-    without one its last exception is raised. A `ConflictError` is no failure of a record: others were faster, and it
-    is tried again; only the hundredth in a row is raised.
+    Each transaction takes the records of one poll, at most `max_records`. If it fails, nothing of it is stored; its
+    records are tried again after a growing pause, each in a transaction of its own, so that one bad record delays only
+    the later records of its partition. A record that has failed `attempts` times goes to `on_failure`; without one, its
+    last exception is raised. A `ConflictError` is not a failure of the record: somebody else was faster, and it is
+    tried again; only the hundredth in a row is raised.
 
-    It is a member of its group from the beginning, and `close()` ends it. One thread at a time runs it; `stop()` and
-    `close()` may come from any other, or from a signal handler.
+    It is a member of its group from the beginning; `close()` ends it. One thread at a time runs it; `stop()` and
+    `close()` may be called from any other, or from a signal handler.
 
     Get one from `EventLog.processor()`.
 
@@ -117,49 +117,49 @@ class Processor:
         self._in_use = threading.Lock()
         self._is_stopping = False
         self._is_behind = False
-        """Whether something may have been handed out that is not stored: the next poll goes back first."""
+        """Whether records may have been received but not stored: the next poll seeks back first."""
         self._most = max_records
         self._failures: dict[TopicPartition, _Failure] = {}
         self._singles: dict[TopicPartition, int] = {}
-        """Up to which offset each record has a transaction of its own."""
+        """The offset up to which each record gets a transaction of its own."""
         self._conflict_count = 0
 
     # -- running ---------------------------------------------------------------------------------------------
 
     def run(self) -> int:
         """
-        Process what is there and what comes, and block until `stop()`.
+        Process existing and new records until `stop()`.
 
         Returns:
-            How many records were processed.
+            The number of records processed.
 
         Raises:
-            Exception: what the function, or `on_failure`, raised for a record that failed for good; a note names its
-                place. Nothing of it is stored, nor anything after it in its partition: the next run begins with it.
-            ConflictError: if others were faster a hundred times in a row.
-            DecodeError, CorruptBatch: if a record cannot be read. Those before it are processed.
-            UnknownTopic, InstanceInUse, GroupMismatch: as `Consumer.poll`.
-            StorageError: if the disk failed.
-            ConcurrentUse, LogClosed, UsedAfterFork: for what their names say.
+            Exception: the function, or `on_failure`, failed for good; a note names the record. Neither it nor a later
+                record of its partition is stored: the next run begins with it.
+            ConflictError: others were faster a hundred times in a row.
+            DecodeError, CorruptBatch: a record cannot be read. Those before it are processed.
+            UnknownTopic, InstanceInUse, GroupMismatch: as for `Consumer.poll`.
+            StorageError: the disk failed.
+            ConcurrentUse, LogClosed, UsedAfterFork: the processor cannot be used.
         """
         with HeldLock(self._in_use, 0.0, self._check_ours):
             return self._run(None, None)
 
     def run_to_end(self, timeout: float | None = None) -> int:
         """
-        Process what is there at the call, in the partitions that the group gives to this member, or until `stop()`.
+        Process the records that exist at the call, in the partitions of this member, or until `stop()`.
 
-        Partitions of other members are theirs to process; what comes meanwhile may be processed too, or not.
+        Other members process their own partitions. Records that arrive meanwhile may or may not be processed.
 
         Args:
             timeout: seconds for all of it; None for as long as it takes.
 
         Returns:
-            How many records were processed.
+            The number of records processed.
 
         Raises:
-            TimeoutError: if the time is over before. What was processed is stored.
-            Exception: as `run`.
+            TimeoutError: the time is over. Processed records are stored.
+            Exception: as for `run`.
         """
         left_s = None if timeout is None else check_seconds("timeout", timeout)
         with HeldLock(self._in_use, 0.0, self._check_ours):
