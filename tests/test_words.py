@@ -98,6 +98,19 @@ def test_the_rule_finds_an_old_word() -> None:
     assert old_quotes("a `Heartbeat`, a twin", words) == []
 
 
+def test_the_new_words_are_classes() -> None:
+    """A class in the second column of the table exists."""
+    table = GLOSSARY.read_text("utf-8").partition("\n## Words we no longer use")[2]
+    rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("| `")]
+    classes = {
+        node.name
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name for row in rows for name in re.findall(r"`([A-Z]\w+)`", row)} - classes == set()
+
+
 def test_the_table_is_read() -> None:
     """The words that started it are on it."""
     assert {"Intake", "Lane", "bell", "twin", "Work"} <= old_words()
