@@ -324,6 +324,19 @@ def test_prose_is_plain_english() -> None:
     _none(dialect + moods)
 
 
+def test_classes_of_tests_and_benchmarks_are_noun_phrases() -> None:
+    """Their other sentences are not under the rule yet."""
+    _none(
+        [
+            source.at(node, complaint)
+            for source in (*_read("tests"), *_read("benchmarks"))
+            for node, _, doc in source.documented()
+            if isinstance(node, ast.ClassDef) and doc.startswith(("Is ", "Are "))
+            for complaint in _mood_of(doc.strip().splitlines()[0])
+        ]
+    )
+
+
 def _prose(text: str) -> Iterator[tuple[int, str]]:
     """Every comment and every string that is a statement of its own, by line."""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):

@@ -16,7 +16,7 @@ QUIET: dict[str, Any] = {"group": "g", "auto_commit_interval": 1e6}
 
 @attrs.define(eq=False)
 class Notes:
-    """Is what a member's callbacks were called with, in order."""
+    """The calls of a member's callbacks, in order."""
 
     told: list[tuple[str, list[int]]] = attrs.Factory(list)
 

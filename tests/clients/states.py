@@ -15,7 +15,7 @@ from eventlog.store.store import Store
 
 
 class Commit(CommitRequest):
-    """Is what a transaction does with its states."""
+    """The commit of a transaction's states."""
 
     def __init__(self, *changes: StateChanges) -> None:
         super().__init__()

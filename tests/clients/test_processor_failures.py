@@ -33,7 +33,7 @@ def one(log: eventlog.EventLog) -> eventlog.Topic[str, int]:
 
 
 class Bad(Exception):
-    """Is what a function raises for a bad record."""
+    """The error of a function for a bad record."""
 
 
 def refuse(*bad: int, function: Any = bill, error: type[Exception] = Bad) -> tuple[Any, list[int]]:

@@ -40,7 +40,7 @@ def test_values_are_copies(begin: Begin, value: str) -> None:
 
 @attrs.define
 class Account:
-    """Is what a state may keep."""
+    """A value of a state."""
 
     balance: int
     owner: str = ""

@@ -16,7 +16,7 @@ from tests.clients.helpers import PATIENCE_SECONDS, in_threads, last_transaction
 
 
 class Stop(Exception):
-    """Is raised inside a block."""
+    """Raised inside a block."""
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ FRAME_BYTES = _FRAME.size
 
 @attrs.frozen
 class Plan:
-    """Is what a client is to do: transfers from a number on, between so many accounts, found to be repeated or not."""
+    """The work of a client: transfers from a number on, between a number of accounts, some of them repeated."""
 
     seed: str
     first: int

@@ -20,7 +20,7 @@ _FRAME = struct.Struct(">IQIQQ")
 
 
 class Stamp(NamedTuple):
-    """Is where a record comes from: the writer, its call, the place in the call, and how many the call had."""
+    """The origin of a record: the writer, its call, the index in the call, and the number of records in the call."""
 
     writer: int
     call: int

@@ -86,7 +86,7 @@ class Worker:
 
 @attrs.define
 class Outcome:
-    """Is what became of some plans: the runs, what was raised where, and what was wrong."""
+    """The outcome of some plans: the runs, the errors raised and where, and the complaints."""
 
     runs: Counter[str] = attrs.Factory(Counter)
     raised: Counter[str] = attrs.Factory(Counter)

@@ -51,7 +51,7 @@ _ADVICE = re.compile(rf"\b({'|'.join(_ADVICES)})\b")
 
 @attrs.define
 class Verdict:
-    """Is what became of one run: the step that failed and its error, if any, and what was wrong."""
+    """The outcome of one run: the step that failed and its error, if any, and the complaints."""
 
     step: str = ""
     error: str = ""
@@ -96,7 +96,7 @@ def clean_run(directory: Path, seed: int, *, durability: str = "commit") -> list
 
 
 class Fault(Protocol):
-    """Is what goes wrong in a run."""
+    """A fault of a run."""
 
     def begin(self) -> None:
         """Lets it go wrong from now on."""

@@ -71,7 +71,7 @@ def _batches(values: Iterable[Sequence[Any]]) -> tuple[Batch, ...]:
 
 @attrs.frozen
 class Event:
-    """Is something that happened: `at` is the time in ns, taken just before the line was written."""
+    """Something that happened: `at` is the time in ns, taken just before the line was written."""
 
     kinds: ClassVar[dict[str, type[Event]]] = {}
 
@@ -98,7 +98,7 @@ def _short(value: object) -> str:
 
 @attrs.frozen
 class ByMember(Event):
-    """Is what a member wrote; the events of one member are in the order in which it wrote them."""
+    """An event that a member wrote; the events of one member are in the order in which it wrote them."""
 
     member: str
 
@@ -126,7 +126,7 @@ class Asking(ByMember):
 
 @attrs.frozen
 class Assigned(ByMember):
-    """Is `on_assigned`, with the position in each partition."""
+    """A call of `on_assigned`, with the position in each partition."""
 
     starts: tuple[Offset, ...] = attrs.field(converter=_offsets)
 
@@ -140,7 +140,7 @@ class Revoked(ByMember):
 
 @attrs.frozen
 class Lost(ByMember):
-    """Is `on_lost`."""
+    """A call of `on_lost`."""
 
     places: tuple[Place, ...] = attrs.field(converter=_places)
 

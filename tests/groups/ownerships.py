@@ -68,7 +68,7 @@ class Claim(NamedTuple):
 
 @attrs.define(eq=False)
 class Ownership:
-    """Is what one member did with one partition from `on_assigned` on."""
+    """The events of one member and one partition from `on_assigned` on."""
 
     member: str
     joining: Joining

@@ -58,7 +58,7 @@ _MOST_PATIENCE_S = 10.0
 
 
 class Mood(Exception):
-    """Is what a callback raises now and then; the next call has to call it again."""
+    """An error that a callback raises from time to time; the next call must call it again."""
 
 
 @attrs.frozen
@@ -90,7 +90,7 @@ FLAWED = {
 
 @attrs.frozen
 class Terms:
-    """Is what all members of one chaos have in common."""
+    """The options that all members of one run have in common."""
 
     session_timeout: float
     slowness: float = 1.0

@@ -87,7 +87,7 @@ class Stored(NamedTuple):
 
 class Read(NamedTuple):
     """
-    Is what was seen of a place: the elements from index `first` on.
+    A read of a place: the elements from index `first` on.
 
     If `is_end`, there were no others at that moment; else there may have been.
     """

@@ -88,7 +88,7 @@ def _home(key: str | None) -> int:
 
 @attrs.define
 class Deed:
-    """Is what a client does: what it writes and reads, at the moment at which it takes effect."""
+    """An operation of a client: its writes and reads, at the moment at which it takes effect."""
 
     kind: str
     outcome: str = OK

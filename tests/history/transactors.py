@@ -37,12 +37,12 @@ _MOST_RECORDS = 25
 
 
 class Abandoned(Exception):
-    """Is what a transaction raises that is not to be stored."""
+    """The error of a transaction that must not be stored."""
 
 
 @attrs.define
 class Attempt:
-    """Is what one attempt of a transaction has read, and is to write."""
+    """The reads and the writes of one attempt of a transaction."""
 
     prefix: str
     reads: list[Read] = attrs.field(factory=list)

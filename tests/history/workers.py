@@ -31,7 +31,7 @@ _LOOK_S = 0.05
 @attrs.frozen
 class Plan:
     """
-    Is what a worker is to do.
+    The work of one worker.
 
     `slot` is a place that one process at a time has: its threads go on with what the one before left open. `number`
     is that of the process.

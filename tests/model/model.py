@@ -86,7 +86,7 @@ class ModelLog:
 
 @attrs.define
 class ModelConsumer:
-    """Is where a consumer stands: what it was handed, has finished and committed, in each partition."""
+    """The positions of a consumer: handed out, finished and committed, in each partition."""
 
     group: str | None
     auto_commits: bool

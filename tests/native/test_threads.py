@@ -162,7 +162,7 @@ def test_what_the_collector_runs_may_send(log: eventlog.EventLog, way: str) -> N
             producer._accumulator.seal_all()
 
     class Circle:
-        """Is garbage as soon as nobody else has it."""
+        """A reference cycle, which is garbage as soon as nobody else refers to it."""
 
         def __init__(self) -> None:
             self.itself = self

@@ -27,7 +27,7 @@ _MOST_MESSAGES = 5
 
 
 class Held:
-    """Is what a log holds: its records, and what is wrong with them by themselves."""
+    """The contents of a log: its records, and what is wrong with them by themselves."""
 
     def __init__(self, log: eventlog.EventLog) -> None:
         self.log = log

@@ -52,7 +52,7 @@ class Finding(NamedTuple):
 
 
 class Outcome:
-    """Is what the judges found of the images of one journal."""
+    """The findings of the judges about the images of one journal."""
 
     def __init__(self, journal: Path, durability: Durability, seed: int) -> None:
         self.journal = journal

@@ -85,7 +85,7 @@ class Pending(NamedTuple):
 
 class Disk:
     """
-    Is what a disk holds while a journal is played to it, frame by frame.
+    The contents of a disk while a journal is played to it, frame by frame.
 
     `seen` is what every process sees, `durable` what is there after a power cut in any case, both up to the end of a
     sector; `seen_bytes` and `durable_bytes` are the sizes of the file. `pending` are the writes that may be there as

@@ -44,7 +44,7 @@ _TAKEN_OVER = 4
 
 
 class Verdict(NamedTuple):
-    """Is what was found of one image."""
+    """The findings about one image."""
 
     problems: list[str]
     claim_count: int

@@ -50,7 +50,7 @@ _KINDS: dict[type[Actor], int] = {
 
 
 class Work(NamedTuple):
-    """Is what a process of the workload is told."""
+    """The instructions for a process of the workload."""
 
     path: str
     journal: str

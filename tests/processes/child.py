@@ -41,7 +41,7 @@ def hear() -> str:
 
 class Child:
     """
-    Is another process that runs `function(*arguments)`; the arguments go as JSON.
+    Another process that runs `function(*arguments)`; the arguments go as JSON.
 
     Leaving the `with` kills it, if it still runs.
     """

@@ -69,7 +69,7 @@ class Product:
 
 
 class Seat:
-    """Is what others see of one membership, and the lease that its member goes by."""
+    """One membership as others see it, and the lease that its member goes by."""
 
     __slots__ = ("end_s", "id", "is_held", "is_locked", "lease", "process")
 

@@ -72,7 +72,7 @@ GROUPS_OF_ALL_KINDS = st.builds(
 
 @attrs.frozen
 class Table:
-    """Is what a transaction shows of two tables."""
+    """Two tables as a transaction shows them."""
 
     rows: dict[tuple[bytes, bytes], bytes] = attrs.Factory(dict)
     written: list[bytes] = attrs.Factory(list)

@@ -36,7 +36,7 @@ ALL = 1 << 20
 
 
 class Commit(CommitRequest):
-    """Is what a transaction does with its states."""
+    """The commit of a transaction's states."""
 
     def __init__(self, *changes: StateChanges) -> None:
         super().__init__()

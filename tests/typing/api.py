@@ -40,7 +40,7 @@ def named_codecs_are_any(log: eventlog.EventLog) -> None:
 
 @attrs.frozen
 class Cancelled:
-    """Is another value of a user's own."""
+    """Another class of a user."""
 
 
 def a_topic_of_events_gives_one_of_them(log: eventlog.EventLog) -> None:
