@@ -41,7 +41,7 @@ def test_it_tells_the_signature_and_the_words_of_the_function() -> None:
     assert inspect.signature(SEND) == inspect.signature(function)
     assert inspect.getfullargspec(SEND) == inspect.getfullargspec(function)
     assert typing.get_type_hints(SEND, vars(module))["return"] is eventlog.Delivery
-    assert pydoc.render_doc(EmbeddedProducer).count("Take a record, and hand back the promise") == 1
+    assert pydoc.render_doc(EmbeddedProducer).count("Send a record, and return at once with the promise") == 1
     assert inspect.isfunction(SEND)
     assert inspect.isroutine(SEND)
     assert inspect.getsource(SEND).lstrip().startswith("@accelerated_method(")
