@@ -27,7 +27,7 @@ import eventlog
 _COUNTED = (str(Path(eventlog.__file__).parent), "<attrs generated ", "<string>")
 _EXPRESSIONS = {"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>"}
 _LMDB = (lmdb.Environment, lmdb.Transaction, lmdb.Cursor)
-_UNCOUNTED_THREADS = {"eventlog-heart"}
+_UNCOUNTED_THREADS = {"eventlog-heartbeat"}
 _PATIENCE_SECONDS = 20.0
 
 

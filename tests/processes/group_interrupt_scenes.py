@@ -66,7 +66,7 @@ class _Stage:
             yield self.place
         gc.collect()
         assert _descriptor_count() < before + _SPARE_DESCRIPTORS, "descriptors are left behind"
-        assert store_of(self.log).heart._thread is None or store_of(self.log).heart._thread.is_alive()
+        assert store_of(self.log).heartbeat._thread is None or store_of(self.log).heartbeat._thread.is_alive()
 
     def stored(self) -> dict[str, set[tuple[str, int]]]:
         """What each member owns, as it is stored."""

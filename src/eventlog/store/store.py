@@ -95,7 +95,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self._notifier = Notifier(self._waiters)
         self.committer = Committer(self.environment, self._notifier)
         self.members = Members(os.path.join(path, "members"), clock, mode=mode)
-        self.heart = HeartbeatThread()
+        self.heartbeat = HeartbeatThread()
 
     @property
     def uuid(self) -> UUID:
@@ -109,7 +109,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
 
     def close(self) -> None:
         """Stores what is still queued, and ends the environment; a log in memory is gone."""
-        self.heart.stop()
+        self.heartbeat.stop()
         if not self.environment.has_failed:
             self.committer.commit_queued()
         self.environment.close()
@@ -175,7 +175,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         kept = self.environment.reset_after_fork()
         self._notifier.forget()
         self.committer.reset()
-        self.heart.after_fork()
+        self.heartbeat.after_fork()
         self.members.after_fork()
         for listener in list(self._fork_listeners):
             listener._after_fork()  # type: ignore[attr-defined]

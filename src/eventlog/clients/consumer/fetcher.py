@@ -17,7 +17,7 @@ from eventlog.clients.reading.batch_reader import BatchReader
 from eventlog.records import RecordBatch
 
 _FEW = 16
-"""So many positions are all looked at when something was stored: to ask which of them have it is no faster."""
+"""Up to this many positions are all checked after a commit: asking which of them have more is no faster."""
 
 
 class Fetcher:

@@ -1,7 +1,7 @@
 """
-A state in a transaction: what it wrote, on top of what is stored.
+A state inside a transaction: its own writes on top of the stored rows.
 
-Its writes stay here until the commit. What was read is remembered, rows, missing rows and scanned ranges, and the
+Writes stay here until the commit. Everything read is remembered, including missing rows and scanned ranges, and the
 commit checks that it is unchanged (`backend/states.py`).
 """
 
@@ -30,15 +30,15 @@ _SCAN_BYTES = 512
 
 class State(StateView[K, V]):
     """
-    A state in a transaction: a mapping that shows what the transaction wrote, and stores it at the commit.
+    A state inside a transaction: a mapping that includes the transaction's writes, and stores them at the commit.
 
-    Get one from `Transaction.state()`. It belongs to the thread of its transaction. If anything that was read here,
-    rows, missing rows and scanned ranges included, was changed by others before the commit, the commit raises
-    `ConflictError` and stores nothing.
+    Get one from `Transaction.state()`. It belongs to the thread of its transaction. If others change anything that was
+    read here, including missing rows and scanned ranges, before the commit, the commit raises `ConflictError` and
+    stores nothing.
 
     Args:
-        charge: is called with the memory that rows are about to take; raises when it is too much.
-        check: raises when the transaction has ended.
+        charge: called with the memory that rows will take; raises if it is too much.
+        check: raises if the transaction has ended.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -79,12 +79,12 @@ class State(StateView[K, V]):
 
     def get(self, key: K, default: Any = None) -> Any:
         """
-        The value of a key as the transaction sees it; `default` when there is none.
+        Return the value of a key as the transaction sees it, or `default`.
 
         Raises:
-            TransactionEnded: if the transaction has ended.
-            TransactionTooLarge: if there is no room to remember what was read. The transaction is unchanged.
-            TypeError, ValueError, DecodeError: as for a view. Whether the state was deleted, the commit says.
+            TransactionEnded: the transaction has ended.
+            TransactionTooLarge: there is no room to remember the row. The transaction is unchanged.
+            TypeError, ValueError, DecodeError: as for a view. If the state was deleted, the commit fails.
         """
         self._check()
         table = self._tables.get(type(key))
@@ -98,13 +98,13 @@ class State(StateView[K, V]):
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
         """
-        The values of several keys as the transaction sees them; a key that has no row is not in the result.
+        Return the values of several keys as the transaction sees them; keys without a row are left out.
 
-        One read of the log for all that are not known yet, which for a hundred rows takes a fifth of the time of a
-        hundred `get()`; those are known afterwards.
+        It reads the log once for all keys not read before, which for a hundred rows takes a fifth of the time of a
+        hundred `get()`.
 
         Raises:
-            TransactionEnded, TransactionTooLarge, TypeError, ValueError, DecodeError, UnknownState: as `get()`.
+            TransactionEnded, TransactionTooLarge, TypeError, ValueError, DecodeError, UnknownState: as for `get()`.
         """
         self._check()
         chosen = list(keys)

@@ -30,7 +30,7 @@ from eventlog.options import (
 
 @attrs.frozen(eq=False, repr=False)
 class TopicOptions:
-    """Is what a user said of a topic; None where nothing was said."""
+    """The options of a topic as a user passed them; None for those left out."""
 
     key: object = None
     value: object = None
@@ -43,7 +43,7 @@ class TopicOptions:
     upcasters: Upcasters | None = None
 
     def check(self) -> None:
-        """Raises for what no topic can be."""
+        """Raise an error for options that no topic can have."""
         if self.partitions is not None:
             check_int("partitions", self.partitions, least=1, most=MAX_PARTITIONS)
         if self.max_record_bytes is not None:

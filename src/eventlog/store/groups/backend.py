@@ -41,7 +41,7 @@ class StoreGroups:
     environment: Environment
     committer: Committer
     members: Members
-    heart: HeartbeatThread
+    heartbeat: HeartbeatThread
     clock: Clock
 
     # -- offsets ---------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ class StoreGroups:
         """The sign of life of a new member of this process."""
         file = self.members.make(member_id, terms)
         try:
-            file.begin_beating(self.heart)
+            file.begin_beating(self.heartbeat)
         except BaseException:
             file.leave()
             raise

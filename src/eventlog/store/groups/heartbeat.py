@@ -39,7 +39,7 @@ class HeartbeatThread:
         with self._members:
             self._files.add(file)
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="eventlog-heart", daemon=True)
+                thread = threading.Thread(target=self._run, name="eventlog-heartbeat", daemon=True)
                 thread.start()
                 self._thread = thread  # not before: interrupted in between, it would never be started
             else:

@@ -50,7 +50,7 @@ class LivenessFile:
     """
     The sign of life of one member of this process.
 
-    `beat` belongs to the heart's thread, the rest to the member's. Dropped without `leave`, it looks like a member
+    `beat` belongs to the heartbeat thread, the rest to the member's. Dropped without `leave`, it looks like a member
     whose process died. `permits` is empty when the lease may not be used: what a loop is being handed ends there.
     """
 
@@ -64,7 +64,7 @@ class LivenessFile:
         self._guard = threading.RLock()  # the garbage collector may abandon us in the middle of a beat
         self._mode = mode
         self._finalizer: weakref.finalize[..., LivenessFile] | None = None
-        self._heart: HeartbeatThread | None = None
+        self._heartbeat: HeartbeatThread | None = None
 
     def open(self) -> None:
         """Make the file; an `OSError` leaves what `Members.discard_abandoned` removes."""
@@ -128,15 +128,15 @@ class LivenessFile:
                     ) from error
                 self.lease.note_confirmed(end_s, now_s)
 
-    def begin_beating(self, heart: HeartbeatThread) -> None:
+    def begin_beating(self, heartbeat: HeartbeatThread) -> None:
         """Have the lease prolonged from now on."""
-        self._heart = heart
-        heart.add(self)
+        self._heartbeat = heartbeat
+        heartbeat.add(self)
 
     def stop_beating(self) -> None:
         """Have it prolonged no longer."""
-        if self._heart is not None:
-            self._heart.remove(self)
+        if self._heartbeat is not None:
+            self._heartbeat.remove(self)
 
     def leave(self) -> None:
         """Remove the file."""
@@ -386,7 +386,7 @@ class FailureDetector:
         _close(self._ends.pop(member_id))
 
     def _unwatch(self, descriptor: int) -> None:
-        self.descriptors.discard(descriptor)  # first: a thread that sleeps on it would be woken for ever
+        self.descriptors.discard(descriptor)  # first: a thread that sleeps on it would wake up again and again
         if self._alarm is not None:
             with contextlib.suppress(KeyError):  # it died before, or Ctrl-C came in between
                 self._alarm.unregister(descriptor)

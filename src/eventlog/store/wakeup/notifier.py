@@ -59,15 +59,15 @@ class Notifier:
     The writing side of all FIFOs of a log.
 
     `find_waiting()` belongs to the thread that has the committer's turn. `notify()` needs no turn and takes no lock:
-    any number of threads call it at once. A FIFO that is gone is closed when none of them is writing, by the last:
+    any number of threads call it at once. The FIFO of a reader that left is closed when no thread writes, by the last:
 
-        a thread that notifies                   a thread that looks, or closes
+        a thread that notifies                   a thread that lists the FIFOs, or closes
         1  leaves a token                        a  publishes the new subscribers
-        2  takes the published subscribers       b  no token: closes what is gone
-        3  writes; takes the token back          c  else leaves that to those that notify
+        2  takes the published subscribers       b  no token: closes the FIFOs of readers that left
+        3  writes; takes the token back          c  otherwise the notifying threads close them
 
-    If (1) comes before (b), nothing is closed. If it comes after, (2) comes after (a), and nobody writes into what
-    is gone.
+    If (1) comes before (b), nothing is closed. If it comes after, (2) comes after (a), and no thread writes into a
+    closed FIFO.
     """
 
     def __init__(self, directory: str) -> None:

@@ -127,7 +127,10 @@ class Waiter:
             return
         others = frozenset(descriptors)
         poll = None if self._poll is None else self._polling(others)
-        self._poll, self._others = poll, others  # both or none: what stays in is ready for ever once it is closed
+        self._poll, self._others = (
+            poll,
+            others,
+        )  # both or none: a closed descriptor that stays registered is always ready
 
     def _polling(self, others: frozenset[int]) -> select.poll:
         poll = select.poll()

@@ -36,7 +36,7 @@ def heart() -> Iterator[HeartbeatThread]:
 
 def threads() -> list[threading.Thread]:
     """The hearts' threads of this process."""
-    return [thread for thread in threading.enumerate() if thread.name == "eventlog-heart"]
+    return [thread for thread in threading.enumerate() if thread.name == "eventlog-heartbeat"]
 
 
 def counted(file: LivenessFile, count: int) -> threading.Event:
