@@ -299,16 +299,10 @@ DIALECT = {
 }
 """Phrases that read like a translation, and what to write instead."""
 
-NOT_YET_PLAIN: frozenset[str] = frozenset(
-    {"clients/producer/", "clients/transaction/", "clients/delivery.py", "clients/topic/append.py"}
-    | {"store/committer.py", "store/records/"}
-)
-"""Paths below `src/eventlog` whose prose is not rewritten yet; nothing is ever added here."""
-
 
 def test_prose_is_plain_english() -> None:
     """Docstrings and comments use nouns for things, and words that people say."""
-    plain = [source for source in _package() if not source.inside.startswith(tuple(NOT_YET_PLAIN))]
+    plain = _package()
     dialect = [
         f"{source.name}:{line}: {complaint}"
         for source in plain

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_house_rules import NOT_YET_PLAIN
-
 ROOT = Path(__file__).resolve().parent.parent
 GLOSSARY = ROOT / "docs" / "reference" / "glossary.md"
 SOURCES = sorted((ROOT / "src" / "eventlog").rglob("*.py"))
@@ -73,7 +71,6 @@ def test_no_name_has_an_old_word() -> None:
     found = [
         f"{path.relative_to(ROOT).as_posix()}:{name}"
         for path in SOURCES
-        if not path.relative_to(ROOT / "src" / "eventlog").as_posix().startswith(tuple(NOT_YET_PLAIN))
         for name in [
             *([f"1: {path.name}"] if words_of(path.stem) & words else []),
             *old_names(path.read_text("utf-8"), words),

@@ -31,7 +31,7 @@ class EventMaker:
 
 class SendMethod:
     def __init__(
-        self, slow: Callable[..., Any], producer: type, route: type, lane: type, batch: type, delivery: type
+        self, slow: Callable[..., Any], producer: type, route: type, buffer: type, batch: type, delivery: type
     ) -> None: ...
     __wrapped__: Callable[..., Any]
 

@@ -47,9 +47,9 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
         "SendMethod": Accelerator(
             "eventlog.clients.producer.producer.EmbeddedProducer.send",
             "send.c",
-            "producer._routes route.encode_key route.encode_value route.is_crc32 route.is_murmur2 route.lanes "
+            "producer._routes route.encode_key route.encode_value route.is_crc32 route.is_murmur2 route.buffers "
             "route.partition_count route.partition_of route.plain_key route.plain_value route.small_bytes "
-            "route.sticky lane.batch batch.limit batch.rows",
+            "route.sticky buffer.batch batch.limit batch.rows",
         ),
         "RecordMaker": Accelerator(
             "eventlog.records._make_records",

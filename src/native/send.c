@@ -15,7 +15,7 @@ typedef struct {
     PyObject *slow; /* the Python function */
     PyTypeObject *producer_type;
     PyTypeObject *route_type;
-    PyTypeObject *lane_type;
+    PyTypeObject *buffer_type;
     PyTypeObject *batch_type;
     PyTypeObject *delivery_type;
     PyObject *key_name;
@@ -25,14 +25,14 @@ typedef struct {
     Py_ssize_t route_encode_value;
     Py_ssize_t route_is_crc32;
     Py_ssize_t route_is_murmur2;
-    Py_ssize_t route_lanes;
+    Py_ssize_t route_buffers;
     Py_ssize_t route_partition_count;
     Py_ssize_t route_partition_of;
     Py_ssize_t route_plain_key;
     Py_ssize_t route_plain_value;
     Py_ssize_t route_small_bytes;
     Py_ssize_t route_sticky;
-    Py_ssize_t lane_batch;
+    Py_ssize_t buffer_batch;
     Py_ssize_t batch_limit;
     Py_ssize_t batch_rows;
 } SendMethod;
@@ -106,7 +106,7 @@ partition_of(const SendMethod *method, PyObject *route, PyObject *key)
 
 /* Puts a record into a batch and returns its delivery; NULL without an error if the Python function has to do it. */
 static PyObject *
-put(const SendMethod *method, PyObject *route, PyObject *lane, PyObject *key, PyObject *value)
+put(const SendMethod *method, PyObject *route, PyObject *buffer, PyObject *key, PyObject *value)
 {
     PyObject *batch, *rows, *limit, *delivery, *place_object;
     Py_ssize_t place, small;
@@ -126,7 +126,7 @@ put(const SendMethod *method, PyObject *route, PyObject *lane, PyObject *key, Py
 #if PY_VERSION_HEX >= 0x030e0000
     ((PyTupleObject *)delivery)->ob_hash = -1; /* not known yet; 0 would count as known */
 #endif
-    batch = native_slot(lane, method->lane_batch);
+    batch = native_slot(buffer, method->buffer_batch);
     if (batch == NULL || !PyObject_TypeCheck(batch, method->batch_type)) {
         goto elsewhere;
     }
@@ -158,7 +158,7 @@ elsewhere:
 static PyObject *
 send_by(const SendMethod *method, PyObject *producer, PyObject *route, PyObject *value, PyObject *key)
 {
-    PyObject *key_bytes = NULL, *lanes, *lane = NULL, *delivery = NULL;
+    PyObject *key_bytes = NULL, *buffers, *buffer = NULL, *delivery = NULL;
     PyObject *value_bytes = encoded(
         value, native_slot(route, method->route_plain_value), native_slot(route, method->route_encode_value));
     Py_ssize_t partition;
@@ -178,21 +178,21 @@ send_by(const SendMethod *method, PyObject *producer, PyObject *route, PyObject 
     if (PyErr_Occurred()) {
         goto done;
     }
-    lanes = native_slot(route, method->route_lanes);
-    if (lanes == NULL || !PyList_CheckExact(lanes) || partition < 0 || partition >= PyList_GET_SIZE(lanes)) {
+    buffers = native_slot(route, method->route_buffers);
+    if (buffers == NULL || !PyList_CheckExact(buffers) || partition < 0 || partition >= PyList_GET_SIZE(buffers)) {
         PyErr_SetString(PyExc_IndexError, "list index out of range");
         goto done;
     }
-    lane = Py_NewRef(PyList_GET_ITEM(lanes, partition));
-    if (Py_IS_TYPE(lane, method->lane_type)) {
-        delivery = put(method, route, lane, key_bytes, value_bytes);
+    buffer = Py_NewRef(PyList_GET_ITEM(buffers, partition));
+    if (Py_IS_TYPE(buffer, method->buffer_type)) {
+        delivery = put(method, route, buffer, key_bytes, value_bytes);
     }
     if (delivery == NULL && !PyErr_Occurred()) {
-        delivery = PyObject_CallMethodObjArgs(producer, method->care_name, route, lane, key_bytes, value_bytes, Py_None,
-                                              Py_None, Py_None, Py_None, NULL);
+        delivery = PyObject_CallMethodObjArgs(producer, method->care_name, route, buffer, key_bytes, value_bytes,
+                                              Py_None, Py_None, Py_None, Py_None, NULL);
     }
 done:
-    Py_XDECREF(lane);
+    Py_XDECREF(buffer);
     Py_XDECREF(key_bytes);
     Py_DECREF(value_bytes);
     return delivery;
@@ -258,14 +258,14 @@ static const struct {
     {"route.encode_value", offsetof(SendMethod, route_type), offsetof(SendMethod, route_encode_value)},
     {"route.is_crc32", offsetof(SendMethod, route_type), offsetof(SendMethod, route_is_crc32)},
     {"route.is_murmur2", offsetof(SendMethod, route_type), offsetof(SendMethod, route_is_murmur2)},
-    {"route.lanes", offsetof(SendMethod, route_type), offsetof(SendMethod, route_lanes)},
+    {"route.buffers", offsetof(SendMethod, route_type), offsetof(SendMethod, route_buffers)},
     {"route.partition_count", offsetof(SendMethod, route_type), offsetof(SendMethod, route_partition_count)},
     {"route.partition_of", offsetof(SendMethod, route_type), offsetof(SendMethod, route_partition_of)},
     {"route.plain_key", offsetof(SendMethod, route_type), offsetof(SendMethod, route_plain_key)},
     {"route.plain_value", offsetof(SendMethod, route_type), offsetof(SendMethod, route_plain_value)},
     {"route.small_bytes", offsetof(SendMethod, route_type), offsetof(SendMethod, route_small_bytes)},
     {"route.sticky", offsetof(SendMethod, route_type), offsetof(SendMethod, route_sticky)},
-    {"lane.batch", offsetof(SendMethod, lane_type), offsetof(SendMethod, lane_batch)},
+    {"buffer.batch", offsetof(SendMethod, buffer_type), offsetof(SendMethod, buffer_batch)},
     {"batch.limit", offsetof(SendMethod, batch_type), offsetof(SendMethod, batch_limit)},
     {"batch.rows", offsetof(SendMethod, batch_type), offsetof(SendMethod, batch_rows)},
 };
@@ -287,12 +287,12 @@ find_slots(SendMethod *method)
 static PyObject *
 send_method_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-    static char *names[] = {"slow", "producer", "route", "lane", "batch", "delivery", NULL};
-    PyObject *slow, *producer, *route, *lane, *batch, *delivery;
+    static char *names[] = {"slow", "producer", "route", "buffer", "batch", "delivery", NULL};
+    PyObject *slow, *producer, *route, *buffer, *batch, *delivery;
     SendMethod *method;
 
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO!O!O!O!O!:SendMethod", names, &slow, &PyType_Type,
-                                     &producer, &PyType_Type, &route, &PyType_Type, &lane, &PyType_Type, &batch,
+                                     &producer, &PyType_Type, &route, &PyType_Type, &buffer, &PyType_Type, &batch,
                                      &PyType_Type, &delivery)) {
         return NULL;
     }
@@ -308,7 +308,7 @@ send_method_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
     method->slow = Py_NewRef(slow);
     method->producer_type = (PyTypeObject *)Py_NewRef(producer);
     method->route_type = (PyTypeObject *)Py_NewRef(route);
-    method->lane_type = (PyTypeObject *)Py_NewRef(lane);
+    method->buffer_type = (PyTypeObject *)Py_NewRef(buffer);
     method->batch_type = (PyTypeObject *)Py_NewRef(batch);
     method->delivery_type = (PyTypeObject *)Py_NewRef(delivery);
     method->key_name = PyUnicode_InternFromString("key");
@@ -330,7 +330,7 @@ send_method_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(method->slow);
     Py_VISIT(method->producer_type);
     Py_VISIT(method->route_type);
-    Py_VISIT(method->lane_type);
+    Py_VISIT(method->buffer_type);
     Py_VISIT(method->batch_type);
     Py_VISIT(method->delivery_type);
     return 0;
@@ -349,7 +349,7 @@ send_method_dealloc(PyObject *self)
     Py_XDECREF(method->slow);
     Py_XDECREF(method->producer_type);
     Py_XDECREF(method->route_type);
-    Py_XDECREF(method->lane_type);
+    Py_XDECREF(method->buffer_type);
     Py_XDECREF(method->batch_type);
     Py_XDECREF(method->delivery_type);
     Py_XDECREF(method->key_name);

@@ -292,7 +292,7 @@ def test_sending_by_number_reaches_a_new_partition(other: Topic[Any, Any], growe
 def test_a_topic_that_learned_by_itself_does_not_confuse_its_producer(
     other: Topic[Any, Any], grower: Topic[Any, Any]
 ) -> None:
-    """The topic object knows more partitions than the producer has lanes for, until that learns of them."""
+    """The topic object knows more partitions than the producer has buffers for, until that learns of them."""
     with other._owner.producer(linger=1000.0) as producer:  # type: ignore[attr-defined]
         producer.send(other, b"")
         grower.create_partitions(8)

@@ -347,7 +347,7 @@ def test_when_to_send_is_told_by_the_oldest_batch_alone(log, topic):
         accumulator = producer._accumulator
         for number in range(COUNT):
             producer.send(topic, b"x", partition=number)
-        accumulator._open_lanes = Walked(accumulator._open_lanes)
-        oldest_s = accumulator.lanes(topic._route.row)[0].batch.opened_s
+        accumulator._open_buffers = Walked(accumulator._open_buffers)
+        oldest_s = accumulator.buffers(topic._route.row)[0].batch.opened_s
         assert accumulator.next_deadline() == oldest_s + 3600.0
         assert Walked.steps <= 1

@@ -498,7 +498,7 @@ def test_without_memory_no_part_of_a_record_is_sent(side: Side, name: str, key: 
     taken: list[Any] = []
 
     def rows() -> list[Any]:
-        return [one for lane in producer._routes[name].lanes for one in lane.batch.rows]
+        return [one for buffer in producer._routes[name].buffers for one in buffer.batch.rows]
 
     def act(box: list[Any]) -> None:
         box[0] = send(name, value, key=key)

@@ -138,15 +138,15 @@ def test_a_lane_or_batch_that_lacks_a_slot_crashes_nobody(log: eventlog.EventLog
     topic = log.topic("orders")
     producer = log.producer()
     producer.send(topic, b"x").result()
-    (lane,) = producer._routes[topic].lanes
-    kept = lane.batch
-    del lane.batch
+    (buffer,) = producer._routes[topic].buffers
+    kept = buffer.batch
+    del buffer.batch
     with pytest.raises(AttributeError, match="batch"):
         producer.send(topic, b"x")
-    lane.batch = kept
+    buffer.batch = kept
     producer.send(topic, b"x")
     for name in ("rows", "limit"):
-        batch = lane.batch
+        batch = buffer.batch
         kept = getattr(batch, name)
         delattr(batch, name)
         with pytest.raises(AttributeError, match=name):
@@ -158,7 +158,7 @@ def test_a_lane_or_batch_that_lacks_a_slot_crashes_nobody(log: eventlog.EventLog
 def test_it_is_made_for_classes_with_slots_alone() -> None:
     """Nothing is ever read where no slot is."""
     classes = {
-        "producer": EmbeddedProducer, "route": module.SendPath, "lane": PartitionBuffer, "batch": ProducerBatch,
+        "producer": EmbeddedProducer, "route": module.SendPath, "buffer": PartitionBuffer, "batch": ProducerBatch,
         "delivery": EmbeddedDelivery,
     }  # fmt: skip
     compiled.SendMethod(SEND.__wrapped__, **classes)
@@ -188,7 +188,7 @@ def test_it_is_collected_with_its_classes() -> None:
         Own.send,
         producer=Own,
         route=module.SendPath,
-        lane=PartitionBuffer,
+        buffer=PartitionBuffer,
         batch=ProducerBatch,
         delivery=EmbeddedDelivery,
     )

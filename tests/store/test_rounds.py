@@ -165,7 +165,7 @@ def test_notifications_that_an_interruption_left_go_out_with_the_next_round(
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(log._store.committer, "_ring", interrupted)
+    monkeypatch.setattr(log._store.committer, "_notify", interrupted)
     with pytest.raises(KeyboardInterrupt):
         topic.append(b"tea")
     monkeypatch.undo()

@@ -46,12 +46,12 @@ class Committer:
         self._turn = threading.Lock()
         self._leader: int | None = None
         self._before_sync: Callable[[], None] | None = None
-        self._hanging = threading.Lock()
+        self._wakeup_guard = threading.Lock()
         self._queue: deque[CommitRequest] = deque()
-        self._landing: Sequence[CommitRequest] = ()
+        self._committing: Sequence[CommitRequest] = ()
         self._reports: deque[Callable[[], object]] = deque()
         self._reporting = threading.Lock()
-        self._unrung: deque[Collection[int]] = deque()
+        self._unnotified: deque[Collection[int]] = deque()
         self.round_count = 0
 
     def submit(self, request: CommitRequest) -> None:
@@ -125,21 +125,21 @@ class Committer:
                 self._turn.release()
         if self._queue:
             self._pass_on()
-        if self._unrung:
-            self._ring()
+        if self._unnotified:
+            self._notify()
         return True
 
     def _pass_on(self) -> None:
         """Wake the thread that is to lead the next round."""
         for waiting in self._queue.copy():
-            if waiting.ring():
+            if waiting.wake():
                 break
 
-    def _ring(self) -> None:
+    def _notify(self) -> None:
         """Wake the readers that wait for what was committed; other threads may be at it, too."""
         with contextlib.suppress(IndexError):  # another thread took it
             while True:
-                self._notifier.notify(self._unrung.popleft())
+                self._notifier.notify(self._unnotified.popleft())
 
     def _check_not_leading(self) -> None:
         """Refuse to wait for ourselves."""
@@ -156,15 +156,15 @@ class Committer:
         False when the time is over.
 
             we                                      the leader
-            1  hang up our bell                     a  marks our request done, or gives the turn up
-            2  look: not done, turn taken           b  rings our bell, if it hangs
+            1  prepare our wakeup                   a  marks our request done, or gives the turn up
+            2  look: not done, turn taken           b  wakes us, if we prepared
             3  sleep
 
-        If (a) comes after (2), our bell hangs at (b). A leader-to-be that was interrupted leads nobody, so we
+        If (a) comes after (2), we are prepared at (b). A leader-to-be that was interrupted leads nobody, so we
         look again every second.
         """
         self._check_not_leading()
-        bell = request.hang_bell(self._hanging)
+        wakeup = request.prepare_wakeup(self._wakeup_guard)
         if request.is_done:
             return True
         if self._lead(request, 0.0, before_sync):
@@ -172,9 +172,9 @@ class Committer:
         left_s = _LOOK_AGAIN_SECONDS if deadline_s is None else deadline_s - time.monotonic()
         if left_s <= 0:
             return False
-        bell.acquire(timeout=min(left_s, _LOOK_AGAIN_SECONDS))
+        wakeup.acquire(timeout=min(left_s, _LOOK_AGAIN_SECONDS))
         if request.is_done:
-            request.ring()  # one ring wakes one thread: the next that waits for the same batch
+            request.wake()  # one release wakes one thread: the next that waits for the same batch
         return True
 
     @property
@@ -205,7 +205,7 @@ class Committer:
             requests = [request for request in dict.fromkeys(queue.copy()) if not request.is_done]
             if not requests:
                 return
-        self._landing = requests
+        self._committing = requests
         try:
             self._commit(requests)
         except Exception as error:  # noqa: BLE001
@@ -217,18 +217,18 @@ class Committer:
         except BaseException:
             self._writing.forget()
             self._finish_landed()
-            self._landing = ()
+            self._committing = ()
             raise
         self._finish_landed()
 
     def _finish_landed(self, *, has_failed: bool = False) -> None:
         """Mark the requests of the last round if it was committed or has failed; take off the queue what is done."""
         if has_failed or self._environment.has_committed:
-            if self._landing:
+            if self._committing:
                 self.round_count += 1
-            for request in self._landing:
+            for request in self._committing:
                 self._finish(request)
-            self._landing = ()
+            self._committing = ()
             self._environment.has_committed = False
         queue = self._queue
         while queue and queue[0].is_done:
@@ -240,30 +240,32 @@ class Committer:
             request.is_done = True
             if report is not None:
                 self._reports.append(report)  # in one step with the line above: no function begins or ends between
-        if request.bell is not None:
-            request.ring()
+        if request.wakeup is not None:
+            request.wake()
 
     def _commit(self, requests: Sequence[CommitRequest]) -> None:
         while True:
             try:
-                rings = self._write(requests)
+                notifies = self._write(requests)
             except MapFull:
                 self._environment.grow()
                 continue
             break
-        if rings and self._notifier.find_waiting():
-            self._unrung.append({subject for request in requests if request.rings for subject in request.subjects})
+        if notifies and self._notifier.find_waiting():
+            self._unnotified.append(
+                {subject for request in requests if request.notifies for subject in request.subjects}
+            )
 
     def _write(self, requests: Sequence[CommitRequest]) -> bool:
         writing, environment = self._writing, self._environment
-        rings = False
+        notifies = False
         try:
             writing.begin()
             for request in requests:
                 request.error = None
                 try:
                     request.apply(writing)
-                    rings = rings or request.rings
+                    notifies = notifies or request.notifies
                 except EventLogError as error:
                     request.error = error
             writing.commit(self._before_sync)
@@ -274,7 +276,7 @@ class Committer:
             if isinstance(error, EngineError):
                 raise environment.fail(error) from error
             raise
-        return rings
+        return notifies
 
     def _report(self) -> None:
         while self._reports and self._reporting.acquire(blocking=False):

@@ -5,7 +5,7 @@ A batch is in one of four states, and never goes back but from *sealed* to *open
 
     state    how it is seen                       what becomes of a record          what ends the state
     ------   ----------------------------------   -------------------------------   ------------------------------------
-    open     `lane.batch` is it, `limit` > 0      `send` adds it, without a lock    it is full, its linger is over, or
+    open     `buffer.batch` is it, `limit` > 0      `send` adds it, without a lock    it is full, its linger is over, or
                                                                                     somebody waits for it: `_seal`
     sealed   `limit` is 0, `rows` are empty,      goes into the next batch          it is encoded and handed to the
              `pending` is None                                                      backend: `_queue`
@@ -17,9 +17,9 @@ A batch is in one of four states, and never goes back but from *sealed* to *open
 Everything else happens here, under `lock`. A batch is sealed while others send:
 
     sealer, with the lock                   sender, without a lock
-    1  lane.batch = CLOSED                  a  batch = lane.batch; n = len(batch.rows)
+    1  buffer.batch = CLOSED                  a  batch = buffer.batch; n = len(batch.rows)
     2  rows = copy of batch.rows            b  batch.rows += key, value, token
-    3  encodes and queues these rows        c  is lane.batch still batch, and len(rows) == n + 3?
+    3  encodes and queues these rows        c  is buffer.batch still batch, and len(rows) == n + 3?
 
 * (b) before (1): (c) may say yes, and the copy of (2) has the record.
 * (b) between (1) and (2): (c) says no; the copy has the record. `settle_late` finds its place in it.
@@ -109,8 +109,8 @@ class Accumulator:
         self._max_block = max_block
         self._producer = producer
         self._encoder = BatchEncoder(target_bytes=min(batch_bytes, TARGET_BYTES))
-        self._lanes: dict[int, list[PartitionBuffer]] = {}
-        self._open_lanes: dict[PartitionBuffer, None] = {}
+        self._buffers: dict[int, list[PartitionBuffer]] = {}
+        self._open_buffers: dict[PartitionBuffer, None] = {}
         self._backlog = Backlog(backend, handoff)
         self._refusal: Callable[[], Exception] | None = None
         self.lock = threading.RLock()
@@ -119,36 +119,36 @@ class Accumulator:
         self._late: deque[ProducerBatch] = deque()
         """What came into the middle of that, from the same thread."""
 
-    def lanes(self, topic: StoredTopic) -> list[PartitionBuffer]:
+    def buffers(self, topic: StoredTopic) -> list[PartitionBuffer]:
         """
         The buffers of a topic, by partition: the same list however the topic is named.
 
         It grows in place when the topic got partitions; a thread that sends by the old number does not notice.
         """
         with self.lock:
-            lanes = self._lanes.setdefault(topic.id, [])
-            if len(lanes) < topic.partitions:
-                for lane in lanes:
-                    lane.topic = topic
-                lanes += [PartitionBuffer(self, topic, number) for number in range(len(lanes), topic.partitions)]
-            return lanes
+            buffers = self._buffers.setdefault(topic.id, [])
+            if len(buffers) < topic.partitions:
+                for buffer in buffers:
+                    buffer.topic = topic
+                buffers += [PartitionBuffer(self, topic, number) for number in range(len(buffers), topic.partitions)]
+            return buffers
 
     def grow(self, topic: StoredTopic) -> None:
         """Make buffers for a topic's new partitions, and then have them used."""
         with self.lock:
-            self.lanes(topic)
+            self.buffers(topic)
             grow_topic(self._paths, topic)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way: no batch is open, and none waits to be stored."""
-        return not self._open_lanes and not self._late and self.buffered_bytes() == 0
+        return not self._open_buffers and not self._late and self.buffered_bytes() == 0
 
     # -- adding ----------------------------------------------------------------------------------------------
 
     def add(
         self,
-        lane: PartitionBuffer,
+        buffer: PartitionBuffer,
         key: bytes | None,
         value: bytes | None,
         *,
@@ -160,20 +160,20 @@ class Accumulator:
         """Put one record into its partition's batch, opening one when there is none or it is full."""
         extras = (headers, timestamp_ms, message_id) if headers or timestamp_ms is not None or message_id else None
         if self._changer == get_ident():
-            return self._add_late(lane, key, value, extras)
+            return self._add_late(buffer, key, value, extras)
         self._make_room()
-        delivery = self._change(partial(self._put, lane, key, value, extras, size_bytes))
+        delivery = self._change(partial(self._put, buffer, key, value, extras, size_bytes))
         self._commit_if_due()
         return delivery
 
     def _put(
-        self, lane: PartitionBuffer, key: bytes | None, value: bytes | None, extras: object, size_bytes: int
+        self, buffer: PartitionBuffer, key: bytes | None, value: bytes | None, extras: object, size_bytes: int
     ) -> Delivery:
         """Do what `add` says while nobody else changes anything; belongs to `_change`, as `_seal` and `_open` do."""
-        batch = lane.batch
+        batch = buffer.batch
         if len(batch.rows) >= batch.limit:
-            self._seal(lane)
-            batch = self._open(lane)
+            self._seal(buffer)
+            batch = self._open(buffer)
         batch.has_extras = batch.has_extras or extras is not None
         rows: list[Any] = batch.rows
         place = len(rows)
@@ -183,7 +183,7 @@ class Accumulator:
         if size_bytes >= SMALL_BYTES:
             batch.measured_bytes += size_bytes
             if batch.measured_bytes >= self._batch_bytes:
-                self._seal(lane)
+                self._seal(buffer)
         return EmbeddedDelivery((batch, place))
 
     def _change(self, change: Callable[[], T]) -> T:
@@ -201,15 +201,15 @@ class Accumulator:
                 finally:
                     self._changer = None
 
-    def _add_late(self, lane: PartitionBuffer, key: bytes | None, value: bytes | None, extras: object) -> Delivery:
+    def _add_late(self, buffer: PartitionBuffer, key: bytes | None, value: bytes | None, extras: object) -> Delivery:
         """Take a record in the middle of a change that our own thread makes."""
         self.check_usable()
         batch = self._late[-1] if self._late else None
-        if batch is None or batch.lane is not lane or not batch.limit:
-            batch = ProducerBatch(lane, _MAX_BATCH_RECORDS, self._clock.now_ms(), self._clock.monotonic())
+        if batch is None or batch.buffer is not buffer or not batch.limit:
+            batch = ProducerBatch(buffer, _MAX_BATCH_RECORDS, self._clock.now_ms(), self._clock.monotonic())
             batch.has_extras = True
             self._late.append(batch)
-        lane.batch.limit = 0  # what is sent to it later comes behind us
+        buffer.batch.limit = 0  # what is sent to it later comes behind us
         rows: list[Any] = batch.rows
         place = len(rows)
         token = extras or place + TOKEN_BASE
@@ -228,8 +228,8 @@ class Accumulator:
             try:
                 batch.limit = 0
                 if batch.pending is None and not batch.is_done:
-                    self._seal(batch.lane)
-                    self._queue(batch.lane, batch, batch.rows)
+                    self._seal(batch.buffer)
+                    self._queue(batch.buffer, batch, batch.rows)
                 else:  # Ctrl-C came when it was queued
                     self._backlog.queue_again(batch)
                 batch.rows = ()
@@ -239,49 +239,49 @@ class Accumulator:
                 self._backlog.fail(batch, error)
             self._handoff.tell_open()
 
-    def settle_late(self, lane: PartitionBuffer, batch: ProducerBatch, rows: list[Any], token: int) -> Delivery:
+    def settle_late(self, buffer: PartitionBuffer, batch: ProducerBatch, rows: list[Any], token: int) -> Delivery:
         """Find the place of a record that another thread came between, or put it into the next batch."""
         with self.lock:
             place = _place_of(rows, token, token - TOKEN_BASE)
-            if lane.batch is batch or place < ROW_WIDTH * batch.count:
+            if buffer.batch is batch or place < ROW_WIDTH * batch.count:
                 return EmbeddedDelivery((batch, place))
-        return self.add(lane, rows[place], rows[place + 1], size_bytes=0)
+        return self.add(buffer, rows[place], rows[place + 1], size_bytes=0)
 
-    def _open(self, lane: PartitionBuffer) -> ProducerBatch:
+    def _open(self, buffer: PartitionBuffer) -> ProducerBatch:
         self.check_usable()
         clock = self._clock
-        batch = ProducerBatch(lane, 0, clock.now_ms(), clock.monotonic())
-        self._open_lanes[lane] = None
-        lane.batch = batch
+        batch = ProducerBatch(buffer, 0, clock.now_ms(), clock.monotonic())
+        self._open_buffers[buffer] = None
+        buffer.batch = batch
         # While there are late records, `send` may not come before them. No handler runs in the middle of this line: it
         # calls nothing.
-        batch.limit = 0 if self._late else ROW_WIDTH * lane.batch_records
+        batch.limit = 0 if self._late else ROW_WIDTH * buffer.batch_records
         self._handoff.tell_open()
         return batch
 
-    def _seal(self, lane: PartitionBuffer) -> None:
+    def _seal(self, buffer: PartitionBuffer) -> None:
         """Close the open batch of a partition for good, and queue it; an interruption (Ctrl-C) leaves it open."""
-        batch = lane.batch
+        batch = buffer.batch
         if batch is CLOSED:
-            self._open_lanes.pop(lane, None)
+            self._open_buffers.pop(buffer, None)
             return
         rows, limit = batch.rows, batch.limit
         try:
-            lane.batch = CLOSED
-            self._open_lanes.pop(lane, None)
+            buffer.batch = CLOSED
+            self._open_buffers.pop(buffer, None)
             sealed = rows[:]
             batch.limit = 0  # before rows: a sender that reads the empty rows finds them full
             batch.rows = ()
-            self._queue(lane, batch, sealed)
+            self._queue(buffer, batch, sealed)
         except BaseException:
             if batch.pending is not None:
                 self._backlog.queue_again(batch)
             elif not batch.is_done:
-                self._open_lanes[lane] = None
-                batch.rows, batch.limit, lane.batch = rows, limit, batch
+                self._open_buffers[buffer] = None
+                batch.rows, batch.limit, buffer.batch = rows, limit, batch
             raise
 
-    def _queue(self, lane: PartitionBuffer, batch: ProducerBatch, rows: list[Any]) -> None:
+    def _queue(self, buffer: PartitionBuffer, batch: ProducerBatch, rows: list[Any]) -> None:
         """Encode a sealed batch, and hand it to the backend; from the moment it has a `pending` it is queued."""
         batch.count = count = len(rows) // ROW_WIDTH
         if count == 0:
@@ -297,15 +297,15 @@ class Accumulator:
         )
         batch.size_bytes = sum(len(one.body) for one in encoded)
         fitting = int(self._batch_bytes * 0.98 / (batch.size_bytes / count))
-        lane.batch_records = max(1, min(fitting, _MAX_BATCH_RECORDS, 2 * lane.batch_records))
+        buffer.batch_records = max(1, min(fitting, _MAX_BATCH_RECORDS, 2 * buffer.batch_records))
         batch.sealed_s = self._clock.monotonic()
-        stamp = None if self._producer is None else _stamp(self._producer, lane, batch)
+        stamp = None if self._producer is None else _stamp(self._producer, buffer, batch)
         if stamp is not None:
             stamp.mark(encoded)
-        needs_rows = lane.topic.index is not None or message_ids or stamp is not None
+        needs_rows = buffer.topic.index is not None or message_ids or stamp is not None
         records = PartitionRecords(
-            lane.topic,
-            lane.partition,
+            buffer.topic,
+            buffer.partition,
             encoded,
             columns if needs_rows else None,
             message_ids=message_ids,
@@ -319,12 +319,12 @@ class Accumulator:
         """Seal the open batches, or those opened at `older_than_s` or before; none in the middle of a change."""
         if self._changer == get_ident():
             return
-        self._change(partial(self._seal_lanes, older_than_s))
+        self._change(partial(self._seal_buffers, older_than_s))
 
-    def _seal_lanes(self, older_than_s: float | None) -> None:
-        for lane in list(self._open_lanes):
-            if older_than_s is None or lane.batch.opened_s <= older_than_s:
-                self._seal(lane)
+    def _seal_buffers(self, older_than_s: float | None) -> None:
+        for buffer in list(self._open_buffers):
+            if older_than_s is None or buffer.batch.opened_s <= older_than_s:
+                self._seal(buffer)
 
     def settle(self, batch: ProducerBatch, timeout: float | None) -> bool:
         """Have one batch stored now, with all else that is queued."""
@@ -333,8 +333,8 @@ class Accumulator:
         return self._wait(batch, timeout)
 
     def _seal_batch(self, batch: ProducerBatch) -> None:
-        if batch.lane.batch is batch:
-            self._seal(batch.lane)
+        if batch.buffer.batch is batch:
+            self._seal(batch.buffer)
 
     def _wait(
         self, batch: ProducerBatch | None, timeout: float | None, before_sync: Callable[[], None] | None = None
@@ -383,7 +383,7 @@ class Accumulator:
             for batch in self._backlog.take_done():
                 error = batch.error
                 if isinstance(error, UnknownTopic):
-                    forget_topic(self._paths, batch.lane.topic.id)
+                    forget_topic(self._paths, batch.buffer.topic.id)
                 elif isinstance(error, (ProducerFenced, OutOfOrderSequence)):
                     self.refuse(partial(_ended, self._producer, error))
                 elif error is None and batch.newer is not None:
@@ -400,7 +400,7 @@ class Accumulator:
         with self.lock:
             self.take_finished()
             # In the order in which they were opened; one that an interruption left open may stand too late.
-            oldest = next(iter(self._open_lanes), None)
+            oldest = next(iter(self._open_buffers), None)
             deadlines_s = [] if oldest is None else [oldest.batch.opened_s + self.linger]
             if self._late:
                 deadlines_s.append(self._late[0].opened_s + self.linger)
@@ -439,9 +439,9 @@ class Accumulator:
     def refuse_forked(self) -> None:
         """Start empty in a child: what waits belongs to the parent, which will store it."""
         self.lock = threading.RLock()
-        for lane in self._open_lanes:
-            lane.batch = CLOSED
-        self._open_lanes = {}
+        for buffer in self._open_buffers:
+            buffer.batch = CLOSED
+        self._open_buffers = {}
         self._backlog = Backlog(self._backend, self._handoff)
         self._changer = None
         self._late = deque()
@@ -471,11 +471,11 @@ class Accumulator:
                 backlog.note_handed()
 
 
-def _stamp(producer: ProducerEpoch, lane: PartitionBuffer, batch: ProducerBatch) -> ProducerStamp:
+def _stamp(producer: ProducerEpoch, buffer: PartitionBuffer, batch: ProducerBatch) -> ProducerStamp:
     """The stamp of a sealed batch, which follows on those that its partition had before."""
     if batch.first_sequence < 0:  # else an interruption came when it was sealed before; it may have grown since
-        batch.first_sequence = lane.next_sequence
-    lane.next_sequence = batch.first_sequence + batch.count
+        batch.first_sequence = buffer.next_sequence
+    buffer.next_sequence = batch.first_sequence + batch.count
     return producer.stamp(batch.first_sequence, batch.count)
 
 

@@ -46,12 +46,12 @@ class ProducerBatch:
 
     __slots__ = (
         "_callbacks",
+        "buffer",
         "count",
         "error",
         "first_sequence",
         "has_extras",
         "is_done",
-        "lane",
         "limit",
         "looked_at",
         "measured_bytes",
@@ -66,8 +66,8 @@ class ProducerBatch:
         "timestamps_ms",
     )
 
-    def __init__(self, lane: PartitionBuffer, limit: int, timestamp_ms: int, opened_s: float) -> None:
-        self.lane = lane
+    def __init__(self, buffer: PartitionBuffer, limit: int, timestamp_ms: int, opened_s: float) -> None:
+        self.buffer = buffer
         self.limit = limit
         self.rows: Any = []
         self.count = 0
@@ -125,7 +125,7 @@ class ProducerBatch:
     def error_of(self, index: int) -> BaseException | None:
         """The error of one record that was not stored; None when it is."""
         if self.error is not None:
-            self.lane.owner.take_finished()  # whoever sees the error may expect the next `send` to know of it
+            self.buffer.owner.take_finished()  # whoever sees the error may expect the next `send` to know of it
             return self.error
         stored: StoredRecords = self.stored
         return stored.refusals.get(index) if stored.others else None
@@ -145,12 +145,12 @@ class ProducerBatch:
     @property
     def place(self) -> str:
         """The partition, for messages."""
-        return f"{self.lane.topic.name}[{self.lane.partition}]"
+        return f"{self.buffer.topic.name}[{self.buffer.partition}]"
 
     def metadata(self, index: int) -> RecordMetadata:
         """The place where one record is stored."""
         stored: StoredRecords = self.stored
-        name = self.lane.topic.name
+        name = self.buffer.topic.name
         if stored.versions is None and not stored.others:
             times = self.timestamps_ms
             moment_ms = times if isinstance(times, int) else times[index]
@@ -160,11 +160,11 @@ class ProducerBatch:
 
     def settle(self, timeout: float | None) -> bool:
         """Have this batch stored now; False when that takes longer than `timeout` seconds."""
-        return self.lane.owner.settle(self, timeout)
+        return self.buffer.owner.settle(self, timeout)
 
     def add_callback(self, delivery: EmbeddedDelivery, callback: Callable[[Delivery], object]) -> None:
         """Note a callback, or call it when the batch is done."""
-        with self.lane.owner.lock:
+        with self.buffer.owner.lock:
             if not self.is_done:
                 self._callbacks.append((delivery, callback))
                 return
@@ -172,7 +172,7 @@ class ProducerBatch:
 
     def call_back(self) -> None:
         """Call the callbacks of the deliveries, now that the batch is done."""
-        owner = self.lane.owner
+        owner = self.buffer.owner
         with owner.lock:
             self.take_outcome()
             callbacks, self._callbacks = self._callbacks, []

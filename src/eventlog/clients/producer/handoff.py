@@ -1,7 +1,7 @@
 """
 What the sending threads and the sender thread of a producer tell each other.
 
-The sender thread sleeps until a batch is open or a commit is wanted, and is rung awake. A commit is two things: filling
+The sender thread sleeps until a batch is open or a commit is wanted, and is woken. A commit is two things: filling
 a transaction, many short calls that each need the interpreter's lock in between, and the sync, one long call that does
 not. Beside a busy thread each of the short calls would wait for `sys.getswitchinterval()`; so the sending thread
 stands aside while the sender thread fills, and goes on during the sync (docs/decisions/0004-send-path.md).
@@ -18,13 +18,13 @@ _ASIDE_SECONDS = 0.05
 
 
 class Handoff:
-    """The bell of the sender thread, and the place where sending threads wait for it to begin its sync."""
+    """The wakeup of the sender thread, and the place where sending threads wait for it to begin its sync."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Begin without a sender thread: at first, and in a forked child."""
+        """Start without a sender thread: at first, and in a forked child."""
         self.thread: threading.Thread | None = None
         """The sender thread, once it runs."""
         self.is_idle = True
@@ -33,11 +33,11 @@ class Handoff:
         """Whether somebody asked for a commit that has not begun."""
         self.is_filling = False
         """Whether the sender thread fills a transaction now."""
-        # No condition: Ctrl-C could leave its lock taken, and the sender thread would wait for ever.
+        # Not a condition: Ctrl-C could leave its lock taken, and the sender thread would wait forever.
         self._aside: deque[threading.Lock] = deque()
-        # A plain lock: ringing it takes no other lock, so the garbage collector may do it anywhere.
-        self._bell = threading.Lock()
-        self._bell.acquire()
+        # A plain lock: releasing it takes no other lock, so the garbage collector may do it anywhere.
+        self._wakeup = threading.Lock()
+        self._wakeup.acquire()
 
     @property
     def has_other_thread(self) -> bool:
@@ -51,30 +51,30 @@ class Handoff:
         """Tell the sender thread that a batch is open, if it does not know of another."""
         if self.is_idle:
             self.is_idle = False
-            self.ring()
+            self.wake()
 
     def ask(self) -> None:
         """Ask for a commit as soon as the sender thread is free."""
         self.is_wanted = True
-        self.ring()
+        self.wake()
 
     def stand_aside(self) -> None:
         """Wait until the sender thread begins its sync, or has nothing to commit."""
-        bell = threading.Lock()
-        bell.acquire()
-        self._aside.append(bell)
-        bell.acquire(timeout=_ASIDE_SECONDS)
+        aside = threading.Lock()
+        aside.acquire()
+        self._aside.append(aside)
+        aside.acquire(timeout=_ASIDE_SECONDS)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake the sender thread."""
-        with contextlib.suppress(RuntimeError):  # it was rung before, and has not woken up yet
-            self._bell.release()
+        with contextlib.suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
+            self._wakeup.release()
 
     # -- for the sender thread -------------------------------------------------------------------------------
 
     def sleep(self, timeout: float | None = None) -> None:
-        """Sleep until somebody rings, for `timeout` seconds at most."""
-        self._bell.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+        """Sleep until `wake` is called, for at most `timeout` seconds."""
+        self._wakeup.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
 
     def begin(self) -> None:
         """Note that the sender thread fills a transaction."""

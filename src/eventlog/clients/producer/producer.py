@@ -87,7 +87,7 @@ class EmbeddedProducer(Producer):
         return self._name
 
     @accelerated_method(
-        "SendMethod", route=SendPath, lane=PartitionBuffer, batch=ProducerBatch, delivery=EmbeddedDelivery
+        "SendMethod", route=SendPath, buffer=PartitionBuffer, batch=ProducerBatch, delivery=EmbeddedDelivery
     )
     @override
     def send(
@@ -108,18 +108,18 @@ class EmbeddedProducer(Producer):
         if type(value) is not route.raw_value:
             value = route.encode_value(value)
         if key is None:
-            lane = route.lanes[route.sticky]
+            buffer = route.buffers[route.sticky]
         else:
             if type(key) is not route.raw_key:
                 key = route.encode_key(key)
             count = route.partition_count
             if count == 1:
-                lane = route.lanes[0]
+                buffer = route.buffers[0]
             elif route.is_crc32:
-                lane = route.lanes[crc32(key) % count]
+                buffer = route.buffers[crc32(key) % count]
             else:
-                lane = route.lanes[route.partition_of(key, count)]
-        batch = lane.batch
+                buffer = route.buffers[route.partition_of(key, count)]
+        batch = buffer.batch
         rows = batch.rows
         place = len(rows)
         if (
@@ -134,15 +134,15 @@ class EmbeddedProducer(Producer):
         ):
             token = place + TOKEN_BASE
             rows += (key, value, token)
-            if len(rows) == place + ROW_WIDTH and lane.batch is batch:
+            if len(rows) == place + ROW_WIDTH and buffer.batch is batch:
                 return EmbeddedDelivery((batch, place))
-            return self._accumulator.settle_late(lane, batch, rows, token)
-        return self._send_with_care(route, lane, key, value, headers, partition, timestamp_ms, message_id)
+            return self._accumulator.settle_late(buffer, batch, rows, token)
+        return self._send_with_care(route, buffer, key, value, headers, partition, timestamp_ms, message_id)
 
     def _send_with_care(
         self,
         route: SendPath,
-        lane: PartitionBuffer,
+        buffer: PartitionBuffer,
         key: bytes | None,
         value: bytes | None,
         headers: HeadersInput | None,
@@ -159,15 +159,15 @@ class EmbeddedProducer(Producer):
             route.route.check_partition(partition)
             if partition >= route.partition_count:
                 self._grow(route, route.route.row)
-            lane = route.lanes[partition]
-        elif len(lane.batch.rows) >= lane.batch.limit:
+            buffer = route.buffers[partition]
+        elif len(buffer.batch.rows) >= buffer.batch.limit:
             count = route.partition_count
             if self._accumulator.is_idle:
                 self._look_again(route)
             if key is None or route.partition_count > count:
-                lane = route.lane_of(key)
+                buffer = route.buffer_of(key)
         return self._accumulator.add(
-            lane,
+            buffer,
             key,
             value,
             size_bytes=size_bytes,
@@ -245,7 +245,7 @@ class EmbeddedProducer(Producer):
             named = self._routes.get(topic)
             if named is None:
                 self._sender.start()
-                named = SendPath(handle._route, self._accumulator.lanes(handle._route.row))
+                named = SendPath(handle._route, self._accumulator.buffers(handle._route.row))
                 self._routes[topic] = named
             return named
 

@@ -17,11 +17,11 @@ class SendPath:
     """The way of a record into the partitions of one topic."""
 
     __slots__ = (
+        "buffers",
         "encode_key",
         "encode_value",
         "is_crc32",
         "is_murmur2",
-        "lanes",
         "partition_count",
         "partition_of",
         "plain_key",
@@ -33,10 +33,10 @@ class SendPath:
         "sticky",
     )
 
-    def __init__(self, handle: TopicHandle, lanes: Sequence[PartitionBuffer]) -> None:
+    def __init__(self, handle: TopicHandle, buffers: Sequence[PartitionBuffer]) -> None:
         row = handle.row
         self.route = handle
-        self.lanes = lanes
+        self.buffers = buffers
         self.partition_count = row.partitions
         self.partition_of = handle.partition_of
         self.is_crc32 = handle.partition_of is crc32
@@ -50,13 +50,13 @@ class SendPath:
         self.small_bytes = min(SMALL_BYTES, handle.small_bytes)
         self.sticky = handle.keyless_partition(row.partitions)
 
-    def lane_of(self, key: bytes | None) -> PartitionBuffer:
+    def buffer_of(self, key: bytes | None) -> PartitionBuffer:
         """The buffer of a record's partition; without a key that of the next partition in turn."""
         count = self.partition_count
         if key is None:
             self.sticky = self.route.keyless_partition(count)
-            return self.lanes[self.sticky]
-        return self.lanes[0 if count == 1 else self.partition_of(key, count)]
+            return self.buffers[self.sticky]
+        return self.buffers[0 if count == 1 else self.partition_of(key, count)]
 
     def grow(self, stored: StoredTopic) -> None:
         """Use more partitions from now on; their buffers must be there before, since `send` takes no lock."""

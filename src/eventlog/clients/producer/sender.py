@@ -61,7 +61,7 @@ class Sender:
             self._accumulator.flush(timeout)
         finally:
             self._is_stopping = True
-            self._handoff.ring()
+            self._handoff.wake()
             thread = self._thread
             if thread is not None and thread is not threading.current_thread():
                 thread.join(timeout)
@@ -77,7 +77,7 @@ class Sender:
         if self._thread is None:
             self._let_go()  # nothing was ever sent
         else:
-            self._handoff.ring()
+            self._handoff.wake()
 
     def _after_fork(self) -> None:
         """Leave the records to the parent's thread; the child has none."""
@@ -107,7 +107,7 @@ class Sender:
             deadline_s = accumulator.next_deadline()
             if deadline_s is None:
                 handoff.is_idle = True
-                if accumulator.next_deadline() is None:  # whoever opens a batch from here on rings
+                if accumulator.next_deadline() is None:  # a thread that opens a batch from here on wakes us
                     handoff.sleep()
                 handoff.is_idle = False
                 continue

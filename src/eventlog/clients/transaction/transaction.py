@@ -324,7 +324,7 @@ class EmbeddedTransaction(Transaction):
 def transact(
     begin: Callable[[], EmbeddedTransaction], function: Callable[[EmbeddedTransaction], T], attempts: int
 ) -> T:
-    """Call a function with a transaction and commit it, `attempts` times at most while others are faster."""
+    """Call a function with a transaction and commit it, at most `attempts` times while others are faster."""
     check_int("attempts", attempts, least=1)
     for attempt in range(1, attempts + 1):
         try:

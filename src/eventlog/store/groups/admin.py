@@ -33,7 +33,7 @@ class GroupChange(CommitRequest):
     Afterwards `removed` are the members that are none any more.
     """
 
-    __slots__ = ("_dissolve", "_members", "_name", "_now_ms", "removed", "rings")
+    __slots__ = ("_dissolve", "_members", "_name", "_now_ms", "notifies", "removed")
 
     def __init__(self, name: str, now_ms: int, *, members: Members, is_forced: bool) -> None:
         from eventlog.groups.rules import Dissolve  # now: nothing is read from files inside of a transaction
@@ -43,7 +43,7 @@ class GroupChange(CommitRequest):
         self._now_ms = now_ms
         self._members = members
         self._dissolve = Dissolve(is_forced)
-        self.rings = False
+        self.notifies = False
         self.removed: list[str] = []
 
     @property
@@ -77,7 +77,7 @@ class GroupChange(CommitRequest):
 
     def _done(self, before: Group, after: Group) -> None:
         self.removed = list(before.members.keys() - after.members.keys())
-        self.rings = before is not after
+        self.notifies = before is not after
 
 
 class ResetOffsets(GroupChange):

@@ -120,8 +120,8 @@ class GroupCommand(CommitRequest):
         "_suspects",
         "_then",
         "group",
+        "notifies",
         "removed",
-        "rings",
         "verdict",
     )
 
@@ -146,7 +146,7 @@ class GroupCommand(CommitRequest):
         self._then = then
         self._offsets = offsets
         self._confirm = confirm
-        self.rings = False
+        self.notifies = False
         self.verdict = Verdict.STALE
         self.group = Group(name)
         self.removed: list[str] = []
@@ -173,4 +173,4 @@ class GroupCommand(CommitRequest):
                 self._confirm()
         save(writing, before, self.group)
         self.removed = list(before.members.keys() - self.group.members.keys())
-        self.rings = bool(decision.changes)
+        self.notifies = bool(decision.changes)

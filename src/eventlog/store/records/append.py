@@ -34,7 +34,7 @@ class AppendColumns(CommitRequest):
     """
 
     __slots__ = ("_conditions", "_is_placed", "_now_ms", "parts", "reply")
-    rings = True
+    notifies = True
 
     def __init__(
         self,
@@ -78,12 +78,12 @@ class AppendBatch(CommitRequest):
     """
 
     __slots__ = ("_now_ms", "_when_done", "newer", "parts", "stored")
-    rings = True
+    notifies = True
 
     def __init__(self, records: PartitionRecords, now_ms: int, when_done: Callable[[], object]) -> None:
         self.is_done = False  # what `CommitRequest.__init__` does, without the call
         self.error = None
-        self.bell = None
+        self.wakeup = None
         self.parts: Sequence[PartitionRecords] = (records,)
         self.stored: StoredRecords | None = None
         self.newer: StoredTopic | None = None
@@ -361,7 +361,7 @@ class AppendOne(CommitRequest):
         "value",
         "version",
     )
-    rings = True
+    notifies = True
 
     def __init__(
         self,
@@ -377,7 +377,7 @@ class AppendOne(CommitRequest):
     ) -> None:
         self.is_done = False  # what `CommitRequest.__init__` does, without the call
         self.error = None
-        self.bell = None
+        self.wakeup = None
         self.topic = topic
         self.partition = partition
         self.key = key

@@ -25,7 +25,7 @@ _ROW = struct.Struct(">BIQqqQQ8s")
 _ROW_VERSION = 1
 _TIME_KEY = struct.Struct(">IQ")
 _REMOVED_AT_ONCE = 3
-"""The most old ids that each new one removes: more than one, so that a burst is forgotten in the end."""
+"""The most old ids that a new one removes: more than one, so that a burst of ids expires in the end."""
 
 _topic_key = struct.Struct(">I").pack
 

@@ -32,12 +32,12 @@ class CommitTransaction(CommitRequest):
     """The records of a transaction and its other pieces, stored in one commit."""
 
     __slots__ = ("_is_withdrawn", "_now_ms", "_pieces", "_request", "reply")
-    rings = True
+    notifies = True
 
     def __init__(self, request: TransactionRequest, pieces: Sequence[Piece], now_ms: int) -> None:
         self.is_done = False  # what `CommitRequest.__init__` does, without the call
         self.error = None
-        self.bell = None
+        self.wakeup = None
         self._request = request
         self._pieces = pieces
         self._now_ms = now_ms

@@ -1,14 +1,14 @@
 """
-The write transaction of one round, and what may be done in it.
+The write transaction of one round, and the operations in it.
 
-Offsets are born here and nowhere else: `WriteTransaction` knows where each partition ends, inside the write
-transaction. It owns two more rules:
+Offsets are assigned here and nowhere else: `WriteTransaction` knows the end of each partition inside the write
+transaction. It keeps two more rules:
 
-* Single records of a round that go to one partition share a batch. They wait in memory until somebody asks for
+* Single records of a round that go to one partition share a batch. They wait in memory until a request asks for
   something that they change (an end, a batch, a row of the index), or until the commit.
-* Records of one key are stored in the order of their versions, in whatever partitions and in whatever batches.
+* Records of one key are stored in the order of their versions, across partitions and batches.
 
-When a round begins, and who waits for it, is the committer's business (`store/committer.py`).
+The committer (`store/committer.py`) begins rounds and wakes the waiting threads.
 """
 
 from __future__ import annotations
@@ -44,56 +44,52 @@ _BEHIND = b"\xff" * 8
 
 class CommitRequest:
     """
-    Something to store: all of it, in one transaction with whatever else is queued, or nothing.
+    A request to store something completely or not at all, in one transaction with everything else that is queued.
 
-    `apply` checks first and writes after, so that an error of its own leaves the transaction to the others.
+    `apply` checks first and then writes, so that its own error leaves the transaction to the others.
     """
 
-    __slots__ = ("bell", "error", "is_done")
-    rings = False
-    """Whether readers wait for this."""
+    __slots__ = ("error", "is_done", "wakeup")
+    notifies = False
+    """Whether its commit notifies waiting readers."""
 
     def __init__(self) -> None:
         self.is_done = False
         self.error: BaseException | None = None
-        self.bell: threading.Lock | None = None
+        self.wakeup: threading.Lock | None = None
 
     @property
     def subjects(self) -> Collection[int]:
-        """The ids of the topics and the numbers of the groups that it concerns: their subscribers are woken."""
+        """The ids of the topics and the numbers of the groups that it changes; their subscribers are notified."""
         return ()
 
-    def hang_bell(self, hanging: threading.Lock) -> threading.Lock:
-        """The lock that a waiting thread sleeps on; `ring` releases it."""
-        with hanging:  # two bells for one request, and one of them would never ring
-            if self.bell is None:
-                bell = threading.Lock()
-                bell.acquire()
-                self.bell = bell
-            return self.bell
+    def prepare_wakeup(self, guard: threading.Lock) -> threading.Lock:
+        """Return the lock on which a waiting thread sleeps; `wake` releases it."""
+        with guard:  # of two locks for one request, one would never be released
+            if self.wakeup is None:
+                wakeup = threading.Lock()
+                wakeup.acquire()
+                self.wakeup = wakeup
+            return self.wakeup
 
-    def ring(self) -> bool:
-        """
-        Wake the thread that waits for this.
-
-        False when none does.
-        """
-        if self.bell is None:
+    def wake(self) -> bool:
+        """Wake the thread that waits for this; return whether there is one."""
+        if self.wakeup is None:
             return False
-        with contextlib.suppress(RuntimeError):  # it was rung before and has not woken up yet
-            self.bell.release()
+        with contextlib.suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
+            self.wakeup.release()
         return True
 
     def apply(self, writing: WriteTransaction) -> None:
         """
         Write it.
 
-        May be called again after the transaction was taken back.
+        May be called again after the transaction was aborted.
         """
         raise NotImplementedError
 
     def report(self) -> Callable[[], object] | None:
-        """The function to call when it is done, in the order of the commits and outside of all locks."""
+        """Return the function to call when it is done, in the order of the commits and outside of all locks."""
         return None
 
 

@@ -172,7 +172,7 @@ class CommitFold(CommitRequest):
     """
 
     __slots__ = ("_changes", "_checkpoint", "_is_withdrawn", "is_switched")
-    rings = True
+    notifies = True
 
     def __init__(self, checkpoint: FoldCheckpoint, changes: StateChanges | None) -> None:
         super().__init__()
@@ -266,7 +266,7 @@ class DeleteProjection(CommitRequest):
     """
 
     __slots__ = ("_name", "projection")
-    rings = True
+    notifies = True
 
     def __init__(self, name: str) -> None:
         super().__init__()
