@@ -13,11 +13,15 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "eventlog"
 PAGE = ROOT / "docs" / "internals" / "README.md"
 TEXT = PAGE.read_text("utf-8")
-STEPS = re.findall(r"^\| \d+\..* \| `([\w.]+)` \| `([\w/]+\.py)` \|", TEXT, re.MULTILINE)
+STEPS = [
+    (function, tuple(re.findall(r"`([\w/]+\.py)`", paths)))
+    for functions, paths in re.findall(r"^\| \d+\.[^|]* \|([^|]*)\|([^|]*)\|", TEXT, re.MULTILINE)
+    for function in re.findall(r"`([\w.]+)`", functions)
+]
 
 
 def names_of(path: Path) -> set[str]:
-    """The functions of a module, and the methods of its classes as `Class.method`; those of its bases, too."""
+    """The functions of a module, and the methods of its classes as `Class.method`."""
     tree = ast.parse(path.read_text("utf-8"))
     names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     for cls in tree.body:
@@ -26,10 +30,10 @@ def names_of(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(("function", "path"), STEPS)
-def test_every_step_has_its_function(function: str, path: str) -> None:
-    """A hop of a record's way is a function of the file that the page names."""
-    assert function in names_of(SOURCE / path)
+@pytest.mark.parametrize(("function", "paths"), STEPS)
+def test_every_step_has_its_function(function: str, paths: tuple[str, ...]) -> None:
+    """A hop of a record's way is a function of a file that the page names beside it."""
+    assert any(function in names_of(SOURCE / path) for path in paths), paths
 
 
 def test_the_steps_are_found() -> None:
