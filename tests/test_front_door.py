@@ -43,3 +43,36 @@ def test_what_a_check_says_can_be_copied_and_pickled() -> None:
     with eventlog.open(":memory:") as log:
         report = log.verify()
     assert pickle.loads(pickle.dumps(report)) == copy.copy(report) == copy.deepcopy(report) == report
+
+
+def test_public_names_say_that_they_are_of_eventlog() -> None:
+    """Where a class stands in the tree is ours to change."""
+    for name in eventlog.__all__:
+        value = getattr(eventlog, name)
+        assert (value.__module__, value.__qualname__) == ("eventlog", name)
+
+
+def test_values_can_be_pickled_by_their_public_names() -> None:
+    """A pickle does not tell where a class stands in the tree."""
+    with eventlog.open(":memory:") as log:
+        topic = log.topic("orders")
+        meta = topic.append(b"tea")
+        for value in (meta, next(topic.read()), eventlog.TopicPartition("orders", 0)):
+            data = pickle.dumps(value)
+            assert pickle.loads(data) == value
+            assert b"eventlog." not in data
+
+
+def test_what_a_log_makes_is_of_the_public_classes() -> None:
+    """Whatever implements them."""
+    with eventlog.open(":memory:") as log, log.producer() as producer, log.transaction() as tx:
+        topic = log.topic("orders")
+        with log.consumer(topic) as consumer:
+            assert isinstance(log, eventlog.EventLog)
+            assert isinstance(topic, eventlog.Topic)
+            assert isinstance(consumer, eventlog.Consumer)
+        assert isinstance(producer, eventlog.Producer)
+        assert isinstance(producer.send(topic, b"tea"), eventlog.Delivery)
+        assert isinstance(tx, eventlog.Transaction)
+        assert isinstance(tx.send(topic, b"tea"), eventlog.Delivery)
+        assert isinstance(log.groups, eventlog.Groups)

@@ -165,3 +165,15 @@ def offsets_may_be_named_either_way(log: eventlog.EventLog) -> None:
     with log.processor("orders", function=bill, group="billing") as processor:
         assert_type(processor, eventlog.Processor)
         assert_type(processor.run_to_end(), int)
+
+
+def what_a_backend_offers(log: eventlog.EventLog, topic: eventlog.Topic[str, int]) -> None:
+    """Asked beforehand, or told by the error; not every backend has one order over all topics."""
+    assert_type(log.backend, str)
+    assert_type(log.supports("states"), bool)
+    assert_type(topic.append(1).log_position, int | None)
+    assert_type(topic.append_many([1])[0].log_position, int | None)
+    try:
+        log.sync()
+    except eventlog.NotSupported as error:
+        assert_type((error.feature, error.backend), tuple[str, str])

@@ -6,5 +6,5 @@ Each is an abstract class with the docstrings that users read. The embedded log 
 (`tests/conformance/`). What a backend must do is abstract; what it may lack raises `NotSupported`, and
 `EventLog.supports()` says so beforehand (`features.py`).
 
-Decision record: docs/decisions/0020-two-seams.md.
+Decision record: docs/decisions/0023-two-seams.md.
 """

@@ -19,6 +19,7 @@ from eventlog.api.features import FEATURES
 from eventlog.api.overriding import override
 from eventlog.api.topic import Topic
 from eventlog.api.transaction import Function, OnFailure, Transaction
+from eventlog.backend import Backend
 from eventlog.backend.maintenance import VerifyReport
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
@@ -56,8 +57,6 @@ from eventlog.records import Record, RecordBatch
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eventlog.store.store import Store
-
 T = TypeVar("T")
 
 
@@ -67,7 +66,7 @@ class EmbeddedLog(EventLog):
     _backend_name: ClassVar[str] = "embedded"
     _features: ClassVar[frozenset[str]] = frozenset(FEATURES)
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Backend) -> None:
         self._store = store
         us = weakref.ref(self)  # a circle would keep a dropped log open until the collector comes by
         self._topics = Topics(store, lambda: cast("EmbeddedLog", us()))
