@@ -29,7 +29,8 @@ Everything else happens here, under `lock`. A batch is sealed while others send:
 
 The lock does not keep out what our own thread does in between: a signal handler, or a finalizer that the garbage
 collector runs, may send too. Its records go into batches of their own, the *late* ones, which are queued as soon as
-the change that they interrupted is over; waiting is refused there.
+the change that they interrupted is over; until then no open batch takes a record by `send` alone, since it would come
+before them (`limit` is 0). Waiting is refused there.
 
 When to send is the sender thread's business (`clients/producer/sender.py`).
 """
