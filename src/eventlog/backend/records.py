@@ -1,5 +1,5 @@
 """
-Appending: what clients hand to a backend to have stored, and what they are told of it.
+Appending: the values that clients pass to a backend, and the replies.
 
 Records go in encoded (`EncodedBatch`), one `PartitionRecords` for each partition. The same records go along in columns
 (`Rows`) where the backend has to look into them: for the index of a topic, and for message ids. What became of them is

@@ -1,7 +1,7 @@
 """
 Topics as the backend stores them, and the errors that name a missing one.
 
-These are values: every backend gives and takes them, and none of them says how a row looks.
+These are values that every backend takes and returns; they do not say what a row looks like.
 """
 
 from __future__ import annotations

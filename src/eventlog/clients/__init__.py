@@ -1,5 +1,5 @@
 """
-What users hold: topics, producers and consumers.
+The objects that users hold: topics, producers, consumers, transactions, states and projections.
 
-They know codecs and partitions; what they store and read are bytes, through `store`.
+They know codecs and partitions, and store and read bytes through `backend`.
 """

@@ -1,8 +1,8 @@
 """
-What `send()` hands back: the promise of a place in the log.
+The delivery that `send()` returns: the promise of a record's place in the log.
 
-A `Delivery` is a pair of its batch and its place in it, so that millions of them cost little; what is to be said
-of a whole batch is kept once, in the batch.
+A delivery is a pair of its batch and its index in it, so that millions of them cost little; the outcome is stored once,
+in the batch.
 """
 
 from __future__ import annotations

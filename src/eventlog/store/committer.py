@@ -1,10 +1,10 @@
 """
-Group commit: one transaction, one sync, for everything that waits to be stored.
+Group commit: one transaction and one sync for all requests that wait.
 
-Whoever needs something stored queues a `CommitRequest` and asks for its commit. The first to ask takes the turn and
-commits all that is queued, its own and the others'. So one thread pays for itself, and sixty-four pay for one.
+A thread queues a `CommitRequest` and asks for its commit. The first thread that asks takes the turn and commits all
+queued requests, its own and the others'. So one thread pays for one sync, and sixty-four threads pay for one too.
 
-What a request writes is its own business (`store/records/append.py`, say). There is no thread for this.
+A request knows what it writes (`store/records/append.py`, for example). There is no thread of its own for commits.
 """
 
 from __future__ import annotations

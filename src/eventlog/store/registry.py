@@ -1,7 +1,7 @@
 """
-The open stores of this process: one for each directory, counted, and what becomes of them in a fork.
+The open stores of this process, one per directory with a count of its users, and their handling in a fork.
 
-Here a directory is opened, or refused untouched.
+It opens a directory, or refuses it and leaves it as it was.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Looking after consumer groups: which there are, where they stand, and putting them elsewhere.
+The administration of consumer groups: list, describe, reset and delete.
 
-Nobody is a member here. What is changed is changed in one transaction (`store/groups/admin.py`); what is shown is one
-snapshot, and the lives of members a moment later.
+No consumer is needed. A change is one transaction; a description is one snapshot, with the liveness of members checked
+a moment later.
 """
 
 from __future__ import annotations

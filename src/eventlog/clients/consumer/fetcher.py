@@ -1,7 +1,7 @@
 """
-From the log into a consumer's hands: fetch what its positions want, and hand it out in turn.
+The fetcher of a consumer: it reads batches for the positions, and returns them in turn.
 
-Nothing here waits: `subscribe` says what the consumer's waiter is notified of.
+Nothing here waits; `subscribe` chooses the commits of which the consumer's waiter is notified.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-Where a consumer stands in its partitions, and what it may commit.
+The positions of a consumer in its partitions, and the offsets that it may commit.
 
-Three offsets for each partition, always in this order: `committed <= finished <= handed`, unless somebody sought
-back. `handed` is the next offset to hand out; `finished` is what the caller is done with; `committed` is what the
-log has for the group. Plain bookkeeping, for any backend: nothing here reads a log, waits or knows the time.
+Each partition has three offsets, always in this order unless the caller sought back: `committed <= finished <= handed`.
+`handed` is the next offset to return; everything before `finished` is done; `committed` is the group's stored offset.
+This is plain bookkeeping for any backend: nothing here reads a log, waits or knows the time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-Where a consumer begins in a partition: at the group's committed offset, or else at a start.
+The first offset of a consumer in a partition: the group's committed offset, or else its start.
 
-Asks the backend; the positions themselves are in `clients/consumer/positions.py`.
+It asks the backend; the positions themselves are in `clients/consumer/positions.py`.
 """
 
 from __future__ import annotations

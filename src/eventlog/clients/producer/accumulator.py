@@ -5,19 +5,19 @@ A batch is in one of four states, and never goes back but from *sealed* to *open
 
     state    how it is seen                       what becomes of a record          what ends the state
     ------   ----------------------------------   -------------------------------   ------------------------------------
-    open     `buffer.batch` is it, `limit` > 0      `send` adds it, without a lock    it is full, its linger is over, or
+    open     `buffer.batch` is it, `limit` > 0    `send` adds it, without a lock    it is full, its linger is over, or
                                                                                     somebody waits for it: `_seal`
     sealed   `limit` is 0, `rows` are empty,      goes into the next batch          it is encoded and handed to the
              `pending` is None                                                      backend: `_queue`
-    queued   `pending` is set; in the backlog     -                                 a commit, whoever makes it, and then
-                                                                                    whoever looks: `take_outcome`
+    queued   `pending` is set; in the backlog     -                                 a commit of any thread, and then
+                                                                                    the next reader: `take_outcome`
     done     `is_done`, with `stored` or `error`  -                                 nothing
 
 `Producer.send` puts a record into the open batch by one list operation, which no other thread can come between.
 Everything else happens here, under `lock`. A batch is sealed while others send:
 
     sealer, with the lock                   sender, without a lock
-    1  buffer.batch = CLOSED                  a  batch = buffer.batch; n = len(batch.rows)
+    1  buffer.batch = CLOSED                a  batch = buffer.batch; n = len(batch.rows)
     2  rows = copy of batch.rows            b  batch.rows += key, value, token
     3  encodes and queues these rows        c  is buffer.batch still batch, and len(rows) == n + 3?
 

@@ -1,7 +1,7 @@
 """
-What a producer fills: for each partition a buffer, and in it the batch that is open.
+The buffers of a producer, one per partition, and the batch that is open in each.
 
-How batches are filled without a lock, sealed and queued is described in `clients/producer/accumulator.py`.
+`clients/producer/accumulator.py` describes how batches are filled without a lock, sealed and queued.
 """
 
 from __future__ import annotations

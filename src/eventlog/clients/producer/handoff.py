@@ -1,5 +1,5 @@
 """
-What the sending threads and the sender thread of a producer tell each other.
+The signals between the sending threads and the sender thread of a producer.
 
 The sender thread sleeps until a batch is open or a commit is wanted, and is woken. A commit is two things: filling
 a transaction, many short calls that each need the interpreter's lock in between, and the sync, one long call that does

@@ -1,7 +1,7 @@
 """
-What the deliveries of a transaction ask: where their records are stored, once it has ended.
+The places of a transaction's records, which its deliveries ask for once it has ended.
 
-Deliveries may outlive their transaction, and keep places alone.
+Deliveries may outlive their transaction; they keep only the places.
 """
 
 from __future__ import annotations

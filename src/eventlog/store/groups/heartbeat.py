@@ -1,5 +1,5 @@
 """
-The thread that prolongs the leases of this process's members.
+The thread that renews the leases of this process's members.
 
 A program may be busy with one record for minutes; this thread shows that its process lives. It only sets the times of
 files: no transaction, no lock of the log, nothing that a writer could hold up. It is a daemon and ends with its last

@@ -1,17 +1,17 @@
 """
-Signs of life: one FIFO in `members/` for each member of a group.
+The liveness of members: one FIFO in `members/` for each member of a group.
 
-It tells three things, and none of them costs a transaction or a sync:
+It shows three things, without a transaction or a sync:
 
-* the member holds its lock, which the kernel frees when the process dies, however it dies;
+* the member holds its lock, which the kernel releases when the process dies, for any reason;
 * its modification time is the end of the member's lease, in nanoseconds of the monotonic clock, which all processes
   of a machine share and nobody can set; its access time is the session timeout, so a lease that ends later than that
   is of an earlier boot;
-* the member holds its writing end, so whoever has the reading end open is told by the kernel at once when it dies.
+* the member holds its writing end, so the kernel notifies the processes with an open reading end as soon as it dies.
 
-It is made under a hidden name, locked, dated, and only then gets its name: what others see is always complete. Where
+It is made under a hidden name, locked and dated, and only then gets its name, so others only see complete files. Where
 there are no FIFOs a plain file does, and a death is noticed at the next look. When a member may prolong its lease is
-the business of `groups/lease.py`.
+decided in `groups/lease.py`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Reading groups: what a member looks at each time it polls, and what people ask for.
+Reading groups: the rows that a member checks at each poll, and the descriptions for people.
 
 Each call is one short read transaction that ends before it returns.
 """

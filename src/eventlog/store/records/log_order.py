@@ -1,8 +1,8 @@
 """
 The order of the whole log: which batch was stored after which, over all topics and partitions.
 
-Each record has a position: how many were stored in the log before it. One row for each batch leads from a position to
-the batch. Positions are born in the write transaction, as offsets are; they have no gaps and are never used again,
+Each record has a log position: the number of records stored before it. One row per batch leads from a position to
+the batch. Positions are assigned in the write transaction, as offsets are; they have no gaps and are never reused,
 so a reader that has read up to one has missed nothing. Deleted records are skipped.
 """
 

@@ -1,9 +1,9 @@
 """
-Message ids: which records a topic has stored under an id of the user's, for as long as the topic remembers them.
+Message ids: the records that a topic has stored under ids of the user, for as long as the topic remembers them.
 
-A record that comes a second time with its id is not stored again; whoever brings it is told where the first is. Two
-rows for each id: one leads from the id to the record, one stands in the order of time, so that each new id can
-remove a few that are too old.
+A record that comes a second time with its id is not stored again; the caller gets the place of the first one. Each id
+has two rows: one leads from the id to the record, the other is in the order of time, so that each new id can remove a
+few that have expired.
 """
 
 from __future__ import annotations
