@@ -130,4 +130,3 @@ __all__ = [
 for _name in __all__:
     # Where a class stands in the tree is ours to change: users, pickles and messages see `eventlog.Topic`.
     globals()[_name].__module__ = "eventlog"
-del _name

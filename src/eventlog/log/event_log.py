@@ -103,7 +103,7 @@ class EmbeddedLog(EventLog):
     # -- topics ----------------------------------------------------------------------------------------------
 
     @override
-    def topic(
+    def topic(  # pyright: ignore[reportIncompatibleMethodOverride] - its options are a TypedDict there
         self,
         name: str,
         *,

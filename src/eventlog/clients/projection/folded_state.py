@@ -163,7 +163,7 @@ class FoldedState(State[K, V]):
         data, size_bytes = None, ITEM_BYTES
         if type(value) is not int or not self._takes_int or not LEAST_INT <= value <= MOST_INT:
             if self._takes_documents and (size_bytes := _document_size(value, cache.certain)):
-                kept = value.copy() if type(value) is dict else tuple(value)
+                kept = value.copy() if type(value) is dict else tuple(value)  # pyright: ignore[reportArgumentType]
             else:
                 kept, data, size_bytes = cache.keep(value)
         if row is not None:

@@ -82,7 +82,7 @@ class AppendBatch(CommitRequest):
 
     def __init__(self, records: PartitionRecords, now_ms: int, when_done: Callable[[], object]) -> None:
         self.is_done = False  # what `CommitRequest.__init__` does, without the call
-        self.error = None
+        self.error: BaseException | None = None
         self.wakeup = None
         self.parts: Sequence[PartitionRecords] = (records,)
         self.stored: StoredRecords | None = None
@@ -116,7 +116,9 @@ class AppendBatch(CommitRequest):
             judge(writing, self.parts, (stored,), conditions, now_ms, is_lenient=True)
         write_part(writing, records, stored, now_ms)
         if stamp is not None and sequences is not None:
-            epochs.remember_sequence(writing, records.topic, records.partition, stamp, sequences)
+            epochs.remember_sequence(  # pyright: ignore[reportPossiblyUnboundVariable]
+                writing, records.topic, records.partition, stamp, sequences
+            )
         self.stored = stored
         self.newer = newer[0] if newer else None
 

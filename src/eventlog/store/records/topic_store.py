@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from eventlog.backend.topics import NewTopic, StoredTopic, deleted_topic, unknown_topic
 from eventlog.clock import Clock
@@ -20,7 +19,6 @@ class StoreTopics:
     environment: Environment
     committer: Committer
     clock: Clock
-    max_key_bytes: ClassVar[int] = LONGEST_KEY_BYTES
 
     # -- looking ---------------------------------------------------------------------------------------------
 
@@ -56,6 +54,11 @@ class StoreTopics:
         return unpack_topics_version(
             environment.read(lambda transaction: transaction.get(TOPICS_VERSION_KEY, db=environment.tables[FORMAT]))
         )
+
+    @property
+    def max_key_bytes(self) -> int:
+        """The most bytes of a key in a topic with an index."""
+        return LONGEST_KEY_BYTES
 
     def index_key_bytes(self, key: bytes) -> int:
         """The size of a key in the index, where a zero byte counts as two."""
