@@ -34,7 +34,7 @@ def _send(partitions: int, *, are_reports_read: bool = False) -> Path:
         topic = log.topic("orders", partitions=partitions)
         with log.producer(linger=3600.0) as producer:
             # The sender thread would sleep for an hour; when something wakes it earlier depends on the machine.
-            producer._accumulator.on_open = lambda: None
+            producer._accumulator._handoff.tell_open = lambda: None
 
             def work() -> None:
                 deliveries = [producer.send(topic, value, key=key) for value, key in zip(VALUES, KEYS, strict=True)]
