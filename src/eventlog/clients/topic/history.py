@@ -63,7 +63,16 @@ class History(Generic[K, V]):
             check_int("max_records", max_records, least=0)
         encoded = self._encoded(key)
         most = 1 if max_records == 0 else max_records
-        part = self._read(encoded, key, first, end, is_reversed=is_reversed, max_events=most)
+        part = self._store.read_events(
+            self._handle.row,
+            encoded,
+            key,
+            first,
+            end,
+            is_reversed=is_reversed,
+            max_events=most,
+            value_type=self._handle.value_codec.plain_type,
+        )
         if max_records == 0:
             return iter(())
         if part.is_all or len(part.events) == max_records:
