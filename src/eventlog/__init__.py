@@ -4,18 +4,14 @@ Kafka's model as a library: topics, partitions, producers, consumers and groups 
 The front door: everything users need is exported here, and nothing else is public.
 """
 
+from typing import TYPE_CHECKING
+
 from eventlog.accelerators import is_compiled
 from eventlog.api.consumer import Consumer
 from eventlog.api.event_log import EventLog
-from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
 from eventlog.api.producer import Delivery, Producer
 from eventlog.api.topic import Topic
 from eventlog.api.transaction import Transaction
-from eventlog.backend.maintenance import VerifyReport
-from eventlog.clients.projection.projection import Projection
-from eventlog.clients.state.state import State
-from eventlog.clients.state.view import StateView
-from eventlog.clients.transaction.processor import Processor
 from eventlog.errors import (
     BufferFull,
     ConcurrentUse,
@@ -59,7 +55,28 @@ from eventlog.groups.assignors import Assignor, GroupMember
 from eventlog.log.opening import open
 from eventlog.records import Event, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, TopicPartition
 
+if TYPE_CHECKING:
+    from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
+    from eventlog.backend.maintenance import VerifyReport
+    from eventlog.clients.projection.projection import Projection
+    from eventlog.clients.state.state import State
+    from eventlog.clients.state.view import StateView
+    from eventlog.clients.transaction.processor import Processor
+
 __version__ = "0.5.0"
+
+_LATER = {
+    "GroupDescription": "eventlog.api.groups",
+    "Groups": "eventlog.api.groups",
+    "MemberDescription": "eventlog.api.groups",
+    "PartitionOffsets": "eventlog.api.groups",
+    "Processor": "eventlog.clients.transaction.processor",
+    "Projection": "eventlog.clients.projection.projection",
+    "State": "eventlog.clients.state.state",
+    "StateView": "eventlog.clients.state.view",
+    "VerifyReport": "eventlog.backend.maintenance",
+}
+"""Where the classes are that are imported with their first use: not every program needs them, and they take time."""
 
 __all__ = [
     "Assignor",
@@ -127,6 +144,34 @@ __all__ = [
     "open",
 ]
 
-for _name in __all__:
-    # Where a class stands in the tree is ours to change: users, pickles and messages see `eventlog.Topic`.
-    globals()[_name].__module__ = "eventlog"
+del TYPE_CHECKING
+
+
+def _publish() -> None:
+    """
+    Have the classes say that they are of `eventlog`; those of `_LATER` say so themselves.
+
+    Where a class stands in the tree is ours to change: users, pickles and messages see `eventlog.Topic`.
+    """
+    for name in __all__:
+        if name not in _LATER:
+            globals()[name].__module__ = "eventlog"
+
+
+_publish()
+
+
+def __getattr__(name: str) -> object:
+    """Import a class of `_LATER` (PEP 562)."""
+    if name not in _LATER:
+        raise AttributeError(f"module 'eventlog' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(_LATER[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The names that are there, and those that are imported with their first use."""
+    return sorted({*globals(), *_LATER})

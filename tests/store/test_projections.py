@@ -17,8 +17,8 @@ from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.states import projections
 from eventlog.store.states.fold_lock import ProjectionFileLock, remove_lock_files
+from eventlog.store.states.projection_rows import pack_projection, unpack_projection
 from eventlog.store.states.projections import EnsureProjection
-from eventlog.store.states.rows import pack_projection, unpack_projection
 from eventlog.store.store import Store
 
 CODEC: dict[str, object] = {"name": "msgpack"}

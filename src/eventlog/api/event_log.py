@@ -12,11 +12,9 @@ from uuid import UUID
 
 from eventlog.api.consumer import Callback, Consumer
 from eventlog.api.features import FEATURES, FrontDoor
-from eventlog.api.groups import Groups
 from eventlog.api.producer import Producer
 from eventlog.api.topic import Topic
 from eventlog.api.transaction import Function, OnFailure, Transaction
-from eventlog.backend.maintenance import VerifyReport
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
 from eventlog.codecs import Upcasters
@@ -35,6 +33,8 @@ from eventlog.records import Record, RecordBatch
 if TYPE_CHECKING:  # types alone
     from pathlib import Path
 
+    from eventlog.api.groups import Groups
+    from eventlog.backend.maintenance import VerifyReport
     from eventlog.clients.projection.projection import Projection
     from eventlog.clients.state.view import StateView
     from eventlog.clients.transaction.processor import Processor

@@ -224,3 +224,9 @@ class Groups(FrontDoor):
             UnknownGroup: the group has neither members nor offsets.
             UnknownTopic: there is no such topic; a topic's offsets are deleted with it.
         """
+
+
+PartitionOffsets.__module__ = "eventlog"
+MemberDescription.__module__ = "eventlog"
+GroupDescription.__module__ = "eventlog"
+Groups.__module__ = "eventlog"

@@ -73,3 +73,6 @@ class MaintenanceBackend(Protocol):
             StorageError: if the copy cannot be written. The log is unchanged.
         """
         ...
+
+
+VerifyReport.__module__ = "eventlog"

@@ -20,21 +20,15 @@ from eventlog.api.overriding import override
 from eventlog.api.topic import Topic
 from eventlog.api.transaction import Function, OnFailure, Transaction
 from eventlog.backend import Backend
-from eventlog.backend.maintenance import VerifyReport
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
-from eventlog.clients.admin.groups import EmbeddedGroups
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.opening import open_consumer
 from eventlog.clients.producer.producer import EmbeddedProducer
 from eventlog.clients.producer.sender import end_abandoned
-from eventlog.clients.projection.opening import declare_projection
-from eventlog.clients.projection.projection import Projection
 from eventlog.clients.reading.log_reader import read_log, records_of
-from eventlog.clients.state.view import StateView, view
 from eventlog.clients.topic.registry import TopicOptions, Topics
 from eventlog.clients.topic.topic import EmbeddedTopic
-from eventlog.clients.transaction.processor import LentTransaction, Processor, open_processor
 from eventlog.clients.transaction.transaction import EmbeddedTransaction, transact
 from eventlog.codecs import Upcasters
 from eventlog.errors import ConcurrentUse, LogClosed
@@ -54,8 +48,14 @@ from eventlog.options import (
 )
 from eventlog.records import Record, RecordBatch
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what few programs need is imported with the first use of it: `import eventlog` is fast
     from pathlib import Path
+
+    from eventlog.backend.maintenance import VerifyReport
+    from eventlog.clients.admin.groups import EmbeddedGroups
+    from eventlog.clients.projection.projection import Projection
+    from eventlog.clients.state.view import StateView
+    from eventlog.clients.transaction.processor import Processor
 
 T = TypeVar("T")
 
@@ -216,6 +216,8 @@ class EmbeddedLog(EventLog):
     @property
     @override
     def groups(self) -> EmbeddedGroups:
+        from eventlog.clients.admin.groups import EmbeddedGroups
+
         return EmbeddedGroups(self._store, self._check_open)
 
     @override
@@ -246,6 +248,8 @@ class EmbeddedLog(EventLog):
         max_poll_interval: float = 300.0,
     ) -> Processor:
         self._check_open()
+        from eventlog.clients.transaction.processor import LentTransaction, open_processor
+
         return open_processor(
             lambda: self.consumer(
                 *topics,
@@ -273,6 +277,8 @@ class EmbeddedLog(EventLog):
     @override
     def state(self, name: str, *, key: Any = None, value: Any = None) -> StateView[Any, Any]:
         self._check_open()
+        from eventlog.clients.state.view import view
+
         return view(self._store, name, key, value, check=self._check_open)
 
     @override
@@ -299,6 +305,8 @@ class EmbeddedLog(EventLog):
         max_bytes: int = MAX_FOLDED_BYTES,
     ) -> Projection:
         self._check_open()
+        from eventlog.clients.projection.opening import declare_projection
+
         return declare_projection(
             self._store,
             self._topics.by_id,

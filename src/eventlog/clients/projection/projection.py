@@ -312,3 +312,6 @@ class Projection:
 
     def __repr__(self) -> str:
         return f"<Projection {self.name!r}>"
+
+
+Projection.__module__ = "eventlog"

@@ -283,3 +283,6 @@ class State(StateView[K, V]):
         self._cache.forget()
         self._reads = {}
         self._scans = []
+
+
+State.__module__ = "eventlog"

@@ -320,3 +320,5 @@ def _made_codecs(row: StoredState, key: Any, value: Any) -> tuple[OrderedCodec[A
 
 _known_codecs = lru_cache(maxsize=_KNOWN_CODECS_COUNT)(_made_codecs)
 """Every transaction asks for the codecs of its states, and a row with its codecs is stored once."""
+
+StateView.__module__ = "eventlog"

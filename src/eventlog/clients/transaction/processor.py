@@ -432,3 +432,6 @@ def open_processor(
         attempts=attempts,
         on_failure=on_failure,
     )
+
+
+Processor.__module__ = "eventlog"

@@ -22,8 +22,6 @@ from eventlog.backend import Backend
 from eventlog.backend.records import TransactionRequest
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery, deliveries
-from eventlog.clients.state.state import State
-from eventlog.clients.state.view import open_state
 from eventlog.clients.topic.columns import check_expected
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.clients.topic_handle import TopicHandle
@@ -41,6 +39,7 @@ from eventlog.options import HeadersInput, check_columns, check_headers, check_i
 
 if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
     from eventlog.clients.consumer.offset_commits import GivenOffsets
+    from eventlog.clients.state.state import State
 
 T = TypeVar("T")
 KT = TypeVar("KT")
@@ -196,6 +195,9 @@ class EmbeddedTransaction(Transaction):
             declared = self._declared.get(name, (None, None))
             if (key is None and value is None) or (key is declared[0] and value is declared[1]):
                 return known
+        from eventlog.clients.state.state import State
+        from eventlog.clients.state.view import open_state
+
         row, key_codec, value_codec = open_state(self._backend, name, key, value)
         if known is None:
             known = self._states[name] = State(

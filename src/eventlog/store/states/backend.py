@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from eventlog.backend.projections import FoldCheckpoint, StoredProjection
 from eventlog.backend.states import Row, StateChanges, StoredState
 from eventlog.clock import Clock
 from eventlog.store.committer import Committer
 from eventlog.store.lmdb.environment import STATE, EngineError, Environment, Transaction
-from eventlog.store.states import projections, reader
+from eventlog.store.states import reader
 from eventlog.store.states.commands import ApplyStateChanges, DeleteState, EnsureState
-from eventlog.store.states.fold_lock import ProjectionFileLock, remove_lock_files
 from eventlog.store.states.rows import state_prefix
+
+if TYPE_CHECKING:  # what projections need is imported by the first of them: `import eventlog` is fast
+    from eventlog.backend.projections import FoldCheckpoint, StoredProjection
+    from eventlog.store.states.fold_lock import ProjectionFileLock
 
 _PROJECTIONS_DIRECTORY = "projections"
 
@@ -101,26 +104,36 @@ class StoreStates:
 
     def projection(self, name: str) -> StoredProjection | None:
         """The projection of that name."""
+        from eventlog.store.states import projections
+
         return projections.projection_row(self.environment, name)
 
     def projection_and_end(self, name: str) -> tuple[StoredProjection | None, int]:
         """The projection of that name, and the log position that the next record gets."""
+        from eventlog.store.states import projections
+
         return projections.projection_and_end(self.environment, name)
 
     def projections(self) -> list[StoredProjection]:
         """All projections, by name."""
+        from eventlog.store.states import projections
+
         return projections.projection_rows(self.environment)
 
     def projection_and_state(
         self, name: str, *, is_rebuild: bool = False
     ) -> tuple[StoredProjection, StoredState] | None:
         """A projection with the state of its active build, or of its rebuild."""
+        from eventlog.store.states import projections
+
         return projections.build_and_state(self.environment, name, is_rebuild=is_rebuild)
 
     def ensure_projection(
         self, name: str, topics: tuple[str, ...] | None, key: dict[str, object], value: dict[str, object]
     ) -> StoredProjection:
         """The projection of that name, created if there is none."""
+        from eventlog.store.states import projections
+
         request = projections.EnsureProjection(name, topics, key, value, self.clock.now_ms())
         self.committer.run(request)
         assert request.projection is not None
@@ -134,10 +147,14 @@ class StoreStates:
         value: dict[str, object],
     ) -> None:
         """Give a projection a second build, empty."""
+        from eventlog.store.states import projections
+
         self.committer.run(projections.BeginRebuild(projection, topics, key, value, self.clock.now_ms()))
 
     def commit_fold(self, checkpoint: FoldCheckpoint, changes: StateChanges | None) -> bool:
         """Store the changes of a build's state and move its checkpoint; whether the build was switched."""
+        from eventlog.store.states import projections
+
         request = projections.CommitFold(checkpoint, changes)
         try:
             self.committer.run(request)
@@ -148,12 +165,17 @@ class StoreStates:
 
     def sweep_builds(self, projection: StoredProjection) -> bool:
         """Remove some rows of builds that were given up; whether none are left."""
+        from eventlog.store.states import projections
+
         request = projections.SweepBuilds(projection)
         self.committer.run(request)
         return request.is_clean
 
     def delete_projection(self, name: str) -> None:
         """Delete a projection with all its builds."""
+        from eventlog.store.states import projections
+        from eventlog.store.states.fold_lock import remove_lock_files
+
         request = projections.DeleteProjection(name)
         self.committer.run(request)
         assert request.projection is not None
@@ -161,5 +183,7 @@ class StoreStates:
 
     def fold_lock(self, projection: StoredProjection, *, is_rebuild: bool) -> ProjectionFileLock:
         """The lock to fold or to rebuild a projection, not taken yet."""
+        from eventlog.store.states.fold_lock import ProjectionFileLock
+
         directory = os.path.join(self.path, _PROJECTIONS_DIRECTORY)
         return ProjectionFileLock(directory, projection, is_rebuild=is_rebuild, mode=self._mode & 0o666)

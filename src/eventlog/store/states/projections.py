@@ -17,13 +17,8 @@ from eventlog.store.records.log_order import end_log_position
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import damaged
 from eventlog.store.states.commands import ApplyStateChanges, new_state
-from eventlog.store.states.rows import (
-    build_state_name,
-    pack_projection,
-    state_prefix,
-    unpack_projection,
-    unpack_state,
-)
+from eventlog.store.states.projection_rows import build_state_name, pack_projection, unpack_projection
+from eventlog.store.states.rows import state_prefix, unpack_state
 
 _ROWS_AT_ONCE = 20_000
 """How many rows of an old build are removed in one transaction, in which nobody else can write."""

@@ -31,7 +31,8 @@ from eventlog.store.rows.tables import (
     partition_key,
     unpack_topic,
 )
-from eventlog.store.states.rows import NEXT_STATE_ID_KEY, unpack_projection, unpack_state
+from eventlog.store.states.projection_rows import unpack_projection
+from eventlog.store.states.rows import NEXT_STATE_ID_KEY, unpack_state
 from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, walk
 
 _STATE_ID_BYTES = 4
