@@ -7,7 +7,6 @@ from eventlog.records import Headers
 from eventlog.store.lmdb.environment import (
     BATCHES,
     INDEX,
-    CopyingCursor,
     Cursor,
     EngineError,
     Environment,
@@ -66,40 +65,30 @@ def read_rows(
                 is_found = cursor.prev() if is_behind else cursor.last()
             else:
                 is_found = cursor.set_range(prefix) if first == 1 else _find_row(cursor, prefix, first)
-            if not is_found:
-                return [], True
-            return _walk(cursor, prefix, first, end, is_reversed=is_reversed, max_bytes=max_bytes)
+            rows: list[tuple[int, bytes]] = []
+            length = len(prefix) + 8
+            while is_found:
+                key = cursor.key()
+                if len(key) != length or not key.startswith(prefix):
+                    break
+                version = int.from_bytes(key[-8:], "big")
+                if end is not None and version >= end:
+                    break
+                if max_bytes <= 0:
+                    return rows, False
+                data = cursor.value()
+                rows.append((version, data))
+                if is_reversed and version <= first:
+                    break
+                max_bytes -= len(data)
+                is_found = cursor.prev() if is_reversed else cursor.next()
+            return rows, True
         except EngineError as error:
             raise environment.read_error(error) from error
         finally:
             transaction.abort()
     finally:
         environment.leave(token, None)
-
-
-def _walk(
-    cursor: CopyingCursor, prefix: bytes, first: int, end: int | None, *, is_reversed: bool, max_bytes: int
-) -> tuple[list[tuple[int, bytes]], bool]:
-    """The rows of `read_rows` from the cursor's row on."""
-    rows: list[tuple[int, bytes]] = []
-    length = len(prefix) + 8
-    is_found = True
-    while is_found:
-        key = cursor.key()
-        if len(key) != length or not key.startswith(prefix):
-            break
-        version = int.from_bytes(key[-8:], "big")
-        if end is not None and version >= end:
-            break
-        if max_bytes <= 0:
-            return rows, False
-        data = cursor.value()
-        rows.append((version, data))
-        if is_reversed and version <= first:
-            break
-        max_bytes -= len(data)
-        is_found = cursor.prev() if is_reversed else cursor.next()
-    return rows, True
 
 
 def _find_row(cursor: object, prefix: bytes, first: int) -> bool:
