@@ -24,7 +24,7 @@ import threading
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from eventlog.clock import Clock
 from eventlog.errors import StorageError
@@ -32,9 +32,6 @@ from eventlog.groups.lease import Lease, Terms
 from eventlog.groups.state import Life
 from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.lmdb.errors import kind_of
-
-if TYPE_CHECKING:
-    from eventlog.store.groups.heartbeat import HeartbeatThread
 
 try:
     import fcntl
@@ -44,6 +41,18 @@ except ImportError:  # no such system call: a dead member is noticed when its le
 _NS = 1_000_000_000
 _YOUNG_MS = 60_000
 _TURN = "turn-"
+
+
+class Heartbeat(Protocol):
+    """What prolongs the leases of members."""
+
+    def add(self, file: LivenessFile) -> None:
+        """Prolong the lease of this member from now on."""
+        ...
+
+    def remove(self, file: LivenessFile) -> None:
+        """Prolong it no longer."""
+        ...
 
 
 class LivenessFile:
@@ -64,7 +73,7 @@ class LivenessFile:
         self._guard = threading.RLock()  # the garbage collector may abandon us in the middle of a beat
         self._mode = mode
         self._finalizer: weakref.finalize[..., LivenessFile] | None = None
-        self._heartbeat: HeartbeatThread | None = None
+        self._heartbeat: Heartbeat | None = None
 
     def open(self) -> None:
         """Make the file; an `OSError` leaves what `Members.discard_abandoned` removes."""
@@ -128,7 +137,7 @@ class LivenessFile:
                     ) from error
                 self.lease.note_confirmed(end_s, now_s)
 
-    def begin_beating(self, heartbeat: HeartbeatThread) -> None:
+    def begin_beating(self, heartbeat: Heartbeat) -> None:
         """Have the lease prolonged from now on."""
         self._heartbeat = heartbeat
         heartbeat.add(self)

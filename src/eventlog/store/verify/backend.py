@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from eventlog.store.lmdb.data_file import make_directory
 from eventlog.store.lmdb.errors import kind_of
@@ -12,7 +12,6 @@ from eventlog.store.lmdb.errors import kind_of
 if TYPE_CHECKING:
     from eventlog.backend.maintenance import VerifyReport
     from eventlog.store.lmdb.environment import Environment
-    from eventlog.store.store import Store
 
 
 class StoreMaintenance:
@@ -28,7 +27,7 @@ class StoreMaintenance:
         """Check everything that is stored."""
         from eventlog.store.verify.verify import verify  # with every check of every table: `import eventlog` is fast
 
-        return verify(cast("Store", self), progress)
+        return verify(self.environment, progress)
 
     def compact(self, destination: str | os.PathLike[str]) -> int:
         """Write a copy without free pages into a new directory; writers may go on."""

@@ -15,10 +15,9 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import NO_LOG_POSITION, NO_TIME_MS, Columns, decode
 from eventlog.errors import EventLogError
 from eventlog.store.groups.reader import damaged_rows
-from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS
+from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS, Environment
 from eventlog.store.records.log_order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_log_position
 from eventlog.store.rows.tables import split_batch_key
-from eventlog.store.store import Store
 from eventlog.store.verify.check_index import IndexCheck, IndexSums, SnapshotCheck, compare
 from eventlog.store.verify.check_message_ids import MessageCheck, MessageTimeCheck
 from eventlog.store.verify.check_order import OrderCheck
@@ -28,7 +27,7 @@ from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, Snapsho
 _LAST_POSITION = 2**64 - 1
 
 
-def verify(store: Store, progress: Callable[[int], object] | None = None) -> VerifyReport:
+def verify(environment: Environment, progress: Callable[[int], object] | None = None) -> VerifyReport:
     """
     Read and check every row.
 
@@ -37,12 +36,11 @@ def verify(store: Store, progress: Callable[[int], object] | None = None) -> Ver
     Args:
         progress: called from time to time with the bytes of batches checked so far.
     """
-    environment = store.environment
     problems = Problems()
     cache = BatchCache()
     tables = SmallTables(environment, problems)
     tables.check()
-    sums = IndexSums(_end_log_position(store))
+    sums = IndexSums(_end_log_position(environment))
     batches = BatchCheck(problems, sums)
 
     def tick() -> None:
@@ -65,9 +63,9 @@ def verify(store: Store, progress: Callable[[int], object] | None = None) -> Ver
     )
 
 
-def _end_log_position(store: Store) -> int:
+def _end_log_position(environment: Environment) -> int:
     try:
-        return stored_end_log_position(store.environment)
+        return stored_end_log_position(environment)
     except UNREADABLE:
         return _LAST_POSITION  # the check of the format table reports the damaged row
 
