@@ -21,7 +21,7 @@ from eventlog.clients.projection.folded_state import FoldedState
 from eventlog.clients.reading.log_reader import LogReader
 from eventlog.clients.state.row_cache import MOST_CACHED_BYTES
 from eventlog.clients.state.state import State
-from eventlog.clients.topic.topic import EmbeddedTopic
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec
 from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge
@@ -84,7 +84,7 @@ class Folder:
     def __init__(
         self,
         store: Backend,
-        topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
+        topics_by_id: Callable[[], Mapping[int, TopicHandle]],
         options: FoldOptions,
         row: StoredProjection,
         state: StoredState,

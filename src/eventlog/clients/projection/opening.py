@@ -10,7 +10,7 @@ from eventlog.backend import Backend
 from eventlog.backend.projections import unknown_projection
 from eventlog.clients.projection.projection import Projection
 from eventlog.clients.reading.log_reader import check_topics
-from eventlog.clients.topic.topic import EmbeddedTopic
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import codec_for
 from eventlog.options import check_int, check_projection_name
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def declare_projection(
     store: Backend,
-    topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
+    topics_by_id: Callable[[], Mapping[int, TopicHandle]],
     name: str,
     function: object,
     *,
@@ -53,7 +53,7 @@ def declare_projection(
 
 def open_projection(
     store: Backend,
-    topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
+    topics_by_id: Callable[[], Mapping[int, TopicHandle]],
     name: str,
     options: FoldOptions | None,
     key: Any,

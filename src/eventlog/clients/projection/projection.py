@@ -16,7 +16,7 @@ from eventlog.backend.projections import StoredProjection
 from eventlog.backend.waiting import Waiter
 from eventlog.clients.projection.view import ProjectionView
 from eventlog.clients.state.view import StateView
-from eventlog.clients.topic.topic import EmbeddedTopic
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.options import check_int, check_seconds
 
@@ -58,7 +58,7 @@ class Projection:
     def __init__(
         self,
         store: Backend,
-        topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
+        topics_by_id: Callable[[], Mapping[int, TopicHandle]],
         row: StoredProjection,
         options: FoldOptions | None,
         key: Any,

@@ -15,7 +15,7 @@ from eventlog.backend.projections import FoldLock, StoredProjection, unknown_pro
 from eventlog.backend.states import StoredState
 from eventlog.backend.waiting import Waiter
 from eventlog.clients.state.view import stored_codecs
-from eventlog.clients.topic.topic import EmbeddedTopic
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import codec_for
 from eventlog.errors import ConflictError, StateMismatch, UsedAfterFork
 
@@ -40,7 +40,7 @@ class FoldRunner:
     def __init__(
         self,
         store: Backend,
-        topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
+        topics_by_id: Callable[[], Mapping[int, TopicHandle]],
         row: StoredProjection,
         declared: tuple[Any, Any],
         *,

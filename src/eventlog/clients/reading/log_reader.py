@@ -9,7 +9,7 @@ from eventlog.api.topic import Topic
 from eventlog.backend import Backend
 from eventlog.backend.reading import OrderedBatch, StoredBatch
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor
-from eventlog.clients.topic.topic import EmbeddedTopic
+from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import EventLogError
 from eventlog.options import check_int, check_topic_name
 from eventlog.records import Record, RecordBatch
@@ -21,7 +21,7 @@ class LogReader:
     """
     A reader of batches in the order of the log.
 
-    Belongs to one thread at a time. Knows the topics of its last look, and looks again when it meets another.
+    Belongs to one thread at a time. Knows the topics since it last asked, and asks again when it meets another.
 
     Args:
         topics: reads what is of these alone; None reads all. Of one that is not there yet, what comes later.
@@ -30,7 +30,7 @@ class LogReader:
     def __init__(
         self,
         backend: Backend,
-        topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
+        topics_by_id: Callable[[], Mapping[int, TopicHandle]],
         topics: Collection[str] | None,
         log_position: int,
     ) -> None:
@@ -38,7 +38,7 @@ class LogReader:
         self._fetcher = BatchReader(backend)
         self._topics_by_id = topics_by_id
         self._names = None if topics is None else frozenset(topics)
-        self._topics: Mapping[int, EmbeddedTopic[Any, Any]] = {}
+        self._topics: Mapping[int, TopicHandle] = {}
         self._version = -1
         self.log_position = log_position
         """The position to read next: behind all that was handed out or passed by."""
@@ -97,17 +97,15 @@ class LogReader:
         if version != self._version:
             self._topics = self._topics_by_id()
             self._version = version
-        return {number for number, topic in self._topics.items() if topic.name in self._names}
+        return {number for number, topic in self._topics.items() if topic.row.name in self._names}
 
-    def _decoded(
-        self, topic: EmbeddedTopic[Any, Any], stored: OrderedBatch
-    ) -> tuple[int, RecordBatch[Any, Any], int] | None:
+    def _decoded(self, topic: TopicHandle, stored: OrderedBatch) -> tuple[int, RecordBatch[Any, Any], int] | None:
         """The position of the first record, the records, and the position behind them; None when none may be read."""
         base = stored.last - stored.span + 1
         offset = max(base + self.log_position - stored.log_position, base, stored.first)
         if offset > stored.last:
             return None
-        cursor: Cursor[Any, Any] = Cursor(topic._route, stored.partition, offset)
+        cursor: Cursor[Any, Any] = Cursor(topic, stored.partition, offset)
         batch = self._fetcher.batch(cursor, StoredBatch(stored.last, stored.data), None)
         if batch is None:
             return None
@@ -143,7 +141,7 @@ def check_topics(topics: Iterable[str | Topic[Any, Any]] | None) -> list[str] | 
         return None
     if isinstance(topics, str):
         raise TypeError("topics is a list of names, not one str. Nothing was read. Pass [name].")
-    return [check_topic_name(topic.name if isinstance(topic, EmbeddedTopic) else topic) for topic in topics]
+    return [check_topic_name(topic.name if isinstance(topic, Topic) else topic) for topic in topics]
 
 
 def records_of(batches: Iterable[tuple[int, RecordBatch[Any, Any]]]) -> Iterator[tuple[int, Record[Any, Any]]]:
@@ -156,7 +154,7 @@ def records_of(batches: Iterable[tuple[int, RecordBatch[Any, Any]]]) -> Iterator
 
 def read_log(
     store: Backend,
-    topics_by_id: Callable[[], Mapping[int, EmbeddedTopic[Any, Any]]],
+    topics_by_id: Callable[[], Mapping[int, TopicHandle]],
     start: int,
     *,
     end: int | None,

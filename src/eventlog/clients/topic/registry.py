@@ -96,9 +96,9 @@ class Topics:
         row = self._store.require_topic(check_topic_name(name))
         return self._of_row(row)
 
-    def by_id(self) -> Mapping[int, EmbeddedTopic[Any, Any]]:
+    def by_id(self) -> Mapping[int, TopicHandle]:
         """All topics by their ids, with the codecs that this log was told of."""
-        return {row.id: self._of_row(row) for row in self._store.topics()}
+        return {row.id: self._of_row(row)._route for row in self._store.topics()}
 
     def forget(self, name: str) -> None:
         """Forgets what was declared of a topic that is about to be deleted."""
