@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.clients.transaction import transaction
+from eventlog.clients.transaction import attempts
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_an_index_that_can_not_be_is_named(log: eventlog.EventLog) -> None:
 def test_thousands_of_attempts_wait_no_longer_than_ten(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause before an attempt is bounded, whatever its number."""
     pauses: list[float] = []
-    monkeypatch.setattr(transaction.time, "sleep", pauses.append)
+    monkeypatch.setattr(attempts.time, "sleep", pauses.append)
     for attempt in (1, 10, 2000, 10**6):
-        transaction.wait_a_little(attempt)
+        attempts.wait_a_little(attempt)
     assert len(pauses) == 4
     assert max(pauses) <= 0.1

@@ -29,7 +29,8 @@ from eventlog.clients.producer.sender import end_abandoned
 from eventlog.clients.reading.log_reader import read_log, records_of
 from eventlog.clients.topic.registry import TopicOptions, Topics
 from eventlog.clients.topic.topic import EmbeddedTopic
-from eventlog.clients.transaction.transaction import EmbeddedTransaction, transact
+from eventlog.clients.transaction.attempts import transact
+from eventlog.clients.transaction.transaction import EmbeddedLentTransaction, EmbeddedTransaction
 from eventlog.codecs import Upcasters
 from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.groups.assignors import Assignor
@@ -248,7 +249,7 @@ class EmbeddedLog(EventLog):
         max_poll_interval: float = 300.0,
     ) -> Processor:
         self._check_open()
-        from eventlog.clients.transaction.processor import LentTransaction, open_processor
+        from eventlog.clients.transaction.processor import open_processor
 
         return open_processor(
             lambda: self.consumer(
@@ -261,7 +262,7 @@ class EmbeddedLog(EventLog):
                 session_timeout=session_timeout,
                 max_poll_interval=max_poll_interval,
             ),
-            lambda: LentTransaction(self._store, self._known_topic, max_bytes=max_bytes),
+            lambda: EmbeddedLentTransaction(self._store, self._known_topic, max_bytes=max_bytes),
             self._store.clock,
             function,
             is_of_topics=bool(topics),

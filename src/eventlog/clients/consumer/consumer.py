@@ -67,6 +67,11 @@ class EmbeddedConsumer(Consumer[K, V]):
     def group(self) -> str | None:
         return self._options.group
 
+    @property
+    @override
+    def is_closed(self) -> bool:
+        return self._refusal is not None
+
     # -- reading ---------------------------------------------------------------------------------------------
 
     @override

@@ -1,8 +1,8 @@
 """
 The processor: consume, transform, produce, each record exactly once.
 
-It is a loop around a consumer and transactions. Between two polls every record received is either committed or sought
-back, so a partition that a poll gives up is always at a committed offset.
+It is a loop around a consumer and transactions of the front door, so it serves every backend. Between two polls every
+record received is either committed or sought back, so a partition that a poll gives up is always at a committed offset.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, NoReturn, Self
 
 import attrs
 
-from eventlog.api.consumer import Pair
+from eventlog.api.consumer import Consumer, Pair
 from eventlog.api.transaction import Function, OnFailure
-from eventlog.clients.consumer.consumer import EmbeddedConsumer
-from eventlog.clients.transaction.transaction import EmbeddedTransaction, wait_a_little
+from eventlog.clients.transaction.attempts import wait_a_little
+from eventlog.clients.transaction.lent import LentTransaction
 from eventlog.clock import Clock
 from eventlog.errors import (
     ConcurrentUse,
@@ -40,21 +40,6 @@ _LONGEST_WAIT_SECONDS = 60.0
 _SHORT_WAIT_SECONDS = 0.5
 _FATAL = (StorageError, LogClosed, UsedAfterFork)
 """Errors that another attempt cannot repair."""
-
-
-class LentTransaction(EmbeddedTransaction):
-    """A transaction that a function fills but must not end: its offsets are not in it yet."""
-
-    def commit(self) -> NoReturn:
-        """Refuse."""
-        raise ValueError(
-            "cannot commit: the processor commits this transaction, with the offsets of its records. Nothing was "
-            "stored. Return from the function, or raise to have nothing stored."
-        )
-
-    def commit_as_owner(self) -> None:
-        """Commit, as the processor does."""
-        super().commit()
 
 
 @attrs.define(eq=False, repr=False)
@@ -98,7 +83,7 @@ class Processor:
 
     def __init__(
         self,
-        consumer: EmbeddedConsumer[Any, Any],
+        consumer: Consumer[Any, Any],
         begin: Callable[[], LentTransaction],
         clock: Clock,
         function: Function,
@@ -195,7 +180,7 @@ class Processor:
                 if ends is not None:
                     wait_s = self._wait_s(deadline_s, count)
         except LogClosed:
-            if self._consumer._refusal is None:  # else another thread closed us: the run ends as by stop()
+            if not self._consumer.is_closed:  # else another thread closed us: the run ends as by stop()
                 raise
         finally:
             self._is_stopping = False
@@ -396,7 +381,7 @@ def _place(record: Record[Any, Any]) -> TopicPartition:
 
 
 def open_processor(
-    open_consumer: Callable[[], EmbeddedConsumer[Any, Any]],
+    open_consumer: Callable[[], Consumer[Any, Any]],
     begin: Callable[[], LentTransaction],
     clock: Clock,
     function: Function,

@@ -8,10 +8,9 @@ is stored then (`backend/states.py`). How a commit is made is the backend's busi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
 from eventlog.api.consumer import Consumer, Offsets
 from eventlog.api.overriding import override
@@ -26,14 +25,13 @@ from eventlog.clients.topic.columns import check_expected
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clients.transaction.deliveries import SentRecords
+from eventlog.clients.transaction.lent import LentTransaction, refused_commit
 from eventlog.clients.transaction.records import TransactionRecords
 from eventlog.errors import (
-    ConflictError,
     EventLogError,
     TransactionEnded,
     TransactionTooLarge,
     UsedAfterFork,
-    WrongVersion,
 )
 from eventlog.options import HeadersInput, check_columns, check_headers, check_int, check_message_id, check_timestamp_ms
 
@@ -41,12 +39,9 @@ if TYPE_CHECKING:  # only consumers of a group give offsets, and they import wha
     from eventlog.clients.consumer.offset_commits import GivenOffsets
     from eventlog.clients.state.state import State
 
-T = TypeVar("T")
 KT = TypeVar("KT")
 VT = TypeVar("VT")
 
-_FIRST_PAUSE_SECONDS = 0.0005
-_LONGEST_PAUSE_SECONDS = 0.1
 _ROW_BYTES = 256
 """What a record takes in memory beside its bytes, roughly; counted against `max_bytes`."""
 
@@ -323,26 +318,13 @@ class EmbeddedTransaction(Transaction):
         return f"<Transaction: {self._end or 'open'}, {self._sends.count} records, {self._size_bytes} bytes>"
 
 
-def transact(
-    begin: Callable[[], EmbeddedTransaction], function: Callable[[EmbeddedTransaction], T], attempts: int
-) -> T:
-    """Call a function with a transaction and commit it, at most `attempts` times while others are faster."""
-    check_int("attempts", attempts, least=1)
-    for attempt in range(1, attempts + 1):
-        try:
-            with begin() as tx:
-                result = function(tx)
-            return result  # noqa: RET504 - inside the block it would come before the commit
-        except (ConflictError, WrongVersion):
-            if attempt == attempts:
-                raise
-            wait_a_little(attempt)
-    raise AssertionError("there is at least one attempt")
+class EmbeddedLentTransaction(EmbeddedTransaction, LentTransaction):
+    """The embedded transaction of a processor."""
 
+    @override
+    def commit(self) -> NoReturn:
+        raise refused_commit()
 
-def wait_a_little(attempt: int) -> None:
-    """Sleep before another attempt: longer each time, up to a tenth of a second, and for a random time."""
-    import random  # here, since it loads OpenSSL, and few have conflicts
-
-    longest_s = min(_FIRST_PAUSE_SECONDS * 2 ** min(attempt, 30), _LONGEST_PAUSE_SECONDS)
-    time.sleep(random.uniform(0.0, longest_s))
+    @override
+    def commit_as_owner(self) -> None:
+        super().commit()
