@@ -288,3 +288,20 @@ def test_closing_in_a_loop_leaves_what_was_committed_by_hand(log):
     with log.consumer(group="stays") as stays, log.consumer(group="moves") as moves:
         assert stays.committed(tp) == 0
         assert moves.committed(tp) == 2
+
+
+@pytest.mark.parametrize("call", ["pause", "resume", "seek"])
+def test_what_a_loop_has_finished_is_committed_whatever_is_called_after_it(log, call):
+    """Found by the model: `pause()` and `seek()` of any partition took the finished records of the loop back, too."""
+    topic = log.topic("orders", partitions=2)
+    topic.append_many([b"a", b"b"], partition=0)
+    with log.consumer("orders", group="billing") as consumer:
+        for record in consumer:
+            if record.offset == 1:
+                break
+        if call == "seek":
+            consumer.seek(("orders", 1), 0)
+        else:
+            getattr(consumer, call)(("orders", 0))
+    with log.consumer(group="billing") as consumer:
+        assert consumer.committed(("orders", 0)) == 1

@@ -77,7 +77,11 @@ class Consumer(FrontDoor, Generic[K, V]):
     @property
     @abstractmethod
     def is_closed(self) -> bool:
-        """Whether the consumer was closed, or is of no use because the process was forked. Any thread may ask."""
+        """
+        Whether the consumer was closed, or is of no use because the process was forked.
+
+        Any thread may ask.
+        """
 
     @abstractmethod
     def poll(self, timeout: float = 0.0, *, max_records: int | None = None) -> list[Record[K, V]]:

@@ -328,6 +328,7 @@ class ConsumerCore:
 
     def seek(self, partitions: Sequence[Pair], offset_of: Callable[[Position], int]) -> None:
         """Go to an offset in some partitions, or in all; all offsets are found before anything moves."""
+        self.positions.finish_before_hand()  # the loop has asked for more than these, maybe in another partition
         self.positions.seek(partitions, offset_of)
         self._positions_changed()
 
@@ -342,6 +343,7 @@ class ConsumerCore:
 
     def pause(self, partitions: Sequence[Pair]) -> None:
         """Hand out nothing of some partitions, or of all."""
+        self.positions.finish_before_hand()  # the loop has asked for more than these
         self.positions.reclaim()
         for position in self.positions.chosen(partitions):
             position.is_paused = True

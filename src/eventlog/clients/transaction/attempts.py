@@ -1,4 +1,4 @@
-"""Attempts: a transaction that met a conflict is tried again, after a pause. Serves every backend."""
+"""Attempts: a transaction that met a conflict is tried again after a pause, on every backend."""
 
 from __future__ import annotations
 
