@@ -10,7 +10,7 @@ Knows nothing of LMDB or of the operating system's error numbers; `store/lmdb/er
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class EventLogError(Exception):
@@ -21,6 +21,10 @@ class EventLogError(Exception):
     """
 
     retriable: ClassVar[bool] = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # `Exception` would call the class with the message alone, and some classes below need more.
+        return type(self).__new__, (type(self), *self.args), vars(self)
 
 
 class LogClosed(EventLogError):

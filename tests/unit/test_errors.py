@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
 from eventlog import errors
@@ -11,6 +14,7 @@ from eventlog.errors import (
     DeliveryError,
     EventLogError,
     InstanceInUse,
+    NotSupported,
     OffsetOutOfRange,
     WrongVersion,
 )
@@ -34,6 +38,25 @@ def test_wrong_version_has_both_versions() -> None:
     """Who catches it knows what to read before deciding again."""
     error = WrongVersion("version 9", expected=2, actual=9)
     assert (str(error), error.expected, error.actual) == ("version 9", 2, 9)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OffsetOutOfRange("offset 9", first=2, end=5),
+        DeliveryError("2 records", count=2),
+        WrongVersion("version 9", expected=2, actual=9),
+        NotSupported("no files", feature="files", backend="plain"),
+        *(kind("why") for kind in ALL if "__init__" not in vars(kind)),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_survives_a_pickle(error: EventLogError) -> None:
+    """A worker of a process pool raises it, and its parent receives it with all that it carries."""
+    pickled = [pickle.dumps(error, protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for received in (*map(pickle.loads, pickled), copy.copy(error)):
+        assert type(received) is type(error)
+        assert (received.args, vars(received)) == (error.args, vars(error))
 
 
 @pytest.mark.parametrize("kind", ALL)
