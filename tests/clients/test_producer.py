@@ -266,6 +266,13 @@ def test_send_many_refuses_columns_of_different_lengths(log, columns):
     assert topic.bounds() == {0: (0, 0)}
 
 
+def test_a_producer_shows_its_name_and_whether_it_is_open(log):
+    """In a debugger, as the other objects of a log do."""
+    with log.producer() as producer, log.producer(name="till") as named:
+        assert (repr(producer), repr(named)) == ("<Producer: open>", "<Producer 'till': open>")
+    assert repr(named) == "<Producer 'till': closed>"
+
+
 def test_a_topic_and_its_name_are_the_same_to_send(log, topic):
     """They share batches, so the order holds across both."""
     with log.producer(linger=3600.0) as producer:

@@ -256,3 +256,7 @@ class EmbeddedProducer(Producer):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        name = "" if self._name is None else f" {self._name!r}"
+        return f"<Producer{name}: {'closed' if self._is_closed else 'open'}>"
