@@ -112,7 +112,7 @@ class EventLog(FrontDoor):
           it, call `poll(0)` every few milliseconds, or `poll(timeout)` in a thread. Some file systems lack
           it too: `fileno()` says so.
         * "files": `sync`, `verify` and `compact`: the log is files of this machine. Without it, they are
-          the affair of those who run the servers.
+          up to whoever runs the servers.
 
         Raises:
             ValueError: for a name that is not in this list.

@@ -53,8 +53,8 @@ FEATURES: Mapping[str, str] = MappingProxyType(
             "`fileno()` says so."
         ),
         "files": (
-            "`sync`, `verify` and `compact`: the log is files of this machine. Without it, they are the affair of "
-            "those who run the servers."
+            "`sync`, `verify` and `compact`: the log is files of this machine. Without it, they are up to "
+            "whoever runs the servers."
         ),
     }
 )

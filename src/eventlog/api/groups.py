@@ -24,7 +24,7 @@ class MemberDescription:
     """
     One member of a group, as others see it.
 
-    It subscribes to `topics` and `patterns`, owns `partitions`, and shall own `waits_for`, which others must release
+    It subscribes to `topics` and `patterns`, owns `partitions`, and is to own `waits_for`, which others must release
     first. `state` is "alive" if its process is alive and neither `session_timeout` nor `max_poll_interval` has passed;
     "away" for a static member whose process ended and whose place is kept; or "dead" if the others will remove it. Only
     an "alive" member counts as live.

@@ -9,7 +9,7 @@ Here are the protocols, one module for each subject, and the values that go acro
 * `records.py`: appends, producers and transactions.
 * `maintenance.py`: sync, verification and copies.
 * `reading.py`: stored batches, bounds, times, the order of the log, what has changed since.
-* `groups.py`: requests to a group's coordinator, committed offsets, the lives of members, administration.
+* `groups.py`: requests to a group's coordinator, committed offsets, the liveness of members, administration.
 * `waiting.py`: waiting until somebody commits.
 * `history.py`: the records of a key, and snapshots.
 * `states.py`: keyed tables that change in transactions.

@@ -1,8 +1,8 @@
 """
-Consumer groups: requests to the coordinator, committed offsets, the lives of members, administration.
+Consumer groups: requests to the coordinator, committed offsets, the liveness of members, administration.
 
 The coordinator is a backend's write transaction that runs the rules of `eventlog.groups.rules`; a member asks it by
-`request_group`. A member's life is seen by its lease, which the backend keeps while the program works.
+`request_group`. A member is alive as long as its lease runs; the backend renews the lease while the program works.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ Chosen: TypeAlias = Sequence[tuple[StoredTopic, int | None]]
 
 class GroupDetails(NamedTuple):
     """
-    All that is stored of a group, of one snapshot, and the lives of its members right after it.
+    All that is stored of a group, of one snapshot, and the liveness of its members right after it.
 
     `commits` has the offset that the group has committed in a partition, and when it did, in ms since 1970 UTC.
     `bounds` has the first and the end offset of every partition that is there and that the group has offsets for, or

@@ -50,7 +50,7 @@ class Member:
     One member of a group.
 
     `owned` maps each partition that it may use, or must still release, to the epoch at which it was granted; a commit
-    must name that epoch. `target` holds the partitions that it shall own in the end.
+    must name that epoch. `target` holds the partitions that it is to own in the end.
     """
 
     id: str

@@ -1,7 +1,7 @@
 """
 The administration of groups: reset and delete offsets, delete a group.
 
-Each is one `CommitRequest`: the lives of members are looked at inside its transaction, so that nobody joins between
+Each is one `CommitRequest`: the liveness of members is checked inside its transaction, so that nobody joins between
 the look and the change; then everything is judged; then all of it is written.
 """
 

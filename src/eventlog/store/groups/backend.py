@@ -146,7 +146,7 @@ class StoreGroups:
         return group_names(self.environment)
 
     def group_details(self, name: str) -> GroupDetails:
-        """All that is stored of a group, and the lives of its members."""
+        """All that is stored of a group, and the liveness of its members."""
         from eventlog.store.groups.reader import group_details
 
         looks = 0
