@@ -16,7 +16,7 @@ WORKERS ?= 2
 MINUTES ?= 10
 SEED ?=
 
-CANDIDATES = python3.13 python3.12 python3.11 python3
+CANDIDATES = python3.14 python3.13 python3.12 python3.11 python3
 BIN = $(VENV)/bin
 # Compiled when the library is installed.
 NATIVE = setup.py $(wildcard src/native/*)

@@ -108,6 +108,8 @@ class CallCounter:
                 self._codes[key] = code
             self._calls[key] += 1
         elif event == "c_call" and isinstance(getattr(argument, "__self__", None), _LMDB):
+            if argument.__name__ == "__enter__":
+                return  # seen from Python 3.14 on
             self._lmdb[f"lmdb {argument.__qualname__}"] += 1
 
     def _enter_thread(self, frame: FrameType, event: str, argument: Any) -> None:

@@ -4,7 +4,7 @@ The cost of a thousand records on each hot path, the same on every machine. `tes
 `paths.py` holds the paths, `counter.py` counts. `lmdb` (calls of LMDB other than commits), `commits` and `syncs` (waits
 for the disk) are exact: a change in either direction fails, because it means that the library does something else.
 `python` (calls of our functions) is a ceiling: more fails, fewer passes, and the row may be lowered when there is time.
-A failing test prints the row to paste here. The figures hold for Python 3.11, 3.12 and 3.13. `FIGURES` is the library
+A failing test prints the row to paste here. The figures hold for Python 3.11 to 3.14. `FIGURES` is the library
 in pure Python; `COMPILED` has the rows that differ with the accelerators.
 """
 
