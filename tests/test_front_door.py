@@ -99,3 +99,10 @@ def test_what_a_log_makes_is_of_the_public_classes() -> None:
         assert isinstance(tx, eventlog.Transaction)
         assert isinstance(tx.send(topic, b"tea"), eventlog.Delivery)
         assert isinstance(log.groups, eventlog.Groups)
+
+
+def test_a_path_is_text_or_a_path_object() -> None:
+    """The message says so, before anything is made."""
+    for path in (b"shop", 3, None):
+        with pytest.raises(TypeError, match="a path is a str or an"):
+            eventlog.open(path)  # type: ignore[arg-type]

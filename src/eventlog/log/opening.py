@@ -66,6 +66,7 @@ def open(
         NotALog: if the path holds something else. It was left as it was.
         FormatTooNew: if a newer eventlog wrote it. It was left as it was.
         ReadOnlyLog, UnsupportedFileSystem, StorageError: for what their names say.
+        TypeError: for a path that is neither text nor an `os.PathLike`.
         ValueError: for an option out of its bounds, when this process has the log open with another durability, or for
             a scheme that no backend has.
         ImportError: if the backend of a scheme is not installed; the message says how to install it.
@@ -77,6 +78,8 @@ def open(
     """
     if durability not in ("commit", "ordered"):
         raise ValueError(f'durability is "commit" or "ordered", not {durability!r}. Nothing was opened.')
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"a path is a str or an os.PathLike, not {type(path).__name__}. Nothing was opened.")
     check_int("mode", mode, least=0o200, most=0o777)
     if map_size is not None:
         check_int("map_size", map_size, least=LEAST_MAP_BYTES)
@@ -94,7 +97,7 @@ def _open_url(url: str, options: dict[str, Any]) -> EventLog:
     found = _SCHEME.match(url)
     opener = None if found is None else BACKENDS.get(found[1].lower())
     if opener is None:
-        known = ", ".join(f"{scheme}://" for scheme in sorted(BACKENDS)) or "there are none"
+        known = ", ".join(f"{scheme}://" for scheme in sorted(BACKENDS)) or "none"
         raise ValueError(
             f"cannot open {url!r}: no backend has this scheme. Nothing was made. Known schemes: {known}. "
             "For a log in a directory, pass a path without '://'."
