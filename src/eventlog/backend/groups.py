@@ -82,7 +82,7 @@ class MemberLease(Protocol):
 
     id: str
     permits: list[bool]
-    """Empty as soon as the lease may not be used: what a loop is being handed ends there."""
+    """Empty as soon as the lease may not be used; a loop then ends after the record in hand."""
 
     def is_usable(self, now_s: float) -> bool:
         """Whether the lease runs: the member may use its partitions without asking."""
@@ -138,7 +138,7 @@ class MemberWatch(Protocol):
         ...
 
     def quiet_until_s(self) -> float:
-        """Until when none of the watched can be dead unless `died` tells; long ago, where it cannot tell of all."""
+        """The time until which `died` reports every death; in the past, if it cannot report them all."""
         ...
 
     def close(self) -> None:

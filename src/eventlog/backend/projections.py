@@ -1,5 +1,5 @@
 """
-Projections: states that are folded from the records of the log, with the checkpoint up to which they are.
+Projections: states that are folded from the records of the log, and their checkpoints.
 
 A projection has an active build, which readers see, and perhaps a second one that is to replace it (a rebuild). Each
 build has a state of its own. Its checkpoint moves in the commit that changes the state, and only from where the folder

@@ -1,7 +1,7 @@
 """
 The batches of a producer that are queued and not known to be stored, and those that failed.
 
-All of it belongs to the thread that holds the accumulator's lock, but for `hand_over`, which may block.
+Only the thread that holds the accumulator's lock may use it, except for `hand_over`, which may block.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from eventlog.clients.producer.handoff import Handoff
 from eventlog.errors import DeliveryError
 
 COMMIT_BYTES = 1 << 20
-"""As soon as this much is queued, the thread that queued it sees to a commit."""
+"""As soon as this much is queued, the thread that queued it has it committed."""
 _BUSY_SECONDS = 0.015
-"""A thread that goes on filling batches sees to their commit after this, if not for their size."""
+"""A thread that goes on filling batches has them committed after this long, or sooner for their size."""
 
 
 class Backlog:
@@ -116,7 +116,7 @@ class Backlog:
         """The time when the oldest batch is to be committed, if the threads that send do not see to it."""
         if not self._batches:
             return None
-        # Whoever goes on filling batches sees to their commit, in larger rounds.
+        # A thread that goes on filling batches has them committed itself, in larger rounds.
         oldest_s, newest_s = self._batches[0].sealed_s, self._batches[-1].sealed_s
         return min(newest_s + linger, oldest_s + linger + _BUSY_SECONDS)
 

@@ -186,7 +186,7 @@ class ResetOffsets(GroupChange):
         if not first <= offset <= end:
             raise OffsetOutOfRange(
                 f"cannot put group {self._name!r} at offset {offset} of {topic.name}[{partition}]: the partition holds "
-                f"offsets {first} to {end} ({end} exclusive). No offset was changed, of no partition. Pass one from "
+                f"offsets {first} to {end} ({end} exclusive). No offset was changed in any partition. Pass one from "
                 f'{first} to {end}, "earliest" or "latest".',
                 first=first,
                 end=end,

@@ -60,7 +60,7 @@ class LivenessFile:
     The sign of life of one member of this process.
 
     `beat` belongs to the heartbeat thread, the rest to the member's. Dropped without `leave`, it looks like a member
-    whose process died. `permits` is empty when the lease may not be used: what a loop is being handed ends there.
+    whose process died. `permits` is empty when the lease may not be used; a loop then ends after the record in hand.
     """
 
     def __init__(self, directory: str, member_id: str, terms: Terms, clock: Clock, mode: int = 0o600) -> None:
@@ -374,9 +374,9 @@ class FailureDetector:
 
     def quiet_until_s(self) -> float:
         """
-        Until when none of them can be dead unless `died` tells; long ago, where it cannot tell of all.
+        The time until which `died` reports every death; in the past, if it cannot report them all.
 
-        That is the earliest end of their leases, which each member moves on as it prolongs its own.
+        This is the earliest end of the members' leases, so it moves on as they are renewed.
         """
         if self._alarm is None or len(self._ends) < self._chosen_count:
             return -1.0

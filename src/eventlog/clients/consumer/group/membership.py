@@ -132,12 +132,12 @@ class Membership:
 
     @property
     def permits(self) -> list[bool]:
-        """Empty as soon as the lease may not be used: what a loop is being handed ends there."""
+        """Empty as soon as the lease may not be used; a loop then ends after the record in hand."""
         return self._current().permits
 
     def invalidate(self) -> None:
         """
-        Doubt what we own: a loop ends its batch, and the next `attend` reads the group.
+        Have the next `attend` read what we own; a loop ends its batch.
 
         Does nothing once the consumer is closed, which another thread may do at any time.
         """
@@ -151,7 +151,7 @@ class Membership:
         Keep step with the group; called at each poll before anything is handed out.
 
         Afterwards the positions are those of the partitions that this member may use; False when it may use none,
-        because callbacks take longer than its lease runs. Who is busy looks less often.
+        because callbacks take longer than its lease runs. A busy consumer checks its group less often.
 
         Raises:
             InstanceInUse, GroupMismatch: if it was removed and cannot come back. It has no partitions.

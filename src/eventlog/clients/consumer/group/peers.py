@@ -59,7 +59,7 @@ class Peers:
 
     @property
     def waits_for_targets(self) -> bool:
-        """Whether another member had the turn when targets were to be proposed."""
+        """Whether another member was proposing targets when we wanted to."""
         return self._stale_since_s is not None
 
     def meet(self, member_id: str) -> None:
@@ -88,8 +88,8 @@ class Peers:
         """
         Note when to check again.
 
-        The kernel tells us when one whom we watch dies, and its file until when it has promised to live: it may hang
-        when that is over, and no sooner.
+        The kernel notifies us when the process of a watched member dies. A member that hangs is found when its lease
+        is over, and its file says when that is.
         """
         if self.waits_for_targets or self._quiet_until_s == 0.0:  # the look found others to watch
             return
