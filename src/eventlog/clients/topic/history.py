@@ -43,10 +43,12 @@ class History(Generic[K, V]):
             )
 
     def _encoded(self, key: object) -> bytes:
-        self._check_index()
+        handle = self._handle
+        if handle.row.index is None:
+            self._check_index()
         if key is None:
             raise ValueError("None is no key: records without one are not in the index. Nothing was read.")
-        data = self._handle.key_codec.encode(key)
+        data = handle.key_codec.encode(key)
         assert data is not None
         return data
 

@@ -41,17 +41,7 @@ class StoreHistory:
         value_type: type | None = None,
     ) -> KeyEvents:
         """The events of a key from version `first` up to `end`, or the first part of them."""
-        found = read_events(
-            self.environment,
-            topic,
-            encoded_key,
-            key,
-            first,
-            end,
-            is_reversed=is_reversed,
-            max_events=max_events,
-            value_type=value_type,
-        )
+        found = read_events(self.environment, topic, encoded_key, key, first, end, is_reversed, max_events, value_type)
         if not found.events:
             self.check_topic(topic)
         return found
