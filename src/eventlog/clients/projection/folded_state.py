@@ -136,7 +136,7 @@ class FoldedState(State[K, V]):
                 row.value = value
                 row.data = None
                 return
-        self._put(key, row, value)
+        self._put(key, table, row, value)
 
     __setitem__ = put
 
@@ -150,12 +150,12 @@ class FoldedState(State[K, V]):
                 return False
         return True
 
-    def _put(self, key: K, row: Row | None, value: Any) -> None:
-        """Set the value of a row, which may be unknown."""
+    def _put(self, key: K, table: dict[Any, Row] | None, row: Row | None, value: Any) -> None:
+        """Set the value of a row, which may be unknown; `table` is the one for keys of this type."""
         cache = self._cache
         encoded = b""
         if row is None:
-            if not self._usable:
+            if table is None:
                 self._check()
             encoded = self._encode_key(key)
             row = cache.rows.get(encoded)
@@ -180,7 +180,6 @@ class FoldedState(State[K, V]):
             cache.size_bytes += size_bytes
             cache.written.append(row)
             cache.rows[encoded] = row
-            table = self._tables.get(type(key))
             if table is not None:
                 table[key] = row
         row.value = kept

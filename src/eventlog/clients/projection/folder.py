@@ -217,6 +217,14 @@ class Folder:
         self.build = self.build._replace(log_position=log_position)
         self._state._committed()
 
+    def free(self) -> None:
+        """
+        Let go of the state, which calls us: only the garbage collector would find that circle, and visit every row.
+
+        The folder is of no further use.
+        """
+        del self._state
+
     def _check(self) -> None:
         if not self._is_folding:
             raise TransactionEnded(

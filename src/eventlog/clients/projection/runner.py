@@ -112,7 +112,9 @@ class FoldRunner:
 
     def forget(self) -> None:
         """Free what is kept in memory."""
-        self._folder = None
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.free()
 
     def forget_parents_locks(self) -> None:
         """Close a forked child's copies of the locks, which stay the parent's."""

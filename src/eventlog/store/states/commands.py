@@ -121,13 +121,14 @@ class ApplyStateChanges:
         """Put and delete the rows, in the order of the table."""
         writes, prefix = self._changes.writes, state_prefix(self._changes.state.id)
         keys = sorted(writes)
-        puts = [(prefix + key, data) for key in keys if (data := writes[key]) is not None]
-        if len(puts) < len(keys):
+        values = [data for key in keys if (data := writes[key]) is not None]
+        if len(values) < len(keys):
             for key in keys:
                 if writes[key] is None:
                     writing.delete(STATE, prefix + key)
-        if puts:
-            writing.put_sorted(STATE, puts)
+            keys = [key for key in keys if writes[key] is not None]
+        if keys:
+            writing.put_sorted(STATE, [prefix + key for key in keys], values)
 
 
 def _is_unchanged(cursor: CopyingCursor, state: StoredState, scan: Scan) -> bool:
