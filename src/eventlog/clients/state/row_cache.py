@@ -112,6 +112,13 @@ class RowCache:
         self.knows_all = False
         """Whether a row that is not known is not stored either."""
 
+    def free(self) -> None:
+        """Forget all rows, when nobody will use the cache any more."""
+        self.tables.clear()
+        self.rows = {}
+        self.written = []
+        self._ordered = []
+
     def add(self, key: Any, row: Row) -> None:
         """Add a row, by the key that a user gave."""
         self.rows[row.key] = row
@@ -160,9 +167,8 @@ class RowCache:
             data = row.data
             if data is None and row.value is not None:
                 data = encode(row.value)
-            key = row.key
-            if not stored or stored.get(key, MISSING) != data:
-                writes[key] = data
+            if not stored or stored.get(row.key, MISSING) != data:
+                writes[row.key] = data
         return writes
 
     def keep_written(self) -> None:

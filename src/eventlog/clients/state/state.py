@@ -272,8 +272,10 @@ class State(StateView[K, V]):
         return StateChanges(self._row, self._reads, scans, self._cache.writes(self._reads))
 
     def _committed(self) -> None:
-        """Forget all rows: the changes are stored."""
-        self._forget()
+        """Free all rows: the changes are stored, and the transaction has ended."""
+        self._cache.free()
+        self._reads = {}
+        self._scans = []
 
     def _rolled_back(self) -> None:
         """Forget all rows: nothing was stored, or nobody knows."""

@@ -98,7 +98,7 @@ class TransactionRecords:
         Parts are stored in their order. Where the caller chose partitions of a topic with an index, a key may be in
         several, so the parts of that topic follow the order of the calls.
         """
-        sends, encoder = self._sends, BatchEncoder()
+        sends = self._sends
         # Another thread may learn of more partitions while we place: then all are placed by the number from before,
         # and the store says that it is an old one.
         self._rows = {topic_id: route.row for topic_id, route in self._routes.items()}
@@ -106,6 +106,7 @@ class TransactionRecords:
         if not sends:
             self.parts = []
             return
+        encoder = BatchEncoder()
         if len(self._routes) == 1 and not self._has_chosen and self._rows[sends[0][0].row.id].partitions == 1:
             self.parts = [self._part(encoder, 0, sends)]
             return

@@ -9,6 +9,7 @@ is stored then (`backend/states.py`). How a commit is made is the backend's busi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
@@ -36,14 +37,28 @@ from eventlog.errors import (
 from eventlog.options import HeadersInput, check_columns, check_headers, check_int, check_message_id, check_timestamp_ms
 
 if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
+    from eventlog.backend.states import StateChanges, StoredState
     from eventlog.clients.consumer.offset_commits import GivenOffsets
     from eventlog.clients.state.state import State
+    from eventlog.codecs import Codec
+    from eventlog.codecs.ordered import OrderedCodec
 
 KT = TypeVar("KT")
 VT = TypeVar("VT")
 
 _ROW_BYTES = 256
 """What a record takes in memory beside its bytes, roughly; counted against `max_bytes`."""
+_new = tuple.__new__
+"""A named tuple without its constructor, which takes three times as long."""
+
+
+@cache
+def _states() -> tuple[type[State[Any, Any]], Callable[..., tuple[StoredState, OrderedCodec[Any], Codec[Any]]]]:
+    """What makes a state; imported with the first, and kept: an import that is done takes a microsecond each time."""
+    from eventlog.clients.state.state import State
+    from eventlog.clients.state.view import open_state
+
+    return State, open_state
 
 
 class EmbeddedTransaction(Transaction):
@@ -190,12 +205,10 @@ class EmbeddedTransaction(Transaction):
             declared = self._declared.get(name, (None, None))
             if (key is None and value is None) or (key is declared[0] and value is declared[1]):
                 return known
-        from eventlog.clients.state.state import State
-        from eventlog.clients.state.view import open_state
-
+        make_state, open_state = _states()
         row, key_codec, value_codec = open_state(self._backend, name, key, value)
         if known is None:
-            known = self._states[name] = State(
+            known = self._states[name] = make_state(
                 self._backend, row, key_codec, value_codec, charge=self._charge, check=self._check
             )
         self._declared[name] = (key, value)
@@ -239,10 +252,18 @@ class EmbeddedTransaction(Transaction):
         self._states, self._offsets = {}, {}
 
     def _store_all(self) -> None:
-        pieces: list[object] = [offsets.commit for offsets in self._offsets.values() if offsets.commit is not None]
-        changes = [one for state in self._states.values() if (one := state._changes()).is_used]
-        has_offsets = any(not offsets.is_empty for offsets in self._offsets.values())
-        has_writes = bool(self._sends.count) or has_offsets or any(one.writes for one in changes)
+        pieces: list[object] = []
+        has_writes = self._sends.count > 0
+        for offsets in self._offsets.values():
+            if offsets.commit is not None:
+                pieces.append(offsets.commit)
+            has_writes = has_writes or not offsets.is_empty
+        changes: list[StateChanges] = []
+        for state in self._states.values():
+            one = state._changes()
+            if one.is_used:
+                changes.append(one)
+                has_writes = has_writes or bool(one.writes)
         if not has_writes:
             if changes:
                 self._backend.check_state_changes(changes)
@@ -250,8 +271,9 @@ class EmbeddedTransaction(Transaction):
         pieces += changes
         while True:
             self._sends.place()
-            request = TransactionRequest(
-                self._sends.parts, self._sends.conditions(), pieces, self._sends.placed_topics()
+            request = _new(
+                TransactionRequest,
+                (self._sends.parts, self._sends.conditions(), pieces, self._sends.placed_topics()),
             )
             try:
                 reply = self._backend.commit_transaction(request)
