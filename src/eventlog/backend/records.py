@@ -100,7 +100,6 @@ class PartitionRecords:
         partition: int,
         batches: list[EncodedBatch],
         rows: Rows | None = None,
-        *,
         message_ids: dict[int, bytes] | None = None,
         stamp: ProducerStamp | None = None,
     ) -> None:

@@ -223,13 +223,15 @@ class Committer:
 
     def _finish_landed(self, *, has_failed: bool = False) -> None:
         """Mark the requests of the last round if it was committed or has failed; take off the queue what is done."""
-        if has_failed or self._environment.has_committed:
-            if self._committing:
+        environment = self._environment
+        if has_failed or environment.has_committed:
+            committing = self._committing
+            if committing:
                 self.round_count += 1
-            for request in self._committing:
+            for request in committing:
                 self._finish(request)
             self._committing = ()
-            self._environment.has_committed = False
+            environment.has_committed = False
         queue = self._queue
         while queue and queue[0].is_done:
             queue.popleft()

@@ -126,13 +126,14 @@ class Appender:
     ) -> list[PartitionRange]:
         """Store columns of records."""
         values, keys, headers, timestamps_ms = check_columns(values, keys, headers, timestamps_ms)
-        keys = same_key(keys, key, len(values))
+        if key is not None:
+            keys = same_key(keys, key, len(values))
         if expected_version is not None:
             check_expected(self._handle.row, expected_version, None if key is None else b"")
-        identities = check_message_ids(message_ids, len(values))
+        identities = None if message_ids is None else check_message_ids(message_ids, len(values))
         if not values:
             return []
-        header_column = check_header_column(headers)
+        header_column = None if headers is None else check_header_column(headers)
         times = self._backend.clock.now_ms() if timestamps_ms is None else check_times(timestamps_ms)
         return self._store_columns(Columns(keys, values, times, header_column, identities), partition, expected_version)
 
@@ -146,7 +147,8 @@ class Appender:
             placed = place_columns(handle, row, columns, partition)
             parts = [self._part(row, number, some, needs_rows=needs_rows) for number, some, _ in placed]
             self._check_sizes(parts, columns)
-            conditions = _conditions(placed, expected_version)
+            is_conditional = expected_version is not None or columns.message_ids is not None
+            conditions = _conditions(placed, expected_version) if is_conditional else ()
             stored = self._append_parts(parts, conditions, is_placed=partition is None)
             if stored is not None:
                 break
@@ -221,7 +223,8 @@ def _ranges(topic: str, part: PartitionRecords, reply: StoredRecords, columns: C
     """The places of the records of a part; several ranges where some were stored before."""
     if columns.message_ids is None:
         first = reply.first_offset
-        end = first + sum(batch.span for batch in part.batches)
+        batches = part.batches
+        end = first + (batches[0].span if len(batches) == 1 else sum([batch.span for batch in batches]))
         return [PartitionRange(topic, reply.partition, first, end, reply.first_position)]
     ranges: list[PartitionRange] = []
     follower: tuple[int, int, int] | None = None

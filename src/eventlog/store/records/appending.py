@@ -45,16 +45,7 @@ class StoreAppends:
         expected_version: int | None,
     ) -> AppendedRecord:
         """Store one record."""
-        request = AppendOne(
-            topic,
-            partition,
-            key,
-            value,
-            headers,
-            timestamp_ms,
-            is_placed=is_placed,
-            expected_version=expected_version,
-        )
+        request = AppendOne(topic, partition, key, value, headers, timestamp_ms, is_placed, expected_version)
         self.committer.run(request)
         return _new(AppendedRecord, (request.offset, request.log_position, request.version, request.newer))
 

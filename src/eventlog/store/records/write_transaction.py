@@ -212,7 +212,8 @@ class WriteTransaction:
         next_position = log_position
         for batch in batches:
             end[0] += batch.span
-            end[1] = max(end[1], batch.largest_ms)
+            if batch.largest_ms > end[1]:
+                end[1] = batch.largest_ms
             key = batch_key(topic_id, partition, end[0] - 1)
             self._has_put = True
             put(key, seal(batch, largest_so_far_ms=end[1], log_position=next_position), db=table)
