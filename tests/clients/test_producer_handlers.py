@@ -12,9 +12,14 @@ import pytest
 
 import eventlog
 from eventlog.clients.producer import accumulator, backlog, batch, handoff
+from eventlog.store import committer
+from eventlog.store.records import write_transaction
 
-_FILES = {module.__file__ for module in (accumulator, backlog, batch, handoff)}
+_FILES = frozenset(module.__file__ for module in (accumulator, backlog, batch, handoff))
+_WITH_COMMITS = _FILES | {committer.__file__, write_transaction.__file__}
 _WITH_LOCK = frozenset({"_change", "next_deadline", "buffered_bytes", "take_finished"})
+_IN_ONE_STEP = frozenset({"_lead"})
+"""Takes the turn and notes it in one step, which no handler comes between; a trace does."""
 _STEP = "opcode" if sys.version_info < (3, 13) else "line"
 """From Python 3.13 on, a function that asks for its opcodes has those of its first call left out."""
 _LEAST_STEPS = 50 if _STEP == "opcode" else 25
@@ -27,15 +32,18 @@ class Handler:
     Ctrl-C does not come before every step, as this does: what raises may not act where a lock is taken or let go.
     """
 
-    def __init__(self, step: int, action: Callable[[], None], *, is_raising: bool) -> None:
+    def __init__(
+        self, step: int, action: Callable[[], None], *, is_raising: bool, files: frozenset[str | None] = _FILES
+    ) -> None:
         self._steps_left = step
+        self._files = files
         self._action = action
-        self._passed_by = _WITH_LOCK if is_raising else frozenset()
+        self._passed_by = _WITH_LOCK if is_raising else _IN_ONE_STEP
         self.has_acted = False
 
     def trace(self, frame: FrameType, _event: str, _argument: object) -> Any:
         """Is called before each step, as `sys.settrace` does it."""
-        if self.has_acted or frame.f_code.co_filename not in _FILES or frame.f_code.co_name in self._passed_by:
+        if self.has_acted or frame.f_code.co_filename not in self._files or frame.f_code.co_name in self._passed_by:
             return None
         frame.f_trace_opcodes = _STEP == "opcode"
         return self._count
@@ -49,9 +57,16 @@ class Handler:
         return self._count
 
 
-def watched(step: int, action: Callable[[], None], work: Callable[[], None], *, is_raising: bool = False) -> bool:
+def watched(
+    step: int,
+    action: Callable[[], None],
+    work: Callable[[], None],
+    *,
+    is_raising: bool = False,
+    files: frozenset[str | None] = _FILES,
+) -> bool:
     """Whether a step of that number came, before which the action was done."""
-    handler = Handler(step, action, is_raising=is_raising)
+    handler = Handler(step, action, is_raising=is_raising, files=files)
     before = sys.gettrace()
     sys.settrace(handler.trace)
     try:
@@ -187,3 +202,32 @@ def test_a_handler_that_waits_in_the_middle_of_a_send_is_refused(log: eventlog.E
     assert step > _LEAST_STEPS
     assert any("do not wait" in refusal for refusal in refusals)
     assert len(list(topic.read())) == stored
+
+
+def test_a_handler_that_closes_in_the_middle_of_a_call_is_refused(log: eventlog.EventLog) -> None:
+    """It would wait for the sender thread, which waits for the interrupted call; the producer can be closed later."""
+    topic = log.topic("orders")
+    refusals = 0
+    for step in count():
+        producer = log.producer(linger=3600.0)
+        other = log.producer(linger=0.0)
+        deliveries = [producer.send(topic, b"before"), other.send(topic, b"other")]
+        refused: list[tuple[eventlog.Producer, str]] = []
+
+        def act(producers: Any = (producer, other), refused: list[Any] = refused) -> None:
+            for one in producers:
+                try:
+                    one.close(10.0)
+                except RuntimeError as error:
+                    refused.append((one, str(error)))
+
+        has_acted = watched(2 * step, act, lambda producer=producer: producer.flush(10.0), files=_WITH_COMMITS)
+        for one in (producer, other):
+            one.close(10.0)
+        assert all("Close it outside" in message for _, message in refused)
+        refusals += len(refused)
+        assert all(delivery.done() for delivery in deliveries)
+        if not has_acted:
+            break
+    assert step > _LEAST_STEPS // 2
+    assert refusals > _LEAST_STEPS // 2

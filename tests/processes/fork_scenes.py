@@ -56,6 +56,9 @@ def everything_is_open(path: str) -> None:
     topic.append_many([b"%d" % number for number in range(1000)])
     producer = log.producer(linger=60.0)
     sent = [producer.send("orders", b"sent %d" % number) for number in range(10)]
+    busy = log.producer(linger=60.0)
+    queued = busy.send(log.topic("others"), b"queued")
+    busy._accumulator.seal_all()
     consumer = log.consumer("orders", start="latest")
     got: list[eventlog.Record[bytes, bytes]] = []
     waiting = threading.Thread(target=lambda: got.extend(consumer.poll(timeout=_LONGEST_SECONDS)))
@@ -69,6 +72,8 @@ def everything_is_open(path: str) -> None:
         for message in (
             refusal_of(lambda: producer.send("orders", b"x")),
             refusal_of(lambda: consumer.poll()),
+            refusal_of(lambda: sent[0].result()),
+            refusal_of(lambda: queued.exception()),
         ):
             assert "before a fork" in message, message
             assert "in the child" in message, message

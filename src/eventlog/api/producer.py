@@ -130,6 +130,8 @@ class Producer(FrontDoor):
 
         Raises:
             DeliveryError, TimeoutError: as for `flush`; the producer is closed all the same.
+            RuntimeError: called in a signal handler or finalizer that interrupted this producer, or a commit, in the
+                same thread. It is not closed, and nothing is lost. Close it outside.
         """
 
     def __enter__(self) -> Self:

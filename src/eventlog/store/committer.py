@@ -46,7 +46,7 @@ class Committer:
         self._turn = threading.Lock()
         self._leader: int | None = None
         self._before_sync: Callable[[], None] | None = None
-        self._wakeup_guard = threading.Lock()
+        self._wakeup_guard = threading.RLock()  # a signal handler may come into the middle of what it guards, and wait
         self._queue: deque[CommitRequest] = deque()
         self._committing: Sequence[CommitRequest] = ()
         self._reports: deque[Callable[[], object]] = deque()
@@ -108,13 +108,13 @@ class Committer:
 
         False when the turn did not come in `timeout` seconds.
         """
-        is_held = False
+        is_held, us = False, get_ident()
         try:
-            for is_held in try_acquire(self._turn, timeout):  # noqa: B007
-                pass  # taken and noted in one step
+            for is_held in try_acquire(self._turn, timeout):
+                if is_held:
+                    self._leader = us  # in one step with the turn: a signal handler must not wait for it
             if not is_held:
                 return False
-            self._leader = get_ident()
             self._before_sync = before_sync
             if self._queue and (request is None or not request.is_done):
                 self._round()

@@ -114,6 +114,7 @@ class Accumulator:
         self._open_buffers: dict[PartitionBuffer, None] = {}
         self._backlog = Backlog(backend, handoff)
         self._refusal: Callable[[], Exception] | None = None
+        self._is_forked = False
         self.lock = threading.RLock()
         self._changer: int | None = None
         """The thread that opens, fills or seals batches now."""
@@ -329,9 +330,20 @@ class Accumulator:
 
     def settle(self, batch: ProducerBatch, timeout: float | None) -> bool:
         """Have one batch stored now, with all else that is queued."""
+        if self._is_forked:
+            return self._settle_forked(batch)
         self._check_waiting()
         self._change(partial(self._seal_batch, batch))
         return self._wait(batch, timeout)
+
+    def _settle_forked(self, batch: ProducerBatch) -> bool:
+        """The same in a child, which knows of the parent's records what the parent knew at the fork."""
+        if batch.take_outcome():
+            return True
+        raise UsedAfterFork(
+            f"cannot wait for a record for {batch.place} that was sent before a fork: the parent stores it, and this "
+            "is the child. Nothing was changed. Ask in the parent."
+        )
 
     def _seal_batch(self, batch: ProducerBatch) -> None:
         if batch.buffer.batch is batch:
@@ -420,6 +432,14 @@ class Accumulator:
                 "us. What it sent is taken and will be stored. Use send() there, and do not wait."
             )
 
+    def check_may_end(self) -> None:
+        """Refuse to wait for the sender thread while it may wait for us: for our lock, or for its turn to commit."""
+        if self._backend.is_interrupted_commit or self.lock._is_owned():  # type: ignore[attr-defined]
+            raise RuntimeError(
+                "cannot close a producer inside a call of the same thread: a signal handler or a finalizer called us. "
+                "Nothing was changed, and what was sent will be stored. Close it outside."
+            )
+
     def check_usable(self) -> None:
         """Raise why no record can be taken, when none can."""
         if self._refusal is not None:
@@ -440,6 +460,7 @@ class Accumulator:
     def refuse_forked(self) -> None:
         """Start empty in a child: what waits belongs to the parent, which will store it."""
         self.lock = threading.RLock()
+        self._is_forked = True
         for buffer in self._open_buffers:
             buffer.batch = CLOSED
         self._open_buffers = {}

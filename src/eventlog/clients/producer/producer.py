@@ -223,6 +223,7 @@ class EmbeddedProducer(Producer):
     @override
     def close(self, timeout: float | None = None) -> None:
         if not self._is_closed:
+            self._accumulator.check_may_end()
             self._is_closed = True
             self._routes.clear()
             self._finalizer.detach()

@@ -41,7 +41,7 @@ class Sender:
 
     def start(self) -> None:
         """Start the thread, if it does not run yet; belongs to the thread that holds the accumulator's lock."""
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():  # Ctrl-C may have come before it ran
             thread = threading.Thread(target=self._run, name="eventlog-sender", daemon=True)
             try:
                 self._thread = self._handoff.thread = thread
@@ -54,8 +54,10 @@ class Sender:
         """
         Store what waits, stop the thread, and let go of the log.
 
-        Waits for at most twice the `timeout`; raises what `Accumulator.flush` raises, and has ended all the same.
+        Waits for at most twice the `timeout`; raises what `Accumulator.flush` raises, and has ended all the same. In
+        the middle of a call of the same thread it only raises.
         """
+        self._accumulator.check_may_end()
         self._accumulator.refuse_closed()
         try:
             self._accumulator.flush(timeout)
@@ -63,7 +65,7 @@ class Sender:
             self._is_stopping = True
             self._handoff.wake()
             thread = self._thread
-            if thread is not None and thread is not threading.current_thread():
+            if thread is not None and thread.is_alive() and thread is not threading.current_thread():
                 thread.join(timeout)
             self._let_go()
 
@@ -96,6 +98,12 @@ class Sender:
             self._held.pop().release()
 
     def _run(self) -> None:
+        try:
+            self._store_until_the_end()
+        finally:
+            self._handoff.wake()  # a second thread of ours: Ctrl-C in `start` may have left one that it did not note
+
+    def _store_until_the_end(self) -> None:
         accumulator, handoff = self._accumulator, self._handoff
         while not self._is_stopping:
             if self._is_orphan:

@@ -17,6 +17,7 @@ import contextlib
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from eventlog.backend.topics import StoredTopic
@@ -63,7 +64,7 @@ class CommitRequest:
         """The ids of the topics and the numbers of the groups that it changes; their subscribers are notified."""
         return ()
 
-    def prepare_wakeup(self, guard: threading.Lock) -> threading.Lock:
+    def prepare_wakeup(self, guard: AbstractContextManager[object]) -> threading.Lock:
         """Return the lock on which a waiting thread sleeps; `wake` releases it."""
         with guard:  # of two locks for one request, one would never be released
             if self.wakeup is None:
