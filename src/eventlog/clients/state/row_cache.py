@@ -162,12 +162,17 @@ class RowCache:
     def writes(self, stored: Mapping[bytes, bytes | None]) -> dict[bytes, bytes | None]:
         """The rows that were written, without those that are as they are stored, as far as that is known."""
         encode = self._encode_kept
+        if not stored:
+            return {
+                row.key: row.data if row.data is not None or row.value is None else encode(row.value)
+                for row in self.written
+            }
         writes: dict[bytes, bytes | None] = {}
         for row in self.written:
             data = row.data
             if data is None and row.value is not None:
                 data = encode(row.value)
-            if not stored or stored.get(row.key, MISSING) != data:
+            if stored.get(row.key, MISSING) != data:
                 writes[row.key] = data
         return writes
 
