@@ -6,6 +6,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from typing import get_type_hints
 
 import pytest
 
@@ -106,3 +107,11 @@ def test_a_path_is_text_or_a_path_object() -> None:
     for path in (b"shop", 3, None):
         with pytest.raises(TypeError, match="a path is a str or an"):
             eventlog.open(path)  # type: ignore[arg-type]
+
+
+def test_types_of_public_classes_can_be_asked_for() -> None:
+    """By `typing`, and so by cattrs: both look for the names in the module that a class says it is of."""
+    for name in eventlog.__all__:
+        value = getattr(eventlog, name)
+        if isinstance(value, type):
+            get_type_hints(value)

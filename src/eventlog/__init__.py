@@ -54,6 +54,7 @@ from eventlog.errors import (
 from eventlog.groups.assignors import Assignor, GroupMember
 from eventlog.log.opening import open
 from eventlog.records import Event, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, TopicPartition
+from eventlog.records import publish as _publish_one
 
 if TYPE_CHECKING:
     from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
@@ -155,7 +156,7 @@ def _publish() -> None:
     """
     for name in __all__:
         if name not in _LATER:
-            globals()[name].__module__ = "eventlog"
+            _publish_one(globals()[name])
 
 
 _publish()

@@ -10,7 +10,7 @@ Knows nothing of LMDB or of the operating system's error numbers; `store/lmdb/er
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 
 class EventLogError(Exception):
@@ -20,7 +20,7 @@ class EventLogError(Exception):
     `retriable` says whether the same call may succeed later although nobody changed anything.
     """
 
-    retriable: ClassVar[bool] = False
+    retriable = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # `Exception` would call the class with the message alone, and some classes below need more.
@@ -161,7 +161,7 @@ class BufferFull(EventLogError):
     The record was not taken.
     """
 
-    retriable: ClassVar[bool] = True
+    retriable = True
 
 
 class DeliveryError(EventLogError):
@@ -199,7 +199,7 @@ class InstanceInUse(EventLogError):
     Nothing was changed; the call succeeds once that member has ended.
     """
 
-    retriable: ClassVar[bool] = True
+    retriable = True
 
 
 class GroupMismatch(EventLogError):
@@ -229,7 +229,7 @@ class ConflictError(EventLogError):
     Nothing of it was stored. Run the whole transaction again, from its first read; `log.transact()` does that.
     """
 
-    retriable: ClassVar[bool] = True
+    retriable = True
 
 
 class WrongVersion(EventLogError):

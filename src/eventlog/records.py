@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import repeat
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
 import attrs
 
@@ -17,6 +17,19 @@ V = TypeVar("V")
 
 Headers = tuple[tuple[str, bytes | None], ...]
 """The headers of one record: names may repeat, order is kept, a value may be absent."""
+
+
+def publish(value: Any) -> None:
+    """
+    Have a class or function say that it is of `eventlog`.
+
+    What asks for the types of an attrs class (`typing.get_type_hints`, cattrs) would look for their names there; so
+    they are looked up before.
+    """
+    if attrs.has(value):
+        types = get_type_hints(value)
+        value.__annotations__ = {name: types[name] for name in value.__annotations__}
+    value.__module__ = "eventlog"
 
 
 class TopicPartition(NamedTuple):

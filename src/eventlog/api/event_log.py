@@ -7,7 +7,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType, UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from uuid import UUID
 
 from eventlog.api.consumer import Callback, Consumer
@@ -76,7 +76,7 @@ class EventLog(FrontDoor):
     """
 
     __slots__ = ()
-    _features: ClassVar[frozenset[str]] = frozenset()
+    _features = frozenset[str]()
 
     # -- what it is ------------------------------------------------------------------------------------------
 

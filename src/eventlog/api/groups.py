@@ -13,7 +13,7 @@ from eventlog.api.consumer import Pair
 from eventlog.api.features import FrontDoor
 from eventlog.api.topic import Topic
 from eventlog.options import Start
-from eventlog.records import TopicPartition
+from eventlog.records import TopicPartition, publish
 
 GroupState: TypeAlias = Literal["empty", "assigning", "stable"]
 MemberState: TypeAlias = Literal["alive", "away", "dead"]
@@ -226,7 +226,5 @@ class Groups(FrontDoor):
         """
 
 
-PartitionOffsets.__module__ = "eventlog"
-MemberDescription.__module__ = "eventlog"
-GroupDescription.__module__ = "eventlog"
-Groups.__module__ = "eventlog"
+for _class in (PartitionOffsets, GroupDescription, MemberDescription, Groups):
+    publish(_class)

@@ -65,7 +65,7 @@ class EmbeddedLog(EventLog):
     """The embedded log: see `eventlog.EventLog`."""
 
     _backend_name: ClassVar[str] = "embedded"
-    _features: ClassVar[frozenset[str]] = frozenset(FEATURES)
+    _features = frozenset(FEATURES)
 
     def __init__(self, store: Backend) -> None:
         self._store = store
