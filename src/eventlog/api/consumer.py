@@ -31,7 +31,7 @@ class Consumer(FrontDoor, Generic[K, V]):
 
     With a group and topics it is a member: it joins at once, and each partition is read by one member at a time.
     Members come and go, in any thread or process. Partitions move one by one, each in its owner's next `poll()`, with
-    the finished records committed. A member whose process dies loses its partitions within milliseconds.
+    the finished records committed. A member whose process dies loses its partitions within a tenth of a second.
 
     One consumer belongs to one thread at a time; only `wakeup()` and `close()` may come from another.
 
