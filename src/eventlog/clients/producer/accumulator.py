@@ -341,8 +341,8 @@ class Accumulator:
         if batch.take_outcome():
             return True
         raise UsedAfterFork(
-            f"cannot wait for a record for {batch.place} that was sent before a fork: the parent stores it, and this "
-            "is the child. Nothing was changed. Ask in the parent."
+            f"cannot wait in the child for a record for {batch.place} that was sent before a fork: the parent stores "
+            "it. Nothing was changed. Ask in the parent."
         )
 
     def _seal_batch(self, batch: ProducerBatch) -> None:
