@@ -297,9 +297,10 @@ class EmbeddedConsumer(Consumer[K, V]):
             try:
                 self._core.close()
             finally:
-                self._refusal = lambda: LogClosed(
-                    "the consumer is closed. Nothing was handed out. Make another with log.consumer()."
-                )
+                if self._core.is_closed:  # else Ctrl-C came before it was, and it can be closed again
+                    self._refusal = lambda: LogClosed(
+                        "the consumer is closed. Nothing was handed out. Make another with log.consumer()."
+                    )
 
     def _after_fork(self) -> None:
         """Leave the parent's place to wait alone; this consumer is of no use in the child."""

@@ -97,7 +97,8 @@ class ConsumerCore:
         self._is_cleared = False
         """Whether we have made it unreadable since we made it readable; somebody else may have since."""
         self._is_leaving = False
-        self._is_closed = False
+        self.is_closed = False
+        """Whether `close` has come to its end; an interruption (Ctrl-C) before that leaves it to be called again."""
         self.is_handing = False
         """Whether records are on their way to the caller: an interruption before they arrive hands out nothing."""
 
@@ -204,7 +205,7 @@ class ConsumerCore:
             try:
                 batches = take(chunk)
             except LogClosed:
-                if is_begun and self._is_closed:
+                if is_begun and self.is_closed:
                     return  # another thread closed us: the loop ends as by wakeup()
                 raise
             if not batches:
@@ -366,7 +367,7 @@ class ConsumerCore:
                 self.membership.drop()
             self.positions.reclaim()
             self.waiter.close()
-            self._is_closed = True
+            self.is_closed = True
 
     def _leave(self) -> None:
         if self.membership is None:
