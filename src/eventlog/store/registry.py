@@ -22,8 +22,12 @@ from eventlog.store.store import DATA_FILE, Store
 MEMORY = ":memory:"
 _OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members", "projections"}
 
-_IMPORTED_BY_ROUNDS = ("hashlib", "eventlog.groups.rules")
-"""What is imported inside write transactions, and not before, so that programs that do without it start sooner."""
+_IMPORTED_BEFORE_FORK = ("hashlib", "eventlog.groups.rules", "logging")
+"""
+The modules that write transactions and new producers import when they need them, so that other programs start sooner.
+
+A child that needs one while another thread of the parent was importing it would wait without end.
+"""
 
 
 class Registry:
@@ -101,7 +105,7 @@ class Registry:
         does so inside a round, it has the write lock of all processes. So what rounds import is imported now.
         """
         if self._stores and threading.active_count() > 1:
-            for name in _IMPORTED_BY_ROUNDS:
+            for name in _IMPORTED_BEFORE_FORK:
                 import_module(name)
         self._lock.acquire()
         for store in self._open_stores():
