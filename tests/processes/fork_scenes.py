@@ -285,23 +285,28 @@ class _Slow:
         raise ImportError
 
 
-def _import_in_vain() -> None:
+def _import_in_vain(name: str) -> None:
     with contextlib.suppress(ImportError):
-        importlib.import_module("hashlib")
+        importlib.import_module(name)
 
 
-def forks_while_another_thread_imports(path: str) -> None:
-    """Forks while a thread imports what an append with a message id needs, and appends so in the child."""
+def forks_while_another_thread_imports(path: str, name: str) -> None:
+    """Forks while a thread imports what an append with a message id, or a producer, needs; uses both in the child."""
     log = eventlog.open(path)
     topic = log.topic("orders")
     topic.append(b"tea", message_id="1")
-    slow = _Slow("hashlib")
-    importing = threading.Thread(target=_import_in_vain)
+    slow = _Slow(name)
+    importing = threading.Thread(target=_import_in_vain, args=(name,))
     importing.start()
     slow.begun.wait(_LONGEST_SECONDS)
     ending = threading.Timer(0.3, slow.end.set)
     ending.start()
-    in_a_fork(lambda: topic.append(b"tea", message_id="1"))
+
+    def use_both() -> None:
+        topic.append(b"tea", message_id="1")
+        log.producer().close()
+
+    in_a_fork(use_both)
     importing.join()
     assert topic.bounds() == {0: (0, 1)}
     say("done")

@@ -63,8 +63,9 @@ def test_a_child_that_frees_an_error_of_its_parent_goes_on_reading(path: Path) -
         assert child.end() == 0
 
 
-def test_a_child_of_a_fork_amid_an_import_does_not_wait_for_ever(path: Path) -> None:
-    """What a commit imports is imported before the fork: else the child would hang, with everybody's write lock."""
-    with Child(fork_scenes.forks_while_another_thread_imports, str(path)) as child:
+@pytest.mark.parametrize("name", ["hashlib", "logging"])
+def test_a_child_of_a_fork_amid_an_import_does_not_wait_for_ever(path: Path, name: str) -> None:
+    """What commits and producers import is imported before the fork: else the child would hang, maybe with a lock."""
+    with Child(fork_scenes.forks_while_another_thread_imports, str(path), name) as child:
         child.hear("done", seconds=60.0)
         assert child.end() == 0
