@@ -266,7 +266,7 @@ class GroupBackend(Protocol):
         """
         What one member has to look at now.
 
-        What is the same as in the view that is `known` is the same object.
+        Parts that have not changed since the view that is `known` are the same objects.
         """
         ...
 

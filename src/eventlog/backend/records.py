@@ -243,8 +243,7 @@ class TransactionRequest(NamedTuple):
     Args:
         parts: the records. A topic may have several parts for one partition; they are stored in their order.
         conditions: the records whose version or message id is to be judged.
-        pieces: offsets of groups, changes of states, checkpoints of projections: values of `backend/groups.py`,
-            `backend/states.py` and `backend/projections.py`.
+        pieces: offsets of groups and changes of states: values of `backend/groups.py` and `backend/states.py`.
         placed_topics: the ids of the topics of which the number of partitions decided where a record goes.
     """
 
@@ -258,7 +257,7 @@ class RecordBackend(Protocol):
     """
     The appends of a log.
 
-    Any thread may call any of this. What is stored is durable, and visible to all readers, when a call returns or a
+    Any thread may call any of this. Stored records are durable, and visible to all readers, when a call returns or a
     `PendingAppend` is done. Calls that commit share one commit with all else that is queued: whoever comes first
     commits for all. They block for the disk, raise `StorageError` if it failed (the log refuses writes until it is
     opened again), and `RuntimeError` in a signal handler or a finalizer that has interrupted a commit of its thread.
