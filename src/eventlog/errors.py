@@ -10,21 +10,62 @@ Knows nothing of LMDB or of the operating system's error numbers; `store/lmdb/er
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
+
+
+class ErrorParts(TypedDict, total=False):
+    """The keyword arguments that every error of ours takes."""
+
+    stored: str
+    advice: str
+    topic: str | None
+    partition: int | None
+    offset: int | None
+    group: str | None
 
 
 class EventLogError(Exception):
     """
     The root of every error that eventlog raises by itself.
 
-    `retriable` says whether the same call may succeed later although nobody changed anything.
+    `str(error)` is one text. Its parts are attributes, each a sentence or more: `what` failed, on which values; what is
+    `stored` now; and the `advice`, what to do next. Whoever shows an error elsewhere replaces the advice by its own.
+
+    `topic`, `partition`, `offset` and `group` say where it failed, and are None where that is not known or not one
+    place. `retriable` says whether the same call may succeed later although nobody changed anything.
+
+    A copied or pickled error has all of this, its notes, and a `__cause__` that is an error of ours.
     """
 
     retriable = False
 
+    def __init__(
+        self,
+        what: str,
+        *,
+        stored: str = "",
+        advice: str = "",
+        topic: str | None = None,
+        partition: int | None = None,
+        offset: int | None = None,
+        group: str | None = None,
+    ) -> None:
+        super().__init__(" ".join(filter(None, (what, stored, advice))))
+        self.what = what
+        self.stored = stored
+        self.advice = advice
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.group = group
+
     def __reduce__(self) -> tuple[Any, ...]:
-        # `Exception` would call the class with the message alone, and some classes below need more.
-        return type(self).__new__, (type(self), *self.args), vars(self)
+        # `Exception` would call the class with the text alone, and some classes below need more. Python carries no
+        # cause. A foreign one may be impossible to unpickle, which breaks the process pool that receives it.
+        state = dict(vars(self))
+        if isinstance(self.__cause__, EventLogError):
+            state["__cause__"] = self.__cause__
+        return type(self).__new__, (type(self), *self.args), state
 
 
 class LogClosed(EventLogError):
@@ -43,8 +84,8 @@ class NotSupported(EventLogError, NotImplementedError):
     beforehand.
     """
 
-    def __init__(self, message: str, *, feature: str, backend: str) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, *, feature: str, backend: str, **parts: Unpack[ErrorParts]) -> None:
+        super().__init__(what, **parts)
         self.feature = feature
         self.backend = backend
 
@@ -132,8 +173,8 @@ class OffsetOutOfRange(EventLogError):
     The reader's position is unchanged. `first` and `end` are the bounds at the time, `end` exclusive.
     """
 
-    def __init__(self, message: str, *, first: int, end: int) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, *, first: int, end: int, **parts: Unpack[ErrorParts]) -> None:
+        super().__init__(what, **parts)
         self.first = first
         self.end = end
 
@@ -171,8 +212,8 @@ class DeliveryError(EventLogError):
     `count` is their number; the error of the first one is the `__cause__`.
     """
 
-    def __init__(self, message: str, *, count: int) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, *, count: int, **parts: Unpack[ErrorParts]) -> None:
+        super().__init__(what, **parts)
         self.count = count
 
 
@@ -240,8 +281,8 @@ class WrongVersion(EventLogError):
     decide again, and append with the new version.
     """
 
-    def __init__(self, message: str, *, expected: int, actual: int) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, *, expected: int, actual: int, **parts: Unpack[ErrorParts]) -> None:
+        super().__init__(what, **parts)
         self.expected = expected
         self.actual = actual
 
