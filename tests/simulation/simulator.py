@@ -8,9 +8,10 @@ who sleeps wakes up, and the group has to become quiet:
 
     each partition that somebody wants is owned by one live member; what each owns is its target and what it holds;
     no member could have something of another that owns two partitions more; all records were handed out and
-    committed
+    committed; no lease ends within the next `watch_s`
 
-within `quiet_bound_s`, and stay so.
+within `quiet_bound_s`, and the group stays as it is for `watch_s`. The leases belong to it because a fault outlives
+itself: a poll that slept began long ago, so its member may be removed after all faults, and rightly so.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Simulation:
         self.session_timeout_s = rng.choice((4.0, 7.0))
         self.quiet_bound_s = self.session_timeout_s + 60 * STEP_S
         self.quiet_s = 0.0
+        self.watch_s = self.session_timeout_s / 4
         self._client_of = product.client or Client
         self._agenda: list[tuple[float, int, Actor]] = []
         self._turn_count = 0
@@ -94,7 +96,7 @@ class Simulation:
         self._stop_faults()
         self._become_quiet(draw)
         group = store.group
-        end_s = store.now_s + self.session_timeout_s / 4
+        end_s = store.now_s + self.watch_s
         while store.now_s < end_s:
             self._step(draw)
         want(store.group == group, "it was quiet, and changed without a reason", group, store.group)
@@ -239,6 +241,8 @@ class Simulation:
             return f"the members are not the live ones: {sorted(client.seat.id for client in clients)}"
         if not all(client.is_usable() for client in clients):
             return "a lease is over"
+        if any(client.seat.end_s <= store.now_s + self.watch_s for client in clients):
+            return "a lease ends soon"
         if store.group.needs_targets(store.topics_version):
             return "the targets are old"
         for client in clients:

@@ -57,6 +57,12 @@ def test_group_is_safe_and_settles_for_long(chunk: int) -> None:
     assert seed is None, report(seed)
 
 
+@pytest.mark.parametrize("seed", [10045, 12169, 49244, 58788])
+def test_lease_that_a_fault_shortened_may_end_before_the_group_is_quiet(seed: int) -> None:
+    """A member slept in its poll, and was called quiet while its lease was about to end: the rules remove it."""
+    simulate(seed)
+
+
 @pytest.mark.parametrize("seed", range(0, SEEDS, 100))
 def test_time_of_day_changes_nothing(seed: int) -> None:
     """A history in which the clock on the wall jumps is the one in which it stands still."""
