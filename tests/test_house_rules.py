@@ -230,6 +230,41 @@ def test_every_error_descends_from_ours_and_says_whether_to_retry() -> None:
             assert isinstance(value.retriable, bool), name
 
 
+# --- rule 30: the parts of an error -------------------------------------------------------------------------------
+
+
+def test_every_error_of_ours_is_made_of_its_parts() -> None:
+    """What failed, what is stored, what to do: a program takes the message apart, and replaces the advice."""
+    ours = {name for name, value in vars(eventlog.errors).items() if _is_exception(value)}
+    makers = {*ours, "kind", "kind_of"}  # a class that was chosen before, or by `kind_of()`
+    made = [
+        (source, call)
+        for source in _package()
+        for call in (node for node in ast.walk(source.tree) if isinstance(node, ast.Call))
+        if _maker(call.func) in makers
+    ]
+    assert len(made) > 80, "few errors found: the rule would hold of nothing"
+    _none(
+        [
+            source.at(call, f"{ast.unparse(call.func)}() without stored= and advice=")
+            for source, call in made
+            if not {"stored", "advice"} <= (names := {keyword.arg for keyword in call.keywords}) and None not in names
+        ]
+    )
+
+
+def _maker(function: ast.expr) -> str | None:
+    """The name of what is called: of a class, or of the function that has chosen one."""
+    match function:
+        case ast.Name(name) | ast.Attribute(attr=name):
+            return name if name != "kind_of" else None
+        case ast.Call(inner):
+            return ast.unparse(inner).rpartition(".")[2]
+        case ast.IfExp(body):
+            return _maker(body)
+    return None
+
+
 # --- rules 18, 22, 23: docstrings ---------------------------------------------------------------------------------
 
 

@@ -50,9 +50,10 @@ def check_topic_name(name: object) -> str:
         )
     if name in {".", ".."} or _NAME.fullmatch(name) is None:
         raise InvalidTopicName(
-            f"{_shown(name)} is not a valid topic name: it must be 1 to {MAX_NAME_LENGTH} characters of "
-            "A-Z, a-z, 0-9, '.', '_' and '-', but not '.' or '..'. Nothing was stored. Choose another name. "
-            "For a consumer, pass a pattern as re.compile(...)."
+            f"{_shown(name)} is not a valid topic name: it must be 1 to {MAX_NAME_LENGTH} characters of A-Z, a-z, "
+            "0-9, '.', '_' and '-', but not '.' or '..'.",
+            stored="Nothing was stored.",
+            advice="Choose another name. For a consumer, pass a pattern as re.compile(...).",
         )
     return name
 

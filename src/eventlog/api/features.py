@@ -70,8 +70,9 @@ def not_supported(what: str, feature: str, backend: str) -> NotSupported:
         feature: its name in `FEATURES`.
     """
     return NotSupported(
-        f"{what} is not offered by the backend {backend!r}, which lacks the feature {feature!r}. Nothing was changed. "
-        f"Ask log.supports({feature!r}) first, or use an embedded log: eventlog.open(path).",
+        f"{what} is not offered by the backend {backend!r}, which lacks the feature {feature!r}.",
+        stored="Nothing was changed.",
+        advice=f"Ask log.supports({feature!r}) first, or use an embedded log: eventlog.open(path).",
         feature=feature,
         backend=backend,
     )

@@ -193,8 +193,9 @@ class GroupDetails(NamedTuple):
 def unknown_group(name: str, what: str) -> UnknownGroup:
     """The error for a group that is not there."""
     return UnknownGroup(
-        f"cannot {what} group {name!r}: it has neither members nor offsets. Nothing was changed. "
-        "log.groups.list() names those that are there, and so does `eventlog groups list`."
+        f"cannot {what} group {name!r}: it has neither members nor offsets.",
+        stored="Nothing was changed.",
+        advice="log.groups.list() names those that are there, and so does `eventlog groups list`.",
     )
 
 

@@ -65,8 +65,9 @@ class FoldCheckpoint:
 def unknown_projection(name: str) -> UnknownProjection:
     """The error for a projection that the log does not have."""
     return UnknownProjection(
-        f"the log has no projection {name!r}. Nothing was stored. log.projections() lists the projections of the log; "
-        f"log.projection({name!r}, function) makes one."
+        f"the log has no projection {name!r}.",
+        stored="Nothing was stored.",
+        advice=f"log.projections() lists the projections of the log; log.projection({name!r}, function) makes one.",
     )
 
 

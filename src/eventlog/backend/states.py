@@ -108,8 +108,9 @@ class StateChanges:
 def unknown_state(name: str) -> UnknownState:
     """The error for a state that the log does not have."""
     return UnknownState(
-        f"the log has no state {name!r}. Nothing was stored. log.states() lists the states of the log; "
-        f"tx.state({name!r}) in a transaction makes one."
+        f"the log has no state {name!r}.",
+        stored="Nothing was stored.",
+        advice=f"log.states() lists the states of the log; tx.state({name!r}) in a transaction makes one.",
     )
 
 

@@ -59,15 +59,18 @@ class StoredTopic:
 def deleted_topic(name: str, verb: str) -> UnknownTopic:
     """The error for a topic that was deleted since it was opened."""
     return UnknownTopic(
-        f"cannot {verb} topic {name!r}: it was deleted. Nothing was changed. "
-        "Open it anew with log.topic() to create another one of that name."
+        f"cannot {verb} topic {name!r}: it was deleted.",
+        stored="Nothing was changed.",
+        advice="Open it anew with log.topic() to create another one of that name.",
     )
 
 
 def unknown_topic(name: str) -> UnknownTopic:
     """The error for a topic that the log does not have."""
     return UnknownTopic(
-        f"the log has no topic {name!r}. Nothing was stored. Create it with log.topic({name!r}, partitions=1)."
+        f"the log has no topic {name!r}.",
+        stored="Nothing was stored.",
+        advice=f"Create it with log.topic({name!r}, partitions=1).",
     )
 
 

@@ -433,11 +433,16 @@ def _check_deltas(deltas: Sequence[object] | None, header: BatchHeader, place: o
 
 
 def _too_new(place: object, what: str) -> FormatTooNew:
-    return FormatTooNew(f"cannot read {place}: it has {what}. Nothing is damaged. Upgrade eventlog to read it.")
+    return FormatTooNew(
+        f"cannot read {place}: it has {what}.",
+        stored="Nothing is damaged.",
+        advice="Upgrade eventlog to read it.",
+    )
 
 
 def _corrupt(place: object, what: str) -> CorruptBatch:
     return CorruptBatch(
-        f"cannot read {place}: {what}. The bytes on disk are not what was written; other batches are unaffected. "
-        "Run `eventlog verify` to list all damage; seek() past this batch to go on."
+        f"cannot read {place}: {what}.",
+        stored="The bytes on disk are not what was written; other batches are unaffected.",
+        advice="Run `eventlog verify` to list all damage; seek() past this batch to go on.",
     )

@@ -122,8 +122,9 @@ def partitioner_from_stored(
     where = "the topic" if topic is None else f"topic {topic!r}"
     if name not in PARTITIONERS and not name.startswith(CUSTOM_PREFIX):
         raise FormatTooNew(
-            f"cannot open {where}: its partitioner is {name!r}, which this version of eventlog does not know. "
-            f"The topic is unchanged. Upgrade eventlog."
+            f"cannot open {where}: its partitioner is {name!r}, which this version of eventlog does not know.",
+            stored="The topic is unchanged.",
+            advice="Upgrade eventlog.",
         )
     if declared is None:
         return name, PARTITIONERS[name] if name in PARTITIONERS else _missing(name, where)
@@ -131,7 +132,9 @@ def partitioner_from_stored(
     if declared_name != name:
         raise TopicMismatch(
             f"cannot open {where} with partitioner {declared_name!r}: it was created with {name!r}, and its keys "
-            f"would change their partitions. The topic is unchanged. Leave partitioner= out to open what is stored."
+            "would change their partitions.",
+            stored="The topic is unchanged.",
+            advice="Leave partitioner= out to open what is stored.",
         )
     return name, function
 
@@ -222,8 +225,10 @@ def _missing(name: str, where: str) -> Partitioner:
 
     def missing(_key: bytes, _partitions: int) -> int:
         raise TopicMismatch(
-            f"cannot choose a partition in {where}: it was created with the partitioner {name!r} and opened "
-            f"without it. Nothing was stored. Open it with partitioner= that function, or send with partition=."
+            f"cannot choose a partition in {where}: it was created with the partitioner {name!r} and opened without "
+            "it.",
+            stored="Nothing was stored.",
+            advice="Open it with partitioner= that function, or send with partition=.",
         )
 
     return missing

@@ -77,7 +77,9 @@ class TopicHandle:
         if partition >= self.row.partitions and partition >= self.learn(self.look()).partitions:
             raise UnknownPartition(
                 f"topic {self.row.name!r} has no partition {partition}: it has {self.row.partitions}, from 0 to "
-                f"{self.row.partitions - 1}. Nothing was stored. Pass one of them, or leave partition= out."
+                f"{self.row.partitions - 1}.",
+                stored="Nothing was stored.",
+                advice="Pass one of them, or leave partition= out.",
             )
         return partition
 
@@ -92,8 +94,9 @@ class TopicHandle:
         if size > row.max_record_bytes:
             raise RecordTooLarge(
                 f"cannot append a record of {size} bytes to topic {self.row.name!r}: its bound is "
-                f"{self.row.max_record_bytes} bytes of key, value and headers. Nothing was stored. Send less, or "
-                "create the topic with a larger max_record_bytes=."
+                f"{self.row.max_record_bytes} bytes of key, value and headers.",
+                stored="Nothing was stored.",
+                advice="Send less, or create the topic with a larger max_record_bytes=.",
             )
         return size
 
@@ -125,8 +128,9 @@ class TopicHandle:
         if self._index_key_bytes(key) > self.max_key_bytes:
             raise RecordTooLarge(
                 f"cannot append a record with a key of {len(key)} bytes to topic {self.row.name!r}: it has an index, "
-                f"whose keys have at most {self.max_key_bytes} bytes, a zero byte counting as two. Nothing was stored. "
-                "Hash the key, or shorten it."
+                f"whose keys have at most {self.max_key_bytes} bytes, a zero byte counting as two.",
+                stored="Nothing was stored.",
+                advice="Hash the key, or shorten it.",
             )
 
     def encode_values(self, values: Sequence[Any]) -> Sequence[bytes | None]:

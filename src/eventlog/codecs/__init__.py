@@ -141,8 +141,10 @@ def codec_from_stored(
     stored_name = stored.get("name")
     if stored_name not in (*_NAMES, "class", "events"):
         raise FormatTooNew(
-            f"cannot open {kind} {topic!r}: its {role} has the codec {stored_name!r}, which this version of "
-            f"eventlog does not know. The {kind} is unchanged. Upgrade eventlog."
+            f"cannot open {kind} {topic!r}: its {role} has the codec {stored_name!r}, which this version of eventlog "
+            "does not know.",
+            stored=f"The {kind} is unchanged.",
+            advice="Upgrade eventlog.",
         )
     if declared is None:
         if upcasters is not None:

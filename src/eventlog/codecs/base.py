@@ -156,8 +156,9 @@ def mismatch(kind: Kind, name: str, *, declared: str, stored: str, advice: str) 
     """
     error = TopicMismatch if kind == "topic" else StateMismatch
     return error(
-        f"cannot open {kind} {name!r} with {declared}: the {kind} was created with {stored}. "
-        f"The {kind} is unchanged. {advice}"
+        f"cannot open {kind} {name!r} with {declared}: the {kind} was created with {stored}.",
+        stored=f"The {kind} is unchanged.",
+        advice=advice,
     )
 
 

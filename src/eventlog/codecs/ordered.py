@@ -268,7 +268,9 @@ def ordered_codec_from_stored(stored: dict[str, Any], declared: type[K] | None, 
     if stored.get("name") != OrderedCodec.name or (name is not None and name not in known):
         raise FormatTooNew(
             f"cannot open state {topic!r}: its key has the codec {stored.get('name')!r} of type {name!r}, which this "
-            f"version of eventlog does not know. The state is unchanged. Upgrade eventlog."
+            "version of eventlog does not know.",
+            stored="The state is unchanged.",
+            advice="Upgrade eventlog.",
         )
     codec = OrderedCodec(declared, topic=topic)
     if codec.type not in (None, name):

@@ -415,7 +415,11 @@ class EmbeddedLog(EventLog):
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise LogClosed(f"the log at {self.path} is closed. Nothing was stored. Call eventlog.open() again.")
+            raise LogClosed(
+                f"the log at {self.path} is closed.",
+                stored="Nothing was stored.",
+                advice="Call eventlog.open() again.",
+            )
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else self.durability

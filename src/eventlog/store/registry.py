@@ -187,21 +187,24 @@ def _check_directory(path: str, *, create: bool, mode: int) -> None:
     try:
         if _is_there(path) and not os.path.isdir(path):
             raise NotALog(
-                f"cannot open {path}: it is a file, and a log is a directory. It was left as it was. "
-                "Choose another path."
+                f"cannot open {path}: it is a file, and a log is a directory.",
+                stored="It was left as it was.",
+                advice="Choose another path.",
             )
         if _is_there(os.path.join(path, DATA_FILE)):
             _check_access(path)
             return
         if not create:
             raise NotALog(
-                f"cannot open {path}: there is no log. Nothing was made. Check the path, or pass create=True to make "
-                "one."
+                f"cannot open {path}: there is no log.",
+                stored="Nothing was made.",
+                advice="Check the path, or pass create=True to make one.",
             )
         if os.path.isdir(path) and (names := set(os.listdir(path)) - _OUR_FILES):
             raise NotALog(
-                f"cannot make a log in {path}: it holds other files ({', '.join(sorted(names)[:3])}). They were "
-                "left as they were. Choose an empty or a new directory."
+                f"cannot make a log in {path}: it holds other files ({', '.join(sorted(names)[:3])}).",
+                stored="They were left as they were.",
+                advice="Choose an empty or a new directory.",
             )
         os.makedirs(os.path.dirname(path), exist_ok=True)
         make_directory(path, mode)
@@ -211,8 +214,11 @@ def _check_directory(path: str, *, create: bool, mode: int) -> None:
     except PermissionError as error:
         raise _read_only(path) from error
     except OSError as error:
-        words = f"cannot make a log at {path}: {error}. Nothing was made. Choose another path."
-        raise kind_of(error)(words) from error
+        raise kind_of(error)(
+            f"cannot make a log at {path}: {error}.",
+            stored="Nothing was made.",
+            advice="Choose another path.",
+        ) from error
 
 
 def _is_there(path: str) -> bool:
@@ -232,6 +238,7 @@ def _check_access(path: str) -> None:
 
 def _read_only(path: str) -> ReadOnlyLog:
     return ReadOnlyLog(
-        f"cannot open the log at {path}: this user cannot write there, and readers too must write to lock.mdb. "
-        "Nothing was changed. Let this user write to the directory and its files."
+        f"cannot open the log at {path}: this user cannot write there, and readers too must write to lock.mdb.",
+        stored="Nothing was changed.",
+        advice="Let this user write to the directory and its files.",
     )

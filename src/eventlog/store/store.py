@@ -187,8 +187,9 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         stored = self.environment.stored_tables()
         if stored and FORMAT not in stored:
             raise NotALog(
-                f"cannot open {self.path}: data.mdb is an LMDB file of something else. It was left as it was. "
-                "Choose another directory."
+                f"cannot open {self.path}: data.mdb is an LMDB file of something else.",
+                stored="It was left as it was.",
+                advice="Choose another directory.",
             )
         if FORMAT in stored:
             self.environment.open_tables([FORMAT])

@@ -259,8 +259,9 @@ class EmbeddedConsumer(Consumer[K, V]):
     def _refuse_in_callback(self, what: str) -> None:
         if self._calling == threading.get_ident():
             raise ConcurrentUse(
-                f"cannot call {what} inside a callback of the same consumer. Nothing was changed. Commit, seek, pause "
-                "and ask there; do the rest after poll() has returned."
+                f"cannot call {what} inside a callback of the same consumer.",
+                stored="Nothing was changed.",
+                advice="Commit, seek, pause and ask there; do the rest after poll() has returned.",
             )
 
     def _check_use(self, is_ours: bool) -> None:  # noqa: FBT001
@@ -273,8 +274,9 @@ class EmbeddedConsumer(Consumer[K, V]):
     def _check_ours(self, is_ours: bool) -> None:  # noqa: FBT001
         if not is_ours:
             raise ConcurrentUse(
-                "another thread is using this consumer. Nothing was handed out. Give each thread a consumer of its "
-                "own; only wakeup() and close() may be called from others."
+                "another thread is using this consumer.",
+                stored="Nothing was handed out.",
+                advice="Give each thread a consumer of its own; only wakeup() and close() may be called from others.",
             )
 
     @override
@@ -299,7 +301,9 @@ class EmbeddedConsumer(Consumer[K, V]):
             finally:
                 if self._core.is_closed:  # else Ctrl-C came before it was, and it can be closed again
                     self._refusal = lambda: LogClosed(
-                        "the consumer is closed. Nothing was handed out. Make another with log.consumer()."
+                        "the consumer is closed.",
+                        stored="Nothing was handed out.",
+                        advice="Make another with log.consumer().",
                     )
 
     def _after_fork(self) -> None:
@@ -307,8 +311,9 @@ class EmbeddedConsumer(Consumer[K, V]):
         self._core.forget()
         self._in_use = threading.Lock()
         self._refusal = lambda: UsedAfterFork(
-            "the consumer was made before a fork and belongs to the parent. Nothing was handed out. Make another "
-            "with log.consumer() in the child."
+            "the consumer was made before a fork and belongs to the parent.",
+            stored="Nothing was handed out.",
+            advice="Make another with log.consumer() in the child.",
         )
 
     def __enter__(self) -> Self:

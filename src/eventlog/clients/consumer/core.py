@@ -275,8 +275,9 @@ class ConsumerCore:
         if descriptor is None:
             raise NotSupported(
                 f"cannot give a descriptor for a consumer of {self._backend.path}: its file system or this platform "
-                "has no FIFOs. The consumer is unchanged. Call poll(0) every few milliseconds from the loop, or "
-                "poll(timeout) in a thread.",
+                "has no FIFOs.",
+                stored="The consumer is unchanged.",
+                advice="Call poll(0) every few milliseconds from the loop, or poll(timeout) in a thread.",
                 feature="fileno",
                 backend="embedded",
             )

@@ -342,7 +342,9 @@ class Accumulator:
             return True
         raise UsedAfterFork(
             f"cannot wait in the child for a record for {batch.place} that was sent before a fork: the parent stores "
-            "it. Nothing was changed. Ask in the parent."
+            "it.",
+            stored="Nothing was changed.",
+            advice="Ask in the parent.",
         )
 
     def _seal_batch(self, batch: ProducerBatch) -> None:
@@ -454,7 +456,11 @@ class Accumulator:
     def refuse_closed(self) -> None:
         """Take no more records, because the producer is closed."""
         self.refuse(
-            lambda: LogClosed("the producer is closed. The record was not taken. Make another with log.producer().")
+            lambda: LogClosed(
+                "the producer is closed.",
+                stored="The record was not taken.",
+                advice="Make another with log.producer().",
+            )
         )
 
     def refuse_forked(self) -> None:
@@ -468,8 +474,9 @@ class Accumulator:
         self._changer = None
         self._late = deque()
         self._refusal = lambda: UsedAfterFork(
-            "the producer was made before a fork and its records are the parent's. The record was not taken. "
-            "Make another with log.producer() in the child."
+            "the producer was made before a fork and its records are the parent's.",
+            stored="The record was not taken.",
+            advice="Make another with log.producer() in the child.",
         )
 
     def _make_room(self) -> None:
@@ -480,9 +487,10 @@ class Accumulator:
             left_s = deadline_s - self._clock.monotonic()
             if left_s < 0 or not self.commit_oldest(left_s):
                 raise BufferFull(
-                    f"no room for a record: {buffered} bytes wait to be stored, and max_block={self._max_block} s "
-                    "is over. The record was not taken; those before it are still queued. Send slower, or raise "
-                    "max_buffered_bytes."
+                    f"no room for a record: {buffered} bytes wait to be stored, and max_block={self._max_block} s is "
+                    "over.",
+                    stored="The record was not taken; those before it are still queued.",
+                    advice="Send slower, or raise max_buffered_bytes.",
                 )
 
     def _commit_if_due(self) -> None:

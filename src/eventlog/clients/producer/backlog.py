@@ -93,8 +93,9 @@ class Backlog:
         count = sum(len(some) for _, some in unseen)
         cause = first.error_of(indexes[0])
         error = DeliveryError(
-            f"{count} sent records were not stored, the first of them for {first.place}: {cause} "
-            f"What was stored before is unaffected. {first.advice}",
+            f"{count} sent records were not stored, the first of them for {first.place}: {cause}",
+            stored="What was stored before is unaffected.",
+            advice=first.advice,
             count=count,
         )
         error.__cause__ = cause

@@ -66,8 +66,9 @@ class _Room:
         """
         if self.size_bytes + size_bytes > 2 * self.max_bytes:
             raise TransactionTooLarge(
-                f"one record changes more than max_bytes={self.max_bytes} of the projection's state. Nothing of its "
-                "transaction was stored. Make the projection with a larger max_bytes=, or change less for a record."
+                f"one record changes more than max_bytes={self.max_bytes} of the projection's state.",
+                stored="Nothing of its transaction was stored.",
+                advice="Make the projection with a larger max_bytes=, or change less for a record.",
             )
         self.size_bytes += size_bytes
         if self.size_bytes >= self.max_bytes:
@@ -228,8 +229,9 @@ class Folder:
     def _check(self) -> None:
         if not self._is_folding:
             raise TransactionEnded(
-                f"the state of projection {self._row.name!r} was used outside of its function. This call has changed "
-                "nothing. Read it by projection.state."
+                f"the state of projection {self._row.name!r} was used outside of its function.",
+                stored="This call has changed nothing.",
+                advice="Read it by projection.state.",
             )
 
 

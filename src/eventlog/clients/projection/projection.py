@@ -204,8 +204,9 @@ class Projection:
         options = self._check_function()
         if self._is_running:
             raise ConcurrentUse(
-                f"projection {self.name!r} runs in another thread. Nothing was changed. Stop it first, or make another "
-                "object with log.projection()."
+                f"projection {self.name!r} runs in another thread.",
+                stored="Nothing was changed.",
+                advice="Stop it first, or make another object with log.projection().",
             )
         self._is_running = True
         count, runner = 0, self._runner
@@ -269,7 +270,9 @@ class Projection:
         self._check_log()
         if self._is_closed:
             raise LogClosed(
-                f"projection {self.name!r} is closed. Nothing was stored. Make another with log.projection()."
+                f"projection {self.name!r} is closed.",
+                stored="Nothing was stored.",
+                advice="Make another with log.projection().",
             )
 
     def _check_function(self) -> FoldOptions:

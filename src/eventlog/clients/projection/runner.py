@@ -198,9 +198,10 @@ class FoldRunner:
         codecs = stored_codecs(state, *self._declared)
         if not is_rebuild and row.active.topics != options.topics:
             raise StateMismatch(
-                f"cannot fold topics {_shown(options.topics)} into projection {self.name!r}: its state was folded from "
-                f"{_shown(row.active.topics)}. Nothing was stored. Declare these, or call rebuild(), which folds "
-                "everything again."
+                f"cannot fold topics {_shown(options.topics)} into projection {self.name!r}: its state was folded "
+                f"from {_shown(row.active.topics)}.",
+                stored="Nothing was stored.",
+                advice="Declare these, or call rebuild(), which folds everything again.",
             )
         return Folder(self._store, self._topics_by_id, options, row, state, codecs, is_rebuild=is_rebuild)
 
@@ -213,8 +214,9 @@ class FoldRunner:
         """Raise an error in a child that was forked meanwhile: the lock is the parent's."""
         if not lock.is_held:
             raise UsedAfterFork(
-                f"projection {self.name!r} was being folded before a fork, and that is the parent's to go on with. "
-                "Nothing was stored. Call run() or catch_up() in the child."
+                f"projection {self.name!r} was being folded before a fork, and that is the parent's to go on with.",
+                stored="Nothing was stored.",
+                advice="Call run() or catch_up() in the child.",
             )
 
     def _check_time(self, deadline_s: float | None, log_position: int) -> None:

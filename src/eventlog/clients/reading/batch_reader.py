@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic, NamedTuple, Unpack
 
 from eventlog.accelerators import accelerated, compiled
 from eventlog.backend import Backend
@@ -15,7 +15,7 @@ from eventlog.batches.format import Columns, decode, is_intact
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clock import to_ms
 from eventlog.codecs.base import UnknownEventData
-from eventlog.errors import DecodeError, EventLogError, OffsetOutOfRange, UnknownEvent
+from eventlog.errors import DecodeError, ErrorParts, EventLogError, OffsetOutOfRange, UnknownEvent
 from eventlog.options import Start, check_int
 from eventlog.records import K, RecordBatch, V
 
@@ -192,9 +192,12 @@ def _readable_part(route: TopicHandle, batch: RecordBatch[Any, Any]) -> RecordBa
                 break
             raise decode_error(
                 error,
-                f"cannot read offset {offset} of {batch.topic}[{batch.partition}]: {error}. The record is intact on "
-                f"disk, and the position is still {offset}. Open the topic with the codec that wrote it, or seek() "
-                f"to {offset + 1}.",
+                f"cannot read offset {offset} of {batch.topic}[{batch.partition}]: {error}.",
+                stored=f"The record is intact on disk, and the position is still {offset}.",
+                advice=f"Open the topic with the codec that wrote it, or seek() to {offset + 1}.",
+                topic=batch.topic,
+                partition=batch.partition,
+                offset=offset,
             ) from error
     part = batch.slice(0, len(keys))
     return RecordBatch(
@@ -202,9 +205,9 @@ def _readable_part(route: TopicHandle, batch: RecordBatch[Any, Any]) -> RecordBa
     )
 
 
-def decode_error(cause: ValueError, message: str) -> DecodeError:
+def decode_error(cause: ValueError, what: str, **parts: Unpack[ErrorParts]) -> DecodeError:
     """The error for a record that a codec cannot read."""
-    return UnknownEvent(message) if isinstance(cause, UnknownEventData) else DecodeError(message)
+    return (UnknownEvent if isinstance(cause, UnknownEventData) else DecodeError)(what, **parts)
 
 
 def _check_range(cursor: Cursor[Any, Any], answer: Fetched) -> None:
@@ -217,10 +220,14 @@ def out_of_range(topic: str, partition: int, offset: int, first: int, end: int) 
     """The error for an offset that a partition does not have."""
     return OffsetOutOfRange(
         f"offset {offset} of {topic}[{partition}] is out of range: the partition holds offsets {first} to {end} "
-        f"({end} exclusive). Nothing was read, and the position is unchanged. Call seek() with an offset in the range, "
-        'or read from "earliest" or "latest".',
+        f"({end} exclusive).",
+        stored="Nothing was read, and the position is unchanged.",
+        advice='Call seek() with an offset in the range, or read from "earliest" or "latest".',
         first=first,
         end=end,
+        topic=topic,
+        partition=partition,
+        offset=offset,
     )
 
 

@@ -245,8 +245,9 @@ class StateView(Generic[K, V]):
 
     def _unreadable(self, key: bytes, error: ValueError) -> DecodeError:
         return DecodeError(
-            f"cannot read the row of state {self.name!r} with the encoded key {key[:_SHOWN_KEY_BYTES]!r}: {error}. "
-            "The row is as it was. Open the state with the codecs that wrote it, or put or delete the row."
+            f"cannot read the row of state {self.name!r} with the encoded key {key[:_SHOWN_KEY_BYTES]!r}: {error}.",
+            stored="The row is as it was.",
+            advice="Open the state with the codecs that wrote it, or put or delete the row.",
         )
 
 

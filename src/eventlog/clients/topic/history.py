@@ -150,8 +150,12 @@ class History(Generic[K, V]):
     def _undecodable(self, event: Event[Any, Any], error: ValueError) -> DecodeError:
         return decode_error(
             error,
-            f"cannot read version {event.version} of key {event.key!r} of topic {event.topic!r}: {error}. The record "
-            "is intact on disk. Open the topic with the codec that wrote it.",
+            f"cannot read version {event.version} of key {event.key!r} of topic {event.topic!r}: {error}.",
+            stored="The record is intact on disk.",
+            advice="Open the topic with the codec that wrote it.",
+            topic=event.topic,
+            partition=event.partition,
+            offset=event.offset,
         )
 
     def latest(self, key: object) -> Event[K, V] | None:
@@ -216,8 +220,10 @@ class History(Generic[K, V]):
         except ValueError as error:
             raise decode_error(
                 error,
-                f"cannot read the snapshot of key {key!r} of topic {self._handle.row.name!r}: {error}. The events are "
-                "unaffected. Open the topic with the class that wrote it, or save another snapshot.",
+                f"cannot read the snapshot of key {key!r} of topic {self._handle.row.name!r}: {error}.",
+                stored="The events are unaffected.",
+                advice="Open the topic with the class that wrote it, or save another snapshot.",
+                topic=self._handle.row.name,
             ) from error
 
     def fold(self, key: object, function: Callable[[S, Any], S], initial: S) -> tuple[S, int]:

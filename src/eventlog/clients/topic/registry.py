@@ -153,5 +153,7 @@ def _check_stored(row: StoredTopic, options: TopicOptions) -> None:
             unit = " ms" if option == "duplicate_window" else ""
             raise TopicMismatch(
                 f"cannot open topic {row.name!r} with {option}={asked!r}{unit}: it is stored with "
-                f"{option}={stored!r}{unit}. The topic is unchanged. Leave {option}= out to open what is stored."
+                f"{option}={stored!r}{unit}.",
+                stored="The topic is unchanged.",
+                advice=f"Leave {option}= out to open what is stored.",
             )

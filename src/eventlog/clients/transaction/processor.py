@@ -162,8 +162,9 @@ class Processor:
     def _check_ours(self, is_ours: bool) -> None:  # noqa: FBT001
         if not is_ours:
             raise ConcurrentUse(
-                "another thread runs this processor. Nothing was done. Make a processor for each thread; only stop() "
-                "and close() may be called from others."
+                "another thread runs this processor.",
+                stored="Nothing was done.",
+                advice="Make a processor for each thread; only stop() and close() may be called from others.",
             )
 
     def _run(self, ends: dict[TopicPartition, int] | None, deadline_s: float | None) -> int:

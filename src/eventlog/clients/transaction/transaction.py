@@ -232,7 +232,7 @@ class EmbeddedTransaction(Transaction):
             self._end, is_interrupted = "refused", not isinstance(error, Exception)
             if is_interrupted:
                 self._end = "interrupted, and may have been stored"
-                error = TransactionEnded(self._message(self._end))
+                error = _ended(self._end)
             self._batch.fail(error)
             for state in self._states.values():
                 state._rolled_back()
@@ -290,7 +290,7 @@ class EmbeddedTransaction(Transaction):
     def abort(self) -> None:
         if self._end is None:
             self._end = "aborted"
-            self._batch.fail(TransactionEnded(self._message("aborted")))
+            self._batch.fail(_ended("aborted"))
             for state in self._states.values():
                 state._rolled_back()
             self._let_go()
@@ -299,28 +299,26 @@ class EmbeddedTransaction(Transaction):
         if self._end is not None:
             if self._is_parents:
                 raise UsedAfterFork(
-                    "the transaction was begun before a fork and belongs to the parent. This call has changed nothing. "
-                    "Begin another with log.transaction() in the child."
+                    "the transaction was begun before a fork and belongs to the parent.",
+                    stored="This call has changed nothing.",
+                    advice="Begin another with log.transaction() in the child.",
                 )
-            raise TransactionEnded(self._message(self._end))
+            raise _ended(self._end)
 
     def _after_fork(self) -> None:
         """End the child's copy: what it holds is the parent's to store."""
         if self._end is None:
             self._end, self._is_parents = "left to the parent process", True
-            self._batch.forget(TransactionEnded(self._message(self._end)))
-
-    @staticmethod
-    def _message(end: str) -> str:
-        return f"the transaction was {end}. This call has changed nothing. Begin another with log.transaction()."
+            self._batch.forget(_ended(self._end))
 
     def _charge(self, size_bytes: int) -> None:
         """Count what is about to be held in memory; raise when there is no room for it."""
         if self._size_bytes + size_bytes > self._max_bytes:
             raise TransactionTooLarge(
                 f"the transaction holds {self._size_bytes} bytes, and has no room for {size_bytes} more: its bound is "
-                f"max_bytes={self._max_bytes}. What did not fit was not taken, and nothing is stored yet. Commit what "
-                "it has and go on in another, or begin it with a larger max_bytes=."
+                f"max_bytes={self._max_bytes}.",
+                stored="What did not fit was not taken, and nothing is stored yet.",
+                advice="Commit what it has and go on in another, or begin it with a larger max_bytes=.",
             )
         self._size_bytes += size_bytes
 
@@ -350,3 +348,11 @@ class EmbeddedLentTransaction(EmbeddedTransaction, LentTransaction):
     @override
     def commit_as_owner(self) -> None:
         super().commit()
+
+
+def _ended(end: str) -> TransactionEnded:
+    return TransactionEnded(
+        f"the transaction was {end}.",
+        stored="This call has changed nothing.",
+        advice="Begin another with log.transaction().",
+    )

@@ -71,8 +71,9 @@ class GroupChange(CommitRequest):
         count = "1 member lives" if len(living) == 1 else f"{len(living)} members live"
         where = f"in {'process' if len(processes) == 1 else 'processes'} {', '.join(map(str, processes))}"
         return GroupNotEmpty(
-            f"cannot {what} group {self._name!r}: {count}{why}, {where}. Nothing was changed. Close them, or force "
-            "it: they are fenced, commit nothing more, and begin again."
+            f"cannot {what} group {self._name!r}: {count}{why}, {where}.",
+            stored="Nothing was changed.",
+            advice="Close them, or force it: they are fenced, commit nothing more, and begin again.",
         )
 
     def _done(self, before: Group, after: Group) -> None:
@@ -155,7 +156,9 @@ class ResetOffsets(GroupChange):
             if number is not None and number >= row.partitions:
                 raise UnknownPartition(
                     f"topic {row.name!r} has no partition {number}: it has {row.partitions}, from 0 to "
-                    f"{row.partitions - 1}. No offset was changed. Pass one of them."
+                    f"{row.partitions - 1}.",
+                    stored="No offset was changed.",
+                    advice="Pass one of them.",
                 )
             found.update((row.name, each) for each in (range(row.partitions) if number is None else [number]))
         return [(topics[name], number) for name, number in sorted(found)]
@@ -185,9 +188,10 @@ class ResetOffsets(GroupChange):
                 raise AssertionError(other)
         if not first <= offset <= end:
             raise OffsetOutOfRange(
-                f"cannot put group {self._name!r} at offset {offset} of {topic.name}[{partition}]: the partition holds "
-                f"offsets {first} to {end} ({end} exclusive). No offset was changed in any partition. Pass one from "
-                f'{first} to {end}, "earliest" or "latest".',
+                f"cannot put group {self._name!r} at offset {offset} of {topic.name}[{partition}]: the partition "
+                f"holds offsets {first} to {end} ({end} exclusive).",
+                stored="No offset was changed in any partition.",
+                advice=f'Pass one from {first} to {end}, "earliest" or "latest".',
                 first=first,
                 end=end,
             )

@@ -65,8 +65,9 @@ class CommitOffsets(CommitRequest):
         member = load_member(writing, self._commit.group, member_id)
         if member is None and not self._commit.offsets:
             raise MemberFenced(
-                f"cannot commit for group {self._commit.group!r}: member {member_id} was removed from it. Nothing was "
-                "stored. Call poll() to go on as a member; the records come again to whoever owns the partitions."
+                f"cannot commit for group {self._commit.group!r}: member {member_id} was removed from it.",
+                stored="Nothing was stored.",
+                advice="Call poll() to go on as a member; the records come again to whoever owns the partitions.",
             )
         refused = fenced(member, epochs)
         if refused:
@@ -91,8 +92,9 @@ class CommitOffsets(CommitRequest):
         now = "nobody owns it" if owner is None else f"member {owner.id} owns it since epoch {owner.owned[refused]}"
         return MemberFenced(
             f"cannot commit offset {offset} of {topic.name}[{partition}] for group {group.name!r}: {who}{since} {now} "
-            f"(the group is at epoch {group.epoch}). Nothing was stored. Call poll() to go on as a member; the records "
-            "come again to whoever owns the partition."
+            f"(the group is at epoch {group.epoch}).",
+            stored="Nothing was stored.",
+            advice="Call poll() to go on as a member; the records come again to whoever owns the partition.",
         )
 
 

@@ -132,8 +132,9 @@ class LivenessFile:
                     self._publish(end_s)
                 except OSError as error:
                     raise StorageError(
-                        f"cannot prolong the lease of member {self.id}: {error}. Nothing was handed out. Mend what the "
-                        "error names, and poll again."
+                        f"cannot prolong the lease of member {self.id}: {error}.",
+                        stored="Nothing was handed out.",
+                        advice="Mend what the error names, and poll again.",
                     ) from error
                 self.lease.note_confirmed(end_s, now_s)
 
@@ -231,8 +232,9 @@ class Members:
         except OSError as error:
             file.abandon()
             raise kind_of(error)(
-                f"cannot become a member of a group: its file in {self._path} cannot be made: {error}. The group is "
-                "unchanged. Make room, or raise the limit that the error names, and try again."
+                f"cannot become a member of a group: its file in {self._path} cannot be made: {error}.",
+                stored="The group is unchanged.",
+                advice="Make room, or raise the limit that the error names, and try again.",
             ) from error
         return file
 

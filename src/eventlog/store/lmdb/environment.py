@@ -207,8 +207,9 @@ class Environment(Lifecycle):
         if self._failure is not None:
             kind = type(self._failure)  # the end of a `with` block may raise this instead of the first error
             raise kind(
-                f"the log at {self.path} refuses writes since an earlier one failed: {self._failure} "
-                "Nothing of this call was stored. Close the log and open it again."
+                f"the log at {self.path} refuses writes since an earlier one failed: {self._failure}",
+                stored="Nothing of this call was stored.",
+                advice="Close the log and open it again.",
             ) from self._failure
 
     def commit(self, transaction: Transaction) -> None:

@@ -62,34 +62,43 @@ def translate(failure: EngineFailure) -> EventLogError:
     """Return our error for one of LMDB's."""
     if failure.verb == "open" and (failure.kind == "VersionMismatchError" or failure.says("lib_version", "engine")):
         return FormatTooNew(
-            f"cannot open {failure.path}: another version of LMDB wrote it ({failure.text}). Nothing is damaged. "
-            "Upgrade eventlog to open it."
+            f"cannot open {failure.path}: another version of LMDB wrote it ({failure.text}).",
+            stored="Nothing is damaged.",
+            advice="Upgrade eventlog to open it.",
         )
     if failure.verb == "open" and failure.kind in {"InvalidError", "CorruptedError"}:
         return NotALog(
-            f"cannot open {failure.path}: data.mdb is not a log ({failure.text}). It was left as it was. "
-            "Choose another directory."
+            f"cannot open {failure.path}: data.mdb is not a log ({failure.text}).",
+            stored="It was left as it was.",
+            advice="Choose another directory.",
         )
-    now = "Nothing of this call was acknowledged." if failure.verb == "write" else "Nothing was changed."
-    place = f"cannot {failure.verb} the log at {failure.path}: {failure.text}. {now}"
+    kind, advice = _kind_and_advice(failure)
+    return kind(
+        f"cannot {failure.verb} the log at {failure.path}: {failure.text}.",
+        stored="Nothing of this call was acknowledged." if failure.verb == "write" else "Nothing was changed.",
+        advice=advice,
+    )
+
+
+def _kind_and_advice(failure: EngineFailure) -> tuple[type[StorageError], str]:
     if (
         failure.kind in _FULL_KINDS
         or failure.says("MDB_MAP_FULL", *_FULL)
         or (failure.is_disk_full and failure.says(_HALF_WRITTEN))
     ):
-        return DiskFull(f"{place} Make room, then close the log and open it again.")
+        return DiskFull, "Make room, then close the log and open it again."
     if failure.kind == "ReadonlyError" or failure.says(*_REFUSED):
-        return ReadOnlyLog(f"{place} Let this user write to the directory and its files.")
+        return ReadOnlyLog, "Let this user write to the directory and its files."
     if failure.kind == "ReadersFullError":
-        return StorageError(f"{place} More than {failure.max_readers} readers are open; close some.")
+        return StorageError, f"More than {failure.max_readers} readers are open; close some."
     if failure.says(*_TOO_MANY_FILES):
-        return StorageError(f"{place} Raise the limit of open files (`ulimit -n`), or close some, and try again.")
+        return StorageError, "Raise the limit of open files (`ulimit -n`), or close some, and try again."
     if failure.says(*_UNABLE):
-        return UnsupportedFileSystem(
-            f"{place} The file system must support mmap and locks: use a local disk, and a map_size= (now "
+        return UnsupportedFileSystem, (
+            "The file system must support mmap and locks: use a local disk, and a map_size= (now "
             f"{failure.map_bytes} bytes) that fits into this machine's address space."
         )
-    return StorageError(f"{place} Close the log and open it again; run `eventlog verify` on it.")
+    return StorageError, "Close the log and open it again; run `eventlog verify` on it."
 
 
 def kind_of(error: OSError) -> type[StorageError]:

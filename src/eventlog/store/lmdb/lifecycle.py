@@ -136,11 +136,12 @@ class Lifecycle:
         if handle is not None:
             return handle
         if self.is_closed:
-            raise LogClosed(self._closed_message())
+            raise self._closed()
         if self.is_memory and self._is_forked:
             raise UsedAfterFork(
-                f"the log at {self.path} was opened before a fork and is private to the parent. Nothing was "
-                "stored. Open another log in the child."
+                f"the log at {self.path} was opened before a fork and is private to the parent.",
+                stored="Nothing was stored.",
+                advice="Open another log in the child.",
             )
         return self._reopen()
 
@@ -159,8 +160,12 @@ class Lifecycle:
                 self._is_forked = self._is_unusable = False
             return self._handle
 
-    def _closed_message(self) -> str:
-        return f"the log at {self.path} is closed. Nothing was stored. Call eventlog.open() again."
+    def _closed(self) -> LogClosed:
+        return LogClosed(
+            f"the log at {self.path} is closed.",
+            stored="Nothing was stored.",
+            advice="Call eventlog.open() again.",
+        )
 
     # -- contents ------------------------------------------------------------------------------------------
 

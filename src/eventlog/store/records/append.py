@@ -323,21 +323,23 @@ def _check_same(part: PartitionRecords, index: int, message_id: bytes, digest: b
     if _digest(part, index) != digest:
         raise MessageIdReused(
             f"cannot append to topic {part.topic.name!r} under message id {message_id!r}: another record with other "
-            "key, value or headers has it. Nothing was stored. Give this record an id of its own."
+            "key, value or headers has it.",
+            stored="Nothing was stored.",
+            advice="Give this record an id of its own.",
         )
 
 
 def wrong_version(topic: str, key: bytes, expected: int, actual: int) -> WrongVersion:
     """The error for a key that is not at the version that the caller expects."""
+    first = f"Read history() from version {expected + 1} on, decide" if actual > expected else "Read its history()"
     return WrongVersion(
         f"cannot append to key {key!r} of topic {topic!r}: it is expected at version {expected}, and is at version "
-        f"{actual}. Nothing was stored. Read history() from version {expected + 1} on, decide again, and append with "
-        f"expected_version={actual}."
-        if actual > expected
-        else f"cannot append to key {key!r} of topic {topic!r}: it is expected at version {expected}, and is at "
-        f"version {actual}. Nothing was stored. Read its history() again, and append with expected_version={actual}.",
+        f"{actual}.",
+        stored="Nothing was stored.",
+        advice=f"{first} again, and append with expected_version={actual}.",
         expected=expected,
         actual=actual,
+        topic=topic,
     )
 
 

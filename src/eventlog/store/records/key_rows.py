@@ -153,7 +153,9 @@ def check_row(data: bytes, what: object) -> None:
     if data[0] > _HEAD_VERSION:
         raise FormatTooNew(
             f"cannot read {what}: its row in the index has version {data[0]}, and this eventlog knows up to "
-            f"{_HEAD_VERSION}. Nothing is damaged. Upgrade eventlog to read it."
+            f"{_HEAD_VERSION}.",
+            stored="Nothing is damaged.",
+            advice="Upgrade eventlog to read it.",
         )
 
 
@@ -175,6 +177,7 @@ def unpack_row(data: bytes, what: object) -> Sequence[Entry | None]:
 def damaged_index(what: object) -> CorruptBatch:
     """The error for a row of the index that is not what was written."""
     return CorruptBatch(
-        f"cannot read {what}: its row in the index is not what was written. The record itself is unaffected in its "
-        "partition. Run `eventlog verify` to list all damage."
+        f"cannot read {what}: its row in the index is not what was written.",
+        stored="The record itself is unaffected in its partition.",
+        advice="Run `eventlog verify` to list all damage.",
     )

@@ -66,7 +66,9 @@ class StoredMessage(NamedTuple):
             if len(data) and data[0] > _ROW_VERSION:
                 raise FormatTooNew(
                     f"cannot read a message id: its row has version {data[0]}, and this eventlog knows up to "
-                    f"{_ROW_VERSION}. Nothing is damaged. Upgrade eventlog to read it."
+                    f"{_ROW_VERSION}.",
+                    stored="Nothing is damaged.",
+                    advice="Upgrade eventlog to read it.",
                 )
             version, *fields = _ROW.unpack(data)
             if version == 0:

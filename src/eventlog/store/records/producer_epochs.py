@@ -136,8 +136,10 @@ def check_epoch(writing: WriteTransaction, producer: ProducerEpoch) -> None:
     newest = None if stored is None else ProducerRow.unpack(producer.name, stored)
     if newest is None or (newest.id, newest.epoch) != (producer.id, producer.epoch):
         raise ProducerFenced(
-            f"the producer {producer.name!r} of epoch {producer.epoch} may not store records: a newer one of that name "
-            "was made. Nothing was stored. Close this one, or give each producer a name of its own."
+            f"the producer {producer.name!r} of epoch {producer.epoch} may not store records: a newer one of that "
+            "name was made.",
+            stored="Nothing was stored.",
+            advice="Close this one, or give each producer a name of its own.",
         )
 
 
@@ -157,15 +159,18 @@ def check_sequence(
     if end is None:
         raise OutOfOrderSequence(
             f"cannot store {what}: {REMEMBERED_EPOCHS} newer epochs of the producer have stored records there, so the "
-            "log has forgotten whether these are stored. Nothing was stored. Read the topic to see whether they are "
-            "there."
+            "log has forgotten whether these are stored.",
+            stored="Nothing was stored.",
+            advice="Read the topic to see whether they are there.",
         )
     if end < stamp.first or stamp.first < end < stamp.end:
         raise OutOfOrderSequence(
             f"cannot store {what}: the stored records of this epoch end at {end}, so those between are missing, or "
-            "some of these are stored already. Nothing was stored. An earlier commit of this producer has failed, or "
-            "the log was restored from a backup. Make another producer of that name, and send again what is not in "
-            "the topic; records with a message_id= are stored once, however often they are sent."
+            "some of these are stored already.",
+            stored="Nothing was stored.",
+            advice="An earlier commit of this producer has failed, or the log was restored from a backup. Make "
+            "another producer of that name, and send again what is not in the topic; records with a message_id= are "
+            "stored once, however often they are sent.",
         )
     return row if end < stamp.end else None
 

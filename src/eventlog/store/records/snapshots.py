@@ -58,8 +58,9 @@ class SaveSnapshot(CommitRequest):
         if self._version > actual:
             raise WrongVersion(
                 f"cannot save a snapshot of key {self._key!r} of topic {self._topic.name!r} at version "
-                f"{self._version}: the key is at version {actual}. Nothing was stored. Pass the version up to which "
-                "the state was folded.",
+                f"{self._version}: the key is at version {actual}.",
+                stored="Nothing was stored.",
+                advice="Pass the version up to which the state was folded.",
                 expected=self._version,
                 actual=actual,
             )

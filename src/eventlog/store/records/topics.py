@@ -151,7 +151,9 @@ class DeleteRecords(CommitRequest):
         if before > end:
             raise OffsetOutOfRange(
                 f"cannot delete the records before offset {before} of {self._topic.name}[{partition}]: it ends at "
-                f"{end}. Nothing was deleted. Pass at most {end}.",
+                f"{end}.",
+                stored="Nothing was deleted.",
+                advice=f"Pass at most {end}.",
                 first=row.first,
                 end=end,
             )

@@ -64,7 +64,11 @@ class CommitTransaction(CommitRequest):
     def apply(self, writing: WriteTransaction) -> None:
         """Check all, then write all."""
         if self._is_withdrawn:
-            raise TransactionEnded("the transaction was interrupted. Nothing of it was stored. Begin another.")
+            raise TransactionEnded(
+                "the transaction was interrupted.",
+                stored="Nothing of it was stored.",
+                advice="Begin another.",
+            )
         request, now_ms = self._request, self._now_ms
         parts = request.parts
         newer = check_parts(writing, parts)

@@ -184,8 +184,9 @@ class WriteTransaction:
         stored = None if data is None else unpack_topic(topic.name.encode(), data)
         if stored is None or stored.id != topic.id:
             raise UnknownTopic(
-                f"cannot write to topic {topic.name!r}: it was deleted. Nothing was stored. "
-                "Open it again with log.topic() to create another one of that name."
+                f"cannot write to topic {topic.name!r}: it was deleted.",
+                stored="Nothing was stored.",
+                advice="Open it again with log.topic() to create another one of that name.",
             )
         self._topics[topic.id] = stored
         return stored

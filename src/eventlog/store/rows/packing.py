@@ -40,8 +40,9 @@ def fields_of(data: bytes | memoryview, what: str, version: int) -> dict[str, An
     stored = checked(fields["version"], int)
     if stored > version:
         raise FormatTooNew(
-            f"cannot read {what}: its row has version {stored}, but this eventlog knows up to {version}. "
-            "Nothing is damaged. Upgrade eventlog to read it."
+            f"cannot read {what}: its row has version {stored}, but this eventlog knows up to {version}.",
+            stored="Nothing is damaged.",
+            advice="Upgrade eventlog to read it.",
         )
     return fields
 
@@ -56,6 +57,7 @@ def checked(value: Any, kind: type[T]) -> T:
 def damaged(what: str, *, unaffected: str = "The records") -> CorruptBatch:
     """Return the error for a row that is not what was written; `unaffected` names what is intact."""
     return CorruptBatch(
-        f"cannot read {what}: its row on disk is not what was written. {unaffected} are unaffected. "
-        "Run `eventlog verify` on the log, and restore a backup."
+        f"cannot read {what}: its row on disk is not what was written.",
+        stored=f"{unaffected} are unaffected.",
+        advice="Run `eventlog verify` on the log, and restore a backup.",
     )

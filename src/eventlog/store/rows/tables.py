@@ -68,8 +68,9 @@ class FormatRow(NamedTuple):
             version = checked(fields["version"], int)
             if version > FORMAT_VERSION:
                 raise FormatTooNew(
-                    f"cannot open {path}: it has format {version}, but this eventlog knows up to {FORMAT_VERSION}. "
-                    "Nothing is damaged. Upgrade eventlog to open it."
+                    f"cannot open {path}: it has format {version}, but this eventlog knows up to {FORMAT_VERSION}.",
+                    stored="Nothing is damaged.",
+                    advice="Upgrade eventlog to open it.",
                 )
             return cls(
                 UUID(bytes=checked(fields["uuid"], bytes)),
@@ -79,8 +80,9 @@ class FormatRow(NamedTuple):
             )
         except NOT_A_ROW as error:
             raise NotALog(
-                f"cannot open {path}: its format row is not one of eventlog's. It was left as it was. "
-                "Choose another directory, or restore a backup."
+                f"cannot open {path}: its format row is not one of eventlog's.",
+                stored="It was left as it was.",
+                advice="Choose another directory, or restore a backup.",
             ) from error
 
 
@@ -102,8 +104,9 @@ def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTo
         index = fields.get("index")
         if index is not None and checked(index, str) != "key":
             raise FormatTooNew(
-                f"cannot use topic {bytes(name)!r}: it has the index {index!r}, which this eventlog does not "
-                "know. Nothing is damaged. Upgrade eventlog to use it."
+                f"cannot use topic {bytes(name)!r}: it has the index {index!r}, which this eventlog does not know.",
+                stored="Nothing is damaged.",
+                advice="Upgrade eventlog to use it.",
             )
         return StoredTopic(
             name=bytes(name).decode(),
@@ -181,7 +184,9 @@ def unpack_commit(data: bytes | memoryview) -> tuple[int, int]:
     if len(data) and data[0] > _OFFSET_VERSION:
         raise FormatTooNew(
             f"cannot read a committed offset: it has version {data[0]}, but this eventlog knows up to "
-            f"{_OFFSET_VERSION}. Nothing is damaged. Upgrade eventlog to read it."
+            f"{_OFFSET_VERSION}.",
+            stored="Nothing is damaged.",
+            advice="Upgrade eventlog to read it.",
         )
     try:
         _, offset, committed_ms = _OFFSET_ROW.unpack(data)

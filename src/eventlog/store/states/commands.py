@@ -148,8 +148,9 @@ def _is_unchanged(cursor: CopyingCursor, state: StoredState, scan: Scan) -> bool
 def _conflict(state: StoredState, what: str) -> ConflictError:
     return ConflictError(
         f"cannot commit the transaction: in state {state.name!r} somebody else has changed {what}, since the "
-        "transaction read it. Nothing of the transaction was stored. Do it again from its first read on, as "
-        "log.transact() does."
+        "transaction read it.",
+        stored="Nothing of the transaction was stored.",
+        advice="Do it again from its first read on, as log.transact() does.",
     )
 
 

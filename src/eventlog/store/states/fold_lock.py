@@ -33,8 +33,9 @@ class ProjectionFileLock:
             self.is_held = self._lock.try_acquire()
         except OSError as error:
             raise kind_of(error)(
-                f"cannot take the lock to fold a projection: its file {self._path} cannot be used: {error}. Nothing "
-                "was stored. Repair what the error names, and try again."
+                f"cannot take the lock to fold a projection: its file {self._path} cannot be used: {error}.",
+                stored="Nothing was stored.",
+                advice="Repair what the error names, and try again.",
             ) from error
         return self.is_held
 

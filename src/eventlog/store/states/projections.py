@@ -187,7 +187,11 @@ class CommitFold(CommitRequest):
     def apply(self, writing: WriteTransaction) -> None:
         """Check the build and its state, then write both."""
         if self._is_withdrawn:
-            raise TransactionEnded("the transaction was interrupted. Nothing of it was stored. Begin another.")
+            raise TransactionEnded(
+                "the transaction was interrupted.",
+                stored="Nothing of it was stored.",
+                advice="Begin another.",
+            )
         stored = self._check(writing)
         if self._changes is not None:
             self._changes.check(writing)
@@ -201,8 +205,9 @@ class CommitFold(CommitRequest):
         if found != step.build:
             raise ConflictError(
                 f"cannot move the checkpoint of projection {stored.name!r} from {step.build.log_position} to "
-                f"{step.log_position}: another process or thread has folded these records, or rebuilt it. Nothing "
-                "of this transaction was stored. Go on from the stored checkpoint, as another call does."
+                f"{step.log_position}: another process or thread has folded these records, or rebuilt it.",
+                stored="Nothing of this transaction was stored.",
+                advice="Go on from the stored checkpoint, as another call does.",
             )
         return stored
 

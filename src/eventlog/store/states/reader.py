@@ -43,8 +43,9 @@ def check_stored(transaction: Transaction | Snapshot, states_table: Table, state
     data = transaction.get(key, db=states_table)
     if data is None or unpack_state_again(key, bytes(data)).id != state.id:
         raise UnknownState(
-            f"cannot use state {state.name!r}: it was deleted. Nothing of the transaction was stored. "
-            f"tx.state({state.name!r}) in another transaction makes another one of that name."
+            f"cannot use state {state.name!r}: it was deleted.",
+            stored="Nothing of the transaction was stored.",
+            advice=f"tx.state({state.name!r}) in another transaction makes another one of that name.",
         )
 
 

@@ -42,6 +42,8 @@ class StoreMaintenance:
             make_directory(path, 0o600)
         except OSError as error:
             raise kind_of(error)(
-                f"cannot compact into {path}: {error}. The log is unchanged. Choose a directory that can be created."
+                f"cannot compact into {path}: {error}.",
+                stored="The log is unchanged.",
+                advice="Choose a directory that can be created.",
             ) from error
         return self.environment.copy(path)

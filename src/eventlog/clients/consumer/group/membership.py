@@ -117,9 +117,9 @@ class Membership:
         member_id = self._current().id
         if self._backend.member_view(self._options.group, member_id).member is None:
             raise MemberFenced(
-                f"cannot commit for group {self._options.group!r}: member {member_id} was removed from it. Nothing was "
-                "stored, and there was nothing new to store. Call poll() to go on as a member; the records come again "
-                "to whoever owns the partitions."
+                f"cannot commit for group {self._options.group!r}: member {member_id} was removed from it.",
+                stored="Nothing was stored, and there was nothing new to store.",
+                advice="Call poll() to go on as a member; the records come again to whoever owns the partitions.",
             )
 
     def forget(self) -> None:
@@ -274,16 +274,18 @@ class Membership:
         whose = "another process" if other is None else f"process {other.process_id}"
         return InstanceInUse(
             f"cannot join group {options.group!r} as instance {options.instance_id!r}: a live member in {whose} is "
-            "that instance. The group is unchanged. Close the other consumer, wait until its session has ended, or "
-            "give this one another instance_id."
+            "that instance.",
+            stored="The group is unchanged.",
+            advice="Close the other consumer, wait until its session has ended, or give this one another instance_id.",
         )
 
     def _other_assignor(self, group: Group) -> GroupMismatch:
         options = self._options
         return GroupMismatch(
-            f"cannot join group {options.group!r} with assignor {options.assignor_name!r}: its "
-            f"{len(group.members)} members use {group.assignor!r}. The group is unchanged. Name theirs, or "
-            "close them all first."
+            f"cannot join group {options.group!r} with assignor {options.assignor_name!r}: its {len(group.members)} "
+            f"members use {group.assignor!r}.",
+            stored="The group is unchanged.",
+            advice="Name theirs, or close them all first.",
         )
 
     def _confirm(self) -> None:
