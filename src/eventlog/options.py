@@ -54,6 +54,7 @@ def check_topic_name(name: object) -> str:
             "0-9, '.', '_' and '-', but not '.' or '..'.",
             stored="Nothing was stored.",
             advice="Choose another name. For a consumer, pass a pattern as re.compile(...).",
+            topic=name,
         )
     return name
 

@@ -226,7 +226,7 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(shop, groups, arguments,
     [
         (["describe", "{shop}", "nobody"], "`eventlog groups list` names those that are there."),
         (["delete-offsets", "{shop}", "billing", "nothing"], "Create it with `eventlog produce`."),
-        (["list", "{shop}/none"], "or make one with `eventlog produce`."),
+        (["list", "{shop}/none"], "or make a log with `eventlog produce`."),
     ],
 )
 def test_advice_names_commands_and_no_calls(shop, arguments, advice, capsys):

@@ -196,6 +196,7 @@ def unknown_group(name: str, what: str) -> UnknownGroup:
         f"cannot {what} group {name!r}: it has neither members nor offsets.",
         stored="Nothing was changed.",
         advice="log.groups.list() names those that are there, and so does `eventlog groups list`.",
+        group=name,
     )
 
 

@@ -62,6 +62,7 @@ def deleted_topic(name: str, verb: str) -> UnknownTopic:
         f"cannot {verb} topic {name!r}: it was deleted.",
         stored="Nothing was changed.",
         advice="Open it anew with log.topic() to create another one of that name.",
+        topic=name,
     )
 
 
@@ -71,6 +72,7 @@ def unknown_topic(name: str) -> UnknownTopic:
         f"the log has no topic {name!r}.",
         stored="Nothing was stored.",
         advice=f"Create it with log.topic({name!r}, partitions=1).",
+        topic=name,
     )
 
 

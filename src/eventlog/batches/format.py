@@ -20,7 +20,7 @@ import google_crc32c
 import msgpack
 
 from eventlog.accelerators import accelerated, compiled
-from eventlog.errors import CorruptBatch, FormatTooNew
+from eventlog.errors import CorruptBatch, ErrorParts, FormatTooNew
 from eventlog.records import Headers
 
 MAGIC = 0xE7
@@ -433,16 +433,25 @@ def _check_deltas(deltas: Sequence[object] | None, header: BatchHeader, place: o
 
 
 def _too_new(place: object, what: str) -> FormatTooNew:
-    return FormatTooNew(
-        f"cannot read {place}: it has {what}.",
-        stored="Nothing is damaged.",
-        advice="Upgrade eventlog to read it.",
-    )
+    parts = _parts(place, stored="Nothing is damaged.", advice="Upgrade eventlog to read it.")
+    return FormatTooNew(f"cannot read {place}: it has {what}.", **parts)
 
 
 def _corrupt(place: object, what: str) -> CorruptBatch:
-    return CorruptBatch(
-        f"cannot read {place}: {what}.",
+    parts = _parts(
+        place,
         stored="The bytes on disk are not what was written; other batches are unaffected.",
         advice="Run `eventlog verify` to list all damage; seek() past this batch to go on.",
     )
+    return CorruptBatch(f"cannot read {place}: {what}.", **parts)
+
+
+def _parts(place: object, *, stored: str, advice: str) -> ErrorParts:
+    """The parts of an error; the place is fields too if it has them, and `seek(error.offset + 1)` passes the batch."""
+    return {
+        "stored": stored,
+        "advice": advice,
+        "topic": getattr(place, "topic", None),
+        "partition": getattr(place, "partition", None),
+        "offset": getattr(place, "last", None),
+    }

@@ -125,6 +125,7 @@ def partitioner_from_stored(
             f"cannot open {where}: its partitioner is {name!r}, which this version of eventlog does not know.",
             stored="The topic is unchanged.",
             advice="Upgrade eventlog.",
+            topic=topic,
         )
     if declared is None:
         return name, PARTITIONERS[name] if name in PARTITIONERS else _missing(name, where)
@@ -135,6 +136,7 @@ def partitioner_from_stored(
             "would change their partitions.",
             stored="The topic is unchanged.",
             advice="Leave partitioner= out to open what is stored.",
+            topic=topic,
         )
     return name, function
 

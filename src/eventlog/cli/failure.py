@@ -6,10 +6,11 @@ Errors of the library advise programs to call a method; here the advice becomes 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+
+import eventlog
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -17,24 +18,28 @@ EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as a shell reports it
 EXIT_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 
-_ADVICE: Final = (
-    (re.compile(r"or pass create=True to make one\."), "or make one with `eventlog produce`."),
-    (re.compile(r"Create it with log\.topic\(.*\)\."), "Create it with `eventlog produce`."),
-    (re.compile(r"log\.groups\.list\(\) names (.*), and so does (.*)\."), r"\2 names \1."),
-)
+_ADVICE: Final[dict[type[eventlog.EventLogError], str]] = {
+    eventlog.NotALog: "Check the path, or make a log with `eventlog produce`.",
+    eventlog.UnknownTopic: "Create it with `eventlog produce`.",
+    eventlog.UnknownGroup: "`eventlog groups list` names those that are there.",
+    eventlog.UnknownState: "`eventlog states` names those that are there.",
+    eventlog.UnknownProjection: "`eventlog projections` names those that are there.",
+    eventlog.DiskFull: "Make room, and run the command again.",
+    eventlog.CorruptBatch: "Run `eventlog verify` to list all damage.",
+}
+"""What to type, for the classes whose own advice is to call a method."""
 
 
-def in_commands(message: str) -> str:
+def in_commands(error: eventlog.EventLogError) -> str:
     """
     The message of an error, with commands instead of calls in its advice.
 
     Example:
-        >>> in_commands("there is no log. Check the path, or pass create=True to make one.")
-        'there is no log. Check the path, or make one with `eventlog produce`.'
+        >>> in_commands(eventlog.UnknownTopic("no topic 'tea'.", advice="Create it with log.topic('tea')."))
+        "no topic 'tea'. Create it with `eventlog produce`."
     """
-    for call, command in _ADVICE:
-        message = call.sub(command, message)
-    return message
+    advice = next((_ADVICE[kind] for kind in type(error).__mro__ if kind in _ADVICE), error.advice)
+    return " ".join(filter(None, (error.what, error.stored, advice)))
 
 
 class Failure(Exception):

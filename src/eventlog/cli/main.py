@@ -46,8 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_BROKEN_PIPE
     except Failure as error:
         return _complain(str(error), error.exit_code)
-    except (eventlog.EventLogError, OSError) as error:
-        return _complain(f"{type(error).__name__}: {in_commands(str(error))}", EXIT_FAILED)
+    except eventlog.EventLogError as error:
+        return _complain(f"{type(error).__name__}: {in_commands(error)}", EXIT_FAILED)
+    except OSError as error:
+        return _complain(f"{type(error).__name__}: {error}", EXIT_FAILED)
     return code
 
 

@@ -80,6 +80,8 @@ class TopicHandle:
                 f"{self.row.partitions - 1}.",
                 stored="Nothing was stored.",
                 advice="Pass one of them, or leave partition= out.",
+                topic=self.row.name,
+                partition=partition,
             )
         return partition
 
@@ -97,6 +99,7 @@ class TopicHandle:
                 f"{self.row.max_record_bytes} bytes of key, value and headers.",
                 stored="Nothing was stored.",
                 advice="Send less, or create the topic with a larger max_record_bytes=.",
+                topic=self.row.name,
             )
         return size
 
@@ -131,6 +134,7 @@ class TopicHandle:
                 f"whose keys have at most {self.max_key_bytes} bytes, a zero byte counting as two.",
                 stored="Nothing was stored.",
                 advice="Hash the key, or shorten it.",
+                topic=self.row.name,
             )
 
     def encode_values(self, values: Sequence[Any]) -> Sequence[bytes | None]:

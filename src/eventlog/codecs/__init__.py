@@ -145,6 +145,7 @@ def codec_from_stored(
             "does not know.",
             stored=f"The {kind} is unchanged.",
             advice="Upgrade eventlog.",
+            topic=topic if kind == "topic" else None,
         )
     if declared is None:
         if upcasters is not None:

@@ -159,6 +159,7 @@ def mismatch(kind: Kind, name: str, *, declared: str, stored: str, advice: str) 
         f"cannot open {kind} {name!r} with {declared}: the {kind} was created with {stored}.",
         stored=f"The {kind} is unchanged.",
         advice=advice,
+        topic=name if kind == "topic" else None,
     )
 
 

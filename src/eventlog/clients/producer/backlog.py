@@ -97,6 +97,8 @@ class Backlog:
             stored="What was stored before is unaffected.",
             advice=first.advice,
             count=count,
+            topic=first.buffer.topic.name,
+            partition=first.buffer.partition,
         )
         error.__cause__ = cause
         return error

@@ -156,4 +156,5 @@ def _check_stored(row: StoredTopic, options: TopicOptions) -> None:
                 f"{option}={stored!r}{unit}.",
                 stored="The topic is unchanged.",
                 advice=f"Leave {option}= out to open what is stored.",
+                topic=row.name,
             )

@@ -74,6 +74,7 @@ class GroupChange(CommitRequest):
             f"cannot {what} group {self._name!r}: {count}{why}, {where}.",
             stored="Nothing was changed.",
             advice="Close them, or force it: they are fenced, commit nothing more, and begin again.",
+            group=self._name,
         )
 
     def _done(self, before: Group, after: Group) -> None:
@@ -159,6 +160,9 @@ class ResetOffsets(GroupChange):
                     f"{row.partitions - 1}.",
                     stored="No offset was changed.",
                     advice="Pass one of them.",
+                    topic=row.name,
+                    partition=number,
+                    group=self._name,
                 )
             found.update((row.name, each) for each in (range(row.partitions) if number is None else [number]))
         return [(topics[name], number) for name, number in sorted(found)]
@@ -194,6 +198,10 @@ class ResetOffsets(GroupChange):
                 advice=f'Pass one from {first} to {end}, "earliest" or "latest".',
                 first=first,
                 end=end,
+                topic=topic.name,
+                partition=partition,
+                offset=offset,
+                group=self._name,
             )
         return offset
 

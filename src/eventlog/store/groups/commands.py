@@ -68,6 +68,7 @@ class CommitOffsets(CommitRequest):
                 f"cannot commit for group {self._commit.group!r}: member {member_id} was removed from it.",
                 stored="Nothing was stored.",
                 advice="Call poll() to go on as a member; the records come again to whoever owns the partitions.",
+                group=self._commit.group,
             )
         refused = fenced(member, epochs)
         if refused:
@@ -95,6 +96,10 @@ class CommitOffsets(CommitRequest):
             f"(the group is at epoch {group.epoch}).",
             stored="Nothing was stored.",
             advice="Call poll() to go on as a member; the records come again to whoever owns the partition.",
+            topic=topic.name,
+            partition=partition,
+            offset=offset,
+            group=group.name,
         )
 
 

@@ -326,6 +326,7 @@ def _check_same(part: PartitionRecords, index: int, message_id: bytes, digest: b
             "key, value or headers has it.",
             stored="Nothing was stored.",
             advice="Give this record an id of its own.",
+            topic=part.topic.name,
         )
 
 

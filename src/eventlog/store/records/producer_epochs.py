@@ -162,6 +162,8 @@ def check_sequence(
             "log has forgotten whether these are stored.",
             stored="Nothing was stored.",
             advice="Read the topic to see whether they are there.",
+            topic=topic.name,
+            partition=partition,
         )
     if end < stamp.first or stamp.first < end < stamp.end:
         raise OutOfOrderSequence(
@@ -171,6 +173,8 @@ def check_sequence(
             advice="An earlier commit of this producer has failed, or the log was restored from a backup. Make "
             "another producer of that name, and send again what is not in the topic; records with a message_id= are "
             "stored once, however often they are sent.",
+            topic=topic.name,
+            partition=partition,
         )
     return row if end < stamp.end else None
 

@@ -61,6 +61,7 @@ class SaveSnapshot(CommitRequest):
                 f"{self._version}: the key is at version {actual}.",
                 stored="Nothing was stored.",
                 advice="Pass the version up to which the state was folded.",
+                topic=self._topic.name,
                 expected=self._version,
                 actual=actual,
             )

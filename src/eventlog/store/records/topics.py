@@ -154,6 +154,9 @@ class DeleteRecords(CommitRequest):
                 f"{end}.",
                 stored="Nothing was deleted.",
                 advice=f"Pass at most {end}.",
+                topic=self._topic.name,
+                partition=partition,
+                offset=before,
                 first=row.first,
                 end=end,
             )

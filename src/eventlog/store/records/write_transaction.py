@@ -187,6 +187,7 @@ class WriteTransaction:
                 f"cannot write to topic {topic.name!r}: it was deleted.",
                 stored="Nothing was stored.",
                 advice="Open it again with log.topic() to create another one of that name.",
+                topic=topic.name,
             )
         self._topics[topic.id] = stored
         return stored

@@ -120,6 +120,7 @@ class Membership:
                 f"cannot commit for group {self._options.group!r}: member {member_id} was removed from it.",
                 stored="Nothing was stored, and there was nothing new to store.",
                 advice="Call poll() to go on as a member; the records come again to whoever owns the partitions.",
+                group=self._options.group,
             )
 
     def forget(self) -> None:
@@ -277,6 +278,7 @@ class Membership:
             "that instance.",
             stored="The group is unchanged.",
             advice="Close the other consumer, wait until its session has ended, or give this one another instance_id.",
+            group=options.group,
         )
 
     def _other_assignor(self, group: Group) -> GroupMismatch:
@@ -286,6 +288,7 @@ class Membership:
             f"members use {group.assignor!r}.",
             stored="The group is unchanged.",
             advice="Name theirs, or close them all first.",
+            group=options.group,
         )
 
     def _confirm(self) -> None:
