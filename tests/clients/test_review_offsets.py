@@ -77,6 +77,7 @@ def test_a_member_that_was_removed_stores_nothing_even_without_new_offsets(log, 
     consumer.poll()
     with log.transaction() as tx:
         tx.commit_offsets(consumer)
+    assert consumer.poll() == []
     consumer._core.membership._peers.run(Leave(consumer._core.membership.member_id))
     tx = log.transaction()
     tx.send(sink, b"late")

@@ -43,6 +43,25 @@ class Transacting(Base):
         with log.consumer("orders", group="g") as consumer:
             assert consumer.committed(("orders", 0)) == 3
 
+    def test_a_transaction_that_is_not_stored_takes_its_consumer_back(self, log):
+        """The records come again at the next poll, and each is worked on once in effect."""
+        log.topic("orders", value=int).append_many([1, 2, 3])
+        doubled = log.topic("doubled", value=int)
+        failures = 2
+        with log.consumer("orders", group="g", auto_commit=False, max_poll_records=2) as consumer:
+            while len(values(doubled.read())) < 3:
+                records = poll_all(consumer, 1)
+                try:
+                    with log.transaction(consumer) as tx:
+                        tx.send_many(doubled, [record.value * 2 for record in records])
+                        if failures:
+                            failures -= 1
+                            raise KeyError("no")
+                except KeyError:
+                    pass
+            assert consumer.committed(("orders", 0)) == 3
+        assert values(doubled.read()) == [2, 4, 6]
+
     @needs("states")
     def test_a_state_is_stored_with_the_records(self, log):
         """And can be read without a transaction, and deleted."""

@@ -158,6 +158,9 @@ def offsets_may_be_named_either_way(log: eventlog.EventLog) -> None:
     with log.transaction() as tx:
         tx.commit_offsets(consumer, ours)
         tx.commit_offsets(consumer, pairs)
+    with log.transaction(consumer) as tx:
+        assert_type(tx, eventlog.Transaction)
+    assert_type(log.transact(lambda _: 1, consumer=consumer), int)
 
     def bill(tx: eventlog.Transaction, record: eventlog.Record[str, Order]) -> None:
         tx.send("invoices", record.value, key=record.key)

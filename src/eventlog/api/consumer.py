@@ -244,7 +244,7 @@ class Consumer(FrontDoor, Generic[K, V]):
         Go back to the group's committed offsets in some assigned partitions, or in all.
 
         Without a committed offset it goes to `start`, as resolved now. Records that were received and not committed
-        come again: useful after an aborted transaction.
+        come again. After a transaction that was not stored, `poll()` does it by itself.
 
         Raises:
             ValueError: the consumer has no group, or a partition is not assigned. The positions are unchanged.

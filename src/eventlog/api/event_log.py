@@ -280,23 +280,46 @@ class EventLog(FrontDoor):
         """The consumer groups of the log: to list, describe, reset and delete them."""
 
     @abstractmethod
-    def transaction(self, *, max_bytes: int = MAX_TRANSACTION_BYTES) -> Transaction:
+    def transaction(
+        self, consumer: Consumer[Any, Any] | None = None, *, max_bytes: int = MAX_TRANSACTION_BYTES
+    ) -> Transaction:
         """
         Begin a transaction: records, offsets and state, stored in one commit or not at all.
 
         Its promises are described at `Transaction`.
 
         Args:
+            consumer: commits this consumer's offsets with the transaction, as `Transaction.commit_offsets` at its end
+                does: everything that it has handed out is finished. If the transaction is not stored, for whatever
+                reason, the consumer goes back at its next `poll()`, and the records come again; a `for` loop over it
+                does so too. A consumer is in one such transaction at a time.
             max_bytes: the most bytes that it holds in memory until the commit (default 64 MiB): records, rows of state,
                 and the rows it has read. Beyond it, `TransactionTooLarge`.
 
         Raises:
-            ValueError, TypeError: an option is out of its bounds.
+            ValueError, TypeError: an option is out of its bounds; or the consumer has no group, belongs to another log,
+                or is in a transaction that has not ended. Nothing was changed.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     ranges = log.topic("orders").append_many([b"tea", b"milk"])
+            ...     invoices = log.topic("invoices")
+            ...     with log.consumer("orders", group="billing") as consumer:
+            ...         while records := consumer.poll():
+            ...             with log.transaction(consumer) as tx:
+            ...                 deliveries = tx.send_many(invoices, [record.value for record in records])
+            ...     [record.value for record in invoices.read()]
+            [b'tea', b'milk']
         """
 
     @abstractmethod
     def transact(
-        self, function: Callable[[Transaction], T], *, attempts: int = 10, max_bytes: int = MAX_TRANSACTION_BYTES
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        consumer: Consumer[Any, Any] | None = None,
+        attempts: int = 10,
+        max_bytes: int = MAX_TRANSACTION_BYTES,
     ) -> T:
         """
         Call a function with a transaction and commit it; call it again with a new transaction after a conflict.
@@ -307,6 +330,7 @@ class EventLog(FrontDoor):
         Args:
             function: called with the transaction, possibly several times. It should change nothing but the transaction,
                 and read again everything on which it decides.
+            consumer: as for `transaction()`. It goes back if no attempt was stored.
             attempts: the most calls (default 10).
             max_bytes: as for `transaction()`.
 

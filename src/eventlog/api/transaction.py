@@ -117,22 +117,27 @@ class Transaction(FrontDoor):
         """
         Commit a consumer's offsets with the transaction: every record received so far is finished.
 
-        From this call on the consumer commits nothing by itself, so that only transactions move its group; this makes
-        consume, transform, produce exactly-once. A later call for the same consumer in the same transaction replaces
-        the earlier one.
+        `EventLog.transaction(consumer)` does this at the end of its block; call it to name offsets, or for a second
+        consumer. From this call on the consumer commits nothing by itself, so that only transactions move its group;
+        this makes consume, transform, produce exactly-once. A later call for the same consumer in the same transaction
+        replaces the earlier one.
 
-        If the transaction is aborted or fails, the group's offsets do not change, and the consumer goes on from its
-        position: do the work again in another transaction, or go back with `consumer.seek_to_committed()`.
+        If the transaction is aborted or fails, the group's offsets do not change. At its next `poll()` the consumer
+        goes back to them in these partitions, and the records come again; until then another transaction may store
+        them. An exception before this call takes nothing back: only `EventLog.transaction(consumer)` knows then that
+        the consumer has a part in the transaction.
 
         Args:
             offsets: the next offset to read, for some partitions; all positions if left out.
 
         Raises:
             ValueError: the consumer has no group, or belongs to another log.
+            ConflictError: the offsets would pass by records of a transaction that was not stored. Call `poll()`.
             TransactionEnded: the transaction has ended.
 
-        The commit raises `MemberFenced` if the group has given one of the partitions to another member. Nothing is then
-        stored.
+        The commit raises `MemberFenced` if the group has given one of the partitions to another member, and
+        `ValueError` if another transaction has committed all that the consumer received, and it was not asked for more
+        since. Nothing is then stored.
         """
 
     @overload
@@ -174,7 +179,9 @@ class Transaction(FrontDoor):
         stores nothing and takes no time; one that only read is checked without waiting for others.
 
         Raises:
-            ConflictError: something that it read was changed meanwhile. Nothing was stored.
+            ConflictError: something that it read was changed meanwhile, or the records of its consumer come again
+                because those before them were not stored. Nothing was stored.
+            ValueError: another transaction has committed all that its consumer received. Nothing was stored.
             WrongVersion, MessageIdReused: a record must not be appended. Nothing was stored.
             MemberFenced: a partition has another owner by now. Nothing was stored.
             UnknownTopic, UnknownState: one was deleted. Nothing was stored.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
-from eventlog.api.consumer import Callback
+from eventlog.api.consumer import Callback, Consumer
 from eventlog.api.event_log import EventLog
 from eventlog.api.features import FEATURES
 from eventlog.api.overriding import override
@@ -222,15 +222,22 @@ class EmbeddedLog(EventLog):
         return EmbeddedGroups(self._store, self._check_open)
 
     @override
-    def transaction(self, *, max_bytes: int = MAX_TRANSACTION_BYTES) -> EmbeddedTransaction:
+    def transaction(
+        self, consumer: Consumer[Any, Any] | None = None, *, max_bytes: int = MAX_TRANSACTION_BYTES
+    ) -> EmbeddedTransaction:
         self._check_open()
-        return EmbeddedTransaction(self._store, self._known_topic, max_bytes=max_bytes)
+        return EmbeddedTransaction(self._store, self._known_topic, max_bytes=max_bytes, consumer=consumer)
 
     @override
     def transact(
-        self, function: Callable[[Transaction], T], *, attempts: int = 10, max_bytes: int = MAX_TRANSACTION_BYTES
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        consumer: Consumer[Any, Any] | None = None,
+        attempts: int = 10,
+        max_bytes: int = MAX_TRANSACTION_BYTES,
     ) -> T:
-        return transact(lambda: self.transaction(max_bytes=max_bytes), function, attempts)
+        return transact(lambda: self.transaction(consumer, max_bytes=max_bytes), function, attempts)
 
     @override
     def processor(

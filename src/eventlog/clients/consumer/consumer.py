@@ -30,7 +30,7 @@ from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 from eventlog.uninterruptible import HeldLock
 
 if TYPE_CHECKING:
-    from eventlog.clients.consumer.offset_commits import GivenOffsets
+    from eventlog.clients.consumer.given_offsets import GivenOffsets
 
 _NEVER_S = float("inf")
 _CLOSE_SECONDS = 10.0
@@ -142,16 +142,26 @@ class EmbeddedConsumer(Consumer[K, V]):
             self._check_group("commit")
             self._core.commit(None if offsets is None else offsets_of(offsets))
 
-    def _give_offsets(self, store: Backend, offsets: Offsets | None) -> GivenOffsets:
-        """What a transaction is to commit for us; we commit nothing by ourselves any more."""
+    def _join_transaction(self, store: Backend) -> GivenOffsets:
+        """Our part in a transaction that is begun with us; we commit nothing by ourselves any more."""
+        self._check_store(store)
+        with self._used():
+            self._check_group("commit in a transaction")
+            return self._core.join_transaction()
+
+    def _give_offsets(self, store: Backend, offsets: Offsets | None, given: GivenOffsets | None) -> GivenOffsets:
+        """What a transaction is to commit for us, in our part in it if there is one already."""
+        self._check_store(store)
+        with self._used():
+            self._check_group("commit in a transaction")
+            return self._core.give_offsets(None if offsets is None else offsets_of(offsets), given)
+
+    def _check_store(self, store: Backend) -> None:
         if store is not self._backend:
             raise ValueError(
                 f"the consumer reads the log at {self._backend.path}, and the transaction is one of {store.path}. "
                 "Nothing was changed. Use a transaction of the consumer's log."
             )
-        with self._used():
-            self._check_group("commit in a transaction")
-            return self._core.give_offsets(None if offsets is None else offsets_of(offsets))
 
     @override
     def committed(self, tp: Pair) -> int | None:
@@ -188,7 +198,7 @@ class EmbeddedConsumer(Consumer[K, V]):
     def position(self, tp: Pair) -> int:
         with self._used():
             positions = self._core.positions
-            return positions.next_offset(positions[tp])
+            return positions.place_of(positions[tp])
 
     @override
     def seek(self, tp: Pair, offset: int) -> None:

@@ -21,6 +21,7 @@ Decision record: docs/decisions/0021-a-core-that-never-waits.md.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,9 @@ from eventlog.options import Start
 from eventlog.records import Record, RecordBatch, TopicPartition
 
 if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: `import eventlog` is fast
+    from eventlog.clients.consumer.given_offsets import GivenOffsets
     from eventlog.clients.consumer.group.membership import Membership
-    from eventlog.clients.consumer.offset_commits import GivenOffsets, OffsetCommits
+    from eventlog.clients.consumer.offset_commits import OffsetCommits
 
 _FIRST_CHUNK = 16
 _ALL = 1 << 62
@@ -101,6 +103,10 @@ class ConsumerCore:
         """Whether `close` has come to its end; an interruption (Ctrl-C) before that leaves it to be called again."""
         self.is_handing = False
         """Whether records are on their way to the caller: an interruption before they arrive hands out nothing."""
+        self.is_spent = False
+        """Whether a transaction has committed all that was handed out, and nobody has asked for more since."""
+        self._joined: weakref.ref[GivenOffsets] | None = None
+        """The part in a transaction that was begun with this consumer; a dropped one is not stored."""
 
     def join(self) -> None:
         """Join the group, if there is one; the last thing that is done to make a consumer."""
@@ -120,6 +126,8 @@ class ConsumerCore:
             is_loop: gives one batch at a time, and none once `wake` was called, even if there is more to read.
         """
         self.positions.reclaim()
+        if self.commits is not None:
+            self._go_back_if_due()
         self.positions.finish_handed()
         if self.commits is not None:
             self.commits.commit_if_due()
@@ -302,15 +310,59 @@ class ConsumerCore:
             offsets = self.positions.uncommitted()
         self.commits.store(offsets, is_automatic=False)
 
-    def give_offsets(self, offsets: Mapping[TopicPartition, int] | None) -> GivenOffsets:
-        """What a transaction is to commit for us; we commit nothing by ourselves any more."""
-        assert self.commits is not None
-        chosen = self.positions.handed(is_in_hand=not self._is_leaving) if offsets is None else offsets
-        return self.commits.give(chosen)
-
     def lags(self) -> dict[TopicPartition, int]:
         """How many offsets lie between the position and the end, for each partition."""
-        return self.starts.lags((position, self.positions.next_offset(position)) for position in self.positions.order)
+        return self.starts.lags((position, self.positions.place_of(position)) for position in self.positions.order)
+
+    # -- transactions ----------------------------------------------------------------------------------------
+
+    def join_transaction(self) -> GivenOffsets:
+        """Begin a part in a transaction; we commit nothing by ourselves any more."""
+        from eventlog.clients.consumer.given_offsets import GivenOffsets
+
+        assert self.commits is not None
+        if self._joined is not None and self._joined() is not None:
+            raise ValueError(
+                "cannot begin a transaction with this consumer: another one was begun with it and has not ended. "
+                "Nothing was changed. Commit or abort that one first, or leave its with block."
+            )
+        self.commits.stop()
+        given = GivenOffsets(self, is_whole=True)
+        self._joined = weakref.ref(given)
+        return given
+
+    def give_offsets(self, offsets: Mapping[TopicPartition, int] | None, given: GivenOffsets | None) -> GivenOffsets:
+        """What a transaction is to commit for us, in our part in it if there is one already."""
+        from eventlog.clients.consumer.given_offsets import GivenOffsets
+
+        assert self.commits is not None
+        chosen = self.positions.handed(is_leaving=self._is_leaving) if offsets is None else offsets
+        commit = self.commits.give(chosen)
+        part = GivenOffsets(self, is_whole=False) if given is None else given
+        part.take(chosen, commit, is_chosen=offsets is not None)
+        return part
+
+    def let_go(self, given: GivenOffsets) -> None:
+        """Note that a transaction has ended."""
+        if self._joined is not None and self._joined() is given:
+            self._joined = None
+
+    def note_unstored(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Note that a transaction was not stored that had the records before these offsets."""
+        if not self.is_closed:
+            self.positions.note_unstored(offsets)
+            self._positions_changed()
+
+    def _go_back_if_due(self) -> None:
+        """Go back after a transaction that was not stored; one that was dropped without an end is none, too."""
+        self.is_spent = False
+        if self._joined is not None and self._joined() is None:
+            self._joined = None
+            self.positions.note_unstored(self.positions.all_handed())
+        if self.positions.unstored:
+            assert self.commits is not None
+            self.commits.go_back()
+            self._positions_changed()
 
     # -- positions -------------------------------------------------------------------------------------------
 
@@ -375,6 +427,7 @@ class ConsumerCore:
             if self.commits is not None:
                 self.commits.commit_finished()
             return
+        self.is_spent = False  # `on_revoked` has the last word
         try:
             self._is_leaving = True
             self.membership.give_up()

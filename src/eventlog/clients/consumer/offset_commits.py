@@ -10,45 +10,8 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.clients.consumer.group.membership import Membership
 from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.topic_handle import TopicHandle
-from eventlog.errors import MemberFenced
+from eventlog.errors import ConflictError, MemberFenced
 from eventlog.records import TopicPartition
-
-
-class GivenOffsets:
-    """
-    Offsets that a consumer has given to a transaction, with the commit that stores them.
-
-    Belongs to the consumer's thread.
-    """
-
-    __slots__ = ("_membership", "_offsets", "_positions", "commit")
-
-    def __init__(
-        self,
-        positions: Positions,
-        membership: Membership | None,
-        offsets: Mapping[TopicPartition, int],
-        commit: OffsetCommit | None,
-    ) -> None:
-        self._positions = positions
-        self._membership = membership
-        self._offsets = offsets
-        self.commit = commit
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to store: the commit then checks alone that the member is one."""
-        return not self._offsets
-
-    def settle(self) -> None:
-        """Note that they are stored."""
-        for tp, offset in self._offsets.items():
-            self._positions.settle(tp, offset)
-
-    def invalidate(self) -> None:
-        """Note that they were refused, maybe because others own the partitions by now."""
-        if self._membership is not None:
-            self._membership.invalidate()
 
 
 class OffsetCommits:
@@ -110,15 +73,44 @@ class OffsetCommits:
                 self._membership.invalidate()
             raise
 
-    def give(self, offsets: Mapping[TopicPartition, int]) -> GivenOffsets:
-        """Hand offsets to a transaction; automatic commits are off from now on."""
+    def give(self, offsets: Mapping[TopicPartition, int]) -> OffsetCommit | None:
+        """The commit of some offsets by a transaction; automatic commits are off from now on."""
+        passed = self._positions.passed_by(offsets)
+        if passed is not None:
+            raise self._passing_by(*passed, offsets[passed[0]])
         commit = self._commit(offsets, is_automatic=False)
         if commit is None and self._membership is not None:  # a member that was removed may store nothing else either
             commit = self._membership.offset_commit([], is_automatic=False)
-        self.interval_s = None
+        self.stop()
+        return commit
+
+    def stop(self) -> None:
+        """Commit nothing without a call from now on: transactions do."""
+        if self.interval_s is not None:
+            self._positions.settle_finished()
+            self.interval_s = None
         if self._membership is not None:
             self._membership.stop_committing()
-        return GivenOffsets(self._positions, self._membership, offsets, commit)
+
+    def _passing_by(self, tp: TopicPartition, unstored: int, offset: int) -> ConflictError:
+        return ConflictError(
+            f"cannot commit offset {offset} of {tp.topic}[{tp.partition}] for group {self._group!r} in a transaction: "
+            f"an earlier transaction, with records before offset {unstored}, was not stored, and this one would pass "
+            "them by.",
+            stored="Nothing was stored.",
+            advice="Call poll(): it goes back, and the records come again.",
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=offset,
+            group=self._group,
+        )
+
+    def go_back(self) -> None:
+        """Go back to where the group stands, in the partitions whose records a transaction did not store."""
+        self._backend.commit_queued()  # a commit that was interrupted may be under way in another thread
+        positions = [position for position in self._positions.order if position in self._positions.unstored]
+        ids = [(position.cursor.route.row.id, position.tp.partition) for position in positions]
+        self._positions.go_back(dict(zip(positions, self._backend.committed(self._group, ids), strict=True)))
 
     def _store_checked(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
         if not offsets:

@@ -9,7 +9,7 @@ This is plain bookkeeping for any backend: nothing here reads a log, waits or kn
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import length_hint
 from typing import Any
@@ -26,10 +26,11 @@ class Position:
     """
     One assigned partition: its cursor into the log, what was fetched and not handed out, and the three offsets.
 
-    `handed` is where the fetched batches begin, or where the cursor stands when there are none.
+    `handed` is where the fetched batches begin, or where the cursor stands when there are none. `settled` is where
+    reading goes on after a transaction that was not stored: what was committed last, or where a seek has put us since.
     """
 
-    __slots__ = ("committed", "cursor", "fetched", "finished", "handed", "is_paused", "tp")
+    __slots__ = ("committed", "cursor", "fetched", "finished", "handed", "is_paused", "settled", "tp")
 
     def __init__(self, tp: TopicPartition, route: TopicHandle, offset: int, committed: int | None) -> None:
         self.tp = tp
@@ -38,6 +39,7 @@ class Position:
         self.handed = offset
         self.finished = offset
         self.committed = committed
+        self.settled = offset
         self.is_paused = False
 
     @property
@@ -143,6 +145,8 @@ class Positions:
         self._unsettled: dict[Position, None] = {}
         """Positions that may have uncommitted offsets; filtered on use."""
         self._served: Position | None = None
+        self.unstored: dict[Position, int] = {}
+        """Positions of which a transaction had records and was not stored, each with the offset behind these."""
         self._by_id: tuple[int, dict[PartitionId, Position]] = (-1, {})
 
     def __getitem__(self, tp: Pair) -> Position:
@@ -238,8 +242,12 @@ class Positions:
                 self._moved[position] = None
                 position.handed = position.cursor.offset
 
+    def place_of(self, position: Position) -> int:
+        """The offset of the next record that the next poll hands out."""
+        return position.settled if position in self.unstored else self.next_offset(position)
+
     def next_offset(self, position: Position) -> int:
-        """The offset of the next record to be handed out."""
+        """The offset behind everything that was handed out."""
         if self.hand is not None and self.hand.position is position:
             return self.hand.next_offset()
         return position.handed
@@ -278,7 +286,9 @@ class Positions:
         position = self.get(tp)
         if position is not None:
             self._moved[position] = None
-            position.committed = position.finished = offset
+            position.committed = position.finished = position.settled = offset
+            if self.unstored.get(position, offset + 1) <= offset:
+                del self.unstored[position]  # they were stored by another transaction, or given up by `commit()`
             if self.hand is not None and self.hand.position is position:
                 self.hand.settled = self.hand.next_offset()
 
@@ -292,16 +302,24 @@ class Positions:
         self._unsettled = dict.fromkeys(left)
         return {one.tp: offset for one, offset in left.items() if partitions is None or one.tp in partitions}
 
-    def handed(self, *, is_in_hand: bool = True) -> dict[TopicPartition, int]:
+    def all_handed(self) -> dict[TopicPartition, int]:
+        """The offsets behind everything that was handed out."""
+        return {position.tp: self.next_offset(position) for position in self.order}
+
+    def handed(self, *, is_leaving: bool = False) -> dict[TopicPartition, int]:
         """
         The offsets behind everything that was handed out, where the committed ones differ.
 
-        Without the record that a loop has in hand if that is what `is_in_hand` says: its work may have failed.
+        While the consumer leaves, without the record that a loop has in hand, whose work may have failed, and without
+        the records of transactions that were not stored.
         """
-        found = {position.tp: self.next_offset(position) for position in self.order}
-        if not is_in_hand and self.hand is not None:
+        found = self.all_handed()
+        if is_leaving and self.hand is not None:
             position = self.hand.position
             found[position.tp] = max(position.finished, self.hand.finished_offset())
+        if is_leaving:
+            for position in self.unstored:
+                found.pop(position.tp, None)
         return {tp: offset for tp, offset in found.items() if offset != self._by_tp[tp].committed}
 
     def unknown(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
@@ -320,6 +338,49 @@ class Positions:
         for position, offset in targets:
             self._unsettled[position] = None
             position.seek(offset)
+            position.settled = offset
+            self.unstored.pop(position, None)
+
+    # -- transactions that were not stored ---------------------------------------------------------------------
+
+    def settle_finished(self) -> None:
+        """Go back no further than what is finished by now: from here on transactions say what is."""
+        self.finish_before_hand()
+        for position in self.order:
+            if position not in self.unstored:
+                position.settled = max(position.settled, position.finished)
+
+    def note_unstored(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """
+        Note that a transaction with the records before these offsets was not stored; a loop ends its batch.
+
+        Nothing moves yet: the next poll goes back, unless the same records are stored before by another attempt.
+        """
+        self.finish_before_hand()
+        self.reclaim()
+        for tp, offset in offsets.items():
+            position = self.get(tp)
+            if position is not None and position.handed != position.settled:
+                self.unstored[position] = min(offset, self.unstored.get(position, offset))
+                position.finished = position.settled
+
+    def passed_by(self, offsets: Mapping[TopicPartition, int]) -> tuple[TopicPartition, int] | None:
+        """The partition and the offset of unstored records that these offsets would pass by, if there are any."""
+        for tp, offset in offsets.items():
+            position = self.get(tp)
+            if position is not None and self.unstored.get(position, offset) < offset:
+                return tp, self.unstored[position]
+        return None
+
+    def go_back(self, committed: Mapping[Position, int | None]) -> None:
+        """Have the records of unstored transactions handed out again; a commit that we know nothing of counts."""
+        self.reclaim()
+        self._unsettled.update(dict.fromkeys(committed))
+        for position, offset in committed.items():
+            if offset is not None and offset != position.committed:  # an interrupted commit was stored after all
+                position.committed = position.settled = offset
+            position.seek(position.settled)
+        self.unstored = {}
 
 
 def offsets_of(offsets: Offsets) -> dict[TopicPartition, int]:

@@ -38,7 +38,7 @@ from eventlog.options import HeadersInput, check_columns, check_headers, check_i
 
 if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
     from eventlog.backend.states import StateChanges, StoredState
-    from eventlog.clients.consumer.offset_commits import GivenOffsets
+    from eventlog.clients.consumer.given_offsets import GivenOffsets
     from eventlog.clients.state.state import State
     from eventlog.codecs import Codec
     from eventlog.codecs.ordered import OrderedCodec
@@ -65,7 +65,12 @@ class EmbeddedTransaction(Transaction):
     """The embedded transaction: see `eventlog.Transaction`."""
 
     def __init__(
-        self, backend: Backend, open_topic: Callable[[str], EmbeddedTopic[Any, Any]], *, max_bytes: int
+        self,
+        backend: Backend,
+        open_topic: Callable[[str], EmbeddedTopic[Any, Any]],
+        *,
+        max_bytes: int,
+        consumer: Consumer[Any, Any] | None = None,
     ) -> None:
         check_int("max_bytes", max_bytes, least=1)
         self._backend = backend
@@ -84,6 +89,9 @@ class EmbeddedTransaction(Transaction):
         self._end: str | None = None
         self._is_parents = False
         backend.on_fork(self)
+        if consumer is not None:
+            checked = _checked_consumer("transaction", consumer)
+            self._offsets[checked] = checked._join_transaction(backend)
 
     @property
     @override
@@ -183,9 +191,8 @@ class EmbeddedTransaction(Transaction):
     @override
     def commit_offsets(self, consumer: Consumer[Any, Any], offsets: Offsets | None = None) -> None:
         self._check()
-        if not isinstance(consumer, EmbeddedConsumer):
-            raise TypeError(f"commit_offsets takes a Consumer, not {type(consumer).__name__}. Nothing was changed.")
-        self._offsets[consumer] = consumer._give_offsets(self._backend, offsets)
+        checked = _checked_consumer("commit_offsets", consumer)
+        self._offsets[checked] = checked._give_offsets(self._backend, offsets, self._offsets.get(checked))
 
     # -- state -----------------------------------------------------------------------------------------------
 
@@ -236,6 +243,8 @@ class EmbeddedTransaction(Transaction):
             self._batch.fail(error)
             for state in self._states.values():
                 state._rolled_back()
+            for offsets in self._offsets.values():
+                offsets.fail()
             if not is_interrupted:  # else another thread may be storing it now: without its records it would be half
                 self._let_go()
             raise
@@ -254,7 +263,9 @@ class EmbeddedTransaction(Transaction):
     def _store_all(self) -> None:
         pieces: list[object] = []
         has_writes = self._sends.count > 0
-        for offsets in self._offsets.values():
+        for consumer, offsets in self._offsets.items():
+            if offsets.is_due:
+                consumer._give_offsets(self._backend, None, offsets)
             if offsets.commit is not None:
                 pieces.append(offsets.commit)
             has_writes = has_writes or not offsets.is_empty
@@ -264,7 +275,9 @@ class EmbeddedTransaction(Transaction):
             if one.is_used:
                 changes.append(one)
                 has_writes = has_writes or bool(one.writes)
-        if not has_writes:
+        if has_writes:
+            self._check_repeated()
+        else:
             if changes:
                 self._backend.check_state_changes(changes)
             return
@@ -286,6 +299,15 @@ class EmbeddedTransaction(Transaction):
                 self._sends.note_stored(reply.stored)
                 return
 
+    def _check_repeated(self) -> None:
+        """Refuse the second of two transactions for the records of one poll: the first has committed all of them."""
+        if self._offsets and all(offsets.is_repeated for offsets in self._offsets.values()):
+            raise ValueError(
+                "cannot commit the transaction: another one has committed everything that its consumer had received, "
+                "and poll() was not called since. Nothing was stored. Do all records of a poll in one transaction, "
+                "take one with poll(max_records=1), or name the offsets of each in commit_offsets()."
+            )
+
     @override
     def abort(self) -> None:
         if self._end is None:
@@ -293,6 +315,8 @@ class EmbeddedTransaction(Transaction):
             self._batch.fail(_ended("aborted"))
             for state in self._states.values():
                 state._rolled_back()
+            for offsets in self._offsets.values():
+                offsets.fail()
             self._let_go()
 
     def _check(self) -> None:
@@ -336,6 +360,12 @@ class EmbeddedTransaction(Transaction):
 
     def __repr__(self) -> str:
         return f"<Transaction: {self._end or 'open'}, {self._sends.count} records, {self._size_bytes} bytes>"
+
+
+def _checked_consumer(what: str, consumer: object) -> EmbeddedConsumer[Any, Any]:
+    if not isinstance(consumer, EmbeddedConsumer):
+        raise TypeError(f"{what}() takes a Consumer, not {type(consumer).__name__}. Nothing was changed.")
+    return consumer
 
 
 class EmbeddedLentTransaction(EmbeddedTransaction, LentTransaction):

@@ -1,0 +1,82 @@
+"""
+A consumer's part in a transaction: the offsets that it gives, and where it reads on afterwards.
+
+    stored        the group stands behind these records
+    not stored    the next poll goes back to where the group stands, and they come again
+
+It goes back at the next poll and not at once, because the program may have the records in hand still and store them by
+another attempt (`EventLog.transact`): then there is nothing to go back to.
+
+Decision record: docs/decisions/0032-work-that-fails.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from eventlog.backend.groups import OffsetCommit
+from eventlog.records import TopicPartition
+
+if TYPE_CHECKING:
+    from eventlog.clients.consumer.core import ConsumerCore
+
+
+class GivenOffsets:
+    """
+    Offsets that a consumer has given to a transaction, with the commit that stores them.
+
+    Belongs to the consumer's thread.
+
+    Args:
+        is_whole: the transaction was begun with the consumer. It commits all that was handed out, as it is when the
+            transaction commits, unless offsets are named before.
+    """
+
+    __slots__ = ("__weakref__", "_core", "_is_chosen", "_is_whole", "_offsets", "commit")
+
+    def __init__(self, core: ConsumerCore, *, is_whole: bool) -> None:
+        self._core = core
+        self._is_whole = is_whole
+        self._is_chosen = False
+        self._offsets: Mapping[TopicPartition, int] | None = None
+        self.commit: OffsetCommit | None = None
+
+    def take(self, offsets: Mapping[TopicPartition, int], commit: OffsetCommit | None, *, is_chosen: bool) -> None:
+        """Note offsets, which replace earlier ones; `is_chosen` says that the program named them."""
+        self._offsets, self.commit, self._is_chosen = offsets, commit, is_chosen
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the offsets are still to be asked for, which the commit does."""
+        return self._offsets is None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to store: the commit then checks alone that the member is one."""
+        return not self._offsets
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether all that was handed out is committed already, by another transaction since the last poll."""
+        return self.is_empty and not self._is_chosen and self._core.is_spent
+
+    def settle(self) -> None:
+        """Note that they are stored."""
+        for tp, offset in (self._offsets or {}).items():
+            self._core.positions.settle(tp, offset)
+        if self._offsets and not self._is_chosen:
+            self._core.is_spent = True
+        self._core.let_go(self)
+
+    def fail(self) -> None:
+        """Note that they are not stored; changes positions only, and waits for nobody."""
+        core = self._core
+        handed = core.positions.all_handed() if self._is_whole else {}
+        core.let_go(self)
+        core.note_unstored({**handed, **(self._offsets or {})})
+
+    def invalidate(self) -> None:
+        """Note that they were refused, maybe because others own the partitions by now."""
+        if self._core.membership is not None:
+            self._core.membership.invalidate()
