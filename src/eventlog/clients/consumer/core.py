@@ -126,7 +126,7 @@ class ConsumerCore:
             is_loop: gives one batch at a time, and none once `wake` was called, even if there is more to read.
         """
         self.positions.reclaim()
-        if self.commits is not None:
+        if self.is_spent or self._joined is not None or self.positions.unstored:
             self._go_back_if_due()
         self.positions.finish_handed()
         if self.commits is not None:

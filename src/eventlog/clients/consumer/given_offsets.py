@@ -33,7 +33,7 @@ class GivenOffsets:
             transaction commits, unless offsets are named before.
     """
 
-    __slots__ = ("__weakref__", "_core", "_is_chosen", "_is_whole", "_offsets", "commit")
+    __slots__ = ("__weakref__", "_core", "_is_chosen", "_is_whole", "_offsets", "commit", "is_due")
 
     def __init__(self, core: ConsumerCore, *, is_whole: bool) -> None:
         self._core = core
@@ -41,15 +41,12 @@ class GivenOffsets:
         self._is_chosen = False
         self._offsets: Mapping[TopicPartition, int] | None = None
         self.commit: OffsetCommit | None = None
+        self.is_due = True
+        """Whether the offsets are still to be asked for, which the commit does."""
 
     def take(self, offsets: Mapping[TopicPartition, int], commit: OffsetCommit | None, *, is_chosen: bool) -> None:
         """Note offsets, which replace earlier ones; `is_chosen` says that the program named them."""
-        self._offsets, self.commit, self._is_chosen = offsets, commit, is_chosen
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the offsets are still to be asked for, which the commit does."""
-        return self._offsets is None
+        self._offsets, self.commit, self._is_chosen, self.is_due = offsets, commit, is_chosen, False
 
     @property
     def is_empty(self) -> bool:
