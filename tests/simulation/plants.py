@@ -161,7 +161,7 @@ def _takes_places_of_the_living(group: Group, request: Request, liveness: Mappin
 def _removes_who_asks_late(group: Group, request: Request, liveness: Mapping[str, Life], now_ms: int) -> Decision:
     """Says "accepted" to a member that it removes for being late."""
     if isinstance(request, Confirm) and liveness.get(request.member_id) is Life.DEAD:
-        return attrs.evolve(rules.decide(group, Sweep(), liveness, now_ms), verdict=Verdict.ACCEPTED)
+        return rules.decide(group, Sweep(), liveness, now_ms)._replace(verdict=Verdict.ACCEPTED)
     return rules.decide(group, request, liveness, now_ms)
 
 

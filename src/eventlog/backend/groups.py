@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
-
-import attrs
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.errors import UnknownGroup
@@ -23,11 +22,12 @@ from eventlog.options import Start
 if TYPE_CHECKING:
     from eventlog.groups.rules import Assign, Request, Verdict
 
+_NO_EPOCHS: Final[Mapping[PartitionId, int]] = MappingProxyType({})
+
 # -- committed offsets ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class OffsetCommit:
+class OffsetCommit(NamedTuple):
     """
     Offsets to be stored for a group, and the fence that they have to pass.
 
@@ -40,7 +40,7 @@ class OffsetCommit:
     offsets: Sequence[tuple[StoredTopic, int, int]]
     is_automatic: bool
     member_id: str | None = None
-    epochs: Mapping[PartitionId, int] = attrs.field(factory=dict)
+    epochs: Mapping[PartitionId, int] = _NO_EPOCHS
 
 
 # -- a member's view -----------------------------------------------------------------------------------------

@@ -47,17 +47,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from functools import reduce
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeAlias
 
 import attrs
 
 from eventlog.groups.state import Group, Life, Member, PartitionId, Subscription
 
+_NO_COUNTS: Final[Mapping[int, int]] = MappingProxyType({})
+
 # -- requests ------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Join:
+class Join(NamedTuple):
     """A request to become a member, under an id that was never used."""
 
     member_id: str
@@ -67,46 +69,40 @@ class Join:
     process_id: int
 
 
-@attrs.frozen
-class Assign:
+class Assign(NamedTuple):
     """A proposal of every member's target, computed for the group as of `epoch`."""
 
     epoch: int
     topics_version: int
     targets: Mapping[str, frozenset[PartitionId]]
     newest_topic_id: int = 0
-    partition_counts: Mapping[int, int] = attrs.field(factory=dict)
+    partition_counts: Mapping[int, int] = _NO_COUNTS
 
 
-@attrs.frozen
-class Release:
+class Release(NamedTuple):
     """A request by a member that has stopped using some of its partitions."""
 
     member_id: str
     partitions: frozenset[PartitionId]
 
 
-@attrs.frozen
-class Confirm:
+class Confirm(NamedTuple):
     """A question whether the sender is still a member, asked after it was silent too long."""
 
     member_id: str
 
 
-@attrs.frozen
-class Leave:
+class Leave(NamedTuple):
     """A request by a member that has stopped using all of its partitions and leaves."""
 
     member_id: str
 
 
-@attrs.frozen
-class Sweep:
+class Sweep(NamedTuple):
     """A request to remove dead members and nothing else."""
 
 
-@attrs.frozen
-class Dissolve:
+class Dissolve(NamedTuple):
     """A request to remove all members; `is_forced` fences those that are alive."""
 
     is_forced: bool
@@ -129,8 +125,7 @@ class Verdict(Enum):
 # -- changes -------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Joined:
+class Joined(NamedTuple):
     """A member joined; `replaced` is the id of the member whose place it takes."""
 
     member: Member
@@ -140,35 +135,31 @@ class Joined:
     replaced: str | None = None
 
 
-@attrs.frozen
-class Removed:
+class Removed(NamedTuple):
     """A member was removed, and its partitions are free."""
 
     member_id: str
     epoch: int
 
 
-@attrs.frozen
-class Targeted:
+class Targeted(NamedTuple):
     """The members have new targets, from an epoch on."""
 
     epoch: int
     topics_version: int
     targets: Mapping[str, frozenset[PartitionId]]
     newest_topic_id: int = 0
-    partition_counts: Mapping[int, int] = attrs.field(factory=dict)
+    partition_counts: Mapping[int, int] = _NO_COUNTS
 
 
-@attrs.frozen
-class Released:
+class Released(NamedTuple):
     """A member no longer owns some partitions."""
 
     member_id: str
     partitions: frozenset[PartitionId]
 
 
-@attrs.frozen
-class Granted:
+class Granted(NamedTuple):
     """A member owns some partitions, from an epoch on."""
 
     member_id: str
@@ -179,8 +170,7 @@ class Granted:
 Change: TypeAlias = Joined | Removed | Targeted | Released | Granted
 
 
-@attrs.frozen
-class Decision:
+class Decision(NamedTuple):
     """The changes that a request makes to a group, and its outcome."""
 
     changes: tuple[Change, ...]
@@ -345,8 +335,7 @@ def apply(group: Group, change: Change) -> Group:
 # -- the member's side ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Steps:
+class Steps(NamedTuple):
     """What a member must do: stop using the `gone`, release the `surplus`, start using the `fresh` partitions."""
 
     gone: frozenset[PartitionId]
