@@ -11,7 +11,7 @@ from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from eventlog.backend.states import StateChanges
-from eventlog.clients.consumer.offset_commits import GivenOffsets
+from eventlog.clients.consumer.given_offsets import GivenOffsets
 from eventlog.clients.state.state import State
 from eventlog.clients.transaction.transaction import EmbeddedTransaction
 from eventlog.errors import EventLogError
@@ -125,12 +125,12 @@ def _aborted_state_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _offsets_settle_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction that never stores the offsets it was given."""
-    real = GivenOffsets.__init__
+    real = GivenOffsets.take
 
-    def init(self: GivenOffsets, positions: Any, membership: Any, offsets: Any, commit: Any) -> None:
-        real(self, positions, membership, offsets, None)
+    def take(self: GivenOffsets, offsets: Any, _commit: Any, *, is_chosen: bool) -> None:
+        real(self, offsets, None, is_chosen=is_chosen)
 
-    monkeypatch.setattr(GivenOffsets, "__init__", init)
+    monkeypatch.setattr(GivenOffsets, "take", take)
 
 
 @pytest.mark.timeout(400)
