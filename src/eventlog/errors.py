@@ -10,7 +10,10 @@ Knows nothing of LMDB or of the operating system's error numbers; `store/lmdb/er
 
 from __future__ import annotations
 
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+if TYPE_CHECKING:  # a type alone
+    from eventlog.records import Record
 
 
 class ErrorParts(TypedDict, total=False):
@@ -58,6 +61,12 @@ class EventLogError(Exception):
         self.partition = partition
         self.offset = offset
         self.group = group
+
+    def _reword(self, *, what: str | None = None, advice: str | None = None) -> None:
+        """Put in other words what failed or what to do, where more is known, or where the receiver can do less."""
+        self.what = self.what if what is None else what
+        self.advice = self.advice if advice is None else advice
+        self.args = (" ".join(filter(None, (self.what, self.stored, self.advice))),)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # `Exception` would call the class with the text alone, and some classes below need more. Python carries no
@@ -191,8 +200,15 @@ class DecodeError(EventLogError):
     """
     Raised when the topic's codec cannot read a stored record.
 
-    The record is intact and the reader stays in front of it; `seek()` past it to go on.
+    The record is intact and the reader stays in front of it; `seek()` past it to go on. `record` is the record with its
+    key and value as they are stored, in bytes; None where a row of a state or a snapshot cannot be read.
     """
+
+    def __init__(
+        self, what: str, *, record: Record[bytes | None, bytes | None] | None = None, **parts: Unpack[ErrorParts]
+    ) -> None:
+        super().__init__(what, **parts)
+        self.record = record
 
 
 class BufferFull(EventLogError):

@@ -18,6 +18,8 @@ Durability = Literal["commit", "ordered"]
 Index = Literal["key"]
 Start = Literal["earliest", "latest"] | int | datetime
 """Where reading begins: at either end of the log, at an offset, or at the first record from a time on."""
+OnOutOfRange = Literal["raise", "earliest", "latest"]
+"""What becomes of a reader whose next offset the partition does not have."""
 HeadersInput = Mapping[str, bytes | str | None] | Iterable[tuple[str, bytes | str | None]]
 
 MAX_NAME_LENGTH = 249
@@ -57,6 +59,16 @@ def check_topic_name(name: object) -> str:
             topic=name,
         )
     return name
+
+
+def check_on_out_of_range(value: object) -> OnOutOfRange:
+    """Return what becomes of a reader at an offset that is not there, if it is one of the three."""
+    if value not in ("raise", "earliest", "latest"):
+        raise ValueError(
+            f'on_out_of_range is "raise", "earliest" or "latest", not {_shown(value)}. Nothing was made. '
+            'Leave it out for "raise".'
+        )
+    return value
 
 
 def check_group_name(name: object) -> str:

@@ -98,6 +98,20 @@ class Consuming(Base):
             topic.append(1)
             assert values(poll_all(consumer, 1)) == [1]
 
+    def test_an_offset_that_is_gone_may_be_passed_by(self, log):
+        """At the first record that is there; without the option the error names the partition."""
+        topic = log.topic("orders", partitions=2, value=int)
+        for partition in (0, 1):
+            topic.append_many(range(4), partition=partition)
+        with log.consumer("orders", group="g") as consumer:
+            consumer.commit({("orders", 0): 1, ("orders", 1): 1})
+        topic.delete_records({1: 3})
+        with log.consumer("orders", group="g") as consumer, pytest.raises(eventlog.OffsetOutOfRange) as caught:
+            [consumer.poll() for _ in range(4)]
+        assert (caught.value.topic, caught.value.partition, caught.value.offset) == ("orders", 1, 1)
+        with log.consumer("orders", group="g", on_out_of_range="earliest") as consumer:
+            assert sorted(values(poll_all(consumer, 4))) == [1, 2, 3, 3]
+
 
 class Sharing(Base):
     """Groups of several members."""

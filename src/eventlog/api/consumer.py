@@ -45,6 +45,9 @@ class Consumer(FrontDoor, Generic[K, V]):
         max_poll_records: the most records that `poll()` returns (default 500).
         fetch_max_bytes: the most encoded bytes read from disk at once (default 1 MiB). A larger batch is read all the
             same, so reading never gets stuck.
+        on_out_of_range: what becomes of the next offset of a partition when it is not there, because its record was
+            deleted or the log was restored from an older copy: "raise" `OffsetOutOfRange` (default), or go on at the
+            "earliest" or the "latest" record, with a warning in Python's log.
         assignor: how partitions are divided: "sticky" (default: evenly, moving as few as possible), "range",
             "roundrobin", or a function at the top of a module (`eventlog.Assignor`). The same for all members.
         instance_id: a name that makes it a static member (KIP-345): if it ends and comes back under that name within
@@ -97,8 +100,9 @@ class Consumer(FrontDoor, Generic[K, V]):
             At least one record, or an empty list after the timeout.
 
         Raises:
-            OffsetOutOfRange: the next offset of a partition was deleted, or `seek()` went beyond its end. The position
-                is unchanged; `seek()` moves it.
+            OffsetOutOfRange: the next offset of a partition was deleted, or `seek()` went beyond its end, and
+                `on_out_of_range` is "raise". The position is unchanged; `seek()` moves it, in the partition that the
+                error names.
             CorruptBatch, DecodeError: the next record cannot be read. The position is unchanged.
             UnknownTopic: a topic was deleted. Make another consumer if there is a new one of that name.
             InstanceInUse, GroupMismatch: the group removed this member after a silence, and cannot take it back.

@@ -26,6 +26,7 @@ from eventlog.options import (
     MAX_FOLDED_RECORDS,
     MAX_TRANSACTION_BYTES,
     Index,
+    OnOutOfRange,
     Start,
 )
 from eventlog.records import Record, RecordBatch
@@ -253,6 +254,7 @@ class EventLog(FrontDoor):
         auto_commit_interval: float = 1.0,
         max_poll_records: int = 500,
         fetch_max_bytes: int = 1 << 20,
+        on_out_of_range: OnOutOfRange = "raise",
         assignor: str | Assignor = "sticky",
         instance_id: str | None = None,
         session_timeout: float = 10.0,

@@ -313,7 +313,8 @@ class Topic(FrontDoor, Generic[K, V]):
         Compute a state from the records of one key, and return it with the version of the last record.
 
         Begins with the key's snapshot, or with `initial` if there is none, and calls `function(state, value)` for each
-        later record. Deleted records only count as versions: save a snapshot before you delete.
+        later record. `initial` is copied first: a function that changes its state leaves it as it was. Deleted records
+        only count as versions: save a snapshot before you delete.
 
         Raises as `history`, and whatever `function` raises.
 

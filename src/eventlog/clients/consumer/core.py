@@ -77,7 +77,7 @@ class ConsumerCore:
         self.starts = starts = StartOffsets(backend, open_topic, group=options.group, start=options.start)
         self.waiter = backend.waiter()
         """Where to wait; for a driver that blocks."""
-        self._fetcher = Fetcher(backend, positions, self.waiter, options.fetch_max_bytes)
+        self._fetcher = Fetcher(backend, positions, self.waiter, options.fetch_max_bytes, options.on_out_of_range)
         self.membership: Membership | None = None
         self._discovery: TopicDiscovery | None = None
         if options.membership is not None:

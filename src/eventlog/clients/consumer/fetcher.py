@@ -13,7 +13,9 @@ from eventlog.backend import Backend
 from eventlog.backend.reading import ReadMark
 from eventlog.backend.waiting import Waiter
 from eventlog.clients.consumer.positions import Position, Positions
-from eventlog.clients.reading.batch_reader import BatchReader
+from eventlog.clients.reading.batch_reader import BatchReader, Taken
+from eventlog.errors import OffsetOutOfRange
+from eventlog.options import OnOutOfRange
 from eventlog.records import RecordBatch
 
 _FEW = 16
@@ -27,10 +29,18 @@ class Fetcher:
     Belongs to the consumer's thread.
     """
 
-    def __init__(self, backend: Backend, positions: Positions, waiter: Waiter, fetch_max_bytes: int) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        positions: Positions,
+        waiter: Waiter,
+        fetch_max_bytes: int,
+        on_out_of_range: OnOutOfRange = "raise",
+    ) -> None:
         self._backend = backend
         self._positions = positions
         self._fetch_max_bytes = fetch_max_bytes
+        self._on_out_of_range = on_out_of_range
         self._reader = BatchReader(backend)
         self._waiter = waiter
         self._subscribed_version = -1
@@ -85,7 +95,15 @@ class Fetcher:
             return False
         is_marking = known is None and len(active) > _FEW
         cursors = [position.cursor for position in active]
-        batches, transaction, is_all, mark = self._reader.fetch(cursors, self._fetch_max_bytes, is_marking=is_marking)
+        taken: Taken[Any, Any] | None = None
+        while taken is None:
+            try:
+                taken = self._reader.fetch(cursors, self._fetch_max_bytes, is_marking=is_marking)
+            except OffsetOutOfRange as error:
+                if self._on_out_of_range == "raise":
+                    raise
+                self._go_on(error, error.first if self._on_out_of_range == "earliest" else error.end)
+        batches, transaction, is_all, mark = taken
         if known is not None:
             mark, transaction = known, known.transaction
         self._positions.fill(batches)
@@ -95,6 +113,17 @@ class Fetcher:
         elif is_all:
             self._note(version, mark, self.seen_transaction)
         return bool(batches)
+
+    def _go_on(self, error: OffsetOutOfRange, offset: int) -> None:
+        """Move the cursor that an error names, and tell Python's log."""
+        import logging  # here, since it is rare
+
+        assert error.topic is not None
+        assert error.partition is not None
+        logging.getLogger("eventlog").warning(
+            "%s A consumer goes on at offset %d (on_out_of_range=%r).", error.what, offset, self._on_out_of_range
+        )
+        self._positions.move((error.topic, error.partition), offset)
 
     def _note(self, version: int, known: ReadMark | None, transaction: int) -> None:
         self._mark, self._seen_version, self.seen_transaction = known, version, transaction

@@ -13,7 +13,15 @@ from eventlog.clients.reading.batch_reader import check_start
 from eventlog.groups.assignors import DEFAULT_ASSIGNOR, Assignor, assignor_for
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Subscription
-from eventlog.options import Start, check_group_name, check_instance_id, check_int, check_seconds
+from eventlog.options import (
+    OnOutOfRange,
+    Start,
+    check_group_name,
+    check_instance_id,
+    check_int,
+    check_on_out_of_range,
+    check_seconds,
+)
 
 
 class MembershipOptions(NamedTuple):
@@ -47,6 +55,7 @@ class ConsumerOptions(NamedTuple):
     auto_commit_interval: float
     max_poll_records: int
     fetch_max_bytes: int
+    on_out_of_range: OnOutOfRange
 
 
 def consumer_options(
@@ -58,6 +67,7 @@ def consumer_options(
     auto_commit_interval: float,
     max_poll_records: int,
     fetch_max_bytes: int,
+    on_out_of_range: OnOutOfRange,
     assignor: str | Assignor,
     instance_id: str | None,
     session_timeout: float,
@@ -116,4 +126,5 @@ def consumer_options(
         check_seconds("auto_commit_interval", auto_commit_interval),
         check_int("max_poll_records", max_poll_records, least=1),
         check_int("fetch_max_bytes", fetch_max_bytes, least=1),
+        check_on_out_of_range(on_out_of_range),
     )

@@ -336,10 +336,15 @@ class Positions:
         self.reclaim()
         targets = [(position, offset_of(position)) for position in self.chosen(partitions)]
         for position, offset in targets:
-            self._unsettled[position] = None
-            position.seek(offset)
-            position.settled = offset
-            self.unstored.pop(position, None)
+            self.move(position.tp, offset)
+
+    def move(self, tp: Pair, offset: int) -> None:
+        """Go to an offset in one partition, and go back to it later."""
+        position = self[tp]
+        self._unsettled[position] = None
+        position.seek(offset)
+        position.settled = offset
+        self.unstored.pop(position, None)
 
     # -- transactions that were not stored ---------------------------------------------------------------------
 

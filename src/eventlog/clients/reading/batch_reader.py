@@ -17,7 +17,7 @@ from eventlog.clock import to_ms
 from eventlog.codecs.base import UnknownEventData
 from eventlog.errors import DecodeError, ErrorParts, EventLogError, OffsetOutOfRange, UnknownEvent
 from eventlog.options import Start, check_int
-from eventlog.records import K, RecordBatch, V
+from eventlog.records import K, Record, RecordBatch, V
 
 
 class Cursor(Generic[K, V]):
@@ -183,7 +183,7 @@ def _readable_part(route: TopicHandle, batch: RecordBatch[Any, Any]) -> RecordBa
     keys: list[Any] = []
     values: list[Any] = []
     raw_values, raw_keys = batch.values, batch.keys
-    for offset, key, value in zip(batch.offsets, raw_keys, raw_values, strict=True):
+    for index, (offset, key, value) in enumerate(zip(batch.offsets, raw_keys, raw_values, strict=True)):
         try:
             values.append(route.value_codec.decode(value))
             keys.append(route.key_codec.decode(key))
@@ -194,7 +194,8 @@ def _readable_part(route: TopicHandle, batch: RecordBatch[Any, Any]) -> RecordBa
                 error,
                 f"cannot read offset {offset} of {batch.topic}[{batch.partition}]: {error}.",
                 stored=f"The record is intact on disk, and the position is still {offset}.",
-                advice=f"Open the topic with the codec that wrote it, or seek() to {offset + 1}.",
+                advice=f"Open the topic with the codec that wrote it, or go on at {offset + 1}: seek(), or start=.",
+                record=batch.slice(index, index + 1).records()[0],
                 topic=batch.topic,
                 partition=batch.partition,
                 offset=offset,
@@ -205,9 +206,11 @@ def _readable_part(route: TopicHandle, batch: RecordBatch[Any, Any]) -> RecordBa
     )
 
 
-def decode_error(cause: ValueError, what: str, **parts: Unpack[ErrorParts]) -> DecodeError:
+def decode_error(
+    cause: ValueError, what: str, *, record: Record[Any, Any] | None = None, **parts: Unpack[ErrorParts]
+) -> DecodeError:
     """The error for a record that a codec cannot read."""
-    return (UnknownEvent if isinstance(cause, UnknownEventData) else DecodeError)(what, **parts)
+    return (UnknownEvent if isinstance(cause, UnknownEventData) else DecodeError)(what, record=record, **parts)
 
 
 def _check_range(cursor: Cursor[Any, Any], answer: Fetched) -> None:
@@ -222,7 +225,7 @@ def out_of_range(topic: str, partition: int, offset: int, first: int, end: int) 
         f"offset {offset} of {topic}[{partition}] is out of range: the partition holds offsets {first} to {end} "
         f"({end} exclusive).",
         stored="Nothing was read, and the position is unchanged.",
-        advice='Call seek() with an offset in the range, or read from "earliest" or "latest".',
+        advice='Go on at an offset in the range, at "earliest" or at "latest": seek(), start=, or on_out_of_range=.',
         first=first,
         end=end,
         topic=topic,

@@ -7,6 +7,7 @@ For topics with an index. Each call is one short read of the log, or several whe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any, Generic, TypeVar, cast
 
 from eventlog.backend import Backend
@@ -230,7 +231,8 @@ class History(Generic[K, V]):
         """The state that the records of a key make, and its version."""
         encoded = self._encoded(key)
         snapshot = self._snapshot(key, encoded)
-        state, version = (initial, 0) if snapshot is None else (snapshot.state, snapshot.version)
+        # The function may change the state that it is given, and the next call may begin with the same object.
+        state, version = (deepcopy(initial), 0) if snapshot is None else (snapshot.state, snapshot.version)
         is_all = False
         while not is_all:
             part = self._read(encoded, key, version + 1, None)
