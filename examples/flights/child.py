@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -27,6 +28,12 @@ class Child:
     stdin: IO[bytes]
     stdout: IO[bytes]
 
+    def show_stacks(self, timeout_s: float = 2.0) -> None:
+        """End it, and have it write the stacks of its threads to stderr first, unless it is stopped or gone."""
+        self.process.send_signal(signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout_s)
+
     def read(self) -> bytes:
         """Its output, without waiting if `ready()` has named this child; empty once its end of the pipe is closed."""
         return os.read(self.stdout.fileno(), _PIPE_BYTES)
@@ -47,7 +54,7 @@ def started(module: str, *arguments: object) -> Iterator[Child]:
     before it returns, we remove the directory, and a process that nobody can kill makes files in it. Masking the
     signal would not do: a mask is of one thread, and an open log may have others that take it.
     """
-    command = [sys.executable, "-m", module, *map(str, arguments)]
+    command = [sys.executable, "-X", "faulthandler", "-m", module, *map(str, arguments)]
     interrupts: list[int] = []
     usual = signal.signal(signal.SIGINT, lambda number, _frame: interrupts.append(number))
     try:

@@ -263,9 +263,12 @@ class Team:
                 answer = by_child[child].answer()
                 if answer is not None:
                     return by_child[child], answer
+        for child in by_child:
+            child.show_stacks()
         raise _stalled(
             f"two consumer processes share topic {self._topic!r}; their group is {self._group}, they have handed on "
-            f"{self._ledger.tally.row_count:,} of {self._record_count:,} records, and nothing new came"
+            f"{self._ledger.tally.row_count:,} of {self._record_count:,} records, and nothing new came (what they "
+            "were doing stands above)"
         )
 
     def _count(self, lines: list[bytes]) -> int:

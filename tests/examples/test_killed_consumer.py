@@ -128,14 +128,15 @@ def test_processes_that_end_by_themselves_are_reported(flights_log, make_team):
         make_team(say).run({})
 
 
-def test_a_group_that_does_not_settle_is_reported(flights_log, make_team, monkeypatch):
-    """Planted: a third member that never gives up what it has."""
+def test_a_group_that_does_not_settle_is_reported(flights_log, make_team, monkeypatch, capfd):
+    """Planted: a third member that never gives up what it has. The others say where they were."""
     monkeypatch.setattr(team, "_STALLED_S", 0.5)
     with (
         flights_log.consumer(TOPIC, group=GROUP),
         pytest.raises(Failure, match=r"handed on 0 of 3,000 records, and nothing new came"),
     ):
         make_team(lambda _line: None).run({})
+    assert "most recent call first" in capfd.readouterr().err
 
 
 def test_a_member_without_a_parent_commits_and_ends(flights_log):
