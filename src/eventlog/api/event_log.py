@@ -573,7 +573,7 @@ class EventLog(FrontDoor):
 
         Raises:
             ValueError: the destination exists and is not empty. It was left as it was.
-            StorageError: the copy cannot be written. The log is unchanged.
+            StorageError: the copy cannot be written. The log is unchanged, and there is no copy; call it again.
         """
         raise self._lacks("compact()", "files")
 

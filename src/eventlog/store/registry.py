@@ -15,12 +15,14 @@ from importlib import import_module
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
-from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS, check_kinds, has_commit, make_directory
 from eventlog.store.lmdb.errors import kind_of
-from eventlog.store.store import DATA_FILE, Store
+from eventlog.store.lmdb.lock_file import LOCK_FILE
+from eventlog.store.store import Store
 
 MEMORY = ":memory:"
-_OUR_FILES = {DATA_FILE, "lock.mdb", "waiters", "members", "projections"}
+_FIRST_WRITE_BYTES = 2 * os.sysconf("SC_PAGE_SIZE")
+_OUR_FILES = {DATA_FILE, LOCK_FILE, WAITERS, "members", "projections"}
 
 _IMPORTED_BEFORE_FORK = ("hashlib", "eventlog.groups.rules", "logging")
 """
@@ -191,9 +193,13 @@ def _check_directory(path: str, *, create: bool, mode: int) -> None:
                 stored="It was left as it was.",
                 advice="Choose another path.",
             )
-        if _is_there(os.path.join(path, DATA_FILE)):
+        check_kinds(path)
+        data = os.path.join(path, DATA_FILE)
+        if _is_there(data):
             _check_access(path)
-            return
+            is_empty = not has_commit(data) and os.stat(data).st_size <= _FIRST_WRITE_BYTES
+            if create or not is_empty or os.path.isdir(os.path.join(path, WAITERS)):
+                return  # `Opener` finds out what is wrong with it, if something is
         if not create:
             raise NotALog(
                 f"cannot open {path}: there is no log.",
@@ -231,7 +237,7 @@ def _is_there(path: str) -> bool:
 
 
 def _check_access(path: str) -> None:
-    files = [path, *filter(os.path.exists, [os.path.join(path, name) for name in (DATA_FILE, "lock.mdb")])]
+    files = [path, *filter(os.path.exists, [os.path.join(path, name) for name in (DATA_FILE, LOCK_FILE)])]
     if not all(os.access(file, os.R_OK | os.W_OK) for file in files):
         raise _read_only(path)
 

@@ -19,7 +19,7 @@ from eventlog.store.committer import Committer
 from eventlog.store.groups.backend import StoreGroups
 from eventlog.store.groups.heartbeat import HeartbeatThread
 from eventlog.store.groups.liveness import Members
-from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.lmdb.data_file import WAITERS, make_directory
 from eventlog.store.lmdb.environment import FORMAT, TABLES, EngineError, EngineMapFull, Environment
 from eventlog.store.records.appending import StoreAppends
 from eventlog.store.records.history import StoreHistory
@@ -41,8 +41,6 @@ from eventlog.store.wakeup.waiter import Waiter
 
 if TYPE_CHECKING:  # few programs have groups: `import eventlog` is fast
     from eventlog.backend.groups import OffsetCommit
-
-DATA_FILE = "data.mdb"
 
 
 class Users(Protocol):
@@ -82,7 +80,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self.environment = Environment(
             path, durability=durability, mode=mode, map_bytes=map_bytes, is_memory=self.is_memory, clock=clock
         )
-        self._waiters = os.path.join(path, "waiters")
+        self._waiters = os.path.join(path, WAITERS)
         self._fork_listeners: weakref.WeakSet[object] = weakref.WeakSet()
         try:
             self.format = self._read_or_write_format()

@@ -1,17 +1,102 @@
-"""LMDB's data file from outside, as far as opening needs it: whether it is LMDB's, and whether it was ever finished."""
+"""
+LMDB's data file from outside, as far as opening needs it: whether it is LMDB's, was ever finished, and is whole.
+
+LMDB maps the file. To read a page that the file lacks is SIGBUS, the end of the process, and opening reads the root.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
+import struct
 import sys
+from collections.abc import Iterator
+from typing import NamedTuple
 
-_MAGIC = slice(16, 20), 0xBEEFC0DE.to_bytes(4, sys.byteorder)
+from eventlog.errors import NotALog, StorageError
+from eventlog.store.lmdb.lock_file import LOCK_FILE
+
+DATA_FILE = "data.mdb"
+WAITERS = "waiters"
+"""The folder of the waiting readers. It is made after the first commit, so it shows that there was one."""
+
+_MAGIC_NUMBER = 0xBEEFC0DE
+_MAGIC = slice(16, 20), _MAGIC_NUMBER.to_bytes(4, sys.byteorder)
 _COMMITS = slice(144, 152), bytes(8)
 """Where a meta page has its magic number and its transaction number, and their first values."""
 _META_END = 152
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM}
 """Errors of a directory that cannot be synced at all, or not by this user, who may be unable to read it."""
+
+_KINDS = {
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "symbolic link",
+    stat.S_IFIFO: "FIFO",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
+
+_META = struct.Struct("=16xII16xI36xQ48xQQ")
+"""A meta page: magic, version, page size, the root of the free list, the last page, the number of its commit."""
+_NO_ROOT = 2**64 - 1
+_PAGE = struct.Struct("=10xHH2x")
+"""The header of a page: its flags, and where the places of its nodes end."""
+_NODE = struct.Struct("=HHHH")
+_NUMBER = struct.Struct("=Q")
+_BRANCH, _IS_ELSEWHERE = 1, 1
+_MOST_MISSING = 1 << 17
+"""The pages of one transaction: more than it can leave unwritten at the end."""
+
+
+def check_kinds(directory: str) -> None:
+    """Refuse what stands in the place of a file and is none: opening it may wait without end, or lead elsewhere."""
+    for name in (DATA_FILE, LOCK_FILE):
+        try:
+            mode = os.lstat(os.path.join(directory, name)).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not stat.S_ISREG(mode):
+            raise NotALog(
+                f"cannot open {directory}: {name} is a {_KINDS.get(stat.S_IFMT(mode), 'special file')}, "
+                "and a log keeps it as a plain file.",
+                stored="It was left as it was.",
+                advice="Choose another directory; to keep a log elsewhere, link its directory.",
+            )
+
+
+def has_commit(data: str) -> bool:
+    """Whether the file is there and some meta page of it, if it is LMDB's, holds a commit."""
+    try:
+        with open(data, "rb", buffering=0) as file:
+            return any(meta.commit > 0 for meta in _metas(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def check_length(data: str) -> None:
+    """
+    Refuse a file that lacks pages of its newest commit.
+
+    LMDB does not write a page that was freed by the commit that made it, so the last ones may be missing if the free
+    list has them. Another process may be writing: what looks short is looked at again after a newer commit.
+    """
+    with open(data, "rb", buffering=0) as file:
+        descriptor, looked_at = file.fileno(), None
+        while True:
+            meta = max(_metas(descriptor), key=lambda one: one.commit, default=None)
+            size = os.fstat(descriptor).st_size
+            if meta is None or meta.end <= size or _is_unwritten(descriptor, meta, size):
+                return
+            if meta == looked_at:
+                break
+            looked_at = meta
+    raise StorageError(
+        f"cannot open {data}: it has {size} bytes, and its newest commit needs {meta.end}. It was cut short.",
+        stored="It was left as it was.",
+        advice="Put a copy made by compact() in its place; what the file still holds can be read by no one.",
+    )
 
 
 def is_lmdb_file(data: str) -> bool:
@@ -30,6 +115,11 @@ def prepare(data: str) -> bool:
 
     That write consists of two meta pages. A kill may leave one of them, and a power cut any part of them with zeros for
     the rest; LMDB would refuse such a file forever. The file is emptied only if it holds nothing else.
+
+    A log that was opened once had both, and `waiters/` beside them.
+
+    Raises:
+        StorageError: such a log has no data file any more, or the file was emptied.
     """
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     try:
@@ -38,14 +128,26 @@ def prepare(data: str) -> bool:
         with open(data, "rb") as file:
             content = file.read()
     except FileNotFoundError:
+        _refuse_if_used(data, "there is no data.mdb")
         return True
     pages = [content[:page_bytes].ljust(page_bytes, b"\0"), content[page_bytes:].ljust(page_bytes, b"\0")]
     if not all(map(_is_uncommitted, pages)):
         return False
     place, magic = _MAGIC
     if not all(page[place] == magic for page in pages):
+        _refuse_if_used(data, f"its data.mdb has {len(content)} bytes and no commit")
         os.truncate(data, 0)
     return True
+
+
+def _refuse_if_used(data: str, what: str) -> None:
+    directory = os.path.dirname(data)
+    if os.path.isdir(os.path.join(directory, WAITERS)):
+        raise StorageError(
+            f"cannot open {directory}: {what}, although the log was opened before: the file was lost or emptied.",
+            stored="Nothing was made, and nothing was changed.",
+            advice="Put a copy of data.mdb there, or remove the directory to begin a new log.",
+        )
 
 
 def _is_uncommitted(page: bytes) -> bool:
@@ -94,3 +196,62 @@ def _sync(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class _Meta(NamedTuple):
+    page_bytes: int
+    free_root: int
+    last_page: int
+    commit: int
+
+    @property
+    def end(self) -> int:
+        """How long a file with all of its pages is."""
+        return (self.last_page + 1) * self.page_bytes
+
+
+def _metas(descriptor: int) -> Iterator[_Meta]:
+    """The meta pages that can be read."""
+    place = 0
+    for _ in range(2):
+        data = os.pread(descriptor, _META.size, place)
+        if len(data) == _META.size:
+            magic, _, page_bytes, free_root, last_page, commit = _META.unpack(data)
+            if magic == _MAGIC_NUMBER and page_bytes:
+                yield _Meta(page_bytes, free_root, last_page, commit)
+                place = page_bytes
+                continue
+        place = os.sysconf("SC_PAGE_SIZE")
+
+
+def _is_unwritten(descriptor: int, meta: _Meta, size: int) -> bool:
+    """Whether the free list has all pages behind the end of the file."""
+    missing = set(range(size // meta.page_bytes, min(meta.last_page + 1, size // meta.page_bytes + _MOST_MISSING + 1)))
+    if len(missing) > _MOST_MISSING or meta.free_root == _NO_ROOT:
+        return False
+
+    try:
+        for pages in _free_lists(descriptor, meta, size):
+            missing.difference_update(pages)
+    except (struct.error, OSError, OverflowError, MemoryError):
+        return False  # the list itself is damaged or cut off
+    return not missing
+
+
+def _free_lists(descriptor: int, meta: _Meta, size: int) -> Iterator[tuple[int, ...]]:
+    """The lists of free pages: the rows of LMDB's table of them."""
+    unread, left_count = [meta.free_root], size // meta.page_bytes
+    while unread and left_count > 0:  # a damaged tree may lead in circles
+        left_count -= 1
+        page = os.pread(descriptor, meta.page_bytes, unread.pop() * meta.page_bytes)
+        flags, lower = _PAGE.unpack_from(page)
+        for place in struct.unpack_from(f"={(lower - _PAGE.size) // 2}H", page, _PAGE.size):
+            low, high, node_flags, key_bytes = _NODE.unpack_from(page, place)
+            if flags & _BRANCH:
+                unread.append(low | high << 16 | node_flags << 32)
+                continue
+            row = page[place + _NODE.size + key_bytes :]
+            if node_flags & _IS_ELSEWHERE:
+                first = _NUMBER.unpack_from(row)[0] * meta.page_bytes
+                row = os.pread(descriptor, low | high << 16, first + _PAGE.size)
+            yield struct.unpack_from(f"={_NUMBER.unpack_from(row)[0]}Q", row, _NUMBER.size)

@@ -20,9 +20,7 @@ import lmdb
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError
-from eventlog.store.lmdb.data_file import sync_file
 from eventlog.store.lmdb.lifecycle import RECOVERABLE, Lifecycle, Table
-from eventlog.store.lmdb.opening import DATA_FILE
 from eventlog.uninterruptible import call_atomically
 
 _READER_CHECK_SECONDS = 5.0
@@ -280,22 +278,26 @@ class Environment(Lifecycle):
         """
         Write a compacted copy into an empty directory, and return the size of its file.
 
-        The copy is durable when this returns: the log may be deleted then. A crash leaves the log unchanged.
+        The copy is durable when this returns: the log may be deleted then. An error or a crash leaves no data file
+        there, and the log unchanged.
+
+        Raises:
+            DestinationInUse: another copy, or a log, came into the directory.
         """
+        from eventlog.store.lmdb.copying import new_data_file  # few programs copy: `import eventlog` is fast
+
         with self.reading():
             pass  # a panicked environment must be opened again before it can copy
         token = object()
         try:
             handle = self._enter(token)
-            handle.copy(destination, compact=True)
-            data = os.path.join(destination, DATA_FILE)
-            os.chmod(data, self._opener.mode)
-            sync_file(data)
-            return sum(file.stat().st_size for file in os.scandir(destination))
+            with new_data_file(destination, self._opener.mode) as descriptor:
+                handle.copyfd(descriptor, compact=True)
+                return os.fstat(descriptor).st_size
         except lmdb.Error as error:
-            raise self._opener.translate(error, "copy") from error
+            raise self._opener.copy_error(error, destination) from error
         except OSError as error:
-            raise self.os_error(error, "copy") from error
+            raise self._opener.copy_error(error, destination) from error
         finally:
             self.leave(token, None)
 

@@ -47,6 +47,8 @@ class EngineFailure(NamedTuple):
     map_bytes: int
     max_readers: int
     is_disk_full: bool = False
+    destination: str | None = None
+    """The directory of the copy that could not be written; the disk is that one's."""
 
     @property
     def words(self) -> str:
@@ -73,6 +75,12 @@ def translate(failure: EngineFailure) -> EventLogError:
             advice="Choose another directory.",
         )
     kind, advice = _kind_and_advice(failure)
+    if failure.destination is not None:
+        return kind(
+            f"cannot copy the log at {failure.path} into {failure.destination}: {failure.text}.",
+            stored="The log is unchanged, and there is no copy.",
+            advice="Make room there, and copy again." if kind is DiskFull else advice,
+        )
     return kind(
         f"cannot {failure.verb} the log at {failure.path}: {failure.text}.",
         stored="Nothing of this call was acknowledged." if failure.verb == "write" else "Nothing was changed.",

@@ -30,12 +30,12 @@ class FileLock:
     """
 
     def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, (os.O_RDONLY if os.path.isdir(path) else os.O_RDWR) | os.O_CLOEXEC)
+        self.descriptor = os.open(path, (os.O_RDONLY if os.path.isdir(path) else os.O_RDWR) | os.O_CLOEXEC)
         self.acquire: Callable[[], object] = bool
         self.release: Callable[[], object] = bool
         if fcntl is not None:
-            self.acquire = functools.partial(fcntl.flock, self._descriptor, fcntl.LOCK_EX)
-            self.release = functools.partial(fcntl.flock, self._descriptor, fcntl.LOCK_UN)
+            self.acquire = functools.partial(fcntl.flock, self.descriptor, fcntl.LOCK_EX)
+            self.release = functools.partial(fcntl.flock, self.descriptor, fcntl.LOCK_UN)
 
     def try_acquire(self) -> bool:
         """
@@ -46,14 +46,14 @@ class FileLock:
         if fcntl is None:
             return True
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
     def close(self) -> None:
         """Close our descriptor; a lock that another process holds stays."""
-        descriptor, self._descriptor = self._descriptor, -1
+        descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 

@@ -16,7 +16,14 @@ import attrs
 import lmdb
 
 from eventlog.errors import EventLogError
-from eventlog.store.lmdb.data_file import is_lmdb_file, prepare, sync_entries
+from eventlog.store.lmdb.data_file import (
+    DATA_FILE,
+    check_kinds,
+    check_length,
+    is_lmdb_file,
+    prepare,
+    sync_entries,
+)
 from eventlog.store.lmdb.errors import EngineFailure, translate
 from eventlog.store.lmdb.file_lock import locked
 from eventlog.store.lmdb.lock_file import reserve_locks
@@ -26,7 +33,6 @@ try:
 except ImportError:
     _envid = None  # type: ignore[assignment]
 
-DATA_FILE = "data.mdb"
 MAP_BYTES = 1 << 40
 """1 TiB of address space, not disk. Every process passes the same size, so the map rarely has to grow."""
 MEMORY_MAP_BYTES = 1 << 34
@@ -71,7 +77,10 @@ class Opener:
         deadline_s = time.monotonic() + _DYING_OPENER_SECONDS
         try:
             with locked(self.path):
+                check_kinds(self.path)
                 is_new = prepare(self.data)
+                if not is_new:
+                    check_length(self.data)
                 reserve_locks(self.path, max_readers=MAX_READERS, mode=self.mode)
                 while True:
                     try:
@@ -128,18 +137,24 @@ class Opener:
         """Return our error for one of LMDB's."""
         return self._translate(verb, type(error).__name__, str(error))
 
-    def _translate(self, verb: str, kind: str, text: str) -> EventLogError:
+    def copy_error(self, error: lmdb.Error | OSError, destination: str) -> EventLogError:
+        """Return our error for a copy that could not be written to a directory, maybe of another disk."""
+        return self._translate("copy", type(error).__name__, str(error), destination)
+
+    def _translate(self, verb: str, kind: str, text: str, destination: str | None = None) -> EventLogError:
+        is_disk_full = _is_disk_full(destination or self.path)
         failure = EngineFailure(
-            verb, kind, text, self.path, self.map_bytes, MAX_READERS, is_disk_full=self._is_disk_full()
+            verb, kind, text, self.path, self.map_bytes, MAX_READERS, is_disk_full=is_disk_full, destination=destination
         )
         return translate(failure)
 
-    def _is_disk_full(self) -> bool:
-        try:
-            disk = os.statvfs(self.path)
-        except (OSError, AttributeError):
-            return False
-        return disk.f_bavail * disk.f_frsize < _LITTLE_ROOM_BYTES
+
+def _is_disk_full(directory: str) -> bool:
+    try:
+        disk = os.statvfs(directory)
+    except (OSError, AttributeError):
+        return False
+    return disk.f_bavail * disk.f_frsize < _LITTLE_ROOM_BYTES
 
 
 @contextmanager

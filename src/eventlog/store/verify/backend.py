@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -31,13 +32,13 @@ class StoreMaintenance:
 
     def compact(self, destination: str | os.PathLike[str]) -> int:
         """Write a copy without free pages into a new directory; writers may go on."""
+        from eventlog.store.lmdb.copying import PARTIAL_FILE, DestinationInUse  # few programs copy
+
         path = os.path.abspath(destination)
-        if os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)):
-            raise ValueError(
-                f"cannot compact into {path}: it exists and is not empty. It was left as it was. "
-                "Choose a new directory."
-            )
+        is_made = not os.path.lexists(path)
         try:
+            if not is_made and (not os.path.isdir(path) or set(os.listdir(path)) - {PARTIAL_FILE}):
+                raise _destination_in_use(path)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             make_directory(path, 0o600)
         except OSError as error:
@@ -46,4 +47,18 @@ class StoreMaintenance:
                 stored="The log is unchanged.",
                 advice="Choose a directory that can be created.",
             ) from error
-        return self.environment.copy(path)
+        try:
+            return self.environment.copy(path)
+        except BaseException as error:
+            if is_made:
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
+            if isinstance(error, DestinationInUse):
+                raise _destination_in_use(path) from error
+            raise
+
+
+def _destination_in_use(path: str) -> ValueError:
+    return ValueError(
+        f"cannot compact into {path}: it exists and is not empty. It was left as it was. Choose a new directory."
+    )
