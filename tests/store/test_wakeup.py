@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -260,3 +261,22 @@ def test_a_living_reader_that_can_not_be_opened_keeps_its_fifo(
     for _ in range(_MOST_TRUSTED_COUNT + 1):
         notify(notifier)
     assert waiter.wait(0.0)
+
+
+@pytest.mark.timeout(20)
+def test_a_wait_whose_time_is_over_ends_at_once(waiter: Waiter) -> None:
+    """A thread may lose the processor between "20 ms are left" and the wait: then less than nothing is left."""
+    waiter.subscribe(None)
+    waiter.drain()
+    assert not waiter.wait(-0.02)
+    waiter.wait_until(time.monotonic() - 0.02, None)
+
+
+@pytest.mark.timeout(20)
+def test_a_wait_without_fifos_whose_time_is_over_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where the system has no FIFOs."""
+    monkeypatch.delattr(os, "mkfifo")
+    waiter = Waiter(str(tmp_path / "waiters"))
+    waiter.subscribe(None)
+    assert not waiter.wait(-1.0)
+    waiter.close()

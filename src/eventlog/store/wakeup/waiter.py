@@ -171,11 +171,12 @@ class Waiter:
         """
         Wait once, `RECHECK_SECONDS` at most; False when nothing but time passed.
 
-        Ctrl-C works.
+        The time may be over already: a thread that has computed how long to wait may be off the processor before it
+        waits. Ctrl-C works.
         """
-        seconds = min(seconds, RECHECK_SECONDS)
+        seconds = max(min(seconds, RECHECK_SECONDS), 0.0)  # poll() takes a negative time for "without end"
         if self._poll is None:
-            return self._fallback.acquire(timeout=max(min(seconds, _NO_FIFO_SECONDS), 0.0))
+            return self._fallback.acquire(timeout=min(seconds, _NO_FIFO_SECONDS))
         if not self._poll.poll(seconds * 1000):
             return False
         if not self._is_watched:
