@@ -13,6 +13,7 @@ import pytest
 from eventlog.clock import SystemClock
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Life
+from eventlog.store.folder import Folder
 from eventlog.store.groups.heartbeat import HeartbeatThread
 from eventlog.store.groups.liveness import LivenessFile, Members
 
@@ -23,7 +24,7 @@ SHORT = Terms(session_timeout=0.1, max_poll_interval=300.0)
 @pytest.fixture
 def members(tmp_path: Path) -> Members:
     """Members by the real clock."""
-    return Members(tmp_path / "members", SystemClock())
+    return Members(Folder(str(tmp_path / "members"), 0o600), SystemClock())
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from eventlog.clock import SystemClock
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Life
+from eventlog.store.folder import Folder
 from eventlog.store.groups.liveness import FailureDetector, LivenessFile, Members
 
 TERMS = Terms(session_timeout=10.0, max_poll_interval=300.0)
@@ -42,7 +43,7 @@ def time() -> Time:
 @pytest.fixture
 def members(tmp_path: Path, time: Time) -> Members:
     """Members of a directory that is not there yet."""
-    return Members(tmp_path / "members", time)
+    return Members(Folder(str(tmp_path / "members"), 0o600), time)
 
 
 def descriptor_count() -> int:
@@ -57,7 +58,7 @@ def life(members: Members, file: LivenessFile) -> Life:
 
 def names(members: Members) -> list[str]:
     """The files that are there."""
-    return sorted(path.name for path in members._directory.iterdir())
+    return sorted(path.name for path in Path(members._folder.path).iterdir())
 
 
 # --- lives ----------------------------------------------------------------------------------------------------------
@@ -203,7 +204,7 @@ def test_a_system_without_fifos_makes_plain_files(members: Members, monkeypatch:
     """They tell the same, but nobody is told of a death by the kernel."""
     monkeypatch.delattr(os, "mkfifo")
     file = members.make("one", TERMS)
-    assert (members._directory / "one").is_file()
+    assert (Path(members._folder.path) / "one").is_file()
     assert life(members, file) is Life.ALIVE
     file.abandon()
     assert life(members, file) is Life.AWAY

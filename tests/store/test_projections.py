@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import eventlog
 from eventlog.backend.projections import Build, FoldCheckpoint, StoredProjection
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, StorageError, UnknownProjection
+from eventlog.store.folder import Folder
 from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.states import projections
@@ -285,14 +286,14 @@ def test_a_projection_without_its_state_is_damage(store: Store) -> None:
 
 def test_one_has_the_lock_at_a_time(tmp_path: Path) -> None:
     """A rebuild has a lock of its own, and so has another projection."""
-    first, second = (ProjectionFileLock(str(tmp_path), ROW, is_rebuild=False, mode=0o600) for _ in range(2))
+    first, second = (ProjectionFileLock(Folder(str(tmp_path), 0o600), ROW, is_rebuild=False) for _ in range(2))
     assert first.try_acquire()
     assert first.try_acquire()
     assert not second.try_acquire()
     assert not second.is_held
     for other in (
-        ProjectionFileLock(str(tmp_path), ROW, is_rebuild=True, mode=0o600),
-        ProjectionFileLock(str(tmp_path), ROW._replace(uuid=UUID(int=6)), is_rebuild=False, mode=0o600),
+        ProjectionFileLock(Folder(str(tmp_path), 0o600), ROW, is_rebuild=True),
+        ProjectionFileLock(Folder(str(tmp_path), 0o600), ROW._replace(uuid=UUID(int=6)), is_rebuild=False),
     ):
         assert other.try_acquire()
         other.release()
@@ -300,13 +301,13 @@ def test_one_has_the_lock_at_a_time(tmp_path: Path) -> None:
     first.release()
     assert second.try_acquire()
     second.release()
-    remove_lock_files(str(tmp_path), ROW)
+    remove_lock_files(Folder(str(tmp_path), 0o600), ROW)
     assert not (tmp_path / ROW.uuid.hex).exists()
 
 
 def test_a_lock_that_was_forgotten_is_given_back(tmp_path: Path) -> None:
     """Closing the only descriptor frees it; in a child the parent's keeps it."""
-    first, second = (ProjectionFileLock(str(tmp_path), ROW, is_rebuild=False, mode=0o600) for _ in range(2))
+    first, second = (ProjectionFileLock(Folder(str(tmp_path), 0o600), ROW, is_rebuild=False) for _ in range(2))
     assert first.try_acquire()
     first.forget()
     first.forget()
@@ -319,4 +320,4 @@ def test_a_lock_without_a_directory_says_so(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(StorageError, match="cannot take the lock"):
-        ProjectionFileLock(str(file), ROW, is_rebuild=False, mode=0o600).try_acquire()
+        ProjectionFileLock(Folder(str(file), 0o600), ROW, is_rebuild=False).try_acquire()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from eventlog.store.folder import Folder
 from eventlog.store.wakeup.notifier import _MOST_TRUSTED_COUNT, Notifier
 from eventlog.store.wakeup.waiter import Waiter
 
@@ -26,7 +27,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def notifier(directory: Path) -> Iterator[Notifier]:
     """A writer that has rung before anybody waited."""
-    made = Notifier(str(directory))
+    made = Notifier(Folder(str(directory), 0o600))
     made.find_waiting()
     yield made
     made.close()
@@ -35,7 +36,7 @@ def notifier(directory: Path) -> Iterator[Notifier]:
 @pytest.fixture
 def waiter(directory: Path) -> Iterator[Waiter]:
     """A reader that is about to sleep."""
-    made = Waiter(str(directory))
+    made = Waiter(Folder(str(directory), 0o600))
     made.subscribe()
     yield made
     made.close()
@@ -60,7 +61,7 @@ def test_of_readers_that_come_one_by_one_each_is_heard_of(notifier: Notifier, di
     """The bytes that tell of them are others each time."""
     waiters = []
     for _ in range(20):
-        waiters.append(Waiter(str(directory)))
+        waiters.append(Waiter(Folder(str(directory), 0o600)))
         waiters[-1].subscribe()
         notify(notifier)
         assert all(waiter.wait(0.0) for waiter in waiters)
@@ -73,7 +74,7 @@ def test_of_readers_that_come_one_by_one_each_is_heard_of(notifier: Notifier, di
 def test_a_directory_that_was_removed_is_found_again(notifier: Notifier, directory: Path) -> None:
     """The writer looks once in a while, though the bytes that it knows say nothing any more."""
     shutil.rmtree(directory)
-    waiter = Waiter(str(directory))
+    waiter = Waiter(Folder(str(directory), 0o600))
     waiter.subscribe()
     for _ in range(_MOST_TRUSTED_COUNT + 1):
         notify(notifier)
@@ -105,7 +106,7 @@ def test_a_child_notifies_by_descriptors_of_its_own(notifier: Notifier, waiter: 
 
 def waiting(directory: Path, subjects: frozenset[int] | None) -> Waiter:
     """A reader that hears of some subjects."""
-    waiter = Waiter(str(directory))
+    waiter = Waiter(Folder(str(directory), 0o600))
     waiter.subscribe(subjects)
     return waiter
 
@@ -169,9 +170,9 @@ def test_a_reader_interrupted_while_it_gets_another_name_gets_the_next(
     waiter = waiting(directory, frozenset({1}))
     rename = os.rename
 
-    def interrupted(path: str, target: str) -> None:
+    def interrupted(path: str, target: str, **places: int) -> None:
         if is_renamed:
-            rename(path, target)
+            rename(path, target, **places)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "rename", interrupted)
@@ -229,7 +230,7 @@ def test_a_pipe_is_not_closed_while_somebody_may_write_into_it(
 
 
 def test_a_child_that_was_forked_while_it_rang_writes_nowhere(
-    notifier: Notifier, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+    notifier: Notifier, waiter: Waiter, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A signal handler may fork between two notifier: the rest of them are the parent's."""
     notifier.find_waiting()
@@ -246,18 +247,18 @@ def test_a_child_that_was_forked_while_it_rang_writes_nowhere(
     notifier.notify((1,))
     assert descriptors == [-1]
     assert not waiter.wait(0.0)
-    assert Path(waiter._paths[0]).exists()
+    assert (directory / waiter._names[0]).exists()
 
 
 def test_a_living_reader_that_can_not_be_opened_keeps_its_fifo(
-    notifier: Notifier, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+    notifier: Notifier, waiter: Waiter, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files may have run out on our side: a later look opens it."""
     monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")))
     monkeypatch.setattr("eventlog.store.wakeup.notifier.map_changes", lambda _: b"12345678")
     notify(notifier)
     monkeypatch.undo()
-    assert Path(waiter._paths[0]).exists()
+    assert (directory / waiter._names[0]).exists()
     for _ in range(_MOST_TRUSTED_COUNT + 1):
         notify(notifier)
     assert waiter.wait(0.0)
@@ -276,7 +277,102 @@ def test_a_wait_whose_time_is_over_ends_at_once(waiter: Waiter) -> None:
 def test_a_wait_without_fifos_whose_time_is_over_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where the system has no FIFOs."""
     monkeypatch.delattr(os, "mkfifo")
-    waiter = Waiter(str(tmp_path / "waiters"))
+    waiter = Waiter(Folder(str(tmp_path / "waiters"), 0o600))
     waiter.subscribe(None)
     assert not waiter.wait(-1.0)
     waiter.close()
+
+
+# -- files that may be open ----------------------------------------------------------------------------------------
+
+
+def descriptor_count() -> int:
+    """How many files this process has open."""
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many FIFOs a writer keeps open: three."""
+    monkeypatch.setattr("eventlog.store.wakeup.notifier._MOST_KEPT_COUNT", 3)
+    return 3
+
+
+def test_a_writer_keeps_few_of_many_fifos_open_and_rings_all(few: int, directory: Path) -> None:
+    """However many readers wait, they do not take every file that the writer's process may have open."""
+    notifier = Notifier(Folder(str(directory), 0o600))
+    waiters = [waiting(directory, frozenset({1})) for _ in range(4 * few)]
+    notify(notifier, 2)
+    before = descriptor_count()
+    for _ in range(3):
+        notify(notifier, 1)
+        assert all(waiter.wait(0.0) for waiter in waiters)
+    assert descriptor_count() == before
+    assert sum(fifo.descriptor >= 0 for fifo in notifier._fifos.values()) == few
+    for waiter in waiters:
+        waiter.close()
+    notify(notifier, 1)
+    assert not notifier.find_waiting()
+    assert descriptor_count() == before - few - 2 * len(waiters)
+    notifier.close()
+
+
+def test_a_reader_takes_the_place_of_a_dead_one(few: int, directory: Path) -> None:
+    """Of the few that a writer keeps open."""
+    notifier = Notifier(Folder(str(directory), 0o600))
+    waiters = [waiting(directory, None) for _ in range(2 * few)]
+    notify(notifier, 1)
+    kept = [waiter for waiter in waiters if notifier._fifos[waiter._names[0]].is_kept]
+    for waiter in kept:
+        waiter._close_ends()  # as if its process had died
+    rest = [waiter for waiter in waiters if waiter not in kept]
+    for _ in range(3):
+        notify(notifier, 1)
+        assert all(waiter.wait(0.0) for waiter in rest)
+    assert {name for name, fifo in notifier._fifos.items() if fifo.is_kept} == {waiter._names[0] for waiter in rest}
+    for waiter in rest:
+        waiter.close()
+    notifier.close()
+
+
+def test_the_fifos_of_dead_readers_are_closed_when_no_file_may_be_opened(
+    notifier: Notifier, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a process that has run out of files would keep those of no use."""
+    waiters = [waiting(directory, None) for _ in range(5)]
+    notify(notifier, 1)
+    for waiter in waiters:
+        waiter._close_ends()
+    before = descriptor_count()
+    with monkeypatch.context() as context:
+        context.setattr(os, "open", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EMFILE, "none left")))
+        notify(notifier, 1)
+        assert not notifier.find_waiting()
+    assert descriptor_count() == before - len(waiters)
+
+
+def test_a_reader_that_could_not_be_opened_is_rung_as_soon_as_it_can(
+    notifier: Notifier, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is known, and a notification tries once more."""
+    open_fifo = Folder.open_fifo
+    with monkeypatch.context() as context:
+        context.setattr(Folder, "open_fifo", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "none left")))
+        notify(notifier, 1)
+        assert not waiter.wait(0.0)
+    assert Folder.open_fifo is open_fifo
+    notify(notifier, 1)
+    assert waiter.wait(0.0)
+
+
+def test_a_reader_that_may_open_one_file_more_leaves_nothing_behind(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs two, and polls without them."""
+    before = descriptor_count()
+    monkeypatch.setattr(Folder, "open_fifo", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "none left")))
+    waiter = waiting(directory, None)
+    assert not waiter.wait(0.0)
+    assert waiter.fileno() is None
+    assert list(directory.iterdir()) == []
+    assert descriptor_count() == before

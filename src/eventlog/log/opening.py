@@ -57,7 +57,8 @@ def open(
         durability: what an acknowledged record survives. "commit" (default): the process, the system and the
             power. "ordered": the process; a crash of the system or a power cut may take the last commit, and the
             log is sound. A log in memory survives nothing.
-        mode: permissions of the files (default 0o600); the directory gets the matching right to search.
+        mode: permissions of the files of a new log (default 0o600), whatever the umask; directories get the matching
+            right to search. A log that exists keeps its own.
         create: False refuses to make a new log.
         map_size: bytes of address space to begin with (default 1 TiB, which no log outgrows); the disk is used as
             needed. A log that outgrows it doubles it, which stops everything in all processes for a moment.

@@ -15,7 +15,8 @@ from importlib import import_module
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
-from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS, check_kinds, has_commit, make_directory
+from eventlog.store.folder import make_directory
+from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS, check_kinds, has_commit
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.lock_file import LOCK_FILE
 from eventlog.store.store import Store

@@ -16,10 +16,11 @@ from eventlog.backend.states import StateChanges
 from eventlog.clock import Clock
 from eventlog.errors import NotALog
 from eventlog.store.committer import Committer
+from eventlog.store.folder import Folder, stored_mode
 from eventlog.store.groups.backend import StoreGroups
 from eventlog.store.groups.heartbeat import HeartbeatThread
 from eventlog.store.groups.liveness import Members
-from eventlog.store.lmdb.data_file import WAITERS, make_directory
+from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS
 from eventlog.store.lmdb.environment import FORMAT, TABLES, EngineError, EngineMapFull, Environment
 from eventlog.store.records.appending import StoreAppends
 from eventlog.store.records.history import StoreHistory
@@ -75,24 +76,24 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self.clock = clock
         self.is_memory = durability == "memory"
         self._users = users
-        self._mode = mode
         self._owner = os.getpid()
         self.environment = Environment(
             path, durability=durability, mode=mode, map_bytes=map_bytes, is_memory=self.is_memory, clock=clock
         )
-        self._waiters = os.path.join(path, WAITERS)
         self._fork_listeners: weakref.WeakSet[object] = weakref.WeakSet()
         try:
             self.format = self._read_or_write_format()
-            make_directory(self._waiters, mode)
+            mode = self._mode = stored_mode(os.path.join(path, DATA_FILE))
+            waiters = self._waiters = Folder(os.path.join(path, WAITERS), mode)
+            waiters.make()
         except BaseException as error:
             self.environment.close()
             if isinstance(error, OSError):
                 raise self.environment.os_error(error, "open") from error
             raise
-        self._notifier = Notifier(self._waiters)
+        self._notifier = Notifier(waiters)
         self.committer = Committer(self.environment, self._notifier)
-        self.members = Members(os.path.join(path, "members"), clock, mode=mode)
+        self.members = Members(Folder(os.path.join(path, "members"), mode), clock)
         self.heartbeat = HeartbeatThread()
 
     @property
@@ -143,7 +144,6 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         """A place to wait until somebody commits."""
         return Waiter(
             self._waiters,
-            mode=self._mode & 0o666,
             last_transaction=self.environment.last_transaction,
             monotonic=self.clock.monotonic,
         )

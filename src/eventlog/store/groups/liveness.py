@@ -30,7 +30,7 @@ from eventlog.clock import Clock
 from eventlog.errors import StorageError
 from eventlog.groups.lease import Lease, Terms
 from eventlog.groups.state import Life
-from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.folder import Folder
 from eventlog.store.lmdb.errors import kind_of
 
 try:
@@ -63,30 +63,28 @@ class LivenessFile:
     whose process died. `permits` is empty when the lease may not be used; a loop then ends after the record in hand.
     """
 
-    def __init__(self, directory: str, member_id: str, terms: Terms, clock: Clock, mode: int = 0o600) -> None:
+    def __init__(self, folder: Folder, member_id: str, terms: Terms, clock: Clock) -> None:
         self._descriptor = -1
         self.id = member_id
         self.lease = Lease(terms, clock.monotonic())
         self.permits = [True]
         self._clock = clock
-        self._path = os.path.join(directory, member_id)
+        self._folder = folder
         self._guard = threading.RLock()  # the garbage collector may abandon us in the middle of a beat
-        self._mode = mode
         self._finalizer: weakref.finalize[..., LivenessFile] | None = None
         self._heartbeat: Heartbeat | None = None
 
     def open(self) -> None:
         """Make the file; an `OSError` leaves what `Members.discard_abandoned` removes."""
-        directory, mode = os.path.dirname(self._path), self._mode
-        make_directory(directory, mode)
-        hidden = os.path.join(directory, f".{self.id}")
-        descriptor = self._descriptor = _made(hidden, mode)
+        folder, hidden = self._folder, f".{self.id}"
+        folder.make()
+        descriptor = self._descriptor = _made(folder, hidden)
         self._finalizer = weakref.finalize(self, _close, descriptor)
         self._finalizer.atexit = False  # the process ends: the kernel does it
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         self._publish(self.lease.end_s)
-        os.rename(hidden, self._path)
+        folder.rename(hidden, self.id)
 
     def is_usable(self, now_s: float) -> bool:
         """Whether the lease runs: the member may use its partitions without asking."""
@@ -152,7 +150,7 @@ class LivenessFile:
         """Remove the file."""
         self.stop_beating()
         with contextlib.suppress(OSError):
-            os.unlink(self._path)
+            self._folder.remove(self.id)
         self.abandon()
 
     def step_aside(self) -> None:
@@ -186,12 +184,12 @@ class LivenessFile:
         os.utime(self._descriptor, ns=moments_ns)
 
 
-def _made(path: str, mode: int) -> int:
+def _made(folder: Folder, name: str) -> int:
     """A new FIFO, open for reading and writing, or a plain file."""
     if hasattr(os, "mkfifo"):
         with contextlib.suppress(OSError):
-            os.mkfifo(path, mode)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+            return folder.make_fifo(name, os.O_RDWR)
+    return folder.create(name)
 
 
 def _close(descriptor: int) -> None:
@@ -211,10 +209,8 @@ class Members:
     Any thread may use it.
     """
 
-    def __init__(self, directory: str, clock: Clock, *, mode: int = 0o600) -> None:
-        self._mode = mode & 0o666
-        self._directory = directory
-        self._path = directory
+    def __init__(self, folder: Folder, clock: Clock) -> None:
+        self._folder = folder
         self._clock = clock
         self._files: weakref.WeakSet[LivenessFile] = weakref.WeakSet()
 
@@ -225,14 +221,14 @@ class Members:
         Raises:
             StorageError: if it cannot be made.
         """
-        file = LivenessFile(self._directory, member_id, terms, self._clock, self._mode)
+        file = LivenessFile(self._folder, member_id, terms, self._clock)
         self._files.add(file)  # before it is open: a fork may come at any time
         try:
             file.open()
         except OSError as error:
             file.abandon()
             raise kind_of(error)(
-                f"cannot become a member of a group: its file in {self._path} cannot be made: {error}.",
+                f"cannot become a member of a group: its file in {self._folder.path} cannot be made: {error}.",
                 stored="The group is unchanged.",
                 advice="Make room, or raise the limit that the error names, and try again.",
             ) from error
@@ -263,7 +259,7 @@ class Members:
 
     def open(self, member_id: str) -> int:
         """The reading end of a member's sign of life; `FileNotFoundError` when it has left none."""
-        return os.open(f"{self._path}/{member_id}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return self._folder.open_to_look(member_id)
 
     def seen(self, descriptor: int) -> tuple[Life, bool]:
         """What can be seen of a member now, and whether anybody holds its lock."""
@@ -288,7 +284,7 @@ class Members:
         """
         name = f"{_TURN}{zlib.crc32(group.encode()):08x}"  # two groups of one number take turns, which does no harm
         try:
-            descriptor = os.open(f"{self._path}/{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
+            descriptor = self._folder.create(name)
         except OSError:
             yield True
             return
@@ -301,7 +297,7 @@ class Members:
         """Remove the files of members that were removed from their groups."""
         for member_id in member_ids:
             with contextlib.suppress(OSError):
-                os.unlink(os.path.join(self._directory, member_id))
+                self._folder.remove(member_id)
 
     def discard_abandoned(self) -> None:
         """
@@ -311,18 +307,17 @@ class Members:
         looks the same, but is young.
         """
         try:
-            names = os.listdir(self._directory)
+            names = self._folder.names()
         except OSError:  # nobody was here yet, or we cannot look: then `make` says why
             return
         for name in names:
-            path = os.path.join(self._directory, name)
             with contextlib.suppress(OSError):
-                if self._clock.now_ms() - os.stat(path).st_ctime_ns // 1_000_000 <= _YOUNG_MS:
+                if self._clock.now_ms() - self._folder.status(name).st_ctime_ns // 1_000_000 <= _YOUNG_MS:
                     continue  # not even a look: it takes the lock for a moment, and its maker may wait for that
                 life, is_locked = self._seen(name)
                 is_over = life is Life.DEAD or name.startswith((".", _TURN))
                 if is_over and not is_locked:
-                    os.unlink(path)
+                    self._folder.remove(name)
 
 
 class FailureDetector:

@@ -160,15 +160,6 @@ def _is_uncommitted(page: bytes) -> bool:
     return page[magic_place] == magic and page[commits_place] == no_commits
 
 
-def make_directory(path: str, mode: int) -> None:
-    """Make a directory unless it exists; users who may read or write files of this mode may search it."""
-    try:
-        os.mkdir(path, mode | (mode & 0o444) >> 2)
-    except OSError:
-        if not os.path.isdir(path):
-            raise
-
-
 def sync_file(data: str) -> None:
     """Sync a file and its name to the disk."""
     _sync(data)

@@ -29,8 +29,9 @@ class FileLock:
     do not exclude each other. A descriptor inherited by a child keeps the lock alive, so the child must call `close`.
     """
 
-    def __init__(self, path: str) -> None:
-        self.descriptor = os.open(path, (os.O_RDONLY if os.path.isdir(path) else os.O_RDWR) | os.O_CLOEXEC)
+    def __init__(self, file: str | int) -> None:
+        """Open a path, or take over a descriptor."""
+        self.descriptor = _opened(file) if isinstance(file, str) else file
         self.acquire: Callable[[], object] = bool
         self.release: Callable[[], object] = bool
         if fcntl is not None:
@@ -56,6 +57,10 @@ class FileLock:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _opened(path: str) -> int:
+    return os.open(path, (os.O_RDONLY if os.path.isdir(path) else os.O_RDWR) | os.O_CLOEXEC)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,8 @@ from __future__ import annotations
 import errno
 import os
 
+from eventlog.store.folder import create_file
+
 LOCK_FILE = "lock.mdb"
 _HEADER_BYTES = 192
 _READER_BYTES = 64
@@ -19,7 +21,7 @@ _READER_BYTES = 64
 def reserve_locks(directory: str, *, max_readers: int, mode: int) -> None:
     """Make a new lock file with all of its bytes on the disk; an existing one is left alone."""
     path = os.path.join(directory, LOCK_FILE)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    descriptor = create_file(path, mode)
     try:
         if os.fstat(descriptor).st_size > 0:
             return

@@ -16,6 +16,7 @@ import attrs
 import lmdb
 
 from eventlog.errors import EventLogError
+from eventlog.store.folder import give
 from eventlog.store.lmdb.data_file import (
     DATA_FILE,
     check_kinds,
@@ -97,6 +98,7 @@ class Opener:
 
     def _sync_new(self, handle: lmdb.Environment) -> None:
         try:
+            give(self.data, self.mode)
             handle.sync(force=True)
             sync_entries(self.path)
         except (lmdb.Error, OSError) as error:

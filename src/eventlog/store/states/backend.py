@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from eventlog.backend.states import Row, StateChanges, StoredState
 from eventlog.clock import Clock
 from eventlog.store.committer import Committer
+from eventlog.store.folder import Folder
 from eventlog.store.lmdb.environment import STATE, EngineError, Environment, Transaction
 from eventlog.store.states import reader
 from eventlog.store.states.commands import ApplyStateChanges, DeleteState, EnsureState
@@ -179,11 +180,13 @@ class StoreStates:
         request = projections.DeleteProjection(name)
         self.committer.run(request)
         assert request.projection is not None
-        remove_lock_files(os.path.join(self.path, _PROJECTIONS_DIRECTORY), request.projection)
+        remove_lock_files(self._projections(), request.projection)
 
     def fold_lock(self, projection: StoredProjection, *, is_rebuild: bool) -> ProjectionFileLock:
         """The lock to fold or to rebuild a projection, not taken yet."""
         from eventlog.store.states.fold_lock import ProjectionFileLock
 
-        directory = os.path.join(self.path, _PROJECTIONS_DIRECTORY)
-        return ProjectionFileLock(directory, projection, is_rebuild=is_rebuild, mode=self._mode & 0o666)
+        return ProjectionFileLock(self._projections(), projection, is_rebuild=is_rebuild)
+
+    def _projections(self) -> Folder:
+        return Folder(os.path.join(self.path, _PROJECTIONS_DIRECTORY), self._mode)

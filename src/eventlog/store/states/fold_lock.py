@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 
 from eventlog.backend.projections import StoredProjection
-from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.folder import Folder
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.file_lock import FileLock
 
@@ -16,10 +15,9 @@ _REBUILD = ".rebuild"
 class ProjectionFileLock:
     """A `FoldLock` on a file in the log's directory; the kernel releases it when the process dies."""
 
-    def __init__(self, directory: str, projection: StoredProjection, *, is_rebuild: bool, mode: int) -> None:
-        self._directory = directory
-        self._path = _lock_path(directory, projection, is_rebuild=is_rebuild)
-        self._mode = mode
+    def __init__(self, folder: Folder, projection: StoredProjection, *, is_rebuild: bool) -> None:
+        self._folder = folder
+        self._name = _lock_name(projection, is_rebuild=is_rebuild)
         self._lock: FileLock | None = None
         self.is_held = False
 
@@ -27,13 +25,13 @@ class ProjectionFileLock:
         """Take the lock unless somebody has it; whether we have it now."""
         try:
             if self._lock is None:
-                make_directory(self._directory, self._mode)
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode))
-                self._lock = FileLock(self._path)
+                self._folder.make()
+                self._lock = FileLock(self._folder.create(self._name))
             self.is_held = self._lock.try_acquire()
         except OSError as error:
             raise kind_of(error)(
-                f"cannot take the lock to fold a projection: its file {self._path} cannot be used: {error}.",
+                f"cannot take the lock to fold a projection: its file {self._name} in {self._folder.path} cannot be "
+                f"used: {error}.",
                 stored="Nothing was stored.",
                 advice="Repair what the error names, and try again.",
             ) from error
@@ -55,12 +53,12 @@ class ProjectionFileLock:
             lock.close()
 
 
-def remove_lock_files(directory: str, projection: StoredProjection) -> None:
+def remove_lock_files(folder: Folder, projection: StoredProjection) -> None:
     """Remove the files of a projection that was deleted."""
     for is_rebuild in (False, True):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(_lock_path(directory, projection, is_rebuild=is_rebuild))
+            folder.remove(_lock_name(projection, is_rebuild=is_rebuild))
 
 
-def _lock_path(directory: str, projection: StoredProjection, *, is_rebuild: bool) -> str:
-    return os.path.join(directory, projection.uuid.hex + (_REBUILD if is_rebuild else ""))
+def _lock_name(projection: StoredProjection, *, is_rebuild: bool) -> str:
+    return projection.uuid.hex + (_REBUILD if is_rebuild else "")

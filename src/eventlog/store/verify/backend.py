@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.folder import make_directory
 from eventlog.store.lmdb.errors import kind_of
 
 if TYPE_CHECKING:

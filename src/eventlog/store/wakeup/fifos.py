@@ -11,6 +11,8 @@ import mmap
 import os
 from collections.abc import Set as AbstractSet
 
+from eventlog.store.folder import Folder
+
 FIFO_SUFFIX = ".fifo"
 CHANGES_BYTES = 8
 _CHANGES_NAME = "changes"
@@ -36,9 +38,9 @@ def subjects_of(name: str) -> frozenset[int] | None:
         return None
 
 
-def map_changes(directory: str) -> mmap.mmap:
+def map_changes(folder: Folder) -> mmap.mmap:
     """The bytes of `changes`, mapped."""
-    descriptor = _open_changes(directory)
+    descriptor = folder.create(_CHANGES_NAME)
     try:
         if os.fstat(descriptor).st_size < CHANGES_BYTES:
             _reserve(descriptor)  # it never shrinks: a mapped byte that is gone kills the process
@@ -47,19 +49,13 @@ def map_changes(directory: str) -> mmap.mmap:
         os.close(descriptor)
 
 
-def note_change(directory: str) -> None:
+def note_change(folder: Folder) -> None:
     """Change the bytes; random ones, because counting could lose one of two changes of the same moment."""
-    descriptor = _open_changes(directory)
+    descriptor = folder.create(_CHANGES_NAME)
     try:
         os.pwrite(descriptor, os.urandom(CHANGES_BYTES), 0)
     finally:
         os.close(descriptor)
-
-
-def _open_changes(directory: str) -> int:
-    """A descriptor of the file, made when it is missing; whoever may write to the directory may write to it."""
-    mode = os.stat(directory).st_mode & 0o666
-    return os.open(os.path.join(directory, _CHANGES_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
 
 
 def _reserve(descriptor: int) -> None:

@@ -25,21 +25,30 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
+from eventlog.store.folder import Folder
 from eventlog.store.wakeup.fifos import CHANGES_BYTES, FIFO_SUFFIX, map_changes, subjects_of
 
 _MOST_TRUSTED_COUNT = 256
 """After this many calls the directory is listed even if `changes` is the same: somebody may have removed files."""
+_MOST_KEPT_COUNT = 128
+_KEPT_SHARE = 8
+"""At most this many FIFOs stay open, and an eighth of the files that this process may have open."""
+_TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 
 
 class _Fifo:
-    """The writing end of one waiting reader's FIFO; -1 once it is closed."""
+    """One waiting reader's FIFO, with its writing end; -1 if that is not open, or no longer."""
 
-    __slots__ = ("descriptor", "name", "subjects")
+    __slots__ = ("descriptor", "is_dead", "is_kept", "name", "subjects")
 
-    def __init__(self, name: str, descriptor: int) -> None:
+    def __init__(self, name: str, descriptor: int, *, is_kept: bool) -> None:
         self.name = name
         self.subjects = subjects_of(name)
         self.descriptor = descriptor
+        self.is_kept = is_kept
+        """Whether the writing end stays open between two notifications."""
+        self.is_dead = False
+        """Whether its reader is known to be gone."""
 
     def close(self) -> None:
         """Close the descriptor; a second call does nothing."""
@@ -70,8 +79,9 @@ class Notifier:
     closed FIFO.
     """
 
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._most_kept_count = _most_kept_count()
         self._changes: mmap.mmap | bytes = b""
         self._seen: bytes | None = None
         self._trusted_count = 0
@@ -107,12 +117,14 @@ class Notifier:
             self._notifying[token] = None
             for fifo in _subscribed(self._subscribers, subjects):
                 try:
-                    os.write(fifo.descriptor, b"\0")
-                except BrokenPipeError:  # its reader is dead
-                    self._remove(fifo.name)
-                    self._seen = None  # the next look takes it away
+                    if fifo.is_kept:
+                        os.write(fifo.descriptor, b"\0")
+                    else:
+                        self._write_once(fifo.name)
+                except BrokenPipeError:
+                    self._bury(fifo)
                 except OSError:
-                    continue  # full already, or closed by a fork in a signal handler
+                    continue  # full already, closed by a fork in a signal handler, or no file may be opened now
         finally:
             self._notifying.pop(token, None)
         if self._gone:
@@ -146,14 +158,17 @@ class Notifier:
         if self._is_closed:
             return
         try:
-            self._changes = map_changes(self._directory)  # again: somebody may have removed the file
-            changes = self._changes[:CHANGES_BYTES]
-            names = {name for name in os.listdir(self._directory) if name.endswith(FIFO_SUFFIX)}
-        except (OSError, ValueError):
-            return
+            self._changes = map_changes(self._folder)  # again: somebody may have removed the file
+            changes: bytes | None = self._changes[:CHANGES_BYTES]
+            names = {name for name in self._folder.names() if name.endswith(FIFO_SUFFIX)}
+        except (OSError, ValueError):  # no file may be opened now: then give back what is of no use any more
+            names, changes = {name for name, fifo in self._fifos.items() if not fifo.is_dead}, None
         fifos = self._fifos
-        for name in names - fifos.keys():
-            self._open(name)
+        room = self._most_kept_count - sum(fifo.is_kept for name, fifo in fifos.items() if name in names)
+        for name in names:
+            known = fifos.get(name)
+            if known is None or (room > 0 and not known.is_kept):
+                room -= self._open(name, is_kept=room > 0)
         self._subscribers = _by_subject(fifo for name, fifo in fifos.items() if name in names)
         for name in fifos.keys() - names:
             self._gone.append(fifos.pop(name))
@@ -163,13 +178,44 @@ class Notifier:
         if self._is_closed:  # meanwhile, by another thread
             self.close()
 
-    def _open(self, name: str) -> None:
-        path = os.path.join(self._directory, name)
+    def _open(self, name: str, *, is_kept: bool) -> bool:
+        """
+        Open a FIFO, and close it again unless it is to be kept; return whether it stays open.
+
+        A thousand waiting readers would otherwise take every file that this process may have open.
+        """
+        descriptor = -1
         try:
-            self._fifos[name] = _Fifo(name, os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            descriptor = self._folder.open_fifo(name, os.O_WRONLY)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 self._remove(name)  # its reader is dead: a living one opened it before it had this name
+            if error.errno not in _TOO_MANY_FILES:
+                return False
+            is_kept = False  # a notification may come at a better moment
+        fifo = _Fifo(name, descriptor, is_kept=is_kept)
+        if not is_kept:
+            fifo.close()
+        self._fifos[name] = fifo
+        return is_kept
+
+    def _write_once(self, name: str) -> None:
+        try:
+            descriptor = self._folder.open_fifo(name, os.O_WRONLY)
+        except OSError as error:
+            if error.errno in {errno.ENXIO, errno.ENOENT}:
+                raise BrokenPipeError from error
+            raise
+        try:
+            os.write(descriptor, b"\0")
+        finally:
+            os.close(descriptor)
+
+    def _bury(self, fifo: _Fifo) -> None:
+        """Remove the FIFO of a dead reader; the next look takes it away."""
+        fifo.is_dead = True
+        self._remove(fifo.name)
+        self._seen = None
 
     def _close_gone(self) -> None:
         while self._gone and not self._notifying:
@@ -178,7 +224,15 @@ class Notifier:
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
-            os.unlink(os.path.join(self._directory, name))
+            self._folder.remove(name)
+
+
+def _most_kept_count() -> int:
+    try:
+        most = os.sysconf("SC_OPEN_MAX")
+    except (AttributeError, ValueError, OSError):
+        return _MOST_KEPT_COUNT
+    return min(_MOST_KEPT_COUNT, most // _KEPT_SHARE) if most > 0 else _MOST_KEPT_COUNT
 
 
 def _by_subject(fifos: Iterable[_Fifo]) -> _Subscribers:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 from eventlog.backend.waiting import RECHECK_SECONDS
-from eventlog.store.lmdb.data_file import make_directory
+from eventlog.store.folder import Folder
 from eventlog.store.wakeup.fifos import fifo_name, note_change
 
 _NO_FIFO_SECONDS = RECHECK_SECONDS / 20
@@ -41,19 +41,17 @@ class Waiter:
 
     def __init__(
         self,
-        directory: str,
+        folder: Folder,
         *,
-        mode: int = 0o600,
         last_transaction: Callable[[], int] = _nothing_committed,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._directory = directory
-        self._mode = mode
+        self._folder = folder
         self._last_transaction = last_transaction
         self._monotonic = monotonic
         self._base = ""
-        self._paths: tuple[str, ...] = ()
-        """The path of our FIFO, if we have one; two while it is renamed, and after Ctrl-C in between."""
+        self._names: tuple[str, ...] = ()
+        """The name of our FIFO, if we have one; two while it is renamed, and after Ctrl-C in between."""
         self._subjects: AbstractSet[int] | None = None
         self._is_subscribed = False
         self._is_watched = False
@@ -89,35 +87,35 @@ class Waiter:
         if not hasattr(os, "mkfifo"):
             return
         base = self._base = f"{os.getpid()}-{next(_numbers)}-{time.monotonic_ns()}"
-        hidden = os.path.join(self._directory, f".{base}")
-        path = os.path.join(self._directory, fifo_name(base, subjects))
+        hidden, name = f".{base}", fifo_name(base, subjects)
+        folder = self._folder
         try:
-            make_directory(self._directory, self._mode)
-            os.mkfifo(hidden, self._mode)
-            self._read_end = os.open(hidden, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            self._write_end = os.open(hidden, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            os.rename(hidden, path)
-            note_change(self._directory)
+            folder.make()
+            self._read_end = folder.make_fifo(hidden, os.O_RDONLY)
+            self._names = (hidden,)
+            self._write_end = folder.open_fifo(hidden, os.O_WRONLY)
+            folder.rename(hidden, name)
+            self._names = (name,)
+            note_change(folder)
         except OSError:
             self.close()  # no FIFOs here; wait() polls
             return
-        self._paths = (path,)
         # A dropped reader leaves its file; the next writer finds nobody at the other end, and removes it.
         self._finalizer = weakref.finalize(self, _close, self._read_end, self._write_end)
         self._finalizer.atexit = False
         self._poll = self._polling(self._others)
 
     def _rename(self, subjects: AbstractSet[int] | None) -> None:
-        if not self._paths:
+        if not self._names:
             return
-        path = os.path.join(self._directory, fifo_name(self._base, subjects))
-        self._paths = (path, *(known for known in self._paths if known != path))
-        for known in self._paths[1:]:
+        name = fifo_name(self._base, subjects)
+        self._names = (name, *(known for known in self._names if known != name))
+        for known in self._names[1:]:
             with contextlib.suppress(OSError):  # it is not that one, or somebody removed it
-                os.rename(known, path)
-        self._paths = (path,)
+                self._folder.rename(known, name)
+        self._names = (name,)
         with contextlib.suppress(OSError):
-            note_change(self._directory)
+            note_change(self._folder)
 
     # -- waiting ---------------------------------------------------------------------------------------------
 
@@ -223,10 +221,10 @@ class Waiter:
     def close(self) -> None:
         """Remove the FIFO."""
         self._poll = None
-        for path in self._paths:
+        for name in self._names:
             with contextlib.suppress(OSError):
-                os.unlink(path)
-        self._paths = ()
+                self._folder.remove(name)
+        self._names = ()
         self._close_ends()
 
     def forget(self) -> None:
