@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from eventlog.errors import InvalidTopicName
+from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 
 Durability = Literal["commit", "ordered"]
@@ -245,7 +246,7 @@ def _check_header(pair: object) -> tuple[str, bytes | None]:
         name.encode()
         if isinstance(value, str):
             value = value.encode()
-    except UnicodeEncodeError as error:
+    except unless_interrupted(UnicodeEncodeError) as error:
         raise TypeError(
             f"header {name!a} holds a lone surrogate, which UTF-8 cannot encode. Nothing was stored. Pass bytes."
         ) from error

@@ -9,10 +9,13 @@ noted it yet. Everything inside one call of a C function is atomic in this sense
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from operator import call
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+T = TypeVar("T")
 
 _AT_ONCE = (False,)
 """The argument with which `lock.acquire` does not wait."""
@@ -36,6 +39,35 @@ def try_acquire(lock: threading.Lock, timeout: float) -> Iterator[bool]:
     two: a `for` loop fetches a value and stores it, and no Python function begins or ends in between.
     """
     return map(lock.acquire, _AT_ONCE) if timeout == 0 else map(lock.acquire, (True,), (timeout,))
+
+
+class WeakMembers(Generic[T]):
+    """
+    A set that holds its members weakly, and hears of their end in a C function.
+
+    The callback of a `WeakSet` is written in Python. A signal handler may run in it, and Python ignores what is raised
+    there.
+    """
+
+    __slots__ = ("_references",)
+
+    def __init__(self) -> None:
+        self._references: dict[weakref.ref[T], None] = {}
+
+    def add(self, member: T) -> None:
+        """Add a member, unless it is one."""
+        reference = weakref.ref(member, self._references.pop)
+        self._references.setdefault(reference)
+
+    def discard(self, member: T) -> None:
+        """Remove a member, if it is one."""
+        self._references.pop(weakref.ref(member), None)
+
+    def __iter__(self) -> Iterator[T]:
+        for reference in tuple(self._references):
+            member = reference()
+            if member is not None:
+                yield member
 
 
 class HeldLock:

@@ -1,25 +1,71 @@
 """
 Programs that are interrupted at every single place where Python would run a signal handler.
 
-A real Ctrl-C comes where it likes; here it comes at the first place of a call, then at the second, and so on until
-the call is through. Each function is the whole program of a child. Knows nothing of pytest.
+A real signal comes where it likes; here it comes at the first place of a call, then at the second, and so on until
+the call is through. Its handler raises KeyboardInterrupt, or what `raising` was told. Each function is the whole
+program of a child. Knows nothing of pytest.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import attrs
 
 import eventlog
 from tests.processes.child import say
 from tests.processes.writers import store_of
 
 
+class OutOfTime(Exception):
+    """Raised by the handlers of programs that limit the time of a job."""
+
+
+def _refused() -> Exception:
+    """What a handler lets out that has asked a closed log for something."""
+    log = eventlog.open(":memory:")
+    topic = log.topic("closed")
+    log.close()
+    try:
+        topic.append(b"")
+    except eventlog.LogClosed as error:
+        return error
+    raise AssertionError("a closed log took a record")
+
+
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "OutOfTime": OutOfTime,
+    "TimeoutError": TimeoutError,
+    "RuntimeError": RuntimeError,
+    "LookupError": IndexError,
+    "ValueError": ValueError,
+    "LogClosed": _refused,
+}
+"""The errors that a handler may raise: of classes that are caught somewhere in the library, and of others."""
+
+
+class _Handler:
+    error: Callable[[], BaseException] = KeyboardInterrupt
+
+
+def raising(error: str, module: str, scene: str, *arguments: Any) -> None:
+    """Runs another scene, in which the handlers raise an error of this name."""
+    _Handler.error = staticmethod(ERRORS[error])
+    getattr(importlib.import_module(module), scene)(*arguments)
+
+
 def interrupted(action: Callable[[], object], place: int, afterwards: Callable[[], object]) -> bool:
-    """Raises KeyboardInterrupt at the `place`th place, and calls `afterwards` in its handler. Whether it came."""
-    count = 0
+    """
+    Raises an error at the `place`th place, and calls `afterwards` when it has arrived. Whether it came.
+
+    It must arrive as it is, except where Python ignores all errors: in a generator that is given up, for example.
+    """
+    count, error, ignored = 0, _Handler.error(), []
 
     def profile(_frame: object, event: str, _argument: Any) -> None:
         nonlocal count
@@ -27,26 +73,31 @@ def interrupted(action: Callable[[], object], place: int, afterwards: Callable[[
             count += 1
             if count == place:
                 sys.setprofile(None)
-                raise KeyboardInterrupt
+                raise error
 
+    sys.unraisablehook = lambda found: ignored.append(found.exc_value)
     sys.setprofile(profile)
     try:
         action()
-    except KeyboardInterrupt:
+    except BaseException as raised:
         sys.setprofile(None)
+        if raised is not error or hasattr(raised, "__notes__"):
+            raise
         afterwards()
         return True
     finally:
         sys.setprofile(None)
-    return count >= place  # it came, and was swallowed: Python ignores errors of a generator that is given up
+        sys.unraisablehook = sys.__unraisablehook__
+    assert count < place or error in ignored, f"place {place}: the error of the handler was swallowed"
+    return count >= place
 
 
-def _places(action: Callable[[], object], afterwards: Callable[[], object]) -> Iterator[int]:
+def _places(action: Callable[[], object], afterwards: Callable[[], object], stride: int = 1) -> Iterator[int]:
     """Interrupts the action at one place after the other, until it comes to its end."""
     place = 1
     while interrupted(action, place, afterwards):
         yield place
-        place += 1
+        place += stride
 
 
 def appends(path: str) -> None:
@@ -160,6 +211,40 @@ def sends(path: str) -> None:
             for value, delivery in deliveries.items():
                 assert values[delivery.result(timeout=5.0).offset] == value
     say("done", number)
+
+
+@attrs.frozen
+class Tea:
+    """An event whose class has code of its own, which runs when it is taken apart and made."""
+
+    grams: int = attrs.field(validator=attrs.validators.ge(0))
+
+
+def folds(path: str) -> None:
+    """Interrupts a fold everywhere, in its function and in the codecs, too: each record counts once in the end."""
+    with eventlog.open(path) as log:
+        topic = log.topic("orders", value=Tea)
+
+        def weigh(state: eventlog.State[str, int], record: eventlog.Record[Any, Tea]) -> None:
+            state["grams"] = state.get("grams", 0) + record.value.grams
+
+        projection = log.projection("weight", weigh, topics=[topic], key=str, value=int)
+        number = 0
+
+        def fold() -> None:
+            nonlocal number
+            topic.append(Tea(1))
+            number += 1
+            projection.catch_up()
+
+        place = 0
+        for place in _places(fold, projection.catch_up, stride=7):
+            projection.catch_up()
+            stored = topic.bounds()[0][1]
+            assert number <= stored
+            assert projection.state.get("grams", 0) == stored, f"place {place}"
+        assert log.verify().is_sound
+    say("done", place)
 
 
 def closes(path: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import group_interrupt_scenes
+from tests.processes import group_interrupt_scenes, interrupt_scenes
 from tests.processes.child import Child
 
 _STRIDE = 7
@@ -23,8 +23,9 @@ _SCENES = [
 ]
 
 
-def _interrupt(path: Path, scene: Callable[..., None], first: int, stride: int) -> None:
-    with Child(scene, str(path), first, stride) as child:
+def _interrupt(path: Path, scene: Callable[..., None], first: int, stride: int, error: str) -> None:
+    arguments = scene.__module__, scene.__name__, str(path), first, stride
+    with Child(interrupt_scenes.raising, error, *arguments) as child:
         words = child.hear(seconds=120.0).split()
         assert words[0] == "done"
         assert int(words[1]) > 20, "it was hardly ever interrupted"
@@ -32,13 +33,21 @@ def _interrupt(path: Path, scene: Callable[..., None], first: int, stride: int) 
 
 
 @pytest.mark.parametrize("scene", _SCENES, ids=lambda scene: scene.__name__)
-def test_an_interrupted_member_uses_what_it_owns(path: Path, rng: random.Random, scene: Callable[..., None]) -> None:
-    """Wherever Ctrl-C comes, no partition is used by two or by nobody, and nothing is finished that did not arrive."""
-    _interrupt(path, scene, rng.randint(1, _STRIDE), _STRIDE)
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "OutOfTime"])
+def test_an_interrupted_member_uses_what_it_owns(
+    path: Path, rng: random.Random, scene: Callable[..., None], error: str
+) -> None:
+    """
+    Wherever a handler raises, no partition is used by two or by nobody.
+
+    Nothing is finished that did not arrive.
+    """
+    _interrupt(path, scene, rng.randint(1, _STRIDE), _STRIDE, error)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("scene", _SCENES, ids=lambda scene: scene.__name__)
-def test_a_member_may_be_interrupted_at_every_place(path: Path, scene: Callable[..., None]) -> None:
+@pytest.mark.parametrize("error", interrupt_scenes.ERRORS)
+def test_a_member_may_be_interrupted_at_every_place(path: Path, scene: Callable[..., None], error: str) -> None:
     """The same, place by place."""
-    _interrupt(path, scene, 1, 1)
+    _interrupt(path, scene, 1, 1, error)

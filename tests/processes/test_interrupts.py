@@ -66,6 +66,7 @@ def test_a_storm_of_ctrl_c_loses_no_acknowledged_append(path: Path) -> None:
         assert child.end() == 0
 
 
+@pytest.mark.parametrize("error", interrupt_scenes.ERRORS)
 @pytest.mark.parametrize(
     "scene",
     [
@@ -73,13 +74,18 @@ def test_a_storm_of_ctrl_c_loses_no_acknowledged_append(path: Path) -> None:
         interrupt_scenes.appends_beside_a_thread,
         interrupt_scenes.reads,
         interrupt_scenes.sends,
+        interrupt_scenes.folds,
         interrupt_scenes.closes,
     ],
     ids=lambda scene: scene.__name__,
 )
-def test_an_interruption_at_any_place_does_no_harm(path: Path, scene: Callable[[str], None]) -> None:
-    """Wherever Ctrl-C comes in a call, the log goes on, nothing is stored twice, and what was acknowledged is there."""
-    with Child(scene, str(path)) as child:
+def test_an_interruption_at_any_place_does_no_harm(path: Path, scene: Callable[[str], None], error: str) -> None:
+    """
+    Wherever a handler raises in a call, its error arrives, and the log goes on.
+
+    Nothing is stored twice, and what was acknowledged is there.
+    """
+    with Child(interrupt_scenes.raising, error, scene.__module__, scene.__name__, str(path)) as child:
         words = child.hear(seconds=60.0).split()
         assert words[0] == "done"
         assert int(words[1]) > 20, "it was hardly ever interrupted"

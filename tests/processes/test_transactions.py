@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import eventlog
-from tests.processes import transaction_scenes
+from tests.processes import interrupt_scenes, transaction_scenes
 from tests.processes.child import Child
 
 
@@ -76,11 +76,13 @@ def test_a_fork_leaves_open_transactions_to_the_parent(path: Path) -> None:
     [transaction_scenes.commits, transaction_scenes.commits_beside_a_thread, transaction_scenes.processors],
     ids=lambda scene: scene.__name__,
 )
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "OutOfTime", "TimeoutError", "LogClosed"])
 def test_an_interruption_at_any_place_stores_all_or_nothing(
-    path: Path, rng: random.Random, scene: Callable[[str, str], None]
+    path: Path, rng: random.Random, scene: Callable[[str, str], None], error: str
 ) -> None:
-    """Wherever Ctrl-C comes, a transaction is stored wholly, once, or never; and the log goes on."""
-    with Child(scene, str(path), str(rng.random())) as child:
+    """Wherever a handler raises, a transaction is stored wholly, once, or never; and the log goes on."""
+    arguments = scene.__module__, scene.__name__, str(path), str(rng.random())
+    with Child(interrupt_scenes.raising, error, *arguments) as child:
         words = child.hear(seconds=90.0).split()
         assert words[0] == "done"
         assert int(words[1]) > 20, "it was hardly ever interrupted"

@@ -21,6 +21,7 @@ import msgpack
 
 from eventlog.accelerators import accelerated, compiled
 from eventlog.errors import CorruptBatch, ErrorParts, FormatTooNew
+from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 
 MAGIC = 0xE7
@@ -402,7 +403,7 @@ def _unpack_columns(
 def _unpack_body(data: bytes, header: BatchHeader, place: object) -> Any:
     try:
         body = msgpack.unpackb(memoryview(data)[header.header_bytes : -4], use_list=False)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
+    except unless_interrupted(ValueError, TypeError, msgpack.UnpackException) as error:
         raise _corrupt(place, "its body is not an array of five columns") from error
     if not isinstance(body, tuple) or len(body) != 5:
         raise _corrupt(place, "its body is not an array of five columns")

@@ -14,6 +14,7 @@ from typing import Protocol, cast
 from eventlog.api.overriding import override
 from eventlog.api.producer import Delivery
 from eventlog.backend.records import Location
+from eventlog.interruptions import unless_interrupted
 from eventlog.records import RecordMetadata
 
 ROW_WIDTH = 3
@@ -125,7 +126,7 @@ def call_logged(callback: Callable[[Delivery], object], delivery: Delivery) -> N
     """Call one callback; an error in it is logged, and keeps no other from being called."""
     try:
         callback(delivery)
-    except Exception:
+    except unless_interrupted(Exception):
         import logging  # which the first producer has loaded
 
         logging.getLogger("eventlog").exception(

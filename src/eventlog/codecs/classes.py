@@ -19,6 +19,7 @@ import attrs
 
 from eventlog.codecs.base import Codec, Kind, Role, mismatch, shorten, type_name
 from eventlog.codecs.documents import pack, unpack
+from eventlog.interruptions import unless_interrupted
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ class ClassCodec(Codec[T]):
             raise self.misfit(value, reason, self._class_advice())
         try:
             return pack(self._unstructure(value))
-        except Exception as error:  # hooks and properties of the class may raise any error
+        except unless_interrupted(Exception) as error:  # hooks and properties of the class may raise any error
             reason = f"a field of {type_name(value)} cannot be stored: {shorten(str(error))}"
             raise self.misfit(value, reason, "Give the fields the types that the class declares.") from error
 
@@ -85,7 +86,7 @@ class ClassCodec(Codec[T]):
         fields = unpack(self, data)
         try:
             made: T = self._structure(fields, self._class)
-        except Exception as error:  # validators of the class may raise any error
+        except unless_interrupted(Exception) as error:  # validators of the class may raise any error
             reason = f"not a {self._class.__qualname__}, {type(error).__name__}: {error}"
             raise self.damaged(reason) from error
         return made
@@ -145,7 +146,7 @@ def hooks(codec: Codec[Any], *classes: type[Any]) -> list[tuple[Callable[[Any], 
         try:
             unstructure, structure = converter.get_unstructure_hook(declared), converter.get_structure_hook(declared)
             made.append((unstructure, _with_short_cut(declared, structure)))
-        except Exception as error:
+        except unless_interrupted(Exception) as error:
             raise TypeError(
                 f"cannot use {codec.role}={shorten(declared.__qualname__)} for {where}: cattrs cannot read and "
                 f"write it, {type(error).__name__}: {shorten(str(error))}. Nothing was stored. Give its fields types "
@@ -193,7 +194,7 @@ def _with_short_cut(declared: type[Any], structure: Callable[[Any, type[Any]], A
         if len(stored) == count:
             try:
                 values = pick(stored)
-            except KeyError:  # as many fields, but not the same
+            except unless_interrupted(KeyError):  # as many fields, but not the same
                 return structure(stored, declared)
             if tuple(map(type, values)) == types:
                 return declared(*values)

@@ -14,6 +14,7 @@ from typing import Any
 import msgpack
 
 from eventlog.codecs.base import Codec, Kind, Role, shorten, type_name
+from eventlog.interruptions import unless_interrupted
 
 # Types that hold no other values, so the search for wrong keys can skip them.
 _LEAVES = frozenset({str, int, float, bool, type(None)})
@@ -53,7 +54,7 @@ class JsonCodec(Codec[Any]):
         try:
             data = _dump_json(value).encode()
             _check_keys(value)
-        except (TypeError, ValueError, RecursionError) as error:
+        except unless_interrupted(TypeError, ValueError, RecursionError) as error:
             raise self.misfit(value, *_document_misfit(self, value, error)) from error
         return data
 
@@ -63,7 +64,7 @@ class JsonCodec(Codec[Any]):
             return None
         try:
             return _load_json(data.decode())
-        except (ValueError, RecursionError) as error:
+        except unless_interrupted(ValueError, RecursionError) as error:
             raise self.damaged(_error_text(error)) from error
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
@@ -79,7 +80,7 @@ class JsonCodec(Codec[Any]):
                 if end != len(text):  # surrounding spaces, or damage: decode() finds out
                     value = _load_json(text)
                 values.append(value)
-        except (ValueError, RecursionError):
+        except unless_interrupted(ValueError, RecursionError):
             return super().decode_column(column)
         return values
 
@@ -107,7 +108,7 @@ class MsgpackCodec(Codec[Any]):
             return None
         try:
             return pack(value)
-        except (TypeError, ValueError, OverflowError) as error:
+        except unless_interrupted(TypeError, ValueError, OverflowError) as error:
             raise self.misfit(value, *_document_misfit(self, value, error)) from error
 
     def decode(self, data: bytes | None) -> Any:
@@ -118,7 +119,7 @@ class MsgpackCodec(Codec[Any]):
         """Return the documents."""
         try:
             return list(map(_unpack, column))
-        except Exception:  # noqa: BLE001 - None, a tuple as key, or damage: decode() finds out
+        except unless_interrupted(Exception):
             return super().decode_column(column)
 
 
@@ -245,13 +246,13 @@ def unpack(codec: Codec[Any], data: bytes) -> Any:
     """
     try:
         return _unpack(data)
-    except TypeError:
+    except unless_interrupted(TypeError):
         # A tuple as key came back as a list, which cannot be a key.
         try:
             return _unpack(data, object_pairs_hook=_dict_with_tuples)
-        except Exception as error:
+        except unless_interrupted(Exception) as error:
             raise codec.damaged(_error_text(error)) from error
-    except Exception as error:
+    except unless_interrupted(Exception) as error:
         raise codec.damaged(_error_text(error)) from error
 
 

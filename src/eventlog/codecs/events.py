@@ -32,6 +32,7 @@ from eventlog.codecs.base import (
 )
 from eventlog.codecs.classes import added_fields, described, hooks
 from eventlog.codecs.documents import event_parts, pack, unpack
+from eventlog.interruptions import unless_interrupted
 
 T = TypeVar("T")
 
@@ -112,7 +113,7 @@ class EventsCodec(Codec[T]):
         head, unstructure = writer
         try:
             return head + pack(unstructure(value))
-        except Exception as error:  # hooks and properties of the class may raise any error
+        except unless_interrupted(Exception) as error:  # hooks and properties of the class may raise any error
             reason = f"a field of {type_name(value)} cannot be stored: {shorten(str(error))}"
             raise self.misfit(value, reason, "Give the fields the types that the class declares.") from error
 
@@ -133,7 +134,7 @@ class EventsCodec(Codec[T]):
             if reader is not None and version == reader[0] and type(version) is int:
                 try:
                     return reader[1](fields, reader[2])
-                except Exception as error:  # validators of the class may raise any error
+                except unless_interrupted(Exception) as error:  # validators of the class may raise any error
                     raise self._no_instance(reader[2], error) from error
         return self._decode_older(*event_parts(self, event))
 
@@ -190,14 +191,14 @@ class EventsCodec(Codec[T]):
             raise self._unknown(name, version)
         try:
             return reader[1](fields, reader[2])
-        except Exception as error:  # as in decode()
+        except unless_interrupted(Exception) as error:  # as in decode()
             raise self._no_instance(reader[2], error) from error
 
     def _upcast(self, name: str, number: int, fields: dict[str, Any]) -> Any:
         """Return the result of one upcaster."""
         try:
             return self._chains[name][number - 1](fields)
-        except Exception as error:  # the caller's code may raise any error
+        except unless_interrupted(Exception) as error:  # the caller's code may raise any error
             raise self.damaged(f"{_upcaster(name, number)}: {type(error).__name__}: {error}") from error
 
     def _no_instance(self, declared: type, error: Exception) -> ValueError:

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from eventlog.codecs.base import Codec, Kind, Role, mismatch, shown, type_name
 from eventlog.errors import FormatTooNew
+from eventlog.interruptions import unless_interrupted
 
 K = TypeVar("K")
 
@@ -126,7 +127,7 @@ class OrderedCodec(Codec[K]):
                 data = b"\x10" + value
                 if len(data) <= MOST_BYTES:
                     return data
-        except (UnicodeEncodeError, struct.error):
+        except unless_interrupted(UnicodeEncodeError, struct.error):
             pass
         return self._encode_checked(value)
 
@@ -147,9 +148,9 @@ class OrderedCodec(Codec[K]):
                 return _unpack_positive(data, 1)[0]  # type: ignore[no-any-return]
             if first in self._first_bytes:
                 return self._decode_checked(data, first)  # type: ignore[no-any-return]
-        except UnicodeDecodeError as error:
+        except unless_interrupted(UnicodeDecodeError) as error:
             raise self.damaged(f"not UTF-8, {error.reason}") from error
-        except _Damage as error:
+        except unless_interrupted(_Damage) as error:
             raise self.damaged(str(error)) from error
         raise self.damaged(f"no {self.type or 'key'} begins with byte {first:02x}")
 
@@ -223,7 +224,7 @@ class OrderedCodec(Codec[K]):
     def _utf8(self, text: str) -> bytes:
         try:
             return str.encode(text)
-        except UnicodeEncodeError as error:
+        except unless_interrupted(UnicodeEncodeError) as error:
             reason = f"{type_name(text)} with a lone surrogate at position {error.start} is not valid in UTF-8"
             raise self.misfit(text, reason, "Pass text without surrogates, or bytes.") from error
 
@@ -233,7 +234,7 @@ class OrderedCodec(Codec[K]):
             raise self.misfit(number, f"{type_name(number)} cannot be part of a key", f"Pass {self.takes}.")
         try:
             return _pack_positive(_POSITIVE, number) if number >= 0 else _pack_negative(_NEGATIVE, number)
-        except struct.error as error:
+        except unless_interrupted(struct.error) as error:
             reason = f"an int of {number.bit_length()} bits and a sign does not fit into 8 bytes"
             raise self.misfit(number, reason, f"Pass {_TAKES['int']}, or text.") from error
 

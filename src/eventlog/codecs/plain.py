@@ -10,6 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from eventlog.codecs.base import Codec, type_name
+from eventlog.interruptions import unless_interrupted
 
 _INT64 = struct.Struct(">q")
 _BYTES_OR_NONE = {bytes, type(None)}
@@ -87,7 +88,7 @@ class StrCodec(Codec[str]):
         """Return the texts as UTF-8."""
         try:
             return list(map(str.encode, column))  # type: ignore[arg-type]  # raises TypeError for anything but text
-        except (TypeError, UnicodeEncodeError):
+        except unless_interrupted(TypeError, UnicodeEncodeError):
             return super().encode_column(column)
 
     def decode(self, data: bytes | None) -> str | None:
@@ -96,14 +97,14 @@ class StrCodec(Codec[str]):
             return None
         try:
             return data.decode()
-        except UnicodeDecodeError as error:
+        except unless_interrupted(UnicodeDecodeError) as error:
             raise self.damaged(f"not UTF-8 at byte {error.start}") from error
 
     def decode_column(self, column: Sequence[bytes | None]) -> Sequence[str | None]:
         """Return the texts."""
         try:
             return list(map(bytes.decode, column))  # type: ignore[arg-type]  # None raises TypeError
-        except (TypeError, UnicodeDecodeError):
+        except unless_interrupted(TypeError, UnicodeDecodeError):
             return super().decode_column(column)
 
 
@@ -132,7 +133,7 @@ class IntCodec(Codec[int]):
                 raise self.misfit(value)
         try:
             return _pack_int64(value)
-        except struct.error as error:
+        except unless_interrupted(struct.error) as error:
             reason = f"an int of {value.bit_length()} bits and a sign does not fit into 8 bytes"
             raise self.misfit(value, reason, f"Pass {self.takes}, or declare {self.role}=str.") from error
 
@@ -141,7 +142,7 @@ class IntCodec(Codec[int]):
         if set(map(type, column)) == {int}:
             try:
                 return list(map(_pack_int64, column))
-            except struct.error:
+            except unless_interrupted(struct.error):
                 pass  # too large for 8 bytes; `encode` raises the error with words
         return super().encode_column(column)
 
@@ -160,7 +161,7 @@ class IntCodec(Codec[int]):
             # Check every length: 7 bytes next to 9 would join into two numbers that nobody wrote.
             if set(map(len, column)) <= {8}:  # type: ignore[arg-type]  # None raises TypeError
                 return list(struct.unpack(f">{len(column)}q", b"".join(column)))  # type: ignore[arg-type]
-        except TypeError:
+        except unless_interrupted(TypeError):
             return super().decode_column(column)
         return super().decode_column(column)
 
@@ -169,7 +170,7 @@ def _utf8(codec: BytesCodec | StrCodec, value: str) -> bytes:
     """Return text as UTF-8, even if a subclass of str overrides `encode`."""
     try:
         return str.encode(value)
-    except UnicodeEncodeError as error:
+    except unless_interrupted(UnicodeEncodeError) as error:
         reason = f"{type_name(value)} with a lone surrogate at position {error.start} is not valid in UTF-8"
         advice = f"Pass text without surrogates, or bytes after declaring {codec.role}=bytes."
         raise codec.misfit(value, reason, advice) from error

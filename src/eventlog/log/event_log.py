@@ -34,6 +34,7 @@ from eventlog.clients.transaction.transaction import EmbeddedLentTransaction, Em
 from eventlog.codecs import Upcasters
 from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.groups.assignors import Assignor
+from eventlog.interruptions import unless_interrupted
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
     DEFAULT_MAX_RECORDS,
@@ -49,6 +50,7 @@ from eventlog.options import (
     check_topic_name,
 )
 from eventlog.records import Record, RecordBatch
+from eventlog.uninterruptible import WeakMembers
 
 if TYPE_CHECKING:  # what few programs need is imported with the first use of it: `import eventlog` is fast
     from pathlib import Path
@@ -72,8 +74,8 @@ class EmbeddedLog(EventLog):
         self._store = store
         us = weakref.ref(self)  # a circle would keep a dropped log open until the collector comes by
         self._topics = Topics(store, lambda: cast("EmbeddedLog", us()))
-        self._producers: weakref.WeakSet[EmbeddedProducer] = weakref.WeakSet()
-        self._consumers: weakref.WeakSet[EmbeddedConsumer[Any, Any]] = weakref.WeakSet()
+        self._producers: WeakMembers[EmbeddedProducer] = WeakMembers()
+        self._consumers: WeakMembers[EmbeddedConsumer[Any, Any]] = WeakMembers()
         self._is_closed = False
         self._is_closing = False
         self._finalizer = weakref.finalize(self, store.abandon)
@@ -407,18 +409,18 @@ class EmbeddedLog(EventLog):
         for producer in list(self._producers):
             try:
                 producer.close()
-            except Exception as error:  # noqa: BLE001
+            except unless_interrupted(Exception) as error:
                 failure = failure or error
         try:
             end_abandoned(self._store)
-        except Exception as error:  # noqa: BLE001
+        except unless_interrupted(Exception) as error:
             failure = failure or error
         for consumer in list(self._consumers):
             try:
                 consumer.close()
-            except ConcurrentUse:
+            except unless_interrupted(ConcurrentUse):
                 consumer.wakeup()  # its thread will find the log closed
-            except Exception as error:  # noqa: BLE001
+            except unless_interrupted(Exception) as error:
                 failure = failure or error
         if failure is not None:
             raise failure

@@ -9,7 +9,6 @@ A request knows what it writes (`store/records/append.py`, for example). There i
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from threading import get_ident
 
 from eventlog.errors import EventLogError
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import EngineError, EngineMapFull, Environment, MapFull
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.wakeup.notifier import Notifier
@@ -137,7 +137,7 @@ class Committer:
 
     def _notify(self) -> None:
         """Wake the readers that wait for what was committed; other threads may be at it, too."""
-        with contextlib.suppress(IndexError):  # another thread took it
+        with suppress(IndexError):  # another thread took it
             while True:
                 self._notifier.notify(self._unnotified.popleft())
 
@@ -208,7 +208,7 @@ class Committer:
         self._committing = requests
         try:
             self._commit(requests)
-        except Exception as error:  # noqa: BLE001
+        except unless_interrupted(Exception) as error:
             self._writing.forget()
             if not self._environment.has_committed:
                 for request in requests:
@@ -249,7 +249,7 @@ class Committer:
         while True:
             try:
                 notifies = self._write(requests)
-            except MapFull:
+            except unless_interrupted(MapFull):
                 self._environment.grow()
                 continue
             break
@@ -268,7 +268,7 @@ class Committer:
                 try:
                     request.apply(writing)
                     notifies = notifies or request.notifies
-                except EventLogError as error:
+                except unless_interrupted(EventLogError) as error:
                     request.error = error
             writing.commit(self._before_sync)
         except BaseException as error:
@@ -287,7 +287,7 @@ class Committer:
                     report = self._reports.popleft()
                     try:
                         report()
-                    except Exception:
+                    except unless_interrupted(Exception):
                         import logging  # which the first producer has loaded: nobody else has callbacks
 
                         logging.getLogger("eventlog").exception(

@@ -18,6 +18,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
+from eventlog.interruptions import suppress, unless_interrupted
+
 _CAREFUL = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _DIRECTORY = os.O_RDONLY | _CAREFUL | getattr(os, "O_DIRECTORY", 0)
 _HAS_PLACES = os.open in os.supports_dir_fd
@@ -117,8 +119,8 @@ def make_directory(path: str, mode: int) -> None:
     mode |= (mode & 0o444) >> 2
     try:
         os.mkdir(path, mode)
-    except OSError:
-        if not os.path.isdir(path):
+    except unless_interrupted(OSError):
+        if not stat.S_ISDIR(os.stat(path).st_mode):  # `isdir` would swallow what a signal handler raises
             raise
         return
     if not _HAS_USERS:
@@ -157,7 +159,7 @@ def _open(
 ) -> int:
     try:
         descriptor = os.open(path, flags | _CAREFUL, mode, dir_fd=place)
-    except OSError as error:
+    except unless_interrupted(OSError) as error:
         if error.errno == errno.ELOOP:
             raise _link(path) from error
         raise
@@ -203,7 +205,7 @@ def _give(descriptor: int, mode: int, folder: int | str | None) -> None:
     if not _HAS_USERS or status.st_uid != os.geteuid():
         return
     if mode & 0o060 and folder is not None and (group := os.stat(folder).st_gid) != status.st_gid:
-        with contextlib.suppress(OSError):  # this user is not in that group
+        with suppress(OSError):  # this user is not in that group
             os.fchown(descriptor, -1, group)
     if stat.S_IMODE(status.st_mode) & 0o777 != mode:
         os.fchmod(descriptor, mode | (status.st_mode & stat.S_ISGID if stat.S_ISDIR(status.st_mode) else 0))

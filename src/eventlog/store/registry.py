@@ -6,7 +6,6 @@ It opens a directory, or refuses it and leaves it as it was.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections import deque
@@ -15,6 +14,7 @@ from importlib import import_module
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import make_directory
 from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS, check_kinds, has_commit
 from eventlog.store.lmdb.errors import kind_of
@@ -97,7 +97,7 @@ class Registry:
     def close_abandoned(self) -> None:
         """Do what `abandon` could not do at once."""
         while self._abandoned:
-            with contextlib.suppress(IndexError):  # another thread did it
+            with suppress(IndexError):  # another thread did it
                 self.release(self._abandoned.popleft())
 
     def before_fork(self) -> None:
@@ -180,7 +180,7 @@ def open_store(
 def _identity(path: str) -> tuple[int, int]:
     try:
         found = os.stat(path)
-    except OSError:
+    except unless_interrupted(OSError):
         return (-1, -1)
     return (found.st_dev, found.st_ino)
 
@@ -216,11 +216,11 @@ def _check_directory(path: str, *, create: bool, mode: int) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         make_directory(path, mode)
         _check_access(path)
-    except EventLogError:
+    except unless_interrupted(EventLogError):
         raise
-    except PermissionError as error:
+    except unless_interrupted(PermissionError) as error:
         raise _read_only(path) from error
-    except OSError as error:
+    except unless_interrupted(OSError) as error:
         raise kind_of(error)(
             f"cannot make a log at {path}: {error}.",
             stored="Nothing was made.",
@@ -232,7 +232,7 @@ def _is_there(path: str) -> bool:
     """Whether there is something; an `OSError` when nobody lets us look."""
     try:
         os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except unless_interrupted(FileNotFoundError, NotADirectoryError):
         return False
     return True
 

@@ -8,13 +8,13 @@ partitioners, producers or consumers.
 from __future__ import annotations
 
 import os
-import weakref
 from typing import TYPE_CHECKING, Protocol, cast
 from uuid import UUID, uuid4
 
 from eventlog.backend.states import StateChanges
 from eventlog.clock import Clock
 from eventlog.errors import NotALog
+from eventlog.interruptions import is_interruption, unless_interrupted
 from eventlog.store.committer import Committer
 from eventlog.store.folder import Folder, stored_mode
 from eventlog.store.groups.backend import StoreGroups
@@ -39,6 +39,7 @@ from eventlog.store.states.commands import ApplyStateChanges
 from eventlog.store.verify.backend import StoreMaintenance
 from eventlog.store.wakeup.notifier import Notifier
 from eventlog.store.wakeup.waiter import Waiter
+from eventlog.uninterruptible import WeakMembers
 
 if TYPE_CHECKING:  # few programs have groups: `import eventlog` is fast
     from eventlog.backend.groups import OffsetCommit
@@ -80,7 +81,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self.environment = Environment(
             path, durability=durability, mode=mode, map_bytes=map_bytes, is_memory=self.is_memory, clock=clock
         )
-        self._fork_listeners: weakref.WeakSet[object] = weakref.WeakSet()
+        self._fork_listeners: WeakMembers[object] = WeakMembers()
         try:
             self.format = self._read_or_write_format()
             mode = self._mode = stored_mode(os.path.join(path, DATA_FILE))
@@ -88,7 +89,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             waiters.make()
         except BaseException as error:
             self.environment.close()
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and not is_interruption(error):
                 raise self.environment.os_error(error, "open") from error
             raise
         self._notifier = Notifier(waiters)
@@ -202,10 +203,10 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         while True:
             try:
                 self._write_tables()
-            except EngineMapFull:
+            except unless_interrupted(EngineMapFull):
                 self.environment.grow()
                 continue
-            except EngineError as error:
+            except unless_interrupted(EngineError) as error:
                 raise self.environment.fail(error) from error
             return
 

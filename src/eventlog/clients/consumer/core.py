@@ -35,6 +35,7 @@ from eventlog.clients.consumer.topic_discovery import TopicDiscovery
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import LogClosed, NotSupported
 from eventlog.groups.state import Subscription
+from eventlog.interruptions import unless_interrupted
 from eventlog.options import Start
 from eventlog.records import Record, RecordBatch, TopicPartition
 
@@ -212,7 +213,7 @@ class ConsumerCore:
         while True:
             try:
                 batches = take(chunk)
-            except LogClosed:
+            except unless_interrupted(LogClosed):
                 if is_begun and self.is_closed:
                     return  # another thread closed us: the loop ends as by wakeup()
                 raise

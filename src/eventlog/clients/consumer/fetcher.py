@@ -15,6 +15,7 @@ from eventlog.backend.waiting import Waiter
 from eventlog.clients.consumer.positions import Position, Positions
 from eventlog.clients.reading.batch_reader import BatchReader, Taken
 from eventlog.errors import OffsetOutOfRange
+from eventlog.interruptions import unless_interrupted
 from eventlog.options import OnOutOfRange
 from eventlog.records import RecordBatch
 
@@ -99,7 +100,7 @@ class Fetcher:
         while taken is None:
             try:
                 taken = self._reader.fetch(cursors, self._fetch_max_bytes, is_marking=is_marking)
-            except OffsetOutOfRange as error:
+            except unless_interrupted(OffsetOutOfRange) as error:
                 if self._on_out_of_range == "raise":
                     raise
                 self._go_on(error, error.first if self._on_out_of_range == "earliest" else error.end)

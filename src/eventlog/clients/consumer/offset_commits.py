@@ -11,6 +11,7 @@ from eventlog.clients.consumer.group.membership import Membership
 from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import ConflictError, MemberFenced
+from eventlog.interruptions import unless_interrupted
 from eventlog.records import TopicPartition
 
 
@@ -60,7 +61,7 @@ class OffsetCommits:
             return
         try:
             self.store(self._positions.uncommitted(), is_automatic=True)
-        except MemberFenced:
+        except unless_interrupted(MemberFenced):
             if self._membership is None:
                 raise  # else the next look tells what we lost, and `on_lost` says so
 
@@ -68,7 +69,7 @@ class OffsetCommits:
         """Store some offsets in one transaction; an error has stored none."""
         try:
             self._store_checked(offsets, is_automatic=is_automatic)
-        except MemberFenced:
+        except unless_interrupted(MemberFenced):
             if self._membership is not None:
                 self._membership.invalidate()
             raise

@@ -62,6 +62,7 @@ from eventlog.errors import (
     UnknownTopic,
     UsedAfterFork,
 )
+from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 
 T = TypeVar("T")
@@ -236,7 +237,7 @@ class Accumulator:
                     self._backlog.queue_again(batch)
                 batch.rows = ()
                 self._late.popleft()
-            except Exception as error:  # noqa: BLE001  # it is not the caller's: `flush` tells it
+            except unless_interrupted(Exception) as error:  # it is not the caller's: `flush` tells it
                 self._late.popleft()
                 self._backlog.fail(batch, error)
             self._handoff.tell_open()

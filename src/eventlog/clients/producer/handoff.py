@@ -9,9 +9,10 @@ stands aside while the sender thread fills, and goes on during the sync (docs/de
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
+
+from eventlog.interruptions import suppress
 
 _ASIDE_SECONDS = 0.05
 """A thread that stands aside goes on after this, whatever happens: a slow disk must not stop a producer with room."""
@@ -67,7 +68,7 @@ class Handoff:
 
     def wake(self) -> None:
         """Wake the sender thread."""
-        with contextlib.suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
+        with suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
             self._wakeup.release()
 
     # -- for the sender thread -------------------------------------------------------------------------------

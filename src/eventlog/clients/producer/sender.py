@@ -8,13 +8,13 @@ is a daemon: a program that ends without `close()` is flushed at the interpreter
 from __future__ import annotations
 
 import atexit
-import contextlib
 import threading
-import weakref
 
 from eventlog.backend import Backend
 from eventlog.clients.producer.accumulator import Accumulator
 from eventlog.clients.producer.handoff import Handoff
+from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.uninterruptible import WeakMembers
 
 
 class Sender:
@@ -46,7 +46,7 @@ class Sender:
             try:
                 self._thread = self._handoff.thread = thread
                 thread.start()
-            except Exception:
+            except unless_interrupted(Exception):
                 self._thread = self._handoff.thread = None
                 raise
 
@@ -94,7 +94,7 @@ class Sender:
 
     def _let_go(self) -> None:
         _UNENDED.discard(self)
-        with contextlib.suppress(IndexError):  # two threads may end a producer, and one of them lets go
+        with suppress(IndexError):  # two threads may end a producer, and one of them lets go
             self._held.pop().release()
 
     def _run(self) -> None:
@@ -134,7 +134,7 @@ class Sender:
             self._handoff.let_go()
 
 
-_UNENDED: weakref.WeakSet[Sender] = weakref.WeakSet()
+_UNENDED: WeakMembers[Sender] = WeakMembers()
 
 
 def end_abandoned(backend: object) -> None:
@@ -147,7 +147,7 @@ def end_abandoned(backend: object) -> None:
 def _end_quietly(sender: Sender) -> None:
     try:
         sender.end(None)
-    except Exception:
+    except unless_interrupted(Exception):
         sender.logger.exception("a producer was not closed, and not everything that it was given could be stored")
 
 

@@ -25,6 +25,7 @@ from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec
 from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge
+from eventlog.interruptions import is_interruption, unless_interrupted
 from eventlog.records import Record, RecordBatch
 
 Fold = Callable[[State[Any, Any], Record[Any, Any]], object]
@@ -181,7 +182,7 @@ class Folder:
         if not self._batches:
             try:
                 self._batches.extend(self._reader.read())
-            except EventLogError:
+            except unless_interrupted(EventLogError):
                 if is_first and self._reader.log_position == self.build.log_position:
                     raise
         return bool(self._batches)
@@ -196,7 +197,7 @@ class Folder:
                 fold(state, record)
                 if room.is_full:
                     return bisect_right(part.offsets, record.offset)
-        except Exception as error:
+        except unless_interrupted(Exception) as error:
             assert record is not None
             log_position = first - batch.offsets[0] + record.offset
             error.add_note(
@@ -213,7 +214,7 @@ class Folder:
         try:
             self.is_switched = self._store.commit_fold(checkpoint, changes if changes.writes else None)
         except BaseException as error:
-            self.is_overtaken = isinstance(error, ConflictError)
+            self.is_overtaken = isinstance(error, ConflictError) and not is_interruption(error)
             raise
         self.build = self.build._replace(log_position=log_position)
         self._state._committed()

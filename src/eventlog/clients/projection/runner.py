@@ -18,6 +18,7 @@ from eventlog.clients.state.view import stored_codecs
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import codec_for
 from eventlog.errors import ConflictError, StateMismatch, UsedAfterFork
+from eventlog.interruptions import unless_interrupted
 
 if TYPE_CHECKING:  # what folding needs is imported by the first projection: `import eventlog` is fast
     from eventlog.clients.projection.folder import Folder, FoldOptions
@@ -151,7 +152,7 @@ class FoldRunner:
             self._check_time(deadline_s, before.log_position)
             try:
                 count += folder.step(_EVERYTHING if end is None else end, may_go_on, lambda: self._check_lock(lock))
-            except ConflictError:
+            except unless_interrupted(ConflictError):
                 if not folder.is_overtaken:
                     raise  # by the function
                 folder = self._new_folder(options)  # it was rebuilt

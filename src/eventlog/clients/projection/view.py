@@ -15,6 +15,7 @@ from eventlog.backend.projections import unknown_projection
 from eventlog.backend.states import Row, StoredState
 from eventlog.clients.state.view import CHUNK_BYTES, FIRST_CHUNK_BYTES, StateView, stored_codecs
 from eventlog.errors import UnknownState
+from eventlog.interruptions import unless_interrupted
 from eventlog.records import K, V
 
 
@@ -103,7 +104,7 @@ class ProjectionView(StateView[K, V]):
                 rows, is_whole = self._store.scan_state(
                     row, first, end, is_reversed=is_reversed, max_bytes=max_bytes, max_rows=max_rows
                 )
-            except UnknownState:
+            except unless_interrupted(UnknownState):
                 self._seen = -1
                 continue
             if self._current() != row:

@@ -16,6 +16,7 @@ from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clock import to_ms
 from eventlog.codecs.base import UnknownEventData
 from eventlog.errors import DecodeError, ErrorParts, EventLogError, OffsetOutOfRange, UnknownEvent
+from eventlog.interruptions import unless_interrupted
 from eventlog.options import Start, check_int
 from eventlog.records import K, Record, RecordBatch, V
 
@@ -125,7 +126,7 @@ class BatchReader:
                     if cursor.offset <= stored.last:
                         is_all = False
                         break  # at `end`, or before a record that cannot be read: nothing may be skipped
-            except EventLogError:
+            except unless_interrupted(EventLogError):
                 if not batches:
                     raise
                 is_all = False
@@ -145,7 +146,7 @@ class BatchReader:
             values = batch.values if is_plain and value_type else route.value_codec.decode_column(batch.values)
             keys = batch.keys if is_plain and key_type else route.key_codec.decode_column(batch.keys)
             batch.keys, batch.values = keys, values
-        except ValueError:
+        except unless_interrupted(ValueError):
             batch = _readable_part(route, _undecoded(cursor, stored, end, bytes, bytes)[0])
             after = batch.offsets[-1] + 1
         cursor.offset = after
@@ -187,7 +188,7 @@ def _readable_part(route: TopicHandle, batch: RecordBatch[Any, Any]) -> RecordBa
         try:
             values.append(route.value_codec.decode(value))
             keys.append(route.key_codec.decode(key))
-        except ValueError as error:
+        except unless_interrupted(ValueError) as error:
             if keys:
                 break
             raise decode_error(

@@ -11,6 +11,7 @@ from eventlog.backend.reading import OrderedBatch, StoredBatch
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import EventLogError
+from eventlog.interruptions import unless_interrupted
 from eventlog.options import check_int, check_topic_name
 from eventlog.records import Record, RecordBatch
 
@@ -63,7 +64,7 @@ class LogReader:
                 continue  # deleted since
             try:
                 batch = self._decoded(topic, stored)
-            except EventLogError:
+            except unless_interrupted(EventLogError):
                 if batches:
                     return batches
                 raise

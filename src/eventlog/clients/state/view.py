@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 from eventlog.backend.states import Row, StateBackend, StoredState, unknown_state
 from eventlog.codecs import Codec, codec_for, codec_from_stored
 from eventlog.errors import DecodeError
+from eventlog.interruptions import unless_interrupted
 from eventlog.options import check_int, check_state_name
 from eventlog.records import K, V
 
@@ -234,13 +235,13 @@ class StateView(Generic[K, V]):
     def _decoded_key(self, key: bytes) -> K:
         try:
             return self._key_codec.decode(key)
-        except ValueError as error:
+        except unless_interrupted(ValueError) as error:
             raise self._unreadable(key, error) from error
 
     def _decoded_value(self, key: bytes, data: bytes) -> Any:
         try:
             return self._value_codec.decode(data)
-        except ValueError as error:
+        except unless_interrupted(ValueError) as error:
             raise self._unreadable(key, error) from error
 
     def _unreadable(self, key: bytes, error: ValueError) -> DecodeError:
@@ -306,7 +307,7 @@ def stored_codecs(row: StoredState, key: Any, value: Any) -> tuple[OrderedCodec[
     """The codecs of a stored state, which those that a caller declared must be, unless they are None."""
     try:
         return _known_codecs(row, key, value)
-    except TypeError:  # a list of classes has no hash; what else is wrong is said again
+    except unless_interrupted(TypeError):  # a list of classes has no hash; what else is wrong is said again
         return _made_codecs(row, key, value)
 
 

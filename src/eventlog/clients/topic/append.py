@@ -25,6 +25,7 @@ from eventlog.clients.topic.columns import (
     same_key,
 )
 from eventlog.clients.topic_handle import TopicHandle
+from eventlog.interruptions import unless_interrupted
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.records import Headers, PartitionRange, RecordMetadata
 
@@ -176,7 +177,7 @@ class Appender:
                 key_type=handle.key_codec.plain_type,
                 value_type=handle.value_codec.plain_type,
             )
-        except TypeError:
+        except unless_interrupted(TypeError):
             handle.check_each(columns.keys, columns.values)  # says it in our words
             raise
         return PartitionRecords(row, partition, batches)

@@ -16,6 +16,7 @@ from eventlog.clients.reading.batch_reader import decode_error
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import Codec, codec_from_stored
 from eventlog.errors import DecodeError
+from eventlog.interruptions import unless_interrupted
 from eventlog.options import MAX_OFFSET, check_int
 from eventlog.records import Event, K, Snapshot, V
 
@@ -138,14 +139,14 @@ class History(Generic[K, V]):
             for event in part.events:
                 try:
                     event.value = decode(event.value)
-                except ValueError as error:
+                except unless_interrupted(ValueError) as error:
                     raise self._undecodable(event, error) from error
         return part.events
 
     def _decode(self, event: Event[Any, Any]) -> None:
         try:
             event.value = self._handle.value_codec.decode(event.value)
-        except ValueError as error:
+        except unless_interrupted(ValueError) as error:
             raise self._undecodable(event, error) from error
 
     def _undecodable(self, event: Event[Any, Any], error: ValueError) -> DecodeError:
@@ -218,7 +219,7 @@ class History(Generic[K, V]):
             return None
         try:
             return Snapshot(self._codec().decode(found.data), found.version, found.timestamp_ms)
-        except ValueError as error:
+        except unless_interrupted(ValueError) as error:
             raise decode_error(
                 error,
                 f"cannot read the snapshot of key {key!r} of topic {self._handle.row.name!r}: {error}.",

@@ -6,7 +6,6 @@ Knows nothing of batching over time, positions or groups.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -19,6 +18,7 @@ from eventlog.clients.topic.append import Appender
 from eventlog.clients.topic.history import History
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import LogClosed
+from eventlog.interruptions import suppress
 from eventlog.options import MAX_PARTITIONS, HeadersInput, Start, check_int, check_offsets
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
 
@@ -55,7 +55,7 @@ class EmbeddedTopic(Topic[K, V]):
     @property
     @override
     def partitions(self) -> int:
-        with contextlib.suppress(LogClosed):
+        with suppress(LogClosed):
             self._owner._check_open()
             return self._route.learn(self._route.look()).partitions
         return self._route.row.partitions

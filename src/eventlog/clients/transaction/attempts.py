@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from eventlog.api.transaction import Transaction
 from eventlog.errors import ConflictError, WrongVersion
+from eventlog.interruptions import unless_interrupted
 from eventlog.options import check_int
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ def transact(begin: Callable[[], Transaction], function: Callable[[Transaction],
             with begin() as tx:
                 result = function(tx)
             return result  # noqa: RET504 - inside the block it would come before the commit
-        except (ConflictError, WrongVersion):
+        except unless_interrupted(ConflictError, WrongVersion):
             if attempt == attempts:
                 raise
             wait_a_little(attempt)

@@ -31,6 +31,7 @@ from eventlog.errors import (
     UnknownTopic,
     UsedAfterFork,
 )
+from eventlog.interruptions import unless_interrupted
 from eventlog.options import check_group_name, check_int, check_seconds
 from eventlog.records import Record, TopicPartition
 from eventlog.uninterruptible import HeldLock
@@ -180,7 +181,7 @@ class Processor:
                     break
                 if ends is not None:
                     wait_s = self._wait_s(deadline_s, count)
-        except LogClosed:
+        except unless_interrupted(LogClosed):
             if not self._consumer.is_closed:  # else another thread closed us: the run ends as by stop()
                 raise
         finally:
@@ -220,7 +221,7 @@ class Processor:
             for tp in self._consumer.assignment():
                 try:
                     self._consumer.seek_to_committed(tp)
-                except UnknownTopic:
+                except unless_interrupted(UnknownTopic):
                     is_behind = True  # the next poll says so, or gives the partition up
             self._is_behind = is_behind
 
@@ -230,7 +231,7 @@ class Processor:
         self._is_behind = True
         try:
             records = self._consumer.poll(timeout, max_records=self._most)
-        except (CorruptBatch, DecodeError):
+        except unless_interrupted(CorruptBatch, DecodeError):
             if self._most == 1:
                 raise
             self._most = 1  # what comes before it is processed, then it is met again
@@ -281,7 +282,7 @@ class Processor:
             offsets: dict[Pair, int] = {(record.topic, record.partition): record.offset + 1 for record in chunk}
             tx.commit_offsets(self._consumer, offsets)
             tx.commit_as_owner()
-        except Exception as error:
+        except unless_interrupted(Exception) as error:
             tx.abort()
             if isinstance(error, _FATAL):
                 raise

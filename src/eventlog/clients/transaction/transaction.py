@@ -34,6 +34,7 @@ from eventlog.errors import (
     TransactionTooLarge,
     UsedAfterFork,
 )
+from eventlog.interruptions import is_interruption, unless_interrupted
 from eventlog.options import HeadersInput, check_columns, check_headers, check_int, check_message_id, check_timestamp_ms
 
 if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
@@ -173,7 +174,7 @@ class EmbeddedTransaction(Transaction):
             moments = [check_timestamp_ms(one) for one in ([times] if isinstance(times, int) else times)]
             size_bytes = route.size_together(None if keys is None else encoded_keys, encoded_values)
             self._charge(size_bytes + _ROW_BYTES * len(values))
-        except (EventLogError, TypeError, ValueError):
+        except unless_interrupted(EventLogError, TypeError, ValueError):
             return None
         return self._sends.add_many(our_route, encoded_keys, encoded_values, moments)
 
@@ -236,7 +237,7 @@ class EmbeddedTransaction(Transaction):
             self._store_all()
             self._end, self._batch.is_done = "committed", True
         except BaseException as error:
-            self._end, is_interrupted = "refused", not isinstance(error, Exception)
+            self._end, is_interrupted = "refused", is_interruption(error)
             if is_interrupted:
                 self._end = "interrupted, and may have been stored"
                 error = _ended(self._end)
@@ -290,7 +291,7 @@ class EmbeddedTransaction(Transaction):
             )
             try:
                 reply = self._backend.commit_transaction(request)
-            except EventLogError:
+            except unless_interrupted(EventLogError):
                 for offsets in self._offsets.values():
                     offsets.invalidate()
                 raise

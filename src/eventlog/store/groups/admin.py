@@ -17,6 +17,7 @@ from eventlog.backend.waiting import group_subject
 from eventlog.clock import to_ms
 from eventlog.errors import GroupNotEmpty, OffsetOutOfRange, UnknownPartition
 from eventlog.groups.state import Group, Life, Member, PartitionId
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_offsets, member_prefix, save
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS, TOPICS
@@ -119,7 +120,7 @@ class ResetOffsets(GroupChange):
                 (topic, partition, self._found(writing, topic, partition, committed.get((topic.id, partition))))
                 for topic, partition in partitions
             ]
-        except ValueError as error:
+        except unless_interrupted(ValueError) as error:
             self.error = error  # ours alone: raised here, it would be the whole round's
             return
         self.offsets = {(topic.name, partition): offset for topic, partition, offset in found}

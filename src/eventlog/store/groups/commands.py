@@ -15,6 +15,7 @@ from eventlog.backend.waiting import group_subject
 from eventlog.errors import MemberFenced, UnknownTopic
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide, fenced
 from eventlog.groups.state import Group, Life, PartitionId
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_member, save
 from eventlog.store.lmdb.environment import OFFSETS
@@ -53,7 +54,7 @@ class CommitOffsets(CommitRequest):
         for topic, partition, offset in self._commit.offsets:
             try:
                 writing.check_topic(topic)
-            except UnknownTopic:
+            except unless_interrupted(UnknownTopic):
                 continue
             writing.put(OFFSETS, offset_key(self._commit.group, topic.id, partition), pack_offset(offset, self._now_ms))
 

@@ -8,11 +8,11 @@ member.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-import weakref
 
+from eventlog.interruptions import suppress
 from eventlog.store.groups.liveness import LivenessFile
+from eventlog.uninterruptible import WeakMembers
 
 _LONGEST_SECONDS = 1.0
 
@@ -28,7 +28,7 @@ class HeartbeatThread:
         self._reset()
 
     def _reset(self) -> None:
-        self._files: weakref.WeakSet[LivenessFile] = weakref.WeakSet()
+        self._files: WeakMembers[LivenessFile] = WeakMembers()
         self._members = threading.RLock()  # the garbage collector may stop us inside of it, in any thread
         self._wakeup = threading.Lock()  # no event: Ctrl-C could leave its lock taken, and nobody would beat any more
         self._wakeup.acquire()
@@ -54,7 +54,7 @@ class HeartbeatThread:
         """End the thread, and wait for its end; members that did not leave look dead from now on."""
         with self._members:
             files = list(self._files)
-            self._files.clear()
+            self._files = WeakMembers()
             thread = self._thread
         for file in files:
             file.abandon()
@@ -63,7 +63,7 @@ class HeartbeatThread:
             thread.join()
 
     def _wake(self) -> None:
-        with contextlib.suppress(RuntimeError):  # it was woken before, and has not noticed yet
+        with suppress(RuntimeError):  # it was woken before, and has not noticed yet
             self._wakeup.release()
 
     def _run(self) -> None:
@@ -74,7 +74,7 @@ class HeartbeatThread:
                     self._thread = None
                     return
             for file in files:
-                with contextlib.suppress(OSError):  # then the lease ends, and the member learns it when it confirms
+                with suppress(OSError):  # then the lease ends, and the member learns it when it confirms
                     file.beat()
             pause_s = min((file.pause_s for file in files), default=_LONGEST_SECONDS)
             del files[:]  # else we keep alive what the program dropped

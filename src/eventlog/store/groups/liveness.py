@@ -30,8 +30,10 @@ from eventlog.clock import Clock
 from eventlog.errors import StorageError
 from eventlog.groups.lease import Lease, Terms
 from eventlog.groups.state import Life
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import Folder
 from eventlog.store.lmdb.errors import kind_of
+from eventlog.uninterruptible import WeakMembers
 
 try:
     import fcntl
@@ -128,7 +130,7 @@ class LivenessFile:
             if self._descriptor >= 0:
                 try:
                     self._publish(end_s)
-                except OSError as error:
+                except unless_interrupted(OSError) as error:
                     raise StorageError(
                         f"cannot prolong the lease of member {self.id}: {error}.",
                         stored="Nothing was handed out.",
@@ -149,7 +151,7 @@ class LivenessFile:
     def leave(self) -> None:
         """Remove the file."""
         self.stop_beating()
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             self._folder.remove(self.id)
         self.abandon()
 
@@ -187,13 +189,13 @@ class LivenessFile:
 def _made(folder: Folder, name: str) -> int:
     """A new FIFO, open for reading and writing, or a plain file."""
     if hasattr(os, "mkfifo"):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             return folder.make_fifo(name, os.O_RDWR)
     return folder.create(name)
 
 
 def _close(descriptor: int) -> None:
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         os.close(descriptor)
 
 
@@ -212,7 +214,7 @@ class Members:
     def __init__(self, folder: Folder, clock: Clock) -> None:
         self._folder = folder
         self._clock = clock
-        self._files: weakref.WeakSet[LivenessFile] = weakref.WeakSet()
+        self._files: WeakMembers[LivenessFile] = WeakMembers()
 
     def make(self, member_id: str, terms: Terms) -> LivenessFile:
         """
@@ -225,7 +227,7 @@ class Members:
         self._files.add(file)  # before it is open: a fork may come at any time
         try:
             file.open()
-        except OSError as error:
+        except unless_interrupted(OSError) as error:
             file.abandon()
             raise kind_of(error)(
                 f"cannot become a member of a group: its file in {self._folder.path} cannot be made: {error}.",
@@ -238,7 +240,7 @@ class Members:
         """Close a child's copies of the files, even if a thread of the parent was using one."""
         for file in list(self._files):
             file.forget()
-        self._files = weakref.WeakSet()
+        self._files = WeakMembers()
 
     def look(self, member_ids: Iterable[str]) -> dict[str, Life]:
         """What can be seen of some members now."""
@@ -248,9 +250,9 @@ class Members:
         """What can be seen of a member, and whether anybody holds its lock."""
         try:
             descriptor = self.open(name)
-        except FileNotFoundError:
+        except unless_interrupted(FileNotFoundError):
             return Life.DEAD, False
-        except OSError:
+        except unless_interrupted(OSError):
             return Life.ALIVE, True  # we cannot look, and conclude nothing
         try:
             return self.seen(descriptor)
@@ -265,7 +267,7 @@ class Members:
         """What can be seen of a member now, and whether anybody holds its lock."""
         try:
             is_locked = _is_locked(descriptor)
-        except OSError:
+        except unless_interrupted(OSError):
             return Life.ALIVE, True  # we cannot look, and conclude nothing
         status = os.fstat(descriptor)
         left_s = status.st_mtime_ns / _NS - self._clock.monotonic()
@@ -285,7 +287,7 @@ class Members:
         name = f"{_TURN}{zlib.crc32(group.encode()):08x}"  # two groups of one number take turns, which does no harm
         try:
             descriptor = self._folder.create(name)
-        except OSError:
+        except unless_interrupted(OSError):
             yield True
             return
         try:
@@ -296,7 +298,7 @@ class Members:
     def discard(self, member_ids: Iterable[str]) -> None:
         """Remove the files of members that were removed from their groups."""
         for member_id in member_ids:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 self._folder.remove(member_id)
 
     def discard_abandoned(self) -> None:
@@ -308,10 +310,10 @@ class Members:
         """
         try:
             names = self._folder.names()
-        except OSError:  # nobody was here yet, or we cannot look: then `make` says why
+        except unless_interrupted(OSError):  # nobody was here yet, or we cannot look: then `make` says why
             return
         for name in names:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 if self._clock.now_ms() - self._folder.status(name).st_ctime_ns // 1_000_000 <= _YOUNG_MS:
                     continue  # not even a look: it takes the lock for a moment, and its maker may wait for that
                 life, is_locked = self._seen(name)
@@ -345,7 +347,7 @@ class FailureDetector:
         for member_id in chosen.keys() - self._ends.keys():
             try:
                 descriptor = self._ends[member_id] = self._members.open(member_id)
-            except OSError:
+            except unless_interrupted(OSError):
                 continue  # `look` says so
             if self._alarm is not None:
                 self._alarm.register(descriptor, 0)
@@ -394,7 +396,7 @@ class FailureDetector:
     def _unwatch(self, descriptor: int) -> None:
         self.descriptors.discard(descriptor)  # first: a thread that sleeps on it would wake up again and again
         if self._alarm is not None:
-            with contextlib.suppress(KeyError):  # it died before, or Ctrl-C came in between
+            with suppress(KeyError):  # it died before, or Ctrl-C came in between
                 self._alarm.unregister(descriptor)
 
 
@@ -403,9 +405,9 @@ def _lock(descriptor: int) -> bool:
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except unless_interrupted(BlockingIOError):
         return False
-    except OSError:
+    except unless_interrupted(OSError):
         return True  # we cannot know, and go on without it
     return True
 
@@ -415,7 +417,7 @@ def _is_locked(descriptor: int) -> bool:
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except unless_interrupted(BlockingIOError):
         return True
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     return False

@@ -13,6 +13,7 @@ from eventlog.backend.groups import GroupDetails, MemberView, unknown_group
 from eventlog.backend.topics import StoredTopic
 from eventlog.errors import EventLogError
 from eventlog.groups.state import GroupSnapshot
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.groups.rows import (
     load,
     member_key,
@@ -158,9 +159,9 @@ def damaged_rows(environment: Environment) -> list[str]:
             for key, data in rows.items(table, b""):
                 try:
                     read(key, data)
-                except EventLogError as error:
+                except unless_interrupted(EventLogError) as error:
                     problems.append(f"{_named(key)}: {error}")
-                except UnicodeDecodeError:
+                except unless_interrupted(UnicodeDecodeError):
                     problems.append(f"{_named(key)}: the key of its row in table {table.decode()!r} is damaged.")
     return problems
 

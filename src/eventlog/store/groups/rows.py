@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Protocol
 
 from eventlog.groups.state import Group, Member, PartitionId, Subscription
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 from eventlog.store.rows.tables import unpack_offset
@@ -142,7 +143,7 @@ def unpack_group(name: str, data: bytes | memoryview | None) -> Group:
             checked(fields["assignor"], str),
             checked(fields["created_ms"], int),
         )
-    except NOT_A_ROW as error:
+    except unless_interrupted(*NOT_A_ROW) as error:
         raise damaged(f"group {name!r}", unaffected=_UNAFFECTED) from error
 
 
@@ -201,7 +202,7 @@ def _unpacked(member_id: str, data: bytes) -> Member:
                 for partition in partitions
             ),
         )
-    except NOT_A_ROW as error:
+    except unless_interrupted(*NOT_A_ROW) as error:
         raise damaged(f"member {member_id!r}", unaffected=_UNAFFECTED) from error
 
 

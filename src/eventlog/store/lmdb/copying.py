@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.data_file import DATA_FILE, sync_entries
 from eventlog.store.lmdb.file_lock import FileLock, locked
 
@@ -48,7 +49,7 @@ def new_data_file(directory: str, mode: int) -> Iterator[int]:
                 os.rename(partial, os.path.join(directory, DATA_FILE))
             sync_entries(directory)
         except BaseException:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.unlink(partial)
             raise
     finally:
@@ -59,5 +60,5 @@ def _is_at(path: str, descriptor: int) -> bool:
     """Whether a name still leads to an open file: another copy may have renamed it before we had its lock."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
+    except unless_interrupted(FileNotFoundError):
         return False

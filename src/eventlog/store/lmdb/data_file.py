@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from eventlog.errors import NotALog, StorageError
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.lock_file import LOCK_FILE
 
 DATA_FILE = "data.mdb"
@@ -55,7 +56,7 @@ def check_kinds(directory: str) -> None:
     for name in (DATA_FILE, LOCK_FILE):
         try:
             mode = os.lstat(os.path.join(directory, name)).st_mode
-        except (FileNotFoundError, NotADirectoryError):
+        except unless_interrupted(FileNotFoundError, NotADirectoryError):
             continue
         if not stat.S_ISREG(mode):
             raise NotALog(
@@ -71,7 +72,7 @@ def has_commit(data: str) -> bool:
     try:
         with open(data, "rb", buffering=0) as file:
             return any(meta.commit > 0 for meta in _metas(file.fileno()))
-    except FileNotFoundError:
+    except unless_interrupted(FileNotFoundError):
         return False
 
 
@@ -105,7 +106,7 @@ def is_lmdb_file(data: str) -> bool:
     try:
         with open(data, "rb") as file:
             return file.read(_META_END)[place] == magic
-    except FileNotFoundError:
+    except unless_interrupted(FileNotFoundError):
         return False
 
 
@@ -127,7 +128,7 @@ def prepare(data: str) -> bool:
             return False
         with open(data, "rb") as file:
             content = file.read()
-    except FileNotFoundError:
+    except unless_interrupted(FileNotFoundError):
         _refuse_if_used(data, "there is no data.mdb")
         return True
     pages = [content[:page_bytes].ljust(page_bytes, b"\0"), content[page_bytes:].ljust(page_bytes, b"\0")]
@@ -176,7 +177,7 @@ def sync_entries(directory: str) -> None:
     for folder in (directory, os.path.dirname(directory)):
         try:
             _sync(folder)
-        except OSError as error:
+        except unless_interrupted(OSError) as error:
             if error.errno not in _CANNOT_SYNC:
                 raise
 
@@ -224,7 +225,7 @@ def _is_unwritten(descriptor: int, meta: _Meta, size: int) -> bool:
     try:
         for pages in _free_lists(descriptor, meta, size):
             missing.difference_update(pages)
-    except (struct.error, OSError, OverflowError, MemoryError):
+    except unless_interrupted(struct.error, OSError, OverflowError, MemoryError):
         return False  # the list itself is damaged or cut off
     return not missing
 

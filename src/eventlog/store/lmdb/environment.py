@@ -20,6 +20,7 @@ import lmdb
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError
+from eventlog.interruptions import is_interruption, unless_interrupted
 from eventlog.store.lmdb.lifecycle import RECOVERABLE, Lifecycle, Table
 from eventlog.uninterruptible import call_atomically
 
@@ -129,7 +130,7 @@ class Environment(Lifecycle):
             transaction = self.begin_copying(token)
             try:
                 return function(transaction)
-            except lmdb.Error as error:
+            except unless_interrupted(lmdb.Error) as error:
                 raise self._opener.translate(error, "read") from error
             finally:
                 transaction.abort()
@@ -160,10 +161,10 @@ class Environment(Lifecycle):
             try:
                 self._gate.enter(token)
                 return (self._handle or self._usable_handle()).begin()
-            except RECOVERABLE as error:
+            except unless_interrupted(*RECOVERABLE) as error:
                 self.leave(token, None)
                 self._recover(error)
-            except lmdb.Error as error:
+            except unless_interrupted(lmdb.Error) as error:
                 raise self.read_error(error) from error
 
     def begin_writing(self) -> Transaction:
@@ -193,7 +194,8 @@ class Environment(Lifecycle):
                 return self.begin_writing()
             if isinstance(error, lmdb.Error):
                 raise self._opener.translate(error, "write") from error
-            if isinstance(error, OSError):  # no lock to be had: nothing was begun, and the next attempt may succeed
+            # No lock to be had: nothing was begun, and the next attempt may succeed.
+            if isinstance(error, OSError) and not is_interruption(error):
                 raise self.os_error(error, "write") from error
             raise
         self._writing_token = token
@@ -223,9 +225,9 @@ class Environment(Lifecycle):
         """
         try:
             call_atomically(transaction.commit, self._note_commit)
-        except lmdb.MapFullError as error:
+        except unless_interrupted(lmdb.MapFullError) as error:
             raise MapFull from error
-        except lmdb.Error as error:
+        except unless_interrupted(lmdb.Error) as error:
             raise self.fail(error) from error
         self._end_writing()
 
@@ -236,7 +238,7 @@ class Environment(Lifecycle):
             if transaction is None:
                 return False
             transaction.abort()
-        except lmdb.Error:
+        except unless_interrupted(lmdb.Error):
             return False
         finally:
             self._end_writing()
@@ -294,9 +296,9 @@ class Environment(Lifecycle):
             with new_data_file(destination, self._opener.mode) as descriptor:
                 handle.copyfd(descriptor, compact=True)
                 return os.fstat(descriptor).st_size
-        except lmdb.Error as error:
+        except unless_interrupted(lmdb.Error) as error:
             raise self._opener.copy_error(error, destination) from error
-        except OSError as error:
+        except unless_interrupted(OSError) as error:
             raise self._opener.copy_error(error, destination) from error
         finally:
             self.leave(token, None)
@@ -308,7 +310,7 @@ class Environment(Lifecycle):
         try:
             handle = self._enter(token)
             handle.sync(force=True)
-        except lmdb.Error as error:
+        except unless_interrupted(lmdb.Error) as error:
             raise self.fail(error) from error
         finally:
             self.leave(token, None)
@@ -317,9 +319,9 @@ class Environment(Lifecycle):
         handle = self._usable_handle()
         try:
             return handle.open_db(name, txn=transaction)
-        except lmdb.MapFullError as error:
+        except unless_interrupted(lmdb.MapFullError) as error:
             raise MapFull from error
-        except lmdb.Error as error:
+        except unless_interrupted(lmdb.Error) as error:
             raise self.fail(error) from error
 
     def _begin_reading(self, token: object) -> Snapshot:
@@ -327,10 +329,10 @@ class Environment(Lifecycle):
         while True:
             try:
                 return self._enter(token).begin(buffers=True)
-            except RECOVERABLE as error:
+            except unless_interrupted(*RECOVERABLE) as error:
                 self.leave(token, None)
                 self._recover(error)
-            except lmdb.Error as error:
+            except unless_interrupted(lmdb.Error) as error:
                 raise self._opener.translate(error, "read") from error
 
     def _check_readers(self, now: float) -> None:

@@ -14,6 +14,8 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 
+from eventlog.interruptions import unless_interrupted
+
 try:
     import fcntl
 except ImportError:  # no such system call: rely on LMDB's own locks
@@ -48,7 +50,7 @@ class FileLock:
             return True
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except unless_interrupted(BlockingIOError):
             return False
         return True
 

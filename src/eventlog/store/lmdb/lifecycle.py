@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import lmdb
 
 from eventlog.errors import EventLogError, LogClosed, UsedAfterFork
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.gate import Gate
 from eventlog.store.lmdb.malloc import keep_freed_memory
@@ -66,7 +67,7 @@ class Lifecycle:
         if not self.is_memory:
             try:
                 self._write_lock = FileLock(self._opener.data)
-            except OSError as error:
+            except unless_interrupted(OSError) as error:
                 handle.close()
                 raise self.os_error(error, "open") from error
         return handle
@@ -180,7 +181,7 @@ class Lifecycle:
             handle = self._usable_handle()
         try:
             number: int = handle.info()["last_txnid"]
-        except lmdb.Error as error:
+        except unless_interrupted(lmdb.Error) as error:
             if self._handle is not handle:  # it was closed or reopened in the meantime
                 return self.last_transaction()
             raise self._opener.translate(error, "read") from error
@@ -202,9 +203,9 @@ class Lifecycle:
         try:
             with self._begin_alone(handle) as transaction:  # a read transaction would not keep the handles
                 return {name: handle.open_db(name, txn=transaction, create=False) for name in names}
-        except lmdb.Error as error:
+        except unless_interrupted(lmdb.Error) as error:
             raise self._opener.translate(error, "open") from error
-        except OSError as error:
+        except unless_interrupted(OSError) as error:
             raise self.os_error(error, "open") from error
         finally:
             if self._write_lock is not None:
@@ -236,7 +237,7 @@ class Lifecycle:
         handle = self._usable_handle()
         try:
             handle.begin().abort()
-        except lmdb.PanicError:  # otherwise another thread was faster
+        except unless_interrupted(lmdb.PanicError):  # otherwise another thread was faster
             self._close_unusable(handle)
             self._usable_handle()
 
@@ -252,7 +253,7 @@ class Lifecycle:
         token = object()
         try:
             return self._enter(token).reader_check()
-        except lmdb.Error as error:
+        except unless_interrupted(lmdb.Error) as error:
             raise self._opener.translate(error, "write") from error
         finally:
             self.leave(token, None)
@@ -273,7 +274,7 @@ class Lifecycle:
     def _remap(self, handle: lmdb.Environment, size_bytes: int) -> None:
         try:
             handle.set_mapsize(size_bytes)
-        except lmdb.Error as error:
+        except unless_interrupted(lmdb.Error) as error:
             self._close_unusable(handle)  # it has no map any longer
             raise self._opener.translate(error, "grow the map of") from error
 

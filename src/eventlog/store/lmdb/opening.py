@@ -16,6 +16,7 @@ import attrs
 import lmdb
 
 from eventlog.errors import EventLogError
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.folder import give
 from eventlog.store.lmdb.data_file import (
     DATA_FILE,
@@ -89,11 +90,11 @@ class Opener:
                         if is_new and not self.is_memory:
                             self._sync_new(handle)
                         return handle
-                    except lmdb.InvalidError as error:
+                    except unless_interrupted(lmdb.InvalidError) as error:
                         if not (is_new or is_lmdb_file(self.data)) or time.monotonic() > deadline_s:
                             raise self.translate(error, "open") from error
                         time.sleep(0.001)
-        except OSError as error:
+        except unless_interrupted(OSError) as error:
             raise self.os_error(error, "open") from error
 
     def _sync_new(self, handle: lmdb.Environment) -> None:
@@ -101,10 +102,11 @@ class Opener:
             give(self.data, self.mode)
             handle.sync(force=True)
             sync_entries(self.path)
-        except (lmdb.Error, OSError) as error:
+        except unless_interrupted(OSError):
             handle.close()
-            if isinstance(error, OSError):
-                raise
+            raise
+        except unless_interrupted(lmdb.Error) as error:
+            handle.close()
             raise self.translate(error, "open") from error
 
     def _open_engine(self) -> lmdb.Environment:
@@ -123,9 +125,9 @@ class Opener:
                     create=True,
                     lib_version=_ENGINE,
                 )
-            except lmdb.InvalidError:
+            except unless_interrupted(lmdb.InvalidError):
                 raise
-            except lmdb.Error as error:
+            except unless_interrupted(lmdb.Error) as error:
                 if os.strerror(12) in str(error) and self.map_bytes > LEAST_MAP_BYTES << 10:
                     self.map_bytes >>= 1
                     continue
@@ -154,7 +156,7 @@ class Opener:
 def _is_disk_full(directory: str) -> bool:
     try:
         disk = os.statvfs(directory)
-    except (OSError, AttributeError):
+    except unless_interrupted(OSError, AttributeError):
         return False
     return disk.f_bavail * disk.f_frsize < _LITTLE_ROOM_BYTES
 

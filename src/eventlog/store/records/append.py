@@ -14,6 +14,7 @@ from eventlog.backend.records import AppendReply, Condition, Location, Partition
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import EncodedBatch
 from eventlog.errors import MessageIdReused, WrongVersion
+from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 from eventlog.store.records.key_rows import entity_prefix, pack_entries
 from eventlog.store.records.message_ids import StoredMessage, digest_of, find, remember
@@ -282,7 +283,7 @@ def judge(
                     others[index] = (stored[earlier[0]], earlier[1])
                     continue
                 first = _find_first(writing, part, index, message_id, now_ms)
-            except MessageIdReused as error:
+            except unless_interrupted(MessageIdReused) as error:
                 if not is_lenient:
                     raise
                 others[index] = error

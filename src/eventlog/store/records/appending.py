@@ -15,6 +15,7 @@ from eventlog.backend.records import (
 )
 from eventlog.backend.topics import StoredTopic
 from eventlog.clock import Clock
+from eventlog.interruptions import is_interruption
 from eventlog.records import Headers
 from eventlog.store.committer import Committer
 from eventlog.store.lmdb.environment import Environment
@@ -105,10 +106,9 @@ class StoreAppends:
         command = CommitTransaction(request, pieces, self.clock.now_ms())
         try:
             self.committer.run(command)
-        except Exception:
-            raise
-        except BaseException:
-            command.withdraw()
+        except BaseException as error:
+            if is_interruption(error):
+                command.withdraw()
             raise
         return command.reply
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eventlog.batches.format import decode
+from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import (
     BATCHES,
@@ -83,7 +84,7 @@ def read_rows(
                 max_bytes -= len(data)
                 is_found = cursor.prev() if is_reversed else cursor.next()
             return rows, True
-        except EngineError as error:
+        except unless_interrupted(EngineError) as error:
             raise environment.read_error(error) from error
         finally:
             transaction.abort()
@@ -137,6 +138,6 @@ def read_content(
     columns = decode(data, f"the batch of partition {partition} up to offset {last}")
     try:
         index = columns.offsets(last).index(offset)
-    except ValueError:
+    except unless_interrupted(ValueError):
         return None
     return columns.values[index], columns.headers[index]

@@ -20,6 +20,7 @@ import google_crc32c
 import msgpack
 
 from eventlog.errors import CorruptBatch, FormatTooNew
+from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 
 LONGEST_KEY_BYTES = 480
@@ -169,7 +170,7 @@ def unpack_row(data: bytes, what: object) -> Sequence[Entry | None]:
     check_row(data, what)
     try:
         entries: Sequence[Entry | None] = msgpack.unpackb(data[ENTRIES], use_list=False)
-    except _NOT_A_ROW as error:
+    except unless_interrupted(*_NOT_A_ROW) as error:
         raise damaged_index(what) from error
     return entries
 

@@ -6,12 +6,12 @@ The next record of a key goes into the key's last row until that is full.
 
 from __future__ import annotations
 
-import contextlib
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from eventlog.errors import EventLogError
+from eventlog.interruptions import suppress
 from eventlog.store.lmdb.environment import INDEX, Cursor, Environment, Transaction
 from eventlog.store.records.key_reader import last_row, last_row_of
 from eventlog.store.records.key_rows import (
@@ -219,7 +219,7 @@ def _rows_before(
         if key[:-8] != prefix:
             break
         entries: Sequence[Entry | None] | None = None
-        with contextlib.suppress(EventLogError):
+        with suppress(EventLogError):
             entries = unpack_row(bytes(data), "a row of the index")
         rows.append((int.from_bytes(key[-8:], "big"), entries))
         if any(entry is not None and entry[0] == partition and entry[1] >= first for entry in entries or ()):

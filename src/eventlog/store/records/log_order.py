@@ -15,6 +15,7 @@ from typing import NamedTuple
 from eventlog.backend.reading import OrderedBatch, ScannedOrder
 from eventlog.batches.format import NO_LOG_POSITION, read_header
 from eventlog.errors import EventLogError
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Transaction
 from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.rows.packing import damaged
@@ -36,7 +37,7 @@ def position_of(key: bytes | memoryview | None) -> int:
     """The position of a row's key, or of a row of the format table; 0 when there is none."""
     try:
         return 0 if key is None else int(_POSITION.unpack(key)[0])
-    except struct.error as error:
+    except unless_interrupted(struct.error) as error:
         raise damaged("the order of the log") from error
 
 
@@ -137,7 +138,7 @@ def scan_order(
                 if data is not None:
                     try:
                         span = read_header(data, _Place(key)).span
-                    except EventLogError:
+                    except unless_interrupted(EventLogError):
                         if found:
                             break
                         raise
@@ -166,7 +167,7 @@ def position_of_batch(
     found: int | None = None
     try:
         header = read_header(data, _Place(key))
-    except EventLogError:
+    except unless_interrupted(EventLogError):
         pass
     else:
         if header.log_position == NO_LOG_POSITION:
@@ -221,7 +222,7 @@ def put_into_order(environment: Environment, transaction: Transaction) -> None:
 def _span(key: bytes, data: bytes, before: bytes) -> int:
     try:
         return read_header(data, _Place(key)).span
-    except EventLogError:
+    except unless_interrupted(EventLogError):
         last = split_batch_key(key)[2]
         return int(last - split_batch_key(before)[2]) if before[:8] == key[:8] else 1
 
@@ -229,7 +230,7 @@ def _span(key: bytes, data: bytes, before: bytes) -> int:
 def _split(key: bytes) -> tuple[int, int, int]:
     try:
         return split_batch_key(key)
-    except struct.error as error:
+    except unless_interrupted(struct.error) as error:
         raise damaged("the order of the log") from error
 
 

@@ -16,6 +16,7 @@ import msgpack
 
 from eventlog.backend.records import Location
 from eventlog.errors import FormatTooNew
+from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
 from eventlog.store.records.write_transaction import WriteTransaction
@@ -74,7 +75,7 @@ class StoredMessage(NamedTuple):
             if version == 0:
                 raise ValueError(version)
             return cls(*fields)
-        except NOT_A_ROW as error:
+        except unless_interrupted(*NOT_A_ROW) as error:
             raise damaged("a message id") from error
 
 

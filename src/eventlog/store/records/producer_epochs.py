@@ -9,7 +9,6 @@ numbers stand in the headers of the batches too, which is where a batch that com
 
 from __future__ import annotations
 
-import contextlib
 import struct
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -19,6 +18,7 @@ from eventlog.backend.records import Location, PartitionRecords, ProducerEpoch, 
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, read_header
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, PRODUCERS, SEQUENCES
 from eventlog.store.records.key_rows import entity_prefix, unpack_row
 from eventlog.store.records.message_ids import find
@@ -58,7 +58,7 @@ class ProducerRow(NamedTuple):
         try:
             fields = fields_of(data, what, _ROW_VERSION)
             return cls(name, *(checked(fields[field], int) for field in ("id", "epoch", "created_ms")))
-        except NOT_A_ROW as error:
+        except unless_interrupted(*NOT_A_ROW) as error:
             raise damaged(what) from error
 
 
@@ -100,7 +100,7 @@ class SequenceRow(NamedTuple):
             fields = fields_of(data, what, _ROW_VERSION)
             ends = [(checked(epoch, int), checked(end, int)) for epoch, end in checked(fields["ends"], list)]
             return cls(tuple(ends), checked(fields["forgotten"], int))
-        except NOT_A_ROW as error:
+        except unless_interrupted(*NOT_A_ROW) as error:
             raise damaged(what) from error
 
 
@@ -206,7 +206,7 @@ def find_stored(writing: WriteTransaction, records: PartitionRecords, now_ms: in
     reply = StoredRecords(records.partition, rows.timestamps_ms)
     for index in range(len(rows.values)):
         reply.others[index] = Location(records.partition, -1, rows.timestamp(index), -1, 0)
-    with contextlib.suppress(CorruptBatch, FormatTooNew):  # they are stored; only where cannot be read
+    with suppress(CorruptBatch, FormatTooNew):  # they are stored; only where cannot be read
         offsets: dict[int, int] = {}
         for run in _stored_runs(writing, records):
             for rank in range(run.record_count):

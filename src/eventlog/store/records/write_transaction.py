@@ -13,7 +13,6 @@ The committer (`store/committer.py`) begins rounds and wakes the waiting threads
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
@@ -23,6 +22,7 @@ from typing import Protocol
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_header, seal
 from eventlog.errors import EventLogError, UnknownTopic
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, ORDER, PARTITIONS, TOPICS, Environment, Transaction
 from eventlog.store.lmdb.lifecycle import Table
@@ -77,7 +77,7 @@ class CommitRequest:
         """Wake the thread that waits for this; return whether there is one."""
         if self.wakeup is None:
             return False
-        with contextlib.suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
+        with suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
             self.wakeup.release()
         return True
 
@@ -393,7 +393,7 @@ class WriteTransaction:
                 last = split_batch_key(key)[2]
                 try:
                     columns = decode(cursor.value(), f"the batch of partition {partition} up to offset {last}")
-                except EventLogError:
+                except unless_interrupted(EventLogError):
                     return None
                 count = bisect_left(columns.offsets(last), offset)
                 keys.update(one for one in columns.keys[:count] if one is not None)

@@ -15,6 +15,7 @@ import msgpack
 
 from eventlog.backend.topics import DUPLICATE_WINDOW_MS, StoredTopic
 from eventlog.errors import FormatTooNew, NotALog
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, packed
 
 FORMAT_VERSION = 3
@@ -78,7 +79,7 @@ class FormatRow(NamedTuple):
                 version,
                 checked(fields["engine"], str),
             )
-        except NOT_A_ROW as error:
+        except unless_interrupted(*NOT_A_ROW) as error:
             raise NotALog(
                 f"cannot open {path}: its format row is not one of eventlog's.",
                 stored="It was left as it was.",
@@ -122,7 +123,7 @@ def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTo
             duplicate_window_ms=checked(fields.get("duplicate_window_ms", DUPLICATE_WINDOW_MS), int),
             snapshot=checked(fields.get("snapshot", {"name": "msgpack"}), dict),
         )
-    except NOT_A_ROW as error:
+    except unless_interrupted(*NOT_A_ROW) as error:
         raise damaged(f"topic {bytes(name)!r}") from error
 
 
@@ -140,7 +141,7 @@ def unpack_topics_version(data: bytes | memoryview | None) -> int:
     """Return the topics' version of a row; 0 if there is none."""
     try:
         return 0 if data is None else int(_TOPICS_VERSION.unpack(data)[0])
-    except struct.error as error:
+    except unless_interrupted(struct.error) as error:
         raise damaged("the topics' version") from error
 
 
@@ -160,7 +161,7 @@ class PartitionRow(NamedTuple):
         """Return the row of these bytes; there is none for a partition that never lost a record."""
         try:
             return cls() if data is None else cls(*_PARTITION_ROW.unpack(data))
-        except struct.error as error:
+        except unless_interrupted(struct.error) as error:
             raise damaged("the bounds of a partition") from error
 
 
@@ -190,6 +191,6 @@ def unpack_commit(data: bytes | memoryview) -> tuple[int, int]:
         )
     try:
         _, offset, committed_ms = _OFFSET_ROW.unpack(data)
-    except struct.error as error:
+    except unless_interrupted(struct.error) as error:
         raise damaged("a committed offset") from error
     return offset, committed_ms

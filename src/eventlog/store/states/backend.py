@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from eventlog.backend.states import Row, StateChanges, StoredState
 from eventlog.clock import Clock
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.committer import Committer
 from eventlog.store.folder import Folder
 from eventlog.store.lmdb.environment import STATE, EngineError, Environment, Transaction
@@ -65,7 +66,7 @@ class StoreStates:
             try:
                 value: bytes | None = transaction.get(state_prefix(state.id) + key, db=environment.tables[STATE])
                 return value
-            except EngineError as error:
+            except unless_interrupted(EngineError) as error:
                 raise environment.read_error(error) from error
             finally:
                 transaction.abort()

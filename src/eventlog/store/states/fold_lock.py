@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from eventlog.backend.projections import StoredProjection
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import Folder
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.file_lock import FileLock
@@ -28,7 +27,7 @@ class ProjectionFileLock:
                 self._folder.make()
                 self._lock = FileLock(self._folder.create(self._name))
             self.is_held = self._lock.try_acquire()
-        except OSError as error:
+        except unless_interrupted(OSError) as error:
             raise kind_of(error)(
                 f"cannot take the lock to fold a projection: its file {self._name} in {self._folder.path} cannot be "
                 f"used: {error}.",
@@ -56,7 +55,7 @@ class ProjectionFileLock:
 def remove_lock_files(folder: Folder, projection: StoredProjection) -> None:
     """Remove the files of a projection that was deleted."""
     for is_rebuild in (False, True):
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             folder.remove(_lock_name(projection, is_rebuild=is_rebuild))
 
 

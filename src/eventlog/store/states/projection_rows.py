@@ -10,6 +10,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from eventlog.backend.projections import Build, StoredProjection
+from eventlog.interruptions import unless_interrupted
 from eventlog.options import PROJECTION_PREFIX
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 
@@ -50,7 +51,7 @@ def unpack_projection(name: bytes | memoryview, data: bytes | memoryview) -> Sto
             doomed=tuple(checked(number, int) for number in checked(fields["doomed"], list)),
             created_ms=checked(fields["created_ms"], int),
         )
-    except NOT_A_ROW as error:
+    except unless_interrupted(*NOT_A_ROW) as error:
         raise damaged(what) from error
 
 

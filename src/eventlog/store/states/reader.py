@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from eventlog.backend.states import Row, StoredState
 from eventlog.errors import UnknownState
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import (
     STATE,
     STATES,
@@ -58,7 +59,7 @@ def read_rows(environment: Environment, state: StoredState, keys: Iterable[bytes
         try:
             table = environment.tables[STATE]
             return [transaction.get(prefix + key, db=table) for key in keys]
-        except EngineError as error:
+        except unless_interrupted(EngineError) as error:
             raise environment.read_error(error) from error
         finally:
             transaction.abort()

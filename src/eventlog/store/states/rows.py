@@ -11,6 +11,7 @@ from functools import lru_cache
 from uuid import UUID
 
 from eventlog.backend.states import StoredState
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
 
 NEXT_STATE_ID_KEY = b"next state id"
@@ -55,7 +56,7 @@ def unpack_state(name: bytes | memoryview, data: bytes | memoryview) -> StoredSt
             value=checked(fields["value"], dict),
             created_ms=checked(fields["created_ms"], int),
         )
-    except NOT_A_ROW as error:
+    except unless_interrupted(*NOT_A_ROW) as error:
         raise damaged(what) from error
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import make_directory
 from eventlog.store.lmdb.errors import kind_of
 
@@ -41,7 +41,7 @@ class StoreMaintenance:
                 raise _destination_in_use(path)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             make_directory(path, 0o600)
-        except OSError as error:
+        except unless_interrupted(OSError) as error:
             raise kind_of(error)(
                 f"cannot compact into {path}: {error}.",
                 stored="The log is unchanged.",
@@ -51,7 +51,7 @@ class StoreMaintenance:
             return self.environment.copy(path)
         except BaseException as error:
             if is_made:
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     os.rmdir(path)
             if isinstance(error, DestinationInUse):
                 raise _destination_in_use(path) from error

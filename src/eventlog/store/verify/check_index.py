@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import NO_LOG_POSITION, Columns, decode
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import BATCHES, INDEX, Environment
 from eventlog.store.records.key_reader import last_version
 from eventlog.store.records.key_rows import (
@@ -213,7 +214,7 @@ def _difference(key: bytes, entry: Entry, last: int, columns: Columns | None) ->
     _, offset, timestamp_ms, log_position, value, headers = entry
     try:
         place = columns.offsets(last).index(offset)
-    except ValueError:
+    except unless_interrupted(ValueError):
         return "the offset"
     if columns.keys[place] != key:
         return "the key"
@@ -267,7 +268,7 @@ class _RecordsHaveEntries:
             while is_there and bytes(cursor.key())[:-8] == prefix:
                 try:
                     entries = unpack_row(bytes(cursor.value()), "a row")
-                except UNREADABLE:
+                except unless_interrupted(*UNREADABLE):
                     return True
                 if any(_is_at(entry, partition, offset) for entry in entries):
                     self._rows[prefix] = int.from_bytes(bytes(cursor.key())[-8:], "big")

@@ -7,6 +7,7 @@ Records are looked up in the order of time, in which neighbours are often in the
 from __future__ import annotations
 
 from eventlog.backend.topics import StoredTopic
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
 from eventlog.store.records.key_rows import entity_prefix
 from eventlog.store.records.message_ids import StoredMessage, digest_of, split_time_key, time_key
@@ -65,7 +66,7 @@ class MessageTimeCheck:
             return
         try:
             message = StoredMessage.unpack(row)
-        except UNREADABLE:
+        except unless_interrupted(*UNREADABLE):
             return  # reported by the check of message ids
         if max(message.stored_ms, 0) != stored_ms:
             self._problems.add(

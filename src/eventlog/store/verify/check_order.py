@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from eventlog.batches.format import NO_LOG_POSITION, read_header
 from eventlog.errors import EventLogError
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, position_of
 from eventlog.store.rows.tables import split_batch_key
@@ -42,7 +43,7 @@ class OrderCheck:
             return
         try:
             header = read_header(batch, name)
-        except EventLogError:
+        except unless_interrupted(EventLogError):
             self._end = last + 1  # reported by the check of the batches
             return
         first = last - header.span + 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import (
     FORMAT,
     PARTITIONS,
@@ -80,7 +81,7 @@ class SmallTables:
                     for key, data in cursor.iternext():
                         try:
                             rows.row(snapshot, bytes(key), bytes(data))
-                        except UNREADABLE as error:
+                        except unless_interrupted(*UNREADABLE) as error:
                             rows.unreadable(bytes(key), error)
             self._check_rows_of_states(transaction)
 

@@ -14,6 +14,7 @@ from eventlog.backend.maintenance import VerifyReport
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import NO_LOG_POSITION, NO_TIME_MS, Columns, decode
 from eventlog.errors import EventLogError
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.groups.reader import damaged_rows
 from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS, Environment
 from eventlog.store.records.log_order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_log_position
@@ -66,7 +67,7 @@ def verify(environment: Environment, progress: Callable[[int], object] | None = 
 def _end_log_position(environment: Environment) -> int:
     try:
         return stored_end_log_position(environment)
-    except UNREADABLE:
+    except unless_interrupted(*UNREADABLE):
         return _LAST_POSITION  # the check of the format table reports the damaged row
 
 
@@ -102,7 +103,7 @@ class BatchCheck:
         self.stored_bytes += len(data)
         try:
             columns = decode(data, name)
-        except EventLogError as error:
+        except unless_interrupted(EventLogError) as error:
             self._problems.add(str(error))
             self._end = last + 1
             return

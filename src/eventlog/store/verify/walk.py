@@ -7,7 +7,6 @@ not wait. Inside one part all tables are of the same commit, so they must agree.
 
 from __future__ import annotations
 
-import contextlib
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import msgpack
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import Columns, decode
 from eventlog.errors import EventLogError
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, TOPICS, Environment, Snapshot
 from eventlog.store.records.log_order import position_of
 from eventlog.store.records.reader import bounds_within
@@ -71,7 +71,7 @@ class BatchCache:
             self._columns.move_to_end(key)
             return self._columns[key]
         columns: Columns | None = None
-        with contextlib.suppress(EventLogError):
+        with suppress(EventLogError):
             columns = decode(data, "a batch")
         self._columns[key] = columns
         if len(self._columns) > self._MOST:
@@ -98,7 +98,7 @@ class SnapshotReader:
         """Return a log position from the format table: 0 if there is no such row, None if it is damaged."""
         try:
             return position_of(self.get(FORMAT, name))
-        except UNREADABLE:
+        except unless_interrupted(*UNREADABLE):
             return None  # reported by the check of that table
 
     def topic(self, topic_id: int) -> StoredTopic | None:
@@ -109,7 +109,7 @@ class SnapshotReader:
                 for name, data in cursor.iternext():
                     try:
                         row = unpack_topic(name, data)
-                    except UNREADABLE:
+                    except unless_interrupted(*UNREADABLE):
                         continue  # reported by the check of the topics
                     self._topics[row.id] = row
         return self._topics.get(topic_id)
@@ -182,7 +182,7 @@ def walk(
                 left_bytes -= len(data) + len(key) + _ROW_BYTES
                 try:
                     check.row(snapshot, key, data)
-                except UNREADABLE as error:
+                except unless_interrupted(*UNREADABLE) as error:
                     check.unreadable(key, error)
                 start = key + b"\0"
                 is_found = cursor.next()

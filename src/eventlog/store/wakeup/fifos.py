@@ -11,6 +11,7 @@ import mmap
 import os
 from collections.abc import Set as AbstractSet
 
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.folder import Folder
 
 FIFO_SUFFIX = ".fifo"
@@ -34,7 +35,7 @@ def subjects_of(name: str) -> frozenset[int] | None:
     _, dot, text = name.removesuffix(FIFO_SUFFIX).partition(".")
     try:
         return frozenset(int(subject, 16) for subject in text.split(".") if subject) if dot else None
-    except ValueError:
+    except unless_interrupted(ValueError):
         return None
 
 

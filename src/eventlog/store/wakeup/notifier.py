@@ -17,7 +17,6 @@ is subscribed to everything. A reader changes its subscription by renaming its F
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import mmap
 import os
@@ -25,6 +24,7 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import Folder
 from eventlog.store.wakeup.fifos import CHANGES_BYTES, FIFO_SUFFIX, map_changes, subjects_of
 
@@ -53,7 +53,7 @@ class _Fifo:
     def close(self) -> None:
         """Close the descriptor; a second call does nothing."""
         descriptor, self.descriptor = self.descriptor, -1
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -121,9 +121,9 @@ class Notifier:
                         os.write(fifo.descriptor, b"\0")
                     else:
                         self._write_once(fifo.name)
-                except BrokenPipeError:
+                except unless_interrupted(BrokenPipeError):
                     self._bury(fifo)
-                except OSError:
+                except unless_interrupted(OSError):
                     continue  # full already, closed by a fork in a signal handler, or no file may be opened now
         finally:
             self._notifying.pop(token, None)
@@ -161,7 +161,9 @@ class Notifier:
             self._changes = map_changes(self._folder)  # again: somebody may have removed the file
             changes: bytes | None = self._changes[:CHANGES_BYTES]
             names = {name for name in self._folder.names() if name.endswith(FIFO_SUFFIX)}
-        except (OSError, ValueError):  # no file may be opened now: then give back what is of no use any more
+        except unless_interrupted(
+            OSError, ValueError
+        ):  # no file may be opened now: then give back what is of no use any more
             names, changes = {name for name, fifo in self._fifos.items() if not fifo.is_dead}, None
         fifos = self._fifos
         room = self._most_kept_count - sum(fifo.is_kept for name, fifo in fifos.items() if name in names)
@@ -187,7 +189,7 @@ class Notifier:
         descriptor = -1
         try:
             descriptor = self._folder.open_fifo(name, os.O_WRONLY)
-        except OSError as error:
+        except unless_interrupted(OSError) as error:
             if error.errno == errno.ENXIO:
                 self._remove(name)  # its reader is dead: a living one opened it before it had this name
             if error.errno not in _TOO_MANY_FILES:
@@ -202,7 +204,7 @@ class Notifier:
     def _write_once(self, name: str) -> None:
         try:
             descriptor = self._folder.open_fifo(name, os.O_WRONLY)
-        except OSError as error:
+        except unless_interrupted(OSError) as error:
             if error.errno in {errno.ENXIO, errno.ENOENT}:
                 raise BrokenPipeError from error
             raise
@@ -219,18 +221,18 @@ class Notifier:
 
     def _close_gone(self) -> None:
         while self._gone and not self._notifying:
-            with contextlib.suppress(IndexError):  # another thread was faster
+            with suppress(IndexError):  # another thread was faster
                 self._gone.popleft().close()
 
     def _remove(self, name: str) -> None:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             self._folder.remove(name)
 
 
 def _most_kept_count() -> int:
     try:
         most = os.sysconf("SC_OPEN_MAX")
-    except (AttributeError, ValueError, OSError):
+    except unless_interrupted(AttributeError, ValueError, OSError):
         return _MOST_KEPT_COUNT
     return min(_MOST_KEPT_COUNT, most // _KEPT_SHARE) if most > 0 else _MOST_KEPT_COUNT
 

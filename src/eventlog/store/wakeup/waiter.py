@@ -7,7 +7,6 @@ The reader's side of a notification: its FIFO, the sleep on it, and the descript
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import select
@@ -18,6 +17,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 from eventlog.backend.waiting import RECHECK_SECONDS
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import Folder
 from eventlog.store.wakeup.fifos import fifo_name, note_change
 
@@ -97,7 +97,7 @@ class Waiter:
             folder.rename(hidden, name)
             self._names = (name,)
             note_change(folder)
-        except OSError:
+        except unless_interrupted(OSError):
             self.close()  # no FIFOs here; wait() polls
             return
         # A dropped reader leaves its file; the next writer finds nobody at the other end, and removes it.
@@ -111,10 +111,10 @@ class Waiter:
         name = fifo_name(self._base, subjects)
         self._names = (name, *(known for known in self._names if known != name))
         for known in self._names[1:]:
-            with contextlib.suppress(OSError):  # it is not that one, or somebody removed it
+            with suppress(OSError):  # it is not that one, or somebody removed it
                 self._folder.rename(known, name)
         self._names = (name,)
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             note_change(self._folder)
 
     # -- waiting ---------------------------------------------------------------------------------------------
@@ -183,11 +183,11 @@ class Waiter:
 
     def wake(self) -> None:
         """End a wait that runs now, or else the next one; the descriptor is ready."""
-        with contextlib.suppress(RuntimeError):  # it was woken before, and has not noticed yet
+        with suppress(RuntimeError):  # it was woken before, and has not noticed yet
             self._fallback.release()
         with self._ends:  # else close() may give the number of our end to another file
             if self._write_end >= 0:
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     os.write(self._write_end, b"\0")
 
     # -- a loop of the program -------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ class Waiter:
         """
         try:
             return bool(os.read(self._read_end, 65536))
-        except OSError:  # none, or it was closed
+        except unless_interrupted(OSError):  # none, or it was closed
             return False
 
     # -- ending ----------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ class Waiter:
         """Remove the FIFO."""
         self._poll = None
         for name in self._names:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 self._folder.remove(name)
         self._names = ()
         self._close_ends()
@@ -245,5 +245,5 @@ class Waiter:
 def _close(*descriptors: int) -> None:
     for descriptor in descriptors:
         if descriptor >= 0:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.close(descriptor)

@@ -39,6 +39,7 @@ from eventlog.groups.rules import (
     next_steps,
 )
 from eventlog.groups.state import Group, PartitionId
+from eventlog.interruptions import unless_interrupted
 from eventlog.records import TopicPartition
 
 _LOOK_SECONDS = 0.002
@@ -200,7 +201,7 @@ class Membership:
                 self._peers.run_with_targets(Leave(file.id), offsets=self._commit(offsets, file.id))
             elif (commit := self._commit(offsets, file.id)) is not None:
                 self._backend.commit_offsets(commit)
-        except MemberFenced:
+        except unless_interrupted(MemberFenced):
             self._peers.run(Leave(file.id))  # others have a part of it already, and the rest comes again
         finally:
             if self._options.instance_id is None:
@@ -396,7 +397,7 @@ class Membership:
         member_id = self._current().id
         try:
             reply = self._peers.run(Release(member_id, steps.surplus), offsets=self._commit(offsets, member_id))
-        except MemberFenced:
+        except unless_interrupted(MemberFenced):
             return  # an interrupted release was stored after all: the next look tells
         if reply.verdict is Verdict.FENCED:
             self._come_back()
@@ -438,7 +439,7 @@ class Membership:
             return None
         try:
             topic = self._open_topic(self._topics[topic_id].name)
-        except UnknownTopic:
+        except unless_interrupted(UnknownTopic):
             return None
         return topic if topic.row.id == topic_id else None
 

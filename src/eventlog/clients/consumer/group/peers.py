@@ -7,7 +7,6 @@ sees that the targets are stale proposes new ones.
 
 from __future__ import annotations
 
-import contextlib
 from bisect import bisect_right
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
@@ -20,6 +19,7 @@ from eventlog.errors import MemberFenced
 from eventlog.groups.assignment import foreseen, later, propose
 from eventlog.groups.rules import Assign, Request, Sweep, is_gone
 from eventlog.groups.state import Life
+from eventlog.interruptions import suppress
 
 _WATCH_SECONDS = 0.4
 """Poll interval for watched members without FIFOs, and for targets that another member is proposing."""
@@ -143,7 +143,7 @@ class Peers:
             snapshot = backend.group_snapshot(options.group)
             if snapshot.group.needs_targets(snapshot.topics_version):
                 request = propose(snapshot, options.assignor_name, options.assignor)
-                with contextlib.suppress(MemberFenced):  # somebody else proposed, and the owner has begun already
+                with suppress(MemberFenced):  # somebody else proposed, and the owner has begun already
                     self.run(request, offsets=self._beginnings(later(snapshot, request)))
         return True
 
@@ -176,7 +176,7 @@ class Peers:
                 snapshot = backend.group_snapshot(options.group)
                 liveness = backend.look_at_members(snapshot.group.members if suspects is None else suspects)
                 # What a user's assignor raises comes from `propose`, which must do without these targets then.
-                with contextlib.suppress(Exception):
+                with suppress(Exception):
                     targets = foreseen(snapshot, request, liveness, options.assignor_name, options.assignor)
             return self.run(request, then=targets, suspects=suspects, offsets=offsets)
 
