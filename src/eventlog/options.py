@@ -35,8 +35,15 @@ MAX_FOLDED_RECORDS = 1_000_000
 MAX_FOLDED_BYTES = 32 << 20
 DEFAULT_ATTEMPTS = 5
 DEFAULT_MAX_RECORDS = 100
+DEFAULT_RETRY_PAUSE = 0.5
+DEFAULT_MAX_RETRY_PAUSE = 30.0
+DEFAULT_RETRY_JITTER = 0.5
 PROJECTION_PREFIX = "projection:"
 """The prefix of the state names of projections; users cannot choose such a name."""
+
+PROCESSOR_PREFIX = "processor:"
+"""The prefix of the state names of processors, which count the tries of records; users cannot choose such a name."""
+OWN_STATES = (PROJECTION_PREFIX, PROCESSOR_PREFIX)
 
 CUSTOM_PREFIX = "custom:"
 """The prefix of the stored names of functions that users declare."""
@@ -78,12 +85,13 @@ def check_group_name(name: object) -> str:
 
 
 def check_state_name(name: object) -> str:
-    """Return the name of a state: as for a group, and it must not begin with `PROJECTION_PREFIX`."""
+    """Return the name of a state: as for a group, and it must not begin with a prefix of our own states."""
     checked = _check_printable_name("state name", name)
-    if checked.startswith(PROJECTION_PREFIX):
+    if checked.startswith(OWN_STATES):
         raise ValueError(
-            f"{_shown(name)} is not a valid state name: {PROJECTION_PREFIX!r} marks the states of projections. "
-            "Nothing was stored. Read a projection with log.projection(name).state, or choose another name."
+            f"{_shown(name)} is not a valid state name: {PROJECTION_PREFIX!r} marks the states of projections, and "
+            f"{PROCESSOR_PREFIX!r} those of processors. Nothing was stored. Read a projection with "
+            "log.projection(name).state, or choose another name."
         )
     return checked
 
@@ -152,6 +160,15 @@ def check_seconds(name: str, value: object, *, least: float = 0.0) -> float:
         raise TypeError(f"{name} must be a number of seconds, not {value!r}. Nothing was stored.")
     if not least <= value <= 1e9:
         raise ValueError(f"{name} must be a number of seconds, {least} to 1e9, not {value}. Nothing was stored.")
+    return float(value)
+
+
+def check_share(name: str, value: object) -> float:
+    """Return the value as a float if it is a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number from 0 to 1, not {value!r}. Nothing was stored.")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1, not {value}. Nothing was stored.")
     return float(value)
 
 

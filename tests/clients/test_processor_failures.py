@@ -10,7 +10,7 @@ import pytest
 
 import eventlog
 from eventlog.batches.format import BatchEncoder, seal
-from eventlog.clients.transaction import processor as processor_module
+from eventlog.clients.transaction import worker as worker_module
 from tests.clients.billing import bill, committed, invoices, make_orders
 from tests.clients.helpers import (
     flip_last_bit,
@@ -68,7 +68,7 @@ def test_a_failure_is_tried_again_and_nothing_is_there_twice(log, one):
 def test_a_bad_record_is_raised_and_those_before_it_are_stored(log, one):
     """After `attempts` of them, with a note that says where; a new processor begins with it."""
     function, calls = refuse(4)
-    with log.processor("orders", function=function, group="billing", attempts=3) as processor:
+    with log.processor("orders", function=function, group="billing", attempts=3, retry_pause=0.0) as processor:
         with pytest.raises(Bad) as raised:
             processor.run_to_end()
     assert "orders[0] at offset 4 failed for group 'billing', 3 times" in raised.value.__notes__[0]
@@ -84,12 +84,12 @@ def test_a_bad_record_is_raised_and_those_before_it_are_stored(log, one):
 def test_the_same_processor_may_go_on_after_an_error(log, one):
     """The record has all its attempts again."""
     function, calls = refuse(0)
-    with log.processor("orders", function=function, group="billing", attempts=2) as processor:
+    with log.processor("orders", function=function, group="billing", attempts=2, retry_pause=0.0) as processor:
         for _ in range(2):
             with pytest.raises(Bad):
                 processor.run_to_end()
         assert calls == [0, 0, 0, 0]
-        processor._function = bill
+        processor._worker.function = bill
         assert processor.run_to_end() == 10
     assert invoices(log) == list(range(10))
 
@@ -108,7 +108,7 @@ def test_other_partitions_go_on_past_a_bad_record(log, orders):
     """They are not held up in the dead-letter case, and those before it in its partition are stored in any."""
     where = {record.value: record for record in orders.read()}
     function, _ = refuse(7)
-    with log.processor("orders", function=function, group="billing", attempts=2) as processor:
+    with log.processor("orders", function=function, group="billing", attempts=2, retry_pause=0.0) as processor:
         with pytest.raises(Bad):
             processor.run_to_end()
     done = set(invoices(log))
@@ -124,7 +124,9 @@ def test_dead_letters_go_where_on_failure_sends_them(log, one):
     def bury(tx, record, error):
         tx.send("dead", f"{record.value}: {error!r}", key=record.key)
 
-    with log.processor("orders", function=function, group="billing", attempts=2, on_failure=bury) as processor:
+    with log.processor(
+        "orders", function=function, group="billing", attempts=2, retry_pause=0.0, on_failure=bury
+    ) as processor:
         assert processor.run_to_end() == 10
     assert values(log.topic("dead").read()) == ["2: Bad(2)", "3: Bad(3)", "9: Bad(9)"]
     assert invoices(log) == [0, 1, 4, 5, 6, 7, 8]
@@ -141,7 +143,9 @@ def test_an_error_of_on_failure_is_raised(log, one):
         raise LookupError
 
     function, _ = refuse(2)
-    with log.processor("orders", function=function, group="billing", attempts=2, on_failure=bury) as processor:
+    with log.processor(
+        "orders", function=function, group="billing", attempts=2, retry_pause=0.0, on_failure=bury
+    ) as processor:
         with pytest.raises(LookupError) as raised:
             processor.run_to_end()
     assert "offset 2 failed for group 'billing', and so did on_failure" in raised.value.__notes__[0]
@@ -150,12 +154,21 @@ def test_an_error_of_on_failure_is_raised(log, one):
 
 def test_later_records_are_together_again_after_a_bad_one(log, one):
     """One transaction for each is the exception."""
-    function, _ = refuse(2)
+    function, _ = refuse(12)
     with log.processor(
-        "orders", function=function, group="billing", attempts=2, on_failure=lambda *_: None
+        "orders",
+        function=function,
+        group="billing",
+        max_records=10,
+        attempts=2,
+        retry_pause=0.0,
+        on_failure=lambda *_: None,
     ) as processor:
-        # 0 and 1 alone, then 2 is buried, then 3 to 9 at once; the state is made in a transaction of its own.
-        assert rounds_while(log, processor.run_to_end) == 1 + 2 + 1 + 1
+        one.append_many(range(10), keys=["x"] * 10)
+        processor.run_to_end()
+        one.append_many(range(10, 20), keys=["x"] * 10)
+        # 10 and 11 alone, the second try of 12 is stored, 12 is buried, then 13 to 19 at once
+        assert rounds_while(log, processor.run_to_end) == 2 + 1 + 1 + 1
 
 
 def test_an_error_at_the_commit_is_found_to_be_of_one_record(log, one):
@@ -172,6 +185,7 @@ def test_an_error_at_the_commit_is_found_to_be_of_one_record(log, one):
         function=function,
         group="billing",
         attempts=2,
+        retry_pause=0.0,
         on_failure=lambda _tx, record, error: buried.append((record.value, type(error))),
     ) as processor:
         assert processor.run_to_end() == 10
@@ -191,7 +205,7 @@ def test_a_conflict_is_no_failure_of_the_record(log, one):
             log.transact(lambda other: other.state("count").put("all", -1000 * len(conflicts)))
 
     log.transact(lambda tx: tx.state("count").put("all", 0))
-    with log.processor("orders", function=function, group="billing", attempts=2) as processor:
+    with log.processor("orders", function=function, group="billing", attempts=2, retry_pause=0.0) as processor:
         assert processor.run_to_end() == 10
     assert len(conflicts) == 20
     assert invoices(log) == list(range(10))
@@ -200,13 +214,13 @@ def test_a_conflict_is_no_failure_of_the_record(log, one):
 def test_a_conflict_for_ever_is_raised(log, one, monkeypatch):
     """After a hundred in a row, with a note."""
     pauses: list[int] = []
-    monkeypatch.setattr(processor_module, "wait_a_little", pauses.append)
+    monkeypatch.setattr(worker_module, "wait_a_little", pauses.append)
 
     def function(tx, record):
         raise eventlog.ConflictError("no")
 
     with log.processor(
-        "orders", function=function, group="billing", attempts=2, on_failure=lambda *_: None
+        "orders", function=function, group="billing", attempts=2, retry_pause=0.0, on_failure=lambda *_: None
     ) as processor:
         with pytest.raises(eventlog.ConflictError) as raised:
             processor.run_to_end()
@@ -232,7 +246,7 @@ def test_what_is_too_large_by_itself_is_a_failure(log, one):
     def function(tx, record):
         tx.send("invoices", record.value, key="x" * 1000)
 
-    with log.processor("orders", function=function, group="billing", max_bytes=500) as processor:
+    with log.processor("orders", function=function, group="billing", max_bytes=500, retry_pause=0.0) as processor:
         with pytest.raises(eventlog.TransactionTooLarge):
             processor.run_to_end()
 
@@ -249,7 +263,7 @@ def test_a_function_can_not_commit_a_part(log, one, way):
             with tx:
                 pass
 
-    with log.processor("orders", function=function, group="billing", attempts=2) as processor:
+    with log.processor("orders", function=function, group="billing", attempts=2, retry_pause=0.0) as processor:
         with pytest.raises(ValueError, match="the processor commits"):
             processor.run_to_end()
     assert invoices(log) == []
@@ -263,7 +277,7 @@ def test_a_function_that_aborts_fails(log, one):
         if record.value == 2:
             tx.abort()
 
-    with log.processor("orders", function=function, group="billing", attempts=2) as processor:
+    with log.processor("orders", function=function, group="billing", attempts=2, retry_pause=0.0) as processor:
         with pytest.raises(eventlog.TransactionEnded):
             processor.run_to_end()
     assert invoices(log) == [0, 1]

@@ -22,6 +22,9 @@ from eventlog.groups.assignors import Assignor
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
     DEFAULT_MAX_RECORDS,
+    DEFAULT_MAX_RETRY_PAUSE,
+    DEFAULT_RETRY_JITTER,
+    DEFAULT_RETRY_PAUSE,
     MAX_FOLDED_BYTES,
     MAX_FOLDED_RECORDS,
     MAX_TRANSACTION_BYTES,
@@ -363,6 +366,10 @@ class EventLog(FrontDoor):
         max_records: int = DEFAULT_MAX_RECORDS,
         attempts: int = DEFAULT_ATTEMPTS,
         on_failure: OnFailure | None = None,
+        retry_pause: float = DEFAULT_RETRY_PAUSE,
+        max_retry_pause: float = DEFAULT_MAX_RETRY_PAUSE,
+        retry_jitter: float = DEFAULT_RETRY_JITTER,
+        on_out_of_range: OnOutOfRange = "raise",
         max_bytes: int = MAX_TRANSACTION_BYTES,
         assignor: str | Assignor = "sticky",
         instance_id: str | None = None,
@@ -381,11 +388,19 @@ class EventLog(FrontDoor):
             group: the name under which offsets are committed; the partitions are shared with its other members.
             start: where to begin if the group has no committed offset, as for `consumer()` (default "earliest").
             max_records: the most records in one transaction (default 100). More records cost fewer syncs, but a failure
-                repeats more, and `max_poll_interval` must be long enough for all.
-            attempts: the number of attempts before a record is given up (default 5).
+                repeats more.
+            attempts: the number of attempts before a record is given up (default 5). They are counted in the log where
+                a process may die of the record: a new process goes on counting.
             on_failure: called for a record that is given up, with another transaction, the record and its last
                 exception, for example to send it to a topic of dead letters; the processor then goes on after the
-                record. Without it (default) the exception is raised.
+                record. Without it (default) the exception is raised. With a `DecodeError`, which is not tried again,
+                the record's key and value are bytes, as they are stored; with `ProcessDied` nothing was raised.
+            retry_pause: seconds before the second attempt of a record (default 0.5); doubled before each further one.
+            max_retry_pause: the longest pause, in seconds (default 30.0).
+            retry_jitter: the share of each pause that is left to chance, from 0 to 1 (default 0.5: a random time
+                between half of the pause and all of it), so that programs that failed together do not come back
+                together.
+            on_out_of_range: as for `consumer()`.
             max_bytes: as for `transaction()`.
             assignor, instance_id, session_timeout, max_poll_interval: as for `consumer()`.
 

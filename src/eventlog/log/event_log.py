@@ -38,10 +38,13 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
     DEFAULT_MAX_RECORDS,
+    DEFAULT_MAX_RETRY_PAUSE,
+    DEFAULT_RETRY_JITTER,
+    DEFAULT_RETRY_PAUSE,
     MAX_FOLDED_BYTES,
     MAX_FOLDED_RECORDS,
     MAX_TRANSACTION_BYTES,
-    PROJECTION_PREFIX,
+    OWN_STATES,
     Index,
     OnOutOfRange,
     Start,
@@ -254,6 +257,10 @@ class EmbeddedLog(EventLog):
         max_records: int = DEFAULT_MAX_RECORDS,
         attempts: int = DEFAULT_ATTEMPTS,
         on_failure: OnFailure | None = None,
+        retry_pause: float = DEFAULT_RETRY_PAUSE,
+        max_retry_pause: float = DEFAULT_MAX_RETRY_PAUSE,
+        retry_jitter: float = DEFAULT_RETRY_JITTER,
+        on_out_of_range: OnOutOfRange = "raise",
         max_bytes: int = MAX_TRANSACTION_BYTES,
         assignor: str | Assignor = "sticky",
         instance_id: str | None = None,
@@ -264,15 +271,17 @@ class EmbeddedLog(EventLog):
         from eventlog.clients.transaction.processor import open_processor
 
         return open_processor(
-            lambda: self.consumer(
+            lambda on_assigned: self.consumer(
                 *topics,
                 group=group,
                 start=start,
                 auto_commit=False,
+                on_out_of_range=on_out_of_range,
                 assignor=assignor,
                 instance_id=instance_id,
                 session_timeout=session_timeout,
                 max_poll_interval=max_poll_interval,
+                on_assigned=on_assigned,
             ),
             lambda: EmbeddedLentTransaction(self._store, self._known_topic, max_bytes=max_bytes),
             self._store.clock,
@@ -282,7 +291,11 @@ class EmbeddedLog(EventLog):
             max_records=max_records,
             attempts=attempts,
             on_failure=on_failure,
+            retry_pause=retry_pause,
+            max_retry_pause=max_retry_pause,
+            retry_jitter=retry_jitter,
             max_bytes=max_bytes,
+            max_poll_interval=max_poll_interval,
         )
 
     # -- states and projections ------------------------------------------------------------------------------
@@ -298,7 +311,7 @@ class EmbeddedLog(EventLog):
     def states(self) -> list[str]:
         self._check_open()
         names = [row.name for row in self._store.states()]
-        return [name for name in names if not name.startswith(PROJECTION_PREFIX)]
+        return [name for name in names if not name.startswith(OWN_STATES)]
 
     @override
     def delete_state(self, name: str) -> None:

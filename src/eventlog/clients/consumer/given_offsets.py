@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from eventlog.backend.groups import OffsetCommit
+from eventlog.errors import EventLogError, MemberFenced
 from eventlog.records import TopicPartition
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ class GivenOffsets:
         core.let_go(self)
         core.note_unstored({**handed, **(self._offsets or {})})
 
-    def invalidate(self) -> None:
+    def invalidate(self, error: EventLogError) -> None:
         """Note that they were refused, maybe because others own the partitions by now."""
-        if self._core.membership is not None:
-            self._core.membership.invalidate()
+        membership = self._core.membership
+        if membership is not None:
+            if isinstance(error, MemberFenced):
+                membership.explain(error)
+            membership.invalidate()

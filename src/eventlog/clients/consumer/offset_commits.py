@@ -69,8 +69,9 @@ class OffsetCommits:
         """Store some offsets in one transaction; an error has stored none."""
         try:
             self._store_checked(offsets, is_automatic=is_automatic)
-        except unless_interrupted(MemberFenced):
+        except unless_interrupted(MemberFenced) as error:
             if self._membership is not None:
+                self._membership.explain(error)
                 self._membership.invalidate()
             raise
 

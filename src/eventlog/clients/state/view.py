@@ -268,7 +268,13 @@ def open_state(
         StateMismatch: if the state is stored with other codecs. It is unchanged.
         TypeError, ValueError, ImportError: if an argument is none of these. Nothing was stored.
     """
-    checked = check_state_name(name)
+    return open_named_state(store, check_state_name(name), key, value)
+
+
+def open_named_state(
+    store: StateBackend, checked: str, key: Any, value: Any
+) -> tuple[StoredState, OrderedCodec[Any], Codec[Any]]:
+    """The same for a name that was checked, or that is one of ours."""
     row = store.state(checked)
     if row is None:
         from eventlog.codecs.ordered import OrderedCodec

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
 
 from eventlog.api.transaction import Transaction
+
+if TYPE_CHECKING:  # a type alone
+    from eventlog.clients.state.state import State
 
 
 class LentTransaction(Transaction):
@@ -15,6 +19,10 @@ class LentTransaction(Transaction):
     @abstractmethod
     def commit_as_owner(self) -> None:
         """Commit, as the processor does."""
+
+    @abstractmethod
+    def tries(self, group: str) -> State[tuple[Any, ...], Any] | None:
+        """The table of the tries of a group's records, for `StoredTries`; None where there are no states."""
 
 
 def refused_commit() -> ValueError:

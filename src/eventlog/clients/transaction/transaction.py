@@ -35,7 +35,15 @@ from eventlog.errors import (
     UsedAfterFork,
 )
 from eventlog.interruptions import is_interruption, unless_interrupted
-from eventlog.options import HeadersInput, check_columns, check_headers, check_int, check_message_id, check_timestamp_ms
+from eventlog.options import (
+    PROCESSOR_PREFIX,
+    HeadersInput,
+    check_columns,
+    check_headers,
+    check_int,
+    check_message_id,
+    check_timestamp_ms,
+)
 
 if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
     from eventlog.backend.states import StateChanges, StoredState
@@ -213,14 +221,14 @@ class EmbeddedTransaction(Transaction):
             declared = self._declared.get(name, (None, None))
             if (key is None and value is None) or (key is declared[0] and value is declared[1]):
                 return known
-        make_state, open_state = _states()
-        row, key_codec, value_codec = open_state(self._backend, name, key, value)
+        opened = _states()[1](self._backend, name, key, value)
         if known is None:
-            known = self._states[name] = make_state(
-                self._backend, row, key_codec, value_codec, charge=self._charge, check=self._check
-            )
+            known = self._states[name] = self._new_state(*opened)
         self._declared[name] = (key, value)
         return known
+
+    def _new_state(self, row: StoredState, key: OrderedCodec[Any], value: Codec[Any]) -> State[Any, Any]:
+        return _states()[0](self._backend, row, key, value, charge=self._charge, check=self._check)
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -291,9 +299,9 @@ class EmbeddedTransaction(Transaction):
             )
             try:
                 reply = self._backend.commit_transaction(request)
-            except unless_interrupted(EventLogError):
+            except unless_interrupted(EventLogError) as error:
                 for offsets in self._offsets.values():
-                    offsets.invalidate()
+                    offsets.invalidate(error)
                 raise
             self._sends.learn(reply.newer)
             if reply.stored is not None:
@@ -379,6 +387,17 @@ class EmbeddedLentTransaction(EmbeddedTransaction, LentTransaction):
     @override
     def commit_as_owner(self) -> None:
         super().commit()
+
+    @override
+    def tries(self, group: str) -> State[Any, Any]:
+        from eventlog.clients.state.view import open_named_state
+
+        self._check()
+        name = f"{PROCESSOR_PREFIX}{group}"
+        known = self._states.get(name)
+        if known is None:
+            known = self._states[name] = self._new_state(*open_named_state(self._backend, name, tuple, "msgpack"))
+        return known
 
 
 def _ended(end: str) -> TransactionEnded:

@@ -81,6 +81,7 @@ class Membership:
         self._pending_on_lost: list[TopicPartition] = []
         self._view: MemberView | None = None
         self._look_at_s = 0.0
+        self._polled_at_s = backend.clock.monotonic()
         patterns = options.subscription.patterns
         self.subjects: frozenset[int] | None = None if patterns else frozenset({group_subject(options.group)})
         """What to be notified of beside the topics that are read; None is everything, as any new topic may match."""
@@ -148,6 +149,18 @@ class Membership:
         if file is not None:
             file.permits.clear()
 
+    def explain(self, error: MemberFenced) -> None:
+        """Say in an error that the program did not poll in time, if that is why the partitions are gone."""
+        interval_s = self._options.terms.max_poll_interval
+        silent_s = self._backend.clock.monotonic() - self._polled_at_s
+        if silent_s > interval_s:
+            error._reword(
+                what=f"{error.what} The last poll() was {silent_s:.3g} s ago; max_poll_interval is {interval_s:g} s.",
+                advice="Call poll() to go on as a member; the records come again to whoever owns the partition. To "
+                "keep the partitions, make the consumer or processor with a longer max_poll_interval=, or take fewer "
+                "records at a time: max_poll_records= of a consumer, max_records= of a processor.",
+            )
+
     def attend(self, *, is_busy: bool = False) -> bool:
         """
         Keep step with the group; called at each poll before anything is handed out.
@@ -160,7 +173,8 @@ class Membership:
             UnknownTopic: if a topic that it names was deleted.
             Exception: whatever a callback or an assignor raises. It is called again the next time.
         """
-        self._current().note_poll(self._backend.clock.monotonic())
+        self._polled_at_s = self._backend.clock.monotonic()
+        self._current().note_poll(self._polled_at_s)
         is_usable, turns = False, 0
         while not is_usable and turns < _MOST_TURNS:
             self._keep_step(is_busy=is_busy)
