@@ -10,7 +10,7 @@ import pytest
 
 import eventlog
 from eventlog.batches.format import BatchEncoder, seal
-from tests.clients.helpers import rewrite_batch, values
+from tests.clients.helpers import flip_last_bit, rewrite_batch, values
 
 TP = eventlog.TopicPartition("orders", 1)
 
@@ -150,3 +150,27 @@ def test_folding_leaves_the_initial_state_as_it_was(log):
     for _ in range(2):
         assert topic.fold("alice", note, initial) == ({"seen": [1, 2]}, 2)
     assert initial == {"seen": []}
+
+
+@pytest.mark.parametrize("what", ["record", "batch"])
+def test_reading_the_whole_log_is_told_where_it_may_go_on(log, what):
+    """By a log position, since it has no offset to seek to; a projection is told what it can do."""
+    log.topic("others").append_many([b"x"] * 5)
+    topic = log.topic("orders", key=str, value="json")
+    topic.append_many([1, 2, 3], keys=["k"] * 3)
+    rewrite_batch(topic, 2, _at_position_five if what == "record" else flip_last_bit)
+    error_class = eventlog.DecodeError if what == "record" else eventlog.CorruptBatch
+    behind = 7 if what == "record" else 8
+    with pytest.raises(error_class, match=rf"start={behind} goes on behind it\.$") as raised:
+        list(log.read_all())
+    assert "seek" not in str(raised.value)
+    assert [record.value for _, record in log.read_all(start=behind)] == ([3] if what == "record" else [])
+    projection = log.projection("count", lambda state, record: state.put("last", record.offset))
+    with pytest.raises(error_class, match=r"delete_records\(\)") as raised:
+        projection.catch_up()
+    assert "raised in projection 'count', whose checkpoint is" in raised.value.__notes__[0]
+
+
+def _at_position_five(_: bytes) -> bytes:
+    (batch,) = BatchEncoder().encode([b"k"] * 3, [b"1", b"{", b"3"], timestamps_ms=7)
+    return seal(batch, largest_so_far_ms=0, log_position=5)

@@ -36,8 +36,8 @@ FIGURES: dict[str, Cost] = {
     "poll of 100, commit": Cost(python=2_326, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=131_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=13_566, lmdb=2_195, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=30_899, lmdb=4_183, commits=10, syncs=20),
-    "projection": Cost(python=3_981, lmdb=93, commits=1, syncs=2),
+    "processor, 100 at a time": Cost(python=30_909, lmdb=4_183, commits=10, syncs=20),
+    "projection": Cost(python=3_998, lmdb=93, commits=1, syncs=2),
 }
 
 COMPILED: dict[str, Cost] = {
@@ -57,7 +57,7 @@ COMPILED: dict[str, Cost] = {
     "poll of 100, commit": Cost(python=1_176, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=128_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=12_386, lmdb=2_195, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=29_719, lmdb=4_183, commits=10, syncs=20),
-    "projection": Cost(python=2_831, lmdb=93, commits=1, syncs=2),
+    "processor, 100 at a time": Cost(python=29_729, lmdb=4_183, commits=10, syncs=20),
+    "projection": Cost(python=2_848, lmdb=93, commits=1, syncs=2),
     "history of 10": Cost(python=2_000, lmdb=799, commits=0, syncs=0),
 }

@@ -6,6 +6,7 @@ Each function is the whole program of a child (`tests/processes/child.py`). Know
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -38,4 +39,18 @@ def work(path: str, poison: list[int], death: str, attempts: int) -> None:
         log.processor("orders", function=send_on, group="g", attempts=attempts, on_failure=give_up) as processor,
     ):
         processor.run_to_end()
+    say("done")
+
+
+def fold(path: str, poison: int) -> None:
+    """Folds everything into a projection; one value ends the process."""
+    logging.basicConfig(format="%(message)s")
+
+    def count(state: Any, record: eventlog.Record[Any, Any]) -> None:
+        if record.value == poison:
+            os._exit(139)
+        state["count"] = state.get("count", 0) + 1
+
+    with eventlog.open(path) as log:
+        log.projection("count", count, topics=["orders"]).catch_up()
     say("done")

@@ -61,3 +61,30 @@ def test_records_that_end_their_processes_anywhere(path: Path, rng: random.Rando
         assert log.groups.describe("g").lag == 0
         assert len(died_of) <= 2 * len(poison) + 12
         assert log.verify().is_sound
+
+
+def test_a_projection_says_in_which_record_its_process_died(path: Path) -> None:
+    """After a few starts the checkpoint is in front of it, and the warning names it; then all is folded."""
+    with eventlog.open(path) as log:
+        orders, others = log.topic("orders", value=int), log.topic("others", value=int)
+        for number in range(0, 3000, 100):
+            orders.append_many(range(number, number + 100))
+            others.append_many(range(100))
+        told: list[str] = []
+        while not told or "the record of log position" not in told[-1]:
+            assert len(told) < 8, told
+            with Child(poison_scenes.fold, str(path), 1234) as child:
+                assert child.end() == 139
+                told += child.errors().splitlines() or ["nothing yet"]
+        projection = log.projection("count")
+        position = 12 * 200 + 34
+        assert f"'count' last ended in the record of log position {position}: offset 1234 of orders[0]." in told[-1]
+        assert (projection.log_position, projection.state["count"]) == (position, 1234)
+        with Child(poison_scenes.fold, str(path), -1) as child:
+            child.hear("done")
+            assert child.end() == 0
+        with Child(poison_scenes.fold, str(path), -1) as child:
+            child.hear("done")
+            assert child.end() == 0
+            assert child.errors() == "", "an orderly end leaves no word"
+        assert projection.state["count"] == 3000

@@ -90,6 +90,18 @@ class FoldLock(Protocol):
         """
         ...
 
+    def note(self, log_position: int, most: int) -> None:
+        """
+        Leave word for the next holder that at most so many records from a log position on are folded now.
+
+        It is kept if the process dies, and forgotten with `release`. Costs a system call.
+        """
+        ...
+
+    def left_note(self) -> tuple[int, int] | None:
+        """What the holder before us has noted, if it died while it held the lock."""
+        ...
+
     def release(self) -> None:
         """Let another have the lock."""
         ...

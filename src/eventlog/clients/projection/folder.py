@@ -24,12 +24,23 @@ from eventlog.clients.state.state import State
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import Codec
 from eventlog.codecs.ordered import OrderedCodec
-from eventlog.errors import ConflictError, EventLogError, TransactionEnded, TransactionTooLarge
+from eventlog.errors import (
+    ConflictError,
+    CorruptBatch,
+    DecodeError,
+    EventLogError,
+    TransactionEnded,
+    TransactionTooLarge,
+)
 from eventlog.interruptions import is_interruption, unless_interrupted
 from eventlog.records import Record, RecordBatch
 
 Fold = Callable[[State[Any, Any], Record[Any, Any]], object]
 
+_ADVICE = (
+    "A projection passes no record by: open the topic with the codec that wrote it, with its class or an upcaster; or "
+    "remove the record with delete_records(), or restore a backup."
+)
 _LONGEST_SECONDS = 5.0
 """The longest transaction: what a slow function has done becomes visible, and no crash loses it."""
 
@@ -126,7 +137,13 @@ class Folder:
         return self._reader.transaction
 
     def step(
-        self, end: int, may_go_on: Callable[[], bool], check_lock: Callable[[], None], *, switches: bool = False
+        self,
+        end: int,
+        may_go_on: Callable[[], bool],
+        check_lock: Callable[[], None],
+        *,
+        switches: bool = False,
+        most: int | None = None,
     ) -> int:
         """
         Fold the records of one transaction and commit it; the number of records.
@@ -138,6 +155,7 @@ class Folder:
             may_go_on: is called between two batches; False ends the transaction.
             check_lock: is called before the commit; raises when the lock is not ours any more.
             switches: replaces the active build in the same commit, if this one is not behind it then.
+            most: the most records, where that is less than the projection's `max_records`.
 
         Raises:
             Exception: what the function raised, with a note that names the record. Nothing was stored.
@@ -145,21 +163,20 @@ class Folder:
             CorruptBatch, DecodeError: if a record cannot be read; the records before it were stored before.
         """
         count, log_position = 0, self.build.log_position
+        max_records = self._options.max_records if most is None else min(most, self._options.max_records)
         self._room.clear()
         self._is_folding = True
         self._state.begin()
         try:
             now_s = self._store.clock.monotonic
             until_s = now_s() + _LONGEST_SECONDS
-            while log_position < end and count < self._options.max_records and self._has_batch(is_first=not count):
+            while log_position < end and count < max_records and self._has_batch(is_first=not count):
                 first, batch = self._batches.popleft()
                 if first >= end:
                     self._batches.appendleft((first, batch))
                     break
-                most = min(
-                    bisect_left(batch.offsets, end - first + batch.offsets[0]), self._options.max_records - count
-                )
-                folded = self._fold(first, batch, most)
+                room = min(bisect_left(batch.offsets, end - first + batch.offsets[0]), max_records - count)
+                folded = self._fold(first, batch, room)
                 count += folded
                 if folded < len(batch):
                     shift = first - batch.offsets[0]
@@ -182,8 +199,14 @@ class Folder:
         if not self._batches:
             try:
                 self._batches.extend(self._reader.read())
-            except unless_interrupted(EventLogError):
+            except unless_interrupted(EventLogError) as error:
                 if is_first and self._reader.log_position == self.build.log_position:
+                    if isinstance(error, (DecodeError, CorruptBatch)):
+                        error._reword(advice=_ADVICE)
+                    error.add_note(
+                        f"raised in projection {self._row.name!r}, whose checkpoint is {self.build.log_position}: it "
+                        "cannot go on before it can read this record."
+                    )
                     raise
         return bool(self._batches)
 

@@ -14,14 +14,17 @@ from eventlog.backend import Backend
 from eventlog.backend.projections import FoldLock, StoredProjection, unknown_projection
 from eventlog.backend.states import StoredState
 from eventlog.backend.waiting import Waiter
+from eventlog.clients.reading.log_reader import LogReader, read_batches, records_of
 from eventlog.clients.state.view import stored_codecs
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import codec_for
 from eventlog.errors import ConflictError, StateMismatch, UsedAfterFork
 from eventlog.interruptions import unless_interrupted
+from eventlog.records import Record
 
 if TYPE_CHECKING:  # what folding needs is imported by the first projection: `import eventlog` is fast
     from eventlog.clients.projection.folder import Folder, FoldOptions
+    from eventlog.clients.projection.suspects import Suspects
 
 _EVERYTHING: Final = 1 << 63
 _LOCK_SECONDS = 0.1
@@ -147,11 +150,15 @@ class FoldRunner:
         def may_go_on() -> bool:
             return not (end is None and self.is_stopped) and not self._is_over(deadline_s)
 
+        suspects = self._suspects(lock, options, folder.build.log_position)
         while end is None or folder.build.log_position < end:
             before = folder.build
             self._check_time(deadline_s, before.log_position)
+            stop, most = suspects.bound(before.log_position, _EVERYTHING if end is None else end, options.max_records)
             try:
-                count += folder.step(_EVERYTHING if end is None else end, may_go_on, lambda: self._check_lock(lock))
+                folded = folder.step(stop, may_go_on, lambda: self._check_lock(lock), most=most)
+                suspects.note_folded(before.log_position, folded)
+                count += folded
             except unless_interrupted(ConflictError):
                 if not folder.is_overtaken:
                     raise  # by the function
@@ -168,16 +175,35 @@ class FoldRunner:
         self._store.begin_rebuild(self._row, options.topics, key_codec, value_codec)
         folder = self._new_folder(options, is_rebuild=True)
         count, end, may_switch = 0, self._store.end_log_position(), False
+        suspects = self._suspects(lock, options, folder.build.log_position)
         while not folder.is_switched:
-            self._check_time(deadline_s, folder.build.log_position)
-            count += folder.step(
-                end, lambda: not self._is_over(deadline_s), lambda: self._check_lock(lock), switches=may_switch
+            log_position = folder.build.log_position
+            self._check_time(deadline_s, log_position)
+            stop, most = suspects.bound(log_position, end, options.max_records)
+            folded = folder.step(
+                stop,
+                lambda: not self._is_over(deadline_s),
+                lambda: self._check_lock(lock),
+                switches=may_switch and stop == end,
+                most=most,
             )
+            suspects.note_folded(log_position, folded)
+            count += folded
             if folder.build.log_position >= end:
                 end, may_switch = self._store.end_log_position(), True
         self._folder = None
         self._sweep()
         return count
+
+    def _suspects(self, lock: FoldLock, options: FoldOptions, first: int) -> Suspects:
+        from eventlog.clients.projection.suspects import Suspects
+
+        def record_at(log_position: int) -> tuple[int, Record[Any, Any]] | None:
+            reader = LogReader(self._store, self._topics_by_id, options.topics, log_position)
+            batches = read_batches(reader, self._store.end_log_position(), 1)
+            return next(records_of(batches), None)
+
+        return Suspects(self.name, lock, first, record_at)
 
     def _codecs_of_rebuild(self) -> tuple[dict[str, object], dict[str, object]]:
         """The codecs that were declared, and the stored ones where none were."""

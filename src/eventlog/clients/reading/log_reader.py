@@ -10,12 +10,13 @@ from eventlog.backend import Backend
 from eventlog.backend.reading import OrderedBatch, StoredBatch
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor
 from eventlog.clients.topic_handle import TopicHandle
-from eventlog.errors import EventLogError
+from eventlog.errors import CorruptBatch, DecodeError, EventLogError
 from eventlog.interruptions import unless_interrupted
 from eventlog.options import check_int, check_topic_name
 from eventlog.records import Record, RecordBatch
 
 _READ_BYTES = 1 << 20
+_ADVICE = ("Open the topic with the codec that wrote it.", "Run `eventlog verify` to list all damage.")
 
 
 class LogReader:
@@ -64,9 +65,12 @@ class LogReader:
                 continue  # deleted since
             try:
                 batch = self._decoded(topic, stored)
-            except unless_interrupted(EventLogError):
+            except unless_interrupted(EventLogError) as error:
                 if batches:
                     return batches
+                if isinstance(error, (DecodeError, CorruptBatch)) and error.offset is not None:
+                    behind = stored.log_position + stored.span - (stored.last - error.offset)
+                    error._reword(advice=f"{_ADVICE[type(error) is CorruptBatch]} start={behind} goes on behind it.")
                 raise
             behind_batch = end = stored.log_position + stored.span
             if batch is not None:

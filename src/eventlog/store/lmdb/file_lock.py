@@ -54,6 +54,14 @@ class FileLock:
             return False
         return True
 
+    def read(self, size: int) -> bytes:
+        """The first bytes of the file."""
+        return os.pread(self.descriptor, size, 0)
+
+    def write(self, data: bytes) -> None:
+        """Write over the beginning of the file, for other processes to see."""
+        os.pwrite(self.descriptor, data, 0)
+
     def close(self) -> None:
         """Close our descriptor; a lock that another process holds stays."""
         descriptor, self.descriptor = self.descriptor, -1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from eventlog.backend.projections import StoredProjection
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import Folder
@@ -9,6 +11,8 @@ from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.file_lock import FileLock
 
 _REBUILD = ".rebuild"
+_NOTE = struct.Struct("<QQ")
+"""The log position from which records are folded, and how many at most; zeros when nobody folds."""
 
 
 class ProjectionFileLock:
@@ -18,6 +22,8 @@ class ProjectionFileLock:
         self._folder = folder
         self._name = _lock_name(projection, is_rebuild=is_rebuild)
         self._lock: FileLock | None = None
+        self._is_noted = False
+        self._left_note: tuple[int, int] | None = None
         self.is_held = False
 
     def try_acquire(self) -> bool:
@@ -27,6 +33,8 @@ class ProjectionFileLock:
                 self._folder.make()
                 self._lock = FileLock(self._folder.create(self._name))
             self.is_held = self._lock.try_acquire()
+            if self.is_held:
+                self._left_note = _unpacked(self._lock.read(_NOTE.size))
         except unless_interrupted(OSError) as error:
             raise kind_of(error)(
                 f"cannot take the lock to fold a projection: its file {self._name} in {self._folder.path} cannot be "
@@ -36,10 +44,25 @@ class ProjectionFileLock:
             ) from error
         return self.is_held
 
+    def note(self, log_position: int, most: int) -> None:
+        """Leave word for the next holder of what is folded now."""
+        if self._lock is not None:
+            with suppress(OSError):  # it helps, and nothing depends on it
+                self._lock.write(_NOTE.pack(log_position, most))
+                self._is_noted = True
+
+    def left_note(self) -> tuple[int, int] | None:
+        """What the holder before us has noted, if it died while it held the lock; said once."""
+        note, self._left_note = self._left_note, None
+        return note
+
     def release(self) -> None:
         """Let another have the lock."""
+        if self._is_noted:
+            self._is_noted = False
+            self.note(0, 0)
         lock, self._lock = self._lock, None
-        self.is_held = False
+        self.is_held = self._is_noted = False
         if lock is not None:
             lock.release()
             lock.close()
@@ -50,6 +73,13 @@ class ProjectionFileLock:
         self.is_held = False
         if lock is not None:
             lock.close()
+
+
+def _unpacked(data: bytes) -> tuple[int, int] | None:
+    if len(data) < _NOTE.size:
+        return None
+    log_position, most = _NOTE.unpack(data)
+    return (log_position, most) if most else None
 
 
 def remove_lock_files(folder: Folder, projection: StoredProjection) -> None:
