@@ -294,27 +294,14 @@ class EventLog(FrontDoor):
         Its promises are described at `Transaction`.
 
         Args:
-            consumer: commits this consumer's offsets with the transaction, as `Transaction.commit_offsets` at its end
-                does: everything that it has handed out is finished. If the transaction is not stored, for whatever
-                reason, the consumer goes back at its next `poll()`, and the records come again; a `for` loop over it
-                does so too. A consumer is in one such transaction at a time.
+            consumer: commits this consumer's offsets at its end: everything that it has handed out is finished. If the
+                transaction is not stored, for whatever reason, the consumer goes back at its next `poll()`, and the
+                records come again; a `for` loop does so too. A consumer is in one such transaction at a time.
             max_bytes: the most bytes that it holds in memory until the commit (default 64 MiB): records, rows of state,
                 and the rows it has read. Beyond it, `TransactionTooLarge`.
 
         Raises:
-            ValueError, TypeError: an option is out of its bounds; or the consumer has no group, belongs to another log,
-                or is in a transaction that has not ended. Nothing was changed.
-
-        Example:
-            >>> with eventlog.open(":memory:") as log:
-            ...     ranges = log.topic("orders").append_many([b"tea", b"milk"])
-            ...     invoices = log.topic("invoices")
-            ...     with log.consumer("orders", group="billing") as consumer:
-            ...         while records := consumer.poll():
-            ...             with log.transaction(consumer) as tx:
-            ...                 deliveries = tx.send_many(invoices, [record.value for record in records])
-            ...     [record.value for record in invoices.read()]
-            [b'tea', b'milk']
+            ValueError, TypeError: an option is wrong; or the consumer has no group, or is in another transaction.
         """
 
     @abstractmethod
@@ -389,17 +376,14 @@ class EventLog(FrontDoor):
             start: where to begin if the group has no committed offset, as for `consumer()` (default "earliest").
             max_records: the most records in one transaction (default 100). More records cost fewer syncs, but a failure
                 repeats more.
-            attempts: the number of attempts before a record is given up (default 5). They are counted in the log where
-                a process may die of the record: a new process goes on counting.
+            attempts: the number of attempts before a record is given up (default 5). Those that end the process count.
             on_failure: called for a record that is given up, with another transaction, the record and its last
                 exception, for example to send it to a topic of dead letters; the processor then goes on after the
-                record. Without it (default) the exception is raised. With a `DecodeError`, which is not tried again,
-                the record's key and value are bytes, as they are stored; with `ProcessDied` nothing was raised.
+                record. Without it (default) the exception is raised. With a `DecodeError` key and value are bytes.
             retry_pause: seconds before the second attempt of a record (default 0.5); doubled before each further one.
             max_retry_pause: the longest pause, in seconds (default 30.0).
-            retry_jitter: the share of each pause that is left to chance, from 0 to 1 (default 0.5: a random time
-                between half of the pause and all of it), so that programs that failed together do not come back
-                together.
+            retry_jitter: the share of each pause that is left to chance, from 0 to 1 (default 0.5), so that programs
+                that failed together do not come back together.
             on_out_of_range: as for `consumer()`.
             max_bytes: as for `transaction()`.
             assignor, instance_id, session_timeout, max_poll_interval: as for `consumer()`.

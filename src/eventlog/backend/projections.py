@@ -92,7 +92,7 @@ class FoldLock(Protocol):
 
     def note(self, log_position: int, most: int) -> None:
         """
-        Leave word for the next holder that at most so many records from a log position on are folded now.
+        Leave word for the next holder that records from a log position on are folded now, `most` at most.
 
         It is kept if the process dies, and forgotten with `release`. Costs a system call.
         """

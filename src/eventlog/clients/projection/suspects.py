@@ -16,7 +16,7 @@ from eventlog.records import Record
 
 _ALL = 1 << 63
 _PARTS = 32
-"""A transaction in which a process died is done in so many parts."""
+"""The number of parts in which a transaction is done after a process died in it."""
 
 
 class Suspects:
