@@ -19,6 +19,7 @@ OPTIONS = {
     "auto_commit_interval": 5.0,
     "max_poll_records": 500,
     "fetch_max_bytes": 1 << 20,
+    "on_out_of_range": "raise",
     "assignor": "sticky",
     "instance_id": None,
     "session_timeout": 10.0,
