@@ -8,37 +8,17 @@ enums by value, sets as lists. The caller passes the class; nothing is looked up
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
-import operator
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
 
 from eventlog.codecs.base import Codec, Kind, Role, mismatch, shorten, type_name
-from eventlog.codecs.documents import pack, unpack
+from eventlog.codecs.documents import pack, pack_key, unpack
+from eventlog.codecs.fields import hooks, refusal
 from eventlog.interruptions import unless_interrupted
 
 T = TypeVar("T")
-
-# Types that MessagePack has itself, and other types that such a field may hold. Without our checks cattrs converts
-# every value to the type: None to the text "None".
-_NATIVE: tuple[tuple[type, tuple[type, ...]], ...] = (
-    (str, ()),
-    (int, ()),
-    (float, (int,)),
-    (bytes, ()),
-    (bool, ()),
-    (dt.datetime, ()),
-)
-# Types that are stored as text, with the functions that write and read them.
-_AS_TEXT: tuple[tuple[type, Callable[[Any], str], Callable[[str], Any]], ...] = (
-    (dt.date, dt.date.isoformat, dt.date.fromisoformat),
-    (uuid.UUID, str, uuid.UUID),
-    (decimal.Decimal, str, decimal.Decimal),
-)
 
 
 class ClassCodec(Codec[T]):
@@ -74,10 +54,10 @@ class ClassCodec(Codec[T]):
                 reason += " but a subclass, whose own fields would be lost"
             raise self.misfit(value, reason, self._class_advice())
         try:
-            return pack(self._unstructure(value))
+            fields = self._unstructure(value)
+            return pack_key(fields) if self.role == "key" else pack(fields)
         except unless_interrupted(Exception) as error:  # hooks and properties of the class may raise any error
-            reason = f"a field of {type_name(value)} cannot be stored: {shorten(str(error))}"
-            raise self.misfit(value, reason, "Give the fields the types that the class declares.") from error
+            raise self.misfit(value, *refusal(value, error)) from error
 
     def decode(self, data: bytes | None) -> T | None:
         """Return a new instance."""
@@ -117,44 +97,6 @@ class ClassCodec(Codec[T]):
         return f"Pass {self.takes}, or use another topic."
 
 
-def hooks(codec: Codec[Any], *classes: type[Any]) -> list[tuple[Callable[[Any], Any], Callable[[Any, type[Any]], Any]]]:
-    """
-    Return, for each class, the function that takes an instance apart and the one that makes it.
-
-    Raises:
-        ImportError: cattrs is not installed.
-        TypeError: cattrs cannot read and write a field.
-    """
-    where = f"{codec.kind} {codec.topic!r}"
-    try:
-        from cattrs.preconf.msgpack import make_converter
-    except ImportError as error:
-        raise ImportError(
-            f"cannot use {codec.role}={shorten(classes[0].__qualname__)} for {where}: cattrs is not installed. "
-            f'Nothing was stored. Run: pip install "eventlog[cattrs]"'
-        ) from error
-    converter = make_converter(detailed_validation=False)
-    for native, others in _NATIVE:
-        check = _native_check((native, *others))
-        converter.register_unstructure_hook(native, check)
-        converter.register_structure_hook(native, check)
-    for kind, write, read in _AS_TEXT:
-        converter.register_unstructure_hook(kind, _text_writer(kind, write))
-        converter.register_structure_hook(kind, _text_reader(read))
-    made: list[tuple[Callable[[Any], Any], Callable[[Any, type[Any]], Any]]] = []
-    for declared in classes:
-        try:
-            unstructure, structure = converter.get_unstructure_hook(declared), converter.get_structure_hook(declared)
-            made.append((unstructure, _with_short_cut(declared, structure)))
-        except unless_interrupted(Exception) as error:
-            raise TypeError(
-                f"cannot use {codec.role}={shorten(declared.__qualname__)} for {where}: cattrs cannot read and "
-                f"write it, {type(error).__name__}: {shorten(str(error))}. Nothing was stored. Give its fields types "
-                f'that cattrs knows, or declare {codec.role}="msgpack".'
-            ) from error
-    return made
-
-
 def full_name(declared: type) -> str:
     """Return the name of a class with its module, as it is stored."""
     return f"{declared.__module__}.{declared.__qualname__}"
@@ -174,64 +116,6 @@ def added_fields(declared: type, schema: Mapping[str, object]) -> list[str]:
     """Return the fields without a default that records with the stored schema do not have."""
     fields = _stored_fields(declared)
     return [field.name for field in fields if field.default is attrs.NOTHING and field.name not in schema]
-
-
-def _with_short_cut(declared: type[Any], structure: Callable[[Any, type[Any]], Any]) -> Callable[[Any, type[Any]], Any]:
-    """
-    Return a faster `structure` for a class of plain fields: half the time if all fields are present.
-
-    cattrs calls a hook for each field. If MessagePack has every type itself, one comparison of all types is enough;
-    all other values go through the hooks, which also raise the errors.
-    """
-    fields = attrs.fields(declared)  # cattrs has resolved string annotations by now
-    types = tuple(field.type for field in fields)
-    natives = [native for native, _ in _NATIVE]
-    if len(fields) < 2 or not all(field.init and not field.kw_only and field.type in natives for field in fields):
-        return structure
-    pick, count = operator.itemgetter(*(field.name for field in fields)), len(fields)
-
-    def structure_plain(stored: Any, declared: type[Any]) -> Any:
-        if len(stored) == count:
-            try:
-                values = pick(stored)
-            except unless_interrupted(KeyError):  # as many fields, but not the same
-                return structure(stored, declared)
-            if tuple(map(type, values)) == types:
-                return declared(*values)
-        return structure(stored, declared)
-
-    return structure_plain
-
-
-def _native_check(kinds: tuple[type, ...]) -> Callable[..., Any]:
-    """Make the hook that passes values of these types through, both ways."""
-
-    def check(value: object, _declared: object = None) -> object:
-        if isinstance(value, kinds):
-            return value
-        raise TypeError(f"{type_name(value)} in a field of type {kinds[0].__name__}")
-
-    return check
-
-
-def _text_writer(kind: type, write: Callable[[Any], str]) -> Callable[[object], str]:
-    """Make the hook that writes one type as text, and refuses subclasses: a datetime is a date, but holds more."""
-
-    def write_checked(value: object) -> str:
-        if type(value) is kind:
-            return write(value)
-        raise TypeError(f"{type_name(value)} in a field of type {kind.__name__}")
-
-    return write_checked
-
-
-def _text_reader(read: Callable[[str], Any]) -> Callable[[str, object], Any]:
-    """Make the hook that reads one type from text."""
-
-    def read_text(text: str, _declared: object) -> Any:
-        return read(text)
-
-    return read_text
 
 
 def _stored_fields(declared: type) -> Sequence[attrs.Attribute[Any]]:

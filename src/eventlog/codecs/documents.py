@@ -1,11 +1,13 @@
 """
 The codecs of documents: JSON, MessagePack, and the fields of classes that the reader does not have.
 
-A document is made of dicts, lists and plain values. Tuples come back as lists.
+A document is made of dicts, lists and plain values. Tuples come back as lists. In a key the names of dicts are
+sorted: equal keys have equal bytes, so they are one entity, in one partition.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from json import JSONDecoder, JSONEncoder
@@ -19,7 +21,9 @@ from eventlog.interruptions import unless_interrupted
 # Types that hold no other values, so the search for wrong keys can skip them.
 _LEAVES = frozenset({str, int, float, bool, type(None)})
 
-_dump_json = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_write_json = partial(JSONEncoder, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_dump_json = _write_json().encode
+_dump_key = _write_json(sort_keys=True).encode
 _load_json = JSONDecoder().decode
 _scan_json = JSONDecoder().raw_decode
 
@@ -28,6 +32,19 @@ _PACK_BUFFER_BYTES = 4096
 
 # timestamp=3: aware datetimes. Maps may have any key; the length of the data bounds every other length.
 _unpack: Callable[..., Any] = partial(msgpack.unpackb, timestamp=3, strict_map_key=False)
+
+# The head of a time of 96 bits: before 1970 or after 2514. Only such a time may be none that a datetime can hold.
+_FAR_TIME = b"\xc7\x0c\xff"
+
+MOST_LEVELS = 256
+"""
+The most levels of nested lists and dicts in JSON.
+
+Python reads JSON by recursion, and a reader may have used most of its stack already: the writer's own limit would let
+through what nobody else can read.
+"""
+
+_DIGITS = 4300  # the most in one number that a Python reads, unless it was told otherwise
 
 
 class JsonCodec(Codec[Any]):
@@ -52,8 +69,10 @@ class JsonCodec(Codec[Any]):
         if value is None:
             return None
         try:
-            data = _dump_json(value).encode()
-            _check_keys(value)
+            data = (_dump_key if self.role == "key" else _dump_json)(value).encode()
+            _check_nested(value, 1)
+            if len(data) > _DIGITS and sys.get_int_max_str_digits() != _DIGITS:
+                _check_numbers(value)
         except unless_interrupted(TypeError, ValueError, RecursionError) as error:
             raise self.misfit(value, *_document_misfit(self, value, error)) from error
         return data
@@ -107,7 +126,7 @@ class MsgpackCodec(Codec[Any]):
         if value is None:
             return None
         try:
-            return pack(value)
+            return pack_key(value) if self.role == "key" else pack(value)
         except unless_interrupted(TypeError, ValueError, OverflowError) as error:
             raise self.misfit(value, *_document_misfit(self, value, error)) from error
 
@@ -231,10 +250,34 @@ def event_parts(codec: Codec[Any], event: object) -> tuple[str, int, dict[str, A
 
 
 def pack(value: object) -> bytes:
-    """Return one value as MessagePack; the errors of msgpack pass through."""
+    """
+    Return one value as MessagePack; the errors of msgpack pass through.
+
+    Raises:
+        ValueError: it holds a time that no datetime can hold in UTC, so that it could never be read.
+    """
     # A new packer for each value: packing may run code of the value, which may call this function again.
     data: bytes = msgpack.Packer(datetime=True, buf_size=_PACK_BUFFER_BYTES).pack(value)
+    if 0xC7 in data and _FAR_TIME in data:  # to look for one byte takes a tenth of the time
+        try:
+            _unpack(data, object_pairs_hook=_dict_with_tuples)
+        except unless_interrupted(OverflowError, ValueError) as error:
+            raise ValueError("a datetime is before year 1 or after year 9999 in UTC") from error
     return data
+
+
+def pack_key(value: object) -> bytes:
+    """Return one key as MessagePack; the entries of every dict are in the order of their packed names."""
+    try:
+        return pack(_sorted(value))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _sorted(value: object) -> object:
+    if isinstance(value, dict):
+        return dict(sorted(((name, _sorted(inner)) for name, inner in value.items()), key=lambda item: pack(item[0])))
+    return list(map(_sorted, value)) if isinstance(value, list | tuple) else value
 
 
 def unpack(codec: Codec[Any], data: bytes) -> Any:
@@ -258,12 +301,12 @@ def unpack(codec: Codec[Any], data: bytes) -> Any:
 
 def _dict_with_tuples(pairs: list[tuple[Any, Any]]) -> dict[Hashable, Any]:
     """Make a dict whose keys may be lists."""
-    return {_as_key(key): value for key, value in pairs}
+    return {as_key(key): value for key, value in pairs}
 
 
-def _as_key(key: Any) -> Hashable:
+def as_key(key: Any) -> Hashable:
     """Turn a list, and the lists in it, into tuples."""
-    return tuple(map(_as_key, key)) if isinstance(key, list) else key
+    return tuple(map(as_key, key)) if isinstance(key, list) else key
 
 
 def _check_fields(codec: Codec[Any], fields: object, class_name: str, required: frozenset[str], advice: str) -> None:
@@ -277,8 +320,8 @@ def _check_fields(codec: Codec[Any], fields: object, class_name: str, required: 
         raise codec.misfit(fields, f"the dict lacks fields of {class_name}: {names}", advice)
 
 
-def _check_keys(value: object) -> None:
-    """Raise TypeError if a dict has a key that JSON would turn into text."""
+def _check_nested(value: object, level: int) -> None:
+    """Raise an error if a dict has a key that JSON would turn into text, or if something is nested too deep."""
     if isinstance(value, dict):
         for key in value:
             if type(key) is not str and not isinstance(key, str):
@@ -288,7 +331,18 @@ def _check_keys(value: object) -> None:
         return
     for inner in value:
         if type(inner) not in _LEAVES:
-            _check_keys(inner)
+            if level == MOST_LEVELS:
+                raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
+            _check_nested(inner, level + 1)
+
+
+def _check_numbers(value: object) -> None:
+    """Raise ValueError if a number is too long for a Python with the usual limit."""
+    if isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_numbers(inner)
+    elif isinstance(value, int) and abs(value) >= 10**_DIGITS:
+        raise ValueError(f"a number has more than {_DIGITS} digits")
 
 
 def _document_misfit(codec: Codec[Any], value: object, error: Exception) -> tuple[str, str | None]:

@@ -30,8 +30,9 @@ from eventlog.codecs.base import (
     shown,
     type_name,
 )
-from eventlog.codecs.classes import added_fields, described, hooks
+from eventlog.codecs.classes import added_fields, described
 from eventlog.codecs.documents import event_parts, pack, unpack
+from eventlog.codecs.fields import hooks, refusal
 from eventlog.interruptions import unless_interrupted
 
 T = TypeVar("T")
@@ -114,8 +115,7 @@ class EventsCodec(Codec[T]):
         try:
             return head + pack(unstructure(value))
         except unless_interrupted(Exception) as error:  # hooks and properties of the class may raise any error
-            reason = f"a field of {type_name(value)} cannot be stored: {shorten(str(error))}"
-            raise self.misfit(value, reason, "Give the fields the types that the class declares.") from error
+            raise self.misfit(value, *refusal(value, error)) from error
 
     def decode(self, data: bytes | None) -> T | None:
         """
