@@ -293,12 +293,15 @@ class WrongVersion(EventLogError):
     """
     Raised when a key is not at the version that the caller expected: somebody else was faster, or it is new.
 
-    Nothing was stored. `expected` is the caller's version and `actual` the stored one: read the events in between,
-    decide again, and append with the new version.
+    Nothing was stored. `expected` is the caller's version of `key` and `actual` the stored one: read the events in
+    between, decide again, and append with the new version.
     """
 
-    def __init__(self, what: str, *, expected: int, actual: int, **parts: Unpack[ErrorParts]) -> None:
+    def __init__(
+        self, what: str, *, expected: int, actual: int, key: object = None, **parts: Unpack[ErrorParts]
+    ) -> None:
         super().__init__(what, **parts)
+        self.key = key
         self.expected = expected
         self.actual = actual
 

@@ -55,14 +55,14 @@ def check_topic_name(name: object) -> str:
     """Return the name if Kafka's rule allows it: 1 to 249 of `[A-Za-z0-9._-]`, neither `.` nor `..`."""
     if not isinstance(name, str):
         raise TypeError(
-            f"the topic name must be a str, not {type(name).__name__}. Nothing was stored. Pass one name; a "
+            f"the topic name must be a str, not {type(name).__name__}. Nothing was changed. Pass one name; a "
             "consumer takes several, each as an argument of its own."
         )
     if name in {".", ".."} or _NAME.fullmatch(name) is None:
         raise InvalidTopicName(
             f"{_shown(name)} is not a valid topic name: it must be 1 to {MAX_NAME_LENGTH} characters of A-Z, a-z, "
             "0-9, '.', '_' and '-', but not '.' or '..'.",
-            stored="Nothing was stored.",
+            stored="Nothing was changed.",
             advice="Choose another name. For a consumer, pass a pattern as re.compile(...).",
             topic=name,
         )
@@ -90,7 +90,7 @@ def check_state_name(name: object) -> str:
     if checked.startswith(OWN_STATES):
         raise ValueError(
             f"{_shown(name)} is not a valid state name: {PROJECTION_PREFIX!r} marks the states of projections, and "
-            f"{PROCESSOR_PREFIX!r} those of processors. Nothing was stored. Read a projection with "
+            f"{PROCESSOR_PREFIX!r} those of processors. Nothing was changed. Read a projection with "
             "log.projection(name).state, or choose another name."
         )
     return checked
@@ -113,11 +113,11 @@ def check_instance_id(name: object) -> str:
 
 def _check_printable_name(what: str, name: object) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"the {what} must be a str, not {type(name).__name__}. Nothing was stored.")
+        raise TypeError(f"the {what} must be a str, not {type(name).__name__}. Nothing was changed.")
     if not (1 <= len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_LENGTH and name.isprintable()):
         raise ValueError(
             f"{_shown(name)} is not a valid {what}: it must be 1 to {MAX_NAME_LENGTH} bytes of printable characters "
-            "in UTF-8. Nothing was stored. Choose another."
+            "in UTF-8. Nothing was changed. Choose another."
         )
     return name
 
@@ -147,19 +147,19 @@ def custom_name(role: str, function: Callable[..., object], owner: str) -> str:
 def check_int(name: str, value: object, *, least: int, most: int | None = None) -> int:
     """Return the value if it is an int within the bounds, both inclusive."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {value!r}. Nothing was stored.")
+        raise TypeError(f"{name} must be an int, not {value!r}. Nothing was changed.")
     if value < least or (most is not None and value > most):
         bounds = f"at least {least}" if most is None else f"{least} to {most}"
-        raise ValueError(f"{name} must be {bounds}, not {value}. Nothing was stored.")
+        raise ValueError(f"{name} must be {bounds}, not {value}. Nothing was changed.")
     return value
 
 
 def check_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     """Return the value as a float if it is a finite number of seconds of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}. Nothing was stored.")
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}. Nothing was changed.")
     if not least <= value <= 1e9:
-        raise ValueError(f"{name} must be a number of seconds, {least} to 1e9, not {value}. Nothing was stored.")
+        raise ValueError(f"{name} must be a number of seconds, {least} to 1e9, not {value}. Nothing was changed.")
     return float(value)
 
 

@@ -19,7 +19,10 @@ from eventlog.cli.arguments import build_parser
         (["topics", "log", "--partitions", "0"], "0 is too small; the least is 1"),
         (["tail", "log"], "TOPIC"),
         (["tail", "log", "t", "--start", "-1"], "--start"),
-        (["tail", "log", "t", "--start", "noon"], "'noon' is not a whole number of at least 0"),
+        (
+            ["tail", "log", "t", "--start", "noon"],
+            "'noon' is neither earliest nor latest nor a whole number of at least 0",
+        ),
         (["tail", "log", "t", "--partition", "x"], "--partition"),
         (["tail", "log", "t", "--max", "0"], "0 is too small; the least is 1"),
         (["produce", "log", "t", "--partitions", "0"], "0 is too small; the least is 1"),

@@ -185,7 +185,7 @@ def test_one_bad_record_in_a_column_stores_none(log):
         {"timestamps_ms": [1, 2, 3.5]},
         {"timestamps_ms": [1, 2, 2**63]},
     ):
-        with pytest.raises((TypeError, ValueError), match="Nothing was stored"):
+        with pytest.raises((TypeError, ValueError), match=r"Nothing was (stored|changed)"):
             topic.append_many(**(good | bad))
     assert topic.bounds() == {0: (0, 0), 1: (0, 0)}
 

@@ -64,6 +64,7 @@ def _too_new(log: Any) -> Any:
 
 ORDERS = ("orders", 0)
 STORED_NOTHING = "Nothing was stored."
+CHANGED_NOTHING = "Nothing was changed."
 CASES = {
     "value for the codec": Case(
         lambda log: log.topic("orders").append(5),
@@ -74,7 +75,7 @@ CASES = {
     "key for the codec": Case(
         lambda log: log.topic("orders").append(b"x", key=5),
         TypeError,
-        ("key for topic 'orders'", "int", STORED_NOTHING, "key=int"),
+        ("key for topic 'orders'", "int", CHANGED_NOTHING, "key=int"),
         is_ours=False,
     ),
     "value for the codec, sent": Case(
@@ -91,7 +92,7 @@ CASES = {
     "unknown topic, sent to": Case(
         lambda log: log.producer().send("nothing", b"x"),
         eventlog.UnknownTopic,
-        ("no topic 'nothing'", STORED_NOTHING, "Create it with log.topic('nothing'"),
+        ("no topic 'nothing'", CHANGED_NOTHING, "Create it with log.topic('nothing'"),
     ),
     "unknown topic, consumed": Case(
         lambda log: log.consumer("nothing"),
@@ -104,18 +105,18 @@ CASES = {
     "bad topic name": Case(
         lambda log: log.topic("a/b"),
         eventlog.InvalidTopicName,
-        ("'a/b'", "1 to 249", STORED_NOTHING, "Choose another name."),
+        ("'a/b'", "1 to 249", CHANGED_NOTHING, "Choose another name."),
     ),
     "negative partition": Case(
         lambda log: log.topic("orders").append(b"x", partition=-1),
         ValueError,
-        ("partition", "-1", "at least 0", STORED_NOTHING),
+        ("partition", "-1", "at least 0", CHANGED_NOTHING),
         is_ours=False,
     ),
     "partition that is not there": Case(
         lambda log: log.topic("orders").append(b"x", partition=7),
         eventlog.UnknownPartition,
-        ("'orders'", "no partition 7", "from 0 to 0", STORED_NOTHING, "Pass one of them"),
+        ("'orders'", "no partition 7", "from 0 to 0", CHANGED_NOTHING, "Pass one of them"),
     ),
     "partition that is not there, read": Case(
         lambda log: log.topic("orders").read(7), eventlog.UnknownPartition, ("no partition 7",)
@@ -150,12 +151,12 @@ CASES = {
     "closed log": Case(
         lambda log: _closed(log)[0].topic("orders"),
         eventlog.LogClosed,
-        ("is closed", STORED_NOTHING, "eventlog.open()"),
+        ("is closed", CHANGED_NOTHING, "eventlog.open()"),
     ),
     "closed log, appended to": Case(
         lambda log: _closed(log)[1].append(b"x"),
         eventlog.LogClosed,
-        ("is closed", STORED_NOTHING, "eventlog.open()"),
+        ("is closed", CHANGED_NOTHING, "eventlog.open()"),
     ),
     "closed log, read": Case(lambda log: list(_closed(log)[1].read()), eventlog.LogClosed, ("is closed",)),
     "closed producer": Case(
@@ -193,7 +194,7 @@ CASES = {
     "commit without a group": Case(
         lambda log: _consume(log, lambda consumer: consumer.commit()),
         ValueError,
-        ("no group", STORED_NOTHING, "group="),
+        ("no group", CHANGED_NOTHING, "group="),
         is_ours=False,
     ),
     "header that is no bytes": Case(
@@ -205,7 +206,7 @@ CASES = {
     "timestamp that is none": Case(
         lambda log: log.topic("orders").append(b"x", timestamp_ms="now"),
         TypeError,
-        ("timestamp_ms", "'now'", STORED_NOTHING),
+        ("timestamp_ms", "'now'", CHANGED_NOTHING),
         is_ours=False,
     ),
 }

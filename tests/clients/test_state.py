@@ -152,7 +152,7 @@ def test_keys_that_are_equal_but_of_other_types_are_no_keys(begin: Begin) -> Non
                 partial(deal.state.put, other, 6),
                 partial(deal.state.delete, other),
             ):
-                with pytest.raises(TypeError, match="Nothing was stored"):
+                with pytest.raises(TypeError, match="Nothing was changed"):
                     call()
         assert list(deal.state.items()) == [(key, 5)]
 

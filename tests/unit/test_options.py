@@ -54,7 +54,7 @@ def test_topic_name_outside_kafkas_rule_is_refused(name: str) -> None:
         check_topic_name(name)
     assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, EventLogError)
-    assert "Nothing was stored" in str(caught.value)
+    assert "Nothing was changed" in str(caught.value)
 
 
 def test_long_name_is_shown_cut() -> None:

@@ -202,7 +202,7 @@ def refusal(declared: Any, key: Any) -> str:
         codec(declared).encode(key)
     message = str(caught.value)
     assert message.startswith("cannot encode the key for state 'totals': ")
-    assert "Nothing was stored. " in message
+    assert "Nothing was changed. " in message
     return message
 
 
@@ -262,7 +262,7 @@ def test_a_key_of_more_than_500_bytes_is_refused(key: Any) -> None:
         ValueError, match=r"key for state 'totals': (str|bytes|tuple) takes 50\d bytes, and 500 are"
     ) as caught:
         codec().encode(key)
-    assert "Nothing was stored. Use a shorter key" in str(caught.value)
+    assert "Nothing was changed. Use a shorter key" in str(caught.value)
     assert len(str(caught.value)) < 200
     assert len(codec().encode(key[:-1])) <= 500
 
@@ -279,7 +279,7 @@ def test_tuples_may_be_nested_to_a_bound() -> None:
 @pytest.mark.parametrize(("declared", "prefix"), [(None, 7), (None, None), (int, "a"), (str, b"a"), (tuple, "a")])
 def test_a_prefix_that_no_key_can_have_is_refused(declared: Any, prefix: Any) -> None:
     """A search that finds nothing for a wrong type would hide the mistake."""
-    with pytest.raises(TypeError, match="Nothing was stored"):
+    with pytest.raises(TypeError, match="Nothing was changed"):
         codec(declared).prefix_range(prefix)
 
 

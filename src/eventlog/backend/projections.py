@@ -66,7 +66,7 @@ def unknown_projection(name: str) -> UnknownProjection:
     """The error for a projection that the log does not have."""
     return UnknownProjection(
         f"the log has no projection {name!r}.",
-        stored="Nothing was stored.",
+        stored="Nothing was changed.",
         advice=f"log.projections() lists the projections of the log; log.projection({name!r}, function) makes one.",
     )
 

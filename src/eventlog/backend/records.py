@@ -19,7 +19,7 @@ import attrs
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, EncodedBatch
-from eventlog.errors import EventLogError
+from eventlog.errors import EventLogError, WrongVersion
 from eventlog.records import Headers
 
 # -- what is to be stored ------------------------------------------------------------------------------------
@@ -231,6 +231,26 @@ class PendingAppend(Protocol):
     """What became of the records, when there was no error."""
     newer: StoredTopic | None
     """The topic as it is stored, if it has more partitions than the producer knew of."""
+
+
+def wrong_version(topic: str, key: object, expected: int, actual: int) -> WrongVersion:
+    """
+    The error for a key that is not at the version that the caller expects.
+
+    The store knows only the bytes of a key; a client raises the error again with the key.
+    """
+    first = f"Read history() from version {expected + 1} on, decide" if actual > expected else "Read its history()"
+    shown = repr(key)
+    return WrongVersion(
+        f"cannot append to key {shown if len(shown) <= 60 else shown[:57] + '...'} of topic {topic!r}: it is expected "
+        f"at version {expected}, and is at version {actual}.",
+        stored="Nothing was stored.",
+        advice=f"{first} again, and append with expected_version={actual}.",
+        key=key,
+        expected=expected,
+        actual=actual,
+        topic=topic,
+    )
 
 
 # -- transactions --------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def unknown_state(name: str) -> UnknownState:
     """The error for a state that the log does not have."""
     return UnknownState(
         f"the log has no state {name!r}.",
-        stored="Nothing was stored.",
+        stored="Nothing was changed.",
         advice=f"log.states() lists the states of the log; tx.state({name!r}) in a transaction makes one.",
     )
 

@@ -70,7 +70,7 @@ def unknown_topic(name: str) -> UnknownTopic:
     """The error for a topic that the log does not have."""
     return UnknownTopic(
         f"the log has no topic {name!r}.",
-        stored="Nothing was stored.",
+        stored="Nothing was changed.",
         advice=f"Create it with log.topic({name!r}, partitions=1).",
         topic=name,
     )

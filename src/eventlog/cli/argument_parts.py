@@ -63,7 +63,11 @@ def positive(text: str) -> int:
 
 def start(text: str) -> str | int:
     """`earliest`, `latest` or an offset."""
-    return text if text in ("earliest", "latest") else natural(text)
+    if text in ("earliest", "latest"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither earliest nor latest nor a whole number of at least 0")
+    return int(text)
 
 
 def separator(text: str) -> str:

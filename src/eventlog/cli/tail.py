@@ -13,7 +13,7 @@ from typing import Any, Literal, TextIO
 import attrs
 
 import eventlog
-from eventlog.cli.failure import check_there
+from eventlog.cli.failure import Failure, check_there
 from eventlog.cli.text import record_json, record_line
 
 Start = Literal["earliest", "latest"] | int
@@ -48,16 +48,21 @@ class Tail:
         Print the records; blocks at the end only with `follow`.
 
         Raises:
-            Failure: the log has no such topic. None was created.
-            OffsetOutOfRange: a partition does not have the offset `start`. None of its records was printed.
+            Failure: the log has no such topic, and none was created; or a partition does not have the offset `start`,
+                and none of its records was printed.
             BrokenPipeError: nobody reads our output any more.
         """
         line = record_json if self.as_json else record_line
         with eventlog.open(self.path, create=False) as log:
             check_there("topic", self.topic, log.topics(), self.path)
-            for records in self._followed(log) if self.follow else self._stored(log):
-                self.out.writelines(f"{line(record)}\n" for record in records)
-                self.out.flush()
+            try:
+                for records in self._followed(log) if self.follow else self._stored(log):
+                    self.out.writelines(f"{line(record)}\n" for record in records)
+                    self.out.flush()
+            except eventlog.OffsetOutOfRange as error:
+                raise Failure(
+                    f"OffsetOutOfRange: {error.what} {error.stored} Pass --start with an offset in the range."
+                ) from error
 
     def _stored(self, log: eventlog.EventLog) -> Iterator[Iterator[eventlog.Record[Any, Any]]]:
         topic = log.topic(self.topic)

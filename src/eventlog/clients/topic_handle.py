@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any
 
 from eventlog.backend import Backend
+from eventlog.backend.records import wrong_version
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.partitioners import partitioner_from_stored
 from eventlog.codecs import Upcasters, codec_from_stored
-from eventlog.errors import RecordTooLarge, UnknownPartition
+from eventlog.errors import RecordTooLarge, UnknownPartition, WrongVersion
 from eventlog.options import check_int
 from eventlog.records import Headers
 
@@ -57,6 +58,13 @@ class TopicHandle:
             self.row = stored
         return self.row
 
+    def with_key(self, error: WrongVersion) -> WrongVersion:
+        """The same error with the key instead of its bytes."""
+        key = self.key_codec.decode(error.key) if isinstance(error.key, bytes) else error.key
+        clear = wrong_version(self.row.name, key, error.expected, error.actual)
+        clear.__suppress_context__ = True
+        return clear
+
     def partition(self, key: bytes | None, partition: int | None, count: int) -> int:
         """The partition of a record among `count`: the one asked for, that of its key, or the next in turn."""
         if partition is not None:
@@ -78,7 +86,7 @@ class TopicHandle:
             raise UnknownPartition(
                 f"topic {self.row.name!r} has no partition {partition}: it has {self.row.partitions}, from 0 to "
                 f"{self.row.partitions - 1}.",
-                stored="Nothing was stored.",
+                stored="Nothing was changed.",
                 advice="Pass one of them, or leave partition= out.",
                 topic=self.row.name,
                 partition=partition,

@@ -211,7 +211,7 @@ def _declared_name(declared: object, *, topic: str, role: Role, kind: Kind) -> s
     if is_attrs_class(declared):
         return "class"
     classes = _classes(declared)
-    if role == "value" and classes and all(map(is_attrs_class, classes)):
+    if role != "key" and classes and all(map(is_attrs_class, classes)):
         return "events"
     reason = ""
     if role == "key" and classes:
@@ -220,7 +220,7 @@ def _declared_name(declared: object, *, topic: str, role: Role, kind: Kind) -> s
         reason = ": None is the tombstone and always allowed; leave it out"
     elif classes:
         reason = ": not all of them are attrs classes"
-    several = ", or several of these: (A, B)" if role == "value" else ""
+    several = ", or several of these: (A, B)" if role != "key" else ""
     raise TypeError(
         f"cannot declare {role}={shown(declared)} for {kind} {topic!r}{reason}. Nothing was stored. "
         f"Declare {_ACCEPTED}{several}."

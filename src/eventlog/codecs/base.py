@@ -14,11 +14,11 @@ from eventlog.errors import EventLogError, StateMismatch, TopicMismatch
 
 T = TypeVar("T")
 
-Role: TypeAlias = Literal["key", "value"]
-"""Which side of a record, or of a row of state, a codec serves."""
+Role: TypeAlias = Literal["key", "value", "snapshot"]
+"""What a codec is for: keys or values of records, or of rows of a state; or the snapshots of a topic."""
 
-Kind: TypeAlias = Literal["topic", "state"]
-"""What is stored with a codec: `log.topic()` or `log.state()`."""
+Kind: TypeAlias = Literal["topic", "state", "projection"]
+"""What is stored with a codec, named as the method of the log that opens it."""
 
 Upcasters: TypeAlias = Mapping[str, Sequence[Callable[[dict[str, Any]], object]]]
 """For the name of a stored class: functions from the fields of version 1 to those of version 2, and so on."""
@@ -51,9 +51,9 @@ class Codec(ABC, Generic[T]):
     what `encode` accepts.
 
     Args:
-        topic: the name of the topic or state, used in messages.
-        role: whether the codec is for keys or values, used in messages.
-        kind: whether `topic` names a topic or a state, used in messages.
+        topic: the name of the topic, state or projection, used in messages.
+        role: what the codec is for, used in messages.
+        kind: what `topic` is the name of, used in messages.
     """
 
     __slots__ = ("kind", "role", "topic")
@@ -126,9 +126,8 @@ class Codec(ABC, Generic[T]):
         """
         what = reason or f"{type_name(value)} does not fit the codec '{self.name}'"
         advice = advice or self._advice(value)
-        return TypeError(
-            f"cannot encode the {self.role} for {self.kind} {self.topic!r}: {what}. Nothing was stored. {advice}"
-        )
+        stored = "Nothing was changed." if self.role == "key" else "Nothing was stored."  # keys are for reading, too
+        return TypeError(f"cannot encode the {self.role} for {self.kind} {self.topic!r}: {what}. {stored} {advice}")
 
     def damaged(self, reason: str) -> ValueError:
         """Return the error that refuses stored bytes; `reason` is shortened."""
@@ -140,15 +139,20 @@ class Codec(ABC, Generic[T]):
         if not declarations:
             return f"Pass {self.takes}."
         first, *others = declarations
-        return " or ".join([f"Declare log.{self.kind}({self.topic!r}, {first})", *others]) + "."
+        return " or ".join([f"Declare {self._call(first)}", *others]) + "."
+
+    def _call(self, argument: str) -> str:
+        """Return the call that opens what the codec is stored with."""
+        name = f"{self.topic!r}, function" if self.kind == "projection" else repr(self.topic)
+        return f"log.{self.kind}({name}, {argument})"
 
 
 def mismatch(kind: Kind, name: str, *, declared: str, stored: str, advice: str) -> EventLogError:
     """
-    Return the error for a topic or state that is opened with another codec than it is stored with.
+    Return the error for a topic, state or projection that is opened with another codec than it is stored with.
 
     Args:
-        kind: topic or state.
+        kind: which of them.
         name: its name.
         declared: the caller's declaration, as source code.
         stored: the stored declaration, as source code, with remarks.

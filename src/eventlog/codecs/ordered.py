@@ -71,7 +71,7 @@ class OrderedCodec(Codec[K]):
         declared: the type of all keys: `str`, `bytes`, `int` or `tuple`; None takes all four.
         topic: the name of the state, used in messages.
         role: always "key".
-        kind: always "state".
+        kind: "state" or "projection".
 
     Raises:
         TypeError: `declared` is something else.
@@ -200,7 +200,7 @@ class OrderedCodec(Codec[K]):
         if len(data) > MOST_BYTES:
             raise ValueError(
                 f"cannot encode the {self.role} for {self.kind} {self.topic!r}: {type_name(key)} takes {len(data):,} "
-                f"bytes, and {MOST_BYTES} are the most. Nothing was stored. Use a shorter key, e.g. a hash of it."
+                f"bytes, and {MOST_BYTES} are the most. Nothing was changed. Use a shorter key, e.g. a hash of it."
             )
         return data
 
@@ -243,17 +243,20 @@ class OrderedCodec(Codec[K]):
         fitting = _type_of(value)
         if fitting is None:
             return f"Pass {self.takes}."
-        return f"Pass {self.takes}, or declare log.{self.kind}({self.topic!r}, {self.role}={fitting})."
+        return f"Pass {self.takes}, or declare {self._call(f'{self.role}={fitting}')}."
 
 
-def ordered_codec_from_stored(stored: dict[str, Any], declared: type[K] | None, *, topic: str) -> OrderedCodec[K]:
+def ordered_codec_from_stored(
+    stored: dict[str, Any], declared: type[K] | None, *, topic: str, kind: Kind = "state"
+) -> OrderedCodec[K]:
     """
     Make the codec of the keys of an existing state.
 
     Args:
         stored: the result of `to_stored()` when the state was created.
         declared: the caller's declaration; None opens what is stored.
-        topic: the name of the state, used in messages.
+        topic: the name of the state or projection, used in messages.
+        kind: which of them.
 
     Raises:
         StateMismatch: `declared` differs from what is stored. The state is unchanged.
@@ -268,21 +271,21 @@ def ordered_codec_from_stored(stored: dict[str, Any], declared: type[K] | None, 
     name = stored.get("type")
     if stored.get("name") != OrderedCodec.name or (name is not None and name not in known):
         raise FormatTooNew(
-            f"cannot open state {topic!r}: its key has the codec {stored.get('name')!r} of type {name!r}, which this "
+            f"cannot open {kind} {topic!r}: its key has the codec {stored.get('name')!r} of type {name!r}, which this "
             "version of eventlog does not know.",
-            stored="The state is unchanged.",
+            stored=f"The {kind} is unchanged.",
             advice="Upgrade eventlog.",
         )
-    codec = OrderedCodec(declared, topic=topic)
+    codec = OrderedCodec(declared, topic=topic, kind=kind)
     if codec.type not in (None, name):
         raise mismatch(
-            "state",
+            kind,
             topic,
             declared=f"key={codec.type}",
             stored="keys of any type" if name is None else f"key={name}",
             advice="Leave key= out to open what is stored.",
         )
-    return OrderedCodec(None if name is None else known[name], topic=topic)
+    return OrderedCodec(None if name is None else known[name], topic=topic, kind=kind)
 
 
 class _Damage(ValueError):

@@ -442,7 +442,7 @@ class EmbeddedLog(EventLog):
         if self._is_closed:
             raise LogClosed(
                 f"the log at {self.path} is closed.",
-                stored="Nothing was stored.",
+                stored="Nothing was changed.",
                 advice="Call eventlog.open() again.",
             )
 

@@ -172,7 +172,7 @@ class EmbeddedConsumer(Consumer[K, V]):
     def _check_group(self, what: str) -> None:
         if self._options.group is None:
             raise ValueError(
-                f"cannot {what}: this consumer has no group, and offsets are kept for groups. Nothing was stored. "
+                f"cannot {what}: this consumer has no group, and offsets are kept for groups. Nothing was changed. "
                 'Make it with log.consumer(..., group="name").'
             )
 

@@ -71,8 +71,8 @@ def open_projection(
     from eventlog.codecs.ordered import OrderedCodec
 
     row = store.projection(name)
-    key_codec: OrderedCodec[Any] = OrderedCodec(key, topic=name)
-    value_codec = codec_for("msgpack" if value is None else value, topic=name, role="value", kind="state")
+    key_codec: OrderedCodec[Any] = OrderedCodec(key, topic=name, kind="projection")
+    value_codec = codec_for("msgpack" if value is None else value, topic=name, role="value", kind="projection")
     if row is None:
         if options is None:
             raise unknown_projection(name)

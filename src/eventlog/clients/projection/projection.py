@@ -271,7 +271,7 @@ class Projection:
         if self._is_closed:
             raise LogClosed(
                 f"projection {self.name!r} is closed.",
-                stored="Nothing was stored.",
+                stored="Nothing was changed.",
                 advice="Make another with log.projection().",
             )
 
@@ -279,7 +279,7 @@ class Projection:
         self._check()
         if self._options is None:
             raise ValueError(
-                f"projection {self.name!r} was opened without a function, to read it. Nothing was stored. Give "
+                f"projection {self.name!r} was opened without a function, to read it. Nothing was changed. Give "
                 "log.projection() the function to fold it."
             )
         return self._options

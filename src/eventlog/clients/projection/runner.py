@@ -213,9 +213,9 @@ class FoldRunner:
         _, state = self._with_state()
         key_codec, value_codec = state.key, state.value
         if key is not None:
-            key_codec = OrderedCodec(key, topic=self.name).to_stored()
+            key_codec = OrderedCodec(key, topic=self.name, kind="projection").to_stored()
         if value is not None:
-            value_codec = codec_for(value, topic=self.name, role="value", kind="state").to_stored()
+            value_codec = codec_for(value, topic=self.name, role="value", kind="projection").to_stored()
         return key_codec, value_codec
 
     def _new_folder(self, options: FoldOptions, *, is_rebuild: bool = False) -> Folder:
@@ -227,7 +227,7 @@ class FoldRunner:
             raise StateMismatch(
                 f"cannot fold topics {_shown(options.topics)} into projection {self.name!r}: its state was folded "
                 f"from {_shown(row.active.topics)}.",
-                stored="Nothing was stored.",
+                stored="Nothing was changed.",
                 advice="Declare these, or call rebuild(), which folds everything again.",
             )
         return Folder(self._store, self._topics_by_id, options, row, state, codecs, is_rebuild=is_rebuild)
@@ -242,7 +242,7 @@ class FoldRunner:
         if not lock.is_held:
             raise UsedAfterFork(
                 f"projection {self.name!r} was being folded before a fork, and that is the parent's to go on with.",
-                stored="Nothing was stored.",
+                stored="Nothing was changed.",
                 advice="Call run() or catch_up() in the child.",
             )
 

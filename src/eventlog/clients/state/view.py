@@ -12,10 +12,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from eventlog.backend.states import Row, StateBackend, StoredState, unknown_state
-from eventlog.codecs import Codec, codec_for, codec_from_stored
+from eventlog.codecs import Codec, Kind, codec_for, codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.interruptions import unless_interrupted
-from eventlog.options import check_int, check_state_name
+from eventlog.options import PROJECTION_PREFIX, check_int, check_state_name
 from eventlog.records import K, V
 
 if TYPE_CHECKING:  # keys that sort are imported by the first state: `import eventlog` is fast
@@ -320,9 +320,13 @@ def stored_codecs(row: StoredState, key: Any, value: Any) -> tuple[OrderedCodec[
 def _made_codecs(row: StoredState, key: Any, value: Any) -> tuple[OrderedCodec[Any], Codec[Any]]:
     from eventlog.codecs.ordered import ordered_codec_from_stored
 
+    kind: Kind = "state"
+    name = row.name
+    if name.startswith(PROJECTION_PREFIX):  # the state of one build; the user knows the projection
+        kind, name = "projection", name.removeprefix(PROJECTION_PREFIX).rpartition(":")[0]
     return (
-        ordered_codec_from_stored(row.key, key, topic=row.name),
-        codec_from_stored(row.value, value, topic=row.name, role="value", kind="state"),
+        ordered_codec_from_stored(row.key, key, topic=name, kind=kind),
+        codec_from_stored(row.value, value, topic=name, role="value", kind=kind),
     )
 
 

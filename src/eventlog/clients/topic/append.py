@@ -25,6 +25,7 @@ from eventlog.clients.topic.columns import (
     same_key,
 )
 from eventlog.clients.topic_handle import TopicHandle
+from eventlog.errors import WrongVersion
 from eventlog.interruptions import unless_interrupted
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.records import Headers, PartitionRange, RecordMetadata
@@ -67,16 +68,19 @@ class Appender:
         while True:
             row = handle.row
             chosen = handle.partition(key_bytes, partition, row.partitions)
-            offset, log_position, version, newer = self._backend.append_record(
-                row,
-                chosen,
-                key_bytes,
-                value_bytes,
-                pairs,
-                moment_ms,
-                is_placed=is_placed,
-                expected_version=expected_version,
-            )
+            try:
+                offset, log_position, version, newer = self._backend.append_record(
+                    row,
+                    chosen,
+                    key_bytes,
+                    value_bytes,
+                    pairs,
+                    moment_ms,
+                    is_placed=is_placed,
+                    expected_version=expected_version,
+                )
+            except unless_interrupted(WrongVersion) as error:
+                raise handle.with_key(error) from None
             if newer is not None:
                 handle.learn(newer)
                 if is_placed:
@@ -109,7 +113,10 @@ class Appender:
         self, parts: Sequence[PartitionRecords], conditions: Sequence[Condition], *, is_placed: bool
     ) -> Sequence[StoredRecords] | None:
         """What became of some parts; None when they have to be placed again, because the topic has more partitions."""
-        reply = self._backend.append(parts, conditions, is_placed=is_placed)
+        try:
+            reply = self._backend.append(parts, conditions, is_placed=is_placed)
+        except unless_interrupted(WrongVersion) as error:
+            raise self._handle.with_key(error) from None
         for newer in reply.newer:
             self._handle.learn(newer)
         return reply.stored

@@ -196,7 +196,7 @@ class History(Generic[K, V]):
         codec = self._snapshot_codec
         if codec is None:
             row = self._handle.row
-            codec = codec_from_stored(row.snapshot, self._handle.snapshot, topic=row.name, role="value")
+            codec = codec_from_stored(row.snapshot, self._handle.snapshot, topic=row.name, role="snapshot")
             self._snapshot_codec = codec
         return codec
 

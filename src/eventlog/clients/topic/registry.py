@@ -112,7 +112,7 @@ class Topics:
 
     def _made(self, row: StoredTopic, options: TopicOptions) -> EmbeddedTopic[Any, Any]:
         if options.snapshot is not None:
-            codec_from_stored(row.snapshot, options.snapshot, topic=row.name, role="value")
+            codec_from_stored(row.snapshot, options.snapshot, topic=row.name, role="snapshot")
         route = TopicHandle(
             row,
             self._store,
@@ -136,7 +136,7 @@ class Topics:
             options.index,
             DUPLICATE_WINDOW_MS if window_ms is None else window_ms,
             codec_for(
-                "msgpack" if options.snapshot is None else options.snapshot, topic=name, role="value"
+                "msgpack" if options.snapshot is None else options.snapshot, topic=name, role="snapshot"
             ).to_stored(),
         )
         return self._store.ensure_topic(new)

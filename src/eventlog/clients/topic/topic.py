@@ -256,7 +256,7 @@ class EmbeddedTopic(Topic[K, V]):
         if store is not self._store:
             raise ValueError(
                 f"topic {self.name!r} belongs to the log at {self._store.path}, not to the one at {store.path}. "
-                "Nothing was stored. Open the topic in this log."
+                "Nothing was changed. Open the topic in this log."
             )
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ from eventlog.backend.records import Condition, Location, PartitionRecords, Rows
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder
 from eventlog.clients.topic_handle import TopicHandle
+from eventlog.errors import WrongVersion
 from eventlog.records import Headers
 
 # A plain tuple: an object with these fields takes half a microsecond to build, and a transaction has many.
@@ -53,6 +54,10 @@ class TransactionRecords:
     def count(self) -> int:
         """The number of records."""
         return len(self._sends) + self._freed_count
+
+    def with_key(self, error: WrongVersion) -> WrongVersion:
+        """The same error with the key instead of its bytes."""
+        return next(route for route in self._routes.values() if route.row.name == error.topic).with_key(error)
 
     def route(self, route: TopicHandle) -> TopicHandle:
         """The one route of its topic, that all of our records take."""

@@ -33,6 +33,7 @@ from eventlog.errors import (
     TransactionEnded,
     TransactionTooLarge,
     UsedAfterFork,
+    WrongVersion,
 )
 from eventlog.interruptions import is_interruption, unless_interrupted
 from eventlog.options import (
@@ -300,13 +301,17 @@ class EmbeddedTransaction(Transaction):
             try:
                 reply = self._backend.commit_transaction(request)
             except unless_interrupted(EventLogError) as error:
-                for offsets in self._offsets.values():
-                    offsets.invalidate(error)
-                raise
+                raise self._refused(error)  # noqa: B904 - it is the same error, or says that it comes from none
             self._sends.learn(reply.newer)
             if reply.stored is not None:
                 self._sends.note_stored(reply.stored)
                 return
+
+    def _refused(self, error: EventLogError) -> EventLogError:
+        """The error to raise for a refused commit, after which the offsets have to be asked for again."""
+        for offsets in self._offsets.values():
+            offsets.invalidate(error)
+        return self._sends.with_key(error) if isinstance(error, WrongVersion) else error
 
     def _check_repeated(self) -> None:
         """Refuse the second of two transactions for the records of one poll: the first has committed all of them."""

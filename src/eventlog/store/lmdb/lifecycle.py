@@ -141,7 +141,7 @@ class Lifecycle:
         if self.is_memory and self._is_forked:
             raise UsedAfterFork(
                 f"the log at {self.path} was opened before a fork and is private to the parent.",
-                stored="Nothing was stored.",
+                stored="Nothing was changed.",
                 advice="Open another log in the child.",
             )
         return self._reopen()
@@ -164,7 +164,7 @@ class Lifecycle:
     def _closed(self) -> LogClosed:
         return LogClosed(
             f"the log at {self.path} is closed.",
-            stored="Nothing was stored.",
+            stored="Nothing was changed.",
             advice="Call eventlog.open() again.",
         )
 

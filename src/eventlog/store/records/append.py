@@ -10,10 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import repeat
 
-from eventlog.backend.records import AppendReply, Condition, Location, PartitionRecords, Rows, StoredRecords
+from eventlog.backend.records import (
+    AppendReply,
+    Condition,
+    Location,
+    PartitionRecords,
+    Rows,
+    StoredRecords,
+    wrong_version,
+)
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import EncodedBatch
-from eventlog.errors import MessageIdReused, WrongVersion
+from eventlog.errors import MessageIdReused
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 from eventlog.store.records.key_rows import entity_prefix, pack_entries
@@ -329,20 +337,6 @@ def _check_same(part: PartitionRecords, index: int, message_id: bytes, digest: b
             advice="Give this record an id of its own.",
             topic=part.topic.name,
         )
-
-
-def wrong_version(topic: str, key: bytes, expected: int, actual: int) -> WrongVersion:
-    """The error for a key that is not at the version that the caller expects."""
-    first = f"Read history() from version {expected + 1} on, decide" if actual > expected else "Read its history()"
-    return WrongVersion(
-        f"cannot append to key {key!r} of topic {topic!r}: it is expected at version {expected}, and is at version "
-        f"{actual}.",
-        stored="Nothing was stored.",
-        advice=f"{first} again, and append with expected_version={actual}.",
-        expected=expected,
-        actual=actual,
-        topic=topic,
-    )
 
 
 # -- one record ----------------------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ class SaveSnapshot(CommitRequest):
                 stored="Nothing was stored.",
                 advice="Pass the version up to which the state was folded.",
                 topic=self._topic.name,
+                key=self._key,
                 expected=self._version,
                 actual=actual,
             )
