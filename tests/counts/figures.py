@@ -33,10 +33,10 @@ FIGURES: dict[str, Cost] = {
     "poll of 0": Cost(python=27_000, lmdb=2_000, commits=0, syncs=0),
     "poll of 0, of a member": Cost(python=45_000, lmdb=2_000, commits=0, syncs=0),
     "poll_batches": Cost(python=302, lmdb=41, commits=0, syncs=0),
-    "poll of 100, commit": Cost(python=2_326, lmdb=84, commits=10, syncs=20),
+    "poll of 100, commit": Cost(python=2_336, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=131_000, lmdb=13_000, commits=1_000, syncs=2_000),
-    "transaction of 100: state, send, offsets": Cost(python=13_566, lmdb=2_195, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=30_909, lmdb=4_183, commits=10, syncs=20),
+    "transaction of 100: state, send, offsets": Cost(python=13_576, lmdb=2_195, commits=10, syncs=20),
+    "processor, 100 at a time": Cost(python=30_919, lmdb=4_183, commits=10, syncs=20),
     "projection": Cost(python=3_998, lmdb=93, commits=1, syncs=2),
 }
 
@@ -54,10 +54,10 @@ COMPILED: dict[str, Cost] = {
     "poll of 1": Cost(python=63_000, lmdb=14_000, commits=0, syncs=0),
     "poll of 1, of a member": Cost(python=89_000, lmdb=17_000, commits=0, syncs=0),
     "poll_batches": Cost(python=162, lmdb=41, commits=0, syncs=0),
-    "poll of 100, commit": Cost(python=1_176, lmdb=84, commits=10, syncs=20),
+    "poll of 100, commit": Cost(python=1_186, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=128_000, lmdb=13_000, commits=1_000, syncs=2_000),
-    "transaction of 100: state, send, offsets": Cost(python=12_386, lmdb=2_195, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=29_729, lmdb=4_183, commits=10, syncs=20),
+    "transaction of 100: state, send, offsets": Cost(python=12_396, lmdb=2_195, commits=10, syncs=20),
+    "processor, 100 at a time": Cost(python=29_739, lmdb=4_183, commits=10, syncs=20),
     "projection": Cost(python=2_848, lmdb=93, commits=1, syncs=2),
     "history of 10": Cost(python=2_000, lmdb=799, commits=0, syncs=0),
 }

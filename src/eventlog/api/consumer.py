@@ -190,6 +190,7 @@ class Consumer(FrontDoor, Generic[K, V]):
         Raises:
             ValueError: the consumer has no group, or an offset is negative. Nothing was stored.
             UnknownTopic, UnknownPartition: there is no such topic or partition. Nothing was stored.
+            OffsetOutOfRange: an offset is beyond the end of its partition. Nothing was stored.
             MemberFenced: another member owns one of the partitions, because this one was silent for too long. Nothing
                 was stored; the next `poll()` joins again.
         """

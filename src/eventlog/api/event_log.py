@@ -507,7 +507,7 @@ class EventLog(FrontDoor):
         sees nothing twice. Deleted records are skipped. Nothing is kept open between records.
 
         Args:
-            start: the first log position.
+            start: the first log position, the end of the log at most.
             end: the log position before which to stop; None is the end of the log at the call.
             topics: the topics whose records to read; None for all.
             max_records: the most records to read, None for all.
@@ -517,6 +517,7 @@ class EventLog(FrontDoor):
 
         Raises:
             ValueError, TypeError, InvalidTopicName: an argument is wrong; raised at the call.
+            OffsetOutOfRange: `start` is beyond the end of the log; raised at the call. `first` and `end` are positions.
             CorruptBatch, DecodeError: a record cannot be read; raised at that record.
 
         Example:

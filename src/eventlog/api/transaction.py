@@ -135,9 +135,9 @@ class Transaction(FrontDoor):
             ConflictError: the offsets would pass by records of a transaction that was not stored. Call `poll()`.
             TransactionEnded: the transaction has ended.
 
-        The commit raises `MemberFenced` if the group has given one of the partitions to another member, and
-        `ValueError` if another transaction has committed all that the consumer received, and it was not asked for more
-        since. Nothing is then stored.
+        The commit raises `MemberFenced` if the group has given one of the partitions to another member,
+        `OffsetOutOfRange` if an offset is beyond the end of its partition, and `ValueError` if another transaction has
+        committed all that the consumer received, and it was not asked for more since. Nothing is then stored.
         """
 
     @overload

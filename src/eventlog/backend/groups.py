@@ -33,7 +33,7 @@ class OffsetCommit(NamedTuple):
 
     `member_id` is the member that commits, and `epochs` says when each partition was granted to it; None is a
     consumer that is no member, which may commit for partitions that no live member owns. When the commit is automatic,
-    topics that were deleted meanwhile are skipped; else they are an error.
+    topics that were deleted meanwhile and offsets beyond the end of their partition are skipped; else both are errors.
     """
 
     group: str
@@ -220,7 +220,8 @@ class GroupBackend(Protocol):
 
         Raises:
             MemberFenced: if the member does not own one of the partitions since the epoch that it names.
-            UnknownTopic: if a topic was deleted, and the commit is not automatic.
+            UnknownTopic, OffsetOutOfRange: if a topic was deleted, or an offset is beyond the end of its partition,
+                and the commit is not automatic.
         """
         ...
 

@@ -10,7 +10,7 @@ from eventlog.backend import Backend
 from eventlog.backend.reading import OrderedBatch, StoredBatch
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor
 from eventlog.clients.topic_handle import TopicHandle
-from eventlog.errors import CorruptBatch, DecodeError, EventLogError
+from eventlog.errors import CorruptBatch, DecodeError, EventLogError, OffsetOutOfRange
 from eventlog.interruptions import unless_interrupted
 from eventlog.options import check_int, check_topic_name
 from eventlog.records import Record, RecordBatch
@@ -170,12 +170,21 @@ def read_log(
     The batches from one log position to another, with the log positions of their first records.
 
     Raises:
-        ValueError, TypeError, InvalidTopicName: as `EventLog.read_all`, at the call.
+        ValueError, TypeError, InvalidTopicName, OffsetOutOfRange: as `EventLog.read_all`, at the call.
     """
     check_int("start", start, least=0)
     if max_records is not None:
         check_int("max_records", max_records, least=0)
     stop = store.end_log_position()
+    if start > stop:
+        raise OffsetOutOfRange(
+            f"log position {start} is out of range: the log holds positions 0 to {stop} ({stop} exclusive).",
+            stored="Nothing was read.",
+            advice=f"Read from {stop} at most; a reader that was further has read another log, or this one before it "
+            "was restored.",
+            first=0,
+            end=stop,
+        )
     if end is not None:
         stop = min(stop, check_int("end", end, least=0))
     return read_batches(LogReader(store, topics_by_id, check_topics(topics), start), stop, max_records)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Iterable
 from functools import reduce
 
 from eventlog.backend.groups import OffsetCommit
+from eventlog.backend.topics import StoredTopic
 from eventlog.backend.waiting import group_subject
-from eventlog.errors import MemberFenced, UnknownTopic
+from eventlog.errors import MemberFenced, OffsetOutOfRange, UnknownTopic
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide, fenced
 from eventlog.groups.state import Group, Life, PartitionId
 from eventlog.interruptions import unless_interrupted
@@ -46,17 +47,40 @@ class CommitOffsets(CommitRequest):
         else:
             self._check_owned(writing, self._commit.member_id)
         if not self._commit.is_automatic:
-            for topic, _, _ in self._commit.offsets:
+            for topic, partition, offset in self._commit.offsets:
                 writing.check_topic(topic)
+                if writing.is_beyond_end(topic.id, partition, offset):
+                    raise self._beyond_end(topic, partition, offset, *writing.bounds(topic.id, partition))
 
     def write(self, writing: WriteTransaction) -> None:
-        """Write the rows of the topics that are there."""
+        """
+        Write the rows of the topics that are there.
+
+        An automatic commit leaves out what is beyond the end, to which only `seek()` goes: the next fetch says so.
+        """
+        is_automatic = self._commit.is_automatic
         for topic, partition, offset in self._commit.offsets:
             try:
                 writing.check_topic(topic)
             except unless_interrupted(UnknownTopic):
                 continue
+            if is_automatic and writing.is_beyond_end(topic.id, partition, offset):
+                continue
             writing.put(OFFSETS, offset_key(self._commit.group, topic.id, partition), pack_offset(offset, self._now_ms))
+
+    def _beyond_end(self, topic: StoredTopic, partition: int, offset: int, first: int, end: int) -> OffsetOutOfRange:
+        return OffsetOutOfRange(
+            f"cannot commit offset {offset} of {topic.name}[{partition}] for group {self._commit.group!r}: the "
+            f"partition holds offsets {first} to {end} ({end} exclusive), and records to come would never be read.",
+            stored="Nothing was stored.",
+            advice=f"Commit {end} at most: the offset after the last record that was worked on.",
+            first=first,
+            end=end,
+            topic=topic.name,
+            partition=partition,
+            offset=offset,
+            group=self._commit.group,
+        )
 
     def _check_owned(self, writing: WriteTransaction, member_id: str) -> None:
         epochs = {

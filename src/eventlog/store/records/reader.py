@@ -52,7 +52,7 @@ def fetch_within(
 
 
 def bounds_within(
-    environment: Environment, transaction: Snapshot, partitions: Sequence[tuple[int, int]]
+    environment: Environment, transaction: Snapshot | Transaction, partitions: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
     """The first and the end offset (exclusive) of some partitions, by topic id and number."""
     with transaction.cursor(db=environment.table(BATCHES)) as cursor:

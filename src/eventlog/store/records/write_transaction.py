@@ -36,7 +36,7 @@ from eventlog.store.records.log_order import (
     position_of,
     position_of_batch,
 )
-from eventlog.store.records.reader import offset_of_time_within
+from eventlog.store.records.reader import bounds_within, offset_of_time_within
 from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key, split_batch_key, unpack_topic
 
 _LAST_OFFSET = 2**64 - 1
@@ -435,6 +435,25 @@ class WriteTransaction:
             self._flush_partition(topic_id, partition)
         end, largest_ms = self._end(topic_id, partition)
         return end, largest_ms
+
+    def is_beyond_end(self, topic_id: int, partition: int, offset: int) -> bool:
+        """
+        Whether an offset is beyond the end of a partition, without the single records that wait.
+
+        Only keys are read, so it can be said of a damaged partition too.
+        """
+        known = self._ends.get((topic_id, partition))
+        if known is not None or offset == 0:
+            return known is not None and offset > known[0]
+        with self.transaction.cursor(db=self._environment.tables[BATCHES]) as cursor:
+            is_found = cursor.set_range(batch_key(topic_id, partition, offset - 1))
+            if is_found and cursor.key().startswith(partition_key(topic_id, partition)):
+                return False
+        return offset > PartitionRow.unpack(self.get(PARTITIONS, partition_key(topic_id, partition))).end
+
+    def bounds(self, topic_id: int, partition: int) -> tuple[int, int]:
+        """The first and the end offset of a partition, without the single records that wait."""
+        return bounds_within(self._environment, self.transaction, [(topic_id, partition)])[0]
 
     def check_partition(self, topic_id: int, partition: int) -> None:
         """Raise `CorruptBatch` when records cannot be put at the end of a partition, because it is damaged."""
