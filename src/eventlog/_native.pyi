@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 RELIES_ON: dict[str, str]
@@ -28,6 +28,11 @@ class EventMaker:
     def __call__(
         self, data: bytes, start: int, stop: int, topic: str, key: object, version: int, value_type: type, /
     ) -> list[Any] | None: ...
+
+class RecordGate:
+    def __init__(self, records: Iterator[Any], permit: list[float], monotonic: Callable[[], float], /) -> None: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __next__(self) -> Any: ...
 
 class SendMethod:
     def __init__(

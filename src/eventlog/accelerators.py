@@ -66,6 +66,7 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
             "events.c",
             "topic partition offset timestamp_ms key value headers version log_position",
         ),
+        "RecordGate": Accelerator("eventlog.clients.consumer.gate.gated", "gate.c", "records permit monotonic"),
         "pack_columns": Accelerator(
             "eventlog.batches.format._pack_columns",
             "columns.c",

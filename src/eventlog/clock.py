@@ -34,7 +34,11 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     monotonic = staticmethod(time.monotonic)
-    """Seconds since some moment; never goes back. The function itself: a waiting consumer calls it all the time."""
+    """
+    Seconds since some moment; never goes back.
+
+    The function itself: a waiting consumer calls it all the time, and an accelerator knows it.
+    """
 
 
 def to_ms(moment: datetime | int) -> int:

@@ -54,7 +54,7 @@ static int
 fill(PyObject *module)
 {
     int (*const add[])(PyObject *) = {
-        native_add_batch_maker, native_add_columns,      native_add_event_maker,
+        native_add_batch_maker, native_add_columns,      native_add_event_maker, native_add_gate,
         native_add_keys,        native_add_record_maker, native_add_send_method,
     };
 

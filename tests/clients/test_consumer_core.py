@@ -52,7 +52,7 @@ def core_of(log, *topics, group=None, **options):
 def taken(core, max_records=500):
     """The values of one try."""
     batches = core.try_take(max_records)
-    core.is_handing = False
+    assert core.may_hand_out(batches)
     return [value for batch in batches for value in batch.values]
 
 

@@ -13,8 +13,10 @@ import pytest
 import eventlog
 from eventlog import accelerators
 from eventlog.accelerators import ACCELERATORS, python_function
+from eventlog.clients.consumer import gate
 from tests.compiled import skip_unless_compiled
 
+assert gate, "the first member of a group imports it"
 SOURCES = Path(__file__).resolve().parents[2] / "src" / "native"
 
 

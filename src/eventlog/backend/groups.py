@@ -81,8 +81,8 @@ class MemberLease(Protocol):
     """
 
     id: str
-    permits: list[bool]
-    """Empty as soon as the lease may not be used; a loop then ends after the record in hand."""
+    permit: list[float]
+    """Holds the time until which the member may hand out records; it moves on as the lease is renewed."""
 
     def is_usable(self, now_s: float) -> bool:
         """Whether the lease runs: the member may use its partitions without asking."""
@@ -92,8 +92,12 @@ class MemberLease(Protocol):
         """Note that the program polls."""
         ...
 
-    def permit(self) -> None:
-        """Note that the lease was looked at, and may be used."""
+    def withdraw(self) -> None:
+        """Let a loop hand out nothing more before `allow`."""
+        ...
+
+    def allow(self) -> None:
+        """Let a loop hand out records for as long as the lease runs."""
         ...
 
     def stop_beating(self) -> None:

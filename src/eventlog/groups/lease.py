@@ -66,6 +66,11 @@ class Lease:
         self.polled_s = now_s
         self.end_s = terms.end_s(now_s, now_s)
 
+    @property
+    def usable_until_s(self) -> float:
+        """The time until which the member may use its partitions: the margin before the end."""
+        return self.end_s - self._margin_s
+
     def is_usable(self, now_s: float) -> bool:
         """Whether the member may use its partitions."""
         return now_s < self.end_s - self._margin_s

@@ -79,19 +79,23 @@ class EmbeddedConsumer(Consumer[K, V]):
         limit = self._options.max_poll_records
         if max_records is not None:
             limit = check_int("max_records", max_records, least=1)
-        batches = self._poll(check_seconds("timeout", timeout), limit)
-        if len(batches) == 1:
-            records = batches[0].records()
-        else:
-            records = [record for batch in batches for record in batch.records()]
-        self._core.is_handing = False
-        return records
+        timeout = check_seconds("timeout", timeout)
+        while True:
+            batches = self._poll(timeout, limit)
+            if len(batches) == 1:
+                records = batches[0].records()
+            else:
+                records = [record for batch in batches for record in batch.records()]
+            if self._core.may_hand_out(batches):
+                return records
 
     @override
     def poll_batches(self, timeout: float = 0.0) -> list[RecordBatch[K, V]]:
-        batches = self._poll(check_seconds("timeout", timeout), None)
-        self._core.is_handing = False
-        return batches
+        timeout = check_seconds("timeout", timeout)
+        while True:
+            batches = self._poll(timeout, None)
+            if self._core.may_hand_out(batches):
+                return batches
 
     @override
     def __iter__(self) -> Iterator[Record[K, V]]:

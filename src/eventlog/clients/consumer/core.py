@@ -7,7 +7,7 @@ offsets. Nothing here sleeps, and no thread is needed; whoever drives it decides
     core.join()
     while True:
         batches = core.try_take(500)        what is there now, or nothing
-        if batches: hand them out; core.is_handing = False
+        if batches: hand them out if core.may_hand_out(batches), else again
         elif core.take_wakeup(): wake() was called
         elif core.prepare_to_wait(): again
         else: wait until core.waiter ends it, or until core.next_wake_at()
@@ -120,7 +120,7 @@ class ConsumerCore:
         """
         The records that are there now, or none; those of the call before are finished then.
 
-        Keeps step with the group or the topics first. `is_handing` holds afterwards until the caller unsets it.
+        Keeps step with the group or the topics first. They are on their way until `may_hand_out` says yes.
 
         Args:
             max_records: the most to hand out; None is no limit.
@@ -222,12 +222,24 @@ class ConsumerCore:
             is_begun = True
             began_s = self._clock.monotonic()
             batch = batches[0]
-            permits = None if membership is None else membership.permits
-            hand = Hand(self.positions[batch.topic, batch.partition], batch, permits)
+            gate = None if membership is None else membership.gate
+            hand = Hand(self.positions[batch.topic, batch.partition], batch, gate)
             self.positions.hand, self.is_handing = hand, False
             yield hand.records
             is_slow = is_measured and self._clock.monotonic() - began_s > slow_s
             chunk = max(1, chunk // 2) if is_slow else min(2 * chunk, self._max_records)
+
+    def may_hand_out(self, batches: list[RecordBatch[Any, Any]]) -> bool:
+        """
+        Whether what was taken goes to the caller; else the lease has ended meanwhile, and it was taken back.
+
+        The last question before they go: fetching and decoding take time, and a process may be stopped.
+        """
+        if batches and self.membership is not None and not self.membership.is_usable():
+            self.take_back()
+            return False
+        self.is_handing = False
+        return True
 
     def take_back(self) -> None:
         """Have what did not arrive handed out again."""

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import compress
 from operator import length_hint
-from typing import Any
+from typing import Any, TypeAlias
 
 from eventlog.api.consumer import Offsets, Pair
 from eventlog.clients.reading.batch_reader import Cursor
@@ -20,6 +19,9 @@ from eventlog.clients.topic_handle import TopicHandle
 from eventlog.groups.state import PartitionId
 from eventlog.options import check_int, check_offset, check_offsets
 from eventlog.records import Record, RecordBatch, TopicPartition
+
+RecordGate: TypeAlias = Callable[[Iterator[Record[Any, Any]]], Iterator[Record[Any, Any]]]
+"""What lets records through for as long as they may be handed out (`clients/consumer/gate.py`)."""
 
 
 class Position:
@@ -79,33 +81,23 @@ class Position:
 
 class Hand:
     """
-    A batch that a loop walks through, as long as there are permits.
+    A batch that a loop walks through, for as long as its permit lasts.
 
     How far it came is what its iterator has left.
     """
 
-    __slots__ = ("_batch", "_gate", "_kept", "position", "records", "settled")
+    __slots__ = ("_batch", "_kept", "position", "records", "settled")
 
-    def __init__(
-        self, position: Position, batch: RecordBatch[Any, Any], permits: Sequence[object] | None = None
-    ) -> None:
+    def __init__(self, position: Position, batch: RecordBatch[Any, Any], gate: RecordGate | None = None) -> None:
         self.position = position
         self._batch = batch
         self._kept = iter(batch.records())
-        self._gate: Iterator[int] | None = None
-        self.records: Iterator[Record[Any, Any]] = self._kept
-        if permits is not None:
-            self._gate = iter(permits.__len__, 0)  # asked for each record, in C: 16 ns
-            self.records = compress(self._kept, self._gate)
+        self.records: Iterator[Record[Any, Any]] = self._kept if gate is None else gate(self._kept)
         self.settled = 0
         """The offset up to which somebody committed by hand, in whatever direction; what is finished begins there."""
 
     def _taken(self) -> int:
-        taken = len(self._batch) - length_hint(self._kept)
-        # A gate that has closed knows its function no longer. It is asked when a record is taken already, and that
-        # one did not get through.
-        is_closed = self._gate is not None and self._gate.__reduce__()[1] == ((),)
-        return taken - 1 if is_closed else taken
+        return len(self._batch) - length_hint(self._kept)
 
     def next_offset(self) -> int:
         """The offset after the last record taken."""

@@ -42,6 +42,7 @@ except ImportError:  # no such system call: a dead member is noticed when its le
 
 _NS = 1_000_000_000
 _YOUNG_MS = 60_000
+_WITHDRAWN = float("-inf")
 _TURN = "turn-"
 
 
@@ -62,14 +63,14 @@ class LivenessFile:
     The sign of life of one member of this process.
 
     `beat` belongs to the heartbeat thread, the rest to the member's. Dropped without `leave`, it looks like a member
-    whose process died. `permits` is empty when the lease may not be used; a loop then ends after the record in hand.
+    whose process died. `permit` holds the time until which the member may hand out records: a loop asks for each one.
     """
 
     def __init__(self, folder: Folder, member_id: str, terms: Terms, clock: Clock) -> None:
         self._descriptor = -1
         self.id = member_id
         self.lease = Lease(terms, clock.monotonic())
-        self.permits = [True]
+        self.permit = [self.lease.usable_until_s]
         self._clock = clock
         self._folder = folder
         self._guard = threading.RLock()  # the garbage collector may abandon us in the middle of a beat
@@ -97,26 +98,30 @@ class LivenessFile:
         self.lease.polled_s = now_s
 
     def beat(self) -> None:
-        """Prolong the lease if it is not over; take the permit back if it is."""
+        """Prolong the lease if it is not over, and the permit if it was not withdrawn."""
         with self._guard:
             end_s = self.lease.later_end_s(self._clock.monotonic())
             if end_s is not None and self._descriptor >= 0:
                 self._publish(end_s)
                 self.lease.note_published(end_s, self._clock.monotonic())
-        if not self.is_usable(self._clock.monotonic()):
-            self.permits.clear()
+                if self.permit[0] != _WITHDRAWN:
+                    self.permit[0] = self.lease.usable_until_s
 
     @property
     def pause_s(self) -> float:
-        """In how many seconds to beat again: as often as the terms say, and when the lease is over."""
-        terms = self.lease.terms
-        left_s = self.lease.end_s - terms.margin_s - self._clock.monotonic()
-        return min(left_s, terms.heartbeat_s) if left_s > 0 else terms.heartbeat_s
+        """In how many seconds to beat again."""
+        return self.lease.terms.heartbeat_s
 
-    def permit(self) -> None:
-        """Note that the lease was looked at, and may be used."""
-        if not self.permits:
-            self.permits.append(True)
+    def withdraw(self) -> None:
+        """Let a loop hand out nothing more before `allow`."""
+        with self._guard:
+            self.permit[0] = _WITHDRAWN
+
+    def allow(self) -> None:
+        """Let a loop hand out records for as long as the lease runs."""
+        if self.permit[0] != self.lease.usable_until_s:
+            with self._guard:
+                self.permit[0] = self.lease.usable_until_s
 
     def confirm(self) -> None:
         """

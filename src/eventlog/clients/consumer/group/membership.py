@@ -14,8 +14,9 @@ What a member does for the others is in `clients/consumer/group/peers.py`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Any
 from uuid import uuid4
 
 from eventlog.api.consumer import Callback
@@ -23,6 +24,7 @@ from eventlog.backend import Backend
 from eventlog.backend.groups import MemberLease, MemberView, OffsetCommit
 from eventlog.backend.topics import StoredTopic, deleted_topic
 from eventlog.backend.waiting import group_subject
+from eventlog.clients.consumer.gate import gated
 from eventlog.clients.consumer.group.peers import Peers
 from eventlog.clients.consumer.options import MembershipOptions
 from eventlog.clients.consumer.positions import Positions
@@ -40,7 +42,7 @@ from eventlog.groups.rules import (
 )
 from eventlog.groups.state import Group, PartitionId
 from eventlog.interruptions import unless_interrupted
-from eventlog.records import TopicPartition
+from eventlog.records import Record, TopicPartition
 
 _LOOK_SECONDS = 0.002
 """A busy member looks at its rows no more often than this."""
@@ -133,10 +135,14 @@ class Membership:
         """Release partitions without a commit from now on: transactions commit the offsets."""
         self._is_committing = False
 
-    @property
-    def permits(self) -> list[bool]:
-        """Empty as soon as the lease may not be used; a loop then ends after the record in hand."""
-        return self._current().permits
+    def gate(self, records: Iterator[Record[Any, Any]]) -> Iterator[Record[Any, Any]]:
+        """The records of a loop, for as long as they may be handed out; a look at the clock goes before each."""
+        return gated(records, self._current().permit, self._backend.clock.monotonic)
+
+    def is_usable(self) -> bool:
+        """Whether the lease still runs, so that what was taken may be handed out; not once the consumer is closed."""
+        lease = self._lease
+        return lease is not None and self._backend.clock.monotonic() < lease.permit[0]
 
     def invalidate(self) -> None:
         """
@@ -147,7 +153,7 @@ class Membership:
         file = self._lease
         self._view = None
         if file is not None:
-            file.permits.clear()
+            file.withdraw()
 
     def explain(self, error: MemberFenced) -> None:
         """Say in an error that the program did not poll in time, if that is why the partitions are gone."""
@@ -181,7 +187,7 @@ class Membership:
             is_usable = self._current().is_usable(self._backend.clock.monotonic())
             turns += 1  # a callback or a transaction may take longer than the lease runs
         if is_usable:
-            self._current().permit()
+            self._current().allow()
         if self._missing is not None:
             raise deleted_topic(self._missing, "read")
         return is_usable
