@@ -111,7 +111,7 @@ def test_order_prints_all_topics_in_the_order_of_their_storing(bank, eventlog_co
         (["--max", "2"], [0, 1]),
         (["--topic", "plain"], [4]),
         (["--topic", "plain", "--topic", "numbers"], [4, 5]),
-        (["--start", "99"], []),
+        (["--start", "7"], []),
     ],
 )
 def test_order_prints_the_asked_part(bank, options, positions, eventlog_command):
@@ -119,6 +119,13 @@ def test_order_prints_the_asked_part(bank, options, positions, eventlog_command)
     code, out, err = eventlog_command("order", bank, *options, "--json")
     assert (code, err) == (0, "")
     assert [json.loads(line)["log_position"] for line in out.splitlines()] == positions
+
+
+def test_order_beyond_the_end_is_an_error(bank, eventlog_command):
+    """Whoever asks for it has read another log."""
+    code, out, err = eventlog_command("order", bank, "--start", "99")
+    assert (code, out) == (1, "")
+    assert "log position 99 is out of range" in err
 
 
 def test_states_counts_rows(bank, eventlog_command):
