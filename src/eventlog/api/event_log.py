@@ -516,8 +516,7 @@ class EventLog(FrontDoor):
             Pairs of a log position and its record.
 
         Raises:
-            ValueError, TypeError, InvalidTopicName: an argument is wrong; raised at the call.
-            OffsetOutOfRange: `start` is beyond the end of the log; raised at the call. `first` and `end` are positions.
+            ValueError, TypeError, InvalidTopicName, OffsetOutOfRange: an argument is wrong; raised at the call.
             CorruptBatch, DecodeError: a record cannot be read; raised at that record.
 
         Example:
