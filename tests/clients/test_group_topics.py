@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import pytest
 
 import eventlog
+from eventlog.clients.consumer.fetcher import Fetcher
 from tests.clients.helpers import last_transaction, poll_all, values
 from tests.clients.members import QUIET, Notes, owned, owned_pairs, settle
 
@@ -127,17 +129,132 @@ def test_a_topic_made_anew_under_a_patterns_name_is_another(log):
         assert notes.take() == [("lost", [0]), ("assigned", [0])]
 
 
-def test_a_named_topic_that_is_deleted_is_an_error_of_every_poll(log):
-    """What else the member has it keeps, and it is read no more: the program has to say what it wants."""
-    log.topic("keep")
-    log.topic("orders")
-    with log.consumer("keep", "orders", **QUIET) as consumer:
+@pytest.mark.parametrize("options", [QUIET, {}], ids=["member", "no group"])
+def test_one_of_several_topics_is_deleted_and_the_others_are_read_on(log, options, caplog):
+    """As Kafka does it: a warning once, `on_lost` for a member, and a new topic of that name is read."""
+    notes = Notes()
+    log.topic("keep", value=int)
+    log.topic("orders", value=int, partitions=2)
+    callbacks = notes.callbacks() if options else {}
+    with log.consumer("keep", "orders", **options, **callbacks) as consumer:
         consumer.poll()
+        notes.take()
         log.delete_topic("orders")
-        for _ in range(2):
-            with pytest.raises(eventlog.UnknownTopic, match="orders"):
-                consumer.poll()
+        log.topic("keep").append(1)
+        assert values(consumer.poll()) == [1]
+        assert notes.take() == ([("lost", [0, 1])] if options else [])
         assert owned_pairs(consumer) == {("keep", 0)}
+        for _ in range(3):
+            assert consumer.poll() == []
+        assert [record.getMessage() for record in caplog.records] == [
+            "topic 'orders' of a consumer was deleted; it goes on with the others, and reads a new topic of that name"
+        ]
+        log.topic("orders", value=str).append("new")
+        assert values(settle(consumer)) == ["new"]
+        assert owned_pairs(consumer) == {("keep", 0), ("orders", 0)}
+        log.delete_topic("orders")
+        consumer.poll()
+        assert len(caplog.records) == 2, "it was deleted again"
+
+
+@pytest.mark.parametrize("options", [QUIET, {}], ids=["member", "no group"])
+def test_a_topic_deleted_and_made_again_before_the_next_poll_is_another(log, options):
+    """Nothing of the old one is read, and nothing is raised."""
+    log.topic("keep", value=int)
+    log.topic("orders", value=int).append_many(range(5))
+    with log.consumer("keep", "orders", **options) as consumer:
+        assert len(poll_all(consumer, 5)) == 5
+        log.delete_topic("orders")
+        log.topic("orders", value=str).append("new")
+        assert values(settle(consumer)) == ["new"]
+
+
+@pytest.mark.parametrize("options", [QUIET, {}], ids=["member", "no group"])
+def test_a_consumer_of_which_nothing_is_left_says_so_at_every_poll(log, options, caplog):
+    """It reads on when one of them is made again."""
+    log.topic("one")
+    log.topic("two", value=int)
+    with log.consumer("one", "two", **options) as consumer:
+        consumer.poll()
+        log.delete_topic("one")
+        log.delete_topic("two")
+        for _ in range(2):
+            with pytest.raises(eventlog.UnknownTopic, match="'one': it was deleted"):
+                consumer.poll()
+        assert consumer.assignment() == []
+        assert not caplog.records, "an error says it already"
+        log.topic("two", value=int).append(1)
+        assert values(settle(consumer)) == [1]
+
+
+@pytest.mark.parametrize("options", [QUIET, {}], ids=["member", "no group"])
+@pytest.mark.parametrize("is_left", [True, False])
+def test_a_topic_that_is_deleted_while_a_poll_looks_stops_nobody(log, options, is_left, monkeypatch):
+    """Between the look at the topics and the fetch."""
+    log.topic("keep", value=int)
+    log.topic("orders", value=int)
+    fetch = Fetcher.take
+    doomed = ["orders"] if is_left else ["orders", "keep"]
+
+    def delete_and_fetch(self, *arguments, **kinds):
+        while doomed:
+            log.delete_topic(doomed.pop())
+        return fetch(self, *arguments, **kinds)
+
+    with log.consumer("keep", "orders", **options) as consumer:
+        consumer.poll()
+        log.topic("keep").append(1)
+        monkeypatch.setattr(Fetcher, "take", delete_and_fetch)
+        if is_left:
+            assert values(poll_all(consumer, 1)) == [1]
+        else:
+            with pytest.raises(eventlog.UnknownTopic):
+                consumer.poll()
+
+
+def test_nobody_waits_for_a_member_whose_topic_was_deleted(log):
+    """What another member owns is read, and what it does not want is given away."""
+    log.topic("one")
+    two = log.topic("two", value=int)
+    with log.consumer("one", "two", **QUIET) as first:
+        first.poll()
+        log.delete_topic("one")
+        with log.consumer("two", **QUIET) as second:
+            two.append_many(range(10))
+            assert len(settle(first, second)) == 10
+            assert len(owned(first)) + len(owned(second)) == 1
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_commit_leaves_out_the_positions_of_a_deleted_topic(log, is_named):
+    """One that names them is refused; the others are stored."""
+    for name in ("one", "two"):
+        log.topic(name, value=int).append_many(range(3))
+    with log.consumer("one", "two", **QUIET) as consumer:
+        assert len(poll_all(consumer, 6)) == 6
+        log.delete_topic("one")
+        if is_named:
+            with pytest.raises(eventlog.UnknownTopic, match="one"):
+                consumer.commit({("one", 0): 3, ("two", 0): 3})
+        else:
+            consumer.commit()
+        assert consumer.committed(("two", 0)) == (None if is_named else 3)
+
+
+def test_chosen_partitions_of_a_deleted_topic_are_an_error_in_their_turn(log):
+    """Who chose them has to choose again; the others are read in between."""
+    for name in ("one", "two"):
+        log.topic(name, value=int).append_many(range(3))
+    with log.consumer(group="g") as consumer:
+        consumer.assign([("one", 0), ("two", 0)])
+        log.delete_topic("one")
+        found = []
+        for _ in range(4):
+            with contextlib.suppress(eventlog.UnknownTopic):
+                found += values(consumer.poll())
+        assert found == [0, 1, 2]
+        consumer.assign([("two", 0)])
+        assert consumer.poll() == []
 
 
 def test_a_pattern_without_a_group_takes_everything(log):

@@ -269,9 +269,25 @@ def test_partitions_take_turns_in_being_first(log: eventlog.EventLog, topic: Emb
     positions = positions_of(log, topic)
     first, second = positions.order
     positions.rotate()
+    assert positions.order == [first, second], "where it begins is given"
+    positions.rotate()
     assert positions.order == [second, first]
     assert positions.chosen([]) == [second, first]
     assert positions.chosen([("orders", 0)]) == [first]
+
+
+@pytest.mark.parametrize(("begins_at", "first"), [(0.0, 0), (0.24, 0), (0.25, 1), (0.5, 2), (0.999, 3)])
+def test_the_first_turn_is_where_it_is_told(log: eventlog.EventLog, begins_at: float, first: int) -> None:
+    """Also if there is nothing assigned at the first fetch, as for a member that waits."""
+    topic: EmbeddedTopic[bytes, bytes] = log.topic("four", partitions=4)  # type: ignore[assignment]
+    positions = Positions(begins_at)
+    positions.rotate()
+    pairs = [TopicPartition("four", number) for number in range(4)]
+    positions.assign(pairs, begun(log, topic, pairs, group=None, start="earliest"))
+    positions.rotate()
+    assert [position.tp.partition for position in positions.order] == [(first + number) % 4 for number in range(4)]
+    positions.rotate()
+    assert positions.order[0].tp.partition == (first + 1) % 4
 
 
 def test_loop_finishes_what_is_before_the_record_in_hand(

@@ -104,7 +104,9 @@ class Consumer(FrontDoor, Generic[K, V]):
                 `on_out_of_range` is "raise". The position is unchanged; `seek()` moves it, in the partition that the
                 error names.
             CorruptBatch, DecodeError: the next record cannot be read. The position is unchanged.
-            UnknownTopic: a topic was deleted. Make another consumer if there is a new one of that name.
+            UnknownTopic: all topics that it names were deleted, or one that it was given by `assign()`. If others are
+                left, they are read on, with a warning in Python's log; a new topic of the name is read from its first
+                record.
             InstanceInUse, GroupMismatch: the group removed this member after a silence, and cannot take it back.
             Exception: a callback or an assignor of yours raised. The group keeps its assignment.
             ConcurrentUse, LogClosed, UsedAfterFork: the consumer cannot be used. No records were returned.
@@ -189,7 +191,7 @@ class Consumer(FrontDoor, Generic[K, V]):
 
         Raises:
             ValueError: the consumer has no group, or an offset is negative. Nothing was stored.
-            UnknownTopic, UnknownPartition: there is no such topic or partition. Nothing was stored.
+            UnknownTopic, UnknownPartition: `offsets` names a topic or partition that is not there. Nothing was stored.
             OffsetOutOfRange: an offset is beyond the end of its partition. Nothing was stored.
             MemberFenced: another member owns one of the partitions, because this one was silent for too long. Nothing
                 was stored; the next `poll()` joins again.

@@ -24,6 +24,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from eventlog.api.consumer import Callback, Pair
 from eventlog.backend import Backend
@@ -33,7 +34,7 @@ from eventlog.clients.consumer.positions import Hand, Position, Positions
 from eventlog.clients.consumer.starts import StartOffsets
 from eventlog.clients.consumer.topic_discovery import TopicDiscovery
 from eventlog.clients.topic_handle import TopicHandle
-from eventlog.errors import LogClosed, NotSupported
+from eventlog.errors import LogClosed, NotSupported, UnknownTopic
 from eventlog.groups.state import Subscription
 from eventlog.interruptions import unless_interrupted
 from eventlog.options import Start
@@ -47,8 +48,8 @@ if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: 
 _FIRST_CHUNK = 16
 _ALL = 1 << 62
 _NEVER_S = float("inf")
-_SLOW_SECONDS = 0.5
-"""Work that takes a member longer is slow, where no interval of commits says so."""
+_SLOW_SECONDS = 0.1
+"""Work on one batch of a loop that takes longer is slow."""
 
 
 class ConsumerCore:
@@ -74,7 +75,7 @@ class ConsumerCore:
         self._open_topic = open_topic
         self._clock = backend.clock
         self._max_records = options.max_poll_records
-        self.positions = positions = Positions()
+        self.positions = positions = Positions(_begins_at(backend.last_transaction()))
         self.starts = starts = StartOffsets(backend, open_topic, group=options.group, start=options.start)
         self.waiter = backend.waiter()
         """Where to wait; for a driver that blocks."""
@@ -139,15 +140,21 @@ class ConsumerCore:
             return self._take_watched(limit, is_loop=is_loop)
         return self._look(limit, is_loop=is_loop)
 
-    def _look(self, limit: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
+    def _look(self, limit: int, *, is_loop: bool, is_again: bool = False) -> list[RecordBatch[Any, Any]]:
         """What the log has for us now."""
+        is_busy = self.positions.have_fetched and not is_again
         if self.membership is not None:
-            if not self.membership.attend(is_busy=self.positions.have_fetched):
+            if not self.membership.attend(is_busy=is_busy):
                 return []
-        elif self._discovery is not None and not self.positions.have_fetched:
-            self._discovery.attend()
+        elif self._discovery is not None:
+            self._discovery.attend(is_busy=is_busy)
         self.is_handing = True
-        batches = self._fetcher.take(limit, is_loop=is_loop)
+        try:
+            batches = self._fetcher.take(limit, is_loop=is_loop)
+        except unless_interrupted(UnknownTopic):
+            if is_again or (self.membership is None and self._discovery is None):
+                raise
+            return self._look(limit, is_loop=is_loop, is_again=True)  # deleted since we attended: read the others
         if not batches:
             self.is_handing = False
         return batches
@@ -200,15 +207,14 @@ class ConsumerCore:
         The records for a `for` loop, one batch after the other.
 
         Slow work means small batches, so that a crash repeats no more than an interval's work, and others get what is
-        theirs soon.
+        theirs soon: other members their partitions, other partitions their turn.
 
         Args:
             take: waits for records, of which it is given the most to take, and gives none to end the loop.
         """
         interval_s, membership = self._interval_s, self.membership
-        slow_s = _SLOW_SECONDS if interval_s is None else interval_s / 2
-        is_measured = interval_s is not None or membership is not None
-        chunk = _FIRST_CHUNK if is_measured else self._max_records
+        slow_s = _SLOW_SECONDS if interval_s is None else min(_SLOW_SECONDS, interval_s / 2)
+        chunk = min(_FIRST_CHUNK, self._max_records)
         is_begun = False
         while True:
             try:
@@ -226,8 +232,11 @@ class ConsumerCore:
             hand = Hand(self.positions[batch.topic, batch.partition], batch, gate)
             self.positions.hand, self.is_handing = hand, False
             yield hand.records
-            is_slow = is_measured and self._clock.monotonic() - began_s > slow_s
-            chunk = max(1, chunk // 2) if is_slow else min(2 * chunk, self._max_records)
+            took_s = self._clock.monotonic() - began_s
+            if took_s > slow_s:
+                chunk = max(1, chunk // 2)
+            elif took_s <= slow_s / 4:  # else twice as much may be slow
+                chunk = min(2 * chunk, self._max_records)
 
     def may_hand_out(self, batches: list[RecordBatch[Any, Any]]) -> bool:
         """
@@ -320,8 +329,20 @@ class ConsumerCore:
         if offsets is None:
             if not self._is_leaving:  # else we are in `on_revoked`, maybe because the work failed
                 self.positions.finish_handed()
-            offsets = self.positions.uncommitted()
-        self.commits.store(offsets, is_automatic=False)
+            self._commit_positions(self.positions.uncommitted())
+        else:
+            self.commits.store(offsets, is_automatic=False)
+
+    def _commit_positions(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Store positions; those of topics that were deleted, which the next poll finds out, are left out."""
+        assert self.commits is not None
+        try:
+            self.commits.store(offsets, is_automatic=False)
+        except unless_interrupted(UnknownTopic) as error:
+            rest = {tp: offset for tp, offset in offsets.items() if tp.topic != error.topic}
+            if len(rest) == len(offsets):
+                raise
+            self._commit_positions(rest)
 
     def lags(self) -> dict[TopicPartition, int]:
         """How many offsets lie between the position and the end, for each partition."""
@@ -452,3 +473,13 @@ class ConsumerCore:
         self.waiter.forget()
         if self.membership is not None:
             self.membership.forget()
+
+
+def _begins_at(transaction: int) -> float:
+    """
+    Where in the order of its partitions a consumer begins to read, from 0.0 to below 1.0.
+
+    Each consumer begins elsewhere, so that jobs that end soon serve all partitions. The number of the last commit is
+    another one each time; scrambled, because in steps of it some partitions could be left out for good.
+    """
+    return crc32(b"%d" % transaction) / (1 << 32)

@@ -14,13 +14,17 @@ from eventlog.backend.reading import ReadMark
 from eventlog.backend.waiting import Waiter
 from eventlog.clients.consumer.positions import Position, Positions
 from eventlog.clients.reading.batch_reader import BatchReader, Taken
-from eventlog.errors import OffsetOutOfRange
-from eventlog.interruptions import unless_interrupted
+from eventlog.errors import EventLogError, OffsetOutOfRange
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.options import OnOutOfRange
 from eventlog.records import RecordBatch
 
 _FEW = 16
 """Up to this many positions are all checked after a commit: asking which of them have more is no faster."""
+LOOK_SECONDS = 0.002
+"""A consumer with something to hand out looks no more often than this whether more has come."""
+_FORWARD_BYTES = 1 << 16
+"""So much is handed out of turn at once."""
 
 
 class Fetcher:
@@ -52,6 +56,11 @@ class Fetcher:
         self._mark: ReadMark | None = None
         """Up to where every position has seen everything, if it is known."""
         self._turn = 0
+        self._look_at_s = 0.0
+        """When to look next at the positions of which nothing is fetched, while there is something of others."""
+        self._looked_transaction = -1
+        self._looked: ReadMark | None = None
+        """Up to where they were looked at."""
 
     def take(self, left: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
         """
@@ -59,9 +68,46 @@ class Fetcher:
 
         A loop gets one batch at a time: what it has not seen must not look handed out.
         """
-        if not self._positions.have_fetched and not self._fetch():
-            return []
+        if not self._positions.have_fetched:
+            if not self._fetch():
+                return []
+        elif len(self._positions.order) > 1:
+            self._look_at_waiting()
         return self._positions.take(left, is_loop=is_loop)
+
+    def _look_at_waiting(self) -> None:
+        """
+        Bring forward what has come to partitions of which nothing is fetched; what is fetched of others is kept.
+
+        Else a backlog in one partition would hold up the others by a whole fetch. What cannot be read is left to the
+        next fetch, which raises that.
+        """
+        now_s = self._backend.clock.monotonic()
+        if now_s < self._look_at_s:
+            return
+        self._look_at_s = now_s + LOOK_SECONDS
+        if not self._backend.changed_since(self._looked_transaction):
+            return
+        waiting = self._positions.waiting()
+        if len(waiting) > _FEW:
+            waiting = self._arrived(waiting)
+        if not waiting:
+            return
+        cursors = [position.cursor for position in self._in_turn(waiting)]
+        with suppress(EventLogError):
+            taken = self._reader.fetch(cursors, min(_FORWARD_BYTES, self._fetch_max_bytes))
+            self._looked_transaction = taken.transaction
+            if taken.batches:
+                self._positions.bring_forward(taken.batches)
+
+    def _arrived(self, waiting: list[Position]) -> list[Position]:
+        """Those of many waiting positions to which something was appended since they were looked at."""
+        if self._looked is not None:
+            ids, self._looked = self._backend.arrivals(self._looked, len(waiting))
+            if ids is not None:
+                allowed = set(waiting)
+                return [position for position in self._positions.of_ids(ids) if position in allowed]
+        return self._in_turn(waiting)[:_FEW]
 
     def _fetch(self) -> bool:
         version = self._positions.version
@@ -105,6 +151,7 @@ class Fetcher:
                     raise
                 self._go_on(error, error.first if self._on_out_of_range == "earliest" else error.end)
         batches, transaction, is_all, mark = taken
+        self._looked_transaction, self._looked = transaction, mark or known
         if known is not None:
             mark, transaction = known, known.transaction
         self._positions.fill(batches)

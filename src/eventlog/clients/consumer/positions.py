@@ -121,9 +121,12 @@ class Positions:
     The positions that a consumer is assigned, and the batch that its loop walks through.
 
     A loop holds a part of one batch that counts as handed out and is not: `reclaim` takes it back.
+
+    Args:
+        begins_at: where in their order the first fetch begins, from 0.0 to below 1.0.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, begins_at: float = 0.0) -> None:
         self._by_tp: dict[TopicPartition, Position] = {}
         self.order: list[Position] = []
         """All positions, in the order in which they are served next."""
@@ -137,6 +140,9 @@ class Positions:
         self._unsettled: dict[Position, None] = {}
         """Positions that may have uncommitted offsets; filtered on use."""
         self._served: Position | None = None
+        self._begins_at: float | None = begins_at
+        self._brought_forward: dict[Position, None] = {}
+        """Positions that were served before their turn, since another was served in its turn."""
         self.unstored: dict[Position, int] = {}
         """Positions of which a transaction had records and was not stored, each with the offset behind these."""
         self._by_id: tuple[int, dict[PartitionId, Position]] = (-1, {})
@@ -192,8 +198,10 @@ class Positions:
     def rotate(self) -> None:
         """Let another partition be first at the next fetch: the one behind the last that got something."""
         served, self._served = self._served, None
-        place = self.order.index(served) if served in self.order else 0
-        self.order = self.order[place + 1 :] + self.order[: place + 1]
+        place = 1 + (self.order.index(served) if served in self.order else 0)
+        if self._begins_at is not None and self.order:
+            place, self._begins_at = int(self._begins_at * len(self.order)), None
+        self.order = self.order[place:] + self.order[:place]
 
     def of_ids(self, ids: Iterable[PartitionId]) -> list[Position]:
         """The positions in those of some partitions that are assigned, in the order of the ids."""
@@ -213,12 +221,34 @@ class Positions:
             position.fetched.append(batch)
             self._served = position
 
+    def waiting(self) -> list[Position]:
+        """
+        The positions of which nothing is fetched, to look whether something has come.
+
+        Without those that were brought forward since another one was served: else they could keep it waiting for good.
+        """
+        return [
+            position
+            for position in self.order
+            if not position.fetched and not position.is_paused and position not in self._brought_forward
+        ]
+
+    def bring_forward(self, batches: Iterable[RecordBatch[Any, Any]]) -> None:
+        """Take in what has come to waiting positions, to be handed out before what was fetched earlier."""
+        left, served = [position for position in self._filled if position.fetched], self._served
+        self.fill(batches)
+        first = [position for position in self._filled if position not in left]
+        self._filled, self._served = [*first, *left], served
+        self._brought_forward.update(dict.fromkeys(first))
+
     def take(self, left: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
         """Hand out up to `left` fetched records; one batch to a loop."""
         taken: list[RecordBatch[Any, Any]] = []
         for position in self._filled:
             while left > 0 and position.has_fetched:
                 self._moved[position] = None
+                if self._brought_forward and position not in self._brought_forward:
+                    self._brought_forward = {}
                 batch = position.take(left)
                 if batch is not None:
                     taken.append(batch)

@@ -6,12 +6,15 @@ Members of groups have `clients/consumer/group/membership.py` instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from eventlog.backend import Backend
+from eventlog.backend.topics import deleted_topic
+from eventlog.clients.consumer.fetcher import LOOK_SECONDS
 from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.consumer.starts import StartOffsets
 from eventlog.clients.topic_handle import TopicHandle
+from eventlog.errors import UnknownTopic
 from eventlog.groups.state import Subscription
 from eventlog.records import TopicPartition
 
@@ -40,28 +43,41 @@ class TopicDiscovery:
         """What to be notified of beside the topics that are read; None is everything, as any new topic may match."""
         self._transaction = backend.last_transaction()
         self._version = -1
+        self._look_at_s = 0.0
+        self._missing = MissingTopics(subscription)
         self._follow()
 
-    def attend(self) -> None:
+    def attend(self, *, is_busy: bool) -> None:
         """
-        Look for new partitions; they are read from their first record, whatever `start` says.
+        Look for new partitions, which are read from their first record, whatever `start` says, and drop deleted ones.
 
-        If a named topic was deleted, the next fetch raises that; those of a pattern just end.
+        A busy consumer looks less often.
+
+        Raises:
+            UnknownTopic: if nothing is left of what it names.
         """
+        if is_busy:
+            now_s = self._backend.clock.monotonic()
+            if now_s < self._look_at_s:
+                return
+            self._look_at_s = now_s + LOOK_SECONDS
         transaction = self._backend.last_transaction()
-        if transaction == self._transaction:
-            return
-        self._transaction = transaction
-        if self._backend.topics_version() != self._version:
-            self._follow()
+        if transaction != self._transaction:
+            self._transaction = transaction
+            if self._backend.topics_version() != self._version:
+                self._follow()
+        if self._missing.are_all:
+            raise self._missing.error()
 
     def _follow(self) -> None:
         is_first = self._version < 0
         version = self._backend.topics_version()
-        rows = [row for row in self._backend.topics() if self._subscription.covers(row.name)]
-        topics = [(self._open_topic(row.name), row) for row in rows]
-        names = {row.name for row in rows} | set(self._subscription.topics)
-        self._positions.drop([tp for tp in self._positions.partitions() if tp.topic not in names])
+        rows = {row.name: row for row in self._backend.topics() if self._subscription.covers(row.name)}
+        self._missing.learn(rows)
+        topics = [(self._open_topic(name), row) for name, row in rows.items()]
+        ids = {row.id for row in rows.values()}
+        gone = [position.tp for position in self._positions.order if position.cursor.route.row.id not in ids]
+        self._positions.drop(gone)
         fresh = [
             (topic, tp)
             for topic, row in topics
@@ -70,3 +86,37 @@ class TopicDiscovery:
         ]
         self._positions.add(self._starts.positions(fresh, start=None if is_first else "earliest"))
         self._version = version
+
+
+class MissingTopics:
+    """
+    The topics that a consumer names and that were deleted.
+
+    As in Kafka, the others are read on. Each deletion is logged once, as a warning, unless none is left to read.
+    """
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+        self._missing: set[str] = set()
+        self.are_all = False
+        """Whether nothing is left to read: all topics that it names were deleted, and it has no pattern."""
+
+    def learn(self, existing: Collection[str]) -> None:
+        """Note which topics there are."""
+        names = self._subscription.topics
+        missing = {name for name in names if name not in existing}
+        fresh, self._missing = missing - self._missing, missing
+        self.are_all = bool(missing) and len(missing) == len(names) and not self._subscription.patterns
+        if fresh and not self.are_all:
+            import logging
+
+            logging.getLogger("eventlog").warning(
+                "topic%s %s of a consumer %s deleted; it goes on with the others, and reads a new topic of that name",
+                "s" if len(fresh) > 1 else "",
+                ", ".join(map(repr, sorted(fresh))),
+                "were" if len(fresh) > 1 else "was",
+            )
+
+    def error(self) -> UnknownTopic:
+        """The error of a consumer that has nothing left."""
+        return deleted_topic(min(self._missing), "read")

@@ -22,13 +22,15 @@ from uuid import uuid4
 from eventlog.api.consumer import Callback
 from eventlog.backend import Backend
 from eventlog.backend.groups import MemberLease, MemberView, OffsetCommit
-from eventlog.backend.topics import StoredTopic, deleted_topic
+from eventlog.backend.topics import StoredTopic
 from eventlog.backend.waiting import group_subject
+from eventlog.clients.consumer.fetcher import LOOK_SECONDS
 from eventlog.clients.consumer.gate import gated
 from eventlog.clients.consumer.group.peers import Peers
 from eventlog.clients.consumer.options import MembershipOptions
 from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.consumer.starts import StartOffsets
+from eventlog.clients.consumer.topic_discovery import MissingTopics
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import GroupMismatch, InstanceInUse, MemberFenced, UnknownTopic
 from eventlog.groups.rules import (
@@ -44,8 +46,6 @@ from eventlog.groups.state import Group, PartitionId
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Record, TopicPartition
 
-_LOOK_SECONDS = 0.002
-"""A busy member looks at its rows no more often than this."""
 _UNFINISHED_SECONDS = 0.5
 """A member that has not come to rest with its group goes on after this long."""
 _MOST_STEPS = 16
@@ -76,7 +76,7 @@ class Membership:
         self._call = call
         self._topics: dict[int, StoredTopic] = {}
         self._topics_version = -1
-        self._missing: str | None = None
+        self._missing = MissingTopics(options.subscription)
         self._held: dict[PartitionId, int] = {}
         self._names: dict[PartitionId, TopicPartition] = {}
         self._pending_on_assigned: list[TopicPartition] = []
@@ -176,7 +176,7 @@ class Membership:
 
         Raises:
             InstanceInUse, GroupMismatch: if it was removed and cannot come back. It has no partitions.
-            UnknownTopic: if a topic that it names was deleted.
+            UnknownTopic: if all topics that it names were deleted.
             Exception: whatever a callback or an assignor raises. It is called again the next time.
         """
         self._polled_at_s = self._backend.clock.monotonic()
@@ -188,8 +188,8 @@ class Membership:
             turns += 1  # a callback or a transaction may take longer than the lease runs
         if is_usable:
             self._current().allow()
-        if self._missing is not None:
-            raise deleted_topic(self._missing, "read")
+        if self._missing.are_all:
+            raise self._missing.error()
         return is_usable
 
     def _keep_step(self, *, is_busy: bool) -> None:
@@ -198,7 +198,7 @@ class Membership:
             self._confirm()
         is_due = not is_busy or now_s >= self._look_at_s
         if is_busy and is_due:
-            self._look_at_s = now_s + _LOOK_SECONDS
+            self._look_at_s = now_s + LOOK_SECONDS
         if self._peers.look_if_due(now_s, is_due=is_due) and self._peers.waits_for_targets:
             self._view = None
         if self._view is None or (is_due and self._backend.last_transaction() != self._view.transaction):
@@ -351,8 +351,8 @@ class Membership:
         if seen.topics_version != self._topics_version:
             self._topics = {row.id: row for row in self._backend.topics()}
             self._topics_version = seen.topics_version
-            names = {row.name for row in self._topics.values()}
-            self._missing = next((name for name in self._options.subscription.topics if name not in names), None)
+            self._missing.learn({row.name for row in self._topics.values()})
+            self._forget([partition for partition in self._held if partition[0] not in self._topics])
         member = seen.member
         steps = next_steps(member, self._held)
         self._forget(steps.gone)
