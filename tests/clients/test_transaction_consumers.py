@@ -318,6 +318,74 @@ def test_a_transaction_may_span_several_polls(log, one):
     assert invoices(log) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("is_taken_again", [False, True])
+def test_a_partition_that_moves_in_the_middle_of_a_transaction_refuses_it(log, orders, is_taken_again):
+    """Its records are in it, and come again to the new owner, or here: each has its effect once."""
+    with log.consumer("orders", group="g") as one:
+        tx = log.transaction(one)
+        send(tx, one.poll())
+        other = log.consumer("orders", group="g")
+        came = other.poll()
+        while len(other.assignment()) < 1:
+            send(tx, one.poll())
+            came += other.poll()
+        if is_taken_again:
+            other.close()
+            while len(one.assignment()) < 2:
+                send(tx, one.poll())
+        with pytest.raises(eventlog.ConflictError if is_taken_again else eventlog.MemberFenced):
+            tx.commit()
+        assert invoices(log) == []
+        if not is_taken_again:
+            with log.transaction(other) as tx:
+                send(tx, [*came, *other.poll()])
+            other.close()
+        while records := one.poll():
+            with log.transaction(one) as tx:
+                send(tx, records)
+    assert sorted(invoices(log)) == list(range(6))
+
+
+def test_an_interrupted_commit_that_was_stored_is_not_gone_back_from(log, one, monkeypatch):
+    """The consumer asks the log where its group stands."""
+    commit = log._store.commit_transaction
+
+    def interrupted(request):
+        commit(request)
+        raise KeyboardInterrupt
+
+    with log.consumer("orders", group="g", max_poll_records=2) as consumer:
+        records = consumer.poll()
+        tx = log.transaction(consumer)
+        send(tx, records)
+        with monkeypatch.context() as patch:
+            patch.setattr(log._store, "commit_transaction", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                tx.commit()
+        while records := consumer.poll():
+            with log.transaction(consumer) as tx:
+                send(tx, records)
+    assert invoices(log) == list(range(6))
+
+
+def test_a_transaction_of_two_consumers_takes_both_back(log, one):
+    """One it was begun with, the other gives its offsets."""
+    log.topic("payments", value=int).append_many(range(10, 13))
+    failures = 1
+    with log.consumer("orders", group="g") as first, log.consumer("payments", group="h") as second:
+        for _ in range(2):
+            try:
+                with log.transaction(first) as tx:
+                    send(tx, first.poll() + second.poll())
+                    tx.commit_offsets(second)
+                    if failures:
+                        failures = 0
+                        raise Lost
+            except Lost:
+                pass
+    assert invoices(log) == [0, 1, 2, 3, 4, 5, 10, 11, 12]
+
+
 def test_the_consumer_commits_nothing_by_itself_from_the_beginning(log, one, monkeypatch):
     """So an exception in the first block commits nothing with the interval either."""
     now_s = [0.0]

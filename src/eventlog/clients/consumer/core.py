@@ -370,9 +370,11 @@ class ConsumerCore:
         from eventlog.clients.consumer.given_offsets import GivenOffsets
 
         assert self.commits is not None
-        chosen = self.positions.handed(is_leaving=self._is_leaving) if offsets is None else offsets
-        commit = self.commits.give(chosen)
         part = GivenOffsets(self, is_whole=False) if given is None else given
+        chosen = offsets
+        if chosen is None:
+            chosen = {**part.lost(), **self.positions.handed(is_leaving=self._is_leaving)}
+        commit = self.commits.give(chosen)
         part.take(chosen, commit, is_chosen=offsets is not None)
         return part
 
@@ -390,9 +392,13 @@ class ConsumerCore:
     def _go_back_if_due(self) -> None:
         """Go back after a transaction that was not stored; one that was dropped without an end is none, too."""
         self.is_spent = False
-        if self._joined is not None and self._joined() is None:
-            self._joined = None
-            self.positions.note_unstored(self.positions.all_handed())
+        if self._joined is not None:
+            given = self._joined()
+            if given is None:
+                self._joined = None
+                self.positions.note_unstored(self.positions.all_handed())
+            else:
+                given.note_poll()
         if self.positions.unstored:
             assert self.commits is not None
             self.commits.go_back()

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from eventlog.backend.groups import OffsetCommit
-from eventlog.errors import EventLogError, MemberFenced
+from eventlog.clients.consumer.positions import Position
+from eventlog.errors import ConflictError, EventLogError, MemberFenced
 from eventlog.records import TopicPartition
 
 if TYPE_CHECKING:
@@ -34,13 +35,14 @@ class GivenOffsets:
             transaction commits, unless offsets are named before.
     """
 
-    __slots__ = ("__weakref__", "_core", "_is_chosen", "_is_whole", "_offsets", "commit", "is_due")
+    __slots__ = ("__weakref__", "_core", "_is_chosen", "_is_whole", "_offsets", "_seen", "commit", "is_due")
 
     def __init__(self, core: ConsumerCore, *, is_whole: bool) -> None:
         self._core = core
         self._is_whole = is_whole
         self._is_chosen = False
         self._offsets: Mapping[TopicPartition, int] | None = None
+        self._seen: dict[Position, int] = {}
         self.commit: OffsetCommit | None = None
         self.is_due = True
         """Whether the offsets are still to be asked for, which the commit does."""
@@ -48,6 +50,36 @@ class GivenOffsets:
     def take(self, offsets: Mapping[TopicPartition, int], commit: OffsetCommit | None, *, is_chosen: bool) -> None:
         """Note offsets, which replace earlier ones; `is_chosen` says that the program named them."""
         self._offsets, self.commit, self._is_chosen, self.is_due = offsets, commit, is_chosen, False
+
+    def note_poll(self) -> None:
+        """
+        Note what was handed out, before a poll inside the transaction gives partitions up.
+
+        Their records are in the transaction, and come again to the new owner: without their offsets the commit would
+        not be refused, and they would have their effect twice.
+        """
+        for position in self._core.positions.order:
+            offset = self._core.positions.next_offset(position)
+            if offset != position.settled:
+                self._seen[position] = offset
+
+    def lost(self) -> dict[TopicPartition, int]:
+        """The offsets in partitions that were given up since; raises if one was taken again."""
+        found: dict[TopicPartition, int] = {}
+        for position, offset in self._seen.items():
+            now = self._core.positions.get(position.tp)
+            if now is None:
+                found[position.tp] = offset
+            elif now is not position:
+                raise ConflictError(
+                    f"cannot commit the transaction: its consumer gave {position.tp.topic}[{position.tp.partition}] up "
+                    "and took it again meanwhile, so records that are in it come again.",
+                    stored="Nothing was stored.",
+                    advice="Call poll(): it goes back, and the records come again.",
+                    topic=position.tp.topic,
+                    partition=position.tp.partition,
+                )
+        return found
 
     @property
     def is_empty(self) -> bool:
