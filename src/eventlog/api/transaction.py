@@ -123,7 +123,7 @@ class Transaction(FrontDoor):
         replaces the earlier one.
 
         If the transaction is aborted or fails, the group's offsets do not change. At its next `poll()` the consumer
-        goes back to them in these partitions, and the records come again; until then another transaction may store
+        goes back to them, and all records since come again; until then another transaction may store
         them. An exception before this call takes nothing back: only `EventLog.transaction(consumer)` knows then that
         the consumer has a part in the transaction.
 

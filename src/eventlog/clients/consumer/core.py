@@ -355,13 +355,13 @@ class ConsumerCore:
         from eventlog.clients.consumer.given_offsets import GivenOffsets
 
         assert self.commits is not None
-        if self._joined is not None and self._joined() is not None:
+        if self._open_part() is not None:
             raise ValueError(
                 "cannot begin a transaction with this consumer: another one was begun with it and has not ended. "
                 "Nothing was changed. Commit or abort that one first, or leave its with block."
             )
         self.commits.stop()
-        given = GivenOffsets(self, is_whole=True)
+        given = GivenOffsets(self)
         self._joined = weakref.ref(given)
         return given
 
@@ -370,13 +370,21 @@ class ConsumerCore:
         from eventlog.clients.consumer.given_offsets import GivenOffsets
 
         assert self.commits is not None
-        part = GivenOffsets(self, is_whole=False) if given is None else given
+        part = GivenOffsets(self) if given is None else given
         chosen = offsets
         if chosen is None:
             chosen = {**part.lost(), **self.positions.handed(is_leaving=self._is_leaving)}
         commit = self.commits.give(chosen)
         part.take(chosen, commit, is_chosen=offsets is not None)
         return part
+
+    def _open_part(self) -> GivenOffsets | None:
+        """Our part in a transaction that has not ended; one that was dropped without an end is not stored."""
+        given = None if self._joined is None else self._joined()
+        if given is None and self._joined is not None:
+            self._joined = None
+            self.positions.note_unstored(self.positions.all_handed())
+        return given
 
     def let_go(self, given: GivenOffsets) -> None:
         """Note that a transaction has ended."""
@@ -390,15 +398,11 @@ class ConsumerCore:
             self._positions_changed()
 
     def _go_back_if_due(self) -> None:
-        """Go back after a transaction that was not stored; one that was dropped without an end is none, too."""
+        """Go back after a transaction that was not stored."""
         self.is_spent = False
-        if self._joined is not None:
-            given = self._joined()
-            if given is None:
-                self._joined = None
-                self.positions.note_unstored(self.positions.all_handed())
-            else:
-                given.note_poll()
+        given = self._open_part()
+        if given is not None:
+            given.note_poll()
         if self.positions.unstored:
             assert self.commits is not None
             self.commits.go_back()

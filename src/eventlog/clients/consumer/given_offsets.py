@@ -28,18 +28,14 @@ class GivenOffsets:
     """
     Offsets that a consumer has given to a transaction, with the commit that stores them.
 
-    Belongs to the consumer's thread.
-
-    Args:
-        is_whole: the transaction was begun with the consumer. It commits all that was handed out, as it is when the
-            transaction commits, unless offsets are named before.
+    Belongs to the consumer's thread. Of a transaction that was begun with the consumer it commits all that was handed
+    out, as it is when the transaction commits, unless offsets are named before.
     """
 
-    __slots__ = ("__weakref__", "_core", "_is_chosen", "_is_whole", "_offsets", "_seen", "commit", "is_due")
+    __slots__ = ("__weakref__", "_core", "_is_chosen", "_offsets", "_seen", "commit", "is_due")
 
-    def __init__(self, core: ConsumerCore, *, is_whole: bool) -> None:
+    def __init__(self, core: ConsumerCore) -> None:
         self._core = core
-        self._is_whole = is_whole
         self._is_chosen = False
         self._offsets: Mapping[TopicPartition, int] | None = None
         self._seen: dict[Position, int] = {}
@@ -100,11 +96,15 @@ class GivenOffsets:
         self._core.let_go(self)
 
     def fail(self) -> None:
-        """Note that they are not stored; changes positions only, and waits for nobody."""
+        """
+        Note that they are not stored; changes positions only, and waits for nobody.
+
+        All that was handed out comes again, in the partitions that were not named, too: a program that leaves its loop
+        with an error has not looked at the rest.
+        """
         core = self._core
-        handed = core.positions.all_handed() if self._is_whole else {}
         core.let_go(self)
-        core.note_unstored({**handed, **(self._offsets or {})})
+        core.note_unstored({**core.positions.all_handed(), **(self._offsets or {})})
 
     def invalidate(self, error: EventLogError) -> None:
         """Note that they were refused, maybe because others own the partitions by now."""
