@@ -183,6 +183,20 @@ def test_a_record_that_was_tried_by_processes_that_died_is_given_up(log, one, is
     assert calls == list(range(1 if is_given else 0, 10))
 
 
+def test_a_process_that_dies_in_on_failure_is_no_endless_story(log, one):
+    """After as many tries again the error is raised, whatever `on_failure` would do."""
+    (record,) = one.read(0, max_records=1)
+    with log.processor(
+        "orders", function=bill, group="billing", attempts=2, on_failure=lambda *_: pytest.fail("called")
+    ) as processor:
+        for _ in range(4):
+            StoredTries(processor._worker._begin, "billing").note(record, 0)
+        with pytest.raises(eventlog.ProcessDied) as raised:
+            processor.run_to_end()
+        assert "ended in on_failure, too" in raised.value.__notes__[0]
+        assert processor.run_to_end() == 10
+
+
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_an_interruption_is_no_try(log, one, kind):
     """However often the first record is interrupted, it is not given up."""
@@ -322,6 +336,23 @@ def test_a_member_that_was_too_slow_is_told_so(log, one, monkeypatch):
         with pytest.raises(eventlog.MemberFenced) as raised:
             consumer.commit()
         assert "max_poll_interval" not in str(raised.value)
+
+
+def test_a_member_that_commits_by_itself_is_told_once_in_the_log(log, one, monkeypatch, caplog):
+    """It gets no error, and would do the same work again and again without a trace."""
+    held = hold_time(monkeypatch)
+    with (
+        caplog.at_level(logging.WARNING, "eventlog"),
+        log.consumer("orders", group="g", max_poll_interval=20.0) as consumer,
+    ):
+        for _ in range(3):
+            consumer.poll()
+            held.now_s += 33.5
+            with log.consumer("orders", group="g"):
+                consumer.poll()
+    (line,) = caplog.messages
+    assert "lost its partitions: it called poll() after 33.5 s, and max_poll_interval is 20 s." in line
+    assert "max_poll_records=" in line
 
 
 # --- records that cannot be read, or are gone ------------------------------------------------------------------------

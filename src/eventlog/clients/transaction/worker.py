@@ -317,6 +317,9 @@ class Worker:
             offset=record.offset,
             group=self._options.group,
         )
+        if before >= 2 * self._options.attempts:
+            self._tries.forget(record)
+            self._raise(record, error, "and the process ended in on_failure, too")
         self._failures[tp] = Failure(record.offset, before, error, 0.0)
         return self._given_up(record)
 

@@ -27,6 +27,7 @@ from eventlog.backend.waiting import group_subject
 from eventlog.clients.consumer.fetcher import LOOK_SECONDS
 from eventlog.clients.consumer.gate import gated
 from eventlog.clients.consumer.group.peers import Peers
+from eventlog.clients.consumer.group.silence import Silence
 from eventlog.clients.consumer.options import MembershipOptions
 from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.consumer.starts import StartOffsets
@@ -83,7 +84,7 @@ class Membership:
         self._pending_on_lost: list[TopicPartition] = []
         self._view: MemberView | None = None
         self._look_at_s = 0.0
-        self._polled_at_s = backend.clock.monotonic()
+        self._silence = Silence(options.group, options.terms.max_poll_interval, backend.clock.monotonic())
         patterns = options.subscription.patterns
         self.subjects: frozenset[int] | None = None if patterns else frozenset({group_subject(options.group)})
         """What to be notified of beside the topics that are read; None is everything, as any new topic may match."""
@@ -157,15 +158,7 @@ class Membership:
 
     def explain(self, error: MemberFenced) -> None:
         """Say in an error that the program did not poll in time, if that is why the partitions are gone."""
-        interval_s = self._options.terms.max_poll_interval
-        silent_s = self._backend.clock.monotonic() - self._polled_at_s
-        if silent_s > interval_s:
-            error._reword(
-                what=f"{error.what} The last poll() was {silent_s:.3g} s ago; max_poll_interval is {interval_s:g} s.",
-                advice="Call poll() to go on as a member; the records come again to whoever owns the partition. To "
-                "keep the partitions, make the consumer or processor with a longer max_poll_interval=, or take fewer "
-                "records at a time: max_poll_records= of a consumer, max_records= of a processor.",
-            )
+        self._silence.explain(error, self._backend.clock.monotonic())
 
     def attend(self, *, is_busy: bool = False) -> bool:
         """
@@ -179,8 +172,9 @@ class Membership:
             UnknownTopic: if all topics that it names were deleted.
             Exception: whatever a callback or an assignor raises. It is called again the next time.
         """
-        self._polled_at_s = self._backend.clock.monotonic()
-        self._current().note_poll(self._polled_at_s)
+        now_s, silence = self._backend.clock.monotonic(), self._silence
+        silence.before_s, silence.polled_at_s = now_s - silence.polled_at_s, now_s
+        self._current().note_poll(now_s)
         is_usable, turns = False, 0
         while not is_usable and turns < _MOST_TURNS:
             self._keep_step(is_busy=is_busy)
@@ -321,6 +315,7 @@ class Membership:
 
     def _come_back(self) -> None:
         """Drop everything without a commit, because others own it now, and join again."""
+        self._silence.warn()
         self._forget(self._names.keys())
         self._join()
 
