@@ -61,18 +61,17 @@ def test_a_record_waits_before_it_is_tried_again_and_other_partitions_do_not(log
     done: list[int] = []
 
     def function(tx, record):
-        if record.value == 2 and len(tried) < 3:
+        if record.value == 2 and len(tried) < 2:
             tried.append(time.monotonic())
             raise Down
         done.append(record.value)
         tx.send("invoices", record.value, key="x")
 
-    with log.processor("orders", function=function, group="g", retry_pause=0.08, retry_jitter=0.0) as processor:
+    with log.processor("orders", function=function, group="g", retry_pause=0.25, retry_jitter=0.0) as processor:
         assert processor.run_to_end() == 10
         end = time.monotonic()
-    assert tried[1] - tried[0] >= 0.08
-    assert tried[2] - tried[1] >= 0.16
-    assert end - tried[2] >= 0.32
+    assert tried[1] - tried[0] >= 0.25
+    assert end - tried[1] >= 0.5
     assert sorted(invoices(log)) == list(range(10))
     assert invoices(log)[-3:] == [2, 3, 4], "all others were done meanwhile"
 
@@ -108,6 +107,8 @@ def test_partitions_that_wait_may_move(log, two):
         def work(tx, record):
             if record.value == 0:
                 calls.append(name)
+                if name == "first":
+                    first.stop()
                 raise Down
             tx.send("invoices", record.value, key="x")
 
@@ -117,8 +118,7 @@ def test_partitions_that_wait_may_move(log, two):
     with log.processor(
         "orders", function=function("first"), retry_pause=3600.0, max_retry_pause=3600.0, **options
     ) as first:
-        with pytest.raises(TimeoutError):
-            first.run_to_end(timeout=0.05)
+        first.run()
     with log.processor("orders", function=function("second"), retry_pause=0.0, **options) as second:
         second.run_to_end()
     assert sorted(invoices(log)) == list(range(1, 10))
