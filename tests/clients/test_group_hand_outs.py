@@ -118,3 +118,24 @@ def test_a_commit_that_was_refused_ends_a_loops_batch(log, topic, time):
         one._core.membership._lease.beat()
         assert next(records.__iter__()).value == 1, "after another look at the group"
         assert one._core.membership._view is not None
+
+
+@pytest.mark.parametrize("max_records", [100, 10])
+def test_a_processor_calls_its_function_with_nothing_late(log, topic, time, max_records):
+    """Its process is stopped in the middle of a transaction: the rest of the poll is not its own any more."""
+    called = []
+    others = []
+
+    def work(tx, record):
+        called.append(record.value)
+        if record.value == 3:
+            others.append(take_over(log, time)[0])
+
+    with log.processor("orders", function=work, group="g", max_records=max_records, session_timeout=1.0) as processor:
+        while not others:
+            processor._worker.process(0.0)
+        (other,) = others
+        with other:
+            processor._worker.process(0.0)
+            assert called == [0, 1, 2, 3], "and the transaction is not stored"
+            assert other.committed(("orders", 0)) in {None, 0, 1, 2, 3}

@@ -253,7 +253,9 @@ def test_slow_work_is_done_in_smaller_transactions_with_one_warning(log, one, mo
 
     with (
         caplog.at_level(logging.WARNING, "eventlog"),
-        log.processor("orders", function=function, group="billing", max_poll_interval=20.0) as processor,
+        log.processor(
+            "orders", function=function, group="billing", max_poll_interval=20.0, session_timeout=1e3
+        ) as processor,
     ):
         poll = processor._consumer.poll
 

@@ -36,7 +36,7 @@ FIGURES: dict[str, Cost] = {
     "poll of 100, commit": Cost(python=2_336, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=131_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=13_616, lmdb=2_195, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=30_949, lmdb=4_183, commits=10, syncs=20),
+    "processor, 100 at a time": Cost(python=30_979, lmdb=4_183, commits=10, syncs=20),
     "projection": Cost(python=3_998, lmdb=93, commits=1, syncs=2),
 }
 
@@ -57,7 +57,7 @@ COMPILED: dict[str, Cost] = {
     "poll of 100, commit": Cost(python=1_186, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=128_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=12_436, lmdb=2_195, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=29_769, lmdb=4_183, commits=10, syncs=20),
+    "processor, 100 at a time": Cost(python=29_799, lmdb=4_183, commits=10, syncs=20),
     "projection": Cost(python=2_848, lmdb=93, commits=1, syncs=2),
     "history of 10": Cost(python=2_000, lmdb=799, commits=0, syncs=0),
 }

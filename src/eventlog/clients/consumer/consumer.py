@@ -138,6 +138,11 @@ class EmbeddedConsumer(Consumer[K, V]):
             left_s = self._core.next_wake_at() - self._backend.clock.monotonic()
             return min(max(left_s, 0.0), RECHECK_SECONDS)
 
+    @property
+    def _permit(self) -> list[float]:
+        """Holds the time until which work on what was handed out may begin: as long as the lease of a member runs."""
+        return self._core.permit
+
     # -- finishing and committing ----------------------------------------------------------------------------
 
     @override

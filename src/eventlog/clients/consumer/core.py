@@ -250,6 +250,11 @@ class ConsumerCore:
         self.is_handing = False
         return True
 
+    @property
+    def permit(self) -> list[float]:
+        """Holds the time until which what was taken may be handed out: as long as the lease of a member runs."""
+        return [_NEVER_S] if self.membership is None else self.membership.permit
+
     def take_back(self) -> None:
         """Have what did not arrive handed out again."""
         if self.is_handing:

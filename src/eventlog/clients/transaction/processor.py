@@ -13,8 +13,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from eventlog.api.consumer import Callback, Consumer
+from eventlog.api.consumer import Callback
 from eventlog.api.transaction import Function, OnFailure
+from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.transaction.lent import LentTransaction
 from eventlog.clients.transaction.retries import Pauses
 from eventlog.clients.transaction.worker import ProcessorOptions, Worker
@@ -71,7 +72,7 @@ class Processor:
 
     def __init__(
         self,
-        open_consumer: Callable[[Callback], Consumer[Any, Any]],
+        open_consumer: Callable[[Callback], EmbeddedConsumer[Any, Any]],
         begin: Callable[[], LentTransaction],
         clock: Clock,
         options: ProcessorOptions,
@@ -222,7 +223,7 @@ class Processor:
 
 
 def open_processor(
-    open_consumer: Callable[[Callback], Consumer[Any, Any]],
+    open_consumer: Callable[[Callback], EmbeddedConsumer[Any, Any]],
     begin: Callable[[], LentTransaction],
     clock: Clock,
     function: Function,

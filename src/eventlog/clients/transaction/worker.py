@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from eventlog.api.consumer import Consumer
 from eventlog.api.transaction import Function, OnFailure
+from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.transaction.attempts import wait_a_little
 from eventlog.clients.transaction.lent import LentTransaction
 from eventlog.clients.transaction.pace import Pace
@@ -65,7 +65,7 @@ class Worker:
 
     def __init__(
         self,
-        consumer: Consumer[Any, Any],
+        consumer: EmbeddedConsumer[Any, Any],
         begin: Callable[[], LentTransaction],
         clock: Clock,
         options: ProcessorOptions,
@@ -94,6 +94,8 @@ class Worker:
         """The offset up to which each record gets a transaction of its own."""
         self._conflict_count = 0
         self._polled_s = self._now_s()
+        self._permit = consumer._permit
+        """Holds the time until which we may begin to work on what we have; it moves on as the lease is renewed."""
 
     def note_assigned(self, partitions: list[TopicPartition]) -> None:
         """Begin with care: a record of these may have ended the process that had them before."""
@@ -143,8 +145,9 @@ class Worker:
         count, waiting = 0, set[TopicPartition]()
         until_s = self._polled_s + self._pace.budget_s
         is_whole = True
+        self._permit = self._consumer._permit
         for chunk in self._chunks(records, waiting):
-            is_over = count > 0 and self._now_s() >= until_s
+            is_over = count > 0 and self._now_s() >= min(until_s, self._permit[0])
             stored = 0 if is_over or self.is_stopping else self._store(chunk, until_s)
             count += stored
             if stored < len(chunk):
@@ -218,7 +221,7 @@ class Worker:
         called_count, is_commit = 0, False
         try:
             for record in chunk:
-                if called_count and (self.is_stopping or self._now_s() >= until_s):
+                if called_count and (self.is_stopping or self._now_s() >= min(until_s, self._permit[0])):
                     break
                 called_count += 1
                 if failure is not None and self._options.on_failure is not None:

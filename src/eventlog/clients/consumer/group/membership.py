@@ -145,6 +145,11 @@ class Membership:
         lease = self._lease
         return lease is not None and self._backend.clock.monotonic() < lease.permit[0]
 
+    @property
+    def permit(self) -> list[float]:
+        """Holds the time until which we may hand out records; it is in the past once the consumer is closed."""
+        return [float("-inf")] if self._lease is None else self._lease.permit
+
     def invalidate(self) -> None:
         """
         Have the next `attend` read what we own; a loop ends its batch.
