@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import zlib
@@ -184,3 +185,10 @@ def test_a_directory_keeps_the_bit_that_hands_down_its_group(tmp_path: Path) -> 
     make_directory(str(tmp_path / "log"), 0o660)
     assert mode_of(tmp_path / "log") & 0o777 == 0o770
     assert mode_of(tmp_path / "log") & stat.S_ISGID == mode_of(tmp_path) & stat.S_ISGID
+
+
+def test_a_directory_that_cannot_be_made_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full, and not "there is no such directory"."""
+    monkeypatch.setattr(os, "mkdir", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        make_directory(str(tmp_path / "log"), 0o600)

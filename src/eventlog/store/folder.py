@@ -120,7 +120,7 @@ def make_directory(path: str, mode: int) -> None:
     try:
         os.mkdir(path, mode)
     except unless_interrupted(OSError):
-        if not stat.S_ISDIR(os.stat(path).st_mode):  # `isdir` would swallow what a signal handler raises
+        if not _is_directory(path):
             raise
         return
     if not _HAS_USERS:
@@ -181,6 +181,14 @@ def _check(status: os.stat_result, is_right: Callable[[os.stat_result], bool], p
 
 def _link(path: str) -> OSError:
     return OSError(errno.ELOOP, "it is a symbolic link, and a log has none", path)
+
+
+def _is_directory(path: str) -> bool:
+    """Whether there is a directory; `os.path.isdir` would swallow what a signal handler raises."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except unless_interrupted(OSError):
+        return False
 
 
 def _is_file(status: os.stat_result) -> bool:
