@@ -147,6 +147,15 @@ class DiskFull(StorageError):
     """
 
 
+class FilesChanged(StorageError):
+    """
+    Raised when the files of an open log were removed, renamed, replaced or cut short by somebody.
+
+    Nothing of the call is stored, and nothing was written over. What was acknowledged before is in the files that were
+    there. Put them back, or close the log in every process and open what is there now.
+    """
+
+
 class ReadOnlyLog(StorageError):
     """Raised when this user cannot write to the directory or its files."""
 

@@ -121,18 +121,20 @@ def test_a_log_that_was_truncated_is_refused_and_left_alone(path: Path) -> None:
     assert (path / "data.mdb").read_bytes() == before
 
 
-def test_a_log_deleted_underneath_goes_on_until_closed_and_is_new_afterwards(path: Path) -> None:
-    """The open log keeps its files; the path is free for another log."""
+def test_a_log_deleted_underneath_refuses_and_leaves_the_path_to_another(path: Path) -> None:
+    """The open log acknowledges nothing more; the path is free for another log."""
     with eventlog.open(path) as log:
         topic = log.topic("orders")
         topic.append(b"tea")
         shutil.rmtree(path)
-        assert topic.append(b"milk").offset == 1
-        assert [record.value for record in topic.read()] == [b"tea", b"milk"]
+        with pytest.raises(eventlog.FilesChanged):
+            topic.append(b"milk")
         with eventlog.open(path) as other:
             assert other.topics() == []
             assert other.uuid != log.uuid
-        assert log.consumer("orders").poll(timeout=0.01) != []
+            assert other.topic("orders").append(b"cake").offset == 0
+        with pytest.raises(eventlog.FilesChanged):
+            list(topic.read())
 
 
 def test_a_damaged_batch_is_named_and_the_others_stay_readable(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Memory of the store that is not a log's: `eventlog.store.lmdb.malloc`."""
+"""Memory of the store that is not a log's: `keep_freed_memory`."""
 
 import tracemalloc
 from pathlib import Path

@@ -139,6 +139,7 @@ def test_only_a_full_buffer_a_taken_name_and_a_conflict_are_worth_another_attemp
         (errors.UnknownProjection, LookupError),
         (errors.UnknownEvent, errors.DecodeError),
         (errors.DiskFull, errors.StorageError),
+        (errors.FilesChanged, errors.StorageError),
         (errors.ReadOnlyLog, errors.StorageError),
         (errors.UnsupportedFileSystem, errors.StorageError),
     ],

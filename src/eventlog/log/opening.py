@@ -60,8 +60,9 @@ def open(
         mode: permissions of the files of a new log (default 0o600), whatever the umask; directories get the matching
             right to search. A log that exists keeps its own.
         create: False refuses to make a new log.
-        map_size: bytes of address space to begin with (default 1 TiB, which no log outgrows); the disk is used as
-            needed. A log that outgrows it doubles it, which stops everything in all processes for a moment.
+        map_size: bytes of address space to begin with (default 1 TiB, or less if the process has little left); the
+            disk is used as needed. A log that outgrows it doubles it, which stops everything in all processes for a
+            moment.
 
     Raises:
         NotALog: if the path holds something else. It was left as it was.

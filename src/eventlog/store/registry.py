@@ -52,12 +52,14 @@ class Registry:
         self.close_abandoned()
         with self._lock:
             identity = _identity(path)
-            if identity in self._stores:
-                store, users = self._stores[identity]
+            store, users = self._stores.get(identity, (None, 0))
+            if store is not None and store.is_in_place:
                 check(store)
             else:
-                store, users = make(), 0
+                old, old_users, store, users = store, users, make(), 0
                 identity = _identity(path)
+                if old is not None:  # its directory was removed, and the new one has the same number
+                    self._stores[-1, id(old)] = (old, old_users)
             self._stores[identity] = (store, users + 1)
             return store
 

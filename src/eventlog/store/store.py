@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 from eventlog.backend.states import StateChanges
 from eventlog.clock import Clock
-from eventlog.errors import NotALog
+from eventlog.errors import EventLogError, FilesChanged, NotALog
 from eventlog.interruptions import is_interruption, unless_interrupted
 from eventlog.store.committer import Committer
 from eventlog.store.folder import Folder, stored_mode
@@ -84,6 +84,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self._fork_listeners: WeakMembers[object] = WeakMembers()
         try:
             self.format = self._read_or_write_format()
+            self.environment.identity = (FORMAT, FORMAT_KEY, self.format.uuid.bytes)
             mode = self._mode = stored_mode(os.path.join(path, DATA_FILE))
             waiters = self._waiters = Folder(os.path.join(path, WAITERS), mode)
             waiters.make()
@@ -106,6 +107,17 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
     def is_closed(self) -> bool:
         """Whether the last user closed it."""
         return self.environment.is_closed
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the names of its files still lead to them."""
+        try:
+            self.environment.check_files()
+        except unless_interrupted(FilesChanged):
+            return False
+        except unless_interrupted(EventLogError):
+            return True
+        return True
 
     def close(self) -> None:
         """Stores what is still queued, and ends the environment; a log in memory is gone."""

@@ -21,10 +21,12 @@ import lmdb
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError
 from eventlog.interruptions import is_interruption, unless_interrupted
+from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.lifecycle import RECOVERABLE, Lifecycle, Table
 from eventlog.uninterruptible import call_atomically
 
 _READER_CHECK_SECONDS = 5.0
+_COMMIT_LOOK_SECONDS = 0.001
 
 FORMAT = b"format"
 TOPICS = b"topics"
@@ -83,9 +85,20 @@ class Environment(Lifecycle):
         """Set in one step with each commit; whoever has taken note of the commit sets it back."""
         self._note_commit = partial(setattr, self, "has_committed", True)  # noqa: FBT003
         self._failure: EventLogError | None = None
+        self.identity: tuple[bytes, bytes, bytes] | None = None
+        """A table, a key in it, and bytes in its row that no other log has; set when the log is open."""
+        self.writing_number = -1
+        """The number of the write transaction that runs, or ran last."""
         self._next_reader_check = 0.0
+        self._next_commit_look_s = 0.0
         super().__init__(
-            path, durability=durability, mode=mode, map_bytes=map_bytes, is_memory=is_memory, table_names=TABLES
+            path,
+            durability=durability,
+            mode=mode,
+            map_bytes=map_bytes,
+            is_memory=is_memory,
+            table_names=TABLES,
+            monotonic=clock.monotonic,
         )
 
     def _reset_gate(self) -> None:
@@ -112,7 +125,7 @@ class Environment(Lifecycle):
             transaction = self._begin_reading(token)
             try:
                 yield transaction
-            except lmdb.Error as error:
+            except unless_interrupted(lmdb.Error) as error:
                 raise self._opener.translate(error, "read") from error
             finally:
                 transaction.abort()
@@ -160,7 +173,11 @@ class Environment(Lifecycle):
         while True:
             try:
                 self._gate.enter(token)
-                return (self._handle or self._usable_handle()).begin()
+                handle = self._handle or self._usable_handle()
+                files = self._files
+                if files is not None and (files.is_shorter() or self._monotonic() >= self._next_look_s):
+                    self.check_files()
+                return handle.begin()
             except unless_interrupted(*RECOVERABLE) as error:
                 self.leave(token, None)
                 self._recover(error)
@@ -182,15 +199,13 @@ class Environment(Lifecycle):
         try:
             self._gate.enter(token)
             handle = self._handle or self._usable_handle()
-            if self._write_lock is not None:
-                self._write_lock.acquire()
-            transaction = handle.begin(write=True)
+            transaction = self._begin_writing(handle, now)
         except BaseException as error:
             self.leave(token, None)
             if self._write_lock is not None:
                 self._write_lock.release()
             if isinstance(error, lmdb.MapResizedError):
-                self._resize(0)
+                self.adopt_map()
                 return self.begin_writing()
             if isinstance(error, lmdb.Error):
                 raise self._opener.translate(error, "write") from error
@@ -201,6 +216,49 @@ class Environment(Lifecycle):
         self._writing_token = token
         self._writing = transaction
         return transaction
+
+    def _begin_writing(self, handle: lmdb.Environment, now_s: float) -> Transaction:
+        """
+        Take the lock, look at the files, and begin.
+
+        The names are looked at each time, and what takes longer not more often than it takes a disk to sync.
+        """
+        files, lock = self._files, self._write_lock
+        if files is not None and lock is not None:
+            lock.acquire()
+            if now_s >= self._next_commit_look_s or files.has_other_names():
+                return self._begin_after_look(handle, files, now_s)
+        transaction = handle.begin(write=True)
+        self.writing_number = transaction.id()
+        return transaction
+
+    def _begin_after_look(self, handle: lmdb.Environment, files: FilePair, now_s: float) -> Transaction:
+        self._next_commit_look_s = self._next_look_s = 0.0  # if this finds something, so do the next ones
+        files.check()
+        transaction = handle.begin(write=True)
+        try:
+            self.writing_number = number = transaction.id()
+            files.check_commit(number - 1)
+            if self.identity is not None:
+                table, key, mark = self.identity
+                if mark not in (transaction.get(key, db=self.tables[table]) or b""):
+                    raise files.content_error("this log")
+        except BaseException:
+            transaction.abort()
+            raise
+        self._next_commit_look_s = now_s + _COMMIT_LOOK_SECONDS
+        return transaction
+
+    def check_identity(self) -> None:
+        """Raise `FilesChanged` if the data file has become that of another log, or has left its place."""
+        self.check_files()
+        files, identity = self._files, self.identity
+        if files is not None and identity is not None:
+            table, key, mark = identity
+            row, number = self.read(lambda begun: (begun.get(key, db=self.table(table)), begun.id()))
+            files.check_last_commit(number)
+            if mark not in (row or b""):
+                raise files.content_error("this log")
 
     def check_writable(self) -> None:
         """Raise an error of the same class as the earlier write that failed, if one did."""
@@ -309,6 +367,7 @@ class Environment(Lifecycle):
         token = object()
         try:
             handle = self._enter(token)
+            self.check_identity()
             handle.sync(force=True)
         except unless_interrupted(lmdb.Error) as error:
             raise self.fail(error) from error
@@ -328,7 +387,11 @@ class Environment(Lifecycle):
         """Enter the gate and begin a transaction; the caller takes the token back, also after an error."""
         while True:
             try:
-                return self._enter(token).begin(buffers=True)
+                handle = self._enter(token)
+                files = self._files
+                if files is not None and (files.is_shorter() or self._monotonic() >= self._next_look_s):
+                    self.check_files()
+                return handle.begin(buffers=True)
             except unless_interrupted(*RECOVERABLE) as error:
                 self.leave(token, None)
                 self._recover(error)

@@ -27,9 +27,8 @@ _FULL = tuple(map(os.strerror, _FULL_NUMBERS))
 _HALF_WRITTEN = os.strerror(errno.EIO)
 _REFUSED = tuple(map(os.strerror, (errno.EACCES, errno.EPERM, errno.EROFS)))
 _TOO_MANY_FILES = tuple(map(os.strerror, (errno.EMFILE, errno.ENFILE)))
-_UNABLE = tuple(
-    map(os.strerror, (errno.ENOMEM, errno.ENODEV, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))
-)
+_NO_MEMORY = os.strerror(errno.ENOMEM)
+_UNABLE = tuple(map(os.strerror, (errno.ENODEV, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)))
 
 
 class EngineFailure(NamedTuple):
@@ -74,6 +73,12 @@ def translate(failure: EngineFailure) -> EventLogError:
             stored="It was left as it was.",
             advice="Choose another directory.",
         )
+    if failure.verb == "open" and failure.says("already open in this process"):
+        return StorageError(
+            f"cannot open {failure.path}: this process has its files open under another name, a hard link.",
+            stored="Nothing was changed.",
+            advice="Use the log that is open; a copy for use beside it is made by compact().",
+        )
     kind, advice = _kind_and_advice(failure)
     if failure.destination is not None:
         return kind(
@@ -101,11 +106,13 @@ def _kind_and_advice(failure: EngineFailure) -> tuple[type[StorageError], str]:
         return StorageError, f"More than {failure.max_readers} readers are open; close some."
     if failure.says(*_TOO_MANY_FILES):
         return StorageError, "Raise the limit of open files (`ulimit -n`), or close some, and try again."
-    if failure.says(*_UNABLE):
-        return UnsupportedFileSystem, (
-            "The file system must support mmap and locks: use a local disk, and a map_size= (now "
-            f"{failure.map_bytes} bytes) that fits into this machine's address space."
+    if failure.says(_NO_MEMORY):
+        return StorageError, (
+            f"This process has no room for a map of {failure.map_bytes} bytes, and the file needs one as large as "
+            "itself: raise the limit of its address space (`ulimit -v`), or close other logs."
         )
+    if failure.says(*_UNABLE):
+        return UnsupportedFileSystem, ("The file system must support mmap and locks: use a local disk.")
     return StorageError, "Close the log and open it again; run `eventlog verify` on it."
 
 

@@ -6,19 +6,29 @@ Transactions and failed writes are in `environment.py`.
 
 from __future__ import annotations
 
+import mmap
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import lmdb
 
-from eventlog.errors import EventLogError, LogClosed, UsedAfterFork
+from eventlog.errors import DiskFull, EventLogError, LogClosed, UsedAfterFork
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.file_lock import FileLock
+from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.gate import Gate
-from eventlog.store.lmdb.malloc import keep_freed_memory
-from eventlog.store.lmdb.opening import MAP_BYTES, MEMORY_MAP_BYTES, Opener, parent_environments_hidden
+from eventlog.store.lmdb.opening import (
+    LEAST_MAP_BYTES,
+    ROOM_BYTES,
+    Opener,
+    has_room,
+    keep_freed_memory,
+    parent_environments_hidden,
+)
 
+_LOOK_SECONDS = 0.01
+"""How often readers look whether the files are in their place; a read from a file that was cut is worth each look."""
 RECOVERABLE = (lmdb.MapResizedError, lmdb.PanicError, lmdb.ReadersFullError)
 """LMDB errors after which a read can be retried; see `_recover`."""
 Table = lmdb._Database
@@ -40,11 +50,12 @@ class Lifecycle:
         map_bytes: int | None,
         is_memory: bool,
         table_names: Iterable[bytes],
+        monotonic: Callable[[], float],
     ) -> None:
         self.path = path
+        self._monotonic = monotonic
         self.is_memory = is_memory
-        size_bytes = map_bytes or (MEMORY_MAP_BYTES if is_memory else MAP_BYTES)
-        self._opener = Opener(path, durability, mode, size_bytes, is_memory)
+        self._opener = Opener(path, durability, mode, map_bytes, is_memory)
         self._table_names = table_names
         self._is_forked = False
         self._is_unusable = False
@@ -52,6 +63,8 @@ class Lifecycle:
         """The handles of all tables, for use inside a transaction; `table` opens them if they are missing."""
         self._reset_gate()
         keep_freed_memory()
+        self._files: FilePair | None = None
+        self._next_look_s = 0.0
         self._write_lock: FileLock | None = None
         self._handle: lmdb.Environment | None = self._open_handle()
 
@@ -63,13 +76,8 @@ class Lifecycle:
         self._reopening = threading.Lock()
 
     def _open_handle(self) -> lmdb.Environment:
-        handle = self._opener.open()
-        if not self.is_memory:
-            try:
-                self._write_lock = FileLock(self._opener.data)
-            except unless_interrupted(OSError) as error:
-                handle.close()
-                raise self.os_error(error, "open") from error
+        handle, self._files = self._opener.open()
+        self._write_lock = None if self._files is None else self._files.write_lock
         return handle
 
     def close(self) -> None:
@@ -84,14 +92,16 @@ class Lifecycle:
         handle, self._handle = self._handle, None
         self.tables = {}
         self._is_forked = self._is_unusable = False
-        self._close_write_lock()
         if handle is not None:
             handle.close()
+        self._close_files()
 
-    def _close_write_lock(self) -> None:
-        lock, self._write_lock = self._write_lock, None
-        if lock is not None:
-            lock.close()
+    def _close_files(self) -> None:
+        """Close our own descriptors of the files: after LMDB's, whose readers they protect."""
+        files, self._files = self._files, None
+        self._write_lock = None
+        if files is not None:
+            files.close()
 
     @property
     def is_closed(self) -> bool:
@@ -120,7 +130,7 @@ class Lifecycle:
         """
         parents = None if self._handle is None else weakref.ref(self._handle)
         self._handle = None
-        self._close_write_lock()
+        self._close_files()
         self.tables = {}
         self._is_forked = True
         self._reset_gate()
@@ -154,8 +164,8 @@ class Lifecycle:
                 try:
                     self.tables = self._opened_tables(handle, self._table_names)
                 except BaseException:
-                    self._close_write_lock()
                     handle.close()
+                    self._close_files()
                     raise
                 self._handle = handle
                 self._is_forked = self._is_unusable = False
@@ -168,6 +178,21 @@ class Lifecycle:
             advice="Call eventlog.open() again.",
         )
 
+    # -- the files ------------------------------------------------------------------------------------------
+
+    def check_files(self) -> None:
+        """Raise `FilesChanged` if the files of the log are not in their place, or are older than they were."""
+        self._next_look_s = 0.0  # until they are, each read looks
+        token = object()
+        try:
+            self._enter(token)
+            if self._files is not None:
+                self._files.check()
+                self._files.check_last_commit()
+            self._next_look_s = self._monotonic() + _LOOK_SECONDS
+        finally:
+            self.leave(token, None)
+
     # -- contents ------------------------------------------------------------------------------------------
 
     def last_transaction(self) -> int:
@@ -179,6 +204,8 @@ class Lifecycle:
         handle = self._handle
         if handle is None:
             handle = self._usable_handle()
+        if self._files is not None and self._monotonic() >= self._next_look_s:
+            self.check_files()
         try:
             number: int = handle.info()["last_txnid"]
         except unless_interrupted(lmdb.Error) as error:
@@ -227,7 +254,7 @@ class Lifecycle:
         otherwise happens at a write.
         """
         if isinstance(error, lmdb.MapResizedError):
-            self._resize(0)
+            self.adopt_map()
         elif isinstance(error, lmdb.PanicError):
             self._gate.alone(self._replace_panicked)
         elif not self._free_slots():
@@ -245,8 +272,8 @@ class Lifecycle:
         """Close an unusable environment; the next use opens another."""
         self._is_unusable = True  # first: a log without a handle and without this flag counts as closed
         self._handle = None
-        self._close_write_lock()
         handle.close()
+        self._close_files()
 
     def _free_slots(self) -> int:
         """Free the slots of dead readers; return their number."""
@@ -259,16 +286,40 @@ class Lifecycle:
             self.leave(token, None)
 
     def grow(self) -> None:
-        """Double the map after `MapFull`."""
-        self._resize(2 * self.map_bytes())
+        """
+        Double the map after `MapFull`, or grow it as far as the address space allows.
+
+        Raises:
+            DiskFull: there is no room for a larger map. The log is as it was, and can be read.
+        """
+        size = added = self.map_bytes()
+        while not has_room(added + ROOM_BYTES):
+            added >>= 1
+            if added < LEAST_MAP_BYTES:
+                raise DiskFull(
+                    f"cannot grow the map of the log at {self.path} beyond {size} bytes: this process has no more "
+                    "address space (`ulimit -v`).",
+                    stored="Nothing of this call was acknowledged.",
+                    advice="Raise the limit, close other logs, or write from another process.",
+                )
+        self._resize((size + added) // mmap.PAGESIZE * mmap.PAGESIZE)
 
     def map_bytes(self) -> int:
         """Return the size of the map, which bounds the size of the log."""
         size: int = self._usable_handle().info()["map_size"]
         return size
 
+    def adopt_map(self) -> None:
+        """Make the map as large as another process has made it, or as the file needs, if there is no room for that."""
+        info = self._usable_handle().info()
+        needed = (info["last_pgno"] + 1) * mmap.PAGESIZE
+        wanted = needed if self._files is None else self._files.stored_map_bytes()
+        while wanted > needed and not has_room(wanted - info["map_size"] + ROOM_BYTES):
+            wanted = max(wanted >> 1, needed)
+        self._resize(wanted)
+
     def _resize(self, size_bytes: int) -> None:
-        """Change the size of the map; 0 adopts the size that another process chose."""
+        """Change the size of the map."""
         self._gate.alone(lambda: self._remap(self._usable_handle(), size_bytes))
 
     def _remap(self, handle: lmdb.Environment, size_bytes: int) -> None:

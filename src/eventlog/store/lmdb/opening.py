@@ -7,10 +7,13 @@ large for this machine. Forks, growth and failures of an open environment are ha
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import attrs
 import lmdb
@@ -28,6 +31,7 @@ from eventlog.store.lmdb.data_file import (
 )
 from eventlog.store.lmdb.errors import EngineFailure, translate
 from eventlog.store.lmdb.file_lock import locked
+from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.lock_file import reserve_locks
 
 try:
@@ -39,10 +43,18 @@ MAP_BYTES = 1 << 40
 """1 TiB of address space, not disk. Every process passes the same size, so the map rarely has to grow."""
 MEMORY_MAP_BYTES = 1 << 34
 LEAST_MAP_BYTES = 1 << 20
+ROOM_BYTES = 1 << 26
+"""Address space that a map leaves to the program when it grows, or when the user chose its size."""
+_LEAST_ROOM_BYTES = 1 << 25
+"""Address space without which no log is opened: LMDB takes four mebibytes, and the program needs some."""
+_MAPS_AT_LEAST = 64
+"""How many maps of its size must have room when a log is opened."""
+_UNUSED_MAP = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0) | getattr(mmap, "MAP_NORESERVE", 0)
 MAX_READERS = 2048
 _MAX_TABLES = 64
 _DYING_OPENER_SECONDS = 1.0
 _LITTLE_ROOM_BYTES = 1 << 20
+_FREED_BLOCK_BYTES = 16 << 20
 _ENGINE = 0
 """LMDB 0.9. Files of engine 1.0 are not readable by 0.9 (docs/decisions/0001-lmdb-engine.md)."""
 
@@ -52,23 +64,25 @@ class Opener:
     """
     Opens a log's LMDB files, at first and again after a fork.
 
-    `map_bytes` shrinks if the machine has no room for a map of that size.
+    `chosen_map_bytes` is the size that the user chose, if any. `map_bytes` is that of the last map: less than chosen,
+    or than usual, if the process has no room for such a map beside everything else.
     """
 
     path: str
     durability: str
     mode: int
-    map_bytes: int
+    chosen_map_bytes: int | None
     is_memory: bool
+    map_bytes: int = 0
 
     @property
     def data(self) -> str:
         """The file that holds the log."""
         return os.path.join(self.path, DATA_FILE)
 
-    def open(self) -> lmdb.Environment:
+    def open(self) -> tuple[lmdb.Environment, FilePair | None]:
         """
-        Open the environment; processes take turns.
+        Open the environment, and its files once more beside LMDB; processes take turns.
 
         LMDB's first opener prepares the lock file while the others wait; if it is killed meanwhile, they find the file
         half prepared. So we try again, now as the first opener, until the killed process is gone.
@@ -84,32 +98,58 @@ class Opener:
                 if not is_new:
                     check_length(self.data)
                 reserve_locks(self.path, max_readers=MAX_READERS, mode=self.mode)
-                while True:
-                    try:
-                        handle = self._open_engine()
-                        if is_new and not self.is_memory:
-                            self._sync_new(handle)
-                        return handle
-                    except unless_interrupted(lmdb.InvalidError) as error:
-                        if not (is_new or is_lmdb_file(self.data)) or time.monotonic() > deadline_s:
-                            raise self.translate(error, "open") from error
-                        time.sleep(0.001)
+                files = None if self.is_memory else FilePair(self.path, self.mode)
+                try:
+                    return self._open_with(files, deadline_s, is_new=is_new), files
+                except BaseException:
+                    if files is not None:
+                        files.close()
+                    raise
         except unless_interrupted(OSError) as error:
             raise self.os_error(error, "open") from error
 
-    def _sync_new(self, handle: lmdb.Environment) -> None:
+    def _open_with(self, files: FilePair | None, deadline_s: float, *, is_new: bool) -> lmdb.Environment:
+        while True:
+            try:
+                handle = self._open_engine()
+                break
+            except unless_interrupted(lmdb.InvalidError) as error:
+                if not (is_new or is_lmdb_file(self.data)) or time.monotonic() > deadline_s:
+                    raise self.translate(error, "open") from error
+                time.sleep(0.001)
         try:
-            give(self.data, self.mode)
-            handle.sync(force=True)
-            sync_entries(self.path)
-        except unless_interrupted(OSError):
-            handle.close()
-            raise
+            if files is not None:
+                files.hold(handle)
+                if is_new:
+                    give(self.data, self.mode)
+                    handle.sync(force=True)
+                    sync_entries(self.path)
         except unless_interrupted(lmdb.Error) as error:
             handle.close()
             raise self.translate(error, "open") from error
+        except BaseException:
+            handle.close()
+            raise
+        return handle
+
+    def _size_map(self) -> int:
+        """
+        Choose the size of the map.
+
+        It takes a small part of the address space that is left, so that a program can open a thousand logs, and has
+        memory for itself; one that the user chose leaves some room.
+        """
+        size = self.chosen_map_bytes or (MEMORY_MAP_BYTES if self.is_memory else MAP_BYTES)
+        while size > LEAST_MAP_BYTES and not has_room(
+            size + ROOM_BYTES if self.chosen_map_bytes else size * _MAPS_AT_LEAST
+        ):
+            size = max(size >> 1, LEAST_MAP_BYTES)
+        return size
 
     def _open_engine(self) -> lmdb.Environment:
+        self.map_bytes = self._size_map()
+        if not has_room(self.map_bytes + _LEAST_ROOM_BYTES):
+            raise self._translate("open", "MemoryError", os.strerror(errno.ENOMEM))
         while True:
             try:
                 return lmdb.open(
@@ -128,8 +168,8 @@ class Opener:
             except unless_interrupted(lmdb.InvalidError):
                 raise
             except unless_interrupted(lmdb.Error) as error:
-                if os.strerror(12) in str(error) and self.map_bytes > LEAST_MAP_BYTES << 10:
-                    self.map_bytes >>= 1
+                if os.strerror(errno.ENOMEM) in str(error) and self.map_bytes > LEAST_MAP_BYTES:
+                    self.map_bytes = max(self.map_bytes >> 1, LEAST_MAP_BYTES)
                     continue
                 raise self.translate(error, "open") from error
 
@@ -151,6 +191,28 @@ class Opener:
             verb, kind, text, self.path, self.map_bytes, MAX_READERS, is_disk_full=is_disk_full, destination=destination
         )
         return translate(failure)
+
+
+@cache
+def keep_freed_memory() -> None:
+    """
+    Make glibc's malloc keep freed memory instead of returning it to the system after every commit.
+
+    LMDB allocates 64 KB blocks in a write transaction and frees them at the commit. glibc would return the pages to
+    the system and fault them in again, which doubles the cost of a large append. Freeing one block of this size raises
+    its thresholds (mallopt(3), M_MMAP_THRESHOLD). Other allocators ignore it. Once per process: a second block of this
+    size would come from the heap and cost time to zero (docs/decisions/0008-kept-memory.md).
+    """
+    bytes(_FREED_BLOCK_BYTES)
+
+
+def has_room(size_bytes: int) -> bool:
+    """Whether the address space of this process has room for so much more in one piece."""
+    try:
+        mmap.mmap(-1, size_bytes, flags=_UNUSED_MAP, prot=0).close()
+    except unless_interrupted(OSError, ValueError, OverflowError, AttributeError):
+        return False
+    return True
 
 
 def _is_disk_full(directory: str) -> bool:

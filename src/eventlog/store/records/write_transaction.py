@@ -138,7 +138,7 @@ class WriteTransaction:
         count it as ours would be to miss that commit, and to write over its records.
         """
         self.transaction = self._environment.begin_writing()
-        number = self.transaction.id()
+        number = self._environment.writing_number
         known = self._number if self._has_put else self._number - 1
         if number != known + 1:
             self.forget()

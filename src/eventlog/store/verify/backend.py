@@ -28,7 +28,10 @@ class StoreMaintenance:
         """Check everything that is stored."""
         from eventlog.store.verify.verify import verify  # with every check of every table: `import eventlog` is fast
 
-        return verify(self.environment, progress)
+        self.environment.check_identity()
+        report = verify(self.environment, progress)
+        self.environment.check_identity()
+        return report
 
     def compact(self, destination: str | os.PathLike[str]) -> int:
         """Write a copy without free pages into a new directory; writers may go on."""

@@ -1,0 +1,248 @@
+"""
+The two files of an open log, which must stay what LMDB takes them for.
+
+LMDB finds `data.mdb` and `lock.mdb` by their names once, and never looks again. It believes that all who use the one
+use the other, that nobody exchanges or cuts them, and that its locks on `lock.mdb` last. Users break all of this: they
+remove a log, put a backup in its place, clean up "stale" lock files, copy the directory from inside the program. So
+
+* each process shows, by a lock on each file, with which other file it uses it: whoever finds a file in use with
+  another partner does not open it;
+* LMDB's locks are held a second time, in a way that lasts;
+* before each transaction we look whether the files are in their place.
+
+docs/decisions/0027-files-in-their-place.md has the reasons, and what the looks cost.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import time
+
+import lmdb
+
+from eventlog.accelerators import accelerated
+from eventlog.errors import FilesChanged
+from eventlog.interruptions import unless_interrupted
+from eventlog.store.lmdb.data_file import DATA_FILE
+from eventlog.store.lmdb.file_lock import FileLock
+from eventlog.store.lmdb.lock_file import LOCK_FILE
+
+try:
+    import fcntl
+except ImportError:  # no such system call
+    fcntl = None  # type: ignore[assignment]
+
+_HAS_LASTING_LOCKS = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
+_LOCK = struct.Struct("hhqqi0q")
+"""Linux's `struct flock`: kind, 0 (from the beginning), place, length, and 0 or a pid."""
+_PARTNERS = 1 << 62
+_PARTNER_MASK = (1 << 61) - 1
+"""Locks at these places and above show the inode of the other file; no byte of a file is there."""
+
+_SETTLED_NS = 100_000_000
+"""A directory that changed less than this ago may change once more without a new time."""
+_MAP_PLACE, _COMMIT_PLACE = 32, 144
+"""Where a meta page has the size of its writer's map, and the number of its commit."""
+
+
+class FilePair:
+    """
+    `data.mdb` and `lock.mdb` as this process has them open, beside LMDB.
+
+    Any thread may call anything but `close`. A child must call `close` after a fork: the locks live as long as any copy
+    of our descriptors.
+    """
+
+    def __init__(self, directory: str, mode: int) -> None:
+        self._directory = directory
+        self._settled_ns = -1
+        """The time of the directory's last change when our files were in it; -1 while that is too young."""
+        self._size = 0
+        self._page_bytes = 0
+        self._last_commit = 0
+        self._place = self._lock = -1
+        self.write_lock: FileLock | None = None
+        try:
+            self._place = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+            self._lock = os.open(self._path(LOCK_FILE), os.O_RDWR | os.O_CLOEXEC)
+            self._check_partner(self._lock, self._stored_data(), DATA_FILE)
+            os.close(os.open(self._path(DATA_FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode))
+            self.write_lock = FileLock(self._path(DATA_FILE))
+            self._data = self.write_lock.descriptor
+            files = {"": self._place, DATA_FILE: self._data, LOCK_FILE: self._lock}
+            self._identities = {name: _identity(descriptor) for name, descriptor in files.items()}
+            self._check_partner(self._data, os.fstat(self._lock), LOCK_FILE)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the locks and of the files."""
+        descriptors, self._place, self._lock = (self._place, self._lock), -1, -1
+        for descriptor in descriptors:
+            if descriptor >= 0:
+                os.close(descriptor)
+        if self.write_lock is not None:
+            self.write_lock.close()
+
+    # -- opening: partners, and locks that last ----------------------------------------------------------------
+
+    def hold(self, handle: lmdb.Environment) -> None:
+        """
+        Hold LMDB's locks, once it has opened the files.
+
+        A POSIX lock ends when its process closes any descriptor of the file, as `shutil.copytree` does. Another process
+        would then begin `lock.mdb` again, or take our readers for dead and write over what they read. A lock of an
+        open file description ends with our descriptor. One of LMDB's is shared, so ours stands beside it; the other is
+        exclusive, so ours takes its place, while LMDB has no reader that depends on it.
+        """
+        self._page_bytes = handle.stat()["psize"]
+        handle.begin().abort()  # LMDB takes its lock for readers with the first one
+        if _HAS_LASTING_LOCKS:
+            pid = os.getpid()
+            fcntl.fcntl(self._lock, fcntl.F_SETLK, _LOCK.pack(fcntl.F_UNLCK, 0, pid, 1, 0))
+            if not _lock(self._lock, fcntl.F_WRLCK, pid):
+                fcntl.fcntl(self._lock, fcntl.F_SETLK, _LOCK.pack(fcntl.F_WRLCK, 0, pid, 1, 0))
+            _lock(self._lock, fcntl.F_RDLCK, 0)
+            _lock(self._lock, fcntl.F_RDLCK, _partner_place(os.fstat(self._data)))
+            _lock(self._data, fcntl.F_RDLCK, _partner_place(os.fstat(self._lock)))
+        self.check()
+
+    def _stored_data(self) -> os.stat_result | None:
+        try:
+            return os.stat(self._path(DATA_FILE))
+        except unless_interrupted(FileNotFoundError):
+            return None
+
+    def _check_partner(self, descriptor: int, partner: os.stat_result | None, name: str) -> None:
+        """Refuse a file that another process has open, with another partner than the one of this name."""
+        place = _PARTNERS if partner is None else _partner_place(partner)
+        behind = place if partner is None else place + 1
+        if _is_locked(descriptor, _PARTNERS, place - _PARTNERS) or _is_locked(descriptor, behind):
+            raise FilesChanged(
+                f"cannot open {self._directory}: it is open, most likely in another process, with another {name}. That "
+                "file was removed or replaced since, or this one is a hard link.",
+                stored="Nothing was changed.",
+                advice="Close the log in that process, and open it again.",
+            )
+
+    # -- open: whether the files are in their place ------------------------------------------------------------
+
+    def is_shorter(self) -> bool:
+        """Whether the data file was removed or cut, as far as one `fstat` tells; `check` says what has happened."""
+        known = self._size
+        return _linked_size(self._data) < known
+
+    def has_other_names(self) -> bool:
+        """
+        Whether something may have happened to the names of our files; `check` says what.
+
+        A directory has a new time when a name in it comes, goes, or leads elsewhere, or when it is renamed itself.
+        """
+        return _change_time_ns(self._place) != self._settled_ns
+
+    def check(self) -> None:
+        """Raise `FilesChanged` unless both names still lead to our files, and the data file is as long as it was."""
+        known_size = self._size
+        changed_ns = _change_time_ns(self._place)  # before the names: a later change shows next time
+        names = ("",) if changed_ns == self._settled_ns else self._identities
+        try:
+            for name in names:
+                status = os.stat(self._path(name), follow_symlinks=not name)
+                if (status.st_dev, status.st_ino) != self._identities[name]:
+                    raise self._error(f"{name or self._directory} was replaced")
+        except unless_interrupted(FileNotFoundError, NotADirectoryError) as error:
+            raise self._error(f"{error.filename} was removed or renamed") from error
+        except unless_interrupted(OSError):
+            changed_ns = 0  # this user may no longer look: then we conclude nothing
+        size = os.fstat(self._data).st_size
+        if size < known_size:
+            raise self._error(f"{DATA_FILE} was cut from {known_size} bytes to {size}")
+        self._size = size
+        self._settled_ns = changed_ns if time.time_ns() - changed_ns > _SETTLED_NS else -1
+
+    def check_commit(self, number: int) -> None:
+        """
+        Raise `FilesChanged` unless the data file holds the commit of this number, which `lock.mdb` says is the newest.
+
+        Call it in a write transaction. Otherwise the bytes were exchanged (by `cp`, which keeps the file), or another
+        process has committed with another lock file: the transaction would write over its pages.
+        """
+        place = (number & 1) * self._page_bytes + _COMMIT_PLACE
+        if os.pread(self._data, 8, place) != number.to_bytes(8, sys.byteorder):
+            raise self.content_error(f"commit {number}, which is the newest")
+
+    def check_last_commit(self, known: int = 0) -> None:
+        """Raise `FilesChanged` if the newest commit in the data file is older than one that it had before."""
+        self._last_commit = max(self._last_commit, known)
+        length = self._page_bytes + _COMMIT_PLACE + 8
+        pages = os.pread(self._data, length, 0)
+        if len(pages) == length:  # else it was cut just now, and is looked at once more
+            places = _COMMIT_PLACE, self._page_bytes + _COMMIT_PLACE
+            number = max(int.from_bytes(pages[place : place + 8], sys.byteorder) for place in places)
+            if number < self._last_commit:
+                raise self.content_error(f"commit {self._last_commit}")
+            self._last_commit = number
+
+    def stored_map_bytes(self) -> int:
+        """Return the size of the map of the process that committed last."""
+        places = (_MAP_PLACE, self._page_bytes + _MAP_PLACE)
+        return max(int.from_bytes(os.pread(self._data, 8, place), sys.byteorder) for place in places)
+
+    def content_error(self, missing: str) -> FilesChanged:
+        """Return the error for a data file without something that was in it."""
+        return self._error(f"{DATA_FILE} does not hold {missing}: its content was replaced")
+
+    def _error(self, what: str) -> FilesChanged:
+        return FilesChanged(
+            f"the files of the log at {self._directory} were changed while it was open: {what}.",
+            stored="Nothing of this call was stored; what was stored before is in the files that were there.",
+            advice="Put them back, or close the log in every process and open what is there now.",
+        )
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._directory, name)
+
+
+@accelerated("change_time_ns")
+def _change_time_ns(descriptor: int) -> int:
+    """Return when an open file was last changed."""
+    return os.fstat(descriptor).st_ctime_ns
+
+
+@accelerated("linked_size")
+def _linked_size(descriptor: int) -> int:
+    """Return the size of an open file, -1 if it has no name."""
+    status = os.fstat(descriptor)
+    return status.st_size if status.st_nlink > 0 else -1
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _partner_place(status: os.stat_result) -> int:
+    return _PARTNERS + (status.st_ino & _PARTNER_MASK)
+
+
+def _lock(descriptor: int, kind: int, place: int) -> bool:
+    """Take a lock that lasts as long as the descriptor; False on a system that has none, or not for this file."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _LOCK.pack(kind, 0, place, 1, 0))
+    except unless_interrupted(OSError):
+        return False
+    return True
+
+
+def _is_locked(descriptor: int, place: int, length: int = 0) -> bool:
+    """Whether another descriptor has a lock somewhere from this place on; a length of 0 has no end."""
+    if not _HAS_LASTING_LOCKS:
+        return False
+    try:
+        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _LOCK.pack(fcntl.F_WRLCK, 0, place, length, 0))
+    except unless_interrupted(OSError):
+        return False
+    return bool(_LOCK.unpack(found)[0] != fcntl.F_UNLCK)
