@@ -6,6 +6,7 @@ Each check fails at the call, before any effect, with a message that names the v
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -49,6 +50,34 @@ CUSTOM_PREFIX = "custom:"
 """The prefix of the stored names of functions that users declare."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_COLLAPSED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""The beginning of an address of which `Path` has made a path."""
+
+
+def check_path(verb: str, path: object) -> str:
+    """Return a path as text, if it can be the name of a directory; `verb` says in messages what for."""
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise TypeError(
+            f"a path is a str or an os.PathLike of one, not {type(text).__name__}. Nothing was made. Pass a str or a "
+            "pathlib.Path."
+        )
+    wrong: str | None = None
+    advice = ""
+    if not text:
+        wrong, advice = "it is empty", 'Name a directory; "." is the current one.'
+    elif "\0" in text:
+        wrong, advice = "it has a character of code 0", "Choose another path."
+    elif path is not text and _COLLAPSED.match(text):
+        wrong, advice = "a Path makes one slash of the two in an address", "Pass the address as text."
+    else:
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # LMDB takes no other names
+            wrong, advice = "it is not valid in UTF-8", "Choose a path in UTF-8."
+    if wrong is not None:
+        raise ValueError(f"cannot {verb} {text!a}: {wrong}. Nothing was made. {advice}")
+    return text
 
 
 def check_topic_name(name: object) -> str:

@@ -26,7 +26,7 @@ def add(
 ) -> argparse.ArgumentParser:
     """Add a command that takes a log: its parser, with the path."""
     parser = commands.add_parser(name, help=about, description=about)
-    parser.add_argument("path", type=Path, metavar="PATH", help="directory of the log")
+    parser.add_argument("path", type=directory, metavar="PATH", help="directory of the log")
     parser.set_defaults(command=run)
     return parser
 
@@ -44,6 +44,19 @@ def add_max(parser: argparse.ArgumentParser, noun: str) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add `--json`, output for programs."""
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def directory(text: str) -> Path:
+    """A path, which the empty text is not, nor the address of a log elsewhere."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError("a path needs at least one character")
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is the address of a log elsewhere; commands take a directory")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!a} is not valid in UTF-8") from None
+    return Path(text)
 
 
 def natural(text: str) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 import eventlog
 from eventlog.cli.argument_parts import (
@@ -17,6 +16,7 @@ from eventlog.cli.argument_parts import (
     Commands,
     add,
     add_topic,
+    directory,
     moment,
     natural,
     partitions,
@@ -106,7 +106,7 @@ def _add_compact(commands: Commands) -> None:
         return compact_log(arguments.path, arguments.destination, sys.stdout)
 
     parser = add(commands, "compact", "copy a log without its unused space", run)
-    parser.add_argument("destination", type=Path, metavar="DESTINATION", help="directory of the copy, new or empty")
+    parser.add_argument("destination", type=directory, metavar="DESTINATION", help="the copy: a new or empty directory")
 
 
 def _add_produce(commands: Commands) -> None:

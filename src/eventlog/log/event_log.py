@@ -48,6 +48,7 @@ from eventlog.options import (
     Index,
     OnOutOfRange,
     Start,
+    check_path,
     check_projection_name,
     check_state_name,
     check_topic_name,
@@ -401,7 +402,7 @@ class EmbeddedLog(EventLog):
     @override
     def compact(self, destination: str | os.PathLike[str]) -> int:
         self._check_open()
-        return self._store.compact(destination)
+        return self._store.compact(check_path("compact into", destination))
 
     # -- life ------------------------------------------------------------------------------------------------
 

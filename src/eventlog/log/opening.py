@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from eventlog.api.event_log import EventLog
 from eventlog.clock import SystemClock
 from eventlog.log.event_log import EmbeddedLog
-from eventlog.options import Durability, check_int
+from eventlog.options import Durability, check_int, check_path
 from eventlog.store.lmdb.opening import LEAST_MAP_BYTES
 from eventlog.store.registry import open_store
 
@@ -68,9 +68,9 @@ def open(
         NotALog: if the path holds something else. It was left as it was.
         FormatTooNew: if a newer eventlog wrote it. It was left as it was.
         ReadOnlyLog, UnsupportedFileSystem, StorageError: for what their names say.
-        TypeError: for a path that is neither text nor an `os.PathLike`.
-        ValueError: for an option out of its bounds, when this process has the log open with another durability, or for
-            a scheme that no backend has.
+        TypeError: for a path that is neither text nor an `os.PathLike` of text.
+        ValueError: for a path that is empty or not valid in UTF-8, for an option out of its bounds, when this process
+            has the log open with another durability, or for a scheme that no backend has.
         ImportError: if the backend of a scheme is not installed; the message says how to install it.
 
     Example:
@@ -80,17 +80,15 @@ def open(
     """
     if durability not in ("commit", "ordered"):
         raise ValueError(f'durability is "commit" or "ordered", not {durability!r}. Nothing was opened.')
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"a path is a str or an os.PathLike, not {type(path).__name__}. Nothing was opened.")
+    url = check_path("open", path)
     check_int("mode", mode, least=0o200, most=0o777)
     if map_size is not None:
         check_int("map_size", map_size, least=LEAST_MAP_BYTES)
-    url = os.fsdecode(path)
     if "://" in url:
         options = {"durability": durability, "mode": mode, "create": create, "map_size": map_size}
         defaults = {"durability": _DURABILITY, "mode": _MODE, "create": True, "map_size": None}
         return _open_url(url, {name: value for name, value in options.items() if value != defaults[name]})
-    store = open_store(path, durability=durability, mode=mode, create=create, map_bytes=map_size, clock=SystemClock())
+    store = open_store(url, durability=durability, mode=mode, create=create, map_bytes=map_size, clock=SystemClock())
     return EmbeddedLog(store)
 
 

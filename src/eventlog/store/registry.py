@@ -190,12 +190,7 @@ def _identity(path: str) -> tuple[int, int]:
 def _check_directory(path: str, *, create: bool, mode: int) -> None:
     """Makes the directory when that is asked for; refuses what holds something else, untouched."""
     try:
-        if _is_there(path) and not os.path.isdir(path):
-            raise NotALog(
-                f"cannot open {path}: it is a file, and a log is a directory.",
-                stored="It was left as it was.",
-                advice="Choose another path.",
-            )
+        _check_kind(path)
         check_kinds(path)
         data = os.path.join(path, DATA_FILE)
         if _is_there(data):
@@ -228,6 +223,26 @@ def _check_directory(path: str, *, create: bool, mode: int) -> None:
             stored="Nothing was made.",
             advice="Choose another path.",
         ) from error
+
+
+def _check_kind(path: str) -> None:
+    """Refuse what is no directory and cannot become one."""
+    if _is_there(path):
+        if os.path.isdir(path):
+            return
+        what, advice = "it is a file, and a log is a directory", "Choose another path."
+    elif os.path.islink(path):
+        target = os.readlink(path)
+        what, advice = (
+            f"it is a symbolic link to {target}, which is not there",
+            "Make it, or remove the link.",
+        )
+    else:
+        above = os.path.dirname(path)
+        if above != path:
+            _check_kind(above)
+        return
+    raise NotALog(f"cannot open {path}: {what}.", stored="It was left as it was.", advice=advice)
 
 
 def _is_there(path: str) -> bool:

@@ -101,9 +101,8 @@ class EmbeddedProducer(Producer):
         timestamp_ms: int | None = None,
         message_id: str | bytes | None = None,
     ) -> Delivery:
-        try:
-            route = self._routes[topic]
-        except KeyError:
+        route = self._routes.get(topic)
+        if route is None:
             route = self._open_route(topic)
         if type(value) is not route.raw_value:
             value = route.encode_value(value)
