@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from eventlog.errors import InvalidTopicName
 from eventlog.interruptions import unless_interrupted
@@ -54,6 +54,45 @@ _COLLAPSED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """The beginning of an address of which `Path` has made a path."""
 
 
+_KAFKA = {
+    "acks": "durability= of eventlog.open()",
+    "auto_commit_interval_ms": "auto_commit_interval=, in seconds",
+    "auto_offset_reset": "start= for a new group, and on_out_of_range= where offsets are gone",
+    "batch_size": "batch_bytes=",
+    "bootstrap_servers": "the path, in eventlog.open(path)",
+    "buffer_memory": "max_buffered_bytes=",
+    "enable_auto_commit": "auto_commit=",
+    "enable_idempotence": "message_id= of send(), or name= of a producer",
+    "fetch_max_wait_ms": "timeout= of poll(), in seconds",
+    "group_id": "group=",
+    "group_instance_id": "instance_id=",
+    "key_deserializer": "key= of log.topic()",
+    "key_serializer": "key= of log.topic()",
+    "linger_ms": "linger=, in seconds",
+    "max_block_ms": "max_block=, in seconds",
+    "max_poll_interval_ms": "max_poll_interval=, in seconds",
+    "max_records": "max_poll_records=",
+    "max_poll_records": "max_records=",
+    "num_partitions": "partitions=",
+    "partition_assignment_strategy": "assignor=",
+    "session_timeout_ms": "session_timeout=, in seconds",
+    "timeout_ms": "timeout=, in seconds",
+    "transactional_id": "log.transaction(), which needs no name",
+    "value_deserializer": "value= of log.topic()",
+    "value_serializer": "value= of log.topic()",
+}
+"""Names of options in Kafka's clients for Python, and ours."""
+
+
+def refuse_options(method: str, others: Mapping[str, object]) -> NoReturn:
+    """Raise the error for options that a method does not have; it says what Kafka's are called here."""
+    name = next((one for one in others if one in _KAFKA), next(iter(others)))
+    hint = ""
+    if name in _KAFKA:
+        hint = f", a name of Kafka's. Nothing was changed. Here it is {_KAFKA[name]}; see docs/reference/names.md"
+    raise TypeError(f"{method}() got an unexpected keyword argument {name!r}{hint}")
+
+
 def check_path(verb: str, path: object) -> str:
     """Return a path as text, if it can be the name of a directory; `verb` says in messages what for."""
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
@@ -92,7 +131,9 @@ def check_topic_name(name: object) -> str:
             f"{_shown(name)} is not a valid topic name: it must be 1 to {MAX_NAME_LENGTH} characters of A-Z, a-z, "
             "0-9, '.', '_' and '-', but not '.' or '..'.",
             stored="Nothing was changed.",
-            advice="Choose another name. For a consumer, pass a pattern as re.compile(...).",
+            advice=f"For a consumer of all topics that match it, pass re.compile({_shown(name)})."
+            if set(name) & set("^$*+?|()[]\\")
+            else "Choose another name.",
             topic=name,
         )
     return name

@@ -404,7 +404,12 @@ send_method_class(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
 static PyObject *
 send_method_reduce(PyObject *self, PyObject *Py_UNUSED(arguments))
 {
-    return PyObject_GetAttrString(((SendMethod *)self)->slow, "__qualname__");
+    /* `__qualname__` is the name that users know; the code has the one under which the module has us. */
+    PyObject *code = PyObject_GetAttrString(((SendMethod *)self)->slow, "__code__");
+    PyObject *name = code == NULL ? NULL : PyObject_GetAttrString(code, "co_qualname");
+
+    Py_XDECREF(code);
+    return name;
 }
 
 static PyGetSetDef send_method_getset[] = {

@@ -108,3 +108,66 @@ def test_a_closed_log_does_not_say_so_either(disk_log: EventLog) -> None:
     disk_log.close()
     with pytest.raises(eventlog.LogClosed, match="Nothing was changed"):
         list(topic.read())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda consumer, tp: consumer.position(tp),
+        lambda consumer, tp: consumer.seek(tp, 0),
+        lambda consumer, tp: consumer.seek_to_beginning(tp),
+        lambda consumer, tp: consumer.pause(tp),
+        lambda consumer, tp: consumer.resume(tp),
+    ],
+)
+def test_a_member_is_not_advised_to_assign_what_it_lost(log: EventLog, use: Any) -> None:
+    """A member of a group cannot assign anything; a consumer of its own can."""
+    log.topic("orders")
+    log.topic("other")
+    with log.consumer("orders", group="billing") as member, log.consumer("orders") as alone:
+        with pytest.raises(ValueError, match=r"other\[0\] is not assigned.*assignment\(\) says what this one has"):
+            use(member, ("other", 0))
+        with pytest.raises(ValueError, match=r"other\[0\] is not assigned.*assign\(\) it first"):
+            use(alone, ("other", 0))
+
+
+def test_a_pattern_that_is_text_says_how_to_pass_it(log: EventLog) -> None:
+    """Kafka's clients take it as text."""
+    with pytest.raises(eventlog.InvalidTopicName, match=r"pass re\.compile\('\^orders\.\*'\)"):
+        log.consumer("^orders.*", group="billing")
+
+
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (lambda log: log.consumer("orders", group_id="billing"), "Here it is group=;"),
+        (lambda log: log.consumer("orders", auto_offset_reset="earliest"), "Here it is start= "),
+        (lambda log: log.consumer("orders").poll(timeout_ms=5), "Here it is timeout=, in seconds"),
+        (lambda log: log.consumer("orders").poll_batches(timeout_ms=5), "Here it is timeout=, in seconds"),
+        (lambda log: log.producer(linger_ms=5), "Here it is linger=, in seconds"),
+        (lambda log: log.topic("orders", num_partitions=5), "Here it is partitions=;"),
+    ],
+)
+def test_names_of_kafka_are_translated(log: EventLog, call: Any, advice: str) -> None:
+    """Whoever knows Kafka's clients types them first."""
+    log.topic("orders")
+    with pytest.raises(TypeError, match=rf"got an unexpected keyword argument '\w+', a name of Kafka's.*{advice}"):
+        call(log)
+
+
+def test_other_names_get_the_words_of_python(log: EventLog) -> None:
+    """With the class that users know."""
+    with pytest.raises(TypeError, match=r"^EventLog\.consumer\(\) got an unexpected keyword argument 'grop'$"):
+        log.consumer("orders", grop="billing")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^Topic\.append\(\) missing 1 required positional argument: 'value'$"):
+        log.topic("orders").append()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^Producer\.flush\(\) got an unexpected keyword argument 'within'$"):
+        log.producer().flush(within=3)  # type: ignore[call-arg]
+
+
+def test_a_topic_that_is_not_there_has_no_other_error_behind_it(log: EventLog) -> None:
+    """The producer looks it up in a dict; nobody needs to know."""
+    producer = log.producer()
+    with pytest.raises(eventlog.UnknownTopic) as caught:
+        producer.send("nowhere", b"x")
+    assert caught.value.__context__ is None

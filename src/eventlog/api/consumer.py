@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from types import TracebackType
-from typing import Generic, Self, TypeAlias
+from typing import Generic, TypeAlias
 
-from eventlog.api.features import FrontDoor
+from eventlog.api.features import Closing, FrontDoor
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 
 Pair: TypeAlias = TopicPartition | tuple[str, int]
@@ -19,7 +18,7 @@ Callback: TypeAlias = Callable[[list[TopicPartition]], object]
 """A function called with the partitions that a member got, gave up, or lost."""
 
 
-class Consumer(FrontDoor, Generic[K, V]):
+class Consumer(Closing, FrontDoor, Generic[K, V]):
     """
     A reader of some topics that shares their partitions with the other members of its group.
 
@@ -299,11 +298,3 @@ class Consumer(FrontDoor, Generic[K, V]):
             StorageError: the commit failed. The consumer is closed all the same.
             ConcurrentUse: the other thread did not leave the consumer within 10 s. It is not closed.
         """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -6,12 +6,12 @@ import os
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType, UnionType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from uuid import UUID
 
 from eventlog.api.consumer import Callback, Consumer
-from eventlog.api.features import FEATURES, FrontDoor
+from eventlog.api.features import FEATURES, Closing, FrontDoor
 from eventlog.api.producer import Producer
 from eventlog.api.topic import Topic
 from eventlog.api.transaction import Function, OnFailure, Transaction
@@ -62,7 +62,7 @@ class _Options(TypedDict, total=False):
     upcasters: Upcasters | None
 
 
-class EventLog(FrontDoor):
+class EventLog(Closing, FrontDoor):
     """
     An open log: it holds topics, and makes producers, consumers and transactions.
 
@@ -589,11 +589,3 @@ class EventLog(FrontDoor):
             DeliveryError: as for `Producer.close`; everything is closed all the same.
             Exception: an `on_revoked` raised; everything is closed all the same.
         """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

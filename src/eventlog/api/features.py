@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import ClassVar
+from types import MappingProxyType, TracebackType
+from typing import ClassVar, NoReturn, Self
 
+from eventlog.api.overriding import public_name
 from eventlog.errors import NotSupported
 
 FEATURES: Mapping[str, str] = MappingProxyType(
@@ -78,7 +79,38 @@ def not_supported(what: str, feature: str, backend: str) -> NotSupported:
     )
 
 
-class FrontDoor(ABC):  # noqa: B024 - its subclasses have them
+class Handle:
+    """The base of what belongs to its process and its log: it is neither copied nor pickled."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        name = public_name(type(self).__name__)
+        raise TypeError(
+            f"cannot copy or pickle this {name}: it belongs to the process that made it. Nothing was changed. Pass the "
+            "path of the log and the names, and open it in the process that uses it."
+        )
+
+
+class Closing(Handle):
+    """A handle that is closed at the end of a `with` block."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """End its use."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class FrontDoor(Handle, ABC):
     """
     The base of the public classes that every backend implements.
 

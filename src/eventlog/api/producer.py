@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from eventlog.api.features import FrontDoor
+from eventlog.api.features import Closing, FrontDoor
 from eventlog.api.topic import Topic
 from eventlog.options import HeadersInput
 from eventlog.records import RecordMetadata
 
 
-class Producer(FrontDoor):
+class Producer(Closing, FrontDoor):
     """
     A sender of records: `send` puts them into batches, which are stored in the background.
 
@@ -133,14 +132,6 @@ class Producer(FrontDoor):
             RuntimeError: called in a signal handler or finalizer that interrupted this producer, or a commit, in the
                 same thread. It is not closed, and nothing is lost. Close it outside.
         """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Delivery(FrontDoor):

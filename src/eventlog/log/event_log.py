@@ -10,7 +10,7 @@ import os
 import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Never, TypeVar, cast
 from uuid import UUID
 
 from eventlog.api.consumer import Callback, Consumer
@@ -52,6 +52,7 @@ from eventlog.options import (
     check_projection_name,
     check_state_name,
     check_topic_name,
+    refuse_options,
 )
 from eventlog.records import Record, RecordBatch
 from eventlog.uninterruptible import WeakMembers
@@ -124,7 +125,10 @@ class EmbeddedLog(EventLog):
         duplicate_window: float | None = None,
         snapshot: object = None,
         upcasters: Upcasters | None = None,
+        **others: Never,
     ) -> Topic[Any, Any]:
+        if others:
+            refuse_options("EventLog.topic", others)
         self._check_open()
         options = TopicOptions(
             key,
@@ -166,7 +170,10 @@ class EmbeddedLog(EventLog):
         batch_bytes: int = TARGET_BYTES,
         max_buffered_bytes: int = 32 << 20,
         max_block: float = 60.0,
+        **others: Never,
     ) -> EmbeddedProducer:
+        if others:
+            refuse_options("EventLog.producer", others)
         self._check_open()
         producer = EmbeddedProducer(
             self._store,
@@ -198,7 +205,10 @@ class EmbeddedLog(EventLog):
         on_assigned: Callback | None = None,
         on_revoked: Callback | None = None,
         on_lost: Callback | None = None,
+        **others: Never,
     ) -> EmbeddedConsumer[Any, Any]:
+        if others:
+            refuse_options("EventLog.consumer", others)
         self._check_open()
         consumer = open_consumer(
             self._store,

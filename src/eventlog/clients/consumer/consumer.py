@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from itertools import chain
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never
 
 from eventlog.api.consumer import Callback, Consumer, Offsets, Pair
 from eventlog.api.overriding import override
@@ -25,7 +24,7 @@ from eventlog.clients.consumer.positions import offsets_of, pair_of
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.clock import to_ms
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
-from eventlog.options import check_int, check_offset, check_seconds
+from eventlog.options import check_int, check_offset, check_seconds, refuse_options
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 from eventlog.uninterruptible import HeldLock
 
@@ -75,7 +74,9 @@ class EmbeddedConsumer(Consumer[K, V]):
     # -- reading ---------------------------------------------------------------------------------------------
 
     @override
-    def poll(self, timeout: float = 0.0, *, max_records: int | None = None) -> list[Record[K, V]]:
+    def poll(self, timeout: float = 0.0, *, max_records: int | None = None, **others: Never) -> list[Record[K, V]]:
+        if others:
+            refuse_options("Consumer.poll", others)
         limit = self._options.max_poll_records
         if max_records is not None:
             limit = check_int("max_records", max_records, least=1)
@@ -90,7 +91,9 @@ class EmbeddedConsumer(Consumer[K, V]):
                 return records
 
     @override
-    def poll_batches(self, timeout: float = 0.0) -> list[RecordBatch[K, V]]:
+    def poll_batches(self, timeout: float = 0.0, **others: Never) -> list[RecordBatch[K, V]]:
+        if others:
+            refuse_options("Consumer.poll_batches", others)
         timeout = check_seconds("timeout", timeout)
         while True:
             batches = self._poll(timeout, None)
@@ -334,14 +337,6 @@ class EmbeddedConsumer(Consumer[K, V]):
             stored="Nothing was handed out.",
             advice="Make another with log.consumer() in the child.",
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         group = "no group" if self._options.group is None else f"group {self._options.group!r}"

@@ -75,7 +75,8 @@ class ConsumerCore:
         self._open_topic = open_topic
         self._clock = backend.clock
         self._max_records = options.max_poll_records
-        self.positions = positions = Positions(_begins_at(backend.last_transaction()))
+        is_member = options.membership is not None
+        self.positions = positions = Positions(_begins_at(backend.last_transaction()), is_member=is_member)
         self.starts = starts = StartOffsets(backend, open_topic, group=options.group, start=options.start)
         self.waiter = backend.waiter()
         """Where to wait; for a driver that blocks."""

@@ -126,7 +126,8 @@ class Positions:
         begins_at: where in their order the first fetch begins, from 0.0 to below 1.0.
     """
 
-    def __init__(self, begins_at: float = 0.0) -> None:
+    def __init__(self, begins_at: float = 0.0, *, is_member: bool = False) -> None:
+        self._is_member = is_member
         self._by_tp: dict[TopicPartition, Position] = {}
         self.order: list[Position] = []
         """All positions, in the order in which they are served next."""
@@ -150,9 +151,15 @@ class Positions:
     def __getitem__(self, tp: Pair) -> Position:
         pair = pair_of(tp)
         if pair not in self._by_tp:
+            advice = "Name it in log.consumer(), or assign() it first."
+            if self._is_member:
+                advice = (
+                    "The group divides its topics among its members: assignment() says what this one has now, and "
+                    "on_assigned= is called with what comes."
+                )
             raise ValueError(
                 f"{pair.topic}[{pair.partition}] is not assigned to this consumer. The positions are unchanged. "
-                "Name it in log.consumer(), or assign() it first."
+                f"{advice}"
             )
         return self._by_tp[pair]
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from zlib import crc32
 
 from eventlog.accelerators import accelerated_method
@@ -248,14 +247,6 @@ class EmbeddedProducer(Producer):
                 named = SendPath(handle._route, self._accumulator.buffers(handle._route.row))
                 self._routes[topic] = named
             return named
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         name = "" if self._name is None else f" {self._name!r}"

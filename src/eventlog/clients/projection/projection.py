@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from eventlog.api.features import Closing
 from eventlog.backend import Backend
 from eventlog.backend.projections import StoredProjection
 from eventlog.backend.waiting import Waiter
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # what folding needs is imported by the first projection: `im
 _LONG_SECONDS: Final = 3600.0
 
 
-class Projection:
+class Projection(Closing):
     """
     A state that is folded from the records of the log, in the order in which they were stored, each exactly once.
 
@@ -307,11 +307,6 @@ class Projection:
     def __enter__(self) -> Self:
         self._check()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Projection {self.name!r}>"

@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
+from eventlog.api.features import Handle
 from eventlog.backend.states import Row, StateBackend, StoredState, unknown_state
 from eventlog.codecs import Codec, Kind, codec_for, codec_from_stored
 from eventlog.errors import DecodeError
@@ -36,7 +37,7 @@ class Missing:
 MISSING: Final = Missing()
 
 
-class StateView(Generic[K, V]):
+class StateView(Handle, Generic[K, V]):
     """
     A state opened for reading; each call reads the newest commit.
 

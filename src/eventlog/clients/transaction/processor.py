@@ -10,10 +10,10 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from eventlog.api.consumer import Callback
+from eventlog.api.features import Closing
 from eventlog.api.transaction import Function, OnFailure
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.transaction.lent import LentTransaction
@@ -30,7 +30,7 @@ _LONGEST_WAIT_SECONDS = 60.0
 _SHORT_WAIT_SECONDS = 0.5
 
 
-class Processor:
+class Processor(Closing):
     """
     A loop that calls a function for each record of some topics, with exactly-once effect.
 
@@ -209,14 +209,6 @@ class Processor:
         self.stop()
         self._consumer.close()
         self._worker.is_stopping = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Processor of group {self._consumer.group!r}>"
