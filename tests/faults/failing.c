@@ -120,6 +120,12 @@ static enum verdict judged_file(enum kind kind, int descriptor)
     return judged(kind, path);
 }
 
+/* A file named from a directory is judged by the directory. */
+static enum verdict judged_at(enum kind kind, int place, const char *path)
+{
+    return path[0] == '/' || place == AT_FDCWD ? judged(kind, path) : judged_file(kind, place);
+}
+
 static int refused(void)
 {
     errno = plan.number;
@@ -221,6 +227,20 @@ static int without_sync(int flags)
 OPENING(open)
 OPENING(open64)
 
+#define OPENING_AT(name)                                                                        \
+    int name(int place, const char *path, int flags, ...)                                       \
+    {                                                                                           \
+        va_list rest;                                                                           \
+        va_start(rest, flags);                                                                  \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;                 \
+        va_end(rest);                                                                           \
+        if (judged_at(OPEN, place, path) == FAIL)                                               \
+            return refused();                                                                   \
+        return REAL(name)(place, path, without_sync(flags), mode);                              \
+    }
+OPENING_AT(openat)
+OPENING_AT(openat64)
+
 void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
 {
     if (fd >= 0 && judged_file(MMAP, fd) == FAIL) {
@@ -247,6 +267,16 @@ int mkdir(const char *path, mode_t mode)
 int mkfifo(const char *path, mode_t mode)
 {
     FAILING(judged(MKFIFO, path), REAL(mkfifo)(path, mode), refused());
+}
+
+int mkfifoat(int place, const char *path, mode_t mode)
+{
+    FAILING(judged_at(MKFIFO, place, path), REAL(mkfifoat)(place, path, mode), refused());
+}
+
+int renameat(int from_place, const char *from, int place, const char *to)
+{
+    FAILING(judged_at(RENAME, place, to), REAL(renameat)(from_place, from, place, to), refused());
 }
 
 int rename(const char *from, const char *to)

@@ -7,6 +7,7 @@ Knows nothing of how they are found.
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Any
 
 import lmdb
@@ -103,12 +104,15 @@ def _stores_columns_in_two_commits() -> None:
 
 
 def _leaves_a_file_open() -> None:
-    """Each log that is closed leaves the file of its lock open."""
+    """Each log that is closed leaves its own files open."""
+    close = Environment._close_files
 
     def forgetful(self: Environment) -> None:
-        self._write_lock = None
+        if self._write_lock is not None:
+            os.dup(self._write_lock.descriptor)
+        close(self)
 
-    Environment._close_write_lock = forgetful  # type: ignore[method-assign]
+    Environment._close_files = forgetful  # type: ignore[method-assign]
 
 
 BUGS = {

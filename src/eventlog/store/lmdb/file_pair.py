@@ -78,6 +78,9 @@ class FilePair:
             self.close()
             raise
 
+    def __del__(self) -> None:
+        self.close()  # Ctrl-C may have prevented it, and our locks would keep this process from opening the log again
+
     def close(self) -> None:
         """Let go of the locks and of the files."""
         descriptors, self._place, self._lock = (self._place, self._lock), -1, -1

@@ -92,9 +92,11 @@ class Lifecycle:
         handle, self._handle = self._handle, None
         self.tables = {}
         self._is_forked = self._is_unusable = False
-        if handle is not None:
-            handle.close()
-        self._close_files()
+        try:
+            if handle is not None:
+                handle.close()
+        finally:
+            self._close_files()
 
     def _close_files(self) -> None:
         """Close our own descriptors of the files: after LMDB's, whose readers they protect."""
@@ -272,8 +274,10 @@ class Lifecycle:
         """Close an unusable environment; the next use opens another."""
         self._is_unusable = True  # first: a log without a handle and without this flag counts as closed
         self._handle = None
-        handle.close()
-        self._close_files()
+        try:
+            handle.close()
+        finally:
+            self._close_files()
 
     def _free_slots(self) -> int:
         """Free the slots of dead readers; return their number."""
