@@ -135,7 +135,7 @@ class StorageError(EventLogError):
     """
     Raised when the disk or the storage engine fails to read or write.
 
-    After a failed write the log refuses further writes until it is closed and opened again.
+    After a failed write the log refuses further writes until it is closed and opened again, except after `DiskFull`.
     """
 
 
@@ -143,7 +143,7 @@ class DiskFull(StorageError):
     """
     Raised when the disk, the quota or the memory map has no room left.
 
-    Nothing of the failed commit is stored.
+    Nothing of the failed commit is stored, and later ones may succeed. Deletions find room on a full volume, too.
     """
 
 

@@ -20,6 +20,7 @@ import pytest
 
 import eventlog
 from eventlog import Consumer, EventLog, TopicPartition
+from eventlog.store.lmdb.environment import EngineError
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "explanation" / "guarantees.md"
@@ -145,8 +146,33 @@ def test_a_program_that_forgets_to_close_loses_nothing(path: Path) -> None:
         assert log.topic("orders").bounds() == {0: (0, 100)}
 
 
-def test_after_a_failed_write_nothing_is_written_until_the_log_is_opened_again(path: Path) -> None:
-    """A file that may not grow makes a commit fail: reading goes on, writing stops, and the next opener is well."""
+def test_after_a_failed_write_nothing_is_written_until_the_log_is_opened_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails makes a commit fail: reading goes on, writing stops, and the next opener is well."""
+    with eventlog.open(path) as log:
+        orders = log.topic("orders")
+        orders.append(b"before")
+        environment = log._store.environment  # type: ignore[attr-defined]
+
+        def fail(*_: object) -> None:
+            raise EngineError("mdb_txn_commit: Input/output error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("eventlog.store.lmdb.environment.call_atomically", fail)
+            with pytest.raises(eventlog.StorageError, match="Input/output"):
+                orders.append(b"lost")
+        assert environment.has_failed
+        with pytest.raises(eventlog.StorageError, match="refuses writes"):
+            orders.append(b"too early")
+        assert [record.value for record in orders.read()] == [b"before"]
+    with eventlog.open(path) as log:
+        assert log.topic("orders").append(b"after").offset == 1
+        assert log.verify().is_sound
+
+
+def test_a_commit_without_room_stores_nothing_and_the_next_one_is_well(path: Path) -> None:
+    """A file that may not grow is DiskFull: reading goes on, and writing as soon as it may."""
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with eventlog.open(path) as log:
@@ -155,15 +181,12 @@ def test_after_a_failed_write_nothing_is_written_until_the_log_is_opened_again(p
         size_bytes = (path / "data.mdb").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes + 8192, limits[1]))
         try:
-            with pytest.raises(eventlog.StorageError):
+            with pytest.raises(eventlog.DiskFull, match=r"No space left|File too large"):
                 orders.append_many([b"x" * 1000] * 1000)
+            assert [record.value for record in orders.read()] == [b"before"]
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        with pytest.raises(eventlog.StorageError, match="refuses writes"):
-            orders.append(b"too early")
-        assert [record.value for record in orders.read()] == [b"before"]
-    with eventlog.open(path) as log:
-        assert log.topic("orders").append(b"after").offset == 1
+        assert orders.append(b"after").offset == 1
         assert log.verify().is_sound
 
 

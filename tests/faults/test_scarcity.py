@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,53 +22,17 @@ from tests.faults.scarce_scenes import (
     wait_without_files,
 )
 from tests.processes.child import Child
+from tests.volumes import small_volume
 
 _KILOBYTE = 1024
 _LONG_SECONDS = 600.0
 
 
-def _mounting() -> list[str] | None:
-    """How to begin a command that mounts: not every root may, in containers, and in CI there may be sudo."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    rights = next(int(line.split()[1], 16) for line in status.read_text().splitlines() if line.startswith("CapEff"))
-    if rights >> 21 & 1:
-        return []
-    if os.environ.get("CI") and shutil.which("sudo"):
-        sudo = ["sudo", "--non-interactive"]
-        return sudo if subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode == 0 else None
-    return None
-
-
 @pytest.fixture(params=["tmpfs", "ext4"])
 def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with room for some megabytes."""
-    mounting = _mounting()
-    if mounting is None:
-        pytest.skip("mounting a small file system takes the right to (CAP_SYS_ADMIN), on Linux")
-    directory, image = tmp_path / "disk", tmp_path / "image"
-    directory.mkdir()
-    if request.param == "tmpfs":
-        options = ["-t", "tmpfs", "-o", "size=6m", "none"]
-    else:
-        if shutil.which("mkfs.ext4") is None or not Path("/dev/loop-control").exists():
-            pytest.skip("an ext4 in a file takes mkfs.ext4 (Debian, Ubuntu: apt install e2fsprogs) and loop devices")
-        with image.open("wb") as file:
-            file.truncate(8 << 20)
-        _do("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", str(image))
-        options = ["-o", "loop", str(image)]
-    _do(*mounting, "mount", *options, str(directory))
-    try:
-        _do(*mounting, "chmod", "777", str(directory))
+    with small_volume(tmp_path / "disk", 6 << 20, kind=request.param) as directory:
         yield directory
-    finally:
-        _do(*mounting, "umount", "-l", str(directory))
-
-
-def _do(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
 
 
 def _run(child: Child, *, least: int, seconds: float = 60.0) -> None:

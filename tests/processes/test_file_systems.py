@@ -208,15 +208,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", directory], check=True)
 
 
-def test_a_full_disk_loses_nothing_and_refuses_writes_until_reopened(small_disk: Path) -> None:
-    """DiskFull comes at the append; all before it is there, and once there is room a new opening goes on."""
+def test_a_full_disk_loses_nothing_and_is_written_again_once_there_is_room(small_disk: Path) -> None:
+    """DiskFull comes at the append; all before it is there, and the same log goes on."""
     with Child(fill_the_disk, str(small_disk / "log"), str(small_disk / "ballast")) as child:
         child.hear("done")
         assert child.end() == 0
 
 
-def test_a_file_that_may_not_grow_loses_nothing_and_refuses_writes_until_reopened(path: Path) -> None:
-    """A failed write of the system is an error of ours, after which only a new opening writes."""
+def test_a_file_that_may_not_grow_is_as_good_as_a_full_disk(path: Path) -> None:
+    """The limit of a process for its files is DiskFull, and goes on once it is raised."""
     with Child(write_beyond_the_limit, str(path)) as child:
         child.hear("done")
         assert child.end() == 0

@@ -219,7 +219,7 @@ class EventLog(Closing, FrontDoor):
         """
         Delete a topic with its records and all its committed offsets.
 
-        A later topic of that name begins empty.
+        A later topic of that name begins empty. It finds room on a full volume, too.
 
         Raises:
             UnknownTopic: there is no such topic. Nothing was deleted.

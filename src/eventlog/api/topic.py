@@ -161,6 +161,9 @@ class Topic(FrontDoor, Generic[K, V]):
         The offsets of the other records do not change. Readers whose position is below the new first offset get
         `OffsetOutOfRange`. Later appends reuse the space; the file does not shrink.
 
+        It finds room on a full volume, too. There it takes many small transactions: the first raises the first offsets,
+        and until the last of them `history()` may return events that are deleted.
+
         Args:
             before: for each partition, the offset that becomes its first.
 

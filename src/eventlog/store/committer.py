@@ -13,9 +13,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from threading import get_ident
 
-from eventlog.errors import EventLogError
+from eventlog.errors import DiskFull, EventLogError
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import EngineError, EngineMapFull, Environment, MapFull
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
@@ -197,6 +198,7 @@ class Committer:
         nobody's request is lost because another thread was interrupted.
         """
         queue = self._queue
+        is_mixed = False
         if self._environment.has_committed or queue[0].is_done:
             self._finish_landed()
         if len(queue) == 1:
@@ -205,6 +207,9 @@ class Committer:
             requests = [request for request in dict.fromkeys(queue.copy()) if not request.is_done]
             if not requests:
                 return
+            others = [request for request in requests if not request.reserve_share]
+            if others and len(others) < len(requests):  # these must not take the room that deletions make
+                requests, is_mixed = others, True
         self._committing = requests
         try:
             self._commit(requests)
@@ -220,6 +225,8 @@ class Committer:
             self._committing = ()
             raise
         self._finish_landed()
+        if is_mixed and queue:
+            self._round()
 
     def _finish_landed(self, *, has_failed: bool = False) -> None:
         """Mark the requests of the last round if it was committed or has failed; take off the queue what is done."""
@@ -246,17 +253,49 @@ class Committer:
             request.wake()
 
     def _commit(self, requests: Sequence[CommitRequest]) -> None:
+        is_first = True
         while True:
             try:
                 notifies = self._write(requests)
             except unless_interrupted(MapFull):
                 self._environment.grow()
                 continue
+            except unless_interrupted(DiskFull):
+                if not self._make_room(requests[0], is_first=is_first):
+                    raise
+                is_first = False
+                continue
             break
         if notifies and self._notifier.find_waiting():
             self._unnotified.append(
                 {subject for request in requests if request.notifies for subject in request.subjects}
             )
+
+    def _make_room(self, request: CommitRequest, *, is_first: bool) -> bool:
+        """
+        Make room for a request that found none; return whether to try again.
+
+        First comes what deletions have left and the last commits have freed, then the reserve.
+        """
+        from eventlog.store.records.emptying import EmptyStep, empty, left_rows
+
+        environment = self._environment
+        if is_first and not isinstance(request, EmptyStep):
+            is_worth_it = request.reserve_share or environment.read(partial(left_rows, environment))
+            if is_worth_it and empty(environment, self._run_within):
+                return True
+        return request.reserve_share > 0 and environment.spend_reserve(request.reserve_share)
+
+    def _run_within(self, request: CommitRequest) -> None:
+        """Commit a request in the middle of a round, which must not take that commit for its own."""
+        committing, self._committing = self._committing, ()
+        try:
+            self._write((request,))
+        finally:
+            self._environment.has_committed = False
+            self._committing = committing
+        if request.error is not None:
+            raise request.error
 
     def _write(self, requests: Sequence[CommitRequest]) -> bool:
         writing, environment = self._writing, self._environment
@@ -270,6 +309,8 @@ class Committer:
                     notifies = notifies or request.notifies
                 except unless_interrupted(EventLogError) as error:
                     request.error = error
+            if environment.is_reserve_short and not requests[0].reserve_share:
+                writing.check_room()
             writing.commit(self._before_sync)
         except BaseException as error:
             writing.abort()

@@ -23,7 +23,7 @@ from eventlog.store.store import Store
 
 MEMORY = ":memory:"
 _FIRST_WRITE_BYTES = 2 * os.sysconf("SC_PAGE_SIZE")
-_OUR_FILES = {DATA_FILE, LOCK_FILE, WAITERS, "members", "projections"}
+_OUR_FILES = {DATA_FILE, LOCK_FILE, "reserve", WAITERS, "members", "projections"}
 
 _IMPORTED_BEFORE_FORK = ("hashlib", "eventlog.groups.rules", "logging")
 """

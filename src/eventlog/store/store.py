@@ -32,6 +32,7 @@ from eventlog.store.records.write_transaction import CommitRequest
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
     FORMAT_VERSION,
+    LEFT_ROWS,
     FormatRow,
 )
 from eventlog.store.states.backend import StoreStates
@@ -97,6 +98,10 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self.committer = Committer(self.environment, self._notifier)
         self.members = Members(Folder(os.path.join(path, "members"), mode), clock)
         self.heartbeat = HeartbeatThread()
+        if self._has_left_rows:
+            from eventlog.store.records.emptying import empty
+
+            empty(self.environment, self.committer.run)
 
     @property
     def uuid(self) -> UUID:
@@ -240,4 +245,6 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
     def _stored_format(self) -> FormatRow:
         with self.environment.reading() as transaction:
             data = transaction.get(FORMAT_KEY, db=self.environment.table(FORMAT))
+            with transaction.cursor(db=self.environment.table(FORMAT)) as cursor:
+                self._has_left_rows = cursor.set_range(LEFT_ROWS) and bytes(cursor.key()).startswith(LEFT_ROWS)
             return FormatRow.unpack(data, self.path)

@@ -211,6 +211,7 @@ class DeleteGroup(GroupChange):
     """The removal of a group with its members and its offsets."""
 
     __slots__ = ()
+    reserve_share = 1.0
 
     def apply(self, writing: WriteTransaction) -> None:
         """Remove all rows that carry the group's name."""
@@ -227,6 +228,7 @@ class DeleteOffsets(GroupChange):
     """The removal of a group's offsets of one topic."""
 
     __slots__ = ("_topic",)
+    reserve_share = 1.0
 
     def __init__(self, name: str, topic: StoredTopic, now_ms: int, *, members: Members, is_forced: bool) -> None:
         super().__init__(name, now_ms, members=members, is_forced=is_forced)

@@ -172,14 +172,18 @@ class StoreGroups:
     def delete_group(self, name: str, *, is_forced: bool) -> None:
         """Delete a group with its members and its offsets."""
         from eventlog.store.groups.admin import DeleteGroup
+        from eventlog.store.records.emptying import empty
 
         self._change_group(DeleteGroup(name, self.clock.now_ms(), members=self.members, is_forced=is_forced))
+        empty(self.environment, self.committer.run)
 
     def delete_offsets(self, name: str, topic: StoredTopic, *, is_forced: bool) -> None:
         """Delete a group's offsets of one topic."""
         from eventlog.store.groups.admin import DeleteOffsets
+        from eventlog.store.records.emptying import empty
 
         self._change_group(DeleteOffsets(name, topic, self.clock.now_ms(), members=self.members, is_forced=is_forced))
+        empty(self.environment, self.committer.run)
 
     def _change_group(self, command: GroupChange) -> None:
         self.committer.run(command)

@@ -19,14 +19,18 @@ from typing import TypeAlias, TypeVar
 import lmdb
 
 from eventlog.clock import Clock
-from eventlog.errors import EventLogError
+from eventlog.errors import DiskFull, EventLogError
 from eventlog.interruptions import is_interruption, unless_interrupted
+from eventlog.store.lmdb.errors import no_room
 from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.lifecycle import RECOVERABLE, Lifecycle, Table
+from eventlog.store.lmdb.opening import is_nearly_full
 from eventlog.uninterruptible import call_atomically
 
 _READER_CHECK_SECONDS = 5.0
 _COMMIT_LOOK_SECONDS = 0.001
+_UNLISTED_PAGES = 8
+"""Pages in use that no table counts, at least: the roots, the table of tables, and LMDB's list of free pages."""
 
 FORMAT = b"format"
 TOPICS = b"topics"
@@ -91,6 +95,8 @@ class Environment(Lifecycle):
         """The number of the write transaction that runs, or ran last."""
         self._next_reader_check = 0.0
         self._next_commit_look_s = 0.0
+        self.is_reserve_short = False
+        """Whether a part of the reserve is spent: then `check_room` has to be asked before each commit."""
         super().__init__(
             path,
             durability=durability,
@@ -278,6 +284,7 @@ class Environment(Lifecycle):
         After any error, `abort()` must follow.
 
         Raises:
+            DiskFull: there is no room. Nothing was stored, and later commits may succeed.
             StorageError: the disk failed. The log refuses writes from now on.
             MapFull: the map is too small. Nothing was stored; `abort()`, `grow()` and try again.
         """
@@ -315,10 +322,77 @@ class Environment(Lifecycle):
             self.leave(token, None)
 
     def fail(self, error: lmdb.Error) -> EventLogError:
-        """Return our error for a failed write; the log refuses writes from now on."""
+        """
+        Return our error for a failed commit; the log refuses writes from now on.
+
+        Not for want of room, as long as LMDB did not begin to write the root: what it wrote before is in no tree, and
+        is written again before it is (docs/decisions/0030-full-volume.md).
+        """
         failure = self._opener.translate(error, "write")
-        self._failure = failure
+        if not isinstance(failure, DiskFull) or self._has_panicked():
+            self._failure = failure
         return failure
+
+    def _has_panicked(self) -> bool:
+        """Whether LMDB failed to write a root."""
+        try:
+            self._usable_handle().begin().abort()
+        except unless_interrupted(lmdb.PanicError):
+            return True
+        except unless_interrupted(lmdb.Error):
+            return False
+        return False
+
+    # -- room (room.py) --------------------------------------------------------------------------------------
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether the data file can hardly grow."""
+        return not self.is_memory and (self.is_reserve_short or is_nearly_full(self.path))
+
+    def look_at_reserve(self) -> None:
+        """Find out whether a part of the reserve is spent; other processes spend it too."""
+        self.is_reserve_short = self._reserve is not None and self._reserve.missing_bytes() > 0
+
+    def check_room(self, transaction: Transaction) -> None:
+        """
+        Raise `DiskFull` if a write transaction would take pages that replace the spent part of the reserve.
+
+        Fills the reserve as soon as the volume has room again.
+        """
+        from eventlog.store.lmdb.room import allocated_bytes
+
+        reserve, lock = self._reserve, self._write_lock
+        if reserve is None or lock is None or reserve.fill():
+            self.is_reserve_short = False
+            return
+        used_count = _UNLISTED_PAGES
+        for table in self.tables.values():
+            pages = transaction.stat(table)
+            used_count += pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]
+        free_bytes = allocated_bytes(lock.descriptor) - used_count * pages["psize"]
+        if free_bytes < reserve.missing_bytes():
+            raise no_room(self.path)
+
+    def spend_reserve(self, share: float) -> bool:
+        """
+        Turn a piece of the reserve into room for the next transaction; return whether there was one.
+
+        Args:
+            share: the part of the whole reserve that may be spent.
+        """
+        transaction = self.begin_writing()  # for the lock
+        try:
+            reserve, lock = self._reserve, self._write_lock
+            if reserve is None or lock is None:
+                return False
+            info = self._usable_handle().info()
+            end_bytes = (info["last_pgno"] + 1) * transaction.stat(self.table(FORMAT))["psize"]
+            is_spent = reserve.spend(lock.descriptor, end_bytes, share)
+            self.look_at_reserve()
+            return is_spent
+        finally:
+            self.abort(transaction)
 
     @property
     def has_failed(self) -> bool:
@@ -370,7 +444,8 @@ class Environment(Lifecycle):
             self.check_identity()
             handle.sync(force=True)
         except unless_interrupted(lmdb.Error) as error:
-            raise self.fail(error) from error
+            self._failure = self.fail(error)  # also for want of room: what it was to flush is in use
+            raise self._failure from error
         finally:
             self.leave(token, None)
 

@@ -31,12 +31,18 @@ _NO_MEMORY = os.strerror(errno.ENOMEM)
 _UNABLE = tuple(map(os.strerror, (errno.ENODEV, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)))
 
 
+_ADVICE_WHEN_FULL = (
+    "Make room, and try again: delete_records(), delete_topic() and the other deletions work on a full volume too."
+)
+
+
 class EngineFailure(NamedTuple):
     """
     An error of LMDB: what we were doing, its class name and its text.
 
     `text` may begin with the path, which says nothing about the error; `words` is the rest. When the disk takes only
-    half of a write, LMDB reports an input/output error; `is_disk_full` shows the real cause.
+    half of a write, LMDB reports an input/output error; `is_disk_full` shows the real cause, and `cause` is the text
+    that says it.
     """
 
     verb: str
@@ -53,6 +59,20 @@ class EngineFailure(NamedTuple):
     def words(self) -> str:
         """The text without the path."""
         return self.text.replace(self.path, "")
+
+    @property
+    def is_want_of_room(self) -> bool:
+        """Whether the disk, a limit or the map is full."""
+        return (
+            self.kind in _FULL_KINDS
+            or self.says("MDB_MAP_FULL", *_FULL)
+            or (self.is_disk_full and self.says(_HALF_WRITTEN))
+        )
+
+    @property
+    def cause(self) -> str:
+        """The text, which calls a full disk by its name."""
+        return self.text.replace(_HALF_WRITTEN, _FULL[0]) if self.is_want_of_room else self.text
 
     def says(self, *words: str) -> bool:
         """Whether the text contains one of these."""
@@ -87,19 +107,15 @@ def translate(failure: EngineFailure) -> EventLogError:
             advice="Make room there, and copy again." if kind is DiskFull else advice,
         )
     return kind(
-        f"cannot {failure.verb} the log at {failure.path}: {failure.text}.",
+        f"cannot {failure.verb} the log at {failure.path}: {failure.cause}.",
         stored="Nothing of this call was acknowledged." if failure.verb == "write" else "Nothing was changed.",
         advice=advice,
     )
 
 
 def _kind_and_advice(failure: EngineFailure) -> tuple[type[StorageError], str]:
-    if (
-        failure.kind in _FULL_KINDS
-        or failure.says("MDB_MAP_FULL", *_FULL)
-        or (failure.is_disk_full and failure.says(_HALF_WRITTEN))
-    ):
-        return DiskFull, "Make room, then close the log and open it again."
+    if failure.is_want_of_room:
+        return DiskFull, _ADVICE_WHEN_FULL if failure.verb == "write" else "Make room, and try again."
     if failure.kind == "ReadonlyError" or failure.says(*_REFUSED):
         return ReadOnlyLog, "Let this user write to the directory and its files."
     if failure.kind == "ReadersFullError":
@@ -114,6 +130,15 @@ def _kind_and_advice(failure: EngineFailure) -> tuple[type[StorageError], str]:
     if failure.says(*_UNABLE):
         return UnsupportedFileSystem, ("The file system must support mmap and locks: use a local disk.")
     return StorageError, "Close the log and open it again; run `eventlog verify` on it."
+
+
+def no_room(path: str) -> DiskFull:
+    """Return the error for a write that would take the room that is kept for deletions."""
+    return DiskFull(
+        f"cannot write the log at {path}: the volume is full, and the log keeps the rest of its room for deletions.",
+        stored="Nothing of this call was stored.",
+        advice=_ADVICE_WHEN_FULL,
+    )
 
 
 def kind_of(error: OSError) -> type[StorageError]:

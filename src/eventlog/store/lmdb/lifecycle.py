@@ -10,6 +10,7 @@ import mmap
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import lmdb
 
@@ -26,6 +27,9 @@ from eventlog.store.lmdb.opening import (
     keep_freed_memory,
     parent_environments_hidden,
 )
+
+if TYPE_CHECKING:
+    from eventlog.store.lmdb.room import Reserve
 
 _LOOK_SECONDS = 0.01
 """How often readers look whether the files are in their place; a read from a file that was cut is worth each look."""
@@ -66,6 +70,7 @@ class Lifecycle:
         self._files: FilePair | None = None
         self._next_look_s = 0.0
         self._write_lock: FileLock | None = None
+        self._reserve: Reserve | None = None
         self._handle: lmdb.Environment | None = self._open_handle()
 
     # -- life cycle------------------------------------------------------------------------------------------
@@ -78,6 +83,10 @@ class Lifecycle:
     def _open_handle(self) -> lmdb.Environment:
         handle, self._files = self._opener.open()
         self._write_lock = None if self._files is None else self._files.write_lock
+        if not self.is_memory:
+            from eventlog.store.lmdb.room import Reserve
+
+            self._reserve = Reserve(self.path, self._opener.mode)
         return handle
 
     def close(self) -> None:
@@ -101,9 +110,12 @@ class Lifecycle:
     def _close_files(self) -> None:
         """Close our own descriptors of the files: after LMDB's, whose readers they protect."""
         files, self._files = self._files, None
+        reserve, self._reserve = self._reserve, None
         self._write_lock = None
         if files is not None:
             files.close()
+        if reserve is not None:
+            reserve.close()
 
     @property
     def is_closed(self) -> bool:

@@ -19,7 +19,7 @@ import attrs
 import lmdb
 
 from eventlog.errors import EventLogError
-from eventlog.interruptions import unless_interrupted
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import give
 from eventlog.store.lmdb.data_file import (
     DATA_FILE,
@@ -34,6 +34,10 @@ from eventlog.store.lmdb.file_lock import locked
 from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.lock_file import reserve_locks
 
+try:
+    import resource
+except ImportError:  # no limits to ask for
+    resource = None  # type: ignore[assignment]
 try:
     from lmdb import _envid  # private to py-lmdb 3; only parent_environments_hidden needs it
 except ImportError:
@@ -51,9 +55,9 @@ _MAPS_AT_LEAST = 64
 """How many maps of its size must have room when a log is opened."""
 _UNUSED_MAP = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0) | getattr(mmap, "MAP_NORESERVE", 0)
 MAX_READERS = 2048
+_LITTLE_ROOM_BYTES = 1 << 20
 _MAX_TABLES = 64
 _DYING_OPENER_SECONDS = 1.0
-_LITTLE_ROOM_BYTES = 1 << 20
 _FREED_BLOCK_BYTES = 16 << 20
 _ENGINE = 0
 """LMDB 0.9. Files of engine 1.0 are not readable by 0.9 (docs/decisions/0001-lmdb-engine.md)."""
@@ -186,7 +190,7 @@ class Opener:
         return self._translate("copy", type(error).__name__, str(error), destination)
 
     def _translate(self, verb: str, kind: str, text: str, destination: str | None = None) -> EventLogError:
-        is_disk_full = _is_disk_full(destination or self.path)
+        is_disk_full = is_nearly_full(destination or self.path)
         failure = EngineFailure(
             verb, kind, text, self.path, self.map_bytes, MAX_READERS, is_disk_full=is_disk_full, destination=destination
         )
@@ -215,12 +219,17 @@ def has_room(size_bytes: int) -> bool:
     return True
 
 
-def _is_disk_full(directory: str) -> bool:
-    try:
-        disk = os.statvfs(directory)
-    except unless_interrupted(OSError, AttributeError):
-        return False
-    return disk.f_bavail * disk.f_frsize < _LITTLE_ROOM_BYTES
+def is_nearly_full(directory: str) -> bool:
+    """Return whether the log of a directory can hardly grow, for want of room or by the limit of this process."""
+    with suppress(OSError, AttributeError):
+        if resource is not None:
+            limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+            data = os.path.join(directory, DATA_FILE)
+            if limit != resource.RLIM_INFINITY and limit - os.stat(data).st_size < _LITTLE_ROOM_BYTES:
+                return True
+        volume = os.statvfs(directory)
+        return volume.f_bavail * volume.f_frsize < _LITTLE_ROOM_BYTES
+    return False
 
 
 @contextmanager

@@ -164,9 +164,9 @@ class KeyIndex:
                 tail.first += tail.count
                 tail.count, tail.body = 0, b""
 
-    def delete_before(self, transaction: Transaction, prefix: bytes, partition: int, first: int) -> None:
+    def delete_before(self, transaction: Transaction, prefix: bytes, partition: int, first: int) -> bool:
         """
-        Remove a key's records that lie before an offset of one partition.
+        Remove a key's records that lie before an offset of one partition; return whether there were any.
 
         A damaged row stays as it is; `verify` finds it.
         """
@@ -174,6 +174,7 @@ class KeyIndex:
         table = self._environment.table(INDEX)
         with transaction.cursor(db=table) as cursor:
             rows, is_all = _rows_before(cursor, prefix, partition, first)
+        has_changed = False
         for number, (version, entries) in enumerate(rows):
             if entries is None:
                 continue
@@ -181,11 +182,14 @@ class KeyIndex:
             key = prefix + version_key(version)
             if any(entry is not None for entry in kept):
                 if list(entries) != kept:
+                    has_changed = True
                     transaction.put(key, pack_row(len(kept), b"".join(map(repacked, kept))), db=table)
                 continue
+            has_changed = has_changed or bool(kept)
             transaction.delete(key, db=table)
             if is_all and number == len(rows) - 1:
                 transaction.put(prefix + version_key(version + len(kept)), pack_row(0, b""), db=table)
+        return has_changed
 
     def delete_all_before(self, transaction: Transaction, topic_id: int, partition: int, first: int) -> None:
         """The same for all keys of a topic, when the keys of the deleted records cannot be read."""

@@ -81,8 +81,12 @@ class StoreTopics:
 
     def delete_topic(self, name: str) -> None:
         """Remove a topic with its records and all committed offsets of it."""
-        self.committer.run(DeleteTopic(name))
+        from eventlog.store.records.emptying import delete
+
+        delete(self.environment, self.committer.run, lambda in_steps: DeleteTopic(name, in_steps=in_steps))
 
     def delete_records(self, topic: StoredTopic, before: Mapping[int, int]) -> None:
         """Remove the records before an offset, for some partitions."""
-        self.committer.run(DeleteRecords(topic, before))
+        from eventlog.store.records.emptying import delete
+
+        delete(self.environment, self.committer.run, lambda in_steps: DeleteRecords(topic, before, in_steps=in_steps))

@@ -16,21 +16,18 @@ from eventlog.backend.topics import NewTopic, StoredTopic, unknown_topic
 from eventlog.errors import OffsetOutOfRange
 from eventlog.store.lmdb.environment import (
     FORMAT,
-    INDEX,
-    MESSAGE_TIMES,
-    MESSAGES,
-    OFFSETS,
     PARTITIONS,
-    SEQUENCES,
-    SNAPSHOTS,
     TOPICS,
 )
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import (
     NEXT_TOPIC_ID_KEY,
+    RECORD_ROWS,
+    TOPIC_ROWS,
     TOPICS_VERSION_KEY,
     PartitionRow,
     batch_key,
+    left_rows_key,
     pack_topic,
     pack_topics_version,
     partition_key,
@@ -98,13 +95,15 @@ class CreatePartitions(CommitRequest):
 
 
 class DeleteTopic(CommitRequest):
-    """Deletes a topic with its records and all committed offsets of it."""
+    """Deletes a topic with its records and all committed offsets of it; in steps it only notes what is left to do."""
 
-    __slots__ = ("_name",)
+    __slots__ = ("_in_steps", "_name", "reserve_share")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, in_steps: bool = False) -> None:
         super().__init__()
         self._name = name
+        self._in_steps = in_steps
+        self.reserve_share = float(in_steps)
 
     def apply(self, writing: WriteTransaction) -> None:
         """Delete all rows with the topic's id."""
@@ -114,23 +113,25 @@ class DeleteTopic(CommitRequest):
         topic = unpack_topic(self._name.encode(), stored)
         _raise_topics_version(writing)
         writing.delete(TOPICS, self._name.encode())
-        prefix = topic.id.to_bytes(4, "big")
-        writing.delete_batches(prefix)
-        for table in (PARTITIONS, INDEX, SNAPSHOTS, MESSAGES, MESSAGE_TIMES):
-            writing.delete_prefix(table, prefix)
-        writing.delete_where(OFFSETS, lambda key: key[-8:-4] == prefix)
-        writing.delete_where(SEQUENCES, lambda key: key[8:12] == prefix)
+        if self._in_steps:
+            writing.put(FORMAT, left_rows_key(TOPIC_ROWS, topic.id), b"")
+        else:
+            from eventlog.store.records.emptying import empty_topic  # which `delete_topic` has loaded
+
+            empty_topic(writing, topic.id)
         writing.forget_learned()
 
 
 class DeleteRecords(CommitRequest):
-    """Raises the first offsets of partitions, and deletes the batches entirely below them."""
+    """Raises the first offsets of partitions, and deletes the batches below them; in steps it only notes that."""
 
-    __slots__ = ("_before", "_topic")
+    __slots__ = ("_before", "_in_steps", "_topic", "reserve_share")
 
-    def __init__(self, topic: StoredTopic, before: Mapping[int, int]) -> None:
+    def __init__(self, topic: StoredTopic, before: Mapping[int, int], *, in_steps: bool = False) -> None:
         super().__init__()
         self._topic = topic
+        self._in_steps = in_steps
+        self.reserve_share = float(in_steps)
         self._before = dict(before)
 
     def apply(self, writing: WriteTransaction) -> None:
@@ -140,6 +141,9 @@ class DeleteRecords(CommitRequest):
         for partition, row in rows.items():
             prefix = partition_key(self._topic.id, partition)
             writing.put(PARTITIONS, prefix, row.pack())
+            if self._in_steps:
+                writing.put(FORMAT, left_rows_key(RECORD_ROWS, self._topic.id), b"")
+                continue
             if self._topic.index is not None:
                 writing.delete_index_before(self._topic.id, partition, row.first)
             writing.delete_batches(prefix, below=batch_key(self._topic.id, partition, row.first))

@@ -17,6 +17,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Protocol
 
 from eventlog.backend.topics import StoredTopic
@@ -37,9 +38,10 @@ from eventlog.store.records.log_order import (
     position_of_batch,
 )
 from eventlog.store.records.reader import bounds_within, offset_of_time_within
-from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key, split_batch_key, unpack_topic
+from eventlog.store.rows.tables import FORMAT_KEY, PartitionRow, batch_key, partition_key, split_batch_key, unpack_topic
 
 _LAST_OFFSET = 2**64 - 1
+_ALL = 2**62
 _BEHIND = b"\xff" * 8
 
 
@@ -53,6 +55,8 @@ class CommitRequest:
     __slots__ = ("error", "is_done", "wakeup")
     notifies = False
     """Whether its commit notifies waiting readers."""
+    reserve_share = 0.0
+    """The part of the room kept for deletions that it may take; 0 for all that is no deletion (`emptying.py`)."""
 
     def __init__(self) -> None:
         self.is_done = False
@@ -92,6 +96,23 @@ class CommitRequest:
     def report(self) -> Callable[[], object] | None:
         """Return the function to call when it is done, in the order of the commits and outside of all locks."""
         return None
+
+
+class Touch(CommitRequest):
+    """
+    A commit that changes nothing.
+
+    LMDB uses the pages that a commit frees from the third commit after it on, so two of these make them usable.
+    """
+
+    __slots__ = ()
+    reserve_share = 0.5
+
+    def apply(self, writing: WriteTransaction) -> None:
+        """Write a row as it is."""
+        data = writing.get(FORMAT, FORMAT_KEY)
+        assert data is not None
+        writing.put(FORMAT, FORMAT_KEY, data)
 
 
 class SingleRecord(Protocol):
@@ -142,6 +163,8 @@ class WriteTransaction:
         known = self._number if self._has_put else self._number - 1
         if number != known + 1:
             self.forget()
+            if not self._environment.is_memory:
+                self._environment.look_at_reserve()
         self.index.trim()
         self._number = number
         self._has_put = False
@@ -169,6 +192,11 @@ class WriteTransaction:
         if before_sync is not None:
             before_sync()
         self._environment.commit(self.transaction)
+
+    def check_room(self) -> None:
+        """Raise `DiskFull` if this transaction takes room that is kept for deletions."""
+        self._flush()
+        self._environment.check_room(self.transaction)
 
     def abort(self) -> None:
         """Take everything back, and forget what was learned."""
@@ -346,41 +374,41 @@ class WriteTransaction:
         removed: bool = self.transaction.delete(key, db=self._environment.tables[table])
         return removed
 
-    def delete_prefix(self, table: bytes, prefix: bytes) -> None:
-        """Remove the rows whose keys begin with `prefix`."""
+    def delete_prefix(self, table: bytes, prefix: bytes, *, most: int = _ALL) -> int:
+        """Remove the rows whose keys begin with `prefix`, `most` at most; return their number."""
         self._flush_for(table)
+        count = 0
         with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
-            is_found = cursor.set_range(prefix)
-            while is_found and cursor.key().startswith(prefix):
+            is_found = most > 0 and cursor.set_range(prefix)
+            while is_found and count < most and cursor.key().startswith(prefix):
                 is_found = cursor.delete() and bool(cursor.key())
+                count += 1
+        return count
 
-    def delete_batches(
-        self, prefix: bytes, *, below: bytes | None = None, told: Callable[[bytes, bytes], None] | None = None
-    ) -> None:
+    def delete_batches(self, prefix: bytes, *, below: bytes | None = None, most: int = _ALL) -> int:
         """
         Remove the batches whose keys begin with `prefix`, or those of them below a key, with their rows in the order.
 
-        Args:
-            told: is called with the key and the bytes of each before it goes.
+        Removes `most` at most; returns their number.
         """
         self._flush_for(BATCHES)
+        count = 0
         environment = self._environment
         order = environment.table(ORDER)
         self.put(FORMAT, END_POSITION_KEY, order_key(self._end_log_position()))
         old_end = position_of(self.get(FORMAT, OLD_POSITIONS_KEY))
         with self.transaction.cursor(db=environment.table(BATCHES)) as cursor:
             is_found = cursor.set_range(prefix)
-            while is_found:
+            while is_found and count < most:
                 key = cursor.key()
                 if not key.startswith(prefix) or (below is not None and key >= below):
-                    return
-                data = cursor.value()
-                if told is not None:
-                    told(key, data)
-                place = position_of_batch(self.transaction, order, old_end, key, data)
+                    break
+                place = position_of_batch(self.transaction, order, old_end, key, cursor.value())
                 if place is not None:
                     self.transaction.delete(order_key(place), db=order)
                 is_found = cursor.delete() and bool(cursor.key())
+                count += 1
+        return count
 
     def keys_before(self, topic_id: int, partition: int, offset: int) -> set[bytes] | None:
         """The keys of the records of a partition that lie before an offset; None when one cannot be read."""
@@ -409,12 +437,13 @@ class WriteTransaction:
         for key in keys:
             self.index.delete_before(self.transaction, entity_prefix(topic_id, key), partition, first)
 
-    def delete_where(self, table: bytes, is_doomed: Callable[[bytes], bool]) -> None:
-        """Remove the rows of a small table whose keys a function chooses."""
+    def delete_where(self, table: bytes, is_doomed: Callable[[bytes], bool], *, most: int = _ALL) -> int:
+        """Remove the rows of a small table whose keys a function chooses, `most` at most; return their number."""
         with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
-            doomed = [key for key in cursor.iternext(values=False) if is_doomed(key)]
+            doomed = list(islice((key for key in cursor.iternext(values=False) if is_doomed(key)), max(most, 0)))
         for key in doomed:
             self.delete(table, key)
+        return len(doomed)
 
     def forget_topics(self) -> None:
         """Forget the topics, because this very transaction changes one."""

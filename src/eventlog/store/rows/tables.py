@@ -29,6 +29,15 @@ NEXT_TOPIC_ID_KEY = b"next topic id"
 TOPICS_VERSION_KEY = b"topics version"
 """The row of a number that rises when topics or partitions are added or removed: 8 bytes, 0 if missing."""
 
+LEFT_ROWS = b"left rows "
+"""How the keys of the rows begin that say what deletions have left; a kind and an id of 4 bytes follow."""
+TOPIC_ROWS = b"t"
+"""All rows of a topic that is gone."""
+RECORD_ROWS = b"r"
+"""The rows of a topic's records that lie before the first offsets of their partitions."""
+STATE_ROWS = b"s"
+"""All rows of a state that is gone."""
+
 _BATCH_KEY = struct.Struct(">IIQ")
 _PARTITION_KEY = struct.Struct(">II")
 _PARTITION_ROW = struct.Struct(">QQq")
@@ -143,6 +152,17 @@ def unpack_topics_version(data: bytes | memoryview | None) -> int:
         return 0 if data is None else int(_TOPICS_VERSION.unpack(data)[0])
     except unless_interrupted(struct.error) as error:
         raise damaged("the topics' version") from error
+
+
+def left_rows_key(kind: bytes, number: int) -> bytes:
+    """Return the key of the row that says that rows are left, of a topic or a state with this id."""
+    return LEFT_ROWS + kind + number.to_bytes(4, "big")
+
+
+def split_left_rows_key(key: bytes) -> tuple[bytes, int]:
+    """Return the kind and the id of a key."""
+    begin = len(LEFT_ROWS)
+    return key[begin : begin + 1], int.from_bytes(key[begin + 1 :], "big")
 
 
 class PartitionRow(NamedTuple):

@@ -55,7 +55,9 @@ class StoreStates:
 
     def delete_state(self, name: str) -> None:
         """Delete a state with its rows."""
-        self.committer.run(DeleteState(name))
+        from eventlog.store.records.emptying import delete
+
+        delete(self.environment, self.committer.run, lambda in_steps: DeleteState(name, in_steps=in_steps))
 
     def read_state_row(self, state: StoredState, key: bytes) -> bytes | None:
         """The value of a key; None when there is no such row."""
@@ -175,11 +177,15 @@ class StoreStates:
 
     def delete_projection(self, name: str) -> None:
         """Delete a projection with all its builds."""
+        from eventlog.store.records.emptying import delete
         from eventlog.store.states import projections
         from eventlog.store.states.fold_lock import remove_lock_files
 
-        request = projections.DeleteProjection(name)
-        self.committer.run(request)
+        request = delete(
+            self.environment,
+            self.committer.run,
+            lambda in_steps: projections.DeleteProjection(name, in_steps=in_steps),
+        )
         assert request.projection is not None
         remove_lock_files(self._projections(), request.projection)
 

@@ -17,6 +17,7 @@ from eventlog.store.lmdb.environment import FORMAT, STATE, STATES, CopyingCursor
 from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import damaged
+from eventlog.store.rows.tables import STATE_ROWS, left_rows_key
 from eventlog.store.states.reader import check_stored, walk_range
 from eventlog.store.states.rows import ID_BYTES, NEXT_STATE_ID_KEY, pack_state, state_prefix, unpack_state
 
@@ -68,21 +69,26 @@ def new_state(
 class DeleteState(CommitRequest):
     """Removal of a state with its rows; transactions that use it and commit later get `UnknownState`."""
 
-    __slots__ = ("_name",)
+    __slots__ = ("_in_steps", "_name", "reserve_share")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, in_steps: bool = False) -> None:
         super().__init__()
         self._name = name
+        self._in_steps = in_steps
+        self.reserve_share = float(in_steps)
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Remove all rows that carry the state's id."""
+        """Remove all rows that carry the state's id; in steps, note that they are left."""
         name = self._name.encode()
         stored = writing.get(STATES, name)
         if stored is None:
             raise unknown_state(self._name)
         state = unpack_state(name, stored)
         writing.delete(STATES, name)
-        writing.delete_prefix(STATE, state_prefix(state.id))
+        if self._in_steps:
+            writing.put(FORMAT, left_rows_key(STATE_ROWS, state.id), b"")
+        else:
+            writing.delete_prefix(STATE, state_prefix(state.id))
 
 
 class ApplyStateChanges:

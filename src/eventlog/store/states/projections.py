@@ -12,10 +12,11 @@ from uuid import uuid4
 from eventlog.backend.projections import Build, FoldCheckpoint, StoredProjection, unknown_projection
 from eventlog.backend.states import StateChanges, StoredState
 from eventlog.errors import ConflictError, TransactionEnded
-from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES, Environment
+from eventlog.store.lmdb.environment import FORMAT, PROJECTIONS, STATE, STATES, Environment
 from eventlog.store.records.log_order import end_log_position
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.packing import damaged
+from eventlog.store.rows.tables import STATE_ROWS, left_rows_key
 from eventlog.store.states.commands import ApplyStateChanges, new_state
 from eventlog.store.states.projection_rows import build_state_name, pack_projection, unpack_projection
 from eventlog.store.states.rows import state_prefix, unpack_state
@@ -265,16 +266,18 @@ class DeleteProjection(CommitRequest):
     Its folders and readers get `UnknownProjection`.
     """
 
-    __slots__ = ("_name", "projection")
+    __slots__ = ("_in_steps", "_name", "projection", "reserve_share")
     notifies = True
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, in_steps: bool = False) -> None:
         super().__init__()
         self._name = name
+        self._in_steps = in_steps
+        self.reserve_share = float(in_steps)
         self.projection: StoredProjection | None = None
 
     def apply(self, writing: WriteTransaction) -> None:
-        """Remove the rows of all its builds."""
+        """Remove the rows of all its builds; in steps, note that they are left."""
         name = self._name.encode()
         stored = writing.get(PROJECTIONS, name)
         if stored is None:
@@ -283,7 +286,10 @@ class DeleteProjection(CommitRequest):
         for build in _builds(row):
             row = _without(writing, row, build)
         for number in row.doomed:
-            writing.delete_prefix(STATE, state_prefix(number))
+            if self._in_steps:
+                writing.put(FORMAT, left_rows_key(STATE_ROWS, number), b"")
+            else:
+                writing.delete_prefix(STATE, state_prefix(number))
         writing.delete(PROJECTIONS, name)
 
 

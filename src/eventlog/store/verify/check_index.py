@@ -28,7 +28,7 @@ from eventlog.store.records.key_rows import (
     version_key,
 )
 from eventlog.store.records.snapshots import unpack_snapshot
-from eventlog.store.rows.tables import split_batch_key
+from eventlog.store.rows.tables import RECORD_ROWS, split_batch_key
 from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, walk
 
 _SUM_MASK = 2**64 - 1
@@ -129,6 +129,8 @@ class IndexCheck:
             _check_entry(entry)
             partition, offset, _, log_position, _, _ = entry
             first, end = snapshot.bounds(topic_id, partition)
+            if offset < first and snapshot.has_left(RECORD_ROWS, topic_id):
+                continue
             if partition >= topic.partitions or not first <= offset < end:
                 add(
                     f"{name}: version {number} is at offset {offset} of partition {partition}, "

@@ -26,6 +26,8 @@ from eventlog.store.records.producer_epochs import NEXT_PRODUCER_ID_KEY, Produce
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
     NEXT_TOPIC_ID_KEY,
+    STATE_ROWS,
+    TOPIC_ROWS,
     TOPICS_VERSION_KEY,
     FormatRow,
     PartitionRow,
@@ -83,7 +85,7 @@ class SmallTables:
                             rows.row(snapshot, bytes(key), bytes(data))
                         except unless_interrupted(*UNREADABLE) as error:
                             rows.unreadable(bytes(key), error)
-            self._check_rows_of_states(transaction)
+            self._check_rows_of_states(snapshot, transaction)
 
     def _walk(self, table: bytes, check_row: Callable[[SnapshotReader, bytes, bytes], None]) -> None:
         walk(self._environment, table, _Rows(table, check_row, self._problems), cache=self._cache)
@@ -135,6 +137,8 @@ class SmallTables:
         producer_id, topic_id, partition = split_sequence_key(key)
         SequenceRow.unpack(data)
         topic = snapshot.topic(topic_id)
+        if snapshot.has_left(TOPIC_ROWS, topic_id):
+            return
         if producer_id not in self._producer_ids:
             self._problems.add(f"table 'sequences': it has a row of producer id {producer_id}, which does not exist.")
         elif topic is None or partition >= topic.partitions:
@@ -142,7 +146,7 @@ class SmallTables:
                 f"table 'sequences': it has a row of topic id {topic_id}[{partition}], which does not exist."
             )
 
-    def _check_rows_of_states(self, transaction: Snapshot) -> None:
+    def _check_rows_of_states(self, snapshot: SnapshotReader, transaction: Snapshot) -> None:
         """Check one row of each state, not every row."""
         with transaction.cursor(db=self._environment.table(STATE)) as cursor:
             is_found = cursor.first()
@@ -153,7 +157,7 @@ class SmallTables:
                     is_found = cursor.next()
                     continue
                 state_id = int.from_bytes(key[:_STATE_ID_BYTES], "big")
-                if state_id not in self._state_ids:
+                if state_id not in self._state_ids and not snapshot.has_left(STATE_ROWS, state_id):
                     self._problems.add(f"table 'state': it has rows of state id {state_id}, which does not exist.")
                 if state_id == _LAST_STATE_ID:
                     return

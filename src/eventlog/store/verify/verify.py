@@ -18,7 +18,7 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.store.groups.reader import damaged_rows
 from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS, Environment
 from eventlog.store.records.log_order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_log_position
-from eventlog.store.rows.tables import split_batch_key
+from eventlog.store.rows.tables import RECORD_ROWS, split_batch_key
 from eventlog.store.verify.check_index import IndexCheck, IndexSums, SnapshotCheck, compare
 from eventlog.store.verify.check_message_ids import MessageCheck, MessageTimeCheck
 from eventlog.store.verify.check_order import OrderCheck
@@ -101,6 +101,8 @@ class BatchCheck:
             self._place, self._end, self._largest_ms = (topic_id, partition), -1, NO_TIME_MS
         self.batch_count += 1
         self.stored_bytes += len(data)
+        if snapshot.has_left(RECORD_ROWS, topic_id) and last < snapshot.bounds(topic_id, partition)[0]:
+            return
         try:
             columns = decode(data, name)
         except unless_interrupted(EventLogError) as error:
