@@ -189,3 +189,26 @@ def test_threads_that_wait_for_one_batch_wake_at_once(log, topic):
     producer.close()
     assert len(woken_s) == 16
     assert max(woken_s) - released_s < 0.5
+
+
+def test_a_callback_sends_until_the_producer_is_closed(log, topic):
+    """A flush runs the callbacks while the producer is open; `close()` takes no more records."""
+    answers = []
+
+    def send_again(delivery):
+        try:
+            answers.append(producer.send(topic, 2))
+        except eventlog.LogClosed as error:
+            answers.append(error)
+
+    producer = log.producer(linger=3600.0)
+    producer.send(topic, 1).add_done_callback(send_again)
+    producer.flush()
+    producer.close()
+    assert [record.value for record in topic.read()] == [1, 2]
+    producer = log.producer(linger=3600.0)
+    producer.send(topic, 3).add_done_callback(send_again)
+    producer.close()
+    assert [record.value for record in topic.read()] == [1, 2, 3]
+    assert answers[0].result().offset == 1
+    assert isinstance(answers[1], eventlog.LogClosed)

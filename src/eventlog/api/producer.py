@@ -125,7 +125,8 @@ class Producer(Closing, FrontDoor):
         """
         Flush, and close the producer.
 
-        Calling it again does nothing.
+        It takes no more records from here on, so a callback that sends gets `LogClosed`; where callbacks send, call
+        `flush()` first. Calling it again does nothing.
 
         Raises:
             DeliveryError, TimeoutError: as for `flush`; the producer is closed all the same.
@@ -187,5 +188,5 @@ class Delivery(FrontDoor):
         Call `callback(delivery)` once the record is stored or has failed; at once if it already has.
 
         It runs in the thread that stored the batch, outside of all locks, in the order of the offsets; it may send and
-        flush. An error in it is logged and changes nothing.
+        flush, until `close()` is called. An error in it is logged and changes nothing.
         """
