@@ -50,6 +50,7 @@ from eventlog.errors import (
     UnknownState,
     UnknownTopic,
     UnsupportedFileSystem,
+    UnsupportedSharing,
     UsedAfterFork,
     WrongVersion,
 )
@@ -142,6 +143,7 @@ __all__ = [
     "UnknownState",
     "UnknownTopic",
     "UnsupportedFileSystem",
+    "UnsupportedSharing",
     "UsedAfterFork",
     "VerifyReport",
     "WrongVersion",

@@ -164,6 +164,14 @@ class UnsupportedFileSystem(StorageError):
     """Raised when the file system cannot map the file into memory or lock it."""
 
 
+class UnsupportedSharing(StorageError):
+    """
+    Raised when a process has the log open that we cannot share it with: one of another kernel, or a container.
+
+    Nothing was changed. The message names what differs and how to make it the same.
+    """
+
+
 class InvalidTopicName(EventLogError, ValueError):
     """Raised for a name that is not 1 to 249 characters of `[A-Za-z0-9._-]`, or is `.` or `..` (Kafka's rule)."""
 

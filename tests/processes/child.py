@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -44,11 +44,14 @@ class Child:
     Another process that runs `function(*arguments)`; the arguments go as JSON.
 
     Leaving the `with` kills it, if it still runs.
+
+    Args:
+        prefix: a command that runs the child's command, in a namespace of its own for example.
     """
 
-    def __init__(self, function: Callable[..., object], *arguments: Any) -> None:
+    def __init__(self, function: Callable[..., object], *arguments: Any, prefix: Sequence[str] = ()) -> None:
         self._name = function.__name__
-        command = [sys.executable, "-m", __name__, function.__module__, self._name, json.dumps(arguments)]
+        command = [*prefix, sys.executable, "-m", __name__, function.__module__, self._name, json.dumps(arguments)]
         self._process = subprocess.Popen(
             command,
             cwd=_ROOT,

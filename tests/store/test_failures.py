@@ -37,6 +37,7 @@ def _failure(kind: str = "Error", words: str = "", *, verb: str = "write", path:
         (_failure(words="lib_version=0 cannot read it", verb="open"), eventlog.FormatTooNew),
         (_failure("InvalidError", verb="open"), eventlog.NotALog),
         (_failure("OSError", os.strerror(errno.EMFILE), verb="open"), eventlog.StorageError),
+        (_failure(words=os.strerror(errno.EAGAIN), verb="open"), eventlog.UnsupportedSharing),
         (_failure("OSError", os.strerror(errno.EDQUOT), verb="open"), eventlog.DiskFull),
     ],
 )

@@ -142,6 +142,7 @@ def test_only_a_full_buffer_a_taken_name_and_a_conflict_are_worth_another_attemp
         (errors.FilesChanged, errors.StorageError),
         (errors.ReadOnlyLog, errors.StorageError),
         (errors.UnsupportedFileSystem, errors.StorageError),
+        (errors.UnsupportedSharing, errors.StorageError),
     ],
 )
 def test_errors_are_also_what_python_calls_them(kind: type[EventLogError], also: type[Exception]) -> None:

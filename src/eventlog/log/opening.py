@@ -67,7 +67,7 @@ def open(
     Raises:
         NotALog: if the path holds something else. It was left as it was.
         FormatTooNew: if a newer eventlog wrote it. It was left as it was.
-        ReadOnlyLog, UnsupportedFileSystem, StorageError: for what their names say.
+        ReadOnlyLog, UnsupportedFileSystem, UnsupportedSharing, StorageError: for what their names say.
         TypeError: for a path that is neither text nor an `os.PathLike` of text.
         ValueError: for a path that is empty or not valid in UTF-8, for an option out of its bounds, when this process
             has the log open with another durability, or for a scheme that no backend has.

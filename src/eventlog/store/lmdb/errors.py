@@ -19,7 +19,9 @@ from eventlog.errors import (
     ReadOnlyLog,
     StorageError,
     UnsupportedFileSystem,
+    UnsupportedSharing,
 )
+from eventlog.store.lmdb.sharing import ONE_NAMESPACE
 
 _FULL_KINDS = {"DiskError", "MapFullError"}
 _FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -27,6 +29,7 @@ _FULL = tuple(map(os.strerror, _FULL_NUMBERS))
 _HALF_WRITTEN = os.strerror(errno.EIO)
 _REFUSED = tuple(map(os.strerror, (errno.EACCES, errno.EPERM, errno.EROFS)))
 _TOO_MANY_FILES = tuple(map(os.strerror, (errno.EMFILE, errno.ENFILE)))
+_PID_TAKEN = os.strerror(errno.EAGAIN)
 _NO_MEMORY = os.strerror(errno.ENOMEM)
 _UNABLE = tuple(map(os.strerror, (errno.ENODEV, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)))
 
@@ -122,6 +125,8 @@ def _kind_and_advice(failure: EngineFailure) -> tuple[type[StorageError], str]:
         return StorageError, f"More than {failure.max_readers} readers are open; close some."
     if failure.says(*_TOO_MANY_FILES):
         return StorageError, "Raise the limit of open files (`ulimit -n`), or close some, and try again."
+    if failure.verb == "open" and failure.says(_PID_TAKEN):
+        return UnsupportedSharing, f"A process with our pid, of another pid namespace, has it open. {ONE_NAMESPACE}"
     if failure.says(_NO_MEMORY):
         return StorageError, (
             f"This process has no room for a map of {failure.map_bytes} bytes, and the file needs one as large as "

@@ -16,7 +16,6 @@ docs/decisions/0027-files-in-their-place.md has the reasons, and what the looks 
 from __future__ import annotations
 
 import os
-import struct
 import sys
 import time
 
@@ -27,16 +26,16 @@ from eventlog.errors import FilesChanged
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.data_file import DATA_FILE
 from eventlog.store.lmdb.file_lock import FileLock
+from eventlog.store.lmdb.lasting_locks import HAS_LASTING_LOCKS, first_locked, lock_alone, lock_shared
 from eventlog.store.lmdb.lock_file import LOCK_FILE
+from eventlog.store.lmdb.reader_ids import ReaderId, give_reader_id
+from eventlog.store.lmdb.sharing import Surroundings, check_others, show
 
 try:
     import fcntl
 except ImportError:  # no such system call
     fcntl = None  # type: ignore[assignment]
 
-_HAS_LASTING_LOCKS = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
-_LOCK = struct.Struct("hhqqi0q")
-"""Linux's `struct flock`: kind, 0 (from the beginning), place, length, and 0 or a pid."""
 _PARTNERS = 1 << 62
 _PARTNER_MASK = (1 << 61) - 1
 """Locks at these places and above show the inode of the other file; no byte of a file is there."""
@@ -64,9 +63,12 @@ class FilePair:
         self._last_commit = 0
         self._place = self._lock = -1
         self.write_lock: FileLock | None = None
+        self._ours = Surroundings.ours()
+        self._reader_id: ReaderId | None = None
         try:
             self._place = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
             self._lock = os.open(self._path(LOCK_FILE), os.O_RDWR | os.O_CLOEXEC)
+            check_others(self._lock, directory, self._ours)
             self._check_partner(self._lock, self._stored_data(), DATA_FILE)
             os.close(os.open(self._path(DATA_FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode))
             self.write_lock = FileLock(self._path(DATA_FILE))
@@ -80,6 +82,16 @@ class FilePair:
 
     def __del__(self) -> None:
         self.close()  # Ctrl-C may have prevented it, and our locks would keep this process from opening the log again
+
+    @property
+    def reader_number(self) -> int:
+        """The number of our readers in LMDB's table, whose byte of `lock.mdb` is locked."""
+        return os.getpid() if self._reader_id is None else self._reader_id.number
+
+    def prepare_to_close(self) -> None:
+        """Have LMDB close without a look at our pid, if our readers have an id of their own."""
+        if self._reader_id is not None:
+            self._reader_id.prepare_to_close()
 
     def close(self) -> None:
         """Let go of the locks and of the files."""
@@ -99,18 +111,26 @@ class FilePair:
         A POSIX lock ends when its process closes any descriptor of the file, as `shutil.copytree` does. Another process
         would then begin `lock.mdb` again, or take our readers for dead and write over what they read. A lock of an
         open file description ends with our descriptor. One of LMDB's is shared, so ours stands beside it; the other is
-        exclusive, so ours takes its place, while LMDB has no reader that depends on it.
+        exclusive, so ours takes its place, while LMDB has no reader that depends on it: on the byte of our readers' id
+        if they have one, or else of our pid.
+
+        Raises:
+            UnsupportedSharing: a process of another pid namespace has the log open, and there is no id.
         """
         self._page_bytes = handle.stat()["psize"]
         handle.begin().abort()  # LMDB takes its lock for readers with the first one
-        if _HAS_LASTING_LOCKS:
-            pid = os.getpid()
-            fcntl.fcntl(self._lock, fcntl.F_SETLK, _LOCK.pack(fcntl.F_UNLCK, 0, pid, 1, 0))
-            if not _lock(self._lock, fcntl.F_WRLCK, pid):
-                fcntl.fcntl(self._lock, fcntl.F_SETLK, _LOCK.pack(fcntl.F_WRLCK, 0, pid, 1, 0))
-            _lock(self._lock, fcntl.F_RDLCK, 0)
-            _lock(self._lock, fcntl.F_RDLCK, _partner_place(os.fstat(self._data)))
-            _lock(self._data, fcntl.F_RDLCK, _partner_place(os.fstat(self._lock)))
+        if HAS_LASTING_LOCKS:
+            self._reader_id = give_reader_id(handle, self._data, self._lock)
+            fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, os.getpid())
+            if self._reader_id is None and not lock_alone(self._lock, os.getpid()):
+                fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, os.getpid())
+            lock_shared(self._lock, 0)
+            lock_shared(self._lock, _partner_place(os.fstat(self._data)))
+            lock_shared(self._data, _partner_place(os.fstat(self._lock)))
+        if self._reader_id is None:
+            self._ours = self._ours._replace(has_pids=1)
+            check_others(self._lock, self._directory, self._ours)
+        show(self._lock, self._ours)
         self.check()
 
     def _stored_data(self) -> os.stat_result | None:
@@ -123,7 +143,7 @@ class FilePair:
         """Refuse a file that another process has open, with another partner than the one of this name."""
         place = _PARTNERS if partner is None else _partner_place(partner)
         behind = place if partner is None else place + 1
-        if _is_locked(descriptor, _PARTNERS, place - _PARTNERS) or _is_locked(descriptor, behind):
+        if first_locked(descriptor, _PARTNERS, place - _PARTNERS) or first_locked(descriptor, behind):
             raise FilesChanged(
                 f"cannot open {self._directory}: it is open, most likely in another process, with another {name}. That "
                 "file was removed or replaced since, or this one is a hard link.",
@@ -229,23 +249,3 @@ def _identity(descriptor: int) -> tuple[int, int]:
 
 def _partner_place(status: os.stat_result) -> int:
     return _PARTNERS + (status.st_ino & _PARTNER_MASK)
-
-
-def _lock(descriptor: int, kind: int, place: int) -> bool:
-    """Take a lock that lasts as long as the descriptor; False on a system that has none, or not for this file."""
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _LOCK.pack(kind, 0, place, 1, 0))
-    except unless_interrupted(OSError):
-        return False
-    return True
-
-
-def _is_locked(descriptor: int, place: int, length: int = 0) -> bool:
-    """Whether another descriptor has a lock somewhere from this place on; a length of 0 has no end."""
-    if not _HAS_LASTING_LOCKS:
-        return False
-    try:
-        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _LOCK.pack(fcntl.F_WRLCK, 0, place, length, 0))
-    except unless_interrupted(OSError):
-        return False
-    return bool(_LOCK.unpack(found)[0] != fcntl.F_UNLCK)

@@ -101,21 +101,23 @@ class Lifecycle:
         handle, self._handle = self._handle, None
         self.tables = {}
         self._is_forked = self._is_unusable = False
-        try:
-            if handle is not None:
-                handle.close()
-        finally:
-            self._close_files()
+        self._close_files(handle)
 
-    def _close_files(self) -> None:
-        """Close our own descriptors of the files: after LMDB's, whose readers they protect."""
+    def _close_files(self, handle: lmdb.Environment | None) -> None:
+        """Close LMDB's environment, and then our own descriptors of the files, which protect its readers."""
         files, self._files = self._files, None
         reserve, self._reserve = self._reserve, None
         self._write_lock = None
-        if files is not None:
-            files.close()
-        if reserve is not None:
-            reserve.close()
+        try:
+            if handle is not None:
+                if files is not None:
+                    files.prepare_to_close()
+                handle.close()
+        finally:
+            if files is not None:
+                files.close()
+            if reserve is not None:
+                reserve.close()
 
     @property
     def is_closed(self) -> bool:
@@ -144,7 +146,7 @@ class Lifecycle:
         """
         parents = None if self._handle is None else weakref.ref(self._handle)
         self._handle = None
-        self._close_files()
+        self._close_files(None)
         self.tables = {}
         self._is_forked = True
         self._reset_gate()
@@ -178,8 +180,7 @@ class Lifecycle:
                 try:
                     self.tables = self._opened_tables(handle, self._table_names)
                 except BaseException:
-                    handle.close()
-                    self._close_files()
+                    self._close_files(handle)
                     raise
                 self._handle = handle
                 self._is_forked = self._is_unusable = False
@@ -286,10 +287,7 @@ class Lifecycle:
         """Close an unusable environment; the next use opens another."""
         self._is_unusable = True  # first: a log without a handle and without this flag counts as closed
         self._handle = None
-        try:
-            handle.close()
-        finally:
-            self._close_files()
+        self._close_files(handle)
 
     def _free_slots(self) -> int:
         """Free the slots of dead readers; return their number."""

@@ -1,0 +1,160 @@
+"""
+A number for this process in LMDB's table of readers that no other process has, in whatever container it runs.
+
+LMDB knows a reader by its pid, and takes it for dead when nobody holds the lock of byte `pid` of `lock.mdb`. A pid
+means something in one pid namespace only: two containers that share a log are both pid 1, and the second could not lock
+its byte. LMDB has no function that sets another number, so we write one into its environment, through /proc/self/mem:
+a random number that is too large for a pid. From then on the lock of that byte shows that we live
+(docs/decisions/0029-ids-of-readers.md).
+
+    another process                          we, with the lock of the directory
+    waits for the directory                  1  lmdb.open() locks byte `pid`
+                                             2  lock byte `number`
+                                             3  write `number` into the environment
+    opens, and locks byte `pid`,             4  release byte `pid`, and the directory
+    which is the same one, maybe
+
+Nothing is written where the environment is not found exactly as we know it; then LMDB goes on by pids.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from typing import Any, NamedTuple
+
+from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.store.lmdb.lasting_locks import lock_alone
+
+_MEMORY = "/proc/self/mem"
+_LEAST = 1 << 22
+"""Linux gives no larger pid."""
+_END = 1 << 31
+_TRIES = 16
+_LEAST_ADDRESS, _ADDRESSES_END = 1 << 16, 1 << 62
+_CLOSE_READERS_AT, _PID_AT = 28, 40
+
+
+class _Head(NamedTuple):
+    """How LMDB's environment begins (`struct MDB_env` of 0.9), in words of 4 bytes."""
+
+    data_file: int
+    lock_file: int
+    meta_file: int
+    flags: int
+    page_bytes: int
+    system_page_bytes: int
+    reader_count: int
+    slots_to_close: int
+    table_count: int
+    table_limit: int
+    process_id: int
+
+
+_HEAD = struct.Struct("=3i4Ii2Ii")
+_NUMBER = struct.Struct("=i")
+_WORDS = struct.Struct("16P")
+"""The beginning of the Python object; what it points to is among these."""
+_WORD_BYTES = struct.calcsize("P")
+
+
+class ReaderId:
+    """The number of one open environment of this process."""
+
+    def __init__(self, address: int, number: int) -> None:
+        self._address = address
+        self.number = number
+
+    def prepare_to_close(self) -> None:
+        """
+        Have `close()` leave the table of readers alone.
+
+        It would free the slots with our pid, and they can only belong to another process that opens the log just now.
+        Ours are free already: no transaction runs.
+        """
+        with suppress(OSError):  # no file may be opened: another would have to open the log this very moment
+            memory = os.open(_MEMORY, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.pwrite(memory, _NUMBER.pack(0), self._address + _CLOSE_READERS_AT)
+            finally:
+                os.close(memory)
+
+
+def give_reader_id(handle: Any, data_file: int, lock_file: int) -> ReaderId | None:
+    """
+    Give a newly opened environment a number of its own; None where this system or this LMDB has no way to.
+
+    Belongs under the lock of the directory, and before any other thread has the environment. LMDB has locked byte `pid`
+    and does not need it any more.
+
+    Args:
+        data_file, lock_file: descriptors of the two files. The second holds the lock of the byte.
+    """
+    if sys.implementation.name != "cpython":
+        return None
+    try:
+        memory = os.open(_MEMORY, os.O_RDWR | os.O_CLOEXEC)
+    except unless_interrupted(OSError):
+        return None
+    try:
+        found = _find(memory, handle, data_file, lock_file)
+        number = None if found is None else _locked_number(lock_file)
+        return None if found is None or number is None else _give(memory, handle, found, number)
+    except unless_interrupted(OSError, struct.error):  # the object is smaller than the one we know
+        return None
+    finally:
+        os.close(memory)
+
+
+def _find(memory: int, handle: Any, data_file: int, lock_file: int) -> int | None:
+    """The address of LMDB's environment: what the Python object points to, if it is exactly that."""
+    process_id = os.getpid()
+    for address in _WORDS.unpack(os.pread(memory, type(handle).__basicsize__, id(handle))[: _WORDS.size]):
+        if address % _WORD_BYTES or not _LEAST_ADDRESS <= address < _ADDRESSES_END:
+            continue
+        try:
+            data = os.pread(memory, _HEAD.size, address)
+        except unless_interrupted(OSError):  # nothing is there
+            continue
+        if len(data) < _HEAD.size or _NUMBER.unpack_from(data, _PID_AT)[0] != process_id:
+            continue
+        head = _Head(*_HEAD.unpack(data))
+        if (
+            head.system_page_bytes == os.sysconf("SC_PAGE_SIZE")
+            and head.reader_count == handle.info()["max_readers"]
+            and _is_same(head.data_file, data_file)
+            and _is_same(head.lock_file, lock_file)
+        ):
+            return int(address)
+    return None
+
+
+def _is_same(found: int, expected: int) -> bool:
+    try:
+        return found >= 0 and os.path.samestat(os.fstat(found), os.fstat(expected))
+    except unless_interrupted(OSError):
+        return False
+
+
+def _locked_number(lock_file: int) -> int | None:
+    """A number whose byte nobody had locked, and now we have."""
+    for _ in range(_TRIES):
+        number = _LEAST + int.from_bytes(os.urandom(4), sys.byteorder) % (_END - _LEAST)
+        if lock_alone(lock_file, number):
+            return number
+    return None
+
+
+def _give(memory: int, handle: Any, address: int, number: int) -> ReaderId | None:
+    os.pwrite(memory, _NUMBER.pack(number), address + _PID_AT)
+    if _is_used(handle, number):
+        return ReaderId(address, number)
+    os.pwrite(memory, _NUMBER.pack(os.getpid()), address + _PID_AT)
+    return None
+
+
+def _is_used(handle: Any, number: int) -> bool:
+    """Whether LMDB enters a reader of ours under this number."""
+    with handle.begin():
+        return f"{number} " in handle.readers()
