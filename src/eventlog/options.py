@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import Any, Literal, NoReturn
 
 from eventlog.errors import InvalidTopicName
@@ -309,6 +310,17 @@ def check_columns(
 
     times = timestamps_ms if isinstance(timestamps_ms, int) else column("timestamps_ms", timestamps_ms)
     return checked, column("keys", keys), column("headers", headers), times
+
+
+def records_of(
+    values: Sequence[Any],
+    keys: Sequence[Any] | None,
+    headers: Sequence[Any] | None,
+    timestamps_ms: int | Sequence[int] | None,
+) -> Iterator[tuple[Any, Any, Any, int | None]]:
+    """Return value, key, headers and timestamp of each record of some columns, as `check_columns` returns them."""
+    times = repeat(timestamps_ms) if isinstance(timestamps_ms, int) else timestamps_ms or repeat(None)
+    return zip(values, keys or repeat(None), headers or repeat(None), times, strict=False)
 
 
 def check_headers(headers: HeadersInput | None) -> Headers:

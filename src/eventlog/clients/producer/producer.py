@@ -35,6 +35,7 @@ from eventlog.options import (
     check_producer_name,
     check_seconds,
     check_timestamp_ms,
+    records_of,
 )
 
 
@@ -206,12 +207,9 @@ class EmbeddedProducer(Producer):
             if keys is None:
                 return [send(topic, value) for value in values]
             return [send(topic, value, key=key) for value, key in zip(values, keys, strict=True)]
-        nothing = [None] * len(values)
-        times = [timestamps_ms] * len(values) if isinstance(timestamps_ms, int) else timestamps_ms
-        rows = zip(values, keys or nothing, headers or nothing, times or nothing, strict=True)
         return [
             send(topic, value, key=key, headers=pairs, partition=partition, timestamp_ms=moment)
-            for value, key, pairs, moment in rows
+            for value, key, pairs, moment in records_of(values, keys, headers, timestamps_ms)
         ]
 
     @override

@@ -44,6 +44,7 @@ from eventlog.options import (
     check_int,
     check_message_id,
     check_timestamp_ms,
+    records_of,
 )
 
 if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
@@ -161,11 +162,9 @@ class EmbeddedTransaction(Transaction):
             first = self._take_columns(*routes, keys, values, moment_ms)
             if first is not None:
                 return deliveries(self._batch, first, len(values))
-        nothing = [None] * len(values)
-        times = [moment_ms] * len(values) if isinstance(moment_ms, int) else moment_ms
         return [
             self.send(topic, value, key=key, headers=pairs, partition=partition, timestamp_ms=moment)
-            for value, key, pairs, moment in zip(values, keys or nothing, headers or nothing, times, strict=True)
+            for value, key, pairs, moment in records_of(values, keys, headers, moment_ms)
         ]
 
     def _take_columns(

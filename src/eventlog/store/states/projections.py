@@ -71,10 +71,29 @@ def build_and_state(
 # --- commands -----------------------------------------------------------------------------------------------------
 
 
-class EnsureProjection(CommitRequest):
+class _NewBuild(CommitRequest):
+    """A request that begins a build of a projection, with an empty state."""
+
+    __slots__ = ("_key", "_now_ms", "_topics", "_value")
+
+    def __init__(
+        self, topics: tuple[str, ...] | None, key: dict[str, object], value: dict[str, object], now_ms: int
+    ) -> None:
+        super().__init__()
+        self._topics = topics
+        self._key = key
+        self._value = value
+        self._now_ms = now_ms
+
+    def _begin(self, writing: WriteTransaction, name: str) -> Build:
+        state = new_state(writing, lambda number: build_state_name(name, number), self._key, self._value, self._now_ms)
+        return Build(state.id, 0, self._topics)
+
+
+class EnsureProjection(_NewBuild):
     """Creation of a projection with an empty state unless it is there; `projection` is the stored one either way."""
 
-    __slots__ = ("_key", "_name", "_now_ms", "_topics", "_value", "projection")
+    __slots__ = ("_name", "projection")
 
     def __init__(
         self,
@@ -84,12 +103,8 @@ class EnsureProjection(CommitRequest):
         value: dict[str, object],
         now_ms: int,
     ) -> None:
-        super().__init__()
+        super().__init__(topics, key, value, now_ms)
         self._name = name
-        self._topics = topics
-        self._key = key
-        self._value = value
-        self._now_ms = now_ms
         self.projection: StoredProjection | None = None
 
     def apply(self, writing: WriteTransaction) -> None:
@@ -99,15 +114,15 @@ class EnsureProjection(CommitRequest):
         if stored is not None:
             self.projection = unpack_projection(name, stored)
             return
-        build = _new_build(writing, self._name, self._topics, self._key, self._value, self._now_ms)
+        build = self._begin(writing, self._name)
         self.projection = StoredProjection(self._name, uuid4(), build, None, (), self._now_ms)
         writing.put(PROJECTIONS, name, pack_projection(self.projection))
 
 
-class BeginRebuild(CommitRequest):
+class BeginRebuild(_NewBuild):
     """A second build for a projection, empty; an earlier one that was never finished is doomed."""
 
-    __slots__ = ("_key", "_now_ms", "_row", "_topics", "_value")
+    __slots__ = ("_row",)
 
     def __init__(
         self,
@@ -117,32 +132,16 @@ class BeginRebuild(CommitRequest):
         value: dict[str, object],
         now_ms: int,
     ) -> None:
-        super().__init__()
+        super().__init__(topics, key, value, now_ms)
         self._row = row
-        self._topics = topics
-        self._key = key
-        self._value = value
-        self._now_ms = now_ms
 
     def apply(self, writing: WriteTransaction) -> None:
         """Store it with its checkpoint at the beginning of the log."""
         row = _required(writing, self._row)
         if row.rebuilding is not None:
             row = _without(writing, row, row.rebuilding)
-        build = _new_build(writing, row.name, self._topics, self._key, self._value, self._now_ms)
+        build = self._begin(writing, row.name)
         writing.put(PROJECTIONS, row.name.encode(), pack_projection(row._replace(rebuilding=build)))
-
-
-def _new_build(
-    writing: WriteTransaction,
-    name: str,
-    topics: tuple[str, ...] | None,
-    key: dict[str, object],
-    value: dict[str, object],
-    now_ms: int,
-) -> Build:
-    state = new_state(writing, lambda number: build_state_name(name, number), key, value, now_ms)
-    return Build(state.id, 0, topics)
 
 
 def _required(writing: WriteTransaction, row: StoredProjection) -> StoredProjection:
