@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import eventlog
+from eventlog.clients.consumer.given_offsets import GivenOffsets
 from tests.clients.helpers import values
 
 Work = Callable[[eventlog.EventLog, Any, list[Any], Any], None]
@@ -365,6 +366,27 @@ def test_an_interrupted_commit_that_was_stored_is_not_gone_back_from(log, one, m
         while records := consumer.poll():
             with log.transaction(consumer) as tx:
                 send(tx, records)
+    assert invoices(log) == list(range(6))
+
+
+def test_a_commit_that_is_interrupted_when_it_is_stored_leaves_nothing_open(log, one, monkeypatch):
+    """The next transaction begins though the program still holds the old one, and nothing is done twice."""
+    settle = GivenOffsets.settle
+    interruptions = [1]
+
+    def interrupted(given):
+        if interruptions:
+            del interruptions[0]
+            raise KeyboardInterrupt
+        settle(given)
+
+    monkeypatch.setattr(GivenOffsets, "settle", interrupted)
+    with log.consumer("orders", group="g", max_poll_records=2) as consumer:
+        while records := consumer.poll():
+            tx = log.transaction(consumer)
+            send(tx, records)
+            with suppress(KeyboardInterrupt):
+                tx.commit()
     assert invoices(log) == list(range(6))
 
 

@@ -73,7 +73,12 @@ def test_a_fork_leaves_open_transactions_to_the_parent(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "scene",
-    [transaction_scenes.commits, transaction_scenes.commits_beside_a_thread, transaction_scenes.processors],
+    [
+        transaction_scenes.commits,
+        transaction_scenes.commits_beside_a_thread,
+        transaction_scenes.consumers,
+        transaction_scenes.processors,
+    ],
     ids=lambda scene: scene.__name__,
 )
 @pytest.mark.parametrize("error", ["KeyboardInterrupt", "OutOfTime", "TimeoutError", "LogClosed"])

@@ -245,6 +245,41 @@ def commits_beside_a_thread(path: str, seed: str) -> None:
     say("done", count)
 
 
+def consumers(path: str, seed: str) -> None:
+    """
+    Interrupts loops with transactions that were begun with their consumer: at the polls, inside, and at the commits.
+
+    The program goes on with the next poll, without seeking: each record has its effect once.
+    """
+    chance = random.Random(seed)
+    with eventlog.open(path) as log:
+        source = log.topic("source", value=int, partitions=2)
+        orders = log.topic("orders", value=int)
+        with log.consumer("source", group="g", max_poll_records=3) as consumer:
+            number, place, count = 0, 1, 0
+            held: list[eventlog.Transaction] = []
+
+            def step() -> None:
+                held[:] = [log.transaction(consumer)]  # the program holds it still when it goes on
+                with held[0] as tx:  # and polls inside: nothing is received that is in no transaction
+                    tx.send_many(orders, [record.value for record in consumer.poll()])
+
+            while place < _MOST_PLACES:
+                source.append_many([number, number + 1], partition=place % 2)
+                number += 2
+                if not interrupted(step, place, lambda: [tx.abort() for tx in held]):
+                    break
+                while log.groups.describe("g").lag:
+                    step()
+                count += 1
+                place += chance.randrange(1, 8)
+            while log.groups.describe("g").lag:
+                step()
+        assert sorted(record.value for record in orders.read()) == list(range(number)), "something is twice, or lost"
+        assert log.verify().is_sound
+    say("done", count)
+
+
 def processors(path: str, seed: str) -> None:
     """Interrupts a processor at places all over its polls, its function and its commits; it goes on each time."""
     chance = random.Random(seed)

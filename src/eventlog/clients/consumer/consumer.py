@@ -29,6 +29,7 @@ from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 from eventlog.uninterruptible import HeldLock
 
 if TYPE_CHECKING:
+    from eventlog.api.transaction import Transaction
     from eventlog.clients.consumer.given_offsets import GivenOffsets
 
 _NEVER_S = float("inf")
@@ -154,12 +155,12 @@ class EmbeddedConsumer(Consumer[K, V]):
             self._check_group("commit")
             self._core.commit(None if offsets is None else offsets_of(offsets))
 
-    def _join_transaction(self, store: Backend) -> GivenOffsets:
+    def _join_transaction(self, store: Backend, transaction: Transaction) -> GivenOffsets:
         """Our part in a transaction that is begun with us; we commit nothing by ourselves any more."""
         self._check_store(store)
         with self._used():
             self._check_group("commit in a transaction")
-            return self._core.join_transaction()
+            return self._core.join_transaction(transaction)
 
     def _give_offsets(self, store: Backend, offsets: Offsets | None, given: GivenOffsets | None) -> GivenOffsets:
         """What a transaction is to commit for us, in our part in it if there is one already."""

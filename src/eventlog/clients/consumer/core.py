@@ -41,6 +41,7 @@ from eventlog.options import Start
 from eventlog.records import Record, RecordBatch, TopicPartition
 
 if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: `import eventlog` is fast
+    from eventlog.api.transaction import Transaction
     from eventlog.clients.consumer.given_offsets import GivenOffsets
     from eventlog.clients.consumer.group.membership import Membership
     from eventlog.clients.consumer.offset_commits import OffsetCommits
@@ -356,7 +357,7 @@ class ConsumerCore:
 
     # -- transactions ----------------------------------------------------------------------------------------
 
-    def join_transaction(self) -> GivenOffsets:
+    def join_transaction(self, transaction: Transaction) -> GivenOffsets:
         """Begin a part in a transaction; we commit nothing by ourselves any more."""
         from eventlog.clients.consumer.given_offsets import GivenOffsets
 
@@ -367,7 +368,7 @@ class ConsumerCore:
                 "Nothing was changed. Commit or abort that one first, or leave its with block."
             )
         self.commits.stop()
-        given = GivenOffsets(self)
+        given = GivenOffsets(self, transaction)
         self._joined = weakref.ref(given)
         return given
 
@@ -385,12 +386,18 @@ class ConsumerCore:
         return part
 
     def _open_part(self) -> GivenOffsets | None:
-        """Our part in a transaction that has not ended; one that was dropped without an end is not stored."""
+        """
+        Our part in a transaction that has not ended.
+
+        Of one that was dropped, or interrupted before it said what became of it, the log tells when we go back.
+        """
         given = None if self._joined is None else self._joined()
-        if given is None and self._joined is not None:
+        if given is not None and given.is_open:
+            return given
+        if self._joined is not None:
             self._joined = None
             self.positions.note_unstored(self.positions.all_handed())
-        return given
+        return None
 
     def let_go(self, given: GivenOffsets) -> None:
         """Note that a transaction has ended."""

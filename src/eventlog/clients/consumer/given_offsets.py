@@ -12,6 +12,7 @@ Decision record: docs/decisions/0032-work-that-fails.md.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from eventlog.errors import ConflictError, EventLogError, MemberFenced
 from eventlog.records import TopicPartition
 
 if TYPE_CHECKING:
+    from eventlog.api.transaction import Transaction
     from eventlog.clients.consumer.core import ConsumerCore
 
 
@@ -32,10 +34,11 @@ class GivenOffsets:
     out, as it is when the transaction commits, unless offsets are named before.
     """
 
-    __slots__ = ("__weakref__", "_core", "_is_chosen", "_offsets", "_seen", "commit", "is_due")
+    __slots__ = ("__weakref__", "_core", "_is_chosen", "_offsets", "_seen", "_transaction", "commit", "is_due")
 
-    def __init__(self, core: ConsumerCore) -> None:
+    def __init__(self, core: ConsumerCore, transaction: Transaction | None = None) -> None:
         self._core = core
+        self._transaction = None if transaction is None else weakref.ref(transaction)
         self._is_chosen = False
         self._offsets: Mapping[TopicPartition, int] | None = None
         self._seen: dict[Position, int] = {}
@@ -46,6 +49,12 @@ class GivenOffsets:
     def take(self, offsets: Mapping[TopicPartition, int], commit: OffsetCommit | None, *, is_chosen: bool) -> None:
         """Note offsets, which replace earlier ones; `is_chosen` says that the program named them."""
         self._offsets, self.commit, self._is_chosen, self.is_due = offsets, commit, is_chosen, False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the transaction that was begun with the consumer has not ended; an interruption may hide its end."""
+        transaction = None if self._transaction is None else self._transaction()
+        return transaction is not None and not transaction.is_ended
 
     def note_poll(self) -> None:
         """

@@ -102,7 +102,7 @@ class EmbeddedTransaction(Transaction):
         backend.on_fork(self)
         if consumer is not None:
             checked = _checked_consumer("transaction", consumer)
-            self._offsets[checked] = checked._join_transaction(backend)
+            self._offsets[checked] = checked._join_transaction(backend, self)
 
     @property
     @override
