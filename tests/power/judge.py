@@ -173,6 +173,7 @@ def _engines_opinion(directory: Path) -> list[str]:
 
 def _make(directory: Path, image: bytes) -> Path:
     directory.mkdir(exist_ok=True)
+    shutil.rmtree(directory / "waiters", ignore_errors=True)  # it shows that a log was whole once
     data = directory / "data.mdb"
     data.write_bytes(image)
     return data

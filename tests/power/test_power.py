@@ -77,7 +77,7 @@ with eventlog.open(sys.argv[1]) as log:
 def test_a_copy_is_on_the_disk_when_compact_returns(library: Path, tmp_path: Path) -> None:
     """So the log may be deleted then, and the copy put in its place."""
     destination, journal = tmp_path / "copy", tmp_path / "journal"
-    watching = {"EVENTLOG_JOURNAL": str(journal), "EVENTLOG_JOURNAL_OF": str(destination / "data.mdb")}
+    watching = {"EVENTLOG_JOURNAL": str(journal), "EVENTLOG_JOURNAL_OF": str(destination / "data.mdb.partial")}
     command = [sys.executable, "-c", _COPY, str(tmp_path / "log"), str(destination)]
     subprocess.run(command, env=preload.environment_with(library) | watching, check=True)
     disk = Disk()

@@ -199,20 +199,21 @@ class FilePair:
 
     def check_last_commit(self, known: int = 0) -> None:
         """Raise `FilesChanged` if the newest commit in the data file is older than one that it had before."""
-        self._last_commit = max(self._last_commit, known)
-        length = self._page_bytes + _COMMIT_PLACE + 8
-        pages = os.pread(self._data, length, 0)
-        if len(pages) == length:  # else it was cut just now, and is looked at once more
-            places = _COMMIT_PLACE, self._page_bytes + _COMMIT_PLACE
-            number = max(int.from_bytes(pages[place : place + 8], sys.byteorder) for place in places)
-            if number < self._last_commit:
-                raise self.content_error(f"commit {self._last_commit}")
-            self._last_commit = number
+        known = max(self._last_commit, known)  # before the look: another thread may see a later commit meanwhile
+        numbers = self._in_both_pages(_COMMIT_PLACE)
+        if abs(numbers[0] - numbers[1]) == 1:  # else one was being written
+            if max(numbers) < known:
+                raise self.content_error(f"commit {known}")
+            self._last_commit = max(numbers)
 
     def stored_map_bytes(self) -> int:
         """Return the size of the map of the process that committed last."""
-        places = (_MAP_PLACE, self._page_bytes + _MAP_PLACE)
-        return max(int.from_bytes(os.pread(self._data, 8, place), sys.byteorder) for place in places)
+        return max(self._in_both_pages(_MAP_PLACE))
+
+    def _in_both_pages(self, place: int) -> tuple[int, int]:
+        """Return a number of eight bytes of each meta page."""
+        first, second = (os.pread(self._data, 8, place + page) for page in (0, self._page_bytes))
+        return int.from_bytes(first, sys.byteorder), int.from_bytes(second, sys.byteorder)
 
     def content_error(self, missing: str) -> FilesChanged:
         """Return the error for a data file without something that was in it."""
