@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 
-import attrs
-
 from eventlog.groups import rules
 from eventlog.groups.lease import Lease
 from eventlog.groups.rules import Assign, Confirm, Decision, Granted, Join, Request, Sweep, Targeted, Verdict, apply
@@ -134,14 +132,14 @@ def _grants_what_is_owned(group: Group, request: Request, liveness: Mapping[str,
         for member in after.members.values()
         if member.target - member.owned.keys()
     ]
-    return attrs.evolve(decision, changes=(*decision.changes, *grants))
+    return decision._replace(changes=(*decision.changes, *grants))
 
 
 def _takes_old_targets(group: Group, request: Request, liveness: Mapping[str, Life], now_ms: int) -> Decision:
     """Accepts targets that were made for another epoch, as far as the members are known."""
     if isinstance(request, Assign):
         targets = {member.id: request.targets.get(member.id, member.target) for member in group.members.values()}
-        request = attrs.evolve(request, epoch=group.epoch, targets=targets)
+        request = request._replace(epoch=group.epoch, targets=targets)
     return rules.decide(group, request, liveness, now_ms)
 
 
@@ -175,7 +173,7 @@ def _frees_nothing(group: Group, request: Request, liveness: Mapping[str, Life],
     decision = rules.decide(group, request, liveness, now_ms)
     if isinstance(request, Assign):
         return decision
-    return attrs.evolve(decision, changes=tuple(each for each in decision.changes if not isinstance(each, Granted)))
+    return decision._replace(changes=tuple(each for each in decision.changes if not isinstance(each, Granted)))
 
 
 def _no_fence(member: Member | None, epochs: Mapping[PartitionId, int]) -> list[PartitionId]:
