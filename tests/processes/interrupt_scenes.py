@@ -84,6 +84,7 @@ def interrupted(action: Callable[[], object], place: int, afterwards: Callable[[
         if raised is not error or hasattr(raised, "__notes__"):
             raise
         afterwards()
+        error.__traceback__ = None  # it holds this frame, and the frame the error: the collector may come late
         return True
     finally:
         sys.setprofile(None)
