@@ -62,9 +62,17 @@ def test_we_run_where_we_run() -> None:
         assert Surroundings.ours().pid_namespace == Path("/proc/self/ns/pid").stat().st_ino
 
 
-@pytest.mark.parametrize("theirs", [OURS, OURS._replace(pid_namespace=7), OURS._replace(has_pids=1)])
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        OURS,
+        OURS._replace(pid_namespace=7),
+        OURS._replace(has_pids=1),
+        OURS._replace(kernel=0, pid_namespace=0, has_pids=1),  # it has no /proc
+    ],
+)
 def test_a_log_is_shared_with_containers_of_the_same_kind(theirs: Surroundings) -> None:
-    """In another pid namespace if both have ids; by pids in the same one."""
+    """In another pid namespace if both have ids; by pids in the same one; and where a process cannot tell."""
     assert OURS.objection(theirs) is None
     assert theirs.objection(OURS) is None
 

@@ -32,7 +32,7 @@ _FIRST_TIME_NAMESPACE = 0xEFFFFFFA
 
 
 class Surroundings(NamedTuple):
-    """What a process runs in, as far as others that share its log need it to be the same."""
+    """What a process runs in, as far as others that share its log need it to be the same; 0 where it cannot tell."""
 
     kernel: int
     """Of the id of its start."""
@@ -68,17 +68,22 @@ class Surroundings(NamedTuple):
 
     def objection(self, theirs: Surroundings) -> Objection | None:
         """Why two processes cannot share a log; None if they can."""
-        if self.kernel != theirs.kernel:
+        if _differ(self.kernel, theirs.kernel):
             return Objection("on another kernel, which sees neither our locks nor our memory", _ONE_MACHINE)
         if (self.machine, self.library) != (theirs.machine, theirs.library):
             libraries = f"with {_LIBRARIES[theirs.library]}, and this one with {_LIBRARIES[self.library]}"
             return Objection(f"{libraries}, or for another processor: their locks in lock.mdb differ", _ONE_SYSTEM)
         if self.clock != theirs.clock:
             return Objection("by another monotonic clock, which the leases of groups are moments of", _ONE_CLOCK)
-        if self.pid_namespace != theirs.pid_namespace and (self.has_pids or theirs.has_pids):
+        if _differ(self.pid_namespace, theirs.pid_namespace) and (self.has_pids or theirs.has_pids):
             namespaces = f"in the pid namespace {theirs.pid_namespace}, and this one in {self.pid_namespace}"
             return Objection(f"{namespaces}; one of the two may not write to /proc/self/mem", ONE_NAMESPACE)
         return None
+
+
+def _differ(one: int, other: int) -> bool:
+    """Whether two are known to differ: a process may have no /proc, or a part of it."""
+    return 0 not in (one, other) and one != other
 
 
 class Objection(NamedTuple):
