@@ -145,6 +145,23 @@ def test_what_others_do_in_the_directory_is_no_harm(path: Path) -> None:
         assert log.verify().record_count == 6
 
 
+def test_a_later_commit_that_another_thread_sees_is_no_loss(
+    disk_log: eventlog.EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come between our look at the file and the comparison."""
+    files = disk_log._store.environment._files
+    assert files is not None
+    look = files._in_both_pages
+
+    def overtaken(place: int) -> tuple[int, int]:
+        numbers = look(place)
+        files._last_commit = max(numbers) + 5
+        return numbers
+
+    monkeypatch.setattr(files, "_in_both_pages", overtaken)
+    files.check_last_commit()
+
+
 def test_a_consumer_that_waits_notices(path: Path) -> None:
     """Within a fraction of a second; else it would wait without end for records of another log."""
     log = eventlog.open(path, durability="ordered")
