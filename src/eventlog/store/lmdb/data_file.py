@@ -96,7 +96,7 @@ def check_length(data: str) -> None:
     raise StorageError(
         f"cannot open {data}: it has {size} bytes, and its newest commit needs {meta.end}. It was cut short.",
         stored="It was left as it was.",
-        advice="Put a copy made by compact() in its place; what the file still holds can be read by no one.",
+        advice="Put a copy made by compact() in its place.",
     )
 
 
