@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 from collections.abc import Iterable
 
@@ -26,13 +27,14 @@ from eventlog.store.groups.rows import (
     unpack_member,
 )
 
-NUMBER = st.integers(0, 2**32 - 1)
+NUMBER = st.integers(1, 2**32 - 2)
 INT64 = st.integers(-(2**63), 2**63 - 1)
 EPOCH = st.integers(0, 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 NAME = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=5)
-ID = st.text("0123456789abcdef", min_size=1, max_size=32)
-PARTITIONS = st.tuples(NUMBER, NUMBER)
+TOPIC = st.from_regex(r"[A-Za-z0-9_-]{1,9}", fullmatch=True)
+ID = st.text("0123456789abcdef", min_size=32, max_size=32)
+PARTITIONS = st.tuples(NUMBER, st.integers(0, 99_999))
 
 
 def members(member_id: st.SearchStrategy[str] = ID) -> st.SearchStrategy[Member]:
@@ -43,8 +45,8 @@ def members(member_id: st.SearchStrategy[str] = ID) -> st.SearchStrategy[Member]
         st.none() | NAME,
         st.builds(
             Subscription,
-            st.lists(TEXT, max_size=3).map(tuple),
-            st.lists(st.tuples(TEXT, st.integers(0, 2**31)), max_size=2).map(tuple),
+            st.lists(TOPIC, max_size=3).map(tuple),
+            st.lists(st.tuples(TEXT.map(re.escape), st.sampled_from([32, 34])), max_size=2).map(tuple),
         ),
         NUMBER,
         INT64,
@@ -61,13 +63,13 @@ GROUPS_OF_ALL_KINDS = st.builds(
     target_epoch=EPOCH,
     topics_version=st.integers(-1, 2**63 - 1),
     newest_topic_id=NUMBER,
-    partition_counts=st.dictionaries(NUMBER, NUMBER, max_size=3),
+    partition_counts=st.dictionaries(NUMBER, st.integers(0, 100_000), max_size=3),
     assignor=TEXT,
     created_ms=INT64,
     members=st.lists(members(), max_size=3, unique_by=lambda member: member.id).map(
         lambda chosen: {member.id: member for member in chosen}
     ),
-)
+).map(lambda group: attrs.evolve(group, target_epoch=min(group.target_epoch, group.epoch)))
 
 
 @attrs.frozen

@@ -24,12 +24,14 @@ from eventlog.store.store import Store
 
 CODEC: dict[str, object] = {"name": "msgpack"}
 KEY: dict[str, object] = {"name": "ordered"}
-NAMES = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=20)
+NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
+TOPICS = st.text("abc._-XYZ019", min_size=3, max_size=20)
+IDS = st.integers(1, 2**32 - 2)
 BUILDS = st.builds(
     Build,
-    state_id=st.integers(0, 2**32 - 1),
+    state_id=IDS,
     log_position=st.integers(0, 2**63 - 1),
-    topics=st.one_of(st.none(), st.lists(NAMES, max_size=3).map(tuple)),
+    topics=st.one_of(st.none(), st.lists(TOPICS, max_size=3).map(tuple)),
 )
 ROWS = st.builds(
     StoredProjection,
@@ -37,7 +39,7 @@ ROWS = st.builds(
     uuid=st.uuids(),
     active=BUILDS,
     rebuilding=st.one_of(st.none(), BUILDS),
-    doomed=st.lists(st.integers(0, 2**32 - 1), max_size=3).map(tuple),
+    doomed=st.lists(IDS, max_size=3).map(tuple),
     created_ms=st.integers(-(2**63), 2**63 - 1),
 )
 ROW = StoredProjection("totals", UUID(int=5), Build(7, 100, ("orders",)), None, (), 5)

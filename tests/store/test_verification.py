@@ -13,11 +13,14 @@ import pytest
 
 import eventlog
 from eventlog.batches.format import BatchEncoder, seal
+from eventlog.groups.state import Member, Subscription
+from eventlog.store.groups.rows import pack_member
 from eventlog.store.lmdb.environment import (
     BATCHES,
     FORMAT,
     GROUPS,
     INDEX,
+    MEMBERS,
     MESSAGE_TIMES,
     MESSAGES,
     OFFSETS,
@@ -36,7 +39,7 @@ from eventlog.store.records.key_rows import entity_prefix, pack_entries, pack_ro
 from eventlog.store.records.log_order import order_key
 from eventlog.store.records.message_ids import StoredMessage, time_key
 from eventlog.store.records.producer_epochs import SequenceRow, sequence_key
-from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key
+from eventlog.store.rows.tables import PartitionRow, batch_key, pack_offset, partition_key
 from eventlog.store.verify.check_index import IndexSums
 
 Change = Callable[[bytes], bytes | None]
@@ -104,6 +107,14 @@ def message(**changed: Any) -> Change:
     return lambda data: StoredMessage.unpack(data)._replace(**changed).pack()
 
 
+def topic_id(number: int) -> Change:
+    """A topic's row with another id."""
+    return lambda data: bytes(msgpack.packb({**msgpack.unpackb(data), "id": number}))
+
+
+MEMBER = Member("a" * 32, None, Subscription(), 1, 1, 1)
+
+
 def batch_at(log_position: int, count: int = 1) -> bytes:
     """A sound batch with some position."""
     [batch] = BatchEncoder().encode(None, [b"v"] * count, timestamps_ms=1)
@@ -156,7 +167,7 @@ SPOILED: list[tuple[str, bytes, bytes, Change, str]] = [
     # snapshots
     ("snapshot-short", SNAPSHOTS, entity_prefix(1, b"a"), to(b"abc"), r"snapshot of key b'a'.*a snapshot"),
     ("snapshot-ahead", SNAPSHOTS, entity_prefix(1, b"a"), to(struct.pack(">Qq", 4, 1)), r"version 4, but .* version 3"),
-    ("snapshot-0", SNAPSHOTS, entity_prefix(1, b"a"), to(bytes(16)), r"of version 0"),
+    ("snapshot-0", SNAPSHOTS, entity_prefix(1, b"a"), to(bytes(16)), r"0 is not a number from 1"),
     ("snapshot-no-topic", SNAPSHOTS, entity_prefix(9, b"a"), to(bytes(16)), r"snapshot of key b'a' of topic id 9"),
     ("snapshot-key", SNAPSHOTS, struct.pack(">I", 1) + b"a", to(bytes(16)), r"its key is not what was written"),
     # message ids
@@ -177,14 +188,29 @@ SPOILED: list[tuple[str, bytes, bytes, Change, str]] = [
     # small tables
     ("topic", TOPICS, b"orders", to(b"\xc1"), r"table 'topics', row b'orders'"),
     ("topic-numbers", TOPICS, b"z", lambda _: b"\x80", r"table 'topics', row b'z'"),
-    ("partition-short", PARTITIONS, partition_key(2, 0), to(b"abc"), r"table 'partitions'.*bounds of a partition"),
+    ("partition-short", PARTITIONS, partition_key(2, 0), to(b"abc"), r"orders\[0\].*bounds of a partition"),
     ("partition-none", PARTITIONS, partition_key(2, 5), to(PartitionRow(1, 1, 1).pack()), r"orders\[5\].*no such"),
     ("partition-order", PARTITIONS, partition_key(1, 1), to(PartitionRow(2, 1, 1).pack()), r"accounts\[1\].*offset 2"),
-    ("format-end", FORMAT, b"end position", to(b"abc"), r"'end position': it has 3 bytes"),
-    ("format-old", FORMAT, b"old positions", to(b"abc"), r"'old positions': it has 3 bytes"),
+    ("format-end", FORMAT, b"end position", to(b"abc"), r"'end position': .*requires a buffer of 8 bytes"),
+    ("format-old", FORMAT, b"old positions", to(b"abc"), r"'old positions': .*requires a buffer of 8 bytes"),
     ("format-next", FORMAT, b"next topic id", to(bytes([0, 0, 0, 2])), r"topic id 2: it would be given"),
+    ("format-next-gone", FORMAT, b"next topic id", gone, r"topic id 2: it would be given"),
     ("group", GROUPS, b"billing", to(b"\xc1"), r"group 'billing'"),
     ("offset", OFFSETS, b"billing\0" + partition_key(2, 0), to(b"\1"), r"group 'billing'.*committed offset"),
+    (
+        "offset-topic",
+        OFFSETS,
+        b"billing\0" + partition_key(9, 0),
+        to(pack_offset(1, 1)),
+        r"for partition 0 of topic id 9",
+    ),
+    (
+        "member-alone",
+        MEMBERS,
+        b"lost\0" + b"a" * 32,
+        to(pack_member(MEMBER)),
+        r"group 'lost': it has members and no row",
+    ),
     ("state", STATES, b"totals", to(b"\xc1"), r"table 'states', row b'totals'"),
     ("state-key", STATE, b"abc", to(b"v"), r"'state', row 616263: its key has no state id"),
     ("state-row", STATE, struct.pack(">I", 77) + b"k", to(b"v"), r"state id 77, which does not exist"),
@@ -285,6 +311,12 @@ def test_positions_in_two_batches_are_a_problem(log: eventlog.EventLog) -> None:
     change(log, BATCHES, batch_key(2, 0, 3), lambda data: batch_at(5, 2))
     change(log, ORDER, order_key(6), to(batch_key(2, 0, 3)))
     assert any("begins at position 5, but the one before it ends at 6" in line for line in log.verify().problems)
+
+
+def test_two_topics_of_one_id_are_a_problem(log: eventlog.EventLog) -> None:
+    """Each would read the records of the other."""
+    change(log, TOPICS, b"orders", topic_id(1))
+    assert "topic id 1: two of them have it." in log.verify().problems
 
 
 def test_thousands_of_problems_are_counted(log: eventlog.EventLog) -> None:

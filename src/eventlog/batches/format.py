@@ -50,6 +50,7 @@ MOST_SEQUENCE = 2**31 - 1
 NO_LOG_POSITION = -1
 """The log position in a batch of version 1, which stores none (`store/records/log_order.py`)."""
 NO_TIME_MS = -(2**63)
+_ENTRY_TYPES = frozenset({bytes, type(None)})
 """The largest timestamp of an empty partition."""
 
 Column = Sequence[bytes | None]
@@ -371,6 +372,8 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
             raise _corrupt(place, f"its column of {name} does not have {count} entries")
     if values is None:
         raise _corrupt(place, "it has no values")  # so that `count` never asks for more memory than the stored bytes
+    if plain is None:
+        _check_entries(keys, values, headers, place)
     _check_deltas(deltas, header, place)
     return Columns(
         count,
@@ -410,15 +413,35 @@ def _unpack_body(data: bytes, header: BatchHeader, place: object) -> Any:
     return body
 
 
+def _check_entries(keys: object, values: object, headers: object, place: object) -> None:
+    """Check that the columns of a body hold what they may hold; the accelerator makes no others."""
+    for name, column in (("keys", keys), ("values", values)):
+        if not {*map(type, column or ())} <= _ENTRY_TYPES:  # type: ignore[call-overload]
+            raise _corrupt(place, f"its column of {name} holds something other than bytes")
+    if not all(map(is_headers, headers or ())):  # type: ignore[call-overload]
+        raise _corrupt(place, "its column of headers holds something other than headers")
+
+
+def is_headers(value: object) -> bool:
+    """Whether a value is the headers of a record: pairs of a name, and bytes or None."""
+    return type(value) is tuple and all(
+        type(pair) is tuple and len(pair) == 2 and type(pair[0]) is str and type(pair[1]) in _ENTRY_TYPES
+        for pair in value
+    )
+
+
 def _timestamps(times: object, header: BatchHeader, place: object) -> Sequence[int]:
     if times == 0 and isinstance(times, int):
         return [header.first_ms] * header.count
     if not isinstance(times, tuple) or len(times) != header.count:
         raise _corrupt(place, f"its column of timestamps does not have {header.count} entries")
     try:
-        return [header.first_ms + delta for delta in times]
-    except TypeError as error:
+        moments = [header.first_ms + delta for delta in times]
+    except unless_interrupted(TypeError) as error:
         raise _corrupt(place, "its column of timestamps holds something other than numbers") from error
+    if set(map(type, times)) != {int} or not (min(moments) >= NO_TIME_MS and max(moments) < -NO_TIME_MS):
+        raise _corrupt(place, "its column of timestamps holds something other than times")
+    return moments
 
 
 def _check_deltas(deltas: Sequence[object] | None, header: BatchHeader, place: object) -> None:

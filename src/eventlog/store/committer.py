@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from threading import get_ident
 
-from eventlog.errors import DiskFull, EventLogError
+from eventlog.errors import CorruptBatch, DiskFull, EventLogError, FormatTooNew
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import EngineError, EngineMapFull, Environment, MapFull
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
@@ -24,6 +24,18 @@ from eventlog.store.wakeup.notifier import Notifier
 from eventlog.uninterruptible import try_acquire
 
 _LOOK_AGAIN_SECONDS = 1.0
+
+
+class _Damaged(Exception):
+    """
+    Raised when a request cannot read a row.
+
+    It may have written before, so the transaction is aborted, and the round begins again without it.
+    """
+
+    def __init__(self, request: CommitRequest) -> None:
+        super().__init__(request)
+        self.request = request
 
 
 class Committer:
@@ -261,9 +273,12 @@ class Committer:
                 self._environment.grow()
                 continue
             except unless_interrupted(DiskFull):
-                if not self._make_room(requests[0], is_first=is_first):
+                if not requests or not self._make_room(requests[0], is_first=is_first):
                     raise
                 is_first = False
+                continue
+            except unless_interrupted(_Damaged) as damaged:
+                requests = [request for request in requests if request is not damaged.request]
                 continue
             break
         if notifies and self._notifier.find_waiting():
@@ -307,9 +322,12 @@ class Committer:
                 try:
                     request.apply(writing)
                     notifies = notifies or request.notifies
+                except unless_interrupted(CorruptBatch, FormatTooNew) as error:
+                    request.error = error
+                    raise _Damaged(request) from error
                 except unless_interrupted(EventLogError) as error:
                     request.error = error
-            if environment.is_reserve_short and not requests[0].reserve_share:
+            if environment.is_reserve_short and requests and not requests[0].reserve_share:
                 writing.check_room()
             writing.commit(self._before_sync)
         except BaseException as error:

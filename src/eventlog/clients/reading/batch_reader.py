@@ -15,7 +15,7 @@ from eventlog.batches.format import Columns, decode, is_intact
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clock import to_ms
 from eventlog.codecs.base import UnknownEventData
-from eventlog.errors import DecodeError, ErrorParts, EventLogError, OffsetOutOfRange, UnknownEvent
+from eventlog.errors import CorruptBatch, DecodeError, ErrorParts, EventLogError, OffsetOutOfRange, UnknownEvent
 from eventlog.interruptions import unless_interrupted
 from eventlog.options import Start, check_int
 from eventlog.records import K, Record, RecordBatch, V
@@ -161,15 +161,32 @@ def _undecoded(
     if compiled is not None and (end is None or stored.last < end) and is_intact(stored.data):
         made = _make_batch(stored.data, stored.last, cursor.offset, topic, cursor.partition, key_type, value_type)
         if made is not None:
+            if made.offsets[0] > cursor.offset:
+                raise _hole(cursor, made.offsets[0])
             return made, True
     place = _Place(topic, cursor.partition, stored.last)
     columns = decode(stored.data, place, key_type=key_type, value_type=value_type)
+    if stored.last - columns.span >= cursor.offset:
+        raise _hole(cursor, stored.last - columns.span + 1)
     offsets = columns.offsets(stored.last)
     start, stop = _cut(columns, offsets, stored.last, cursor.offset, end)
     batch: RecordBatch[Any, Any] = RecordBatch(
         topic, cursor.partition, offsets, columns.timestamps_ms, columns.keys, columns.values, columns.headers
     )
     return batch.slice(start, stop), columns.is_plain
+
+
+def _hole(cursor: Cursor[Any, Any], end: int) -> CorruptBatch:
+    """The error for offsets that no batch has, although they were stored and not deleted."""
+    topic, partition, offset = cursor.route.row.name, cursor.partition, cursor.offset
+    return CorruptBatch(
+        f"cannot read offsets {offset} to {end - 1} of {topic}[{partition}]: no batch has them.",
+        stored="They were stored and not deleted; other batches are unaffected.",
+        advice=f"Run `eventlog verify` to list all damage; seek() to {end} to go on.",
+        topic=topic,
+        partition=partition,
+        offset=offset,
+    )
 
 
 def _cut(columns: Columns, offsets: Sequence[int], last: int, first: int, end: int | None) -> tuple[int, int]:

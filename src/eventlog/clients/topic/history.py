@@ -187,7 +187,18 @@ class History(Generic[K, V]):
     def _walk_keys(self, prefix: bytes, keys: list[bytes]) -> Iterator[K]:
         decode = cast("Callable[[bytes], Any]", self._handle.key_codec.decode)
         while keys:
-            yield from map(decode, keys)
+            for key in keys:
+                try:
+                    decoded = decode(key)
+                except unless_interrupted(ValueError) as error:
+                    raise decode_error(
+                        error,
+                        f"cannot read the key {key[:60]!r} of topic {self._handle.row.name!r}: {error}.",
+                        stored="Its records are intact on disk.",
+                        advice="Open the topic with the codec that wrote it.",
+                        topic=self._handle.row.name,
+                    ) from error
+                yield decoded
             keys = self._read_keys(prefix, keys[-1])
 
     # -- snapshots -------------------------------------------------------------------------------------------

@@ -11,9 +11,7 @@ from typing import cast
 
 from eventlog.backend.groups import GroupDetails, MemberView, unknown_group
 from eventlog.backend.topics import StoredTopic
-from eventlog.errors import EventLogError
 from eventlog.groups.state import GroupSnapshot
-from eventlog.interruptions import unless_interrupted
 from eventlog.store.groups.rows import (
     load,
     member_key,
@@ -24,10 +22,12 @@ from eventlog.store.groups.rows import (
 )
 from eventlog.store.lmdb.environment import FORMAT, GROUPS, MEMBERS, OFFSETS, TOPICS, Environment, Snapshot, Transaction
 from eventlog.store.records.reader import bounds_within
+from eventlog.store.rows.packing import damaged
 from eventlog.store.rows.tables import (
     TOPICS_VERSION_KEY,
+    group_of_key,
+    split_offset_key,
     unpack_commit,
-    unpack_offset,
     unpack_topic,
     unpack_topics_version,
 )
@@ -108,11 +108,15 @@ def group_names(environment: Environment) -> list[str]:
     with environment.reading() as transaction:
         for table in (MEMBERS, OFFSETS):
             with transaction.cursor(db=environment.table(table)) as cursor:
-                is_found = cursor.first()
+                is_found, behind = cursor.first(), b""
                 while is_found:
-                    name = name_of_key(bytes(cursor.key()))
-                    names.add(name.decode())
-                    is_found = cursor.set_range(name + _BEHIND)
+                    key = bytes(cursor.key())
+                    if key < behind:
+                        raise damaged(f"table {table.decode()!r}", "its rows are not sorted")
+                    name = name_of_key(key)
+                    names.add(group_of_key(name))
+                    behind = name + _BEHIND
+                    is_found = cursor.set_range(behind)
     return sorted(names)
 
 
@@ -128,8 +132,7 @@ def group_details(environment: Environment, name: str) -> GroupDetails:
         group = load(rows, name)
         topics = {row.id: row for row in (unpack_topic(key, data) for key, data in rows.items(TOPICS, b""))}
         commits = {
-            (int.from_bytes(key[-8:-4], "big"), int.from_bytes(key[-4:], "big")): unpack_commit(data)
-            for key, data in rows.items(OFFSETS, member_prefix(name))
+            split_offset_key(key)[1:]: unpack_commit(data) for key, data in rows.items(OFFSETS, member_prefix(name))
         }
         if not group.members and not commits:
             raise unknown_group(name, "describe")
@@ -148,37 +151,3 @@ def group_details(environment: Environment, name: str) -> GroupDetails:
             transaction.id(),
             {},
         )
-
-
-def damaged_rows(environment: Environment) -> list[str]:
-    """Read every group, member and committed offset of one snapshot; one line for each that is damaged."""
-    problems: list[str] = []
-    with environment.reading() as transaction:
-        rows = SnapshotRows(environment, transaction)
-        for table, read in ((GROUPS, _read_group), (MEMBERS, _read_member), (OFFSETS, _read_offset)):
-            for key, data in rows.items(table, b""):
-                try:
-                    read(key, data)
-                except unless_interrupted(EventLogError) as error:
-                    problems.append(f"{_named(key)}: {error}")
-                except unless_interrupted(UnicodeDecodeError):
-                    problems.append(f"{_named(key)}: the key of its row in table {table.decode()!r} is damaged.")
-    return problems
-
-
-def _named(key: bytes) -> str:
-    name = key.split(b"\0")[0].decode("utf-8", "backslashreplace")
-    return f"group {name!r}"
-
-
-def _read_group(key: bytes, data: memoryview) -> None:
-    unpack_group(key.decode(), data)
-
-
-def _read_member(key: bytes, data: memoryview) -> None:
-    unpack_member(split_member_key(key)[1], bytes(data))
-
-
-def _read_offset(key: bytes, data: memoryview) -> None:
-    key[:-9].decode()
-    unpack_offset(data)

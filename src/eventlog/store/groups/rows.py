@@ -7,20 +7,23 @@ whether anything concerns it by comparing the bytes of two. The rules are in `gr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 from eventlog.groups.state import Group, Member, PartitionId, Subscription
 from eventlog.interruptions import unless_interrupted
+from eventlog.options import MAX_PARTITIONS, check_instance_id, check_topic_name
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS
-from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
-from eventlog.store.rows.tables import unpack_offset
+from eventlog.store.rows.packing import LARGEST_ID, NOT_A_ROW, checked, damaged, fields_of, moment, packed, whole
+from eventlog.store.rows.tables import group_of_key, split_offset_key, unpack_offset
 
 _VERSION = 1
 _UNAFFECTED = "The records and the committed offsets"
 _SEPARATOR = b"\0"
+_MEMBER_ID = re.compile(b"[0-9a-f]{32}")
 _SMALL_ROW_BYTES = 1024
 _KNOWN_SMALL_COUNT = 1024
 _KNOWN_LARGE_COUNT = 16
@@ -64,7 +67,9 @@ def member_key(group: str, member_id: str) -> bytes:
 def split_member_key(key: bytes) -> tuple[str, str]:
     """The group and the id of a member, of the key of its row."""
     group, _, member_id = key.partition(_SEPARATOR)
-    return group.decode(), member_id.decode()
+    if _MEMBER_ID.fullmatch(member_id) is None:
+        raise damaged(f"the key {key!r} of a member", "its id is not 32 hexadecimal digits", unaffected=_UNAFFECTED)
+    return group_of_key(group), member_id.decode()
 
 
 def load(rows: Rows, name: str) -> Group:
@@ -93,10 +98,7 @@ def load_member(rows: Rows, group: str, member_id: str) -> Member | None:
 
 def load_offsets(rows: Rows, group: str) -> dict[PartitionId, int]:
     """All committed offsets of a group."""
-    return {
-        (int.from_bytes(key[-8:-4], "big"), int.from_bytes(key[-4:], "big")): unpack_offset(data)
-        for key, data in rows.items(OFFSETS, member_prefix(group))
-    }
+    return {split_offset_key(key)[1:]: unpack_offset(data) for key, data in rows.items(OFFSETS, member_prefix(group))}
 
 
 def save(rows: WritableRows, before: Group, after: Group) -> None:
@@ -135,16 +137,19 @@ def unpack_group(name: str, data: bytes | memoryview | None) -> Group:
         fields = fields_of(data, f"group {name!r}", _VERSION)
         return Group(
             name,
-            checked(fields["epoch"], int),
-            checked(fields["target_epoch"], int),
-            checked(fields["topics_version"], int),
-            checked(fields["newest_topic_id"], int),
-            {checked(topic, int): checked(count, int) for topic, count in fields["partition_counts"]},
+            whole(fields["epoch"]),
+            whole(fields["target_epoch"], 0, fields["epoch"]),
+            whole(fields["topics_version"], -1),
+            whole(fields["newest_topic_id"], 0, LARGEST_ID),
+            {
+                whole(topic, 1, LARGEST_ID): whole(count, 0, MAX_PARTITIONS)
+                for topic, count in checked(fields["partition_counts"], list)
+            },
             checked(fields["assignor"], str),
-            checked(fields["created_ms"], int),
+            moment(fields["created_ms"]),
         )
     except unless_interrupted(*NOT_A_ROW) as error:
-        raise damaged(f"group {name!r}", unaffected=_UNAFFECTED) from error
+        raise damaged(f"group {name!r}", error, unaffected=_UNAFFECTED) from error
 
 
 def pack_member(member: Member) -> bytes:
@@ -183,27 +188,42 @@ def _unpacked(member_id: str, data: bytes) -> Member:
         instance_id = fields["instance_id"]
         return Member(
             member_id,
-            None if instance_id is None else checked(instance_id, str),
+            None if instance_id is None else check_instance_id(instance_id),
             Subscription(
-                tuple(checked(topic, str) for topic in fields["topics"]),
-                tuple((checked(text, str), checked(flags, int)) for text, flags in fields["patterns"]),
+                tuple(check_topic_name(topic) for topic in checked(fields["topics"], list)),
+                tuple(_pattern(text, flags) for text, flags in checked(fields["patterns"], list)),
             ),
-            checked(fields["process_id"], int),
-            checked(fields["joined_ms"], int),
-            checked(fields["joined_epoch"], int),
+            moment(fields["process_id"]),
+            moment(fields["joined_ms"]),
+            whole(fields["joined_epoch"]),
             {
-                (checked(topic_id, int), checked(partition, int)): checked(epoch, int)
-                for topic_id, partitions in fields["owned"]
+                (topic_id, whole(partition, 0, MAX_PARTITIONS - 1)): whole(epoch)
+                for topic_id, partitions in _by_topic_id(fields["owned"])
                 for partition, epoch in partitions
             },
             frozenset(
-                (checked(topic_id, int), checked(partition, int))
-                for topic_id, partitions in fields["target"]
+                (topic_id, whole(partition, 0, MAX_PARTITIONS - 1))
+                for topic_id, partitions in _by_topic_id(fields["target"])
                 for partition in partitions
             ),
         )
     except unless_interrupted(*NOT_A_ROW) as error:
-        raise damaged(f"member {member_id!r}", unaffected=_UNAFFECTED) from error
+        raise damaged(f"member {member_id!r}", error, unaffected=_UNAFFECTED) from error
+
+
+def _pattern(text: object, flags: object) -> tuple[str, int]:
+    """A stored pattern, which `re` takes."""
+    pattern = (checked(text, str), whole(flags))
+    try:
+        re.compile(*pattern)
+    except unless_interrupted(RecursionError, OverflowError) as error:
+        raise ValueError(f"{text!r:.60} is not a pattern: {error}") from error
+    return pattern
+
+
+def _by_topic_id(value: object) -> Iterator[tuple[int, list[Any]]]:
+    for topic_id, partitions in checked(value, list):
+        yield whole(topic_id, 1, LARGEST_ID), checked(partitions, list)
 
 
 _unpacked_small = lru_cache(maxsize=_KNOWN_SMALL_COUNT)(_unpacked)

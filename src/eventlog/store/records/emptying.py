@@ -42,8 +42,8 @@ from eventlog.store.rows.tables import (
     PartitionRow,
     batch_key,
     partition_key,
+    readable_left_rows,
     split_batch_key,
-    split_left_rows_key,
     unpack_topic,
 )
 
@@ -57,13 +57,13 @@ Run: TypeAlias = Callable[[CommitRequest], object]
 
 def left_rows(environment: Environment, transaction: Snapshot | Transaction) -> set[tuple[bytes, int]]:
     """The kinds and ids of which rows are left."""
-    found = set()
+    keys = []
     with transaction.cursor(db=environment.table(FORMAT)) as cursor:
         is_found = cursor.set_range(LEFT_ROWS)
         while is_found and (key := bytes(cursor.key())).startswith(LEFT_ROWS):
-            found.add(split_left_rows_key(key))
+            keys.append(key)
             is_found = cursor.next()
-    return found
+    return {(kind, number) for _, kind, number in readable_left_rows(keys)}
 
 
 # -- the way of a deletion -------------------------------------------------------------------------------------
@@ -140,11 +140,11 @@ class EmptyStep(CommitRequest):
 
     def apply(self, writing: WriteTransaction) -> None:
         """Remove rows of the first that is noted."""
-        key = next((key for key, _ in writing.items(FORMAT, LEFT_ROWS)), None)
-        if key is None:
+        note = next(readable_left_rows([key for key, _ in writing.items(FORMAT, LEFT_ROWS)]), None)
+        if note is None:
             self.is_finished = True
             return
-        kind, number = split_left_rows_key(key)
+        key, kind, number = note
         left = self._most
         if kind == TOPIC_ROWS and _topic(writing.items(TOPICS, b""), number) is None:
             left = empty_topic(writing, number, self._most)

@@ -11,7 +11,15 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.records import Event
 from eventlog.store.lmdb.environment import Environment
 from eventlog.store.records.key_reader import read_content, read_rows
-from eventlog.store.records.key_rows import ENTRIES, Entry, entity_prefix, is_intact, row_count, unpack_row
+from eventlog.store.records.key_rows import (
+    ENTRIES,
+    Entry,
+    damaged_index,
+    entity_prefix,
+    is_intact,
+    row_count,
+    unpack_row,
+)
 
 _READ_BYTES = 1 << 20
 _new = tuple.__new__
@@ -60,7 +68,10 @@ def read_events(
         last = events[-1].version
         return KeyEvents(events, last if is_reversed else last + 1, False, has_values)  # noqa: FBT003
     version, data = rows[-1]
-    return _new(KeyEvents, (events, version if is_reversed else version + row_count(data), is_all, has_values))
+    behind = version if is_reversed else version + row_count(data)
+    if not is_all and not is_reversed and behind <= max(version, first):
+        raise damaged_index(_RowName(topic.name, key, version), f"it has {row_count(data)} entries, and others follow")
+    return _new(KeyEvents, (events, behind, is_all, has_values))
 
 
 def _made(

@@ -14,14 +14,30 @@ from eventlog.store.lmdb.environment import (
     Snapshot,
     Transaction,
 )
-from eventlog.store.records.key_rows import LAST_VERSION, entity_prefix, row_count, topic_key, unescaped, version_key
+from eventlog.store.records.key_rows import (
+    LAST_VERSION,
+    check_row,
+    damaged_index,
+    entity_prefix,
+    is_intact,
+    row_count,
+    split_row_key,
+    topic_key,
+    unescaped,
+    version_key,
+)
+from eventlog.store.rows.packing import LARGEST
 from eventlog.store.rows.tables import batch_key, split_batch_key
 
 
 def last_version(environment: Environment, transaction: Snapshot | Transaction, prefix: bytes) -> int:
     """The number of records that a key ever had, by the prefix of its rows."""
     last = last_row(environment, transaction, prefix)
-    return 0 if last is None else last[0] + row_count(last[1]) - 1
+    if last is None:
+        return 0
+    version, data = last[0], bytes(last[1])
+    check_row(data, f"version {version} of key {unescaped(prefix[4:])!r}")
+    return version + row_count(data) - 1
 
 
 def last_row(
@@ -38,7 +54,7 @@ def last_row_of(cursor: Cursor, prefix: bytes) -> tuple[int, bytes | memoryview]
     if cursor.prev() if is_behind else cursor.last():
         key, data = cursor.item()
         if len(key) == len(prefix) + 8 and key[:-8] == prefix:
-            return int.from_bytes(key[-8:], "big"), data
+            return split_row_key(bytes(key))[1], data
     return None
 
 
@@ -75,6 +91,8 @@ def read_rows(
                 version = int.from_bytes(key[-8:], "big")
                 if end is not None and version >= end:
                     break
+                if not 1 <= version < LARGEST or (rows and (version < rows[-1][0]) is not is_reversed):
+                    raise damaged_index(f"the key {key.hex()} in the index", "the versions are not sorted")
                 if max_bytes <= 0:
                     return rows, False
                 data = cursor.value()
@@ -100,7 +118,9 @@ def _find_row(cursor: object, prefix: bytes, first: int) -> bool:
         return is_found
     if cursor.prev() if is_found else cursor.last():  # type: ignore[attr-defined]
         if cursor.key()[:-8] == prefix:  # type: ignore[attr-defined]
-            return True
+            version, data = int.from_bytes(cursor.key()[-8:], "big"), cursor.value()  # type: ignore[attr-defined]
+            if version + row_count(data) > first if is_intact(data) else True:
+                return True  # a damaged row is refused by whoever reads it
         return bool(cursor.next())  # type: ignore[attr-defined]
     return bool(cursor.set_range(least))  # type: ignore[attr-defined]
 
@@ -113,14 +133,19 @@ def read_keys(
     topic = topic_key(topic_id)
     begin = topic + key_prefix.replace(b"\0", b"\0\xff")
     start = begin if after is None else entity_prefix(topic_id, after) + LAST_VERSION
+    before = start
     with environment.reading() as transaction, transaction.cursor(db=environment.table(INDEX)) as cursor:
         is_found = cursor.set_range(start)
         while is_found and len(keys) < max_count:
-            entity = bytes(cursor.key())[:-8]
-            if not entity.startswith(begin):
+            key = bytes(cursor.key())
+            if not key.startswith(begin):
                 break
+            entity, _ = split_row_key(key)
+            if key < before:
+                raise damaged_index(f"the key {key.hex()} in the index", "the rows are not sorted")
+            before = entity + LAST_VERSION
             keys.append(unescaped(entity[4:]))
-            is_found = cursor.set_range(entity + LAST_VERSION)
+            is_found = cursor.set_range(before)
     return keys
 
 

@@ -19,9 +19,11 @@ from typing import TypeAlias
 import google_crc32c
 import msgpack
 
+from eventlog.batches.format import is_headers
 from eventlog.errors import CorruptBatch, FormatTooNew
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
+from eventlog.store.rows.packing import LARGEST
 
 LONGEST_KEY_BYTES = 480
 """The longest key of a record, escaped: LMDB's keys have 511 bytes, of which topic and version take 12."""
@@ -36,6 +38,7 @@ _ARRAY = 0xDD
 """MessagePack's array with a length of four bytes: entries are appended without reading the others."""
 ENTRIES = slice(1, -4)
 """The part of a row that is the array of entries, in MessagePack."""
+_BEGINNING = bytes([_HEAD_VERSION, _ARRAY])
 _CHECKSUM = struct.Struct("<I")
 FRAME_BYTES = _HEAD.size + _CHECKSUM.size
 _RESIDUE = 0x48674BC7
@@ -117,9 +120,7 @@ def pack_row(count: int, body: bytes) -> bytes:
 
 
 def row_count(data: bytes | memoryview) -> int:
-    """The number of entries of a row, by its head alone."""
-    if len(data) < FRAME_BYTES:
-        raise damaged_index("a row of the index")
+    """The number of entries of a row that was checked, by its head alone."""
     return int(_HEAD.unpack_from(data)[2])
 
 
@@ -128,10 +129,9 @@ def row_body(data: bytes, what: object) -> bytes:
     The packed entries of a row, to which others can be appended.
 
     Raises:
-        CorruptBatch: if the row is damaged, which a new checksum would hide.
+        CorruptBatch, FormatTooNew: if the row is damaged or newer, which a new head and checksum would hide.
     """
-    if _checksum(data) != _RESIDUE:
-        raise damaged_index(what)
+    check_row(data, what)
     return data[_HEAD.size : -4]
 
 
@@ -150,7 +150,7 @@ def check_row(data: bytes, what: object) -> None:
         CorruptBatch, FormatTooNew: if the bytes are not what was written, or are of a newer eventlog.
     """
     if len(data) < FRAME_BYTES or _checksum(data) != _RESIDUE:
-        raise damaged_index(what)
+        raise damaged_index(what, "its checksum is wrong")
     if data[0] > _HEAD_VERSION:
         raise FormatTooNew(
             f"cannot read {what}: its row in the index has version {data[0]}, and this eventlog knows up to "
@@ -158,6 +158,8 @@ def check_row(data: bytes, what: object) -> None:
             stored="Nothing is damaged.",
             advice="Upgrade eventlog to read it.",
         )
+    if data[:2] != _BEGINNING:
+        raise damaged_index(what, "it does not begin as a row")
 
 
 def unpack_row(data: bytes, what: object) -> Sequence[Entry | None]:
@@ -170,15 +172,56 @@ def unpack_row(data: bytes, what: object) -> Sequence[Entry | None]:
     check_row(data, what)
     try:
         entries: Sequence[Entry | None] = msgpack.unpackb(data[ENTRIES], use_list=False)
+        _check_entries(entries)
     except unless_interrupted(*_NOT_A_ROW) as error:
-        raise damaged_index(what) from error
+        raise damaged_index(what, error) from error
     return entries
 
 
-def damaged_index(what: object) -> CorruptBatch:
-    """The error for a row of the index that is not what was written."""
+def _check_entries(entries: Sequence[object]) -> None:
+    """Raise ValueError if an entry is not valid; one call for all, because a row has many."""
+    for entry in entries:
+        if entry is None:
+            continue
+        if type(entry) is not tuple or len(entry) != 6:
+            raise ValueError("an entry does not have six fields")
+        partition, offset, timestamp_ms, log_position, value, headers = entry
+        if (
+            type(partition) is not int
+            or type(offset) is not int
+            or type(log_position) is not int
+            or not (0 <= partition < LARGEST and 0 <= offset < LARGEST and 0 <= log_position < LARGEST)
+        ):
+            raise ValueError("an entry has no valid partition, offset or position")
+        if (
+            type(timestamp_ms) is not int
+            or (value is not None and type(value) is not bytes)
+            or (headers is not None and type(headers) is not tuple)
+            or (headers and not is_headers(headers))
+        ):
+            raise ValueError("an entry has fields of the wrong type")
+
+
+def split_row_key(key: bytes) -> tuple[bytes, int]:
+    """
+    Return the prefix of the keys of an entity's rows, and the first version of a row.
+
+    Raises:
+        CorruptBatch: if it is not the key of a row.
+    """
+    prefix, version = key[:-8], int.from_bytes(key[-8:], "big")
+    what = f"the key {key.hex()} in the index"
+    if len(key) < LEAST_KEY_BYTES or escaped(unescaped(prefix[4:])) != prefix[4:]:
+        raise damaged_index(what, "its key is not what was written")
+    if not 1 <= version < LARGEST:
+        raise damaged_index(what, f"its key has version {version}, but the first is 1 and the last {LARGEST}")
+    return prefix, version
+
+
+def damaged_index(what: object, reason: object) -> CorruptBatch:
+    """The error for a row of the index that is not what was written; `reason` says what is wrong with it."""
     return CorruptBatch(
-        f"cannot read {what}: its row in the index is not what was written.",
+        f"cannot read {what}: its row in the index is not what was written ({reason}).",
         stored="The record itself is unaffected in its partition.",
         advice="Run `eventlog verify` to list all damage.",
     )

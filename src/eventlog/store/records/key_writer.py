@@ -46,7 +46,8 @@ def _tail_of(last: tuple[int, bytes | memoryview] | None, prefix: bytes) -> _Tai
     if last is None:
         return _Tail(1, 0, b"")
     first, data = last[0], bytes(last[1])
-    return _Tail(first, row_count(data), row_body(data, f"the records of key {unescaped(prefix[4:])!r}"))
+    body = row_body(data, f"the records of key {unescaped(prefix[4:])!r}")
+    return _Tail(first, row_count(data), body)
 
 
 class KeyIndex:

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from eventlog.backend.reading import OrderedBatch, ScannedOrder
 from eventlog.batches.format import NO_LOG_POSITION, read_header
-from eventlog.errors import EventLogError
+from eventlog.errors import CorruptBatch, EventLogError
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Transaction
 from eventlog.store.lmdb.lifecycle import Table
-from eventlog.store.rows.packing import damaged
+from eventlog.store.rows.packing import LARGEST, damaged
 from eventlog.store.rows.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key
 
 END_POSITION_KEY = b"end position"
@@ -28,17 +28,21 @@ OLD_POSITIONS_KEY = b"old positions"
 
 _POSITION = struct.Struct(">Q")
 _LAST_POSITION = 2**64 - 1
-_BATCH_KEY_BYTES = 16
 order_key = _POSITION.pack
 """The last position of a batch -> the key of its row."""
 
 
 def position_of(key: bytes | memoryview | None) -> int:
     """The position of a row's key, or of a row of the format table; 0 when there is none."""
+    if key is None:
+        return 0
     try:
-        return 0 if key is None else int(_POSITION.unpack(key)[0])
+        position: int = _POSITION.unpack(key)[0]
     except unless_interrupted(struct.error) as error:
-        raise damaged("the order of the log") from error
+        raise damaged("the order of the log", error) from error
+    if position >= LARGEST:
+        raise damaged("the order of the log", f"no position is {position}")
+    return position
 
 
 def end_log_position(environment: Environment, transaction: Snapshot | Transaction) -> int:
@@ -95,10 +99,12 @@ def arrivals(environment: Environment, since: StoredMark, most: int) -> tuple[li
         with transaction.cursor(db=environment.table(ORDER)) as cursor:
             is_found = cursor.set_range(order_key(since.end))
             while is_found:
-                key = cursor.value()
-                if most <= 0 or len(key) != _BATCH_KEY_BYTES:
+                if most <= 0:
                     return None, now
-                topic_id, partition, _ = split_batch_key(key)
+                try:
+                    topic_id, partition, _ = split_batch_key(cursor.value())
+                except unless_interrupted(CorruptBatch):
+                    return None, now
                 found[topic_id, partition] = None
                 most -= 1
                 is_found = cursor.next()
@@ -122,37 +128,62 @@ def scan_order(
         CorruptBatch, FormatTooNew: if the first batch has no header that can be read; else it ends before that one.
     """
     found: list[OrderedBatch] = []
-    firsts: dict[bytes, int] = {}
     with environment.reading() as transaction:
         number: int = transaction.id()
-        batches = environment.table(BATCHES)
+        batches = _OrderedBatches(environment, transaction, topic_ids)
         with transaction.cursor(db=environment.table(ORDER)) as cursor:
             is_found = cursor.set_range(order_key(start))
             while is_found and max_bytes > 0:
-                end = position_of(cursor.key()) + 1
-                key = bytes(cursor.value())
-                topic_id, partition, last = _split(key)
-                data = None
-                if topic_ids is None or topic_id in topic_ids:
-                    data = transaction.get(key, db=batches)
-                if data is not None:
-                    try:
-                        span = read_header(data, _Place(key)).span
-                    except unless_interrupted(EventLogError):
-                        if found:
-                            break
-                        raise
-                    first = firsts.get(key[:8])
-                    if first is None:
-                        row = transaction.get(key[:8], db=environment.table(PARTITIONS))
-                        first = firsts[key[:8]] = PartitionRow.unpack(row).first
-                    found.append(OrderedBatch(end - span, topic_id, partition, last, first, span, bytes(data)))
-                    max_bytes -= len(data)
+                try:
+                    end, batch = batches.batch(start, cursor.key(), cursor.value())
+                except unless_interrupted(EventLogError):
+                    if found:
+                        break
+                    raise
+                if batch is not None:
+                    found.append(batch)
+                    max_bytes -= len(batch.data)
                 start = end
                 is_found = cursor.next()
         if not is_found:
             start = max(start, end_log_position(environment, transaction))
     return ScannedOrder(found, start, number)
+
+
+class _OrderedBatches:
+    """The batches of a snapshot, by the rows of the order."""
+
+    def __init__(self, environment: Environment, transaction: Snapshot, topic_ids: Collection[int] | None) -> None:
+        self._environment = environment
+        self._transaction = transaction
+        self._topic_ids = topic_ids
+        self._firsts: dict[bytes, int] = {}
+
+    def batch(self, start: int, position: memoryview, key_view: memoryview) -> tuple[int, OrderedBatch | None]:
+        """
+        Return the position behind a row of the order, and its batch; None if it is gone, or of another topic.
+
+        Raises:
+            CorruptBatch, FormatTooNew: if the row is not behind `start`, or it or the batch's header cannot be read.
+        """
+        end = position_of(position) + 1
+        if end <= start:
+            raise damaged("the order of the log", f"position {end - 1} comes after {start - 1}")
+        key = bytes(key_view)
+        topic_id, partition, last = split_batch_key(key)
+        if self._topic_ids is not None and topic_id not in self._topic_ids:
+            return end, None
+        data = self._transaction.get(key, db=self._environment.table(BATCHES))
+        if data is None:
+            return end, None
+        span = read_header(data, _Place(key)).span
+        if span > min(end, last + 1):
+            raise damaged("the order of the log", f"the batch before position {end} has {span} records")
+        first = self._firsts.get(key[:8])
+        if first is None:
+            row = self._transaction.get(key[:8], db=self._environment.table(PARTITIONS))
+            first = self._firsts[key[:8]] = PartitionRow.unpack(row).first
+        return end, OrderedBatch(end - span, topic_id, partition, last, first, span, bytes(data))
 
 
 def position_of_batch(
@@ -191,6 +222,8 @@ def position_of_old(transaction: Snapshot | Transaction, order: Table, old_end: 
             if not cursor.set_range(order_key(middle)) or (found := position_of(cursor.key())) >= old_end:
                 high = middle
                 continue
+            if found < middle:
+                return None  # the rows are not sorted, which `verify` tells
             value = bytes(cursor.value())
             if value == key:
                 return found
@@ -225,13 +258,6 @@ def _span(key: bytes, data: bytes, before: bytes) -> int:
     except unless_interrupted(EventLogError):
         last = split_batch_key(key)[2]
         return int(last - split_batch_key(before)[2]) if before[:8] == key[:8] else 1
-
-
-def _split(key: bytes) -> tuple[int, int, int]:
-    try:
-        return split_batch_key(key)
-    except unless_interrupted(struct.error) as error:
-        raise damaged("the order of the log") from error
 
 
 class _Place:

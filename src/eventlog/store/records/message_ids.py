@@ -20,7 +20,7 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
 from eventlog.store.records.write_transaction import WriteTransaction
-from eventlog.store.rows.packing import NOT_A_ROW, damaged
+from eventlog.store.rows.packing import NOT_A_ROW, damaged, whole
 
 _ROW = struct.Struct(">BIQqqQQ8s")
 _ROW_VERSION = 1
@@ -71,12 +71,14 @@ class StoredMessage(NamedTuple):
                     stored="Nothing is damaged.",
                     advice="Upgrade eventlog to read it.",
                 )
-            version, *fields = _ROW.unpack(data)
-            if version == 0:
-                raise ValueError(version)
-            return cls(*fields)
+            row_version, *fields = _ROW.unpack(data)
+            message = cls(*fields)
+            whole(row_version, 1)
+            for number in (message.offset, message.log_position, message.version):
+                whole(number)
+            return message
         except unless_interrupted(*NOT_A_ROW) as error:
-            raise damaged("a message id") from error
+            raise damaged("a message id", error) from error
 
 
 def digest_of(key: bytes | None, value: bytes | None, headers: Headers) -> bytes:
@@ -125,5 +127,8 @@ def time_key(topic_id: int, moment_ms: int) -> bytes:
 
 def split_time_key(key: bytes) -> tuple[int, int, bytes]:
     """The topic id, the time and the message id of a key."""
-    topic_id, moment_ms = _TIME_KEY.unpack_from(key)
+    try:
+        topic_id, moment_ms = _TIME_KEY.unpack_from(key)
+    except unless_interrupted(struct.error) as error:
+        raise damaged(f"the time {key.hex()} of a message id", error) from error
     return topic_id, moment_ms, key[_TIME_KEY.size :]

@@ -23,8 +23,8 @@ from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, PRODUCERS, S
 from eventlog.store.records.key_rows import entity_prefix, unpack_row
 from eventlog.store.records.message_ids import find
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
-from eventlog.store.rows.tables import partition_key, split_batch_key
+from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, moment, packed, whole
+from eventlog.store.rows.tables import next_id, partition_key, split_batch_key
 
 NEXT_PRODUCER_ID_KEY = b"next producer id"
 REMEMBERED_EPOCHS = 5
@@ -36,7 +36,15 @@ _SEQUENCE_KEY = struct.Struct(">QII")
 
 sequence_key = _SEQUENCE_KEY.pack
 """(producer id, topic id, partition) -> the key of a sequence row."""
-split_sequence_key = _SEQUENCE_KEY.unpack
+
+
+def split_sequence_key(key: bytes) -> tuple[int, int, int]:
+    """Return the producer id, the topic id and the partition of a key."""
+    try:
+        producer_id, topic_id, partition = _SEQUENCE_KEY.unpack(key)
+    except unless_interrupted(struct.error) as error:
+        raise damaged(f"the key {key.hex()} of the sequences of a producer", error) from error
+    return producer_id, topic_id, partition
 
 
 class ProducerRow(NamedTuple):
@@ -57,9 +65,9 @@ class ProducerRow(NamedTuple):
         what = f"producer {name!r}"
         try:
             fields = fields_of(data, what, _ROW_VERSION)
-            return cls(name, *(checked(fields[field], int) for field in ("id", "epoch", "created_ms")))
+            return cls(name, whole(fields["id"], 1), whole(fields["epoch"]), moment(fields["created_ms"]))
         except unless_interrupted(*NOT_A_ROW) as error:
-            raise damaged(what) from error
+            raise damaged(what, error) from error
 
 
 class SequenceRow(NamedTuple):
@@ -98,10 +106,10 @@ class SequenceRow(NamedTuple):
         what = "the sequences of a producer"
         try:
             fields = fields_of(data, what, _ROW_VERSION)
-            ends = [(checked(epoch, int), checked(end, int)) for epoch, end in checked(fields["ends"], list)]
-            return cls(tuple(ends), checked(fields["forgotten"], int))
+            ends = [(whole(epoch), whole(end)) for epoch, end in checked(fields["ends"], list)]
+            return cls(tuple(ends), whole(fields["forgotten"], -1))
         except unless_interrupted(*NOT_A_ROW) as error:
-            raise damaged(what) from error
+            raise damaged(what, error) from error
 
 
 class BeginEpoch(CommitRequest):
@@ -123,8 +131,7 @@ class BeginEpoch(CommitRequest):
             known = ProducerRow.unpack(self._name, stored)
             self.row = known._replace(epoch=known.epoch + 1)
         else:
-            counter = writing.get(FORMAT, NEXT_PRODUCER_ID_KEY)
-            number = 1 if counter is None else int.from_bytes(counter, "big")
+            number = next_id(writing.get(FORMAT, NEXT_PRODUCER_ID_KEY), "producer", size_bytes=8)
             self.row = ProducerRow(self._name, number, 0, self._now_ms)
             writing.put(FORMAT, NEXT_PRODUCER_ID_KEY, (number + 1).to_bytes(8, "big"))
         writing.put(PRODUCERS, key, self.row.pack())

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 
 from eventlog.backend.reading import Fetch, Fetched, StoredBatch
 from eventlog.batches.format import decode, read_header
+from eventlog.errors import CorruptBatch
 from eventlog.store.lmdb.environment import BATCHES, PARTITIONS, Cursor, Environment, Snapshot, Transaction
-from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key, split_batch_key
+from eventlog.store.rows.packing import LARGEST, damaged
+from eventlog.store.rows.tables import BATCH_KEY_BYTES, PartitionRow, batch_key, partition_key, split_batch_key
 
 _LAST_OFFSET = 2**64 - 1
 _WHOLE = PartitionRow()
@@ -41,12 +43,20 @@ def fetch_within(
             key = cursor.key()
             if not key.startswith(prefix):
                 break
-            data = cursor.value()
-            batches.append(StoredBatch(split_batch_key(key)[2], data))
+            data, last = cursor.value(), int.from_bytes(key[8:], "big")
+            if len(key) != BATCH_KEY_BYTES or not offset <= last < LARGEST:
+                raise _unsorted(topic_id, partition)
+            batches.append(StoredBatch(last, data))
+            offset = last + 1
             max_bytes -= len(data)
             is_found = cursor.next()
         row = _partition_row(environment, transaction, topic_id, partition)
-        end = batches[-1].last + 1 if batches else _end_before(cursor, prefix, row, is_behind=is_found)
+        end = offset if batches else _end(cursor, topic_id, partition, row)
+        if not batches and row.first <= offset < end:
+            raise damaged(
+                f"offset {offset} of partition {partition} of topic id {topic_id}",
+                f"no batch has it, and it ends at {end}",
+            )
         answers.append(Fetched(batches, row.first, end))
     return answers
 
@@ -80,6 +90,8 @@ def offset_of_time_within(
                 high = middle
                 continue
             last = split_batch_key(cursor.key())[2]
+            if last < middle:
+                raise _unsorted(topic_id, partition)
             header = read_header(cursor.value(), f"the batch up to offset {last}")
             if header.largest_so_far_ms < timestamp_ms:
                 low = last + 1
@@ -119,15 +131,20 @@ def _partition_row(
 
 
 def _end(cursor: Cursor, topic_id: int, partition: int, row: PartitionRow) -> int:
+    """The end of a partition."""
     is_behind = cursor.set_range(batch_key(topic_id, partition, _LAST_OFFSET))
-    return _end_before(cursor, partition_key(topic_id, partition), row, is_behind=is_behind)
-
-
-def _end_before(cursor: Cursor, prefix: bytes, row: PartitionRow, *, is_behind: bool) -> int:
-    """The end of a partition whose batches all stand before the cursor, or before its end if it is not behind them."""
     if cursor.prev() if is_behind else cursor.last():
         key = bytes(cursor.key())
-        if key[:8] == prefix:
-            last: int = split_batch_key(key)[2]
-            return last + 1
+        if key[:8] == partition_key(topic_id, partition):
+            end: int = split_batch_key(key)[2] + 1
+            if end < row.first:
+                raise damaged("the bounds of a partition", f"it begins at offset {row.first} and ends at {end}")
+            return end
     return row.end
+
+
+def _unsorted(topic_id: int, partition: int) -> CorruptBatch:
+    """Return the error for batches that do not follow each other."""
+    return damaged(
+        f"partition {partition} of topic id {topic_id}", "its batches are not sorted", unaffected="Other partitions"
+    )

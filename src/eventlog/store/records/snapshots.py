@@ -11,9 +11,10 @@ import struct
 from eventlog.backend.history import StoredSnapshot
 from eventlog.backend.topics import StoredTopic
 from eventlog.errors import WrongVersion
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import SNAPSHOTS, Environment
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.rows.packing import damaged
+from eventlog.store.rows.packing import NOT_A_ROW, damaged, whole
 
 _ROW = struct.Struct(">Qq")
 
@@ -27,9 +28,11 @@ def read_snapshot(environment: Environment, prefix: bytes) -> StoredSnapshot | N
 
 def unpack_snapshot(data: bytes) -> StoredSnapshot:
     """The snapshot of a row."""
-    if len(data) < _ROW.size:
-        raise damaged("a snapshot")
-    version, timestamp_ms = _ROW.unpack_from(data)
+    try:
+        version, timestamp_ms = _ROW.unpack_from(data)
+        whole(version, 1)
+    except unless_interrupted(*NOT_A_ROW) as error:
+        raise damaged("a snapshot", error) from error
     return StoredSnapshot(version, timestamp_ms, data[_ROW.size :])
 
 

@@ -10,7 +10,7 @@ from eventlog.store.committer import Committer
 from eventlog.store.lmdb.environment import FORMAT, TOPICS, Environment
 from eventlog.store.records.key_rows import LONGEST_KEY_BYTES, escaped
 from eventlog.store.records.topics import CreatePartitions, DeleteRecords, DeleteTopic, EnsureTopic
-from eventlog.store.rows.tables import TOPICS_VERSION_KEY, unpack_topic, unpack_topics_version
+from eventlog.store.rows.tables import TOPICS_VERSION_KEY, unpack_topic, unpack_topic_again, unpack_topics_version
 
 
 class StoreTopics:
@@ -26,7 +26,7 @@ class StoreTopics:
         """The stored topic of that name."""
         key, environment = name.encode(), self.environment
         data = environment.read(lambda transaction: transaction.get(key, db=environment.tables[TOPICS]))
-        return None if data is None else unpack_topic(key, data)
+        return None if data is None else unpack_topic_again(key, data)
 
     def require_topic(self, name: str) -> StoredTopic:
         """The stored topic of that name; `UnknownTopic` when there is none."""

@@ -28,6 +28,7 @@ from eventlog.store.rows.tables import (
     PartitionRow,
     batch_key,
     left_rows_key,
+    next_id,
     pack_topic,
     pack_topics_version,
     partition_key,
@@ -55,8 +56,7 @@ class EnsureTopic(CommitRequest):
         if stored is not None:
             self.topic = unpack_topic(name, stored)
             return
-        counter = writing.get(FORMAT, NEXT_TOPIC_ID_KEY)
-        number = 1 if counter is None else int.from_bytes(counter, "big")
+        number = next_id(writing.get(FORMAT, NEXT_TOPIC_ID_KEY), "topic", size_bytes=4)
         fields = attrs.asdict(self._new, recurse=False)
         self.topic = StoredTopic(id=number, uuid=uuid4(), created_ms=self._now_ms, **fields)
         _raise_topics_version(writing)

@@ -267,7 +267,7 @@ class WriteTransaction:
         """
         place = record.topic.id, record.partition
         if place not in self._ends:
-            self._end(*place)  # a damaged end fails here, and fails nobody else
+            self.check_partition(*place)  # a damaged end fails here, and fails nobody else
         prefix = record.prefix
         if prefix is not None:
             before = self._single_keys.get(prefix, record.partition)
@@ -485,9 +485,11 @@ class WriteTransaction:
         return bounds_within(self._environment, self.transaction, [(topic_id, partition)])[0]
 
     def check_partition(self, topic_id: int, partition: int) -> None:
-        """Raise `CorruptBatch` when records cannot be put at the end of a partition, because it is damaged."""
+        """Raise `CorruptBatch` when records cannot be put at the end of a partition or of the log: it is damaged."""
         if (topic_id, partition) not in self._ends:
             self._end(topic_id, partition)
+        if self._position < 0:
+            self._end_log_position()
 
     def partition_first(self, topic_id: int, partition: int) -> int:
         """The first offset of a partition that may be read."""

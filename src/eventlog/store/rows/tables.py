@@ -7,6 +7,8 @@ Layout: docs/reference/format.md. The bytes of a batch are in `batches/format.py
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -14,9 +16,21 @@ import attrs
 import msgpack
 
 from eventlog.backend.topics import DUPLICATE_WINDOW_MS, StoredTopic
-from eventlog.errors import FormatTooNew, NotALog
-from eventlog.interruptions import unless_interrupted
-from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, packed
+from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
+from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.options import LARGEST_RECORD_BYTES, MAX_PARTITIONS, check_group_name, check_topic_name
+from eventlog.store.rows.packing import (
+    LARGEST,
+    LARGEST_ID,
+    NOT_A_ROW,
+    checked,
+    codec_fields,
+    counter,
+    damaged,
+    moment,
+    packed,
+    whole,
+)
 
 FORMAT_VERSION = 3
 """
@@ -44,11 +58,34 @@ _PARTITION_ROW = struct.Struct(">QQq")
 _OFFSET_ROW = struct.Struct(">BQq")
 _OFFSET_VERSION = 1
 _TOPICS_VERSION = struct.Struct(">Q")
+_LONGEST_WINDOW_MS = 10**12
+_KNOWN_TOPICS_COUNT = 1024
+_GROUP_END = b"\0"
 
+BATCH_KEY_BYTES = _BATCH_KEY.size
 batch_key = _BATCH_KEY.pack
 """(topic id, partition, last offset) -> the key of a batch."""
-split_batch_key = _BATCH_KEY.unpack
 partition_key = _PARTITION_KEY.pack
+
+
+def split_batch_key(key: bytes | memoryview) -> tuple[int, int, int]:
+    """Return the topic id, the partition and the last offset of a batch's key."""
+    try:
+        topic_id, partition, last = _BATCH_KEY.unpack(key)
+    except unless_interrupted(struct.error) as error:
+        raise damaged(f"the key {bytes(key).hex()} of a batch", error) from error
+    if last >= LARGEST:
+        raise damaged(f"the key {bytes(key).hex()} of a batch", f"no offset is {last}")
+    return topic_id, partition, last
+
+
+def split_partition_key(key: bytes) -> tuple[int, int]:
+    """Return the topic id and the partition of a key."""
+    try:
+        topic_id, partition = _PARTITION_KEY.unpack(key)
+    except unless_interrupted(struct.error) as error:
+        raise damaged(f"the key {key.hex()} of a partition", error) from error
+    return topic_id, partition
 
 
 class FormatRow(NamedTuple):
@@ -75,7 +112,7 @@ class FormatRow(NamedTuple):
         """Return the row of these bytes; the version is checked before anything else is read."""
         try:
             fields = msgpack.unpackb(data or b"")
-            version = checked(fields["version"], int)
+            version = whole(fields["version"], 1)
             if version > FORMAT_VERSION:
                 raise FormatTooNew(
                     f"cannot open {path}: it has format {version}, but this eventlog knows up to {FORMAT_VERSION}.",
@@ -84,7 +121,7 @@ class FormatRow(NamedTuple):
                 )
             return cls(
                 UUID(bytes=checked(fields["uuid"], bytes)),
-                checked(fields["created_ms"], int),
+                moment(fields["created_ms"]),
                 version,
                 checked(fields["engine"], str),
             )
@@ -119,21 +156,25 @@ def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTo
                 advice="Upgrade eventlog to use it.",
             )
         return StoredTopic(
-            name=bytes(name).decode(),
-            id=checked(fields["id"], int),
+            name=check_topic_name(bytes(name).decode()),
+            id=whole(fields["id"], 1, LARGEST_ID),
             uuid=UUID(bytes=checked(fields["uuid"], bytes)),
-            partitions=checked(fields["partitions"], int),
-            key=checked(fields["key"], dict),
-            value=checked(fields["value"], dict),
+            partitions=whole(fields["partitions"], 1, MAX_PARTITIONS),
+            key=codec_fields(fields["key"]),
+            value=codec_fields(fields["value"]),
             partitioner=checked(fields["partitioner"], str),
-            max_record_bytes=checked(fields["max_record_bytes"], int),
-            created_ms=checked(fields["created_ms"], int),
+            max_record_bytes=whole(fields["max_record_bytes"], 1, LARGEST_RECORD_BYTES),
+            created_ms=moment(fields["created_ms"]),
             index=index,
-            duplicate_window_ms=checked(fields.get("duplicate_window_ms", DUPLICATE_WINDOW_MS), int),
-            snapshot=checked(fields.get("snapshot", {"name": "msgpack"}), dict),
+            duplicate_window_ms=whole(fields.get("duplicate_window_ms", DUPLICATE_WINDOW_MS), 0, _LONGEST_WINDOW_MS),
+            snapshot=codec_fields(fields.get("snapshot", {"name": "msgpack"})),
         )
     except unless_interrupted(*NOT_A_ROW) as error:
-        raise damaged(f"topic {bytes(name)!r}") from error
+        raise damaged(f"topic {bytes(name)!r}", error) from error
+
+
+unpack_topic_again = lru_cache(maxsize=_KNOWN_TOPICS_COUNT)(unpack_topic)
+"""The same for bytes: a topic is looked up at every read, and its row is mostly what it was."""
 
 
 def repartitioned(data: bytes | memoryview, partitions: int) -> bytes:
@@ -148,10 +189,21 @@ def pack_topics_version(version: int) -> bytes:
 
 def unpack_topics_version(data: bytes | memoryview | None) -> int:
     """Return the topics' version of a row; 0 if there is none."""
+    if data is None:
+        return 0
     try:
-        return 0 if data is None else int(_TOPICS_VERSION.unpack(data)[0])
+        version: int = _TOPICS_VERSION.unpack(data)[0]
     except unless_interrupted(struct.error) as error:
-        raise damaged("the topics' version") from error
+        raise damaged("the topics' version", error) from error
+    if version >= LARGEST:
+        raise damaged("the topics' version", f"{version} is not one")
+    return version
+
+
+def next_id(data: bytes | None, what: str, *, size_bytes: int) -> int:
+    """Return the id that the next thing gets, from its row in the table of the format; 1 if there is none."""
+    most = LARGEST_ID if size_bytes == 4 else LARGEST
+    return counter(data, f"the next id of a {what}", size_bytes=size_bytes, least=1, most=most)
 
 
 def left_rows_key(kind: bytes, number: int) -> bytes:
@@ -162,7 +214,17 @@ def left_rows_key(kind: bytes, number: int) -> bytes:
 def split_left_rows_key(key: bytes) -> tuple[bytes, int]:
     """Return the kind and the id of a key."""
     begin = len(LEFT_ROWS)
-    return key[begin : begin + 1], int.from_bytes(key[begin + 1 :], "big")
+    kind, number = key[begin : begin + 1], key[begin + 1 :]
+    if kind not in (TOPIC_ROWS, RECORD_ROWS, STATE_ROWS) or len(number) != 4:
+        raise damaged(f"the note {key!r} of rows that a deletion has left", "it names no kind of rows and no id")
+    return kind, int.from_bytes(number, "big")
+
+
+def readable_left_rows(keys: Iterable[bytes | memoryview]) -> Iterator[tuple[bytes, bytes, int]]:
+    """The keys, the kinds and the ids of what deletions have left; `verify` tells of those that cannot be read."""
+    for key in keys:
+        with suppress(CorruptBatch):
+            yield (bytes(key), *split_left_rows_key(bytes(key)))
 
 
 class PartitionRow(NamedTuple):
@@ -179,15 +241,36 @@ class PartitionRow(NamedTuple):
     @classmethod
     def unpack(cls, data: bytes | memoryview | None) -> PartitionRow:
         """Return the row of these bytes; there is none for a partition that never lost a record."""
+        if data is None:
+            return cls()
         try:
-            return cls() if data is None else cls(*_PARTITION_ROW.unpack(data))
+            row = cls(*_PARTITION_ROW.unpack(data))
         except unless_interrupted(struct.error) as error:
-            raise damaged("the bounds of a partition") from error
+            raise damaged("the bounds of a partition", error) from error
+        if not row.first <= row.end <= LARGEST:
+            raise damaged("the bounds of a partition", f"it begins at offset {row.first} and ended at {row.end}")
+        return row
 
 
 def offset_key(group: str, topic_id: int, partition: int) -> bytes:
     """Return the key of a committed offset; the rows of a group are adjacent."""
-    return group.encode() + b"\0" + partition_key(topic_id, partition)
+    return group.encode() + _GROUP_END + partition_key(topic_id, partition)
+
+
+def split_offset_key(key: bytes) -> tuple[str, int, int]:
+    """Return the group, the topic id and the partition of the key of a committed offset."""
+    group, end, place = key[:-9], key[-9:-8], key[-8:]
+    if end != _GROUP_END:
+        raise damaged(f"the key {key!r} of a committed offset", "it does not name a group, a topic and a partition")
+    return (group_of_key(group), *split_partition_key(place))
+
+
+def group_of_key(name: bytes) -> str:
+    """Return the group that the key of a row names."""
+    try:
+        return check_group_name(name.decode())
+    except unless_interrupted(ValueError) as error:
+        raise damaged(f"the key {name!r} of a group", error) from error
 
 
 def pack_offset(offset: int, committed_ms: int) -> bytes:
@@ -210,7 +293,8 @@ def unpack_commit(data: bytes | memoryview) -> tuple[int, int]:
             advice="Upgrade eventlog to read it.",
         )
     try:
-        _, offset, committed_ms = _OFFSET_ROW.unpack(data)
-    except unless_interrupted(struct.error) as error:
-        raise damaged("a committed offset") from error
-    return offset, committed_ms
+        version, offset, committed_ms = _OFFSET_ROW.unpack(data)
+        whole(version, 1)
+        return whole(offset), committed_ms
+    except unless_interrupted(*NOT_A_ROW) as error:
+        raise damaged("a committed offset", error) from error

@@ -16,8 +16,7 @@ from eventlog.errors import ConflictError
 from eventlog.store.lmdb.environment import FORMAT, STATE, STATES, CopyingCursor, Transaction
 from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.rows.packing import damaged
-from eventlog.store.rows.tables import STATE_ROWS, left_rows_key
+from eventlog.store.rows.tables import STATE_ROWS, left_rows_key, next_id
 from eventlog.store.states.reader import check_stored, walk_range
 from eventlog.store.states.rows import ID_BYTES, NEXT_STATE_ID_KEY, pack_state, state_prefix, unpack_state
 
@@ -56,10 +55,7 @@ def new_state(
     now_ms: int,
 ) -> StoredState:
     """Store the row of a new state under the next id; `name` may be a function of that id."""
-    counter = writing.get(FORMAT, NEXT_STATE_ID_KEY)
-    if counter is not None and len(counter) != ID_BYTES:
-        raise damaged("the next state's id")
-    number = 1 if counter is None else int.from_bytes(counter, "big")
+    number = next_id(writing.get(FORMAT, NEXT_STATE_ID_KEY), "state", size_bytes=ID_BYTES)
     state = StoredState(name if isinstance(name, str) else name(number), number, uuid4(), key, value, now_ms)
     writing.put(STATES, state.name.encode(), pack_state(state))
     writing.put(FORMAT, NEXT_STATE_ID_KEY, (number + 1).to_bytes(ID_BYTES, "big"))

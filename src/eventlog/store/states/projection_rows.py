@@ -11,8 +11,8 @@ from uuid import UUID
 
 from eventlog.backend.projections import Build, StoredProjection
 from eventlog.interruptions import unless_interrupted
-from eventlog.options import PROJECTION_PREFIX
-from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
+from eventlog.options import PROJECTION_PREFIX, check_projection_name, check_topic_name
+from eventlog.store.rows.packing import LARGEST_ID, NOT_A_ROW, checked, damaged, fields_of, moment, packed, whole
 
 _PROJECTION_VERSION = 1
 
@@ -44,15 +44,15 @@ def unpack_projection(name: bytes | memoryview, data: bytes | memoryview) -> Sto
         fields = fields_of(data, what, _PROJECTION_VERSION)
         rebuilding = fields["rebuilding"]
         return StoredProjection(
-            name=bytes(name).decode(),
+            name=check_projection_name(bytes(name).decode()),
             uuid=UUID(bytes=checked(fields["uuid"], bytes)),
             active=_build(checked(fields["active"], dict)),
             rebuilding=None if rebuilding is None else _build(checked(rebuilding, dict)),
-            doomed=tuple(checked(number, int) for number in checked(fields["doomed"], list)),
-            created_ms=checked(fields["created_ms"], int),
+            doomed=tuple(whole(number, 1, LARGEST_ID) for number in checked(fields["doomed"], list)),
+            created_ms=moment(fields["created_ms"]),
         )
     except unless_interrupted(*NOT_A_ROW) as error:
-        raise damaged(what) from error
+        raise damaged(what, error) from error
 
 
 def _build_fields(build: Build) -> dict[str, object]:
@@ -62,5 +62,5 @@ def _build_fields(build: Build) -> dict[str, object]:
 
 def _build(fields: dict[str, object]) -> Build:
     names = fields["topics"]
-    topics = None if names is None else tuple(checked(name, str) for name in checked(names, list))
-    return Build(checked(fields["state"], int), checked(fields["position"], int), topics)
+    topics = None if names is None else tuple(check_topic_name(name) for name in checked(names, list))
+    return Build(whole(fields["state"], 1, LARGEST_ID), whole(fields["position"]), topics)

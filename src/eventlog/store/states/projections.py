@@ -64,7 +64,7 @@ def build_and_state(
         state_name = build_state_name(row.name, build.state_id).encode()
         stored = transaction.get(state_name, db=environment.table(STATES))
         if stored is None:
-            raise damaged(f"projection {name!r}")
+            raise damaged(f"projection {name!r}", f"its state {state_name.decode()!r} does not exist")
         return row, unpack_state(state_name, stored)
 
 

@@ -12,7 +12,17 @@ from uuid import UUID
 
 from eventlog.backend.states import StoredState
 from eventlog.interruptions import unless_interrupted
-from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, packed
+from eventlog.store.rows.packing import (
+    LARGEST_ID,
+    NOT_A_ROW,
+    checked,
+    codec_fields,
+    damaged,
+    fields_of,
+    moment,
+    packed,
+    whole,
+)
 
 NEXT_STATE_ID_KEY = b"next state id"
 ID_BYTES = 4
@@ -49,15 +59,23 @@ def unpack_state(name: bytes | memoryview, data: bytes | memoryview) -> StoredSt
     try:
         fields = fields_of(data, what, _STATE_VERSION)
         return StoredState(
-            name=bytes(name).decode(),
-            id=checked(fields["id"], int),
+            name=_name_of_key(bytes(name)),
+            id=whole(fields["id"], 1, LARGEST_ID),
             uuid=UUID(bytes=checked(fields["uuid"], bytes)),
-            key=checked(fields["key"], dict),
-            value=checked(fields["value"], dict),
-            created_ms=checked(fields["created_ms"], int),
+            key=codec_fields(fields["key"]),
+            value=codec_fields(fields["value"]),
+            created_ms=moment(fields["created_ms"]),
         )
     except unless_interrupted(*NOT_A_ROW) as error:
-        raise damaged(what) from error
+        raise damaged(what, error) from error
+
+
+def _name_of_key(key: bytes) -> str:
+    """The name of a state; some have one that no user can choose."""
+    name = key.decode()
+    if not name.isprintable():
+        raise ValueError("its name is not printable")
+    return name
 
 
 unpack_state_again = lru_cache(maxsize=_KNOWN_COUNT)(unpack_state)

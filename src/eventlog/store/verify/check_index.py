@@ -23,13 +23,14 @@ from eventlog.store.records.key_rows import (
     escaped,
     pack_entries,
     repacked,
+    split_row_key,
     unescaped,
     unpack_row,
     version_key,
 )
 from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.rows.tables import RECORD_ROWS, split_batch_key
-from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, walk
+from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, said, walk
 
 _SUM_MASK = 2**64 - 1
 
@@ -101,11 +102,11 @@ class IndexCheck:
 
     def unreadable(self, key: bytes, error: BaseException) -> None:
         """Report a row that cannot be read."""
-        self._problems.add(f"{_named(key)}: {error}")
+        self._problems.add(f"{_named(key)}: {said(error)}")
 
     def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         """Check one row."""
-        prefix, version = split_index_key(key)
+        prefix, version = split_row_key(key)
         topic_id = int.from_bytes(prefix[:4], "big")
         topic = snapshot.topic(topic_id)
         add, name = self._problems.add, _named(key, topic)
@@ -126,7 +127,6 @@ class IndexCheck:
         for number, entry in enumerate(entries, version):
             if entry is None:
                 continue
-            _check_entry(entry)
             partition, offset, _, log_position, _, _ = entry
             first, end = snapshot.bounds(topic_id, partition)
             if offset < first and snapshot.has_left(RECORD_ROWS, topic_id):
@@ -140,27 +140,6 @@ class IndexCheck:
                 add(f"{name}: version {number} has position {log_position}, but the one before it {self._position}.")
             self._position = max(self._position, log_position)
             self._sums.add_entry(topic_id, record_key, entry)
-
-
-def split_index_key(key: bytes) -> tuple[bytes, int]:
-    """Return the prefix of a key's rows, and the version."""
-    prefix = key[:-8]
-    if len(key) < LEAST_KEY_BYTES or escaped(unescaped(prefix[4:])) != prefix[4:]:
-        raise ValueError("its key is not what was written.")
-    version = int.from_bytes(key[-8:], "big")
-    if version < 1:
-        raise ValueError("its key has version 0, but the first is 1.")
-    return prefix, version
-
-
-def _check_entry(entry: object) -> None:
-    """Raise ValueError if an entry is not valid."""
-    if not isinstance(entry, tuple) or len(entry) != 6:
-        raise ValueError("an entry does not have six fields.")
-    if any(type(number) is not int or number < 0 for number in (entry[0], entry[1], entry[3])):
-        raise ValueError("an entry has no valid partition, offset or position.")
-    if type(entry[2]) is not int or not isinstance(entry[4], bytes | None) or not isinstance(entry[5], tuple | None):
-        raise ValueError("an entry has fields of the wrong type.")
 
 
 def _named(key: bytes, topic: StoredTopic | None = None) -> str:
@@ -191,13 +170,12 @@ class _EntriesHaveRecords:
     def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         if self._problems.is_full:
             return
-        prefix, version = split_index_key(key)
+        prefix, version = split_row_key(key)
         topic_id = int.from_bytes(prefix[:4], "big")
         name = _named(key, snapshot.topic(topic_id))
         for number, entry in enumerate(unpack_row(data, name), version):
             if entry is None:
                 continue
-            _check_entry(entry)
             partition, offset = entry[:2]
             first, end = snapshot.bounds(topic_id, partition)
             if first <= offset < end:
@@ -308,7 +286,7 @@ class SnapshotCheck:
 
     def unreadable(self, key: bytes, error: BaseException) -> None:
         """Report a row that cannot be read."""
-        self._problems.add(f"snapshot of {_key_named(key, None)}: {error}")
+        self._problems.add(f"snapshot of {_key_named(key, None)}: {said(error)}")
 
     def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         """Check one row."""

@@ -12,7 +12,7 @@ from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
 from eventlog.store.records.key_rows import entity_prefix
 from eventlog.store.records.message_ids import StoredMessage, digest_of, split_time_key, time_key
 from eventlog.store.verify.check_index import entry_at
-from eventlog.store.verify.walk import UNREADABLE, Problems, SnapshotReader
+from eventlog.store.verify.walk import UNREADABLE, Problems, SnapshotReader, said
 
 _TOPIC_BYTES = 4
 
@@ -25,7 +25,7 @@ class MessageCheck:
 
     def unreadable(self, key: bytes, error: BaseException) -> None:
         """Report a row that cannot be read."""
-        self._problems.add(f"{_named(key, None)}: {error}")
+        self._problems.add(f"{_named(key, None)}: {said(error)}")
 
     def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         """Check one row."""
@@ -47,7 +47,7 @@ class MessageTimeCheck:
 
     def unreadable(self, key: bytes, error: BaseException) -> None:
         """Report a row that cannot be read."""
-        self._problems.add(f"table 'message times', row {key.hex()}: {error}")
+        self._problems.add(f"table 'message times', row {key.hex()}: {said(error)}")
 
     def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         """Check one row."""

@@ -12,7 +12,7 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, position_of
 from eventlog.store.rows.tables import split_batch_key
-from eventlog.store.verify.walk import Problems, SnapshotReader
+from eventlog.store.verify.walk import Problems, SnapshotReader, said
 
 
 class OrderCheck:
@@ -29,7 +29,7 @@ class OrderCheck:
 
     def unreadable(self, key: bytes, error: BaseException) -> None:
         """Report a row that cannot be read."""
-        self._problems.add(f"table 'order', row {key.hex()}: it is not what was written ({error}).")
+        self._problems.add(f"table 'order', row {key.hex()}: it is not what was written ({said(error)}).")
 
     def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         """Check one row."""

@@ -21,32 +21,36 @@ from eventlog.store.lmdb.environment import (
     Environment,
     Snapshot,
 )
-from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, end_log_position
+from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, end_log_position, position_of
 from eventlog.store.records.producer_epochs import NEXT_PRODUCER_ID_KEY, ProducerRow, SequenceRow, split_sequence_key
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
+    LEFT_ROWS,
     NEXT_TOPIC_ID_KEY,
     STATE_ROWS,
     TOPIC_ROWS,
     TOPICS_VERSION_KEY,
     FormatRow,
     PartitionRow,
+    next_id,
     partition_key,
+    split_left_rows_key,
     unpack_topic,
+    unpack_topics_version,
 )
-from eventlog.store.states.projection_rows import unpack_projection
+from eventlog.store.states.projection_rows import build_state_name, unpack_projection
 from eventlog.store.states.rows import NEXT_STATE_ID_KEY, unpack_state
-from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, walk
+from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, said, walk
 
 _STATE_ID_BYTES = 4
 _LAST_STATE_ID = 2**32 - 1
-_COUNTERS = {
-    NEXT_TOPIC_ID_KEY: 4,
-    NEXT_STATE_ID_KEY: 4,
-    NEXT_PRODUCER_ID_KEY: 8,
-    TOPICS_VERSION_KEY: 8,
-    END_POSITION_KEY: 8,
-    OLD_POSITIONS_KEY: 8,
+_COUNTERS: dict[bytes, Callable[[bytes | None], int]] = {
+    NEXT_TOPIC_ID_KEY: lambda data: next_id(data, "topic", size_bytes=4),
+    NEXT_STATE_ID_KEY: lambda data: next_id(data, "state", size_bytes=4),
+    NEXT_PRODUCER_ID_KEY: lambda data: next_id(data, "producer", size_bytes=8),
+    TOPICS_VERSION_KEY: unpack_topics_version,
+    END_POSITION_KEY: position_of,
+    OLD_POSITIONS_KEY: position_of,
 }
 
 
@@ -59,7 +63,7 @@ class SmallTables:
         self._cache = BatchCache()
         self._state_ids: set[int] = set()
         self._producer_ids: set[int] = set()
-        self._largest_topic_id = 0
+        self._topic_ids: set[int] = set()
         self.topic_count = 0
 
     def check(self) -> None:
@@ -67,6 +71,9 @@ class SmallTables:
         self._walk(TOPICS, self._check_topic)
         self._walk(PARTITIONS, self._check_partition)
         self._walk(FORMAT, self._check_format)
+        with self._environment.reading() as transaction:
+            snapshot = SnapshotReader(self._environment, transaction, self._cache)
+            self._check_next_id(snapshot, "topic", self._topic_ids, NEXT_TOPIC_ID_KEY)
 
     def check_states(self) -> None:
         """Check states, projections and producers, and the owners of their rows, in one snapshot."""
@@ -86,44 +93,60 @@ class SmallTables:
                         except unless_interrupted(*UNREADABLE) as error:
                             rows.unreadable(bytes(key), error)
             self._check_rows_of_states(snapshot, transaction)
+            self._check_next_id(snapshot, "state", self._state_ids, NEXT_STATE_ID_KEY)
+            self._check_next_id(snapshot, "producer", self._producer_ids, NEXT_PRODUCER_ID_KEY)
 
     def _walk(self, table: bytes, check_row: Callable[[SnapshotReader, bytes, bytes], None]) -> None:
         walk(self._environment, table, _Rows(table, check_row, self._problems), cache=self._cache)
 
     def _check_topic(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
         self.topic_count += 1
-        topic = unpack_topic(key, data)
-        self._largest_topic_id = max(self._largest_topic_id, topic.id)
-        if topic.partitions < 1 or topic.duplicate_window_ms < 0:
-            self._problems.add(f"topic {topic.name!r}: its row has impossible numbers.")
+        self._note_id("topic", unpack_topic(key, data).id, self._topic_ids)
 
     def _check_partition(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         topic_id, partition = int.from_bytes(key[:4], "big"), int.from_bytes(key[4:], "big")
         topic = snapshot.topic(topic_id)
         name = f"{topic.name if topic else f'topic id {topic_id}'}[{partition}]"
-        row = PartitionRow.unpack(data)
+        try:
+            PartitionRow.unpack(data)
+        except unless_interrupted(*UNREADABLE) as error:
+            self._problems.add(f"{name}: {said(error)}")
         if topic is None or key != partition_key(topic_id, partition % 2**32) or partition >= topic.partitions:
             self._problems.add(f"{name}: it has bounds, but there is no such partition.")
-        elif row.first > row.end:
-            self._problems.add(f"{name}: it begins at offset {row.first}, but ended at {row.end} then.")
 
     def _check_format(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
         if key == FORMAT_KEY:
             FormatRow.unpack(data, "the log")
-        elif key in _COUNTERS and len(data) != _COUNTERS[key]:
-            self._problems.add(f"table 'format', row {key.decode()!r}: it has {len(data)} bytes, not {_COUNTERS[key]}.")
-        elif key == NEXT_TOPIC_ID_KEY and int.from_bytes(data, "big") <= self._largest_topic_id:
-            self._problems.add(f"topic id {self._largest_topic_id}: it would be given to another topic too.")
+        elif key in _COUNTERS:
+            _COUNTERS[key](data)
+        elif key.startswith(LEFT_ROWS):
+            split_left_rows_key(key)
+
+    def _note_id(self, what: str, number: int, ids: set[int]) -> None:
+        if number in ids:
+            self._problems.add(f"{what} id {number}: two of them have it.")
+        ids.add(number)
+
+    def _check_next_id(self, snapshot: SnapshotReader, what: str, ids: set[int], counter: bytes) -> None:
+        """Report an id that the next thing would get although another has it."""
+        largest = max(ids, default=0)
+        try:
+            number = _COUNTERS[counter](snapshot.get(FORMAT, counter))
+        except unless_interrupted(*UNREADABLE):
+            return  # reported by the check of the format
+        if number <= largest:
+            self._problems.add(f"{what} id {largest}: it would be given to another {what} too.")
 
     def _check_state(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
-        self._state_ids.add(unpack_state(key, data).id)
+        self._note_id("state", unpack_state(key, data).id, self._state_ids)
 
     def _check_projection(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         row = unpack_projection(key, data)
         builds = [row.active, *([row.rebuilding] if row.rebuilding else [])]
         self._state_ids.update(row.doomed)
         for build in builds:
-            if build.state_id not in self._state_ids:
+            state = snapshot.get(STATES, build_state_name(row.name, build.state_id).encode())
+            if state is None or build.state_id not in self._state_ids:
                 self._problems.add(f"projection {row.name!r}: its state does not exist.")
             elif build.log_position > end_log_position(self._environment, snapshot.transaction):
                 self._problems.add(
@@ -131,7 +154,7 @@ class SmallTables:
                 )
 
     def _check_producer(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
-        self._producer_ids.add(ProducerRow.unpack(key.decode(), data).id)
+        self._note_id("producer", ProducerRow.unpack(key.decode(), data).id, self._producer_ids)
 
     def _check_sequences(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         producer_id, topic_id, partition = split_sequence_key(key)
@@ -174,4 +197,4 @@ class _Rows:
 
     def unreadable(self, key: bytes, error: BaseException) -> None:
         """Report a row that cannot be read."""
-        self._problems.add(f"table {self._table.decode()!r}, row {key!r}: {error}")
+        self._problems.add(f"table {self._table.decode()!r}, row {key!r}: {said(error)}")

@@ -15,15 +15,26 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import NO_LOG_POSITION, NO_TIME_MS, Columns, decode
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
-from eventlog.store.groups.reader import damaged_rows
-from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER, SNAPSHOTS, Environment
+from eventlog.store.lmdb.environment import (
+    BATCHES,
+    GROUPS,
+    INDEX,
+    MEMBERS,
+    MESSAGE_TIMES,
+    MESSAGES,
+    OFFSETS,
+    ORDER,
+    SNAPSHOTS,
+    Environment,
+)
 from eventlog.store.records.log_order import OLD_POSITIONS_KEY, order_key, position_of_old, stored_end_log_position
 from eventlog.store.rows.tables import RECORD_ROWS, split_batch_key
+from eventlog.store.verify.check_groups import GroupCheck, MemberCheck, OffsetCheck
 from eventlog.store.verify.check_index import IndexCheck, IndexSums, SnapshotCheck, compare
 from eventlog.store.verify.check_message_ids import MessageCheck, MessageTimeCheck
 from eventlog.store.verify.check_order import OrderCheck
 from eventlog.store.verify.check_tables import SmallTables
-from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, walk
+from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, said, walk
 
 _LAST_POSITION = 2**64 - 1
 
@@ -56,8 +67,9 @@ def verify(environment: Environment, progress: Callable[[int], object] | None = 
     walk(environment, SNAPSHOTS, SnapshotCheck(problems), cache=cache, tick=tick)
     walk(environment, MESSAGES, MessageCheck(problems), cache=cache, tick=tick)
     walk(environment, MESSAGE_TIMES, MessageTimeCheck(problems), cache=cache, tick=tick)
-    for line in damaged_rows(environment):
-        problems.add(line)
+    walk(environment, GROUPS, GroupCheck(problems), cache=cache, tick=tick)
+    walk(environment, MEMBERS, MemberCheck(problems), cache=cache, tick=tick)
+    walk(environment, OFFSETS, OffsetCheck(problems), cache=cache, tick=tick)
     tables.check_states()
     return VerifyReport(
         tables.topic_count, batches.batch_count, batches.record_count, batches.stored_bytes, problems.lines()
@@ -90,7 +102,7 @@ class BatchCheck:
 
     def unreadable(self, key: bytes, error: BaseException) -> None:
         """Report a row whose key is not that of a batch."""
-        self._problems.add(f"table 'batches', row {key.hex()}: {error}")
+        self._problems.add(f"table 'batches', row {key.hex()}: {said(error)}")
 
     def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         """Check one batch."""
@@ -106,7 +118,7 @@ class BatchCheck:
         try:
             columns = decode(data, name)
         except unless_interrupted(EventLogError) as error:
-            self._problems.add(str(error))
+            self._problems.add(said(error))
             self._end = last + 1
             return
         self.record_count += columns.count

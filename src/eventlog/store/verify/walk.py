@@ -33,13 +33,19 @@ from eventlog.store.lmdb.environment import (
 from eventlog.store.records.emptying import left_rows
 from eventlog.store.records.log_order import position_of
 from eventlog.store.records.reader import bounds_within
-from eventlog.store.rows.packing import NOT_A_ROW
+from eventlog.store.rows.packing import LARGEST, NOT_A_ROW
 from eventlog.store.rows.tables import TOPIC_ROWS, batch_key, split_batch_key, unpack_topic
 
 _ROWS_OF_TOPICS = {BATCHES, PARTITIONS, INDEX, SNAPSHOTS, MESSAGES, MESSAGE_TIMES}
 """Tables whose keys begin with the id of a topic: what a deletion has left there is not checked."""
 UNREADABLE = (EventLogError, *NOT_A_ROW, UnicodeDecodeError, struct.error, msgpack.UnpackException)
 """Errors of reading a row that is not what was written."""
+
+
+def said(error: BaseException) -> str:
+    """Return what an error says is wrong, without its advice: the reader of a report does not need it."""
+    return error.what if isinstance(error, EventLogError) else f"{error}"
+
 
 _PART_BYTES = 1 << 20
 _ROW_BYTES = 64
@@ -141,11 +147,18 @@ class SnapshotReader:
         return self._topics.get(topic_id)
 
     def bounds(self, topic_id: int, partition: int) -> tuple[int, int]:
-        """Return the first readable offset of a partition, and its end."""
+        """
+        Return the first readable offset of a partition, and its end.
+
+        All offsets if its row is damaged, or its last batch has an impossible key: others report these.
+        """
         place = (topic_id, partition)
         found = self._bounds.get(place)
         if found is None:
-            [found] = bounds_within(self.environment, self.transaction, [place])
+            try:
+                [found] = bounds_within(self.environment, self.transaction, [place])
+            except unless_interrupted(*UNREADABLE):
+                found = (0, LARGEST)
             self._bounds[place] = found
         return found
 
