@@ -554,9 +554,9 @@ class EventLog(Closing, FrontDoor):
 
     def verify(self, *, progress: Callable[[int], object] | None = None) -> VerifyReport:
         """
-        Read and check everything stored: batches, indexes, groups, offsets, states and projections.
+        Read and check everything stored: pages, batches, indexes, groups, offsets, states and projections.
 
-        Blocks for as long as that takes; others may go on.
+        Blocks for as long as that takes; others may go on. Where pages are damaged it reads no row.
 
         Args:
             progress: called from time to time with the bytes checked so far.

@@ -1,4 +1,4 @@
-"""`eventlog topics`, `verify` and `compact`: list, create and extend topics, check a log, write a smaller copy."""
+"""`eventlog topics` and `compact`: list, create and extend topics, write a smaller copy of a log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 import eventlog
-from eventlog.cli.failure import EXIT_FAILED, EXIT_OK, Failure, check_there
+from eventlog.cli.failure import EXIT_OK, Failure, check_there
 from eventlog.cli.text import as_text, counted, table
 
 
@@ -66,19 +66,6 @@ def create_partitions(path: Path, name: str, total: int, out: TextIO) -> int:
             raise Failure(str(error)) from error
     out.write(f"{name}: {before} -> {total} partitions\n")
     return EXIT_OK
-
-
-def verify_log(path: Path, out: TextIO) -> int:
-    """Read and check every batch, and print each damaged place."""
-    with eventlog.open(path, create=False) as log:
-        report = log.verify()
-    out.writelines(f"{problem}\n" for problem in report.problems)
-    verdict = counted(len(report.problems), "problem") if report.problems else "sound"
-    out.write(
-        f"{counted(report.topic_count, 'topic')}, {counted(report.batch_count, 'batch')}, "
-        f"{counted(report.record_count, 'record')}, {report.stored_bytes / 1e6:,.1f} MB: {verdict}\n"
-    )
-    return EXIT_FAILED if report.problems else EXIT_OK
 
 
 def compact_log(path: Path, destination: Path, out: TextIO) -> int:

@@ -92,11 +92,21 @@ def _add_topics(commands: Commands) -> None:
 
 def _add_verify(commands: Commands) -> None:
     def run(arguments: argparse.Namespace) -> int:
-        from eventlog.cli.admin import verify_log
+        from eventlog.cli.verify import verify_here, verify_log
 
-        return verify_log(arguments.path, sys.stdout)
+        if arguments.here:
+            return verify_here(arguments.path, sys.stdout)
+        return verify_log(arguments.path, sys.stdout, stall_timeout=arguments.stall_timeout)
 
-    add(commands, "verify", "read a whole log and check it; exit code 1 if it is damaged", run)
+    parser = add(commands, "verify", "read a whole log and check it; exit code 1 if it is damaged", run)
+    parser.add_argument(
+        "--stall-timeout",
+        type=positive,
+        default=60,
+        metavar="SECONDS",
+        help="end the check if it makes no progress for so long (default: 60); exit code 3",
+    )
+    parser.add_argument("--here", action="store_true", help="check in this process, which damage may end")
 
 
 def _add_compact(commands: Commands) -> None:

@@ -15,6 +15,7 @@ import eventlog
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
+EXIT_DIED: Final = 3  # `verify`: the process that checked the log did not come to its end
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as a shell reports it
 EXIT_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 

@@ -18,7 +18,7 @@ from threading import get_ident
 
 from eventlog.errors import CorruptBatch, DiskFull, EventLogError, FormatTooNew
 from eventlog.interruptions import suppress, unless_interrupted
-from eventlog.store.lmdb.environment import EngineError, EngineMapFull, Environment, MapFull
+from eventlog.store.lmdb.environment import EngineMapFull, Environment, MapFull, engine_failure
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.wakeup.notifier import Notifier
 from eventlog.uninterruptible import try_acquire
@@ -332,10 +332,11 @@ class Committer:
             writing.commit(self._before_sync)
         except BaseException as error:
             writing.abort()
-            if isinstance(error, EngineMapFull):
+            failure = engine_failure(error)
+            if isinstance(failure, EngineMapFull):
                 raise MapFull from error
-            if isinstance(error, EngineError):
-                raise environment.fail(error) from error
+            if failure is not None:
+                raise environment.fail(failure) from error
             raise
         return notifies
 

@@ -65,6 +65,17 @@ CopyingCursor: TypeAlias = "lmdb.Cursor[bytes]"
 T = TypeVar("T")
 
 
+def engine_failure(error: BaseException) -> lmdb.Error | None:
+    """
+    Return the error of LMDB that a call of py-lmdb raised, if it is one.
+
+    `Cursor.delete` of py-lmdb may fail after it has deleted the row, when it moves on. Then it returns a result and an
+    error, which Python makes a `SystemError`.
+    """
+    cause = error.__cause__ if isinstance(error, SystemError) else error
+    return cause if isinstance(cause, lmdb.Error) else None
+
+
 class MapFull(Exception):
     """
     Raised when the map has no room for the transaction.
@@ -167,7 +178,7 @@ class Environment(Lifecycle):
                 transaction = environment.begin_copying(token)
                 try:
                     ...
-                except EngineError as error:
+                except unless_interrupted(EngineError) as error:
                     raise environment.read_error(error) from error
                 finally:
                     transaction.abort()

@@ -124,6 +124,11 @@ class Lifecycle:
         """Whether `close()` was called."""
         return self._handle is None and not self._is_forked and not self._is_unusable
 
+    @property
+    def data_file(self) -> str:
+        """The path of the file that holds the log."""
+        return self._opener.data
+
     def hold_for_fork(self) -> None:
         """Wait until no transaction runs and let none begin, so that the child inherits none."""
         self._gate.shut()

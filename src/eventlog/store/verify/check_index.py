@@ -9,7 +9,7 @@ in the meantime, `compare` looks up every record and every entry. Snapshots belo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import NO_LOG_POSITION, Columns, decode
@@ -90,56 +90,98 @@ def _fingerprint(key: bytes, entry: bytes) -> int:
 
 
 class IndexCheck:
-    """Checks each row of the index, and that the rows of a key follow each other."""
+    """
+    Checks each row of the index, and that the rows of a key follow each other.
+
+    Versions may be missing where records were deleted, and no more of them than the topic has lost. Since versions are
+    in the order of the log, there are never more between two records than positions.
+    """
 
     def __init__(self, problems: Problems, sums: IndexSums) -> None:
         self._problems = problems
         self._sums = sums
+        self._topic_id = -1
+        self._missing = 0
+        self._deleted = -1
         self._prefix = b""
         self._next_version = 1
-        self._position = -1
+        self._last = (0, -1)
         self._is_empty = False
+        self._is_unknown = False
 
     def unreadable(self, key: bytes, error: BaseException) -> None:
         """Report a row that cannot be read."""
         self._problems.add(f"{_named(key)}: {said(error)}")
+        self._is_unknown = True  # where the next row of the key has to begin
 
     def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         """Check one row."""
         prefix, version = split_row_key(key)
         topic_id = int.from_bytes(prefix[:4], "big")
         topic = snapshot.topic(topic_id)
-        add, name = self._problems.add, _named(key, topic)
+        name = _named(key, topic)
         if topic is None or topic.index is None:
-            add(f"{name}: its topic {'does not exist' if topic is None else 'has no index'}.")
+            self._problems.add(f"{name}: its topic {'does not exist' if topic is None else 'has no index'}.")
             return
+        if topic_id != self._topic_id:
+            self._topic_id, self._missing, self._deleted = topic_id, 0, -1
         if prefix != self._prefix:
-            self._prefix, self._next_version, self._position, self._is_empty = prefix, 1, -1, False
-        if self._is_empty:
-            add(f"{name}: it comes after an empty row, which must be the last of its key.")
-        if version < self._next_version:
-            add(f"{name}: it begins at version {version}, but the row before it ends at {self._next_version}.")
-        self._next_version = version + 1
+            self._prefix, self._next_version, self._last = prefix, 1, (0, -1)
+            self._is_empty = self._is_unknown = False
         entries = unpack_row(data, name)
-        self._next_version = version + len(entries)
-        self._is_empty = not entries
+        self._check_begin(snapshot, name, version, entries)
         record_key = unescaped(prefix[4:])
         for number, entry in enumerate(entries, version):
-            if entry is None:
-                continue
-            partition, offset, _, log_position, _, _ = entry
-            first, end = snapshot.bounds(topic_id, partition)
-            if offset < first and snapshot.has_left(RECORD_ROWS, topic_id):
-                continue
-            if partition >= topic.partitions or not first <= offset < end:
-                add(
-                    f"{name}: version {number} is at offset {offset} of partition {partition}, "
-                    "where there is no record."
-                )
-            if log_position <= self._position:
-                add(f"{name}: version {number} has position {log_position}, but the one before it {self._position}.")
-            self._position = max(self._position, log_position)
-            self._sums.add_entry(topic_id, record_key, entry)
+            if entry is not None and not _is_left(snapshot, topic_id, entry):
+                self._check_entry(snapshot, name, topic, number, entry)
+                self._sums.add_entry(topic_id, record_key, entry)
+
+    def _check_begin(self, snapshot: SnapshotReader, name: str, version: int, entries: Sequence[Entry | None]) -> None:
+        add, expected = self._problems.add, self._next_version
+        if self._is_empty:
+            add(f"{name}: it comes after an empty row, which must be the last of its key.")
+        if not self._is_unknown and version < expected:
+            add(f"{name}: it begins at version {version}, but the row before it ends at {expected}.")
+        gone = entries.count(None) + (0 if self._is_unknown else max(version - expected, 0))
+        if gone and not self._is_deleted(snapshot, gone):
+            add(f"{name}: versions are missing before it or in it, but no deletion of records explains that.")
+        elif not entries and version - self._last[0] > snapshot.end_position() - self._last[1]:
+            add(f"{name}: its version is beyond the end of the log.")
+        self._next_version, self._is_empty, self._is_unknown = version + len(entries), not entries, False
+
+    def _is_deleted(self, snapshot: SnapshotReader, count: int) -> bool:
+        """Whether that number of further records may have been deleted from the topic; if not, they are not counted."""
+        if self._missing + count > self._deleted:
+            self._deleted = snapshot.deleted_count(self._topic_id)
+        if self._missing + count > self._deleted:
+            return False
+        self._missing += count
+        return True
+
+    def _check_entry(self, snapshot: SnapshotReader, name: str, topic: StoredTopic, number: int, entry: Entry) -> None:
+        partition, offset, _, log_position, _, _ = entry
+        first, end = snapshot.bounds(topic.id, partition)
+        if partition >= topic.partitions or not first <= offset < end:
+            self._problems.add(
+                f"{name}: version {number} is at offset {offset} of partition {partition}, where there is no record."
+            )
+        last_version, last_position = self._last
+        if log_position <= last_position:
+            self._problems.add(
+                f"{name}: version {number} has position {log_position}, but the one before it {last_position}."
+            )
+        elif number - last_version > log_position - last_position:
+            self._problems.add(
+                f"{name}: version {number} has position {log_position}, and version {last_version} {last_position}: "
+                "there is no room for those between."
+            )
+        self._last = number, max(last_position, log_position)
+
+
+def _is_left(snapshot: SnapshotReader, topic_id: int, entry: Entry) -> bool:
+    """Whether an entry is of a record that was deleted in steps, which have not come to it yet."""
+    first = snapshot.bounds(topic_id, entry[0])[0]
+    return entry[1] < first and snapshot.has_left(RECORD_ROWS, topic_id)
 
 
 def _named(key: bytes, topic: StoredTopic | None = None) -> str:

@@ -33,6 +33,7 @@ from eventlog.store.verify.check_groups import GroupCheck, MemberCheck, OffsetCh
 from eventlog.store.verify.check_index import IndexCheck, IndexSums, SnapshotCheck, compare
 from eventlog.store.verify.check_message_ids import MessageCheck, MessageTimeCheck
 from eventlog.store.verify.check_order import OrderCheck
+from eventlog.store.verify.check_pages import check_pages
 from eventlog.store.verify.check_tables import SmallTables
 from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, said, walk
 
@@ -49,6 +50,9 @@ def verify(environment: Environment, progress: Callable[[int], object] | None = 
         progress: called from time to time with the bytes of batches checked so far.
     """
     problems = Problems()
+    if not check_pages(environment, problems, lambda: progress is not None and progress(0)):
+        problems.add("no row was read: LMDB may end a process that reads damaged pages.")
+        return VerifyReport(0, 0, 0, 0, problems.lines())
     cache = BatchCache()
     tables = SmallTables(environment, problems)
     tables.check()

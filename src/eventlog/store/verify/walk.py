@@ -31,10 +31,10 @@ from eventlog.store.lmdb.environment import (
     Snapshot,
 )
 from eventlog.store.records.emptying import left_rows
-from eventlog.store.records.log_order import position_of
+from eventlog.store.records.log_order import end_log_position, position_of
 from eventlog.store.records.reader import bounds_within
 from eventlog.store.rows.packing import LARGEST, NOT_A_ROW
-from eventlog.store.rows.tables import TOPIC_ROWS, batch_key, split_batch_key, unpack_topic
+from eventlog.store.rows.tables import TOPIC_ROWS, PartitionRow, batch_key, split_batch_key, unpack_topic
 
 _ROWS_OF_TOPICS = {BATCHES, PARTITIONS, INDEX, SNAPSHOTS, MESSAGES, MESSAGE_TIMES}
 """Tables whose keys begin with the id of a topic: what a deletion has left there is not checked."""
@@ -161,6 +161,24 @@ class SnapshotReader:
                 found = (0, LARGEST)
             self._bounds[place] = found
         return found
+
+    def end_position(self) -> int:
+        """Return the position of the next record; the largest if a row that says so is damaged."""
+        try:
+            return end_log_position(self.environment, self.transaction)
+        except unless_interrupted(*UNREADABLE):
+            return LARGEST
+
+    def deleted_count(self, topic_id: int) -> int:
+        """Return the number of records that a topic has lost by deletions, over all partitions."""
+        count, prefix = 0, topic_id.to_bytes(4, "big")
+        with self.transaction.cursor(db=self.environment.table(PARTITIONS)) as cursor:
+            is_found = cursor.set_range(prefix)
+            while is_found and bytes(cursor.key()).startswith(prefix):
+                with suppress(*UNREADABLE):  # reported by the check of that table
+                    count += PartitionRow.unpack(cursor.value()).first
+                is_found = cursor.next()
+        return count
 
     def batch(self, topic_id: int, partition: int, offset: int) -> tuple[int, Columns | None] | None:
         """
