@@ -217,17 +217,18 @@ class Worker:
         failure = self._given_up(chunk[0])
         if failure is None and self._is_risky(chunk[0]):
             failure = self._note_try(chunk[0])
-        tx = self._begin()
+        tx, function = self._begin(), self.function
+        now_s, permit = self._now_s, self._permit
         called_count, is_commit = 0, False
         try:
             for record in chunk:
-                if called_count and (self.is_stopping or self._now_s() >= min(until_s, self._permit[0])):
+                if called_count and (self.is_stopping or not until_s > now_s() < permit[0]):
                     break
                 called_count += 1
                 if failure is not None and self._options.on_failure is not None:
                     self._options.on_failure(tx, record, failure.error)
                 else:
-                    self.function(tx, record)
+                    function(tx, record)
             is_commit = True
             self._commit(tx, chunk[:called_count])
         except unless_interrupted(Exception) as error:
