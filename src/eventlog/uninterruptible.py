@@ -13,9 +13,10 @@ import weakref
 from collections.abc import Callable, Iterator
 from operator import call
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
+AnyLock: TypeAlias = "threading.Lock | threading.RLock"
 
 _AT_ONCE = (False,)
 """The argument with which `lock.acquire` does not wait."""
@@ -31,7 +32,7 @@ def call_atomically(*calls: Callable[[], object]) -> None:
     any(map(call, calls))
 
 
-def try_acquire(lock: threading.Lock, timeout: float) -> Iterator[bool]:
+def try_acquire(lock: AnyLock, timeout: float) -> Iterator[bool]:
     """
     An iterator that tries once to take a lock, for up to `timeout` seconds (-1: forever), and yields whether it did.
 
@@ -90,7 +91,7 @@ class HeldLock:
     else:
         __slots__ = ("__exit__", "_judge", "_lock", "_timeout")
 
-    def __init__(self, lock: threading.Lock, timeout: float, judge: Callable[[bool], None]) -> None:
+    def __init__(self, lock: AnyLock, timeout: float, judge: Callable[[bool], None]) -> None:
         self._lock = lock
         self._timeout = timeout
         self._judge = judge

@@ -127,12 +127,11 @@ def test_callbacks_may_ask_and_move_the_consumer(log, topic):
         lambda consumer: consumer.poll(),
         lambda consumer: consumer.poll_batches(),
         lambda consumer: next(iter(consumer)),
-        lambda consumer: consumer.close(),
         lambda consumer: consumer.assign([("orders", 0)]),
     ],
-    ids=["poll", "poll_batches", "iteration", "close", "assign"],
+    ids=["poll", "poll_batches", "iteration", "assign"],
 )
-def test_callbacks_may_neither_poll_nor_close(log, topic, call):
+def test_callbacks_may_not_poll(log, topic, call):
     """The error says what is left for them, and the consumer goes on."""
     errors = []
 
@@ -144,6 +143,15 @@ def test_callbacks_may_neither_poll_nor_close(log, topic, call):
     with log.consumer("orders", on_assigned=on_assigned, **QUIET) as one:
         assert len(poll_all(one, 20)) == 20
     assert errors == [2]
+
+
+def test_a_consumer_that_a_callback_closes_is_closed_after_the_call(log, topic):
+    """Nothing is handed out, and a loop ends."""
+    consumers = []
+    for call in (lambda consumer: consumer.poll(timeout=1.0), list):
+        consumers.append(log.consumer("orders", on_assigned=lambda _: consumers[-1].close(), **QUIET))
+        assert call(consumers[-1]) == []
+        assert consumers[-1].is_closed
 
 
 def test_another_thread_stays_outside_while_a_callback_runs(log, topic):

@@ -292,7 +292,9 @@ class Consumer(Closing, FrontDoor, Generic[K, V]):
         Commit finished offsets, and close the consumer.
 
         The records received last are finished only if `commit()` was called; otherwise they come again, to the next
-        consumer. Calling it again does nothing. Another thread may call it; it ends a running wait first.
+        consumer. Calling it again does nothing. Another thread may call it; it ends a running wait first. In a signal
+        handler that interrupts this consumer, and in a callback, it waits for nothing: the interrupted call closes when
+        it ends, and a `for` loop ends.
 
         Raises:
             StorageError: the commit failed. The consumer is closed all the same.

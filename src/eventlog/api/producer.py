@@ -126,12 +126,12 @@ class Producer(Closing, FrontDoor):
         Flush, and close the producer.
 
         It takes no more records from here on, so a callback that sends gets `LogClosed`; where callbacks send, call
-        `flush()` first. Calling it again does nothing.
+        `flush()` first. Calling it again does nothing. In a signal handler or finalizer that interrupts a call of the
+        same thread it waits for nothing: what was sent is stored in the background. Call it again outside to wait for
+        that, and to learn of failures.
 
         Raises:
             DeliveryError, TimeoutError: as for `flush`; the producer is closed all the same.
-            RuntimeError: called in a signal handler or finalizer that interrupted this producer, or a commit, in the
-                same thread. It is not closed, and nothing is lost. Close it outside.
         """
 
 

@@ -371,6 +371,15 @@ class RecordBackend(Protocol):
         """Whether this very thread commits now: then a signal handler or a finalizer asks."""
         ...
 
+    @property
+    def is_interrupted(self) -> bool:
+        """
+        Whether this very thread is in the middle of something that others wait for: a commit, a read, an opening.
+
+        Then a signal handler or a finalizer asks, and must wait for nobody.
+        """
+        ...
+
     def check_writable(self) -> None:
         """Raise why the log takes no writes, if it takes none: `StorageError` after a failure, `LogClosed`."""
         ...

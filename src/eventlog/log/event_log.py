@@ -83,6 +83,8 @@ class EmbeddedLog(EventLog):
         self._consumers: WeakMembers[EmbeddedConsumer[Any, Any]] = WeakMembers()
         self._is_closed = False
         self._is_closing = False
+        self._is_refusing = False
+        """Whether calls are refused: it is closed, or a signal handler has asked for that."""
         self._finalizer = weakref.finalize(self, store.abandon)
         # At the interpreter's exit only a log in memory has something to remove; threads may still read the others.
         self._finalizer.atexit = store.durability == "memory"
@@ -107,7 +109,7 @@ class EmbeddedLog(EventLog):
     @property
     @override
     def is_closed(self) -> bool:
-        return self._is_closed
+        return self._is_refusing
 
     # -- topics ----------------------------------------------------------------------------------------------
 
@@ -156,7 +158,8 @@ class EmbeddedLog(EventLog):
 
     def _known_topic(self, name: str) -> EmbeddedTopic[Any, Any]:
         """The topic of that name, with the codecs that this log was told of."""
-        self._check_open()
+        if self._is_closed:  # not sooner: a consumer that closes may still ask
+            self._check_open()
         return self._topics.known(name)
 
     # -- clients ---------------------------------------------------------------------------------------------
@@ -420,13 +423,36 @@ class EmbeddedLog(EventLog):
     def close(self) -> None:
         if self._is_closing:
             return
+        if self._is_interrupted():
+            self._close_later()
+            return
         self._is_closing = True
         try:
             self._close_clients()  # until they are closed they may ask for topics
         finally:
-            self._is_closed = True
+            self._is_closed = self._is_refusing = True
             self._finalizer.detach()
             self._store.release()
+
+    def _is_interrupted(self) -> bool:
+        """Whether a signal handler or a finalizer has interrupted something that closing would wait for."""
+        return (
+            self._store.is_interrupted
+            or any(one._is_interrupted for one in self._consumers)
+            or any(one._is_interrupted for one in self._producers)
+        )
+
+    def _close_later(self) -> None:
+        """
+        Refuse new calls from now on, and close when the interrupted call is over.
+
+        A consumer's call closes it, and then us. Else the next call of whatever we made does, or the next `close()`.
+        """
+        self._is_refusing = True
+        for consumer in self._consumers:
+            consumer._close_later(self.close)
+        for producer in self._producers:
+            producer._close_later()
 
     def _close_clients(self) -> None:
         failure: Exception | None = None
@@ -450,7 +476,8 @@ class EmbeddedLog(EventLog):
             raise failure
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self._is_refusing:
+            self.close()
             raise LogClosed(
                 f"the log at {self.path} is closed.",
                 stored="Nothing was changed.",

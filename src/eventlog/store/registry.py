@@ -82,6 +82,12 @@ class Registry:
                         store.close()
                     return
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether this very thread opens or closes a store: then a signal handler or a finalizer asks."""
+        owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]
+        return owned
+
     def abandon(self, store: Store) -> None:
         """
         Count one user less, now or later.

@@ -61,6 +61,11 @@ class Users(Protocol):
         """Count one user less, now or later; waits for nothing."""
         ...
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether this very thread opens or closes a store: then a signal handler or a finalizer asks."""
+        ...
+
 
 class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, StoreStates, StoreMaintenance):
     """
@@ -149,6 +154,11 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
     def abandon(self) -> None:
         """Count one user less, from a finalizer: it waits for nothing, so this may be closed later."""
         self._users.abandon(self)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether this very thread is in the middle of something that others wait for."""
+        return super().is_interrupted or self._users.is_interrupted or self.heartbeat.is_interrupted
 
     # -- records ---------------------------------------------------------------------------------------------
 

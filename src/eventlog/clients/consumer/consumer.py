@@ -46,10 +46,13 @@ class EmbeddedConsumer(Consumer[K, V]):
     ) -> None:
         self._backend = backend
         self._options = options
-        self._in_use = threading.Lock()
+        self._in_use = threading.RLock()
         self._calling: int | None = None
         self._refusal: Callable[[], Exception] | None = None
         self._is_closing = False
+        self._is_to_close = False
+        """Whether `close()` was called inside a call of the same thread, which closes when it ends."""
+        self._when_closed: Callable[[], object] | None = None
         us = weakref.proxy(self)  # a circle would keep a dropped member alive until the collector comes by
 
         def call(callback: Callback, partitions: list[TopicPartition]) -> None:
@@ -109,21 +112,33 @@ class EmbeddedConsumer(Consumer[K, V]):
     def _poll(
         self, timeout: float | None, max_records: int | None, *, is_loop: bool = False
     ) -> list[RecordBatch[K, V]]:
-        with self._used():
-            self._refuse_in_callback("poll()")
-            core = self._core
+        self._refuse_in_callback("poll()")
+        is_over, batches = self._is_to_close, []
+        with self._used(self._check_ours if is_over else self._check_use):
+            try:
+                if not is_over:
+                    batches = self._take(timeout, max_records, is_loop=is_loop)
+            finally:
+                if self._is_to_close:
+                    batches = []
+                    self._close_core()
+            return batches
+
+    def _take(self, timeout: float | None, max_records: int | None, *, is_loop: bool) -> list[RecordBatch[K, V]]:
+        """Take what is there, or wait for it."""
+        core = self._core
+        batches = core.try_take(max_records, is_loop=is_loop)
+        if batches or core.take_wakeup() or timeout == 0.0:
+            return batches
+        monotonic = self._backend.clock.monotonic
+        until_s = _NEVER_S if timeout is None else monotonic() + timeout
+        while monotonic() < until_s:
+            if not core.prepare_to_wait():  # else look once more before the first wait
+                core.waiter.wait_until(min(until_s, core.next_wake_at()), core.seen_transaction)
             batches = core.try_take(max_records, is_loop=is_loop)
-            if batches or core.take_wakeup() or timeout == 0.0:
+            if batches or core.take_wakeup():
                 return batches
-            monotonic = self._backend.clock.monotonic
-            until_s = _NEVER_S if timeout is None else monotonic() + timeout
-            while monotonic() < until_s:
-                if not core.prepare_to_wait():  # else look once more before the first wait
-                    core.waiter.wait_until(min(until_s, core.next_wake_at()), core.seen_transaction)
-                batches = core.try_take(max_records, is_loop=is_loop)
-                if batches or core.take_wakeup():
-                    return batches
-            return []
+        return []
 
     @override
     def wakeup(self) -> None:
@@ -263,11 +278,19 @@ class EmbeddedConsumer(Consumer[K, V]):
 
     # -- life ------------------------------------------------------------------------------------------------
 
-    def _used(self) -> AbstractContextManager[None] | HeldLock:
-        if self._calling == threading.get_ident():  # a callback of ours: its thread has the lock
-            self._check_use(is_ours=True)
+    def _used(self, judge: Callable[[bool], None] | None = None) -> AbstractContextManager[None] | HeldLock:
+        if self._in_use._is_owned():  # type: ignore[attr-defined]
+            if self._calling is None:
+                raise ConcurrentUse(
+                    "this consumer is in the middle of a call of the same thread: a signal handler or a finalizer "
+                    "called it again.",
+                    stored="Nothing was changed.",
+                    advice="Call only wakeup() and close() there.",
+                )
+            self._check_use(is_ours=True)  # a callback of ours
             return nullcontext()
-        return HeldLock(self._in_use, _CLOSE_SECONDS if self._is_closing else _BLINK_SECONDS, self._check_use)
+        seconds = _CLOSE_SECONDS if self._is_closing else _BLINK_SECONDS
+        return HeldLock(self._in_use, seconds, judge or self._check_use)
 
     def _call(self, callback: Callback, partitions: list[TopicPartition]) -> None:
         """Runs a callback of the user's, which may use the consumer."""
@@ -289,10 +312,12 @@ class EmbeddedConsumer(Consumer[K, V]):
 
     def _check_use(self, is_ours: bool) -> None:  # noqa: FBT001
         self._check_ours(is_ours)
+        if self._calling is None:
+            if self._is_to_close:
+                self._close_core()
+            self._core.take_back()
         if self._refusal is not None:
             raise self._refusal()
-        if self._calling is None:
-            self._core.take_back()
 
     def _check_ours(self, is_ours: bool) -> None:  # noqa: FBT001
         if not is_ours:
@@ -306,7 +331,9 @@ class EmbeddedConsumer(Consumer[K, V]):
     def close(self) -> None:
         if self._refusal is not None:
             return
-        self._refuse_in_callback("close()")
+        if self._in_use._is_owned() or self._backend.is_interrupted:  # type: ignore[attr-defined]
+            self._close_later()
+            return
         self._is_closing = True
         try:
             self._close()
@@ -316,23 +343,47 @@ class EmbeddedConsumer(Consumer[K, V]):
     def _close(self) -> None:
         self.wakeup()
         with HeldLock(self._in_use, _CLOSE_SECONDS, self._check_ours):
-            if self._refusal is not None:
-                return  # another thread closed it meanwhile
-            self._check_use(is_ours=True)
-            try:
-                self._core.close()
-            finally:
-                if self._core.is_closed:  # else Ctrl-C came before it was, and it can be closed again
-                    self._refusal = lambda: LogClosed(
-                        "the consumer is closed.",
-                        stored="Nothing was handed out.",
-                        advice="Make another with log.consumer().",
-                    )
+            self._close_core()
+
+    @property
+    def _is_interrupted(self) -> bool:
+        """Whether this very thread is in the middle of one of our calls."""
+        owned: bool = self._in_use._is_owned()  # type: ignore[attr-defined]
+        return owned and self._refusal is None
+
+    def _close_later(self, when_closed: Callable[[], object] | None = None) -> None:
+        """
+        Have the call close that this thread was interrupted in; or else the next one, which then finds it closed.
+
+        A signal handler waits for nothing: least of all for the call that goes on when it is over.
+        """
+        self._when_closed = when_closed or self._when_closed
+        self._is_to_close = True
+        self.wakeup()
+
+    def _close_core(self) -> None:
+        """Close now; belongs to the thread that has the lock."""
+        if self._refusal is not None:
+            self._is_to_close = False
+            return  # another thread closed it meanwhile
+        self._core.take_back()
+        try:
+            self._core.close()
+            self._is_to_close = False
+        finally:
+            if self._core.is_closed:  # else Ctrl-C came before it was, and it can be closed again
+                self._refusal = lambda: LogClosed(
+                    "the consumer is closed.",
+                    stored="Nothing was handed out.",
+                    advice="Make another with log.consumer().",
+                )
+        if self._when_closed is not None:
+            self._when_closed()
 
     def _after_fork(self) -> None:
         """Leave the parent's place to wait alone; this consumer is of no use in the child."""
         self._core.forget()
-        self._in_use = threading.Lock()
+        self._in_use = threading.RLock()
         self._refusal = lambda: UsedAfterFork(
             "the consumer was made before a fork and belongs to the parent.",
             stored="Nothing was handed out.",

@@ -435,13 +435,11 @@ class Accumulator:
                 "us. What it sent is taken and will be stored. Use send() there, and do not wait."
             )
 
-    def check_may_end(self) -> None:
-        """Refuse to wait for the sender thread while it may wait for us: for our lock, or for its turn to commit."""
-        if self._backend.is_interrupted_commit or self.lock._is_owned():  # type: ignore[attr-defined]
-            raise RuntimeError(
-                "cannot close a producer inside a call of the same thread: a signal handler or a finalizer called us. "
-                "Nothing was changed, and what was sent will be stored. Close it outside."
-            )
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether this thread was interrupted while others may wait for it: for our lock, its commit or its read."""
+        owned: bool = self.lock._is_owned()  # type: ignore[attr-defined]
+        return owned or self._backend.is_interrupted
 
     def check_usable(self) -> None:
         """Raise why no record can be taken, when none can."""
@@ -451,8 +449,7 @@ class Accumulator:
 
     def refuse(self, refusal: Callable[[], Exception]) -> None:
         """Take no more records from now on, and say why; the first reason stands."""
-        with self.lock:
-            self._refusal = self._refusal or refusal
+        self._refusal = self._refusal or refusal  # without the lock, which a signal handler could not wait for
 
     def refuse_closed(self) -> None:
         """Take no more records, because the producer is closed."""

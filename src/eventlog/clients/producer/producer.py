@@ -219,11 +219,24 @@ class EmbeddedProducer(Producer):
     @override
     def close(self, timeout: float | None = None) -> None:
         if not self._is_closed:
-            self._accumulator.check_may_end()
+            if self._is_interrupted:
+                self._close_later()
+                return
             self._is_closed = True
             self._routes.clear()
             self._finalizer.detach()
             self._sender.end(timeout)
+
+    @property
+    def _is_interrupted(self) -> bool:
+        """Whether this very thread is in the middle of one of our calls."""
+        return self._accumulator.is_interrupted
+
+    def _close_later(self) -> None:
+        """Take no more records, and have the sender thread store the others: a signal handler waits for nothing."""
+        self._accumulator.refuse_closed()
+        self._routes.clear()
+        self._sender.abandon_later()
 
     def _after_fork(self) -> None:
         """End the producer in the child; the sender leaves the records to the parent."""

@@ -54,10 +54,8 @@ class Sender:
         """
         Store what waits, stop the thread, and let go of the log.
 
-        Waits for at most twice the `timeout`; raises what `Accumulator.flush` raises, and has ended all the same. In
-        the middle of a call of the same thread it only raises.
+        Waits for at most twice the `timeout`; raises what `Accumulator.flush` raises, and has ended all the same.
         """
-        self._accumulator.check_may_end()
         self._accumulator.refuse_closed()
         try:
             self._accumulator.flush(timeout)
@@ -75,11 +73,14 @@ class Sender:
 
         The garbage collector calls this, from whatever a thread is doing, maybe a commit: so it waits for nothing.
         """
-        self._is_orphan = True
+        self.abandon_later()
         if self._thread is None:
             self._let_go()  # nothing was ever sent
-        else:
-            self._handoff.wake()
+
+    def abandon_later(self) -> None:
+        """The same for a producer that somebody may still close; without a thread it waits for that."""
+        self._is_orphan = True
+        self._handoff.wake()
 
     def _after_fork(self) -> None:
         """Leave the records to the parent's thread; the child has none."""

@@ -86,7 +86,7 @@ class Processor(Closing):
         self._consumer = consumer = open_consumer(note_assigned)
         self._worker = Worker(consumer, begin, clock, options)
         self._clock = clock
-        self._in_use = threading.Lock()
+        self._in_use = threading.RLock()
 
     # -- running ---------------------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class Processor(Closing):
             StorageError: the disk failed.
             ConcurrentUse, LogClosed, UsedAfterFork: the processor cannot be used.
         """
-        with HeldLock(self._in_use, 0.0, self._check_ours):
+        with self._used():
             return self._run(None, None)
 
     def run_to_end(self, timeout: float | None = None) -> int:
@@ -129,7 +129,7 @@ class Processor(Closing):
             Exception: as for `run`.
         """
         left_s = None if timeout is None else check_seconds("timeout", timeout)
-        with HeldLock(self._in_use, 0.0, self._check_ours):
+        with self._used():
             return self._run({}, None if left_s is None else self._clock.monotonic() + left_s)
 
     def stop(self) -> None:
@@ -141,6 +141,16 @@ class Processor(Closing):
         """
         self._worker.is_stopping = True
         self._consumer.wakeup()
+
+    def _used(self) -> HeldLock:
+        if self._in_use._is_owned():  # type: ignore[attr-defined]
+            raise ConcurrentUse(
+                "this processor runs already, in the same thread: its function, a signal handler or a finalizer called "
+                "it again.",
+                stored="Nothing was done.",
+                advice="Call only stop() and close() there.",
+            )
+        return HeldLock(self._in_use, 0.0, self._check_ours)
 
     def _check_ours(self, is_ours: bool) -> None:  # noqa: FBT001
         if not is_ours:
@@ -201,14 +211,15 @@ class Processor(Closing):
         End the run that is going on, and leave the group; what is not committed comes again to others.
 
         Calling it again does nothing. From another thread it does not wait for the function: the transaction in hand
-        is refused.
+        is refused. In a signal handler it waits for nothing: the run that was interrupted ends, and closes.
 
         Raises:
             ConcurrentUse: as `Consumer.close`.
         """
         self.stop()
         self._consumer.close()
-        self._worker.is_stopping = False
+        if self._consumer.is_closed:
+            self._worker.is_stopping = False
 
     def __repr__(self) -> str:
         return f"<Processor of group {self._consumer.group!r}>"

@@ -50,6 +50,12 @@ class HeartbeatThread:
         with self._members:
             self._files.discard(file)
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether this very thread adds or removes a member: then the heartbeat thread may wait for it."""
+        owned: bool = self._members._is_owned()  # type: ignore[attr-defined]
+        return owned
+
     def stop(self) -> None:
         """End the thread, and wait for its end; members that did not leave look dead from now on."""
         with self._members:

@@ -49,6 +49,12 @@ class Gate:
             _wait(lambda: not self._is_shut)
             self._running[token] = thread
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether this thread is inside, or has shut the gate: then a signal handler or a finalizer asks."""
+        thread = get_ident()
+        return self._shut_by == thread or thread in tuple(self._running.values())
+
     def alone(self, action: Callable[[], None]) -> None:
         """Run an action while no thread is inside."""
         with self._exclusion:

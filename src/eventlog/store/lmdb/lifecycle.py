@@ -129,6 +129,11 @@ class Lifecycle:
         """The path of the file that holds the log."""
         return self._opener.data
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether this very thread is in a transaction, or keeps others from beginning one."""
+        return self._gate.is_interrupted
+
     def hold_for_fork(self) -> None:
         """Wait until no transaction runs and let none begin, so that the child inherits none."""
         self._gate.shut()

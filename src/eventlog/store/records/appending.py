@@ -88,6 +88,11 @@ class StoreAppends:
         """Whether this very thread commits now."""
         return self.committer.is_ours
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether this very thread is in the middle of something that others wait for."""
+        return self.committer.is_ours or self.environment.is_interrupted
+
     def check_writable(self) -> None:
         """Raise why the log takes no writes, if it takes none."""
         self.environment.check_writable()
