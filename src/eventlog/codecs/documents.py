@@ -270,7 +270,7 @@ def pack_key(value: object) -> bytes:
     """Return one key as MessagePack; the entries of every dict are in the order of their packed names."""
     try:
         return pack(_sorted(value))
-    except RecursionError:
+    except unless_interrupted(RecursionError):
         raise ValueError("nested too deep") from None
 
 

@@ -202,7 +202,7 @@ def _union_writer(declared: Any, converter: Converter) -> Write:
 def _optional_writer(converter: Converter, declared: Any) -> Write:
     try:
         write = converter.get_unstructure_hook(declared)
-    except RecursionError:  # the class that we are just making the hook of
+    except unless_interrupted(RecursionError):  # the class that we are just making the hook of
         write = partial(converter.unstructure, unstructure_as=declared)
     return lambda value: None if value is None else write(value)
 
