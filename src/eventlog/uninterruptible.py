@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from _thread import RLock
 from collections.abc import Callable, Iterator
 from operator import call
 from types import TracebackType
@@ -20,6 +21,8 @@ AnyLock: TypeAlias = "threading.Lock | threading.RLock"
 
 _AT_ONCE = (False,)
 """The argument with which `lock.acquire` does not wait."""
+_WAITING = (True,)
+"""The argument with which it waits."""
 
 
 def call_atomically(*calls: Callable[[], object]) -> None:
@@ -40,6 +43,51 @@ def try_acquire(lock: AnyLock, timeout: float) -> Iterator[bool]:
     two: a `for` loop fetches a value and stores it, and no Python function begins or ends in between.
     """
     return map(lock.acquire, _AT_ONCE) if timeout == 0 else map(lock.acquire, (True,), (timeout,))
+
+
+class NestedCall(RuntimeError):
+    """Raised where a signal handler or a finalizer would wait for what only the interrupted call can let go of."""
+
+
+class NestingLock(RLock):  # type: ignore[misc]
+    """
+    A reentrant lock that a thread does not wait for while others may wait for that thread.
+
+    Such a thread was interrupted by a signal handler or a finalizer, which asks for the lock in the middle of a call.
+    It gets the lock if it is free, and `NestedCall` otherwise.
+
+    Args:
+        is_interrupted: whether this thread holds something that others wait for.
+    """
+
+    # `__exit__` stays that of the base, a C function: one in Python could be interrupted before its first line.
+    __slots__ = ("_is_interrupted",)
+
+    def __init__(self, is_interrupted: Callable[[], bool]) -> None:
+        self._is_interrupted = is_interrupted
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this very thread holds it."""
+        owned: bool = self._is_owned()  # type: ignore[attr-defined]
+        return owned
+
+    def __enter__(self) -> bool:  # type: ignore[override]
+        for is_held in map(self.acquire, _AT_ONCE):
+            if is_held:
+                return True  # no handler runs between: nothing is called
+        return self._wait()
+
+    def _wait(self) -> bool:
+        if self._is_interrupted():
+            raise NestedCall(
+                "cannot wait for another thread inside a call of this thread: a signal handler or a finalizer called "
+                "us, and the other may wait for the call. Nothing was changed. Call it outside."
+            )
+        for is_held in map(self.acquire, _WAITING):
+            if is_held:
+                return True
+        raise AssertionError("a lock is taken or waited for")
 
 
 class WeakMembers(Generic[T]):
@@ -65,7 +113,7 @@ class WeakMembers(Generic[T]):
         self._references.pop(weakref.ref(member), None)
 
     def __iter__(self) -> Iterator[T]:
-        for reference in tuple(self._references):
+        for reference in list(self._references):  # a tuple is allocated midway, and the collector removes members then
             member = reference()
             if member is not None:
                 yield member

@@ -81,6 +81,11 @@ class FoldLock(Protocol):
 
     is_held: bool
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this very thread has it, by whatever object: then whoever asks was called by what it folds."""
+        ...
+
     def try_acquire(self) -> bool:
         """
         Take the lock unless somebody has it; whether we have it now.

@@ -21,7 +21,7 @@ from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import EngineMapFull, Environment, MapFull, engine_failure
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.wakeup.notifier import Notifier
-from eventlog.uninterruptible import try_acquire
+from eventlog.uninterruptible import NestedCall, try_acquire
 
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -76,9 +76,23 @@ class Committer:
         self._queue.append(request)
         self._lead(request, 0.0)  # as a rule nobody else leads
         if not request.is_done or self._reports:
+            if not request.is_done and self.is_interrupted:
+                self._refuse(request)
             self.wait(request)
         if request.error is not None:
             raise request.error
+
+    def _refuse(self, request: CommitRequest) -> None:
+        """Take a request back that a signal handler or a finalizer would wait for, and say so."""
+        with suppress(ValueError):
+            while True:
+                self._queue.remove(request)
+        if not request.is_done:
+            stored = "Nothing was stored" if self.is_ours else "It may be stored: another thread commits"
+            raise NestedCall(
+                "cannot wait for a commit inside a commit or a read of the same thread: a signal handler or a "
+                f"finalizer called us. {stored}. Use a producer's send() there, and do not wait."
+            )
 
     def wait(
         self, request: CommitRequest, timeout: float | None = None, *, before_sync: Callable[[], None] | None = None
@@ -155,11 +169,12 @@ class Committer:
                 self._notifier.notify(self._unnotified.popleft())
 
     def _check_not_leading(self) -> None:
-        """Refuse to wait for ourselves."""
-        if self._leader == get_ident():
-            raise RuntimeError(
-                "cannot wait for a commit inside a commit of the same thread: a signal handler or a finalizer called "
-                "us. What it appended is queued and will be stored. Use a producer's send() there, and do not wait."
+        """Refuse to wait for ourselves, or for another thread that may wait for us."""
+        if self.is_interrupted:
+            raise NestedCall(
+                "cannot wait for a commit inside a commit or a read of the same thread: a signal handler or a "
+                "finalizer called us. What it sent is queued and will be stored. Use a producer's send() there, and do "
+                "not wait."
             )
 
     def _follow(self, request: CommitRequest, deadline_s: float | None, before_sync: Callable[[], None] | None) -> bool:
@@ -194,6 +209,11 @@ class Committer:
     def is_ours(self) -> bool:
         """Whether this very thread leads a round now, and was interrupted by whoever asks."""
         return self._leader == threading.get_ident()
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether this very thread leads a round or is inside the gate, and was interrupted by whoever asks."""
+        return self._leader == get_ident() or self._environment.is_interrupted
 
     @property
     def is_busy(self) -> bool:

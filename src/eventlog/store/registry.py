@@ -20,6 +20,7 @@ from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS, check_kinds, has_c
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.lock_file import LOCK_FILE
 from eventlog.store.store import Store
+from eventlog.uninterruptible import NestedCall, NestingLock
 
 MEMORY = ":memory:"
 _FIRST_WRITE_BYTES = 2 * os.sysconf("SC_PAGE_SIZE")
@@ -41,7 +42,7 @@ class Registry:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = NestingLock(self._is_in_a_store)
         self._stores: dict[tuple[int, int], tuple[Store, int]] = {}
         self._abandoned: deque[Store] = deque()
         self._kept: list[object] = []
@@ -49,6 +50,11 @@ class Registry:
 
     def open(self, path: str, make: Callable[[], Store], check: Callable[[Store], None]) -> Store:
         """The store of a directory, made when this process has not opened it yet."""
+        if self.is_interrupted:  # half open, or half closed
+            raise NestedCall(
+                f"cannot open {path} while the same thread opens or closes a log: a signal handler or a finalizer "
+                "called us. Nothing was opened. Open it outside."
+            )
         self.close_abandoned()
         with self._lock:
             identity = _identity(path)
@@ -85,8 +91,11 @@ class Registry:
     @property
     def is_interrupted(self) -> bool:
         """Whether this very thread opens or closes a store: then a signal handler or a finalizer asks."""
-        owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]
-        return owned
+        return self._lock.is_ours
+
+    def _is_in_a_store(self) -> bool:
+        """Whether this very thread is in the middle of a commit or a read: who has our lock may wait for it."""
+        return any(store.committer.is_interrupted for store in self._open_stores())
 
     def abandon(self, store: Store) -> None:
         """
@@ -130,7 +139,7 @@ class Registry:
 
     def after_fork_in_child(self) -> None:
         """Gives the child stores of its own."""
-        self._lock = threading.RLock()
+        self._lock = NestingLock(self._is_in_a_store)
         for store in self._open_stores():
             kept = store.after_fork()
             if kept is not None:

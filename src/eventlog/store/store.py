@@ -84,6 +84,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self.is_memory = durability == "memory"
         self._users = users
         self._owner = os.getpid()
+        self._fold_holders = {}
         self.environment = Environment(
             path, durability=durability, mode=mode, map_bytes=map_bytes, is_memory=self.is_memory, clock=clock
         )
@@ -203,6 +204,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self.committer.reset()
         self.heartbeat.after_fork()
         self.members.after_fork()
+        self._fold_holders = {}
         for listener in list(self._fork_listeners):
             listener._after_fork()  # type: ignore[attr-defined]
         return kept

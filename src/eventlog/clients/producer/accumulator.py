@@ -37,7 +37,6 @@ When to send is the sender thread's business (`clients/producer/sender.py`).
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -64,10 +63,14 @@ from eventlog.errors import (
 )
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
+from eventlog.uninterruptible import NestedCall, NestingLock, WeakMembers
 
 T = TypeVar("T")
 
 _MAX_BATCH_RECORDS = 4096
+
+_LOCKS: WeakMembers[NestingLock] = WeakMembers()
+"""The locks of all producers: a thread that holds any of them waits for none of the others."""
 
 TOKEN_BASE = 1 << 20
 """
@@ -116,11 +119,22 @@ class Accumulator:
         self._backlog = Backlog(backend, handoff)
         self._refusal: Callable[[], Exception] | None = None
         self._is_forked = False
-        self.lock = threading.RLock()
+        self.start_sender: Callable[[], object] = bool
+        """Starts the sender thread if it does not run, for whatever reason; set by the sender."""
+        self.lock = self._new_lock()
         self._changer: int | None = None
         """The thread that opens, fills or seals batches now."""
         self._late: deque[ProducerBatch] = deque()
         """What came into the middle of that, from the same thread."""
+
+    def _new_lock(self) -> NestingLock:
+        lock = NestingLock(self.is_interrupted)
+        _LOCKS.add(lock)
+        return lock
+
+    def is_interrupted(self) -> bool:
+        """Whether this thread was interrupted while others may wait for it: for a producer, a commit, or a read."""
+        return self._backend.is_interrupted or any(lock.is_ours for lock in _LOCKS)
 
     def buffers(self, topic: StoredTopic) -> list[PartitionBuffer]:
         """
@@ -145,7 +159,10 @@ class Accumulator:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way: no batch is open, and none waits to be stored."""
-        return not self._open_buffers and not self._late and self.buffered_bytes() == 0
+        try:
+            return not self._open_buffers and not self._late and self.buffered_bytes() == 0
+        except unless_interrupted(NestedCall):
+            return False
 
     # -- adding ----------------------------------------------------------------------------------------------
 
@@ -164,8 +181,11 @@ class Accumulator:
         extras = (headers, timestamp_ms, message_id) if headers or timestamp_ms is not None or message_id else None
         if self._changer == get_ident():
             return self._add_late(buffer, key, value, extras)
-        self._make_room()
-        delivery = self._change(partial(self._put, buffer, key, value, extras, size_bytes))
+        try:
+            self._make_room()
+            delivery = self._change(partial(self._put, buffer, key, value, extras, size_bytes))
+        except unless_interrupted(NestedCall):
+            return self._add_late(buffer, key, value, extras)
         self._commit_if_due()
         return delivery
 
@@ -205,19 +225,19 @@ class Accumulator:
                     self._changer = None
 
     def _add_late(self, buffer: PartitionBuffer, key: bytes | None, value: bytes | None, extras: object) -> Delivery:
-        """Take a record in the middle of a change that our own thread makes."""
+        """
+        Take a record in the middle of a change that our own thread makes, or whose end it must not wait for.
+
+        Its batch is complete before another thread can see it, and nothing is added to it later.
+        """
         self.check_usable()
-        batch = self._late[-1] if self._late else None
-        if batch is None or batch.buffer is not buffer or not batch.limit:
-            batch = ProducerBatch(buffer, _MAX_BATCH_RECORDS, self._clock.now_ms(), self._clock.monotonic())
-            batch.has_extras = True
-            self._late.append(batch)
+        batch = ProducerBatch(buffer, 0, self._clock.now_ms(), self._clock.monotonic())
+        batch.has_extras = True
+        batch.rows = [key, value, extras or TOKEN_BASE]
+        self._late.append(batch)
         buffer.batch.limit = 0  # what is sent to it later comes behind us
-        rows: list[Any] = batch.rows
-        place = len(rows)
-        token = extras or place + TOKEN_BASE
-        rows += (key, value, token)
-        return EmbeddedDelivery((batch, _place_of(rows, token, place)))
+        self._handoff.tell_open()
+        return EmbeddedDelivery((batch, 0))
 
     def _take_late(self) -> None:
         """
@@ -229,7 +249,6 @@ class Accumulator:
         for _ in range(len(self._late)):
             batch = self._late[0]
             try:
-                batch.limit = 0
                 if batch.pending is None and not batch.is_done:
                     self._seal(batch.buffer)
                     self._queue(batch.buffer, batch, batch.rows)
@@ -252,6 +271,8 @@ class Accumulator:
 
     def _open(self, buffer: PartitionBuffer) -> ProducerBatch:
         self.check_usable()
+        if not self._handoff.is_running:
+            self.start_sender()
         clock = self._clock
         batch = ProducerBatch(buffer, 0, clock.now_ms(), clock.monotonic())
         self._open_buffers[buffer] = None
@@ -396,7 +417,7 @@ class Accumulator:
     def take_finished(self) -> None:
         """Take note of what became of the batches that are done, and of what that says of their topics."""
         with self.lock:
-            for batch in self._backlog.take_done():
+            while (batch := self._backlog.oldest_done()) is not None:
                 error = batch.error
                 if isinstance(error, UnknownTopic):
                     forget_topic(self._paths, batch.buffer.topic.id)
@@ -404,6 +425,7 @@ class Accumulator:
                     self.refuse(partial(_ended, self._producer, error))
                 elif error is None and batch.newer is not None:
                     self.grow(batch.newer)
+                self._backlog.remove(batch)  # last: an interruption before it has all of this done again
 
     def buffered_bytes(self) -> int:
         """The size of what is queued and not stored, in encoded bytes."""
@@ -435,12 +457,6 @@ class Accumulator:
                 "us. What it sent is taken and will be stored. Use send() there, and do not wait."
             )
 
-    @property
-    def is_interrupted(self) -> bool:
-        """Whether this thread was interrupted while others may wait for it: for our lock, its commit or its read."""
-        owned: bool = self.lock._is_owned()  # type: ignore[attr-defined]
-        return owned or self._backend.is_interrupted
-
     def check_usable(self) -> None:
         """Raise why no record can be taken, when none can."""
         if self._refusal is not None:
@@ -463,7 +479,7 @@ class Accumulator:
 
     def refuse_forked(self) -> None:
         """Start empty in a child: what waits belongs to the parent, which will store it."""
-        self.lock = threading.RLock()
+        self.lock = self._new_lock()
         self._is_forked = True
         for buffer in self._open_buffers:
             buffer.batch = CLOSED
@@ -480,10 +496,10 @@ class Accumulator:
     def _make_room(self) -> None:
         if self._backlog.size_bytes <= self._max_buffered_bytes:
             return
-        deadline_s = self._clock.monotonic() + self._max_block
+        deadline_s = self._clock.monotonic() + (0.0 if self.is_interrupted() else self._max_block)
         while (buffered := self.buffered_bytes()) > self._max_buffered_bytes:
             left_s = deadline_s - self._clock.monotonic()
-            if left_s < 0 or not self.commit_oldest(left_s):
+            if left_s <= 0 or not self.commit_oldest(left_s):
                 raise BufferFull(
                     f"no room for a record: {buffered} bytes wait to be stored, and max_block={self._max_block} s is "
                     "over.",
@@ -494,7 +510,7 @@ class Accumulator:
     def _commit_if_due(self) -> None:
         """See to a commit when enough is queued; a thread that goes on sending pays for its commits."""
         backlog = self._backlog
-        if backlog.is_commit_due() and backlog.hand_over():
+        if backlog.is_commit_due() and not self.is_interrupted() and backlog.hand_over():
             with self.lock:
                 backlog.note_handed()
 

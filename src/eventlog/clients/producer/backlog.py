@@ -27,7 +27,7 @@ class Backlog:
         self._backend = backend
         self._handoff = handoff
         self._clock = backend.clock
-        self._failed: list[ProducerBatch] = []
+        self._failed: dict[ProducerBatch, None] = {}
         self._batches: deque[ProducerBatch] = deque()
         self.size_bytes = 0
         """What is not known to be stored, in encoded bytes."""
@@ -58,22 +58,19 @@ class Backlog:
         """Whether a batch was taken and is not known to be done."""
         return batch in self._batches
 
-    def take_done(self) -> list[ProducerBatch]:
-        """Remove the oldest batches as far as they are done."""
-        done: list[ProducerBatch] = []
+    def oldest_done(self) -> ProducerBatch | None:
+        """The oldest batch if it is done; `remove` takes it off."""
+        batch = self._batches[0] if self._batches else None  # in one step: a signal handler may remove it
+        return batch if batch is not None and (batch.is_done or batch.take_outcome()) else None
+
+    def remove(self, batch: ProducerBatch) -> None:
+        """Take the oldest batch off, now that it is done, unless a signal handler has."""
+        if batch.error is not None or batch.stored.others:
+            self._failed[batch] = None
         batches = self._batches
-        while batches:
-            batch = batches[0]
-            if not (batch.is_done or batch.take_outcome()):
-                break
-            if not batches or batches[0] is not batch:  # a signal handler has taken it
-                continue
-            batches.popleft()
+        if batches and batches[0] is batch:  # from here on no handler comes between: nothing is called
+            del batches[0]
             self.size_bytes -= batch.size_bytes
-            done.append(batch)
-            if batch.error is not None or batch.stored.others:
-                self._failed.append(batch)
-        return done
 
     # -- failures --------------------------------------------------------------------------------------------
 
@@ -81,11 +78,11 @@ class Backlog:
         """Give up a batch that could not be queued."""
         if not self.has(batch):
             batch.error, batch.is_done = error, True
-            self._failed.append(batch)
+            self._failed[batch] = None
 
     def take_failure(self) -> DeliveryError | None:
         """The error for the failed deliveries that nobody looked at, once."""
-        failed, self._failed = self._failed, []
+        failed, self._failed = self._failed, {}
         unseen = [(batch, indexes) for batch in failed if (indexes := batch.unseen())]
         if not unseen:
             return None

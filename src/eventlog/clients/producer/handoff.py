@@ -41,6 +41,11 @@ class Handoff:
         self._wakeup.acquire()
 
     @property
+    def is_running(self) -> bool:
+        """Whether there is a sender thread: none could be had, or Ctrl-C or a lack of memory has ended it."""
+        return self.thread is not None and self.thread.is_alive()
+
+    @property
     def has_other_thread(self) -> bool:
         """Whether there is a sender thread, and this is another one."""
         thread = self.thread

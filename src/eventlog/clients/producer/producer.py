@@ -230,7 +230,7 @@ class EmbeddedProducer(Producer):
     @property
     def _is_interrupted(self) -> bool:
         """Whether this very thread is in the middle of one of our calls."""
-        return self._accumulator.is_interrupted
+        return self._accumulator.is_interrupted()
 
     def _close_later(self) -> None:
         """Take no more records, and have the sender thread store the others: a signal handler waits for nothing."""

@@ -32,6 +32,7 @@ class Sender:
         self._handoff = handoff
         self._clock = backend.clock
         self._held = [backend]
+        accumulator.start_sender = self.start
         self._thread: threading.Thread | None = None
         self._is_stopping = False
         self._is_orphan = False

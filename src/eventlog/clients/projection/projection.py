@@ -154,6 +154,7 @@ class Projection(Closing):
                 reached = self.log_position
                 if reached >= goal:
                     return
+                self._runner.check_may_wait()
                 if not waiter.sleep(deadline_s, _LONG_SECONDS, seen):
                     raise TimeoutError(
                         f"projection {self.name!r} has come to position {reached}, not to {goal}, in {timeout} s. "

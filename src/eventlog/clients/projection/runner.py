@@ -85,6 +85,14 @@ class FoldRunner:
         self._same(found[0])
         return found
 
+    def check_may_wait(self) -> None:
+        """Refuse to wait for a fold that goes on when this call is over."""
+        if self._store.fold_lock(self._row, is_rebuild=False).is_ours:
+            raise RuntimeError(
+                f"cannot wait for projection {self.name!r} inside its fold: its function, a signal handler or a "
+                "finalizer called us. Nothing was changed. Call it outside."
+            )
+
     # -- the lock --------------------------------------------------------------------------------------------
 
     @contextmanager

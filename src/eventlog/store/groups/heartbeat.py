@@ -66,7 +66,7 @@ class HeartbeatThread:
             file.abandon()
         self._wake()
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(_LONGEST_SECONDS)  # it only touches files, and may wait for a lock that this thread holds
 
     def _wake(self) -> None:
         with suppress(RuntimeError):  # it was woken before, and has not noticed yet

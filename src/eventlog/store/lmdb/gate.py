@@ -29,6 +29,7 @@ class Gate:
         self._exclusion = threading.Lock()
         self._is_shut = False
         self._shut_by: int | None = None
+        self._nested_count = 0
         self.leave = self._running.pop
 
     def enter(self, token: object) -> None:
@@ -68,7 +69,14 @@ class Gate:
                 self._shut_by = None
 
     def shut(self) -> None:
-        """Wait until no thread is inside, and let none in until `open()`."""
+        """
+        Wait until no thread is inside, and let none in until `open()`.
+
+        A signal handler that forks may have interrupted this very thread in the middle of it.
+        """
+        if self._shut_by == get_ident():
+            self._nested_count += 1
+            return
         self._exclusion.acquire()
         self._shut_by = get_ident()
         self._is_shut = True
@@ -76,6 +84,9 @@ class Gate:
 
     def open(self) -> None:
         """Let threads in again."""
+        if self._nested_count:
+            self._nested_count -= 1
+            return
         self._is_shut = False
         self._shut_by = None
         self._exclusion.release()

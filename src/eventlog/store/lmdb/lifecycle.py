@@ -7,7 +7,6 @@ Transactions and failed writes are in `environment.py`.
 from __future__ import annotations
 
 import mmap
-import threading
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -27,6 +26,7 @@ from eventlog.store.lmdb.opening import (
     keep_freed_memory,
     parent_environments_hidden,
 )
+from eventlog.uninterruptible import NestedCall, NestingLock
 
 if TYPE_CHECKING:
     from eventlog.store.lmdb.room import Reserve
@@ -78,7 +78,7 @@ class Lifecycle:
     def _reset_gate(self) -> None:
         self._gate = Gate()
         self.leave = self._gate.leave
-        self._reopening = threading.Lock()
+        self._reopening = NestingLock(lambda: self._gate.is_interrupted)
 
     def _open_handle(self) -> lmdb.Environment:
         handle, self._files = self._opener.open()
@@ -183,6 +183,11 @@ class Lifecycle:
         return self._reopen()
 
     def _reopen(self) -> lmdb.Environment:
+        if self._reopening.is_ours:
+            raise NestedCall(
+                f"cannot open the log at {self.path} after a fork while the same thread opens it: a signal handler or "
+                "a finalizer called us. Nothing was stored. Call it outside."
+            )
         with self._reopening:
             if self._handle is None:
                 with parent_environments_hidden():
@@ -344,6 +349,11 @@ class Lifecycle:
 
     def _resize(self, size_bytes: int) -> None:
         """Change the size of the map."""
+        if self._gate.is_interrupted:
+            raise NestedCall(
+                f"cannot change the size of the map of {self.path} inside a read of the same thread: a signal handler "
+                "or a finalizer called us. Nothing was stored. Call it outside."
+            )
         self._gate.alone(lambda: self._remap(self._usable_handle(), size_bytes))
 
     def _remap(self, handle: lmdb.Environment, size_bytes: int) -> None:

@@ -15,7 +15,6 @@ from eventlog.backend.records import (
 )
 from eventlog.backend.topics import StoredTopic
 from eventlog.clock import Clock
-from eventlog.interruptions import is_interruption
 from eventlog.records import Headers
 from eventlog.store.committer import Committer
 from eventlog.store.lmdb.environment import Environment
@@ -91,7 +90,7 @@ class StoreAppends:
     @property
     def is_interrupted(self) -> bool:
         """Whether this very thread is in the middle of something that others wait for."""
-        return self.committer.is_ours or self.environment.is_interrupted
+        return self.committer.is_interrupted
 
     def check_writable(self) -> None:
         """Raise why the log takes no writes, if it takes none."""
@@ -111,8 +110,8 @@ class StoreAppends:
         command = CommitTransaction(request, pieces, self.clock.now_ms())
         try:
             self.committer.run(command)
-        except BaseException as error:
-            if is_interruption(error):
+        except BaseException:
+            if not command.is_done:  # Ctrl-C, or a signal handler that must not wait
                 command.withdraw()
             raise
         return command.reply

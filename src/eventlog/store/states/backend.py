@@ -30,6 +30,8 @@ class StoreStates:
     clock: Clock
     environment: Environment
     committer: Committer
+    _fold_holders: dict[str, int]
+    """The threads of this process that hold locks of projections, by the names of these."""
     _mode: int
 
     # -- states ----------------------------------------------------------------------------------------------
@@ -193,7 +195,7 @@ class StoreStates:
         """The lock to fold or to rebuild a projection, not taken yet."""
         from eventlog.store.states.fold_lock import ProjectionFileLock
 
-        return ProjectionFileLock(self._projections(), projection, is_rebuild=is_rebuild)
+        return ProjectionFileLock(self._projections(), projection, is_rebuild=is_rebuild, holders=self._fold_holders)
 
     def _projections(self) -> Folder:
         return Folder(os.path.join(self.path, _PROJECTIONS_DIRECTORY), self._mode)

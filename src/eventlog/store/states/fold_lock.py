@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from threading import get_ident
 
 from eventlog.backend.projections import StoredProjection
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import Folder
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.file_lock import FileLock
+from eventlog.uninterruptible import NestedCall
 
 _REBUILD = ".rebuild"
 _NOTE = struct.Struct("<QQ")
@@ -18,8 +20,11 @@ _NOTE = struct.Struct("<QQ")
 class ProjectionFileLock:
     """A `FoldLock` on a file in the log's directory; the kernel releases it when the process dies."""
 
-    def __init__(self, folder: Folder, projection: StoredProjection, *, is_rebuild: bool) -> None:
+    def __init__(
+        self, folder: Folder, projection: StoredProjection, *, is_rebuild: bool, holders: dict[str, int]
+    ) -> None:
         self._folder = folder
+        self._holders = holders
         self._name = _lock_name(projection, is_rebuild=is_rebuild)
         self._lock: FileLock | None = None
         self._is_noted = False
@@ -34,6 +39,7 @@ class ProjectionFileLock:
                 self._lock = FileLock(self._folder.create(self._name))
             self.is_held = self._lock.try_acquire()
             if self.is_held:
+                self._holders[self._name] = get_ident()
                 self._left_note = _unpacked(self._lock.read(_NOTE.size))
         except unless_interrupted(OSError) as error:
             raise kind_of(error)(
@@ -42,7 +48,17 @@ class ProjectionFileLock:
                 stored="Nothing was stored.",
                 advice="Repair what the error names, and try again.",
             ) from error
+        if not self.is_held and self.is_ours:
+            raise NestedCall(
+                "cannot wait for the fold of a projection that this thread is in the middle of: its function, a signal "
+                "handler or a finalizer called us. Nothing was changed. Call it outside."
+            )
         return self.is_held
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this very thread has it, by whatever object."""
+        return self._holders.get(self._name) == get_ident()
 
     def note(self, log_position: int, most: int) -> None:
         """Leave word for the next holder of what is folded now."""
@@ -62,6 +78,8 @@ class ProjectionFileLock:
             self._is_noted = False
             self.note(0, 0)
         lock, self._lock = self._lock, None
+        if self.is_held:
+            self._holders.pop(self._name, None)
         self.is_held = self._is_noted = False
         if lock is not None:
             lock.release()
