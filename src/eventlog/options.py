@@ -113,7 +113,7 @@ def check_path(verb: str, path: object) -> str:
     else:
         try:
             text.encode()
-        except UnicodeEncodeError:  # LMDB takes no other names
+        except unless_interrupted(UnicodeEncodeError):  # LMDB takes no other names
             wrong, advice = "it is not valid in UTF-8", "Choose a path in UTF-8."
     if wrong is not None:
         raise ValueError(f"cannot {verb} {text!a}: {wrong}. Nothing was made. {advice}")

@@ -130,3 +130,8 @@ def note_reads(log: eventlog.EventLog, monkeypatch: Any) -> list[int]:
 def last_transaction(log: eventlog.EventLog) -> int:
     """The number of the log's newest transaction."""
     return log._store.last_transaction()
+
+
+def is_held(lock: Any) -> bool:
+    """Whether a thread holds a reentrant lock, which has a method for that from Python 3.14 on."""
+    return repr(lock).startswith("<locked")

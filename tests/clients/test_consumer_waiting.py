@@ -15,6 +15,7 @@ from tests.clients.helpers import (
     PATIENCE_SECONDS,
     flip_last_bit,
     in_threads,
+    is_held,
     poll_all,
     rewrite_batch,
     topic_of_ten,
@@ -109,7 +110,7 @@ def test_two_threads_in_one_consumer_are_refused(log, topic):
 
         def disturb():
             assert waiting.wait(PATIENCE_SECONDS)
-            while not consumer._in_use.locked():
+            while not is_held(consumer._in_use):
                 pass
             for use in (
                 consumer.poll,

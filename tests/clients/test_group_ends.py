@@ -8,6 +8,7 @@ import time
 import pytest
 
 import eventlog
+from tests.clients.helpers import is_held
 
 PATIENCE_SECONDS = 20.0
 
@@ -53,7 +54,7 @@ def test_a_log_that_closes_ends_the_loops_of_its_members(log):
         thread.start()
     begun.wait(PATIENCE_SECONDS)
     deadline_s = time.monotonic() + PATIENCE_SECONDS
-    while not all(consumer._in_use.locked() for consumer in consumers):  # they wait in their loops
+    while not all(is_held(consumer._in_use) for consumer in consumers):  # they wait in their loops
         threading.Event().wait(0.001)
         assert time.monotonic() < deadline_s
     topic.append_many([b"x"] * 1000, keys=range(1000))

@@ -14,6 +14,7 @@ from tests.clients.billing import bill, committed, invoices, make_orders
 from tests.clients.helpers import (
     PATIENCE_SECONDS,
     in_threads,
+    is_held,
     last_transaction,
 )
 from tests.clients.members import rounds_while
@@ -245,7 +246,7 @@ def test_two_threads_can_not_run_it(log, one):
     def second():
         try:
             while True:
-                processor.run_to_end(timeout=PATIENCE_SECONDS) if processor._in_use.locked() else None
+                processor.run_to_end(timeout=PATIENCE_SECONDS) if is_held(processor._in_use) else None
         except eventlog.ConcurrentUse:
             refused.set()
 
