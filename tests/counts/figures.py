@@ -13,8 +13,8 @@ from __future__ import annotations
 from tests.counts.counter import Cost
 
 FIGURES: dict[str, Cost] = {
-    "send, flush; 1 partition": Cost(python=1_160, lmdb=9, commits=1, syncs=2),
-    "send, flush; 8 partitions": Cost(python=1_474, lmdb=21, commits=1, syncs=2),
+    "send, flush; 1 partition": Cost(python=1_172, lmdb=9, commits=1, syncs=2),
+    "send, flush; 8 partitions": Cost(python=1_485, lmdb=21, commits=1, syncs=2),
     "send, flush, result of each": Cost(python=7_146, lmdb=9, commits=1, syncs=2),
     "append": Cost(python=40_000, lmdb=4_000, commits=1_000, syncs=2_000),
     "append; index": Cost(python=47_000, lmdb=5_000, commits=1_000, syncs=2_000),
@@ -36,13 +36,13 @@ FIGURES: dict[str, Cost] = {
     "poll of 100, commit": Cost(python=2_370, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=137_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=13_700, lmdb=2_195, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=33_045, lmdb=4_183, commits=10, syncs=20),
+    "processor, 100 at a time": Cost(python=33_046, lmdb=4_183, commits=10, syncs=20),
     "projection": Cost(python=4_054, lmdb=93, commits=1, syncs=2),
 }
 
 COMPILED: dict[str, Cost] = {
-    "send, flush; 1 partition": Cost(python=154, lmdb=9, commits=1, syncs=2),
-    "send, flush; 8 partitions": Cost(python=450, lmdb=21, commits=1, syncs=2),
+    "send, flush; 1 partition": Cost(python=164, lmdb=9, commits=1, syncs=2),
+    "send, flush; 8 partitions": Cost(python=459, lmdb=21, commits=1, syncs=2),
     "send, flush, result of each": Cost(python=6_140, lmdb=9, commits=1, syncs=2),
     "append_many of 1000": Cost(python=64, lmdb=6, commits=1, syncs=2),
     "append_many of 1000; 8 partitions": Cost(python=191, lmdb=18, commits=1, syncs=2),
@@ -57,7 +57,7 @@ COMPILED: dict[str, Cost] = {
     "poll of 100, commit": Cost(python=1_198, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=131_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=12_478, lmdb=2_195, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=30_832, lmdb=4_183, commits=10, syncs=20),
+    "processor, 100 at a time": Cost(python=30_833, lmdb=4_183, commits=10, syncs=20),
     "projection": Cost(python=2_885, lmdb=93, commits=1, syncs=2),
     "history of 10": Cost(python=2_000, lmdb=799, commits=0, syncs=0),
 }

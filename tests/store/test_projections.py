@@ -288,14 +288,16 @@ def test_a_projection_without_its_state_is_damage(store: Store) -> None:
 
 def test_one_has_the_lock_at_a_time(tmp_path: Path) -> None:
     """A rebuild has a lock of its own, and so has another projection."""
-    first, second = (ProjectionFileLock(Folder(str(tmp_path), 0o600), ROW, is_rebuild=False) for _ in range(2))
+    first, second = (
+        ProjectionFileLock(Folder(str(tmp_path), 0o600), ROW, is_rebuild=False, holders={}) for _ in range(2)
+    )
     assert first.try_acquire()
     assert first.try_acquire()
     assert not second.try_acquire()
     assert not second.is_held
     for other in (
-        ProjectionFileLock(Folder(str(tmp_path), 0o600), ROW, is_rebuild=True),
-        ProjectionFileLock(Folder(str(tmp_path), 0o600), ROW._replace(uuid=UUID(int=6)), is_rebuild=False),
+        ProjectionFileLock(Folder(str(tmp_path), 0o600), ROW, is_rebuild=True, holders={}),
+        ProjectionFileLock(Folder(str(tmp_path), 0o600), ROW._replace(uuid=UUID(int=6)), is_rebuild=False, holders={}),
     ):
         assert other.try_acquire()
         other.release()
@@ -309,7 +311,9 @@ def test_one_has_the_lock_at_a_time(tmp_path: Path) -> None:
 
 def test_a_lock_that_was_forgotten_is_given_back(tmp_path: Path) -> None:
     """Closing the only descriptor frees it; in a child the parent's keeps it."""
-    first, second = (ProjectionFileLock(Folder(str(tmp_path), 0o600), ROW, is_rebuild=False) for _ in range(2))
+    first, second = (
+        ProjectionFileLock(Folder(str(tmp_path), 0o600), ROW, is_rebuild=False, holders={}) for _ in range(2)
+    )
     assert first.try_acquire()
     first.forget()
     first.forget()
@@ -322,4 +326,4 @@ def test_a_lock_without_a_directory_says_so(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(StorageError, match="cannot take the lock"):
-        ProjectionFileLock(Folder(str(file), 0o600), ROW, is_rebuild=False).try_acquire()
+        ProjectionFileLock(Folder(str(file), 0o600), ROW, is_rebuild=False, holders={}).try_acquire()

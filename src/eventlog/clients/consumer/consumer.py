@@ -113,32 +113,28 @@ class EmbeddedConsumer(Consumer[K, V]):
         self, timeout: float | None, max_records: int | None, *, is_loop: bool = False
     ) -> list[RecordBatch[K, V]]:
         self._refuse_in_callback("poll()")
-        is_over, batches = self._is_to_close, []
+        core, is_over = self._core, self._is_to_close
+        batches: list[RecordBatch[K, V]] = []
         with self._used(self._check_ours if is_over else self._check_use):
             try:
-                if not is_over:
-                    batches = self._take(timeout, max_records, is_loop=is_loop)
+                if is_over:
+                    return []
+                batches = core.try_take(max_records, is_loop=is_loop)
+                if batches or core.take_wakeup() or timeout == 0.0:
+                    return batches
+                monotonic = self._backend.clock.monotonic
+                until_s = _NEVER_S if timeout is None else monotonic() + timeout
+                while monotonic() < until_s:
+                    if not core.prepare_to_wait():  # else look once more before the first wait
+                        core.waiter.wait_until(min(until_s, core.next_wake_at()), core.seen_transaction)
+                    batches = core.try_take(max_records, is_loop=is_loop)
+                    if batches or core.take_wakeup():
+                        return batches
+                return []
             finally:
                 if self._is_to_close:
-                    batches = []
+                    batches.clear()  # what came does not arrive any more
                     self._close_core()
-            return batches
-
-    def _take(self, timeout: float | None, max_records: int | None, *, is_loop: bool) -> list[RecordBatch[K, V]]:
-        """Take what is there, or wait for it."""
-        core = self._core
-        batches = core.try_take(max_records, is_loop=is_loop)
-        if batches or core.take_wakeup() or timeout == 0.0:
-            return batches
-        monotonic = self._backend.clock.monotonic
-        until_s = _NEVER_S if timeout is None else monotonic() + timeout
-        while monotonic() < until_s:
-            if not core.prepare_to_wait():  # else look once more before the first wait
-                core.waiter.wait_until(min(until_s, core.next_wake_at()), core.seen_transaction)
-            batches = core.try_take(max_records, is_loop=is_loop)
-            if batches or core.take_wakeup():
-                return batches
-        return []
 
     @override
     def wakeup(self) -> None:
