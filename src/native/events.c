@@ -9,7 +9,17 @@ static const char *const field_names[FIELD_COUNT] = {
     "topic", "partition", "offset", "timestamp_ms", "key", "value", "headers", "version", "log_position",
 };
 
-/* The event of an entry; NULL without an error if the entry was deleted, has headers, or its value is elsewhere. */
+/* Whether a number is within the bounds of a partition, an offset and a position; others are left to Python. */
+static int
+is_place(PyObject *number)
+{
+    int overflows;
+    long long value = PyLong_AsLongLongAndOverflow(number, &overflows);
+
+    return overflows == 0 && value >= 0 && value < LLONG_MAX;
+}
+
+/* The event of an entry; NULL without an error if it was deleted, has headers or wrong numbers, or no value here. */
 static PyObject *
 take_event(const Maker *maker, Input *input, PyObject *topic, PyObject *key, PyObject *type, long long version)
 {
@@ -29,6 +39,9 @@ take_event(const Maker *maker, Input *input, PyObject *topic, PyObject *key, PyO
             goto unknown;
         }
         maker_put(maker, event, order[index], value);
+        if (order[index] != TIMESTAMP_MS && !is_place(value)) {
+            goto unknown;
+        }
     }
     value = take_item(input, type);
     if (value == NULL) {

@@ -19,7 +19,7 @@ from eventlog.accelerators import python_function
 from eventlog.backend.reading import StoredBatch
 from eventlog.batches.format import HEADER_BYTES, BatchEncoder, seal
 from eventlog.clients.reading import batch_reader
-from eventlog.errors import EventLogError
+from eventlog.errors import CorruptBatch, EventLogError
 from eventlog.records import Event, RecordBatch
 from eventlog.store.records.key_rows import ENTRIES, pack_entries, pack_row, unpack_row
 from tests.fuzz.test_decoders import MUTATIONS, mutants, resealed
@@ -162,7 +162,8 @@ numbers = st.integers(-(2**63), 2**64 - 1) | st.sampled_from(
     [sign * 2**bits + more for bits in (0, 5, 7, 8, 15, 16, 31, 32, 63) for sign in (1, -1) for more in (-1, 0, 1)]
 ).filter(lambda number: -(2**63) <= number < 2**64)
 contents = st.none() | st.binary(max_size=9) | st.text().map(str.encode)
-entries = st.lists(st.tuples(numbers, numbers, numbers, numbers, contents, st.just(())), max_size=20)
+places = numbers.filter(lambda number: 0 <= number < 2**63 - 1)
+entries = st.lists(st.tuples(places, places, numbers, places, contents, st.just(())), max_size=20)
 versions = st.integers(1, 100) | st.sampled_from([2**63 - 30, 2**63 - 1, 2**63, 2**64 - 1])
 
 
@@ -177,6 +178,18 @@ def test_events_are_those_of_python(rows: Any, version: int, kind: type) -> None
         assert made(data, version, kind) is None
         return
     assert compare(data, version, kind) == (version + len(rows) <= 2**63 - 1)
+
+
+@pytest.mark.parametrize("field", [0, 1, 3])
+@pytest.mark.parametrize("number", [-1, -(2**63), 2**63 - 1, 2**63, 2**64 - 1])
+def test_impossible_places_are_left_to_python(field: int, number: int) -> None:
+    """Which says that the row is damaged."""
+    row = [0, 1, 2, 3, b"v", ()]
+    row[field] = number
+    data = pack_row(1, msgpack.packb(row))
+    assert made(data, 1, bytes) is None
+    with pytest.raises(CorruptBatch, match="no valid partition, offset or position"):
+        unpack_row(data, "here")
 
 
 def test_spoiled_rows_are_read_as_python_reads_them_or_left_to_it(rng: random.Random) -> None:
