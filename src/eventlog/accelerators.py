@@ -83,7 +83,6 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
             "(keys, values, partitions, is_murmur2, keyless, key_type)",
         ),
         "change_time_ns": Accelerator("eventlog.store.lmdb.file_pair._change_time_ns", "files.c", "(descriptor)"),
-        "linked_size": Accelerator("eventlog.store.lmdb.file_pair._linked_size", "files.c", "(descriptor)"),
         "murmur2": Accelerator("eventlog.batches.partitioners._positive_murmur2", "keys.c", "(key)"),
     }
 )

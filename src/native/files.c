@@ -38,22 +38,8 @@ change_time_ns(PyObject *Py_UNUSED(module), PyObject *descriptor)
 #endif
 }
 
-PyDoc_STRVAR(linked_size_doc, "linked_size(descriptor)\n--\n\nReturn the size of an open file, -1 if it has no name.");
-
-static PyObject *
-linked_size(PyObject *Py_UNUSED(module), PyObject *descriptor)
-{
-    struct stat status;
-
-    if (!look(descriptor, &status)) {
-        return NULL;
-    }
-    return PyLong_FromLongLong(status.st_nlink > 0 ? (long long)status.st_size : -1);
-}
-
 static PyMethodDef functions[] = {
     {"change_time_ns", change_time_ns, METH_O, change_time_doc},
-    {"linked_size", linked_size, METH_O, linked_size_doc},
     {0},
 };
 

@@ -84,7 +84,6 @@ def test_harness_finds_writes_into_files_that_are_gone(
 ) -> None:
     """Without the looks the library acknowledges what nobody will see again."""
     monkeypatch.setattr(FilePair, "check", lambda _: None)
-    monkeypatch.setattr(FilePair, "is_shorter", lambda _: False)
     monkeypatch.setattr(FilePair, "check_last_commit", lambda *_: None)
     trial = _trial(tmp_path / "around" / "log", 0, deed, rng, "data.mdb")
     assert any("acknowledged after the deed" in one for one in trial.complaints), trial.complaints

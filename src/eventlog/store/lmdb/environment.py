@@ -191,8 +191,7 @@ class Environment(Lifecycle):
             try:
                 self._gate.enter(token)
                 handle = self._handle or self._usable_handle()
-                files = self._files
-                if files is not None and (files.is_shorter() or self._monotonic() >= self._next_look_s):
+                if self._files is not None and self._monotonic() >= self._next_look_s:
                     self.check_files()
                 return handle.begin()
             except unless_interrupted(*RECOVERABLE) as error:
@@ -474,8 +473,7 @@ class Environment(Lifecycle):
         while True:
             try:
                 handle = self._enter(token)
-                files = self._files
-                if files is not None and (files.is_shorter() or self._monotonic() >= self._next_look_s):
+                if self._files is not None and self._monotonic() >= self._next_look_s:
                     self.check_files()
                 return handle.begin(buffers=True)
             except unless_interrupted(*RECOVERABLE) as error:

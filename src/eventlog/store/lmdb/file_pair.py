@@ -153,11 +153,6 @@ class FilePair:
 
     # -- open: whether the files are in their place ------------------------------------------------------------
 
-    def is_shorter(self) -> bool:
-        """Whether the data file was removed or cut, as far as one `fstat` tells; `check` says what has happened."""
-        known = self._size
-        return _linked_size(self._data) < known
-
     def has_other_names(self) -> bool:
         """
         Whether something may have happened to the names of our files; `check` says what.
@@ -234,13 +229,6 @@ class FilePair:
 def _change_time_ns(descriptor: int) -> int:
     """Return when an open file was last changed."""
     return os.fstat(descriptor).st_ctime_ns
-
-
-@accelerated("linked_size")
-def _linked_size(descriptor: int) -> int:
-    """Return the size of an open file, -1 if it has no name."""
-    status = os.fstat(descriptor)
-    return status.st_size if status.st_nlink > 0 else -1
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

@@ -31,8 +31,8 @@ from eventlog.uninterruptible import NestedCall, NestingLock
 if TYPE_CHECKING:
     from eventlog.store.lmdb.room import Reserve
 
-_LOOK_SECONDS = 0.01
-"""How often readers look whether the files are in their place; a read from a file that was cut is worth each look."""
+_LOOK_SECONDS = 0.001
+"""How often readers look whether the files are in their place."""
 RECOVERABLE = (lmdb.MapResizedError, lmdb.PanicError, lmdb.ReadersFullError)
 """LMDB errors after which a read can be retried; see `_recover`."""
 Table = lmdb._Database
