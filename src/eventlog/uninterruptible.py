@@ -8,17 +8,21 @@ noted it yet. Everything inside one call of a C function is atomic in this sense
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 import weakref
 from _thread import RLock
 from collections.abc import Callable, Iterator
 from operator import call
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 AnyLock: TypeAlias = "threading.Lock | threading.RLock"
 
+_OUR_FILES = (__file__.removesuffix("uninterruptible.py"), contextlib.__file__)
+"""The files of functions that belong to a call of ours."""
 _AT_ONCE = (False,)
 """The argument with which `lock.acquire` does not wait."""
 _WAITING = (True,)
@@ -43,6 +47,18 @@ def try_acquire(lock: AnyLock, timeout: float) -> Iterator[bool]:
     two: a `for` loop fetches a value and stores it, and no Python function begins or ends in between.
     """
     return map(lock.acquire, _AT_ONCE) if timeout == 0 else map(lock.acquire, (True,), (timeout,))
+
+
+def is_in_a_call() -> bool:
+    """Whether our present call was made, by a signal handler or a finalizer say, in the middle of another of ours."""
+    frame = _first(sys._getframe(), is_ours=False)
+    return frame is not None and _first(frame, is_ours=True) is not None
+
+
+def _first(frame: FrameType | None, *, is_ours: bool) -> FrameType | None:
+    while frame is not None and frame.f_code.co_filename.startswith(_OUR_FILES) != is_ours:
+        frame = frame.f_back
+    return frame
 
 
 class NestedCall(RuntimeError):

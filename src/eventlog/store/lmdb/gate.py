@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from threading import get_ident
 
+from eventlog.uninterruptible import is_in_a_call
+
 _LONGEST_PAUSE_SECONDS = 0.005
 
 
@@ -52,9 +54,13 @@ class Gate:
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether this thread is inside, or has shut the gate: then a signal handler or a finalizer asks."""
+        """
+        Whether this thread is inside, or has shut the gate: then a signal handler or a finalizer asks.
+
+        A token may also be left over, for as long as somebody keeps the traceback of an interruption.
+        """
         thread = get_ident()
-        return self._shut_by == thread or thread in tuple(self._running.values())
+        return self._shut_by == thread or (thread in tuple(self._running.values()) and is_in_a_call())
 
     def alone(self, action: Callable[[], None]) -> None:
         """Run an action while no thread is inside."""
