@@ -380,7 +380,8 @@ class Environment(Lifecycle):
         for table in self.tables.values():
             pages = transaction.stat(table)
             used_count += pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]
-        free_bytes = allocated_bytes(lock.descriptor) - used_count * pages["psize"]
+        page_bytes = self._usable_handle().stat()["psize"]
+        free_bytes = allocated_bytes(lock.descriptor) - used_count * page_bytes
         if free_bytes < reserve.missing_bytes():
             raise no_room(self.path)
 

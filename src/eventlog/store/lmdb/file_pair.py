@@ -120,6 +120,7 @@ class FilePair:
         self._page_bytes = handle.stat()["psize"]
         handle.begin().abort()  # LMDB takes its lock for readers with the first one
         if HAS_LASTING_LOCKS:
+            assert fcntl is not None
             self._reader_id = give_reader_id(handle, self._data, self._lock)
             fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, os.getpid())
             if self._reader_id is None and not lock_alone(self._lock, os.getpid()):

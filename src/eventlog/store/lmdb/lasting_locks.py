@@ -24,11 +24,15 @@ _LOCK = struct.Struct("hhqqi0q")
 
 def lock_shared(descriptor: int, place: int) -> bool:
     """Take a shared lock; False on a system that has no such locks, or not for this file."""
+    if fcntl is None:
+        return False
     return HAS_LASTING_LOCKS and _take(descriptor, fcntl.F_RDLCK, place)
 
 
 def lock_alone(descriptor: int, place: int) -> bool:
     """Take an exclusive lock; False also where another descriptor has one."""
+    if fcntl is None:
+        return False
     return HAS_LASTING_LOCKS and _take(descriptor, fcntl.F_WRLCK, place)
 
 
@@ -40,6 +44,7 @@ def first_locked(descriptor: int, first: int, count: int = 0) -> int | None:
     """
     if not HAS_LASTING_LOCKS:
         return None
+    assert fcntl is not None
     try:
         found = _LOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _LOCK.pack(fcntl.F_WRLCK, 0, first, count, 0)))
     except unless_interrupted(OSError):
@@ -48,6 +53,7 @@ def first_locked(descriptor: int, first: int, count: int = 0) -> int | None:
 
 
 def _take(descriptor: int, kind: int, place: int) -> bool:
+    assert fcntl is not None
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _LOCK.pack(kind, 0, place, 1, 0))
     except unless_interrupted(OSError):
