@@ -245,7 +245,11 @@ class Environment(Lifecycle):
             if now_s >= self._next_commit_look_s or files.has_other_names():
                 return self._begin_after_look(handle, files, now_s)
         transaction = handle.begin(write=True)
-        self.writing_number = transaction.id()
+        try:
+            self.writing_number = transaction.id()
+        except BaseException:  # Ctrl-C: the traceback would keep the transaction, and with it LMDB's write lock
+            transaction.abort()
+            raise
         return transaction
 
     def _begin_after_look(self, handle: lmdb.Environment, files: FilePair, now_s: float) -> Transaction:
