@@ -6,7 +6,6 @@ Each check fails at the call, before any effect, with a message that names the v
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -96,7 +95,8 @@ def refuse_options(method: str, others: Mapping[str, object]) -> NoReturn:
 
 def check_path(verb: str, path: object) -> str:
     """Return a path as text, if it can be the name of a directory; `verb` says in messages what for."""
-    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    as_text = getattr(type(path), "__fspath__", None)  # an os.PathLike; this floor knows no os
+    text = path if as_text is None else as_text(path)
     if not isinstance(text, str):
         raise TypeError(
             f"a path is a str or an os.PathLike of one, not {type(text).__name__}. Nothing was made. Pass a str or a "

@@ -7,7 +7,7 @@ Knows nothing of how they were killed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import lmdb.verify
@@ -34,23 +34,30 @@ def problems_of(log: eventlog.EventLog, acknowledged: Iterable[Acknowledgement])
 def _read_partition(
     topic: eventlog.Topic[bytes, bytes], partition: int, found: dict[tuple[int, int], Stamp]
 ) -> list[str]:
-    problems = []
+    problems: list[str] = []
+    try:
+        problems.extend(_walk(topic, partition, found))
+    except eventlog.CorruptBatch as error:
+        problems.append(f"partition {partition}: {error}")
+    return problems
+
+
+def _walk(topic: eventlog.Topic[bytes, bytes], partition: int, found: dict[tuple[int, int], Stamp]) -> Iterator[str]:
     expected = 0
     last: dict[int, tuple[int, int]] = {}
     for record in topic.read(partition):
         where = f"partition {partition}, offset {record.offset}"
         if record.offset != expected:
-            problems.append(f"{where}: offset {expected} should stand here, a gap")
+            yield f"{where}: offset {expected} should stand here, a gap"
         expected = record.offset + 1
         stamp = stamp_of(record.value)
         if stamp is None:
-            problems.append(f"{where}: other bytes than any writer wrote")
+            yield f"{where}: other bytes than any writer wrote"
             continue
         if last.get(stamp.writer, (-1, -1)) >= (stamp.call, stamp.index):
-            problems.append(f"{where}: {stamp} comes after {last[stamp.writer]} of the same writer")
+            yield f"{where}: {stamp} comes after {last[stamp.writer]} of the same writer"
         last[stamp.writer] = (stamp.call, stamp.index)
         found[partition, record.offset] = stamp
-    return problems
 
 
 def _missing(found: dict[tuple[int, int], Stamp], acknowledged: Iterable[Acknowledgement]) -> list[str]:

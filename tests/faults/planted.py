@@ -107,10 +107,10 @@ def _leaves_a_file_open() -> None:
     """Each log that is closed leaves its own files open."""
     close = Environment._close_files
 
-    def forgetful(self: Environment) -> None:
+    def forgetful(self: Environment, handle: Any) -> None:
         if self._write_lock is not None:
             os.dup(self._write_lock.descriptor)
-        close(self)
+        close(self, handle)
 
     Environment._close_files = forgetful  # type: ignore[method-assign]
 
