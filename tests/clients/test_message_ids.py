@@ -13,6 +13,7 @@ import pytest
 
 import eventlog
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
+from eventlog.store.records.message_ids import KEPT_RECORDS
 from tests.clients.helpers import in_threads, values
 
 Orders = eventlog.Topic[Any, Any]
@@ -255,13 +256,16 @@ def clock(log: eventlog.EventLog) -> ManualClock:
 
 
 def test_an_id_is_remembered_for_the_window(log: eventlog.EventLog, clock: ManualClock) -> None:
-    """To the millisecond, from when it was stored, whatever the record's timestamp says."""
+    """To the millisecond, from when it was stored, whatever the record's timestamp says, if enough is newer."""
     topic = log.topic("orders", duplicate_window=60.0)
+    others = log.topic("others")
     begin = clock.time_ms
     first = topic.append(b"tea", message_id="m", timestamp_ms=-5)
     for later in (1, 59_999, 60_000):
         clock.time_ms = begin + later
         assert topic.append(b"tea", message_id="m") == first
+    others.append_many([b""] * KEPT_RECORDS)
+    assert topic.append(b"tea", message_id="m") == first
     clock.time_ms = begin + 60_001
     second = topic.append(b"milk", message_id="m")
     assert second.offset == 1
@@ -276,11 +280,42 @@ def test_old_ids_are_forgotten_little_by_little(log: eventlog.EventLog, clock: M
     topic.append_many([b"v"] * 100, message_ids=[f"m{number}" for number in range(100)])
     assert remembered(log) == (100, 100)
     clock.time_ms += 2000
+    log.topic("others").append_many([b""] * KEPT_RECORDS)
     for number in range(20):
         topic.append(b"v", message_id=f"n{number}")
     assert remembered(log) == (60, 60)
     topic.append_many([b"v"] * 30, message_ids=[f"o{number}" for number in range(30)])
     assert remembered(log) == (50, 50)
+    assert log.verify().problems == ()
+
+
+def test_a_clock_that_is_ahead_for_a_while_forgets_nothing(log: eventlog.EventLog, clock: ManualClock) -> None:
+    """Not for one append, and not for many; ids that were stored in the wrong future are remembered, too."""
+    topic = log.topic("orders")
+    ids = [f"m{number}" for number in range(100)]
+    first = topic.append_many([b"v"] * 100, message_ids=ids)
+    clock.time_ms += 90_000_000  # 25 hours
+    assert topic.append(b"v", message_id="m7").offset == 7
+    for number in range(20):
+        topic.append(b"v", message_id=f"ahead{number}")
+    clock.time_ms -= 90_000_000
+    for number in range(20):
+        topic.append(b"v", message_id=f"right{number}")
+    assert topic.append_many([b"v"] * 100, message_ids=ids) == first
+    assert topic.append(b"v", message_id="ahead3").offset == 103
+    assert len(stored(topic)) == 140
+    assert log.verify().problems == ()
+
+
+def test_a_clock_that_was_far_behind_forgets_nothing(log: eventlog.EventLog, clock: ManualClock) -> None:
+    """A machine without a battery begins in 1970: what was stored then is not old when the time is right."""
+    topic = log.topic("orders")
+    clock.time_ms = 5000
+    first = topic.append(b"tea", message_id="m")
+    clock.time_ms = 1_800_000_000_000
+    for number in range(10):
+        topic.append(b"v", message_id=f"n{number}")
+    assert topic.append(b"tea", message_id="m") == first
     assert log.verify().problems == ()
 
 

@@ -199,7 +199,8 @@ class EventLog(Closing, FrontDoor):
             max_record_bytes: the most bytes of one record's key, value and headers (default 1 MiB, at most 1 GiB).
             index: "key" also keeps an index of the records of each key, numbered from 1, for `history`, `latest`,
                 `version` and `expected_version`. Keys then have at most 480 bytes. None (default) keeps none.
-            duplicate_window: the seconds for which a `message_id` is remembered (default 86,400: a day).
+            duplicate_window: the seconds for which a `message_id` is remembered at least (default 86,400: a day). Those
+                of the newest 10,000 records of the log are remembered longer.
             snapshot: the codec of the states that `save_snapshot` stores, as `value` (default "msgpack").
             upcasters: for values of several classes: for the stored name of a class, the functions that turn the fields
                 of version 1 into those of version 2, and so on. They are not stored.

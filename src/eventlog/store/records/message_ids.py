@@ -4,6 +4,9 @@ Message ids: the records that a topic has stored under ids of the user, for as l
 A record that comes a second time with its id is not stored again; the caller gets the place of the first one. Each id
 has two rows: one leads from the id to the record, the other is in the order of time, so that each new id can remove a
 few that have expired.
+
+An id expires when its time is over, and not before the log has stored many newer records: a clock that is wrong for a
+while makes nothing old.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from eventlog.store.rows.packing import NOT_A_ROW, damaged, whole
 _ROW = struct.Struct(">BIQqqQQ8s")
 _ROW_VERSION = 1
 _TIME_KEY = struct.Struct(">IQ")
+KEPT_RECORDS = 10_000
+"""How many records the log stores after one before its id may expire, whatever the clock says."""
 _REMOVED_AT_ONCE = 3
 """The most old ids that a new one removes: more than one, so that a burst of ids expires in the end."""
 
@@ -89,16 +94,22 @@ def digest_of(key: bytes | None, value: bytes | None, headers: Headers) -> bytes
 
 
 def find(writing: WriteTransaction, topic_id: int, message_id: bytes, *, since_ms: int) -> StoredMessage | None:
-    """The record that has an id, if it was stored at `since_ms` or later."""
+    """The record that has an id, if it was stored at `since_ms` or later, or is among the newest of the log."""
     row = writing.get(MESSAGES, _topic_key(topic_id) + message_id)
-    stored = None if row is None else StoredMessage.unpack(row)
-    return stored if stored is not None and stored.stored_ms >= since_ms else None
+    if row is None:
+        return None
+    stored = StoredMessage.unpack(row)
+    return stored if stored.stored_ms >= since_ms or _is_among_newest(writing, stored) else None
+
+
+def _is_among_newest(writing: WriteTransaction, stored: StoredMessage) -> bool:
+    return stored.log_position + KEPT_RECORDS >= writing.end_log_position()
 
 
 def remember(
     writing: WriteTransaction, topic_id: int, messages: Sequence[tuple[bytes, StoredMessage]], *, since_ms: int
 ) -> None:
-    """Note new ids, and forget some that are older than `since_ms`."""
+    """Note new ids, and forget some that are older than `since_ms` and not among the newest of the log."""
     topic = _topic_key(topic_id)
     for message_id, message in messages:
         row = writing.get(MESSAGES, topic + message_id)
@@ -113,6 +124,9 @@ def _forget_old(writing: WriteTransaction, topic: bytes, before: bytes, count: i
     doomed: list[bytes] = []
     for key, _ in writing.items(MESSAGE_TIMES, topic):
         if key >= before or len(doomed) >= count:
+            break
+        row = writing.get(MESSAGES, topic + key[_TIME_KEY.size :])
+        if row is not None and _is_among_newest(writing, StoredMessage.unpack(row)):
             break
         doomed.append(key)
     for key in doomed:

@@ -237,7 +237,7 @@ class WriteTransaction:
         end = self._ends.get((topic_id, partition)) or self._end(topic_id, partition)
         base, log_position = end[0], self._position
         if log_position < 0:
-            log_position = self._end_log_position()
+            log_position = self.end_log_position()
         put, tables = self.transaction.put, self._environment.tables
         table, order = tables[BATCHES], tables[ORDER]
         next_position = log_position
@@ -253,7 +253,8 @@ class WriteTransaction:
             self._position = next_position
         return base, log_position
 
-    def _end_log_position(self) -> int:
+    def end_log_position(self) -> int:
+        """The position that the next record gets, with all that this round has written."""
         if self._position < 0:
             self._position = end_log_position(self._environment, self.transaction)
         return self._position
@@ -395,7 +396,7 @@ class WriteTransaction:
         count = 0
         environment = self._environment
         order = environment.table(ORDER)
-        self.put(FORMAT, END_POSITION_KEY, order_key(self._end_log_position()))
+        self.put(FORMAT, END_POSITION_KEY, order_key(self.end_log_position()))
         old_end = position_of(self.get(FORMAT, OLD_POSITIONS_KEY))
         with self.transaction.cursor(db=environment.table(BATCHES)) as cursor:
             is_found = cursor.set_range(prefix)
@@ -489,7 +490,7 @@ class WriteTransaction:
         if (topic_id, partition) not in self._ends:
             self._end(topic_id, partition)
         if self._position < 0:
-            self._end_log_position()
+            self.end_log_position()
 
     def partition_first(self, topic_id: int, partition: int) -> int:
         """The first offset of a partition that may be read."""
