@@ -35,3 +35,14 @@ def delete_until_killed(path: str, what: str) -> None:
     committer.run(EmptyStep(100))
     say("left")
     hear()
+
+
+def make_again_when_told(path: str) -> None:
+    """Delete a topic and make another of its name, of other values."""
+    with eventlog.open(path) as log:
+        say("ready")
+        hear()
+        log.delete_topic("orders")
+        log.topic("orders", value=str)
+        say("made")
+        hear()

@@ -105,7 +105,7 @@ class Consumer(Closing, FrontDoor, Generic[K, V]):
             CorruptBatch, DecodeError: the next record cannot be read. The position is unchanged.
             UnknownTopic: all topics that it names were deleted, or one that it was given by `assign()`. If others are
                 left, they are read on, with a warning in Python's log; a new topic of the name is read from its first
-                record.
+                record, by the next call.
             InstanceInUse, GroupMismatch: the group removed this member after a silence, and cannot take it back.
             Exception: a callback or an assignor of yours raised. The group keeps its assignment.
             ConcurrentUse, LogClosed, UsedAfterFork: the consumer cannot be used. No records were returned.

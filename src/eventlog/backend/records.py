@@ -90,9 +90,10 @@ class PartitionRecords:
         rows: the same records, needed where the topic has an index or a record has a message id.
         message_ids: the ids of those records that have one, by their place in the columns.
         stamp: the sequence numbers of a named producer; needs `rows`.
+        is_by_name: they were sent to the name, so they may go to another topic that has it by then and is alike.
     """
 
-    __slots__ = ("batches", "message_ids", "partition", "rows", "stamp", "topic")
+    __slots__ = ("batches", "is_by_name", "message_ids", "partition", "rows", "stamp", "topic")
 
     def __init__(
         self,
@@ -102,10 +103,13 @@ class PartitionRecords:
         rows: Rows | None = None,
         message_ids: dict[int, bytes] | None = None,
         stamp: ProducerStamp | None = None,
+        *,
+        is_by_name: bool = False,
     ) -> None:
         self.topic = topic
         self.partition = partition
         self.batches = batches
+        self.is_by_name = is_by_name
         self.rows = rows
         self.message_ids = message_ids or {}
         self.stamp = stamp

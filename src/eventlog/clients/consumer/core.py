@@ -32,7 +32,7 @@ from eventlog.clients.consumer.fetcher import Fetcher
 from eventlog.clients.consumer.options import ConsumerOptions
 from eventlog.clients.consumer.positions import Hand, Position, Positions
 from eventlog.clients.consumer.starts import StartOffsets
-from eventlog.clients.consumer.topic_discovery import TopicDiscovery
+from eventlog.clients.consumer.topic_discovery import TopicDiscovery, begin_again
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import LogClosed, NotSupported, UnknownTopic
 from eventlog.groups.state import Subscription
@@ -154,12 +154,19 @@ class ConsumerCore:
         try:
             batches = self._fetcher.take(limit, is_loop=is_loop)
         except unless_interrupted(UnknownTopic):
-            if is_again or (self.membership is None and self._discovery is None):
+            is_assigned = self.membership is None and self._discovery is None
+            if is_again or (is_assigned and not self._begin_again()):
                 raise
             return self._look(limit, is_loop=is_loop, is_again=True)  # deleted since we attended: read the others
         if not batches:
             self.is_handing = False
         return batches
+
+    def _begin_again(self) -> bool:
+        """Go on with topics that were made again; whether there were any."""
+        is_any = begin_again(self._backend, self._open_topic, self.positions, self.starts)
+        self._positions_changed()
+        return is_any
 
     def _take_watched(self, limit: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
         """
@@ -432,6 +439,7 @@ class ConsumerCore:
         self.positions.reclaim()
         if self.commits is not None:
             self.commits.commit_finished()
+        self._begin_again()
         fresh = [(topic, tp) for tp, topic in chosen.items() if self.positions.get(tp) is None]
         self.positions.assign(chosen, self.starts.positions(fresh))
         self._discovery = None

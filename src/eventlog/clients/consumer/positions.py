@@ -45,6 +45,11 @@ class Position:
         self.is_paused = False
 
     @property
+    def topic_id(self) -> int:
+        """The id of the topic, which a later one of its name does not have."""
+        return self.cursor.route.row.id
+
+    @property
     def has_fetched(self) -> bool:
         """Whether there is something to hand out."""
         return bool(self.fetched) and not self.is_paused

@@ -120,3 +120,27 @@ class MissingTopics:
     def error(self) -> UnknownTopic:
         """The error of a consumer that has nothing left."""
         return deleted_topic(min(self._missing), "read")
+
+
+def begin_again(
+    backend: Backend, open_topic: Callable[[str], TopicHandle], positions: Positions, starts: StartOffsets
+) -> bool:
+    """
+    Go to the first record of topics that were made again: a name means the topic that has it now.
+
+    Return whether there were any.
+    """
+    rows = {row.name: row for row in backend.topics()}
+    stale = [
+        position
+        for position in positions.order
+        if (row := rows.get(position.tp.topic)) is not None
+        and row.id != position.topic_id
+        and position.tp.partition < row.partitions
+    ]
+    fresh = starts.positions([(open_topic(one.tp.topic), one.tp) for one in stale], start="earliest")
+    positions.drop(one.tp for one in stale)
+    positions.add(fresh)
+    for one, position in zip(stale, fresh, strict=True):
+        position.is_paused = one.is_paused
+    return bool(stale)

@@ -52,7 +52,7 @@ from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery
 from eventlog.clients.producer.backlog import Backlog
 from eventlog.clients.producer.batch import CLOSED, PartitionBuffer, ProducerBatch
 from eventlog.clients.producer.handoff import Handoff
-from eventlog.clients.producer.send_path import SMALL_BYTES, SendPath, forget_topic, grow_topic
+from eventlog.clients.producer.send_path import SMALL_BYTES, SendPath, forget_topic, grow_topic, rest
 from eventlog.errors import (
     BufferFull,
     LogClosed,
@@ -107,6 +107,10 @@ class Accumulator:
         self._backend = backend
         self._handoff = handoff
         self._paths = paths
+        self.handle_ids: set[int] = set()
+        """The topics to which something was sent by a `Topic`, which means that topic and no other of its name."""
+        self.resting: dict[object, SendPath] = {}
+        """The paths of names since nothing was under way: a name may be that of another topic by now."""
         self._clock = backend.clock
         self.linger = linger
         self._batch_bytes = batch_bytes
@@ -334,6 +338,7 @@ class Accumulator:
             columns if needs_rows else None,
             message_ids=message_ids,
             stamp=stamp,
+            is_by_name=stamp is None and buffer.topic.id not in self.handle_ids,
         )
         self._backlog.queue(batch, self._backend.prepare_append(records, batch.call_back))
 
@@ -417,15 +422,22 @@ class Accumulator:
     def take_finished(self) -> None:
         """Take note of what became of the batches that are done, and of what that says of their topics."""
         with self.lock:
+            is_new = False
             while (batch := self._backlog.oldest_done()) is not None:
-                error = batch.error
+                is_new, error = True, batch.error
                 if isinstance(error, UnknownTopic):
                     forget_topic(self._paths, batch.buffer.topic.id)
+                    forget_topic(self.resting, batch.buffer.topic.id)
                 elif isinstance(error, (ProducerFenced, OutOfOrderSequence)):
                     self.refuse(partial(_ended, self._producer, error))
                 elif error is None and batch.newer is not None:
-                    self.grow(batch.newer)
+                    if batch.newer.id != batch.buffer.topic.id:  # the name is that of another topic
+                        forget_topic(self._paths, batch.buffer.topic.id)
+                    else:
+                        self.grow(batch.newer)
                 self._backlog.remove(batch)  # last: an interruption before it has all of this done again
+            if is_new and not self._open_buffers and not self._late and not self._backlog.size_bytes:
+                rest(self._paths, self.resting)
 
     def buffered_bytes(self) -> int:
         """The size of what is queued and not stored, in encoded bytes."""

@@ -64,6 +64,8 @@ class EmbeddedProducer(Producer):
         self._backend = backend
         self._open_topic = open_topic
         self._routes: dict[object, SendPath] = {}
+        self._opened: SendPath | None = None
+        """The path that was looked at for the record in hand."""
         self._is_closed = False
         handoff = Handoff()
         self._accumulator = Accumulator(
@@ -161,7 +163,8 @@ class EmbeddedProducer(Producer):
             buffer = route.buffers[partition]
         elif len(buffer.batch.rows) >= buffer.batch.limit:
             count = route.partition_count
-            if self._accumulator.is_idle:
+            opened, self._opened = self._opened, None
+            if route is not opened and self._accumulator.is_idle:
                 self._look_again(route)
             if key is None or route.partition_count > count:
                 buffer = route.buffer_of(key)
@@ -246,18 +249,32 @@ class EmbeddedProducer(Producer):
 
     def _open_route(self, topic: str | Topic[Any, Any]) -> SendPath:
         self._accumulator.check_usable()
+        known = self._accumulator.resting.pop(topic, None)
+        if known is not None and self._is_current(known):
+            self._routes[topic] = self._opened = known
+            return known
         handle = self._open_topic(topic) if isinstance(topic, str) else topic
         if not isinstance(handle, EmbeddedTopic):
             raise TypeError(f"a topic is its name or a Topic, not {type(topic).__name__}. The record was not taken.")
         handle._check_store(self._backend)
         handle._route.learn(handle._route.look())
         with self._accumulator.lock:
+            if not isinstance(topic, str):
+                self._accumulator.handle_ids.add(handle._route.row.id)
             named = self._routes.get(topic)
             if named is None:
                 self._sender.start()
                 named = SendPath(handle._route, self._accumulator.buffers(handle._route.row))
                 self._routes[topic] = named
+            self._opened = named
             return named
+
+    def _is_current(self, path: SendPath) -> bool:
+        """Whether the topic of a name is still the same, or is gone, which the commit tells; learns of partitions."""
+        stored = path.route.look()
+        if stored is not None and stored.partitions > path.partition_count and stored.id == path.route.row.id:
+            self._grow(path, stored)
+        return stored is None or stored.id == path.route.row.id
 
     def __repr__(self) -> str:
         name = "" if self._name is None else f" {self._name!r}"

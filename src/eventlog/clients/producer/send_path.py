@@ -71,6 +71,13 @@ def forget_topic(paths: dict[object, SendPath], topic_id: int) -> None:
             paths.pop(name, None)
 
 
+def rest(paths: dict[object, SendPath], resting: dict[object, SendPath]) -> None:
+    """Have the next `send` by a name look which topic has that name then, before it encodes anything."""
+    for name in [name for name in paths if type(name) is str]:
+        if (path := paths.pop(name, None)) is not None:
+            resting[name] = path
+
+
 def grow_topic(paths: dict[object, SendPath], stored: StoredTopic) -> None:
     """Have the next `send` know of new partitions, whatever name it calls the topic by."""
     for path in list(paths.values()):

@@ -168,8 +168,9 @@ class Processor(Closing):
             if ends is not None:
                 self._note_ends(ends)
             while not self._worker.is_stopping:
-                count += self._worker.process(wait_s)
-                if ends is not None and self._is_through(ends):
+                done_count = self._worker.process(wait_s)
+                count += done_count
+                if ends is not None and self._is_through(ends, done_count):
                     break
                 if ends is not None:
                     wait_s = self._wait_s(deadline_s, count)
@@ -198,11 +199,14 @@ class Processor(Closing):
             for tp, count in self._consumer.lag().items():
                 ends.setdefault(tp, self._consumer.position(tp) + count)
 
-    def _is_through(self, ends: dict[TopicPartition, int]) -> bool:
+    def _is_through(self, ends: dict[TopicPartition, int], done_count: int) -> bool:
         self._note_ends(ends)
-        return not self._worker.is_behind and all(
-            self._consumer.position(tp) >= ends[tp] for tp in self._consumer.assignment()
-        )
+        if self._worker.is_behind:
+            return False
+        if all(self._consumer.position(tp) >= ends[tp] for tp in self._consumer.assignment()):
+            return True
+        # A topic that was deleted and made again since has another end, which may never be that one.
+        return not done_count and not any(self._consumer.lag().values())
 
     # -- life ------------------------------------------------------------------------------------------------
 

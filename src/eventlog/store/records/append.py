@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import repeat
 
+import attrs
+
 from eventlog.backend.records import (
     AppendReply,
     Condition,
@@ -21,7 +23,7 @@ from eventlog.backend.records import (
 )
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import EncodedBatch
-from eventlog.errors import MessageIdReused
+from eventlog.errors import MessageIdReused, UnknownTopic
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 from eventlog.store.records.key_rows import entity_prefix, pack_entries
@@ -122,7 +124,14 @@ class AppendBatch(CommitRequest):
             if sequences is None:
                 self.stored = epochs.find_stored(writing, records, now_ms)
                 return
-        newer = check_parts(writing, self.parts)
+        try:
+            newer = check_parts(writing, self.parts)
+        except unless_interrupted(UnknownTopic):
+            other = writing.topic_named(records.topic.name)
+            if not (records.is_by_name and other is not None and _is_alike(other, records.topic)):
+                raise
+            records.topic = other
+            newer = [other, *check_parts(writing, self.parts)][:1]
         stored = StoredRecords(records.partition, 0 if records.rows is None else records.rows.timestamps_ms)
         if records.message_ids:
             conditions = [Condition(0, index, None, one) for index, one in sorted(records.message_ids.items())]
@@ -139,6 +148,12 @@ class AppendBatch(CommitRequest):
         """Let go of the records, since deliveries keep us alive, and have the producer told."""
         self.parts = ()
         return self._when_done
+
+
+def _is_alike(one: StoredTopic, other: StoredTopic) -> bool:
+    """Whether records that were encoded and placed for one topic are right for another."""
+    alike = {"id": one.id, "uuid": one.uuid, "created_ms": one.created_ms}
+    return one == attrs.evolve(other, **alike)  # type: ignore[arg-type]
 
 
 def check_parts(writing: WriteTransaction, parts: Sequence[PartitionRecords]) -> list[StoredTopic]:

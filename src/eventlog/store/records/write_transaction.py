@@ -208,8 +208,7 @@ class WriteTransaction:
         known = self._topics.get(topic.id)
         if known is not None:
             return known
-        data = self.get(TOPICS, topic.name.encode())
-        stored = None if data is None else unpack_topic(topic.name.encode(), data)
+        stored = self.topic_named(topic.name)
         if stored is None or stored.id != topic.id:
             raise UnknownTopic(
                 f"cannot write to topic {topic.name!r}: it was deleted.",
@@ -219,6 +218,11 @@ class WriteTransaction:
             )
         self._topics[topic.id] = stored
         return stored
+
+    def topic_named(self, name: str) -> StoredTopic | None:
+        """The topic that has a name now."""
+        data = self.get(TOPICS, name.encode())
+        return None if data is None else unpack_topic(name.encode(), data)
 
     def append(self, topic: StoredTopic, partition: int, batches: list[EncodedBatch]) -> tuple[int, int]:
         """
