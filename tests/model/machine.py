@@ -104,7 +104,6 @@ class LogMachine(WritingSteps, ConsumingSteps):
         log.close()
         self.logs.remove(log)
         self.producers.pop(log, None)
-        self.stale = {(owner, name) for owner, name in self.stale if owner is not log}
         for owner, _, expected in self.consumers:
             if owner is log:
                 expected.close(self.model)

@@ -49,8 +49,6 @@ class Stage(RuleBasedStateMachine):
         self.model = ModelLog()
         self.logs: list[EventLog] = []
         self.producers: dict[EventLog, Producer] = {}
-        self.stale: set[tuple[EventLog, str]] = set()
-        """Topics that were deleted since a producer may have sent to them: it learns of that by one failed batch."""
         self.consumers: list[tuple[EventLog, Consumer[Any, Any], ModelConsumer]] = []
         self.crew = Crew(self.model, row_of)
 

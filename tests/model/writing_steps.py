@@ -7,14 +7,13 @@ Knows the public API alone.
 from __future__ import annotations
 
 import zlib
-from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from eventlog import DeliveryError, OffsetOutOfRange, UnknownTopic
+from eventlog import OffsetOutOfRange
 from tests.model.model import ModelPartition, Row
 from tests.model.stage import NUMBER, TIME_MS, TOPICS, Stage
 
@@ -84,18 +83,12 @@ class WritingSteps(Stage):
             producer.send(name, row.value, key=row.key, headers=row.headers, timestamp_ms=row.timestamp_ms)
             for row in rows
         ]
-        may_fail = (chosen, name) in self.stale
-        if rows:
-            self.stale.discard((chosen, name))
-        with suppress(DeliveryError) if may_fail else nullcontext():
-            if closes:
-                self.producers.pop(chosen).close()
-            else:
-                producer.flush()
+        if closes:
+            self.producers.pop(chosen).close()
+        else:
+            producer.flush()
         assert all(delivery.done() for delivery in deliveries)
         for delivery, row in zip(deliveries, rows, strict=True):
-            if may_fail and isinstance(delivery.exception(), UnknownTopic):
-                continue
             meta = delivery.result()
             self.put(name, meta.partition, meta.offset, row)
 
@@ -123,7 +116,6 @@ class WritingSteps(Stage):
             self.logs[log % len(self.logs)].delete_topic(name)
             self.model.delete_topic(name)
             self.crew.delete_topic(name)
-            self.stale |= {(owner, name) for owner in self.producers}
 
     @precondition(lambda self: "wide" in self.model.topics)
     @rule(more=st.integers(0, 2), log=NUMBER)
