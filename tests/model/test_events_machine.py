@@ -70,13 +70,14 @@ def _version_from_the_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """An index that begins to count anew when a key has lost all its records."""
     real = KeyIndex.delete_before
 
-    def delete_before(self: KeyIndex, transaction: Any, prefix: bytes, partition: int, first: int) -> None:
-        real(self, transaction, prefix, partition, first)
+    def delete_before(self: KeyIndex, transaction: Any, prefix: bytes, *place: int, **options: int) -> int:
+        count = real(self, transaction, prefix, *place, **options)
         row = key_reader.last_row(self._environment, transaction, prefix)
         if row is not None and key_rows.row_count(row[1]) == 0:
             table = self._environment.table(b"index")
             transaction.delete(prefix + key_rows.version_key(row[0]), db=table)
         self.forget()
+        return count
 
     monkeypatch.setattr(KeyIndex, "delete_before", delete_before)
 

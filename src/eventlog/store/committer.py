@@ -312,10 +312,13 @@ class Committer:
 
         First comes what deletions have left and the last commits have freed, then the reserve.
         """
-        from eventlog.store.records.emptying import EmptyStep, empty, left_rows
+        from eventlog.store.records.emptying import EmptyStep, empty, free_pages, left_rows
 
         environment = self._environment
-        if is_first and not isinstance(request, EmptyStep):
+        if is_first and isinstance(request, EmptyStep):
+            if request.reserve_share and free_pages(self._run_within):
+                return True
+        elif is_first:
             is_worth_it = request.reserve_share or environment.read(partial(left_rows, environment))
             if is_worth_it and empty(environment, self._run_within):
                 return True

@@ -364,6 +364,13 @@ class Environment(Lifecycle):
         """Whether the data file can hardly grow."""
         return not self.is_memory and (self.is_reserve_short or is_nearly_full(self.path))
 
+    def has_old_reader(self) -> bool:
+        """Whether a reader, of any process, keeps the pages that the last commits freed."""
+        handle = self._usable_handle()
+        newest = handle.info()["last_txnid"]
+        ages = [line.split()[-1] for line in handle.readers().splitlines()[1:]]
+        return any(age.isdigit() and int(age) + 2 < newest for age in ages)
+
     def look_at_reserve(self) -> None:
         """Find out whether a part of the reserve is spent; other processes spend it too."""
         self.is_reserve_short = self._reserve is not None and self._reserve.missing_bytes() > 0

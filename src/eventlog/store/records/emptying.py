@@ -104,7 +104,7 @@ def empty(environment: Environment, run: Run) -> bool:
         is_finished = not left_rows(environment, transaction)
     try:
         while not is_finished:
-            step = EmptyStep(most)
+            step = EmptyStep(most, 0.0 if most > 1 else 0.5 if environment.has_old_reader() else 1.0)
             try:
                 run(step)
             except unless_interrupted(DiskFull):
@@ -114,9 +114,16 @@ def empty(environment: Environment, run: Run) -> bool:
             else:
                 is_finished = step.is_finished
                 most = min(2 * most, _LARGEST_STEP)
-        if environment.is_nearly_full:
-            for _ in range(2):
-                run(Touch())
+    except unless_interrupted(DiskFull):
+        return False
+    return not environment.is_nearly_full or free_pages(run)
+
+
+def free_pages(run: Run) -> bool:
+    """Have the pages used that the last commits freed; return whether there was room for that."""
+    try:
+        for _ in range(2):
+            run(Touch())
     except unless_interrupted(DiskFull):
         return False
     return True
@@ -126,16 +133,16 @@ class EmptyStep(CommitRequest):
     """
     The removal of some rows that deletions have left, `most` at most.
 
-    `is_finished` says that none are left. Only the smallest step may spend of the reserve, and only half: while a
-    reader keeps all that is freed, steps gain nothing, and other deletions need the rest.
+    `is_finished` says that none are left. Only the smallest step may spend the reserve, and only half of it while a
+    reader keeps all that is freed: then steps gain nothing, and other deletions need the rest.
     """
 
     __slots__ = ("_most", "is_finished", "reserve_share")
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, reserve_share: float = 0.0) -> None:
         super().__init__()
         self._most = most
-        self.reserve_share = 0.5 if most == 1 else 0.0
+        self.reserve_share = reserve_share
         self.is_finished = False
 
     def apply(self, writing: WriteTransaction) -> None:
@@ -195,7 +202,9 @@ def _empty_indexed(writing: WriteTransaction, topic_id: int, partition: int, fir
         else:
             count = bisect_left(columns.offsets(last), first)
             for key in sorted({key for key in columns.keys[:count] if key is not None}):
-                left -= writing.index.delete_before(writing.transaction, entity_prefix(topic_id, key), partition, first)
+                left -= writing.index.delete_before(
+                    writing.transaction, entity_prefix(topic_id, key), partition, first, most=left
+                )
                 if left <= 0:
                     return 0
         if last >= first:

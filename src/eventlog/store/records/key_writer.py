@@ -165,32 +165,36 @@ class KeyIndex:
                 tail.first += tail.count
                 tail.count, tail.body = 0, b""
 
-    def delete_before(self, transaction: Transaction, prefix: bytes, partition: int, first: int) -> bool:
+    def delete_before(
+        self, transaction: Transaction, prefix: bytes, partition: int, first: int, *, most: int = 2**62
+    ) -> int:
         """
-        Remove a key's records that lie before an offset of one partition; return whether there were any.
+        Remove a key's records that lie before an offset of one partition, from `most` rows at most.
 
-        A damaged row stays as it is; `verify` finds it.
+        Return from how many. A damaged row stays as it is; `verify` finds it.
         """
         self._tails.pop(prefix, None)
         table = self._environment.table(INDEX)
         with transaction.cursor(db=table) as cursor:
             rows, is_all = _rows_before(cursor, prefix, partition, first)
-        has_changed = False
+        count = 0
         for number, (version, entries) in enumerate(rows):
             if entries is None:
                 continue
+            if count >= most:
+                break
             kept = [None if _is_before(entry, partition, first) else entry for entry in entries]
             key = prefix + version_key(version)
             if any(entry is not None for entry in kept):
                 if list(entries) != kept:
-                    has_changed = True
+                    count += 1
                     transaction.put(key, pack_row(len(kept), b"".join(map(repacked, kept))), db=table)
                 continue
-            has_changed = has_changed or bool(kept)
+            count += bool(kept)  # an empty row was written by an earlier call
             transaction.delete(key, db=table)
             if is_all and number == len(rows) - 1:
                 transaction.put(prefix + version_key(version + len(kept)), pack_row(0, b""), db=table)
-        return has_changed
+        return count
 
     def delete_all_before(self, transaction: Transaction, topic_id: int, partition: int, first: int) -> None:
         """The same for all keys of a topic, when the keys of the deleted records cannot be read."""
