@@ -32,10 +32,10 @@ from eventlog.store.rows.tables import (
 )
 
 UINT32 = st.integers(0, 2**32 - 1)
-UINT64 = st.integers(0, 2**64 - 1)
-OFFSET = st.integers(0, 2**63 - 1)
+
+OFFSET = st.integers(0, 2**63 - 2)
 INT64 = st.integers(-(2**63), 2**63 - 1)
-PLACES = st.tuples(UINT32, UINT32, UINT64)
+PLACES = st.tuples(UINT32, UINT32, OFFSET)
 GROUPS = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)
 
 
