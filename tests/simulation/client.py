@@ -104,7 +104,7 @@ class Client:
         self.committed: dict[PartitionId, int] = {}
         """The committed offsets as it knows them: taken over, or its own."""
         self._id_count = 0
-        self._seen: tuple[Group, int] | None = None
+        self.seen: tuple[Group, int] | None = None
 
     def steps(self) -> Steps:
         """Joins, polls, and joins again when it was removed."""
@@ -136,7 +136,7 @@ class Client:
         if self.seat.is_held:
             self.store.seats.pop(self.seat.id, None)
         self.is_member = False
-        self._seen = None
+        self.seen = None
         self.held.clear()
 
     # -- a poll -------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class Client:
         if self.seat.id not in group.members:
             self._lose()
             return
-        if self._seen != (group, store.topics_version):
+        if self.seen != (group, store.topics_version):
             yield from self._adapt(group, store.topics_version, dict(store.topics), dict(store.committed))
         elif store.looks_dead(group):
             yield
@@ -209,7 +209,7 @@ class Client:
             targets = targets_of(group, topics)
             yield
             self.store.transact(Assign(group.epoch, version, targets))
-        self._seen = group, version
+        self.seen = group, version
 
     def _release(self, gone: frozenset[PartitionId]) -> Steps:
         """Gives partitions up; from here on none of them is used."""

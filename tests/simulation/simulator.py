@@ -8,10 +8,11 @@ who sleeps wakes up, and the group has to become quiet:
 
     each partition that somebody wants is owned by one live member; what each owns is its target and what it holds;
     no member could have something of another that owns two partitions more; all records were handed out and
-    committed; no lease ends within the next `watch_s`
+    committed; no lease ends within the next `watch_s`; each member has done what the group as it is asks for
 
-within `quiet_bound_s`, and the group stays as it is for `watch_s`. The leases belong to it because a fault outlives
-itself: a poll that slept began long ago, so its member may be removed after all faults, and rightly so.
+within `quiet_bound_s`, and the group stays as it is for `watch_s`. The last two belong to it because a fault outlives
+itself: a poll that slept began long ago, so its member may be removed after all faults, and rightly so; and a member
+that has decided to release a partition does so although its target has changed back meanwhile.
 """
 
 from __future__ import annotations
@@ -245,6 +246,8 @@ class Simulation:
             return "a lease ends soon"
         if store.group.needs_targets(store.topics_version):
             return "the targets are old"
+        if any(client.seen != (store.group, store.topics_version) for client in clients):
+            return "somebody still does what an earlier group asked for"
         for client in clients:
             owned = members[client.seat.id].owned
             if owned.keys() != members[client.seat.id].target or owned != client.held:
