@@ -210,6 +210,7 @@ class Story:
     def _process(self) -> None:
         def tell(tx: eventlog.Transaction, record: Any) -> None:
             tx.send("orders", b"told", key="bob")
+            processor.stop()  # after one transaction: a step is stored whole, or not at all
 
         options: dict[str, Any] = {"max_records": 1_000, "session_timeout": 60.0}
         with self._open_log.processor("accounts", function=tell, group="telling", **options) as processor:
