@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import eventlog
+from eventlog.clients.consumer.group.membership import Membership
 from eventlog.store.wakeup.waiter import Waiter
 
 _SOON_SECONDS = 1.0
@@ -114,3 +115,15 @@ def test_a_consumer_says_that_its_own_thread_uses_it(
 
     interrupts(run_again)
     assert processor.run() == 0
+
+
+def test_a_log_that_is_closed_while_a_consumer_joins_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler comes between two steps of a join; the call ends with the error that names the reason."""
+    log = eventlog.open(tmp_path / "log")
+    log.topic("orders")
+    monkeypatch.setattr(Membership, "_tidy", lambda _self: log.close())
+    with pytest.raises(eventlog.LogClosed):
+        log.consumer("orders", group="g")
+    monkeypatch.undo()
+    with eventlog.open(tmp_path / "log") as again:
+        assert not again.groups.list()

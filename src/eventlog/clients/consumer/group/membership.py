@@ -33,7 +33,7 @@ from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.consumer.starts import StartOffsets
 from eventlog.clients.consumer.topic_discovery import MissingTopics
 from eventlog.clients.topic_handle import TopicHandle
-from eventlog.errors import GroupMismatch, InstanceInUse, MemberFenced, UnknownTopic
+from eventlog.errors import GroupMismatch, InstanceInUse, LogClosed, MemberFenced, UnknownTopic
 from eventlog.groups.rules import (
     Confirm,
     Join,
@@ -253,8 +253,10 @@ class Membership:
     # -- joining ---------------------------------------------------------------------------------------------
 
     def _current(self) -> MemberLease:
-        assert self._lease is not None
-        return self._lease
+        lease = self._lease
+        if lease is None:  # a signal handler closed the log in the middle of a call
+            raise LogClosed("the consumer is closed.", stored="Nothing was handed out.", advice="Make another.")
+        return lease
 
     def begin(self) -> None:
         """Join the group, and take the partitions that are free."""
