@@ -34,7 +34,7 @@ MOST_BYTES = 1 << 29
 MOST_SECONDS = 30
 _CHECKED = {BATCHES, ORDER, INDEX, MESSAGES, MESSAGE_TIMES}
 """The tables of which a checksum, or a row elsewhere, tells the content."""
-_DAMAGE = {"CorruptBatch", "StorageError", "NotALog", "FormatTooNew"}
+_DAMAGE = {"CorruptBatch", "StorageError", "NotALog"}
 
 
 class Death(NamedTuple):

@@ -14,7 +14,7 @@ import eventlog
 from eventlog.backend.projections import Build, FoldCheckpoint, StoredProjection
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, StorageError, UnknownProjection
 from eventlog.store.folder import Folder
-from eventlog.store.lmdb.environment import PROJECTIONS, STATE, STATES
+from eventlog.store.lmdb.environment import FORMAT, PROJECTIONS, STATE, STATES
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.states import projections
 from eventlog.store.states.fold_lock import ProjectionFileLock, remove_lock_files
@@ -202,6 +202,7 @@ def test_a_checkpoint_moves_from_where_it_is_believed_to_be(store: Store) -> Non
 
 def test_a_rebuild_switches_when_it_is_as_far(store: Store) -> None:
     """Before that its own checkpoint moves, and after it the old build's cannot."""
+    store.run(PutRows(FORMAT, {b"end position": (100).to_bytes(8, "big")}))
     row = made(store)
     active, _ = move(store, row, row.active, 10)
     build = rebuilding(store, row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -286,3 +287,17 @@ def test_an_error_of_lmdb_that_comes_as_a_system_error_is_one() -> None:
     assert engine_failure(cause) is cause
     assert engine_failure(SystemError()) is None
     assert engine_failure(ValueError()) is None
+
+
+def test_a_projection_that_is_ahead_of_its_log_is_rebuilt(path: Path) -> None:
+    """A changed bit in the end of the log, or in a checkpoint, is no error of a lock."""
+    with eventlog.open(path) as log:
+        orders = log.topic("orders")
+        for _ in range(3):
+            orders.append(b"tea")
+        projection = log.projection("sums", lambda state, record: None, key=str, value=int)
+        projection.catch_up()
+        change(log, PROJECTIONS, b"sums", lambda data: data.replace(b"\xa8position\x03", b"\xa8position\x7f"))
+        assert not log.verify().is_sound
+        assert log.projection("sums", lambda state, record: None, key=str, value=int).rebuild() == 3
+        assert log.verify().is_sound

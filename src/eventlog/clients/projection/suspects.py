@@ -53,7 +53,7 @@ class Suspects:
         elif self._left > 0:
             self._say()
             most = min(self._size, max_records)
-        self._lock.note(log_position, min(most, end - log_position))
+        self._lock.note(log_position, max(min(most, end - log_position), 0))
         return end, most
 
     def note_folded(self, log_position: int, count: int) -> None:

@@ -214,7 +214,12 @@ class CommitFold(CommitRequest):
     def _move(self, writing: WriteTransaction, row: StoredProjection) -> None:
         step = self._checkpoint
         build = step.build._replace(log_position=step.log_position)
-        self.is_switched = step.is_rebuild and step.switches and build.log_position >= row.active.log_position
+        self.is_switched = (
+            step.is_rebuild
+            and step.switches
+            # A checkpoint beyond the end of the log is damage, and would never be reached.
+            and (build.log_position >= row.active.log_position or build.log_position >= writing.end_log_position())
+        )
         if self.is_switched:
             row = _without(writing, row, row.active)._replace(active=build, rebuilding=None)
         elif step.is_rebuild:
