@@ -273,7 +273,7 @@ def test_slow_work_is_done_in_smaller_transactions_with_one_warning(log, one, mo
 
 
 def test_a_transaction_that_turns_out_slow_ends_early(log, one, monkeypatch):
-    """What is done by half of the interval is committed, and the rest comes again."""
+    """The processor commits the records that it has worked on in half of the interval; the rest come again."""
     held = hold_time(monkeypatch)
     with log.processor("orders", function=bill, group="billing", max_poll_interval=20.0) as processor:
         processor.run_to_end()

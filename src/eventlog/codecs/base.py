@@ -18,7 +18,7 @@ Role: TypeAlias = Literal["key", "value", "snapshot"]
 """What a codec is for: keys or values of records, or of rows of a state; or the snapshots of a topic."""
 
 Kind: TypeAlias = Literal["topic", "state", "projection"]
-"""What is stored with a codec, named as the method of the log that opens it."""
+"""The owner of a codec, named as the method of the log that opens it."""
 
 Upcasters: TypeAlias = Mapping[str, Sequence[Callable[[dict[str, Any]], object]]]
 """For the name of a stored class: functions from the fields of version 1 to those of version 2, and so on."""

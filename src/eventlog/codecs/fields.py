@@ -1,8 +1,8 @@
 """
 The fields of attrs classes: taken apart for MessagePack, and made again, through cattrs.
 
-What is taken apart can be made again, and is equal: cattrs checks values when it reads and seldom when it writes, so
-the checks here stand on the writing side. A record that nobody can read must never be stored.
+A value that this module takes apart can be made again, and is equal. cattrs checks values when it reads and seldom when
+it writes, so the checks here stand on the writing side: a record that nobody can read must never be stored.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The processor: consume, transform, produce, each record exactly once.
 
-It is a loop around a consumer and transactions of the front door, so it serves every backend. What is done with the
-records of a poll is in `clients/transaction/worker.py`.
+It is a loop around a consumer and transactions of the front door, so it serves every backend.
+`clients/transaction/worker.py` works on the records of a poll.
 """
 
 from __future__ import annotations
