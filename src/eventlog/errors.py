@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-if TYPE_CHECKING:  # a type alone
-    from eventlog.records import Record
+if TYPE_CHECKING:  # types alone
+    from eventlog.records import Record, TopicPartition
 
 
 class ErrorParts(TypedDict, total=False):
@@ -294,6 +294,26 @@ class GroupNotEmpty(EventLogError):
 
     Nothing was changed. Close them, or use force: then they are fenced and start again from the new offsets.
     """
+
+
+class GroupBehind(EventLogError, TimeoutError):
+    """
+    Raised when a group has not come so far in the time that `log.groups.wait()` was given.
+
+    Nothing was changed, and the group works on. `lags` has the records that it had not committed, for each partition
+    where there were some, and `lag` is their sum; both count up to the end that the log had at the call.
+    """
+
+    retriable = True
+
+    def __init__(self, what: str, *, lags: dict[TopicPartition, int], **parts: Unpack[ErrorParts]) -> None:
+        super().__init__(what, **parts)
+        self.lags = lags
+
+    @property
+    def lag(self) -> int:
+        """How many records the group had not committed, in all partitions together."""
+        return sum(self.lags.values())
 
 
 class ConflictError(EventLogError):

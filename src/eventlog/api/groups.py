@@ -156,6 +156,39 @@ class Groups(FrontDoor):
         """
 
     @abstractmethod
+    def wait(
+        self, name: str, *, topics: Iterable[str | Topic[Any, Any]] | None = None, timeout: float | None = None
+    ) -> None:
+        """
+        Wait until a group has committed everything that is stored at the call, whichever processes its members are in.
+
+        In a test: until the service has done what it was sent. In production: until a group may be stopped, or has
+        caught up with another. It sleeps until the group commits, and needs no member here. A group that does not exist
+        yet is waited for. Records that are deleted meanwhile are not waited for.
+
+        A consumer that commits by itself does so every `auto_commit_interval`, so this may take as long as that after
+        the last record was worked on.
+
+        Args:
+            topics: wait for these alone. None is every topic that the group has offsets of or that its members
+                subscribe to, and each topic of the log is looked at once.
+            timeout: seconds to wait; None waits forever, even if the group has no member.
+
+        Raises:
+            GroupBehind: the group has not come so far in time; a `TimeoutError`. Nothing was changed.
+            UnknownTopic: there is no such topic.
+            LogClosed: the log was closed meanwhile.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     ranges = log.topic("orders").append_many([b"tea", b"milk"])
+            ...     with log.consumer("orders", group="billing") as consumer:
+            ...         records = consumer.poll()
+            ...         consumer.commit()
+            ...     log.groups.wait("billing", timeout=1.0)
+        """
+
+    @abstractmethod
     def reset_offsets(
         self,
         name: str,

@@ -21,6 +21,16 @@ def group_subject(group: str) -> int:
     return ~zlib.crc32(group.encode())
 
 
+def commits_subject(group: str) -> int:
+    """The subject of what a group commits, below those of groups: only its subscribers are notified of it."""
+    return group_subject(group) - (1 << 32)
+
+
+def is_quiet(subject: int) -> bool:
+    """Whether a subject says nothing to a reader of everything: no record, no group and no topic has changed."""
+    return subject < -(1 << 32)
+
+
 class Waiter(Protocol):
     """
     One reader's place to wait.

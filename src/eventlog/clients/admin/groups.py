@@ -21,7 +21,7 @@ from eventlog.clients.consumer.positions import pair_of
 from eventlog.clients.reading.batch_reader import check_start
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.groups.state import Group, Life, Member, PartitionId
-from eventlog.options import Start, check_group_name, check_int, check_offset, check_topic_name
+from eventlog.options import Start, check_group_name, check_int, check_offset, check_seconds, check_topic_name
 from eventlog.records import TopicPartition
 
 if TYPE_CHECKING:  # what groups need is imported by the first program that uses one
@@ -47,6 +47,20 @@ class EmbeddedGroups(Groups):
         self._check_open()
         check_group_name(name)
         return _described(self._backend.group_details(name))
+
+    @override
+    def wait(
+        self, name: str, *, topics: Iterable[str | Topic[Any, Any]] | None = None, timeout: float | None = None
+    ) -> None:
+        from eventlog.clients.admin.waiting import Goal, wait_for_group
+
+        self._check_open()
+        check_group_name(name)
+        backend = self._backend
+        deadline_s = None if timeout is None else backend.clock.monotonic() + check_seconds("timeout", timeout)
+        rows = None if topics is None else [self._row(topic) for topic in self._listed(topics)]
+        goal = Goal(backend, name, rows)
+        wait_for_group(goal, deadline_s, check=self._check_open, timeout=timeout)
 
     # -- changing --------------------------------------------------------------------------------------------
 
@@ -108,12 +122,10 @@ class EmbeddedGroups(Groups):
             return ToOffsets(placed), _some([(rows[topic], number) for topic, number in pairs])
         chosen: builtins.list[tuple[StoredTopic, int | None]] | None = None
         if topics is not None or partitions is not None:
-            if isinstance(topics, (str, EmbeddedTopic)):
-                raise TypeError("topics is a list of topics, and not one of them. No offset was changed.")
             named = [pair_of(tp) for tp in partitions or ()]
             chosen = _some(
                 [
-                    *((self._row(topic), None) for topic in topics or ()),
+                    *((self._row(topic), None) for topic in self._listed(topics or ())),
                     *((self._row(topic), number) for topic, number in named),
                 ]
             )
@@ -121,6 +133,11 @@ class EmbeddedGroups(Groups):
             return Shifted(check_int("shift", shift, least=-(2**63), most=2**63)), chosen
         assert to is not None
         return ToStart(check_start(to)), chosen
+
+    def _listed(self, topics: Iterable[str | Topic[Any, Any]]) -> Iterable[str | Topic[Any, Any]]:
+        if isinstance(topics, (str, EmbeddedTopic)):
+            raise TypeError("topics is a list of topics, and not one of them. No offset was changed.")
+        return topics
 
     def _row(self, topic: str | Topic[Any, Any]) -> StoredTopic:
         if isinstance(topic, EmbeddedTopic):

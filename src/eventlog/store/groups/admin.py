@@ -13,7 +13,7 @@ from functools import reduce
 
 from eventlog.backend.groups import Aim, Chosen, Shifted, ToOffsets, ToStart, unknown_group
 from eventlog.backend.topics import StoredTopic
-from eventlog.backend.waiting import group_subject
+from eventlog.backend.waiting import commits_subject, group_subject
 from eventlog.clock import to_ms
 from eventlog.errors import GroupNotEmpty, OffsetOutOfRange, UnknownPartition
 from eventlog.groups.state import Group, Life, Member, PartitionId
@@ -49,8 +49,8 @@ class GroupChange(CommitRequest):
 
     @property
     def subjects(self) -> Collection[int]:
-        """The group."""
-        return (group_subject(self._name),)
+        """The group, and what it has committed."""
+        return (group_subject(self._name), commits_subject(self._name))
 
     def _check_known(self, what: str, group: Group, committed: Collection[PartitionId]) -> None:
         if not group.members and not committed:

@@ -12,7 +12,7 @@ from functools import reduce
 
 from eventlog.backend.groups import OffsetCommit
 from eventlog.backend.topics import StoredTopic
-from eventlog.backend.waiting import group_subject
+from eventlog.backend.waiting import commits_subject, group_subject
 from eventlog.errors import MemberFenced, OffsetOutOfRange, UnknownTopic
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide, fenced
 from eventlog.groups.state import Group, Life, PartitionId
@@ -28,12 +28,18 @@ class CommitOffsets(CommitRequest):
     """The command that stores the offsets of a group (`eventlog.backend.groups.OffsetCommit`)."""
 
     __slots__ = ("_commit", "_members", "_now_ms")
+    notifies = True
 
     def __init__(self, commit: OffsetCommit, now_ms: int, members: Members) -> None:
         super().__init__()
         self._commit = commit
         self._now_ms = now_ms
         self._members = members
+
+    @property
+    def subjects(self) -> Collection[int]:
+        """What the group has committed."""
+        return (commits_subject(self._commit.group),)
 
     def apply(self, writing: WriteTransaction) -> None:
         """Check every partition, then write one row for each."""
@@ -185,8 +191,9 @@ class GroupCommand(CommitRequest):
 
     @property
     def subjects(self) -> Collection[int]:
-        """The group."""
-        return (group_subject(self._name),)
+        """The group, and what it has committed."""
+        group = group_subject(self._name)
+        return (group,) if self._offsets is None else (group, *self._offsets.subjects)
 
     def apply(self, writing: WriteTransaction) -> None:
         """Load the group, have the rules decide, and write what they changed."""

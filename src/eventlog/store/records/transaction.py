@@ -49,8 +49,12 @@ class CommitTransaction(CommitRequest):
 
     @property
     def subjects(self) -> Collection[int]:
-        """The topics of its records."""
-        return {part.topic.id for part in self._request.parts}
+        """The topics of its records, and what its other pieces name."""
+        subjects = {part.topic.id for part in self._request.parts}
+        for piece in self._pieces:
+            if isinstance(piece, CommitRequest):
+                subjects.update(piece.subjects)
+        return subjects
 
     def withdraw(self) -> None:
         """

@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
+from eventlog.backend.waiting import is_quiet
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import Folder
 from eventlog.store.wakeup.fifos import CHANGES_BYTES, FIFO_SUFFIX, map_changes, subjects_of
@@ -252,6 +253,8 @@ def _by_subject(fifos: Iterable[_Fifo]) -> _Subscribers:
 def _subscribed(subscribers: _Subscribers, subjects: Collection[int]) -> Iterable[_Fifo]:
     """The FIFOs subscribed to some subjects, each once."""
     everything, by_subject = subscribers
+    if subjects and all(map(is_quiet, subjects)):
+        everything = ()
     if not by_subject:
         return everything
     if len(subjects) == 1:
