@@ -201,10 +201,11 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
-def test_every_decision_record_is_one_of_a_numbered_row() -> None:
-    """Records are numbered from 0001 without a gap, so that a number names one record for ever."""
-    numbers = sorted(int(path.name[:4]) for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md"))
-    assert numbers == list(range(1, len(numbers) + 1))
+def test_every_decision_record_has_a_number_of_its_own() -> None:
+    """A number names one record for good; work that goes on side by side may leave one out."""
+    numbers = sorted(path.name[:4] for path in (ROOT / "docs" / "decisions").glob("*.md"))
+    assert all(number.isdigit() for number in numbers)
+    assert len(numbers) == len(set(numbers))
 
 
 def test_the_runner_finds_a_wrong_example(tmp_path: Path) -> None:

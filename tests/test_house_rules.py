@@ -30,7 +30,7 @@ MOST_LINES_OF_A_FILE = 600
 MOST_LINES_OF_A_FUNCTION = 70
 MOST_COLUMNS = 120
 
-THREAD_STARTERS = {"clients/producer/sender.py", "store/groups/heartbeat.py"}
+THREAD_STARTERS = {"clients/producer/sender.py", "store/groups/heartbeat.py", "testing/members.py"}
 
 ABBREVIATIONS = {
     "buf", "cb", "cfg", "cnt", "conf", "ctx", "db", "evt", "fn", "hw", "hwm", "idx", "lst", "msg", "num", "obj",
@@ -57,8 +57,8 @@ class Source:
 
     @property
     def inside(self) -> str:
-        """Name below `src/eventlog`."""
-        return self.path.relative_to(SOURCE).as_posix()
+        """Name below `src/eventlog`, or below `src` for the module beside it."""
+        return self.path.relative_to(SOURCE if self.path.is_relative_to(SOURCE) else SOURCE.parent).as_posix()
 
     def at(self, node: ast.AST, complaint: str) -> str:
         """One line of a failure, which an editor can jump to."""

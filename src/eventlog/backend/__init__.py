@@ -86,6 +86,14 @@ class LogBackend(Protocol):
         """Count one user less, from a finalizer: waits for nothing, so the log may be closed later."""
         ...
 
+    def crash(self) -> None:
+        """
+        End the log for all of its users, as the death of the process would, for tests of that.
+
+        What is queued is lost, and no member of a group leaves. What is stored is there for whoever opens it again.
+        """
+        ...
+
     def on_fork(self, listener: object) -> None:
         """Have `listener._after_fork()` called in a forked child, for as long as the listener lives."""
         ...

@@ -34,7 +34,7 @@ from eventlog.clients.transaction.transaction import EmbeddedLentTransaction, Em
 from eventlog.codecs import Upcasters
 from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.groups.assignors import Assignor
-from eventlog.interruptions import unless_interrupted
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
     DEFAULT_MAX_RECORDS,
@@ -453,6 +453,15 @@ class EmbeddedLog(EventLog):
             consumer._close_later(self.close)
         for producer in self._producers:
             producer._close_later()
+
+    def _crash(self) -> None:
+        """End as the death of the process would; our clients find the log closed."""
+        self._is_closing = True
+        self._finalizer.detach()
+        self._store.crash()
+        with suppress(Exception):  # they have unsent records, uncommitted offsets: that is what a crash loses
+            self._close_clients()
+        self._is_closed = self._is_refusing = True
 
     def _close_clients(self) -> None:
         failure: Exception | None = None

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
@@ -21,6 +22,9 @@ from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.lock_file import LOCK_FILE
 from eventlog.store.store import Store
 from eventlog.uninterruptible import NestedCall, NestingLock
+
+if TYPE_CHECKING:  # most logs are in a directory of their own: `eventlog.open()` is fast
+    from eventlog.store.temporary import TemporaryDirectory
 
 MEMORY = ":memory:"
 _FIRST_WRITE_BYTES = 2 * os.sysconf("SC_PAGE_SIZE")
@@ -47,6 +51,16 @@ class Registry:
         self._abandoned: deque[Store] = deque()
         self._kept: list[object] = []
         """What a child must not let go of: environments of its parent, see `Environment.reset_after_fork`."""
+        self._has_cleaned = False
+
+    def temporary_directory(self) -> TemporaryDirectory:
+        """A directory for a log that ends with the process; the first removes what killed processes left behind."""
+        from eventlog.store.temporary import TemporaryDirectory, remove_leftovers
+
+        if not self._has_cleaned:
+            self._has_cleaned = True
+            remove_leftovers()
+        return TemporaryDirectory()
 
     def open(self, path: str, make: Callable[[], Store], check: Callable[[Store], None]) -> Store:
         """The store of a directory, made when this process has not opened it yet."""
@@ -87,6 +101,14 @@ class Registry:
                         del self._stores[identity]
                         store.close()
                     return
+
+    def crash(self, store: Store) -> None:
+        """End a store for all of its users, as the death of the process would."""
+        with self._lock:
+            for identity, (candidate, _) in list(self._stores.items()):
+                if candidate is store:
+                    del self._stores[identity]
+                    store.end()
 
     @property
     def is_interrupted(self) -> bool:
@@ -149,6 +171,18 @@ class Registry:
         return (store for store, _ in list(self._stores.values()))
 
 
+class Seam(NamedTuple):
+    """
+    Where a test takes hold of a store (`eventlog.testing`).
+
+    `before_commit` is called by the thread that commits, and an `OSError` that it raises fails the commit as one of the
+    disk does. `memory` is the directory of a log in memory that has crashed, to be opened again.
+    """
+
+    before_commit: Callable[[], None]
+    memory: TemporaryDirectory | None = None
+
+
 REGISTRY = Registry()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -166,25 +200,39 @@ def open_store(
     create: bool,
     map_bytes: int | None,
     clock: Clock,
+    seam: Seam | None = None,
 ) -> Store:
     """
     The store of a directory, shared with other users in this process; `":memory:"` makes one of its own.
 
     End it with `Store.release`.
     """
+    temporary = None if seam is None else seam.memory
     if path == MEMORY:
-        import tempfile  # takes as long as all of LMDB, and most logs are in a directory
-
-        directory = tempfile.mkdtemp(prefix="eventlog-")
-        durability, create = "memory", True
+        temporary = temporary or REGISTRY.temporary_directory()
+        directory, durability, create = temporary.path, "memory", True
     else:
         directory = os.path.abspath(path)
         _check_directory(directory, create=create, mode=mode)
 
     def make() -> Store:
-        return Store(directory, durability=durability, mode=mode, map_bytes=map_bytes, clock=clock, users=REGISTRY)
+        return Store(
+            directory,
+            durability=durability,
+            mode=mode,
+            map_bytes=map_bytes,
+            clock=clock,
+            users=REGISTRY,
+            temporary=temporary,
+            before_commit=None if seam is None else seam.before_commit,
+        )
 
     def check(store: Store) -> None:
+        if seam is not None and store.clock is not clock:
+            raise ValueError(
+                f"cannot open {directory} with a clock and faults of its own: this process has it open without. "
+                "Nothing was changed. Open it first with eventlog.testing, or close it before."
+            )
         if store.durability != durability:
             raise ValueError(
                 f"cannot open {directory} with durability {durability!r}: this process has it open with "

@@ -43,7 +43,10 @@ from eventlog.store.wakeup.waiter import Waiter
 from eventlog.uninterruptible import WeakMembers
 
 if TYPE_CHECKING:  # few programs have groups: `import eventlog` is fast
+    from collections.abc import Callable
+
     from eventlog.backend.groups import OffsetCommit
+    from eventlog.store.temporary import TemporaryDirectory
 
 
 class Users(Protocol):
@@ -61,6 +64,10 @@ class Users(Protocol):
         """Count one user less, now or later; waits for nothing."""
         ...
 
+    def crash(self, store: Store) -> None:
+        """End the store for all of its users, as the death of the process would."""
+        ...
+
     @property
     def is_interrupted(self) -> bool:
         """Whether this very thread opens or closes a store: then a signal handler or a finalizer asks."""
@@ -76,17 +83,32 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
     """
 
     def __init__(
-        self, path: str, *, durability: str, mode: int, map_bytes: int | None, clock: Clock, users: Users
+        self,
+        path: str,
+        *,
+        durability: str,
+        mode: int,
+        map_bytes: int | None,
+        clock: Clock,
+        users: Users,
+        temporary: TemporaryDirectory | None = None,
+        before_commit: Callable[[], None] | None = None,
     ) -> None:
         self.path = path
         self.durability = durability
         self.clock = clock
         self.is_memory = durability == "memory"
         self._users = users
-        self._owner = os.getpid()
+        self.temporary = temporary
         self._fold_holders = {}
         self.environment = Environment(
-            path, durability=durability, mode=mode, map_bytes=map_bytes, is_memory=self.is_memory, clock=clock
+            path,
+            durability=durability,
+            mode=mode,
+            map_bytes=map_bytes,
+            is_memory=self.is_memory,
+            clock=clock,
+            before_commit=before_commit,
         )
         self._fork_listeners: WeakMembers[object] = WeakMembers()
         try:
@@ -137,10 +159,14 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             self.committer.commit_queued()
         self.environment.close()
         self._notifier.close()
-        if self.is_memory and os.getpid() == self._owner:
-            import shutil  # which `tempfile` has loaded
+        if self.temporary is not None:
+            self.temporary.remove()
 
-            shutil.rmtree(self.path, ignore_errors=True)
+    def end(self) -> None:
+        """End the environment as the death of the process would: what is queued is lost, and no member leaves."""
+        self.heartbeat.stop()
+        self.environment.close()
+        self._notifier.close()
 
     # -- users -----------------------------------------------------------------------------------------------
 
@@ -155,6 +181,10 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
     def abandon(self) -> None:
         """Count one user less, from a finalizer: it waits for nothing, so this may be closed later."""
         self._users.abandon(self)
+
+    def crash(self) -> None:
+        """End this for all of its users, as the death of the process would."""
+        self._users.crash(self)
 
     @property
     def is_interrupted(self) -> bool:

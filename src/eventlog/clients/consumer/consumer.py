@@ -376,6 +376,13 @@ class EmbeddedConsumer(Consumer[K, V]):
         if self._when_closed is not None:
             self._when_closed()
 
+    def _die(self) -> None:
+        """End as the death of the process would: nothing is committed, and the group finds out by itself."""
+        with self._used():
+            if self._core.membership is not None:
+                self._core.membership.drop()
+        self.close()
+
     def _after_fork(self) -> None:
         """Leave the parent's place to wait alone; this consumer is of no use in the child."""
         self._core.forget()

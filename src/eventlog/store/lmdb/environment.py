@@ -93,9 +93,18 @@ class Environment(Lifecycle):
     """
 
     def __init__(
-        self, path: str, *, durability: str, mode: int, map_bytes: int | None, is_memory: bool, clock: Clock
+        self,
+        path: str,
+        *,
+        durability: str,
+        mode: int,
+        map_bytes: int | None,
+        is_memory: bool,
+        clock: Clock,
+        before_commit: Callable[[], None] | None = None,
     ) -> None:
         self._clock = clock
+        self._before_commit = before_commit
         self.has_committed = False
         """Set in one step with each commit; whoever has taken note of the commit sets it back."""
         self._note_commit = partial(setattr, self, "has_committed", True)  # noqa: FBT003
@@ -303,10 +312,14 @@ class Environment(Lifecycle):
             MapFull: the map is too small. Nothing was stored; `abort()`, `grow()` and try again.
         """
         try:
+            if self._before_commit is not None:
+                self._before_commit()
             call_atomically(transaction.commit, self._note_commit)
         except unless_interrupted(lmdb.MapFullError) as error:
             raise MapFull from error
         except unless_interrupted(lmdb.Error) as error:
+            raise self.fail(error) from error
+        except unless_interrupted(OSError) as error:  # of `before_commit`
             raise self.fail(error) from error
         self._end_writing()
 
@@ -335,7 +348,7 @@ class Environment(Lifecycle):
         finally:
             self.leave(token, None)
 
-    def fail(self, error: lmdb.Error) -> EventLogError:
+    def fail(self, error: lmdb.Error | OSError) -> EventLogError:
         """
         Return our error for a failed commit; the log refuses writes from now on.
 

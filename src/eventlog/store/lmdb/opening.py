@@ -181,8 +181,8 @@ class Opener:
         """Return our error for a system call that failed outside of LMDB."""
         return self._translate(verb, "OSError", str(error))
 
-    def translate(self, error: lmdb.Error, verb: str) -> EventLogError:
-        """Return our error for one of LMDB's."""
+    def translate(self, error: lmdb.Error | OSError, verb: str) -> EventLogError:
+        """Return our error for one of LMDB's, or for that of a system call."""
         return self._translate(verb, type(error).__name__, str(error))
 
     def copy_error(self, error: lmdb.Error | OSError, destination: str) -> EventLogError:
