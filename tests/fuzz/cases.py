@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.fuzz.judge import Verdict, judge, lost
+from tests.fuzz.judge import Verdict, import_everything, judge, lost
 from tests.fuzz.sample import Row, Sample, change_rows, make_sample, put_file
 from tests.fuzz.spoiling import crafted_rows, damaged_file
 from tests.fuzz.visits import Outcome, command_it, read_all_of_it, verify_it, write_to_it
@@ -31,6 +31,7 @@ class Cases:
         self._directory = directory
         self._seed = seed
         self.sample: Sample = make_sample(directory / "sample")
+        import_everything()
 
     def judge(self, kind: str, number: int) -> tuple[str, Verdict]:
         """Judge a case: what it spoils, and what became of it."""

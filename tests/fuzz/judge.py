@@ -13,8 +13,11 @@ must hold for every case:
 from __future__ import annotations
 
 import faulthandler
+import gc
+import importlib
 import os
 import pickle
+import pkgutil
 import resource
 import signal
 from collections import Counter
@@ -25,6 +28,7 @@ from typing import Any, NamedTuple
 import attrs
 import lmdb
 
+import eventlog
 from eventlog import EventLogError
 from eventlog.store.lmdb.environment import BATCHES, INDEX, MESSAGE_TIMES, MESSAGES, ORDER
 from tests.fuzz.sample import Row, rows
@@ -52,6 +56,19 @@ class Verdict:
     deaths: dict[str, Death] = attrs.field(factory=dict)
     is_sound: bool | None = None
     errors: Counter[str] = attrs.field(factory=Counter)
+
+
+def import_everything() -> None:
+    """
+    Import what calls import at their first use, once and not in every child.
+
+    A child that did it itself would spend most of its time there.
+    """
+    for module in pkgutil.walk_packages(eventlog.__path__, "eventlog."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page
 
 
 def in_child(work: Callable[[], Iterator[Any]], scratch: Path) -> tuple[list[Any], Death | None]:
