@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import subprocess
 import sys
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -115,3 +116,20 @@ def test_types_of_public_classes_can_be_asked_for() -> None:
         value = getattr(eventlog, name)
         if isinstance(value, type):
             get_type_hints(value)
+
+
+def _methods_of(cls: type) -> list[tuple[str, Any]]:
+    found = [(name, member) for name, member in inspect.getmembers(cls) if name == "__init__" or name[0] != "_"]
+    functions = [(name, member.fget if isinstance(member, property) else member) for name, member in found]
+    return [(name, function) for name, function in functions if callable(function)]
+
+
+def test_the_hints_of_every_public_method_can_be_evaluated() -> None:
+    """Frameworks look at signatures: what a module does not import is imported then."""
+    with eventlog.open(":memory:") as log, log.transaction() as tx:
+        handles = [log, log.topic("a"), tx, tx.state("s"), log.producer(), log.consumer("a"), log.groups]
+        classes = [getattr(eventlog, name) for name in eventlog.__all__] + [type(handle) for handle in handles]
+    for cls in filter(inspect.isclass, classes):
+        for name, method in _methods_of(cls):
+            assert get_type_hints(method) is not None, f"{cls.__name__}.{name}"
+    assert get_type_hints(eventlog.EventLog.state)["return"] == eventlog.StateView[Any, Any]

@@ -10,10 +10,9 @@ Knows nothing of LMDB or of the operating system's error numbers; `store/lmdb/er
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
-if TYPE_CHECKING:  # types alone
-    from eventlog.records import Record, TopicPartition
+from eventlog.records import Record, TopicPartition
 
 
 class ErrorParts(TypedDict, total=False):

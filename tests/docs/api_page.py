@@ -156,7 +156,7 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
             parts.append("*")
         parts.append(_parameter(parameter))
     returns = "" if signature.return_annotation is signature.empty else f" -> {signature.return_annotation}"
-    returns = returns.replace("builtins.", "")
+    returns = returns.replace("builtins.", "").replace("api.", "")
     line = f"{name}({', '.join(parts)}){returns}"
     if len(line) > _WIDTH:
         line = f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){returns}"

@@ -6,5 +6,31 @@ Each is an abstract class with the docstrings that users read. The embedded log 
 (`tests/conformance/`). What a backend must do is abstract; what it may lack raises `NotSupported`, and
 `EventLog.supports()` says so beforehand (`features.py`).
 
+This package also names the classes that stand in annotations of modules which do not import them, because
+`import eventlog` is fast without. `typing.get_type_hints()` evaluates `api.Groups`, and has it imported then;
+`__init__.pyi` has the same names for type checkers.
+
 Decision record: docs/decisions/0023-two-seams.md.
 """
+
+_PLACES = {
+    "EmbeddedGroups": "eventlog.clients.admin.groups",
+    "FoldOptions": "eventlog.clients.projection.folder",
+    "Groups": "eventlog.api.groups",
+    "OrderedCodec": "eventlog.codecs.ordered",
+    "Path": "pathlib",
+    "Processor": "eventlog.clients.transaction.processor",
+    "Projection": "eventlog.clients.projection.projection",
+    "State": "eventlog.clients.state.state",
+    "StateView": "eventlog.clients.state.view",
+    "VerifyReport": "eventlog.backend.maintenance",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a class (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'eventlog.api' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_PLACES[name]), name)

@@ -7,9 +7,10 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from uuid import UUID
 
+from eventlog import api
 from eventlog.api.consumer import Callback, Consumer
 from eventlog.api.features import FEATURES, Closing, FrontDoor
 from eventlog.api.producer import Producer
@@ -33,15 +34,6 @@ from eventlog.options import (
     Start,
 )
 from eventlog.records import Record, RecordBatch
-
-if TYPE_CHECKING:  # types alone
-    from pathlib import Path
-
-    from eventlog.api.groups import Groups
-    from eventlog.backend.maintenance import VerifyReport
-    from eventlog.clients.projection.projection import Projection
-    from eventlog.clients.state.view import StateView
-    from eventlog.clients.transaction.processor import Processor
 
 T = TypeVar("T")
 KT = TypeVar("KT")
@@ -134,7 +126,7 @@ class EventLog(Closing, FrontDoor):
 
     @property
     @abstractmethod
-    def path(self) -> Path:
+    def path(self) -> api.Path:
         """The directory."""
 
     @property
@@ -282,7 +274,7 @@ class EventLog(Closing, FrontDoor):
 
     @property
     @abstractmethod
-    def groups(self) -> Groups:
+    def groups(self) -> api.Groups:
         """The consumer groups of the log: to list, describe, reset and delete them."""
 
     @abstractmethod
@@ -363,7 +355,7 @@ class EventLog(Closing, FrontDoor):
         instance_id: str | None = None,
         session_timeout: float = 10.0,
         max_poll_interval: float = 300.0,
-    ) -> Processor:
+    ) -> api.Processor:
         """
         Make a processor, which calls a function for each record of some topics, with exactly-once effect.
 
@@ -397,14 +389,14 @@ class EventLog(Closing, FrontDoor):
     # -- states and projections ------------------------------------------------------------------------------
 
     @overload
-    def state(self, name: str, *, key: type[KT], value: type[VT]) -> StateView[KT, VT]: ...
+    def state(self, name: str, *, key: type[KT], value: type[VT]) -> api.StateView[KT, VT]: ...
     @overload
-    def state(self, name: str, *, key: type[KT], value: object = None) -> StateView[KT, Any]: ...
+    def state(self, name: str, *, key: type[KT], value: object = None) -> api.StateView[KT, Any]: ...
     @overload
-    def state(self, name: str, *, key: None = None, value: type[VT]) -> StateView[Any, VT]: ...
+    def state(self, name: str, *, key: None = None, value: type[VT]) -> api.StateView[Any, VT]: ...
     @overload
-    def state(self, name: str, *, key: None = None, value: object = None) -> StateView[Any, Any]: ...
-    def state(self, name: str, *, key: Any = None, value: Any = None) -> StateView[Any, Any]:
+    def state(self, name: str, *, key: None = None, value: object = None) -> api.StateView[Any, Any]: ...
+    def state(self, name: str, *, key: Any = None, value: Any = None) -> api.StateView[Any, Any]:
         """
         Open a state for reading; each call of the result reads the newest commit.
 
@@ -444,7 +436,7 @@ class EventLog(Closing, FrontDoor):
         value: Any = None,
         max_records: int = MAX_FOLDED_RECORDS,
         max_bytes: int = MAX_FOLDED_BYTES,
-    ) -> Projection:
+    ) -> api.Projection:
         """
         Open a projection: a state that a function computes from the records of the log.
 
@@ -553,7 +545,7 @@ class EventLog(Closing, FrontDoor):
         """
         raise self._lacks("sync()", "files")
 
-    def verify(self, *, progress: Callable[[int], object] | None = None) -> VerifyReport:
+    def verify(self, *, progress: Callable[[int], object] | None = None) -> api.VerifyReport:
         """
         Read and check everything stored: pages, batches, indexes, groups, offsets, states and projections.
 

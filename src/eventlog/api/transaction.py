@@ -5,17 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
+from typing import Any, Self, TypeAlias, TypeVar, overload
 
+from eventlog import api
 from eventlog.api.consumer import Consumer, Offsets
 from eventlog.api.features import FrontDoor
 from eventlog.api.producer import Delivery
 from eventlog.api.topic import Topic
 from eventlog.options import HeadersInput
 from eventlog.records import Record
-
-if TYPE_CHECKING:  # a type alone: a backend may have another implementation
-    from eventlog.clients.state.state import State
 
 KT = TypeVar("KT")
 VT = TypeVar("VT")
@@ -141,15 +139,15 @@ class Transaction(FrontDoor):
         """
 
     @overload
-    def state(self, name: str, *, key: type[KT], value: type[VT]) -> State[KT, VT]: ...
+    def state(self, name: str, *, key: type[KT], value: type[VT]) -> api.State[KT, VT]: ...
     @overload
-    def state(self, name: str, *, key: type[KT], value: object = None) -> State[KT, Any]: ...
+    def state(self, name: str, *, key: type[KT], value: object = None) -> api.State[KT, Any]: ...
     @overload
-    def state(self, name: str, *, key: None = None, value: type[VT]) -> State[Any, VT]: ...
+    def state(self, name: str, *, key: None = None, value: type[VT]) -> api.State[Any, VT]: ...
     @overload
-    def state(self, name: str, *, key: None = None, value: object = None) -> State[Any, Any]: ...
+    def state(self, name: str, *, key: None = None, value: object = None) -> api.State[Any, Any]: ...
 
-    def state(self, name: str, *, key: Any = None, value: Any = None) -> State[Any, Any]:
+    def state(self, name: str, *, key: Any = None, value: Any = None) -> api.State[Any, Any]:
         """
         Open a mapping stored in the log; writes to it are stored with the transaction.
 

@@ -10,9 +10,10 @@ import os
 import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Never, TypeVar, cast
+from typing import Any, ClassVar, Never, TypeVar, cast
 from uuid import UUID
 
+from eventlog import api
 from eventlog.api.consumer import Callback, Consumer
 from eventlog.api.event_log import EventLog
 from eventlog.api.features import FEATURES
@@ -57,15 +58,6 @@ from eventlog.options import (
 from eventlog.records import Record, RecordBatch
 from eventlog.uninterruptible import WeakMembers
 
-if TYPE_CHECKING:  # what few programs need is imported with the first use of it: `import eventlog` is fast
-    from pathlib import Path
-
-    from eventlog.backend.maintenance import VerifyReport
-    from eventlog.clients.admin.groups import EmbeddedGroups
-    from eventlog.clients.projection.projection import Projection
-    from eventlog.clients.state.view import StateView
-    from eventlog.clients.transaction.processor import Processor
-
 T = TypeVar("T")
 
 
@@ -91,7 +83,7 @@ class EmbeddedLog(EventLog):
 
     @property
     @override
-    def path(self) -> Path:
+    def path(self) -> api.Path:
         from pathlib import Path  # which a log itself does not need: `eventlog.open()` is fast
 
         return Path(self._store.path)
@@ -238,7 +230,7 @@ class EmbeddedLog(EventLog):
 
     @property
     @override
-    def groups(self) -> EmbeddedGroups:
+    def groups(self) -> api.EmbeddedGroups:
         from eventlog.clients.admin.groups import EmbeddedGroups
 
         return EmbeddedGroups(self._store, self._check_open)
@@ -280,7 +272,7 @@ class EmbeddedLog(EventLog):
         instance_id: str | None = None,
         session_timeout: float = 10.0,
         max_poll_interval: float = 300.0,
-    ) -> Processor:
+    ) -> api.Processor:
         self._check_open()
         from eventlog.clients.transaction.processor import open_processor
 
@@ -315,7 +307,7 @@ class EmbeddedLog(EventLog):
     # -- states and projections ------------------------------------------------------------------------------
 
     @override
-    def state(self, name: str, *, key: Any = None, value: Any = None) -> StateView[Any, Any]:
+    def state(self, name: str, *, key: Any = None, value: Any = None) -> api.StateView[Any, Any]:
         self._check_open()
         from eventlog.clients.state.view import view
 
@@ -343,7 +335,7 @@ class EmbeddedLog(EventLog):
         value: Any = None,
         max_records: int = MAX_FOLDED_RECORDS,
         max_bytes: int = MAX_FOLDED_BYTES,
-    ) -> Projection:
+    ) -> api.Projection:
         self._check_open()
         from eventlog.clients.projection.opening import declare_projection
 
@@ -408,7 +400,7 @@ class EmbeddedLog(EventLog):
         self._store.sync()
 
     @override
-    def verify(self, *, progress: Callable[[int], object] | None = None) -> VerifyReport:
+    def verify(self, *, progress: Callable[[int], object] | None = None) -> api.VerifyReport:
         self._check_open()
         return self._store.verify(progress)
 

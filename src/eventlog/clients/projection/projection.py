@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from eventlog import api
 from eventlog.api.features import Closing
 from eventlog.backend import Backend
 from eventlog.backend.projections import StoredProjection
@@ -60,7 +61,7 @@ class Projection(Closing):
         store: Backend,
         topics_by_id: Callable[[], Mapping[int, TopicHandle]],
         row: StoredProjection,
-        options: FoldOptions | None,
+        options: api.FoldOptions | None,
         key: Any,
         value: Any,
         *,

@@ -8,8 +8,9 @@ commit checks that it is unchanged (`backend/states.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
+from eventlog import api
 from eventlog.backend.states import Row as StoredRow
 from eventlog.backend.states import StateBackend, StateChanges, StoredState
 from eventlog.clients.state.row_cache import ITEM_BYTES, LEAST_INT, MOST_INT, ROW_BYTES, Row, RowCache
@@ -17,9 +18,6 @@ from eventlog.clients.state.scan_record import ScanRecord
 from eventlog.clients.state.view import StateView, open_state, view
 from eventlog.codecs import Codec
 from eventlog.records import K, V
-
-if TYPE_CHECKING:
-    from eventlog.codecs.ordered import OrderedCodec
 
 __all__ = ["State", "StateView", "open_state", "view"]
 
@@ -53,7 +51,7 @@ class State(StateView[K, V]):
         self,
         store: StateBackend,
         row: StoredState,
-        key: OrderedCodec[K],
+        key: api.OrderedCodec[K],
         value: Codec[V],
         *,
         charge: Callable[[int], None],

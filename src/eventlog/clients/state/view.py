@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
+from eventlog import api
 from eventlog.api.features import Handle
 from eventlog.backend.states import Row, StateBackend, StoredState, unknown_state
 from eventlog.codecs import Codec, Kind, codec_for, codec_from_stored
@@ -58,7 +59,7 @@ class StateView(Handle, Generic[K, V]):
         self,
         store: StateBackend,
         row: StoredState,
-        key: OrderedCodec[K],
+        key: api.OrderedCodec[K],
         value: Codec[V],
         *,
         check: Callable[[], None],

@@ -13,6 +13,7 @@ from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
+from eventlog import api
 from eventlog.api.consumer import Consumer, Offsets
 from eventlog.api.overriding import override
 from eventlog.api.producer import Delivery
@@ -206,15 +207,15 @@ class EmbeddedTransaction(Transaction):
     # -- state -----------------------------------------------------------------------------------------------
 
     @overload
-    def state(self, name: str, *, key: type[KT], value: type[VT]) -> State[KT, VT]: ...
+    def state(self, name: str, *, key: type[KT], value: type[VT]) -> api.State[KT, VT]: ...
     @overload
-    def state(self, name: str, *, key: type[KT], value: object = None) -> State[KT, Any]: ...
+    def state(self, name: str, *, key: type[KT], value: object = None) -> api.State[KT, Any]: ...
     @overload
-    def state(self, name: str, *, key: None = None, value: type[VT]) -> State[Any, VT]: ...
+    def state(self, name: str, *, key: None = None, value: type[VT]) -> api.State[Any, VT]: ...
     @overload
-    def state(self, name: str, *, key: None = None, value: object = None) -> State[Any, Any]: ...
+    def state(self, name: str, *, key: None = None, value: object = None) -> api.State[Any, Any]: ...
     @override
-    def state(self, name: str, *, key: Any = None, value: Any = None) -> State[Any, Any]:
+    def state(self, name: str, *, key: Any = None, value: Any = None) -> api.State[Any, Any]:
         self._check()
         known = self._states.get(name)
         if known is not None:
@@ -227,7 +228,7 @@ class EmbeddedTransaction(Transaction):
         self._declared[name] = (key, value)
         return known
 
-    def _new_state(self, row: StoredState, key: OrderedCodec[Any], value: Codec[Any]) -> State[Any, Any]:
+    def _new_state(self, row: StoredState, key: OrderedCodec[Any], value: Codec[Any]) -> api.State[Any, Any]:
         return _states()[0](self._backend, row, key, value, charge=self._charge, check=self._check)
 
     # -- the end ---------------------------------------------------------------------------------------------
@@ -393,7 +394,7 @@ class EmbeddedLentTransaction(EmbeddedTransaction, LentTransaction):
         super().commit()
 
     @override
-    def tries(self, group: str) -> State[Any, Any]:
+    def tries(self, group: str) -> api.State[Any, Any]:
         from eventlog.clients.state.view import open_named_state
 
         self._check()
