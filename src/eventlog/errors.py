@@ -24,6 +24,8 @@ class ErrorParts(TypedDict, total=False):
     partition: int | None
     offset: int | None
     group: str | None
+    state: str | None
+    projection: str | None
 
 
 class EventLogError(Exception):
@@ -33,8 +35,9 @@ class EventLogError(Exception):
     `str(error)` is one text. Its parts are attributes, each a sentence or more: `what` failed, on which values; what is
     `stored` now; and the `advice`, what to do next. Whoever shows an error elsewhere replaces the advice by its own.
 
-    `topic`, `partition`, `offset` and `group` say where it failed, and are None where that is not known or not one
-    place. `retriable` says whether the same call may succeed later although nobody changed anything.
+    `topic`, `partition`, `offset`, `group`, `state` and `projection` say where it failed, and are None where that is
+    not known or not one place. `retriable` says whether the same call may succeed later although nobody changed
+    anything.
 
     A copied or pickled error has all of this, its notes, and a `__cause__` that is an error of ours.
     """
@@ -51,6 +54,8 @@ class EventLogError(Exception):
         partition: int | None = None,
         offset: int | None = None,
         group: str | None = None,
+        state: str | None = None,
+        projection: str | None = None,
     ) -> None:
         super().__init__(" ".join(filter(None, (what, stored, advice))))
         self.what = what
@@ -60,6 +65,8 @@ class EventLogError(Exception):
         self.partition = partition
         self.offset = offset
         self.group = group
+        self.state = state
+        self.projection = projection
 
     def _reword(self, *, what: str | None = None, advice: str | None = None) -> None:
         """Put in other words what failed or what to do, where more is known, or where the receiver can do less."""
@@ -69,8 +76,9 @@ class EventLogError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # `Exception` would call the class with the text alone, and some classes below need more. Python carries no
-        # cause. A foreign one may be impossible to unpickle, which breaks the process pool that receives it.
-        state = dict(vars(self))
+        # cause. A foreign one may be impossible to unpickle, which breaks the process pool that receives it. An error
+        # that is an OSError too would lose its text in `__new__`: so the text is in the state as well.
+        state = {**vars(self), "args": self.args}
         if isinstance(self.__cause__, EventLogError):
             state["__cause__"] = self.__cause__
         return type(self).__new__, (type(self), *self.args), state
@@ -254,6 +262,14 @@ class ConcurrentUse(EventLogError):
     Raised when two threads use one consumer at once.
 
     Give each thread its own; only `wakeup()` may be called from another thread.
+    """
+
+
+class NestedCall(EventLogError, RuntimeError):
+    """
+    Raised where a signal handler or a finalizer would wait for what only the interrupted call can let go of.
+
+    What is stored, the message says. Make the call outside, or one that does not wait: `send()` of a producer.
     """
 
 

@@ -18,6 +18,8 @@ from operator import call
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
+from eventlog.errors import NestedCall
+
 T = TypeVar("T")
 AnyLock: TypeAlias = "threading.Lock | threading.RLock"
 
@@ -61,10 +63,6 @@ def _first(frame: FrameType | None, *, is_ours: bool) -> FrameType | None:
     return frame
 
 
-class NestedCall(RuntimeError):
-    """Raised where a signal handler or a finalizer would wait for what only the interrupted call can let go of."""
-
-
 class NestingLock(RLock):  # type: ignore[misc]
     """
     A reentrant lock that a thread does not wait for while others may wait for that thread.
@@ -98,7 +96,9 @@ class NestingLock(RLock):  # type: ignore[misc]
         if self._is_interrupted():
             raise NestedCall(
                 "cannot wait for another thread inside a call of this thread: a signal handler or a finalizer called "
-                "us, and the other may wait for the call. Nothing was changed. Call it outside."
+                "us, and the other may wait for the call.",
+                stored="Nothing was changed.",
+                advice="Call it outside.",
             )
         for is_held in map(self.acquire, _WAITING):
             if is_held:

@@ -107,3 +107,41 @@ def test_a_damaged_batch_has_its_place(path: Path) -> None:
         assert error.offset is not None
         consumer.seek((error.topic, error.partition), error.offset + 1)
         assert [record.value for record in consumer.poll()] == [b"after"]
+
+
+def _put_into_a_deleted_state(log: EventLog) -> None:
+    with log.transaction() as tx:
+        tx.state("stock")["tea"] = b"1"
+    with log.transaction() as tx:
+        tx.state("stock")["tea"] = b"2"
+        log.delete_state("stock")
+
+
+def _open_a_state_with_another_codec(log: EventLog) -> None:
+    with log.transaction() as tx:
+        tx.state("stock", value=int)["tea"] = 1
+    log.state("stock", value=str)
+
+
+def _open_a_projection_with_another_codec(log: EventLog) -> None:
+    log.projection("sums", print, value=int)
+    _ = log.projection("sums", print, value=str).state
+
+
+@pytest.mark.parametrize(
+    ("act", "kind", "state", "projection"),
+    [
+        (lambda log: log.state("nowhere"), eventlog.UnknownState, "nowhere", None),
+        (lambda log: log.delete_projection("nowhere"), eventlog.UnknownProjection, None, "nowhere"),
+        (_put_into_a_deleted_state, eventlog.UnknownState, "stock", None),
+        (_open_a_state_with_another_codec, eventlog.StateMismatch, "stock", None),
+        (_open_a_projection_with_another_codec, eventlog.StateMismatch, None, "sums"),
+    ],
+)
+def test_an_error_of_a_state_or_a_projection_names_it(
+    log: EventLog, act: Callable[[EventLog], object], kind: type[EventLogError], state: str, projection: str
+) -> None:
+    """As those of topics and groups do."""
+    with pytest.raises(kind) as caught:
+        act(log)
+    assert (caught.value.state, caught.value.projection) == (state, projection)

@@ -171,3 +171,14 @@ def test_a_topic_that_is_not_there_has_no_other_error_behind_it(log: EventLog) -
     with pytest.raises(eventlog.UnknownTopic) as caught:
         producer.send("nowhere", b"x")
     assert caught.value.__context__ is None
+
+
+def test_messages_of_python_name_the_public_classes(log: EventLog) -> None:
+    """How a class is called inside is ours to change."""
+    handles: list[Any] = [log, log.topic("orders"), log.producer(), log.consumer("orders"), log.groups]
+    handles += [log.transaction(), handles[2].send("orders", b"tea")]
+    names = ("EventLog", "Topic", "Producer", "Consumer", "Groups", "Transaction", "Delivery")
+    for handle, name in zip(handles, names, strict=True):
+        assert isinstance(handle, getattr(eventlog, name))
+        with pytest.raises(AttributeError, match=f"^'{name}' object has no attribute 'pol'"):
+            handle.pol()

@@ -144,6 +144,7 @@ def test_a_buffer_that_stays_full_refuses_the_record(log):
         with pytest.raises(eventlog.BufferFull, match=r"max_block=0.02 s.*not taken") as caught:
             send_much()
         assert caught.value.retriable
+        assert (caught.value.topic, caught.value.partition) == ("orders", 0)
     deliveries.append(producer.send(topic, b"last"))
     producer.close()
     assert [delivery.result().offset for delivery in deliveries] == list(range(len(deliveries)))

@@ -17,6 +17,7 @@ from eventlog.errors import (
     ConflictError,
     DeliveryError,
     EventLogError,
+    GroupBehind,
     InstanceInUse,
     OffsetOutOfRange,
     WrongVersion,
@@ -124,7 +125,7 @@ def test_errors_come_out_of_process_pools() -> None:
 @pytest.mark.parametrize("kind", ALL)
 def test_only_a_full_buffer_a_taken_name_and_a_conflict_are_worth_another_attempt(kind: type[EventLogError]) -> None:
     """Doing the same again helps when a buffer empties, a member ends or nobody is faster, and never otherwise."""
-    assert kind.retriable == (kind in (BufferFull, InstanceInUse, ConflictError))
+    assert kind.retriable == (kind in (BufferFull, InstanceInUse, GroupBehind, ConflictError))
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,7 @@ def test_only_a_full_buffer_a_taken_name_and_a_conflict_are_worth_another_attemp
         (errors.ReadOnlyLog, errors.StorageError),
         (errors.UnsupportedFileSystem, errors.StorageError),
         (errors.UnsupportedSharing, errors.StorageError),
+        (errors.NestedCall, RuntimeError),
     ],
 )
 def test_errors_are_also_what_python_calls_them(kind: type[EventLogError], also: type[Exception]) -> None:

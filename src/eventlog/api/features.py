@@ -120,5 +120,11 @@ class FrontDoor(Handle, ABC):
     __slots__ = ()
     _backend_name: ClassVar[str] = "unknown"
 
+    def __init_subclass__(cls) -> None:
+        # Python's own messages name the class: `'Consumer' object has no attribute 'pol'`.
+        super().__init_subclass__()
+        cls.__name__ = public_name(cls.__name__)
+        cls.__qualname__ = public_name(cls.__qualname__)
+
     def _lacks(self, what: str, feature: str) -> NotSupported:
         return not_supported(what, feature, self._backend_name)

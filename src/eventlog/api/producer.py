@@ -116,7 +116,7 @@ class Producer(Closing, FrontDoor):
         Raises:
             DeliveryError: records were not stored, and nobody looked at their deliveries.
             TimeoutError: it takes longer than `timeout`. The waiting records are still queued.
-            RuntimeError: called in a signal handler or finalizer that interrupted this producer in the same thread. The
+            NestedCall: called in a signal handler or finalizer that interrupted this producer in the same thread. The
                 waiting records are still queued.
         """
 
@@ -162,7 +162,7 @@ class Delivery(FrontDoor):
 
         Raises:
             TimeoutError: it is not stored by then; it may still be stored later.
-            RuntimeError: called in a signal handler or finalizer that interrupted the producer in the same thread.
+            NestedCall: called in a signal handler or finalizer that interrupted the producer in the same thread.
             StorageError, UnknownTopic: it was not stored.
         """
 

@@ -68,6 +68,7 @@ def unknown_projection(name: str) -> UnknownProjection:
         f"the log has no projection {name!r}.",
         stored="Nothing was changed.",
         advice=f"log.projections() lists the projections of the log; log.projection({name!r}, function) makes one.",
+        projection=name,
     )
 
 

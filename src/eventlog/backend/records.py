@@ -284,7 +284,7 @@ class RecordBackend(Protocol):
     Any thread may call any of this. Stored records are durable, and visible to all readers, when a call returns or a
     `PendingAppend` is done. Calls that commit share one commit with all else that is queued: whoever comes first
     commits for all. They block for the disk, raise `StorageError` if it failed (the log refuses writes until it is
-    opened again), and `RuntimeError` in a signal handler or a finalizer that has interrupted a commit of its thread.
+    opened again), and `NestedCall` in a signal handler or a finalizer that has interrupted a commit of its thread.
     """
 
     def append_record(

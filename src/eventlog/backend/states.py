@@ -111,6 +111,7 @@ def unknown_state(name: str) -> UnknownState:
         f"the log has no state {name!r}.",
         stored="Nothing was changed.",
         advice=f"log.states() lists the states of the log; tx.state({name!r}) in a transaction makes one.",
+        state=name,
     )
 
 

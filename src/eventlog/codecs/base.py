@@ -164,6 +164,8 @@ def mismatch(kind: Kind, name: str, *, declared: str, stored: str, advice: str) 
         stored=f"The {kind} is unchanged.",
         advice=advice,
         topic=name if kind == "topic" else None,
+        state=name if kind == "state" else None,
+        projection=name if kind == "projection" else None,
     )
 
 

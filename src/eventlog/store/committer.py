@@ -16,12 +16,12 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from threading import get_ident
 
-from eventlog.errors import CorruptBatch, DiskFull, EventLogError, FormatTooNew
+from eventlog.errors import CorruptBatch, DiskFull, EventLogError, FormatTooNew, NestedCall
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import EngineMapFull, Environment, MapFull, engine_failure
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.wakeup.notifier import Notifier
-from eventlog.uninterruptible import NestedCall, try_acquire
+from eventlog.uninterruptible import try_acquire
 
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -88,10 +88,11 @@ class Committer:
             while True:
                 self._queue.remove(request)
         if not request.is_done:
-            stored = "Nothing was stored" if self.is_ours else "It may be stored: another thread commits"
             raise NestedCall(
                 "cannot wait for a commit inside a commit or a read of the same thread: a signal handler or a "
-                f"finalizer called us. {stored}. Use a producer's send() there, and do not wait."
+                "finalizer called us.",
+                stored="Nothing was stored." if self.is_ours else "It may be stored: another thread commits.",
+                advice="Use a producer's send() there, and do not wait.",
             )
 
     def wait(
@@ -173,8 +174,9 @@ class Committer:
         if self.is_interrupted:
             raise NestedCall(
                 "cannot wait for a commit inside a commit or a read of the same thread: a signal handler or a "
-                "finalizer called us. What it sent is queued and will be stored. Use a producer's send() there, and do "
-                "not wait."
+                "finalizer called us.",
+                stored="What it sent is queued and will be stored.",
+                advice="Use a producer's send() there, and do not wait.",
             )
 
     def _follow(self, request: CommitRequest, deadline_s: float | None, before_sync: Callable[[], None] | None) -> bool:

@@ -14,14 +14,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from eventlog.clock import Clock
-from eventlog.errors import EventLogError, NotALog, ReadOnlyLog
+from eventlog.errors import EventLogError, NestedCall, NotALog, ReadOnlyLog
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import make_directory
 from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS, check_kinds, has_commit
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.lock_file import LOCK_FILE
 from eventlog.store.store import Store
-from eventlog.uninterruptible import NestedCall, NestingLock
+from eventlog.uninterruptible import NestingLock
 
 if TYPE_CHECKING:  # most logs are in a directory of their own: `eventlog.open()` is fast
     from eventlog.store.temporary import TemporaryDirectory
@@ -67,7 +67,9 @@ class Registry:
         if self.is_interrupted:  # half open, or half closed
             raise NestedCall(
                 f"cannot open {path} while the same thread opens or closes a log: a signal handler or a finalizer "
-                "called us. Nothing was opened. Open it outside."
+                "called us.",
+                stored="Nothing was opened.",
+                advice="Open it outside.",
             )
         self.close_abandoned()
         with self._lock:

@@ -56,6 +56,7 @@ from eventlog.clients.producer.send_path import SMALL_BYTES, SendPath, forget_to
 from eventlog.errors import (
     BufferFull,
     LogClosed,
+    NestedCall,
     OutOfOrderSequence,
     ProducerFenced,
     UnknownTopic,
@@ -63,7 +64,7 @@ from eventlog.errors import (
 )
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
-from eventlog.uninterruptible import NestedCall, NestingLock, WeakMembers
+from eventlog.uninterruptible import NestingLock, WeakMembers
 
 T = TypeVar("T")
 
@@ -186,7 +187,7 @@ class Accumulator:
         if self._changer == get_ident():
             return self._add_late(buffer, key, value, extras)
         try:
-            self._make_room()
+            self._make_room(buffer)
             delivery = self._change(partial(self._put, buffer, key, value, extras, size_bytes))
         except unless_interrupted(NestedCall):
             return self._add_late(buffer, key, value, extras)
@@ -464,9 +465,11 @@ class Accumulator:
     def _check_waiting(self) -> None:
         """Refuse to wait for ourselves."""
         if self._changer == get_ident():
-            raise RuntimeError(
+            raise NestedCall(
                 "cannot wait for records inside a send() of the same thread: a signal handler or a finalizer called "
-                "us. What it sent is taken and will be stored. Use send() there, and do not wait."
+                "us.",
+                stored="What it sent is taken and will be stored.",
+                advice="Use send() there, and do not wait.",
             )
 
     def check_usable(self) -> None:
@@ -505,7 +508,7 @@ class Accumulator:
             advice="Make another with log.producer() in the child.",
         )
 
-    def _make_room(self) -> None:
+    def _make_room(self, buffer: PartitionBuffer) -> None:
         if self._backlog.size_bytes <= self._max_buffered_bytes:
             return
         deadline_s = self._clock.monotonic() + (0.0 if self.is_interrupted() else self._max_block)
@@ -517,6 +520,8 @@ class Accumulator:
                     "over.",
                     stored="The record was not taken; those before it are still queued.",
                     advice="Send slower, or raise max_buffered_bytes.",
+                    topic=buffer.topic.name,
+                    partition=buffer.partition,
                 )
 
     def _commit_if_due(self) -> None:

@@ -256,6 +256,7 @@ class Folder:
                 f"the state of projection {self._row.name!r} was used outside of its function.",
                 stored="This call has changed nothing.",
                 advice="Read it by projection.state.",
+                projection=self._row.name,
             )
 
 

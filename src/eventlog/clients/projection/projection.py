@@ -209,6 +209,7 @@ class Projection(Closing):
                 f"projection {self.name!r} runs in another thread.",
                 stored="Nothing was changed.",
                 advice="Stop it first, or make another object with log.projection().",
+                projection=self.name,
             )
         self._is_running = True
         count, runner = 0, self._runner
@@ -275,6 +276,7 @@ class Projection(Closing):
                 f"projection {self.name!r} is closed.",
                 stored="Nothing was changed.",
                 advice="Make another with log.projection().",
+                projection=self.name,
             )
 
     def _check_function(self) -> FoldOptions:

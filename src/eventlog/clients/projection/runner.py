@@ -18,7 +18,7 @@ from eventlog.clients.reading.log_reader import LogReader, read_batches, records
 from eventlog.clients.state.view import stored_codecs
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import codec_for
-from eventlog.errors import ConflictError, StateMismatch, UsedAfterFork
+from eventlog.errors import ConflictError, NestedCall, StateMismatch, UsedAfterFork
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Record
 
@@ -88,9 +88,12 @@ class FoldRunner:
     def check_may_wait(self) -> None:
         """Refuse to wait for a fold that goes on when this call is over."""
         if self._store.fold_lock(self._row, is_rebuild=False).is_ours:
-            raise RuntimeError(
+            raise NestedCall(
                 f"cannot wait for projection {self.name!r} inside its fold: its function, a signal handler or a "
-                "finalizer called us. Nothing was changed. Call it outside."
+                "finalizer called us.",
+                stored="Nothing was changed.",
+                advice="Call it outside.",
+                projection=self.name,
             )
 
     # -- the lock --------------------------------------------------------------------------------------------
@@ -237,6 +240,7 @@ class FoldRunner:
                 f"from {_shown(row.active.topics)}.",
                 stored="Nothing was changed.",
                 advice="Declare these, or call rebuild(), which folds everything again.",
+                projection=self.name,
             )
         return Folder(self._store, self._topics_by_id, options, row, state, codecs, is_rebuild=is_rebuild)
 
@@ -252,6 +256,7 @@ class FoldRunner:
                 f"projection {self.name!r} was being folded before a fork, and that is the parent's to go on with.",
                 stored="Nothing was changed.",
                 advice="Call run() or catch_up() in the child.",
+                projection=self.name,
             )
 
     def _check_time(self, deadline_s: float | None, log_position: int) -> None:

@@ -251,6 +251,7 @@ class StateView(Handle, Generic[K, V]):
             f"cannot read the row of state {self.name!r} with the encoded key {key[:_SHOWN_KEY_BYTES]!r}: {error}.",
             stored="The row is as it was.",
             advice="Open the state with the codecs that wrote it, or put or delete the row.",
+            state=self.name,
         )
 
 

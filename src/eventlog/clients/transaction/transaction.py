@@ -31,6 +31,7 @@ from eventlog.clients.transaction.lent import LentTransaction, refused_commit
 from eventlog.clients.transaction.records import TransactionRecords
 from eventlog.errors import (
     EventLogError,
+    NestedCall,
     TransactionEnded,
     TransactionTooLarge,
     UsedAfterFork,
@@ -237,9 +238,11 @@ class EmbeddedTransaction(Transaction):
     def commit(self) -> None:
         self._check()
         if self._backend.is_interrupted_commit:
-            raise RuntimeError(
+            raise NestedCall(
                 "cannot commit a transaction inside a commit of the same thread: a signal handler or a finalizer "
-                "called us. Nothing was stored, and the transaction is as it was. Commit it outside."
+                "called us.",
+                stored="Nothing was stored, and the transaction is as it was.",
+                advice="Commit it outside.",
             )
         self._end = "committed, or was about to be"
         try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import lmdb
 
-from eventlog.errors import DiskFull, EventLogError, LogClosed, UsedAfterFork
+from eventlog.errors import DiskFull, EventLogError, LogClosed, NestedCall, UsedAfterFork
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.file_pair import FilePair
@@ -26,7 +26,7 @@ from eventlog.store.lmdb.opening import (
     keep_freed_memory,
     parent_environments_hidden,
 )
-from eventlog.uninterruptible import NestedCall, NestingLock
+from eventlog.uninterruptible import NestingLock
 
 if TYPE_CHECKING:
     from eventlog.store.lmdb.room import Reserve
@@ -186,7 +186,9 @@ class Lifecycle:
         if self._reopening.is_ours:
             raise NestedCall(
                 f"cannot open the log at {self.path} after a fork while the same thread opens it: a signal handler or "
-                "a finalizer called us. Nothing was stored. Call it outside."
+                "a finalizer called us.",
+                stored="Nothing was stored.",
+                advice="Call it outside.",
             )
         with self._reopening:
             if self._handle is None:
@@ -352,7 +354,9 @@ class Lifecycle:
         if self._gate.is_interrupted:
             raise NestedCall(
                 f"cannot change the size of the map of {self.path} inside a read of the same thread: a signal handler "
-                "or a finalizer called us. Nothing was stored. Call it outside."
+                "or a finalizer called us.",
+                stored="Nothing was stored.",
+                advice="Call it outside.",
             )
         self._gate.alone(lambda: self._remap(self._usable_handle(), size_bytes))
 

@@ -153,6 +153,7 @@ def _conflict(state: StoredState, what: str) -> ConflictError:
         "transaction read it.",
         stored="Nothing of the transaction was stored.",
         advice="Do it again from its first read on, as log.transact() does.",
+        state=state.name,
     )
 
 

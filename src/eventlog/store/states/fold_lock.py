@@ -6,11 +6,11 @@ import struct
 from threading import get_ident
 
 from eventlog.backend.projections import StoredProjection
+from eventlog.errors import NestedCall
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import Folder
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.file_lock import FileLock
-from eventlog.uninterruptible import NestedCall
 
 _REBUILD = ".rebuild"
 _NOTE = struct.Struct("<QQ")
@@ -51,7 +51,9 @@ class ProjectionFileLock:
         if not self.is_held and self.is_ours:
             raise NestedCall(
                 "cannot wait for the fold of a projection that this thread is in the middle of: its function, a signal "
-                "handler or a finalizer called us. Nothing was changed. Call it outside."
+                "handler or a finalizer called us.",
+                stored="Nothing was changed.",
+                advice="Call it outside.",
             )
         return self.is_held
 

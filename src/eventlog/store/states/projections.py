@@ -208,6 +208,7 @@ class CommitFold(CommitRequest):
                 f"{step.log_position}: another process or thread has folded these records, or rebuilt it.",
                 stored="Nothing of this transaction was stored.",
                 advice="Go on from the stored checkpoint, as another call does.",
+                projection=stored.name,
             )
         return stored
 

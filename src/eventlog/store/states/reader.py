@@ -47,6 +47,7 @@ def check_stored(transaction: Transaction | Snapshot, states_table: Table, state
             f"cannot use state {state.name!r}: it was deleted.",
             stored="Nothing of the transaction was stored.",
             advice=f"tx.state({state.name!r}) in another transaction makes another one of that name.",
+            state=state.name,
         )
 
 
