@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from eventlog.clients.state.state import State
     from eventlog.clients.state.view import StateView
     from eventlog.clients.transaction.processor import Processor
+    from eventlog.codecs.custom import ValueCodec
 
 __version__ = "0.5.0"
 
@@ -80,6 +81,7 @@ _LATER = {
     "Projection": "eventlog.clients.projection.projection",
     "State": "eventlog.clients.state.state",
     "StateView": "eventlog.clients.state.view",
+    "ValueCodec": "eventlog.codecs.custom",
     "VerifyReport": "eventlog.backend.maintenance",
 }
 """Where the classes are that are imported with their first use: not every program needs them, and they take time."""
@@ -149,6 +151,7 @@ __all__ = [
     "UnsupportedFileSystem",
     "UnsupportedSharing",
     "UsedAfterFork",
+    "ValueCodec",
     "VerifyReport",
     "WrongVersion",
     "is_compiled",

@@ -27,7 +27,7 @@ from eventlog.cli.arguments import build_parser
         (["tail", "log", "t", "--max", "0"], "0 is too small; the least is 1"),
         (["produce", "log", "t", "--partitions", "0"], "0 is too small; the least is 1"),
         (["produce", "log", "t", "--key-separator", ""], "at least one character"),
-        (["topics", "log", "--create", "t", "--key", "float"], "invalid choice: 'float'"),
+        (["topics", "log", "--create", "t", "--key", "complex"], "invalid choice: 'complex'"),
         (["topics", "log", "--create", "t", "--index", "value"], "invalid choice: 'value'"),
         (["history", "log", "t"], "KEY"),
         (["history", "log", "t", "k", "--start", "0"], "0 is too small; the least is 1"),

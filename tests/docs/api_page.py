@@ -31,6 +31,7 @@ ORDER = (
     "StateView",
     "Processor",
     "Projection",
+    "ValueCodec",
     "Producer",
     "Delivery",
     "Consumer",

@@ -239,15 +239,16 @@ def test_a_codec_is_declared_by_type_or_name(declared: object, name: str) -> Non
     assert codec(declared).to_stored()["name"] == name
 
 
-@pytest.mark.parametrize("declared", [float, bool, dict, "class", "xml", 12, [], Size, "x" * 1000])
+@pytest.mark.parametrize("declared", [complex, object, dict, "class", "xml", 12, [], "x" * 1000])
 def test_what_is_no_codec_is_refused_with_a_list_of_those_that_are(declared: object) -> None:
     """The message can be acted upon without opening the manual."""
     with pytest.raises(TypeError) as caught:
         codec(declared, role="key")
     message = str(caught.value)
     assert message.startswith("cannot declare key=")
-    assert 'Declare bytes, str, int, "bytes", "str", "int", "json", "msgpack" or an attrs class.' in message
-    assert len(message) < 250
+    assert "Declare bytes, str, int, float, " in message
+    assert "an Enum, a class with fields or a codec of your own." in message
+    assert len(message) < 300
 
 
 @pytest.mark.parametrize(
@@ -320,7 +321,7 @@ def test_the_bytes_codec_hands_out_what_it_got() -> None:
         (bytes, 1.5, 'Declare log.topic(\'orders\', value="json") or value="msgpack".'),
         (bytes, 7, "Declare log.topic('orders', value=int)."),
         (bytes, Line("tea", 2), "Declare log.topic('orders', value=Line)."),
-        (bytes, dt.datetime.now(dt.UTC), "Declare log.topic('orders', value=\"msgpack\")."),
+        (bytes, dt.datetime.now(dt.UTC), "Declare log.topic('orders', value=datetime) or value=\"msgpack\"."),
         (bytes, object(), "Pass bytes, bytearray, memoryview or str."),
         (str, b"", "Declare log.topic('orders', value=bytes)."),
         (int, "7", "Declare log.topic('orders', value=str)."),

@@ -189,8 +189,8 @@ def test_fields_that_are_new_or_gone_need_no_upcaster() -> None:
     ("declared", "told"),
     [
         ((), "value=() for topic 'accounts'. "),
-        ((Opened, str), "value=(Opened, str) for topic 'accounts': not all of them are attrs classes. "),
-        (Opened | str, "value=Opened | str for topic 'accounts': not all of them are attrs classes. "),
+        ((Opened, str), "value=(Opened, str) for topic 'accounts': not all of them are classes with fields. "),
+        (Opened | str, "value=Opened | str for topic 'accounts': not all of them are classes with fields. "),
         ((Opened, "Deposited"), "value=(Opened, 'Deposited') for topic 'accounts': not all"),
         (
             Opened | None,
@@ -200,12 +200,12 @@ def test_fields_that_are_new_or_gone_need_no_upcaster() -> None:
         ((Opened, None), "None is the tombstone"),
     ],
 )
-def test_only_attrs_classes_can_be_declared_together(declared: object, told: str) -> None:
+def test_only_classes_can_be_declared_together(declared: object, told: str) -> None:
     """Other values say nothing of what they are."""
     with pytest.raises(TypeError) as caught:
         codec(declared)
     assert f"cannot declare {told}" in str(caught.value) or told in str(caught.value)
-    assert str(caught.value).endswith("an attrs class, or several of these: (A, B).")
+    assert str(caught.value).endswith("a codec of your own, or several of these: (A, B).")
 
 
 def test_two_classes_of_one_name_are_refused() -> None:
@@ -246,16 +246,14 @@ def test_upcasters_that_are_none_are_refused_when_declared(upcasters: object, to
     assert f"cannot use upcasters= for topic 'accounts': {told}. Nothing was stored. " in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("declared", "shown"), [(Opened, "(Opened,)"), ("json", "(A, B)"), (None, "(A, B)"), (str, "(A, B)")]
-)
-def test_upcasters_need_values_that_say_their_class(declared: object, shown: str) -> None:
+@pytest.mark.parametrize("declared", ["json", None, str, bytes])
+def test_upcasters_need_values_that_say_their_version(declared: object) -> None:
     """Elsewhere they would never be called; also when an existing topic is opened."""
     for make in (codec, lambda *rest: stored(codec(declared).to_stored(), *rest)):
         with pytest.raises(TypeError) as caught:
             make(declared, {"Opened": []})
         assert "cannot use upcasters= for topic 'accounts' with value=" in str(caught.value)
-        assert str(caught.value).endswith(f"Declare value={shown}, one class or more.")
+        assert str(caught.value).endswith("Declare value= a class, or several: (A, B).")
 
 
 # --- upcasters --------------------------------------------------------------------------------------------------------

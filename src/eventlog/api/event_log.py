@@ -183,8 +183,10 @@ class EventLog(Closing, FrontDoor):
 
         Args:
             name: 1 to 249 characters of `[A-Za-z0-9._-]` (Kafka's rule), not `.` or `..`.
-            key: the codec of the keys: `bytes` (default), `str`, `int`, "json", "msgpack" or an attrs class.
-            value: the codec of the values, likewise.
+            key: the codec of the keys: `bytes` (default), `str`, `int`, `float`, `bool`, `datetime`, `date`, `Decimal`,
+                `UUID`, an `Enum`, "json", "msgpack", a class (attrs, dataclass, pydantic, msgspec, TypedDict,
+                NamedTuple), or a `ValueCodec` of your own.
+            value: the codec of the values, likewise, or several classes: a tuple, a list or a union.
             partitions: the number of partitions, 1 (default) to 100,000. Records of one key go to one partition.
             partitioner: "crc32" (default, as librdkafka), "murmur2" (as Kafka's Java client), or a function at the top
                 of a module, which takes the key's bytes and the number of partitions.
@@ -194,13 +196,13 @@ class EventLog(Closing, FrontDoor):
             duplicate_window: the seconds for which a `message_id` is remembered at least (default 86,400: a day). Those
                 of the newest 10,000 records of the log are remembered longer.
             snapshot: the codec of the states that `save_snapshot` stores, as `value` (default "msgpack").
-            upcasters: for values of several classes: for the stored name of a class, the functions that turn the fields
-                of version 1 into those of version 2, and so on. They are not stored.
+            upcasters: for values of classes: for the stored name of a class, the functions that turn the fields of
+                version 1 into those of version 2, and so on. They are not stored.
 
         Raises:
             TopicMismatch: an option differs from the stored one. The topic is unchanged; the message names both.
             InvalidTopicName, ValueError, TypeError: an argument is wrong. Nothing was stored.
-            ImportError: an attrs class was declared and cattrs is missing: `pip install "eventlog[cattrs]"`.
+            ImportError: a class was declared whose library is missing, as cattrs: `pip install "eventlog[cattrs]"`.
         """
 
     @abstractmethod

@@ -14,7 +14,7 @@ Command: TypeAlias = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """The object to which parsers of commands are added."""
 
-CODECS: Final = ("bytes", "str", "int", "json", "msgpack")
+CODECS: Final = ("bytes", "str", "int", "float", "bool", "uuid", "date", "datetime", "decimal", "json", "msgpack")
 """The codecs that need no class."""
 
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 import eventlog
+from eventlog.interruptions import unless_interrupted
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
@@ -20,6 +24,33 @@ _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 1
     10: "\\n",
     13: "\\r",
 }
+
+
+def _truth(text: str) -> bool:
+    """Return the truth value that a text names; raises ValueError for any other text."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError("it is neither true nor false")
+    return text.lower() == "true"
+
+
+def _decimal(text: str) -> Decimal:
+    """Return a decimal number; raises ValueError for other text."""
+    try:
+        return Decimal(text)
+    except unless_interrupted(ArithmeticError):
+        raise ValueError("it is no decimal number") from None
+
+
+_FROM_TEXT: Final[dict[str, Callable[[str], object]]] = {
+    "int": int,
+    "float": float,
+    "bool": _truth,
+    "uuid": UUID,
+    "date": date.fromisoformat,
+    "datetime": datetime.fromisoformat,
+    "decimal": _decimal,
+}
+"""The functions that make single values of text."""
 
 
 def as_text(value: object) -> str:
@@ -67,8 +98,8 @@ def decoded(data: bytes | None, codec: str) -> Any:
         return data
     if codec == "str":
         return data.decode("utf-8")
-    if codec == "int":
-        return int(data)
+    if codec in _FROM_TEXT:
+        return _FROM_TEXT[codec](data.decode("utf-8"))
     return json.loads(data)
 
 

@@ -5,8 +5,8 @@ A codec turns Python values into bytes and back. It is declared once and stored 
 decodes alike. On disk a key or value is bytes or None. None means "no key" or "tombstone" for every codec, so
 `encode(None)` and `decode(None)` are None everywhere.
 
-Each codec has a module of its own; those that need json, msgpack or cattrs are imported when the first such codec is
-made.
+The codecs that a log with bytes and text needs are in `plain.py`; the modules of the others, and the libraries that
+they need, are imported when the first such codec is made.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from types import UnionType
 from typing import Any, Literal, TypeAlias, TypeVar, get_args, overload
 
-from eventlog.codecs.base import Codec, Kind, Role, Upcasters, is_attrs_class, is_union, mismatch, shorten, shown
+from eventlog.codecs.base import Codec, Kind, Role, Upcasters, is_custom, is_union, mismatch, shorten, shown
 from eventlog.codecs.plain import BytesCodec, IntCodec, StrCodec
 from eventlog.errors import FormatTooNew
 
@@ -22,18 +22,36 @@ __all__ = ["Codec", "CodecName", "Declared", "Kind", "Role", "Upcasters", "codec
 
 T = TypeVar("T")
 
-CodecName: TypeAlias = Literal["bytes", "str", "int", "json", "msgpack"]
+CodecName: TypeAlias = Literal[
+    "bytes", "str", "int", "json", "msgpack", "float", "bool", "uuid", "date", "datetime", "decimal"
+]
 """The names of the codecs that need no class."""
 
 Declared: TypeAlias = type[T] | tuple[type[T], ...] | list[type[T]] | UnionType | CodecName | None
 """
-The type of `key=` and `value=`: `bytes`, `str`, `int`, an attrs class, a name, or None for "not declared".
+The type of `key=` and `value=`: a type, a class, a name, or None for "not declared"; or a `ValueCodec`.
 
-`value=` also takes several attrs classes, as a tuple, a list or a union.
+`value=` also takes several classes, as a tuple, a list or a union.
 """
 
-_ACCEPTED = 'bytes, str, int, "bytes", "str", "int", "json", "msgpack" or an attrs class'
-_NAMES = ("bytes", "str", "int", "json", "msgpack")
+_NAMES: tuple[str, ...] = get_args(CodecName)
+_NAMES_OF_TYPES = {
+    ("builtins", "bytes"): "bytes",
+    ("builtins", "str"): "str",
+    ("builtins", "int"): "int",
+    ("builtins", "float"): "float",
+    ("builtins", "bool"): "bool",
+    ("uuid", "UUID"): "uuid",
+    ("datetime", "date"): "date",
+    ("datetime", "datetime"): "datetime",
+    ("decimal", "Decimal"): "decimal",
+}
+"""The codecs of single values by the names of their types, so that no module is imported for a question."""
+
+_ACCEPTED = (
+    'bytes, str, int, float, bool, datetime, date, Decimal, UUID, "json", "msgpack", an Enum, a class with fields '
+    "or a codec of your own"
+)
 
 
 @overload
@@ -78,12 +96,12 @@ def codec_for(
         topic: the name of the topic or state, used in messages.
         role: "key" or "value"; several classes may only be values.
         kind: whether `topic` names a topic or a state.
-        upcasters: with several classes: functions that read values of older versions of a class.
+        upcasters: with classes: functions that read values of older versions of a class.
 
     Raises:
-        TypeError: there is no codec for `declared`, cattrs cannot read and write the class, or `upcasters` are not
+        TypeError: there is no codec for `declared`, the class cannot be read and written, or `upcasters` are not
             valid. Nothing was stored.
-        ImportError: a class was declared and cattrs is not installed. Nothing was stored.
+        ImportError: a class was declared whose library is not installed, or too old. Nothing was stored.
 
     Example:
         >>> codec = codec_for(str, topic="orders", role="value")
@@ -95,13 +113,23 @@ def codec_for(
         from eventlog.codecs.events import EventsCodec
 
         return EventsCodec(_classes(declared), upcasters, topic=topic, role=role, kind=kind)
+    if name == "class":
+        from eventlog.codecs.classes import class_codec
+
+        one: Any = declared
+        return class_codec(one, upcasters, topic=topic, role=role, kind=kind)
     if upcasters is not None:
         raise _useless_upcasters(declared, topic=topic, role=role, kind=kind)
-    if name == "class":
-        from eventlog.codecs.classes import ClassCodec
+    if name == "enum":
+        from eventlog.codecs.scalars import EnumCodec
 
-        assert isinstance(declared, type)
-        return ClassCodec(declared, topic=topic, role=role, kind=kind)
+        members: Any = declared
+        return EnumCodec(members, topic=topic, role=role, kind=kind)
+    if name == "custom":
+        from eventlog.codecs.custom import CustomCodec
+
+        ours: Any = declared
+        return CustomCodec(ours, topic=topic, role=role, kind=kind)
     return _named_codec(name, topic=topic, role=role, kind=kind)
 
 
@@ -127,7 +155,7 @@ def codec_from_stored(
         topic: the name of the topic or state, used in messages.
         role: "key" or "value", used in messages.
         kind: whether `topic` names a topic or a state.
-        upcasters: with several classes: functions that read values of older versions of a class.
+        upcasters: with classes: functions that read values of older versions of a class.
 
     Raises:
         TopicMismatch, StateMismatch: `declared` differs from what is stored. The topic is unchanged.
@@ -138,10 +166,10 @@ def codec_from_stored(
         >>> codec_from_stored({"name": "int"}, None, topic="orders", role="key").decode(bytes(8))
         0
     """
-    stored_name = stored.get("name")
-    if stored_name not in (*_NAMES, "class", "events"):
+    known = stored.get("name")
+    if known not in (*_NAMES, "class", "events", "enum", "custom"):
         raise FormatTooNew(
-            f"cannot open {kind} {topic!r}: its {role} has the codec {stored_name!r}, which this version of eventlog "
+            f"cannot open {kind} {topic!r}: its {role} has the codec {known!r}, which this version of eventlog "
             "does not know.",
             stored=f"The {kind} is unchanged.",
             advice="Upgrade eventlog.",
@@ -152,25 +180,18 @@ def codec_from_stored(
             raise _useless_upcasters(declared, topic=topic, role=role, kind=kind)
         return _undeclared_codec(stored, topic=topic, role=role, kind=kind)
     name = _declared_name(declared, topic=topic, role=role, kind=kind)
-    if name != stored_name:
+    if name != known:
         raise mismatch(
             kind,
             topic,
             declared=f"{role}={shown(declared)}",
             stored=f"{role}={_shown_stored(stored)}",
-            advice=_mismatch_advice(stored_name, name, declared, role=role, kind=kind),
+            advice=_mismatch_advice(known, name, declared, role=role, kind=kind),
         )
     codec = codec_for(declared, topic=topic, role=role, kind=kind, upcasters=upcasters)
-    if name == "class":
-        from eventlog.codecs.classes import ClassCodec
-
-        assert isinstance(codec, ClassCodec)
-        codec.check_stored(stored)
-    elif name == "events":
-        from eventlog.codecs.events import EventsCodec
-
-        assert isinstance(codec, EventsCodec)
-        codec.check_stored(stored)
+    if name in ("class", "events", "enum", "custom"):
+        checking: Any = codec
+        checking.check_stored(stored)
     return codec
 
 
@@ -184,6 +205,14 @@ def _undeclared_codec(stored: dict[str, Any], *, topic: str, role: Role, kind: K
         from eventlog.codecs.documents import EventsAsDictsCodec
 
         return EventsAsDictsCodec(stored, topic=topic, role=role, kind=kind)
+    if stored["name"] == "enum":
+        from eventlog.codecs.scalars import EnumAsValuesCodec
+
+        return EnumAsValuesCodec(stored, topic=topic, role=role, kind=kind)
+    if stored["name"] == "custom":
+        from eventlog.codecs.custom import found_codec
+
+        return found_codec(stored, topic=topic, role=role, kind=kind)
     return _named_codec(stored["name"], topic=topic, role=role, kind=kind)
 
 
@@ -195,23 +224,28 @@ def _named_codec(name: str, *, topic: str, role: Role, kind: Kind) -> Codec[Any]
         return StrCodec(topic=topic, role=role, kind=kind)
     if name == "int":
         return IntCodec(topic=topic, role=role, kind=kind)
-    from eventlog.codecs.documents import JsonCodec, MsgpackCodec
+    if name == "json":
+        from eventlog.codecs.json_codec import json_codec
 
-    return (JsonCodec if name == "json" else MsgpackCodec)(topic=topic, role=role, kind=kind)
+        return json_codec(topic=topic, role=role, kind=kind)
+    if name == "msgpack":
+        from eventlog.codecs.documents import MsgpackCodec
+
+        return MsgpackCodec(topic=topic, role=role, kind=kind)
+    from eventlog.codecs.scalars import SCALARS
+
+    return SCALARS[name](topic=topic, role=role, kind=kind)
 
 
 def _declared_name(declared: object, *, topic: str, role: Role, kind: Kind) -> str:
     """The name of the declared codec; raises TypeError if there is none."""
-    if declared is None:
-        return "bytes"
-    if declared is bytes or declared is str or declared is int:
-        return declared.__name__
-    if isinstance(declared, str) and declared in _NAMES:
-        return declared
-    if is_attrs_class(declared):
-        return "class"
+    name = _name_of_one(declared)
+    if name is not None:
+        return name
     classes = _classes(declared)
-    if role != "key" and classes and all(map(is_attrs_class, classes)):
+    from eventlog.codecs.kinds import is_class
+
+    if role != "key" and classes and all(map(is_class, classes)):
         return "events"
     reason = ""
     if role == "key" and classes:
@@ -219,12 +253,33 @@ def _declared_name(declared: object, *, topic: str, role: Role, kind: Kind) -> s
     elif type(None) in classes or None in classes:
         reason = ": None is the tombstone and always allowed; leave it out"
     elif classes:
-        reason = ": not all of them are attrs classes"
+        reason = ": not all of them are classes with fields"
+    elif isinstance(declared, type) and hasattr(declared, "encode") and hasattr(declared, "decode"):
+        reason = ": pass a codec, and not its class"
     several = ", or several of these: (A, B)" if role != "key" else ""
     raise TypeError(
         f"cannot declare {role}={shown(declared)} for {kind} {topic!r}{reason}. Nothing was stored. "
         f"Declare {_ACCEPTED}{several}."
     )
+
+
+def _name_of_one(declared: object) -> str | None:
+    """Return the name of the codec of one type, class, name or codec; None if there is none, or several classes."""
+    if declared is None:
+        return "bytes"
+    if isinstance(declared, type):
+        name = _NAMES_OF_TYPES.get((declared.__module__, declared.__qualname__))
+        if name is not None:
+            return name
+    if isinstance(declared, str) and declared in _NAMES:
+        return declared
+    from eventlog.codecs.kinds import is_class, is_enum
+
+    if is_class(declared):
+        return "class"
+    if is_enum(declared):
+        return "enum"
+    return "custom" if is_custom(declared) else None
 
 
 def _classes(declared: object) -> tuple[Any, ...]:
@@ -236,24 +291,24 @@ def _classes(declared: object) -> tuple[Any, ...]:
 
 def _useless_upcasters(declared: object, *, topic: str, role: Role, kind: Kind) -> TypeError:
     """Return the error for upcasters of values that are stored without the name of their class."""
-    classes = shown((declared,)) if is_attrs_class(declared) else "(A, B)"
     return TypeError(
         f"cannot use upcasters= for {kind} {topic!r} with {role}={shown(declared)}: they need values that are stored "
-        f"with the name and version of their class. Nothing was stored. Declare {role}={classes}, one class or more."
+        f"with the version of their class. Nothing was stored. Declare {role}= a class, or several: (A, B)."
     )
 
 
-def _mismatch_advice(stored_name: str, name: str, declared: object, *, role: Role, kind: Kind) -> str:
+def _mismatch_advice(known: str, name: str, declared: object, *, role: Role, kind: Kind) -> str:
     """Advice for opening a topic or state whose stored codec is not the declared one."""
     open_it = f"Leave {role}= out to open what is stored"
-    if (stored_name, name) == ("events", "class"):
+    if (known, name) == ("events", "class"):
         return (
             f"Declare {role}={shown((declared,))}, as a tuple: its values are stored with the name of their class. "
             f"{open_it}."
         )
-    if (stored_name, name) == ("class", "events"):
+    if (known, name) == ("class", "events"):
         return (
-            f"Its values are stored without the name of their class: declare that one class, or use another {kind}. "
+            f"Its values are stored without the name of their class: declare that one class, or use another "
+            f"{kind}. "
             f"{open_it}."
         )
     return f"{open_it}."
@@ -262,9 +317,13 @@ def _mismatch_advice(stored_name: str, name: str, declared: object, *, role: Rol
 def _shown_stored(stored: dict[str, Any]) -> str:
     """Return a stored codec as source code."""
     name = stored["name"]
-    if name == "class":
+    if name in ("class", "enum"):
         return str(stored["class"])
+    if name == "custom":
+        return f"the codec {stored['codec']!r}"
     if name == "events":
-        names = [row["class"].rpartition(".")[2] for row in stored["classes"]]
+        from eventlog.codecs.kinds import stored_name
+
+        names = [stored_name(row["class"]) for row in stored["classes"]]
         return shorten(f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})")
     return f'"{name}"' if name in ("json", "msgpack") else str(name)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from enum import EnumMeta
 from itertools import repeat
 from operator import is_
 from types import UnionType
-from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeGuard, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from eventlog.errors import EventLogError, StateMismatch, TopicMismatch
 
@@ -169,11 +170,6 @@ def mismatch(kind: Kind, name: str, *, declared: str, stored: str, advice: str) 
     )
 
 
-def is_attrs_class(declared: object) -> TypeGuard[type]:
-    """Whether something is a class made with attrs; does not import attrs."""
-    return isinstance(declared, type) and hasattr(declared, "__attrs_attrs__")
-
-
 def type_name(value: object) -> str:
     """Return the name of a value's type, shortened."""
     return shorten(type(value).__qualname__)
@@ -191,10 +187,16 @@ def shown(declared: object) -> str:
         return shorten(f"({names},)" if len(declared) == 1 else f"({names})")
     if isinstance(declared, type):
         return shorten(declared.__qualname__)
+    from eventlog.codecs.kinds import is_class, short_name
+
+    if is_class(declared):  # a generic class with its arguments
+        return shorten(short_name(declared))
     if isinstance(declared, str):
         return shorten(ascii(declared))
     if is_union(declared):
         return shorten(" | ".join(map(shown, get_args(declared))))
+    if is_custom(declared):
+        return shorten(f"{type_name(declared)}()")
     return shorten(type(declared).__name__)
 
 
@@ -203,10 +205,19 @@ def is_union(declared: object) -> bool:
     return isinstance(declared, UnionType) or get_origin(declared) is Union
 
 
+def is_custom(declared: object) -> bool:
+    """Whether something is a codec of the user's own, an object and not its class."""
+    parts = ("name", "encode", "decode", "schema")
+    return not isinstance(declared, type) and all(hasattr(declared, part) for part in parts)
+
+
 def _fitting(value: object) -> tuple[str, ...]:
     """Return the declarations that fit values of this type, as source code."""
-    if is_attrs_class(type(value)):
-        return (type_name(value),)
+    from eventlog.codecs.kinds import is_class, short_name
+
+    kind = type(value)
+    if is_class(kind) or isinstance(kind, EnumMeta):
+        return (shorten(short_name(kind)),)
     if isinstance(value, str):
         return ("str",)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -216,5 +227,5 @@ def _fitting(value: object) -> tuple[str, ...]:
     if isinstance(value, dict | list | tuple | float | bool):
         return ('"json"', '"msgpack"')
     if isinstance(value, dt.datetime):
-        return ('"msgpack"',)
-    return ()
+        return ("datetime", '"msgpack"')
+    return (kind.__name__,) if kind.__name__ in ("date", "Decimal", "UUID") else ()

@@ -1,5 +1,5 @@
 """
-The codecs of documents: JSON, MessagePack, and the fields of classes that the reader does not have.
+The codecs of documents in MessagePack, and of the fields of classes that the reader does not have.
 
 A document is made of dicts, lists and plain values. Tuples come back as lists. In a key the names of dicts are
 sorted: equal keys have equal bytes, so they are one entity, in one partition.
@@ -7,25 +7,14 @@ sorted: equal keys have equal bytes, so they are one entity, in one partition.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from json import JSONDecoder, JSONEncoder
 from typing import Any
 
 import msgpack
 
 from eventlog.codecs.base import Codec, Kind, Role, shorten, type_name
 from eventlog.interruptions import unless_interrupted
-
-# Types that hold no other values, so the search for wrong keys can skip them.
-_LEAVES = frozenset({str, int, float, bool, type(None)})
-
-_write_json = partial(JSONEncoder, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_dump_json = _write_json().encode
-_dump_key = _write_json(sort_keys=True).encode
-_load_json = JSONDecoder().decode
-_scan_json = JSONDecoder().raw_decode
 
 # A packer allocates its whole buffer at once; 256 KiB, the default, would cost more than the packing.
 _PACK_BUFFER_BYTES = 4096
@@ -35,73 +24,6 @@ _unpack: Callable[..., Any] = partial(msgpack.unpackb, timestamp=3, strict_map_k
 
 # The head of a time of 96 bits: before 1970 or after 2514. Only such a time may be none that a datetime can hold.
 _FAR_TIME = b"\xc7\x0c\xff"
-
-MOST_LEVELS = 256
-"""
-The most levels of nested lists and dicts in JSON.
-
-Python reads JSON by recursion, and a reader may have used most of its stack already: the writer's own limit would let
-through what nobody else can read.
-"""
-
-_DIGITS = 4300  # the most in one number that a Python reads, unless it was told otherwise
-
-
-class JsonCodec(Codec[Any]):
-    """
-    A codec that stores documents as compact JSON in UTF-8.
-
-    Keys must be str and numbers finite: JSON would silently turn other keys into text, and it has no NaN. Reading
-    accepts more than writing, because other programs may have written.
-
-    Example:
-        >>> JsonCodec(topic="orders", role="value").encode({"sku": "tea", "count": 2})
-        b'{"sku":"tea","count":2}'
-    """
-
-    __slots__ = ()
-
-    name = "json"
-    takes = "dicts with str keys, lists, str, int, finite float, bool"
-
-    def encode(self, value: object) -> bytes | None:
-        """Return the document as JSON."""
-        if value is None:
-            return None
-        try:
-            data = (_dump_key if self.role == "key" else _dump_json)(value).encode()
-            _check_nested(value, 1)
-            if len(data) > _DIGITS and sys.get_int_max_str_digits() != _DIGITS:
-                _check_numbers(value)
-        except unless_interrupted(TypeError, ValueError, RecursionError) as error:
-            raise self.misfit(value, *_document_misfit(self, value, error)) from error
-        return data
-
-    def decode(self, data: bytes | None) -> Any:
-        """Return the document."""
-        if data is None:
-            return None
-        try:
-            return _load_json(data.decode())
-        except unless_interrupted(ValueError, RecursionError) as error:
-            raise self.damaged(_error_text(error)) from error
-
-    def decode_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
-        """Return the documents."""
-        values: list[Any] = []
-        try:
-            for data in column:
-                if data is None:
-                    values.append(None)
-                    continue
-                text = data.decode()
-                value, end = _scan_json(text)
-                if end != len(text):  # surrounding spaces, or damage: decode() finds out
-                    value = _load_json(text)
-                values.append(value)
-        except unless_interrupted(ValueError, RecursionError):
-            return super().decode_column(column)
-        return values
 
 
 class MsgpackCodec(Codec[Any]):
@@ -128,7 +50,7 @@ class MsgpackCodec(Codec[Any]):
         try:
             return pack_key(value) if self.role == "key" else pack(value)
         except unless_interrupted(TypeError, ValueError, OverflowError) as error:
-            raise self.misfit(value, *_document_misfit(self, value, error)) from error
+            raise self.misfit(value, *document_misfit(self, value, error)) from error
 
     def decode(self, data: bytes | None) -> Any:
         """Return the document."""
@@ -144,13 +66,13 @@ class MsgpackCodec(Codec[Any]):
 
 class ClassAsDictsCodec(MsgpackCodec):
     """
-    A codec for the records of an attrs class as dicts, for programs that do not have the class.
+    A codec for the records of a class as dicts, for programs that do not have the class.
 
     A dict must have the fields that had no default when the topic was created. The types of its values are not
-    checked: only the class knows them.
+    checked: only the class knows them. It is written under the version that the topic was created with.
     """
 
-    __slots__ = ("_required", "_stored")
+    __slots__ = ("_head", "_required", "_stored")
 
     name = "class"
 
@@ -158,6 +80,8 @@ class ClassAsDictsCodec(MsgpackCodec):
         super().__init__(topic=topic, role=role, kind=kind)
         self._stored = stored
         self._required = frozenset(stored["required"])
+        version = stored.get("version", 1)
+        self._head = b"" if version == 1 else b"\x92" + pack(version)
 
     def encode(self, value: object) -> bytes | None:
         """Return the fields as MessagePack."""
@@ -165,16 +89,30 @@ class ClassAsDictsCodec(MsgpackCodec):
             return None
         advice = f"Pass a dict of its fields, or declare {self.role}= the class."
         _check_fields(self, value, self._stored["class"], self._required, advice)
-        return super().encode(value)
+        fields = super().encode(value)
+        return None if fields is None else self._head + fields
+
+    def decode(self, data: bytes | None) -> Any:
+        """Return the fields, without the version in front of them."""
+        return _without_version(super().decode(data))
+
+    def decode_column(self, column: Sequence[bytes | None]) -> Sequence[Any]:
+        """Return the fields of each, without the version."""
+        return list(map(_without_version, super().decode_column(column)))
 
     def to_stored(self) -> dict[str, object]:
         """Return what was stored."""
         return dict(self._stored)
 
 
+def _without_version(fields: Any) -> Any:
+    """Return the fields of a class: from version 2 on the version stands in front of them."""
+    return fields[1] if type(fields) is list and len(fields) == 2 else fields
+
+
 class EventsAsDictsCodec(MsgpackCodec):
     """
-    A codec for the events of several attrs classes as dicts, for programs that do not have the classes.
+    A codec for the events of several classes as dicts, for programs that do not have the classes.
 
     An event is `{"event": name, "version": n, "data": {...}}`; `version` may be left out when writing. Any event can
     be read. Only events of the classes declared when the topic was created can be written, with the fields that were
@@ -294,9 +232,9 @@ def unpack(codec: Codec[Any], data: bytes) -> Any:
         try:
             return _unpack(data, object_pairs_hook=_dict_with_tuples)
         except unless_interrupted(Exception) as error:
-            raise codec.damaged(_error_text(error)) from error
+            raise codec.damaged(error_text(error)) from error
     except unless_interrupted(Exception) as error:
-        raise codec.damaged(_error_text(error)) from error
+        raise codec.damaged(error_text(error)) from error
 
 
 def _dict_with_tuples(pairs: list[tuple[Any, Any]]) -> dict[Hashable, Any]:
@@ -320,39 +258,14 @@ def _check_fields(codec: Codec[Any], fields: object, class_name: str, required: 
         raise codec.misfit(fields, f"the dict lacks fields of {class_name}: {names}", advice)
 
 
-def _check_nested(value: object, level: int) -> None:
-    """Raise an error if a dict has a key that JSON would turn into text, or if something is nested too deep."""
-    if isinstance(value, dict):
-        for key in value:
-            if type(key) is not str and not isinstance(key, str):
-                raise TypeError(f"a key is {type_name(key)}, JSON has only str")
-        value = value.values()
-    elif not isinstance(value, list | tuple):
-        return
-    for inner in value:
-        if type(inner) not in _LEAVES:
-            if level == MOST_LEVELS:
-                raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
-            _check_nested(inner, level + 1)
-
-
-def _check_numbers(value: object) -> None:
-    """Raise ValueError if a number is too long for a Python with the usual limit."""
-    if isinstance(value, dict | list | tuple):
-        for inner in value.values() if isinstance(value, dict) else value:
-            _check_numbers(inner)
-    elif isinstance(value, int) and abs(value) >= 10**_DIGITS:
-        raise ValueError(f"a number has more than {_DIGITS} digits")
-
-
-def _document_misfit(codec: Codec[Any], value: object, error: Exception) -> tuple[str, str | None]:
+def document_misfit(codec: Codec[Any], value: object, error: Exception) -> tuple[str, str | None]:
     """The reason why a document cannot be stored, and advice unless another codec would fit all of it."""
-    reason = f"{type_name(value)} does not fit the codec '{codec.name}': {_error_text(error)}"
+    reason = f"{type_name(value)} does not fit the codec '{codec.name}': {error_text(error)}"
     other_codec_fits = isinstance(error, TypeError) and not isinstance(value, dict | list | tuple)
     return reason, None if other_codec_fits else f"Pass {codec.takes}."
 
 
-def _error_text(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Return a short text for an error of another library, without the value."""
     if isinstance(error, UnicodeEncodeError):
         return "text with a lone surrogate is not valid in UTF-8"

@@ -1,5 +1,5 @@
 """
-The codec of a topic of several attrs classes: each value is stored with the name and version of its class.
+The codec of a topic of several classes: each value is stored with the name and version of its class.
 
 A value is a MessagePack array of three:
 
@@ -15,7 +15,7 @@ Imported only when such a codec is made. The caller passes the classes; nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from eventlog.codecs.base import (
@@ -24,7 +24,6 @@ from eventlog.codecs.base import (
     Role,
     UnknownEventData,
     Upcasters,
-    is_attrs_class,
     mismatch,
     shorten,
     shown,
@@ -33,6 +32,8 @@ from eventlog.codecs.base import (
 from eventlog.codecs.classes import added_fields, described
 from eventlog.codecs.documents import event_parts, pack, unpack
 from eventlog.codecs.fields import hooks, refusal
+from eventlog.codecs.kinds import class_of, is_class, short_name, stored_name
+from eventlog.codecs.upcasters import checked_upcasters, upcast
 from eventlog.interruptions import unless_interrupted
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ T = TypeVar("T")
 
 class EventsCodec(Codec[T]):
     """
-    A codec that stores instances of some attrs classes, each read back as an instance of its own class.
+    A codec that stores instances of some classes, each read back as an instance of its own class.
 
     The class is stored by its name without the module, so it may move between modules. Only instances of the classes
     themselves fit: the added fields of a subclass would be lost.
@@ -59,7 +60,8 @@ class EventsCodec(Codec[T]):
 
     Raises:
         ImportError: cattrs is not installed.
-        TypeError: cattrs cannot read and write a field, two classes have the same name, or `upcasters` are not valid.
+        TypeError: a class cannot be read and written, two of them have the same name or are TypedDicts, or `upcasters`
+            are not valid.
 
     Example:
         >>> import attrs
@@ -72,7 +74,7 @@ class EventsCodec(Codec[T]):
         (Opened(owner='Alice'), Opened(owner='bob'))
     """
 
-    __slots__ = ("_chains", "_classes", "_readers", "_writers", "takes")
+    __slots__ = ("_chains", "_classes", "_ends", "_readers", "_writers", "takes")
 
     name = "events"
 
@@ -87,22 +89,29 @@ class EventsCodec(Codec[T]):
     ) -> None:
         super().__init__(topic=topic, role=role, kind=kind)
         self._classes = tuple(declared)
-        names = [one.__name__ for one in declared]
+        names = list(map(short_name, declared))
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise TypeError(
                 f"cannot use {role}={shown(self._classes)} for {kind} {topic!r}: two of the classes are called "
                 f"{twice}, and values are stored under that name. Nothing was stored. Rename one of them."
             )
+        if [class_of(one) for one in declared].count(dict) > 1:
+            raise TypeError(
+                f"cannot use {role}={shown(self._classes)} for {kind} {topic!r}: two of them are TypedDicts, and a "
+                "dict does not tell which one it is. Nothing was stored. Make one of them a dataclass, or merge them."
+            )
         self.takes = f"an instance of {shorten(' or '.join(names))}"
-        self._chains = _checked_upcasters(upcasters, f"{kind} {topic!r}")
+        self._chains = checked_upcasters(upcasters, f"{kind} {topic!r}")
         self._writers: dict[type, tuple[bytes, Callable[[Any], Any]]] = {}
         self._readers: dict[str, tuple[int, Callable[[Any, type[T]], T], type[T]]] = {}
         for one, (unstructure, structure) in zip(self._classes, hooks(self, *self._classes), strict=True):
-            version = self._version(one.__name__)
+            name = short_name(one)
+            version = self._version(name)
             # An array of three, its first two items, later the third: the same bytes as packing all three at once.
-            self._writers[one] = b"\x93" + pack(one.__name__) + pack(version), unstructure
-            self._readers[one.__name__] = version, structure, one
+            self._writers[class_of(one)] = b"\x93" + pack(name) + pack(version), unstructure
+            self._readers[name] = version, structure, one
+        self._ends = tuple(self._writers)
 
     def encode(self, value: object) -> bytes | None:
         """Return the name, the version and the fields as MessagePack."""
@@ -140,7 +149,7 @@ class EventsCodec(Codec[T]):
 
     def to_stored(self) -> dict[str, object]:
         """Return the classes with their fields and versions, for readers that do not have the classes."""
-        classes = [{**described(one), "version": self._version(one.__name__)} for one in self._classes]
+        classes = [{**described(one), "version": self._version(short_name(one))} for one in self._classes]
         return {"name": self.name, "classes": classes}
 
     def check_stored(self, stored: dict[str, Any]) -> None:
@@ -151,9 +160,9 @@ class EventsCodec(Codec[T]):
             TopicMismatch, StateMismatch: a class has a new field without a default and no upcaster for it, or there
                 are fewer upcasters than before.
         """
-        declared = {one.__name__: one for one in self._classes}
+        declared = {short_name(one): one for one in self._classes}
         for row in stored["classes"]:
-            name = row["class"].rpartition(".")[2]
+            name = stored_name(row["class"])
             if name not in declared:
                 continue
             version, known = self._version(name), row["version"]
@@ -180,13 +189,10 @@ class EventsCodec(Codec[T]):
         chain, reader = self._chains.get(name, ()), self._readers.get(name)
         if version > len(chain) + (reader is not None):
             raise self._unknown(name, version)
-        for number in range(version, len(chain) + 1):
-            made = self._upcast(name, number, fields)
-            if type(made) in self._writers and number == len(chain):
-                return made  # type: ignore[no-any-return]
-            if not isinstance(made, dict):
-                raise self.damaged(f"{_upcaster(name, number)} returned {type_name(made)}")
-            fields = made
+        made = upcast(self, name, chain, version, fields, ends=self._ends)
+        if type(made) is not dict and type(made) in self._writers:
+            return made  # type: ignore[no-any-return]
+        fields = made
         if reader is None:
             raise self._unknown(name, version)
         try:
@@ -194,15 +200,8 @@ class EventsCodec(Codec[T]):
         except unless_interrupted(Exception) as error:  # as in decode()
             raise self._no_instance(reader[2], error) from error
 
-    def _upcast(self, name: str, number: int, fields: dict[str, Any]) -> Any:
-        """Return the result of one upcaster."""
-        try:
-            return self._chains[name][number - 1](fields)
-        except unless_interrupted(Exception) as error:  # the caller's code may raise any error
-            raise self.damaged(f"{_upcaster(name, number)}: {type(error).__name__}: {error}") from error
-
     def _no_instance(self, declared: type, error: Exception) -> ValueError:
-        return self.damaged(f"not a {declared.__qualname__}, {type(error).__name__}: {error}")
+        return self.damaged(f"not a {short_name(declared)}, {type(error).__name__}: {error}")
 
     def _unknown(self, name: str, version: int) -> UnknownEventData:
         """Return the error for a sound event that the declared classes and upcasters cannot read."""
@@ -225,43 +224,12 @@ class EventsCodec(Codec[T]):
         """Return the error for a value that is of none of the declared classes."""
         classes = shown(self._classes)
         reason = f"{type_name(value)} is none of {classes}"
-        if isinstance(value, self._classes):
+        if isinstance(value, self._ends):
             reason += " but a subclass of one, whose own fields would be lost"
-        elif is_attrs_class(type(value)):
+        elif is_class(type(value)):
             return self.misfit(value, reason, f"Declare {type_name(value)} too, beside the others in {self.role}=.")
         return self.misfit(value, reason, f"Pass {self.takes}.")
 
     def _mismatch(self, name: str, stored: str, advice: str) -> Exception:
         declared = f"{self.role}={shown(self._classes)}, {name} with {self._version(name) - 1} upcasters"
         return mismatch(self.kind, self.topic, declared=declared, stored=stored, advice=advice)
-
-
-def _upcaster(name: str, number: int) -> str:
-    """The name in messages of the upcaster that takes the fields of version `number`."""
-    return f"upcaster {number} of {name[:30]}"
-
-
-def _checked_upcasters(upcasters: object, where: str) -> dict[str, tuple[Callable[[dict[str, Any]], Any], ...]]:
-    """Return a copy of the upcasters; raises TypeError if they are not valid."""
-    if upcasters is None:
-        return {}
-    wrong = None
-    chains: dict[str, tuple[Callable[[dict[str, Any]], Any], ...]] = {}
-    if not isinstance(upcasters, Mapping):
-        wrong = f"{type_name(upcasters)} is not a mapping"
-    else:
-        for name, chain in upcasters.items():
-            if not isinstance(name, str):
-                wrong = f"{type_name(name)} is not the name of a class"
-            elif not isinstance(chain, Sequence) or isinstance(chain, str):
-                wrong = f"{type_name(chain)} of {shorten(name)!r} is not a list of functions"
-            elif not all(map(callable, chain)):
-                wrong = f"a member of the list of {shorten(name)!r} cannot be called"
-            else:
-                chains[name] = tuple(chain)
-    if wrong:
-        raise TypeError(
-            f"cannot use upcasters= for {where}: {wrong}. Nothing was stored. Pass a mapping from names of classes to "
-            f'lists of functions, e.g. {{"Opened": [from_1_to_2, from_2_to_3]}}.'
-        )
-    return chains

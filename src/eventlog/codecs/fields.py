@@ -1,5 +1,7 @@
 """
-The fields of attrs classes: taken apart for MessagePack, and made again, through cattrs.
+The fields of classes: taken apart for MessagePack, and made again, through cattrs.
+
+attrs classes, dataclasses, TypedDicts and NamedTuples are known to cattrs; `models.py` has those of other libraries.
 
 A value that this module takes apart can be made again, and is equal. cattrs checks values when it reads and seldom when
 it writes, so the checks here stand on the writing side: a record that nobody can read must never be stored.
@@ -7,7 +9,6 @@ it writes, so the checks here stand on the writing side: a record that nobody ca
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import decimal
 import enum
@@ -17,19 +18,19 @@ from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from functools import partial
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import attrs
 
 from eventlog.codecs.base import Codec, is_union, shorten, shown, type_name
 from eventlog.codecs.documents import as_key, pack
+from eventlog.codecs.keyed import dict_reader, dict_writer, pair_reader, pair_writer
+from eventlog.codecs.kinds import fields_of, hints_of, library_of, short_name
+from eventlog.codecs.models import Read, Write, model_hooks
 from eventlog.interruptions import unless_interrupted
 
 if TYPE_CHECKING:
     from cattrs import Converter
-
-Write = Callable[[Any], Any]
-Read = Callable[[Any, Any], Any]
 
 # Types that MessagePack has itself, and other types that such a field may hold. Without our checks cattrs converts
 # every value to the type: None to the text "None".
@@ -54,44 +55,63 @@ def hooks(codec: Codec[Any], *classes: type[Any]) -> list[tuple[Write, Read]]:
     Return, for each class, the function that takes an instance apart and the one that makes it.
 
     Raises:
-        ImportError: cattrs is not installed.
-        TypeError: cattrs cannot read and write a field.
+        ImportError: cattrs is not installed, or pydantic is too old.
+        TypeError: the class cannot be read and written.
     """
-    where = f"{codec.kind} {codec.topic!r}"
+    converter: Converter | None = None
+    made: list[tuple[Write, Read]] = []
+    for declared in classes:
+        library = library_of(declared)
+        try:
+            if library in ("pydantic", "msgspec"):
+                write, read = model_hooks(declared, is_key=codec.role == "key")
+            else:
+                converter = converter or _converter(codec)
+                write, read = _class_hooks(converter, declared)
+        except ImportError as error:
+            raise ImportError(f"{_cannot_use(codec, declared)}: {error} Nothing was stored.") from error
+        except unless_interrupted(Exception) as error:
+            raise TypeError(
+                f"{_cannot_use(codec, declared)}: {library if converter is None else 'cattrs'} cannot read and "
+                f"write it, {type(error).__name__}: {shorten(str(error))}. Nothing was stored. Give its fields types "
+                f'that it knows, or declare {codec.role}="msgpack".'
+            ) from error
+        made.append((write, read))
+    return made
+
+
+def _cannot_use(codec: Codec[Any], declared: type) -> str:
+    return f"cannot use {codec.role}={shorten(short_name(declared))} for {codec.kind} {codec.topic!r}"
+
+
+def _converter(codec: Codec[Any]) -> Converter:
+    """Make the converter of a codec."""
     try:
         from cattrs.preconf.msgpack import make_converter
     except ImportError as error:
-        raise ImportError(
-            f"cannot use {codec.role}={shorten(classes[0].__qualname__)} for {where}: cattrs is not installed. "
-            f'Nothing was stored. Run: pip install "eventlog[cattrs]"'
-        ) from error
+        raise ImportError('cattrs is not installed. Run: pip install "eventlog[cattrs]".') from error
     # The order of a set differs between processes, and equal keys have equal bytes.
     sets: dict[Any, Any] = {AbstractSet: partial(sorted, key=pack)} if codec.role == "key" else {}
     converter = make_converter(detailed_validation=False, unstruct_collection_overrides=sets)
-    _register(converter)
-    made: list[tuple[Write, Read]] = []
-    for declared in classes:
-        try:
-            for one in _enums_in(declared, set()):
-                write, read = _enum_hooks(one)
-                converter.register_unstructure_hook(one, write)
-                converter.register_structure_hook(one, read)
-            write, structure = converter.get_unstructure_hook(declared), converter.get_structure_hook(declared)
-            # The codec has checked the class of what it gets.
-            write = getattr(write, "__wrapped__", write)
-            made.append((write, _with_short_cut(declared, structure)))
-        except unless_interrupted(Exception) as error:
-            raise TypeError(
-                f"cannot use {codec.role}={shorten(declared.__qualname__)} for {where}: cattrs cannot read and "
-                f"write it, {type(error).__name__}: {shorten(str(error))}. Nothing was stored. Give its fields types "
-                f'that cattrs knows, or declare {codec.role}="msgpack".'
-            ) from error
-    return made
+    _register(converter, is_key=codec.role == "key")
+    return converter
+
+
+def _class_hooks(converter: Converter, declared: type) -> tuple[Write, Read]:
+    """Return the hooks of a class that cattrs knows."""
+    for one in _enums_in(declared, set()):
+        write, read = _enum_hooks(one)
+        converter.register_unstructure_hook(one, write)
+        converter.register_structure_hook(one, read)
+    write, structure = converter.get_unstructure_hook(declared), converter.get_structure_hook(declared)
+    # The codec has checked the class of what it gets.
+    write = getattr(write, "__wrapped__", write)
+    return write, _with_short_cut(declared, structure)
 
 
 def refusal(value: object, error: Exception) -> tuple[str, str]:
     """The reason why an instance cannot be stored, and advice; `error` came out of a hook or of MessagePack."""
-    text = shorten(str(error))
+    text = shorten(" ".join(str(error).split()))
     advice = "Give the fields the types that the class declares."
     if isinstance(error, UnicodeEncodeError):
         text, advice = "text with a lone surrogate is not valid in UTF-8", "Pass text without surrogates."
@@ -107,7 +127,7 @@ def refusal(value: object, error: Exception) -> tuple[str, str]:
 # -- what cattrs is told -------------------------------------------------------------------------------------------
 
 
-def _register(converter: Converter) -> None:
+def _register(converter: Converter, *, is_key: bool) -> None:
     for native, others in _NATIVE:
         check = _native_check((native, *others))
         converter.register_unstructure_hook(native, check)
@@ -120,13 +140,34 @@ def _register(converter: Converter) -> None:
         (is_union, _union_writer),
         (_is_literal, _literal_writer),
         (_is_row, _row_writer),
+        (_is_dict, dict_writer),
+        (_is_pair, pair_writer),
+        (_is_model, lambda declared, _converter: model_hooks(declared, is_key=is_key)[0]),
     ):
         converter.register_unstructure_hook_factory(predicate, factory)
+    for predicate, reader in (
+        (_is_dict, dict_reader),
+        (_is_pair, pair_reader),
+        (_is_model, lambda declared, _converter: model_hooks(declared, is_key=is_key)[1]),
+    ):
+        converter.register_structure_hook_factory(predicate, reader)
 
 
 def _is_class(declared: Any) -> bool:
-    origin = get_origin(declared) or declared
-    return isinstance(origin, type) and (attrs.has(origin) or dataclasses.is_dataclass(origin))
+    return library_of(declared) in ("attrs", "dataclasses")
+
+
+def _is_dict(declared: Any) -> bool:
+    return library_of(declared) == "typeddict"
+
+
+def _is_pair(declared: Any) -> bool:
+    """Whether something is a NamedTuple, which is stored with the names of its fields."""
+    return library_of(declared) == "namedtuple"
+
+
+def _is_model(declared: Any) -> bool:
+    return library_of(declared) in ("pydantic", "msgspec")
 
 
 def _is_literal(declared: Any) -> bool:
@@ -154,14 +195,17 @@ def _class_writer(declared: Any, converter: Converter) -> Write:
 
 def _with_checked_converters(converter: Converter, declared: Any, write: Write) -> Write:
     """
-    Return the hook of a class, which reads again what it has written if the class has converters.
+    Return the hook of a class, which reads again what it has written if the class has code that changes fields.
 
-    A record is read by `__init__`, so a converter gets what it has already converted.
+    A record is read by `__init__`, so a converter gets what it has already converted, and so does a function that runs
+    after `__init__`.
     """
     origin = get_origin(declared) or declared
     names = (
         [field.name for field in attrs.fields(origin) if field.init and field.converter] if attrs.has(origin) else []
     )
+    if hasattr(origin, "__attrs_post_init__") or hasattr(origin, "__post_init__"):
+        names = [field.name for field in fields_of(origin)]
     if not names:
         return write
 
@@ -171,7 +215,7 @@ def _with_checked_converters(converter: Converter, declared: Any, write: Write) 
         for name in names:
             before, after = getattr(value, name), getattr(again, name)
             if before != after and before == before:  # NaN is not
-                raise TypeError(f"the converter of field {name} changes what it has made")
+                raise TypeError(f"the class changes field {name} when it is read")
         return stored
 
     return write_and_read
@@ -242,11 +286,11 @@ def _enums_in(declared: Any, seen: set[Any]) -> Iterator[type[enum.Enum]]:
         return
     seen.add(declared)
     inner = [*get_args(declared), getattr(declared, "__supertype__", None), getattr(declared, "__value__", None)]
-    if _is_class(declared):
-        origin = get_origin(declared) or declared
-        is_attrs = attrs.has(origin)
-        inner += [one.type for one in attrs.fields(attrs.resolve_types(origin))] if is_attrs else ()
-        inner += () if is_attrs else get_type_hints(origin).values()
+    library, origin = library_of(declared), get_origin(declared) or declared
+    if library == "attrs":
+        inner += [one.type for one in attrs.fields(attrs.resolve_types(origin))]
+    elif library in ("dataclasses", "namedtuple", "typeddict"):
+        inner += hints_of(origin).values()
     for one in inner:
         if one is not None and not isinstance(one, list | str | int | bytes):
             yield from _enums_in(one, seen)
@@ -284,6 +328,8 @@ def _with_short_cut(declared: type[Any], structure: Read) -> Read:
     cattrs calls a hook for each field. If MessagePack has every type itself, one comparison of all types is enough;
     all other values go through the hooks, which also raise the errors.
     """
+    if library_of(declared) != "attrs" or get_origin(declared) is not None:
+        return structure
     fields = attrs.fields(declared)  # cattrs has resolved string annotations by now
     types = tuple(field.type for field in fields)
     natives = [native for native, _ in _NATIVE]

@@ -112,10 +112,18 @@ def codec_fields(value: Any) -> dict[str, Any]:
     name = checked(fields["name"], str)
     if name == "class":
         _check_class(fields)
+        whole(fields.get("version", 1), 1)
     elif name == "events":
         for described in _filled(fields["classes"]):
             _check_class(checked(described, dict))
             whole(described["version"], 1)
+    elif name == "enum":
+        checked(fields["class"], str)
+        _filled(fields["values"])
+    elif name == "custom":
+        checked(fields["codec"], str)
+        if fields["schema"] is not None:
+            checked(fields["schema"], dict)
     elif fields.get("type") is not None:
         checked(fields["type"], str)
     return fields
@@ -133,5 +141,5 @@ def _check_class(fields: dict[str, Any]) -> None:
 def _filled(value: Any) -> list[Any]:
     items: list[Any] = checked(value, list)
     if not items:
-        raise ValueError("it has no classes")
+        raise ValueError("it has no classes or values")
     return items
