@@ -162,16 +162,32 @@ def test_a_later_commit_that_another_thread_sees_is_no_loss(
     files.check_last_commit()
 
 
-def test_a_consumer_that_waits_notices(path: Path) -> None:
-    """Within a fraction of a second; else it would wait without end for records of another log."""
+@pytest.mark.parametrize(
+    "harm",
+    ["directory removed", "directory above renamed", "data file emptied", "data file replaced", "lock file renamed"],
+)
+def test_a_consumer_that_waits_notices(path: Path, harm: str) -> None:
+    """Within a second or so; else it would wait without end for records of another log, or die of SIGBUS."""
     log = eventlog.open(path, durability="ordered")
     log.topic("orders").append(b"tea")
     consumer = log.consumer("orders")
     assert len(consumer.poll()) == 1
-    threading.Timer(0.05, shutil.rmtree, [path]).start()
+    assert consumer.poll(timeout=0.3) == []  # the directory has settled: from now on there are glances
+    _other_log(path)
+    threading.Timer(0.05, _HARM[harm], [path]).start()
     with pytest.raises(eventlog.FilesChanged):
         consumer.poll(timeout=30.0)
     log.close()
+
+
+def test_a_consumer_that_waits_only_glances(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks ten times a second, and most programs wait most of the time."""
+    looks = []
+    with eventlog.open(path, durability="ordered") as log, log.consumer(log.topic("orders")) as consumer:
+        assert consumer.poll(timeout=0.3) == []  # the directory has settled
+        monkeypatch.setattr(log._store.environment, "check_files", lambda: looks.append(0))
+        consumer.poll(timeout=0.5)
+    assert len(looks) <= 2  # for the read, and once a second
 
 
 # -- two processes ---------------------------------------------------------------------------------------------

@@ -172,7 +172,10 @@ class Waiter:
         The time may be over already: a thread that has computed how long to wait may be off the processor before it
         waits. Ctrl-C works.
         """
-        seconds = max(min(seconds, RECHECK_SECONDS), 0.0)  # poll() takes a negative time for "without end"
+        if seconds > RECHECK_SECONDS:
+            seconds = RECHECK_SECONDS
+        elif seconds < 0:  # poll() takes a negative time for "without end"
+            seconds = 0.0
         if self._poll is None:
             return self._fallback.acquire(timeout=min(seconds, _NO_FIFO_SECONDS))
         if not self._poll.poll(seconds * 1000):
