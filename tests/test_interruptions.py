@@ -164,5 +164,7 @@ def _takes_interruptions(block: ast.Try) -> bool:
     if not any(isinstance(node, calls) for line in block.body for node in ast.walk(line)):
         return False
     kinds = [ast.unparse(handler.type) if handler.type is not None else "" for handler in block.handlers]
-    passed = ("unless_interrupted(", "BaseException", "ImportError", "ModuleNotFoundError")
+    # A task is cancelled by its loop, and a callback is due by our own word: neither comes from a handler.
+    ours = ("asyncio.CancelledError", "CallbackDue")
+    passed = ("unless_interrupted(", "BaseException", "ImportError", "ModuleNotFoundError", *ours)
     return not all(kind.startswith(passed) for kind in kinds)

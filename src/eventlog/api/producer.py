@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from eventlog.api.features import Closing, FrontDoor
@@ -172,6 +172,18 @@ class Delivery(FrontDoor):
         Return the error for which the record was not stored, or None if it is stored.
 
         Blocks and raises as `result()` does.
+        """
+
+    @abstractmethod
+    def __await__(self) -> Generator[Any, None, RecordMetadata]:
+        """
+        Wait in asyncio until the record is stored: `await delivery` is its place.
+
+        The record is stored soon, with all else that waits, and the loop is not blocked. A cancelled task does not
+        cancel the record: the delivery still says what became of it.
+
+        Raises:
+            StorageError, UnknownTopic: it was not stored.
         """
 
     @abstractmethod

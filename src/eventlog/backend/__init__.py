@@ -7,6 +7,7 @@ Here are the protocols, one module for each subject, and the values that go acro
 
 * `topics.py`: topics and their partitions.
 * `records.py`: appends, producers and transactions.
+* `deferred.py`: requests that are queued and not waited for.
 * `maintenance.py`: sync, verification and copies.
 * `reading.py`: stored batches, bounds, times, the order of the log, what has changed since.
 * `groups.py`: requests to a group's coordinator, committed offsets, the liveness of members, administration.
@@ -40,6 +41,7 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 if TYPE_CHECKING:  # the protocols are for type checkers: composing them would make every start slower
+    from eventlog.backend.deferred import DeferredRequests
     from eventlog.backend.groups import GroupBackend
     from eventlog.backend.history import HistoryBackend
     from eventlog.backend.maintenance import MaintenanceBackend
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
         LogBackend,
         TopicBackend,
         RecordBackend,
+        DeferredRequests,
         ReadingBackend,
         GroupBackend,
         WaitingBackend,

@@ -7,9 +7,9 @@ in the batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from itertools import repeat
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from eventlog.api.overriding import override
 from eventlog.api.producer import Delivery
@@ -53,6 +53,10 @@ class DeliveredBatch(Protocol):
         """Have the records stored now; False when that takes longer."""
         ...
 
+    def settle_soon(self) -> None:
+        """Have the records stored soon, without waiting for them."""
+        ...
+
     def metadata(self, index: int) -> RecordMetadata:
         """The place where one record is stored."""
         ...
@@ -94,6 +98,16 @@ class EmbeddedDelivery(tuple, Delivery):  # type: ignore[type-arg]
     def done(self) -> bool:
         batch = self._batch()
         return batch.is_done or batch.take_outcome()
+
+    @override
+    def __await__(self) -> Generator[Any, None, RecordMetadata]:
+        batch = self._batch()
+        if not batch.is_done and not batch.take_outcome():
+            from eventlog.clients.awaiting import wait_for  # few programs have an event loop
+
+            batch.settle_soon()
+            yield from wait_for(self)
+        return self.result(0.0)
 
     @override
     def add_done_callback(self, callback: Callable[[Delivery], object]) -> None:

@@ -45,6 +45,7 @@ from eventlog.uninterruptible import WeakMembers
 if TYPE_CHECKING:  # few programs have groups: `import eventlog` is fast
     from collections.abc import Callable
 
+    from eventlog.backend.deferred import DeferringBackend
     from eventlog.backend.groups import OffsetCommit
     from eventlog.store.temporary import TemporaryDirectory
 
@@ -216,6 +217,12 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         if hasattr(value, "check"):
             return cast("Piece", value)  # a test's own
         return self.offsets_command(cast("OffsetCommit", value))
+
+    def deferring(self) -> DeferringBackend:
+        """The requests that can be queued."""
+        from eventlog.store.records.deferred import StoreDeferring  # for event loops alone
+
+        return StoreDeferring(self.clock, self.committer, self.piece_of, self.offsets_command)
 
     # -- forks -----------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Never
 from eventlog.api.consumer import Callback, Consumer, Offsets, Pair
 from eventlog.api.overriding import override
 from eventlog.backend import Backend
-from eventlog.backend.waiting import RECHECK_SECONDS
+from eventlog.backend.waiting import RECHECK_SECONDS, Waiter
 from eventlog.clients.consumer.core import ConsumerCore
 from eventlog.clients.consumer.options import ConsumerOptions
 from eventlog.clients.consumer.positions import offsets_of, pair_of
@@ -42,7 +42,11 @@ class EmbeddedConsumer(Consumer[K, V]):
     """The embedded consumer: see `eventlog.Consumer`."""
 
     def __init__(
-        self, backend: Backend, open_topic: Callable[[str], EmbeddedTopic[Any, Any]], options: ConsumerOptions
+        self,
+        backend: Backend,
+        open_topic: Callable[[str], EmbeddedTopic[Any, Any]],
+        options: ConsumerOptions,
+        waiter: Waiter | None = None,
     ) -> None:
         self._backend = backend
         self._options = options
@@ -58,7 +62,7 @@ class EmbeddedConsumer(Consumer[K, V]):
         def call(callback: Callback, partitions: list[TopicPartition]) -> None:
             us._call(callback, partitions)
 
-        self._core = ConsumerCore(backend, lambda name: open_topic(name)._route, options, call)
+        self._core = ConsumerCore(backend, lambda name: open_topic(name)._route, options, call, waiter)
         backend.on_fork(self)
 
     def _begin(self) -> None:
@@ -134,6 +138,17 @@ class EmbeddedConsumer(Consumer[K, V]):
             finally:
                 if self._is_to_close:
                     batches.clear()  # what came does not arrive any more
+                    self._close_core()
+
+    def _try(self, max_records: int | None, *, is_loop: bool) -> tuple[list[RecordBatch[K, V]], bool]:
+        """One try of a poll that does not wait here; whether it was woken by `wakeup()`."""
+        self._refuse_in_callback("poll()")
+        with self._used():
+            try:
+                batches = self._core.try_take(max_records, is_loop=is_loop)
+                return batches, not batches and self._core.take_wakeup()
+            finally:
+                if self._is_to_close:
                     self._close_core()
 
     @override

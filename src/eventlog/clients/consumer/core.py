@@ -28,6 +28,7 @@ from zlib import crc32
 
 from eventlog.api.consumer import Callback, Pair
 from eventlog.backend import Backend
+from eventlog.backend.waiting import Waiter
 from eventlog.clients.consumer.fetcher import Fetcher
 from eventlog.clients.consumer.options import ConsumerOptions
 from eventlog.clients.consumer.positions import Hand, Position, Positions
@@ -63,6 +64,7 @@ class ConsumerCore:
     Args:
         open_topic: the handle of a topic by its name; `UnknownTopic` when there is none.
         call: runs a callback of the user's.
+        waiter: the place to wait, which is the core's from now on; None makes one.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class ConsumerCore:
         open_topic: Callable[[str], TopicHandle],
         options: ConsumerOptions,
         call: Callable[[Callback, list[TopicPartition]], None],
+        waiter: Waiter | None = None,
     ) -> None:
         self._backend = backend
         self._open_topic = open_topic
@@ -79,7 +82,7 @@ class ConsumerCore:
         is_member = options.membership is not None
         self.positions = positions = Positions(_begins_at(backend.last_transaction()), is_member=is_member)
         self.starts = starts = StartOffsets(backend, open_topic, group=options.group, start=options.start)
-        self.waiter = backend.waiter()
+        self.waiter: Waiter = backend.waiter() if waiter is None else waiter
         """Where to wait; for a driver that blocks."""
         self._fetcher = Fetcher(backend, positions, self.waiter, options.fetch_max_bytes, options.on_out_of_range)
         self.membership: Membership | None = None
@@ -141,6 +144,22 @@ class ConsumerCore:
         if self._is_watched:
             return self._take_watched(limit, is_loop=is_loop)
         return self._look(limit, is_loop=is_loop)
+
+    def is_at_rest(self) -> bool:
+        """
+        Whether `try_take` would store nothing and call no callback now; costs one read at most.
+
+        A loop that must not wait for the disk has the others run in another thread.
+        """
+        if self.is_spent or self._joined is not None or self.positions.unstored:
+            return False
+        if self.commits is not None and self.commits.is_due():
+            return False
+        return self.membership is None or self.membership.is_at_rest(is_busy=self.positions.have_fetched)
+
+    def is_any_of(self, partitions: Iterable[tuple[int, int]]) -> bool:
+        """Whether some of these partitions, by topic id and number, are ours."""
+        return bool(self.positions.of_ids(partitions))
 
     def _look(self, limit: int, *, is_loop: bool, is_again: bool = False) -> list[RecordBatch[Any, Any]]:
         """What the log has for us now."""
@@ -221,13 +240,11 @@ class ConsumerCore:
         Args:
             take: waits for records, of which it is given the most to take, and gives none to end the loop.
         """
-        interval_s, membership = self._interval_s, self.membership
-        slow_s = _SLOW_SECONDS if interval_s is None else min(_SLOW_SECONDS, interval_s / 2)
-        chunk = min(_FIRST_CHUNK, self._max_records)
+        size = self.chunk_size()
         is_begun = False
         while True:
             try:
-                batches = take(chunk)
+                batches = take(size.count)
             except unless_interrupted(LogClosed):
                 if is_begun and self.is_closed:
                     return  # another thread closed us: the loop ends as by wakeup()
@@ -236,16 +253,19 @@ class ConsumerCore:
                 return
             is_begun = True
             began_s = self._clock.monotonic()
-            batch = batches[0]
-            gate = None if membership is None else membership.gate
-            hand = Hand(self.positions[batch.topic, batch.partition], batch, gate)
-            self.positions.hand, self.is_handing = hand, False
-            yield hand.records
-            took_s = self._clock.monotonic() - began_s
-            if took_s > slow_s:
-                chunk = max(1, chunk // 2)
-            elif took_s <= slow_s / 4:  # else twice as much may be slow
-                chunk = min(2 * chunk, self._max_records)
+            yield self.hand_out(batches[0])
+            size.note(self._clock.monotonic() - began_s)
+
+    def chunk_size(self) -> ChunkSize:
+        """How many records a loop takes at a time."""
+        return ChunkSize(self._max_records, self._interval_s)
+
+    def hand_out(self, batch: RecordBatch[Any, Any]) -> Iterator[Record[Any, Any]]:
+        """The records of one batch for a loop; where it stands in them is seen from this iterator."""
+        gate = None if self.membership is None else self.membership.gate
+        hand = Hand(self.positions[batch.topic, batch.partition], batch, gate)
+        self.positions.hand, self.is_handing = hand, False
+        return hand.records
 
     def may_hand_out(self, batches: list[RecordBatch[Any, Any]]) -> bool:
         """
@@ -475,6 +495,12 @@ class ConsumerCore:
 
     # -- ending ----------------------------------------------------------------------------------------------
 
+    def prepare_to_leave(self) -> list[TopicPartition]:
+        """The partitions that `close` calls `on_revoked` for, by a driver that calls it before."""
+        self.positions.finish_before_hand()
+        self._is_leaving = True
+        return [] if self.membership is None else self.membership.to_revoke()
+
     def close(self) -> None:
         """Commit what is finished, leave the group, and give up the place to wait, whatever is raised."""
         try:
@@ -504,6 +530,22 @@ class ConsumerCore:
         self.waiter.forget()
         if self.membership is not None:
             self.membership.forget()
+
+
+class ChunkSize:
+    """How many records a loop takes at a time: few while its work is slow."""
+
+    def __init__(self, most_count: int, interval_s: float | None) -> None:
+        self._most_count = most_count
+        self._slow_s = _SLOW_SECONDS if interval_s is None else min(_SLOW_SECONDS, interval_s / 2)
+        self.count = min(_FIRST_CHUNK, most_count)
+
+    def note(self, took_s: float) -> None:
+        """Note how long the work on one batch took."""
+        if took_s > self._slow_s:
+            self.count = max(1, self.count // 2)
+        elif took_s <= self._slow_s / 4:  # else twice as much may be slow
+            self.count = min(2 * self.count, self._most_count)
 
 
 def _begins_at(transaction: int) -> float:

@@ -46,6 +46,10 @@ class OffsetCommits:
             return float("inf")
         return self._committed_at_s + self.interval_s
 
+    def is_due(self) -> bool:
+        """Whether `commit_if_due` would commit, if there is something to commit."""
+        return self.interval_s is not None and self._backend.clock.monotonic() - self._committed_at_s >= self.interval_s
+
     def commit_if_due(self) -> None:
         """Commit finished offsets, if the interval is over."""
         if self.interval_s is None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventlog.backend import Backend
+from eventlog.backend.waiting import Waiter
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.options import consumer_options
 from eventlog.clients.topic.topic import EmbeddedTopic
@@ -19,7 +20,11 @@ from eventlog.options import check_topic_name
 
 
 def open_consumer(
-    store: Backend, known: Callable[[str], EmbeddedTopic[Any, Any]], topics: tuple[object, ...], **options: Any
+    store: Backend,
+    known: Callable[[str], EmbeddedTopic[Any, Any]],
+    topics: tuple[object, ...],
+    waiter: Waiter | None = None,
+    **options: Any,
 ) -> EmbeddedConsumer[Any, Any]:
     """
     A consumer of some topics; it is not a member of its group before `_begin()`.
@@ -27,6 +32,7 @@ def open_consumer(
     Args:
         known: finds a topic of the log by its name.
         topics: names, topics and patterns.
+        waiter: the place where it waits; None makes one.
         options: those of `EventLog.consumer`.
 
     Raises:
@@ -42,7 +48,7 @@ def open_consumer(
         given = opened.get(name)
         return given if given is not None and given.uuid == found.uuid else found
 
-    return EmbeddedConsumer(store, open_topic, checked)
+    return EmbeddedConsumer(store, open_topic, checked, waiter)
 
 
 def _named_topic(

@@ -364,6 +364,16 @@ class Accumulator:
         self._change(partial(self._seal_batch, batch))
         return self._wait(batch, timeout)
 
+    def settle_soon(self, batch: ProducerBatch) -> None:
+        """Have one batch stored soon, by the sender thread; does not wait."""
+        if self._is_forked:
+            self._settle_forked(batch)
+            return
+        if not self._handoff.is_running:
+            with self.lock:
+                self.start_sender()
+        self._handoff.ask_for_all()
+
     def _settle_forked(self, batch: ProducerBatch) -> bool:
         """The same in a child, which knows of the parent's records what the parent knew at the fork."""
         if batch.take_outcome():

@@ -138,6 +138,9 @@ class Backlog:
         """
         handoff = self._handoff
         if not handoff.has_other_thread:
+            if handoff.is_loops:
+                handoff.ask()
+                return True
             return self._backend.commit_queued(0.0)
         is_committing = self._backend.is_committing
         if not handoff.is_filling:

@@ -32,6 +32,10 @@ class BatchOwner(Protocol):
         """Have a batch stored now; False when that takes longer than `timeout` seconds."""
         ...
 
+    def settle_soon(self, batch: ProducerBatch) -> None:
+        """Have a batch stored soon, without waiting for it."""
+        ...
+
     def take_finished(self) -> None:
         """Take note of what became of the batches that are done."""
         ...
@@ -161,6 +165,10 @@ class ProducerBatch:
     def settle(self, timeout: float | None) -> bool:
         """Have this batch stored now; False when that takes longer than `timeout` seconds."""
         return self.buffer.owner.settle(self, timeout)
+
+    def settle_soon(self) -> None:
+        """Have this batch stored soon, without waiting for it."""
+        self.buffer.owner.settle_soon(self)
 
     def add_callback(self, delivery: EmbeddedDelivery, callback: Callable[[Delivery], object]) -> None:
         """Note a callback, or call it when the batch is done."""

@@ -21,7 +21,9 @@ _ASIDE_SECONDS = 0.05
 class Handoff:
     """The wakeup of the sender thread, and the place where sending threads wait for it to begin its sync."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_loops: bool = False) -> None:
+        self.is_loops = is_loops
+        """Whether an event loop sends: it stands aside for nobody."""
         self.reset()
 
     def reset(self) -> None:
@@ -34,6 +36,8 @@ class Handoff:
         """Whether somebody asked for a commit that has not begun."""
         self.is_filling = False
         """Whether the sender thread fills a transaction now."""
+        self.is_sealing_wanted = False
+        """Whether the open batches are to be stored with the next commit."""
         # Not a condition: Ctrl-C could leave its lock taken, and the sender thread would wait forever.
         self._aside: deque[threading.Lock] = deque()
         # A plain lock: releasing it takes no other lock, so the garbage collector may do it anywhere.
@@ -64,8 +68,15 @@ class Handoff:
         self.is_wanted = True
         self.wake()
 
+    def ask_for_all(self) -> None:
+        """Ask for a commit of all that was sent, open batches too."""
+        self.is_sealing_wanted = True
+        self.ask()
+
     def stand_aside(self) -> None:
         """Wait until the sender thread begins its sync, or has nothing to commit."""
+        if self.is_loops:
+            return
         aside = threading.Lock()
         aside.acquire()
         self._aside.append(aside)

@@ -55,6 +55,7 @@ class EmbeddedProducer(Producer):
         batch_bytes: int,
         max_buffered_bytes: int,
         max_block: float,
+        is_loops: bool = False,
     ) -> None:
         self._name = None if name is None else check_producer_name(name)
         linger = check_seconds("linger", linger)
@@ -67,7 +68,7 @@ class EmbeddedProducer(Producer):
         self._opened: SendPath | None = None
         """The path that was looked at for the record in hand."""
         self._is_closed = False
-        handoff = Handoff()
+        handoff = Handoff(is_loops=is_loops)
         self._accumulator = Accumulator(
             backend,
             handoff,

@@ -131,6 +131,9 @@ class Sender:
     def _store(self) -> None:
         self._handoff.begin()
         try:
+            if self._handoff.is_sealing_wanted:
+                self._handoff.is_sealing_wanted = False
+                self._accumulator.seal_all()
             self._accumulator.commit_oldest(None, before_sync=self._handoff.let_go)
         finally:
             self._handoff.let_go()

@@ -7,10 +7,10 @@ Storing records at once: one, or columns of them, durable when the call returns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from eventlog.backend import Backend
-from eventlog.backend.records import Condition, PartitionRecords, Rows, StoredRecords
+from eventlog.backend.records import AppendReply, Condition, PartitionRecords, Rows, StoredRecords
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder, EncodedBatch
 from eventlog.clients.delivery import metadata_of
@@ -29,6 +29,23 @@ from eventlog.errors import WrongVersion
 from eventlog.interruptions import unless_interrupted
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.records import Headers, PartitionRange, RecordMetadata
+
+
+class PlacedColumns(NamedTuple):
+    """Columns of records, ready to be stored."""
+
+    topic: StoredTopic
+    placed: Placed
+    parts: list[PartitionRecords]
+    conditions: Sequence[Condition]
+
+    def ranges(self, stored: Sequence[StoredRecords]) -> list[PartitionRange]:
+        """The places of the records."""
+        return [
+            found
+            for part, reply, (_, some, _) in zip(self.parts, stored, self.placed, strict=True)
+            for found in _ranges(self.topic.name, part, reply, some)
+        ]
 
 
 class Appender:
@@ -54,13 +71,7 @@ class Appender:
     ) -> RecordMetadata:
         """Store one record."""
         handle = self._handle
-        value_bytes = handle.value_codec.encode(value)
-        key_bytes = handle.key_codec.encode(key)
-        pairs = check_headers(headers) if headers else ()
-        handle.check_size(key_bytes, value_bytes, pairs)
-        moment_ms = self._backend.clock.now_ms() if timestamp_ms is None else check_timestamp_ms(timestamp_ms)
-        if expected_version is not None:
-            check_expected(handle.row, expected_version, key_bytes)
+        key_bytes, value_bytes, pairs, moment_ms = self.encoded(value, key, headers, timestamp_ms, expected_version)
         if message_id is not None:
             identity = check_message_id(message_id)
             return self._append_once(key_bytes, value_bytes, pairs, partition, moment_ms, expected_version, identity)
@@ -87,6 +98,25 @@ class Appender:
                     continue
             return RecordMetadata(row.name, chosen, offset, moment_ms, log_position, version or None)
 
+    def encoded(
+        self,
+        value: object,
+        key: object,
+        headers: HeadersInput | None,
+        timestamp_ms: int | None,
+        expected_version: int | None,
+    ) -> tuple[bytes | None, bytes | None, Headers, int]:
+        """The key, the value, the headers and the time of one record, checked."""
+        handle = self._handle
+        value_bytes = handle.value_codec.encode(value)
+        key_bytes = handle.key_codec.encode(key)
+        pairs = check_headers(headers) if headers else ()
+        handle.check_size(key_bytes, value_bytes, pairs)
+        moment_ms = self._backend.clock.now_ms() if timestamp_ms is None else check_timestamp_ms(timestamp_ms)
+        if expected_version is not None:
+            check_expected(handle.row, expected_version, key_bytes)
+        return key_bytes, value_bytes, pairs, moment_ms
+
     def _append_once(
         self,
         key: bytes | None,
@@ -98,16 +128,21 @@ class Appender:
         message_id: bytes,
     ) -> RecordMetadata:
         """Store one record unless one is stored under its id."""
-        handle = self._handle
         rows = Rows([key], [value], timestamp_ms, [headers] if headers else None)
         while True:
-            row = handle.row
-            chosen = handle.partition(key, partition, row.partitions)
-            part = PartitionRecords(row, chosen, _encoded(rows), rows, message_ids={0: message_id})
-            conditions = [Condition(0, 0, expected_version, message_id)]
-            stored = self._append_parts([part], conditions, is_placed=partition is None)
+            part, condition = self.identified(rows, partition, expected_version, message_id)
+            stored = self._append_parts([part], [condition], is_placed=partition is None)
             if stored is not None:
-                return metadata_of(row.name, stored[0].location(0))
+                return metadata_of(part.topic.name, stored[0].location(0))
+
+    def identified(
+        self, rows: Rows, partition: int | None, expected_version: int | None, message_id: bytes
+    ) -> tuple[PartitionRecords, Condition]:
+        """One record with an id, placed by what is known of the topic, and what is to be judged of it."""
+        row = self._handle.row
+        chosen = self._handle.partition(rows.keys[0], partition, row.partitions)
+        part = PartitionRecords(row, chosen, _encoded(rows), rows, message_ids={0: message_id})
+        return part, Condition(0, 0, expected_version, message_id)
 
     def _append_parts(
         self, parts: Sequence[PartitionRecords], conditions: Sequence[Condition], *, is_placed: bool
@@ -117,6 +152,10 @@ class Appender:
             reply = self._backend.append(parts, conditions, is_placed=is_placed)
         except unless_interrupted(WrongVersion) as error:
             raise self._handle.with_key(error) from None
+        return self.stored_of(reply)
+
+    def stored_of(self, reply: AppendReply) -> Sequence[StoredRecords] | None:
+        """What a reply says of the records; None when they have to be placed again."""
         for newer in reply.newer:
             self._handle.learn(newer)
         return reply.stored
@@ -133,6 +172,25 @@ class Appender:
         message_ids: Iterable[str | bytes | None] | None,
     ) -> list[PartitionRange]:
         """Store columns of records."""
+        columns = self.columns(values, keys, key, headers, timestamps_ms, expected_version, message_ids)
+        while columns is not None:
+            placed = self.placed(columns, partition, expected_version)
+            stored = self._append_parts(placed.parts, placed.conditions, is_placed=partition is None)
+            if stored is not None:
+                return placed.ranges(stored)
+        return []
+
+    def columns(
+        self,
+        values: Iterable[Any],
+        keys: Iterable[Any] | None,
+        key: object,
+        headers: Iterable[HeadersInput | None] | None,
+        timestamps_ms: int | Iterable[int] | None,
+        expected_version: int | None,
+        message_ids: Iterable[str | bytes | None] | None,
+    ) -> Columns | None:
+        """The checked columns of some records; None when there are none."""
         values, keys, headers, timestamps_ms = check_columns(values, keys, headers, timestamps_ms)
         if key is not None:
             keys = same_key(keys, key, len(values))
@@ -140,31 +198,21 @@ class Appender:
             check_expected(self._handle.row, expected_version, None if key is None else b"")
         identities = None if message_ids is None else check_message_ids(message_ids, len(values))
         if not values:
-            return []
+            return None
         header_column = None if headers is None else check_header_column(headers)
         times = self._backend.clock.now_ms() if timestamps_ms is None else check_times(timestamps_ms)
-        return self._store_columns(Columns(keys, values, times, header_column, identities), partition, expected_version)
+        return Columns(keys, values, times, header_column, identities)
 
-    def _store_columns(
-        self, columns: Columns, partition: int | None, expected_version: int | None
-    ) -> list[PartitionRange]:
+    def placed(self, columns: Columns, partition: int | None, expected_version: int | None) -> PlacedColumns:
+        """Columns in the partitions that are known of the topic, encoded."""
         handle = self._handle
         needs_rows = handle.row.index is not None or columns.message_ids is not None
-        while True:
-            row = handle.row
-            placed = place_columns(handle, row, columns, partition)
-            parts = [self._part(row, number, some, needs_rows=needs_rows) for number, some, _ in placed]
-            self._check_sizes(parts, columns)
-            is_conditional = expected_version is not None or columns.message_ids is not None
-            conditions = _conditions(placed, expected_version) if is_conditional else ()
-            stored = self._append_parts(parts, conditions, is_placed=partition is None)
-            if stored is not None:
-                break
-        return [
-            found
-            for part, reply, (_, some, _) in zip(parts, stored, placed, strict=True)
-            for found in _ranges(row.name, part, reply, some)
-        ]
+        row = handle.row
+        placed = place_columns(handle, row, columns, partition)
+        parts = [self._part(row, number, some, needs_rows=needs_rows) for number, some, _ in placed]
+        self._check_sizes(parts, columns)
+        is_conditional = expected_version is not None or columns.message_ids is not None
+        return PlacedColumns(row, placed, parts, _conditions(placed, expected_version) if is_conditional else ())
 
     def _part(self, row: StoredTopic, partition: int, columns: Columns, *, needs_rows: bool) -> PartitionRecords:
         """The records of one partition, encoded."""

@@ -36,5 +36,9 @@ def wait_a_little(attempt: int) -> None:
     """Sleep before another attempt: longer each time, up to a tenth of a second, and for a random time."""
     import random  # here, since it loads OpenSSL, and few have conflicts
 
-    longest_s = min(_FIRST_PAUSE_SECONDS * 2 ** min(attempt, 30), _LONGEST_PAUSE_SECONDS)
-    time.sleep(random.uniform(0.0, longest_s))
+    time.sleep(random.uniform(0.0, pause_s(attempt)))
+
+
+def pause_s(attempt: int) -> float:
+    """The longest pause before another attempt."""
+    return min(_FIRST_PAUSE_SECONDS * 2.0 ** min(attempt, 30), _LONGEST_PAUSE_SECONDS)

@@ -29,6 +29,10 @@ class SentRecords:
         """The topics, for messages."""
         return f"a transaction on {', '.join(self._sends.topics())}"
 
+    def settle_soon(self) -> None:
+        """Raise an error, as `settle` does."""
+        self.settle(None)
+
     def settle(self, timeout: float | None) -> bool:  # noqa: ARG002
         """Raise an error: only the commit of the transaction stores the records."""
         raise ValueError(

@@ -20,7 +20,7 @@ from eventlog.api.producer import Delivery
 from eventlog.api.topic import Topic
 from eventlog.api.transaction import Transaction
 from eventlog.backend import Backend
-from eventlog.backend.records import TransactionRequest
+from eventlog.backend.records import AppendReply, TransactionRequest
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery, deliveries
 from eventlog.clients.topic.columns import check_expected
@@ -236,6 +236,19 @@ class EmbeddedTransaction(Transaction):
 
     @override
     def commit(self) -> None:
+        self._begin_commit()
+        try:
+            pieces = self._pieces()
+            while pieces is not None and not self._note_reply(self._stored(self._request(pieces))):
+                pass
+            self._note_committed()
+        except BaseException as error:
+            self._note_failure(error)
+            raise
+        self._settle()
+
+    def _begin_commit(self) -> None:
+        """Take nothing more; another driver of a commit does the same steps as `commit`."""
         self._check()
         if self._backend.is_interrupted_commit:
             raise NestedCall(
@@ -245,22 +258,32 @@ class EmbeddedTransaction(Transaction):
                 advice="Commit it outside.",
             )
         self._end = "committed, or was about to be"
+
+    def _stored(self, request: TransactionRequest) -> AppendReply:
         try:
-            self._store_all()
-            self._end, self._batch.is_done = "committed", True
-        except BaseException as error:
-            self._end, is_interrupted = "refused", is_interruption(error)
-            if is_interrupted:
-                self._end = "interrupted, and may have been stored"
-                error = _ended(self._end)
-            self._batch.fail(error)
-            for state in self._states.values():
-                state._rolled_back()
-            for offsets in self._offsets.values():
-                offsets.fail()
-            if not is_interrupted:  # else another thread may be storing it now: without its records it would be half
-                self._let_go()
-            raise
+            return self._backend.commit_transaction(request)
+        except unless_interrupted(EventLogError) as error:
+            raise self._refused(error)  # noqa: B904 - it is the same error, or says that it comes from none
+
+    def _note_committed(self) -> None:
+        self._end, self._batch.is_done = "committed", True
+
+    def _note_failure(self, error: BaseException) -> None:
+        """Note that nothing was stored, or after an interruption, that nobody knows."""
+        self._end, is_interrupted = "refused", is_interruption(error)
+        if is_interrupted:
+            self._end = "interrupted, and may have been stored"
+            error = _ended(self._end)
+        self._batch.fail(error)
+        for state in self._states.values():
+            state._rolled_back()
+        for offsets in self._offsets.values():
+            offsets.fail()
+        if not is_interrupted:  # else another thread may be storing it now: without its records it would be half
+            self._let_go()
+
+    def _settle(self) -> None:
+        """Have everybody who is concerned know that it is stored."""
         for state in self._states.values():
             state._committed()
         for offsets in self._offsets.values():
@@ -273,7 +296,8 @@ class EmbeddedTransaction(Transaction):
         self._sends.free()
         self._states, self._offsets = {}, {}
 
-    def _store_all(self) -> None:
+    def _pieces(self) -> list[object] | None:
+        """The offsets and the changes of states that are to be stored; None when there is nothing to store at all."""
         pieces: list[object] = []
         has_writes = self._sends.count > 0
         for consumer, offsets in self._offsets.items():
@@ -293,22 +317,22 @@ class EmbeddedTransaction(Transaction):
         else:
             if changes:
                 self._backend.check_state_changes(changes)
-            return
-        pieces += changes
-        while True:
-            self._sends.place()
-            request = _new(
-                TransactionRequest,
-                (self._sends.parts, self._sends.conditions(), pieces, self._sends.placed_topics()),
-            )
-            try:
-                reply = self._backend.commit_transaction(request)
-            except unless_interrupted(EventLogError) as error:
-                raise self._refused(error)  # noqa: B904 - it is the same error, or says that it comes from none
-            self._sends.learn(reply.newer)
-            if reply.stored is not None:
-                self._sends.note_stored(reply.stored)
-                return
+            return None
+        return pieces + changes
+
+    def _request(self, pieces: list[object]) -> TransactionRequest:
+        """All of it, with the records in the partitions that are known of their topics."""
+        sends = self._sends
+        sends.place()
+        return _new(TransactionRequest, (sends.parts, sends.conditions(), pieces, sends.placed_topics()))
+
+    def _note_reply(self, reply: AppendReply) -> bool:
+        """Note where the records are; False when they have to be placed again."""
+        self._sends.learn(reply.newer)
+        if reply.stored is None:
+            return False
+        self._sends.note_stored(reply.stored)
+        return True
 
     def _refused(self, error: EventLogError) -> EventLogError:
         """The error to raise for a refused commit, after which the offsets have to be asked for again."""

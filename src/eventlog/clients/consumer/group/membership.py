@@ -165,6 +165,34 @@ class Membership:
         """Say in an error that the program did not poll in time, if that is why the partitions are gone."""
         self._silence.explain(error, self._backend.clock.monotonic())
 
+    def is_at_rest(self, *, is_busy: bool) -> bool:
+        """Whether `attend` would store nothing, look at no other member, and call nobody now."""
+        now_s, view, lease = self._backend.clock.monotonic(), self._view, self._lease
+        if view is None or lease is None or self._pending_on_assigned or self._pending_on_lost:
+            return False
+        if not lease.is_usable(now_s):
+            return False
+        is_due = not is_busy or now_s >= self._look_at_s
+        if self._peers.is_due(now_s, is_due=is_due):
+            return False
+        if is_due and self._backend.last_transaction() != view.transaction:
+            seen = self._backend.member_view(self._options.group, lease.id, view)
+            if seen.member is None or not seen.is_same(view):
+                return False
+            self._view = seen
+        return True
+
+    def to_revoke(self) -> list[TopicPartition]:
+        """The partitions that `give_up` would call `on_revoked` for now."""
+        lease, fresh = self._lease, set(self._pending_on_assigned)
+        if (
+            lease is None
+            or self._options.on_revoked is None
+            or self._backend.member_view(self._options.group, lease.id).member is None
+        ):
+            return []
+        return sorted(tp for tp in self._names.values() if tp not in fresh)
+
     def attend(self, *, is_busy: bool = False) -> bool:
         """
         Keep step with the group; called at each poll before anything is handed out.

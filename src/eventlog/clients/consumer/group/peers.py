@@ -73,6 +73,12 @@ class Peers:
         # Soon, and not at once: while a hundred join, each of them meets the others a hundred times.
         self.look_at_s = min(self.look_at_s, self._backend.clock.monotonic() + _WATCH_SECONDS)
 
+    def is_due(self, now_s: float, *, is_due: bool) -> bool:
+        """Whether `look_if_due` would look."""
+        if is_due and self._watch.died():  # which is told once
+            self.look_at_s, self._quiet_until_s = now_s, 0.0
+        return now_s >= self.look_at_s
+
     def look_if_due(self, now_s: float, *, is_due: bool) -> bool:
         """Check the other members if it is time, or if one has died; whether it did."""
         died = (is_due or now_s >= self.look_at_s) and self._watch.died()

@@ -1,0 +1,16 @@
+"""
+The log for asyncio: the same names as in `eventlog`, with `await` where something is waited for.
+
+A thin layer over the clients: the core of a consumer never waits, and writes are queued. So there is no thread for a
+consumer and none for a call; one thread for each open log commits for all tasks, and wakes the loop once for each
+commit. What a cancelled task leaves is said call by call, and in docs/how-to/asyncio.md.
+"""
+
+from eventlog.aio.consumer import Consumer
+from eventlog.aio.groups import Groups
+from eventlog.aio.log import EventLog, open
+from eventlog.aio.producer import Producer
+from eventlog.aio.topic import Topic
+from eventlog.aio.transaction import Transaction
+
+__all__ = ["Consumer", "EventLog", "Groups", "Producer", "Topic", "Transaction", "open"]

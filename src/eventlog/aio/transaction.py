@@ -1,0 +1,186 @@
+"""A transaction for asyncio: its records and states are collected at once, and its commit is awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from inspect import isawaitable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from eventlog.aio.consumer import Consumer
+from eventlog.aio.home import Home
+from eventlog.aio.topic import Topic, inner_of
+from eventlog.api.consumer import Offsets
+from eventlog.api.producer import Delivery
+from eventlog.backend.deferred import Deferred, DeferringBackend
+from eventlog.backend.records import AppendReply, TransactionRequest
+from eventlog.clients.transaction.attempts import pause_s
+from eventlog.clients.transaction.transaction import EmbeddedTransaction
+from eventlog.errors import ConflictError, EventLogError, WrongVersion
+from eventlog.interruptions import unless_interrupted
+from eventlog.options import HeadersInput, check_int
+
+if TYPE_CHECKING:
+    from eventlog.clients.state.state import State
+
+T = TypeVar("T")
+
+
+class Transaction:
+    """
+    A transaction for asyncio: see `eventlog.Transaction` for what it does.
+
+    Belongs to one task. Rows of states are read in the loop, as they are needed. Begin one by
+    `async with log.transaction() as tx`.
+    """
+
+    def __init__(self, home: Home, inner: EmbeddedTransaction, consumer: Consumer[Any, Any] | None = None) -> None:
+        self._home = home
+        self._inner = inner
+        self._consumers: set[Consumer[Any, Any]] = set() if consumer is None else {consumer}
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it was committed or aborted."""
+        return self._inner.is_ended
+
+    def send(
+        self,
+        topic: str | Topic[Any, Any],
+        value: Any = None,
+        *,
+        key: Any = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        expected_version: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Delivery:
+        """Take a record, which is stored with the commit: see `eventlog.Transaction.send`."""
+        self._home.check()
+        return self._inner.send(
+            inner_of(topic),
+            value,
+            key=key,
+            headers=headers,
+            partition=partition,
+            timestamp_ms=timestamp_ms,
+            expected_version=expected_version,
+            message_id=message_id,
+        )
+
+    def send_many(
+        self,
+        topic: str | Topic[Any, Any],
+        values: Iterable[Any],
+        *,
+        keys: Iterable[Any] | None = None,
+        headers: Iterable[HeadersInput | None] | None = None,
+        partition: int | None = None,
+        timestamps_ms: int | Iterable[int] | None = None,
+    ) -> list[Delivery]:
+        """Take records, which are stored with the commit: see `eventlog.Transaction.send_many`."""
+        self._home.check()
+        return self._inner.send_many(
+            inner_of(topic), values, keys=keys, headers=headers, partition=partition, timestamps_ms=timestamps_ms
+        )
+
+    async def commit_offsets(self, consumer: Consumer[Any, Any], offsets: Offsets | None = None) -> None:
+        """Commit offsets of a consumer with the transaction: see `eventlog.Transaction.commit_offsets`."""
+        self._home.check()
+        if not isinstance(consumer, Consumer):
+            raise TypeError(f"commit_offsets() takes a Consumer, not {type(consumer).__name__}. Nothing was changed.")
+        await consumer._others()
+        self._consumers.add(consumer)
+        self._inner.commit_offsets(consumer._inner, offsets)
+
+    def state(self, name: str, *, key: Any = None, value: Any = None) -> State[Any, Any]:
+        """A state to read and to change: see `eventlog.Transaction.state`."""
+        self._home.check()
+        return self._inner.state(name, key=key, value=value)
+
+    async def commit(self) -> None:
+        """
+        Store everything in one commit: see `eventlog.Transaction.commit`.
+
+        A cancelled task is cancelled when the outcome is known, which a note of the error says.
+        """
+        self._home.check()
+        for consumer in self._consumers:
+            await consumer._others()
+        inner, requests = self._inner, self._home.requests
+        cancelled: asyncio.CancelledError | None = None
+        inner._begin_commit()
+        try:
+            pieces = inner._pieces()
+            while pieces is not None:
+                request = inner._request(pieces)
+                deferred, late = await self._home.store_to_the_end(
+                    partial(_deferred, requests, request), "the commit of the transaction"
+                )
+                cancelled = cancelled or late
+                if inner._note_reply(self._reply(deferred)):
+                    break
+            inner._note_committed()
+        except BaseException as error:
+            inner._note_failure(error)
+            if cancelled is not None:
+                raise cancelled from error
+            raise
+        inner._settle()
+        if cancelled is not None:
+            raise cancelled
+
+    def _reply(self, deferred: Deferred[AppendReply]) -> AppendReply:
+        try:
+            return deferred.reply()
+        except unless_interrupted(EventLogError) as error:
+            raise self._inner._refused(error)  # noqa: B904 - it is the same error, or says that it comes from none
+
+    async def abort(self) -> None:
+        """Store nothing of it."""
+        self._inner.abort()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            await self.abort()
+        elif not self._inner.is_ended:
+            await self.commit()
+
+    def __repr__(self) -> str:
+        return repr(self._inner)
+
+
+def _deferred(
+    requests: DeferringBackend, request: TransactionRequest, when_done: Callable[[], object]
+) -> Deferred[AppendReply]:
+    return requests.defer_transaction(request, when_done=when_done)
+
+
+async def transact(
+    begin: Callable[[], Awaitable[Transaction]],
+    function: Callable[[Transaction], Awaitable[T] | T],
+    attempts: int,
+) -> T:
+    """Call a function with a transaction and commit it, at most `attempts` times while others are faster."""
+    check_int("attempts", attempts, least=1)
+    for attempt in range(1, attempts + 1):
+        try:
+            async with await begin() as tx:
+                result = function(tx)
+                if isawaitable(result):
+                    result = await result
+            return cast(T, result)
+        except unless_interrupted(ConflictError, WrongVersion):
+            if attempt == attempts:
+                raise
+        await asyncio.sleep(random.uniform(0.0, pause_s(attempt)))
+    raise AssertionError("there is at least one attempt")

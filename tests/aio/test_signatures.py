@@ -1,0 +1,81 @@
+"""The names and the options are those of `eventlog`; what differs is written down here."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+import eventlog
+from eventlog import aio
+
+PAIRS = {
+    aio.EventLog: eventlog.EventLog,
+    aio.Topic: eventlog.Topic,
+    aio.Producer: eventlog.Producer,
+    aio.Consumer: eventlog.Consumer,
+    aio.Transaction: eventlog.Transaction,
+    aio.Groups: eventlog.Groups,
+}
+MISSING = {
+    "EventLog": {"supports", "backend", "processor", "projection", "projections", "delete_projection"},
+    "Consumer": {"fileno", "max_wait"},
+    "Groups": {"wait"},
+}
+"""What the classes of a loop do not have: a loop drives the consumer already."""
+ADDED = {"Producer": {"drain"}}
+OTHER_OPTIONS = {("EventLog", "producer"): {"max_block"}}
+"""Options that are left out: `send` does not wait."""
+PLAIN = {
+    "EventLog": {"producer", "consumer", "transaction", "state", "read_all", "read_all_batches"},
+    "Topic": {"read", "read_batches", "history", "keys"},
+    "Producer": {"send", "send_many"},
+    "Consumer": {"wakeup"},
+    "Transaction": {"send", "send_many", "state"},
+}
+"""What is not awaited: it takes, makes or begins something, or is an async iterator."""
+
+
+def _methods(kind: type) -> dict[str, object]:
+    return {name: value for name, value in inspect.getmembers(kind) if not name.startswith("_") and callable(value)}
+
+
+def _pairs() -> Iterator[tuple[type, type, str]]:
+    for ours, theirs in PAIRS.items():
+        for name in _methods(theirs):
+            if name not in MISSING.get(ours.__name__, ()):
+                yield ours, theirs, name
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "name"), [pytest.param(*pair, id=f"{pair[0].__name__}.{pair[2]}") for pair in _pairs()]
+)
+def test_a_method_has_the_arguments_of_its_twin(ours: type, theirs: type, name: str) -> None:
+    """The same names, kinds and defaults; and it is awaited unless it is listed."""
+    mine = inspect.signature(getattr(ours, name))
+    others = inspect.signature(getattr(theirs, name))
+    skipped = OTHER_OPTIONS.get((ours.__name__, name), set())
+
+    def shape(signature: inspect.Signature) -> list[tuple[object, ...]]:
+        found = [(one.name, one.kind, one.default) for one in signature.parameters.values()]
+        return [one for one in found if one[0] not in skipped | {"options"}]
+
+    if name != "topic":  # its options are a TypedDict there
+        assert shape(mine) == shape(others)
+    assert inspect.iscoroutinefunction(getattr(ours, name)) == (name not in PLAIN.get(ours.__name__, ()))
+
+
+@pytest.mark.parametrize("ours", PAIRS)
+def test_nothing_else_is_public(ours: type) -> None:
+    """A method that a sync log does not have is listed."""
+    extra = _methods(ours).keys() - _methods(PAIRS[ours]).keys()
+    assert extra == ADDED.get(ours.__name__, set())
+
+
+def test_import_eventlog_imports_nothing_of_it() -> None:
+    """A program without a loop pays nothing."""
+    code = "import sys, eventlog; print([name for name in sys.modules if 'aio' in name or name.startswith('asyncio')])"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
