@@ -141,8 +141,6 @@ def call_logged(callback: Callable[[Delivery], object], delivery: Delivery) -> N
     try:
         callback(delivery)
     except unless_interrupted(Exception):
-        import logging  # which the first producer has loaded
+        from eventlog.notices import CALLBACK_FAILED, tell  # which the first producer has loaded
 
-        logging.getLogger("eventlog").exception(
-            "the callback %r of %r failed; the delivery itself stands", callback, delivery
-        )
+        tell(CALLBACK_FAILED, exc_info=True, callback=callback, delivery=delivery)

@@ -155,6 +155,8 @@ class Committer:
             self._pass_on()
         if self._unnotified:
             self._notify()
+        if self._environment.untold:
+            self._environment.tell()
         return True
 
     def _pass_on(self) -> None:
@@ -373,10 +375,8 @@ class Committer:
                     try:
                         report()
                     except unless_interrupted(Exception):
-                        import logging  # which the first producer has loaded: nobody else has callbacks
+                        from eventlog.notices import CALLBACK_FAILED, tell
 
-                        logging.getLogger("eventlog").exception(
-                            "a delivery callback failed; the delivery itself stands"
-                        )
+                        tell(CALLBACK_FAILED, exc_info=True, callback=report, delivery=None)
             finally:
                 self._reporting.release()

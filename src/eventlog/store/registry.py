@@ -7,11 +7,12 @@ It opens a directory, or refuses it and leaves it as it was.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NestedCall, NotALog, ReadOnlyLog
@@ -30,7 +31,7 @@ MEMORY = ":memory:"
 _FIRST_WRITE_BYTES = 2 * os.sysconf("SC_PAGE_SIZE")
 _OUR_FILES = {DATA_FILE, LOCK_FILE, "reserve", WAITERS, "members", "projections"}
 
-_IMPORTED_BEFORE_FORK = ("hashlib", "eventlog.groups.rules", "logging")
+_IMPORTED_BEFORE_FORK = ("hashlib", "eventlog.groups.rules", "eventlog.notices", "logging")
 """
 The modules that write transactions and new producers import when they need them, so that other programs start sooner.
 
@@ -59,7 +60,8 @@ class Registry:
 
         if not self._has_cleaned:
             self._has_cleaned = True
-            remove_leftovers()
+            for path in remove_leftovers():
+                _tell("LEFTOVER_REMOVED", path=path)
         return TemporaryDirectory()
 
     def open(self, path: str, make: Callable[[], Store], check: Callable[[Store], None]) -> Store:
@@ -217,8 +219,10 @@ def open_store(
         directory = os.path.abspath(path)
         _check_directory(directory, create=create, mode=mode)
 
+    made: list[Store] = []
+
     def make() -> Store:
-        return Store(
+        store = Store(
             directory,
             durability=durability,
             mode=mode,
@@ -228,6 +232,8 @@ def open_store(
             temporary=temporary,
             before_commit=None if seam is None else seam.before_commit,
         )
+        made.append(store)
+        return store
 
     def check(store: Store) -> None:
         if seam is not None and store.clock is not clock:
@@ -241,7 +247,21 @@ def open_store(
                 f"{store.durability!r}. Nothing was changed. Open it with {store.durability!r}, or close it first."
             )
 
-    return REGISTRY.open(directory, make, check)
+    store = REGISTRY.open(directory, make, check)
+    for one in made:
+        stored = {"path": directory, "format": one.format.version}
+        if one.old_format is not None:
+            _tell("UPGRADED", old_format=one.old_format, **stored)
+        _tell("OPENED", durability=durability, **stored)
+    return store
+
+
+def _tell(name: str, **fields: Any) -> None:
+    """Write a line of the level INFO; while nobody can see it, not even the module of the lines is imported."""
+    if "logging" in sys.modules:
+        from eventlog import notices
+
+        notices.tell(getattr(notices, name), **fields)
 
 
 def _identity(path: str) -> tuple[int, int]:

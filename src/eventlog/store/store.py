@@ -102,6 +102,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self._users = users
         self.temporary = temporary
         self._fold_holders = {}
+        self.old_format: int | None = None
+        """The format that the log had before it was upgraded when it was opened here."""
         self.environment = Environment(
             path,
             durability=durability,
@@ -283,6 +285,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             table = self.environment.table(FORMAT)
             stored = transaction.get(FORMAT_KEY, db=table)  # another process may be first, or an older eventlog
             row = FormatRow(uuid4(), self.clock.now_ms()) if stored is None else FormatRow.unpack(stored, self.path)
+            self.old_format = row.version if row.version < FORMAT_VERSION else None
             if row.version < 3:
                 put_into_order(self.environment, transaction)
             transaction.put(FORMAT_KEY, row._replace(version=FORMAT_VERSION).pack(), db=table)

@@ -164,12 +164,17 @@ class Fetcher:
 
     def _go_on(self, error: OffsetOutOfRange, offset: int) -> None:
         """Move the cursor that an error names, and tell Python's log."""
-        import logging  # here, since it is rare
+        from eventlog.notices import OUT_OF_RANGE, tell  # here, since it is rare
 
         assert error.topic is not None
         assert error.partition is not None
-        logging.getLogger("eventlog").warning(
-            "%s A consumer goes on at offset %d (on_out_of_range=%r).", error.what, offset, self._on_out_of_range
+        tell(
+            OUT_OF_RANGE,
+            error=error.what,
+            offset=offset,
+            on_out_of_range=self._on_out_of_range,
+            topic=error.topic,
+            partition=error.partition,
         )
         self._positions.move((error.topic, error.partition), offset)
 

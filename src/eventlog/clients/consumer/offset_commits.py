@@ -65,9 +65,12 @@ class OffsetCommits:
             return
         try:
             self.store(self._positions.uncommitted(), is_automatic=True)
-        except unless_interrupted(MemberFenced):
+        except unless_interrupted(MemberFenced) as error:
             if self._membership is None:
                 raise  # else the next look tells what we lost, and `on_lost` says so
+            from eventlog.notices import FENCED, tell
+
+            tell(FENCED, error=f"{error.what} {error.stored}", group=error.group)
 
     def store(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
         """Store some offsets in one transaction; an error has stored none."""

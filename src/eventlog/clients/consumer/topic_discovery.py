@@ -108,14 +108,11 @@ class MissingTopics:
         fresh, self._missing = missing - self._missing, missing
         self.are_all = bool(missing) and len(missing) == len(names) and not self._subscription.patterns
         if fresh and not self.are_all:
-            import logging
+            from eventlog.notices import TOPIC_DELETED, tell
 
-            logging.getLogger("eventlog").warning(
-                "topic%s %s of a consumer %s deleted; it goes on with the others, and reads a new topic of that name",
-                "s" if len(fresh) > 1 else "",
-                ", ".join(map(repr, sorted(fresh))),
-                "were" if len(fresh) > 1 else "was",
-            )
+            is_one = len(fresh) == 1
+            what = f"topic{'' if is_one else 's'} {', '.join(map(repr, sorted(fresh)))}"
+            tell(TOPIC_DELETED, what=what, verb="was" if is_one else "were", topics=sorted(fresh))
 
     def error(self) -> UnknownTopic:
         """The error of a consumer that has nothing left."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+from functools import partial
 
 from eventlog.backend import Backend
 from eventlog.clients.producer.accumulator import Accumulator
@@ -25,9 +26,10 @@ class Sender:
     """
 
     def __init__(self, backend: Backend, accumulator: Accumulator, handoff: Handoff) -> None:
-        import logging  # now: once a callback has failed, there may be no file left to open
+        from eventlog.notices import NOT_STORED, prepare, tell
 
-        self.logger = logging.getLogger("eventlog")
+        prepare()  # once a callback has failed, there may be no file left to open
+        self.tell_unstored = partial(tell, NOT_STORED, exc_info=True)
         self._accumulator = accumulator
         self._handoff = handoff
         self._clock = backend.clock
@@ -153,7 +155,7 @@ def _end_quietly(sender: Sender) -> None:
     try:
         sender.end(None)
     except unless_interrupted(Exception):
-        sender.logger.exception("a producer was not closed, and not everything that it was given could be stored")
+        sender.tell_unstored()
 
 
 @atexit.register

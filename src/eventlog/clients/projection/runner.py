@@ -20,6 +20,7 @@ from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import codec_for
 from eventlog.errors import ConflictError, NestedCall, StateMismatch, UsedAfterFork
 from eventlog.interruptions import unless_interrupted
+from eventlog.notices import REBUILT, tell
 from eventlog.records import Record
 
 if TYPE_CHECKING:  # what folding needs is imported by the first projection: `import eventlog` is fast
@@ -204,6 +205,7 @@ class FoldRunner:
                 end, may_switch = self._store.end_log_position(), True
         self._folder = None
         self._sweep()
+        tell(REBUILT, projection=self.name, count=count)
         return count
 
     def _suspects(self, lock: FoldLock, options: FoldOptions, first: int) -> Suspects:

@@ -66,16 +66,15 @@ class Suspects:
         self._is_said = True
         if found is None:
             return
-        import logging  # here, since it is rare
+        from eventlog.notices import DIED_FOLDING, tell  # here, since it is rare
 
         log_position, record = found
-        logging.getLogger("eventlog").warning(
-            "The process that folded projection %r last ended in %s log position %d: offset %d of %s[%d]. The records "
-            "from there on are folded in small transactions.",
-            self._name,
-            "the record of" if self._left == 1 else "one of the records from",
-            log_position,
-            record.offset,
-            record.topic,
-            record.partition,
+        tell(
+            DIED_FOLDING,
+            projection=self._name,
+            which="the record of" if self._left == 1 else "one of the records from",
+            log_position=log_position,
+            offset=record.offset,
+            topic=record.topic,
+            partition=record.partition,
         )

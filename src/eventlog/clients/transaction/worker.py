@@ -192,18 +192,16 @@ class Worker:
         if self._has_warned:
             return
         self._has_warned = True
-        import logging  # here, since few processors are slow
+        from eventlog.notices import SLOW_WORK, tell  # here, since few processors are slow
 
         options = self._options
-        logging.getLogger("eventlog").warning(
-            "The processor of group %r takes %.2f s for %d records; max_records=%d of them would come near to "
-            "max_poll_interval=%s s, after which others take its partitions. Its transactions hold fewer records from "
-            "now on. Raise max_poll_interval=, or lower max_records=.",
-            options.group,
-            took_s,
-            count,
-            options.max_records,
-            options.max_poll_interval,
+        tell(
+            SLOW_WORK,
+            group=options.group,
+            seconds=took_s,
+            count=count,
+            max_records=options.max_records,
+            max_poll_interval=options.max_poll_interval,
         )
 
     # -- transactions ----------------------------------------------------------------------------------------
@@ -239,6 +237,8 @@ class Worker:
             tx.abort()
             self._tries.take_back(chunk[0])  # an interruption is not the record's failure
             raise
+        if failure is not None:
+            self._tell_of_dead_letter(chunk[0], failure)
         return called_count
 
     def _commit(self, tx: LentTransaction, chunk: list[Record[Any, Any]]) -> None:
@@ -365,6 +365,36 @@ class Worker:
         count = 1 if known is None else known.count + 1
         pause_s = self._options.pauses.after(count) if count < self._options.attempts else 0.0
         self._failures[_place(record)] = Failure(record.offset, count, error, self._now_s() + pause_s)
+        if count < self._options.attempts:
+            self._tell_of_retry(record, error, count, pause_s)
+
+    def _tell_of_retry(self, record: Record[Any, Any], error: Exception, count: int, pause_s: float) -> None:
+        from eventlog.notices import RETRY, tell
+
+        tell(
+            RETRY,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            group=self._options.group,
+            attempt=count,
+            attempts=self._options.attempts,
+            pause=pause_s,
+            error=repr(error),
+        )
+
+    def _tell_of_dead_letter(self, record: Record[Any, Any], failure: Failure) -> None:
+        from eventlog.notices import DEAD_LETTER, tell
+
+        tell(
+            DEAD_LETTER,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            group=self._options.group,
+            attempts=failure.count,
+            error=repr(failure.error),
+        )
 
     # -- waiting for a failed record ---------------------------------------------------------------------------
 

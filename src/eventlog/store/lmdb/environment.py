@@ -11,16 +11,18 @@ Knows nothing of topics or batches. It hands out `lmdb.Transaction` objects.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeAlias, TypeVar
+from time import monotonic
+from typing import Any, TypeAlias, TypeVar
 
 import lmdb
 
 from eventlog.clock import Clock
 from eventlog.errors import DiskFull, EventLogError
-from eventlog.interruptions import is_interruption, unless_interrupted
+from eventlog.interruptions import is_interruption, suppress, unless_interrupted
 from eventlog.store.lmdb.errors import no_room
 from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.lifecycle import RECOVERABLE, Lifecycle, Table
@@ -63,6 +65,8 @@ Snapshot: TypeAlias = "lmdb.Transaction[memoryview]"
 Cursor: TypeAlias = "lmdb.Cursor[memoryview] | lmdb.Cursor[bytes]"
 CopyingCursor: TypeAlias = "lmdb.Cursor[bytes]"
 T = TypeVar("T")
+SLOW_SECONDS = 1.0
+"""A commit that takes as long is told."""
 
 
 def engine_failure(error: BaseException) -> lmdb.Error | None:
@@ -109,6 +113,8 @@ class Environment(Lifecycle):
         """Set in one step with each commit; whoever has taken note of the commit sets it back."""
         self._note_commit = partial(setattr, self, "has_committed", True)  # noqa: FBT003
         self._failure: EventLogError | None = None
+        self.untold: deque[tuple[str, dict[str, Any]]] = deque()
+        """Lines for Python's log, by the names of their notices, to be written when the turn is given up."""
         self.identity: tuple[bytes, bytes, bytes] | None = None
         """A table, a key in it, and bytes in its row that no other log has; set when the log is open."""
         self.writing_number = -1
@@ -311,10 +317,13 @@ class Environment(Lifecycle):
             StorageError: the disk failed. The log refuses writes from now on.
             MapFull: the map is too small. Nothing was stored; `abort()`, `grow()` and try again.
         """
+        began_s = monotonic()
         try:
             if self._before_commit is not None:
                 self._before_commit()
             call_atomically(transaction.commit, self._note_commit)
+            if monotonic() - began_s >= SLOW_SECONDS:
+                self.untold.append(("SLOW_COMMIT", {"path": self.path, "seconds": monotonic() - began_s}))
         except unless_interrupted(lmdb.MapFullError) as error:
             raise MapFull from error
         except unless_interrupted(lmdb.Error) as error:
@@ -358,7 +367,18 @@ class Environment(Lifecycle):
         failure = self._opener.translate(error, "write")
         if not isinstance(failure, DiskFull) or self._has_panicked():
             self._failure = failure
+        name = "DISK_FULL" if self._failure is None else "DISK_ERROR"
+        self.untold.append((name, {"path": self.path, "error": f"{failure.what} {failure.stored}"}))
         return failure
+
+    def tell(self) -> None:
+        """Write the lines of the last commits; call it without the turn."""
+        from eventlog import notices
+
+        with suppress(IndexError):  # another thread was faster
+            while True:
+                name, fields = self.untold.popleft()
+                notices.tell(getattr(notices, name), **fields)
 
     def _has_panicked(self) -> bool:
         """Whether LMDB failed to write a root."""

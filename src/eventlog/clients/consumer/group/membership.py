@@ -45,6 +45,7 @@ from eventlog.groups.rules import (
 )
 from eventlog.groups.state import Group, PartitionId
 from eventlog.interruptions import unless_interrupted
+from eventlog.notices import ASSIGNED, JOINED, LEFT, LOST, REVOKED, placed, tell
 from eventlog.records import Record, TopicPartition
 
 _UNFINISHED_SECONDS = 0.5
@@ -250,6 +251,8 @@ class Membership:
                 self._backend.commit_offsets(commit)
         except unless_interrupted(MemberFenced):
             self._peers.run(Leave(file.id))  # others have a part of it already, and the rest comes again
+        else:
+            tell(LEFT, group=self._options.group, member=file.id)
         finally:
             if self._options.instance_id is None:
                 file.leave()
@@ -318,6 +321,7 @@ class Membership:
             lease.leave()
             raise
         self._view = None
+        tell(JOINED, group=options.group, member=lease.id)
 
     def _instance_in_use(self, group: Group) -> InstanceInUse:
         options = self._options
@@ -453,6 +457,7 @@ class Membership:
             self._come_back()
         elif kept:
             self._let_go(kept)
+            tell(REVOKED, group=self._options.group, member=member_id, **placed(names))
 
     def _take(self, fresh: Mapping[PartitionId, int]) -> bool:
         """
@@ -509,11 +514,15 @@ class Membership:
         if self._pending_on_lost:
             if options.on_lost is not None:
                 self._call(options.on_lost, sorted(self._pending_on_lost))
-            self._pending_on_lost = []
+            lost, self._pending_on_lost = self._pending_on_lost, []
+            there = {row.name for row in self._topics.values()}
+            if taken := [tp for tp in lost if tp.topic in there]:  # of the others we tell that they were deleted
+                tell(LOST, group=options.group, **placed(taken))
         if self._pending_on_assigned:
             if options.on_assigned is not None:
                 self._call(options.on_assigned, sorted(self._pending_on_assigned))
-            self._pending_on_assigned = []
+            assigned, self._pending_on_assigned = self._pending_on_assigned, []
+            tell(ASSIGNED, group=options.group, member=self._current().id, **placed(assigned))
 
     # -- transactions ----------------------------------------------------------------------------------------
 

@@ -18,8 +18,9 @@ from eventlog.clients.consumer.options import MembershipOptions
 from eventlog.errors import MemberFenced
 from eventlog.groups.assignment import foreseen, later, propose
 from eventlog.groups.rules import Assign, Request, Sweep, is_gone
-from eventlog.groups.state import Life
+from eventlog.groups.state import Group, Life
 from eventlog.interruptions import suppress
+from eventlog.notices import REMOVED, named, tell
 
 _WATCH_SECONDS = 0.4
 """Poll interval for watched members without FIFOs, and for targets that another member is proposing."""
@@ -122,9 +123,13 @@ class Peers:
             return
         group = self._backend.group_snapshot(self._options.group).group
         if any(is_gone(group.members.get(member_id), liveness[member_id]) for member_id in suspects):
-            self.run_with_targets(Sweep(), suspects=None)
+            self._tell_of_removed(group, self.run_with_targets(Sweep(), suspects=None).group)
         elif any(member_id not in group.members for member_id in suspects):
             self.meet(self._member_id)  # a static member took its place again: it has another id, and no row tells
+
+    def _tell_of_removed(self, before: Group, after: Group) -> None:
+        if removed := before.members.keys() - after.members.keys():
+            tell(REMOVED, group=self._options.group, **named(removed))
 
     def close(self) -> None:
         """Watch nobody any more."""

@@ -49,12 +49,6 @@ class Silence:
         if self._has_warned or self.before_s <= self._interval_s:
             return
         self._has_warned = True
-        import logging  # here, since few members are silent
+        from eventlog.notices import SILENT, tell  # here, since few members are silent
 
-        logging.getLogger("eventlog").warning(
-            "A consumer of group %r lost its partitions: it called poll() after %.3g s, and max_poll_interval is %g s. "
-            "What it worked on comes again. Raise max_poll_interval=, or take fewer records with max_poll_records=.",
-            self._group,
-            self.before_s,
-            self._interval_s,
-        )
+        tell(SILENT, group=self._group, seconds=self.before_s, max_poll_interval=self._interval_s)
