@@ -12,6 +12,7 @@ from eventlog.api.event_log import EventLog
 from eventlog.api.producer import Delivery, Producer
 from eventlog.api.topic import Topic
 from eventlog.api.transaction import Transaction
+from eventlog.codecs.base import ValueCodec
 from eventlog.errors import (
     BufferFull,
     ConcurrentUse,
@@ -68,7 +69,6 @@ if TYPE_CHECKING:
     from eventlog.clients.state.state import State
     from eventlog.clients.state.view import StateView
     from eventlog.clients.transaction.processor import Processor
-    from eventlog.codecs.custom import ValueCodec
 
 __version__ = "0.5.0"
 
@@ -81,7 +81,6 @@ _LATER = {
     "Projection": "eventlog.clients.projection.projection",
     "State": "eventlog.clients.state.state",
     "StateView": "eventlog.clients.state.view",
-    "ValueCodec": "eventlog.codecs.custom",
     "VerifyReport": "eventlog.backend.maintenance",
 }
 """Where the classes are that are imported with their first use: not every program needs them, and they take time."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from types import UnionType
 from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from uuid import UUID
 
 from eventlog import api
 from eventlog.api.consumer import Callback, Consumer
-from eventlog.api.features import FEATURES, Closing, FrontDoor
+from eventlog.api.features import FEATURES, Closing
+from eventlog.api.log_reading import LogReading
 from eventlog.api.producer import Producer
 from eventlog.api.topic import Topic
 from eventlog.api.transaction import Function, OnFailure, Transaction
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
 from eventlog.codecs import Upcasters
+from eventlog.codecs.base import ValueCodec
 from eventlog.groups.assignors import Assignor
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
@@ -26,19 +28,26 @@ from eventlog.options import (
     DEFAULT_MAX_RETRY_PAUSE,
     DEFAULT_RETRY_JITTER,
     DEFAULT_RETRY_PAUSE,
-    MAX_FOLDED_BYTES,
-    MAX_FOLDED_RECORDS,
     MAX_TRANSACTION_BYTES,
     Index,
     OnOutOfRange,
     Start,
 )
-from eventlog.records import Record, RecordBatch
+from eventlog.records import Record
 
 T = TypeVar("T")
 KT = TypeVar("KT")
 VT = TypeVar("VT")
-_Class: TypeAlias = type[VT] | tuple[type[VT], ...] | list[type[VT]]
+K1 = TypeVar("K1")
+V1 = TypeVar("V1")
+K2 = TypeVar("K2")
+V2 = TypeVar("V2")
+K3 = TypeVar("K3")
+V3 = TypeVar("V3")
+_Key: TypeAlias = type[KT] | ValueCodec[KT]
+_Class: TypeAlias = type[VT] | ValueCodec[VT] | tuple[type[VT], ...] | list[type[VT]]
+_Name: TypeAlias = str | re.Pattern[str]
+_AnyTopic: TypeAlias = str | Topic[Any, Any] | re.Pattern[str]
 _Untyped: TypeAlias = str | UnionType | None
 
 
@@ -54,7 +63,43 @@ class _Options(TypedDict, total=False):
     upcasters: Upcasters | None
 
 
-class EventLog(Closing, FrontDoor):
+class _Reading(TypedDict, total=False):
+    """The options of a consumer and of a processor that have no part in their types."""
+
+    start: Start
+    on_out_of_range: OnOutOfRange
+    assignor: str | Assignor
+    instance_id: str | None
+    session_timeout: float
+    max_poll_interval: float
+
+
+class _Consuming(_Reading, total=False):
+    """The options of a consumer alone."""
+
+    group: str | None
+    auto_commit: bool
+    auto_commit_interval: float
+    max_poll_records: int
+    fetch_max_bytes: int
+    on_assigned: Callback | None
+    on_revoked: Callback | None
+    on_lost: Callback | None
+
+
+class _Processing(_Reading, total=False):
+    """The options of a processor alone."""
+
+    max_records: int
+    attempts: int
+    on_failure: OnFailure | None
+    retry_pause: float
+    max_retry_pause: float
+    retry_jitter: float
+    max_bytes: int
+
+
+class EventLog(Closing, LogReading):
     """
     An open log: it holds topics, and makes producers, consumers and transactions.
 
@@ -147,10 +192,18 @@ class EventLog(Closing, FrontDoor):
     # -- topics ----------------------------------------------------------------------------------------------
 
     @overload
-    def topic(self, name: str, *, key: type[KT], value: _Class[VT], **options: Unpack[_Options]) -> Topic[KT, VT]: ...
+    def topic(
+        self, name: str, *, key: _Key[KT], value: tuple[type[V1], type[V2]], **options: Unpack[_Options]
+    ) -> Topic[KT, V1 | V2]: ...
     @overload
     def topic(
-        self, name: str, *, key: type[KT], value: _Untyped = None, **options: Unpack[_Options]
+        self, name: str, *, key: _Key[KT], value: tuple[type[V1], type[V2], type[V3]], **options: Unpack[_Options]
+    ) -> Topic[KT, V1 | V2 | V3]: ...
+    @overload
+    def topic(self, name: str, *, key: _Key[KT], value: _Class[VT], **options: Unpack[_Options]) -> Topic[KT, VT]: ...
+    @overload
+    def topic(
+        self, name: str, *, key: _Key[KT], value: _Untyped = None, **options: Unpack[_Options]
     ) -> Topic[KT, Any]: ...
     @overload
     def topic(
@@ -242,6 +295,24 @@ class EventLog(Closing, FrontDoor):
             ValueError, TypeError: an option is out of its bounds.
         """
 
+    @overload
+    def consumer(self, topic: Topic[KT, VT], /, **options: Unpack[_Consuming]) -> Consumer[KT, VT]: ...
+    @overload
+    def consumer(
+        self, topic: Topic[K1, V1], other: Topic[K2, V2], /, **options: Unpack[_Consuming]
+    ) -> Consumer[K1 | K2, V1 | V2]: ...
+    @overload
+    def consumer(
+        self, topic: Topic[K1, V1], other: Topic[K2, V2], third: Topic[K3, V3], /, **options: Unpack[_Consuming]
+    ) -> Consumer[K1 | K2 | K3, V1 | V2 | V3]: ...
+    @overload
+    def consumer(self, topic: _Name, /, **options: Unpack[_Consuming]) -> Consumer[Any, Any]: ...
+    @overload
+    def consumer(
+        self, topic: _AnyTopic, other: _AnyTopic, /, *topics: _AnyTopic, **options: Unpack[_Consuming]
+    ) -> Consumer[Any, Any]: ...
+    @overload
+    def consumer(self, **options: Unpack[_Consuming]) -> Consumer[Any, Any]: ...
     @abstractmethod
     def consumer(
         self,
@@ -338,6 +409,37 @@ class EventLog(Closing, FrontDoor):
             (5, 10)
         """
 
+    @overload
+    def processor(
+        self,
+        *topics: str | Topic[KT, VT] | re.Pattern[str],
+        function: Callable[[Transaction, Record[KT, VT]], object],
+        group: str,
+        **options: Unpack[_Processing],
+    ) -> api.Processor: ...
+    @overload
+    def processor(
+        self,
+        topic: Topic[K1, V1],
+        other: Topic[K2, V2],
+        /,
+        *,
+        function: Callable[[Transaction, Record[K1 | K2, V1 | V2]], object],
+        group: str,
+        **options: Unpack[_Processing],
+    ) -> api.Processor: ...
+    @overload
+    def processor(
+        self,
+        topic: Topic[K1, V1],
+        other: Topic[K2, V2],
+        third: Topic[K3, V3],
+        /,
+        *,
+        function: Callable[[Transaction, Record[K1 | K2 | K3, V1 | V2 | V3]], object],
+        group: str,
+        **options: Unpack[_Processing],
+    ) -> api.Processor: ...
     @abstractmethod
     def processor(
         self,
@@ -387,152 +489,6 @@ class EventLog(Closing, FrontDoor):
             UnknownTopic, InstanceInUse, GroupMismatch, OffsetOutOfRange: as for `consumer()`. Nothing was made.
             ValueError, TypeError: an option is out of its bounds. Nothing was made.
         """
-
-    # -- states and projections ------------------------------------------------------------------------------
-
-    @overload
-    def state(self, name: str, *, key: type[KT], value: type[VT]) -> api.StateView[KT, VT]: ...
-    @overload
-    def state(self, name: str, *, key: type[KT], value: object = None) -> api.StateView[KT, Any]: ...
-    @overload
-    def state(self, name: str, *, key: None = None, value: type[VT]) -> api.StateView[Any, VT]: ...
-    @overload
-    def state(self, name: str, *, key: None = None, value: object = None) -> api.StateView[Any, Any]: ...
-    def state(self, name: str, *, key: Any = None, value: Any = None) -> api.StateView[Any, Any]:
-        """
-        Open a state for reading; each call of the result reads the newest commit.
-
-        Args:
-            name: the state's name.
-            key: the type of its keys, as for `Transaction.state`; None takes the stored one.
-            value: the codec of its values, likewise.
-
-        Raises:
-            UnknownState: the log has no state of that name.
-            StateMismatch: it is stored with other codecs.
-        """
-        raise self._lacks("state()", "states")
-
-    def states(self) -> list[str]:
-        """The names of all states, sorted."""
-        raise self._lacks("states()", "states")
-
-    def delete_state(self, name: str) -> None:
-        """
-        Delete a state with all its rows.
-
-        Transactions that use it and have not committed yet get `UnknownState`.
-
-        Raises:
-            UnknownState: there is no such state. Nothing was deleted.
-        """
-        raise self._lacks("delete_state()", "states")
-
-    def projection(
-        self,
-        name: str,
-        function: object = None,
-        *,
-        topics: Iterable[str | Topic[Any, Any]] | None = None,
-        key: Any = None,
-        value: Any = None,
-        max_records: int = MAX_FOLDED_RECORDS,
-        max_bytes: int = MAX_FOLDED_BYTES,
-    ) -> api.Projection:
-        """
-        Open a projection: a state that a function computes from the records of the log.
-
-        It is created at once if the log has none of that name. Its promises are described at `Projection`.
-
-        Args:
-            name: 1 to 249 bytes of printable characters. A state may have the same name.
-            function: called as `function(state, record)` for each record in the log order; or an object with
-                `apply(state, record)`, or a class of such objects, which is instantiated now. None (default) opens an
-                existing projection, to read it and to wait for it.
-            topics: the topics whose records are used; they need not exist yet. None (default) uses all.
-            key: the type of the state's keys, as for `Transaction.state`.
-            value: the codec of its values, likewise.
-            max_records: the most records of one transaction (default 1,000,000). A transaction also ends after a
-                second, and at the end of the log.
-            max_bytes: a transaction ends when the rows that it changes take this much memory (default 32 MiB).
-
-        Raises:
-            UnknownProjection: there is none of that name, and no function was given. Nothing was stored.
-            ValueError, TypeError, InvalidTopicName: an argument is wrong. Nothing was stored.
-        """
-        raise self._lacks("projection()", "projections")
-
-    def projections(self) -> list[str]:
-        """The names of all projections, sorted."""
-        raise self._lacks("projections()", "projections")
-
-    def delete_projection(self, name: str) -> None:
-        """
-        Delete a projection with its state.
-
-        Programs that run it, read it or wait for it get `UnknownProjection`.
-
-        Raises:
-            UnknownProjection: there is no such projection. Nothing was deleted.
-        """
-        raise self._lacks("delete_projection()", "projections")
-
-    # -- the order of the whole log --------------------------------------------------------------------------
-
-    def end_log_position(self) -> int:
-        """
-        Return the log position of the next record, which is the number of records ever stored in all topics.
-
-        It counts durable records only: to wait for it is to wait for every record acknowledged before the call.
-        """
-        raise self._lacks("end_log_position()", "log_order")
-
-    def read_all(
-        self,
-        start: int = 0,
-        *,
-        end: int | None = None,
-        topics: Iterable[str | Topic[Any, Any]] | None = None,
-        max_records: int | None = None,
-    ) -> Iterator[tuple[int, Record[Any, Any]]]:
-        """
-        Read the log in the order of the commits, over all topics and partitions, up to its end.
-
-        Positions have no gaps and never change, so a reader that goes on after the last one it saw misses nothing and
-        sees nothing twice. Deleted records are skipped. Nothing is kept open between records.
-
-        Args:
-            start: the first log position, the end of the log at most.
-            end: the log position before which to stop; None is the end of the log at the call.
-            topics: the topics whose records to read; None for all.
-            max_records: the most records to read, None for all.
-
-        Returns:
-            Pairs of a log position and its record.
-
-        Raises:
-            ValueError, TypeError, InvalidTopicName, OffsetOutOfRange: an argument is wrong; raised at the call.
-            CorruptBatch, DecodeError: a record cannot be read; raised at that record.
-
-        Example:
-            >>> with eventlog.open(":memory:") as log:
-            ...     for name in ("orders", "payments", "orders"):
-            ...         meta = log.topic(name).append(b"new")
-            ...     [(log_position, record.topic) for log_position, record in log.read_all(start=1)]
-            [(1, 'payments'), (2, 'orders')]
-        """
-        raise self._lacks("read_all()", "log_order")
-
-    def read_all_batches(
-        self,
-        start: int = 0,
-        *,
-        end: int | None = None,
-        topics: Iterable[str | Topic[Any, Any]] | None = None,
-        max_records: int | None = None,
-    ) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
-        """Read as `read_all` does, in columns: batches, each with the log position of its first record."""
-        raise self._lacks("read_all_batches()", "log_order")
 
     # -- care ------------------------------------------------------------------------------------------------
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from eventlog.api.features import Closing, FrontDoor
 from eventlog.api.topic import Topic
 from eventlog.options import HeadersInput
 from eventlog.records import RecordMetadata
+
+KT = TypeVar("KT")
+VT = TypeVar("VT")
 
 
 class Producer(Closing, FrontDoor):
@@ -47,6 +50,30 @@ class Producer(Closing, FrontDoor):
     def name(self) -> str | None:
         """The name of the producer, or None."""
 
+    @overload
+    def send(
+        self,
+        topic: Topic[KT, VT],
+        value: VT | None = None,
+        *,
+        key: KT | None = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Delivery: ...
+    @overload
+    def send(
+        self,
+        topic: str,
+        value: Any = None,
+        *,
+        key: Any = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Delivery: ...
     @abstractmethod
     def send(
         self,
@@ -86,6 +113,28 @@ class Producer(Closing, FrontDoor):
             LogClosed, UsedAfterFork: this producer can no longer be used. It was not taken.
         """
 
+    @overload
+    def send_many(
+        self,
+        topic: Topic[KT, VT],
+        values: Iterable[VT | None],
+        *,
+        keys: Iterable[KT | None] | None = None,
+        headers: Iterable[HeadersInput | None] | None = None,
+        partition: int | None = None,
+        timestamps_ms: int | Iterable[int] | None = None,
+    ) -> list[Delivery]: ...
+    @overload
+    def send_many(
+        self,
+        topic: str,
+        values: Iterable[Any],
+        *,
+        keys: Iterable[Any] | None = None,
+        headers: Iterable[HeadersInput | None] | None = None,
+        partition: int | None = None,
+        timestamps_ms: int | Iterable[int] | None = None,
+    ) -> list[Delivery]: ...
     @abstractmethod
     def send_many(
         self,

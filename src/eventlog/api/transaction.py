@@ -12,6 +12,7 @@ from eventlog.api.consumer import Consumer, Offsets
 from eventlog.api.features import FrontDoor
 from eventlog.api.producer import Delivery
 from eventlog.api.topic import Topic
+from eventlog.codecs.base import ValueCodec
 from eventlog.options import HeadersInput
 from eventlog.records import Record
 
@@ -52,6 +53,32 @@ class Transaction(FrontDoor):
     def is_ended(self) -> bool:
         """Whether it was committed or aborted."""
 
+    @overload
+    def send(
+        self,
+        topic: Topic[KT, VT],
+        value: VT | None = None,
+        *,
+        key: KT | None = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        expected_version: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Delivery: ...
+    @overload
+    def send(
+        self,
+        topic: str,
+        value: Any = None,
+        *,
+        key: Any = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        expected_version: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Delivery: ...
     @abstractmethod
     def send(
         self,
@@ -91,6 +118,28 @@ class Transaction(FrontDoor):
             TransactionEnded: the transaction has ended.
         """
 
+    @overload
+    def send_many(
+        self,
+        topic: Topic[KT, VT],
+        values: Iterable[VT | None],
+        *,
+        keys: Iterable[KT | None] | None = None,
+        headers: Iterable[HeadersInput | None] | None = None,
+        partition: int | None = None,
+        timestamps_ms: int | Iterable[int] | None = None,
+    ) -> list[Delivery]: ...
+    @overload
+    def send_many(
+        self,
+        topic: str,
+        values: Iterable[Any],
+        *,
+        keys: Iterable[Any] | None = None,
+        headers: Iterable[HeadersInput | None] | None = None,
+        partition: int | None = None,
+        timestamps_ms: int | Iterable[int] | None = None,
+    ) -> list[Delivery]: ...
     @abstractmethod
     def send_many(
         self,
@@ -139,11 +188,11 @@ class Transaction(FrontDoor):
         """
 
     @overload
-    def state(self, name: str, *, key: type[KT], value: type[VT]) -> api.State[KT, VT]: ...
+    def state(self, name: str, *, key: type[KT], value: type[VT] | ValueCodec[VT]) -> api.State[KT, VT]: ...
     @overload
     def state(self, name: str, *, key: type[KT], value: object = None) -> api.State[KT, Any]: ...
     @overload
-    def state(self, name: str, *, key: None = None, value: type[VT]) -> api.State[Any, VT]: ...
+    def state(self, name: str, *, key: None = None, value: type[VT] | ValueCodec[VT]) -> api.State[Any, VT]: ...
     @overload
     def state(self, name: str, *, key: None = None, value: object = None) -> api.State[Any, Any]: ...
 

@@ -9,7 +9,7 @@ from enum import EnumMeta
 from itertools import repeat
 from operator import is_
 from types import UnionType
-from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from eventlog.errors import EventLogError, StateMismatch, TopicMismatch
 
@@ -33,6 +33,55 @@ class UnknownEventData(ValueError):
 
     The caller knows the record's place and raises `UnknownEvent`.
     """
+
+
+class ValueCodec(Protocol[T]):
+    """
+    A codec of your own, for `key=` and `value=`: an object with these four parts.
+
+    Another process finds it by its name: it is passed there too, or an installed package names it as an entry point of
+    the group `eventlog.codecs`. The entry point is a function, or the class, that is called with the stored schema and
+    returns the codec.
+
+    What it encodes it must be able to decode, in every process, and in keys equal values need equal bytes. It is never
+    given None, which is the tombstone. Any thread may call it.
+
+    Example:
+        >>> class Reversed:
+        ...     name = "shop.reversed"
+        ...     schema = None
+        ...     def encode(self, value: str) -> bytes:
+        ...         return value[::-1].encode()
+        ...     def decode(self, data: bytes) -> str:
+        ...         return data.decode()[::-1]
+        >>> with eventlog.open(":memory:") as log:
+        ...     words = log.topic("words", value=Reversed())
+        ...     meta = words.append("tea")
+        ...     next(words.read()).value
+        'tea'
+    """
+
+    @property
+    def name(self) -> str:
+        """The name, at most 100 bytes of printable characters; begin it with that of your package."""
+        ...
+
+    @property
+    def schema(self) -> Mapping[str, Any] | None:
+        """
+        What another process needs to make this codec, or None: text, numbers, bytes, lists and dicts, at most 64 KiB.
+
+        Who passes a codec with another schema than the stored one gets `TopicMismatch`.
+        """
+        ...
+
+    def encode(self, value: T, /) -> bytes:
+        """Return the bytes of a value; any exception becomes a TypeError, and nothing is stored."""
+        ...
+
+    def decode(self, data: bytes, /) -> T:
+        """Return the value of stored bytes; any exception becomes a `DecodeError`, which leaves the record intact."""
+        ...
 
 
 class NeverRaw:

@@ -7,71 +7,17 @@ The codec of a user's own: an object that another process finds by its name, or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from eventlog.codecs.base import Codec, Kind, Role, mismatch, shorten, shown, type_name
+from eventlog.codecs.base import Codec, Kind, Role, ValueCodec, mismatch, shorten, shown, type_name
 from eventlog.codecs.documents import pack
 from eventlog.interruptions import unless_interrupted
-
-T = TypeVar("T")
 
 ENTRY_POINTS = "eventlog.codecs"
 """The group of entry points in which installed packages name their codecs."""
 
 _MOST_NAME_BYTES = 100
 _MOST_SCHEMA_BYTES = 64 << 10
-
-
-class ValueCodec(Protocol[T]):
-    """
-    A codec of your own, for `key=` and `value=`: an object with these four parts.
-
-    Another process finds it by its name: it is passed there too, or an installed package names it as an entry point of
-    the group `eventlog.codecs`. The entry point is a function, or the class, that is called with the stored schema and
-    returns the codec.
-
-    What it encodes it must be able to decode, in every process, and in keys equal values need equal bytes. It is never
-    given None, which is the tombstone. Any thread may call it.
-
-    Example:
-        >>> class Reversed:
-        ...     name = "shop.reversed"
-        ...     schema = None
-        ...     def encode(self, value: str) -> bytes:
-        ...         return value[::-1].encode()
-        ...     def decode(self, data: bytes) -> str:
-        ...         return data.decode()[::-1]
-        >>> with eventlog.open(":memory:") as log:
-        ...     words = log.topic("words", value=Reversed())
-        ...     meta = words.append("tea")
-        ...     next(words.read()).value
-        'tea'
-    """
-
-    @property
-    def name(self) -> str:
-        """The name, at most 100 bytes of printable characters; begin it with that of your package."""
-        ...
-
-    @property
-    def schema(self) -> Mapping[str, Any] | None:
-        """
-        What another process needs to make this codec, or None: text, numbers, bytes, lists and dicts, at most 64 KiB.
-
-        Who passes a codec with another schema than the stored one gets `TopicMismatch`.
-        """
-        ...
-
-    def encode(self, value: T, /) -> bytes:
-        """Return the bytes of a value; any exception becomes a TypeError, and nothing is stored."""
-        ...
-
-    def decode(self, data: bytes, /) -> T:
-        """Return the value of stored bytes; any exception becomes a `DecodeError`, which leaves the record intact."""
-        ...
-
-
-ValueCodec.__module__ = "eventlog"
 
 
 class CustomCodec(Codec[Any]):

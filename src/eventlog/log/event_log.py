@@ -30,7 +30,6 @@ from eventlog.clients.producer.sender import end_abandoned
 from eventlog.clients.reading.log_reader import read_log, records_of
 from eventlog.clients.topic.registry import TopicOptions, Topics
 from eventlog.clients.topic.topic import EmbeddedTopic
-from eventlog.clients.transaction.attempts import transact
 from eventlog.clients.transaction.transaction import EmbeddedLentTransaction, EmbeddedTransaction
 from eventlog.codecs import Upcasters
 from eventlog.errors import ConcurrentUse, LogClosed
@@ -251,10 +250,12 @@ class EmbeddedLog(EventLog):
         attempts: int = 10,
         max_bytes: int = MAX_TRANSACTION_BYTES,
     ) -> T:
+        from eventlog.clients.transaction.attempts import transact
+
         return transact(lambda: self.transaction(consumer, max_bytes=max_bytes), function, attempts)
 
     @override
-    def processor(
+    def processor(  # pyright: ignore[reportIncompatibleMethodOverride] - its options are a TypedDict there
         self,
         *topics: str | Topic[Any, Any] | re.Pattern[str],
         function: Function,
@@ -335,7 +336,7 @@ class EmbeddedLog(EventLog):
         value: Any = None,
         max_records: int = MAX_FOLDED_RECORDS,
         max_bytes: int = MAX_FOLDED_BYTES,
-    ) -> api.Projection:
+    ) -> api.Projection[Any, Any]:
         self._check_open()
         from eventlog.clients.projection.opening import declare_projection
 

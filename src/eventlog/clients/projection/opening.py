@@ -30,7 +30,7 @@ def declare_projection(
     max_records: int,
     max_bytes: int,
     check: Callable[[], None],
-) -> Projection:
+) -> Projection[Any, Any]:
     """
     The projection that a caller asked for, when each option is within its bounds.
 
@@ -60,7 +60,7 @@ def open_projection(
     value: Any,
     *,
     check: Callable[[], None],
-) -> Projection:
+) -> Projection[Any, Any]:
     """
     A projection, made when the log has none of that name and there is a function to fold it.
 

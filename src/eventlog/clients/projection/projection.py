@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Generic, Self
 
 from eventlog import api
 from eventlog.api.features import Closing
@@ -20,6 +20,7 @@ from eventlog.clients.state.view import StateView
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.options import check_int, check_seconds
+from eventlog.records import K, V
 
 if TYPE_CHECKING:  # what folding needs is imported by the first projection: `import eventlog` is fast
     from eventlog.clients.projection.folder import FoldOptions
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # what folding needs is imported by the first projection: `im
 _LONG_SECONDS: Final = 3600.0
 
 
-class Projection(Closing):
+class Projection(Closing, Generic[K, V]):
     """
     A state that is folded from the records of the log, in the order in which they were stored, each exactly once.
 
@@ -74,7 +75,7 @@ class Projection(Closing):
         self._options = options
         self._declared = (key, value)
         self._runner = FoldRunner(store, topics_by_id, row, self._declared, check=self._check)
-        self._view: StateView[Any, Any] | None = None
+        self._view: StateView[K, V] | None = None
         self._waiters: set[Waiter] = set()
         self._is_running = False
         self._is_closed = False
@@ -88,7 +89,7 @@ class Projection(Closing):
         return self._runner.name
 
     @property
-    def state(self) -> StateView[Any, Any]:
+    def state(self) -> StateView[K, V]:
         """
         A view of the folded state: each call reads the newest commit.
 

@@ -29,6 +29,7 @@ from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clients.transaction.deliveries import SentRecords
 from eventlog.clients.transaction.lent import LentTransaction, refused_commit
 from eventlog.clients.transaction.records import TransactionRecords
+from eventlog.codecs.base import ValueCodec
 from eventlog.errors import (
     EventLogError,
     NestedCall,
@@ -208,11 +209,11 @@ class EmbeddedTransaction(Transaction):
     # -- state -----------------------------------------------------------------------------------------------
 
     @overload
-    def state(self, name: str, *, key: type[KT], value: type[VT]) -> api.State[KT, VT]: ...
+    def state(self, name: str, *, key: type[KT], value: type[VT] | ValueCodec[VT]) -> api.State[KT, VT]: ...
     @overload
     def state(self, name: str, *, key: type[KT], value: object = None) -> api.State[KT, Any]: ...
     @overload
-    def state(self, name: str, *, key: None = None, value: type[VT]) -> api.State[Any, VT]: ...
+    def state(self, name: str, *, key: None = None, value: type[VT] | ValueCodec[VT]) -> api.State[Any, VT]: ...
     @overload
     def state(self, name: str, *, key: None = None, value: object = None) -> api.State[Any, Any]: ...
     @override

@@ -1,0 +1,241 @@
+"""The part of a log that reads across topics: states, projections, and the order of the whole log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
+
+from eventlog import api
+from eventlog.api.features import FrontDoor
+from eventlog.api.topic import Topic
+from eventlog.codecs.base import ValueCodec
+from eventlog.options import MAX_FOLDED_BYTES, MAX_FOLDED_RECORDS
+from eventlog.records import Record, RecordBatch
+
+K = TypeVar("K")
+V = TypeVar("V")
+KT = TypeVar("KT")
+VT = TypeVar("VT")
+
+
+class _Applies(Protocol[KT, VT, K, V]):
+    """An object that folds records into a state."""
+
+    def apply(self, state: api.State[KT, VT], record: Record[K, V], /) -> object:
+        """Fold one record."""
+
+
+_Function: TypeAlias = "Callable[[api.State[KT, VT], Record[K, V]], object]"
+_Fold: TypeAlias = "_Function[KT, VT, K, V] | _Applies[KT, VT, K, V] | Callable[[], _Applies[KT, VT, K, V]]"
+
+
+class LogReading(FrontDoor):
+    """The methods of `EventLog` that need a log order or states, which a backend may lack."""
+
+    __slots__ = ()
+
+    # -- states and projections ------------------------------------------------------------------------------
+
+    @overload
+    def state(self, name: str, *, key: type[KT], value: type[VT] | ValueCodec[VT]) -> api.StateView[KT, VT]: ...
+    @overload
+    def state(self, name: str, *, key: type[KT], value: object = None) -> api.StateView[KT, Any]: ...
+    @overload
+    def state(self, name: str, *, key: None = None, value: type[VT] | ValueCodec[VT]) -> api.StateView[Any, VT]: ...
+    @overload
+    def state(self, name: str, *, key: None = None, value: object = None) -> api.StateView[Any, Any]: ...
+    def state(self, name: str, *, key: Any = None, value: Any = None) -> api.StateView[Any, Any]:
+        """
+        Open a state for reading; each call of the result reads the newest commit.
+
+        Args:
+            name: the state's name.
+            key: the type of its keys, as for `Transaction.state`; None takes the stored one.
+            value: the codec of its values, likewise.
+
+        Raises:
+            UnknownState: the log has no state of that name.
+            StateMismatch: it is stored with other codecs.
+        """
+        raise self._lacks("state()", "states")
+
+    def states(self) -> list[str]:
+        """The names of all states, sorted."""
+        raise self._lacks("states()", "states")
+
+    def delete_state(self, name: str) -> None:
+        """
+        Delete a state with all its rows.
+
+        Transactions that use it and have not committed yet get `UnknownState`.
+
+        Raises:
+            UnknownState: there is no such state. Nothing was deleted.
+        """
+        raise self._lacks("delete_state()", "states")
+
+    @overload
+    def projection(
+        self,
+        name: str,
+        function: _Fold[KT, VT, K, V],
+        *,
+        topics: Iterable[Topic[K, V]],
+        key: type[KT],
+        value: type[VT] | ValueCodec[VT],
+        max_records: int = ...,
+        max_bytes: int = ...,
+    ) -> api.Projection[KT, VT]: ...
+    @overload
+    def projection(
+        self,
+        name: str,
+        function: _Fold[KT, VT, K, V] | None = None,
+        *,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        key: type[KT],
+        value: type[VT] | ValueCodec[VT],
+        max_records: int = ...,
+        max_bytes: int = ...,
+    ) -> api.Projection[KT, VT]: ...
+    @overload
+    def projection(
+        self,
+        name: str,
+        function: object = None,
+        *,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        key: type[KT],
+        value: str | None = None,
+        max_records: int = ...,
+        max_bytes: int = ...,
+    ) -> api.Projection[KT, Any]: ...
+    @overload
+    def projection(
+        self,
+        name: str,
+        function: object = None,
+        *,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        key: None = None,
+        value: type[VT] | ValueCodec[VT],
+        max_records: int = ...,
+        max_bytes: int = ...,
+    ) -> api.Projection[Any, VT]: ...
+    @overload
+    def projection(
+        self,
+        name: str,
+        function: object = None,
+        *,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        key: None = None,
+        value: str | None = None,
+        max_records: int = ...,
+        max_bytes: int = ...,
+    ) -> api.Projection[Any, Any]: ...
+    def projection(
+        self,
+        name: str,
+        function: object = None,
+        *,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        key: Any = None,
+        value: Any = None,
+        max_records: int = MAX_FOLDED_RECORDS,
+        max_bytes: int = MAX_FOLDED_BYTES,
+    ) -> api.Projection[Any, Any]:
+        """
+        Open a projection: a state that a function computes from the records of the log.
+
+        It is created at once if the log has none of that name. Its promises are described at `Projection`.
+
+        Args:
+            name: 1 to 249 bytes of printable characters. A state may have the same name.
+            function: called as `function(state, record)` for each record in the log order; or an object with
+                `apply(state, record)`, or a class of such objects, which is instantiated now. None (default) opens an
+                existing projection, to read it and to wait for it.
+            topics: the topics whose records are used; they need not exist yet. None (default) uses all.
+            key: the type of the state's keys, as for `Transaction.state`.
+            value: the codec of its values, likewise.
+            max_records: the most records of one transaction (default 1,000,000). A transaction also ends after a
+                second, and at the end of the log.
+            max_bytes: a transaction ends when the rows that it changes take this much memory (default 32 MiB).
+
+        Raises:
+            UnknownProjection: there is none of that name, and no function was given. Nothing was stored.
+            ValueError, TypeError, InvalidTopicName: an argument is wrong. Nothing was stored.
+        """
+        raise self._lacks("projection()", "projections")
+
+    def projections(self) -> list[str]:
+        """The names of all projections, sorted."""
+        raise self._lacks("projections()", "projections")
+
+    def delete_projection(self, name: str) -> None:
+        """
+        Delete a projection with its state.
+
+        Programs that run it, read it or wait for it get `UnknownProjection`.
+
+        Raises:
+            UnknownProjection: there is no such projection. Nothing was deleted.
+        """
+        raise self._lacks("delete_projection()", "projections")
+
+    # -- the order of the whole log --------------------------------------------------------------------------
+
+    def end_log_position(self) -> int:
+        """
+        Return the log position of the next record, which is the number of records ever stored in all topics.
+
+        It counts durable records only: to wait for it is to wait for every record acknowledged before the call.
+        """
+        raise self._lacks("end_log_position()", "log_order")
+
+    def read_all(
+        self,
+        start: int = 0,
+        *,
+        end: int | None = None,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        max_records: int | None = None,
+    ) -> Iterator[tuple[int, Record[Any, Any]]]:
+        """
+        Read the log in the order of the commits, over all topics and partitions, up to its end.
+
+        Positions have no gaps and never change, so a reader that goes on after the last one it saw misses nothing and
+        sees nothing twice. Deleted records are skipped. Nothing is kept open between records.
+
+        Args:
+            start: the first log position, the end of the log at most.
+            end: the log position before which to stop; None is the end of the log at the call.
+            topics: the topics whose records to read; None for all.
+            max_records: the most records to read, None for all.
+
+        Returns:
+            Pairs of a log position and its record.
+
+        Raises:
+            ValueError, TypeError, InvalidTopicName, OffsetOutOfRange: an argument is wrong; raised at the call.
+            CorruptBatch, DecodeError: a record cannot be read; raised at that record.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     for name in ("orders", "payments", "orders"):
+            ...         meta = log.topic(name).append(b"new")
+            ...     [(log_position, record.topic) for log_position, record in log.read_all(start=1)]
+            [(1, 'payments'), (2, 'orders')]
+        """
+        raise self._lacks("read_all()", "log_order")
+
+    def read_all_batches(
+        self,
+        start: int = 0,
+        *,
+        end: int | None = None,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        max_records: int | None = None,
+    ) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
+        """Read as `read_all` does, in columns: batches, each with the log position of its first record."""
+        raise self._lacks("read_all_batches()", "log_order")
