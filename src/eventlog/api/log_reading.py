@@ -209,7 +209,7 @@ class LogReading(FrontDoor):
 
         Args:
             start: the first log position, the end of the log at most.
-            end: the log position before which to stop; None is the end of the log at the call.
+            end: the log position before which to stop, the end of the log at most; None is that end at the call.
             topics: the topics whose records to read; None for all.
             max_records: the most records to read, None for all.
 

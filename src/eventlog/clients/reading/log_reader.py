@@ -175,16 +175,22 @@ def read_log(
     check_int("start", start, least=0)
     if max_records is not None:
         check_int("max_records", max_records, least=0)
+    wanted = None if end is None else check_int("end", end, least=0)
     stop = store.end_log_position()
     if start > stop:
-        raise OffsetOutOfRange(
-            f"log position {start} is out of range: the log holds positions 0 to {stop} ({stop} exclusive).",
-            stored="Nothing was read.",
-            advice=f"Read from {stop} at most; a reader that was further has read another log, or this one before it "
-            "was restored.",
-            first=0,
-            end=stop,
-        )
-    if end is not None:
-        stop = min(stop, check_int("end", end, least=0))
+        raise _out_of_range(start, stop, f"Read from {stop} at most")
+    if wanted is not None:
+        if wanted > stop:
+            raise _out_of_range(wanted, stop, f"Read up to {stop} at most, which is what end=None does")
+        stop = wanted
     return read_batches(LogReader(store, topics_by_id, check_topics(topics), start), stop, max_records)
+
+
+def _out_of_range(log_position: int, end: int, advice: str) -> OffsetOutOfRange:
+    return OffsetOutOfRange(
+        f"log position {log_position} is out of range: the log holds positions 0 to {end} ({end} exclusive).",
+        stored="Nothing was read.",
+        advice=f"{advice}; a reader that was further has read another log, or this one before it was restored.",
+        first=0,
+        end=end,
+    )
