@@ -129,6 +129,7 @@ def test_a_group_that_is_ahead_of_its_log_is_told(log, topic):
     with log.consumer(topic, group="g") as consumer:
         with pytest.raises(eventlog.OffsetOutOfRange, match="offset 20 of orders"):
             poll_on(consumer)
+        assert log.verify().problems == ("group 'g': it has committed offset 20 of orders[0], which ends at 10.",)
         consumer.seek(TP, 10)
         topic.append(10, partition=0)
         assert values(consumer.poll(timeout=60.0)) == [10]

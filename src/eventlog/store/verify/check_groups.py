@@ -55,12 +55,12 @@ class MemberCheck(_GroupRows):
 
 
 class OffsetCheck(_GroupRows):
-    """Checks each committed offset: there is such a partition."""
+    """Checks each committed offset: there is such a partition, and it comes so far."""
 
     def row(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         """Check one row."""
         name, topic_id, partition = split_offset_key(key)
-        unpack_offset(data)
+        offset = unpack_offset(data)
         topic = snapshot.topic(topic_id)
         if snapshot.has_left(TOPIC_ROWS, topic_id):
             return  # a deletion of the topic has not come to it yet
@@ -68,4 +68,8 @@ class OffsetCheck(_GroupRows):
             self._problems.add(
                 f"group {name!r}: it has an offset for partition {partition} of "
                 f"{'topic id ' + str(topic_id) if topic is None else topic.name}, which does not exist."
+            )
+        elif offset > (end := snapshot.bounds(topic_id, partition)[1]):
+            self._problems.add(
+                f"group {name!r}: it has committed offset {offset} of {topic.name}[{partition}], which ends at {end}."
             )
