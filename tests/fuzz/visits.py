@@ -264,7 +264,10 @@ def _produce(log: Any, topic: Any, value: object, keys: list[Any]) -> None:
 
 
 def _process(log: Any) -> None:
-    with log.processor("orders", function=lambda tx, record: tx.send("never", b"1"), group="work") as processor:
+    def send_on(tx: Any, _: object) -> None:
+        tx.send("never", b"1")
+
+    with log.processor("orders", function=send_on, group="work", retry_pause=0.001, max_retry_pause=0.001) as processor:
         processor.run_to_end()
 
 
