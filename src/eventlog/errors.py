@@ -392,7 +392,7 @@ class UnknownEvent(DecodeError):
 
 class ProcessDied(EventLogError):
     """
-    Raised for a record that a processor has tried `attempts` times, and each time the process ended.
+    Raised for a record that a processor has tried `attempts` times, two at least, and each time the process ended.
 
     That is a crash in compiled code, `os._exit()`, or the kernel's out-of-memory killer: nothing was raised. A
     processor gives it to `on_failure`, and raises it without one. Nothing of the record is stored.

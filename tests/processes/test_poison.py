@@ -63,6 +63,17 @@ def test_records_that_end_their_processes_anywhere(path: Path, rng: random.Rando
         assert log.verify().is_sound
 
 
+def test_one_kill_by_chance_gives_no_record_up(path: Path) -> None:
+    """Whoever asks for one attempt means the function; a kill in the first record of a partition says nothing of it."""
+    with eventlog.open(path) as log:
+        out, dead = log.topic("out", value=int), log.topic("dead", value=int)
+        log.topic("orders", value=int).append_many(range(3))
+        for poison in ([0], []):
+            with Child(poison_scenes.work, str(path), poison, "kill", 1) as child:
+                child.end()
+        assert ([record.value for record in out.read()], list(dead.read())) == ([0, 1, 2], [])
+
+
 def test_a_projection_says_in_which_record_its_process_died(path: Path) -> None:
     """After a few starts the checkpoint is in front of it, and the warning names it; then all is folded."""
     with eventlog.open(path) as log:

@@ -37,6 +37,8 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.records import Record, TopicPartition
 
 _MOST_CONFLICTS = 100
+_LEAST_DEATHS = 2
+"""One death may be a kill by chance, so it gives no record up, however few attempts a failure has."""
 _FATAL = (StorageError, LogClosed, UsedAfterFork)
 """Errors that another attempt cannot repair."""
 
@@ -308,7 +310,8 @@ class Worker:
         if tp in self._fresh and until > record.offset:
             self._suspects[tp] = until
             self._singles[tp] = max(until, self._singles.get(tp, 0))
-        if before < self._options.attempts:
+        most = max(self._options.attempts, _LEAST_DEATHS)
+        if before < most:
             return None
         error = ProcessDied(
             f"offset {record.offset} of {record.topic}[{record.partition}] was tried {before} times for group "
@@ -321,7 +324,7 @@ class Worker:
             offset=record.offset,
             group=self._options.group,
         )
-        if before >= 2 * self._options.attempts:
+        if before >= 2 * most:
             self._tries.forget(record)
             self._raise(record, error, "and the process ended in on_failure, too")
         self._failures[tp] = Failure(record.offset, before, error, 0.0)
