@@ -247,7 +247,13 @@ def open_store(
                 f"{store.durability!r}. Nothing was changed. Open it with {store.durability!r}, or close it first."
             )
 
-    store = REGISTRY.open(directory, make, check)
+    try:
+        store = REGISTRY.open(directory, make, check)
+    except BaseException:
+        if path == MEMORY and (seam is None or seam.memory is None):
+            assert temporary is not None
+            temporary.remove()  # nobody else knows it
+        raise
     for one in made:
         stored = {"path": directory, "format": one.format.version}
         if one.old_format is not None:
