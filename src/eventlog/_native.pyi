@@ -53,7 +53,16 @@ def unpack_columns(
     data: bytes, start: int, stop: int, count: int, key_type: type, value_type: type, /
 ) -> tuple[tuple[Any, ...] | None, tuple[Any, ...] | None] | None: ...
 def change_time_ns(descriptor: int, /) -> int: ...
-def untouched(directory: int, changed_ns: int, file: int, least_bytes: int, /) -> bool: ...
+def untouched(
+    directory: int,
+    changed_ns: int,
+    file: int,
+    least_bytes: int,
+    first_place: int,
+    second_place: int,
+    newest: int,
+    /,
+) -> bool: ...
 def murmur2(key: bytes, /) -> int: ...
 def part_columns(
     keys: Sequence[object],

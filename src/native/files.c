@@ -2,6 +2,7 @@
 #include "native.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* The status of the descriptor that is an argument; 0 with an error if there is none. */
 static int
@@ -43,29 +44,38 @@ change_time_ns(PyObject *Py_UNUSED(module), PyObject *descriptor)
 }
 
 PyDoc_STRVAR(untouched_doc,
-             "untouched(directory, changed_ns, file, least_bytes)\n--\n\n"
-             "Return whether a directory was last changed at a time, and a file is that long.");
+             "untouched(directory, changed_ns, file, least_bytes, first_place, second_place, newest)\n--\n\n"
+             "Return whether a directory was last changed at a time, a file is that long, and the larger of two "
+             "numbers in it is the newest one; a negative one is not looked for.");
 
 static PyObject *
 untouched(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
+    enum { DIRECTORY, CHANGED, FILE_, LEAST, FIRST, SECOND, NEWEST, COUNT };
     struct stat status;
-    long long known;
+    long long known[COUNT], first, second;
 
-    if (count != 4) {
-        PyErr_SetString(PyExc_TypeError, "untouched() takes four arguments");
+    if (count != COUNT) {
+        PyErr_SetString(PyExc_TypeError, "untouched() takes seven arguments");
         return NULL;
     }
-    if (((known = PyLong_AsLongLong(arguments[1])) == -1 && PyErr_Occurred()) || !look(arguments[0], &status)) {
-        return NULL;
+    for (int i = 0; i < COUNT; i++) {
+        if ((known[i] = PyLong_AsLongLong(arguments[i])) == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
     }
-    if (changed_ns(&status) != known) {
+    if (fstat((int)known[DIRECTORY], &status) != 0 || changed_ns(&status) != known[CHANGED] ||
+        fstat((int)known[FILE_], &status) != 0 || status.st_size < known[LEAST]) {
         Py_RETURN_FALSE;
     }
-    if (((known = PyLong_AsLongLong(arguments[3])) == -1 && PyErr_Occurred()) || !look(arguments[2], &status)) {
-        return NULL;
+    if (known[NEWEST] < 0) {
+        Py_RETURN_TRUE;
     }
-    return PyBool_FromLong(status.st_size >= known);
+    if (pread((int)known[FILE_], &first, sizeof(first), known[FIRST]) != sizeof(first) ||
+        pread((int)known[FILE_], &second, sizeof(second), known[SECOND]) != sizeof(second)) {
+        Py_RETURN_FALSE;
+    }
+    return PyBool_FromLong((first > second ? first : second) == known[NEWEST]);
 }
 
 static PyMethodDef functions[] = {

@@ -207,6 +207,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         return Waiter(
             self._waiters,
             last_transaction=self.environment.last_transaction,
+            glance=self.environment.glance,
             monotonic=self.clock.monotonic,
         )
 

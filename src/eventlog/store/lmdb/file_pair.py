@@ -18,6 +18,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
 import lmdb
 
@@ -162,16 +164,15 @@ class FilePair:
         """
         return _change_time_ns(self._place) != self._settled_ns
 
-    def look_untouched(self) -> bool:
+    def glance(self, newest_commit: int = -1) -> Callable[[], bool]:
         """
-        Whether the names and the size of our files are as `check` found them; their content may be another.
+        Return a function that tells whether names and size of our files are as `check` found them, and no commit came.
 
-        Enough for whoever reads the meta pages only: LMDB would kill the process if they were cut off.
+        Without a number it does not look for commits. The content may have been exchanged all the same. It reads no
+        mapped page, which could kill the process, and touches little memory: it is for those who wait and find nothing.
         """
-        try:
-            return _untouched(self._place, self._settled_ns, self._data, self._size)
-        except unless_interrupted(OSError):
-            return False  # they are being closed
+        first, second = _COMMIT_PLACE, self._page_bytes + _COMMIT_PLACE
+        return partial(_untouched, self._place, self._settled_ns, self._data, self._size, first, second, newest_commit)
 
     def check(self) -> None:
         """Raise `FilesChanged` unless both names still lead to our files, and the data file is as long as it was."""
@@ -244,9 +245,23 @@ def _change_time_ns(descriptor: int) -> int:
 
 
 @accelerated("untouched")
-def _untouched(directory: int, changed_ns: int, file: int, least_bytes: int) -> bool:
-    """Return whether a directory was last changed at a time, and a file is that long."""
-    return os.fstat(directory).st_ctime_ns == changed_ns and os.fstat(file).st_size >= least_bytes
+def _untouched(
+    directory: int, changed_ns: int, file: int, least_bytes: int, first_place: int, second_place: int, newest: int
+) -> bool:
+    """
+    Return whether a directory was last changed at a time, a file is that long, and the larger of two numbers is that.
+
+    False also for files that are not open.
+    """
+    try:
+        if os.fstat(directory).st_ctime_ns != changed_ns or os.fstat(file).st_size < least_bytes:
+            return False
+        if newest < 0:
+            return True
+        numbers = [os.pread(file, 8, place) for place in (first_place, second_place)]
+    except unless_interrupted(OSError):
+        return False
+    return len(numbers[1]) == 8 and max(int.from_bytes(number, sys.byteorder) for number in numbers) == newest
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

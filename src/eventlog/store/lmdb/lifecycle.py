@@ -40,6 +40,10 @@ RECOVERABLE = (lmdb.MapResizedError, lmdb.PanicError, lmdb.ReadersFullError)
 Table = lmdb._Database
 
 
+def _never() -> bool:
+    return False
+
+
 class Lifecycle:
     """
     The environment of one log directory from opening to closing; `Environment` adds the transactions.
@@ -234,7 +238,7 @@ class Lifecycle:
         """
         Return the number of the newest commit of any process.
 
-        A consumer that waits asks ten times a second, so this only glances at the files, and takes two microseconds.
+        Whoever asks that reads the meta pages only, so a glance at the files is enough, for a second.
         """
         handle = self._handle
         if handle is None:
@@ -242,7 +246,7 @@ class Lifecycle:
         files = self._files
         if files is not None:
             now_s = self._monotonic()
-            if now_s >= self._next_look_s and (now_s >= self._glances_end_s or not files.look_untouched()):
+            if now_s >= self._next_look_s and (now_s >= self._glances_end_s or not files.glance()()):
                 self.check_files()
         try:
             number: int = handle.info()["last_txnid"]
@@ -251,6 +255,16 @@ class Lifecycle:
                 return self.last_transaction()
             raise self._opener.translate(error, "read") from error
         return number
+
+    def glance(self, transaction: int) -> Callable[[], bool]:
+        """
+        Return a function that tells whether nothing has happened since a commit, for those who wait.
+
+        Some microseconds, also when the processor has forgotten everything. It does not see that the content of the
+        files was exchanged; `last_transaction` does, so ask that now and then.
+        """
+        files = self._files
+        return _never if files is None else files.glance(transaction)
 
     def table(self, name: bytes) -> Table:
         """Return the handle of a table, for LMDB's `db` arguments; call it inside a transaction."""

@@ -25,8 +25,16 @@ _NO_FIFO_SECONDS = RECHECK_SECONDS / 20
 _numbers = itertools.count()
 
 
+_GLANCE_SECONDS = 1.0
+"""How long a glance is enough."""
+
+
 def _nothing_committed() -> int:
     return -1
+
+
+def _never(_transaction: int) -> Callable[[], bool]:
+    return lambda: False
 
 
 class Waiter:
@@ -37,6 +45,8 @@ class Waiter:
 
     Args:
         last_transaction: the number of the newest commit of any process.
+        glance: gives a function that tells for some microseconds whether that is still the newest commit. When it says
+            no, or a second later, `last_transaction` is asked.
     """
 
     def __init__(
@@ -44,10 +54,12 @@ class Waiter:
         folder: Folder,
         *,
         last_transaction: Callable[[], int] = _nothing_committed,
+        glance: Callable[[int], Callable[[], bool]] = _never,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._last_transaction = last_transaction
+        self._glance = glance
         self._monotonic = monotonic
         self._base = ""
         self._names: tuple[str, ...] = ()
@@ -144,10 +156,16 @@ class Waiter:
         If the newest commit is another than `seen`, it ends within 100 ms even if the notification was lost.
         """
         # Nothing but this runs while nothing happens: ten times a second, for each consumer that waits.
-        wait, monotonic, last_transaction = self.wait, self._monotonic, self._last_transaction
+        wait, monotonic = self.wait, self._monotonic
         now_s = monotonic()
-        while not wait(until_s - now_s) and (seen is None or last_transaction() == seen):
+        is_unchanged = self._glance(-1 if seen is None else seen)
+        glance_end_s = now_s + _GLANCE_SECONDS
+        while not wait(until_s - now_s):
             now_s = monotonic()
+            if seen is not None and not (is_unchanged() and now_s < glance_end_s):
+                if self._last_transaction() != seen:
+                    break
+                is_unchanged, glance_end_s = self._glance(seen), now_s + _GLANCE_SECONDS
             if now_s >= until_s:
                 break
 
