@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
     from eventlog.backend.maintenance import VerifyReport
     from eventlog.clients.projection.projection import Projection
+    from eventlog.clients.reading.follower import Follower
     from eventlog.clients.state.state import State
     from eventlog.clients.state.view import StateView
     from eventlog.clients.transaction.processor import Processor
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
 __version__ = "0.5.0"
 
 _LATER = {
+    "Follower": "eventlog.clients.reading.follower",
     "GroupDescription": "eventlog.api.groups",
     "Groups": "eventlog.api.groups",
     "MemberDescription": "eventlog.api.groups",
@@ -100,6 +102,7 @@ __all__ = [
     "EventLog",
     "EventLogError",
     "FilesChanged",
+    "Follower",
     "FormatTooNew",
     "GroupBehind",
     "GroupDescription",

@@ -23,14 +23,13 @@ PAIRS = {
 MISSING = {
     "EventLog": {"supports", "backend", "processor", "projection", "projections", "delete_projection"},
     "Consumer": {"fileno", "max_wait"},
-    "Groups": {"wait"},
 }
 """What the classes of a loop do not have: a loop drives the consumer already."""
 ADDED = {"Producer": {"drain"}}
 OTHER_OPTIONS = {("EventLog", "producer"): {"max_block"}}
 """Options that are left out: `send` does not wait."""
 PLAIN = {
-    "EventLog": {"producer", "consumer", "transaction", "state", "read_all", "read_all_batches"},
+    "EventLog": {"producer", "consumer", "transaction", "state", "read_all", "read_all_batches", "follow"},
     "Topic": {"read", "read_batches", "history", "keys"},
     "Producer": {"send", "send_many"},
     "Consumer": {"wakeup"},

@@ -31,6 +31,7 @@ ORDER = (
     "StateView",
     "Processor",
     "Projection",
+    "Follower",
     "ValueCodec",
     "Producer",
     "Delivery",

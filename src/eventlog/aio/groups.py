@@ -9,9 +9,12 @@ from typing import Any
 
 from eventlog.aio.home import Home
 from eventlog.aio.topic import Topic, inner_of
+from eventlog.aio.waking import Waker
 from eventlog.api import groups as api
 from eventlog.api.consumer import Pair
-from eventlog.options import Start
+from eventlog.clients.admin.groups import EmbeddedGroups
+from eventlog.clients.admin.waiting import Goal, behind
+from eventlog.options import Start, check_group_name, check_seconds
 from eventlog.records import TopicPartition
 
 
@@ -22,9 +25,10 @@ class Groups:
     A change is made to its end in a cancelled task, too. Get it from `EventLog.groups`.
     """
 
-    def __init__(self, home: Home, inner: api.Groups) -> None:
+    def __init__(self, home: Home, inner: EmbeddedGroups, waker: Waker) -> None:
         self._home = home
         self._inner = inner
+        self._waker = waker
 
     async def list(self) -> builtins.list[str]:
         """Return the names of all groups that have members or offsets, sorted."""
@@ -33,6 +37,35 @@ class Groups:
     async def describe(self, name: str) -> api.GroupDescription:
         """Describe a group as it is now."""
         return await self._home.read(partial(self._inner.describe, name), "the description")
+
+    async def wait(
+        self, name: str, *, topics: Iterable[str | Topic[Any, Any]] | None = None, timeout: float | None = None
+    ) -> None:
+        """
+        Wait until a group has committed everything that is stored at the call: see `eventlog.Groups.wait`.
+
+        If the task is cancelled, nothing was changed.
+        """
+        backend = self._home.backend
+        check_group_name(name)
+        deadline_s = None if timeout is None else backend.clock.monotonic() + check_seconds("timeout", timeout)
+        chosen = None if topics is None else [inner_of(topic) for topic in topics]
+        goal: Goal = await self._home.read(partial(self._inner._goal, name, chosen), "the look at the group")
+        ear = self._waker.ear()
+        ear.subscribe(goal.subjects)
+        ear.is_at_rest = lambda: False  # the order of the log does not tell of commits: look at each notification
+        try:
+            while True:
+                ear.is_rung = False
+                lags = await self._home.read(goal.lags, "the look at the group")
+                if lags == {}:
+                    return
+                left_s = float("inf") if deadline_s is None else deadline_s - backend.clock.monotonic()
+                if left_s <= 0:
+                    raise behind(name, lags, timeout)
+                await ear.wait(left_s)
+        finally:
+            ear.close()
 
     async def reset_offsets(
         self,

@@ -7,8 +7,9 @@ import os
 import re
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from uuid import UUID
 
 from eventlog.aio.consumer import AnyCallback, Callbacks, Consumer
@@ -16,11 +17,12 @@ from eventlog.aio.groups import Groups
 from eventlog.aio.home import Home
 from eventlog.aio.opener import Opening, opened
 from eventlog.aio.producer import Producer
-from eventlog.aio.streams import stream
+from eventlog.aio.streams import follow, stream
 from eventlog.aio.topic import Topic, inner_of
 from eventlog.aio.transaction import Transaction, transact
 from eventlog.aio.waking import Waker
 from eventlog.aio.worker import finish
+from eventlog.api import event_log as api
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
@@ -30,7 +32,7 @@ from eventlog.codecs import Upcasters
 from eventlog.groups.assignors import Assignor
 from eventlog.log.event_log import EmbeddedLog
 from eventlog.log.opening import open as open_log
-from eventlog.options import MAX_TRANSACTION_BYTES, Durability, Index, OnOutOfRange, Start
+from eventlog.options import MAX_TRANSACTION_BYTES, Durability, Index, OnOutOfRange, Start, check_seconds
 from eventlog.records import Record, RecordBatch
 
 if TYPE_CHECKING:
@@ -238,7 +240,7 @@ class EventLog:
     @property
     def groups(self) -> Groups:
         """The consumer groups of the log."""
-        return Groups(self._home, self._inner.groups)
+        return Groups(self._home, self._inner.groups, self._waker)
 
     # -- transactions ----------------------------------------------------------------------------------------
 
@@ -302,7 +304,7 @@ class EventLog:
         self,
         start: int = 0,
         *,
-        end: int | None = None,
+        end: int | datetime | None = None,
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         max_records: int | None = None,
     ) -> AsyncIterator[tuple[int, Record[Any, Any]]]:
@@ -314,7 +316,7 @@ class EventLog:
         self,
         start: int = 0,
         *,
-        end: int | None = None,
+        end: int | datetime | None = None,
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         max_records: int | None = None,
     ) -> AsyncIterator[tuple[int, RecordBatch[Any, Any]]]:
@@ -322,6 +324,23 @@ class EventLog:
         self._home.check()
         batches = self._inner.read_all_batches(start, end=end, topics=_inner(topics), max_records=max_records)
         return stream(self._home, batches)
+
+    def follow(
+        self,
+        start: int | Literal["latest"] = 0,
+        *,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[tuple[int, Record[Any, Any]]]:
+        """
+        The records of all topics, and each new one as it is committed, for `async for`.
+
+        See `eventlog.EventLog.follow`. Leave the loop, or cancel its task, to end it; the position of the last record
+        that was handed out, plus one, is where another one goes on.
+        """
+        self._home.check()
+        limit = None if timeout is None else check_seconds("timeout", timeout)
+        return follow(self._home, self._waker.ear(), self._inner._follow_from(start, _inner(topics)), limit)
 
     # -- care ------------------------------------------------------------------------------------------------
 
@@ -398,10 +417,21 @@ def open(
         >>> asyncio.run(main())
         0
     """
+    find = partial(open_log, path, durability=durability, mode=mode, create=create, map_size=map_size)
+    return over(os.fspath(path), find)
+
+
+def over(path: str, find: Callable[[], api.EventLog]) -> Opening[EventLog]:
+    """
+    The log that a function opens, for the running loop.
+
+    Args:
+        path: names it in errors.
+        find: opens it, in another thread; it is closed with ours.
+    """
 
     async def open_it() -> EventLog:
-        home = Home(os.fspath(path))
-        find = partial(open_log, path, durability=durability, mode=mode, create=create, map_size=map_size)
+        home = Home(path)
         try:
             job = home.worker.call(find)
             inner = await opened(job, lambda one: finish(home.worker.call(one.close), "closing the log"))

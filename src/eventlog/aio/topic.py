@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -225,13 +226,21 @@ class Topic(Generic[K, V]):
         key: K,
         *,
         start: int = 1,
-        end: int | None = None,
+        end: int | datetime | None = None,
+        end_log_position: int | None = None,
         is_reversed: bool = False,
         max_records: int | None = None,
     ) -> AsyncIterator[Event[K, V]]:
         """The records of a key, for `async for`: see `eventlog.Topic.history`."""
         self._home.check()
-        events = self._inner.history(key, start=start, end=end, is_reversed=is_reversed, max_records=max_records)
+        events = self._inner.history(
+            key,
+            start=start,
+            end=end,
+            end_log_position=end_log_position,
+            is_reversed=is_reversed,
+            max_records=max_records,
+        )
         return stream(self._home, events)
 
     async def latest(self, key: K) -> Event[K, V] | None:
@@ -249,13 +258,31 @@ class Topic(Generic[K, V]):
         self._home.check()
         return stream(self._home, self._inner.keys(prefix))
 
-    async def fold(self, key: K, function: Callable[[S, V], S], initial: S) -> tuple[S, int]:
+    async def fold(
+        self,
+        key: K,
+        function: Callable[[S, V], S],
+        initial: S,
+        *,
+        end: int | datetime | None = None,
+        end_log_position: int | None = None,
+        snapshot: bool = True,
+    ) -> tuple[S, int]:
         """
         Fold the records of a key from its last snapshot on: see `eventlog.Topic.fold`.
 
         The function runs in the thread for long reads, not in the loop's.
         """
-        return await self._home.read(partial(self._inner.fold, key, function, initial), "the fold")
+        fold = partial(
+            self._inner.fold,
+            key,
+            function,
+            initial,
+            end=end,
+            end_log_position=end_log_position,
+            snapshot=snapshot,
+        )
+        return await self._home.read(fold, "the fold")
 
     async def save_snapshot(self, key: K, state: Any, *, version: int) -> None:
         """Store what a key's records fold to, up to a version: see `eventlog.Topic.save_snapshot`."""
@@ -265,6 +292,10 @@ class Topic(Generic[K, V]):
         """Return the snapshot of a key, or None."""
         self._home.check()
         return self._inner.snapshot(key)
+
+    async def delete_snapshot(self, key: K) -> None:
+        """Delete the snapshot of a key: see `eventlog.Topic.delete_snapshot`."""
+        await self._home.call(partial(self._inner.delete_snapshot, key), "the deletion")
 
     def __repr__(self) -> str:
         return repr(self._inner)

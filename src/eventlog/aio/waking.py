@@ -197,8 +197,10 @@ class Waker:
     def close(self) -> None:
         """Give the FIFO up."""
         with self._guard:
-            self._ears = {}
+            ears, self._ears = self._ears, {}
             self._close()
+        for ear in ears:
+            ear.ring()  # whoever waits finds the log closed
 
     def forget(self) -> None:
         """Leave everything to the parent, in a forked child."""

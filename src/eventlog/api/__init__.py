@@ -15,6 +15,7 @@ Decision record: docs/decisions/0023-two-seams.md.
 
 _PLACES = {
     "EmbeddedGroups": "eventlog.clients.admin.groups",
+    "Follower": "eventlog.clients.reading.follower",
     "FoldOptions": "eventlog.clients.projection.folder",
     "Groups": "eventlog.api.groups",
     "OrderedCodec": "eventlog.codecs.ordered",

@@ -5,6 +5,7 @@ from eventlog.backend.maintenance import VerifyReport as VerifyReport
 from eventlog.clients.admin.groups import EmbeddedGroups as EmbeddedGroups
 from eventlog.clients.projection.folder import FoldOptions as FoldOptions
 from eventlog.clients.projection.projection import Projection as Projection
+from eventlog.clients.reading.follower import Follower as Follower
 from eventlog.clients.state.state import State as State
 from eventlog.clients.state.view import StateView as StateView
 from eventlog.clients.transaction.processor import Processor as Processor

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from eventlog import api
 from eventlog.api.features import FrontDoor
@@ -197,7 +198,7 @@ class LogReading(FrontDoor):
         self,
         start: int = 0,
         *,
-        end: int | None = None,
+        end: int | datetime | None = None,
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         max_records: int | None = None,
     ) -> Iterator[tuple[int, Record[Any, Any]]]:
@@ -209,7 +210,8 @@ class LogReading(FrontDoor):
 
         Args:
             start: the first log position, the end of the log at most.
-            end: the log position before which to stop, the end of the log at most; None is that end at the call.
+            end: the log position before which to stop, the end of the log at most; or a time: before the first record,
+                of those that are read, that has this timestamp or a later one. None is the end of the log at the call.
             topics: the topics whose records to read; None for all.
             max_records: the most records to read, None for all.
 
@@ -233,9 +235,43 @@ class LogReading(FrontDoor):
         self,
         start: int = 0,
         *,
-        end: int | None = None,
+        end: int | datetime | None = None,
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         max_records: int | None = None,
     ) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
         """Read as `read_all` does, in columns: batches, each with the log position of its first record."""
         raise self._lacks("read_all_batches()", "log_order")
+
+    def follow(
+        self,
+        start: int | Literal["latest"] = 0,
+        *,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        timeout: float | None = None,
+    ) -> api.Follower:
+        """
+        Read the log in the order of the commits, as `read_all` does, and then each record as it is committed.
+
+        For a view of everything that happens, and to feed another system: keep the position that comes with a record,
+        and go on there. No group and no partitions are involved, so several followers see the same.
+
+        Args:
+            start: the first log position, the end of the log at most; "latest" is the end at the call.
+            topics: the topics whose records to read, those that come later too; None for all.
+            timeout: seconds without a record after which the loop ends; None waits forever.
+
+        Returns:
+            An iterator of pairs of a log position and its record; `stop()` ends it.
+
+        Raises:
+            ValueError, TypeError, InvalidTopicName, OffsetOutOfRange: an argument is wrong; raised at the call.
+            CorruptBatch, DecodeError: a record cannot be read; raised at that record.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     for name in ("orders", "payments"):
+            ...         meta = log.topic(name).append(b"new")
+            ...     [(log_position, record.topic) for log_position, record in log.follow(timeout=0.0)]
+            [(0, 'orders'), (1, 'payments')]
+        """
+        raise self._lacks("follow()", "log_order")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -253,7 +254,8 @@ class Topic(FrontDoor, Generic[K, V]):
         key: K,
         *,
         start: int = 1,
-        end: int | None = None,
+        end: int | datetime | None = None,
+        end_log_position: int | None = None,
         is_reversed: bool = False,
         max_records: int | None = None,
     ) -> Iterator[Event[K, V]]:
@@ -265,7 +267,11 @@ class Topic(FrontDoor, Generic[K, V]):
 
         Args:
             start: the first version; the first record of a key has version 1.
-            end: the version before which to stop, None for all.
+            end: the version before which to stop, or a time: before the first record of the key that has this
+                timestamp or a later one. None for all.
+            end_log_position: stop before the first record of the key at or behind this position of the log, as
+                `read_all()` numbers them: with that of another record, the history is what it was when that was
+                stored. None for all; with `end` too, what comes first ends it.
             is_reversed: begin with the last record.
             max_records: the most records to read, None for all.
 
@@ -311,13 +317,30 @@ class Topic(FrontDoor, Generic[K, V]):
         """
         raise self._lacks("keys()", "index")
 
-    def fold(self, key: K, function: Callable[[S, V], S], initial: S) -> tuple[S, int]:
+    def fold(
+        self,
+        key: K,
+        function: Callable[[S, V], S],
+        initial: S,
+        *,
+        end: int | datetime | None = None,
+        end_log_position: int | None = None,
+        snapshot: bool = True,
+    ) -> tuple[S, int]:
         """
         Compute a state from the records of one key, and return it with the version of the last record.
 
         Begins with the key's snapshot, or with `initial` if there is none, and calls `function(state, value)` for each
         later record. `initial` is copied first: a function that changes its state leaves it as it was. Deleted records
-        only count as versions: save a snapshot before you delete.
+        only count as versions: save a snapshot before you delete. A tombstone is a record like any other: the function
+        is called with the value None and says what it means.
+
+        With an end, the state is the one as of then. A snapshot that holds a later record is not used.
+
+        Args:
+            end: as for `history`.
+            end_log_position: as for `history`.
+            snapshot: False begins with `initial` and the first record, whatever is saved: for another function.
 
         Raises as `history`, and whatever `function` raises.
 
@@ -327,6 +350,11 @@ class Topic(FrontDoor, Generic[K, V]):
             ...     ranges = accounts.append_many([5, -3, 9], key="alice")
             ...     accounts.fold("alice", lambda balance, amount: balance + amount, 0)
             (11, 3)
+            >>> with eventlog.open(":memory:") as log:
+            ...     accounts = log.topic("accounts", key=str, value="json", index="key")
+            ...     ranges = accounts.append_many([5, -3, 9], key="alice")
+            ...     accounts.fold("alice", lambda balance, amount: balance + amount, 0, end=3)
+            (2, 2)
         """
         raise self._lacks("fold()", "index")
 
@@ -354,3 +382,14 @@ class Topic(FrontDoor, Generic[K, V]):
         Raises as `history`.
         """
         raise self._lacks("snapshot()", "index")
+
+    def delete_snapshot(self, key: K) -> None:
+        """
+        Delete the saved state of one key, durable when the call returns; `fold` begins with the first record again.
+
+        For a snapshot that a wrong function has made, or one that nobody needs. Without one it changes nothing.
+
+        Raises:
+            ValueError, UnknownTopic, StorageError: as `append`; nothing was deleted.
+        """
+        raise self._lacks("delete_snapshot()", "index")

@@ -109,3 +109,15 @@ class HistoryBackend(Protocol):
             StorageError: the disk failed. The log refuses writes until it is opened again.
         """
         ...
+
+    def delete_key_snapshot(self, topic: StoredTopic, encoded_key: bytes) -> None:
+        """
+        Delete the snapshot of a key, if there is one.
+
+        It is durable when this returns. Blocks for a commit.
+
+        Raises:
+            UnknownTopic: the topic was deleted. Nothing was changed.
+            StorageError: the disk failed. The log refuses writes until it is opened again.
+        """
+        ...

@@ -10,7 +10,8 @@ import os
 import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar, Never, TypeVar, cast
+from datetime import datetime
+from typing import Any, ClassVar, Literal, Never, TypeVar, cast
 from uuid import UUID
 
 from eventlog import api
@@ -27,7 +28,7 @@ from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.opening import open_consumer
 from eventlog.clients.producer.producer import EmbeddedProducer
 from eventlog.clients.producer.sender import end_abandoned
-from eventlog.clients.reading.log_reader import read_log, records_of
+from eventlog.clients.reading.log_reader import LogReader, open_reader, read_log, records_of
 from eventlog.clients.topic.registry import TopicOptions, Topics
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.clients.transaction.transaction import EmbeddedLentTransaction, EmbeddedTransaction
@@ -50,6 +51,7 @@ from eventlog.options import (
     Start,
     check_path,
     check_projection_name,
+    check_seconds,
     check_state_name,
     check_topic_name,
     refuse_options,
@@ -72,6 +74,7 @@ class EmbeddedLog(EventLog):
         self._topics = Topics(store, lambda: cast("EmbeddedLog", us()))
         self._producers: WeakMembers[EmbeddedProducer] = WeakMembers()
         self._consumers: WeakMembers[EmbeddedConsumer[Any, Any]] = WeakMembers()
+        self._followers: WeakMembers[api.Follower] = WeakMembers()
         self._is_closed = False
         self._is_closing = False
         self._is_refusing = False
@@ -375,7 +378,7 @@ class EmbeddedLog(EventLog):
         self,
         start: int = 0,
         *,
-        end: int | None = None,
+        end: int | datetime | None = None,
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         max_records: int | None = None,
     ) -> Iterator[tuple[int, Record[Any, Any]]]:
@@ -386,12 +389,33 @@ class EmbeddedLog(EventLog):
         self,
         start: int = 0,
         *,
-        end: int | None = None,
+        end: int | datetime | None = None,
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         max_records: int | None = None,
     ) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
         self._check_open()
         return read_log(self._store, self._topics.by_id, start, end=end, topics=topics, max_records=max_records)
+
+    @override
+    def follow(
+        self,
+        start: int | Literal["latest"] = 0,
+        *,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        timeout: float | None = None,
+    ) -> api.Follower:
+        from eventlog.clients.reading.follower import Follower
+
+        reader = self._follow_from(start, topics)
+        limit = None if timeout is None else check_seconds("timeout", timeout)
+        follower = Follower(self._store, reader, limit, self._check_open)
+        self._followers.add(follower)
+        return follower
+
+    def _follow_from(self, start: int | Literal["latest"], topics: Iterable[str | Topic[Any, Any]] | None) -> LogReader:
+        """A reader of the whole log, to be asked again and again."""
+        self._check_open()
+        return open_reader(self._store, self._topics.by_id, start, topics)
 
     # -- care ------------------------------------------------------------------------------------------------
 
@@ -458,6 +482,8 @@ class EmbeddedLog(EventLog):
 
     def _close_clients(self) -> None:
         failure: Exception | None = None
+        for follower in list(self._followers):
+            follower.stop()
         for producer in list(self._producers):
             try:
                 producer.close()

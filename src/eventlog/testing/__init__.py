@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from eventlog.testing.clock import ManualClock
 from eventlog.testing.logs import LogFactory, crash, fail_next_commit, full_disk, open, slow_disk  # noqa: A004
+from eventlog.testing.loops import for_asyncio
 from eventlog.testing.members import Member
 from eventlog.testing.produced import Produced, produced
 
@@ -20,6 +21,7 @@ __all__ = [
     "Produced",
     "crash",
     "fail_next_commit",
+    "for_asyncio",
     "full_disk",
     "open",
     "produced",

@@ -214,7 +214,7 @@ def slow_disk(log: EventLog, seconds: float) -> Iterator[None]:
 
 
 def _under_test(log: Any) -> _LogUnderTest:
-    log = getattr(log, "_log", log)  # one of `eventlog.aio` has ours inside
+    log = getattr(log, "_inner", log)  # one of `eventlog.aio` has ours inside
     if not isinstance(log, _LogUnderTest):
         raise TypeError(
             f"{log!r} has no place for faults. Nothing was changed. Open it with eventlog.testing.open(), or take the "

@@ -52,7 +52,7 @@ class Member(Closing):
         self._changed = threading.Condition()
         self._is_ending = False
         self._dies = False
-        inner: EventLog = getattr(log, "_log", log)  # one of `eventlog.aio` has ours inside
+        inner: EventLog = getattr(log, "_inner", log)  # one of `eventlog.aio` has ours inside
         consumer = inner.consumer(
             *topics,
             group=group,

@@ -49,7 +49,7 @@ class Produced(Closing, Sequence[Record[Any, Any]]):
     """
 
     def __init__(self, topic: Topic[Any, Any]) -> None:
-        inner = getattr(topic, "_topic", topic)  # one of `eventlog.aio` has ours inside
+        inner = getattr(topic, "_inner", topic)  # one of `eventlog.aio` has ours inside
         if not isinstance(inner, EmbeddedTopic):
             raise TypeError(f"a topic is a Topic of a log, not {topic!r}. Nothing was read.")
         self._topic: EmbeddedTopic[Any, Any] = inner

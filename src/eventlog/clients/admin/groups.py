@@ -26,6 +26,7 @@ from eventlog.records import TopicPartition
 
 if TYPE_CHECKING:  # what groups need is imported by the first program that uses one
     from eventlog.backend.groups import Aim, GroupDetails
+    from eventlog.clients.admin.waiting import Goal
 
 
 class EmbeddedGroups(Groups):
@@ -52,15 +53,20 @@ class EmbeddedGroups(Groups):
     def wait(
         self, name: str, *, topics: Iterable[str | Topic[Any, Any]] | None = None, timeout: float | None = None
     ) -> None:
-        from eventlog.clients.admin.waiting import Goal, wait_for_group
+        from eventlog.clients.admin.waiting import wait_for_group
 
         self._check_open()
         check_group_name(name)
-        backend = self._backend
-        deadline_s = None if timeout is None else backend.clock.monotonic() + check_seconds("timeout", timeout)
+        clock = self._backend.clock
+        deadline_s = None if timeout is None else clock.monotonic() + check_seconds("timeout", timeout)
+        wait_for_group(self._goal(name, topics), deadline_s, check=self._check_open, timeout=timeout)
+
+    def _goal(self, name: str, topics: Iterable[str | Topic[Any, Any]] | None) -> Goal:
+        """What a group is to have committed, as it is now."""
+        from eventlog.clients.admin.waiting import Goal
+
         rows = None if topics is None else [self._row(topic) for topic in self._listed(topics)]
-        goal = Goal(backend, name, rows)
-        wait_for_group(goal, deadline_s, check=self._check_open, timeout=timeout)
+        return Goal(self._backend, name, rows)
 
     # -- changing --------------------------------------------------------------------------------------------
 

@@ -43,7 +43,8 @@ class Projection(Closing, Generic[K, V]):
     names the record; nothing of that transaction is stored, and the next call begins with it again. A record for which
     the function does nothing is skipped.
 
-    Deleted records are skipped too: a rebuild sees only the records that are still stored.
+    Deleted records are skipped too: a rebuild sees only the records that are still stored. A tombstone is not: the
+    function is given the record, whose value is None, and deletes the row if that is what it means.
 
     Example:
         >>> def count(state, record):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from eventlog.api.topic import Topic
 from eventlog.backend import Backend
 from eventlog.backend.reading import OrderedBatch, StoredBatch
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor
 from eventlog.clients.topic_handle import TopicHandle
+from eventlog.clock import to_ms
 from eventlog.errors import CorruptBatch, DecodeError, EventLogError, OffsetOutOfRange
 from eventlog.interruptions import unless_interrupted
 from eventlog.options import check_int, check_topic_name
@@ -118,8 +120,10 @@ class LogReader:
         return batch.offsets[0] + shift, batch, cursor.offset + shift
 
 
-def read_batches(reader: LogReader, end: int, max_records: int | None) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
-    """The batches of a reader up to a position, with the positions of their first records."""
+def read_batches(
+    reader: LogReader, end: int, max_records: int | None, end_ms: int | None = None
+) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
+    """The batches of a reader up to a position or a time, with the positions of their first records."""
     left = max_records
     while reader.log_position < end and (left is None or left > 0):
         before = reader.log_position
@@ -129,6 +133,9 @@ def read_batches(reader: LogReader, end: int, max_records: int | None) -> Iterat
             count = len(batch)
             if batch.offsets[-1] + shift >= end:
                 count = sum(offset + shift < end for offset in batch.offsets)
+            if end_ms is not None:
+                late = (number for number, time_ms in enumerate(batch.timestamps_ms) if time_ms >= end_ms)
+                count = min(count, next(late, count))
             if left is not None:
                 count = min(count, left)
                 left -= count
@@ -162,7 +169,7 @@ def read_log(
     topics_by_id: Callable[[], Mapping[int, TopicHandle]],
     start: int,
     *,
-    end: int | None,
+    end: int | datetime | None,
     topics: Iterable[str | Topic[Any, Any]] | None,
     max_records: int | None,
 ) -> Iterator[tuple[int, RecordBatch[Any, Any]]]:
@@ -172,18 +179,38 @@ def read_log(
     Raises:
         ValueError, TypeError, InvalidTopicName, OffsetOutOfRange: as `EventLog.read_all`, at the call.
     """
-    check_int("start", start, least=0)
     if max_records is not None:
         check_int("max_records", max_records, least=0)
-    wanted = None if end is None else check_int("end", end, least=0)
-    stop = store.end_log_position()
-    if start > stop:
-        raise _out_of_range(start, stop, f"Read from {stop} at most")
-    if wanted is not None:
+    stop = _checked_end(store, start)
+    end_ms = to_ms(end) if isinstance(end, datetime) else None
+    if end is not None and not isinstance(end, datetime):
+        wanted = check_int("end", end, least=0)
         if wanted > stop:
             raise _out_of_range(wanted, stop, f"Read up to {stop} at most, which is what end=None does")
         stop = wanted
-    return read_batches(LogReader(store, topics_by_id, check_topics(topics), start), stop, max_records)
+    return read_batches(LogReader(store, topics_by_id, check_topics(topics), start), stop, max_records, end_ms)
+
+
+def open_reader(
+    store: Backend,
+    topics_by_id: Callable[[], Mapping[int, TopicHandle]],
+    start: int | Literal["latest"],
+    topics: Iterable[str | Topic[Any, Any]] | None,
+) -> LogReader:
+    """A reader from a log position on, or from the end that the log has now; raises as `read_log`."""
+    if start == "latest":
+        start = store.end_log_position()
+    _checked_end(store, start)
+    return LogReader(store, topics_by_id, check_topics(topics), start)
+
+
+def _checked_end(store: Backend, start: int) -> int:
+    """The end of the log; an error for a start that is no position, or beyond it."""
+    check_int("start", start, least=0)
+    stop = store.end_log_position()
+    if start > stop:
+        raise _out_of_range(start, stop, f"Read from {stop} at most")
+    return stop
 
 
 def _out_of_range(log_position: int, end: int, advice: str) -> OffsetOutOfRange:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from datetime import datetime
 from typing import Any, Generic, TypeVar, cast
 
 from eventlog.backend import Backend
 from eventlog.backend.history import KeyEvents
 from eventlog.clients.reading.batch_reader import decode_error
 from eventlog.clients.topic_handle import TopicHandle
+from eventlog.clock import to_ms
 from eventlog.codecs import Codec, codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.interruptions import unless_interrupted
@@ -21,6 +23,8 @@ from eventlog.options import MAX_OFFSET, check_int
 from eventlog.records import Event, K, Snapshot, V
 
 _KEYS_AT_ONCE = 1000
+_NEVER = 1 << 64
+"""Later than any timestamp, and behind any position."""
 S = TypeVar("S")
 
 
@@ -82,6 +86,29 @@ class History(Generic[K, V]):
         if part.is_all or len(part.events) == max_records:
             return iter(part.events if part.has_values else self._decoded(part))
         return self._walk(encoded, key, part, first, end, max_records, is_reversed=is_reversed)
+
+    def end_version(self, key: object, end: int | datetime | None, end_log_position: int | None) -> int:
+        """
+        The version before which to stop: `end`, or that of the first record at a time or at a position.
+
+        Timestamps need not rise, so this walks over the records of the key. Without such a record it is the version
+        that the next one gets: what is appended after this look is not of then.
+        """
+        moment_ms = _NEVER if not isinstance(end, datetime) else to_ms(end)
+        stop = None if isinstance(end, datetime) or end is None else check_int("end", end, least=1, most=MAX_OFFSET)
+        position = _NEVER if end_log_position is None else check_int("end_log_position", end_log_position, least=0)
+        encoded = self._encoded(key)
+        if moment_ms == position == _NEVER and stop is not None:
+            return stop
+        first = 1
+        while True:
+            part = self._read(encoded, key, first, stop)
+            for event in part.events:
+                if event.timestamp_ms >= moment_ms or event.log_position >= position:
+                    return event.version
+            first = part.next_version
+            if part.is_all:
+                return first if stop is None else min(first, stop)
 
     def _read(
         self,
@@ -239,17 +266,26 @@ class History(Generic[K, V]):
                 topic=self._handle.row.name,
             ) from error
 
-    def fold(self, key: object, function: Callable[[S, Any], S], initial: S) -> tuple[S, int]:
-        """The state that the records of a key make, and its version."""
+    def delete_snapshot(self, key: object) -> None:
+        """Delete the stored state of a key."""
+        self._store.delete_key_snapshot(self._handle.row, self._encoded(key))
+
+    def fold(
+        self, key: object, function: Callable[[S, Any], S], initial: S, end: int | None, *, uses_snapshot: bool
+    ) -> tuple[S, int]:
+        """The state that the records of a key make, those before version `end`, and its version."""
         encoded = self._encoded(key)
-        snapshot = self._snapshot(key, encoded)
+        snapshot = self._snapshot(key, encoded) if uses_snapshot else None
+        if snapshot is not None and end is not None and snapshot.version >= end:
+            snapshot = None
         # The function may change the state that it is given, and the next call may begin with the same object.
         state, version = (deepcopy(initial), 0) if snapshot is None else (snapshot.state, snapshot.version)
         is_all = False
-        while not is_all:
-            part = self._read(encoded, key, version + 1, None)
+        while not is_all and (end is None or version + 1 < end):
+            part = self._read(encoded, key, version + 1, end)
             for event in self._decoded(part):
                 state = function(state, event.value)
-            version = part.next_version - 1  # the last records may be deleted; their versions count all the same
+            # The last records may be deleted; their versions count all the same.
+            version = (part.next_version if end is None else min(part.next_version, end)) - 1
             is_all = part.is_all
         return state, version

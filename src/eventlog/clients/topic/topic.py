@@ -7,6 +7,7 @@ Knows nothing of batching over time, positions or groups.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -214,11 +215,14 @@ class EmbeddedTopic(Topic[K, V]):
         key: K,
         *,
         start: int = 1,
-        end: int | None = None,
+        end: int | datetime | None = None,
+        end_log_position: int | None = None,
         is_reversed: bool = False,
         max_records: int | None = None,
     ) -> Iterator[Event[K, V]]:
         self._owner._check_open()
+        if end_log_position is not None or isinstance(end, datetime):
+            end = self._events.end_version(key, end, end_log_position)
         return self._events.history(key, start, end, is_reversed=is_reversed, max_records=max_records)
 
     @override
@@ -237,9 +241,20 @@ class EmbeddedTopic(Topic[K, V]):
         return self._events.keys(prefix)
 
     @override
-    def fold(self, key: K, function: Callable[[S, V], S], initial: S) -> tuple[S, int]:
+    def fold(
+        self,
+        key: K,
+        function: Callable[[S, V], S],
+        initial: S,
+        *,
+        end: int | datetime | None = None,
+        end_log_position: int | None = None,
+        snapshot: bool = True,
+    ) -> tuple[S, int]:
         self._owner._check_open()
-        return self._events.fold(key, function, initial)
+        if end is not None or end_log_position is not None:
+            end = self._events.end_version(key, end, end_log_position)
+        return self._events.fold(key, function, initial, end, uses_snapshot=snapshot)
 
     @override
     def save_snapshot(self, key: K, state: Any, *, version: int) -> None:
@@ -250,6 +265,11 @@ class EmbeddedTopic(Topic[K, V]):
     def snapshot(self, key: K) -> Snapshot[Any] | None:
         self._owner._check_open()
         return self._events.snapshot(key)
+
+    @override
+    def delete_snapshot(self, key: K) -> None:
+        self._owner._check_open()
+        self._events.delete_snapshot(key)
 
     def _check_store(self, store: Backend) -> None:
         """Raises `ValueError` when this topic belongs to another log."""

@@ -12,7 +12,7 @@ from eventlog.store.lmdb.environment import Environment
 from eventlog.store.records.key_events import read_events
 from eventlog.store.records.key_reader import read_keys, stored_version
 from eventlog.store.records.key_rows import entity_prefix
-from eventlog.store.records.snapshots import SaveSnapshot, read_snapshot
+from eventlog.store.records.snapshots import DeleteSnapshot, SaveSnapshot, read_snapshot
 
 
 class StoreHistory:
@@ -68,3 +68,7 @@ class StoreHistory:
         """Store the snapshot of a key, unless the stored one is of a later version."""
         prefix = entity_prefix(topic.id, encoded_key)
         self.committer.run(SaveSnapshot(topic, prefix, key, data, version, self.clock.now_ms()))
+
+    def delete_key_snapshot(self, topic: StoredTopic, encoded_key: bytes) -> None:
+        """Delete the snapshot of a key, if there is one."""
+        self.committer.run(DeleteSnapshot(topic, entity_prefix(topic.id, encoded_key)))

@@ -72,3 +72,21 @@ class SaveSnapshot(CommitRequest):
         stored = writing.get(SNAPSHOTS, self._prefix)
         if stored is None or unpack_snapshot(stored).version <= self._version:
             writing.put(SNAPSHOTS, self._prefix, _ROW.pack(self._version, self._now_ms) + self._data)
+
+
+class DeleteSnapshot(CommitRequest):
+    """The end of a key's snapshot; without one it changes nothing."""
+
+    __slots__ = ("_prefix", "_topic")
+    reserve_share = 0.5
+
+    def __init__(self, topic: StoredTopic, prefix: bytes) -> None:
+        super().__init__()
+        self._topic = topic
+        self._prefix = prefix
+
+    def apply(self, writing: WriteTransaction) -> None:
+        """Remove the row."""
+        writing.check_topic(self._topic)
+        if writing.get(SNAPSHOTS, self._prefix) is not None:
+            writing.delete(SNAPSHOTS, self._prefix)

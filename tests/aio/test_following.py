@@ -1,0 +1,138 @@
+"""What a loop has of the log as a whole: following it, reading as of then, waiting for a group, and its faults."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+import eventlog
+from eventlog import aio, testing
+from eventlog.clock import from_ms
+
+
+def run(story: Callable[[aio.EventLog], Awaitable[None]]) -> None:
+    """Runs a story with a log of its own."""
+
+    async def main() -> None:
+        async with aio.open(":memory:") as log:
+            await asyncio.wait_for(story(log), 30.0)
+
+    asyncio.run(main())
+
+
+def test_it_follows_the_log_across_topics() -> None:
+    """What is there, then what comes; another task appends meanwhile."""
+
+    async def story(log: aio.EventLog) -> None:
+        orders = await log.topic("orders", value=str)
+        await orders.append("tea")
+        found = []
+
+        async def write() -> None:
+            payments = await log.topic("payments", value=str)
+            await payments.append("cash")
+            await orders.append("milk")
+
+        writing = None
+        async for position, record in log.follow():
+            found.append((position, record.topic, record.value))
+            writing = writing or asyncio.create_task(write())
+            if len(found) == 3:
+                break
+        assert writing is not None
+        await writing
+        assert found == [(0, "orders", "tea"), (1, "payments", "cash"), (2, "orders", "milk")]
+        assert [position async for position, _ in log.follow(1, topics=[orders], timeout=0.0)] == [2]
+        assert [position async for position, _ in log.follow("latest", timeout=0.01)] == []
+
+    run(story)
+
+
+def test_closing_the_log_ends_it_and_so_does_a_cancel() -> None:
+    """No task hangs."""
+
+    async def main() -> None:
+        async with aio.open(":memory:") as log:
+
+            async def follow() -> list[object]:
+                return [record async for record in log.follow()]
+
+            cancelled, ended = asyncio.create_task(follow()), asyncio.create_task(follow())
+            waited = asyncio.create_task(log.groups.wait("nobody"))
+            await asyncio.sleep(0.05)
+            cancelled.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await cancelled
+        assert await asyncio.wait_for(ended, 10.0) == []
+        with pytest.raises(eventlog.LogClosed):
+            await asyncio.wait_for(waited, 10.0)
+
+    asyncio.run(main())
+
+
+def test_it_waits_for_a_group() -> None:
+    """A commit of another task ends the wait; too little time is an error with the lag."""
+
+    async def story(log: aio.EventLog) -> None:
+        orders = await log.topic("orders", value=str)
+        await orders.append("tea")
+        with pytest.raises(eventlog.GroupBehind):
+            await log.groups.wait("billing", timeout=0.0)
+
+        async def serve() -> None:
+            async with log.consumer(orders, group="billing", auto_commit=False) as consumer:
+                while not await consumer.poll(timeout=5.0):
+                    pass
+                await asyncio.sleep(0.02)
+                await consumer.commit()
+
+        serving = asyncio.create_task(serve())
+        await log.groups.wait("billing", timeout=20.0)
+        await log.groups.wait("billing", topics=[orders], timeout=20.0)
+        await serving
+
+    run(story)
+
+
+def test_the_kit_works_in_a_loop(event_log, event_log_clock) -> None:
+    """Clock, faults, members, a crash: sync and in a loop alike."""
+
+    async def main() -> None:
+        async with testing.for_asyncio(event_log) as log:
+            orders = await log.topic("orders", value=str)
+            assert (await orders.append("tea")).timestamp_ms == event_log_clock.now_ms()
+            with testing.full_disk(log), pytest.raises(eventlog.DiskFull):
+                await orders.append("milk")
+            with testing.Member(log, "orders", group="billing") as member:
+                await log.groups.wait("billing", timeout=20.0)
+            assert [record.value for record in member.records] == ["tea"]
+            again = testing.crash(log)
+            with pytest.raises(eventlog.LogClosed):
+                await orders.append("salt")
+        async with testing.for_asyncio(again) as log:
+            orders = await log.topic("orders", value=str)
+            await orders.append("rice")
+            assert testing.produced(orders).values == ["tea", "rice"]
+
+    asyncio.run(main())
+
+
+def test_it_reads_as_of_then_and_deletes_a_snapshot() -> None:
+    """The same options, and the same answers."""
+
+    async def story(log: aio.EventLog) -> None:
+        accounts = await log.topic("accounts", key=str, value="json", index="key")
+        for number in range(3):
+            await accounts.append(number + 1, key="a", timestamp_ms=number * 1000)
+        assert [event.value async for event in accounts.history("a", end=from_ms(1500))] == [1, 2]
+        assert [record.value async for _, record in log.read_all(end=from_ms(500))] == [1]
+        await accounts.save_snapshot("a", 100, version=2)
+        assert await accounts.fold("a", lambda total, value: total + value, 0) == (103, 3)
+        assert await accounts.fold("a", lambda total, value: total + value, 0, snapshot=False) == (6, 3)
+        assert await accounts.fold("a", lambda total, value: total + value, 0, end_log_position=1) == (1, 1)
+        await accounts.delete_snapshot("a")
+        assert await accounts.snapshot("a") is None
+
+    run(story)
