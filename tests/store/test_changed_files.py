@@ -58,6 +58,8 @@ def _restore_older(path: Path) -> None:
 
 _HARM: dict[str, Callable[[Path], object]] = {
     "directory removed": shutil.rmtree,
+    "lock file cut": lambda path: os.truncate(path / "lock.mdb", 0),
+    "lock file cut in the middle": lambda path: os.truncate(path / "lock.mdb", 4096),
     "directory renamed": lambda path: path.rename(path.with_name("elsewhere")),
     "directory above renamed": lambda path: path.parent.rename(path.parent.with_name("above")),
     "data file removed": lambda path: (path / "data.mdb").unlink(),

@@ -61,7 +61,7 @@ def deleted_topic(name: str, verb: str) -> UnknownTopic:
     return UnknownTopic(
         f"cannot {verb} topic {name!r}: it was deleted.",
         stored="Nothing was changed.",
-        advice="Open it anew with log.topic() to create another one of that name.",
+        advice="Call log.topic() to create another one of that name.",
         topic=name,
     )
 

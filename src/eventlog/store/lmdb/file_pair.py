@@ -42,6 +42,8 @@ _PARTNERS = 1 << 62
 _PARTNER_MASK = (1 << 61) - 1
 """Locks at these places and above show the inode of the other file; no byte of a file is there."""
 
+_HEAD_BYTES = 4
+"""So many bytes `lock.mdb` begins with that say what it is."""
 _SETTLED_NS = 100_000_000
 """A directory that changed less than this ago may change once more without a new time."""
 _MAP_PLACE, _COMMIT_PLACE = 32, 144
@@ -61,6 +63,9 @@ class FilePair:
         self._settled_ns = -1
         """The time of the directory's last change when our files were in it; -1 while that is too young."""
         self._size = 0
+        self._lock_size = 0
+        self._lock_head = b""
+        """The first bytes of `lock.mdb`, which never change while anybody has it open."""
         self._page_bytes = 0
         self._last_commit = 0
         self._place = self._lock = -1
@@ -92,6 +97,10 @@ class FilePair:
 
     def prepare_to_close(self) -> None:
         """Have LMDB close without a look at our pid, if our readers have an id of their own."""
+        if self._is_lock_cut():
+            # LMDB looks at its readers once more, and would be killed. No process takes it for whole again.
+            os.pwrite(self._lock, bytes(_HEAD_BYTES), 0)
+            os.ftruncate(self._lock, self._lock_size)
         if self._reader_id is not None:
             self._reader_id.prepare_to_close()
 
@@ -134,6 +143,8 @@ class FilePair:
             self._ours = self._ours._replace(has_pids=1)
             check_others(self._lock, self._directory, self._ours)
         show(self._lock, self._ours)
+        self._lock_size = os.fstat(self._lock).st_size
+        self._lock_head = os.pread(self._lock, _HEAD_BYTES, 0)
         self.check()
 
     def _stored_data(self) -> os.stat_result | None:
@@ -188,11 +199,20 @@ class FilePair:
             raise self._error(f"{error.filename} was removed or renamed") from error
         except unless_interrupted(OSError):
             changed_ns = 0  # this user may no longer look: then we conclude nothing
+        if self._is_lock_cut():
+            raise self._error(f"{LOCK_FILE} was cut short or written over")
         size = os.fstat(self._data).st_size
         if size < known_size:
             raise self._error(f"{DATA_FILE} was cut from {known_size} bytes to {size}")
         self._size = size
         self._settled_ns = changed_ns if time.time_ns() - changed_ns > _SETTLED_NS else -1
+
+    def _is_lock_cut(self) -> bool:
+        """Whether somebody cut the lock file: LMDB maps it, and the kernel would kill the process at its next look."""
+        return (
+            os.fstat(self._lock).st_size < self._lock_size
+            or os.pread(self._lock, len(self._lock_head), 0) != self._lock_head
+        )
 
     def check_commit(self, number: int) -> None:
         """
