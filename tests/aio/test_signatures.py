@@ -19,9 +19,11 @@ PAIRS = {
     aio.Consumer: eventlog.Consumer,
     aio.Transaction: eventlog.Transaction,
     aio.Groups: eventlog.Groups,
+    aio.Processor: eventlog.Processor,
+    aio.Projection: eventlog.Projection,
 }
 MISSING = {
-    "EventLog": {"supports", "backend", "processor", "projection", "projections", "delete_projection"},
+    "EventLog": {"supports", "backend"},
     "Consumer": {"fileno", "max_wait"},
 }
 """What the classes of a loop do not have: a loop drives the consumer already."""
@@ -29,10 +31,12 @@ ADDED = {"Producer": {"drain"}}
 OTHER_OPTIONS = {("EventLog", "producer"): {"max_block"}}
 """Options that are left out: `send` does not wait."""
 PLAIN = {
-    "EventLog": {"producer", "consumer", "transaction", "state", "read_all", "read_all_batches", "follow"},
+    "EventLog": {"producer", "consumer", "processor", "transaction", "state", "read_all", "read_all_batches", "follow"},
     "Topic": {"read", "read_batches", "history", "keys"},
     "Producer": {"send", "send_many"},
     "Consumer": {"wakeup"},
+    "Processor": {"stop"},
+    "Projection": {"stop"},
     "Transaction": {"send", "send_many", "state"},
 }
 """What is not awaited: it takes, makes or begins something, or is an async iterator."""

@@ -8,9 +8,12 @@ commit. What a cancelled task leaves is said call by call, and in docs/how-to/as
 
 from eventlog.aio.consumer import Consumer
 from eventlog.aio.groups import Groups
-from eventlog.aio.log import EventLog, open
+from eventlog.aio.log import EventLog
+from eventlog.aio.opening import open
+from eventlog.aio.processor import Processor
 from eventlog.aio.producer import Producer
+from eventlog.aio.projection import Projection
 from eventlog.aio.topic import Topic
 from eventlog.aio.transaction import Transaction
 
-__all__ = ["Consumer", "EventLog", "Groups", "Producer", "Topic", "Transaction", "open"]
+__all__ = ["Consumer", "EventLog", "Groups", "Processor", "Producer", "Projection", "Topic", "Transaction", "open"]

@@ -207,12 +207,12 @@ class Consumer(Generic[K, V]):
             await self._others()
             try:
                 if not self._core.is_at_rest():
-                    return await self._run(attempt, "the poll")
+                    return await self._run(partial(attempt, is_resting=False), "the poll")
                 began_s = monotonic()
                 if self._is_slow:
-                    found = await self._run(attempt, "the poll", is_read=True)
+                    found = await self._run(partial(attempt, is_resting=True), "the poll", is_read=True)
                 else:
-                    found = attempt()
+                    found = attempt(is_resting=True)
                 self._is_slow = monotonic() - began_s > _SLOW_SECONDS
                 return found
             except CallbackDue as due:

@@ -16,13 +16,14 @@ from eventlog.aio.consumer import AnyCallback, Callbacks, Consumer
 from eventlog.aio.groups import Groups
 from eventlog.aio.home import Home
 from eventlog.aio.opener import Opening, opened
+from eventlog.aio.processor import Function, LoopCalls, OnFailure, Processor
 from eventlog.aio.producer import Producer
+from eventlog.aio.projection import Projection
 from eventlog.aio.streams import follow, stream
 from eventlog.aio.topic import Topic, inner_of
 from eventlog.aio.transaction import Transaction, transact
 from eventlog.aio.waking import Waker
 from eventlog.aio.worker import finish
-from eventlog.api import event_log as api
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
@@ -31,8 +32,20 @@ from eventlog.clients.producer.producer import EmbeddedProducer
 from eventlog.codecs import Upcasters
 from eventlog.groups.assignors import Assignor
 from eventlog.log.event_log import EmbeddedLog
-from eventlog.log.opening import open as open_log
-from eventlog.options import MAX_TRANSACTION_BYTES, Durability, Index, OnOutOfRange, Start, check_seconds
+from eventlog.options import (
+    DEFAULT_ATTEMPTS,
+    DEFAULT_MAX_RECORDS,
+    DEFAULT_MAX_RETRY_PAUSE,
+    DEFAULT_RETRY_JITTER,
+    DEFAULT_RETRY_PAUSE,
+    MAX_FOLDED_BYTES,
+    MAX_FOLDED_RECORDS,
+    MAX_TRANSACTION_BYTES,
+    Index,
+    OnOutOfRange,
+    Start,
+    check_seconds,
+)
 from eventlog.records import Record, RecordBatch
 
 if TYPE_CHECKING:
@@ -70,6 +83,7 @@ class EventLog:
         self._inner = inner
         self._waker = Waker(home.backend, home.loop, home.outbox.put)
         self._consumers: weakref.WeakSet[Consumer[Any, Any]] = weakref.WeakSet()
+        self._runners: weakref.WeakSet[Processor | Projection] = weakref.WeakSet()
         self._closing: asyncio.Task[None] | None = None
         self._finalizer = weakref.finalize(self, home.stop)
         self._finalizer.atexit = False
@@ -274,6 +288,101 @@ class EventLog:
         """
         return await transact(lambda: self._begin(consumer, max_bytes), function, attempts)
 
+    def processor(
+        self,
+        *topics: str | Topic[Any, Any] | re.Pattern[str],
+        function: Function,
+        group: str,
+        start: Start = "earliest",
+        max_records: int = DEFAULT_MAX_RECORDS,
+        attempts: int = DEFAULT_ATTEMPTS,
+        on_failure: OnFailure | None = None,
+        retry_pause: float = DEFAULT_RETRY_PAUSE,
+        max_retry_pause: float = DEFAULT_MAX_RETRY_PAUSE,
+        retry_jitter: float = DEFAULT_RETRY_JITTER,
+        on_out_of_range: OnOutOfRange = "raise",
+        max_bytes: int = MAX_TRANSACTION_BYTES,
+        assignor: str | Assignor = "sticky",
+        instance_id: str | None = None,
+        session_timeout: float = 10.0,
+        max_poll_interval: float = 300.0,
+    ) -> Opening[Processor]:
+        """
+        Make a processor, by `await` or `async with`: see `eventlog.EventLog.processor`.
+
+        `function` and `on_failure` may be coroutine functions; both are called in the loop.
+        """
+        home, calls = self._home, LoopCalls(self._home)
+        make = partial(
+            self._inner.processor,
+            *(inner_of(topic) for topic in topics),
+            function=calls.wrap(function),
+            group=group,
+            start=start,
+            max_records=max_records,
+            attempts=attempts,
+            on_failure=calls.wrap(on_failure) if callable(on_failure) else on_failure,
+            retry_pause=retry_pause,
+            max_retry_pause=max_retry_pause,
+            retry_jitter=retry_jitter,
+            on_out_of_range=on_out_of_range,
+            max_bytes=max_bytes,
+            assignor=assignor,
+            instance_id=instance_id,
+            session_timeout=session_timeout,
+            max_poll_interval=max_poll_interval,
+        )
+
+        async def open_it() -> Processor:
+            home.check()
+            job = home.worker.call(make)
+            made = await opened(job, lambda one: finish(home.worker.call(one.close), "closing the processor"))
+            processor = Processor(home, made, calls)
+            self._runners.add(processor)
+            return processor
+
+        return Opening(open_it)
+
+    # -- projections -----------------------------------------------------------------------------------------
+
+    async def projection(
+        self,
+        name: str,
+        function: object = None,
+        *,
+        topics: Iterable[str | Topic[Any, Any]] | None = None,
+        key: Any = None,
+        value: Any = None,
+        max_records: int = MAX_FOLDED_RECORDS,
+        max_bytes: int = MAX_FOLDED_BYTES,
+    ) -> Projection:
+        """
+        Open a projection, and make it if there is none of that name: see `eventlog.EventLog.projection`.
+
+        The function is a plain one, and is called in a thread of the projection.
+        """
+        find = partial(
+            self._inner.projection,
+            name,
+            function,
+            topics=_inner(topics),
+            key=key,
+            value=value,
+            max_records=max_records,
+            max_bytes=max_bytes,
+        )
+        projection = Projection(self._home, self._waker, await self._home.call(find, "opening the projection"))
+        self._runners.add(projection)
+        return projection
+
+    async def projections(self) -> list[str]:
+        """Return the names of all projections, sorted."""
+        return await self._home.read(self._inner.projections, "the list of projections")
+
+    async def delete_projection(self, name: str) -> None:
+        """Delete a projection with its state: see `eventlog.EventLog.delete_projection`."""
+        await self._home.call(partial(self._inner.delete_projection, name), "the deletion")
+
     # -- states ----------------------------------------------------------------------------------------------
 
     def state(self, name: str, *, key: Any = None, value: Any = None) -> StateView[Any, Any]:
@@ -373,8 +482,8 @@ class EventLog:
     async def _close(self) -> None:
         home = self._home
         try:
-            for consumer in list(self._consumers):
-                await consumer.close()
+            for client in [*self._runners, *self._consumers]:
+                await client.close()
         finally:
             try:
                 await finish(home.worker.call(self._inner.close), "closing the log")
@@ -393,60 +502,6 @@ class EventLog:
 
     def __repr__(self) -> str:
         return repr(self._inner)
-
-
-def open(
-    path: str | os.PathLike[str],
-    *,
-    durability: Durability = "commit",
-    mode: int = 0o600,
-    create: bool = True,
-    map_size: int | None = None,
-) -> Opening[EventLog]:
-    """
-    Open the log in a directory for the running loop, by `await` or `async with`: see `eventlog.open`.
-
-    Example:
-        >>> import asyncio
-        >>> import eventlog.aio
-        >>> async def main():
-        ...     async with eventlog.aio.open(":memory:") as log:
-        ...         orders = await log.topic("orders")
-        ...         metadata = await orders.append(b"tea")
-        ...         return metadata.offset
-        >>> asyncio.run(main())
-        0
-    """
-    find = partial(open_log, path, durability=durability, mode=mode, create=create, map_size=map_size)
-    return over(os.fspath(path), find)
-
-
-def over(path: str, find: Callable[[], api.EventLog]) -> Opening[EventLog]:
-    """
-    The log that a function opens, for the running loop.
-
-    Args:
-        path: names it in errors.
-        find: opens it, in another thread; it is closed with ours.
-    """
-
-    async def open_it() -> EventLog:
-        home = Home(path)
-        try:
-            job = home.worker.call(find)
-            inner = await opened(job, lambda one: finish(home.worker.call(one.close), "closing the log"))
-        except BaseException:
-            home.stop()
-            home.join()
-            raise
-        if not isinstance(inner, EmbeddedLog):
-            await finish(home.worker.call(inner.close), "closing the log")
-            home.stop()
-            raise inner._lacks("eventlog.aio", "aio")
-        home.serve(inner._store)
-        return EventLog(home, inner)
-
-    return Opening(open_it)
 
 
 def _inner(topics: Iterable[str | Topic[Any, Any]] | None) -> list[Any] | None:

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
+from time import monotonic
 
 from eventlog.backend import Backend
 from eventlog.backend.reading import ReadMark
@@ -269,3 +270,21 @@ class Waker:
                 ear.ring()
         if self._unasked:
             self.loop.call_soon(self._ask_members)
+
+
+async def wait_until(waker: Waker, is_reached: Callable[[], bool], timeout: float | None) -> bool:
+    """Look after each commit until something is so; False when it is not after `timeout` seconds."""
+    ear = waker.ear()
+    deadline_s = float("inf") if timeout is None else monotonic() + timeout
+    ear.subscribe(None)
+    try:
+        while True:
+            ear.is_rung = False
+            if is_reached():
+                return True
+            left_s = deadline_s - monotonic()
+            if left_s <= 0:
+                return False
+            await ear.wait(left_s)
+    finally:
+        waker.remove(ear)

@@ -52,10 +52,18 @@ class Worker:
         return self._thread
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
-        """Have a function called by the thread; the future has what it returns or raises."""
+        """
+        Have a function called by the thread; the future has what it returns or raises.
+
+        Once the thread was stopped, everything is closed, and the function, which closes it again, is called here.
+        """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.append((future, function))
-        self._wake()
+        if self._is_stopping:
+            self._work()
+            self._outbox.flush()
+        else:
+            self._wake()
         return future
 
     def commit_soon(self) -> None:
@@ -120,7 +128,9 @@ def refuse(future: asyncio.Future[Any], error: BaseException) -> None:
         future.set_exception(error)
 
 
-async def wait_to_the_end(future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+async def wait_to_the_end(
+    future: asyncio.Future[Any], when_cancelled: Callable[[], object] = bool
+) -> asyncio.CancelledError | None:
     """Wait until a future is done, come what may; the error of a task that was cancelled meanwhile."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
@@ -128,6 +138,7 @@ async def wait_to_the_end(future: asyncio.Future[Any]) -> asyncio.CancelledError
             await asyncio.wait([future])
         except asyncio.CancelledError as error:
             cancelled = error
+            when_cancelled()
     return cancelled
 
 

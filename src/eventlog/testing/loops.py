@@ -29,6 +29,6 @@ def for_asyncio(log: EventLog) -> Opening[LoopLog]:
         >>> asyncio.run(test(testing.open()))
         ['tea']
     """
-    from eventlog.aio.log import over
+    from eventlog.aio.opening import over
 
     return over(str(log.path), lambda: log)

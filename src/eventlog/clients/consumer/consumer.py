@@ -140,14 +140,16 @@ class EmbeddedConsumer(Consumer[K, V]):
                     batches.clear()  # what came does not arrive any more
                     self._close_core()
 
-    def _try(self, max_records: int | None, *, is_loop: bool) -> tuple[list[RecordBatch[K, V]], bool]:
+    def _try(self, max_records: int | None, *, is_loop: bool, is_resting: bool) -> tuple[list[RecordBatch[K, V]], bool]:
         """One try of a poll that does not wait here; whether it was woken by `wakeup()`."""
         self._refuse_in_callback("poll()")
         with self._used():
             try:
+                self._core.is_resting = is_resting
                 batches = self._core.try_take(max_records, is_loop=is_loop)
                 return batches, not batches and self._core.take_wakeup()
             finally:
+                self._core.is_resting = False
                 if self._is_to_close:
                     self._close_core()
 

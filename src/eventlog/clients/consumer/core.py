@@ -110,6 +110,8 @@ class ConsumerCore:
         """Whether `close` has come to its end; an interruption (Ctrl-C) before that leaves it to be called again."""
         self.is_handing = False
         """Whether records are on their way to the caller: an interruption before they arrive hands out nothing."""
+        self.is_resting = False
+        """Whether nothing that stores is to be done: the driver has just seen that it is at rest."""
         self.is_spent = False
         """Whether a transaction has committed all that was handed out, and nobody has asked for more since."""
         self._joined: weakref.ref[GivenOffsets] | None = None
@@ -136,7 +138,7 @@ class ConsumerCore:
         if self.is_spent or self._joined is not None or self.positions.unstored:
             self._go_back_if_due()
         self.positions.finish_handed()
-        if self.commits is not None:
+        if self.commits is not None and not self.is_resting:
             self.commits.commit_if_due()
         if is_loop and self._is_woken:  # a busy loop must end too
             return []
@@ -165,7 +167,7 @@ class ConsumerCore:
         """What the log has for us now."""
         is_busy = self.positions.have_fetched and not is_again
         if self.membership is not None:
-            if not self.membership.attend(is_busy=is_busy):
+            if not self.membership.attend(is_busy=is_busy, is_resting=self.is_resting):
                 return []
         elif self._discovery is not None:
             self._discovery.attend(is_busy=is_busy)

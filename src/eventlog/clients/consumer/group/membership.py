@@ -194,12 +194,13 @@ class Membership:
             return []
         return sorted(tp for tp in self._names.values() if tp not in fresh)
 
-    def attend(self, *, is_busy: bool = False) -> bool:
+    def attend(self, *, is_busy: bool = False, is_resting: bool = False) -> bool:
         """
         Keep step with the group; called at each poll before anything is handed out.
 
         Afterwards the positions are those of the partitions that this member may use; False when it may use none,
-        because callbacks take longer than its lease runs. A busy consumer checks its group less often.
+        because callbacks take longer than its lease runs. A busy consumer checks its group less often; one that is
+        known to be at rest does nothing that waits for the disk.
 
         Raises:
             InstanceInUse, GroupMismatch: if it was removed and cannot come back. It has no partitions.
@@ -211,7 +212,8 @@ class Membership:
         self._current().note_poll(now_s)
         is_usable, turns = False, 0
         while not is_usable and turns < _MOST_TURNS:
-            self._keep_step(is_busy=is_busy)
+            if not is_resting:
+                self._keep_step(is_busy=is_busy)
             is_usable = self._current().is_usable(self._backend.clock.monotonic())
             turns += 1  # a callback or a transaction may take longer than the lease runs
         if is_usable:
