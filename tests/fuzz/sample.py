@@ -22,6 +22,8 @@ Row = tuple[bytes, bytes, bytes]
 """The table, the key and the value of a row."""
 ENGINE = 0
 GROUP = "billing"
+DELETED_COUNT = 9
+"""How many records the first partition of the topic with message ids has lost."""
 
 
 @attrs.frozen
@@ -80,7 +82,7 @@ def _fill(log: eventlog.EventLog) -> None:
     accounts.append_many([{"big": "x" * 3000}, None], keys=["a1", "a2"], headers=[{"trace": b"1"}, None])
     accounts.append_many([{"k": "v" * 40}] * 120, keys=[f"b{number % 60}" for number in range(120)])
     events.append_many([Opened("al"), Paid(7), None], keys=[1, 2, 1])
-    accounts.delete_records({0: 9})
+    accounts.delete_records({0: DELETED_COUNT})
     orders.delete_records({0: 20})
     accounts.save_snapshot("a1", {"sum": 1}, version=3)
     with log.producer(name="till-7") as producer:

@@ -43,7 +43,7 @@ _PARTNER_MASK = (1 << 61) - 1
 """Locks at these places and above show the inode of the other file; no byte of a file is there."""
 
 _HEAD_BYTES = 4
-"""So many bytes `lock.mdb` begins with that say what it is."""
+"""How long the beginning of `lock.mdb` is that says what the file is."""
 _SETTLED_NS = 100_000_000
 """A directory that changed less than this ago may change once more without a new time."""
 _MAP_PLACE, _COMMIT_PLACE = 32, 144
