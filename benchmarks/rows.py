@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
-from benchmarks import confluent, group_peers, groups, latency, peers, workloads
+from benchmarks import confluent, group_peers, groups, latency, loops, peers, workloads
 from benchmarks.event_rows import event_rows
 from benchmarks.group_tasks import Form
 from benchmarks.row import Bar, Row, Side
@@ -68,11 +68,13 @@ def _consume() -> list[Row]:
     rows_of_file = Side("plain file, tuples", partial(peers.file_consume, as_rows=True))
     columns_of_file = Side("plain file, columns", partial(peers.file_consume, as_rows=False))
     iterating = Side("for record in consumer", workloads.consume_records)
+    awaiting = Side("async for record in consumer", loops.consume_records)
     polling = Side("consumer.poll()", workloads.consume_polls)
     batches = Side("consumer.poll_batches()", workloads.consume_columns)
     kafka = Side("confluent-kafka consume(), mock broker", confluent.consume)
     return [
         Row("consume", "consume as Record, iteration", "records/s", iterating, rows_of_file, Bar("figure", 3.5e6)),
+        Row("consume", "consume in a loop, async for", "records/s", awaiting, iterating, Bar("ratio", 0.8)),
         Row("consume", "consume as Record, poll", "records/s", polling, kafka, Bar("figure", 3.5e6)),
         Row("consume", "consume as columns", "records/s", batches, columns_of_file, Bar("figure", 12e6)),
     ]
@@ -85,6 +87,7 @@ def _durable() -> list[Row]:
     growing = Side("the same, no checkpoint: WAL file grows", partial(peers.sqlite_append, is_checkpointed=False))
     raw_lmdb = Side("py-lmdb, put + commit", peers.lmdb_append)
     threads = Side("64 threads", partial(workloads.append_in_threads, threads=64, full=32_000))
+    tasks = Side("64 tasks", partial(loops.append_in_tasks, tasks=64, full=32_000))
     thread = Side("one thread", partial(workloads.append_in_threads, threads=1, full=2_000))
     return [
         Row("durable", "durable append, one thread", "records/s", commit, sqlite, Bar("ratio", 1.0)),
@@ -92,6 +95,7 @@ def _durable() -> list[Row]:
         Row("durable", "durable append, beside bare LMDB", "records/s", commit, raw_lmdb),
         Row("durable", "ordered append, one thread", "records/s", ordered, sqlite),
         Row("durable", "durable append, 64 threads", "records/s", threads, thread, Bar("ratio", 6.0)),
+        Row("durable", "durable append, 64 tasks of a loop", "records/s", tasks, threads, Bar("ratio", 0.9)),
     ]
 
 
