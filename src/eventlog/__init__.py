@@ -65,6 +65,7 @@ from eventlog.records import publish as _publish_one
 if TYPE_CHECKING:
     from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
     from eventlog.backend.maintenance import VerifyReport
+    from eventlog.clients.copying.topic_copy import TopicCopy
     from eventlog.clients.projection.projection import Projection
     from eventlog.clients.reading.follower import Follower
     from eventlog.clients.state.state import State
@@ -83,6 +84,7 @@ _LATER = {
     "Projection": "eventlog.clients.projection.projection",
     "State": "eventlog.clients.state.state",
     "StateView": "eventlog.clients.state.view",
+    "TopicCopy": "eventlog.clients.copying.topic_copy",
     "VerifyReport": "eventlog.backend.maintenance",
 }
 """Where the classes are that are imported with their first use: not every program needs them, and they take time."""
@@ -139,6 +141,7 @@ __all__ = [
     "StateView",
     "StorageError",
     "Topic",
+    "TopicCopy",
     "TopicMismatch",
     "TopicPartition",
     "Transaction",

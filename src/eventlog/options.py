@@ -44,6 +44,9 @@ PROJECTION_PREFIX = "projection:"
 
 PROCESSOR_PREFIX = "processor:"
 """The prefix of the state names of processors, which count the tries of records; users cannot choose such a name."""
+DEFAULT_COPIED_RECORDS = 1_000
+"""The records in one transaction of a copy."""
+
 OWN_STATES = (PROJECTION_PREFIX, PROCESSOR_PREFIX)
 
 CUSTOM_PREFIX = "custom:"

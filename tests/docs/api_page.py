@@ -24,6 +24,7 @@ ORDER = (
     "open",
     "EventLog",
     "Topic",
+    "TopicCopy",
     "Event",
     "Snapshot",
     "Transaction",

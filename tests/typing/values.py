@@ -171,3 +171,11 @@ def several_classes_give_their_union(log: EventLog) -> None:
         assert_type(record, Record[str, Order | Payment])
     assert_type(log.topic("events", key=str, value=(Order, Payment, Point)), Topic[str, Order | Payment | Point])
     assert_type(log.topic("events", key=str, value=(Order,)), Topic[str, Order])
+
+
+def a_copy_has_the_new_types(log: EventLog, orders: Topic[str, Order]) -> None:
+    """The key of the old topic, unless another is declared."""
+    copy = log.copy_topic(orders, to="payments", value=Payment, convert=lambda order: Payment(1))
+    assert_type(copy, eventlog.TopicCopy[str, Payment])
+    assert_type(copy.topic, Topic[str, Payment])
+    assert_type(log.copy_topic("orders", to="payments", value=Payment), eventlog.TopicCopy[Any, Payment])

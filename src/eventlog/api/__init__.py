@@ -24,6 +24,7 @@ _PLACES = {
     "Projection": "eventlog.clients.projection.projection",
     "State": "eventlog.clients.state.state",
     "StateView": "eventlog.clients.state.view",
+    "TopicCopy": "eventlog.clients.copying.topic_copy",
     "VerifyReport": "eventlog.backend.maintenance",
 }
 

@@ -3,6 +3,7 @@ from pathlib import Path as Path
 from eventlog.api.groups import Groups as Groups
 from eventlog.backend.maintenance import VerifyReport as VerifyReport
 from eventlog.clients.admin.groups import EmbeddedGroups as EmbeddedGroups
+from eventlog.clients.copying.topic_copy import TopicCopy as TopicCopy
 from eventlog.clients.projection.folder import FoldOptions as FoldOptions
 from eventlog.clients.projection.projection import Projection as Projection
 from eventlog.clients.reading.follower import Follower as Follower

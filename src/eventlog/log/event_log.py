@@ -38,6 +38,7 @@ from eventlog.groups.assignors import Assignor
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
+    DEFAULT_COPIED_RECORDS,
     DEFAULT_MAX_RECORDS,
     DEFAULT_MAX_RETRY_PAUSE,
     DEFAULT_RETRY_JITTER,
@@ -365,6 +366,25 @@ class EmbeddedLog(EventLog):
     def delete_projection(self, name: str) -> None:
         self._check_open()
         self._store.delete_projection(check_projection_name(name))
+
+    @override
+    def copy_topic(
+        self,
+        source: str | Topic[Any, Any],
+        *,
+        to: str | Topic[Any, Any],
+        key: Any = None,
+        value: Any = None,
+        convert: Callable[[Any], Any] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = DEFAULT_COPIED_RECORDS,
+    ) -> api.TopicCopy[Any, Any]:
+        self._check_open()
+        from eventlog.clients.copying.topic_copy import copy_topic
+
+        return copy_topic(
+            self, source, to=to, key=key, value=value, convert=convert, progress=progress, max_records=max_records
+        )
 
     # -- the order of the whole log --------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Copies of topics: into another topic, with other types."""
