@@ -51,7 +51,7 @@ def fetch_within(
             max_bytes -= len(data)
             is_found = cursor.next()
         row = _partition_row(environment, transaction, topic_id, partition)
-        end = offset if batches else _end(cursor, topic_id, partition, row)
+        end = offset if batches else _stored_end(environment, transaction, topic_id, partition, row)
         if not batches and row.first <= offset < end:
             raise damaged(
                 f"offset {offset} of partition {partition} of topic id {topic_id}",
@@ -141,6 +141,19 @@ def _end(cursor: Cursor, topic_id: int, partition: int, row: PartitionRow) -> in
                 raise damaged("the bounds of a partition", f"it begins at offset {row.first} and ends at {end}")
             return end
     return row.end
+
+
+def _stored_end(
+    environment: Environment, transaction: Transaction, topic_id: int, partition: int, row: PartitionRow
+) -> int:
+    """
+    The same, from the root of the table.
+
+    A cursor that has a page looks no further than that page, so among keys that are not sorted it would find the end
+    where a reader stopped, and the reader would wait for good.
+    """
+    with transaction.cursor(db=environment.tables[BATCHES]) as cursor:
+        return _end(cursor, topic_id, partition, row)
 
 
 def _unsorted(topic_id: int, partition: int) -> CorruptBatch:
