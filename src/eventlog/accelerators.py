@@ -83,6 +83,11 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
             "(keys, values, partitions, is_murmur2, keyless, key_type)",
         ),
         "change_time_ns": Accelerator("eventlog.store.lmdb.file_pair._change_time_ns", "files.c", "(descriptor)"),
+        "untouched": Accelerator(
+            "eventlog.store.lmdb.file_pair._untouched",
+            "files.c",
+            "(directory, changed_ns, file, least_bytes, first_place, second_place, newest)",
+        ),
         "murmur2": Accelerator("eventlog.batches.partitioners._positive_murmur2", "keys.c", "(key)"),
     }
 )

@@ -79,9 +79,9 @@ def test_a_state_is_opened_as_it_was_made(begin: Begin) -> None:
         with pytest.raises(StateMismatch, match="state 'totals'"):
             view(made.store, "totals", key, value, check=made.check)
     with pytest.raises(TypeError, match=r"state 'other'.*Nothing was stored"):
-        begin("other", key=float)
+        begin("other", key=complex)
     with pytest.raises(TypeError, match=r"state 'other'.*Nothing was stored"):
-        begin("other", value=float)
+        begin("other", value=complex)
     with pytest.raises(UnknownState):
         view(made.store, "other", None, None, check=made.check)
 

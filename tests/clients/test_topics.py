@@ -88,7 +88,7 @@ def test_an_option_that_differs_from_the_stored_one_is_refused(log, option, stor
         ("partitions", 2.0, TypeError),
         ("max_record_bytes", 0, ValueError),
         ("max_record_bytes", 2**30 + 1, ValueError),
-        ("key", float, TypeError),
+        ("key", complex, TypeError),
         ("value", "yaml", TypeError),
         ("value", 5, TypeError),
         ("partitioner", "md5", ValueError),

@@ -11,7 +11,7 @@ import pytest
 
 import eventlog
 from eventlog.backend.records import PartitionRecords
-from eventlog.backend.waiting import group_subject
+from eventlog.backend.waiting import commits_subject, group_subject
 from eventlog.batches.format import BatchEncoder
 from eventlog.store.lmdb.environment import BATCHES
 from eventlog.store.records.append import AppendColumns, AppendOne
@@ -175,13 +175,13 @@ def test_notifications_that_an_interruption_left_go_out_with_the_next_round(
 
 
 def test_a_change_of_a_group_notifies_its_members(log: eventlog.EventLog, noting: _Noting) -> None:
-    """Of this group; a commit of offsets notifies nobody."""
+    """Of this group; a commit of offsets notifies only those who wait for the commits of the group."""
     log.topic("orders").append(b"tea")
     noting.rung.clear()
     with log.consumer("orders", group="g") as consumer:
         consumer.poll()
         noting.rung.clear()
         consumer.commit()
-        assert noting.rung == []
-    assert noting.rung == [({group_subject("g")}, False)]
-    assert group_subject("g") < 0
+        assert noting.rung == [({commits_subject("g")}, False)]
+    assert noting.rung[1:] == [({group_subject("g")}, False)]
+    assert commits_subject("g") < group_subject("g") < 0
