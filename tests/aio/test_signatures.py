@@ -23,10 +23,10 @@ PAIRS = {
     aio.Projection: eventlog.Projection,
 }
 MISSING = {
-    "EventLog": {"supports", "backend"},
+    "EventLog": {"supports", "backend", "copy_topic"},
     "Consumer": {"fileno", "max_wait"},
 }
-"""What the classes of a loop do not have: a loop drives the consumer already."""
+"""What the classes of a loop do not have: a loop drives the consumer already, and a copy is a job of its own."""
 ADDED = {"Producer": {"drain"}}
 OTHER_OPTIONS = {("EventLog", "producer"): {"max_block"}}
 """Options that are left out: `send` does not wait."""

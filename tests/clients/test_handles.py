@@ -26,6 +26,7 @@ def _handles(log: EventLog) -> Iterator[tuple[str, Any]]:
         "Producer": producer,
         "Delivery": producer.send(topic, 2),
         "Consumer": log.consumer(topic, group="billing"),
+        "Follower": log.follow(),
         "Transaction": transaction,
         "Groups": log.groups,
         "Processor": log.processor(topic, function=lambda transaction, record: None, group="work"),
