@@ -48,6 +48,7 @@ class Stage:
         self.view = self.projection.state
         self.processor = log.processor("orders", function=self._work, group="p")
         self.groups = log.groups
+        self.follower = log.follow(timeout=0.1)
         self.number = 100
         self._is_over = False
         self._failures: list[BaseException] = []
@@ -126,6 +127,7 @@ _OBJECTS: dict[str, type] = {
     "projection": eventlog.Projection,
     "processor": eventlog.Processor,
     "groups": eventlog.Groups,
+    "follower": eventlog.Follower,
 }
 """The attributes of a stage, and the public classes whose methods they have."""
 
@@ -140,9 +142,11 @@ _ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "Delivery.add_done_callback": ((lambda _: None,), {}),
     "EventLog.compact": (("{path}-copy",), {}),
     "EventLog.consumer": (("orders",), {"group": "g"}),
+    "EventLog.copy_topic": (("orders",), {"to": "orders2"}),
     "EventLog.delete_projection": (("sums",), {}),
     "EventLog.delete_state": (("totals",), {}),
     "EventLog.delete_topic": (("orders",), {}),
+    "EventLog.follow": ((), {"timeout": 0.1}),
     "EventLog.processor": (("orders",), {"function": Stage._work, "group": "p"}),
     "EventLog.projection": (("sums",), {}),
     "EventLog.state": (("totals",), {}),
@@ -153,6 +157,7 @@ _ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "Groups.delete_offsets": (("g", "orders"), {}),
     "Groups.describe": (("g",), {}),
     "Groups.reset_offsets": (("g",), {"to": "earliest", "force": True}),
+    "Groups.wait": (("g",), {"timeout": 0.1}),
     "Processor.run": ((), {}),
     "Processor.run_to_end": ((0.1,), {}),
     "Producer.send": (("orders", 0), {}),
@@ -170,6 +175,7 @@ _ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "Topic.append_many": (([0, 0],), {}),
     "Topic.create_partitions": ((2,), {}),
     "Topic.delete_records": (({0: 1},), {}),
+    "Topic.delete_snapshot": (("a",), {}),
     "Topic.fold": (("a", lambda state, event: state), {"initial": 0}),
     "Topic.history": (("a",), {}),
     "Topic.latest": (("a",), {}),

@@ -9,6 +9,7 @@ program of a child. Knows nothing of pytest.
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -53,9 +54,18 @@ class _Handler:
     error: Callable[[], BaseException] = KeyboardInterrupt
 
 
+class _Quiet(logging.Handler):
+    """A handler of log lines that writes nothing: those of Python print an error that comes while they write."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.getMessage()
+
+
 def raising(error: str, module: str, scene: str, *arguments: Any) -> None:
     """Runs another scene, in which the handlers raise an error of this name."""
     _Handler.error = staticmethod(ERRORS[error])
+    logging.getLogger("eventlog").addHandler(_Quiet())
+    logging.getLogger("eventlog").propagate = False
     getattr(importlib.import_module(module), scene)(*arguments)
 
 
