@@ -269,7 +269,7 @@ class NestedCall(EventLogError, RuntimeError):
     """
     Raised where a signal handler or a finalizer would wait for what only the interrupted call can let go of.
 
-    What is stored, the message says. Make the call outside, or one that does not wait: `send()` of a producer.
+    The message says what is stored. Make the call outside, or one that does not wait: `send()` of a producer.
     """
 
 

@@ -23,7 +23,7 @@ def run(story: Callable[[aio.EventLog], Awaitable[None]]) -> None:
 
 
 def test_it_follows_the_log_across_topics() -> None:
-    """What is there, then what comes; another task appends meanwhile."""
+    """It reads the stored records, then the new ones that another task appends."""
 
     async def story(log: aio.EventLog) -> None:
         orders = await log.topic("orders", value=str)

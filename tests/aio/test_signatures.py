@@ -39,7 +39,7 @@ PLAIN = {
     "Projection": {"stop"},
     "Transaction": {"send", "send_many", "state"},
 }
-"""What is not awaited: it takes, makes or begins something, or is an async iterator."""
+"""Methods that are not awaited: they take, make or begin something, or are async iterators."""
 
 
 def _methods(kind: type) -> dict[str, object]:

@@ -161,7 +161,7 @@ def test_a_time_has_a_time_zone(event_log, accounts):
 
 
 def test_it_follows_the_log_across_topics(log):
-    """What is there, then what comes, in the order of the commits, in topics that are made later, too."""
+    """It reads the stored records, then new ones, in the order of the commits, also of topics that are made later."""
     log.topic("orders", value=str).append("tea")
     told = threading.Event()
     found = []

@@ -54,7 +54,7 @@ class Callbacks:
         self.on_revoked = on_revoked
         self._done: tuple[AnyCallback, list[TopicPartition]] | None = None
         self.left: list[tuple[AnyCallback, list[TopicPartition]]] | None = None
-        """What is to be run when the consumer is closed; None while it is open."""
+        """The calls to make when the consumer is closed; None while it is open."""
 
     def wrap(self, callback: AnyCallback | None) -> Callable[[list[TopicPartition]], None] | None:
         """What the core gets for a callback of the user's."""

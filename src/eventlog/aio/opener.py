@@ -1,4 +1,4 @@
-"""What is opened by `await` or by `async with`: a log, a producer, a consumer."""
+"""Objects that `await` or `async with` opens: a log, a producer, a consumer."""
 
 from __future__ import annotations
 

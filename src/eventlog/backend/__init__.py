@@ -92,7 +92,7 @@ class LogBackend(Protocol):
         """
         End the log for all of its users, as the death of the process would, for tests of that.
 
-        What is queued is lost, and no member of a group leaves. What is stored is there for whoever opens it again.
+        Queued requests are lost, and no member of a group leaves. Stored records are there when it is opened again.
         """
         ...
 

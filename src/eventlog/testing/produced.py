@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def produced(topic: Topic[Any, Any]) -> Produced:
     """
-    What is stored in a topic: a sequence of records, ordered by their partition and their offset.
+    The records stored in a topic, as a sequence ordered by partition and offset.
 
     Each look reads the topic again. As a context manager it begins with what is stored inside of the block.
 

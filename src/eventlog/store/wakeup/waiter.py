@@ -45,8 +45,8 @@ class Waiter:
 
     Args:
         last_transaction: the number of the newest commit of any process.
-        glance: gives a function that tells for some microseconds whether that is still the newest commit. When it says
-            no, or a second later, `last_transaction` is asked.
+        glance: returns a cheap function that tells whether a commit is still the newest one. We ask `last_transaction`
+            when it says no, and once a second.
     """
 
     def __init__(
