@@ -6,24 +6,24 @@ import asyncio
 import os
 import re
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack, overload
 from uuid import UUID
 
 from eventlog.aio.consumer import AnyCallback, Callbacks, Consumer
 from eventlog.aio.groups import Groups
 from eventlog.aio.home import Home
+from eventlog.aio.log_reading import LogReading
+from eventlog.aio.log_transactions import LogTransactions
 from eventlog.aio.opener import Opening, opened
-from eventlog.aio.processor import Function, LoopCalls, OnFailure, Processor
+from eventlog.aio.processor import Processor
 from eventlog.aio.producer import Producer
 from eventlog.aio.projection import Projection
-from eventlog.aio.streams import follow, stream
 from eventlog.aio.topic import Topic, inner_of
-from eventlog.aio.transaction import Transaction, transact
 from eventlog.aio.waking import Waker
 from eventlog.aio.worker import finish
+from eventlog.api.event_log import KeyCodec, ReadingOptions, TopicName, TopicOptions, Untyped, ValueClass
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
@@ -33,31 +33,42 @@ from eventlog.codecs import Upcasters
 from eventlog.groups.assignors import Assignor
 from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import (
-    DEFAULT_ATTEMPTS,
-    DEFAULT_MAX_RECORDS,
-    DEFAULT_MAX_RETRY_PAUSE,
-    DEFAULT_RETRY_JITTER,
-    DEFAULT_RETRY_PAUSE,
-    MAX_FOLDED_BYTES,
-    MAX_FOLDED_RECORDS,
-    MAX_TRANSACTION_BYTES,
     Index,
     OnOutOfRange,
     Start,
-    check_seconds,
 )
-from eventlog.records import Record, RecordBatch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from eventlog.backend.maintenance import VerifyReport
-    from eventlog.clients.state.view import StateView
 
 T = TypeVar("T")
+KT = TypeVar("KT")
+VT = TypeVar("VT")
+K1 = TypeVar("K1")
+V1 = TypeVar("V1")
+K2 = TypeVar("K2")
+V2 = TypeVar("V2")
+K3 = TypeVar("K3")
+V3 = TypeVar("V3")
+_AnyTopic: TypeAlias = str | Topic[Any, Any] | re.Pattern[str]
 
 
-class EventLog:
+class _Consuming(ReadingOptions, total=False):
+    """The options of a consumer alone."""
+
+    group: str | None
+    auto_commit: bool
+    auto_commit_interval: float
+    max_poll_records: int
+    fetch_max_bytes: int
+    on_assigned: AnyCallback | None
+    on_revoked: AnyCallback | None
+    on_lost: AnyCallback | None
+
+
+class EventLog(LogTransactions, LogReading):
     """
     A log for asyncio: see `eventlog.EventLog` for what it does.
 
@@ -83,7 +94,7 @@ class EventLog:
         self._inner = inner
         self._waker = Waker(home.backend, home.loop, home.outbox.put)
         self._consumers: weakref.WeakSet[Consumer[Any, Any]] = weakref.WeakSet()
-        self._runners: weakref.WeakSet[Processor | Projection] = weakref.WeakSet()
+        self._runners: weakref.WeakSet[Processor | Projection[Any, Any]] = weakref.WeakSet()
         self._closing: asyncio.Task[None] | None = None
         self._finalizer = weakref.finalize(self, home.stop)
         self._finalizer.atexit = False
@@ -111,6 +122,35 @@ class EventLog:
 
     # -- topics ----------------------------------------------------------------------------------------------
 
+    @overload
+    async def topic(
+        self, name: str, *, key: KeyCodec[KT], value: tuple[type[V1], type[V2]], **options: Unpack[TopicOptions]
+    ) -> Topic[KT, V1 | V2]: ...
+    @overload
+    async def topic(
+        self,
+        name: str,
+        *,
+        key: KeyCodec[KT],
+        value: tuple[type[V1], type[V2], type[V3]],
+        **options: Unpack[TopicOptions],
+    ) -> Topic[KT, V1 | V2 | V3]: ...
+    @overload
+    async def topic(
+        self, name: str, *, key: KeyCodec[KT], value: ValueClass[VT], **options: Unpack[TopicOptions]
+    ) -> Topic[KT, VT]: ...
+    @overload
+    async def topic(
+        self, name: str, *, key: KeyCodec[KT], value: Untyped = None, **options: Unpack[TopicOptions]
+    ) -> Topic[KT, Any]: ...
+    @overload
+    async def topic(
+        self, name: str, *, key: Untyped = None, value: ValueClass[VT], **options: Unpack[TopicOptions]
+    ) -> Topic[Any, VT]: ...
+    @overload
+    async def topic(
+        self, name: str, *, key: Untyped = None, value: Untyped = None, **options: Unpack[TopicOptions]
+    ) -> Topic[Any, Any]: ...
     async def topic(
         self,
         name: str,
@@ -189,6 +229,24 @@ class EventLog:
 
         return Opening(open_it)
 
+    @overload
+    def consumer(self, topic: Topic[KT, VT], /, **options: Unpack[_Consuming]) -> Opening[Consumer[KT, VT]]: ...
+    @overload
+    def consumer(
+        self, topic: Topic[K1, V1], other: Topic[K2, V2], /, **options: Unpack[_Consuming]
+    ) -> Opening[Consumer[K1 | K2, V1 | V2]]: ...
+    @overload
+    def consumer(
+        self, topic: Topic[K1, V1], other: Topic[K2, V2], third: Topic[K3, V3], /, **options: Unpack[_Consuming]
+    ) -> Opening[Consumer[K1 | K2 | K3, V1 | V2 | V3]]: ...
+    @overload
+    def consumer(self, topic: TopicName, /, **options: Unpack[_Consuming]) -> Opening[Consumer[Any, Any]]: ...
+    @overload
+    def consumer(
+        self, topic: _AnyTopic, other: _AnyTopic, /, *topics: _AnyTopic, **options: Unpack[_Consuming]
+    ) -> Opening[Consumer[Any, Any]]: ...
+    @overload
+    def consumer(self, **options: Unpack[_Consuming]) -> Opening[Consumer[Any, Any]]: ...
     def consumer(
         self,
         *topics: str | Topic[Any, Any] | re.Pattern[str],
@@ -256,201 +314,6 @@ class EventLog:
         """The consumer groups of the log."""
         return Groups(self._home, self._inner.groups, self._waker)
 
-    # -- transactions ----------------------------------------------------------------------------------------
-
-    def transaction(
-        self, consumer: Consumer[Any, Any] | None = None, *, max_bytes: int = MAX_TRANSACTION_BYTES
-    ) -> Opening[Transaction]:
-        """Begin a transaction, by `async with`: see `eventlog.EventLog.transaction`."""
-        return Opening(partial(self._begin, consumer, max_bytes))
-
-    async def _begin(self, consumer: Consumer[Any, Any] | None, max_bytes: int) -> Transaction:
-        self._home.check()
-        if consumer is not None:
-            if not isinstance(consumer, Consumer):
-                raise TypeError(f"transaction() takes a Consumer, not {type(consumer).__name__}. Nothing was changed.")
-            await consumer._others()
-        given = None if consumer is None else consumer._inner
-        return Transaction(self._home, self._inner.transaction(given, max_bytes=max_bytes), consumer)
-
-    async def transact(
-        self,
-        function: Callable[[Transaction], Awaitable[T] | T],
-        *,
-        consumer: Consumer[Any, Any] | None = None,
-        attempts: int = 10,
-        max_bytes: int = MAX_TRANSACTION_BYTES,
-    ) -> T:
-        """
-        Call a function, or a coroutine function, with a transaction and commit it; again after a conflict.
-
-        See `eventlog.EventLog.transact`. A cancelled task is cancelled as in `Transaction.commit`.
-        """
-        return await transact(lambda: self._begin(consumer, max_bytes), function, attempts)
-
-    def processor(
-        self,
-        *topics: str | Topic[Any, Any] | re.Pattern[str],
-        function: Function,
-        group: str,
-        start: Start = "earliest",
-        max_records: int = DEFAULT_MAX_RECORDS,
-        attempts: int = DEFAULT_ATTEMPTS,
-        on_failure: OnFailure | None = None,
-        retry_pause: float = DEFAULT_RETRY_PAUSE,
-        max_retry_pause: float = DEFAULT_MAX_RETRY_PAUSE,
-        retry_jitter: float = DEFAULT_RETRY_JITTER,
-        on_out_of_range: OnOutOfRange = "raise",
-        max_bytes: int = MAX_TRANSACTION_BYTES,
-        assignor: str | Assignor = "sticky",
-        instance_id: str | None = None,
-        session_timeout: float = 10.0,
-        max_poll_interval: float = 300.0,
-    ) -> Opening[Processor]:
-        """
-        Make a processor, by `await` or `async with`: see `eventlog.EventLog.processor`.
-
-        `function` and `on_failure` may be coroutine functions; both are called in the loop.
-        """
-        home, calls = self._home, LoopCalls(self._home)
-        make = partial(
-            self._inner.processor,
-            *(inner_of(topic) for topic in topics),
-            function=calls.wrap(function),
-            group=group,
-            start=start,
-            max_records=max_records,
-            attempts=attempts,
-            on_failure=calls.wrap(on_failure) if callable(on_failure) else on_failure,
-            retry_pause=retry_pause,
-            max_retry_pause=max_retry_pause,
-            retry_jitter=retry_jitter,
-            on_out_of_range=on_out_of_range,
-            max_bytes=max_bytes,
-            assignor=assignor,
-            instance_id=instance_id,
-            session_timeout=session_timeout,
-            max_poll_interval=max_poll_interval,
-        )
-
-        async def open_it() -> Processor:
-            home.check()
-            job = home.worker.call(make)
-            made = await opened(job, lambda one: finish(home.worker.call(one.close), "closing the processor"))
-            processor = Processor(home, made, calls)
-            self._runners.add(processor)
-            return processor
-
-        return Opening(open_it)
-
-    # -- projections -----------------------------------------------------------------------------------------
-
-    async def projection(
-        self,
-        name: str,
-        function: object = None,
-        *,
-        topics: Iterable[str | Topic[Any, Any]] | None = None,
-        key: Any = None,
-        value: Any = None,
-        max_records: int = MAX_FOLDED_RECORDS,
-        max_bytes: int = MAX_FOLDED_BYTES,
-    ) -> Projection:
-        """
-        Open a projection, and make it if there is none of that name: see `eventlog.EventLog.projection`.
-
-        The function is a plain one, and is called in a thread of the projection.
-        """
-        find = partial(
-            self._inner.projection,
-            name,
-            function,
-            topics=_inner(topics),
-            key=key,
-            value=value,
-            max_records=max_records,
-            max_bytes=max_bytes,
-        )
-        projection = Projection(self._home, self._waker, await self._home.call(find, "opening the projection"))
-        self._runners.add(projection)
-        return projection
-
-    async def projections(self) -> list[str]:
-        """Return the names of all projections, sorted."""
-        return await self._home.read(self._inner.projections, "the list of projections")
-
-    async def delete_projection(self, name: str) -> None:
-        """Delete a projection with its state: see `eventlog.EventLog.delete_projection`."""
-        await self._home.call(partial(self._inner.delete_projection, name), "the deletion")
-
-    # -- states ----------------------------------------------------------------------------------------------
-
-    def state(self, name: str, *, key: Any = None, value: Any = None) -> StateView[Any, Any]:
-        """
-        A view of a stored state: see `eventlog.EventLog.state`.
-
-        Its rows are read in the loop.
-        """
-        self._home.check()
-        return self._inner.state(name, key=key, value=value)
-
-    async def states(self) -> list[str]:
-        """Return the names of all states, sorted."""
-        return await self._home.read(self._inner.states, "the list of states")
-
-    async def delete_state(self, name: str) -> None:
-        """Delete a state with its rows: see `eventlog.EventLog.delete_state`."""
-        await self._home.call(partial(self._inner.delete_state, name), "the deletion")
-
-    # -- the order of the whole log --------------------------------------------------------------------------
-
-    async def end_log_position(self) -> int:
-        """Return the log position that the next record gets."""
-        self._home.check()
-        return self._inner.end_log_position()
-
-    def read_all(
-        self,
-        start: int = 0,
-        *,
-        end: int | datetime | None = None,
-        topics: Iterable[str | Topic[Any, Any]] | None = None,
-        max_records: int | None = None,
-    ) -> AsyncIterator[tuple[int, Record[Any, Any]]]:
-        """The records of all topics in the order of the log, for `async for`: see `eventlog.EventLog.read_all`."""
-        self._home.check()
-        return stream(self._home, self._inner.read_all(start, end=end, topics=_inner(topics), max_records=max_records))
-
-    def read_all_batches(
-        self,
-        start: int = 0,
-        *,
-        end: int | datetime | None = None,
-        topics: Iterable[str | Topic[Any, Any]] | None = None,
-        max_records: int | None = None,
-    ) -> AsyncIterator[tuple[int, RecordBatch[Any, Any]]]:
-        """The same in columns: see `eventlog.EventLog.read_all_batches`."""
-        self._home.check()
-        batches = self._inner.read_all_batches(start, end=end, topics=_inner(topics), max_records=max_records)
-        return stream(self._home, batches)
-
-    def follow(
-        self,
-        start: int | Literal["latest"] = 0,
-        *,
-        topics: Iterable[str | Topic[Any, Any]] | None = None,
-        timeout: float | None = None,
-    ) -> AsyncIterator[tuple[int, Record[Any, Any]]]:
-        """
-        The records of all topics, and each new one as it is committed, for `async for`.
-
-        See `eventlog.EventLog.follow`. Leave the loop, or cancel its task, to end it; the position of the last record
-        that was handed out, plus one, is where another one goes on.
-        """
-        self._home.check()
-        limit = None if timeout is None else check_seconds("timeout", timeout)
-        return follow(self._home, self._waker.ear(), self._inner._follow_from(start, _inner(topics)), limit)
-
     # -- care ------------------------------------------------------------------------------------------------
 
     async def sync(self) -> None:
@@ -502,7 +365,3 @@ class EventLog:
 
     def __repr__(self) -> str:
         return repr(self._inner)
-
-
-def _inner(topics: Iterable[str | Topic[Any, Any]] | None) -> list[Any] | None:
-    return None if topics is None else [inner_of(topic) for topic in topics]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 from eventlog.aio.home import Home
 from eventlog.aio.topic import Topic, inner_of
@@ -12,6 +12,9 @@ from eventlog.aio.worker import finish
 from eventlog.api.producer import Delivery
 from eventlog.clients.producer.producer import EmbeddedProducer
 from eventlog.options import HeadersInput
+
+KT = TypeVar("KT")
+VT = TypeVar("VT")
 
 
 class Producer:
@@ -33,6 +36,30 @@ class Producer:
         """The name of the producer, or None."""
         return self._inner.name
 
+    @overload
+    def send(
+        self,
+        topic: Topic[KT, VT],
+        value: VT | None = None,
+        *,
+        key: KT | None = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Delivery: ...
+    @overload
+    def send(
+        self,
+        topic: str,
+        value: Any = None,
+        *,
+        key: Any = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Delivery: ...
     def send(
         self,
         topic: str | Topic[Any, Any],
@@ -63,6 +90,28 @@ class Producer:
             message_id=message_id,
         )
 
+    @overload
+    def send_many(
+        self,
+        topic: Topic[KT, VT],
+        values: Iterable[VT | None],
+        *,
+        keys: Iterable[KT | None] | None = None,
+        headers: Iterable[HeadersInput | None] | None = None,
+        partition: int | None = None,
+        timestamps_ms: int | Iterable[int] | None = None,
+    ) -> list[Delivery]: ...
+    @overload
+    def send_many(
+        self,
+        topic: str,
+        values: Iterable[Any],
+        *,
+        keys: Iterable[Any] | None = None,
+        headers: Iterable[HeadersInput | None] | None = None,
+        partition: int | None = None,
+        timestamps_ms: int | Iterable[int] | None = None,
+    ) -> list[Delivery]: ...
     def send_many(
         self,
         topic: str | Topic[Any, Any],

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Generic, Self
 
 from eventlog.aio.home import Home
 from eventlog.aio.waking import Waker, wait_until
 from eventlog.aio.worker import Worker, finish, note_outcome, wait_to_the_end
 from eventlog.options import check_int, check_seconds
+from eventlog.records import K, V
 
 if TYPE_CHECKING:
     from eventlog.clients.projection.projection import Projection as InnerProjection
     from eventlog.clients.state.view import StateView
 
 
-class Projection:
+class Projection(Generic[K, V]):
     """
     A projection for asyncio: see `eventlog.Projection` for what it does.
 
@@ -24,7 +25,7 @@ class Projection:
     `EventLog.projection()`.
     """
 
-    def __init__(self, home: Home, waker: Waker, inner: InnerProjection[Any, Any]) -> None:
+    def __init__(self, home: Home, waker: Waker, inner: InnerProjection[K, V]) -> None:
         self._home = home
         self._waker = waker
         self._inner = inner
@@ -36,7 +37,7 @@ class Projection:
         return self._inner.name
 
     @property
-    def state(self) -> StateView[Any, Any]:
+    def state(self) -> StateView[K, V]:
         """A view of the folded state, whose rows are read in the loop: see `eventlog.Projection.state`."""
         return self._inner.state
 

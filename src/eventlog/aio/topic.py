@@ -304,3 +304,8 @@ class Topic(Generic[K, V]):
 def inner_of(topic: Any) -> Any:
     """The topic of the clients for one of ours; everything else as it is."""
     return topic._inner if isinstance(topic, Topic) else topic
+
+
+def inners_of(topics: Iterable[str | Topic[Any, Any]] | None) -> list[Any] | None:
+    """The same for several; None is all of them."""
+    return None if topics is None else [inner_of(topic) for topic in topics]

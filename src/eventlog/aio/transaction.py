@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from inspect import isawaitable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
 from eventlog.aio.consumer import Consumer
 from eventlog.aio.home import Home
@@ -25,8 +25,11 @@ from eventlog.options import HeadersInput, check_int
 
 if TYPE_CHECKING:
     from eventlog.clients.state.state import State
+    from eventlog.codecs.base import ValueCodec
 
 T = TypeVar("T")
+KT = TypeVar("KT")
+VT = TypeVar("VT")
 
 
 class Transaction:
@@ -47,6 +50,32 @@ class Transaction:
         """Whether it was committed or aborted."""
         return self._inner.is_ended
 
+    @overload
+    def send(
+        self,
+        topic: Topic[KT, VT],
+        value: VT | None = None,
+        *,
+        key: KT | None = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        expected_version: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Delivery: ...
+    @overload
+    def send(
+        self,
+        topic: str,
+        value: Any = None,
+        *,
+        key: Any = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        expected_version: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Delivery: ...
     def send(
         self,
         topic: str | Topic[Any, Any],
@@ -72,6 +101,28 @@ class Transaction:
             message_id=message_id,
         )
 
+    @overload
+    def send_many(
+        self,
+        topic: Topic[KT, VT],
+        values: Iterable[VT | None],
+        *,
+        keys: Iterable[KT | None] | None = None,
+        headers: Iterable[HeadersInput | None] | None = None,
+        partition: int | None = None,
+        timestamps_ms: int | Iterable[int] | None = None,
+    ) -> list[Delivery]: ...
+    @overload
+    def send_many(
+        self,
+        topic: str,
+        values: Iterable[Any],
+        *,
+        keys: Iterable[Any] | None = None,
+        headers: Iterable[HeadersInput | None] | None = None,
+        partition: int | None = None,
+        timestamps_ms: int | Iterable[int] | None = None,
+    ) -> list[Delivery]: ...
     def send_many(
         self,
         topic: str | Topic[Any, Any],
@@ -97,6 +148,14 @@ class Transaction:
         self._consumers.add(consumer)
         self._inner.commit_offsets(consumer._inner, offsets)
 
+    @overload
+    def state(self, name: str, *, key: type[KT], value: type[VT] | ValueCodec[VT]) -> State[KT, VT]: ...
+    @overload
+    def state(self, name: str, *, key: type[KT], value: object = None) -> State[KT, Any]: ...
+    @overload
+    def state(self, name: str, *, key: None = None, value: type[VT] | ValueCodec[VT]) -> State[Any, VT]: ...
+    @overload
+    def state(self, name: str, *, key: None = None, value: object = None) -> State[Any, Any]: ...
     def state(self, name: str, *, key: Any = None, value: Any = None) -> State[Any, Any]:
         """A state to read and to change: see `eventlog.Transaction.state`."""
         self._home.check()

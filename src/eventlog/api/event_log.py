@@ -44,14 +44,14 @@ K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 K3 = TypeVar("K3")
 V3 = TypeVar("V3")
-_Key: TypeAlias = type[KT] | ValueCodec[KT]
-_Class: TypeAlias = type[VT] | ValueCodec[VT] | tuple[type[VT], ...] | list[type[VT]]
-_Name: TypeAlias = str | re.Pattern[str]
+KeyCodec: TypeAlias = type[KT] | ValueCodec[KT]
+ValueClass: TypeAlias = type[VT] | ValueCodec[VT] | tuple[type[VT], ...] | list[type[VT]]
+TopicName: TypeAlias = str | re.Pattern[str]
 _AnyTopic: TypeAlias = str | Topic[Any, Any] | re.Pattern[str]
-_Untyped: TypeAlias = str | UnionType | None
+Untyped: TypeAlias = str | UnionType | None
 
 
-class _Options(TypedDict, total=False):
+class TopicOptions(TypedDict, total=False):
     """The options of a topic that have no part in its type."""
 
     partitions: int | None
@@ -63,7 +63,7 @@ class _Options(TypedDict, total=False):
     upcasters: Upcasters | None
 
 
-class _Reading(TypedDict, total=False):
+class ReadingOptions(TypedDict, total=False):
     """The options of a consumer and of a processor that have no part in their types."""
 
     start: Start
@@ -74,7 +74,7 @@ class _Reading(TypedDict, total=False):
     max_poll_interval: float
 
 
-class _Consuming(_Reading, total=False):
+class _Consuming(ReadingOptions, total=False):
     """The options of a consumer alone."""
 
     group: str | None
@@ -87,7 +87,7 @@ class _Consuming(_Reading, total=False):
     on_lost: Callback | None
 
 
-class _Processing(_Reading, total=False):
+class _Processing(ReadingOptions, total=False):
     """The options of a processor alone."""
 
     max_records: int
@@ -193,25 +193,32 @@ class EventLog(Closing, LogReading):
 
     @overload
     def topic(
-        self, name: str, *, key: _Key[KT], value: tuple[type[V1], type[V2]], **options: Unpack[_Options]
+        self, name: str, *, key: KeyCodec[KT], value: tuple[type[V1], type[V2]], **options: Unpack[TopicOptions]
     ) -> Topic[KT, V1 | V2]: ...
     @overload
     def topic(
-        self, name: str, *, key: _Key[KT], value: tuple[type[V1], type[V2], type[V3]], **options: Unpack[_Options]
+        self,
+        name: str,
+        *,
+        key: KeyCodec[KT],
+        value: tuple[type[V1], type[V2], type[V3]],
+        **options: Unpack[TopicOptions],
     ) -> Topic[KT, V1 | V2 | V3]: ...
     @overload
-    def topic(self, name: str, *, key: _Key[KT], value: _Class[VT], **options: Unpack[_Options]) -> Topic[KT, VT]: ...
+    def topic(
+        self, name: str, *, key: KeyCodec[KT], value: ValueClass[VT], **options: Unpack[TopicOptions]
+    ) -> Topic[KT, VT]: ...
     @overload
     def topic(
-        self, name: str, *, key: _Key[KT], value: _Untyped = None, **options: Unpack[_Options]
+        self, name: str, *, key: KeyCodec[KT], value: Untyped = None, **options: Unpack[TopicOptions]
     ) -> Topic[KT, Any]: ...
     @overload
     def topic(
-        self, name: str, *, key: _Untyped = None, value: _Class[VT], **options: Unpack[_Options]
+        self, name: str, *, key: Untyped = None, value: ValueClass[VT], **options: Unpack[TopicOptions]
     ) -> Topic[Any, VT]: ...
     @overload
     def topic(
-        self, name: str, *, key: _Untyped = None, value: _Untyped = None, **options: Unpack[_Options]
+        self, name: str, *, key: Untyped = None, value: Untyped = None, **options: Unpack[TopicOptions]
     ) -> Topic[Any, Any]: ...
     @abstractmethod
     def topic(
@@ -306,7 +313,7 @@ class EventLog(Closing, LogReading):
         self, topic: Topic[K1, V1], other: Topic[K2, V2], third: Topic[K3, V3], /, **options: Unpack[_Consuming]
     ) -> Consumer[K1 | K2 | K3, V1 | V2 | V3]: ...
     @overload
-    def consumer(self, topic: _Name, /, **options: Unpack[_Consuming]) -> Consumer[Any, Any]: ...
+    def consumer(self, topic: TopicName, /, **options: Unpack[_Consuming]) -> Consumer[Any, Any]: ...
     @overload
     def consumer(
         self, topic: _AnyTopic, other: _AnyTopic, /, *topics: _AnyTopic, **options: Unpack[_Consuming]

@@ -28,7 +28,7 @@ class _Applies(Protocol[KT, VT, K, V]):
 
 
 _Function: TypeAlias = "Callable[[api.State[KT, VT], Record[K, V]], object]"
-_Fold: TypeAlias = "_Function[KT, VT, K, V] | _Applies[KT, VT, K, V] | Callable[[], _Applies[KT, VT, K, V]]"
+Fold: TypeAlias = "_Function[KT, VT, K, V] | _Applies[KT, VT, K, V] | Callable[[], _Applies[KT, VT, K, V]]"
 
 
 class LogReading(FrontDoor):
@@ -80,7 +80,7 @@ class LogReading(FrontDoor):
     def projection(
         self,
         name: str,
-        function: _Fold[KT, VT, K, V],
+        function: Fold[KT, VT, K, V],
         *,
         topics: Iterable[Topic[K, V]],
         key: type[KT],
@@ -92,7 +92,7 @@ class LogReading(FrontDoor):
     def projection(
         self,
         name: str,
-        function: _Fold[KT, VT, K, V] | None = None,
+        function: Fold[KT, VT, K, V] | None = None,
         *,
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         key: type[KT],
