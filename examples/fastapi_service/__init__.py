@@ -1,0 +1,1 @@
+"""A shop on FastAPI: orders are stored, billed in the background, and streamed to browsers."""
