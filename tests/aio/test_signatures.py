@@ -21,13 +21,15 @@ PAIRS = {
     aio.Groups: eventlog.Groups,
     aio.Processor: eventlog.Processor,
     aio.Projection: eventlog.Projection,
+    aio.State: eventlog.State,
+    aio.StateView: eventlog.StateView,
 }
 MISSING = {
     "EventLog": {"supports", "backend", "copy_topic"},
     "Consumer": {"fileno", "max_wait"},
 }
 """What the classes of a loop do not have: a loop drives the consumer already, and a copy is a job of its own."""
-ADDED = {"Producer": {"drain"}}
+ADDED = {"Producer": {"drain"}, "State": {"load"}, "StateView": {"load"}}
 OTHER_OPTIONS = {("EventLog", "producer"): {"max_block"}}
 """Options that are left out: `send` does not wait."""
 PLAIN = {
@@ -37,6 +39,8 @@ PLAIN = {
     "Consumer": {"wakeup"},
     "Processor": {"stop"},
     "Projection": {"stop"},
+    "State": {"get", "get_many", "items", "keys", "values", "put", "delete"},
+    "StateView": {"get", "get_many", "items", "keys", "values"},
     "Transaction": {"send", "send_many", "state"},
 }
 """Methods that are not awaited: they take, make or begin something, or are async iterators."""

@@ -8,7 +8,7 @@ from typing import Any, assert_type
 import attrs
 
 import eventlog
-from eventlog import Event, Record, RecordBatch, State, StateView, TopicPartition, aio
+from eventlog import Event, Record, RecordBatch, State, TopicPartition, aio
 
 
 @attrs.frozen
@@ -92,10 +92,14 @@ async def what_is_sent_fits_its_topic(log: aio.EventLog, orders: aio.Topic[str, 
 async def deposit(tx: aio.Transaction) -> int:
     """Change a state."""
     balances = tx.state("balances", key=str, value=int)
-    assert_type(balances, State[str, int])
+    assert_type(balances, aio.State[str, int])
     assert_type(balances.get("alice", 0), int)
-    assert_type(tx.state("documents", key=str, value="json"), State[str, Any])
-    assert_type(tx.state("anything"), State[Any, Any])
+    async for name, balance in balances.items(prefix="a"):
+        assert_type((name, balance), tuple[str, int])
+    assert_type(list(balances.keys()), list[str])
+    assert_type(await balances.load(["alice"]), dict[str, int])
+    assert_type(tx.state("documents", key=str, value="json"), aio.State[str, Any])
+    assert_type(tx.state("anything"), aio.State[Any, Any])
     return balances["alice"]
 
 
@@ -103,8 +107,8 @@ async def states_have_their_types(log: aio.EventLog) -> None:
     """In a transaction, and as they are stored."""
     assert_type(await log.transact(deposit), int)
     assert_type(await log.transact(lambda _: "done"), str)
-    assert_type(log.state("balances", key=str, value=int), StateView[str, int])
-    assert_type(log.state("balances", key=str), StateView[str, Any])
+    assert_type(log.state("balances", key=str, value=int), aio.StateView[str, int])
+    assert_type(log.state("balances", key=str), aio.StateView[str, Any])
 
 
 async def bill(tx: aio.Transaction, record: Record[str, Order]) -> None:
@@ -138,7 +142,7 @@ async def a_projection_has_the_state_of_its_function(log: aio.EventLog, orders: 
     """Its keys and values are those that are declared."""
     projection = await log.projection("counts", count, topics=[orders], key=str, value=int)
     assert_type(projection, aio.Projection[str, int])
-    assert_type(projection.state, StateView[str, int])
+    assert_type(projection.state, aio.StateView[str, int])
     assert_type(projection.state["alice"], int)
     assert_type(await log.projection("counts", key=str, value=int), aio.Projection[str, int])
     assert_type(await log.projection("counts", count, key=str), aio.Projection[str, Any])

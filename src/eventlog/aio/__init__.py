@@ -13,7 +13,20 @@ from eventlog.aio.opening import open
 from eventlog.aio.processor import Processor
 from eventlog.aio.producer import Producer
 from eventlog.aio.projection import Projection
+from eventlog.aio.state import State, StateView
 from eventlog.aio.topic import Topic
 from eventlog.aio.transaction import Transaction
 
-__all__ = ["Consumer", "EventLog", "Groups", "Processor", "Producer", "Projection", "Topic", "Transaction", "open"]
+__all__ = [
+    "Consumer",
+    "EventLog",
+    "Groups",
+    "Processor",
+    "Producer",
+    "Projection",
+    "State",
+    "StateView",
+    "Topic",
+    "Transaction",
+    "open",
+]

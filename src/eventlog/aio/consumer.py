@@ -241,6 +241,11 @@ class Consumer(Generic[K, V]):
         finally:
             self._job = None
 
+    def _lend(self, job: asyncio.Future[Any] | None) -> None:
+        """Let a job of another thread use the core until it is done; None when it is."""
+        self._ear.unwatch()
+        self._job = job
+
     async def _do(self, function: Callable[[], T], what: str = "the call") -> T:
         """Do something with the core that may commit."""
         self._home.check()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from eventlog.aio.worker import Worker, finish, note_outcome, wait_to_the_end
+from eventlog.aio.worker import Worker, finish, wait_to_the_end
 from eventlog.backend import Backend
 from eventlog.backend.deferred import Deferred, DeferringBackend
 from eventlog.clients.awaiting import outbox, resolve
@@ -91,18 +91,16 @@ class Home:
         return deferred.reply()
 
     async def store_to_the_end(
-        self, defer: Callable[[Callable[[], object]], Deferred[T]], what: str
+        self, defer: Callable[[Callable[[], object]], Deferred[T]]
     ) -> tuple[Deferred[T], asyncio.CancelledError | None]:
         """
         Store something, and know what became of it, whether the task is cancelled or not.
 
-        Returns the request, which is done, and the error that a task that was cancelled meanwhile is to raise.
+        Returns the request, which is done, and the error that a task that was cancelled meanwhile is to raise, with a
+        note of what became of all that it does.
         """
         future, deferred = self.begin(defer)
-        cancelled = await wait_to_the_end(future)
-        if cancelled is not None:
-            note_outcome(cancelled, deferred.error, what)
-        return deferred, cancelled
+        return deferred, await wait_to_the_end(future)
 
     # -- life ------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from eventlog.aio.home import Home
 from eventlog.aio.processor import Processor
 from eventlog.aio.projection import Projection
+from eventlog.aio.state import StateView
 from eventlog.aio.streams import follow, stream
 from eventlog.aio.topic import Topic, inners_of
 from eventlog.aio.waking import Waker
@@ -20,7 +21,6 @@ from eventlog.records import Record, RecordBatch
 
 if TYPE_CHECKING:
     from eventlog.api.log_reading import Fold
-    from eventlog.clients.state.view import StateView
     from eventlog.codecs.base import ValueCodec
 
 K = TypeVar("K")
@@ -156,7 +156,7 @@ class LogReading:
         Its rows are read in the loop.
         """
         self._home.check()
-        return self._inner.state(name, key=key, value=value)
+        return StateView(self._home, self._inner.state(name, key=key, value=value))
 
     async def states(self) -> list[str]:
         """Return the names of all states, sorted."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, Self
 
 from eventlog.aio.home import Home
+from eventlog.aio.state import StateView
 from eventlog.aio.waking import Waker, wait_until
 from eventlog.aio.worker import Worker, finish, note_outcome, wait_to_the_end
 from eventlog.options import check_int, check_seconds
@@ -14,7 +15,6 @@ from eventlog.records import K, V
 
 if TYPE_CHECKING:
     from eventlog.clients.projection.projection import Projection as InnerProjection
-    from eventlog.clients.state.view import StateView
 
 
 class Projection(Generic[K, V]):
@@ -39,7 +39,7 @@ class Projection(Generic[K, V]):
     @property
     def state(self) -> StateView[K, V]:
         """A view of the folded state, whose rows are read in the loop: see `eventlog.Projection.state`."""
-        return self._inner.state
+        return StateView(self._home, self._inner.state)
 
     @property
     def log_position(self) -> int:

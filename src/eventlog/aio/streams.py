@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from time import monotonic
@@ -55,6 +55,20 @@ async def stream(home: Home, items: Iterator[T]) -> AsyncIterator[T]:
         if monotonic() - yielded_s > _LONG_SECONDS:
             await asyncio.sleep(0)
             yielded_s = monotonic()
+
+
+async def walk(items: Iterable[T]) -> AsyncIterator[T]:
+    """
+    The items of an iterator that takes short steps, one at a time, in the loop.
+
+    Nothing is read ahead, and other tasks come after each millisecond.
+    """
+    began_s = monotonic()
+    for item in items:
+        yield item
+        if monotonic() - began_s > _LONG_SECONDS:
+            await asyncio.sleep(0)
+            began_s = monotonic()
 
 
 def _pull(items: Iterator[T], count: int) -> tuple[list[T], BaseException | None]:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
 from eventlog.aio.consumer import Consumer
 from eventlog.aio.home import Home
+from eventlog.aio.state import State
 from eventlog.aio.topic import Topic, inner_of
+from eventlog.aio.worker import Worker, note_outcome, wait_to_the_end
 from eventlog.api.consumer import Offsets
 from eventlog.api.producer import Delivery
 from eventlog.backend.deferred import Deferred, DeferringBackend
@@ -24,12 +26,15 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.options import HeadersInput, check_int
 
 if TYPE_CHECKING:
-    from eventlog.clients.state.state import State
     from eventlog.codecs.base import ValueCodec
 
 T = TypeVar("T")
 KT = TypeVar("KT")
 VT = TypeVar("VT")
+
+_COMMIT = "the commit of the transaction"
+_LONG_BYTES = 1 << 20
+"""The loop does a step for so much at most; a hop to a thread is a tenth of that."""
 
 
 class Transaction:
@@ -43,6 +48,9 @@ class Transaction:
     def __init__(self, home: Home, inner: EmbeddedTransaction, consumer: Consumer[Any, Any] | None = None) -> None:
         self._home = home
         self._inner = inner
+        inner._make_states_at_commit()
+        self._cancelled: asyncio.CancelledError | None = None
+        """Set when the task is cancelled while the transaction ends, for the end of that."""
         self._consumers: set[Consumer[Any, Any]] = set() if consumer is None else {consumer}
 
     @property
@@ -157,9 +165,14 @@ class Transaction:
     @overload
     def state(self, name: str, *, key: None = None, value: object = None) -> State[Any, Any]: ...
     def state(self, name: str, *, key: Any = None, value: Any = None) -> State[Any, Any]:
-        """A state to read and to change: see `eventlog.Transaction.state`."""
+        """
+        A state to read and to change: see `eventlog.Transaction.state`.
+
+        A state that is new is made by the commit. If somebody else makes it meanwhile, with rows that were read here as
+        missing or with other codecs, the commit raises `ConflictError`.
+        """
         self._home.check()
-        return self._inner.state(name, key=key, value=value)
+        return State(self._home, self._inner.state(name, key=key, value=value))
 
     async def commit(self) -> None:
         """
@@ -171,27 +184,44 @@ class Transaction:
         for consumer in self._consumers:
             await consumer._others()
         inner, requests = self._inner, self._home.requests
-        cancelled: asyncio.CancelledError | None = None
         inner._begin_commit()
         try:
-            pieces = inner._pieces()
-            while pieces is not None:
-                request = inner._request(pieces)
-                deferred, late = await self._home.store_to_the_end(
-                    partial(_deferred, requests, request), "the commit of the transaction"
-                )
-                cancelled = cancelled or late
+            if inner._unmade:
+                await self._apart(self._home.worker, inner._make_states)
+            pieces, request = await self._step(inner._prepared)
+            while request is not None:
+                deferred, late = await self._home.store_to_the_end(partial(_deferred, requests, request))
+                self._cancelled = self._cancelled or late
                 if inner._note_reply(self._reply(deferred)):
                     break
+                request = inner._request(pieces)
             inner._note_committed()
         except BaseException as error:
             inner._note_failure(error)
-            if cancelled is not None:
-                raise cancelled from error
+            if self._cancelled is not None:
+                note_outcome(self._cancelled, error, _COMMIT)
+                raise self._cancelled from error
             raise
+        await self._step(inner._free_states)
         inner._settle()
-        if cancelled is not None:
-            raise cancelled
+        if self._cancelled is not None:
+            note_outcome(self._cancelled, None, _COMMIT)
+            raise self._cancelled
+
+    async def _step(self, function: Callable[[], T]) -> T:
+        """Do a step of the commit, which takes a millisecond for each MiB that the transaction holds."""
+        return function() if self._inner._size_bytes <= _LONG_BYTES else await self._apart(self._home.reader, function)
+
+    async def _apart(self, worker: Worker, function: Callable[[], T]) -> T:
+        """Have a thread do a step to its end; meanwhile it uses the consumers of the transaction."""
+        job = worker.call(function)
+        for consumer in self._consumers:
+            consumer._lend(job)
+        late = await wait_to_the_end(job)
+        self._cancelled = self._cancelled or late
+        for consumer in self._consumers:
+            consumer._lend(None)
+        return job.result()
 
     def _reply(self, deferred: Deferred[AppendReply]) -> AppendReply:
         try:
@@ -201,7 +231,11 @@ class Transaction:
 
     async def abort(self) -> None:
         """Store nothing of it."""
-        self._inner.abort()
+        if not self._inner.is_ended:
+            await self._step(self._inner._free_states)
+            self._inner.abort()
+            if self._cancelled is not None:
+                raise self._cancelled
 
     async def __aenter__(self) -> Self:
         return self

@@ -115,24 +115,11 @@ def unknown_state(name: str) -> UnknownState:
     )
 
 
-class StateBackend(Protocol):
-    """The states of a log."""
+class StateRows(Protocol):
+    """The states that a log has, and their rows."""
 
     def state(self, name: str) -> StoredState | None:
         """The state of that name."""
-        ...
-
-    def states(self) -> list[StoredState]:
-        """All states, by name; those of projections are among them."""
-        ...
-
-    def check_state(self, state: StoredState) -> None:
-        """
-        Raise an error if a state was deleted since it was read.
-
-        Raises:
-            UnknownState: the state was deleted, whether or not another one has its name.
-        """
         ...
 
     def ensure_state(self, name: str, key: dict[str, object], value: dict[str, object]) -> StoredState:
@@ -146,16 +133,12 @@ class StateBackend(Protocol):
         """
         ...
 
-    def delete_state(self, name: str) -> None:
+    def check_state(self, state: StoredState) -> None:
         """
-        Delete a state with its rows.
-
-        That is durable when this returns. Transactions that have used the state and commit later get `UnknownState`.
-        Blocks for a commit.
+        Raise an error if a state was deleted since it was read.
 
         Raises:
-            UnknownState: there is none of that name. Nothing was changed.
-            StorageError: the disk failed. The log refuses writes until it is opened again.
+            UnknownState: the state was deleted, whether or not another one has its name.
         """
         ...
 
@@ -188,6 +171,27 @@ class StateBackend(Protocol):
 
         Raises:
             UnknownState: the state was deleted.
+        """
+        ...
+
+
+class StateBackend(StateRows, Protocol):
+    """The states of a log."""
+
+    def states(self) -> list[StoredState]:
+        """All states, by name; those of projections are among them."""
+        ...
+
+    def delete_state(self, name: str) -> None:
+        """
+        Delete a state with its rows.
+
+        That is durable when this returns. Transactions that have used the state and commit later get `UnknownState`.
+        Blocks for a commit.
+
+        Raises:
+            UnknownState: there is none of that name. Nothing was changed.
+            StorageError: the disk failed. The log refuses writes until it is opened again.
         """
         ...
 

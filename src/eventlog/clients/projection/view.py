@@ -13,7 +13,7 @@ from typing import Any
 from eventlog.backend import Backend
 from eventlog.backend.projections import unknown_projection
 from eventlog.backend.states import Row, StoredState
-from eventlog.clients.state.view import CHUNK_BYTES, FIRST_CHUNK_BYTES, StateView, stored_codecs
+from eventlog.clients.state.view import FIRST_CHUNK_BYTES, StateView, stored_codecs
 from eventlog.errors import UnknownState
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import K, V
@@ -115,4 +115,4 @@ class ProjectionView(StateView[K, V]):
                 end = rows[-1][0]
             elif rows:
                 first = rows[-1][0] + b"\0"
-            max_bytes, max_rows = min(8 * max_bytes, CHUNK_BYTES), None
+            max_bytes, max_rows = min(8 * max_bytes, self._chunk_bytes), None

@@ -12,11 +12,12 @@ from typing import Any, TypeVar, overload
 
 from eventlog import api
 from eventlog.backend.states import Row as StoredRow
-from eventlog.backend.states import StateBackend, StateChanges, StoredState
+from eventlog.backend.states import StateChanges, StateRows, StoredState
 from eventlog.clients.state.row_cache import ITEM_BYTES, LEAST_INT, MOST_INT, ROW_BYTES, Row, RowCache
 from eventlog.clients.state.scan_record import ScanRecord
 from eventlog.clients.state.view import StateView, open_state, view
 from eventlog.codecs import Codec
+from eventlog.errors import ConflictError
 from eventlog.records import K, V
 
 __all__ = ["State", "StateView", "open_state", "view"]
@@ -49,7 +50,7 @@ class State(StateView[K, V]):
 
     def __init__(
         self,
-        store: StateBackend,
+        store: StateRows,
         row: StoredState,
         key: api.OrderedCodec[K],
         value: Codec[V],
@@ -261,6 +262,21 @@ class State(StateView[K, V]):
         self._charge(_SCAN_BYTES)
         self._scans.append(scan)
         return scan
+
+    # -- making it ------------------------------------------------------------------------------------------
+
+    def _make(self, store: StateRows) -> None:
+        """Have a state stored that has no rows yet; what was read of it is compared with the stored one's rows."""
+        row, self._store = self._row, store
+        self._row = store.ensure_state(row.name, row.key, row.value)
+        if (self._row.key, self._row.value) != (row.key, row.value):
+            raise ConflictError(
+                f"cannot commit the transaction: somebody else has made state {row.name!r} meanwhile, with other "
+                "codecs.",
+                stored="Nothing of the transaction was stored.",
+                advice="Do it again from its first read on, as log.transact() does.",
+                state=row.name,
+            )
 
     # -- the end of the transaction ---------------------------------------------------------------------------
 

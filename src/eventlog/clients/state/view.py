@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from eventlog import api
 from eventlog.api.features import Handle
-from eventlog.backend.states import Row, StateBackend, StoredState, unknown_state
+from eventlog.backend.states import Row, StateRows, StoredState, unknown_state
 from eventlog.codecs import Codec, Kind, codec_for, codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.interruptions import unless_interrupted
@@ -57,7 +57,7 @@ class StateView(Handle, Generic[K, V]):
 
     def __init__(
         self,
-        store: StateBackend,
+        store: StateRows,
         row: StoredState,
         key: api.OrderedCodec[K],
         value: Codec[V],
@@ -70,6 +70,8 @@ class StateView(Handle, Generic[K, V]):
         self._value_codec = value
         self._encode_key = key.encode
         self._check = check
+        self._chunk_bytes = CHUNK_BYTES
+        """The most bytes that a scan reads at once."""
 
     @property
     def name(self) -> str:
@@ -232,7 +234,7 @@ class StateView(Handle, Generic[K, V]):
                 end = rows[-1][0]
             elif rows:
                 first = rows[-1][0] + b"\0"
-            max_bytes, max_rows = min(8 * max_bytes, CHUNK_BYTES), None
+            max_bytes, max_rows = min(8 * max_bytes, self._chunk_bytes), None
 
     def _decoded_key(self, key: bytes) -> K:
         try:
@@ -256,7 +258,7 @@ class StateView(Handle, Generic[K, V]):
 
 
 def open_state(
-    store: StateBackend, name: object, key: Any, value: Any
+    store: StateRows, name: object, key: Any, value: Any
 ) -> tuple[StoredState, OrderedCodec[Any], Codec[Any]]:
     """
     The state of that name with the codecs of its keys and values; made now, in a commit of its own, if it is missing.
@@ -275,7 +277,7 @@ def open_state(
 
 
 def open_named_state(
-    store: StateBackend, checked: str, key: Any, value: Any
+    store: StateRows, checked: str, key: Any, value: Any
 ) -> tuple[StoredState, OrderedCodec[Any], Codec[Any]]:
     """The same for a name that was checked, or that is one of ours."""
     row = store.state(checked)
@@ -289,7 +291,7 @@ def open_named_state(
     return row, *stored_codecs(row, key, value)
 
 
-def view(store: StateBackend, name: object, key: Any, value: Any, *, check: Callable[[], None]) -> StateView[Any, Any]:
+def view(store: StateRows, name: object, key: Any, value: Any, *, check: Callable[[], None]) -> StateView[Any, Any]:
     """
     A view of a state that is there; a view makes none.
 

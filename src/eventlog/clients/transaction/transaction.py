@@ -51,7 +51,7 @@ from eventlog.options import (
 )
 
 if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
-    from eventlog.backend.states import StateChanges, StoredState
+    from eventlog.backend.states import StateChanges, StateRows, StoredState
     from eventlog.clients.consumer.given_offsets import GivenOffsets
     from eventlog.clients.state.state import State
     from eventlog.codecs import Codec
@@ -96,6 +96,9 @@ class EmbeddedTransaction(Transaction):
         """For what callers gave as a topic: the route that encodes, and the one by which records are placed."""
         self._sends = TransactionRecords()
         self._states: dict[str, State[Any, Any]] = {}
+        self._state_rows: StateRows = backend
+        """What opens states; it may leave it to the commit to make those that are new."""
+        self._unmade: list[State[Any, Any]] = []
         self._declared: dict[str, tuple[object, object]] = {}
         """The key and the value with which a state was asked for last, and was found to have them."""
         self._offsets: dict[EmbeddedConsumer[Any, Any], GivenOffsets] = {}
@@ -224,14 +227,31 @@ class EmbeddedTransaction(Transaction):
             declared = self._declared.get(name, (None, None))
             if (key is None and value is None) or (key is declared[0] and value is declared[1]):
                 return known
-        opened = _states()[1](self._backend, name, key, value)
+        opened = _states()[1](self._state_rows, name, key, value)
         if known is None:
             known = self._states[name] = self._new_state(*opened)
         self._declared[name] = (key, value)
         return known
 
     def _new_state(self, row: StoredState, key: OrderedCodec[Any], value: Codec[Any]) -> api.State[Any, Any]:
-        return _states()[0](self._backend, row, key, value, charge=self._charge, check=self._check)
+        if row.id >= 0:
+            return _states()[0](self._backend, row, key, value, charge=self._charge, check=self._check)
+        unmade = _states()[0](self._state_rows, row, key, value, charge=self._charge, check=self._check)
+        self._unmade.append(unmade)
+        return unmade
+
+    def _make_states_at_commit(self) -> None:
+        """Have new states made by the commit, and not where they are opened, which may then be in an event loop."""
+        if self._state_rows is self._backend:
+            from eventlog.clients.state.unmade import UnmadeStates
+
+            self._state_rows = UnmadeStates(self._backend)
+
+    def _make_states(self) -> None:
+        """Make the states that are new; blocks for a commit if there are any."""
+        while self._unmade:
+            self._unmade[-1]._make(self._backend)
+            self._unmade.pop()
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -239,6 +259,8 @@ class EmbeddedTransaction(Transaction):
     def commit(self) -> None:
         self._begin_commit()
         try:
+            if self._unmade:
+                self._make_states()
             pieces = self._pieces()
             while pieces is not None and not self._note_reply(self._stored(self._request(pieces))):
                 pass
@@ -283,6 +305,11 @@ class EmbeddedTransaction(Transaction):
         if not is_interrupted:  # else another thread may be storing it now: without its records it would be half
             self._let_go()
 
+    def _free_states(self) -> None:
+        """Free the rows of all states, which nobody will read or store any more."""
+        for state in self._states.values():
+            state._committed()
+
     def _settle(self) -> None:
         """Have everybody who is concerned know that it is stored."""
         for state in self._states.values():
@@ -295,7 +322,7 @@ class EmbeddedTransaction(Transaction):
     def _let_go(self) -> None:
         """Free what only storing needs, and the circle of us and our states: deliveries may live for long."""
         self._sends.free()
-        self._states, self._offsets = {}, {}
+        self._states, self._offsets, self._unmade = {}, {}, []
 
     def _pieces(self) -> list[object] | None:
         """The offsets and the changes of states that are to be stored; None when there is nothing to store at all."""
@@ -320,6 +347,11 @@ class EmbeddedTransaction(Transaction):
                 self._backend.check_state_changes(changes)
             return None
         return pieces + changes
+
+    def _prepared(self) -> tuple[list[object], TransactionRequest | None]:
+        """The pieces and the request; no request when there is nothing to store."""
+        pieces = self._pieces()
+        return ([], None) if pieces is None else (pieces, self._request(pieces))
 
     def _request(self, pieces: list[object]) -> TransactionRequest:
         """All of it, with the records in the partitions that are known of their topics."""
