@@ -17,7 +17,9 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from eventlog.named_tuples import NamedTuple
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from eventlog.records import TopicPartition
@@ -24,18 +24,22 @@ _ERROR: Final = 40
 _SHOWN_COUNT = 20
 
 
-class Notice(NamedTuple):
+class Notice:
     """
     One kind of line: the name of its event, its logger and level, its text, and the fields it has beside those of that.
 
-    The text is a %-format with the names of its fields.
+    The text is a %-format with the names of its fields. The class is written out, since this module is often loaded
+    while a consumer joins: making an attrs class or a named tuple takes longer than all else here.
     """
 
-    event: str
-    logger: str
-    level: int
-    text: str
-    others: tuple[str, ...] = ()
+    __slots__ = ("event", "level", "logger", "others", "text")
+
+    def __init__(self, event: str, logger: str, level: int, text: str, others: tuple[str, ...] = ()) -> None:
+        self.event: Final = event
+        self.logger: Final = logger
+        self.level: Final = level
+        self.text: Final = text
+        self.others: Final = others
 
 
 OPENED = Notice(

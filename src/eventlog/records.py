@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import repeat
-from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
+from typing import Any, Generic, TypeVar, get_type_hints
 
 import attrs
 
 from eventlog.accelerators import accelerated
 from eventlog.clock import from_ms
+from eventlog.named_tuples import NamedTuple
 
 K = TypeVar("K")
 V = TypeVar("V")

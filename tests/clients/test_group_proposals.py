@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
-
 from eventlog.groups.assignment import later, propose
 from eventlog.groups.assignors import sticky
 from eventlog.store.groups.reader import group_snapshot
@@ -25,8 +23,8 @@ def test_a_partition_that_changes_hands_is_no_later_one(log):
     with log.consumer("orders", group="billing"):
         seen = snapshot_of(log, "billing")
     [member] = seen.group.members.values()
-    orphaned = attrs.evolve(member, owned={}, target=frozenset())
-    seen = seen._replace(group=attrs.evolve(seen.group, members={member.id: orphaned}))
+    orphaned = member._replace(owned={}, target=frozenset())
+    seen = seen._replace(group=seen.group._replace(members={member.id: orphaned}))
     assert later(seen, propose(seen, "sticky", sticky)) == []
 
 
@@ -45,5 +43,5 @@ def test_nothing_is_later_for_a_group_that_begins(log):
     log.topic("orders", partitions=2)
     with log.consumer("orders", group="billing"):
         seen = snapshot_of(log, "billing")
-    seen = seen._replace(group=attrs.evolve(seen.group, target_epoch=0))
+    seen = seen._replace(group=seen.group._replace(target_epoch=0))
     assert later(seen, propose(seen, "sticky", sticky)) == []

@@ -10,7 +10,6 @@ import random
 import threading
 from typing import ClassVar
 
-import attrs
 import pytest
 
 import eventlog
@@ -99,7 +98,7 @@ def test_giving_up_partitions_compares_each_a_few_times(log, monkeypatch):
     def unpacked(member_id, data, unpack=group_reader.unpack_member):
         member: Member = unpack(member_id, data)
         pairs = {Pair(pair): epoch for pair, epoch in member.owned.items()}
-        return attrs.evolve(member, owned=pairs, target=frozenset(map(Pair, member.target)))
+        return member._replace(owned=pairs, target=frozenset(map(Pair, member.target)))
 
     monkeypatch.setattr(group_reader, "unpack_member", unpacked)
     count = 400

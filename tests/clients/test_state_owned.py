@@ -43,7 +43,7 @@ def test_an_owned_state_reads_each_row_once(begin: Begin, monkeypatch: pytest.Mo
         deal.state.get("none")
         list(deal.state.items())
         changes = deal.state._changes()
-        assert (changes.reads, changes.scans, len(changes.writes)) == ({}, [], 2)
+        assert (changes.reads, changes.scans, len(changes.writes)) == ({}, (), 2)
         deal.commit()
         assert deal.state._changes().writes == {}
     assert len(reads) == 3

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-import attrs
 import pytest
 
 import eventlog
@@ -117,8 +116,8 @@ def kept(log: eventlog.EventLog, before: Group, after: Group) -> Group:
 
 def _renamed(group: Group, rename: Callable[[str], str]) -> Group:
     """The same group with other ids of its members."""
-    members = {rename(key): attrs.evolve(member, id=rename(key)) for key, member in group.members.items()}
-    return attrs.evolve(group, members=members)
+    members = {rename(key): member._replace(id=rename(key)) for key, member in group.members.items()}
+    return group._replace(members=members)
 
 
 def _long_id(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import attrs
 import pytest
 
 from eventlog.groups.state import Group, Member, Subscription
@@ -87,5 +86,5 @@ def test_members_come_in_the_order_in_which_they_joined() -> None:
 def test_values_are_compared_and_not_changed() -> None:
     """A group that was read twice is the same; a change is another value."""
     assert group(member("a")) == group(member("a"))
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         group().epoch = 2  # type: ignore[misc]

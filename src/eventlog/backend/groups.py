@@ -11,12 +11,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.errors import UnknownGroup
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Group, GroupSnapshot, Life, Member, PartitionId
+from eventlog.named_tuples import NamedTuple
 from eventlog.options import Start
 
 if TYPE_CHECKING:

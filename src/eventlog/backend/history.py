@@ -7,9 +7,10 @@ deleted record leaves a gap.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from eventlog.backend.topics import StoredTopic
+from eventlog.named_tuples import NamedTuple
 from eventlog.records import Event
 
 

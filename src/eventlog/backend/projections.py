@@ -8,13 +8,14 @@ believes it to be: a second folder that comes late is refused, so no record is f
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import attrs
 
 from eventlog.backend.states import StateChanges, StoredState
 from eventlog.errors import UnknownProjection
+from eventlog.named_tuples import NamedTuple
 
 
 class Build(NamedTuple):

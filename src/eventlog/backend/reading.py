@@ -8,9 +8,10 @@ was committed since, which costs less than a read.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from eventlog.backend.topics import StoredTopic
+from eventlog.named_tuples import NamedTuple
 
 
 class StoredBatch(NamedTuple):

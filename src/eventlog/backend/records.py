@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import attrs
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, EncodedBatch
 from eventlog.errors import EventLogError, WrongVersion
+from eventlog.named_tuples import NamedTuple
 from eventlog.records import Headers
 
 # -- what is to be stored ------------------------------------------------------------------------------------

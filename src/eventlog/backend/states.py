@@ -9,14 +9,15 @@ one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
-import attrs
 import msgpack
 
 from eventlog.errors import UnknownState
+from eventlog.named_tuples import NamedTuple
 
 if TYPE_CHECKING:
     from hashlib import blake2b
@@ -26,6 +27,7 @@ Row = tuple[bytes, bytes]
 
 _DIGEST_BYTES = 16
 _PACK_BUFFER_BYTES = 4096
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
 class StoredState(NamedTuple):
@@ -74,20 +76,18 @@ class RowDigest:
         return self._hash.digest()
 
 
-@attrs.frozen(repr=False)
-class Scan:
+class Scan(NamedTuple):
     """A range that a transaction has read: the number of its rows, and their digest (`RowDigest`)."""
 
     first: bytes
     end: bytes | None
     """Exclusive; None: no end."""
     is_reversed: bool
-    count: int
+    count: int  # type: ignore[assignment]
     digest: bytes
 
 
-@attrs.define(repr=False)  # not frozen: that makes it three times as slow, and each transaction has one
-class StateChanges:
+class StateChanges(NamedTuple):
     """
     What one transaction has read of a state and writes to it, by key.
 
@@ -95,9 +95,9 @@ class StateChanges:
     """
 
     state: StoredState
-    reads: dict[bytes, bytes | None] = attrs.Factory(dict)
-    scans: list[Scan] = attrs.Factory(list)
-    writes: dict[bytes, bytes | None] = attrs.Factory(dict)
+    reads: Mapping[bytes, bytes | None] = _NOTHING
+    scans: Sequence[Scan] = ()
+    writes: Mapping[bytes, bytes | None] = _NOTHING
 
     @property
     def is_used(self) -> bool:

@@ -7,19 +7,19 @@ These are values that every backend takes and returns; they do not say what a ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
-import attrs
-
 from eventlog.errors import UnknownTopic
+from eventlog.named_tuples import NamedTuple
 
 DUPLICATE_WINDOW_MS = 86_400_000
 """How long a topic remembers message ids unless it was created with another window: one day."""
 
+_MSGPACK: Final[dict[str, object]] = {"name": "msgpack"}
 
-@attrs.frozen(eq=False, repr=False)
-class NewTopic:
+
+class NewTopic(NamedTuple):
     """A topic to be created; the backend gives it an id."""
 
     name: str
@@ -28,13 +28,12 @@ class NewTopic:
     value: dict[str, object]
     partitioner: str
     max_record_bytes: int
-    index: str | None
+    index: str | None  # type: ignore[assignment]
     duplicate_window_ms: int
     snapshot: dict[str, object]
 
 
-@attrs.frozen(repr=False)
-class StoredTopic:
+class StoredTopic(NamedTuple):
     """
     A topic as it was stored when somebody read it.
 
@@ -51,9 +50,9 @@ class StoredTopic:
     partitioner: str
     max_record_bytes: int
     created_ms: int
-    index: str | None = None
+    index: str | None = None  # type: ignore[assignment]
     duplicate_window_ms: int = DUPLICATE_WINDOW_MS
-    snapshot: dict[str, object] = attrs.field(factory=lambda: {"name": "msgpack"})
+    snapshot: dict[str, object] = _MSGPACK
 
 
 def deleted_topic(name: str, verb: str) -> UnknownTopic:

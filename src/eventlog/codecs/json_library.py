@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from json import JSONDecoder, JSONEncoder
-from typing import Any, NamedTuple
+from typing import Any
 
 from eventlog.interruptions import unless_interrupted
+from eventlog.named_tuples import NamedTuple
 
 MOST_LEVELS = 256
 """

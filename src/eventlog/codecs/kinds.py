@@ -8,9 +8,10 @@ that take instances apart are in `fields.py` and `models.py`.
 from __future__ import annotations
 
 from enum import EnumMeta
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeGuard, get_args, get_origin, get_type_hints
 
 from eventlog.interruptions import unless_interrupted
+from eventlog.named_tuples import NamedTuple
 
 Library: TypeAlias = Literal["attrs", "dataclasses", "msgspec", "namedtuple", "pydantic", "typeddict"]
 """The library, or the part of `typing`, that a class is made with."""

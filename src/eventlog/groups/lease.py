@@ -17,7 +17,7 @@ Knows nothing of files, threads or clocks.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from eventlog.named_tuples import NamedTuple
 
 
 class Terms(NamedTuple):

@@ -48,11 +48,10 @@ from collections.abc import Mapping
 from enum import Enum
 from functools import reduce
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeAlias
-
-import attrs
+from typing import Final, TypeAlias
 
 from eventlog.groups.state import Group, Life, Member, PartitionId, Subscription
+from eventlog.named_tuples import NamedTuple
 
 _NO_COUNTS: Final[Mapping[int, int]] = MappingProxyType({})
 
@@ -266,8 +265,8 @@ def _judge_join(
         member = Member(request.member_id, request.instance_id, request.subscription, request.process_id, now_ms, epoch)
         return Verdict.ACCEPTED, (Joined(member, epoch, request.assignor, now_ms),)
     is_same = before.subscription == request.subscription and group.assignor == request.assignor
-    member = attrs.evolve(
-        before, id=request.member_id, subscription=request.subscription, process_id=request.process_id, joined_ms=now_ms
+    member = before._replace(
+        id=request.member_id, subscription=request.subscription, process_id=request.process_id, joined_ms=now_ms
     )
     epoch = group.epoch if is_same else group.epoch + 1
     return Verdict.ACCEPTED, (Joined(member, epoch, request.assignor, now_ms, replaced=before.id),)
@@ -296,8 +295,7 @@ def apply(group: Group, change: Change) -> Group:
         case Joined():
             members.pop(change.replaced or "", None)
             members[change.member.id] = change.member
-            return attrs.evolve(
-                group,
+            return group._replace(
                 epoch=change.epoch,
                 assignor=change.assignor,
                 created_ms=group.created_ms or change.now_ms,
@@ -305,13 +303,12 @@ def apply(group: Group, change: Change) -> Group:
             )
         case Removed():
             members.pop(change.member_id, None)
-            return attrs.evolve(group, epoch=change.epoch, members=members)
+            return group._replace(epoch=change.epoch, members=members)
         case Targeted():
             for member_id, target in change.targets.items():
                 if members[member_id].target != target:
-                    members[member_id] = attrs.evolve(members[member_id], target=target)
-            return attrs.evolve(
-                group,
+                    members[member_id] = members[member_id]._replace(target=target)
+            return group._replace(
                 epoch=change.epoch,
                 target_epoch=change.epoch,
                 topics_version=change.topics_version,
@@ -324,12 +321,12 @@ def apply(group: Group, change: Change) -> Group:
             owned = {
                 partition: epoch for partition, epoch in member.owned.items() if partition not in change.partitions
             }
-            members[member.id] = attrs.evolve(member, owned=owned)
+            members[member.id] = member._replace(owned=owned)
         case Granted():
             member = members[change.member_id]
             owned = {**member.owned, **dict.fromkeys(sorted(change.partitions), change.epoch)}
-            members[member.id] = attrs.evolve(member, owned=owned)
-    return attrs.evolve(group, members=members)
+            members[member.id] = member._replace(owned=owned)
+    return group._replace(members=members)
 
 
 # -- the member's side ---------------------------------------------------------------------------------------

@@ -10,12 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
-import attrs
+from eventlog.named_tuples import NamedTuple
 
 PartitionId: TypeAlias = tuple[int, int]
 """A topic's id and a partition's number. An id, because a topic deleted and created again is another topic."""
+
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
 class Life(Enum):
@@ -44,8 +47,7 @@ class Subscription(NamedTuple):
         return topic in self.topics or any(re.compile(text, flags).fullmatch(topic) for text, flags in self.patterns)
 
 
-@attrs.frozen
-class Member:
+class Member(NamedTuple):
     """
     One member of a group.
 
@@ -59,12 +61,11 @@ class Member:
     process_id: int
     joined_ms: int
     joined_epoch: int
-    owned: Mapping[PartitionId, int] = attrs.field(factory=dict)
+    owned: Mapping[PartitionId, int] = _NOTHING
     target: frozenset[PartitionId] = frozenset()
 
 
-@attrs.frozen
-class Group:
+class Group(NamedTuple):
     """
     A consumer group.
 
@@ -79,10 +80,10 @@ class Group:
     target_epoch: int = 0
     topics_version: int = -1
     newest_topic_id: int = 0
-    partition_counts: Mapping[int, int] = attrs.field(factory=dict)
+    partition_counts: Mapping[int, int] = _NOTHING
     assignor: str = ""
     created_ms: int = 0
-    members: Mapping[str, Member] = attrs.field(factory=dict)
+    members: Mapping[str, Member] = _NOTHING
 
     def is_stale(self, topics_version: int) -> bool:
         """Whether the targets were made for another membership or other topics."""

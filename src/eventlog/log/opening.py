@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import re
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 from eventlog.api.event_log import EventLog
 from eventlog.clock import SystemClock
 from eventlog.log.event_log import EmbeddedLog
+from eventlog.named_tuples import NamedTuple
 from eventlog.options import Durability, check_int, check_path
 from eventlog.store.lmdb.opening import LEAST_MAP_BYTES
 from eventlog.store.registry import open_store

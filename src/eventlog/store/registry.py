@@ -12,11 +12,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NestedCall, NotALog, ReadOnlyLog
 from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.store.folder import make_directory
 from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS, check_kinds, has_commit
 from eventlog.store.lmdb.errors import kind_of
@@ -264,7 +265,7 @@ def open_store(
 
 def _tell(name: str, **fields: Any) -> None:
     """Write a line of the level INFO; while nobody can see it, not even the module of the lines is imported."""
-    if "logging" in sys.modules:
+    if "logging" in sys.modules and sys.modules["logging"].getLogger("eventlog.log").isEnabledFor(20):
         from eventlog import notices
 
         notices.tell(getattr(notices, name), **fields)

@@ -6,13 +6,12 @@ The meaning of each is in the docstring of `Consumer`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from eventlog.api.consumer import Callback
 from eventlog.clients.reading.batch_reader import check_start
 from eventlog.groups.assignors import DEFAULT_ASSIGNOR, Assignor, assignor_for
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Subscription
+from eventlog.named_tuples import NamedTuple
 from eventlog.options import (
     OnOutOfRange,
     Start,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, Unpack
+from typing import Any, Generic, Unpack
 
 from eventlog.accelerators import accelerated, compiled
 from eventlog.backend import Backend
@@ -17,6 +17,7 @@ from eventlog.clock import to_ms
 from eventlog.codecs.base import UnknownEventData
 from eventlog.errors import CorruptBatch, DecodeError, ErrorParts, EventLogError, OffsetOutOfRange, UnknownEvent
 from eventlog.interruptions import unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.options import Start, check_int
 from eventlog.records import K, Record, RecordBatch, V
 

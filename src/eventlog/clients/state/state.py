@@ -282,7 +282,7 @@ class State(StateView[K, V]):
 
     def _changes(self) -> StateChanges:
         """What the commit has to check and to write; a row that was put unchanged needs no write."""
-        scans = [scan for record in self._scans if (scan := record.scan()) is not None]
+        scans = tuple(scan for record in self._scans if (scan := record.scan()) is not None)
         return StateChanges(self._row, self._reads, scans, self._cache.writes(self._reads))
 
     def _committed(self) -> None:

@@ -7,7 +7,7 @@ Storing records at once: one, or columns of them, durable when the call returns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from eventlog.backend import Backend
 from eventlog.backend.records import AppendReply, Condition, PartitionRecords, Rows, StoredRecords
@@ -27,6 +27,7 @@ from eventlog.clients.topic.columns import (
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import WrongVersion
 from eventlog.interruptions import unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.records import Headers, PartitionRange, RecordMetadata
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import attrs
-
 from eventlog.backend import Backend
 from eventlog.backend.topics import DUPLICATE_WINDOW_MS, NewTopic, StoredTopic
 from eventlog.batches.partitioners import Partitioner, partitioner_for
@@ -18,6 +16,7 @@ from eventlog.clients.topic.topic import EmbeddedTopic, Owner
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.codecs import Upcasters, codec_for, codec_from_stored
 from eventlog.errors import TopicMismatch
+from eventlog.named_tuples import NamedTuple
 from eventlog.options import (
     LARGEST_RECORD_BYTES,
     MAX_PARTITIONS,
@@ -28,8 +27,7 @@ from eventlog.options import (
 )
 
 
-@attrs.frozen(eq=False, repr=False)
-class TopicOptions:
+class TopicOptions(NamedTuple):
     """The options of a topic as a user passed them; None for those left out."""
 
     key: object = None
@@ -37,7 +35,7 @@ class TopicOptions:
     partitions: int | None = None
     partitioner: str | Partitioner | None = None
     max_record_bytes: int | None = None
-    index: str | None = None
+    index: str | None = None  # type: ignore[assignment]
     duplicate_window: float | None = None
     snapshot: object = None
     upcasters: Upcasters | None = None

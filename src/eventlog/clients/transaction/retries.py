@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import attrs
+
+from eventlog.named_tuples import NamedTuple
 
 
 class Pauses(NamedTuple):

@@ -10,7 +10,7 @@ Decision record: docs/decisions/0032-work-that-fails.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from eventlog.api.transaction import Function, OnFailure
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
@@ -34,6 +34,7 @@ from eventlog.errors import (
     UsedAfterFork,
 )
 from eventlog.interruptions import unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.records import Record, TopicPartition
 
 _MOST_CONFLICTS = 100

@@ -12,10 +12,10 @@ import stat
 import struct
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from eventlog.errors import NotALog, StorageError
 from eventlog.interruptions import unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.lock_file import LOCK_FILE
 
 DATA_FILE = "data.mdb"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NamedTuple
 
 from eventlog.errors import (
     DiskFull,
@@ -21,6 +20,7 @@ from eventlog.errors import (
     UnsupportedFileSystem,
     UnsupportedSharing,
 )
+from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.sharing import ONE_NAMESPACE
 
 _FULL_KINDS = {"DiskError", "MapFullError"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import weakref
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import lmdb
 
@@ -26,10 +25,8 @@ from eventlog.store.lmdb.opening import (
     keep_freed_memory,
     parent_environments_hidden,
 )
+from eventlog.store.lmdb.room import Reserve
 from eventlog.uninterruptible import NestingLock
-
-if TYPE_CHECKING:
-    from eventlog.store.lmdb.room import Reserve
 
 _LOOK_SECONDS = 0.001
 """How often readers look whether the files are in their place."""
@@ -65,7 +62,7 @@ class Lifecycle:
         self.path = path
         self._monotonic = monotonic
         self.is_memory = is_memory
-        self._opener = Opener(path, durability, mode, map_bytes, is_memory)
+        self._opener = Opener(path, durability, mode, map_bytes, is_memory=is_memory)
         self._table_names = table_names
         self._is_forked = False
         self._is_unusable = False
@@ -90,8 +87,6 @@ class Lifecycle:
         handle, self._files = self._opener.open()
         self._write_lock = None if self._files is None else self._files.write_lock
         if not self.is_memory:
-            from eventlog.store.lmdb.room import Reserve
-
             self._reserve = Reserve(self.path, self._opener.mode)
         return handle
 

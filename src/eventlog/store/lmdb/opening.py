@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-import attrs
 import lmdb
 
 from eventlog.errors import EventLogError
@@ -63,7 +62,6 @@ _ENGINE = 0
 """LMDB 0.9. Files of engine 1.0 are not readable by 0.9 (docs/decisions/0001-lmdb-engine.md)."""
 
 
-@attrs.define(eq=False, repr=False)
 class Opener:
     """
     Opens a log's LMDB files, at first and again after a fork.
@@ -72,12 +70,15 @@ class Opener:
     or than usual, if the process has no room for such a map beside everything else.
     """
 
-    path: str
-    durability: str
-    mode: int
-    chosen_map_bytes: int | None
-    is_memory: bool
-    map_bytes: int = 0
+    __slots__ = ("chosen_map_bytes", "durability", "is_memory", "map_bytes", "mode", "path")
+
+    def __init__(self, path: str, durability: str, mode: int, chosen_map_bytes: int | None, *, is_memory: bool) -> None:
+        self.path = path
+        self.durability = durability
+        self.mode = mode
+        self.chosen_map_bytes = chosen_map_bytes
+        self.is_memory = is_memory
+        self.map_bytes = 0
 
     @property
     def data(self) -> str:

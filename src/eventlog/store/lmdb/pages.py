@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from typing import NamedTuple
+
+from eventlog.named_tuples import NamedTuple
 
 NO_PAGE = 2**64 - 1
 LEAST_PAGE = 2

@@ -22,9 +22,10 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.lasting_locks import lock_alone
 
 _MEMORY = "/proc/self/mem"

@@ -17,10 +17,11 @@ import sys
 import zlib
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple, Self
+from typing import Self
 
 from eventlog.errors import UnsupportedSharing
 from eventlog.interruptions import unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.lasting_locks import first_locked, lock_shared
 
 _BITS = (15, 4, 2, 6, 32, 1)

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import repeat
 
-import attrs
-
 from eventlog.backend.records import (
     AppendReply,
     Condition,
@@ -152,8 +150,7 @@ class AppendBatch(CommitRequest):
 
 def _is_alike(one: StoredTopic, other: StoredTopic) -> bool:
     """Whether records that were encoded and placed for one topic are right for another."""
-    alike = {"id": one.id, "uuid": one.uuid, "created_ms": one.created_ms}
-    return one == attrs.evolve(other, **alike)  # type: ignore[arg-type]
+    return one == other._replace(id=one.id, uuid=one.uuid, created_ms=one.created_ms)
 
 
 def check_parts(writing: WriteTransaction, parts: Sequence[PartitionRecords]) -> list[StoredTopic]:

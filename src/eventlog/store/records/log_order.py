@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection
-from typing import NamedTuple
 
 from eventlog.backend.reading import OrderedBatch, ScannedOrder
 from eventlog.batches.format import NO_LOG_POSITION, read_header
 from eventlog.errors import CorruptBatch, EventLogError
 from eventlog.interruptions import unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Transaction
 from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.rows.packing import LARGEST, damaged

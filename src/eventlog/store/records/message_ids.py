@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgpack
 
 from eventlog.backend.records import Location
 from eventlog.errors import FormatTooNew
 from eventlog.interruptions import unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import MESSAGE_TIMES, MESSAGES
 from eventlog.store.records.write_transaction import WriteTransaction

@@ -12,13 +12,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import NamedTuple
 
 from eventlog.backend.records import Location, PartitionRecords, ProducerEpoch, ProducerStamp, StoredRecords
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, read_header
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
 from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, PRODUCERS, SEQUENCES
 from eventlog.store.records.key_rows import entity_prefix, unpack_row
 from eventlog.store.records.message_ids import find

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import uuid4
 
-import attrs
-
 from eventlog.backend.topics import NewTopic, StoredTopic, unknown_topic
 from eventlog.errors import OffsetOutOfRange
 from eventlog.store.lmdb.environment import (
@@ -57,7 +55,7 @@ class EnsureTopic(CommitRequest):
             self.topic = unpack_topic(name, stored)
             return
         number = next_id(writing.get(FORMAT, NEXT_TOPIC_ID_KEY), "topic", size_bytes=4)
-        fields = attrs.asdict(self._new, recurse=False)
+        fields = self._new._asdict()
         self.topic = StoredTopic(id=number, uuid=uuid4(), created_ms=self._now_ms, **fields)
         _raise_topics_version(writing)
         writing.put(TOPICS, name, pack_topic(self.topic))

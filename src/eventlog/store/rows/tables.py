@@ -9,15 +9,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
 from uuid import UUID
 
-import attrs
 import msgpack
 
 from eventlog.backend.topics import DUPLICATE_WINDOW_MS, StoredTopic
 from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
 from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.options import LARGEST_RECORD_BYTES, MAX_PARTITIONS, check_group_name, check_topic_name
 from eventlog.store.rows.packing import (
     LARGEST,
@@ -135,7 +134,7 @@ class FormatRow(NamedTuple):
 
 def pack_topic(topic: StoredTopic) -> bytes:
     """Return the bytes of a topic's row; the name is the row's key."""
-    fields = attrs.asdict(topic, recurse=False)
+    fields = topic._asdict()
     del fields["name"]
     return packed({**fields, "uuid": topic.uuid.bytes})
 
