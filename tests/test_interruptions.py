@@ -41,6 +41,21 @@ def _ring_late(number: int, frame: FrameType | None) -> None:
     _ring()
 
 
+def _ring_and_forget(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise OutOfTime
+
+
+class _Forgetful:
+    def ring(self, *_: object) -> None:
+        _ = ()
+        raise OutOfTime
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        number, frame = 0, None  # noqa: F841
+        self.ring()
+
+
 @pytest.fixture
 def handled() -> Iterator[Callable[[Any], None]]:
     """Sets the handler of a signal for one test."""
@@ -51,8 +66,32 @@ def handled() -> Iterator[Callable[[Any], None]]:
 
 @pytest.mark.parametrize(
     "handler",
-    [_ring, _ring_late, _Job().ring, _Job(), functools.partial(_ring_late), lambda number, frame: _ring()],
-    ids=["function", "helper", "method", "object", "partial", "lambda"],
+    [
+        _ring,
+        _ring_late,
+        _Job().ring,
+        _Job(),
+        functools.partial(_ring_late),
+        lambda number, frame: _ring(),
+        lambda *_: (_ for _ in ()).throw(OutOfTime),
+        _ring_and_forget,
+        _Forgetful().ring,
+        _Forgetful(),
+        functools.partial(functools.partial(_Forgetful().ring, 1), 2),
+    ],
+    ids=[
+        "function",
+        "helper",
+        "method",
+        "object",
+        "partial",
+        "lambda",
+        "generator",
+        "forgetful function",
+        "forgetful method",
+        "forgetful object",
+        "forgetful partial",
+    ],
 )
 def test_what_a_handler_raises_is_known(handled: Callable[[Any], None], handler: Any) -> None:
     """Whatever kind of callable it is, and however deep it raises."""
@@ -72,6 +111,7 @@ def test_an_error_of_a_call_is_none(handled: Callable[[Any], None]) -> None:
             raise ValueError from error
     assert not is_interruption(None)
     assert is_interruption(KeyboardInterrupt())
+    handled(_ring_late)
     with suppress(OutOfTime):
         _ring()
 
