@@ -7,9 +7,11 @@ transaction to the next. Knows nothing of locks, of waiting, or of when to fold.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 from typing import Any, cast
 
 import attrs
@@ -41,8 +43,11 @@ _ADVICE = (
     "A projection passes no record by: open the topic with the codec that wrote it, with its class or an upcaster; or "
     "remove the record with delete_records(), or restore a backup."
 )
-_LONGEST_SECONDS = 5.0
+_LONGEST_SECONDS = 1.0
 """The longest transaction: what a slow function has done becomes visible, and no crash loses it."""
+_SLOW_SECONDS = 0.01
+"""A function that takes longer for the records between two looks at the clock is slow."""
+_MOST_AT_ONCE = 64
 
 
 @attrs.frozen
@@ -119,6 +124,10 @@ class Folder:
         """Whether a commit was refused, because somebody else has moved the checkpoint, or replaced the build."""
         self._room = _Room(options.max_bytes)
         self._is_folding = False
+        self._until_s = 0.0
+        """When the transaction ends; zero ends it at the next look."""
+        self._at_once = 1
+        """The records between two looks at the clock: one while the function is slow."""
         self._state: FoldedState[Any, Any] = FoldedState(
             store, state, *codecs, charge=self._room.charge, check=self._check, is_empty=build.log_position == 0
         )
@@ -142,6 +151,7 @@ class Folder:
         may_go_on: Callable[[], bool],
         check_lock: Callable[[], None],
         *,
+        until_s: float = math.inf,
         switches: bool = False,
         most: int | None = None,
     ) -> int:
@@ -153,6 +163,7 @@ class Folder:
         Args:
             end: the log position to stop before.
             may_go_on: is called between two batches; False ends the transaction.
+            until_s: the time at which the transaction ends at the latest.
             check_lock: is called before the commit; raises when the lock is not ours any more.
             switches: replaces the active build in the same commit, if this one is not behind it then.
             most: the most records, where that is less than the projection's `max_records`.
@@ -169,7 +180,7 @@ class Folder:
         self._state.begin()
         try:
             now_s = self._store.clock.monotonic
-            until_s = now_s() + _LONGEST_SECONDS
+            self._until_s = min(now_s() + _LONGEST_SECONDS, until_s)
             while log_position < end and count < max_records and self._has_batch(is_first=not count):
                 first, batch = self._batches.popleft()
                 if first >= end:
@@ -183,7 +194,7 @@ class Folder:
                     rest = batch.slice(folded, len(batch))
                     self._batches.appendleft((rest.offsets[0] + shift, rest))
                 is_full = self._room.is_full or self._state.cached_bytes > MOST_CACHED_BYTES
-                if is_full or now_s() >= until_s or not may_go_on():
+                if is_full or now_s() >= self._until_s or not may_go_on():
                     break
         finally:
             self._is_folding = False
@@ -211,15 +222,23 @@ class Folder:
         return bool(self._batches)
 
     def _fold(self, first: int, batch: RecordBatch[Any, Any], most: int) -> int:
-        """Give up to `most` records to the function, fewer when the transaction is full; the number of records."""
+        """Give up to `most` records to the function, fewer when it is full or its time is over; their number."""
         part = batch.slice(0, most)
         fold, state, room = self._options.fold, self._state, self._room
-        record = None
+        now_s = self._store.clock.monotonic
+        record, records, left, looked_s = None, iter(part.records()), len(part), now_s()
         try:
-            for record in part.records():
-                fold(state, record)
-                if room.is_full:
-                    return bisect_right(part.offsets, record.offset)
+            while left > 0 and not room.is_full and looked_s < self._until_s:
+                for record in islice(records, self._at_once):
+                    fold(state, record)
+                    if room.is_full:
+                        break
+                left -= self._at_once
+                before_s, looked_s = looked_s, now_s()
+                if looked_s - before_s > _SLOW_SECONDS:
+                    self._at_once = 1
+                elif self._at_once < _MOST_AT_ONCE:
+                    self._at_once *= 2
         except unless_interrupted(Exception) as error:
             assert record is not None
             log_position = first - batch.offsets[0] + record.offset
@@ -229,7 +248,7 @@ class Folder:
                 f"checkpoint is {self.build.log_position}."
             )
             raise
-        return len(part)
+        return 0 if record is None else bisect_right(part.offsets, record.offset)
 
     def _commit(self, log_position: int, *, switches: bool) -> None:
         checkpoint = FoldCheckpoint(self._row, self.build, log_position, is_rebuild=self._is_rebuild, switches=switches)

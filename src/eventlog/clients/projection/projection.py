@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self
 from eventlog import api
 from eventlog.api.features import Closing
 from eventlog.backend import Backend
-from eventlog.backend.projections import StoredProjection
+from eventlog.backend.projections import FoldLock, StoredProjection
 from eventlog.backend.waiting import Waiter
 from eventlog.clients.projection.view import ProjectionView
 from eventlog.clients.state.view import StateView
@@ -191,8 +191,11 @@ class Projection(Closing, Generic[K, V]):
         def is_over() -> bool:
             return self.log_position >= end
 
-        with self._waiter() as waiter, self._runner.locked(waiter, deadline_s, is_over) as lock:
-            return 0 if lock is None else self._runner.fold_up_to(options, end, lock, deadline_s)
+        def fold(lock: FoldLock) -> int:
+            return self._runner.fold_up_to(options, end, lock, deadline_s)
+
+        with self._waiter() as waiter:
+            return self._runner.under_lock(waiter, deadline_s, is_over, fold)
 
     def run(self) -> int:
         """
@@ -214,21 +217,27 @@ class Projection(Closing, Generic[K, V]):
                 projection=self.name,
             )
         self._is_running = True
-        count, runner = 0, self._runner
+        runner = self._runner
         try:
-            with self._waiter() as waiter, runner.locked(waiter, None, lambda: runner.is_stopped) as lock:
-                while lock is not None and not runner.is_stopped:
-                    count += runner.fold_up_to(options, None, lock, None)
-                    waiter.sleep(None, _LONG_SECONDS, runner.seen_transaction)
+            with self._waiter() as waiter:
+
+                def fold(lock: FoldLock) -> int:
+                    count = 0
+                    while not runner.is_stopped:
+                        count += runner.fold_up_to(options, None, lock, None)
+                        waiter.sleep(None, _LONG_SECONDS, runner.seen_transaction)
+                    return count
+
+                return runner.under_lock(waiter, None, lambda: runner.is_stopped, fold)
         finally:
             self._is_running = False
             runner.is_stopped = self._is_closed
-        return count
 
     def stop(self) -> None:
         """
         End `run()` after its present transaction; if it does not run, the next `run()` ends at once.
 
+        A transaction takes a second at most, and the time of one record: what a slow function has done is stored.
         Any thread and any signal handler may call it.
         """
         self._runner.is_stopped = True
@@ -254,9 +263,12 @@ class Projection(Closing, Generic[K, V]):
         """
         options = self._check_function()
         deadline_s = self._deadline(timeout)
-        with self._waiter() as waiter, self._runner.locked(waiter, deadline_s, lambda: False, is_rebuild=True) as lock:
-            assert lock is not None
+
+        def rebuild(lock: FoldLock) -> int:
             return self._runner.rebuild(options, lock, deadline_s)
+
+        with self._waiter() as waiter:
+            return self._runner.under_lock(waiter, deadline_s, lambda: False, rebuild, is_rebuild=True)
 
     @contextmanager
     def _waiter(self) -> Iterator[Waiter]:

@@ -6,8 +6,8 @@ One transaction of folded records is the business of `clients/projection/folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from eventlog.backend import Backend
@@ -99,32 +99,39 @@ class FoldRunner:
 
     # -- the lock --------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def locked(
+    def under_lock(
         self,
         waiter: Waiter,
         deadline_s: float | None,
         is_over: Callable[[], bool],
+        fold: Callable[[FoldLock], int],
         *,
         is_rebuild: bool = False,
-    ) -> Iterator[FoldLock | None]:
-        """The lock to fold or to rebuild, for a block; None when `is_over` comes true before it is free."""
+    ) -> int:
+        """
+        Call a function with the lock to fold or to rebuild, and return its result.
+
+        Returns 0 when `is_over` comes true before the lock is free. No `with`: a signal handler may raise after the
+        lock was taken and before the block begins, and after the block and before the lock is released.
+        """
         lock = self._store.fold_lock(self._row, is_rebuild=is_rebuild)
         self._locks.add(lock)
         try:
             while not lock.try_acquire():
                 if is_over():
-                    yield None
-                    return
+                    return 0
                 if not waiter.sleep(deadline_s, _LOCK_SECONDS, -1):
                     raise TimeoutError(
                         f"projection {self.name!r} is {'rebuilt' if is_rebuild else 'folded'} by another process or "
                         "thread, and the time is over. Nothing was changed. Wait for the other, or longer."
                     )
-            yield lock
+            return fold(lock)
         finally:
-            lock.release()
-            self._locks.discard(lock)
+            try:
+                lock.release()
+            finally:
+                lock.release()  # in case a signal handler has interrupted the first
+                self._locks.discard(lock)
 
     def forget(self) -> None:
         """Free what is kept in memory."""
@@ -168,7 +175,13 @@ class FoldRunner:
             self._check_time(deadline_s, before.log_position)
             stop, most = suspects.bound(before.log_position, _EVERYTHING if end is None else end, options.max_records)
             try:
-                folded = folder.step(stop, may_go_on, lambda: self._check_lock(lock), most=most)
+                folded = folder.step(
+                    stop,
+                    may_go_on,
+                    lambda: self._check_lock(lock),
+                    until_s=math.inf if deadline_s is None else deadline_s,
+                    most=most,
+                )
                 suspects.note_folded(before.log_position, folded)
                 count += folded
             except unless_interrupted(ConflictError):
@@ -196,6 +209,7 @@ class FoldRunner:
                 stop,
                 lambda: not self._is_over(deadline_s),
                 lambda: self._check_lock(lock),
+                until_s=math.inf if deadline_s is None else deadline_s,
                 switches=may_switch and stop == end,
                 most=most,
             )

@@ -66,8 +66,8 @@ class ProjectionFileLock:
         """Leave word for the next holder of what is folded now."""
         if self._lock is not None:
             with suppress(OSError):  # it helps, and nothing depends on it
-                self._lock.write(_NOTE.pack(log_position, most))
                 self._is_noted = True
+                self._lock.write(_NOTE.pack(log_position, most))
 
     def left_note(self) -> tuple[int, int] | None:
         """What the holder before us has noted, if it died while it held the lock; said once."""
@@ -75,17 +75,19 @@ class ProjectionFileLock:
         return note
 
     def release(self) -> None:
-        """Let another have the lock."""
-        if self._is_noted:
-            self._is_noted = False
-            self.note(0, 0)
-        lock, self._lock = self._lock, None
+        """Let another have the lock; called again after an interruption, do what is left."""
+        lock = self._lock
+        if lock is not None:
+            if self._is_noted:
+                self.note(0, 0)
+                self._is_noted = False
+            if lock.descriptor >= 0:
+                lock.release()
+                lock.close()
+            self._lock = None
         if self.is_held:
             self._holders.pop(self._name, None)
-        self.is_held = self._is_noted = False
-        if lock is not None:
-            lock.release()
-            lock.close()
+            self.is_held = False
 
     def forget(self) -> None:
         """Close a forked child's copy of the file; the lock stays the parent's."""
