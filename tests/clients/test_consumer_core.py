@@ -45,7 +45,11 @@ def core_of(log, *topics, group=None, **options):
     """A core that reads some topics."""
     checked = consumer_options(Subscription(topics), group=group, **OPTIONS | options)
     return ConsumerCore(
-        log._store, lambda name: log.topic(name)._route, checked, lambda callback, partitions: callback(partitions)
+        log._store,
+        lambda name: log.topic(name)._route,
+        checked,
+        lambda callback, partitions: callback(partitions),
+        log._store.waiter(),
     )
 
 

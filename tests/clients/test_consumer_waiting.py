@@ -153,7 +153,7 @@ def test_a_waiting_consumer_learns_that_the_log_was_closed(log, topic):
 
 def is_rung(consumer):
     """Whether its bell rang since it was asked last; it has one from its first wait on."""
-    return consumer._core.waiter.wait(0.0)
+    return consumer._waiter.wait(0.0)
 
 
 def waiting(log, *arguments, **options):

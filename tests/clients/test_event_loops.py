@@ -202,7 +202,7 @@ def test_a_commit_between_finding_nothing_and_waiting_is_not_lost(log, topic, mo
         descriptor = consumer.fileno()
         assert drained(consumer) == []
         consumer.wakeup()
-        waiter = consumer._core.waiter
+        waiter = consumer._waiter
         drain, look, left = waiter.drain, consumer._core._look, [1]
 
         def append():

@@ -173,8 +173,8 @@ def test_a_waiting_member_is_woken_by_what_it_is_given(log, topic):
     settle(one, other)
     other_had = owned(other)
     waits = threading.Event()
-    wait = one._core.waiter.wait_until
-    one._core.waiter.wait_until = lambda *arguments: waits.set() or wait(*arguments)
+    wait = one._waiter.wait_until
+    one._waiter.wait_until = lambda *arguments: waits.set() or wait(*arguments)
 
     def leave():
         assert waits.wait(PATIENCE_SECONDS)

@@ -36,7 +36,7 @@ _NO_FIFO_SECONDS = RECHECK_SECONDS / 20
 
 class Ear:
     """
-    One consumer's place to wait, in the manner of a `Waiter` that never blocks.
+    One consumer's place to be notified: a `Listener`, for whose notifications tasks wait.
 
     Belongs to the consumer's thread of the moment, but for `wake`.
     """
@@ -129,14 +129,6 @@ class Ear:
 
     def forget(self) -> None:
         """Leave the parent's place alone, in a forked child."""
-
-    def wait_until(self, until_s: float, seen: int | None) -> None:
-        """Refuse to block: a loop waits for `wait`."""
-        raise NotImplementedError
-
-    def sleep(self, deadline_s: float | None, longest_s: float, seen: int) -> bool:
-        """Refuse to block."""
-        raise NotImplementedError
 
     def fileno(self) -> int | None:
         """Return None: the loop watches another one for all."""

@@ -14,6 +14,8 @@ from typing import Protocol
 
 RECHECK_SECONDS = 0.1
 """A waiting reader compares the commit number this often: a notification may be lost."""
+GLANCE_SECONDS = 1.0
+"""So long a glance that tells that nothing has happened is enough for those who wait; then they look."""
 
 
 def group_subject(group: str) -> int:
@@ -31,9 +33,9 @@ def is_quiet(subject: int) -> bool:
     return subject < -(1 << 32)
 
 
-class Waiter(Protocol):
+class Listener(Protocol):
     """
-    One reader's place to wait.
+    One reader's place to be notified; nothing of it blocks.
 
     `wake` may be called by any thread and by a signal handler; all else belongs to the reader's thread.
     """
@@ -49,24 +51,6 @@ class Waiter(Protocol):
 
     def watch(self, descriptors: AbstractSet[int]) -> None:
         """Let a wait end also when the other side of one of these pipes is gone."""
-        ...
-
-    def wait_until(self, until_s: float, seen: int | None) -> None:
-        """
-        Block until a notification, `wake()`, the end of a watched pipe, or a moment of the monotonic clock.
-
-        If the newest commit is another than `seen`, it ends within 100 ms even if the notification was lost. Ctrl-C
-        ends it.
-        """
-        ...
-
-    def sleep(self, deadline_s: float | None, longest_s: float, seen: int) -> bool:
-        """
-        Block until a commit of anything, as `wait_until` does, for `longest_s` at most; False after the deadline.
-
-        The first call subscribes to everything and returns at once: look at the log once more. Below zero, `seen` is
-        not compared.
-        """
         ...
 
     def fileno(self) -> int | None:
@@ -95,6 +79,28 @@ class Waiter(Protocol):
 
     def forget(self) -> None:
         """Leave the parent's place alone, in a forked child."""
+        ...
+
+
+class Waiter(Listener, Protocol):
+    """A place to be notified whose reader may block until then."""
+
+    def wait_until(self, until_s: float, seen: int | None) -> None:
+        """
+        Block until a notification, `wake()`, the end of a watched pipe, or a moment of the monotonic clock.
+
+        If the newest commit is another than `seen`, it ends within 100 ms even if the notification was lost. Ctrl-C
+        ends it.
+        """
+        ...
+
+    def sleep(self, deadline_s: float | None, longest_s: float, seen: int) -> bool:
+        """
+        Block until a commit of anything, as `wait_until` does, for `longest_s` at most; False after the deadline.
+
+        The first call subscribes to everything and returns at once: look at the log once more. Below zero, `seen` is
+        not compared.
+        """
         ...
 
 

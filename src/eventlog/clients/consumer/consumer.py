@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Never
 from eventlog.api.consumer import Callback, Consumer, Offsets, Pair
 from eventlog.api.overriding import override
 from eventlog.backend import Backend
-from eventlog.backend.waiting import RECHECK_SECONDS, Waiter
+from eventlog.backend.waiting import RECHECK_SECONDS, Listener, Waiter
 from eventlog.clients.consumer.core import ConsumerCore
 from eventlog.clients.consumer.options import ConsumerOptions
 from eventlog.clients.consumer.positions import offsets_of, pair_of
@@ -46,7 +46,7 @@ class EmbeddedConsumer(Consumer[K, V]):
         backend: Backend,
         open_topic: Callable[[str], EmbeddedTopic[Any, Any]],
         options: ConsumerOptions,
-        waiter: Waiter | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self._backend = backend
         self._options = options
@@ -62,7 +62,11 @@ class EmbeddedConsumer(Consumer[K, V]):
         def call(callback: Callback, partitions: list[TopicPartition]) -> None:
             us._call(callback, partitions)
 
-        self._core = ConsumerCore(backend, lambda name: open_topic(name)._route, options, call, waiter)
+        self._waiter: Waiter | None = None
+        """Where a poll waits; None where somebody else waits and listens."""
+        if listener is None:
+            listener = self._waiter = backend.waiter()
+        self._core = ConsumerCore(backend, lambda name: open_topic(name)._route, options, call, listener)
         backend.on_fork(self)
 
     def _begin(self) -> None:
@@ -130,7 +134,8 @@ class EmbeddedConsumer(Consumer[K, V]):
                 until_s = _NEVER_S if timeout is None else monotonic() + timeout
                 while monotonic() < until_s:
                     if not core.prepare_to_wait():  # else look once more before the first wait
-                        core.waiter.wait_until(min(until_s, core.next_wake_at()), core.seen_transaction)
+                        assert self._waiter is not None
+                        self._waiter.wait_until(min(until_s, core.next_wake_at()), core.seen_transaction)
                     batches = core.try_take(max_records, is_loop=is_loop)
                     if batches or core.take_wakeup():
                         return batches

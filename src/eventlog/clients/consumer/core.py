@@ -10,7 +10,7 @@ offsets. Nothing here sleeps, and no thread is needed; whoever drives it decides
         if batches: hand them out if core.may_hand_out(batches), else again
         elif core.take_wakeup(): wake() was called
         elif core.prepare_to_wait(): again
-        else: wait until core.waiter ends it, or until core.next_wake_at()
+        else: wait until the listener is notified, or until core.next_wake_at()
     core.close()
 
 `EmbeddedConsumer` (`consumer.py`) drives it from a thread that blocks; a loop of the program watches
@@ -28,7 +28,7 @@ from zlib import crc32
 
 from eventlog.api.consumer import Callback, Pair
 from eventlog.backend import Backend
-from eventlog.backend.waiting import Waiter
+from eventlog.backend.waiting import Listener
 from eventlog.clients.consumer.fetcher import Fetcher
 from eventlog.clients.consumer.options import ConsumerOptions
 from eventlog.clients.consumer.positions import Hand, Position, Positions
@@ -64,7 +64,7 @@ class ConsumerCore:
     Args:
         open_topic: the handle of a topic by its name; `UnknownTopic` when there is none.
         call: runs a callback of the user's.
-        waiter: the place to wait, which is the core's from now on; None makes one.
+        listener: the place to be notified, which is the core's from now on.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ConsumerCore:
         open_topic: Callable[[str], TopicHandle],
         options: ConsumerOptions,
         call: Callable[[Callback, list[TopicPartition]], None],
-        waiter: Waiter | None = None,
+        listener: Listener,
     ) -> None:
         self._backend = backend
         self._open_topic = open_topic
@@ -82,9 +82,8 @@ class ConsumerCore:
         is_member = options.membership is not None
         self.positions = positions = Positions(_begins_at(backend.last_transaction()), is_member=is_member)
         self.starts = starts = StartOffsets(backend, open_topic, group=options.group, start=options.start)
-        self.waiter: Waiter = backend.waiter() if waiter is None else waiter
-        """Where to wait; for a driver that blocks."""
-        self._fetcher = Fetcher(backend, positions, self.waiter, options.fetch_max_bytes, options.on_out_of_range)
+        self._listener = listener
+        self._fetcher = Fetcher(backend, positions, self._listener, options.fetch_max_bytes, options.on_out_of_range)
         self.membership: Membership | None = None
         self._discovery: TopicDiscovery | None = None
         if options.membership is not None:
@@ -206,7 +205,7 @@ class ConsumerCore:
             if not batches:
                 is_new = self.prepare_to_wait()
                 self._is_cleared = True
-                if self.waiter.drain() or is_new:
+                if self._listener.drain() or is_new:
                     batches = self._look(limit, is_loop=is_loop)
                 is_quiet = not batches and self._fetcher.is_subscribed()
         finally:
@@ -217,7 +216,7 @@ class ConsumerCore:
     def _make_readable(self) -> None:
         """Have a loop of the program come again."""
         if self._is_cleared:
-            self.waiter.wake()
+            self._listener.wake()
             self._is_cleared = False
 
     def take_wakeup(self) -> bool:
@@ -228,7 +227,7 @@ class ConsumerCore:
     def wake(self) -> None:
         """End a wait that runs now, or else the next one, and a loop; any thread may call it."""
         self._is_woken = True
-        self.waiter.wake()
+        self._listener.wake()
 
     def chunks(
         self, take: Callable[[int], list[RecordBatch[Any, Any]]]
@@ -315,7 +314,7 @@ class ConsumerCore:
         if not self._fetcher.is_subscribed() and self._fetcher.subscribe(self._subjects()):
             return True
         if membership is not None:
-            self.waiter.watch(membership.watched)
+            self._listener.watch(membership.watched)
         return False
 
     def _subjects(self) -> frozenset[int] | None:
@@ -337,7 +336,7 @@ class ConsumerCore:
             NotSupported: where there are no FIFOs.
         """
         is_new = self.prepare_to_wait()
-        descriptor = self.waiter.fileno()
+        descriptor = self._listener.fileno()
         if descriptor is None:
             raise NotSupported(
                 f"cannot give a descriptor for a consumer of {self._backend.path}: its file system or this platform "
@@ -512,7 +511,7 @@ class ConsumerCore:
             if self.membership is not None:
                 self.membership.drop()
             self.positions.reclaim()
-            self.waiter.close()
+            self._listener.close()
             self.is_closed = True
 
     def _leave(self) -> None:
@@ -529,7 +528,7 @@ class ConsumerCore:
 
     def forget(self) -> None:
         """Leave the parent's place to wait alone, in a forked child."""
-        self.waiter.forget()
+        self._listener.forget()
         if self.membership is not None:
             self.membership.forget()
 

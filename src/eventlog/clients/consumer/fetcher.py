@@ -1,7 +1,7 @@
 """
 The fetcher of a consumer: it reads batches for the positions, and returns them in turn.
 
-Nothing here waits; `subscribe` chooses the commits of which the consumer's waiter is notified.
+Nothing here waits; `subscribe` chooses the commits of which the consumer is notified.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from eventlog.backend import Backend
 from eventlog.backend.reading import ReadMark
-from eventlog.backend.waiting import Waiter
+from eventlog.backend.waiting import Listener
 from eventlog.clients.consumer.positions import Position, Positions
 from eventlog.clients.reading.batch_reader import BatchReader, Taken
 from eventlog.errors import EventLogError, OffsetOutOfRange
@@ -38,7 +38,7 @@ class Fetcher:
         self,
         backend: Backend,
         positions: Positions,
-        waiter: Waiter,
+        listener: Listener,
         fetch_max_bytes: int,
         on_out_of_range: OnOutOfRange = "raise",
     ) -> None:
@@ -47,7 +47,7 @@ class Fetcher:
         self._fetch_max_bytes = fetch_max_bytes
         self._on_out_of_range = on_out_of_range
         self._reader = BatchReader(backend)
-        self._waiter = waiter
+        self._listener = listener
         self._subscribed_version = -1
         """Of which positions we are notified: none yet."""
         self.seen_transaction = -1
@@ -202,6 +202,6 @@ class Fetcher:
         version, subjects = self._positions.version, None
         if others is not None:
             subjects = {position.cursor.route.row.id for position in self._positions.order} | others
-        is_new = self._waiter.subscribe(subjects)
+        is_new = self._listener.subscribe(subjects)
         self._subscribed_version = version
         return is_new

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventlog.backend import Backend
-from eventlog.backend.waiting import Waiter
+from eventlog.backend.waiting import Listener
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.options import consumer_options
 from eventlog.clients.topic.topic import EmbeddedTopic
@@ -23,7 +23,7 @@ def open_consumer(
     store: Backend,
     known: Callable[[str], EmbeddedTopic[Any, Any]],
     topics: tuple[object, ...],
-    waiter: Waiter | None = None,
+    listener: Listener | None = None,
     **options: Any,
 ) -> EmbeddedConsumer[Any, Any]:
     """
@@ -32,7 +32,7 @@ def open_consumer(
     Args:
         known: finds a topic of the log by its name.
         topics: names, topics and patterns.
-        waiter: the place where it waits; None makes one.
+        listener: the place where it is notified, for a driver that does not block; None makes one where it can wait.
         options: those of `EventLog.consumer`.
 
     Raises:
@@ -48,7 +48,7 @@ def open_consumer(
         given = opened.get(name)
         return given if given is not None and given.uuid == found.uuid else found
 
-    return EmbeddedConsumer(store, open_topic, checked, waiter)
+    return EmbeddedConsumer(store, open_topic, checked, listener)
 
 
 def _named_topic(

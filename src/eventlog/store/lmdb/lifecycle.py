@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import lmdb
 
+from eventlog.backend.waiting import GLANCE_SECONDS
 from eventlog.errors import DiskFull, EventLogError, LogClosed, NestedCall, UsedAfterFork
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.file_lock import FileLock
@@ -30,8 +31,6 @@ from eventlog.uninterruptible import NestingLock
 
 _LOOK_SECONDS = 0.001
 """How often readers look whether the files are in their place."""
-_GLANCE_SECONDS = 1.0
-"""How long a look lasts for those who read nothing, if a glance tells that nothing has happened to the files."""
 RECOVERABLE = (lmdb.MapResizedError, lmdb.PanicError, lmdb.ReadersFullError)
 """LMDB errors after which a read can be retried; see `_recover`."""
 Table = lmdb._Database
@@ -223,7 +222,7 @@ class Lifecycle:
                 self._files.check()
                 self._files.check_last_commit()
             now_s = self._monotonic()
-            self._next_look_s, self._glances_end_s = now_s + _LOOK_SECONDS, now_s + _GLANCE_SECONDS
+            self._next_look_s, self._glances_end_s = now_s + _LOOK_SECONDS, now_s + GLANCE_SECONDS
         finally:
             self.leave(token, None)
 

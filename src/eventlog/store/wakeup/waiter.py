@@ -16,17 +16,13 @@ import weakref
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
-from eventlog.backend.waiting import RECHECK_SECONDS
+from eventlog.backend.waiting import GLANCE_SECONDS, RECHECK_SECONDS
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import Folder
 from eventlog.store.wakeup.fifos import fifo_name, note_change
 
 _NO_FIFO_SECONDS = RECHECK_SECONDS / 20
 _numbers = itertools.count()
-
-
-_GLANCE_SECONDS = 1.0
-"""How long a glance is enough."""
 
 
 def _nothing_committed() -> int:
@@ -159,13 +155,13 @@ class Waiter:
         wait, monotonic = self.wait, self._monotonic
         now_s = monotonic()
         is_unchanged = self._glance(-1 if seen is None else seen)
-        glance_end_s = now_s + _GLANCE_SECONDS
+        glance_end_s = now_s + GLANCE_SECONDS
         while not wait(until_s - now_s):
             now_s = monotonic()
             if seen is not None and not (is_unchanged() and now_s < glance_end_s):
                 if self._last_transaction() != seen:
                     break
-                is_unchanged, glance_end_s = self._glance(seen), now_s + _GLANCE_SECONDS
+                is_unchanged, glance_end_s = self._glance(seen), now_s + GLANCE_SECONDS
             if now_s >= until_s:
                 break
 
