@@ -8,6 +8,7 @@ the bare floors: `queue.SimpleQueue` between threads, a pipe between processes.
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import queue
 import threading
@@ -21,6 +22,7 @@ from typing import Any, Literal
 import eventlog
 from benchmarks.measure import Round, Sample, percentile
 from benchmarks.setting import TOPIC, VALUE_BYTES, Setting
+from eventlog import aio
 
 Way = Literal["append", "send"]
 Medium = Literal["memory", "tmpfs", "disk"]
@@ -62,8 +64,9 @@ def between_threads(setting: Setting, *, way: Way, medium: Medium) -> Iterator[R
 
 
 @contextmanager
-def between_processes(setting: Setting, *, way: Way, medium: Medium) -> Iterator[Round]:
-    """One process publishes, a spawned one waits in `poll()`; they share the directory of the log."""
+def between_processes(setting: Setting, *, way: Way, medium: Medium, is_loop: bool = False) -> Iterator[Round]:
+    """One process publishes, a spawned one waits in `poll()`, in a loop or not; they share the directory of the log."""
+    consume = _consume_in_loop if is_loop else _consume_in_child
     count = setting.count(500)
     context = multiprocessing.get_context("spawn")
 
@@ -72,7 +75,7 @@ def between_processes(setting: Setting, *, way: Way, medium: Medium) -> Iterator
             with eventlog.open(path / "log") as log:
                 log.topic(TOPIC, partitions=1)
                 here, there = context.Pipe()
-                process = context.Process(target=_consume_in_child, args=(path / "log", count, there))
+                process = context.Process(target=consume, args=(path / "log", count, there))
                 process.start()
                 try:
                     _wait_for(here)
@@ -91,6 +94,24 @@ def _consume_in_child(path: Path, count: int, parent: Connection) -> None:
         consumer.poll()
         parent.send("ready")
         parent.send(_received(consumer, count))
+
+
+def _consume_in_loop(path: Path, count: int, parent: Connection) -> None:
+    asyncio.run(_await_in_loop(path, count, parent))
+
+
+async def _await_in_loop(path: Path, count: int, parent: Connection) -> None:
+    durations: list[int] = []
+    async with aio.open(path) as log, log.consumer(TOPIC) as consumer:
+        await consumer.poll(0)
+        parent.send("ready")
+        while len(durations) < count:
+            records = await consumer.poll(_TIMEOUT_S)
+            now = time.perf_counter_ns()
+            if not records:
+                break
+            durations.extend(now - stamp_of(record.value) for record in records if record.value is not None)
+    parent.send(durations)
 
 
 def _received(consumer: eventlog.Consumer[Any, Any], count: int) -> list[int]:

@@ -38,6 +38,36 @@ def append_in_tasks(setting: Setting, *, tasks: int, full: int) -> Iterator[Roun
 
 
 @contextmanager
+def send(setting: Setting, *, is_gathered: bool) -> Iterator[Round]:
+    """
+    `send()` for every record, then an `await` of every delivery, to a durable log; linger 5 ms, as the peer has it.
+
+    Gathered is `asyncio.gather()` of them, which makes a task for each, since a delivery is no `Future`.
+    """
+    count = setting.count(100_000)
+    values, keys = make_values(count), make_keys(count)
+
+    async def measure() -> Sample:
+        with setting.fresh_directory() as path:
+            async with aio.open(path / "log") as log:
+                topic = await log.topic(TOPIC, partitions=1)
+                async with log.producer() as producer:
+                    started = time.perf_counter()
+                    deliveries = [producer.send(TOPIC, value, key=key) for value, key in zip(values, keys, strict=True)]
+                    looped = time.perf_counter()
+                    if is_gathered:
+                        stored = await asyncio.gather(*deliveries)
+                    else:
+                        stored = [await delivery for delivery in deliveries]
+                    ended = time.perf_counter()
+                expect("last offset", stored[-1].offset, count - 1)
+                expect_records(await topic.bounds(), count)
+        return Sample(count / (ended - started), {"loop_records_per_s": count / (looped - started)})
+
+    yield lambda: asyncio.run(measure())
+
+
+@contextmanager
 def consume_records(setting: Setting) -> Iterator[Round]:
     """`async for record in consumer`: one `Record` object each."""
     count = setting.count(1_000_000)

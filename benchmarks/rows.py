@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
-from benchmarks import confluent, group_peers, groups, latency, loops, peers, workloads
+from benchmarks import aiokafka, confluent, group_peers, groups, latency, loops, peers, workloads
 from benchmarks.event_rows import event_rows
 from benchmarks.group_tasks import Form
 from benchmarks.row import Bar, Row, Side
@@ -45,7 +45,17 @@ def _send() -> list[Row]:
             workload = partial(confluent.produce, partitions=partitions, is_reported=is_reported)
             name = f"send, {partitions} partition{'s' if partitions > 1 else ''}, beside {form}"
             rows.append(Row("send", name, "records/s", ours, Side(label, workload), Bar("ratio", bar)))
-    return rows
+    return [*rows, *_send_in_a_loop()]
+
+
+def _send_in_a_loop() -> list[Row]:
+    peer = Side("aiokafka send(), mock broker", aiokafka.produce)
+    awaited = Side("aio producer.send(), await each", partial(loops.send, is_gathered=False))
+    gathered = Side("aio producer.send(), gather()", partial(loops.send, is_gathered=True))
+    return [
+        Row("send", "send in a loop, beside aiokafka", "records/s", awaited, peer, Bar("ratio", 5.0)),
+        Row("send", "send in a loop and gather, beside aiokafka", "records/s", gathered, peer),
+    ]
 
 
 def _append_many() -> list[Row]:
@@ -72,9 +82,11 @@ def _consume() -> list[Row]:
     polling = Side("consumer.poll()", workloads.consume_polls)
     batches = Side("consumer.poll_batches()", workloads.consume_columns)
     kafka = Side("confluent-kafka consume(), mock broker", confluent.consume)
+    loop_kafka = Side("aiokafka async for, mock broker", aiokafka.consume)
     return [
         Row("consume", "consume as Record, iteration", "records/s", iterating, rows_of_file, Bar("figure", 3.5e6)),
         Row("consume", "consume in a loop, async for", "records/s", awaiting, iterating, Bar("ratio", 0.8)),
+        Row("consume", "consume in a loop, beside aiokafka", "records/s", awaiting, loop_kafka, Bar("ratio", 5.0)),
         Row("consume", "consume as Record, poll", "records/s", polling, kafka, Bar("figure", 3.5e6)),
         Row("consume", "consume as columns", "records/s", batches, columns_of_file, Bar("figure", 12e6)),
     ]
@@ -115,6 +127,12 @@ def _latency() -> list[Row]:
             bar = None if medium == "disk" else Bar("figure", 120.0)
             side = Side(label, partial(latency.between_processes, way=way, medium=medium))
             rows.append(Row("latency", f"latency p50, processes, {medium}, {label}", "us", side, pipe, bar))
+        waiting = Side("append() to a thread", partial(latency.between_processes, way="append", medium=medium))
+        awaiting = Side(
+            "append() to a loop", partial(latency.between_processes, way="append", medium=medium, is_loop=True)
+        )
+        name = f"latency p50, processes, {medium}, to a loop"
+        rows.append(Row("latency", name, "us", awaiting, waiting, Bar("ratio", 0.77)))
     return rows
 
 

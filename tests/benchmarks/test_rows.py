@@ -107,7 +107,7 @@ def test_every_row_of_latencies_receives_all_records(row: Row, tmp_path: Path) -
 def test_every_row_of_groups_does_its_work(row: Row, tmp_path: Path) -> None:
     """A few kills, joins and members, in processes, and what of ours stands beside them."""
     setting = Setting(tmp_path, scale=0.001)
-    sides = [row.ours] if row.peer is None or "confluent" in row.peer.label else [row.ours, row.peer]
+    sides = [row.ours] if row.peer is None or "kafka" in row.peer.label else [row.ours, row.peer]
     for summary in interleave([partial(side.workload, setting) for side in sides], rounds=1, unit=row.unit):
         assert isinstance(summary, Summary) or not summary.is_failure, summary
 
