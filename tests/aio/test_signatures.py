@@ -23,12 +23,13 @@ PAIRS = {
     aio.Projection: eventlog.Projection,
     aio.State: eventlog.State,
     aio.StateView: eventlog.StateView,
+    aio.TopicCopy: eventlog.TopicCopy,
 }
 MISSING = {
-    "EventLog": {"supports", "backend", "copy_topic"},
+    "EventLog": {"supports", "backend"},
     "Consumer": {"fileno", "max_wait"},
 }
-"""What the classes of a loop do not have: a loop drives the consumer already, and a copy is a job of its own."""
+"""What the classes of a loop do not have: a loop drives the consumer already, and its log is embedded."""
 ADDED = {"Producer": {"drain"}, "State": {"load"}, "StateView": {"load"}}
 OTHER_OPTIONS = {("EventLog", "producer"): {"max_block"}}
 """Options that are left out: `send` does not wait."""
@@ -41,6 +42,7 @@ PLAIN = {
     "Projection": {"stop"},
     "State": {"get", "get_many", "items", "keys", "values", "put", "delete"},
     "StateView": {"get", "get_many", "items", "keys", "values"},
+    "TopicCopy": {"offset"},
     "Transaction": {"send", "send_many", "state"},
 }
 """Methods that are not awaited: they take, make or begin something, or are async iterators."""

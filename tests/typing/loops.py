@@ -157,3 +157,12 @@ async def the_whole_log_is_in_one_order(log: aio.EventLog) -> None:
         assert_type(record, Record[Any, Any])
     assert_type(log.follow("latest"), AsyncIterator[tuple[int, Record[Any, Any]]])
     assert_type(await log.end_log_position(), int)
+
+
+async def a_copy_has_the_new_types(log: aio.EventLog, orders: aio.Topic[str, Order]) -> None:
+    """The key of the old topic, unless another is declared."""
+    copy = await log.copy_topic(orders, to="payments", value=Payment, convert=lambda order: Payment(1))
+    assert_type(copy, aio.TopicCopy[str, Payment])
+    assert_type(copy.topic, aio.Topic[str, Payment])
+    assert_type(await log.copy_topic("orders", to="payments", value=Payment), aio.TopicCopy[Any, Payment])
+    assert_type(await copy.carry_groups(), dict[str, dict[TopicPartition, int]])

@@ -15,6 +15,7 @@ from eventlog.aio.producer import Producer
 from eventlog.aio.projection import Projection
 from eventlog.aio.state import State, StateView
 from eventlog.aio.topic import Topic
+from eventlog.aio.topic_copy import TopicCopy
 from eventlog.aio.transaction import Transaction
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "State",
     "StateView",
     "Topic",
+    "TopicCopy",
     "Transaction",
     "open",
 ]

@@ -21,6 +21,7 @@ from eventlog.aio.processor import Processor
 from eventlog.aio.producer import Producer
 from eventlog.aio.projection import Projection
 from eventlog.aio.topic import Topic, inner_of
+from eventlog.aio.topic_copy import Copying
 from eventlog.aio.waking import Waker
 from eventlog.aio.worker import finish
 from eventlog.api.event_log import KeyCodec, ReadingOptions, TopicName, TopicOptions, Untyped, ValueClass
@@ -94,7 +95,7 @@ class EventLog(LogTransactions, LogReading):
         self._inner = inner
         self._waker = Waker(home.backend, home.loop, home.outbox.put)
         self._consumers: weakref.WeakSet[Consumer[Any, Any]] = weakref.WeakSet()
-        self._runners: weakref.WeakSet[Processor | Projection[Any, Any]] = weakref.WeakSet()
+        self._runners: weakref.WeakSet[Processor | Projection[Any, Any] | Copying] = weakref.WeakSet()
         self._closing: asyncio.Task[None] | None = None
         self._finalizer = weakref.finalize(self, home.stop)
         self._finalizer.atexit = False

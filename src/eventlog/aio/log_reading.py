@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -13,13 +13,16 @@ from eventlog.aio.processor import Processor
 from eventlog.aio.projection import Projection
 from eventlog.aio.state import StateView
 from eventlog.aio.streams import follow, stream
-from eventlog.aio.topic import Topic, inners_of
+from eventlog.aio.topic import Topic, inner_of, inners_of
+from eventlog.aio.topic_copy import Copying, TopicCopy
 from eventlog.aio.waking import Waker
 from eventlog.log.event_log import EmbeddedLog
-from eventlog.options import MAX_FOLDED_BYTES, MAX_FOLDED_RECORDS, check_seconds
+from eventlog.options import DEFAULT_COPIED_RECORDS, MAX_FOLDED_BYTES, MAX_FOLDED_RECORDS, check_seconds
 from eventlog.records import Record, RecordBatch
 
 if TYPE_CHECKING:
+    from types import UnionType
+
     from eventlog.api.log_reading import Fold
     from eventlog.codecs.base import ValueCodec
 
@@ -35,7 +38,7 @@ class LogReading:
     _home: Home
     _inner: EmbeddedLog
     _waker: Waker
-    _runners: weakref.WeakSet[Processor | Projection[Any, Any]]
+    _runners: weakref.WeakSet[Processor | Projection[Any, Any] | Copying]
 
     # -- projections -----------------------------------------------------------------------------------------
 
@@ -166,6 +169,97 @@ class LogReading:
         """Delete a state with its rows: see `eventlog.EventLog.delete_state`."""
         await self._home.call(partial(self._inner.delete_state, name), "the deletion")
 
+    @overload
+    async def copy_topic(
+        self,
+        source: str | Topic[K, Any],
+        *,
+        to: str,
+        key: type[KT] | ValueCodec[KT],
+        value: type[VT] | ValueCodec[VT],
+        convert: Callable[[Any], VT | None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = ...,
+    ) -> TopicCopy[KT, VT]: ...
+    @overload
+    async def copy_topic(
+        self,
+        source: Topic[K, Any],
+        *,
+        to: str,
+        key: None = None,
+        value: type[VT] | ValueCodec[VT],
+        convert: Callable[[Any], VT | None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = ...,
+    ) -> TopicCopy[K, VT]: ...
+    @overload
+    async def copy_topic(
+        self,
+        source: str | Topic[Any, Any],
+        *,
+        to: Topic[KT, VT],
+        convert: Callable[[Any], VT | None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = ...,
+    ) -> TopicCopy[KT, VT]: ...
+    @overload
+    async def copy_topic(
+        self,
+        source: str,
+        *,
+        to: str,
+        key: None = None,
+        value: type[VT] | ValueCodec[VT],
+        convert: Callable[[Any], VT | None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = ...,
+    ) -> TopicCopy[Any, VT]: ...
+    @overload
+    async def copy_topic(
+        self,
+        source: str | Topic[Any, Any],
+        *,
+        to: str,
+        key: object = None,
+        value: str | UnionType | tuple[type[Any], ...] | list[type[Any]] | None = None,
+        convert: Callable[[Any], Any] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = ...,
+    ) -> TopicCopy[Any, Any]: ...
+    async def copy_topic(
+        self,
+        source: str | Topic[Any, Any],
+        *,
+        to: str | Topic[Any, Any],
+        key: Any = None,
+        value: Any = None,
+        convert: Callable[[Any], Any] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = DEFAULT_COPIED_RECORDS,
+    ) -> TopicCopy[Any, Any]:
+        """
+        Copy the records of a topic into another one, in a thread of its own: see `eventlog.EventLog.copy_topic`.
+
+        `convert` and `progress` are plain functions, and are called in that thread. If the task is cancelled, the copy
+        ends with the transaction in hand: what was copied is stored, and the next call goes on there. Closing the log
+        ends it likewise, and it raises `LogClosed`.
+        """
+        copying = Copying(self._home)
+        copy = partial(
+            self._inner.copy_topic,
+            inner_of(source),
+            to=inner_of(to),
+            key=key,
+            value=value,
+            convert=copying.interrupting(convert),
+            progress=copying.interrupting(_ignore if progress is None else progress),
+            max_records=max_records,
+        )
+        self._home.check()
+        self._runners.add(copying)
+        return TopicCopy(self._home, await copying.run(copy))
+
     # -- the order of the whole log --------------------------------------------------------------------------
 
     async def end_log_position(self) -> int:
@@ -216,3 +310,7 @@ class LogReading:
         self._home.check()
         limit = None if timeout is None else check_seconds("timeout", timeout)
         return follow(self._home, self._waker.ear(), self._inner._follow_from(start, inners_of(topics)), limit)
+
+
+def _ignore(*_: object) -> None:
+    """Do nothing."""

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeAlias
 
 from eventlog.aio.home import Home
 from eventlog.aio.transaction import Transaction
-from eventlog.aio.worker import Worker, finish, wait_to_the_end
+from eventlog.aio.worker import Interrupted, Worker, finish, wait_to_the_end
 from eventlog.clients.transaction.processor import Processor as InnerProcessor
 from eventlog.records import Record
 
@@ -22,10 +22,6 @@ Function: TypeAlias = Callable[[Transaction, Record[Any, Any]], Awaitable[object
 """The function of a processor: it is awaited if it is a coroutine function."""
 OnFailure: TypeAlias = Callable[[Transaction, Record[Any, Any], Exception], Awaitable[object] | object]
 """The function for a record that a processor gives up."""
-
-
-class Interrupted(BaseException):
-    """Raised in the thread of a processor when the task that runs it was cancelled: no failure of the record."""
 
 
 class LoopCalls:

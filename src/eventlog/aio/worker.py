@@ -24,6 +24,10 @@ from eventlog.interruptions import suppress
 T = TypeVar("T")
 
 
+class Interrupted(BaseException):
+    """Raised in a thread that works for a task which was cancelled: no failure of what it does."""
+
+
 class Worker:
     """
     One thread that works for a loop.
