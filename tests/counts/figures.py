@@ -23,8 +23,8 @@ FIGURES: dict[str, Cost] = {
     "append_many of 1000; 8 partitions": Cost(python=242, lmdb=18, commits=1, syncs=2),
     "append_many(key=) of 100": Cost(python=1_030, lmdb=70, commits=10, syncs=20),
     "history of 10": Cost(python=3_800, lmdb=799, commits=0, syncs=0),
-    "latest": Cost(python=24_000, lmdb=7_000, commits=0, syncs=0),
-    "read": Cost(python=1_318, lmdb=61, commits=0, syncs=0),
+    "latest": Cost(python=24_000, lmdb=7_990, commits=0, syncs=0),
+    "read": Cost(python=1_318, lmdb=63, commits=0, syncs=0),
     "loop of a consumer": Cost(python=1_667, lmdb=41, commits=0, syncs=0),
     "loop of a member": Cost(python=1_856, lmdb=44, commits=0, syncs=0),
     "poll of 500": Cost(python=1_349, lmdb=41, commits=0, syncs=0),
@@ -36,8 +36,8 @@ FIGURES: dict[str, Cost] = {
     "poll of 100, commit": Cost(python=2_376, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=139_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=13_716, lmdb=2_195, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=33_046, lmdb=4_183, commits=10, syncs=20),
-    "projection": Cost(python=4_054, lmdb=93, commits=1, syncs=2),
+    "processor, 100 at a time": Cost(python=33_046, lmdb=4_186, commits=10, syncs=20),
+    "projection": Cost(python=4_062, lmdb=100, commits=1, syncs=2),
 }
 
 COMPILED: dict[str, Cost] = {
@@ -47,7 +47,7 @@ COMPILED: dict[str, Cost] = {
     "append_many of 1000": Cost(python=64, lmdb=6, commits=1, syncs=2),
     "append_many of 1000; 8 partitions": Cost(python=191, lmdb=18, commits=1, syncs=2),
     "append_many(key=) of 100": Cost(python=990, lmdb=70, commits=10, syncs=20),
-    "read": Cost(python=163, lmdb=61, commits=0, syncs=0),
+    "read": Cost(python=163, lmdb=63, commits=0, syncs=0),
     "loop of a consumer": Cost(python=507, lmdb=41, commits=0, syncs=0),
     "loop of a member": Cost(python=706, lmdb=44, commits=0, syncs=0),
     "poll of 500": Cost(python=187, lmdb=41, commits=0, syncs=0),
@@ -57,7 +57,7 @@ COMPILED: dict[str, Cost] = {
     "poll of 100, commit": Cost(python=1_206, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=135_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=12_516, lmdb=2_195, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=30_833, lmdb=4_183, commits=10, syncs=20),
-    "projection": Cost(python=2_885, lmdb=93, commits=1, syncs=2),
+    "processor, 100 at a time": Cost(python=30_833, lmdb=4_186, commits=10, syncs=20),
+    "projection": Cost(python=2_900, lmdb=100, commits=1, syncs=2),
     "history of 10": Cost(python=2_000, lmdb=799, commits=0, syncs=0),
 }

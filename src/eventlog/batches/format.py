@@ -31,6 +31,8 @@ TARGET_BYTES = 65_520
 
 _HEADER_1 = struct.Struct(">BBHIIqqqqhHi")
 _HEADER = struct.Struct(">BBHIIqqqqhHiQ")
+_SPAN_AT = 8
+_SPAN_AND_POSITION = struct.Struct(">I40xQ")
 _CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size
 FRAME_BYTES = HEADER_BYTES + _CHECKSUM.size
@@ -330,6 +332,14 @@ def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
     unknown = flags | reserved
     stamp = (producer, epoch, sequence)
     return BatchHeader(unknown, count, span, first_ms, largest_ms, largest_so_far_ms, log_position, header.size, stamp)
+
+
+def read_place(data: bytes | memoryview) -> tuple[int, int] | None:
+    """Return the span and the log position of a batch, unchecked; None if it does not say its position."""
+    if len(data) < FRAME_BYTES or data[0] != MAGIC or data[1] != VERSION:
+        return None
+    place: tuple[int, int] = _SPAN_AND_POSITION.unpack_from(data, _SPAN_AT)
+    return place
 
 
 def is_intact(data: bytes) -> bool:

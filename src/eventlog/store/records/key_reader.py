@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from eventlog.batches.format import decode
+from eventlog.errors import CorruptBatch
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import (
     BATCHES,
+    FORMAT,
     INDEX,
+    PARTITIONS,
     Cursor,
     EngineError,
     Environment,
@@ -15,6 +20,7 @@ from eventlog.store.lmdb.environment import (
     Transaction,
 )
 from eventlog.store.records.key_rows import (
+    FRAME_BYTES,
     LAST_VERSION,
     check_row,
     damaged_index,
@@ -27,7 +33,9 @@ from eventlog.store.records.key_rows import (
     version_key,
 )
 from eventlog.store.rows.packing import LARGEST
-from eventlog.store.rows.tables import batch_key, split_batch_key
+from eventlog.store.rows.tables import TOPIC_ROWS, batch_key, left_rows_key, split_batch_key
+
+_FIRST_VERSION = version_key(1)
 
 
 def last_version(environment: Environment, transaction: Snapshot | Transaction, prefix: bytes) -> int:
@@ -45,17 +53,69 @@ def last_row(
 ) -> tuple[int, bytes | memoryview] | None:
     """The first version and the bytes of a key's last row."""
     with transaction.cursor(db=environment.table(INDEX)) as cursor:
-        return last_row_of(cursor, prefix)
+        return last_row_of(environment, transaction, cursor, prefix)
 
 
-def last_row_of(cursor: Cursor, prefix: bytes) -> tuple[int, bytes | memoryview] | None:
+def last_row_of(
+    environment: Environment, transaction: Snapshot | Transaction, cursor: Cursor, prefix: bytes
+) -> tuple[int, bytes | memoryview] | None:
     """The same by a cursor of the index."""
-    is_behind = cursor.set_range(prefix + LAST_VERSION)  # no record has that number
-    if cursor.prev() if is_behind else cursor.last():
+    end = prefix + LAST_VERSION  # no record has that number
+    if _find_end(environment, transaction, cursor, end):
         key, data = cursor.item()
-        if len(key) == len(prefix) + 8 and key[:-8] == prefix:
+        if len(key) == len(end) and key[:-8] == prefix:
             return split_row_key(bytes(key))[1], data
+    _check_sides(cursor, end)
     return None
+
+
+def _find_end(environment: Environment, transaction: Snapshot | Transaction, cursor: Cursor, end: bytes) -> bool:
+    """
+    Move a cursor to the last row before a key; whether there is one.
+
+    A changed bit in a key hides other rows from a search, but not its own: the search ends beside it. There it is
+    mostly known by its version: the row behind those of a key is the first one of another key.
+
+    Raises:
+        CorruptBatch: if the row behind is not where its key belongs.
+    """
+    if not cursor.set_range(end):
+        return bool(cursor.last())
+    key = bytes(cursor.key())
+    if key[-8:] != _FIRST_VERSION and key[:-8] != end[:-8]:
+        _check_behind(environment, transaction, cursor, key, end)
+        cursor.set_range(end)
+    return bool(cursor.prev())
+
+
+def _check_sides(cursor: Cursor, end: bytes) -> None:
+    """Raise `CorruptBatch` if the rows on both sides of a key, two on each side, are not sorted."""
+    is_found = cursor.set_range(end)
+    behind = [bytes(cursor.key())] if is_found else []
+    if is_found and cursor.next():
+        behind.append(bytes(cursor.key()))
+    cursor.set_range(end)
+    before: list[bytes] = []
+    while len(before) < 2 and (cursor.prev() if is_found or before else cursor.last()):
+        before.append(bytes(cursor.key()))
+    for one, other in pairwise([*reversed(before), end, *behind]):
+        if one >= other and not one == other == end:
+            raise _unsorted(other if one == end else one)
+
+
+def _check_behind(
+    environment: Environment, transaction: Snapshot | Transaction, cursor: Cursor, key: bytes, end: bytes
+) -> None:
+    """Raise `CorruptBatch` if the row of a key, where the cursor is, can be none behind `end`."""
+    if key <= end or (cursor.next() and bytes(cursor.key()) <= key):
+        raise _unsorted(key)
+    entity, version = split_row_key(key)
+    if version > 1:
+        _check_trimmed(environment, transaction, entity, version)
+
+
+def _unsorted(key: bytes | memoryview) -> CorruptBatch:
+    return damaged_index(f"the key {bytes(key).hex()} in the index", "the rows are not sorted")
 
 
 def stored_version(environment: Environment, prefix: bytes) -> int:
@@ -78,8 +138,9 @@ def read_rows(
         try:
             cursor = transaction.cursor(db=environment.tables[INDEX])
             if is_reversed:
-                is_behind = cursor.set_range(prefix + (LAST_VERSION if end is None else version_key(end)))
-                is_found = cursor.prev() if is_behind else cursor.last()
+                is_found = _find_end(
+                    environment, transaction, cursor, prefix + (LAST_VERSION if end is None else version_key(end))
+                )
             else:
                 is_found = cursor.set_range(prefix) if first == 1 else _find_row(cursor, prefix, first)
             rows: list[tuple[int, bytes]] = []
@@ -87,9 +148,12 @@ def read_rows(
             while is_found:
                 key = cursor.key()
                 if len(key) != length or not key.startswith(prefix):
+                    if not is_reversed and key[-8:] != _FIRST_VERSION:
+                        _check_behind(environment, transaction, cursor, key, prefix)
                     break
                 version = int.from_bytes(key[-8:], "big")
                 if end is not None and version >= end:
+                    _check_whole(environment, transaction, [*rows[-1:], (version, b"")], prefix, version)
                     break
                 if not 1 <= version < LARGEST or (rows and (version < rows[-1][0]) is not is_reversed):
                     raise damaged_index(f"the key {key.hex()} in the index", "the versions are not sorted")
@@ -101,6 +165,10 @@ def read_rows(
                     break
                 max_bytes -= len(data)
                 is_found = cursor.prev() if is_reversed else cursor.next()
+            if not rows or (rows[0][0] > first and not is_reversed):
+                _check_sides(cursor, prefix + version_key(first))
+            if len(rows) > 1 or (rows and rows[0][0] > first):
+                _check_whole(environment, transaction, rows[::-1] if is_reversed else rows, prefix, first)
             return rows, True
         except unless_interrupted(EngineError) as error:
             raise environment.read_error(error) from error
@@ -108,6 +176,30 @@ def read_rows(
             transaction.abort()
     finally:
         environment.leave(token, None)
+
+
+def _check_whole(
+    environment: Environment, transaction: Transaction, rows: list[tuple[int, bytes]], prefix: bytes, first: int
+) -> None:
+    """Raise `CorruptBatch` if versions from `first` on are not in the rows of a key, and none was deleted."""
+    if rows and rows[0][0] > first:
+        _check_trimmed(environment, transaction, prefix, rows[0][0])
+    for (one, data), (other, _) in pairwise(rows):
+        if len(data) < FRAME_BYTES or one + row_count(data) != other:
+            _check_trimmed(environment, transaction, prefix, other)
+
+
+def _check_trimmed(environment: Environment, transaction: Snapshot | Transaction, prefix: bytes, version: int) -> None:
+    """Raise `CorruptBatch` if no record was ever deleted from the topic of a key's rows, nor the topic itself."""
+    topic = prefix[:4]
+    note = left_rows_key(TOPIC_ROWS, int.from_bytes(topic, "big"))
+    if transaction.get(note, db=environment.table(FORMAT)) is not None:
+        return
+    with transaction.cursor(db=environment.table(PARTITIONS)) as cursor:
+        if not cursor.set_range(topic) or cursor.key()[:4] != topic:
+            raise damaged_index(
+                f"version {version} of key {unescaped(prefix[4:])!r}", "what was stored before it is not there"
+            )
 
 
 def _find_row(cursor: object, prefix: bytes, first: int) -> bool:
@@ -133,19 +225,22 @@ def read_keys(
     topic = topic_key(topic_id)
     begin = topic + key_prefix.replace(b"\0", b"\0\xff")
     start = begin if after is None else entity_prefix(topic_id, after) + LAST_VERSION
-    before = start
+    entity = b""
     with environment.reading() as transaction, transaction.cursor(db=environment.table(INDEX)) as cursor:
-        is_found = cursor.set_range(start)
-        while is_found and len(keys) < max_count:
+        while len(keys) < max_count:
+            is_found = cursor.set_range(start)
             key = bytes(cursor.key())
-            if not key.startswith(begin):
+            if (cursor.prev() if is_found else cursor.last()) and not bytes(cursor.key()).startswith(entity):
+                raise _unsorted(cursor.key())
+            if not is_found or not key.startswith(begin):
+                _check_sides(cursor, start)
                 break
+            cursor.set_range(start)
+            if key < start or (cursor.next() and bytes(cursor.key()) <= key):
+                raise _unsorted(key)
             entity, _ = split_row_key(key)
-            if key < before:
-                raise damaged_index(f"the key {key.hex()} in the index", "the rows are not sorted")
-            before = entity + LAST_VERSION
+            start = entity + LAST_VERSION
             keys.append(unescaped(entity[4:]))
-            is_found = cursor.set_range(before)
     return keys
 
 

@@ -91,7 +91,7 @@ class KeyIndex:
         if unknown:
             with transaction.cursor(db=self._environment.table(INDEX)) as cursor:
                 for prefix in unknown:
-                    self._tails[prefix] = _tail_of(last_row_of(cursor, prefix), prefix)
+                    self._tails[prefix] = _tail_of(last_row_of(self._environment, transaction, cursor, prefix), prefix)
 
     def take_version(self, transaction: Transaction, prefix: bytes) -> int:
         """Take the version of the next record of a key."""

@@ -12,11 +12,20 @@ import struct
 from collections.abc import Collection
 
 from eventlog.backend.reading import OrderedBatch, ScannedOrder
-from eventlog.batches.format import NO_LOG_POSITION, read_header
+from eventlog.batches.format import NO_LOG_POSITION, is_intact, read_header, read_place
 from eventlog.errors import CorruptBatch, EventLogError
 from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
-from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, Environment, Snapshot, Transaction
+from eventlog.store.lmdb.environment import (
+    BATCHES,
+    FORMAT,
+    ORDER,
+    PARTITIONS,
+    Cursor,
+    Environment,
+    Snapshot,
+    Transaction,
+)
 from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.rows.packing import LARGEST, damaged
 from eventlog.store.rows.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key
@@ -52,10 +61,38 @@ def end_log_position(environment: Environment, transaction: Snapshot | Transacti
     return max(end, position_of(transaction.get(END_POSITION_KEY, db=environment.table(FORMAT))))
 
 
+def checked_end(environment: Environment, transaction: Snapshot | Transaction) -> int:
+    """The same; `CorruptBatch` if the last row of the order does not stand where it was stored."""
+    end = 0
+    with transaction.cursor(db=environment.table(ORDER)) as cursor:
+        if cursor.last():
+            key, value = cursor.item()
+            end = position_of(key) + 1
+            if (true := _true_position(environment, transaction, key, value)) != end - 1:
+                raise misplaced(end - 1, true)
+    return max(end, position_of(transaction.get(END_POSITION_KEY, db=environment.table(FORMAT))))
+
+
+def _true_position(
+    environment: Environment, transaction: Snapshot | Transaction, key: bytes | memoryview, value: bytes | memoryview
+) -> int:
+    """The position under which a row was stored, by its batch; the one that it has if the batch does not know it."""
+    data = transaction.get(bytes(value), db=environment.table(BATCHES))
+    found, place = position_of(key), None if data is None else read_place(data)
+    if place is None or (true := sum(place) - 1) == found or not is_intact(bytes(data or b"")):
+        return found
+    return true
+
+
+def misplaced(log_position: int, true: int) -> CorruptBatch:
+    """Return the error for a row of the order that does not stand where it was stored."""
+    return damaged("the order of the log", f"what was stored at position {true} stands at {log_position}")
+
+
 def stored_end_log_position(environment: Environment) -> int:
-    """The same, of the newest commit."""
+    """The same, of the newest commit; checked."""
     with environment.reading() as transaction:
-        return end_log_position(environment, transaction)
+        return checked_end(environment, transaction)
 
 
 class StoredMark(NamedTuple):
@@ -131,23 +168,26 @@ def scan_order(
     with environment.reading() as transaction:
         number: int = transaction.id()
         batches = _OrderedBatches(environment, transaction, topic_ids)
-        with transaction.cursor(db=environment.table(ORDER)) as cursor:
-            is_found = cursor.set_range(order_key(start))
-            while is_found and max_bytes > 0:
-                try:
-                    end, batch = batches.batch(start, cursor.key(), cursor.value())
-                except unless_interrupted(EventLogError):
-                    if found:
-                        break
-                    raise
-                if batch is not None:
-                    found.append(batch)
-                    max_bytes -= len(batch.data)
-                start = end
-                is_found = cursor.next()
-        if not is_found:
-            start = max(start, end_log_position(environment, transaction))
-    return ScannedOrder(found, start, number)
+        end = start
+        try:
+            with transaction.cursor(db=environment.table(ORDER)) as cursor:
+                is_found = cursor.set_range(order_key(start))
+                if is_found and start:
+                    is_found = batches.check_beginning(cursor, start)
+                while is_found and max_bytes > 0:
+                    end, batch = batches.batch(end, cursor.key(), cursor.value())
+                    if batch is not None:
+                        found.append(batch)
+                        max_bytes -= len(batch.data)
+                        start = end
+                    is_found = cursor.next()
+            if not is_found:
+                end = max(end, checked_end(environment, transaction))
+        except unless_interrupted(EventLogError):
+            if not found:
+                raise
+            end = start  # not behind rows of other topics: one of them may be damaged
+    return ScannedOrder(found, end, number)
 
 
 class _OrderedBatches:
@@ -159,12 +199,27 @@ class _OrderedBatches:
         self._topic_ids = topic_ids
         self._firsts: dict[bytes, int] = {}
 
+    def check_beginning(self, cursor: Cursor, start: int) -> bool:
+        """
+        Raise `CorruptBatch` if a search for a position passed by rows behind it; the cursor stays where it is.
+
+        A row whose key was changed leads a search astray only from beside the place where it ends.
+        """
+        if cursor.prev():
+            key, value = cursor.item()
+            true = _true_position(self._environment, self._transaction, key, value)
+            if max(true, position_of(key)) >= start:
+                raise misplaced(position_of(key), true)
+            return bool(cursor.next())
+        return bool(cursor.first())
+
     def batch(self, start: int, position: memoryview, key_view: memoryview) -> tuple[int, OrderedBatch | None]:
         """
-        Return the position behind a row of the order, and its batch; None if it is gone, or of another topic.
+        Return the position behind a row of the order, and its batch; None if that is of another topic.
 
         Raises:
-            CorruptBatch, FormatTooNew: if the row is not behind `start`, or it or the batch's header cannot be read.
+            CorruptBatch, FormatTooNew: if the row is not behind `start`, it or the batch's header cannot be read, or
+                the batch is not there, or not of this position.
         """
         end = position_of(position) + 1
         if end <= start:
@@ -175,10 +230,13 @@ class _OrderedBatches:
             return end, None
         data = self._transaction.get(key, db=self._environment.table(BATCHES))
         if data is None:
-            return end, None
-        span = read_header(data, _Place(key)).span
+            raise damaged("the order of the log", f"{_Place(key)} is not there, which ends before position {end}")
+        header = read_header(data, _Place(key))
+        span = header.span
         if span > min(end, last + 1):
             raise damaged("the order of the log", f"the batch before position {end} has {span} records")
+        if header.log_position not in (NO_LOG_POSITION, end - span) and is_intact(bytes(data)):
+            raise misplaced(end - 1, header.log_position + span - 1)
         first = self._firsts.get(key[:8])
         if first is None:
             row = self._transaction.get(key[:8], db=self._environment.table(PARTITIONS))

@@ -1,7 +1,10 @@
 """
 Reading batches in a transaction that runs: from an offset, from a time, and where a partition begins and ends.
 
-What is returned is copied.
+What is returned is copied. A changed bit in a key makes its row that of another partition, at a place where no search
+finds it. The end would be an earlier batch: readers would stop there, and offsets would be given twice. Every batch
+says its position in the order of the log, and the order says the batch's key, so the rows on both sides of an end are
+known to be what their keys say (docs/decisions/0028).
 """
 
 from __future__ import annotations
@@ -9,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from eventlog.backend.reading import Fetch, Fetched, StoredBatch
-from eventlog.batches.format import decode, read_header
+from eventlog.batches.format import decode, is_intact, read_header, read_place
 from eventlog.errors import CorruptBatch
-from eventlog.store.lmdb.environment import BATCHES, PARTITIONS, Cursor, Environment, Snapshot, Transaction
+from eventlog.named_tuples import NamedTuple
+from eventlog.store.lmdb.environment import BATCHES, ORDER, PARTITIONS, Cursor, Environment, Snapshot, Transaction
+from eventlog.store.records.log_order import order_key
 from eventlog.store.rows.packing import LARGEST, damaged
 from eventlog.store.rows.tables import BATCH_KEY_BYTES, PartitionRow, batch_key, partition_key, split_batch_key
 
@@ -45,13 +50,13 @@ def fetch_within(
                 break
             data, last = cursor.value(), int.from_bytes(key[8:], "big")
             if len(key) != BATCH_KEY_BYTES or not offset <= last < LARGEST:
-                raise _unsorted(topic_id, partition)
+                raise unsorted_batches(topic_id, partition)
             batches.append(StoredBatch(last, data))
             offset = last + 1
             max_bytes -= len(data)
             is_found = cursor.next()
         row = _partition_row(environment, transaction, topic_id, partition)
-        end = offset if batches else _stored_end(environment, transaction, topic_id, partition, row)
+        end = offset if batches else _end(environment, transaction, cursor, topic_id, partition, row)
         if not batches and row.first <= offset < end:
             raise damaged(
                 f"offset {offset} of partition {partition} of topic id {topic_id}",
@@ -67,7 +72,7 @@ def bounds_within(
     """The first and the end offset (exclusive) of some partitions, by topic id and number."""
     with transaction.cursor(db=environment.table(BATCHES)) as cursor:
         rows = [(pair, _partition_row(environment, transaction, *pair)) for pair in partitions]
-        return [(row.first, _end(cursor, *pair, row)) for pair, row in rows]
+        return [(row.first, _end(environment, transaction, cursor, *pair, row)) for pair, row in rows]
 
 
 def offset_of_time_within(
@@ -81,18 +86,17 @@ def offset_of_time_within(
     """
     row = _partition_row(environment, transaction, topic_id, partition)
     with transaction.cursor(db=environment.table(BATCHES)) as cursor:
-        first, end = row.first, _end(cursor, topic_id, partition, row)
+        first, end = row.first, _end(environment, transaction, cursor, topic_id, partition, row)
         low, high = first, end
         prefix = partition_key(topic_id, partition)
         while low < high:
             middle = (low + high) // 2
             if not cursor.set_range(batch_key(topic_id, partition, middle)) or cursor.key()[:8] != prefix:
-                high = middle
-                continue
+                raise unsorted_batches(topic_id, partition)
             last = split_batch_key(cursor.key())[2]
-            if last < middle:
-                raise _unsorted(topic_id, partition)
             header = read_header(cursor.value(), f"the batch up to offset {last}")
+            if not last - header.span < middle <= last:
+                raise unsorted_batches(topic_id, partition)
             if header.largest_so_far_ms < timestamp_ms:
                 low = last + 1
             else:
@@ -106,7 +110,10 @@ def offset_of_time_within(
                 for offset, moment in zip(columns.offsets(last), columns.timestamps_ms, strict=True):
                     if moment >= timestamp_ms and offset >= first:
                         return offset
+            low = last + 1
             is_found = cursor.next()
+    if low < end:
+        raise unsorted_batches(topic_id, partition)
     return end
 
 
@@ -130,33 +137,78 @@ def _partition_row(
     return _WHOLE if data is None else PartitionRow.unpack(data)
 
 
-def _end(cursor: Cursor, topic_id: int, partition: int, row: PartitionRow) -> int:
-    """The end of a partition."""
-    is_behind = cursor.set_range(batch_key(topic_id, partition, _LAST_OFFSET))
-    if cursor.prev() if is_behind else cursor.last():
-        key = bytes(cursor.key())
-        if key[:8] == partition_key(topic_id, partition):
-            end: int = split_batch_key(key)[2] + 1
-            if end < row.first:
-                raise damaged("the bounds of a partition", f"it begins at offset {row.first} and ends at {end}")
-            return end
-    return row.end
-
-
-def _stored_end(
-    environment: Environment, transaction: Transaction, topic_id: int, partition: int, row: PartitionRow
+def _end(
+    environment: Environment,
+    transaction: Snapshot | Transaction,
+    cursor: Cursor,
+    topic_id: int,
+    partition: int,
+    row: PartitionRow,
 ) -> int:
+    """The end of a partition."""
+    found = last_batch(environment, transaction, cursor, topic_id, partition)
+    if found is None:
+        return row.end
+    end = found.last + 1
+    if end < row.first:
+        raise damaged("the bounds of a partition", f"it begins at offset {row.first} and ends at {end}")
+    return end
+
+
+# -- the end of a partition -----------------------------------------------------------------------------------
+
+
+class LastBatch(NamedTuple):
+    """The last offset of a partition's last batch, and the batch's bytes."""
+
+    last: int
+    data: bytes | memoryview
+
+
+def last_batch(
+    environment: Environment, transaction: Snapshot | Transaction, cursor: Cursor, topic_id: int, partition: int
+) -> LastBatch | None:
     """
-    The same, from the root of the table.
+    The last batch of a partition, by a cursor of the batches; None if there is none.
 
-    A cursor that has a page looks no further than that page, so among keys that are not sorted it would find the end
-    where a reader stopped, and the reader would wait for good.
+    Raises:
+        CorruptBatch: if it is not certain which is the last, because rows are not where their keys belong.
     """
-    with transaction.cursor(db=environment.tables[BATCHES]) as cursor:
-        return _end(cursor, topic_id, partition, row)
+    wanted = batch_key(topic_id, partition, _LAST_OFFSET)
+    is_behind = cursor.set_range(wanted)
+    if is_behind:
+        key, data = cursor.item()
+        if min(bytes(key), true_key(environment, transaction, key, data)) < wanted:
+            raise unsorted_batches(topic_id, partition)
+    if not (cursor.prev() if is_behind else cursor.last()):
+        return None
+    key, data = cursor.item()
+    stored, true = bytes(key), true_key(environment, transaction, key, data)
+    if max(stored, true) > wanted or (stored != true and wanted[:8] in (stored[:8], true[:8])):
+        raise unsorted_batches(topic_id, partition)
+    return LastBatch(split_batch_key(stored)[2], data) if stored[:8] == wanted[:8] else None
 
 
-def _unsorted(topic_id: int, partition: int) -> CorruptBatch:
+def true_key(
+    environment: Environment, transaction: Snapshot | Transaction, key: bytes | memoryview, data: bytes | memoryview
+) -> bytes:
+    """
+    The key that a batch had when it was stored, by its position and the order of the log.
+
+    It is the one that it has if nothing else is known: the order has no row for it, the batch is damaged, or it is
+    of version 1 and does not know its position.
+    """
+    stored, place = bytes(key), read_place(data)
+    if place is None:
+        return stored
+    last = sum(place) - 1
+    row = transaction.get(order_key(last), db=environment.tables[ORDER]) if last < LARGEST else None
+    if row is None or row == stored or not is_intact(bytes(data)):
+        return stored
+    return bytes(row)
+
+
+def unsorted_batches(topic_id: int, partition: int) -> CorruptBatch:
     """Return the error for batches that do not follow each other."""
     return damaged(
         f"partition {partition} of topic id {topic_id}", "its batches are not sorted", unaffected="Other partitions"

@@ -32,15 +32,14 @@ from eventlog.store.records.key_writer import KeyIndex
 from eventlog.store.records.log_order import (
     END_POSITION_KEY,
     OLD_POSITIONS_KEY,
-    end_log_position,
+    checked_end,
     order_key,
     position_of,
     position_of_batch,
 )
-from eventlog.store.records.reader import bounds_within, offset_of_time_within
+from eventlog.store.records.reader import bounds_within, last_batch, offset_of_time_within
 from eventlog.store.rows.tables import FORMAT_KEY, PartitionRow, batch_key, partition_key, split_batch_key, unpack_topic
 
-_LAST_OFFSET = 2**64 - 1
 _ALL = 2**62
 _BEHIND = b"\xff" * 8
 
@@ -260,7 +259,7 @@ class WriteTransaction:
     def end_log_position(self) -> int:
         """The position that the next record gets, with all that this round has written."""
         if self._position < 0:
-            self._position = end_log_position(self._environment, self.transaction)
+            self._position = checked_end(self._environment, self.transaction)
         return self._position
 
     def append_record(self, record: SingleRecord) -> None:
@@ -514,12 +513,9 @@ class WriteTransaction:
 
     def _stored_end(self, topic_id: int, partition: int) -> list[int]:
         with self.transaction.cursor(db=self._environment.tables[BATCHES]) as cursor:
-            found = cursor.set_range(batch_key(topic_id, partition, _LAST_OFFSET))
-            if (cursor.prev() if found else cursor.last()) and cursor.key():
-                stored_topic, stored_partition, last = split_batch_key(cursor.key())
-                if (stored_topic, stored_partition) == (topic_id, partition):
-                    header = read_header(cursor.value(), "the last batch of a partition")
-                    return [last + 1, header.largest_so_far_ms]
+            found = last_batch(self._environment, self.transaction, cursor, topic_id, partition)
+        if found is not None:
+            return [found.last + 1, read_header(found.data, "the last batch of a partition").largest_so_far_ms]
         row = PartitionRow.unpack(self.get(PARTITIONS, partition_key(topic_id, partition)))
         return [row.end, row.largest_ms]
 
