@@ -1,0 +1,66 @@
+"""
+The shop: `POST /CUSTOMER/CUPS` stores an order, a thread of each worker bills its share, `GET /` has the invoices.
+
+`gunicorn --config examples/gunicorn_service/gunicorn_conf.py examples.gunicorn_service.service:application` runs it,
+and `--preload` may be added. docs/how-to/gunicorn.md tells why it is written like this.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import eventlog
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+
+def bill(tx: eventlog.Transaction, record: eventlog.Record[str, Any]) -> None:
+    """Write the invoice of an order, in the commit that says that the order is done."""
+    tx.send("invoices", {"order": [record.partition, record.offset], "cents": 250 * record.value}, key=record.key)
+
+
+class Application:
+    """The WSGI application. Importing it opens nothing; each worker calls `open()` after the fork."""
+
+    def open(self) -> None:
+        """Open the log, and begin to bill."""
+        self.log = eventlog.open(os.environ.get("SHOP_LOG", "data/shop"))
+        self.orders = self.log.topic("orders", partitions=4, key=str, value=int)
+        self.invoices = self.log.topic("invoices", key=str, value="json")
+        self.processor = self.log.processor(self.orders, function=bill, group="billing")
+        self.thread = threading.Thread(target=self._work)
+        self.thread.start()
+
+    def close(self) -> None:
+        """Finish the order in hand, and close the log."""
+        self.processor.stop()
+        self.thread.join()
+        self.log.close()
+
+    def _work(self) -> None:
+        try:
+            self.processor.run()
+        except BaseException:
+            os.kill(os.getpid(), signal.SIGTERM)  # a worker that cannot bill is better replaced
+            raise
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        if environ["REQUEST_METHOD"] == "POST":
+            _, customer, cups = environ["PATH_INFO"].split("/")
+            message_id = environ.get("HTTP_IDEMPOTENCY_KEY")  # a client that got no answer sends it again
+            stored = self.orders.append(int(cups), key=customer, message_id=message_id)
+            status, answer = "201 Created", json.dumps([stored.partition, stored.offset])
+        else:
+            status, answer = "200 OK", json.dumps([record.value for record in self.invoices.read()])
+        start_response(status, [("Content-Type", "application/json")])
+        return [answer.encode()]
+
+
+application = Application()
