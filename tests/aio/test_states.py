@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 import eventlog
 from eventlog import aio, testing
+from eventlog.clients.transaction.transaction import EmbeddedTransaction
 
 
 @pytest.fixture
@@ -237,3 +239,40 @@ def test_loaded_rows_are_remembered_and_checked() -> None:
             assert 7 not in log.state("rows")
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_consumed", [False, True])
+def test_a_large_transaction_is_made_ready_in_a_thread(monkeypatch: pytest.MonkeyPatch, is_consumed: bool) -> None:
+    """Beyond 1 MiB; its consumer can be polled by another task meanwhile, and everything is stored."""
+    threads: list[int] = []
+    prepared = EmbeddedTransaction._prepared
+
+    def noting(self: EmbeddedTransaction) -> Any:
+        threads.append(threading.get_ident())
+        return prepared(self)
+
+    monkeypatch.setattr(EmbeddedTransaction, "_prepared", noting)
+
+    async def main() -> None:
+        async with aio.open(":memory:") as log:
+            orders = await log.topic("orders", value=int)
+            await orders.append_many(range(10))
+            async with log.consumer(orders, group="g", auto_commit=False) as consumer:
+                await consumer.poll(1.0, max_records=5)
+                for size in (1, 5000):
+                    tx = await log.transaction(consumer if is_consumed and size > 1 else None)
+                    rows = tx.state("rows", key=int, value=str)
+                    for number in range(size):
+                        rows[number] = "x" * 100
+                    tx.send(orders, size)
+                    await asyncio.gather(tx.commit(), consumer.poll(1.0, max_records=1))
+                assert await consumer.committed(("orders", 0)) == (6 if is_consumed else None)
+            assert len(list(log.state("rows"))) == 5000
+            tx = await log.transaction()
+            for number in range(5000):
+                tx.state("rows")[number] = "y" * 100
+            await tx.abort()
+            assert log.state("rows")[0] == "x" * 100
+
+    asyncio.run(main())
+    assert [thread == threading.get_ident() for thread in threads] == [True, False]
