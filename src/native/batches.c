@@ -4,7 +4,8 @@
 
 enum { TOPIC, PARTITION, OFFSETS, TIMESTAMPS_MS, KEYS, VALUES, HEADERS, FIELD_COUNT };
 enum { ARGUMENT_COUNT = 7 };
-enum { MAGIC = 0xe7, VERSION = 2, HEADER_BYTES = 60, CHECKSUM_BYTES = 4 };
+enum { MAGIC = 0xe7, VERSION = 3, HEADER_BYTES = 60, PLACE_BYTES = 16, CHECKSUM_BYTES = 4 };
+enum { PLACE = 1 << 4 };
 
 static const char *const field_names[FIELD_COUNT] = {
     "topic", "partition", "offsets", "timestamps_ms", "keys", "values", "headers",
@@ -13,6 +14,7 @@ static const char *const field_names[FIELD_COUNT] = {
 /* The fields of a header that we use. */
 typedef struct {
     Py_ssize_t count;
+    Py_ssize_t body_at;
     int64_t first_ms;
 } Header;
 
@@ -28,15 +30,20 @@ number_at(const unsigned char *header, int start, int width)
     return (int64_t)(number << (64 - 8 * width)) >> (64 - 8 * width);
 }
 
-/* Whether it is the header of a batch of this version, without gaps and without unknown flags. */
+/* Whether it is the header of a batch with plain columns and without gaps, of version 3 or 2. */
 static int
 read_header(const unsigned char *data, Py_ssize_t size, Header *header)
 {
-    int64_t count, span, producer, epoch, sequence;
+    int64_t count, span, producer, epoch, sequence, flags;
 
-    if (size < HEADER_BYTES + CHECKSUM_BYTES || data[0] != MAGIC || data[1] != VERSION) {
+    if (size < HEADER_BYTES + CHECKSUM_BYTES || data[0] != MAGIC || (data[1] != VERSION && data[1] != 2)) {
         return 0;
     }
+    flags = number_at(data, 2, 2);
+    if (flags != 0 && (data[1] != VERSION || flags != PLACE || size < HEADER_BYTES + PLACE_BYTES + CHECKSUM_BYTES)) {
+        return 0;
+    }
+    header->body_at = HEADER_BYTES + (flags == PLACE ? PLACE_BYTES : 0);
     count = number_at(data, 4, 4) & 0xffffffff;
     span = number_at(data, 8, 4) & 0xffffffff;
     producer = number_at(data, 36, 8);
@@ -44,7 +51,7 @@ read_header(const unsigned char *data, Py_ssize_t size, Header *header)
     sequence = number_at(data, 48, 4);
     header->count = (Py_ssize_t)count;
     header->first_ms = number_at(data, 12, 8);
-    return number_at(data, 2, 2) == 0 && number_at(data, 46, 2) == 0 && count >= 1 && count == span && count <= size &&
+    return number_at(data, 46, 2) == 0 && count >= 1 && count == span && count <= size &&
            ((producer == -1 && epoch == 0 && sequence == -1) || (producer >= 0 && epoch >= 0 && sequence >= 0));
 }
 
@@ -112,7 +119,7 @@ make_batch(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *n
     if (first < wanted) {
         Py_RETURN_NONE;
     }
-    body.at = data + HEADER_BYTES;
+    body.at = data + header.body_at;
     body.end = data + size - CHECKSUM_BYTES;
     if (!native_take_columns(body, header.count, arguments + 5, &keys, &values)) {
         if (PyErr_Occurred()) {

@@ -9,7 +9,8 @@ import pytest
 
 import eventlog
 from eventlog import EventLog, EventLogError
-from eventlog.batches.format import BatchEncoder, seal
+from eventlog.batches.format import BatchEncoder
+from eventlog.batches.header import seal
 from tests.clients.helpers import rewrite_batch
 
 Place = tuple[str | None, int | None, int | None, str | None]

@@ -305,7 +305,8 @@ def test_a_record_that_is_no_document_of_the_class_is_a_decode_error(path):
 
 
 def _with_bad_text(data: bytes) -> bytes:
-    from eventlog.batches.format import BatchEncoder, seal
+    from eventlog.batches.format import BatchEncoder
+    from eventlog.batches.header import seal
 
     (batch,) = BatchEncoder().encode(None, [b"x", b"\xff", b"z"], timestamps_ms=0)
     return seal(batch, largest_so_far_ms=0, log_position=0)

@@ -14,7 +14,8 @@ import pytest
 
 import eventlog
 from eventlog.backend.records import PartitionRecords, Rows
-from eventlog.batches.format import NO_PRODUCER, BatchEncoder, read_header
+from eventlog.batches.format import BatchEncoder
+from eventlog.batches.header import NO_PRODUCER, read_header
 from eventlog.store.lmdb.environment import BATCHES
 from tests.clients.helpers import in_threads, values
 

@@ -9,7 +9,8 @@ from itertools import islice
 import pytest
 
 import eventlog
-from eventlog.batches.format import BatchEncoder, seal
+from eventlog.batches.format import BatchEncoder
+from eventlog.batches.header import seal
 from tests.clients.helpers import flip_last_bit, rewrite_batch, values
 
 TP = eventlog.TopicPartition("orders", 1)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.batches.format import BatchEncoder, seal
+from eventlog.batches.format import BatchEncoder
+from eventlog.batches.header import seal
 from eventlog.clients.transaction import worker as worker_module
 from tests.clients.billing import bill, committed, invoices, make_orders
 from tests.clients.helpers import (

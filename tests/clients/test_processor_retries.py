@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.batches.format import BatchEncoder, seal
+from eventlog.batches.format import BatchEncoder
+from eventlog.batches.header import seal
 from eventlog.clients.transaction.pace import Pace
 from eventlog.clients.transaction.retries import Pauses
 from eventlog.clients.transaction.tries import StoredTries

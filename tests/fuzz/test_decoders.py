@@ -22,7 +22,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import FRAME_BYTES, HEADER_BYTES, MAGIC, VERSION, Columns, decode, read_header
+from eventlog.batches.format import Columns, decode
+from eventlog.batches.header import FRAME_BYTES, HEADER_BYTES, KAFKA, KIND_SHIFT, MAGIC, RUNS, VERSION, read_header
 from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew, NotALog
 from eventlog.store.records.key_rows import pack_entries, pack_row, unpack_row
 from eventlog.store.records.message_ids import StoredMessage
@@ -108,9 +109,9 @@ def mutants(rng: random.Random, count: int) -> Iterator[bytes]:
             rng.choice(MUTATIONS)(data, rng)
             data = data or bytearray(b"\0")
         if rng.random() < 0.9:
-            data[:2] = bytes([MAGIC, rng.choice([1, VERSION])])
-        if rng.random() < 0.5:
-            data[2:4] = bytes(2)
+            data[:2] = bytes([MAGIC, rng.choice([1, 2, VERSION, VERSION])])
+        if rng.random() < 0.4:
+            data[2:4] = rng.choice([bytes(2), bytes([0, rng.randrange(128)])])
         yield resealed(bytes(data)) if rng.random() < 0.9 and len(data) >= 4 else bytes(data)
 
 
@@ -207,8 +208,9 @@ def test_any_body_under_a_true_checksum_is_refused_or_read(count: int, span: int
     """Whatever a writer of nonsense may have sealed, reading it is an error of ours or holds together."""
     header = struct.pack(">BBHIIqqqqhHi", MAGIC, 1, 0, count, span, 5, 5, 5, -1, 0, 0, -1)
     look(resealed(header + body + bytes(4)))
-    header = struct.pack(">BBHIIqqqqhHiQ", MAGIC, VERSION, 0, count, span, 5, 5, 5, -1, 0, 0, -1, 7)
-    look(resealed(header + body + bytes(4)))
+    for version, flags in ((2, 0), (VERSION, 0), (VERSION, RUNS), (VERSION, KAFKA << KIND_SHIFT)):
+        header = struct.pack(">BBHIIqqqqhHiQ", MAGIC, version, flags, count, span, 5, 5, 5, -1, 0, 0, -1, 7)
+        look(resealed(header + body + bytes(4)))
 
 
 def _packed(value: object) -> bytes:

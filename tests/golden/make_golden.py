@@ -15,21 +15,39 @@ from typing import Any
 import msgpack
 
 import eventlog
-from eventlog.batches.format import BatchEncoder, EncodedBatch, seal
-from tests.golden.shapes import BATCHES_V2, GOLDEN, JULY_MS, LOG, LOG_V2, LOG_V3, Parcel, Shape
+from eventlog.batches.format import BatchEncoder
+from eventlog.batches.header import EncodedBatch, Run, seal, seal_version_2
+from eventlog.batches.kafka_batch import kafka_batch
+from tests.golden.shapes import BATCHES_V3, GOLDEN, JULY_MS, LOG, LOG_V2, LOG_V3, Parcel, Shape
 
 
-def make_batch(shape: Shape) -> bytes:
+def make_batch(shape: Shape, *, version: int = 3) -> bytes:
     """The bytes of a batch, as the encoder of today makes them."""
+    batch = encoded(shape)
+    if version == 2:
+        return seal_version_2(batch, largest_so_far_ms=shape.largest_so_far_ms, log_position=shape.log_position)
+    return seal(
+        batch,
+        largest_so_far_ms=shape.largest_so_far_ms,
+        log_position=shape.log_position,
+        key=shape.key,
+        later_runs=[Run(*run) for run in shape.later_runs],
+    )
+
+
+def encoded(shape: Shape) -> EncodedBatch:
+    """The batch before its offsets are assigned."""
+    if shape.kafka_body is not None:
+        return kafka_batch(shape.kafka_body)
     times = shape.timestamps_ms[0] if len(set(shape.timestamps_ms)) == 1 else shape.timestamps_ms
     keys = shape.keys if any(key is not None for key in shape.keys) else None
     headers = shape.headers if any(shape.headers) else None
     [batch] = BatchEncoder().encode(keys, shape.values, timestamps_ms=times, headers=headers)
-    if shape.deltas is not None:  # the encoder makes none yet
-        columns = msgpack.unpackb(batch.body)
-        columns[4] = shape.deltas
-        batch = EncodedBatch(shape.count, shape.span, batch.first_ms, batch.largest_ms, msgpack.packb(columns))
-    return seal(batch, largest_so_far_ms=shape.largest_so_far_ms, log_position=shape.log_position)
+    if shape.deltas is None:
+        return batch
+    columns = msgpack.unpackb(batch.body)  # the encoder makes none yet
+    columns[4] = shape.deltas
+    return EncodedBatch(shape.count, shape.span, batch.first_ms, batch.largest_ms, msgpack.packb(columns))
 
 
 def make_log(path: Path) -> None:
@@ -129,7 +147,7 @@ def make_log_with_an_index(path: Path) -> None:
 
 def main() -> None:
     """Makes what is missing."""
-    for name, shape in BATCHES_V2.items():
+    for name, shape in BATCHES_V3.items():
         if not (GOLDEN / name).exists():
             (GOLDEN / name).write_bytes(make_batch(shape))
     for place, make in ((LOG, make_log), (LOG_V2, make_log_with_groups), (LOG_V3, make_log_with_an_index)):

@@ -41,6 +41,11 @@ class Shape:
     headers: tuple[tuple[tuple[str, bytes | None], ...], ...]
     deltas: tuple[int, ...] | None = None
     log_position: int = -1
+    key: bytes | None = None
+    """The key of the row of the batch, where the batch depends on it."""
+    later_runs: tuple[tuple[int, int], ...] = ()
+    kafka_body: bytes | None = None
+    """The Kafka record batch that it is made of, as aiokafka 0.14 built it."""
 
 
 BATCHES_V1 = {
@@ -93,7 +98,72 @@ BATCHES_V2 = {
 }
 """The same with a position behind the header."""
 
-BATCHES = BATCHES_V1 | BATCHES_V2
+_KAFKA_RECORDS = Shape(
+    3,
+    3,
+    JULY_MS,
+    JULY_MS + 5,
+    JULY_MS + 9,
+    [JULY_MS, JULY_MS + 5, JULY_MS - 7],
+    (b"alice", None, b"bob"),
+    (b"tea", b"", None),
+    ((("trace", b"\x01\x02"), ("empty", None)), (), (("\xe9", b""),)),
+    log_position=41,
+    key=bytes([0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 102]),
+)
+
+BATCHES_V3 = {
+    **{name.replace("batch-v2", "batch-v3"): shape for name, shape in BATCHES_V2.items()},
+    # Larger than half a page of LMDB: it says where it belongs, and a smaller one does not.
+    "batch-v3-place.bin": Shape(
+        2,
+        2,
+        JULY_MS,
+        JULY_MS,
+        JULY_MS,
+        [JULY_MS] * 2,
+        (b"large", None),
+        (b"\x00" * 1900, b"small"),
+        ((),) * 2,
+        log_position=258,
+        key=bytes([0, 0, 0, 7, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1, 3]),
+    ),
+    # Made of three batches that had other records between them, the first two records of the second gone.
+    "batch-v3-runs.bin": Shape(
+        4,
+        6,
+        JULY_MS,
+        JULY_MS,
+        JULY_MS,
+        [JULY_MS] * 4,
+        (b"a", b"b", b"c", b"d"),
+        (b"1", b"2", b"3", b"4"),
+        ((),) * 4,
+        (0, 1, 4, 5),
+        log_position=100,
+        later_runs=((2, 110), (5, 2**40)),
+    ),
+    "batch-v3-kafka.bin": attrs.evolve(
+        _KAFKA_RECORDS,
+        kafka_body=bytes.fromhex(
+            "000000000000000000000065ffffffff023a6980e80000000000020000019f2314e67b0000019f2314e6800000000000000fa100"
+            "0200000011000000033c0000000a616c69636506746561040a74726163650401020a656d707479010c000a020100001a000d0406"
+            "626f62010204c3a900"
+        ),
+    ),
+    # The same records, compressed by gzip.
+    "batch-v3-kafka-gzip.bin": attrs.evolve(
+        _KAFKA_RECORDS,
+        kafka_body=bytes.fromhex(
+            "000000000000000000000079ffffffff0240929c980001000000020000019f2314e67b0000019f2314e6800000000000000fa100"
+            "0200000011000000031f8b08006f2e0d6b02ffb3616060e04accc94c4e652b494d64e12a294a4c4e656164e24acd2d28a964e461"
+            "e0626264609062e065614bca4f62646239bc9201000292323534000000"
+        ),
+    ),
+}
+"""Those of version 3, the first of them those of version 2 but for their number."""
+
+BATCHES = BATCHES_V1 | BATCHES_V2 | BATCHES_V3
 
 LOG = GOLDEN / "log-v1"
 """A whole log of format 1. Open a copy: opening writes a lock file beside it."""

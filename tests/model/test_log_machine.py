@@ -11,7 +11,7 @@ from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from eventlog.backend.groups import GroupReply
-from eventlog.batches.format import NO_TIME_MS
+from eventlog.batches.header import NO_TIME_MS
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.group.peers import Peers
 from eventlog.clients.consumer.positions import Positions

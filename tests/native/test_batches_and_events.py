@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from eventlog.accelerators import python_function
 from eventlog.backend.reading import StoredBatch
-from eventlog.batches.format import HEADER_BYTES, BatchEncoder, seal
+from eventlog.batches.format import BatchEncoder
+from eventlog.batches.header import HEADER_BYTES, seal
 from eventlog.clients.reading import batch_reader
 from eventlog.errors import CorruptBatch, EventLogError
 from eventlog.records import Event, RecordBatch

@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.batches import format as batches
-from eventlog.batches.format import FRAME_BYTES, HEADER_BYTES, MAGIC, TARGET_BYTES, VERSION
+from eventlog.batches.format import TARGET_BYTES
+from eventlog.batches.header import FRAME_BYTES, HEADER_BYTES, MAGIC, VERSION, seal
 from eventlog.errors import EventLogError
 from tests.fuzz.test_decoders import MUTATIONS, mutants
 from tests.native.accelerators import compiled, memory_runs_out
@@ -211,7 +212,7 @@ def test_an_encoder_gives_the_same_records_with_and_without(columns: Any, target
     assert isinstance(pure("eventlog.batches.format")._pack_columns, FunctionType)
     for encoded in made:
         assert all(one.count == 1 or len(one.body) + FRAME_BYTES <= target_bytes for one in encoded)
-        read = [batches.decode(batches.seal(one, largest_so_far_ms=7, log_position=0), "here") for one in encoded]
+        read = [batches.decode(seal(one, largest_so_far_ms=7, log_position=0), "here") for one in encoded]
         assert [value for one in read for value in one.values] == list(values)
         assert [key for one in read for key in one.keys] == list(keys or [None] * len(values))
         assert {moment for one in read for moment in one.timestamps_ms} == {7}

@@ -7,7 +7,8 @@ import pytest
 
 import eventlog
 from eventlog.backend.records import PartitionRecords, ProducerEpoch, Rows
-from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, BatchEncoder, decode, read_header, seal
+from eventlog.batches.format import BatchEncoder, decode
+from eventlog.batches.header import MOST_EPOCH, MOST_SEQUENCE, read_header, seal
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
 from eventlog.store.lmdb.environment import PRODUCERS, SEQUENCES
 from eventlog.store.records import producer_epochs

@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 import eventlog
-from eventlog.batches.format import seal
+from eventlog.batches.header import seal
 from eventlog.store.lmdb.environment import (
     BATCHES,
     FORMAT,

@@ -12,7 +12,8 @@ import msgpack
 import pytest
 
 import eventlog
-from eventlog.batches.format import BatchEncoder, seal
+from eventlog.batches.format import BatchEncoder
+from eventlog.batches.header import seal
 from eventlog.groups.state import Member, Subscription
 from eventlog.store.groups.rows import pack_member
 from eventlog.store.lmdb.environment import (

@@ -12,21 +12,25 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventlog.batches.format import (
+from eventlog.batches.format import TARGET_BYTES, BatchEncoder, Columns, decode
+from eventlog.batches.header import (
+    DICTIONARY,
     FRAME_BYTES,
     HEADER_BYTES,
+    KAFKA,
     MAGIC,
     NO_LOG_POSITION,
     NO_TIME_MS,
-    TARGET_BYTES,
+    RUNS,
     VERSION,
-    BatchEncoder,
-    Columns,
     EncodedBatch,
-    decode,
+    Run,
     read_header,
+    read_runs,
     seal,
+    seal_version_2,
 )
+from eventlog.batches.header import PLACE as PLACE_FLAG
 from eventlog.errors import CorruptBatch, FormatTooNew
 
 PLACE = "orders[3] up to offset 41"
@@ -114,7 +118,7 @@ def test_header_is_read_without_the_body(given_columns: tuple[Any, Any, Any, Any
         assert (header.count, header.span, header.unknown) == (found.count, found.span, 0)
         assert (header.first_ms, header.largest_ms) == (found.first_ms, found.largest_ms)
         assert header.largest_so_far_ms == found.largest_so_far_ms
-        assert (header.log_position, header.header_bytes) == (found.log_position, HEADER_BYTES) == (7, 60)
+        assert (header.log_position, header.body_at) == (found.log_position, HEADER_BYTES) == (7, 60)
 
 
 def test_absent_columns_take_one_byte_each() -> None:
@@ -180,7 +184,7 @@ def test_a_batch_of_version_1_says_the_same_but_for_its_position(given_columns: 
     [batch] = BatchEncoder().encode(keys, values, timestamps_ms=times, headers=headers)
     newer = seal(batch, largest_so_far_ms=batch.largest_ms, log_position=7)
     older = of_version_1(newer)
-    assert read_header(older, PLACE).header_bytes == HEADER_BYTES - 8
+    assert read_header(older, PLACE).body_at == HEADER_BYTES - 8
     assert read_header(older, PLACE).log_position == NO_LOG_POSITION
     found, expected = decode(older, PLACE), decode(newer, PLACE)
     for name in Columns.__slots__:
@@ -325,20 +329,127 @@ def test_counts_that_can_not_be_are_corrupt(count: int, span: int) -> None:
         read_header(data, PLACE)
 
 
-@pytest.mark.parametrize(("at", "name"), [(2, "flags"), (3, "flags"), (46, "reserved"), (47, "reserved")])
-@pytest.mark.parametrize("bit", range(8))
-def test_unknown_bits_are_too_new(at: int, name: str, bit: int) -> None:
-    """A bit that means nothing to us may mean everything to who set it."""
-    data = resealed(patched(seal(one(), largest_so_far_ms=5, log_position=0), at, bytes([1 << bit])))
-    with pytest.raises(FormatTooNew, match="this eventlog knows none"):
+@pytest.mark.parametrize(("at", "bits"), [(2, range(8)), (3, [2, 6, 7]), (46, range(8)), (47, range(8))])
+def test_unknown_bits_are_too_new(at: int, bits: list[int]) -> None:
+    """A bit that means nothing to us may mean everything to who set it; so may a dictionary of nothing."""
+    for bit in bits:
+        data = resealed(patched(seal(one(), largest_so_far_ms=5, log_position=0), at, bytes([1 << bit])))
+        with pytest.raises(FormatTooNew, match="which this eventlog does not know"):
+            decode(data, PLACE)
+        assert read_header(data, PLACE).unknown == (1 << bit) << (8 if at % 2 == 0 else 0)
+
+
+@pytest.mark.parametrize("bit", range(16))
+def test_version_2_has_no_flags(bit: int) -> None:
+    """What got a meaning in version 3 has none in a batch of version 2."""
+    data = seal_version_2(one(), largest_so_far_ms=5, log_position=0)
+    assert decode(data, PLACE).values == (b"v",)
+    with pytest.raises(FormatTooNew, match="which this eventlog does not know"):
+        decode(resealed(patched(data, 2, (1 << bit).to_bytes(2, "big"))), PLACE)
+
+
+@pytest.mark.parametrize("flags", [0b11, KAFKA << 5 | 1, KAFKA << 5 | RUNS, 2 << 5, 3 << 5, DICTIONARY | PLACE_FLAG])
+def test_flags_that_mean_nothing_together_are_too_new(flags: int) -> None:
+    """Their parts are not looked for: nobody knows which there are."""
+    data = resealed(patched(seal(one(), largest_so_far_ms=5, log_position=0), 2, flags.to_bytes(2, "big")))
+    assert (read_header(data, PLACE).unknown, read_header(data, PLACE).body_at) == (flags, HEADER_BYTES)
+    with pytest.raises(FormatTooNew, match="which this eventlog does not know"):
         decode(data, PLACE)
-    assert read_header(data, PLACE).unknown == (1 << bit) << (8 if at % 2 == 0 else 0)
+
+
+# --- the parts of version 3 -------------------------------------------------------------------------------------------
+
+KEY = struct.pack(">IIQ", 7, 3, 41)
+
+
+def with_parts(flags: int, parts: bytes, body: bytes | None = None) -> bytes:
+    """A batch with a true checksum around flags, parts and a body."""
+    data = sealed([0, None, [b"v"], None, None])
+    whole = patched(data, 2, flags.to_bytes(2, "big"))
+    return resealed(whole[:HEADER_BYTES] + parts + (data[HEADER_BYTES:-4] if body is None else body) + bytes(4))
+
+
+@pytest.mark.parametrize("size", range(1850, 1863))
+def test_large_batches_say_where_they_belong(size: int) -> None:
+    """One of more than 1,920 bytes without its place: LMDB keeps it apart from its key."""
+    data = seal(one(b"x" * (size - 9)), largest_so_far_ms=5, log_position=0, key=KEY)
+    header = read_header(data, PLACE)
+    assert header.place == (KEY if size > 1920 - FRAME_BYTES else None)
+    assert len(data) == size + FRAME_BYTES + (len(KEY) if header.place else 0)
+    assert decode(data, PLACE).values == (b"x" * (size - 9),)
+
+
+@pytest.mark.parametrize(("number", "name"), [(1, "zstd"), (2, "lz4")])
+@pytest.mark.parametrize("dictionary", [b"", bytes(4)])
+def test_a_compressed_body_is_too_new(number: int, name: str, dictionary: bytes) -> None:
+    """Nothing is decompressed yet; the header is read all the same."""
+    data = with_parts(number | (DICTIONARY if dictionary else 0), struct.pack(">I", 2**31 - 1) + dictionary)
+    assert (read_header(data, PLACE).raw_bytes, read_header(data, PLACE).count) == (2**31 - 1, 1)
+    with pytest.raises(FormatTooNew, match=f"compressed by {name}, which this eventlog does not decompress"):
+        decode(data, PLACE)
+
+
+@pytest.mark.parametrize("raw_bytes", [0, 2**31, 2**32 - 1])
+def test_a_body_of_an_impossible_length_is_corrupt(raw_bytes: int) -> None:
+    """The bound holds before anything is decompressed."""
+    with pytest.raises(CorruptBatch, match=f"{raw_bytes} bytes uncompressed"):
+        read_header(with_parts(1, struct.pack(">I", raw_bytes)), PLACE)
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [(PLACE_FLAG, b""), (PLACE_FLAG, KEY[:8]), (1, b""), (RUNS, b""), (RUNS, b"\0\0\0\5"), (RUNS, b"\xff\xff\xff\xff")],
+)
+def test_parts_that_do_not_fit_are_corrupt(flags: int, parts: bytes) -> None:
+    """A body follows them, of a byte at least."""
+    for read in (decode, read_header):
+        with pytest.raises(CorruptBatch):
+            read(with_parts(flags, parts, b""), PLACE)
+
+
+def test_positions_may_come_in_runs() -> None:
+    """A batch that was made of several knows where each was in the order of the log."""
+    body = msgpack.packb([0, None, [b"a", b"b"], None, [0, 5]])
+    later = [Run(2, 20), Run(5, 23), Run(6, 2**62)]
+    data = seal(EncodedBatch(2, 7, 5, 5, body), largest_so_far_ms=5, log_position=10, later_runs=later)
+    header = read_header(data, PLACE)
+    assert read_runs(header, data, PLACE) == [(0, 10), *later]
+    assert decode(data, PLACE).deltas == (0, 5)
+    assert read_runs(read_header(seal(one(), largest_so_far_ms=5, log_position=9), PLACE), data, PLACE) == [(0, 9)]
+
+
+@pytest.mark.parametrize(
+    ("runs", "complaint"),
+    [
+        (5, "not pairs of numbers"),
+        ([], "not pairs of numbers"),
+        ([1], "not pairs of numbers"),
+        ([1, 9, 2], "not pairs of numbers"),
+        ([1, None], "not pairs of numbers"),
+        ([True, 9], "not pairs of numbers"),
+        ([0, 9], "do not grow within a span of 5"),
+        ([5, 9], "do not grow within a span of 5"),
+        ([2, 9, 2, 12], "do not grow within a span of 5"),
+        ([2, 1], "one reaches into the next"),
+        ([1, 9, 3, 10], "one reaches into the next"),
+        ([1, -9], "one reaches into the next"),
+        (b"\xc1", "cannot be read"),
+        (b"\xdd\xff\xff\xff\xff", "cannot be read"),
+    ],
+)
+def test_runs_that_cannot_be_are_corrupt(runs: object, complaint: str) -> None:
+    """Under a true checksum, too: the order of the log would lead to other records."""
+    packed = runs if isinstance(runs, bytes) else msgpack.packb(runs)
+    body = msgpack.packb([0, None, [b"v"], None, [4]])
+    data = patched(with_parts(RUNS, struct.pack(">I", len(packed)) + packed, body), 8, struct.pack(">I", 5))
+    with pytest.raises(CorruptBatch, match=complaint):
+        decode(resealed(data), PLACE)
 
 
 def test_checksum_is_judged_before_the_flags() -> None:
     """A flipped flag is damage, not a newer format."""
     with pytest.raises(CorruptBatch, match="checksum"):
-        decode(patched(seal(one(), largest_so_far_ms=5, log_position=0), 3, b"\1"), PLACE)
+        decode(patched(seal(one(), largest_so_far_ms=5, log_position=0), 3, b"\x80"), PLACE)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ import msgpack
 import pytest
 
 import eventlog
-from eventlog.batches.format import FRAME_BYTES, HEADER_BYTES, decode
+from eventlog.batches.format import decode
+from eventlog.batches.header import FRAME_BYTES, HEADER_BYTES, KAFKA, read_header, read_runs
 from tests.golden.make_golden import make_batch
-from tests.golden.shapes import BATCHES, BATCHES_V1, BATCHES_V2, GOLDEN, JULY_MS, LOG, Parcel
+from tests.golden.shapes import BATCHES, BATCHES_V1, BATCHES_V2, BATCHES_V3, GOLDEN, JULY_MS, LOG, Parcel
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "format.md"
 NAMES = sorted(BATCHES)
@@ -57,16 +58,44 @@ def test_golden_batch_holds_what_was_written(name: str) -> None:
     assert columns.log_position == expected.log_position
 
 
-@pytest.mark.parametrize("name", sorted(BATCHES_V2))
+@pytest.mark.parametrize("name", sorted(BATCHES_V2 | BATCHES_V3))
 def test_encoder_still_writes_the_golden_bytes(name: str) -> None:
-    """The same records give the same bytes as on the day the format was made."""
-    assert make_batch(BATCHES_V2[name]) == (GOLDEN / name).read_bytes()
+    """The same records give the same bytes as on the day the format was made, for logs of formats 3 and 4."""
+    shape = (BATCHES_V2 | BATCHES_V3)[name]
+    assert make_batch(shape, version=2 if name in BATCHES_V2 else 3) == (GOLDEN / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted(BATCHES_V2))
+def test_version_3_changed_nothing_of_small_batches_but_the_number(name: str) -> None:
+    """Without flags, today's bytes are those of version 2."""
+    new = (GOLDEN / name.replace("batch-v2", "batch-v3")).read_bytes()
+    assert (new[1], new[2:-4]) == (3, (GOLDEN / name).read_bytes()[2:-4])
+
+
+def test_golden_batches_say_where_they_belong_and_which_positions_they_hold() -> None:
+    """A large one repeats the key of its row, and one that was made of several has several runs."""
+    for name, shape in BATCHES_V3.items():
+        data = (GOLDEN / name).read_bytes()
+        header = read_header(data, name)
+        assert header.place == (shape.key if name == "batch-v3-place.bin" else None)
+        assert read_runs(header, data, name) == [(0, shape.log_position), *shape.later_runs]
+
+
+@pytest.mark.parametrize("name", [name for name in BATCHES_V3 if "kafka" in name])
+def test_a_kafka_record_batch_is_kept_byte_for_byte(name: str) -> None:
+    """But for its base offset, which is outside of Kafka's checksum."""
+    shape, data = BATCHES_V3[name], (GOLDEN / name).read_bytes()
+    header = read_header(data, name)
+    body, sent = data[header.body_at : -4], shape.kafka_body
+    assert sent is not None
+    assert (header.kind, body[8:]) == (KAFKA, sent[8:])
+    assert int.from_bytes(body[:8], "big") == 102 - shape.span + 1
 
 
 @pytest.mark.parametrize("name", sorted(BATCHES_V1))
 def test_version_2_added_a_position_to_the_golden_bytes_and_changed_nothing_else(name: str) -> None:
     """But for the version, the position and the checksum, today's bytes are those of version 1."""
-    data = make_batch(attrs.evolve(BATCHES_V1[name], log_position=0))
+    data = make_batch(attrs.evolve(BATCHES_V1[name], log_position=0), version=2)
     old = (GOLDEN / name).read_bytes()
     assert (data[0], data[1], old[1]) == (0xE7, 2, 1)
     assert data[2 : HEADER_BYTES - 8] + data[HEADER_BYTES:-4] == old[2:-4]
@@ -79,10 +108,10 @@ def test_every_golden_batch_is_read_by_these_tests() -> None:
 
 def test_format_page_shows_the_bytes_of_the_golden_batch() -> None:
     """The hex example of the page is the golden file, byte by byte."""
-    shown = re.search(r"tests/golden/batch-v2\.bin.*?```\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    shown = re.search(r"tests/golden/batch-v3\.bin.*?```\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     assert shown is not None
     lines = [re.split(r"\s{2,}", line.strip())[0] for line in shown[1].splitlines() if line.strip()]
-    assert bytes.fromhex(" ".join(lines)) == (GOLDEN / "batch-v2.bin").read_bytes()
+    assert bytes.fromhex(" ".join(lines)) == (GOLDEN / "batch-v3.bin").read_bytes()
 
 
 # --- a whole log --------------------------------------------------------------------------------------------------
@@ -201,7 +230,7 @@ def test_golden_log_can_be_written_on(golden: Path) -> None:
 
 def test_byte_table_of_the_page_is_the_layout_of_the_header() -> None:
     """Places and sizes on the format page are those that the code packs."""
-    section = PAGE.read_text("utf-8").partition("## Batch, version 2")[2].partition("\n## ")[0]
+    section = PAGE.read_text("utf-8").partition("## Batch, version 3")[2].partition("\n### ")[0]
     rows = [(int(at), int(size)) for at, size in re.findall(r"^\| (\d+) \| (\d+) \|", section, re.MULTILINE)]
     codes = {1: "B", 2: "H", 4: "I", 8: "q"}  # a position is unsigned, of the same size
     assert [at for at, _ in rows] == [sum(size for _, size in rows[:index]) for index in range(len(rows))]

@@ -13,7 +13,7 @@ import msgpack
 import pytest
 
 import eventlog
-from eventlog.batches.format import read_header
+from eventlog.batches.header import read_header
 from eventlog.store.rows.tables import FORMAT_VERSION
 from tests.golden.shapes import JULY_MS, LOG, LOG_V2, LOG_V3
 

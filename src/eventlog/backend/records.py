@@ -18,7 +18,7 @@ from typing import Protocol, TypeAlias
 import attrs
 
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, EncodedBatch
+from eventlog.batches.header import MOST_EPOCH, MOST_SEQUENCE, EncodedBatch
 from eventlog.errors import EventLogError, WrongVersion
 from eventlog.named_tuples import NamedTuple
 from eventlog.records import Headers

@@ -3,73 +3,49 @@ The bytes of a batch.
 
 A batch is the unit in which records of one partition are appended, checked, stored and sent. This module turns columns
 into those bytes and back. Encoding takes two steps, because offsets are assigned at the commit: `BatchEncoder.encode`
-packs the body in any thread at any time; `seal` adds the header and the checksum once the commit knows what comes
-before in the partition and in the log. The last offset is not in the bytes but in the row's key.
+packs the body in any thread at any time; `header.seal` adds the header and the checksum once the commit knows what
+comes before in the partition and in the log. The last offset is not in the bytes but in the row's key.
 
 Knows nothing of LMDB, threads or clocks. Layout: docs/reference/format.md, pinned by tests/golden/.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-import google_crc32c
 import msgpack
 
 from eventlog.accelerators import accelerated, compiled
-from eventlog.errors import CorruptBatch, ErrorParts, FormatTooNew
+from eventlog.batches.header import (
+    COMPRESSION_MASK,
+    COMPRESSIONS,
+    KAFKA,
+    MOST_FRAME_BYTES,
+    NO_PRODUCER,
+    NO_TIME_MS,
+    PLACE,
+    BatchHeader,
+    EncodedBatch,
+    check_header,
+    corrupt,
+    is_intact,
+    read_header,
+    read_runs,
+    too_new,
+)
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 
-MAGIC = 0xE7
-VERSION = 2
 TARGET_BYTES = 65_520
 """The most bytes of a batch of several records: 16 pages less LMDB's page header (docs/decisions/0003)."""
 
-_HEADER_1 = struct.Struct(">BBHIIqqqqhHi")
-_HEADER = struct.Struct(">BBHIIqqqqhHiQ")
-_SPAN_AT = 8
-_SPAN_AND_POSITION = struct.Struct(">I40xQ")
-_CHECKSUM = struct.Struct("<I")
-HEADER_BYTES = _HEADER.size
-FRAME_BYTES = HEADER_BYTES + _CHECKSUM.size
-_LEAST_BYTES = _HEADER_1.size + _CHECKSUM.size
-_RESIDUE = 0x48674BC7
-"""The CRC32C of any bytes followed by their own CRC32C, little-endian: checking takes one call and no copy."""
-
 _GLANCE_COUNT = 16
 _SMALL_RECORD_BYTES = 4
-
-ProducerStamp = tuple[int, int, int]
-"""The id of a named producer, its epoch, and the sequence of the first record of a batch."""
-NO_PRODUCER: ProducerStamp = (-1, 0, -1)
-MOST_EPOCH = 2**15 - 1
-MOST_SEQUENCE = 2**31 - 1
-"""The largest values of a stamp's fields; the counts start again from 0 after them."""
-NO_LOG_POSITION = -1
-"""The log position in a batch of version 1, which stores none (`store/records/log_order.py`)."""
-NO_TIME_MS = -(2**63)
 _ENTRY_TYPES = frozenset({bytes, type(None)})
-"""The largest timestamp of an empty partition."""
 
 Column = Sequence[bytes | None]
-_checksum = google_crc32c.value
-_extend_checksum = google_crc32c.extend
-
-
-@attrs.define(slots=True, eq=False, repr=False)
-class EncodedBatch:
-    """A batch before its offsets are assigned: the body, and the header's fields about it."""
-
-    count: int
-    span: int
-    first_ms: int
-    largest_ms: int
-    body: bytes
-    producer: ProducerStamp = NO_PRODUCER
 
 
 @attrs.define(slots=True, eq=False, repr=False)
@@ -122,7 +98,7 @@ class BatchEncoder:
 
     def __init__(self, *, target_bytes: int = TARGET_BYTES) -> None:
         self._packer = msgpack.Packer(use_bin_type=True, buf_size=2 * TARGET_BYTES)
-        self._target_bytes = target_bytes - FRAME_BYTES
+        self._target_bytes = target_bytes - MOST_FRAME_BYTES
 
     def encode(
         self,
@@ -252,101 +228,6 @@ def _pack_columns(
     return None
 
 
-def seal(batch: EncodedBatch, *, largest_so_far_ms: int, log_position: int) -> bytes:
-    """
-    Return the bytes to store: header, body, checksum.
-
-    Args:
-        largest_so_far_ms: the largest timestamp in the partition up to and including this batch. It never decreases
-            along a partition, so a search by time can be a binary search.
-        log_position: that of the first record; the others follow it.
-    """
-    producer_id, epoch, sequence = batch.producer
-    header = _HEADER.pack(
-        MAGIC,
-        VERSION,
-        0,
-        batch.count,
-        batch.span,
-        batch.first_ms,
-        batch.largest_ms,
-        largest_so_far_ms,
-        producer_id,
-        epoch,
-        0,
-        sequence,
-        log_position,
-    )
-    checksum = _extend_checksum(_checksum(header), batch.body)
-    return b"".join((header, batch.body, _CHECKSUM.pack(checksum)))
-
-
-@attrs.define(slots=True, eq=False, repr=False)
-class BatchHeader:
-    """
-    The header of a stored batch, which can be read without decoding the body.
-
-    `unknown` has a bit for every feature that a reader must not skip.
-    """
-
-    unknown: int
-    count: int
-    span: int
-    first_ms: int
-    largest_ms: int
-    largest_so_far_ms: int
-    log_position: int
-    header_bytes: int
-    producer: ProducerStamp = NO_PRODUCER
-
-
-def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
-    """
-    Read the header of a stored batch, without its body and without checking the checksum.
-
-    Args:
-        place: names the batch in errors.
-
-    Raises:
-        CorruptBatch: the bytes are not a batch.
-        FormatTooNew: a newer eventlog wrote it.
-    """
-    if len(data) < 2:
-        raise _corrupt(place, f"{len(data)} bytes are fewer than the {_LEAST_BYTES} of an empty batch")
-    magic, version = data[0], data[1]
-    if magic != MAGIC:
-        raise _corrupt(place, f"the first byte is {magic:#04x}, not {MAGIC:#04x}")
-    if version > VERSION:
-        raise _too_new(place, f"version {version}, and this eventlog reads up to version {VERSION}")
-    header = _HEADER_1 if version < 2 else _HEADER
-    if len(data) < header.size + _CHECKSUM.size:
-        least = header.size + _CHECKSUM.size
-        raise _corrupt(place, f"{len(data)} bytes are fewer than the {least} of an empty batch")
-    log_position = NO_LOG_POSITION
-    fields = header.unpack_from(data)
-    _, _, flags, count, span, first_ms, largest_ms, largest_so_far_ms, producer, epoch, reserved, sequence = fields[:12]
-    if version >= 2:
-        log_position = fields[12]
-    if version == 0 or not 1 <= count <= span:
-        raise _corrupt(place, f"it says version {version} and {count} records over {span} offsets")
-    unknown = flags | reserved
-    stamp = (producer, epoch, sequence)
-    return BatchHeader(unknown, count, span, first_ms, largest_ms, largest_so_far_ms, log_position, header.size, stamp)
-
-
-def read_place(data: bytes | memoryview) -> tuple[int, int] | None:
-    """Return the span and the log position of a batch, unchecked; None if it does not say its position."""
-    if len(data) < FRAME_BYTES or data[0] != MAGIC or data[1] != VERSION:
-        return None
-    place: tuple[int, int] = _SPAN_AND_POSITION.unpack_from(data, _SPAN_AT)
-    return place
-
-
-def is_intact(data: bytes) -> bool:
-    """Whether the checksum of a batch is right."""
-    return bool(_checksum(data) == _RESIDUE)
-
-
 def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: type = bytes) -> Columns:
     """
     Check and decode a stored batch.
@@ -362,16 +243,18 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
     """
     header = read_header(data, place)
     if not is_intact(data):
-        raise _corrupt(place, "its checksum is wrong")
-    if header.unknown:
-        raise _too_new(place, f"flags {header.unknown:#06x}, and this eventlog knows none")
-    if header.producer != NO_PRODUCER and min(header.producer) < 0:
-        raise _too_new(place, f"the producer {header.producer}, which this eventlog does not know")
+        raise corrupt(place, "its checksum is wrong")
+    if header.unknown or header.producer != NO_PRODUCER:
+        check_header(header, place)
+    if header.flags & ~PLACE:
+        _check_parts(data, header, place)
+        if header.kind == KAFKA:
+            return _kafka_columns(data, header, place)
     times: object
     headers: Sequence[Headers] | None
     plain = None
     if compiled is not None:
-        plain = _unpack_columns(data, header.header_bytes, len(data) - 4, header.count, key_type, value_type)
+        plain = _unpack_columns(data, header.body_at, len(data) - 4, header.count, key_type, value_type)
     if plain is not None:
         (keys, values), times, headers, deltas = plain, 0, None, None
     else:
@@ -379,9 +262,9 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
     count = header.count
     for name, column in (("keys", keys), ("values", values), ("headers", headers), ("offsets", deltas)):
         if column is not None and (not isinstance(column, tuple) or len(column) != count):
-            raise _corrupt(place, f"its column of {name} does not have {count} entries")
+            raise corrupt(place, f"its column of {name} does not have {count} entries")
     if values is None:
-        raise _corrupt(place, "it has no values")  # so that `count` never asks for more memory than the stored bytes
+        raise corrupt(place, "it has no values")  # so that `count` never asks for more memory than the stored bytes
     if plain is None:
         _check_entries(keys, values, headers, place)
     _check_deltas(deltas, header, place)
@@ -401,6 +284,36 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
     )
 
 
+def _check_parts(data: bytes, header: BatchHeader, place: object) -> None:
+    """Check what only some batches have in front of their bodies."""
+    if header.runs_at is not None:
+        read_runs(header, data, place)
+    if header.flags & COMPRESSION_MASK:
+        name = COMPRESSIONS[header.flags & COMPRESSION_MASK]
+        raise too_new(place, f"a body compressed by {name}, which this eventlog does not decompress")
+
+
+def _kafka_columns(data: bytes, header: BatchHeader, place: object) -> Columns:
+    from eventlog.batches.kafka_batch import read_kafka_body  # few logs have one: `import eventlog` is fast
+
+    body = read_kafka_body(data, header, place)
+    deltas = None if header.count == header.span else body.deltas
+    return Columns(
+        header.count,
+        header.span,
+        header.first_ms,
+        header.largest_ms,
+        header.largest_so_far_ms,
+        body.timestamps_ms,
+        body.keys,
+        body.values,
+        body.headers,
+        deltas,
+        header.log_position,
+        is_plain=False,
+    )
+
+
 @accelerated("unpack_columns")
 def _unpack_columns(
     _data: bytes, _start: int, _stop: int, _count: int, _key_type: type, _value_type: type
@@ -415,11 +328,11 @@ def _unpack_columns(
 
 def _unpack_body(data: bytes, header: BatchHeader, place: object) -> Any:
     try:
-        body = msgpack.unpackb(memoryview(data)[header.header_bytes : -4], use_list=False)
+        body = msgpack.unpackb(memoryview(data)[header.body_at : -4], use_list=False)
     except unless_interrupted(ValueError, TypeError, msgpack.UnpackException) as error:
-        raise _corrupt(place, "its body is not an array of five columns") from error
+        raise corrupt(place, "its body is not an array of five columns") from error
     if not isinstance(body, tuple) or len(body) != 5:
-        raise _corrupt(place, "its body is not an array of five columns")
+        raise corrupt(place, "its body is not an array of five columns")
     return body
 
 
@@ -427,9 +340,9 @@ def _check_entries(keys: object, values: object, headers: object, place: object)
     """Check that the columns of a body hold what they may hold; the accelerator makes no others."""
     for name, column in (("keys", keys), ("values", values)):
         if not {*map(type, column or ())} <= _ENTRY_TYPES:  # type: ignore[call-overload]
-            raise _corrupt(place, f"its column of {name} holds something other than bytes")
+            raise corrupt(place, f"its column of {name} holds something other than bytes")
     if not all(map(is_headers, headers or ())):  # type: ignore[call-overload]
-        raise _corrupt(place, "its column of headers holds something other than headers")
+        raise corrupt(place, "its column of headers holds something other than headers")
 
 
 def is_headers(value: object) -> bool:
@@ -444,48 +357,23 @@ def _timestamps(times: object, header: BatchHeader, place: object) -> Sequence[i
     if times == 0 and isinstance(times, int):
         return [header.first_ms] * header.count
     if not isinstance(times, tuple) or len(times) != header.count:
-        raise _corrupt(place, f"its column of timestamps does not have {header.count} entries")
+        raise corrupt(place, f"its column of timestamps does not have {header.count} entries")
     try:
         moments = [header.first_ms + delta for delta in times]
     except unless_interrupted(TypeError) as error:
-        raise _corrupt(place, "its column of timestamps holds something other than numbers") from error
+        raise corrupt(place, "its column of timestamps holds something other than numbers") from error
     if set(map(type, times)) != {int} or not (min(moments) >= NO_TIME_MS and max(moments) < -NO_TIME_MS):
-        raise _corrupt(place, "its column of timestamps holds something other than times")
+        raise corrupt(place, "its column of timestamps holds something other than times")
     return moments
 
 
 def _check_deltas(deltas: Sequence[object] | None, header: BatchHeader, place: object) -> None:
     if deltas is None:
         if header.count != header.span:
-            raise _corrupt(place, f"{header.count} records without offsets cannot span {header.span}")
+            raise corrupt(place, f"{header.count} records without offsets cannot span {header.span}")
         return
     before = -1
     for delta in deltas:
         if not isinstance(delta, int) or not before < delta < header.span:
-            raise _corrupt(place, f"its offsets do not grow within a span of {header.span}")
+            raise corrupt(place, f"its offsets do not grow within a span of {header.span}")
         before = delta
-
-
-def _too_new(place: object, what: str) -> FormatTooNew:
-    parts = _parts(place, stored="Nothing is damaged.", advice="Upgrade eventlog to read it.")
-    return FormatTooNew(f"cannot read {place}: it has {what}.", **parts)
-
-
-def _corrupt(place: object, what: str) -> CorruptBatch:
-    parts = _parts(
-        place,
-        stored="The bytes on disk are not what was written; other batches are unaffected.",
-        advice="Run `eventlog verify` to list all damage; seek() past this batch to go on.",
-    )
-    return CorruptBatch(f"cannot read {place}: {what}.", **parts)
-
-
-def _parts(place: object, *, stored: str, advice: str) -> ErrorParts:
-    """The parts of an error; the place is fields too if it has them, and `seek(error.offset + 1)` passes the batch."""
-    return {
-        "stored": stored,
-        "advice": advice,
-        "topic": getattr(place, "topic", None),
-        "partition": getattr(place, "partition", None),
-        "offset": getattr(place, "last", None),
-    }

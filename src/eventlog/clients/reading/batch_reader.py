@@ -11,7 +11,8 @@ from eventlog.accelerators import accelerated, compiled
 from eventlog.backend import Backend
 from eventlog.backend.reading import Fetch, Fetched, ReadMark, StoredBatch
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import Columns, decode, is_intact
+from eventlog.batches.format import Columns, decode
+from eventlog.batches.header import is_intact
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clock import to_ms
 from eventlog.codecs.base import UnknownEventData

@@ -12,7 +12,8 @@ from typing import Any
 from eventlog.backend import Backend
 from eventlog.backend.records import AppendReply, Condition, PartitionRecords, Rows, StoredRecords
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import BatchEncoder, EncodedBatch
+from eventlog.batches.format import BatchEncoder
+from eventlog.batches.header import EncodedBatch
 from eventlog.clients.delivery import metadata_of
 from eventlog.clients.topic.columns import (
     Columns,

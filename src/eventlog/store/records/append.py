@@ -20,7 +20,7 @@ from eventlog.backend.records import (
     wrong_version,
 )
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import EncodedBatch
+from eventlog.batches.header import EncodedBatch
 from eventlog.errors import MessageIdReused, UnknownTopic
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers

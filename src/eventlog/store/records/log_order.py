@@ -12,7 +12,7 @@ import struct
 from collections.abc import Collection
 
 from eventlog.backend.reading import OrderedBatch, ScannedOrder
-from eventlog.batches.format import NO_LOG_POSITION, is_intact, read_header, read_place
+from eventlog.batches.header import NO_LOG_POSITION, is_intact, read_header, read_place
 from eventlog.errors import CorruptBatch, EventLogError
 from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple

@@ -15,7 +15,7 @@ from itertools import islice
 
 from eventlog.backend.records import Location, PartitionRecords, ProducerEpoch, ProducerStamp, StoredRecords
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import MOST_EPOCH, MOST_SEQUENCE, read_header
+from eventlog.batches.header import MOST_EPOCH, MOST_SEQUENCE, read_header
 from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, ProducerFenced
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.named_tuples import NamedTuple

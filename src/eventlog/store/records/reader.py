@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from eventlog.backend.reading import Fetch, Fetched, StoredBatch
-from eventlog.batches.format import decode, is_intact, read_header, read_place
+from eventlog.batches.format import decode
+from eventlog.batches.header import is_intact, read_header, read_place
 from eventlog.errors import CorruptBatch
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.environment import BATCHES, ORDER, PARTITIONS, Cursor, Environment, Snapshot, Transaction

@@ -21,7 +21,8 @@ from itertools import islice
 from typing import Protocol
 
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import BatchEncoder, EncodedBatch, decode, read_header, seal
+from eventlog.batches.format import BatchEncoder, decode
+from eventlog.batches.header import EncodedBatch, read_header, seal_version_2
 from eventlog.errors import EventLogError, UnknownTopic
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.records import Headers
@@ -250,7 +251,7 @@ class WriteTransaction:
                 end[1] = batch.largest_ms
             key = batch_key(topic_id, partition, end[0] - 1)
             self._has_put = True
-            put(key, seal(batch, largest_so_far_ms=end[1], log_position=next_position), db=table)
+            put(key, seal_version_2(batch, largest_so_far_ms=end[1], log_position=next_position), db=table)
             next_position += batch.span
             put(order_key(next_position - 1), key, db=order, append=True)
             self._position = next_position

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import NO_LOG_POSITION, Columns, decode
+from eventlog.batches.format import Columns, decode
+from eventlog.batches.header import NO_LOG_POSITION
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import BATCHES, INDEX, Environment
 from eventlog.store.records.key_reader import last_version

@@ -6,7 +6,7 @@ That every batch has its row is checked with the batches, in `verify.py`.
 
 from __future__ import annotations
 
-from eventlog.batches.format import NO_LOG_POSITION, read_header
+from eventlog.batches.header import NO_LOG_POSITION, read_header
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import BATCHES

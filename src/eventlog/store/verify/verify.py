@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from eventlog.backend.maintenance import VerifyReport
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import NO_LOG_POSITION, NO_TIME_MS, Columns, decode
+from eventlog.batches.format import Columns, decode
+from eventlog.batches.header import NO_LOG_POSITION, NO_TIME_MS
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import (
