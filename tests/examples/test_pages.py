@@ -10,7 +10,7 @@ import pytest
 
 from tests.examples.programs import ROOT
 
-RECIPES = {"fastapi": "fastapi_service", "gunicorn": "gunicorn_service"}
+RECIPES = {"fastapi": "fastapi_service", "django": "django_site", "gunicorn": "gunicorn_service"}
 _FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMANDS = {"console", "sh"}
 
@@ -29,5 +29,5 @@ def test_a_page_shows_lines_of_its_example(name: str) -> None:
     assert blocks
     for block in blocks:
         plain = textwrap.dedent(block)
-        forms = [textwrap.indent(plain, " " * width) for width in range(0, 16, 4)]
+        forms = [textwrap.indent(plain, " " * width) for width in range(0, 20, 4)]
         assert any(form in text for form in forms for text in code), f"not in {RECIPES[name]}:\n{block}"

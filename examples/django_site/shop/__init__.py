@@ -1,0 +1,1 @@
+"""The app: orders in the database, their events in the log, invoices made of the events."""
