@@ -147,6 +147,13 @@ DIED_FOLDING = Notice(
     "The process that folded projection %(projection)r last ended in %(which)s log position %(log_position)d: offset "
     "%(offset)d of %(topic)s[%(partition)d]. The records from there on are folded in small transactions.",
 )
+RECORDS_GONE = Notice(
+    "records gone",
+    "eventlog.projection",
+    _WARNING,
+    "%(error)s It goes on without them (on_out_of_range=%(on_out_of_range)r).",
+    ("projection", "topic", "partition"),
+)
 REBUILT = Notice("rebuilt", "eventlog.projection", _INFO, "rebuilt projection %(projection)r from %(count)d records")
 
 

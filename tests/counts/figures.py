@@ -37,7 +37,7 @@ FIGURES: dict[str, Cost] = {
     "transaction of 1: state, send": Cost(python=139_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=13_716, lmdb=2_195, commits=10, syncs=20),
     "processor, 100 at a time": Cost(python=33_046, lmdb=4_186, commits=10, syncs=20),
-    "projection": Cost(python=4_062, lmdb=100, commits=1, syncs=2),
+    "projection": Cost(python=4_072, lmdb=102, commits=1, syncs=2),
 }
 
 COMPILED: dict[str, Cost] = {
@@ -58,6 +58,6 @@ COMPILED: dict[str, Cost] = {
     "transaction of 1: state, send": Cost(python=135_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=12_516, lmdb=2_195, commits=10, syncs=20),
     "processor, 100 at a time": Cost(python=30_833, lmdb=4_186, commits=10, syncs=20),
-    "projection": Cost(python=2_900, lmdb=100, commits=1, syncs=2),
+    "projection": Cost(python=2_911, lmdb=102, commits=1, syncs=2),
     "history of 10": Cost(python=2_000, lmdb=799, commits=0, syncs=0),
 }

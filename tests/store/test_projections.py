@@ -32,6 +32,7 @@ BUILDS = st.builds(
     state_id=IDS,
     log_position=st.integers(0, 2**63 - 1),
     topics=st.one_of(st.none(), st.lists(TOPICS, max_size=3).map(tuple)),
+    deletions=st.integers(0, 2**63 - 1),
 )
 ROWS = st.builds(
     StoredProjection,
@@ -42,7 +43,7 @@ ROWS = st.builds(
     doomed=st.lists(IDS, max_size=3).map(tuple),
     created_ms=st.integers(-(2**63), 2**63 - 1),
 )
-ROW = StoredProjection("totals", UUID(int=5), Build(7, 100, ("orders",)), None, (), 5)
+ROW = StoredProjection("totals", UUID(int=5), Build(7, 100, ("orders",), 3), None, (), 5)
 
 
 @pytest.fixture
@@ -129,13 +130,15 @@ def test_the_bytes_of_a_row_are_pinned() -> None:
     fields = {
         "version": 1,
         "uuid": UUID(int=5).bytes,
-        "active": {"state": 7, "position": 100, "topics": ["orders"]},
+        "active": {"state": 7, "position": 100, "topics": ["orders"], "deletions": 3},
         "rebuilding": None,
         "doomed": [],
         "created_ms": 5,
     }
     assert pack_projection(ROW) == msgpack.packb(fields)
     assert unpack_projection(b"totals", msgpack.packb({**fields, "more": 1})) == ROW
+    earlier = {**fields, "active": {"state": 7, "position": 100, "topics": ["orders"]}}
+    assert unpack_projection(b"totals", msgpack.packb(earlier)).active == ROW.active._replace(deletions=0)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +148,7 @@ def test_the_bytes_of_a_row_are_pinned() -> None:
         {"active": None},
         {"active": {"state": 7, "position": "100", "topics": None}},
         {"active": {"state": 7, "position": 100, "topics": [5]}},
+        {"active": {"state": 7, "position": 100, "topics": None, "deletions": -1}},
         {"rebuilding": 5},
         {"doomed": ["a"]},
         {"created_ms": None},

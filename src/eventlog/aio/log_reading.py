@@ -53,6 +53,7 @@ class LogReading:
         value: type[VT] | ValueCodec[VT],
         max_records: int = ...,
         max_bytes: int = ...,
+        on_out_of_range: Literal["raise", "earliest"] = ...,
     ) -> Projection[KT, VT]: ...
     @overload
     async def projection(
@@ -65,6 +66,7 @@ class LogReading:
         value: type[VT] | ValueCodec[VT],
         max_records: int = ...,
         max_bytes: int = ...,
+        on_out_of_range: Literal["raise", "earliest"] = ...,
     ) -> Projection[KT, VT]: ...
     @overload
     async def projection(
@@ -77,6 +79,7 @@ class LogReading:
         value: str | None = None,
         max_records: int = ...,
         max_bytes: int = ...,
+        on_out_of_range: Literal["raise", "earliest"] = ...,
     ) -> Projection[KT, Any]: ...
     @overload
     async def projection(
@@ -89,6 +92,7 @@ class LogReading:
         value: type[VT] | ValueCodec[VT],
         max_records: int = ...,
         max_bytes: int = ...,
+        on_out_of_range: Literal["raise", "earliest"] = ...,
     ) -> Projection[Any, VT]: ...
     @overload
     async def projection(
@@ -101,6 +105,7 @@ class LogReading:
         value: str | None = None,
         max_records: int = ...,
         max_bytes: int = ...,
+        on_out_of_range: Literal["raise", "earliest"] = ...,
     ) -> Projection[Any, Any]: ...
     async def projection(
         self,
@@ -112,6 +117,7 @@ class LogReading:
         value: Any = None,
         max_records: int = MAX_FOLDED_RECORDS,
         max_bytes: int = MAX_FOLDED_BYTES,
+        on_out_of_range: Literal["raise", "earliest"] = "raise",
     ) -> Projection[Any, Any]:
         """
         Open a projection, and make it if there is none of that name: see `eventlog.EventLog.projection`.
@@ -127,6 +133,7 @@ class LogReading:
             value=value,
             max_records=max_records,
             max_bytes=max_bytes,
+            on_out_of_range=on_out_of_range,
         )
         projection: Projection[Any, Any] = Projection(
             self._home, self._waker, await self._home.call(find, "opening the projection")

@@ -87,6 +87,7 @@ class LogReading(FrontDoor):
         value: type[VT] | ValueCodec[VT],
         max_records: int = ...,
         max_bytes: int = ...,
+        on_out_of_range: Literal["raise", "earliest"] = ...,
     ) -> api.Projection[KT, VT]: ...
     @overload
     def projection(
@@ -99,6 +100,7 @@ class LogReading(FrontDoor):
         value: type[VT] | ValueCodec[VT],
         max_records: int = ...,
         max_bytes: int = ...,
+        on_out_of_range: Literal["raise", "earliest"] = ...,
     ) -> api.Projection[KT, VT]: ...
     @overload
     def projection(
@@ -111,6 +113,7 @@ class LogReading(FrontDoor):
         value: str | None = None,
         max_records: int = ...,
         max_bytes: int = ...,
+        on_out_of_range: Literal["raise", "earliest"] = ...,
     ) -> api.Projection[KT, Any]: ...
     @overload
     def projection(
@@ -123,6 +126,7 @@ class LogReading(FrontDoor):
         value: type[VT] | ValueCodec[VT],
         max_records: int = ...,
         max_bytes: int = ...,
+        on_out_of_range: Literal["raise", "earliest"] = ...,
     ) -> api.Projection[Any, VT]: ...
     @overload
     def projection(
@@ -135,6 +139,7 @@ class LogReading(FrontDoor):
         value: str | None = None,
         max_records: int = ...,
         max_bytes: int = ...,
+        on_out_of_range: Literal["raise", "earliest"] = ...,
     ) -> api.Projection[Any, Any]: ...
     def projection(
         self,
@@ -146,6 +151,7 @@ class LogReading(FrontDoor):
         value: Any = None,
         max_records: int = MAX_FOLDED_RECORDS,
         max_bytes: int = MAX_FOLDED_BYTES,
+        on_out_of_range: Literal["raise", "earliest"] = "raise",
     ) -> api.Projection[Any, Any]:
         """
         Open a projection: a state that a function computes from the records of the log.
@@ -163,6 +169,10 @@ class LogReading(FrontDoor):
             max_records: the most records of one transaction (default 1,000,000). A transaction also ends after a
                 second, and at the end of the log.
             max_bytes: a transaction ends when the rows that it changes take this much memory (default 32 MiB).
+            on_out_of_range: what becomes of records that `delete_records()` took before they were folded: "raise"
+                (default) has `run()` and `catch_up()` raise `OffsetOutOfRange`, with the checkpoint unchanged;
+                "earliest" goes on without them, with a warning in Python's log. What was deleted before the projection
+                was made, or before its rebuild began, is not missed.
 
         Raises:
             UnknownProjection: there is none of that name, and no function was given. Nothing was stored.

@@ -22,12 +22,14 @@ class Build(NamedTuple):
     """
     A state that is folded from the records, and its checkpoint: everything before `log_position` is in the state.
 
-    `topics` are those whose records are folded, sorted; None is all.
+    `topics` are those whose records are folded, sorted; None is all. `deletions` is the number of the last deletion of
+    records that it may have missed: what a later one took from behind the checkpoint was never folded.
     """
 
     state_id: int
     log_position: int
     topics: tuple[str, ...] | None
+    deletions: int = 0
 
 
 class StoredProjection(NamedTuple):
@@ -51,7 +53,8 @@ class FoldCheckpoint:
     """
     A step of the checkpoint of a build.
 
-    `build` is the build as it was read or last stored, `log_position` where its checkpoint goes. `is_rebuild` says that
+    `build` is the build as it was read or last stored, `log_position` where its checkpoint goes, and `deletions` the
+    number of the last deletion that it passes by. `is_rebuild` says that
     it is the build that is to replace the active one; with `switches` it does so in this commit, if its checkpoint is
     not behind that of the active one.
     """
@@ -61,6 +64,7 @@ class FoldCheckpoint:
     log_position: int
     is_rebuild: bool = False
     switches: bool = False
+    deletions: int = 0
 
 
 def unknown_projection(name: str) -> UnknownProjection:

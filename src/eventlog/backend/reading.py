@@ -54,16 +54,31 @@ class OrderedBatch(NamedTuple):
     data: bytes
 
 
+class Deletion(NamedTuple):
+    """
+    A deletion of the oldest records of a partition: all that are stored there before `log_position`.
+
+    `number` rises with each deletion of the log.
+    """
+
+    topic_id: int
+    partition: int
+    log_position: int
+    number: int
+
+
 class ScannedOrder(NamedTuple):
     """
     Some batches in the order of the log.
 
     `end` is the log position behind all that was looked at; `transaction` is the commit number of the snapshot.
+    `deletions` are those of records at the position that was asked for or later, in partitions of any topic.
     """
 
     batches: list[OrderedBatch]
     end: int
     transaction: int
+    deletions: tuple[Deletion, ...] = ()
 
 
 class ReadMark(Protocol):

@@ -340,6 +340,7 @@ class EmbeddedLog(EventLog):
         value: Any = None,
         max_records: int = MAX_FOLDED_RECORDS,
         max_bytes: int = MAX_FOLDED_BYTES,
+        on_out_of_range: Literal["raise", "earliest"] = "raise",
     ) -> api.Projection[Any, Any]:
         self._check_open()
         from eventlog.clients.projection.opening import declare_projection
@@ -354,6 +355,7 @@ class EmbeddedLog(EventLog):
             value=value,
             max_records=max_records,
             max_bytes=max_bytes,
+            on_out_of_range=on_out_of_range,
             check=self._check_open,
         )
 

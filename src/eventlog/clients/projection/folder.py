@@ -18,6 +18,7 @@ import attrs
 
 from eventlog.backend import Backend
 from eventlog.backend.projections import Build, FoldCheckpoint, StoredProjection
+from eventlog.backend.reading import Deletion
 from eventlog.backend.states import StoredState
 from eventlog.clients.projection.folded_state import FoldedState
 from eventlog.clients.reading.log_reader import LogReader
@@ -31,17 +32,19 @@ from eventlog.errors import (
     CorruptBatch,
     DecodeError,
     EventLogError,
+    OffsetOutOfRange,
     TransactionEnded,
     TransactionTooLarge,
 )
 from eventlog.interruptions import is_interruption, unless_interrupted
+from eventlog.notices import RECORDS_GONE, tell
 from eventlog.records import Record, RecordBatch
 
 Fold = Callable[[State[Any, Any], Record[Any, Any]], object]
 
 _ADVICE = (
     "A projection passes no record by: open the topic with the codec that wrote it, with its class or an upcaster; or "
-    "remove the record with delete_records(), or restore a backup."
+    'remove the record with delete_records(), with on_out_of_range="earliest"; or restore a backup.'
 )
 _LONGEST_SECONDS = 1.0
 """The longest transaction: what a slow function has done becomes visible, and no crash loses it."""
@@ -58,6 +61,7 @@ class FoldOptions:
     topics: tuple[str, ...] | None
     max_records: int
     max_bytes: int
+    on_out_of_range: str
 
 
 class _Room:
@@ -134,6 +138,8 @@ class Folder:
         topics: Collection[str] | None = build.topics
         self._reader = LogReader(store, topics_by_id, topics, build.log_position)
         self._batches: deque[tuple[int, RecordBatch[Any, Any]]] = deque()
+        self._deletions = build.deletions
+        """The number of the last deletion of records that we pass by."""
 
     @property
     def row(self) -> StoredProjection:
@@ -172,6 +178,7 @@ class Folder:
             Exception: what the function raised, with a note that names the record. Nothing was stored.
             ConflictError: if somebody else has moved the checkpoint. Nothing was stored.
             CorruptBatch, DecodeError: if a record cannot be read; the records before it were stored before.
+            OffsetOutOfRange: if records were deleted before they were folded, and they may not be passed by.
         """
         count, log_position = 0, self.build.log_position
         max_records = self._options.max_records if most is None else min(most, self._options.max_records)
@@ -208,6 +215,7 @@ class Folder:
     def _has_batch(self, *, is_first: bool) -> bool:
         """Read more when there is none; an error waits until the records before it are stored."""
         if not self._batches:
+            log_position = self._reader.log_position
             try:
                 self._batches.extend(self._reader.read())
             except unless_interrupted(EventLogError) as error:
@@ -219,7 +227,41 @@ class Folder:
                         "cannot go on before it can read this record."
                     )
                     raise
+            if (lost := self._reader.lost(self._deletions)) is not None:
+                self._pass_by(*lost, log_position, is_first=is_first)
         return bool(self._batches)
+
+    def _pass_by(self, topic: str, deletion: Deletion, log_position: int, *, is_first: bool) -> None:
+        """Go on without deleted records, or go back to where they were, and raise once the others are stored."""
+        first, end = self._store.bounds_of([(deletion.topic_id, deletion.partition)])[0]
+        error = OffsetOutOfRange(
+            f"projection {self._row.name!r} is at position {log_position}, and records of "
+            f"{topic}[{deletion.partition}] from there to {deletion.log_position} were deleted before it folded them: "
+            f"offsets {first} to {end} ({end} exclusive) are left.",
+            stored="Nothing was folded, and the checkpoint is unchanged.",
+            advice='Make the projection with on_out_of_range="earliest" to go on without them; or call rebuild(), '
+            "which folds what is still there into a new state.",
+            first=first,
+            end=end,
+            topic=topic,
+            partition=deletion.partition,
+            projection=self._row.name,
+        )
+        if self._options.on_out_of_range == "earliest":
+            tell(
+                RECORDS_GONE,
+                error=error.what,
+                projection=self._row.name,
+                topic=topic,
+                partition=deletion.partition,
+                on_out_of_range=self._options.on_out_of_range,
+            )
+            self._deletions = max(one.number for one in self._reader.deletions)
+            return
+        self._batches.clear()
+        self._reader.log_position = log_position
+        if is_first and log_position == self.build.log_position:
+            raise error
 
     def _fold(self, first: int, batch: RecordBatch[Any, Any], most: int) -> int:
         """Give up to `most` records to the function, fewer when it is full or its time is over; their number."""
@@ -251,14 +293,21 @@ class Folder:
         return 0 if record is None else bisect_right(part.offsets, record.offset)
 
     def _commit(self, log_position: int, *, switches: bool) -> None:
-        checkpoint = FoldCheckpoint(self._row, self.build, log_position, is_rebuild=self._is_rebuild, switches=switches)
+        checkpoint = FoldCheckpoint(
+            self._row,
+            self.build,
+            log_position,
+            is_rebuild=self._is_rebuild,
+            switches=switches,
+            deletions=self._deletions,
+        )
         changes = self._state._changes()
         try:
             self.is_switched = self._store.commit_fold(checkpoint, changes if changes.writes else None)
         except BaseException as error:
             self.is_overtaken = isinstance(error, ConflictError) and not is_interruption(error)
             raise
-        self.build = self.build._replace(log_position=log_position)
+        self.build = self.build._replace(log_position=log_position, deletions=self._deletions)
         self._state._committed()
 
     def free(self) -> None:

@@ -29,6 +29,7 @@ def declare_projection(
     value: Any,
     max_records: int,
     max_bytes: int,
+    on_out_of_range: str,
     check: Callable[[], None],
 ) -> Projection[Any, Any]:
     """
@@ -41,13 +42,18 @@ def declare_projection(
     names = check_topics(topics)
     check_int("max_records", max_records, least=1)
     check_int("max_bytes", max_bytes, least=1)
+    if on_out_of_range not in ("raise", "earliest"):
+        raise ValueError(
+            f'on_out_of_range of a projection is "raise" or "earliest", not {on_out_of_range!r:.60}. Nothing was made. '
+            'Leave it out for "raise".'
+        )
     options = None
     if function is not None:
         # The first projection imports what folding needs: `import eventlog` is fast.
         from eventlog.clients.projection.folder import FoldOptions, fold_of
 
         chosen = None if names is None else tuple(sorted(set(names)))
-        options = FoldOptions(fold_of(function), chosen, max_records, max_bytes)
+        options = FoldOptions(fold_of(function), chosen, max_records, max_bytes, on_out_of_range)
     return open_projection(store, topics_by_id, checked, options, key, value, check=check)
 
 

@@ -43,7 +43,8 @@ class Projection(Closing, Generic[K, V]):
     names the record; nothing of that transaction is stored, and the next call begins with it again. A record for which
     the function does nothing is skipped.
 
-    Deleted records are skipped too: a rebuild sees only the records that are still stored. A tombstone is not: the
+    Records that were deleted before they were folded are an error, unless `on_out_of_range` is "earliest". A rebuild
+    sees only the records that are still stored. A tombstone is not: the
     function is given the record, whose value is None, and deletes the row if that is what it means.
 
     Example:
@@ -180,6 +181,8 @@ class Projection(Closing, Generic[K, V]):
             Exception: what the function raises. Earlier transactions are stored.
             TransactionTooLarge: if one record changes more than `max_bytes`. Earlier transactions are stored.
             CorruptBatch, DecodeError: if a record cannot be read. The records before it were folded.
+            OffsetOutOfRange: if records were deleted before they were folded, and `on_out_of_range` is "raise". The
+                records before them were folded.
             UnknownProjection: if the projection was deleted.
             StateMismatch: if it is stored with other topics or codecs. `rebuild()` makes another state.
             ValueError: if the projection was opened without a function.

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from eventlog.api.topic import Topic
 from eventlog.backend import Backend
-from eventlog.backend.reading import OrderedBatch, StoredBatch
+from eventlog.backend.reading import Deletion, OrderedBatch, StoredBatch
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clock import to_ms
@@ -48,6 +48,8 @@ class LogReader:
         """The position to read next: behind all that was handed out or passed by."""
         self.transaction = -1
         """The number of the last snapshot."""
+        self.deletions: tuple[Deletion, ...] = ()
+        """Deletions of records that were not read, at the last look."""
 
     def read(self, max_bytes: int = _READ_BYTES) -> list[tuple[int, RecordBatch[Any, Any]]]:
         """
@@ -84,6 +86,22 @@ class LogReader:
         self.log_position = max(self.log_position, behind)
         return batches
 
+    def lost(self, since: int) -> tuple[str, Deletion] | None:
+        """
+        A deletion that took records of the topics that are read before the last look came to them, and the topic.
+
+        Args:
+            since: the number of the last deletion that does not matter.
+        """
+        deletions = [one for one in self.deletions if one.number > since]
+        if any(one.topic_id not in self._topics for one in deletions):
+            self._topics = self._topics_by_id()
+        for one in deletions:
+            topic = self._topics.get(one.topic_id)
+            if topic is not None and (self._names is None or topic.row.name in self._names):
+                return topic.row.name, one
+        return None
+
     def _scanned(self, max_bytes: int) -> tuple[list[OrderedBatch], int]:
         """
         The next batches of the chosen topics, and the position behind what was looked at.
@@ -93,7 +111,9 @@ class LogReader:
         """
         while True:
             ids = self._chosen()
-            found, behind, self.transaction = self._backend.scan_order(self.log_position, max_bytes, topic_ids=ids)
+            found, behind, self.transaction, self.deletions = self._backend.scan_order(
+                self.log_position, max_bytes, topic_ids=ids
+            )
             if ids is None or self._backend.topics_version() == self._version:
                 return found, behind
 

@@ -33,6 +33,7 @@ from eventlog.store.lmdb.environment import (
     Transaction,
 )
 from eventlog.store.records.key_rows import entity_prefix
+from eventlog.store.records.log_order import deletion_key
 from eventlog.store.records.write_transaction import CommitRequest, Touch, WriteTransaction
 from eventlog.store.rows.tables import (
     LEFT_ROWS,
@@ -169,6 +170,7 @@ def empty_topic(writing: WriteTransaction, topic_id: int, most: int = _ALL) -> i
     left = most - writing.delete_batches(prefix, most=most)
     for table in (PARTITIONS, INDEX, SNAPSHOTS, MESSAGES, MESSAGE_TIMES):
         left -= writing.delete_prefix(table, prefix, most=left)
+    left -= writing.delete_prefix(FORMAT, deletion_key(prefix), most=left)
     left -= writing.delete_where(OFFSETS, lambda key: key[-8:-4] == prefix, most=left)
     return left - writing.delete_where(SEQUENCES, lambda key: key[8:12] == prefix, most=left)
 

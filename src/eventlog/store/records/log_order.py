@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection
 
-from eventlog.backend.reading import OrderedBatch, ScannedOrder
+from eventlog.backend.reading import Deletion, OrderedBatch, ScannedOrder
 from eventlog.batches.header import NO_LOG_POSITION, is_intact, read_header, read_place
 from eventlog.errors import CorruptBatch, EventLogError
 from eventlog.interruptions import unless_interrupted
@@ -28,13 +28,21 @@ from eventlog.store.lmdb.environment import (
 )
 from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.rows.packing import LARGEST, damaged
-from eventlog.store.rows.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key
+from eventlog.store.rows.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key, split_partition_key
 
 END_POSITION_KEY = b"end position"
 """The row of the least end that the order may have: written when rows are removed, so that none is used again."""
 OLD_POSITIONS_KEY = b"old positions"
 """The end of the positions whose batches do not know them: those of version 1, in the order of their keys."""
 
+DELETIONS_KEY = b"deletions"
+"""
+The row of the largest position before which a partition lost its records, and of the number of the last deletion.
+
+The same of each partition follows it, under this key, a space, topic id and partition.
+"""
+
+_DELETION = struct.Struct(">QQ")
 _POSITION = struct.Struct(">Q")
 _LAST_POSITION = 2**64 - 1
 order_key = _POSITION.pack
@@ -148,6 +156,45 @@ def arrivals(environment: Environment, since: StoredMark, most: int) -> tuple[li
     return list(found), now
 
 
+def pack_deletion(log_position: int, number: int) -> bytes:
+    """The bytes of a row of deletions."""
+    return _DELETION.pack(log_position, number)
+
+
+def unpack_deletion(data: bytes | memoryview | None) -> tuple[int, int]:
+    """The position behind the deleted records, and the number of the deletion; zeros without a row."""
+    if data is None:
+        return 0, 0
+    try:
+        log_position, number = _DELETION.unpack(data)
+    except unless_interrupted(struct.error) as error:
+        raise damaged("the deletions of the log", error) from error
+    if max(log_position, number) >= LARGEST:
+        raise damaged("the deletions of the log", f"no position or number is {max(log_position, number)}")
+    return log_position, number
+
+
+def deletion_key(place: bytes) -> bytes:
+    """The key of the row of a partition's deletions, or what those of a topic begin with."""
+    return DELETIONS_KEY + b" " + place
+
+
+def deletions_after(environment: Environment, transaction: Snapshot | Transaction, start: int) -> tuple[Deletion, ...]:
+    """The deletions of records at a position or later; one look when there are none."""
+    table = environment.table(FORMAT)
+    if unpack_deletion(transaction.get(DELETIONS_KEY, db=table))[0] <= start:
+        return ()
+    found, prefix = [], deletion_key(b"")
+    with transaction.cursor(db=table) as cursor:
+        is_found = cursor.set_range(prefix)
+        while is_found and (key := bytes(cursor.key())).startswith(prefix):
+            log_position, number = unpack_deletion(cursor.value())
+            if log_position > start:
+                found.append(Deletion(*split_partition_key(key[len(prefix) :]), log_position, number))
+            is_found = cursor.next()
+    return tuple(found)
+
+
 def scan_order(
     environment: Environment, start: int, max_bytes: int, *, topic_ids: Collection[int] | None = None
 ) -> ScannedOrder:
@@ -168,7 +215,7 @@ def scan_order(
     with environment.reading() as transaction:
         number: int = transaction.id()
         batches = _OrderedBatches(environment, transaction, topic_ids)
-        end = start
+        end, deletions = start, deletions_after(environment, transaction, start)
         try:
             with transaction.cursor(db=environment.table(ORDER)) as cursor:
                 is_found = cursor.set_range(order_key(start))
@@ -187,7 +234,7 @@ def scan_order(
             if not found:
                 raise
             end = start  # not behind rows of other topics: one of them may be damaged
-    return ScannedOrder(found, end, number)
+    return ScannedOrder(found, end, number, deletions)
 
 
 class _OrderedBatches:

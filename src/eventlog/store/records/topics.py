@@ -138,6 +138,8 @@ class DeleteRecords(CommitRequest):
         rows = {partition: self._checked(writing, partition) for partition in self._before}
         for partition, row in rows.items():
             prefix = partition_key(self._topic.id, partition)
+            if row.first > writing.partition_first(self._topic.id, partition):
+                writing.note_deletion(self._topic.id, partition, row.first)
             writing.put(PARTITIONS, prefix, row.pack())
             if self._in_steps:
                 writing.put(FORMAT, left_rows_key(RECORD_ROWS, self._topic.id), b"")

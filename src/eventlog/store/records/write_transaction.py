@@ -31,12 +31,16 @@ from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.records.key_rows import entity_prefix, pack_entry
 from eventlog.store.records.key_writer import KeyIndex
 from eventlog.store.records.log_order import (
+    DELETIONS_KEY,
     END_POSITION_KEY,
     OLD_POSITIONS_KEY,
     checked_end,
+    deletion_key,
     order_key,
+    pack_deletion,
     position_of,
     position_of_batch,
+    unpack_deletion,
 )
 from eventlog.store.records.reader import bounds_within, last_batch, offset_of_time_within
 from eventlog.store.rows.tables import FORMAT_KEY, PartitionRow, batch_key, partition_key, split_batch_key, unpack_topic
@@ -414,6 +418,33 @@ class WriteTransaction:
                 is_found = cursor.delete() and bool(cursor.key())
                 count += 1
         return count
+
+    def note_deletion(self, topic_id: int, partition: int, before: int) -> None:
+        """
+        Note that the records of a partition before an offset are deleted in this transaction, before they are.
+
+        Whoever follows the order of the log finds out that records are gone that it has not seen.
+        """
+        self._flush_for(BATCHES)
+        place = partition_key(topic_id, partition)
+        old_end = position_of(self.get(FORMAT, OLD_POSITIONS_KEY))
+        with self.transaction.cursor(db=self._environment.tables[BATCHES]) as cursor:
+            if not cursor.set_range(batch_key(topic_id, partition, before - 1)):
+                return
+            key, data = cursor.item()
+        if not key.startswith(place):
+            return
+        last = position_of_batch(self.transaction, self._environment.tables[ORDER], old_end, key, data)
+        if last is None:
+            return  # the order of the log is damaged, which `verify` tells
+        behind = last + before - split_batch_key(key)[2]
+        largest, number = unpack_deletion(self.get(FORMAT, DELETIONS_KEY))
+        self.put(FORMAT, DELETIONS_KEY, pack_deletion(max(largest, behind), number + 1))
+        self.put(FORMAT, deletion_key(place), pack_deletion(behind, number + 1))
+
+    def deletions_number(self) -> int:
+        """The number of the last deletion of records."""
+        return unpack_deletion(self.get(FORMAT, DELETIONS_KEY))[1]
 
     def keys_before(self, topic_id: int, partition: int, offset: int) -> set[bytes] | None:
         """The keys of the records of a partition that lie before an offset; None when one cannot be read."""

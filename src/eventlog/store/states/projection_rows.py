@@ -57,10 +57,16 @@ def unpack_projection(name: bytes | memoryview, data: bytes | memoryview) -> Sto
 
 def _build_fields(build: Build) -> dict[str, object]:
     topics = None if build.topics is None else list(build.topics)
-    return {"state": build.state_id, "position": build.log_position, "topics": topics}
+    return {
+        "state": build.state_id,
+        "position": build.log_position,
+        "topics": topics,
+        "deletions": build.deletions,
+    }
 
 
 def _build(fields: dict[str, object]) -> Build:
     names = fields["topics"]
     topics = None if names is None else tuple(check_topic_name(name) for name in checked(names, list))
-    return Build(whole(fields["state"], 1, LARGEST_ID), whole(fields["position"]), topics)
+    deletions = whole(fields.get("deletions", 0))
+    return Build(whole(fields["state"], 1, LARGEST_ID), whole(fields["position"]), topics, deletions)

@@ -87,7 +87,7 @@ class _NewBuild(CommitRequest):
 
     def _begin(self, writing: WriteTransaction, name: str) -> Build:
         state = new_state(writing, lambda number: build_state_name(name, number), self._key, self._value, self._now_ms)
-        return Build(state.id, 0, self._topics)
+        return Build(state.id, 0, self._topics, writing.deletions_number())
 
 
 class EnsureProjection(_NewBuild):
@@ -214,7 +214,7 @@ class CommitFold(CommitRequest):
 
     def _move(self, writing: WriteTransaction, row: StoredProjection) -> None:
         step = self._checkpoint
-        build = step.build._replace(log_position=step.log_position)
+        build = step.build._replace(log_position=step.log_position, deletions=step.deletions)
         self.is_switched = (
             step.is_rebuild
             and step.switches

@@ -21,7 +21,14 @@ from eventlog.store.lmdb.environment import (
     Environment,
     Snapshot,
 )
-from eventlog.store.records.log_order import END_POSITION_KEY, OLD_POSITIONS_KEY, end_log_position, position_of
+from eventlog.store.records.log_order import (
+    DELETIONS_KEY,
+    END_POSITION_KEY,
+    OLD_POSITIONS_KEY,
+    end_log_position,
+    position_of,
+    unpack_deletion,
+)
 from eventlog.store.records.producer_epochs import NEXT_PRODUCER_ID_KEY, ProducerRow, SequenceRow, split_sequence_key
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
@@ -121,6 +128,8 @@ class SmallTables:
             _COUNTERS[key](data)
         elif key.startswith(LEFT_ROWS):
             split_left_rows_key(key)
+        elif key.startswith(DELETIONS_KEY):
+            unpack_deletion(data)
 
     def _note_id(self, what: str, number: int, ids: set[int]) -> None:
         if number in ids:
