@@ -14,6 +14,8 @@ import pytest
 
 if TYPE_CHECKING:
     import eventlog
+    from eventlog.aio import EventLog as LoopLog
+    from eventlog.aio.opener import Opening
     from eventlog.testing import LogFactory, ManualClock
 
 _CLOCK = "event_log_clock"
@@ -41,3 +43,17 @@ def event_log_factory(request: pytest.FixtureRequest) -> Iterator[LogFactory]:
 def event_log(event_log_factory: LogFactory) -> eventlog.EventLog:
     """A new log in memory, of this test alone."""
     return event_log_factory()
+
+
+@pytest.fixture
+def aio_event_log(event_log: eventlog.EventLog) -> Iterator[Opening[LoopLog]]:
+    """
+    The log of `event_log` for the loop of an async test: `async with aio_event_log as log`, or `await aio_event_log`.
+
+    It is no async fixture, so it serves every plugin that runs async tests, and `asyncio.run()` too.
+    """
+    from eventlog.testing.loops import opening_for_test
+
+    opening, end = opening_for_test(event_log)
+    yield opening
+    end()

@@ -40,6 +40,37 @@ def test_one():
     assert "pytest_eventlog" in sys.modules
     assert not [name for name in sys.modules if name.split(".")[0] in ("eventlog", "lmdb", "attr")]
 '''
+USES_A_LOOP = '''
+import pytest
+
+LEFT = []
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+@pytest.mark.MARK
+async def test_one(aio_event_log, event_log):
+    """In a block."""
+    async with aio_event_log as log:
+        orders = await log.topic("orders", value=str)
+        await orders.append("tea")
+        assert [record.value async for record in orders.read()] == ["tea"]
+        assert event_log.topics() == ["orders"]
+
+@pytest.mark.MARK
+async def test_two(aio_event_log):
+    """Left open."""
+    log = await aio_event_log
+    assert await log.topics() == []
+    LEFT.append(await log.consumer(await log.topic("orders"), group="g"))
+
+def test_three():
+    """What the test before has left open was closed."""
+    import threading
+    assert LEFT[0].is_closed
+    assert [t.name for t in threading.enumerate() if "eventlog" in t.name] == []
+'''
 
 
 def _pytest(directory: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +96,15 @@ def test_each_test_has_logs_of_its_own(tmp_path: Path, options: tuple[str, ...])
     assert _left(tmp_path) == []
 
 
+@pytest.mark.parametrize("mark", ["asyncio", "anyio"])
+def test_async_tests_have_a_log_whichever_plugin_runs_them(tmp_path: Path, mark: str) -> None:
+    """pytest-asyncio or anyio's: each without the other; a log that was left open leaves no thread behind."""
+    others = {"asyncio": ("-p", "no:anyio"), "anyio": ("-p", "no:asyncio")}
+    done = _pytest(tmp_path, USES_A_LOOP.replace("MARK", mark), "-W", "error::ResourceWarning", *others[mark])
+    assert "3 passed" in done.stdout, done.stdout
+    assert _left(tmp_path) == []
+
+
 def test_what_a_killed_run_leaves_behind_is_removed_by_the_next(tmp_path: Path) -> None:
     """In memory and on disk; what a living process has is left alone."""
     done = _pytest(tmp_path, IS_KILLED, "-s")
@@ -76,7 +116,8 @@ def test_what_a_killed_run_leaves_behind_is_removed_by_the_next(tmp_path: Path) 
 
 def test_a_run_that_does_not_use_it_imports_nothing_for_it(tmp_path: Path) -> None:
     """Not even the library."""
-    done = _pytest(tmp_path, USES_NOTHING, "-p", "no:_hypothesis_pytestplugin")
+    others = ["no:_hypothesis_pytestplugin", "no:asyncio", "no:anyio"]  # plugins that import such things themselves
+    done = _pytest(tmp_path, USES_NOTHING, *[text for name in others for text in ("-p", name)])
     assert "1 passed" in done.stdout, done.stdout
 
 

@@ -358,6 +358,17 @@ class EventLog(LogTransactions, LogReading):
                 home.stop()
                 home.join()
 
+    def _abandon(self) -> None:
+        """End it where nobody awaits, because its loop or its store has ended; the log of the clients is left alone."""
+        home = self._home
+        if not home.is_closed:
+            home.is_closed = True
+            self._finalizer.detach()
+            if not home.loop.is_closed():
+                self._waker.close()
+            home.stop()
+            home.join()
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eventlog.api.event_log import EventLog
 from eventlog.api.features import Closing
@@ -16,6 +16,9 @@ from eventlog.store.registry import MEMORY, REGISTRY, Seam, open_store
 from eventlog.store.store import Store
 from eventlog.store.temporary import TemporaryDirectory
 from eventlog.testing.faults import Faults
+
+if TYPE_CHECKING:
+    from eventlog.aio.log import EventLog as LoopLog
 
 _MODE = 0o600
 
@@ -114,7 +117,7 @@ class LogFactory(Closing):
                 self._directories.pop().remove()
 
 
-def crash(log: EventLog) -> EventLog:
+def crash(log: EventLog | LoopLog) -> EventLog:
     """
     End a log as `kill -9` ends its process, and open it again.
 
@@ -143,7 +146,7 @@ def crash(log: EventLog) -> EventLog:
     return _LogUnderTest(path, durability, old._clock, store.temporary)  # type: ignore[arg-type] # checked above
 
 
-def fail_next_commit(log: EventLog, count: int = 1) -> None:
+def fail_next_commit(log: EventLog | LoopLog, count: int = 1) -> None:
     """
     Let the next commit of a log fail as on a broken disk, whoever makes it: an append, a producer, a consumer.
 
@@ -167,7 +170,7 @@ def fail_next_commit(log: EventLog, count: int = 1) -> None:
 
 
 @contextmanager
-def full_disk(log: EventLog) -> Iterator[None]:
+def full_disk(log: EventLog | LoopLog) -> Iterator[None]:
     """
     Let every commit of a log fail for want of room, for a `with` block.
 
@@ -195,7 +198,7 @@ def full_disk(log: EventLog) -> Iterator[None]:
 
 
 @contextmanager
-def slow_disk(log: EventLog, seconds: float) -> Iterator[None]:
+def slow_disk(log: EventLog | LoopLog, seconds: float) -> Iterator[None]:
     """
     Let every commit of a log take so much longer, for a `with` block.
 

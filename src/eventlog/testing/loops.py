@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from eventlog.api.event_log import EventLog
@@ -32,3 +33,20 @@ def for_asyncio(log: EventLog) -> Opening[LoopLog]:
     from eventlog.aio.opening import over
 
     return over(str(log.path), lambda: log)
+
+
+def opening_for_test(log: EventLog) -> tuple[Opening[LoopLog], Callable[[], None]]:
+    """The same, and a function that ends what was opened and not closed, when the loop of the test has ended."""
+    from eventlog.aio.opener import Opening
+
+    opened: list[LoopLog] = []
+
+    async def open_it() -> LoopLog:
+        opened.append(await for_asyncio(log))
+        return opened[-1]
+
+    def end() -> None:
+        for one in opened:
+            one._abandon()
+
+    return Opening(open_it), end

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from eventlog.api.event_log import EventLog
 from eventlog.api.features import Closing
@@ -11,6 +12,9 @@ from eventlog.api.topic import Topic
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.options import check_int, check_seconds
 from eventlog.records import Record, TopicPartition
+
+if TYPE_CHECKING:
+    from eventlog.aio.log import EventLog as LoopLog
 
 _LONG_SECONDS = 3600.0
 _END_SECONDS = 30.0
@@ -41,18 +45,20 @@ class Member(Closing):
         ['tea']
     """
 
-    def __init__(self, log: EventLog, *topics: str | Topic[Any, Any], group: str, **options: Any) -> None:
+    def __init__(self, log: EventLog | LoopLog, *topics: str | Topic[Any, Any], group: str, **options: Any) -> None:
         options.setdefault("auto_commit_interval", 0.05)
         self.group = group
         self.records: list[Record[Any, Any]] = []
         """What it was handed, in order."""
         self.error: BaseException | None = None
         """What ended it, if that was an error."""
+        self.when_changed: Callable[[], object] = bool
+        """Called by its thread whenever it has other partitions."""
         self._partitions: set[TopicPartition] = set()
         self._changed = threading.Condition()
         self._is_ending = False
         self._dies = False
-        inner: EventLog = getattr(log, "_inner", log)  # one of `eventlog.aio` has ours inside
+        inner: Any = getattr(log, "_inner", log)  # one of `eventlog.aio` has ours inside
         consumer = inner.consumer(
             *topics,
             group=group,
@@ -83,11 +89,15 @@ class Member(Closing):
         check_int("count", count, least=0)
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._partitions) == count, check_seconds("timeout", timeout)):
-                raise TimeoutError(
-                    f"the member of group {self.group!r} has {len(self._partitions)} partitions after {timeout} s, not "
-                    f"{count}. Nothing was changed. See that the others poll, or wait longer."
-                )
+                raise self.has_others(count, timeout)
             return sorted(self._partitions)
+
+    def has_others(self, count: int, timeout: float) -> TimeoutError:
+        """The error for a wait in vain."""
+        return TimeoutError(
+            f"the member of group {self.group!r} has {len(self._partitions)} partitions after {timeout} s, not "
+            f"{count}. Nothing was changed. See that the others poll, or wait longer."
+        )
 
     def close(self) -> None:
         """Leave the group in order: commit, and give the partitions back."""
@@ -118,6 +128,7 @@ class Member(Closing):
         with self._changed:
             self._partitions = partitions
             self._changed.notify_all()
+        self.when_changed()
 
     def _finish(self) -> None:
         try:

@@ -14,8 +14,10 @@ from eventlog.records import Record
 if TYPE_CHECKING:
     from typing import Self
 
+    from eventlog.aio.topic import Topic as LoopTopic
 
-def produced(topic: Topic[Any, Any]) -> Produced:
+
+def produced(topic: Topic[Any, Any] | LoopTopic[Any, Any]) -> Produced:
     """
     The records stored in a topic, as a sequence ordered by partition and offset.
 
@@ -34,21 +36,10 @@ def produced(topic: Topic[Any, Any]) -> Produced:
     return Produced(topic)
 
 
-class Produced(Closing, Sequence[Record[Any, Any]]):
-    """
-    The records of a topic, read again with each look; made by `produced()`.
+class StoredRecords(Closing, Sequence[Record[Any, Any]]):
+    """The records of a topic, read again with each look."""
 
-    Example:
-        >>> from eventlog import testing
-        >>> with testing.open() as log:
-        ...     orders = log.topic("orders", value=str)
-        ...     ranges = orders.append_many(["tea", "milk"])
-        ...     sent = testing.produced(orders)
-        ...     len(sent), sent[-1].value
-        (2, 'milk')
-    """
-
-    def __init__(self, topic: Topic[Any, Any]) -> None:
+    def __init__(self, topic: Topic[Any, Any] | LoopTopic[Any, Any]) -> None:
         inner = getattr(topic, "_inner", topic)  # one of `eventlog.aio` has ours inside
         if not isinstance(inner, EmbeddedTopic):
             raise TypeError(f"a topic is a Topic of a log, not {topic!r}. Nothing was read.")
@@ -79,38 +70,6 @@ class Produced(Closing, Sequence[Record[Any, Any]]):
         """The keys of the records with their values."""
         return [(record.key, record.value) for record in self.records()]
 
-    def wait(self, count: int = 1, *, timeout: float = 10.0) -> list[Record[Any, Any]]:
-        """
-        Wait until there are enough records, and return all that there are.
-
-        For what a thread or another process sends; a commit wakes it.
-
-        Args:
-            count: how many are enough.
-            timeout: seconds to wait.
-
-        Raises:
-            TimeoutError: if there are fewer in time. The message has what was found.
-        """
-        check_int("count", count, least=0)
-        store = self._topic._store
-        deadline_s = store.clock.monotonic() + check_seconds("timeout", timeout)
-        waiter = store.waiter()
-        try:
-            while True:
-                seen = store.last_transaction()
-                records = self.records()
-                if len(records) >= count:
-                    return records
-                if not waiter.sleep(deadline_s, timeout, seen):
-                    raise TimeoutError(
-                        f"topic {self._topic.name!r} has {len(records)} of {count} records after {timeout} s: "
-                        f"{[record.value for record in records[:5]]!r}. Nothing was changed. See that the sender runs "
-                        "and flushes, or wait longer."
-                    )
-        finally:
-            waiter.close()
-
     def __enter__(self) -> Self:
         self._firsts = {partition: end for partition, (_, end) in self._topic.bounds().items()}
         return self
@@ -138,3 +97,55 @@ class Produced(Closing, Sequence[Record[Any, Any]]):
 
     def __repr__(self) -> str:
         return f"<Produced in {self._topic.name!r}: {self.items!r}>"
+
+
+class Produced(StoredRecords):
+    """
+    The records of a topic, read again with each look; made by `produced()`.
+
+    Example:
+        >>> from eventlog import testing
+        >>> with testing.open() as log:
+        ...     orders = log.topic("orders", value=str)
+        ...     ranges = orders.append_many(["tea", "milk"])
+        ...     sent = testing.produced(orders)
+        ...     len(sent), sent[-1].value
+        (2, 'milk')
+    """
+
+    def wait(self, count: int = 1, *, timeout: float = 10.0) -> list[Record[Any, Any]]:
+        """
+        Wait until there are enough records, and return all that there are.
+
+        For what a thread or another process sends; a commit wakes it.
+
+        Args:
+            count: how many are enough.
+            timeout: seconds to wait.
+
+        Raises:
+            TimeoutError: if there are fewer in time. The message has what was found.
+        """
+        check_int("count", count, least=0)
+        store = self._topic._store
+        deadline_s = store.clock.monotonic() + check_seconds("timeout", timeout)
+        waiter = store.waiter()
+        try:
+            while True:
+                seen = store.last_transaction()
+                records = self.records()
+                if len(records) >= count:
+                    return records
+                if not waiter.sleep(deadline_s, timeout, seen):
+                    raise too_few(self._topic.name, records, count, timeout)
+        finally:
+            waiter.close()
+
+
+def too_few(topic: str, records: Sequence[Record[Any, Any]], count: int, timeout: float) -> TimeoutError:
+    """The error for a wait in vain."""
+    return TimeoutError(
+        f"topic {topic!r} has {len(records)} of {count} records after {timeout} s: "
+        f"{[record.value for record in records[:5]]!r}. Nothing was changed. See that the sender runs and flushes, or "
+        "wait longer."
+    )
