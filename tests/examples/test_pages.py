@@ -10,7 +10,12 @@ import pytest
 
 from tests.examples.programs import ROOT
 
-RECIPES = {"fastapi": "fastapi_service", "django": "django_site", "gunicorn": "gunicorn_service"}
+RECIPES = {
+    "fastapi": "fastapi_service",
+    "django": "django_site",
+    "gunicorn": "gunicorn_service",
+    "systemd": "systemd_service",
+}
 _FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMANDS = {"console", "sh"}
 

@@ -1,0 +1,1 @@
+"""A worker of the shop that systemd starts, watches and stops."""
