@@ -19,7 +19,7 @@ def start_eventlog() -> Callable[..., subprocess.Popen[bytes]]:
     """Starts the command as a process of its own, with pipes."""
 
     def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "eventlog.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "eventlog", *map(str, arguments)]
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, env=environment, **(pipes | options))

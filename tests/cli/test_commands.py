@@ -10,7 +10,8 @@ import pytest
 
 import eventlog
 from eventlog.cli.failure import Failure
-from eventlog.cli.produce import Produce
+from eventlog.cli.inputs import Lines
+from eventlog.cli.sending import Sending
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def shop(path):
 
 def test_topics_lists_names_partitions_records_and_codecs(shop, eventlog_command):
     """One line a topic, by name."""
-    code, out, err = eventlog_command("topics", shop)
+    code, out, err = eventlog_command("topics", "list", shop)
     assert (code, err) == (0, "")
     assert [line.split() for line in out.splitlines()] == [
         ["topic", "partitions", "records", "key", "value", "index"],
@@ -39,38 +40,34 @@ def test_topics_counts_the_records_that_are_there(shop, eventlog_command):
     """A deleted record has an offset and is no record."""
     with eventlog.open(shop) as log:
         log.topic("orders").delete_records({0: 1})
-    assert "orders           2        3" in eventlog_command("topics", shop)[1]
+    assert "orders           2        3" in eventlog_command("topics", "list", shop)[1]
 
 
 def test_topics_gives_a_topic_more_partitions(shop, eventlog_command):
     """As `kafka-topics --alter` does; as many as there are is no error."""
     for before in (2, 5):
-        code, out, err = eventlog_command("topics", shop, "--alter", "orders", "--partitions", "5")
+        code, out, err = eventlog_command("topics", "alter", shop, "orders", "--partitions", "5")
         assert (code, out, err) == (0, f"orders: {before} -> 5 partitions\n", "")
     with eventlog.open(shop) as log:
         assert log.topic("orders").partitions == 5
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "message"),
+    ("arguments", "code", "message"),
     [
-        (
-            ["--alter", "orders", "--partitions", "1"],
-            1,
-            "it has 2, and none is ever removed. Nothing was changed.",
-        ),
-        (["--alter", "nothing", "--partitions", "3"], 1, "no topic 'nothing' in .*: it has orders, raw."),
-        (["--alter", "orders"], 2, "--alter needs --partitions, .* Nothing was changed."),
-        (["--partitions", "3"], 2, "--alter needs --partitions, .* Nothing was changed."),
-        (["--key", "str"], 2, "--key, --value and --index need --create, .* Nothing was changed."),
-        (["--alter", "orders", "--partitions", "3", "--create", "new"], 2, "Nothing was changed."),
-        (["--create", "orders"], 1, "topic 'orders' exists in .* already. It is unchanged."),
-        (["--create", "a/b"], 1, "InvalidTopicName"),
+        (["alter", "{shop}", "orders", "--partitions", "1"], 2, "it has 2, and none is ever removed. Nothing was cha"),
+        (["alter", "{shop}", "nothing", "--partitions", "3"], 4, "no topic 'nothing' in .*: it has orders, raw."),
+        (["alter", "{shop}", "orders"], 2, "Missing option '--partitions'"),
+        (["create", "{shop}", "orders"], 5, "topic 'orders' exists in .* already.\n  stored: It is unchanged."),
+        (["create", "{shop}", "a/b"], 2, "InvalidTopicName"),
+        (["describe", "{shop}", "orders", "nothing"], 4, "no topic 'nothing'"),
+        (["delete", "{shop}", "orders", "nothing", "--yes"], 4, "no topic 'nothing' .*\n  stored: Nothing was changed"),
+        (["delete", "{shop}", "orders"], 2, "no terminal to ask.\n  stored: Nothing was changed.\n  next: Pass --yes"),
     ],
 )
-def test_topics_refuses_what_cannot_be(shop, options, code, message, eventlog_command):
-    """One line on stderr, and no topic is changed or made."""
-    found, out, err = eventlog_command("topics", shop, *options)
+def test_topics_refuses_what_cannot_be(shop, arguments, code, message, eventlog_command):
+    """The parts of the error are on stderr, and no topic is changed, made or deleted."""
+    found, out, err = eventlog_command("topics", *(one.format(shop=shop) for one in arguments))
     assert (found, out) == (code, "")
     assert re.search(message, err)
     with eventlog.open(shop) as log:
@@ -89,18 +86,21 @@ def test_topics_refuses_what_cannot_be(shop, options, code, message, eventlog_co
 )
 def test_topics_makes_a_topic_and_the_log(path, options, line, eventlog_command):
     """With the codecs and the index that were asked for; `topics` shows them."""
-    assert eventlog_command("topics", path, "--create", "new", *options) == (0, f"{line}\n", "")
+    assert eventlog_command("topics", "create", path, "new", *options) == (0, f"{line}\n", "")
     with eventlog.open(path) as log:
         topic = log.topic("new")
         assert f"{topic.partitions} partition" in line
         assert topic.index == ("key" if options else None)
-    assert eventlog_command("topics", path)[1].split()[-1] == (topic.index or "-")
+    assert eventlog_command("topics", "list", path)[1].split()[-1] == (topic.index or "-")
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        ["topics"],
+        ["topics list"],
+        ["topics describe"],
+        ["topics alter", "t", "--partitions", "2"],
+        ["topics delete", "t", "--yes"],
         ["tail", "t"],
         ["history", "t", "k"],
         ["order"],
@@ -111,12 +111,12 @@ def test_topics_makes_a_topic_and_the_log(path, options, line, eventlog_command)
         ["compact", "copy"],
     ],
 )
-def test_a_missing_log_is_one_line_and_stays_missing(path, command, eventlog_command):
+def test_a_missing_log_is_told_and_stays_missing(path, command, eventlog_command):
     """Looking at a log that is not there makes none."""
     name, *rest = command
-    code, out, err = eventlog_command(name, path, *rest)
-    assert (code, out) == (1, "")
-    assert re.fullmatch(r"eventlog: \w+: .*\n", err)
+    code, out, err = eventlog_command(*name.split(), path, *rest)
+    assert (code, out) == (4, "")
+    assert re.fullmatch(r"eventlog: NotALog: .*\n  stored: .*\n  next: .*\n", err)
     assert str(path) in err
     assert not path.exists()
 
@@ -148,7 +148,8 @@ def test_produce_stops_at_a_line_without_a_key_and_says_what_is_stored(path, eve
     assert code == 1
     assert err == (
         "eventlog: cannot store line 3 in topic 't' (key bytes, value bytes): it has no key: "
-        "the separator ':' is missing. Lines stored before it: 2.\n"
+        "the separator ':' is missing.\n  stored: Lines stored before it: 2.\n"
+        "  next: Mend the input, and leave out what is stored.\n"
     )
     with eventlog.open(path) as log:
         assert log.topic("t").bounds() == {0: (0, 2)}
@@ -184,8 +185,8 @@ def test_produce_stops_at_a_line_that_does_not_fit_the_codec(path, line, eventlo
         assert [record.value for record in log.topic("t").read()] == [1]
 
 
-@pytest.mark.parametrize("options", [[], ["--key-separator", ":"]])
-def test_produce_reads_no_more_of_a_line_than_a_record_may_hold(path, options):
+@pytest.mark.parametrize("separator", [None, ":"])
+def test_produce_reads_no_more_of_a_line_than_a_record_may_hold(path, separator):
     """Input that has no line feed and no end is refused, and does not fill the memory."""
 
     class Endless(io.RawIOBase):
@@ -193,18 +194,17 @@ def test_produce_reads_no_more_of_a_line_than_a_record_may_hold(path, options):
             assert 0 < limit < 2_000_000
             return b":" * limit
 
-    produce = Produce(
-        path=path, topic="t", partitions=None, key_separator=options[-1] if options else None,
-        lines=Endless(), report=io.StringIO(),
-    )  # fmt: skip
-    with pytest.raises(Failure, match=r"cannot store line 1 .*Lines stored before it: 0"):
-        produce.run()
+    with (
+        eventlog.open(path) as log,
+        pytest.raises(Failure, match=r"cannot store line 1 .*Lines stored before it: 0"),
+    ):
+        Sending(log, "t").run(Lines(Endless(), separator, None, False, 1 << 20))
 
 
 def test_produce_with_another_number_of_partitions_is_an_error(shop, eventlog_command):
     """The stored topic is not changed, and not ignored either."""
     code, _, err = eventlog_command("produce", shop, "orders", "--partitions", 3, stdin=b"1\n")
-    assert code == 1
+    assert code == 5
     assert "TopicMismatch" in err
 
 
@@ -258,21 +258,22 @@ def test_tail_prints_the_asked_part(shop, options, places, eventlog_command):
 
 
 @pytest.mark.parametrize(
-    ("options", "error"),
+    ("options", "code", "error"),
     [
-        (["orders", "--start", "3"], "OffsetOutOfRange"),
-        (["orders", "--partition", "2"], "UnknownPartition"),
-        (["orders", "--partition", "2", "--follow"], "UnknownPartition"),
-        (["nothing"], "no topic 'nothing' in "),
-        (["nothing", "--follow"], "no topic 'nothing' in "),
-        (["a/b"], "no topic 'a/b' in "),
+        (["orders", "--start", "3"], 5, "OffsetOutOfRange: .*\n  where: topic orders, partition 0, offset 3\n"),
+        (["orders", "--partition", "2"], 4, "UnknownPartition: .*\n"),
+        (["orders", "--partition", "2", "--follow"], 4, "UnknownPartition: .*\n"),
+        (["orders", "--partition", "2", "--lines", "1"], 4, "UnknownPartition: .*\n"),
+        (["nothing"], 4, "no topic 'nothing' in .*\n"),
+        (["orders", "nothing", "--follow"], 4, "no topic 'nothing' in .*\n"),
+        (["a/b"], 4, "no topic 'a/b' in .*\n"),
     ],
 )
-def test_tail_of_what_is_not_there_is_one_line(shop, options, error, eventlog_command):
+def test_tail_of_what_is_not_there_is_told_by_its_parts(shop, options, code, error, eventlog_command):
     """No traceback, no new topic."""
-    code, out, err = eventlog_command("tail", shop, *options)
-    assert (code, out) == (1, "")
-    assert re.fullmatch(rf"eventlog: {error}.*\n", err)
+    found, out, err = eventlog_command("tail", shop, *options)
+    assert (found, out) == (code, "")
+    assert re.match(f"eventlog: {error}", err)
     with eventlog.open(shop) as log:
         assert log.topics() == ["orders", "raw"]
 
@@ -289,7 +290,7 @@ def test_compact_writes_a_log_of_the_same_records(shop, tmp_path, eventlog_comma
 def test_compact_overwrites_nothing(shop, eventlog_command):
     """A directory that holds something is no destination."""
     code, out, err = eventlog_command("compact", shop, shop)
-    assert (code, out) == (1, "")
+    assert (code, out) == (5, "")
     assert err.startswith("eventlog: ")
 
 

@@ -11,7 +11,7 @@ import pytest
 import eventlog
 from eventlog import TopicPartition
 from eventlog.cli import main
-from eventlog.cli.groups import age_text, partitions_text
+from eventlog.cli.group_text import age_text, partitions_text
 from tests.processes.child import Child, say
 
 
@@ -176,7 +176,7 @@ def test_reset_puts_the_group_where_it_is_said(shop, groups, options, offsets):
     assert (code, err) == (0, "")
     assert dry.endswith("a dry run: nothing was stored\n")
     assert stored(shop) == before
-    code, out, err = groups("reset", "billing", *options)
+    code, out, err = groups("reset", "billing", *options, "--execute")
     assert (code, err) == (0, "")
     assert dry.startswith(out)
     assert tuple(stored(shop).values()) == offsets
@@ -186,38 +186,39 @@ def test_reset_puts_the_group_where_it_is_said(shop, groups, options, offsets):
 
 def test_reset_can_be_read_by_a_program(groups):
     """One object for each partition, with where the group stood."""
-    out = groups("reset", "billing", "--to-latest", "--topic", "orders:1", "--json")[1]
+    out = groups("reset", "billing", "--to-latest", "--topic", "orders:1", "--yes", "--json")[1]
     assert json.loads(out) == {"topic": "orders", "partition": 1, "before": 3, "offset": 5}
 
 
 def test_reset_makes_a_group_of_named_topics(shop, groups):
     """So that its first member begins there."""
-    assert cells(groups("reset", "new", "--to-latest", "--topic", "others")[1])[1] == ["others", "0", "-", "1"]
+    assert cells(groups("reset", "new", "--to-latest", "--topic", "others", "--yes")[1])[1] == ["others", "0", "-", "1"]
     with eventlog.open(shop) as log:
         assert log.groups.list() == ["billing", "new"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error"),
+    ("arguments", "code", "error"),
     [
-        (["describe", "nobody"], "UnknownGroup: cannot describe group 'nobody'"),
-        (["reset", "nobody", "--to-latest"], "UnknownGroup: "),
-        (["reset", "billing", "--to-latest", "--topic", "nothing"], "UnknownTopic: "),
-        (["reset", "billing", "--to-latest", "--topic", "orders:2"], "UnknownPartition: "),
-        (["reset", "billing", "--to-offset", "4"], "OffsetOutOfRange: "),
-        (["reset", "nobody", "--shift-by", "1", "--topic", "orders"], "cannot shift group 'nobody' by 1"),
-        (["delete", "nobody"], "UnknownGroup: "),
-        (["delete", ""], "'' is not a valid group name"),
-        (["delete-offsets", "billing", "nothing"], "UnknownTopic: "),
+        (["describe", "nobody"], 4, "UnknownGroup: cannot describe group 'nobody'"),
+        (["reset", "nobody", "--to-latest"], 4, "UnknownGroup: "),
+        (["reset", "billing", "--to-latest", "--topic", "nothing"], 4, "UnknownTopic: "),
+        (["reset", "billing", "--to-latest", "--topic", "orders:2"], 4, "UnknownPartition: "),
+        (["reset", "billing", "--to-offset", "4"], 5, "OffsetOutOfRange: "),
+        (["reset", "nobody", "--shift-by", "1", "--topic", "orders"], 2, "cannot shift group 'nobody' by 1"),
+        (["delete", "nobody"], 4, "UnknownGroup: "),
+        (["delete", "billing", "nobody"], 4, "UnknownGroup: "),
+        (["delete", ""], 2, "'' is not a valid group name"),
+        (["delete-offsets", "billing", "nothing"], 4, "UnknownTopic: "),
     ],
 )
-def test_what_cannot_be_is_one_line_and_changes_nothing(shop, groups, arguments, error):
-    """Exit code 1, as of every command."""
+def test_what_cannot_be_is_told_and_changes_nothing(shop, groups, arguments, code, error):
+    """By the parts of the error; the exit code tells its kind."""
     before = stored(shop)
     action, *rest = arguments
-    code, out, err = groups(action, *rest)
-    assert (code, out) == (1, "")
-    assert re.fullmatch(rf"eventlog: {re.escape(error)}.*\n", err)
+    found, out, err = groups(action, *rest, *(["--yes"] if action != "describe" else []))
+    assert (found, out) == (code, "")
+    assert err.startswith(f"eventlog: {error}")
     assert stored(shop) == before
 
 
@@ -225,13 +226,13 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(shop, groups, arguments,
     ("arguments", "advice"),
     [
         (["describe", "{shop}", "nobody"], "`eventlog groups list` names those that are there."),
-        (["delete-offsets", "{shop}", "billing", "nothing"], "Create it with `eventlog produce`."),
-        (["list", "{shop}/none"], "or make a log with `eventlog produce`."),
+        (["delete-offsets", "{shop}", "billing", "nothing", "--yes"], "`eventlog topics create` makes one."),
+        (["list", "{shop}/none"], "or make a log with `eventlog topics create`."),
     ],
 )
 def test_advice_names_commands_and_no_calls(shop, arguments, advice, capsys):
     """Who types commands has no program to change."""
-    assert main(["groups", *(argument.format(shop=shop) for argument in arguments)]) == 1
+    assert main(["groups", *(argument.format(shop=shop) for argument in arguments)]) == 4
     err = capsys.readouterr().err
     assert err.endswith(f"{advice}\n")
     assert not re.search(r"log\.[a-z]+[.(]|=True|\(\)", err)
@@ -240,12 +241,12 @@ def test_advice_names_commands_and_no_calls(shop, arguments, advice, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "is required"),
-        (["--to-latest", "--shift-by", "1"], "not allowed with"),
+        ([], "exactly one of --to-earliest"),
+        (["--to-latest", "--shift-by", "1"], "exactly one of --to-earliest"),
         (["--to-offset", "-1"], "--to-offset"),
         (["--to-datetime", "noon"], "'noon' is not a time in ISO 8601"),
         (["--to-datetime", "2026-07-02T15:00"], "has no time zone"),
-        (["--shift-by", "x"], "'x' is not a whole number"),
+        (["--shift-by", "x"], "'x' is not a valid integer"),
         (["--to-latest", "--topic", "orders:x"], "'x' is not a whole number of at least 0"),
     ],
 )
@@ -256,31 +257,44 @@ def test_wrong_usage_is_exit_code_2(groups, options, message):
     assert message in err
 
 
+@pytest.mark.parametrize("action", [["reset", "billing", "--to-latest"], ["delete", "billing"]])
+def test_what_destroys_is_shown_and_needs_a_yes(shop, groups, action):
+    """Without a terminal nobody can be asked: the plan is on stderr, and nothing is stored."""
+    before = stored(shop)
+    code, out, err = groups(*action)
+    assert (code, out) == (2, "")
+    assert re.search(r"orders +1 ", err)
+    assert err.endswith("next: Pass --yes, or look first with --dry-run.\n")
+    assert stored(shop) == before
+
+
 def test_a_live_member_is_an_error_without_force(shop, groups):
     """Forced, the command does it and the member goes on by itself."""
     lost = []
     with eventlog.open(shop) as log, log.consumer("orders", group="billing", on_lost=lost.extend) as consumer:
         consumer.poll(max_records=1)
         for arguments in (
-            ["reset", "billing", "--to-latest"],
-            ["delete", "billing"],
-            ["delete-offsets", "billing", "orders"],
+            ["reset", "billing", "--to-latest", "--yes"],
+            ["delete", "billing", "--yes"],
+            ["delete-offsets", "billing", "orders", "--yes"],
         ):
             code, _, err = groups(*arguments)
-            assert code == 1
+            assert code == 5
             assert err.startswith("eventlog: GroupNotEmpty: ")
-        assert groups("reset", "billing", "--to-latest", "--force")[0] == 0
+            assert "or pass --force" in err
+        assert groups("reset", "billing", "--to-latest", "--force", "--yes")[0] == 0
         assert consumer.poll() == []
         assert len(lost) == 2
-        assert groups("delete-offsets", "billing", "orders", "--force")[0] == 0
-        assert groups("delete", "billing", "--force")[0] == 0
+        assert groups("delete-offsets", "billing", "orders", "--force", "--yes")[0] == 0
+        assert groups("delete", "billing", "--force", "--yes")[0] == 0
 
 
 def test_delete_says_what_is_gone(shop, groups):
     """First the offsets of one topic, then the group."""
-    assert groups("delete-offsets", "billing", "orders") == (0, "group billing: offsets of topic orders deleted\n", "")
+    told = "group billing: offsets of topic orders deleted\n"
+    assert groups("delete-offsets", "billing", "orders", "--yes") == (0, told, "")
     assert stored(shop) == {("others", 0): 1}
-    assert groups("delete", "billing") == (0, "group billing: deleted\n", "")
+    assert groups("delete", "billing", "-y") == (0, "group billing: deleted\n", "")
     assert cells(groups("list")[1]) == [["group", "state", "members", "lag"]]
 
 
@@ -288,6 +302,6 @@ def test_delete_says_what_is_gone(shop, groups):
 def test_a_missing_log_stays_missing(tmp_path, action, capsys):
     """Looking at a log that is not there makes none."""
     name, *rest = action
-    assert main(["groups", name, str(tmp_path / "none"), *rest]) == 1
+    assert main(["groups", name, str(tmp_path / "none"), *rest]) == 4
     assert "NotALog" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()

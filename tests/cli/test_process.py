@@ -57,7 +57,7 @@ def test_installed_command_has_a_version_and_a_help(start_eventlog):
         how = b"compiled" if eventlog.is_compiled() else b"pure Python"
         assert re.fullmatch(rb"eventlog \d+\.\d+\.\S+ \(%b\)\n" % how, version.communicate()[0])
     with start_eventlog("--help") as usage:
-        assert b"usage: eventlog" in usage.communicate()[0]
+        assert b"Usage: eventlog" in usage.communicate()[0]
         assert usage.returncode == 0
 
 
@@ -72,5 +72,5 @@ def test_the_version_says_when_nothing_compiled_is_used(setting, start_eventlog,
 def test_no_command_is_a_wrong_usage(start_eventlog):
     """Exit code 2, and the way to the help."""
     with start_eventlog() as nothing:
-        assert b"usage: eventlog" in nothing.communicate()[1]
+        assert b"Usage: eventlog" in nothing.communicate()[1]
         assert nothing.returncode == 2

@@ -56,11 +56,11 @@ def test_a_check_that_goes_on_may_take_its_time(log, child, eventlog_command):
 
 
 def test_a_complaint_of_the_check_is_the_commands(path, eventlog_command):
-    """One line, and no log was made."""
+    """By its parts, and no log was made."""
     code, out, err = eventlog_command("verify", path)
-    assert (code, out) == (1, "")
+    assert (code, out) == (4, "")
     assert err.startswith("eventlog: NotALog: cannot open ")
-    assert err.count("\n") == 1
+    assert err.count("eventlog: ") == 1
     assert not path.exists()
 
 
@@ -77,7 +77,7 @@ def test_a_page_that_is_gone_is_told(log, eventlog_command, page):
     for other in (bytes(4096), whole[2 * 4096 : 3 * 4096] if page != 2 else whole[3 * 4096 : 4 * 4096]):
         data.write_bytes(whole[: page * 4096] + other + whole[(page + 1) * 4096 :])
         code, out, err = eventlog_command("verify", "--here", log)
-        assert code in {0, 1}
+        assert code in {0, 1, 4, 6, 7}
         if code == 0:  # a free page, or one that an earlier commit has left
             assert out.endswith("1 record, 0.0 MB: sound\n")
         else:

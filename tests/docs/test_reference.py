@@ -18,7 +18,7 @@ import eventlog
 from eventlog import options
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.store.lmdb import opening
-from tests.docs import api_page
+from tests.docs import api_page, cli_page
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -175,3 +175,8 @@ def test_every_lock_is_on_the_page_about_locks() -> None:
     named = {(row[1].strip("`"), row[0].strip("`").lstrip("_")) for row in rows if row[1].endswith(".py`")}
     assert _locks()
     assert _locks() - named == set()
+
+
+def test_the_page_of_the_command_is_what_its_help_says() -> None:
+    """Whoever changes a command runs `python -m tests.docs.cli_page`."""
+    assert _text(cli_page.PAGE) == cli_page.page()

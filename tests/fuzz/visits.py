@@ -52,12 +52,13 @@ def write_to_it(path: Path) -> Iterator[Outcome]:
 def command_it(path: Path, *, rng: random.Random, count: int = 4) -> Iterator[Outcome]:
     """Run some of the commands, which open the log each."""
     where = str(path)
-    lines = [["topics", where], ["order", where], ["states", where], ["projections", where], ["groups", "list", where]]
+    lines = [[name, where] for name in ("order", "states", "projections")]
+    lines += [["topics", "list", where], ["groups", "list", where]]
     lines += [["tail", where, topic] for topic in ("accounts", "orders", "events")]
     lines += [["tail", "--json", where, "accounts"], ["history", where, "accounts", "a1"]]
     lines += [["state", where, "totals"], ["groups", "describe", where, GROUP]]
     lines += [["groups", "reset", where, GROUP, "--to-earliest", "--dry-run"]]
-    lines += [["compact", where, where + "-smaller"], ["topics", where, "--create", "made"]]
+    lines += [["compact", where, where + "-smaller"], ["topics", "create", where, "made"]]
     for line in rng.sample(lines, count):
         yield _outcome(" ".join([line[0], *line[1:2]]), _command, line)
 

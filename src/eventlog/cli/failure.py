@@ -1,54 +1,129 @@
 """
-The error that ends a command, and the exit codes of all commands.
+The error that ends a command, the exit codes of all commands, and an error as its parts on stderr.
 
 Errors of the library advise programs to call a method; here the advice becomes a command to type.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import eventlog
+from eventlog.cli.text import escaped
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_DIED: Final = 3  # `verify`: the process that checked the log did not come to its end
+EXIT_NOT_FOUND: Final = 4
+EXIT_REFUSED: Final = 5
+EXIT_UNREADABLE: Final = 6
+EXIT_STORAGE: Final = 7
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as a shell reports it
 EXIT_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
+EXIT_TERMINATED: Final = 143  # 128 + SIGTERM
+
+_CODES: Final[tuple[tuple[type[eventlog.EventLogError], int], ...]] = (
+    (eventlog.InvalidTopicName, EXIT_USAGE),
+    (eventlog.NotALog, EXIT_NOT_FOUND),
+    (eventlog.UnknownTopic, EXIT_NOT_FOUND),
+    (eventlog.UnknownPartition, EXIT_NOT_FOUND),
+    (eventlog.UnknownGroup, EXIT_NOT_FOUND),
+    (eventlog.UnknownState, EXIT_NOT_FOUND),
+    (eventlog.UnknownProjection, EXIT_NOT_FOUND),
+    (eventlog.OffsetOutOfRange, EXIT_REFUSED),
+    (eventlog.GroupNotEmpty, EXIT_REFUSED),
+    (eventlog.GroupMismatch, EXIT_REFUSED),
+    (eventlog.TopicMismatch, EXIT_REFUSED),
+    (eventlog.StateMismatch, EXIT_REFUSED),
+    (eventlog.CorruptBatch, EXIT_UNREADABLE),
+    (eventlog.DecodeError, EXIT_UNREADABLE),
+    (eventlog.FormatTooNew, EXIT_UNREADABLE),
+    (eventlog.StorageError, EXIT_STORAGE),
+)
+"""The exit codes of kinds of errors; every other kind is `EXIT_FAILED`."""
 
 _ADVICE: Final[dict[type[eventlog.EventLogError], str]] = {
-    eventlog.NotALog: "Check the path, or make a log with `eventlog produce`.",
-    eventlog.UnknownTopic: "Create it with `eventlog produce`.",
+    eventlog.NotALog: "Check the path, or make a log with `eventlog topics create`.",
+    eventlog.UnknownTopic: "`eventlog topics list` names those that are there; `eventlog topics create` makes one.",
     eventlog.UnknownGroup: "`eventlog groups list` names those that are there.",
     eventlog.UnknownState: "`eventlog states` names those that are there.",
     eventlog.UnknownProjection: "`eventlog projections` names those that are there.",
+    eventlog.GroupNotEmpty: "Close its members, or pass --force: then they are fenced.",
+    eventlog.OffsetOutOfRange: "Name an offset in that range: `eventlog topics describe` shows it.",
+    eventlog.UnknownPartition: "`eventlog topics describe` names those that are there.",
     eventlog.DiskFull: "Make room, and run the command again.",
     eventlog.CorruptBatch: "Run `eventlog verify` to list all damage.",
 }
 """What to type, for the classes whose own advice is to call a method."""
 
 
+class Failure(Exception):
+    """
+    The end of a command: what failed, what is stored, what to do next, and an exit code; never a traceback.
+
+    Args:
+        what: failed, on which values.
+        stored: what is stored now.
+        advice: what to do next.
+        exit_code: one of the constants of this module.
+    """
+
+    def __init__(self, what: str, *, stored: str = "", advice: str = "", exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(" ".join(filter(None, (what, stored, advice))))
+        self.what = what
+        self.stored = stored
+        self.advice = advice
+        self.exit_code = exit_code
+
+
+def complain_of_failure(failure: Failure) -> int:
+    """Show the end of a command on stderr, and return its exit code."""
+    _write(failure.what, stored=failure.stored, advice=failure.advice)
+    return failure.exit_code
+
+
+def complain_of_error(error: eventlog.EventLogError) -> int:
+    """Show an error of the library on stderr, with commands instead of calls in its advice; return the exit code."""
+    _write(
+        f"{type(error).__name__}: {error.what}",
+        place=place_of(error),
+        stored=error.stored,
+        advice=in_commands(error),
+    )
+    return next((code for kind, code in _CODES if isinstance(error, kind)), EXIT_FAILED)
+
+
+def complain_of_system(error: OSError) -> int:
+    """Show an error of the operating system on stderr, and return the exit code."""
+    _write(f"{type(error).__name__}: {error}")
+    return EXIT_STORAGE
+
+
 def in_commands(error: eventlog.EventLogError) -> str:
     """
-    The message of an error, with commands instead of calls in its advice.
+    The advice of an error, with commands instead of calls.
 
     Example:
-        >>> in_commands(eventlog.UnknownTopic("no topic 'tea'.", advice="Create it with log.topic('tea')."))
-        "no topic 'tea'. Create it with `eventlog produce`."
+        >>> in_commands(eventlog.UnknownGroup("no group 'tea'.", advice="log.groups.list() names the groups."))
+        '`eventlog groups list` names those that are there.'
     """
-    advice = next((_ADVICE[kind] for kind in type(error).__mro__ if kind in _ADVICE), error.advice)
-    return " ".join(filter(None, (error.what, error.stored, advice)))
+    return next((_ADVICE[kind] for kind in type(error).__mro__ if kind in _ADVICE), error.advice)
 
 
-class Failure(Exception):
-    """The end of a command: one line on stderr and an exit code, never a traceback."""
+def place_of(error: eventlog.EventLogError) -> str:
+    """
+    Where an error happened, as far as it is known.
 
-    def __init__(self, message: str, *, exit_code: int = EXIT_FAILED) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    Example:
+        >>> place_of(eventlog.CorruptBatch("it is damaged.", topic="orders", partition=3))
+        'topic orders, partition 3'
+    """
+    names = ("topic", "partition", "offset", "group", "state", "projection")
+    return ", ".join(f"{name} {value}" for name in names if (value := getattr(error, name)) is not None)
 
 
 def check_there(noun: str, name: str, names: Sequence[str], path: Path) -> None:
@@ -59,4 +134,18 @@ def check_there(noun: str, name: str, names: Sequence[str], path: Path) -> None:
         Failure: `name` is not among `names`.
     """
     if name not in names:
-        raise Failure(f"no {noun} {name!r} in {path}: it has {', '.join(names) or 'none'}. Nothing was changed.")
+        raise Failure(
+            f"no {noun} {name!r} in {path}: it has {', '.join(names) or 'none'}.",
+            stored="Nothing was changed.",
+            exit_code=EXIT_NOT_FOUND,
+        )
+
+
+def _write(what: str, *, place: str = "", stored: str = "", advice: str = "") -> None:
+    parts = [("eventlog", what), ("  where", place), ("  stored", stored), ("  next", advice)]
+    lines = [f"{name}: {escaped(' '.join(text.split()))}\n" for name, text in parts if text]
+    try:
+        sys.stderr.write("".join(lines))
+        sys.stderr.flush()
+    except (BrokenPipeError, ValueError):
+        return  # nobody reads it, or it is closed: the exit code still tells

@@ -1,20 +1,34 @@
 """
-Runs a command: its exit code, and its errors as one line on stderr.
+Runs a command: its exit code, and its errors by their parts on stderr.
 
-The exit code is 1 for an error of eventlog or of the operating system, 2 for wrong usage, 130 for Ctrl-C, and 141 if
-the reader of our output went away. A traceback is a bug of ours.
+The exit codes are in `failure.py` and on the page docs/reference/cli.md. A traceback is a bug of ours.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import eventlog
-from eventlog.cli.argument_parts import Command
-from eventlog.cli.arguments import build_parser
-from eventlog.cli.failure import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, Failure, in_commands
+from eventlog.cli.failure import (
+    EXIT_BROKEN_PIPE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_TERMINATED,
+    Failure,
+    complain_of_error,
+    complain_of_failure,
+    complain_of_system,
+)
+
+COMPLETION = "_EVENTLOG" + "_COMPLETE"
+"""The variable by which a shell asks for completions; `eventlog completion` sets it, no user."""
+_LIBRARIES = {"click", "rich"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,35 +42,91 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code. It raises only for a bug of ours.
 
     Example:
-        >>> main(["topics", "no/such/log"])
-        1
+        >>> main(["topics", "list", "no/such/log"])
+        4
     """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments == ["--version"]:  # also without the libraries of the command: a report of a bug begins with it
+        sys.stdout.write(f"{version_text()}\n")
+        return EXIT_OK
     try:
-        arguments = build_parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has printed the help, or what is wrong
-        return stop.code if isinstance(stop.code, int) else EXIT_FAILED
-    command: Command = arguments.command
-    try:
-        code = command(arguments)
-        sys.stdout.flush()
+        with _terminations():
+            code = _run(arguments)
+            sys.stdout.flush()
+    except Terminated:
+        return EXIT_TERMINATED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _drop_stdout()
         return EXIT_BROKEN_PIPE
     except Failure as error:
-        return _complain(str(error), error.exit_code)
+        return complain_of_failure(error)
     except eventlog.EventLogError as error:
-        return _complain(f"{type(error).__name__}: {in_commands(error)}", EXIT_FAILED)
+        return complain_of_error(error)
     except OSError as error:
-        return _complain(f"{type(error).__name__}: {error}", EXIT_FAILED)
+        return complain_of_system(error)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _LIBRARIES:
+            raise
+        return complain_of_failure(_missing(error.name))
     return code
 
 
-def _complain(message: str, exit_code: int) -> int:
-    one_line = " ".join(message.split())
-    sys.stderr.write(f"eventlog: {one_line}\n")
-    return exit_code
+def version_text() -> str:
+    """The version, and whether the compiled part is in use."""
+    return f"eventlog {eventlog.__version__} ({'compiled' if eventlog.is_compiled() else 'pure Python'})"
+
+
+class Terminated(KeyboardInterrupt):
+    """Raised in the main thread by SIGTERM: the command ends as after Ctrl-C, with another exit code."""
+
+
+def _run(arguments: list[str]) -> int:
+    import click
+
+    from eventlog.cli.root import root
+
+    if instruction := os.environ.get(COMPLETION):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(root, {}, "eventlog", COMPLETION, instruction)
+    try:
+        with root.make_context("eventlog", arguments) as context:
+            code = root.invoke(context)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        return EXIT_FAILED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _missing(library: str) -> Failure:
+    return Failure(
+        f"the command needs {library}, which is not installed.",
+        stored="Nothing was changed.",
+        advice='Install it: pip install "eventlog[cli]"',
+    )
+
+
+@contextmanager
+def _terminations() -> Iterator[None]:
+    """Raise `Terminated` for SIGTERM, so that logs are closed; leaves a handler alone that somebody else has set."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _drop_stdout() -> None:

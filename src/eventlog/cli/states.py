@@ -4,34 +4,51 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import attrs
+import click
 
 import eventlog
-from eventlog.cli.failure import EXIT_OK, Failure, check_there
-from eventlog.cli.text import as_text, jsonable, table
+from eventlog.cli.failure import EXIT_OK, EXIT_USAGE, Failure, check_there
+from eventlog.cli.parts import STATE, command, json_option, max_option, path_argument
+from eventlog.cli.text import as_text, json_line, jsonable, table
 
 
-def print_states(path: Path, out: TextIO, *, as_json: bool) -> int:
-    """Print a line for each state: name and number of rows; every row is read to count it."""
+@command("states")
+@path_argument
+@json_option
+def states(*, path: Path, as_json: bool) -> int:
+    """
+    List the states of a log, and count their rows.
+
+    It reads all keys to count them.
+    """
     counts: list[tuple[str, int]] = []
     with eventlog.open(path, create=False) as log:
         for name in log.states():
             with contextlib.suppress(eventlog.UnknownState):  # it was deleted just now
                 counts.append((name, sum(1 for _ in log.state(name))))
     if as_json:
-        out.writelines(_json(state=name, rows=count) for name, count in counts)
+        sys.stdout.writelines(json_line(state=name, rows=count) for name, count in counts)
         return EXIT_OK
     lines = table([("state", "rows"), *((as_text(name), f"{count:,}") for name, count in counts)])
-    out.writelines(f"{line}\n" for line in lines)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return EXIT_OK
 
 
-def print_projections(path: Path, out: TextIO, *, as_json: bool) -> int:
-    """Print a line for each projection: name, the log position up to which it has folded, its distance to the end."""
+@command("projections")
+@path_argument
+@json_option
+def projections(*, path: Path, as_json: bool) -> int:
+    """
+    List the projections of a log.
+
+    A line has name, log position, and lag: how many log positions there are between that and the end of the log.
+    Everything before the log position is in the projection's state.
+    """
     found: list[tuple[str, int, int]] = []
     with eventlog.open(path, create=False) as log:
         for name in log.projections():
@@ -40,70 +57,74 @@ def print_projections(path: Path, out: TextIO, *, as_json: bool) -> int:
                 lag = projection.lag
                 found.append((name, projection.log_position, lag))
     if as_json:
-        out.writelines(_json(projection=name, log_position=log_position, lag=lag) for name, log_position, lag in found)
+        sys.stdout.writelines(
+            json_line(projection=name, log_position=log_position, lag=lag) for name, log_position, lag in found
+        )
         return EXIT_OK
     rows = ((as_text(name), f"{log_position:,}", f"{lag:,}") for name, log_position, lag in found)
-    out.writelines(f"{line}\n" for line in table([("projection", "log_position", "lag"), *rows]))
+    sys.stdout.writelines(f"{line}\n" for line in table([("projection", "log_position", "lag"), *rows]))
     return EXIT_OK
 
 
-@attrs.frozen
-class StateRows:
+@command("state")
+@path_argument
+@click.argument("name", type=STATE, metavar="NAME")
+@click.option("--projection", "is_projection", is_flag=True, help="NAME is a projection: print its state.")
+@click.option(
+    "--prefix",
+    metavar="TEXT",
+    help="Only keys that begin so: text, or for keys that are tuples a JSON list of the first items.",
+)
+@click.option("--reverse", "is_reversed", is_flag=True, help="The last key first.")
+@max_option("rows")
+@json_option
+def state(
+    *,
+    path: Path,
+    name: str,
+    is_projection: bool,
+    prefix: str | None,
+    is_reversed: bool,
+    max_count: int | None,
+    as_json: bool,
+) -> int:
     """
-    The command, with the choices of the user.
+    Print the rows of a state, in the order of their keys.
 
-    Args:
-        path: of the log; the log and the state must exist.
-        name: of the state, or of a projection.
-        is_projection: the name is that of a projection.
-        prefix: as typed; None: no bound.
-        is_reversed: begin with the last key.
-        max_rows: the most to print; None: no bound.
-        as_json: one JSON object a line.
-        out: receives the rows.
+    A line is key and value, set apart by a tab; a tuple is shown as a JSON list. In JSON they are `key` and `value`.
     """
+    with eventlog.open(path, create=False) as log:
+        view = _view(log, path, name, is_projection=is_projection)
+        for key, value in _rows(view, name, prefix, is_reversed=is_reversed, max_rows=max_count):
+            if as_json:
+                sys.stdout.write(json_line(key=jsonable(key), value=jsonable(value)))
+            else:
+                sys.stdout.write(f"{as_text(key)}\t{as_text(value)}\n")
+    return EXIT_OK
 
-    path: Path
-    name: str
-    is_projection: bool
-    prefix: str | None
-    is_reversed: bool
-    max_rows: int | None
-    as_json: bool
-    out: TextIO
 
-    def run(self) -> int:
-        """
-        Print a line for each row.
+def _view(log: eventlog.EventLog, path: Path, name: str, *, is_projection: bool) -> eventlog.StateView[Any, Any]:
+    if is_projection:
+        check_there("projection", name, log.projections(), path)
+        return log.projection(name).state
+    check_there("state", name, log.states(), path)
+    return log.state(name)
 
-        Raises:
-            Failure: there is no such state, or its keys cannot have that prefix.
-        """
-        with eventlog.open(self.path, create=False) as log:
-            for key, value in self._rows(self._state(log)):
-                if self.as_json:
-                    self.out.write(_json(key=jsonable(key), value=jsonable(value)))
-                else:
-                    self.out.write(f"{as_text(key)}\t{as_text(value)}\n")
-        return EXIT_OK
 
-    def _state(self, log: eventlog.EventLog) -> eventlog.StateView[Any, Any]:
-        if self.is_projection:
-            check_there("projection", self.name, log.projections(), self.path)
-            return log.projection(self.name).state
-        check_there("state", self.name, log.states(), self.path)
-        return log.state(self.name)
-
-    def _rows(self, state: eventlog.StateView[Any, Any]) -> Iterator[tuple[Any, Any]]:
-        if self.prefix is None:
-            return state.items(is_reversed=self.is_reversed, max_rows=self.max_rows)
-        for prefix in _prefixes(self.prefix):
-            with contextlib.suppress(TypeError, ValueError):
-                return state.items(prefix=prefix, is_reversed=self.is_reversed, max_rows=self.max_rows)
-        raise Failure(
-            f"no key of state {self.name!r} begins with {self.prefix!r}: its keys are of another type. Nothing was "
-            "changed. Leave --prefix out to see them."
-        )
+def _rows(
+    state: eventlog.StateView[Any, Any], name: str, text: str | None, *, is_reversed: bool, max_rows: int | None
+) -> Iterator[tuple[Any, Any]]:
+    if text is None:
+        return state.items(is_reversed=is_reversed, max_rows=max_rows)
+    for prefix in _prefixes(text):
+        with contextlib.suppress(TypeError, ValueError):
+            return state.items(prefix=prefix, is_reversed=is_reversed, max_rows=max_rows)
+    raise Failure(
+        f"no key of state {name!r} begins with {text!r}: its keys are of another type.",
+        stored="Nothing was changed.",
+        advice="Leave --prefix out to see them.",
+        exit_code=EXIT_USAGE,
+    )
 
 
 def _prefixes(text: str) -> Iterator[Any]:
@@ -117,7 +138,3 @@ def _prefixes(text: str) -> Iterator[Any]:
 
 def _tuples(items: list[Any]) -> tuple[Any, ...]:
     return tuple(_tuples(item) if isinstance(item, list) else item for item in items)
-
-
-def _json(**fields: object) -> str:
-    return json.dumps(fields, ensure_ascii=False) + "\n"

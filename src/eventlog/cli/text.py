@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -67,7 +67,12 @@ def as_text(value: object) -> str:
         value = value.decode("utf-8", "backslashreplace")
     if not isinstance(value, str):
         value = json.dumps(jsonable(value), ensure_ascii=False)
-    return value.translate(_ESCAPES)
+    return escaped(value)
+
+
+def escaped(text: str) -> str:
+    """Text with its control characters escaped."""
+    return text.translate(_ESCAPES)
 
 
 def jsonable(value: Any) -> Any:
@@ -103,11 +108,11 @@ def decoded(data: bytes | None, codec: str) -> Any:
     return json.loads(data)
 
 
-def record_line(record: eventlog.Record[Any, Any]) -> str:
-    """`partition:offset`, time, key and value, separated by tabs."""
+def record_line(record: eventlog.Record[Any, Any], *places: object) -> str:
+    """Where a record is, its time, its key and its value, separated by tabs; `partition:offset` without `places`."""
     return "\t".join(
         (
-            f"{record.partition}:{record.offset}",
+            *(map(str, places) if places else (f"{record.partition}:{record.offset}",)),
             time_text(record.timestamp_ms),
             as_text(record.key),
             as_text(record.value),
@@ -115,21 +120,9 @@ def record_line(record: eventlog.Record[Any, Any]) -> str:
     )
 
 
-def record_json(record: eventlog.Record[Any, Any], **numbers: int) -> str:
-    """One JSON object on one line, with the names of `Record`, followed by `numbers`."""
-    return json.dumps(
-        {
-            "topic": record.topic,
-            "partition": record.partition,
-            "offset": record.offset,
-            "timestamp_ms": record.timestamp_ms,
-            "key": jsonable(record.key),
-            "value": jsonable(record.value),
-            "headers": jsonable(record.headers),
-            **numbers,
-        },
-        ensure_ascii=False,
-    )
+def json_line(**fields: object) -> str:
+    """One JSON object on one line, with its line feed."""
+    return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
 def time_text(timestamp_ms: int) -> str:
@@ -154,7 +147,23 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
-def table(rows: list[tuple[str, ...]]) -> list[str]:
+def bytes_text(count: int) -> str:
+    """
+    A number of bytes in a unit that is easy to read.
+
+    Example:
+        >>> bytes_text(999), bytes_text(20_480), bytes_text(3_000_000_000)
+        ('999 B', '20.5 kB', '3.0 GB')
+    """
+    amount, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{count} B" if unit == "B" else f"{amount:,.1f} {unit}"
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Lines of a table; the first row is the head, columns of numbers are aligned right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     numeric = [all(_is_number(cell) for cell in column[1:]) for column in zip(*rows, strict=True)]

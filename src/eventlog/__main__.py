@@ -1,4 +1,4 @@
-"""`python -m eventlog.cli`: the `eventlog` command without its script."""
+"""`python -m eventlog`: the `eventlog` command without its script."""
 
 from __future__ import annotations
 

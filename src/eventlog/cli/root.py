@@ -1,0 +1,89 @@
+"""
+The commands by name: a command's module is imported when it runs; `eventlog --help` loads none of them.
+
+The texts here are the first sentences of the commands' own help; `tests/cli/test_help.py` compares them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
+
+import click
+
+SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "topics": ("eventlog.cli.topics:topics", "List, create, describe, alter and delete topics."),
+    "produce": ("eventlog.cli.produce:produce", "Store each line of stdin as a record."),
+    "tail": ("eventlog.cli.tail:tail", "Print the records of topics."),
+    "order": ("eventlog.cli.order:order", "Print the records of all topics in log order."),
+    "history": ("eventlog.cli.history:history", "Print the records of one key, of a topic with an index."),
+    "groups": ("eventlog.cli.groups:groups", "List, describe, reset and delete consumer groups."),
+    "states": ("eventlog.cli.states:states", "List the states of a log, and count their rows."),
+    "state": ("eventlog.cli.states:state", "Print the rows of a state, in the order of their keys."),
+    "projections": ("eventlog.cli.states:projections", "List the projections of a log."),
+    "verify": ("eventlog.cli.verify:verify", "Read a whole log and check it."),
+    "compact": ("eventlog.cli.compact:compact", "Write a copy of a log without its unused space."),
+    "completion": ("eventlog.cli.completion:completion", "Print the completion script of a shell."),
+}
+"""For each command: where it is, and its help in one sentence."""
+
+
+class LazyGroup(click.Group):
+    """A group of commands that are imported when they run."""
+
+    def __init__(self, name: str, places: Mapping[str, tuple[str, str]], *, help: str) -> None:  # noqa: A002
+        super().__init__(name, help=help, context_settings=dict(SETTINGS), no_args_is_help=True)
+        self._places = places
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        return list(self._places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of that name."""
+        if cmd_name not in self._places:
+            return None
+        module, _, attribute = self._places[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first argument names, or name one that is spelled nearly so."""
+        if args and args[0] not in self._places and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], self._places, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self._places.items()])
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    if value and not ctx.resilient_parsing:
+        from eventlog.cli.main import version_text
+
+        click.echo(version_text())
+        ctx.exit()
+
+
+root = LazyGroup("eventlog", COMMANDS, help="Topics, partitions and offsets in a directory. No server.")
+root.params.append(
+    click.Option(
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_show_version,
+        help="Show the version, and whether the compiled part is in use.",
+    )
+)
