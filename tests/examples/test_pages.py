@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from pathlib import Path
@@ -15,9 +16,11 @@ RECIPES = {
     "django": "django_site",
     "gunicorn": "gunicorn_service",
     "systemd": "systemd_service",
+    "notebook": "notebook",
 }
 _FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMANDS = {"console", "sh"}
+_READ = {".py", ".service", ".ipynb"}
 
 
 def _shown(page: Path) -> list[str]:
@@ -25,11 +28,18 @@ def _shown(page: Path) -> list[str]:
     return [text for language, text in _FENCE.findall(page.read_text("utf-8")) if language not in _COMMANDS]
 
 
+def _code(path: Path) -> str:
+    """What a file shows; the cells of a notebook one after the other."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".ipynb":
+        text = "".join(line for cell in json.loads(text)["cells"] for line in [*cell["source"], "\n"])
+    return textwrap.dedent(text)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_page_shows_lines_of_its_example(name: str) -> None:
     """Each block of code stands in a file of the example, word for word; its indentation may differ."""
-    files = [path for path in (ROOT / "examples" / RECIPES[name]).rglob("*") if path.suffix in {".py", ".service"}]
-    code = [textwrap.dedent(path.read_text("utf-8")) for path in files]
+    code = [_code(path) for path in (ROOT / "examples" / RECIPES[name]).rglob("*") if path.suffix in _READ]
     blocks = _shown(ROOT / "docs" / "how-to" / f"{name}.md")
     assert blocks
     for block in blocks:
