@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from typing import Any
 
 import eventlog
@@ -35,6 +36,18 @@ def say_shares(path: str, options: dict[str, Any]) -> None:
             if _numbers(consumer) != owned:
                 owned = _numbers(consumer)
                 say(*owned)
+
+
+def walk_slowly(path: str, options: dict[str, Any]) -> None:
+    """Is a member for ever, and says of each record of its loop when it was handed out."""
+    with eventlog.open(path) as log:
+        consumer = log.consumer("steps", group="billing", **options)
+        while True:
+            for _ in consumer:
+                say(time.monotonic())
+                until_s = time.monotonic() + 0.005
+                while time.monotonic() < until_s:  # the work
+                    pass
 
 
 def hold_and_hang(path: str, options: dict[str, Any]) -> None:

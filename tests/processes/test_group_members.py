@@ -127,6 +127,53 @@ def test_a_silent_member_loses_its_partitions_and_is_told(log: eventlog.EventLog
             assert [mine.committed(tp) for tp in mine.assignment()] == [None] * 4
 
 
+@pytest.mark.parametrize("how", ["removed", "renamed"])
+def test_who_lost_its_sign_of_life_makes_it_again(log: eventlog.EventLog, path: Path, how: str) -> None:
+    """With its next beat: whoever joins later finds it alive, and takes nothing from it."""
+    log.topic("steps", value=int).append_many(range(3000))
+    options = {"session_timeout": 2.0, "auto_commit": False}
+    with Child(group_scenes.walk_slowly, str(path), options) as child:
+        child.hear()
+        (member,) = log.groups.describe("billing").members
+        sign = path / "members" / member.member_id
+        sign.unlink() if how == "removed" else sign.rename(sign.with_name("elsewhere"))
+        until_s = time.monotonic() + AT_ONCE_SECONDS
+        while not sign.exists():
+            assert time.monotonic() < until_s
+            child.hear()
+        with log.consumer("steps", group="billing", **options) as mine:
+            until_s = time.monotonic() + 1.0
+            while time.monotonic() < until_s:
+                assert mine.poll(timeout=0.05) == []
+            assert member.member_id in {one.member_id for one in log.groups.describe("billing").members}
+            child.hear()
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed"])
+def test_who_lost_its_sign_of_life_hands_out_nothing_that_others_took(
+    log: eventlog.EventLog, path: Path, how: str
+) -> None:
+    """Who looks before the next beat takes it for dead, and its partition; it stops in the middle of a batch."""
+    log.topic("steps", value=int).append_many(range(3000))
+    options = {"session_timeout": 2.0, "auto_commit": False}
+    with Child(group_scenes.walk_slowly, str(path), options) as child:
+        child.hear()
+        (member,) = log.groups.describe("billing").members
+        sign = path / "members" / member.member_id
+        sign.unlink() if how == "removed" else sign.rename(sign.with_name("elsewhere"))
+        with log.consumer("steps", group="billing", **options) as mine:
+            while not mine.poll(timeout=0.01):
+                pass
+            taken_s, late = time.monotonic(), 0
+            while time.monotonic() < taken_s + 2.0:
+                while not child.is_silent(0.05):
+                    late += float(child.hear()) > taken_s + 1.0
+                mine.poll(timeout=0.01)
+            assert late == 0, f"{late} records of a partition that another member has"
+            assert len(mine.assignment()) == 1
+            assert len(log.groups.describe("billing").members) == 2
+
+
 def test_a_fork_leaves_the_parents_membership_alone(log: eventlog.EventLog, path: Path) -> None:
     """The child's end, however it comes, frees nothing of the parent's."""
     with eventlog.open(path.parent / "fork") as other:

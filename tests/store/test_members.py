@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 from pathlib import Path
 
 import attrs
@@ -160,6 +161,78 @@ def test_who_leaves_is_dead_at_once(members: Members) -> None:
     file.confirm()
     file.step_aside()
     file.leave()
+    assert names(members) == []
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed", "replaced", "with the directory"])
+def test_who_loses_its_file_hands_out_nothing_before_it_has_asked(members: Members, time: Time, how: str) -> None:
+    """Others took it for dead, and may have its partitions. It makes the file again with its next beat."""
+    file = members.make("one", TERMS)
+    path = Path(members._folder.path) / "one"
+    if how == "renamed":
+        path.rename(path.with_name("two"))
+    elif how == "with the directory":
+        shutil.rmtree(path.parent)
+    else:
+        path.unlink()
+    if how == "replaced":
+        path.touch()
+    time.now_s = 1001.0
+    file.beat()
+    assert life(members, file) is Life.ALIVE
+    assert not file.is_usable(time.now_s)
+    assert file.permit[0] < time.now_s
+    file.beat()
+    assert not file.is_usable(time.now_s), "only a transaction tells whether it is a member"
+    file.confirm()
+    file.allow()
+    assert file.is_usable(time.now_s)
+    assert file.permit[0] > time.now_s
+    time.now_s = 1009.0
+    file.beat()
+    time.now_s = 1018.0
+    assert life(members, file) is Life.ALIVE
+    file.leave()
+    assert life(members, file) is Life.DEAD
+    assert not path.exists()
+
+
+def test_a_confirmation_makes_a_lost_file_again(members: Members) -> None:
+    """It may come before the next beat."""
+    file = members.make("one", TERMS)
+    members.discard(["one"])
+    file.confirm()
+    assert life(members, file) is Life.ALIVE
+
+
+def test_who_lost_its_file_looks_alive_to_those_who_watch_it(members: Members, time: Time) -> None:
+    """They have the old file open, whose lease goes on; it is closed with the new one, however often that happened."""
+    file, watch = members.make("one", TERMS), FailureDetector(members)
+    watch.choose(["one"])
+    before = descriptor_count()
+    for _ in range(5):
+        members.discard(["one"])
+        file.beat()
+        file.confirm()
+    assert descriptor_count() <= before + 2
+    assert names(members) == ["one"]
+    members.discard(["one"])
+    file.confirm()
+    time.now_s = 1009.0
+    file.beat()
+    assert life(members, file) is Life.ALIVE
+    watch.choose(["one"])
+    file.leave()
+    watch.close()
+    assert descriptor_count() == before - 2
+
+
+def test_a_lease_that_is_over_is_not_begun_again_by_a_lost_file(members: Members, time: Time) -> None:
+    """A member that was silent too long was removed, and its file with it."""
+    file = members.make("one", TERMS)
+    time.now_s = 1011.0
+    members.discard(["one"])
+    file.beat()
     assert names(members) == []
 
 

@@ -79,6 +79,10 @@ class Lease:
         """Return the end to publish next; None if the lease has expired and must be confirmed."""
         return self.terms.end_s(now_s, self.polled_s) if now_s < self.end_s else None
 
+    def end_now(self) -> None:
+        """End it: only `confirm` begins it again."""
+        self.end_s = float("-inf")
+
     def note_published(self, end_s: float, now_s: float) -> None:
         """Adopt a published end if it was published in time: `now_s` was read after publishing."""
         if now_s < self.end_s:

@@ -43,6 +43,7 @@ except ImportError:  # no such system call: a dead member is noticed when its le
 _NS = 1_000_000_000
 _YOUNG_MS = 60_000
 _WITHDRAWN = float("-inf")
+_MOST_EARLIER = 2
 _TURN = "turn-"
 
 
@@ -68,6 +69,9 @@ class LivenessFile:
 
     def __init__(self, folder: Folder, member_id: str, terms: Terms, clock: Clock) -> None:
         self._descriptor = -1
+        self._earlier: list[int] = []
+        """Our descriptors of files that somebody has removed or renamed: others may watch them still."""
+        self._identity = (0, 0)
         self.id = member_id
         self.lease = Lease(terms, clock.monotonic())
         self.permit = [self.lease.usable_until_s]
@@ -79,15 +83,40 @@ class LivenessFile:
 
     def open(self) -> None:
         """Make the file; an `OSError` leaves what `Members.discard_abandoned` removes."""
+        self._make(self.lease.end_s)
+
+    def _make(self, end_s: float) -> None:
         folder, hidden = self._folder, f".{self.id}"
         folder.make()
-        descriptor = self._descriptor = _made(folder, hidden)
-        self._finalizer = weakref.finalize(self, _close, descriptor)
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                folder.remove(hidden)  # of an attempt that failed
+        descriptor = _made(folder, hidden)
+        if self._descriptor >= 0:
+            self._earlier.append(self._descriptor)
+        self._descriptor = descriptor
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        while len(self._earlier) > _MOST_EARLIER:
+            _close(self._earlier.pop(0))
+        self._finalizer = weakref.finalize(self, _close_these, [descriptor, *self._earlier])
         self._finalizer.atexit = False  # the process ends: the kernel does it
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        self._publish(self.lease.end_s)
+        status = os.fstat(descriptor)
+        self._identity = (status.st_dev, status.st_ino)
+        self._publish(end_s)
         folder.rename(hidden, self.id)
+
+    def _is_gone(self) -> bool:
+        """Whether somebody has removed or renamed our file: then others take us for dead."""
+        try:
+            status = self._folder.status(self.id)
+        except unless_interrupted(FileNotFoundError):
+            return True
+        except unless_interrupted(OSError):
+            return False  # we cannot look, and conclude nothing
+        return (status.st_dev, status.st_ino) != self._identity
 
     def is_usable(self, now_s: float) -> bool:
         """Whether the lease runs: the member may use its partitions without asking."""
@@ -98,8 +127,21 @@ class LivenessFile:
         self.lease.polled_s = now_s
 
     def beat(self) -> None:
-        """Prolong the lease if it is not over, and the permit if it was not withdrawn."""
+        """
+        Prolong the lease if it is not over, and the permit if it was not withdrawn.
+
+        If our file is gone, others may have taken the partitions: we make it again, and hand out nothing before we
+        have asked.
+        """
         with self._guard:
+            if self._descriptor >= 0 and self._is_gone():
+                now_s = self._clock.monotonic()
+                end_s = self.lease.later_end_s(now_s)
+                self.permit[0] = _WITHDRAWN
+                self.lease.end_now()
+                if end_s is not None:
+                    self._make(end_s)
+                return
             end_s = self.lease.later_end_s(self._clock.monotonic())
             if end_s is not None and self._descriptor >= 0:
                 self._publish(end_s)
@@ -134,7 +176,10 @@ class LivenessFile:
             end_s = self.lease.confirmed_end_s(now_s)
             if self._descriptor >= 0:
                 try:
-                    self._publish(end_s)
+                    if self._is_gone():
+                        self._make(end_s)
+                    else:
+                        self._publish(end_s)
                 except unless_interrupted(OSError) as error:
                     raise StorageError(
                         f"cannot prolong the lease of member {self.id}: {error}.",
@@ -156,9 +201,10 @@ class LivenessFile:
     def leave(self) -> None:
         """Remove the file."""
         self.stop_beating()
-        with suppress(OSError):
-            self._folder.remove(self.id)
-        self.abandon()
+        with self._guard:  # a beat would make it again
+            with suppress(OSError):
+                self._folder.remove(self.id)
+            self.abandon()
 
     def step_aside(self) -> None:
         """Leave the file with a fresh lease and no lock: the member's place is kept until that ends."""
@@ -173,7 +219,8 @@ class LivenessFile:
         self.stop_beating()
         with self._guard:
             if self._descriptor >= 0 and fcntl is not None:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # first: Ctrl-C below may cost us the descriptor
+                for descriptor in (self._descriptor, *self._earlier):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)  # first: Ctrl-C below may cost us the descriptor
             self._close()
 
     def forget(self) -> None:
@@ -183,12 +230,14 @@ class LivenessFile:
 
     def _close(self) -> None:
         self._descriptor = -1
+        self._earlier = []
         if self._finalizer is not None:
             self._finalizer()
 
     def _publish(self, end_s: float) -> None:
         moments_ns = (int(self.lease.terms.session_timeout * _NS), int(end_s * _NS))
-        os.utime(self._descriptor, ns=moments_ns)
+        for descriptor in (self._descriptor, *self._earlier):
+            os.utime(descriptor, ns=moments_ns)
 
 
 def _made(folder: Folder, name: str) -> int:
@@ -202,6 +251,11 @@ def _made(folder: Folder, name: str) -> int:
 def _close(descriptor: int) -> None:
     with suppress(OSError):
         os.close(descriptor)
+
+
+def _close_these(descriptors: list[int]) -> None:
+    while descriptors:
+        _close(descriptors.pop())
 
 
 def _close_all(ends: dict[str, int]) -> None:
