@@ -109,6 +109,9 @@ def test_topics_makes_a_topic_and_the_log(path, options, line, eventlog_command)
         ["projections"],
         ["verify"],
         ["compact", "copy"],
+        ["export"],
+        ["copy-topic", "t", "u"],
+        ["trim", "t", "--before", "1"],
     ],
 )
 def test_a_missing_log_is_told_and_stays_missing(path, command, eventlog_command):

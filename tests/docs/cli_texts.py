@@ -35,6 +35,19 @@ $ eventlog topics create data/shop accounts --key str --value json --index key
 accounts: made, 1 partition, key str, value json, index by key
 ```
 """,
+    "eventlog trim": """\
+```
+$ eventlog trim data/shop orders --before -1000 --yes
+partition  first  new first    end  deleted
+        0      0      4,000  5,000    4,000
+        1      0      4,000  5,000    4,000
+8,000 records deleted
+```
+""",
+    "eventlog copy-topic": """\
+What it promises, and how to go over to the new topic: [copy a topic](../how-to/copy-topic.md).
+Values become those of another codec by their text or their JSON.
+""",
     "eventlog topics alter": """\
 ```
 $ eventlog topics alter data/shop orders --partitions 8
@@ -106,7 +119,8 @@ With `--json` a command prints one JSON object a line, with the names of the API
 Bytes are text where they are UTF-8, else `{"base64": "..."}`.
 Values of `msgpack` may hold bytes and text side by side, so their bytes are always `{"base64": "..."}`.
 A map that looks like that is `{"escaped": {...}}`.
-`produce --json` reads what `tail --json` prints, and stores the same keys, values, headers, timestamps and partitions.
+`produce --json` and `import` read what `tail --json` and `export` print.
+They store the same keys, values, headers, timestamps and partitions.
 Keys of maps of `msgpack` that are not text become text.
 
 ## Errors

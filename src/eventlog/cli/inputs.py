@@ -13,11 +13,13 @@ from typing import Any, BinaryIO
 
 import attrs
 
-from eventlog.cli.records import Input, headers_of, input_of, parse
+from eventlog.cli.records import Input, from_json, headers_of, input_of, parse
 from eventlog.cli.text import decoded
 
 NULL = r"\N"
 """A cell of CSV that stands for no key and for no value, as PostgreSQL has it."""
+COLUMNS = ("topic", "partition", "offset", "timestamp_ms", "key", "value", "headers")
+"""The columns of `export --csv`, which are the names of a record."""
 
 
 @attrs.frozen
@@ -111,7 +113,7 @@ class Csv:
 
     def __call__(self, codecs_of: CodecsOf) -> Iterator[Found]:
         """The records of the rows."""
-        before = csv.field_size_limit(3 * self.most_bytes + 1024)
+        before = csv.field_size_limit(8 * self.most_bytes + 65_536)
         try:
             rows = csv.reader(self._texts(), strict=True)
             try:
@@ -131,7 +133,7 @@ class Csv:
 
     def _texts(self) -> Iterator[str]:
         is_first = True
-        while line := self.stream.readline(3 * self.most_bytes + 1024):
+        while line := self.stream.readline(8 * self.most_bytes + 65_536):
             yield line.decode("utf-8-sig" if is_first else "utf-8")
             is_first = False
 
@@ -160,6 +162,8 @@ class Csv:
     def _cell(self, text: str | None, codec: str) -> Any:
         if text is None or text == NULL or (self.is_null_empty and not text):
             return None
+        if codec == "msgpack":  # its bytes are marked
+            return from_json(parse(cell_bytes(text)), codec)
         return decoded(cell_bytes(text), codec)
 
 

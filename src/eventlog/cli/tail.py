@@ -32,13 +32,14 @@ from eventlog.cli.text import as_text, decoded, record_line
 
 _Record = eventlog.Record[Any, Any]
 _LONG_SECONDS = 3600.0
+_NEWEST = "Only the newest N records, by their time; --key and --grep choose among these."
 
 
 @command("tail")
 @path_argument
 @click.argument("topics", type=TOPIC, metavar="TOPIC...", nargs=-1, required=True)
 @click.option("-f", "--follow", is_flag=True, help="Wait for more at the end, until --max or Ctrl-C.")
-@click.option("-n", "--lines", "last", type=NATURAL, metavar="N", help="Only the newest N records, by their time.")
+@click.option("-n", "--lines", "last", type=NATURAL, metavar="N", help=_NEWEST)
 @click.option(
     "-o",
     "--start",

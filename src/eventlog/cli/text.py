@@ -105,7 +105,10 @@ def decoded(data: bytes | None, codec: str) -> Any:
         return data.decode("utf-8")
     if codec in _FROM_TEXT:
         return _FROM_TEXT[codec](data.decode("utf-8"))
-    return json.loads(data)
+    try:
+        return json.loads(data)
+    except unless_interrupted(RecursionError):
+        raise ValueError("its JSON is nested too deep") from None
 
 
 def record_line(record: eventlog.Record[Any, Any], *places: object) -> str:
