@@ -88,5 +88,11 @@ def billing_not_done():
     call_command("runconsumer")
 
 
+def billing_told_to_stop():
+    """The consumer, told to stop in the midst of its work on a record."""
+    post_save.connect(lambda **_: os.kill(os.getpid(), signal.SIGTERM), sender=Invoice, weak=False)
+    call_command("runconsumer")
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]]()

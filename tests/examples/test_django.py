@@ -92,11 +92,17 @@ def test_the_consumer_does_each_record_once_and_ends_on_sigterm(site: Site) -> N
     assert site.billed() == [("alice", 250)]
     with site.log() as log:
         assert log.groups.describe("billing").lag == 5  # the group knows nothing of it
+    with site.scene("billing_told_to_stop") as program:
+        assert program.end() == 0, program.output
+        assert program.output == "billed order 2\n"  # of the four at hand
+    with site.log() as log:
+        assert log.groups.describe("billing").lag == 3
     with site.manage("runconsumer") as program:
-        for order in (2, 3, 4, 5):
+        for order in (3, 4, 5):
             program.wait_for(f"billed order {order}")
         assert program.end(signal.SIGTERM) == 0
         assert "order 1\n" not in program.output
+        assert "order 2\n" not in program.output
         assert "Traceback" not in program.output
     assert site.billed() == [("alice", 250 * cups) for cups in (1, 2, 3, 4, 5)]
     with site.log() as log:

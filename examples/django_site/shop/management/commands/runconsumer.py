@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -33,11 +34,19 @@ class Command(BaseCommand):
                 else:
                     consumer.seek_to_beginning(place)
 
+        is_stopping = threading.Event()
+
+        def stop(*_: object) -> None:
+            is_stopping.set()
+            consumer.wakeup()
+
         consumer = log().consumer(orders(), group=GROUP, on_assigned=go_on)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: consumer.wakeup())
+            signal.signal(number, stop)
         with consumer:
             for record in consumer:
+                if is_stopping.is_set():
+                    break  # the record before is finished, and this one is not begun
                 with transaction.atomic():
                     position, _ = Position.objects.select_for_update().get_or_create(
                         group=GROUP, topic=topic_id, partition=record.partition
