@@ -10,6 +10,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import logging
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
@@ -70,6 +71,22 @@ def _check(test: doctest.DocTest) -> None:
         pytest.fail("".join(report), pytrace=False)
 
 
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Takes back what a page says about Python's log, which the tests after it listen to."""
+    root = logging.getLogger()
+    levels = {name: one.level for name, one in root.manager.loggerDict.items() if isinstance(one, logging.Logger)}
+    before, handlers = root.level, list(root.handlers)
+    yield
+    for name, one in root.manager.loggerDict.items():
+        if isinstance(one, logging.Logger):
+            one.setLevel(levels.get(name, logging.NOTSET))
+            one.disabled = False
+    root.setLevel(before)
+    root.handlers[:] = handlers
+
+
+@pytest.mark.usefixtures("logging_as_before")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader who types a page in, from top to bottom, gets what it says."""

@@ -64,7 +64,7 @@ from eventlog.records import publish as _publish_one
 
 if TYPE_CHECKING:
     from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
-    from eventlog.backend.maintenance import VerifyReport
+    from eventlog.backend.maintenance import CleanReport, VerifyReport
     from eventlog.clients.copying.topic_copy import TopicCopy
     from eventlog.clients.projection.projection import Projection
     from eventlog.clients.reading.follower import Follower
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
 __version__ = "0.5.0"
 
 _LATER = {
+    "CleanReport": "eventlog.backend.maintenance",
     "Follower": "eventlog.clients.reading.follower",
     "GroupDescription": "eventlog.api.groups",
     "Groups": "eventlog.api.groups",
@@ -92,6 +93,7 @@ _LATER = {
 __all__ = [
     "Assignor",
     "BufferFull",
+    "CleanReport",
     "ConcurrentUse",
     "ConflictError",
     "Consumer",

@@ -57,6 +57,13 @@ DISK_ERROR = Notice(
 DISK_FULL = Notice("disk full", "eventlog.disk", _WARNING, "%(error)s", ("path",))
 SLOW_COMMIT = Notice("slow commit", "eventlog.disk", _WARNING, "a commit to %(path)s took %(seconds).3g s")
 
+CLEANING_FAILED = Notice(
+    "cleaning failed",
+    "eventlog.cleaner",
+    _WARNING,
+    "Topic %(topic)r cannot be cleaned, and keeps what its retention would delete: %(error)s",
+)
+
 CALLBACK_FAILED = Notice(
     "callback failed",
     "eventlog.producer",

@@ -16,6 +16,9 @@ from eventlog.errors import InvalidTopicName
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 
+UNCHANGED: Any = ...
+"""The default of the options of `Topic.alter()`: what is left out stays as it is, and None removes it."""
+
 Durability = Literal["commit", "ordered"]
 Index = Literal["key"]
 Start = Literal["earliest", "latest"] | int | datetime

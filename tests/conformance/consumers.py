@@ -250,6 +250,17 @@ class Caring(Base):
                 records = consumer.poll()
         assert values(records) == [1]
 
+    @needs("retention")
+    def test_a_topic_keeps_what_it_is_told_to_keep(self, log):
+        """What is older goes when the log is cleaned."""
+        topic = log.topic("views", retention=3600)
+        topic.append(b"old", timestamp_ms=0)
+        topic.append(b"new")
+        log.clean()
+        assert values(topic.read()) == [b"new"]
+        topic.alter(retention=None)
+        assert topic.retention is None
+
     @needs("files")
     def test_the_log_is_checked_and_copied(self, log, tmp_path):
         """The copy is a log with the same records."""

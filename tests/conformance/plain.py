@@ -74,7 +74,7 @@ PlainTransaction = plain(
 PlainGroups = plain(eventlog.Groups, {"force": "forced_resets"}, {})
 PlainLog = plain(
     eventlog.EventLog,
-    {"index": "index", "name": "named_producers", "duplicate_window": "message_ids"},
+    {"index": "index", "name": "named_producers", "duplicate_window": "message_ids", "retention": "retention"},
     {
         "topic": PlainTopic,
         "producer": PlainProducer,

@@ -93,6 +93,7 @@ def _of_topic(name: str, *arguments: object, **options: object) -> Callable[[Any
     return lambda log: getattr(log.topic("orders"), name)(*arguments, **options)
 
 
+OPTIONS = ("retention", "retention_bytes", "until_read_by")
 LACKING: list[tuple[str, Callable[[Any], object]]] = [
     ("index", lambda log: log.topic("accounts", index="key")),
     *(("index", _of_topic(name, b"k")) for name in ("history", "latest", "version", "snapshot")),
@@ -102,6 +103,10 @@ LACKING: list[tuple[str, Callable[[Any], object]]] = [
     ("expected_version", _of_topic("append", b"x", key=b"k", expected_version=1)),
     ("message_ids", _of_topic("append", b"x", message_id="m")),
     ("message_ids", lambda log: log.topic("orders").duplicate_window),
+    ("retention", lambda log: log.topic("views", retention=60)),
+    *(("retention", lambda log, name=name: getattr(log.topic("orders"), name)) for name in OPTIONS),
+    ("retention", lambda log: log.topic("orders").alter(retention=60)),
+    ("retention", _of_log("clean")),
     ("named_producers", lambda log: log.producer(name="importer")),
     ("states", lambda log: log.transaction().state("totals")),
     *(("states", _of_log(*call)) for call in (("state", "totals"), ("states",), ("delete_state", "totals"))),

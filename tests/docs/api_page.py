@@ -49,6 +49,7 @@ ORDER = (
     "PartitionRange",
     "TopicPartition",
     "VerifyReport",
+    "CleanReport",
     "is_compiled",
 )
 

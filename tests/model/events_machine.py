@@ -391,6 +391,26 @@ class EventsMachine(RuleBasedStateMachine):
         self.end_consumer()
         cuts = {number: first + int((end - first) * share) for number, (first, end) in topic.bounds().items()}
         self.log.topic(name).delete_records(cuts)
+        self._cut(name, topic, cuts)
+
+    @rule(name=TOPIC, most_bytes=st.sampled_from([0, 300, 1_000, 10_000]))
+    def clean(self, name: str, most_bytes: int) -> None:
+        """Has the cleaner delete the oldest batches of a topic; it never takes a newer one before an older."""
+        topic = self.model.topics.get(name)
+        if topic is None:
+            return
+        self.end_consumer()
+        stored = self.log.topic(name)
+        before = stored.bounds()
+        stored.alter(retention_bytes=most_bytes)
+        assert self.log.clean().is_finished
+        stored.alter(retention_bytes=None)
+        cuts = {number: first for number, (first, _) in stored.bounds().items()}
+        assert all(before[number][0] <= cut <= before[number][1] for number, cut in cuts.items())
+        assert most_bytes > 0 or cuts == {number: end for number, (_, end) in before.items()}
+        self._cut(name, topic, cuts)
+
+    def _cut(self, name: str, topic: TopicModel, cuts: dict[int, int]) -> None:
         topic.firsts = cuts
         with self.log.consumer(group="g") as consumer:
             for number, cut in cuts.items():

@@ -116,7 +116,7 @@ def _positions_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
         with transaction.cursor(db=environment.table(b"order")) as cursor:
             return int.from_bytes(cursor.key(), "big") + 1 if cursor.last() else 0
 
-    monkeypatch.setattr(write_transaction, "end_log_position", end_log_position)
+    monkeypatch.setattr(write_transaction, "checked_end", end_log_position)
 
 
 def _aborted_state_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ def test_topic_row_comes_back_under_its_name() -> None:
 def test_unknown_field_of_a_topic_row_is_left_alone() -> None:
     """A topic that a later version gave another option opens."""
     row = topic_row()
-    data = msgpack.packb(msgpack.unpackb(pack_topic(row)) | {"retention_ms": 5})
+    data = msgpack.packb(msgpack.unpackb(pack_topic(row)) | {"colour": 5})
     assert unpack_topic(b"orders", data) == row
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack, overload
 from uuid import UUID
@@ -42,7 +42,7 @@ from eventlog.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eventlog.backend.maintenance import VerifyReport
+    from eventlog.backend.maintenance import CleanReport, VerifyReport
 
 T = TypeVar("T")
 KT = TypeVar("KT")
@@ -165,6 +165,9 @@ class EventLog(LogTransactions, LogReading):
         duplicate_window: float | None = None,
         snapshot: object = None,
         upcasters: Upcasters | None = None,
+        retention: float | None = None,
+        retention_bytes: int | None = None,
+        until_read_by: Iterable[str] | None = None,
     ) -> Topic[Any, Any]:
         """Open a topic, and make it if there is none of that name: see `eventlog.EventLog.topic`."""
         find = partial(
@@ -179,6 +182,9 @@ class EventLog(LogTransactions, LogReading):
             duplicate_window=duplicate_window,
             snapshot=snapshot,
             upcasters=upcasters,
+            retention=retention,
+            retention_bytes=retention_bytes,
+            until_read_by=until_read_by,
         )
         found: Any = await self._home.call(find, "opening the topic")
         return Topic(self._home, found)
@@ -324,6 +330,10 @@ class EventLog(LogTransactions, LogReading):
     async def verify(self, *, progress: Callable[[int], object] | None = None) -> VerifyReport:
         """Check all of the log, in the thread for long reads: see `eventlog.EventLog.verify`."""
         return await self._home.read(partial(self._inner.verify, progress=progress), "the verification")
+
+    async def clean(self, budget: float | None = None) -> CleanReport:
+        """Delete now what the retention of no topic keeps, in the thread for long reads: see `EventLog.clean`."""
+        return await self._home.read(partial(self._inner.clean, budget), "the cleaning")
 
     async def compact(self, destination: str | os.PathLike[str]) -> int:
         """Copy the log without its free pages, in the thread for long reads: see `eventlog.EventLog.compact`."""

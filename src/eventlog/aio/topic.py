@@ -15,7 +15,7 @@ from eventlog.clients.delivery import metadata_of
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.errors import WrongVersion
 from eventlog.interruptions import unless_interrupted
-from eventlog.options import HeadersInput, Start, check_message_id
+from eventlog.options import UNCHANGED, HeadersInput, Start, check_message_id
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
 
 S = TypeVar("S")
@@ -68,6 +68,21 @@ class Topic(Generic[K, V]):
     def index(self) -> str | None:
         """What the records are indexed by: "key" or None."""
         return self._inner.index
+
+    @property
+    def retention(self) -> float | None:
+        """The seconds for which the topic keeps its records; None keeps them all."""
+        return self._inner.retention
+
+    @property
+    def retention_bytes(self) -> int | None:
+        """The most bytes of stored batches that the topic keeps; None keeps them all."""
+        return self._inner.retention_bytes
+
+    @property
+    def until_read_by(self) -> tuple[str, ...]:
+        """The groups that the topic waits for: what all of them have read is deleted."""
+        return self._inner.until_read_by
 
     @property
     def duplicate_window(self) -> float:
@@ -179,6 +194,19 @@ class Topic(Generic[K, V]):
             if stored is not None:
                 return placed.ranges(stored)
         return []
+
+    async def alter(
+        self,
+        *,
+        retention: float | None = UNCHANGED,
+        retention_bytes: int | None = UNCHANGED,
+        until_read_by: Iterable[str] | None = UNCHANGED,
+    ) -> None:
+        """Change what the topic keeps: see `eventlog.Topic.alter`."""
+        change = partial(
+            self._inner.alter, retention=retention, retention_bytes=retention_bytes, until_read_by=until_read_by
+        )
+        await self._home.call(change, "the change of the topic")
 
     async def delete_records(self, before: Mapping[int, int]) -> None:
         """Delete the records before some offsets, by partition: see `eventlog.Topic.delete_records`."""

@@ -14,6 +14,7 @@ Decision record: docs/decisions/0023-two-seams.md.
 """
 
 _PLACES = {
+    "CleanReport": "eventlog.backend.maintenance",
     "EmbeddedGroups": "eventlog.clients.admin.groups",
     "Follower": "eventlog.clients.reading.follower",
     "FoldOptions": "eventlog.clients.projection.folder",

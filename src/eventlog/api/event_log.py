@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import UnionType
 from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from uuid import UUID
@@ -61,6 +61,9 @@ class TopicOptions(TypedDict, total=False):
     duplicate_window: float | None
     snapshot: object
     upcasters: Upcasters | None
+    retention: float | None
+    retention_bytes: int | None
+    until_read_by: Iterable[str] | None
 
 
 class ReadingOptions(TypedDict, total=False):
@@ -152,6 +155,8 @@ class EventLog(Closing, LogReading):
         * "fileno": `Consumer.fileno` and `max_wait`: a descriptor for the event loop of a program. Without
           it, call `poll(0)` every few milliseconds, or `poll(timeout)` in a thread. Some file systems lack
           it too: `fileno()` says so.
+        * "retention": `retention=`, `retention_bytes=` and `until_read_by=` of a topic, `Topic.alter` and
+          `clean`. Without it, call `delete_records()`, or set what the servers keep.
         * "files": `sync`, `verify` and `compact`: the log is files of this machine. Without it, they are
           up to whoever runs the servers.
 
@@ -234,6 +239,9 @@ class EventLog(Closing, LogReading):
         duplicate_window: float | None = None,
         snapshot: object = None,
         upcasters: Upcasters | None = None,
+        retention: float | None = None,
+        retention_bytes: int | None = None,
+        until_read_by: Iterable[str] | None = None,
     ) -> Topic[Any, Any]:
         """
         Open a topic, and create it if the log has none of that name.
@@ -258,6 +266,13 @@ class EventLog(Closing, LogReading):
             snapshot: the codec of the states that `save_snapshot` stores, as `value` (default "msgpack").
             upcasters: for values of classes: for the stored name of a class, the functions that turn the fields of
                 version 1 into those of version 2, and so on. They are not stored.
+            retention: the seconds for which records are kept (None, the default: without end), by their timestamps.
+            retention_bytes: the most bytes of batches that the topic keeps, over all partitions (None, the default: any
+                number). The oldest go first.
+            until_read_by: names of groups: records go when all of these groups have read them, and not before, unless
+                `retention` or `retention_bytes` takes them.
+                What these three delete goes batch by batch, in the background or by `clean()`, and is gone as after
+                `Topic.delete_records`.
 
         Raises:
             TopicMismatch: an option differs from the stored one. The topic is unchanged; the message names both.
@@ -520,6 +535,30 @@ class EventLog(Closing, LogReading):
             progress: called from time to time with the bytes checked so far.
         """
         raise self._lacks("verify()", "files")
+
+    def clean(self, budget: float | None = None) -> api.CleanReport:
+        """
+        Delete now what the retention of no topic keeps; what was deleted is durable when it returns.
+
+        Processes that have a topic with a retention open do this in the background; call it to do it at once, or in a
+        program that opens the log with `cleaner=False`. It holds up writers for some milliseconds at a time, and waits
+        while another thread or process cleans.
+
+        Args:
+            budget: about how many seconds it may take; None, the default, deletes all that is to go.
+
+        Raises:
+            StorageError: the disk failed, or has no room even for that. What was deleted before stays deleted.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     views = log.topic("views", retention=0)
+            ...     meta = views.append(b"tea", timestamp_ms=0)
+            ...     report = log.clean()
+            ...     report.record_count, views.bounds()
+            (1, {0: (1, 1)})
+        """
+        raise self._lacks("clean()", "retention")
 
     def compact(self, destination: str | os.PathLike[str]) -> int:
         """

@@ -53,6 +53,10 @@ FEATURES: Mapping[str, str] = MappingProxyType(
             "`poll(0)` every few milliseconds, or `poll(timeout)` in a thread. Some file systems lack it too: "
             "`fileno()` says so."
         ),
+        "retention": (
+            "`retention=`, `retention_bytes=` and `until_read_by=` of a topic, `Topic.alter` and `clean`. Without it, "
+            "call `delete_records()`, or set what the servers keep."
+        ),
         "files": (
             "`sync`, `verify` and `compact`: the log is files of this machine. Without it, they are up to "
             "whoever runs the servers."

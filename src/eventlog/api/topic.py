@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from eventlog.api.features import FrontDoor
-from eventlog.options import HeadersInput, Start
+from eventlog.options import UNCHANGED, HeadersInput, Start
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
 
 S = TypeVar("S")
@@ -70,6 +70,21 @@ class Topic(FrontDoor, Generic[K, V]):
     def duplicate_window(self) -> float:
         """The seconds for which the topic remembers message ids."""
         raise self._lacks("duplicate_window", "message_ids")
+
+    @property
+    def retention(self) -> float | None:
+        """The seconds for which the topic keeps its records; None keeps them all."""
+        raise self._lacks("retention", "retention")
+
+    @property
+    def retention_bytes(self) -> int | None:
+        """The most bytes of stored batches that the topic keeps; None keeps them all."""
+        raise self._lacks("retention_bytes", "retention")
+
+    @property
+    def until_read_by(self) -> tuple[str, ...]:
+        """The groups that the topic waits for: what all of them have read is deleted."""
+        raise self._lacks("until_read_by", "retention")
 
     @property
     @abstractmethod
@@ -153,6 +168,36 @@ class Topic(FrontDoor, Generic[K, V]):
             WrongVersion, MessageIdReused: as for `append`; nothing was stored.
             TypeError, RecordTooLarge, UnknownPartition, UnknownTopic, StorageError: as `append`; nothing was stored.
         """
+
+    def alter(
+        self,
+        *,
+        retention: float | None = UNCHANGED,
+        retention_bytes: int | None = UNCHANGED,
+        until_read_by: Iterable[str] | None = UNCHANGED,
+    ) -> None:
+        """
+        Change what the topic keeps; an option left out stays as it is, and None removes it.
+
+        Durable when it returns. Cleaners of all processes follow it within two seconds; `EventLog.clean` at once.
+
+        Args:
+            retention: see `EventLog.topic`.
+            retention_bytes: see there.
+            until_read_by: see there.
+
+        Raises:
+            UnknownTopic: the topic was deleted. Nothing was changed.
+            ValueError, TypeError: an option is out of its bounds. Nothing was changed.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     views = log.topic("views")
+            ...     views.alter(retention=3600)
+            ...     views.retention
+            3600.0
+        """
+        raise self._lacks("alter()", "retention")
 
     @abstractmethod
     def delete_records(self, before: Mapping[int, int]) -> None:

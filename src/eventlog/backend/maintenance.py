@@ -8,6 +8,8 @@ from typing import Protocol
 
 import attrs
 
+from eventlog.named_tuples import NamedTuple
+
 
 @attrs.frozen
 class VerifyReport:
@@ -37,6 +39,29 @@ class VerifyReport:
         return not self.problems
 
 
+class CleanReport(NamedTuple):
+    """
+    The result of `EventLog.clean()`: what was deleted, and whether anything is left to delete.
+
+    `freed_bytes` is the size of the batches; later appends use their room. `failed` names the topics of which a row is
+    damaged, so that they could not be cleaned; `EventLog.verify()` says more.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     views = log.topic("views", retention_bytes=0)
+        ...     meta = views.append(b"tea")
+        ...     report = log.clean()
+        >>> report.record_count, report.is_finished
+        (1, True)
+    """
+
+    batch_count: int
+    record_count: int
+    freed_bytes: int
+    failed: tuple[str, ...]
+    is_finished: bool
+
+
 class MaintenanceBackend(Protocol):
     """
     Care for the log as a whole.
@@ -62,6 +87,21 @@ class MaintenanceBackend(Protocol):
         """
         ...
 
+    def clean(self, budget: float | None) -> CleanReport:
+        """
+        Delete what the retention of no topic keeps, for about `budget` seconds, or until nothing is left to delete.
+
+        Blocks while another thread or process cleans. What was deleted is durable when it returns.
+
+        Raises:
+            StorageError: if the disk failed, or has no room at all. What was deleted before stays deleted.
+        """
+        ...
+
+    def keep_clean(self) -> None:
+        """Have the log cleaned in the background from now on, until it is closed."""
+        ...
+
     def compact(self, destination: str | os.PathLike[str]) -> int:
         """
         Write a copy without free space into a new directory; its size in bytes.
@@ -76,3 +116,4 @@ class MaintenanceBackend(Protocol):
 
 
 VerifyReport.__module__ = "eventlog"
+CleanReport.__module__ = "eventlog"

@@ -19,6 +19,26 @@ DUPLICATE_WINDOW_MS = 86_400_000
 _MSGPACK: Final[dict[str, object]] = {"name": "msgpack"}
 
 
+class Retention(NamedTuple):
+    """
+    What a topic keeps: its options `retention` in ms, `retention_bytes` and `until_read_by`.
+
+    Without any of them it keeps everything. `EventLog.topic` says what each one means.
+    """
+
+    most_ms: int | None = None
+    most_bytes: int | None = None
+    until_read_by: tuple[str, ...] = ()
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether anything is ever deleted."""
+        return self != KEEP_ALL
+
+
+KEEP_ALL: Final = Retention()
+
+
 class NewTopic(NamedTuple):
     """A topic to be created; the backend gives it an id."""
 
@@ -31,6 +51,7 @@ class NewTopic(NamedTuple):
     index: str | None  # type: ignore[assignment]
     duplicate_window_ms: int
     snapshot: dict[str, object]
+    retention: Retention = KEEP_ALL
 
 
 class StoredTopic(NamedTuple):
@@ -53,6 +74,7 @@ class StoredTopic(NamedTuple):
     index: str | None = None  # type: ignore[assignment]
     duplicate_window_ms: int = DUPLICATE_WINDOW_MS
     snapshot: dict[str, object] = _MSGPACK
+    retention: Retention = KEEP_ALL
 
 
 def deleted_topic(name: str, verb: str) -> UnknownTopic:
@@ -137,6 +159,17 @@ class TopicBackend(Protocol):
 
         Raises:
             UnknownTopic: if there is none of that name.
+        """
+        ...
+
+    def alter_topic(self, topic: StoredTopic, retention: Retention) -> StoredTopic:
+        """
+        Give a topic another retention; the topic as it is stored then.
+
+        Durable when it returns. Cleaners of all processes follow it from their next pass on.
+
+        Raises:
+            UnknownTopic: it was deleted. Nothing was changed.
         """
         ...
 

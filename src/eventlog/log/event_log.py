@@ -69,10 +69,10 @@ class EmbeddedLog(EventLog):
     _backend_name: ClassVar[str] = "embedded"
     _features = frozenset(FEATURES)
 
-    def __init__(self, store: Backend) -> None:
+    def __init__(self, store: Backend, *, cleans: bool = False) -> None:
         self._store = store
         us = weakref.ref(self)  # a circle would keep a dropped log open until the collector comes by
-        self._topics = Topics(store, lambda: cast("EmbeddedLog", us()))
+        self._topics = Topics(store, lambda: cast("EmbeddedLog", us()), cleans=cleans)
         self._producers: WeakMembers[EmbeddedProducer] = WeakMembers()
         self._consumers: WeakMembers[EmbeddedConsumer[Any, Any]] = WeakMembers()
         self._followers: WeakMembers[api.Follower] = WeakMembers()
@@ -122,6 +122,9 @@ class EmbeddedLog(EventLog):
         duplicate_window: float | None = None,
         snapshot: object = None,
         upcasters: Upcasters | None = None,
+        retention: float | None = None,
+        retention_bytes: int | None = None,
+        until_read_by: Iterable[str] | None = None,
         **others: Never,
     ) -> Topic[Any, Any]:
         if others:
@@ -137,6 +140,9 @@ class EmbeddedLog(EventLog):
             duplicate_window,
             snapshot,
             upcasters,
+            retention,
+            retention_bytes,
+            until_read_by,
         )
         return self._topics.open(name, options)
 
@@ -450,6 +456,11 @@ class EmbeddedLog(EventLog):
     def verify(self, *, progress: Callable[[int], object] | None = None) -> api.VerifyReport:
         self._check_open()
         return self._store.verify(progress)
+
+    @override
+    def clean(self, budget: float | None = None) -> api.CleanReport:
+        self._check_open()
+        return self._store.clean(None if budget is None else check_seconds("budget", budget))
 
     @override
     def compact(self, destination: str | os.PathLike[str]) -> int:

@@ -48,6 +48,7 @@ def open(
     mode: int = 0o600,
     create: bool = True,
     map_size: int | None = None,
+    cleaner: bool = True,
 ) -> EventLog:
     """
     Open the log in a directory, and make both when they are not there.
@@ -64,6 +65,8 @@ def open(
         map_size: bytes of address space to begin with (default 1 TiB, or less if the process has little left); the
             disk is used as needed. A log that outgrows it doubles it, which stops everything in all processes for a
             moment.
+        cleaner: False keeps this log from deleting in the background what its topics no longer keep; another process
+            does, or `EventLog.clean()`.
 
     Raises:
         NotALog: if the path holds something else. It was left as it was.
@@ -86,11 +89,11 @@ def open(
     if map_size is not None:
         check_int("map_size", map_size, least=LEAST_MAP_BYTES)
     if "://" in url:
-        options = {"durability": durability, "mode": mode, "create": create, "map_size": map_size}
-        defaults = {"durability": _DURABILITY, "mode": _MODE, "create": True, "map_size": None}
+        options = {"durability": durability, "mode": mode, "create": create, "map_size": map_size, "cleaner": cleaner}
+        defaults = {"durability": _DURABILITY, "mode": _MODE, "create": True, "map_size": None, "cleaner": True}
         return _open_url(url, {name: value for name, value in options.items() if value != defaults[name]})
     store = open_store(url, durability=durability, mode=mode, create=create, map_bytes=map_size, clock=SystemClock())
-    return EmbeddedLog(store)
+    return EmbeddedLog(store, cleans=cleaner)
 
 
 def _open_url(url: str, options: dict[str, Any]) -> EventLog:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # most logs are in a directory of their own: `eventlog.open()
 
 MEMORY = ":memory:"
 _FIRST_WRITE_BYTES = 2 * os.sysconf("SC_PAGE_SIZE")
-_OUR_FILES = {DATA_FILE, LOCK_FILE, "reserve", WAITERS, "members", "projections"}
+_OUR_FILES = {DATA_FILE, LOCK_FILE, "reserve", WAITERS, "members", "projections", "cleaning"}
 
 _IMPORTED_BEFORE_FORK = ("hashlib", "eventlog.groups.rules", "eventlog.notices", "logging")
 """

@@ -158,6 +158,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
     def close(self) -> None:
         """Stores what is still queued, and ends the environment; a log in memory is gone."""
         self.heartbeat.stop()
+        if self._cleaner is not None:
+            self._cleaner.stop()
         if not self.environment.has_failed:
             self.committer.commit_queued()
         self.environment.close()
@@ -168,6 +170,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
     def end(self) -> None:
         """End the environment as the death of the process would: what is queued is lost, and no member leaves."""
         self.heartbeat.stop()
+        if self._cleaner is not None:
+            self._cleaner.stop()
         self.environment.close()
         self._notifier.close()
 
@@ -244,6 +248,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self.committer.reset()
         self.heartbeat.after_fork()
         self.members.after_fork()
+        if self._cleaner is not None:
+            self._cleaner.after_fork()
         self._fold_holders = {}
         for listener in list(self._fork_listeners):
             listener._after_fork()  # type: ignore[attr-defined]

@@ -6,11 +6,11 @@ The topics of an open log: opening what is stored, creating what is missing, rem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from eventlog.backend import Backend
-from eventlog.backend.topics import DUPLICATE_WINDOW_MS, NewTopic, StoredTopic
+from eventlog.backend.topics import DUPLICATE_WINDOW_MS, KEEP_ALL, NewTopic, Retention, StoredTopic
 from eventlog.batches.partitioners import Partitioner, partitioner_for
 from eventlog.clients.topic.topic import EmbeddedTopic, Owner
 from eventlog.clients.topic_handle import TopicHandle
@@ -39,6 +39,9 @@ class TopicOptions(NamedTuple):
     duplicate_window: float | None = None
     snapshot: object = None
     upcasters: Upcasters | None = None
+    retention: float | None = None
+    retention_bytes: int | None = None
+    until_read_by: Iterable[str] | None = None
 
     def check(self) -> None:
         """Raise an error for options that no topic can have."""
@@ -48,8 +51,17 @@ class TopicOptions(NamedTuple):
             check_int("max_record_bytes", self.max_record_bytes, least=1, most=LARGEST_RECORD_BYTES)
         if self.duplicate_window is not None:
             check_seconds("duplicate_window", self.duplicate_window)
+        self.stored_retention()
         if self.index not in (None, "key"):
             raise ValueError(f'index is "key" or None, not {self.index!r}. Nothing was stored.')
+
+    def stored_retention(self) -> Retention:
+        """The options that say what is kept, as they are stored."""
+        if self.retention is None and self.retention_bytes is None and self.until_read_by is None:
+            return KEEP_ALL
+        from eventlog.clients.topic.retention import check_retention  # few topics have one: `import eventlog` is fast
+
+        return check_retention(self.retention, self.retention_bytes, self.until_read_by)
 
     @property
     def duplicate_window_ms(self) -> int | None:
@@ -70,8 +82,9 @@ class Topics:
     Any thread may use it.
     """
 
-    def __init__(self, store: Backend, owner: Callable[[], Owner]) -> None:
+    def __init__(self, store: Backend, owner: Callable[[], Owner], *, cleans: bool) -> None:
         self._store = store
+        self._cleans = cleans
         self._owner = owner
         self._known: dict[str, EmbeddedTopic[Any, Any]] = {}
 
@@ -120,7 +133,9 @@ class Topics:
             snapshot=options.snapshot,
             upcasters=options.upcasters,
         )
-        return EmbeddedTopic(self._store, route, self._owner())
+        if self._cleans and row.retention.is_bounded:
+            self._store.keep_clean()
+        return EmbeddedTopic(self._store, route, self._owner(), cleans=self._cleans)
 
     def _create(self, name: str, options: TopicOptions) -> StoredTopic:
         window_ms = options.duplicate_window_ms
@@ -136,6 +151,7 @@ class Topics:
             codec_for(
                 "msgpack" if options.snapshot is None else options.snapshot, topic=name, role="snapshot"
             ).to_stored(),
+            options.stored_retention(),
         )
         return self._store.ensure_topic(new)
 
@@ -156,3 +172,8 @@ def _check_stored(row: StoredTopic, options: TopicOptions) -> None:
                 advice=f"Leave {option}= out to open what is stored.",
                 topic=row.name,
             )
+    retention = options.stored_retention()
+    if retention.is_bounded:
+        from eventlog.clients.topic.retention import check_stored_retention
+
+        check_stored_retention(row, retention)

@@ -14,13 +14,14 @@ from uuid import UUID
 from eventlog.api.overriding import override
 from eventlog.api.topic import Topic
 from eventlog.backend import Backend
+from eventlog.backend.topics import Retention
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor, resolve_ends, resolve_starts
 from eventlog.clients.topic.append import Appender
 from eventlog.clients.topic.history import History
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import LogClosed
 from eventlog.interruptions import suppress
-from eventlog.options import MAX_PARTITIONS, HeadersInput, Start, check_int, check_offsets
+from eventlog.options import MAX_PARTITIONS, UNCHANGED, HeadersInput, Start, check_int, check_offsets
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
 
 _READ_BYTES = 1 << 20
@@ -40,8 +41,9 @@ class Owner(Protocol):
 class EmbeddedTopic(Topic[K, V]):
     """The embedded topic: see `eventlog.Topic`."""
 
-    def __init__(self, store: Backend, route: TopicHandle, owner: Owner) -> None:
+    def __init__(self, store: Backend, route: TopicHandle, owner: Owner, *, cleans: bool = False) -> None:
         self._store = store
+        self._cleans = cleans
         self._owner = owner  # a log that nobody else holds stays open as long as its topics
         self._fetcher = BatchReader(store)
         self._route = route
@@ -93,6 +95,31 @@ class EmbeddedTopic(Topic[K, V]):
 
     @property
     @override
+    def retention(self) -> float | None:
+        most_ms = self._retention().most_ms
+        return None if most_ms is None else most_ms / 1000
+
+    @property
+    @override
+    def retention_bytes(self) -> int | None:
+        return self._retention().most_bytes
+
+    @property
+    @override
+    def until_read_by(self) -> tuple[str, ...]:
+        return self._retention().until_read_by
+
+    def _retention(self) -> Retention:
+        """What is stored now: others may have altered it."""
+        with suppress(LogClosed):
+            self._owner._check_open()
+            stored = self._route.look()
+            if stored is not None and stored.id == self._route.row.id:
+                return stored.retention
+        return self._route.row.retention
+
+    @property
+    @override
     def uuid(self) -> UUID:
         return self._route.row.uuid
 
@@ -138,6 +165,24 @@ class EmbeddedTopic(Topic[K, V]):
             self._route.check_partition(partition)
             check_int("the offset", offset, least=0)
         self._store.delete_records(self._route.row, before)
+
+    @override
+    def alter(
+        self,
+        *,
+        retention: float | None = UNCHANGED,
+        retention_bytes: int | None = UNCHANGED,
+        until_read_by: Iterable[str] | None = UNCHANGED,
+    ) -> None:
+        self._owner._check_open()
+        stored = self._store.check_topic(self._route.row).retention
+        from eventlog.clients.topic.retention import altered_retention  # few programs alter: `import eventlog` is fast
+
+        altered = altered_retention(stored, retention, retention_bytes, until_read_by)
+        if altered != stored:
+            self._route.row = self._store.alter_topic(self._route.row, altered)
+        if self._cleans and altered.is_bounded:
+            self._store.keep_clean()
 
     # -- partitions ------------------------------------------------------------------------------------------
 

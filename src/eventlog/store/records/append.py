@@ -150,7 +150,7 @@ class AppendBatch(CommitRequest):
 
 def _is_alike(one: StoredTopic, other: StoredTopic) -> bool:
     """Whether records that were encoded and placed for one topic are right for another."""
-    return one == other._replace(id=one.id, uuid=one.uuid, created_ms=one.created_ms)
+    return one == other._replace(id=one.id, uuid=one.uuid, created_ms=one.created_ms, retention=one.retention)
 
 
 def check_parts(writing: WriteTransaction, parts: Sequence[PartitionRecords]) -> list[StoredTopic]:

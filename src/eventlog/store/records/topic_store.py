@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from eventlog.backend.topics import NewTopic, StoredTopic, deleted_topic, unknown_topic
+from eventlog.backend.topics import NewTopic, Retention, StoredTopic, deleted_topic, unknown_topic
 from eventlog.clock import Clock
 from eventlog.store.committer import Committer
 from eventlog.store.lmdb.environment import FORMAT, TOPICS, Environment
 from eventlog.store.records.key_rows import LONGEST_KEY_BYTES, escaped
-from eventlog.store.records.topics import CreatePartitions, DeleteRecords, DeleteTopic, EnsureTopic
+from eventlog.store.records.topics import AlterTopic, CreatePartitions, DeleteRecords, DeleteTopic, EnsureTopic
 from eventlog.store.rows.tables import TOPICS_VERSION_KEY, unpack_topic, unpack_topic_again, unpack_topics_version
 
 
@@ -76,6 +76,12 @@ class StoreTopics:
     def create_partitions(self, topic: StoredTopic, total: int) -> StoredTopic:
         """Raise the number of partitions to `total`; the topic as it is stored then."""
         command = CreatePartitions(topic, total)
+        self.committer.run(command)
+        return command.topic
+
+    def alter_topic(self, topic: StoredTopic, retention: Retention) -> StoredTopic:
+        """Give a topic another retention; the topic as it is stored then."""
+        command = AlterTopic(topic, retention)
         self.committer.run(command)
         return command.topic
 

@@ -8,9 +8,10 @@ Each is one `CommitRequest`, which checks first and then writes, inside the tran
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import perf_counter
 from uuid import uuid4
 
-from eventlog.backend.topics import NewTopic, StoredTopic, unknown_topic
+from eventlog.backend.topics import NewTopic, Retention, StoredTopic, unknown_topic
 from eventlog.errors import OffsetOutOfRange
 from eventlog.store.lmdb.environment import (
     FORMAT,
@@ -31,6 +32,7 @@ from eventlog.store.rows.tables import (
     pack_topics_version,
     partition_key,
     repartitioned,
+    retained,
     unpack_topic,
     unpack_topics_version,
 )
@@ -92,6 +94,30 @@ class CreatePartitions(CommitRequest):
         writing.forget_topics()
 
 
+class AlterTopic(CommitRequest):
+    """Gives a topic another retention; afterwards `topic` is the stored one."""
+
+    __slots__ = ("_asked", "_retention", "topic")
+
+    def __init__(self, topic: StoredTopic, retention: Retention) -> None:
+        super().__init__()
+        self._asked = topic
+        self._retention = retention
+        self.topic = topic
+
+    def apply(self, writing: WriteTransaction) -> None:
+        """Write the topic's row again."""
+        writing.check_topic(self._asked)
+        name = self._asked.name.encode()
+        stored = writing.get(TOPICS, name)
+        assert stored is not None
+        row = retained(stored, self._retention)
+        self.topic = unpack_topic(name, row)
+        _raise_topics_version(writing)
+        writing.put(TOPICS, name, row)
+        writing.forget_topics()
+
+
 class DeleteTopic(CommitRequest):
     """Deletes a topic with its records and all committed offsets of it; in steps it only notes what is left to do."""
 
@@ -123,7 +149,7 @@ class DeleteTopic(CommitRequest):
 class DeleteRecords(CommitRequest):
     """Raises the first offsets of partitions, and deletes the batches below them; in steps it only notes that."""
 
-    __slots__ = ("_before", "_in_steps", "_topic", "reserve_share")
+    __slots__ = ("_before", "_in_steps", "_topic", "reserve_share", "seconds")
 
     def __init__(self, topic: StoredTopic, before: Mapping[int, int], *, in_steps: bool = False) -> None:
         super().__init__()
@@ -131,9 +157,12 @@ class DeleteRecords(CommitRequest):
         self._in_steps = in_steps
         self.reserve_share = float(in_steps)
         self._before = dict(before)
+        self.seconds = 0.0
+        """How long it took in the write transaction."""
 
     def apply(self, writing: WriteTransaction) -> None:
         """Check every partition, then delete."""
+        began_s = perf_counter()
         writing.check_topic(self._topic)
         rows = {partition: self._checked(writing, partition) for partition in self._before}
         for partition, row in rows.items():
@@ -147,6 +176,7 @@ class DeleteRecords(CommitRequest):
             if self._topic.index is not None:
                 writing.delete_index_before(self._topic.id, partition, row.first)
             writing.delete_batches(prefix, below=batch_key(self._topic.id, partition, row.first))
+        self.seconds = perf_counter() - began_s
 
     def _checked(self, writing: WriteTransaction, partition: int) -> PartitionRow:
         before = self._before[partition]

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgpack
 
-from eventlog.backend.topics import DUPLICATE_WINDOW_MS, StoredTopic
+from eventlog.backend.topics import DUPLICATE_WINDOW_MS, KEEP_ALL, Retention, StoredTopic
 from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.named_tuples import NamedTuple
@@ -136,7 +136,18 @@ def pack_topic(topic: StoredTopic) -> bytes:
     """Return the bytes of a topic's row; the name is the row's key."""
     fields = topic._asdict()
     del fields["name"]
-    return packed({**fields, "uuid": topic.uuid.bytes})
+    retention = _retention_fields(fields.pop("retention"))
+    return packed({**fields, "uuid": topic.uuid.bytes, **retention})
+
+
+def _retention_fields(retention: Retention) -> dict[str, object]:
+    """What a row says of a topic's retention; an option that is not used has no field."""
+    fields = {
+        "retention_ms": retention.most_ms,
+        "retention_bytes": retention.most_bytes,
+        "until_read_by": list(retention.until_read_by) or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTopic:
@@ -167,9 +178,21 @@ def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTo
             index=index,
             duplicate_window_ms=whole(fields.get("duplicate_window_ms", DUPLICATE_WINDOW_MS), 0, _LONGEST_WINDOW_MS),
             snapshot=codec_fields(fields.get("snapshot", {"name": "msgpack"})),
+            retention=_unpacked_retention(fields),
         )
     except unless_interrupted(*NOT_A_ROW) as error:
         raise damaged(f"topic {bytes(name)!r}", error) from error
+
+
+def _unpacked_retention(fields: dict[str, object]) -> Retention:
+    if "retention_ms" not in fields and "retention_bytes" not in fields and "until_read_by" not in fields:
+        return KEEP_ALL
+    most_ms, most_bytes = fields.get("retention_ms"), fields.get("retention_bytes")
+    return Retention(
+        None if most_ms is None else whole(most_ms, 0, _LONGEST_WINDOW_MS),
+        None if most_bytes is None else whole(most_bytes, 0),
+        tuple(check_group_name(name) for name in checked(fields.get("until_read_by", []), list)),
+    )
 
 
 unpack_topic_again = lru_cache(maxsize=_KNOWN_TOPICS_COUNT)(unpack_topic)
@@ -179,6 +202,14 @@ unpack_topic_again = lru_cache(maxsize=_KNOWN_TOPICS_COUNT)(unpack_topic)
 def repartitioned(data: bytes | memoryview, partitions: int) -> bytes:
     """Return the bytes of a topic's row with another number of partitions; unknown fields stay."""
     return packed({**msgpack.unpackb(data), "partitions": partitions})
+
+
+def retained(data: bytes | memoryview, retention: Retention) -> bytes:
+    """Return the bytes of a topic's row with another retention; unknown fields stay."""
+    stored = msgpack.unpackb(data)
+    for name in ("retention_ms", "retention_bytes", "until_read_by"):
+        stored.pop(name, None)
+    return packed({**stored, **_retention_fields(retention)})
 
 
 def pack_topics_version(version: int) -> bytes:

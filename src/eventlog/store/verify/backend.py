@@ -1,24 +1,33 @@
-"""The maintenance methods of `Store` (`eventlog.backend.maintenance`): sync, verification, and the compacting copy."""
+"""The maintenance methods of `Store` (`eventlog.backend.maintenance`): sync, `verify()`, cleaning, copies."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from eventlog.interruptions import suppress, unless_interrupted
-from eventlog.store.folder import make_directory
+from eventlog.store.folder import Folder, make_directory
 from eventlog.store.lmdb.errors import kind_of
 
 if TYPE_CHECKING:
-    from eventlog.backend.maintenance import VerifyReport
+    from eventlog.backend.maintenance import CleanReport, VerifyReport
+    from eventlog.backend.topics import TopicBackend
+    from eventlog.clock import Clock
+    from eventlog.store.cleaning.cleaner import Cleaner
+    from eventlog.store.committer import Committer
     from eventlog.store.lmdb.environment import Environment
 
 
 class StoreMaintenance:
     """Care for the log as a whole; any thread may call."""
 
+    path: str
+    is_memory: bool
     environment: Environment
+    committer: Committer
+    clock: Clock
+    _mode: int
 
     def sync(self) -> None:
         """Force everything committed to the disk."""
@@ -32,6 +41,30 @@ class StoreMaintenance:
         report = verify(self.environment, progress)
         self.environment.check_identity()
         return report
+
+    def clean(self, budget: float | None) -> CleanReport:
+        """Delete what no topic keeps, for about `budget` seconds."""
+        return self._made_cleaner().clean(budget)
+
+    def keep_clean(self) -> None:
+        """Have the log cleaned in the background from now on."""
+        self._made_cleaner().start()
+
+    @property
+    def _cleaner(self) -> Cleaner | None:
+        return cast("Cleaner | None", self.__dict__.get("the cleaner"))
+
+    def _made_cleaner(self) -> Cleaner:
+        made = self._cleaner
+        if made is None:
+            from eventlog.store.cleaning.cleaner import Cleaner  # few topics have a retention
+            from eventlog.store.cleaning.turn import Turn
+
+            folder = None if self.is_memory else Folder(os.path.join(self.path, "cleaning"), self._mode)
+            topics = cast("TopicBackend", self).topics
+            made = Cleaner(self.environment, self.committer, Turn(folder), topics, self.clock.now_ms)
+            made = cast("Cleaner", self.__dict__.setdefault("the cleaner", made))  # of two threads, both get the first
+        return made
 
     def compact(self, destination: str | os.PathLike[str]) -> int:
         """Write a copy without free pages into a new directory; writers may go on."""

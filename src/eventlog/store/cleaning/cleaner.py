@@ -1,0 +1,222 @@
+"""
+The cleaner: it deletes what the retention of topics no longer keeps, a slice at a time.
+
+A slice is a commit like those of producers, and shares their sync. It takes about 5 ms of the write lock, and four
+times as long is left to others before the next. One process at a time cleans: it holds the lock of a file. Another one
+takes over when that process ends.
+
+The thread begins with the first topic that has a retention, and looks four times a second while the log grows, once in
+two seconds while it does not. What goes wrong with a topic is written to Python's log once, and the others are cleaned.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from threading import get_ident
+from time import monotonic, sleep
+
+from eventlog.backend.maintenance import CleanReport
+from eventlog.backend.topics import StoredTopic
+from eventlog.errors import DiskFull, EventLogError, LogClosed, NestedCall, UnknownTopic
+from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.store.cleaning.expiry import Doomed, doomed_batches
+from eventlog.store.cleaning.sizes import TopicSizes
+from eventlog.store.cleaning.turn import Turn
+from eventlog.store.committer import Committer
+from eventlog.store.lmdb.environment import Environment
+from eventlog.store.records.emptying import delete
+from eventlog.store.records.topics import DeleteRecords
+from eventlog.uninterruptible import try_acquire
+
+_SLICE_SECONDS = 0.005
+_PAUSE_FACTOR = 4
+_PASS_FACTOR = 10
+_FIRST_SLICE = 32
+_PLANNED = 4096
+_SHORTEST_SECONDS = 0.25
+_LONGEST_SECONDS = 2.0
+_STOP_SECONDS = 1.0
+
+
+class Cleaner:
+    """
+    The cleaner of one open log.
+
+    Any thread may call anything; one at a time cleans.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        committer: Committer,
+        turn: Turn,
+        topics: Callable[[], list[StoredTopic]],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._environment = environment
+        self._committer = committer
+        self._turn = turn
+        self._topics = topics
+        self._now_ms = now_ms
+        self._reset()
+
+    def _reset(self) -> None:
+        self._sizes = TopicSizes(self._environment)
+        self._slice = _FIRST_SLICE
+        self._failed: set[int] = set()
+        self._working = threading.Lock()
+        self._worker: int | None = None
+        self._starting = threading.RLock()  # a signal handler may come into the middle, and open a topic
+        self._wakeup = threading.Lock()
+        self._wakeup.acquire()
+        self._thread: threading.Thread | None = None
+        self._is_stopped = False
+
+    # -- a pass ----------------------------------------------------------------------------------------------
+
+    def clean(self, budget_s: float | None, *, in_background: bool = False) -> CleanReport:
+        """
+        Delete what no topic keeps, for about `budget_s` seconds; None until nothing is left to delete.
+
+        In the background it does nothing while others clean, and leaves others time after each slice.
+
+        Raises:
+            StorageError: the disk failed, or has no room at all. What was deleted before stays deleted.
+        """
+        deadline_s = None if budget_s is None else monotonic() + budget_s
+        report = CleanReport(0, 0, 0, (), is_finished=False)
+        patience_s = 0.0 if in_background else budget_s
+        if self._worker == get_ident():
+            raise NestedCall(
+                "cannot clean the log in the middle of its cleaning: a signal handler or a finalizer called us.",
+                stored="Nothing was changed by this call.",
+                advice="Call it outside.",
+            )
+        is_held = False
+        try:
+            for is_held in try_acquire(self._working, -1 if patience_s is None else patience_s):
+                self._worker = get_ident() if is_held else self._worker
+            if not is_held:
+                return report
+            if not self._turn.acquire(None if patience_s is None else monotonic() + patience_s):
+                return report
+            try:
+                return self._clean_topics(deadline_s, pauses=in_background)
+            finally:
+                self._turn.release()
+        finally:
+            if is_held:
+                self._worker = None
+                self._working.release()
+
+    def _clean_topics(self, deadline_s: float | None, *, pauses: bool) -> CleanReport:
+        topics = [topic for topic in self._topics() if topic.retention.is_bounded]
+        failed: list[str] = []
+        batches = records = freed_bytes = 0
+        is_over = False
+        for topic in topics:
+            try:
+                for slice_ in self._slices(topic, topics, pauses=pauses):
+                    batches += len(slice_)
+                    records += sum(batch.record_count for batch in slice_)
+                    freed_bytes += sum(batch.stored_bytes for batch in slice_)
+                    is_over = self._is_stopped or (deadline_s is not None and monotonic() >= deadline_s)
+                    if is_over:
+                        break
+            except unless_interrupted(UnknownTopic):
+                continue  # it was deleted meanwhile
+            except unless_interrupted(LogClosed, DiskFull):
+                raise
+            except unless_interrupted(EventLogError) as error:
+                failed.append(topic.name)
+                self._tell(topic, error)
+                if self._environment.has_failed:
+                    raise
+            if is_over:
+                break
+        return CleanReport(batches, records, freed_bytes, tuple(failed), is_finished=not is_over)
+
+    def _slices(self, topic: StoredTopic, topics: list[StoredTopic], *, pauses: bool) -> Iterator[list[Doomed]]:
+        """Delete the doomed batches of a topic; each slice when it is deleted."""
+        while doomed := self._doomed(topic, topics):
+            while doomed:
+                slice_, doomed = doomed[: self._slice], doomed[self._slice :]
+                seconds = self._delete(topic, slice_)
+                yield slice_
+                if pauses:
+                    sleep(_PAUSE_FACTOR * min(seconds, _LONGEST_SECONDS))
+
+    def _doomed(self, topic: StoredTopic, topics: list[StoredTopic]) -> list[Doomed]:
+        environment, bound = self._environment, topic.retention.most_bytes
+        with environment.reading() as transaction:
+            excess_bytes = 0
+            if bound is not None:
+                self._sizes.refresh(transaction, [one for one in topics if one.retention.most_bytes is not None])
+                excess_bytes = self._sizes.of(topic) - bound
+            return doomed_batches(environment, transaction, topic, self._now_ms(), excess_bytes, _PLANNED)
+
+    def _delete(self, topic: StoredTopic, batches: list[Doomed]) -> float:
+        before: dict[int, int] = {}
+        for batch in batches:
+            before[batch.partition] = max(batch.end, before.get(batch.partition, 0))
+        command = delete(
+            self._environment, self._committer.run, lambda in_steps: DeleteRecords(topic, before, in_steps=in_steps)
+        )
+        if topic.retention.most_bytes is not None:
+            self._sizes.deleted(topic, batches)
+        if command.seconds > _SLICE_SECONDS:
+            self._slice = max(1, self._slice // 2)
+        elif command.seconds < _SLICE_SECONDS / 2 and len(batches) == self._slice:
+            self._slice = min(2 * self._slice, _PLANNED)
+        return command.seconds
+
+    def _tell(self, topic: StoredTopic, error: EventLogError) -> None:
+        if topic.id in self._failed:
+            return
+        self._failed.add(topic.id)
+        from eventlog.notices import CLEANING_FAILED, tell
+
+        tell(CLEANING_FAILED, topic=topic.name, error=str(error))
+
+    # -- the thread ------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Have the log cleaned in the background from now on."""
+        with self._starting:
+            if self._thread is not None or self._is_stopped:
+                return
+            thread = threading.Thread(target=self._run, name="eventlog-cleaner", daemon=True)
+            with suppress(RuntimeError):  # no room for a thread: the next topic that is opened asks again
+                thread.start()
+                self._thread = thread
+
+    def stop(self) -> None:
+        """End the thread, and wait for the end of its slice."""
+        self._is_stopped = True
+        with suppress(RuntimeError):  # it was woken before, and has not noticed yet
+            self._wakeup.release()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_STOP_SECONDS)
+        self._turn.close()
+
+    def after_fork(self) -> None:
+        """Begin again in the child, without a thread; the turn stays the parent's."""
+        self._turn.forget()
+        self._reset()
+
+    def _run(self) -> None:
+        pause_s, seen = _SHORTEST_SECONDS, -1
+        while not self._is_stopped:
+            began_s, is_busy, now = monotonic(), False, seen
+            try:
+                now = self._environment.last_transaction()
+                is_busy = self.clean(None, in_background=True).batch_count > 0 or now != seen
+            except unless_interrupted(LogClosed):
+                return
+            except unless_interrupted(EventLogError):
+                pass  # of the disk: whoever writes hears of it
+            pause_s = _SHORTEST_SECONDS if is_busy else min(2 * pause_s, _LONGEST_SECONDS)
+            seen = now
+            self._wakeup.acquire(timeout=max(pause_s, _PASS_FACTOR * (monotonic() - began_s)))

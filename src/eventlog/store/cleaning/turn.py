@@ -1,0 +1,63 @@
+"""The turn to clean: the lock of a file, which the process has that cleans, and the kernel takes back at its end."""
+
+from __future__ import annotations
+
+from time import monotonic, sleep
+
+from eventlog.interruptions import unless_interrupted
+from eventlog.store.folder import Folder
+from eventlog.store.lmdb.errors import kind_of
+from eventlog.store.lmdb.file_lock import FileLock
+
+_NAME = "cleaner"
+_LOOK_AGAIN_SECONDS = 0.05
+
+
+class Turn:
+    """
+    The turn of one open log; a log in memory needs none.
+
+    Only one thread at a time may use it. The lock is kept between two passes, so that others do not try in turns.
+    """
+
+    def __init__(self, folder: Folder | None) -> None:
+        self._folder = folder
+        self._lock: FileLock | None = None
+
+    def acquire(self, deadline_s: float | None) -> bool:
+        """Take the turn; False when another process has it until the deadline."""
+        if self._folder is None:
+            return True
+        while not self._try(self._folder):
+            left_s = _LOOK_AGAIN_SECONDS if deadline_s is None else deadline_s - monotonic()
+            if left_s <= 0:
+                return False
+            sleep(min(left_s, _LOOK_AGAIN_SECONDS))
+        return True
+
+    def _try(self, folder: Folder) -> bool:
+        try:
+            if self._lock is None:
+                folder.make()
+                self._lock = FileLock(folder.create(_NAME))
+            return self._lock.try_acquire()
+        except unless_interrupted(OSError) as error:
+            raise kind_of(error)(
+                f"cannot take the turn to clean: the file {_NAME} in {folder.path} cannot be used: {error}.",
+                stored="Nothing was deleted.",
+                advice="Repair what the error names, and try again.",
+            ) from error
+
+    def release(self) -> None:
+        """Let another process clean."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Close the file."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
+
+    forget = close
+    """Close a forked child's copy of the file; the lock stays the parent's."""
