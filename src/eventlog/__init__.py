@@ -58,6 +58,7 @@ from eventlog.errors import (
     WrongVersion,
 )
 from eventlog.groups.assignors import Assignor, GroupMember
+from eventlog.importing import watch_imports as _watch_imports
 from eventlog.log.opening import open
 from eventlog.records import Event, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, TopicPartition
 from eventlog.records import publish as _publish_one
@@ -180,6 +181,7 @@ def _publish() -> None:
 
 
 _publish()
+_watch_imports()
 
 
 def __getattr__(name: str) -> object:

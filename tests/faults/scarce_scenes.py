@@ -82,7 +82,7 @@ def run_with_few_files(directory: str, counts: list[int]) -> None:
 
     def fault(count: int) -> Scarcity:
         return Scarcity(
-            lambda: _leave(count),
+            lambda: leave_files(count),
             lambda: resource.setrlimit(resource.RLIMIT_NOFILE, before),
             _SHORT_OF_FILES,
         )
@@ -90,7 +90,7 @@ def run_with_few_files(directory: str, counts: list[int]) -> None:
     _try_all(Path(directory), fault, counts)
 
 
-def _leave(count: int) -> None:
+def leave_files(count: int) -> None:
     """Lets this process open so many files more."""
     descriptors: list[int] = []
     with contextlib.suppress(OSError):
@@ -116,7 +116,7 @@ def wait_without_files(path: str) -> None:
     with eventlog.open(path) as log, log.consumer("orders") as consumer:
         topic = log.topic("orders")
         assert consumer.poll(timeout=0.0) == []
-        _leave(0)
+        leave_files(0)
         late = threading.Timer(0.2, lambda: topic.append(b"tea"))
         late.start()
         assert [record.value for record in consumer.poll(timeout=20.0)] == [b"tea"]
@@ -132,7 +132,7 @@ def fork_without_files(path: str) -> None:
         topic.append(b"tea")
 
         def use() -> None:
-            _leave(0)
+            leave_files(0)
             for _ in range(2):
                 assert "ulimit" in _refusal(lambda: topic.append(b"refused"))
             resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -57,7 +57,7 @@ class RowDigest:
 
     def __init__(self, state: blake2b | None = None) -> None:
         if state is None:
-            from hashlib import blake2b  # here, since most programs scan nothing, and hashlib loads OpenSSL
+            from eventlog.digests import blake2b  # here, since most programs scan nothing, and hashlib loads OpenSSL
 
             state = blake2b(digest_size=_DIGEST_BYTES)
         self._hash = state

@@ -34,9 +34,9 @@ def transact(begin: Callable[[], Transaction], function: Callable[[Transaction],
 
 def wait_a_little(attempt: int) -> None:
     """Sleep before another attempt: longer each time, up to a tenth of a second, and for a random time."""
-    import random  # here, since it loads OpenSSL, and few have conflicts
+    from eventlog import chance  # here, since it loads OpenSSL, and few have conflicts
 
-    time.sleep(random.uniform(0.0, pause_s(attempt)))
+    time.sleep(chance.uniform(0.0, pause_s(attempt)))
 
 
 def pause_s(attempt: int) -> float:

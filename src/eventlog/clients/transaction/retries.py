@@ -21,10 +21,10 @@ class Pauses(NamedTuple):
 
     def after(self, count: int) -> float:
         """The pause after that many failures."""
-        import random  # here, since it loads OpenSSL, and few records fail
+        from eventlog import chance  # here, since it loads OpenSSL, and few records fail
 
         pause_s = min(self.first_s * 2.0 ** min(count - 1, 60), self.longest_s)
-        return pause_s * (1.0 - self.jitter * random.random())
+        return pause_s * (1.0 - self.jitter * chance.random())
 
 
 @attrs.define(eq=False, repr=False)

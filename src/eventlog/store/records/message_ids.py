@@ -88,7 +88,7 @@ class StoredMessage(NamedTuple):
 
 def digest_of(key: bytes | None, value: bytes | None, headers: Headers) -> bytes:
     """8 bytes that stand for the content of a record."""
-    from hashlib import blake2b
+    from eventlog.digests import blake2b
 
     return blake2b(msgpack.packb([key, value, headers]), digest_size=8).digest()
 
