@@ -8,10 +8,10 @@ import pytest
 from eventlog import aio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Our loop is asyncio's."""
-    return "asyncio"
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Both of anyio's backends."""
+    return str(request.param)
 
 
 @pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""A watch on an event loop: what each of its callbacks costs, and a program that uses all of `eventlog.aio`."""
+"""A watch on an event loop: what each of its callbacks costs, and programs that use all of `eventlog.aio`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import gc
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import anyio
+import anyio.lowlevel
 
 import eventlog
 from eventlog import aio
@@ -63,7 +66,9 @@ async def use_everything(log: aio.EventLog, copy: Path) -> None:
     numbers = await log.topic("numbers", value=int, partitions=4)
     await orders.append({"item": "tea"}, key="alice", message_id="first")
     await orders.append_many([{"item": number} for number in range(500)], keys=[f"k{n % 20}" for n in range(500)])
-    await asyncio.gather(*[numbers.append(number) for number in range(64)])
+    async with anyio.create_task_group() as group:
+        for number in range(64):
+            group.start_soon(numbers.append, number)
     await _read(log, orders)
     await _send_and_consume(log, orders, numbers)
     await _transact(log, orders)
@@ -125,9 +130,9 @@ async def _send_and_consume(log: aio.EventLog, orders: aio.Topic[str, Any], numb
         await consumer.poll_batches(0.05)
         async with log.transaction(consumer) as tx:
             tx.send(numbers, 2)
-    async with log.consumer(re.compile("num.*"), start="earliest") as consumer:
+    async with log.consumer(re.compile("num.*"), start="earliest") as consumer, aclosing(aiter(consumer)) as records:
         count = 0
-        async for _ in consumer:
+        async for _ in records:
             count += 1
             if count == 200:
                 break
@@ -141,7 +146,7 @@ async def _transact(log: aio.EventLog, orders: aio.Topic[str, Any]) -> None:
                 rows[number] = number
                 if number % 100 == 0:
                     tx.send(orders, {"row": number}, key="rows")
-                    await asyncio.sleep(0)
+                    await anyio.lowlevel.checkpoint()
 
     async def change(tx: aio.Transaction) -> int:
         rows = tx.state("rows")

@@ -47,7 +47,7 @@ LEFT = []
 
 @pytest.fixture
 def anyio_backend():
-    return "asyncio"
+    return "BACKEND"
 
 @pytest.mark.MARK
 async def test_one(aio_event_log, event_log):
@@ -96,11 +96,17 @@ def test_each_test_has_logs_of_its_own(tmp_path: Path, options: tuple[str, ...])
     assert _left(tmp_path) == []
 
 
-@pytest.mark.parametrize("mark", ["asyncio", "anyio"])
-def test_async_tests_have_a_log_whichever_plugin_runs_them(tmp_path: Path, mark: str) -> None:
+@pytest.mark.parametrize(("mark", "backend"), [("asyncio", "asyncio"), ("anyio", "asyncio"), ("anyio", "trio")])
+def test_async_tests_have_a_log_whichever_plugin_runs_them(tmp_path: Path, mark: str, backend: str) -> None:
     """pytest-asyncio or anyio's: each without the other; a log that was left open leaves no thread behind."""
     others = {"asyncio": ("-p", "no:anyio"), "anyio": ("-p", "no:asyncio")}
-    done = _pytest(tmp_path, USES_A_LOOP.replace("MARK", mark), "-W", "error::ResourceWarning", *others[mark])
+    done = _pytest(
+        tmp_path,
+        USES_A_LOOP.replace("MARK", mark).replace("BACKEND", backend),
+        "-W",
+        "error::ResourceWarning",
+        *others[mark],
+    )
     assert "3 passed" in done.stdout, done.stdout
     assert _left(tmp_path) == []
 

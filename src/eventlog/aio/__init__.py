@@ -1,5 +1,5 @@
 """
-The log for asyncio: the same names as in `eventlog`, with `await` where something is waited for.
+The log for asyncio and trio: the same names as in `eventlog`, with `await` where something is waited for.
 
 A thin layer over the clients: the core of a consumer never waits, and writes are queued. So there is no thread for a
 consumer and none for a call; one thread for each open log commits for all tasks, and wakes the loop once for each

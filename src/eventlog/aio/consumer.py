@@ -7,7 +7,6 @@ offsets that are due, requests to the group. Callbacks run in the task that poll
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -17,8 +16,9 @@ from typing import Any, Generic, Self, TypeVar
 
 from eventlog.aio.home import Home
 from eventlog.aio.waking import Ear
-from eventlog.aio.worker import finish, wait_to_the_end
+from eventlog.aio.worker import finish
 from eventlog.api.consumer import Offsets, Pair
+from eventlog.clients.awaiting.loop import Future
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.interruptions import unless_interrupted
@@ -90,11 +90,11 @@ class Consumer(Generic[K, V]):
         self._max_records = inner._options.max_poll_records
         self._ear = ear
         self._callbacks = callbacks
-        self._poller: asyncio.Task[Any] | None = None
+        self._poller: object = None
         """The task that polls now."""
-        self._ended: asyncio.Future[None] | None = None
+        self._ended: Future[None] | None = None
         """Done when that poll has ended, if somebody waits for that."""
-        self._job: asyncio.Future[Any] | None = None
+        self._job: Future[Any] | None = None
         """What another thread does with the core now."""
         self._is_slow = True
         """Whether a try may take long: it did, or where it reads nobody has read yet."""
@@ -170,7 +170,7 @@ class Consumer(Generic[K, V]):
                 stored="Nothing was handed out.",
                 advice="Give each task a consumer of its own; the others may commit, seek, pause and call wakeup().",
             )
-        self._poller = asyncio.current_task()
+        self._poller = self._home.loop.current_task()
         try:
             until_s = _NEVER_S if timeout is None else monotonic() + timeout
             if monotonic() - self._breathed_s > _LONG_SECONDS:
@@ -192,7 +192,7 @@ class Consumer(Generic[K, V]):
 
     async def _breathe(self) -> None:
         """Let other tasks come: a loop over records that are there would never wait."""
-        await asyncio.sleep(0)
+        await self._home.loop.sleep(0)
         self._breathed_s = monotonic()
 
     async def _wait(self, left_s: float) -> None:
@@ -226,10 +226,10 @@ class Consumer(Generic[K, V]):
     async def _others(self) -> None:
         """Wait until no other thread uses the core."""
         while (job := self._job) is not None:
-            cancelled = await wait_to_the_end(job)
+            cancelled = await self._home.loop.wait_to_the_end(job)
             if cancelled is not None:
                 raise cancelled
-            await asyncio.sleep(0)
+            await self._home.loop.sleep(0)
 
     async def _run(self, function: Callable[[], T], what: str, *, is_read: bool = False) -> T:
         """Have another thread do something with the core."""
@@ -237,11 +237,11 @@ class Consumer(Generic[K, V]):
         worker = self._home.reader if is_read else self._home.worker
         job = self._job = worker.call(function)
         try:
-            return await finish(job, what)
+            return await finish(self._home.loop, job, what)
         finally:
             self._job = None
 
-    def _lend(self, job: asyncio.Future[Any] | None) -> None:
+    def _lend(self, job: Future[Any] | None) -> None:
         """Let a job of another thread use the core until it is done; None when it is."""
         self._ear.unwatch()
         self._job = job
@@ -345,17 +345,17 @@ class Consumer(Generic[K, V]):
         A poll that waits ends first. It is done to its end in a cancelled task, too; `on_revoked` has 10 s then.
         """
         if not self._inner.is_closed:
-            closing = self._home.loop.create_task(self._close(asyncio.current_task()))
-            await finish(closing, "closing the consumer")
+            closing = self._home.loop.start(self._close(self._home.loop.current_task()))
+            await finish(self._home.loop, closing, "closing the consumer")
 
-    async def _close(self, asks: asyncio.Task[Any] | None) -> None:
+    async def _close(self, asks: object) -> None:
         self.wakeup()
         callbacks = self._callbacks
         on_revoked = None if self._inner._options.membership is None else callbacks.on_revoked
         try:
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with self._home.loop.timeout(CLOSE_SECONDS):
                 while self._poller is not None and self._poller is not asks:
-                    self._ended = self._home.loop.create_future()
+                    self._ended = self._home.loop.future()
                     await self._ended
                 await self._others()
                 if not self._inner.is_closed and on_revoked is not None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from eventlog.aio.worker import Worker, finish, wait_to_the_end
+from eventlog.aio.worker import Worker, finish
 from eventlog.backend import Backend
 from eventlog.backend.deferred import Deferred, DeferringBackend
-from eventlog.clients.awaiting import outbox, resolve
+from eventlog.clients.awaiting.loop import Future, running_loop
+from eventlog.clients.awaiting.outbox import outbox, resolve
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
 
 T = TypeVar("T")
@@ -25,10 +25,10 @@ class Home:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.loop = asyncio.get_running_loop()
+        self.loop = running_loop()
         self.outbox = outbox()
-        self.worker = Worker("eventlog-aio", self.outbox)
-        self.reader = Worker("eventlog-aio-reader", self.outbox)
+        self.worker = Worker("eventlog-aio", self.loop, self.outbox)
+        self.reader = Worker("eventlog-aio-reader", self.loop, self.outbox)
         self.backend: Backend
         self.requests: DeferringBackend
         self.is_closed = False
@@ -43,7 +43,7 @@ class Home:
 
     def check(self) -> None:
         """Raise why this may not be used here and now."""
-        if asyncio._get_running_loop() is not self.loop or self.is_closed:
+        if self.is_closed or not self.loop.is_here():
             raise self._refusal()
 
     def _refusal(self) -> Exception:
@@ -70,16 +70,16 @@ class Home:
     async def call(self, function: Callable[[], T], what: str) -> T:
         """Have the worker do what has to wait for a commit; it is done to its end, cancelled or not."""
         self.check()
-        return await finish(self.worker.call(function), what)
+        return await finish(self.loop, self.worker.call(function), what)
 
     async def read(self, function: Callable[[], T], what: str) -> T:
         """The same in the thread for long reads."""
         self.check()
-        return await finish(self.reader.call(function), what)
+        return await finish(self.loop, self.reader.call(function), what)
 
-    def begin(self, defer: Callable[[Callable[[], object]], Deferred[T]]) -> tuple[asyncio.Future[None], Deferred[T]]:
+    def begin(self, defer: Callable[[Callable[[], object]], Deferred[T]]) -> tuple[Future[None], Deferred[T]]:
         """Queue a request that is committed with all others of this turn of the loop, and a future for its end."""
-        future: asyncio.Future[None] = self.loop.create_future()
+        future: Future[None] = self.loop.future()
         deferred = defer(partial(self.outbox.put, partial(resolve, future, None)))
         self.worker.commit_soon()
         return future, deferred
@@ -92,7 +92,7 @@ class Home:
 
     async def store_to_the_end(
         self, defer: Callable[[Callable[[], object]], Deferred[T]]
-    ) -> tuple[Deferred[T], asyncio.CancelledError | None]:
+    ) -> tuple[Deferred[T], BaseException | None]:
         """
         Store something, and know what became of it, whether the task is cancelled or not.
 
@@ -100,7 +100,7 @@ class Home:
         note of what became of all that it does.
         """
         future, deferred = self.begin(defer)
-        return deferred, await wait_to_the_end(future)
+        return deferred, await self.loop.wait_to_the_end(future)
 
     # -- life ------------------------------------------------------------------------------------------------
 

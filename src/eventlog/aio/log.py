@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import weakref
@@ -27,6 +26,7 @@ from eventlog.aio.worker import finish
 from eventlog.api.event_log import KeyCodec, ReadingOptions, TopicName, TopicOptions, Untyped, ValueClass
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
+from eventlog.clients.awaiting.loop import Future
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.opening import open_consumer
 from eventlog.clients.producer.producer import EmbeddedProducer
@@ -73,8 +73,8 @@ class EventLog(LogTransactions, LogReading):
     """
     A log for asyncio: see `eventlog.EventLog` for what it does.
 
-    It belongs to the loop that it was opened in. Nothing that it does holds the loop up for longer than a small read;
-    commits are made by one thread for all tasks.
+    It belongs to the loop that it was opened in: one of asyncio, or a run of trio. Nothing that it does holds the loop
+    up for longer than a small read; commits are made by one thread for all tasks.
 
     Example:
         >>> import asyncio
@@ -96,7 +96,7 @@ class EventLog(LogTransactions, LogReading):
         self._waker = Waker(home.backend, home.loop, home.outbox.put)
         self._consumers: weakref.WeakSet[Consumer[Any, Any]] = weakref.WeakSet()
         self._runners: weakref.WeakSet[Processor | Projection[Any, Any] | Copying] = weakref.WeakSet()
-        self._closing: asyncio.Task[None] | None = None
+        self._closing: Future[None] | None = None
         self._finalizer = weakref.finalize(self, home.stop)
         self._finalizer.atexit = False
         home.backend.on_fork(self._waker)
@@ -231,7 +231,9 @@ class EventLog(LogTransactions, LogReading):
         async def open_it() -> Producer:
             home.check()
             job = home.worker.call(make)
-            made = await opened(job, lambda one: finish(home.worker.call(one.close), "closing the producer"))
+            made = await opened(
+                home.loop, job, lambda one: finish(home.loop, home.worker.call(one.close), "closing the producer")
+            )
             return Producer(home, made, max_buffered_bytes)
 
         return Opening(open_it)
@@ -311,7 +313,9 @@ class EventLog(LogTransactions, LogReading):
             return made
 
         job = home.worker.call(make)
-        made = await opened(job, lambda one: finish(home.worker.call(one.close), "closing the consumer"))
+        made = await opened(
+            home.loop, job, lambda one: finish(home.loop, home.worker.call(one.close), "closing the consumer")
+        )
         consumer: Consumer[Any, Any] = Consumer(home, made, ear, callbacks)
         self._consumers.add(consumer)
         return consumer
@@ -350,8 +354,8 @@ class EventLog(LogTransactions, LogReading):
         if self._closing is None:
             if self._home.is_closed:
                 return
-            self._closing = self._home.loop.create_task(self._close())
-        await finish(self._closing, "closing the log")
+            self._closing = self._home.loop.start(self._close())
+        await finish(self._home.loop, self._closing, "closing the log")
 
     async def _close(self) -> None:
         home = self._home
@@ -360,7 +364,7 @@ class EventLog(LogTransactions, LogReading):
                 await client.close()
         finally:
             try:
-                await finish(home.worker.call(self._inner.close), "closing the log")
+                await finish(home.loop, home.worker.call(self._inner.close), "closing the log")
             finally:
                 home.is_closed = True
                 self._finalizer.detach()

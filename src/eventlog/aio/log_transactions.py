@@ -110,7 +110,7 @@ class LogTransactions:
 
         See `eventlog.EventLog.transact`. A cancelled task is cancelled as in `Transaction.commit`.
         """
-        return await transact(lambda: self._begin(consumer, max_bytes), function, attempts)
+        return await transact(self._home, lambda: self._begin(consumer, max_bytes), function, attempts)
 
     @overload
     def processor(
@@ -191,7 +191,9 @@ class LogTransactions:
         async def open_it() -> Processor:
             home.check()
             job = home.worker.call(make)
-            made = await opened(job, lambda one: finish(home.worker.call(one.close), "closing the processor"))
+            made = await opened(
+                home.loop, job, lambda one: finish(home.loop, home.worker.call(one.close), "closing the processor")
+            )
             processor = Processor(home, made, calls)
             self._runners.add(processor)
             return processor

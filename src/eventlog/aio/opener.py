@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
-from eventlog.aio.worker import wait_to_the_end
+from eventlog.clients.awaiting.loop import Future, Loop
 
 
 class Ending(Protocol):
@@ -47,9 +46,9 @@ class Opening(Generic[T_co]):
             await self._opened.__aexit__(kind, error, trace)
 
 
-async def opened(job: asyncio.Future[T], undo: Callable[[T], Awaitable[object]]) -> T:
+async def opened(loop: Loop, job: Future[T], undo: Callable[[T], Awaitable[object]]) -> T:
     """What a job has opened; a task that is cancelled meanwhile leaves nothing open."""
-    cancelled = await wait_to_the_end(job)
+    cancelled = await loop.wait_to_the_end(job)
     if cancelled is not None:
         if job.exception() is None:
             await undo(job.result())

@@ -55,13 +55,15 @@ def over(path: str, find: Callable[[], api.EventLog]) -> Opening[EventLog]:
         home = Home(path)
         try:
             job = home.worker.call(find)
-            inner = await opened(job, lambda one: finish(home.worker.call(one.close), "closing the log"))
+            inner = await opened(
+                home.loop, job, lambda one: finish(home.loop, home.worker.call(one.close), "closing the log")
+            )
         except BaseException:
             home.stop()
             home.join()
             raise
         if not isinstance(inner, EmbeddedLog):
-            await finish(home.worker.call(inner.close), "closing the log")
+            await finish(home.loop, home.worker.call(inner.close), "closing the log")
             home.stop()
             raise inner._lacks("eventlog.aio", "aio")
         home.serve(inner._store)

@@ -7,14 +7,15 @@ record.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from inspect import isawaitable
 from typing import Any, Self, TypeAlias
 
 from eventlog.aio.home import Home
 from eventlog.aio.transaction import Transaction
-from eventlog.aio.worker import Interrupted, Worker, finish, wait_to_the_end
+from eventlog.aio.worker import Interrupted, Worker, finish
+from eventlog.clients.awaiting.loop import Call
 from eventlog.clients.transaction.processor import Processor as InnerProcessor
 from eventlog.records import Record
 
@@ -29,7 +30,7 @@ class LoopCalls:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._task: asyncio.Task[Any] | None = None
+        self._running: Call | None = None
         self.is_cancelled = False
         """Whether the task that runs the processor was cancelled."""
 
@@ -39,32 +40,36 @@ class LoopCalls:
             return function
 
         def call(tx: Any, *arguments: Any) -> None:
-            running = asyncio.run_coroutine_threadsafe(self._run(function, tx, arguments), self._home.loop)
+            running = self._home.loop.begin_from_thread(partial(self._run, function, tx, arguments))
             try:
                 running.result()
             except BaseException as error:
-                if running.cancelled():
+                if running.is_cancelled:
                     raise Interrupted from error
                 raise
+            if running.is_cancelled:
+                raise Interrupted
 
         return call
 
-    async def _run(self, function: Callable[..., Awaitable[object] | object], tx: Any, arguments: Any) -> None:
+    async def _run(
+        self, function: Callable[..., Awaitable[object] | object], tx: Any, arguments: Any, running: Call
+    ) -> None:
         if self.is_cancelled:
-            raise asyncio.CancelledError
-        self._task = asyncio.current_task()
+            raise Interrupted
+        self._running = running
         try:
             result = function(Transaction(self._home, tx), *arguments)
             if isawaitable(result):
                 await result
         finally:
-            self._task = None
+            self._running = None
 
     def cancel(self) -> None:
         """Cancel the call that goes on, and all later ones of this run; belongs to the loop."""
         self.is_cancelled = True
-        if self._task is not None:
-            self._task.cancel()
+        if self._running is not None:
+            self._running.cancel()
 
 
 class Processor:
@@ -79,7 +84,7 @@ class Processor:
         self._home = home
         self._inner = inner
         self._calls = calls
-        self._worker = Worker("eventlog-aio-processor", home.outbox)
+        self._worker = Worker("eventlog-aio-processor", home.loop, home.outbox)
 
     async def run(self) -> int:
         """
@@ -102,7 +107,7 @@ class Processor:
         self._home.check()
         self._calls.is_cancelled = False
         job = self._worker.call(run)
-        cancelled = await wait_to_the_end(job, self._interrupt)
+        cancelled = await self._home.loop.wait_to_the_end(job, self._interrupt)
         if cancelled is not None:
             job.exception()
             raise cancelled
@@ -117,7 +122,7 @@ class Processor:
         self._inner.stop()
         closing = self._worker.call(self._inner.close)  # behind the run that goes on
         try:
-            await finish(closing, "closing the processor")
+            await finish(self._home.loop, closing, "closing the processor")
         finally:
             self._worker.stop()
             self._worker.join()

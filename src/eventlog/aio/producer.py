@@ -145,7 +145,9 @@ class Producer:
 
     async def close(self, timeout: float | None = None) -> None:
         """Store what was sent, and end the producer; it is done to its end in a cancelled task, too."""
-        await finish(self._home.worker.call(partial(self._inner.close, timeout)), "closing the producer")
+        await finish(
+            self._home.loop, self._home.worker.call(partial(self._inner.close, timeout)), "closing the producer"
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, Self
 from eventlog.aio.home import Home
 from eventlog.aio.state import StateView
 from eventlog.aio.waking import Waker, wait_until
-from eventlog.aio.worker import Worker, finish, note_outcome, wait_to_the_end
+from eventlog.aio.worker import Worker, finish, note_outcome
 from eventlog.options import check_int, check_seconds
 from eventlog.records import K, V
 
@@ -29,7 +29,7 @@ class Projection(Generic[K, V]):
         self._home = home
         self._waker = waker
         self._inner = inner
-        self._worker = Worker("eventlog-aio-projection", home.outbox)
+        self._worker = Worker("eventlog-aio-projection", home.loop, home.outbox)
 
     @property
     def name(self) -> str:
@@ -93,7 +93,7 @@ class Projection(Generic[K, V]):
         """
         self._home.check()
         job = self._worker.call(self._inner.run)
-        cancelled = await wait_to_the_end(job, self._inner.stop)
+        cancelled = await self._home.loop.wait_to_the_end(job, self._inner.stop)
         if cancelled is not None:
             note_outcome(cancelled, job.exception(), "the run")
             raise cancelled
@@ -105,13 +105,13 @@ class Projection(Generic[K, V]):
 
     async def _call(self, function: Callable[[], int], what: str) -> int:
         self._home.check()
-        return await finish(self._worker.call(function), what)
+        return await finish(self._home.loop, self._worker.call(function), what)
 
     async def close(self) -> None:
         """End `run()`, and free the cached rows; it is done to its end in a cancelled task, too."""
         self._inner.stop()
         try:
-            await finish(self._worker.call(self._inner.close), "closing the projection")
+            await finish(self._home.loop, self._worker.call(self._inner.close), "closing the projection")
         finally:
             self._worker.stop()
             self._worker.join()

@@ -170,7 +170,7 @@ class State(StateView[K, V]):
 
     def _range(self, rows: Iterator[T]) -> Rows[T]:
         """The rows one by one: what the transaction writes meanwhile is seen, and what was not handed out not read."""
-        return Rows(rows, walk)
+        return Rows(rows, partial(walk, self._home))
 
     def __setitem__(self, key: K, value: V) -> None:
         self._inner.put(key, value)

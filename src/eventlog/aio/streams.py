@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
 from itertools import islice
@@ -53,11 +52,11 @@ async def stream(home: Home, items: Iterator[T]) -> AsyncIterator[T]:
         if not chunk:
             return
         if monotonic() - yielded_s > _LONG_SECONDS:
-            await asyncio.sleep(0)
+            await home.loop.sleep(0)
             yielded_s = monotonic()
 
 
-async def walk(items: Iterable[T]) -> AsyncIterator[T]:
+async def walk(home: Home, items: Iterable[T]) -> AsyncIterator[T]:
     """
     The items of an iterator that takes short steps, one at a time, in the loop.
 
@@ -67,7 +66,7 @@ async def walk(items: Iterable[T]) -> AsyncIterator[T]:
     for item in items:
         yield item
         if monotonic() - began_s > _LONG_SECONDS:
-            await asyncio.sleep(0)
+            await home.loop.sleep(0)
             began_s = monotonic()
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic
 
 from eventlog.aio.home import Home
 from eventlog.aio.topic import Topic
-from eventlog.aio.worker import Interrupted, Worker, note_outcome, wait_to_the_end
+from eventlog.aio.worker import Interrupted, Worker, note_outcome
+from eventlog.clients.awaiting.loop import Future
 from eventlog.clients.copying.topic_copy import TopicCopy as InnerCopy
 from eventlog.errors import LogClosed
 from eventlog.records import K, TopicPartition, V
@@ -63,8 +63,9 @@ class Copying:
 
     def __init__(self, home: Home) -> None:
         self._path = home.path
-        self._worker = Worker("eventlog-aio-copy", home.outbox)
-        self._job: asyncio.Future[InnerCopy[Any, Any]] | None = None
+        self._loop = home.loop
+        self._worker = Worker("eventlog-aio-copy", home.loop, home.outbox)
+        self._job: Future[InnerCopy[Any, Any]] | None = None
         self._is_stopped = False
 
     def interrupting(self, function: Callable[..., Any] | None) -> Callable[..., Any] | None:
@@ -83,7 +84,7 @@ class Copying:
     async def run(self, copy: Callable[[], InnerCopy[Any, Any]]) -> InnerCopy[Any, Any]:
         """Copy to the end; in a cancelled task, end with what is stored."""
         job = self._job = self._worker.call(copy)
-        cancelled = await wait_to_the_end(job, self._stop)
+        cancelled = await self._loop.wait_to_the_end(job, self._stop)
         self._worker.stop()
         self._worker.join()
         failure = job.exception()
@@ -108,6 +109,6 @@ class Copying:
         """End the copy, because the log is closed, and wait for that."""
         self._stop()
         if self._job is not None:
-            cancelled = await wait_to_the_end(self._job)
+            cancelled = await self._loop.wait_to_the_end(self._job)
             if cancelled is not None:
                 raise cancelled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -14,7 +13,7 @@ from eventlog.aio.consumer import Consumer
 from eventlog.aio.home import Home
 from eventlog.aio.state import State
 from eventlog.aio.topic import Topic, inner_of
-from eventlog.aio.worker import Worker, note_outcome, wait_to_the_end
+from eventlog.aio.worker import Worker, note_outcome
 from eventlog.api.consumer import Offsets
 from eventlog.api.producer import Delivery
 from eventlog.backend.deferred import Deferred, DeferringBackend
@@ -49,7 +48,7 @@ class Transaction:
         self._home = home
         self._inner = inner
         inner._make_states_at_commit()
-        self._cancelled: asyncio.CancelledError | None = None
+        self._cancelled: BaseException | None = None
         """Set when the task is cancelled while the transaction ends, for the end of that."""
         self._consumers: set[Consumer[Any, Any]] = set() if consumer is None else {consumer}
 
@@ -217,7 +216,7 @@ class Transaction:
         job = worker.call(function)
         for consumer in self._consumers:
             consumer._lend(job)
-        late = await wait_to_the_end(job)
+        late = await self._home.loop.wait_to_the_end(job)
         self._cancelled = self._cancelled or late
         for consumer in self._consumers:
             consumer._lend(None)
@@ -259,6 +258,7 @@ def _deferred(
 
 
 async def transact(
+    home: Home,
     begin: Callable[[], Awaitable[Transaction]],
     function: Callable[[Transaction], Awaitable[T] | T],
     attempts: int,
@@ -275,5 +275,5 @@ async def transact(
         except unless_interrupted(ConflictError, WrongVersion):
             if attempt == attempts:
                 raise
-        await asyncio.sleep(random.uniform(0.0, pause_s(attempt)))
+        await home.loop.sleep(random.uniform(0.0, pause_s(attempt)))
     raise AssertionError("there is at least one attempt")

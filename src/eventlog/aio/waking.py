@@ -15,7 +15,6 @@ If (a) comes before (2), the consumer sees the record. If it comes after, (b) co
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +25,7 @@ from time import monotonic
 from eventlog.backend import Backend
 from eventlog.backend.reading import ReadMark
 from eventlog.backend.waiting import RECHECK_SECONDS, Waiter
+from eventlog.clients.awaiting.loop import Future, Loop, Timer
 
 _MOST_ARRIVALS = 4096
 _MOST_SUBJECTS = 16
@@ -44,7 +44,7 @@ class Ear:
     def __init__(self, waker: Waker) -> None:
         self._waker = waker
         self._thread = threading.get_ident()
-        self._future: asyncio.Future[None] | None = None
+        self._future: Future[None] | None = None
         self._watched: frozenset[int] = frozenset()
         self._wanted: frozenset[int] = frozenset()
         self.subjects: AbstractSet[int] | None = frozenset()
@@ -64,7 +64,7 @@ class Ear:
             return
         loop = self._waker.loop
         self._watch_wanted()
-        future = self._future = loop.create_future()
+        future = self._future = loop.future()
         timer = None if seconds == float("inf") else loop.call_later(seconds, self.ring)
         self._waker.begin_watching()
         try:
@@ -146,7 +146,7 @@ class Waker:
     `add` may be called by the thread of a consumer's step while the loop runs; all else belongs to the loop.
     """
 
-    def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop, put: Callable[[Callable[[], object]], None]):
+    def __init__(self, backend: Backend, loop: Loop, put: Callable[[Callable[[], object]], None]):
         self._backend = backend
         self.loop = loop
         self.put = put
@@ -155,7 +155,7 @@ class Waker:
         self._waiter: Waiter | None = None
         self._subjects: AbstractSet[int] | None = frozenset()
         self._descriptor: int | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._mark: ReadMark | None = None
         self._seen = -1
         self._unasked: deque[Ear] = deque()

@@ -11,14 +11,14 @@ There is one such thread for each open log, and one more for reads that are long
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from eventlog.clients.awaiting import Outbox, resolve
+from eventlog.clients.awaiting.loop import Future, Loop
+from eventlog.clients.awaiting.outbox import Outbox, resolve
 from eventlog.interruptions import suppress
 
 T = TypeVar("T")
@@ -35,10 +35,11 @@ class Worker:
     `call` and `commit_soon` belong to the loop's thread.
     """
 
-    def __init__(self, name: str, outbox: Outbox) -> None:
+    def __init__(self, name: str, loop: Loop, outbox: Outbox) -> None:
         self._name = name
+        self._loop = loop
         self._outbox = outbox
-        self._jobs: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
+        self._jobs: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._is_commit_wanted = False
         self._commit: Callable[[], object] = bool
         self._is_stopping = False
@@ -55,13 +56,13 @@ class Worker:
         """The thread, once it runs."""
         return self._thread
 
-    def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
+    def call(self, function: Callable[[], T]) -> Future[T]:
         """
         Have a function called by the thread; the future has what it returns or raises.
 
         Once the thread was stopped, everything is closed, and the function, which closes it again, is called here.
         """
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        future: Future[T] = self._loop.future()
         self._jobs.append((future, function))
         if self._is_stopping:
             self._work()
@@ -126,39 +127,25 @@ class Worker:
         return True
 
 
-def refuse(future: asyncio.Future[Any], error: BaseException) -> None:
+def refuse(future: Future[Any], error: BaseException) -> None:
     """Give a future its error, unless nobody waits any more."""
     if not future.done():
         future.set_exception(error)
 
 
-async def wait_to_the_end(
-    future: asyncio.Future[Any], when_cancelled: Callable[[], object] = bool
-) -> asyncio.CancelledError | None:
-    """Wait until a future is done, come what may; the error of a task that was cancelled meanwhile."""
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError as error:
-            cancelled = error
-            when_cancelled()
-    return cancelled
-
-
-async def finish(future: asyncio.Future[T], what: str) -> T:
+async def finish(loop: Loop, future: Future[T], what: str) -> T:
     """
     Wait for what is done anyway, to its end.
 
     A task that is cancelled meanwhile is cancelled afterwards: the error has a note that says what became of it.
     """
-    cancelled = await wait_to_the_end(future)
+    cancelled = await loop.wait_to_the_end(future)
     if cancelled is not None:
         note_outcome(cancelled, future.exception(), what)
         raise cancelled
     return future.result()
 
 
-def note_outcome(cancelled: asyncio.CancelledError, failure: BaseException | None, what: str) -> None:
+def note_outcome(cancelled: BaseException, failure: BaseException | None, what: str) -> None:
     """Note in the error of a cancelled task what became of something that was done to its end."""
     cancelled.add_note(f"{what} was done." if failure is None else f"{what} failed: {failure!r}")

@@ -103,7 +103,7 @@ class EmbeddedDelivery(tuple, Delivery):  # type: ignore[type-arg]
     def __await__(self) -> Generator[Any, None, RecordMetadata]:
         batch = self._batch()
         if not batch.is_done and not batch.take_outcome():
-            from eventlog.clients.awaiting import wait_for  # few programs have an event loop
+            from eventlog.clients.awaiting.outbox import wait_for  # few programs have an event loop
 
             batch.settle_soon()
             yield from wait_for(self)

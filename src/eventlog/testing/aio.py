@@ -7,10 +7,10 @@ they poll. The rest is the same, and is here under the same names.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import Any, Self
 
 from eventlog.aio.home import Home
@@ -20,6 +20,8 @@ from eventlog.aio.opening import over
 from eventlog.aio.topic import Topic, inner_of
 from eventlog.aio.waking import Waker, wait_until
 from eventlog.aio.worker import finish
+from eventlog.clients.awaiting.loop import Future
+from eventlog.clients.awaiting.outbox import resolve
 from eventlog.clock import Clock
 from eventlog.options import Durability, check_int, check_seconds
 from eventlog.records import Record, TopicPartition
@@ -75,7 +77,7 @@ def crash(log: EventLog) -> Opening[EventLog]:
     async def open_it() -> EventLog:
         home, inner = log._home, log._inner
         home.check()
-        again = await finish(home.reader.call(partial(logs.crash, inner)), "the crash")
+        again = await finish(home.loop, home.reader.call(partial(logs.crash, inner)), "the crash")
         log._abandon()
         return await for_asyncio(again)
 
@@ -109,7 +111,7 @@ class Member:
         given = [inner_of(topic) for topic in topics]
         self._make: Callable[[], InnerMember] = partial(InnerMember, log._inner, *given, group=group, **options)
         self._inner: InnerMember | None = None
-        self._changed = asyncio.Event()
+        self._changed: Future[None] | None = None
 
     @property
     def records(self) -> list[Record[Any, Any]]:
@@ -130,7 +132,7 @@ class Member:
         """Join the group, if it has not: for a member without an `async with` block."""
         if self._inner is None:
             self._inner = await self._home.call(self._make, "joining")
-            self._inner.when_changed = partial(self._home.outbox.put, self._changed.set)
+            self._inner.when_changed = partial(self._home.outbox.put, self._note)
 
     async def wait_for_partitions(self, count: int, *, timeout: float = 10.0) -> list[TopicPartition]:
         """
@@ -143,31 +145,39 @@ class Member:
         """
         check_int("count", count, least=0)
         loop = self._home.loop
-        deadline_s = loop.time() + check_seconds("timeout", timeout)
+        deadline_s = monotonic() + check_seconds("timeout", timeout)
         await self.join()
         assert self._inner is not None
         while True:
-            self._changed.clear()
+            changed = self._changed = loop.future()
             partitions = self.partitions
             if len(partitions) == count:
                 return partitions
-            timer = loop.call_at(deadline_s, self._changed.set)
-            await self._changed.wait()
-            timer.cancel()
-            if loop.time() >= deadline_s and len(self.partitions) != count:
+            left_s = deadline_s - monotonic()
+            if left_s <= 0:
                 raise self._inner.has_others(count, timeout)
+            timer = loop.call_later(left_s, self._note)
+            try:
+                await changed
+            finally:
+                timer.cancel()
+
+    def _note(self) -> None:
+        """Have whoever waits look again."""
+        if self._changed is not None:
+            resolve(self._changed, None)
 
     async def close(self) -> None:
         """Leave the group in order: commit, and give the partitions back."""
         if self._inner is not None:
-            await finish(self._home.reader.call(self._inner.close), "leaving")
+            await finish(self._home.loop, self._home.reader.call(self._inner.close), "leaving")
 
     leave = close
 
     async def die(self) -> None:
         """End as the death of the process would: nothing more is committed, and the group finds out by itself."""
         if self._inner is not None:
-            await finish(self._home.reader.call(self._inner.die), "the death")
+            await finish(self._home.loop, self._home.reader.call(self._inner.die), "the death")
 
     async def __aenter__(self) -> Self:
         await self.join()

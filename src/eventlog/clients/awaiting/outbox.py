@@ -1,12 +1,13 @@
 """
-Awaiting in asyncio what another thread does: futures of a loop, resolved together.
+What threads want done in a loop.
 
-A thread that has committed for many tasks wakes their loop once. Knows nothing of logs.
+A thread that has committed for many tasks wakes their loop once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator
@@ -15,6 +16,7 @@ from threading import get_ident
 from typing import Any
 
 from eventlog.api.producer import Delivery
+from eventlog.clients.awaiting.loop import Future, is_trio, running_loop
 from eventlog.interruptions import suppress
 
 
@@ -23,10 +25,13 @@ class Outbox:
     What threads want done in a loop: all that was put since the loop came by costs one wakeup.
 
     `put` may be called by any thread, and in a signal handler.
+
+    Args:
+        wake: has a function called in the loop; raises `RuntimeError` when the loop is closed.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)
+    def __init__(self, wake: Callable[[Callable[[], object]], object]) -> None:
+        self._wake = wake
         self._calls: deque[Callable[[], object]] = deque()
         self._is_called = False
         self._holders: set[int] = set()
@@ -50,12 +55,9 @@ class Outbox:
         """Wake the loop if there is something for it, and nobody has."""
         if self._is_called or not self._calls:
             return
-        loop = self._loop()
-        if loop is None:
-            return
         self._is_called = True
         with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
-            loop.call_soon_threadsafe(self._run)
+            self._wake(self._run)
 
     def _run(self) -> None:
         """Do it all; in the loop."""
@@ -65,27 +67,38 @@ class Outbox:
             calls.popleft()()
 
 
-_OUTBOXES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = weakref.WeakKeyDictionary()
+_OUTBOXES: weakref.WeakKeyDictionary[Any, Outbox] = weakref.WeakKeyDictionary()
+"""By the loop of asyncio, or the token of trio's run."""
 
 
 def outbox() -> Outbox:
     """The outbox of the running loop."""
-    loop = asyncio.get_running_loop()
-    found = _OUTBOXES.get(loop)
+    if is_trio():
+        key: Any = sys.modules["trio"].lowlevel.current_trio_token()
+        method = "run_sync_soon"
+    else:
+        key, method = asyncio.get_running_loop(), "call_soon_threadsafe"
+    found = _OUTBOXES.get(key)
     if found is None:
-        found = _OUTBOXES[loop] = Outbox(loop)
+        found = _OUTBOXES[key] = Outbox(partial(_wake, weakref.ref(key), method))
     return found
+
+
+def _wake(reference: weakref.ref[Any], method: str, call: Callable[[], object]) -> None:
+    loop = reference()
+    if loop is not None:
+        getattr(loop, method)(call)
 
 
 def wait_for(delivery: Delivery) -> Generator[Any, None, None]:
     """Suspend the task until a delivery is done."""
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future: Future[None] = running_loop().future()
     put = outbox().put
     delivery.add_done_callback(lambda _: put(partial(resolve, future, None)))
-    yield from future
+    yield from future.__await__()
 
 
-def resolve(future: asyncio.Future[Any], value: object) -> None:
+def resolve(future: Future[Any], value: object) -> None:
     """Give a future its result, unless nobody waits any more."""
     if not future.done():
         future.set_result(value)
