@@ -186,6 +186,15 @@ def test_a_set_of_weak_members_forgets_them() -> None:
     assert list(members) == []
 
 
+def test_no_function_is_used_that_swallows_an_interruption() -> None:
+    """`os.path.isdir()` and its like take the `TimeoutError` of a handler for one of the system, and answer no."""
+    swallowing = {"exists", "isdir", "isfile", "islink", "ismount", "lexists"}
+    for file in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "os.path":
+                assert node.attr not in swallowing, f"{file}:{node.lineno}: os.path.{node.attr}"
+
+
 def test_no_except_takes_an_interruption_for_an_error_of_its_block() -> None:
     """Around calls, only what passes interrupts or raises again may catch them; a handler runs in nothing else."""
     complaints = [

@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 
 import eventlog
+from eventlog.store.registry import REGISTRY
 from tests.processes.child import say
 from tests.processes.writers import store_of
 
@@ -268,6 +269,59 @@ class _Said(_Quiet):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+
+
+def closings(path: str, first: int) -> None:
+    """
+    Interrupts closing at every third place from `first` on: `close()` again does the rest.
+
+    No store stays open in the process, its members are gone for others, and another log can be opened.
+    """
+    place, count = 0, 0
+    for count, place in enumerate(range(first, 1_000_000, 3)):
+        log = eventlog.open(path, durability="ordered")
+        topic = log.topic("orders")
+        consumer = log.consumer("orders", group="g")
+        producer = log.producer(linger=60.0)
+        producer.send(topic, b"%d" % place)
+        follower = log.follow()
+        is_interrupted = interrupted(log.close, place, log.close)
+        log.close()
+        assert log.is_closed
+        del log, topic, consumer, producer, follower
+        assert not REGISTRY._stores, f"place {place}: a store is left open"
+        if not is_interrupted:
+            break
+        if count % 10 == 0:
+            with eventlog.open(path, durability="ordered") as log, log.consumer("orders", group="g") as consumer:
+                assert log.verify().is_sound
+                assert consumer.poll(timeout=5.0), f"place {place}: the member is still there"
+                values = [record.value for record in log.topic("orders").read()]
+                assert values == [b"%d" % number for number in range(first, place + 1, 3)], (
+                    "all that was sent is stored, once"
+                )
+    say("done", place)
+
+
+def openings(path: str, first: int) -> None:
+    """Interrupts opening at every third place from `first` on: nobody has to wait for what was half open."""
+    place, count = 0, 0
+    for place in range(first, 1_000_000, 3):
+        count += 1
+
+        def open_and_close() -> None:
+            eventlog.open(path, durability="ordered").close()
+
+        is_interrupted = interrupted(open_and_close, place, open_and_close)
+        assert not REGISTRY._stores, f"place {place}: a store is left open"
+        with eventlog.open(path, durability="ordered") as log:
+            log.topic("orders").append(b"x")
+        if not is_interrupted:
+            break
+    with eventlog.open(path, durability="ordered") as log:
+        assert log.verify().is_sound
+        assert log.topic("orders").bounds() == {0: (0, count)}
+    say("done", place)
 
 
 def closes(path: str) -> None:

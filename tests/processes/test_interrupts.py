@@ -90,3 +90,24 @@ def test_an_interruption_at_any_place_does_no_harm(path: Path, scene: Callable[[
         assert words[0] == "done"
         assert int(words[1]) > 20, "it was hardly ever interrupted"
         assert child.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("scene", "error"),
+    [
+        (interrupt_scenes.closings, "KeyboardInterrupt"),
+        (interrupt_scenes.closings, "OutOfTime"),
+        (interrupt_scenes.openings, "KeyboardInterrupt"),
+        (interrupt_scenes.openings, "OutOfTime"),  # no `OSError`: the `lmdb` package swallows those at some places
+    ],
+)
+def test_an_interrupted_opening_or_closing_leaves_nothing_open(
+    path: Path, scene: Callable[[str], None], error: str
+) -> None:
+    """Wherever a handler raises: `close()` again does the rest, and nobody waits for what was half open."""
+    first = 1 if error == "OutOfTime" else 2
+    with Child(interrupt_scenes.raising, error, scene.__module__, scene.__name__, str(path), first) as child:
+        words = child.hear(seconds=60.0).split()
+        assert words[0] == "done"
+        assert int(words[1]) > 500, "it was hardly ever interrupted"
+        assert child.end() == 0

@@ -36,7 +36,7 @@ def test_forgetting_a_log_waits_for_nobody(tmp_path: Path) -> None:
     holder = threading.Thread(target=hold)
     holder.start()
     assert holds.wait(10.0)
-    store.abandon()
+    store.abandon(log._user)
     assert not store.is_closed
     may_end.set()
     holder.join()

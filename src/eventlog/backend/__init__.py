@@ -76,16 +76,20 @@ class LogBackend(Protocol):
         """Whether the last user closed the log; every other call then raises `LogClosed`."""
         ...
 
-    def hold(self) -> None:
-        """Count one more user, who keeps the log open until `release()`."""
+    def hold(self, user: object) -> None:
+        """Keep the log open until this user is released."""
         ...
 
-    def release(self) -> None:
-        """Count one user less; the last one closes the log: it stores what is queued, and blocks for that."""
+    def release(self, user: object) -> None:
+        """
+        Forget a user; without the last one the log closes: it stores what is queued, and blocks for that.
+
+        Called again, because a signal handler has interrupted it, it does what is left.
+        """
         ...
 
-    def abandon(self) -> None:
-        """Count one user less, from a finalizer: waits for nothing, so the log may be closed later."""
+    def abandon(self, user: object) -> None:
+        """Forget a user, from a finalizer: waits for nothing, so the log may be closed later."""
         ...
 
     def crash(self) -> None:

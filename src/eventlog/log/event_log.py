@@ -35,7 +35,7 @@ from eventlog.clients.transaction.transaction import EmbeddedLentTransaction, Em
 from eventlog.codecs import Upcasters
 from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.groups.assignors import Assignor
-from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.interruptions import is_interruption, suppress, unless_interrupted
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
     DEFAULT_COPIED_RECORDS,
@@ -69,8 +69,10 @@ class EmbeddedLog(EventLog):
     _backend_name: ClassVar[str] = "embedded"
     _features = frozenset(FEATURES)
 
-    def __init__(self, store: Backend, *, cleans: bool = False) -> None:
+    def __init__(self, store: Backend, user: object, *, cleans: bool = False) -> None:
         self._store = store
+        self._user = user
+        """For whom the store stays open."""
         us = weakref.ref(self)  # a circle would keep a dropped log open until the collector comes by
         self._topics = Topics(store, lambda: cast("EmbeddedLog", us()), cleans=cleans)
         self._producers: WeakMembers[EmbeddedProducer] = WeakMembers()
@@ -78,9 +80,11 @@ class EmbeddedLog(EventLog):
         self._followers: WeakMembers[api.Follower] = WeakMembers()
         self._is_closed = False
         self._is_closing = False
+        self._has_ended = False
+        """Whether `close()` has come to its end; a signal handler may have interrupted it before."""
         self._is_refusing = False
         """Whether calls are refused: it is closed, or a signal handler has asked for that."""
-        self._finalizer = weakref.finalize(self, store.abandon)
+        self._finalizer = weakref.finalize(self, store.abandon, user)
         # At the interpreter's exit only a log in memory has something to remove; threads may still read the others.
         self._finalizer.atexit = store.durability == "memory"
 
@@ -471,7 +475,7 @@ class EmbeddedLog(EventLog):
 
     @override
     def close(self) -> None:
-        if self._is_closing:
+        if self._is_closing or self._has_ended:
             return
         if self._is_interrupted():
             self._close_later()
@@ -479,10 +483,23 @@ class EmbeddedLog(EventLog):
         self._is_closing = True
         try:
             self._close_clients()  # until they are closed they may ask for topics
+        except BaseException as error:
+            self._release(has_ended=not is_interruption(error))
+            raise
+        else:
+            self._release(has_ended=True)
         finally:
+            self._is_closing = False
+
+    def _release(self, *, has_ended: bool) -> None:
+        """Let go of the store; after an interruption `close()` may come again, and closes what is left."""
+        try:
             self._is_closed = self._is_refusing = True
+            self._store.release(self._user)
+        finally:
+            self._store.release(self._user)
             self._finalizer.detach()
-            self._store.release()
+            self._has_ended = has_ended
 
     def _is_interrupted(self) -> bool:
         """Whether a signal handler or a finalizer has interrupted something that closing would wait for."""
@@ -511,7 +528,7 @@ class EmbeddedLog(EventLog):
         self._store.crash()
         with suppress(Exception):  # they have unsent records, uncommitted offsets: that is what a crash loses
             self._close_clients()
-        self._is_closed = self._is_refusing = True
+        self._is_closed = self._is_refusing = self._has_ended = True
 
     def _close_clients(self) -> None:
         failure: Exception | None = None
@@ -531,6 +548,8 @@ class EmbeddedLog(EventLog):
                 consumer.close()
             except unless_interrupted(ConcurrentUse):
                 consumer.wakeup()  # its thread will find the log closed
+            except unless_interrupted(LogClosed):
+                continue  # an interrupted close() has let go of the log, and of the member with it
             except unless_interrupted(Exception) as error:
                 failure = failure or error
         if failure is not None:

@@ -18,7 +18,7 @@ from eventlog.log.event_log import EmbeddedLog
 from eventlog.named_tuples import NamedTuple
 from eventlog.options import Durability, check_int, check_path
 from eventlog.store.lmdb.opening import LEAST_MAP_BYTES
-from eventlog.store.registry import open_store
+from eventlog.store.registry import abandon, open_store
 
 
 class Opener(NamedTuple):
@@ -92,8 +92,15 @@ def open(
         options = {"durability": durability, "mode": mode, "create": create, "map_size": map_size, "cleaner": cleaner}
         defaults = {"durability": _DURABILITY, "mode": _MODE, "create": True, "map_size": None, "cleaner": True}
         return _open_url(url, {name: value for name, value in options.items() if value != defaults[name]})
-    store = open_store(url, durability=durability, mode=mode, create=create, map_bytes=map_size, clock=SystemClock())
-    return EmbeddedLog(store, cleans=cleaner)
+    user = object()
+    try:
+        store = open_store(
+            url, durability=durability, mode=mode, create=create, map_bytes=map_size, clock=SystemClock(), user=user
+        )
+        return EmbeddedLog(store, user, cleans=cleaner)
+    except BaseException:  # an interruption, maybe, after the store was opened
+        abandon(user)
+        raise
 
 
 def _open_url(url: str, options: dict[str, Any]) -> EventLog:

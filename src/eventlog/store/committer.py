@@ -151,8 +151,8 @@ class Committer:
                 self._leader = None
                 self._before_sync = None
                 self._turn.release()
-        if self._queue:
-            self._pass_on()
+                if self._queue:  # also when we were interrupted: else they look again after a second
+                    self._pass_on()
         if self._unnotified:
             self._notify()
         if self._environment.untold:

@@ -120,7 +120,7 @@ def make_directory(path: str, mode: int) -> None:
     try:
         os.mkdir(path, mode)
     except unless_interrupted(OSError):
-        if not _is_directory(path):
+        if not is_directory(path):
             raise
         return
     if not _HAS_USERS:
@@ -183,12 +183,21 @@ def _link(path: str) -> OSError:
     return OSError(errno.ELOOP, "it is a symbolic link, and a log has none", path)
 
 
-def _is_directory(path: str) -> bool:
+def is_directory(path: str) -> bool:
     """Whether there is a directory; `os.path.isdir` would swallow what a signal handler raises."""
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
     except unless_interrupted(OSError):
         return False
+
+
+def has_name(path: str) -> bool:
+    """Whether there is something of that name, a link to nothing, too."""
+    try:
+        os.lstat(path)
+    except unless_interrupted(OSError):
+        return False
+    return True
 
 
 def _is_file(status: os.stat_result) -> bool:

@@ -1,5 +1,5 @@
 """
-The open stores of this process, one per directory with a count of its users, and their handling in a fork.
+The open stores of this process, one per directory with its users, and their handling in a fork.
 
 It opens a directory, or refuses it and leaves it as it was.
 """
@@ -18,7 +18,7 @@ from eventlog.clock import Clock
 from eventlog.errors import EventLogError, NestedCall, NotALog, ReadOnlyLog
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.named_tuples import NamedTuple
-from eventlog.store.folder import make_directory
+from eventlog.store.folder import has_name, is_directory, make_directory
 from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS, check_kinds, has_commit
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.lock_file import LOCK_FILE
@@ -42,18 +42,22 @@ A child that needs one while another thread of the parent was importing it would
 
 class Registry:
     """
-    The open stores of this process, and how many users each of them has.
+    The open stores of this process, and the users of each of them.
 
     LMDB refuses to open a file twice in one process, and rightly: closing one would drop the locks of the other.
+
+    A signal handler may raise at any place. A user is in a set and no number, so it can be released again after an
+    interruption; a store without users is one whose closing was interrupted, and whoever comes next finishes it.
     """
 
     def __init__(self) -> None:
         self._lock = NestingLock(self._is_in_a_store)
-        self._stores: dict[tuple[int, int], tuple[Store, int]] = {}
-        self._abandoned: deque[Store] = deque()
+        self._stores: dict[tuple[int, int], tuple[Store, set[object]]] = {}
+        self._abandoned: deque[object] = deque()
         self._kept: list[object] = []
         """What a child must not let go of: environments of its parent, see `Environment.reset_after_fork`."""
         self._has_cleaned = False
+        self._is_closing = False
 
     def temporary_directory(self) -> TemporaryDirectory:
         """A directory for a log that ends with the process; the first removes what killed processes left behind."""
@@ -65,8 +69,8 @@ class Registry:
                 _tell("LEFTOVER_REMOVED", path=path)
         return TemporaryDirectory()
 
-    def open(self, path: str, make: Callable[[], Store], check: Callable[[Store], None]) -> Store:
-        """The store of a directory, made when this process has not opened it yet."""
+    def open(self, path: str, make: Callable[[], Store], check: Callable[[Store], None], user: object) -> Store:
+        """The store of a directory, made when this process has not opened it yet, held for a user."""
         if self.is_interrupted:  # half open, or half closed
             raise NestedCall(
                 f"cannot open {path} while the same thread opens or closes a log: a signal handler or a finalizer "
@@ -76,36 +80,52 @@ class Registry:
             )
         self.close_abandoned()
         with self._lock:
+            self._close_unused()
             identity = _identity(path)
-            store, users = self._stores.get(identity, (None, 0))
+            store, users = self._stores.get(identity, (None, set()))
             if store is not None and store.is_in_place:
                 check(store)
-            else:
-                old, old_users, store, users = store, users, make(), 0
+                users.add(user)
+                return store
+            made = make()
+            try:
                 identity = _identity(path)
-                if old is not None:  # its directory was removed, and the new one has the same number
-                    self._stores[-1, id(old)] = (old, old_users)
-            self._stores[identity] = (store, users + 1)
-            return store
+                if store is not None:  # its directory was removed, and the new one has the same number
+                    self._stores[-1, id(store)] = (store, users)
+                self._stores[identity] = (made, {user})
+            except BaseException:
+                made.close()
+                raise
+            return made
 
-    def hold(self, store: Store) -> None:
-        """Count one more user of an open store."""
+    def hold(self, store: Store, user: object) -> None:
+        """Keep an open store open until this user is released."""
         with self._lock:
-            for identity, (candidate, users) in self._stores.items():
+            for candidate, users in self._stores.values():
                 if candidate is store:
-                    self._stores[identity] = (store, users + 1)
+                    users.add(user)
 
-    def release(self, store: Store) -> None:
-        """Count one user less; the last one closes the store."""
+    def release(self, user: object) -> None:
+        """Forget a user, and close its store without the last one; called again, do what is left."""
         with self._lock:
-            for identity, (candidate, users) in self._stores.items():
-                if candidate is store:
-                    if users > 1:
-                        self._stores[identity] = (store, users - 1)
-                    else:
-                        del self._stores[identity]
+            for _, users in self._stores.values():
+                users.discard(user)
+            self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._is_closing:  # a finalizer calls us
+            return
+        self._is_closing = True
+        try:
+            while unused := [(identity, store) for identity, (store, users) in self._stores.items() if not users]:
+                for identity, store in unused:
+                    try:
                         store.close()
-                    return
+                    finally:
+                        if store.has_ended:  # after an error, too, but not after an interruption
+                            self._stores.pop(identity, None)
+        finally:
+            self._is_closing = False
 
     def crash(self, store: Store) -> None:
         """End a store for all of its users, as the death of the process would."""
@@ -124,14 +144,14 @@ class Registry:
         """Whether this very thread is in the middle of a commit or a read: who has our lock may wait for it."""
         return any(store.committer.is_interrupted for store in self._open_stores())
 
-    def abandon(self, store: Store) -> None:
+    def abandon(self, user: object) -> None:
         """
-        Count one user less, now or later.
+        Forget a user, now or later.
 
         The garbage collector calls this from whatever a thread is doing, maybe inside a transaction, while another
         thread forks and waits for that transaction. So it does not wait for the lock.
         """
-        self._abandoned.append(store)
+        self._abandoned.append(user)
         if self._lock.acquire(blocking=False):
             try:
                 self.close_abandoned()
@@ -167,6 +187,7 @@ class Registry:
     def after_fork_in_child(self) -> None:
         """Gives the child stores of its own."""
         self._lock = NestingLock(self._is_in_a_store)
+        self._is_closing = False
         for store in self._open_stores():
             kept = store.after_fork()
             if kept is not None:
@@ -205,12 +226,13 @@ def open_store(
     create: bool,
     map_bytes: int | None,
     clock: Clock,
+    user: object,
     seam: Seam | None = None,
 ) -> Store:
     """
     The store of a directory, shared with other users in this process; `":memory:"` makes one of its own.
 
-    End it with `Store.release`.
+    It is held for the user until `Store.release`.
     """
     temporary = None if seam is None else seam.memory
     if path == MEMORY:
@@ -233,7 +255,7 @@ def open_store(
             temporary=temporary,
             before_commit=None if seam is None else seam.before_commit,
         )
-        made.append(store)
+        made[:] = [store]  # no call: an interruption in between would lose the store
         return store
 
     def check(store: Store) -> None:
@@ -249,7 +271,7 @@ def open_store(
             )
 
     try:
-        store = REGISTRY.open(directory, make, check)
+        store = REGISTRY.open(directory, make, check, user)
     except BaseException:
         if path == MEMORY and (seam is None or seam.memory is None):
             assert temporary is not None
@@ -261,6 +283,11 @@ def open_store(
             _tell("UPGRADED", old_format=one.old_format, **stored)
         _tell("OPENED", durability=durability, **stored)
     return store
+
+
+def abandon(user: object) -> None:
+    """Forget a user whose opening has failed."""
+    REGISTRY.abandon(user)
 
 
 def _tell(name: str, **fields: Any) -> None:
@@ -288,7 +315,7 @@ def _check_directory(path: str, *, create: bool, mode: int) -> None:
         if _is_there(data):
             _check_access(path)
             is_empty = not has_commit(data) and os.stat(data).st_size <= _FIRST_WRITE_BYTES
-            if create or not is_empty or os.path.isdir(os.path.join(path, WAITERS)):
+            if create or not is_empty or is_directory(os.path.join(path, WAITERS)):
                 return  # `Opener` finds out what is wrong with it, if something is
         if not create:
             raise NotALog(
@@ -296,7 +323,7 @@ def _check_directory(path: str, *, create: bool, mode: int) -> None:
                 stored="Nothing was made.",
                 advice="Check the path, or pass create=True to make one.",
             )
-        if os.path.isdir(path) and (names := set(os.listdir(path)) - _OUR_FILES):
+        if is_directory(path) and (names := set(os.listdir(path)) - _OUR_FILES):
             raise NotALog(
                 f"cannot make a log in {path}: it holds other files ({', '.join(sorted(names)[:3])}).",
                 stored="They were left as they were.",
@@ -320,10 +347,10 @@ def _check_directory(path: str, *, create: bool, mode: int) -> None:
 def _check_kind(path: str) -> None:
     """Refuse what is no directory and cannot become one."""
     if _is_there(path):
-        if os.path.isdir(path):
+        if is_directory(path):
             return
         what, advice = "it is a file, and a log is a directory", "Choose another path."
-    elif os.path.islink(path):
+    elif has_name(path):
         target = os.readlink(path)
         what, advice = (
             f"it is a symbolic link to {target}, which is not there",
@@ -347,7 +374,7 @@ def _is_there(path: str) -> bool:
 
 
 def _check_access(path: str) -> None:
-    files = [path, *filter(os.path.exists, [os.path.join(path, name) for name in (DATA_FILE, LOCK_FILE)])]
+    files = [path, *filter(_is_there, [os.path.join(path, name) for name in (DATA_FILE, LOCK_FILE)])]
     if not all(os.access(file, os.R_OK | os.W_OK) for file in files):
         raise _read_only(path)
 

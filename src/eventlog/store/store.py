@@ -53,16 +53,16 @@ if TYPE_CHECKING:  # few programs have groups: `import eventlog` is fast
 class Users(Protocol):
     """Whoever counts the users of open stores (`store/registry.py`)."""
 
-    def hold(self, store: Store) -> None:
-        """Count one more user."""
+    def hold(self, store: Store, user: object) -> None:
+        """Keep the store open until this user is released."""
         ...
 
-    def release(self, store: Store) -> None:
-        """Count one user less; the last one closes the store."""
+    def release(self, user: object) -> None:
+        """Forget a user, and close the store without the last one; called again, do what is left."""
         ...
 
-    def abandon(self, store: Store) -> None:
-        """Count one user less, now or later; waits for nothing."""
+    def abandon(self, user: object) -> None:
+        """Forget a user, now or later; waits for nothing."""
         ...
 
     def crash(self, store: Store) -> None:
@@ -101,7 +101,10 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self.is_memory = durability == "memory"
         self._users = users
         self.temporary = temporary
+        self.has_ended = False
+        """Whether `close()` has come to its end; a signal handler may have interrupted it before."""
         self._fold_holders = {}
+        self._fork_listeners: WeakMembers[object] = WeakMembers()
         self.old_format: int | None = None
         """The format that the log had before it was upgraded when it was opened here."""
         self.environment = Environment(
@@ -113,26 +116,25 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             clock=clock,
             before_commit=before_commit,
         )
-        self._fork_listeners: WeakMembers[object] = WeakMembers()
         try:
             self.format = self._read_or_write_format()
             self.environment.identity = (FORMAT, FORMAT_KEY, self.format.uuid.bytes)
             mode = self._mode = stored_mode(os.path.join(path, DATA_FILE))
             waiters = self._waiters = Folder(os.path.join(path, WAITERS), mode)
             waiters.make()
+            self._notifier = Notifier(waiters)
+            self.committer = Committer(self.environment, self._notifier)
+            self.members = Members(Folder(os.path.join(path, "members"), mode), clock)
+            self.heartbeat = HeartbeatThread()
+            if self._has_left_rows:
+                from eventlog.store.records.emptying import empty
+
+                empty(self.environment, self.committer.run)
         except BaseException as error:
             self.environment.close()
             if isinstance(error, OSError) and not is_interruption(error):
                 raise self.environment.os_error(error, "open") from error
             raise
-        self._notifier = Notifier(waiters)
-        self.committer = Committer(self.environment, self._notifier)
-        self.members = Members(Folder(os.path.join(path, "members"), mode), clock)
-        self.heartbeat = HeartbeatThread()
-        if self._has_left_rows:
-            from eventlog.store.records.emptying import empty
-
-            empty(self.environment, self.committer.run)
 
     @property
     def uuid(self) -> UUID:
@@ -156,16 +158,19 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         return True
 
     def close(self) -> None:
-        """Stores what is still queued, and ends the environment; a log in memory is gone."""
-        self.heartbeat.stop()
-        if self._cleaner is not None:
-            self._cleaner.stop()
-        if not self.environment.has_failed:
-            self.committer.commit_queued()
-        self.environment.close()
-        self._notifier.close()
-        if self.temporary is not None:
-            self.temporary.remove()
+        """Stores what is still queued, and ends the environment; a log in memory is gone. Called again, go on."""
+        try:
+            self.heartbeat.stop()
+            if self._cleaner is not None:
+                self._cleaner.stop()
+            if not self.environment.is_closed and not self.environment.has_failed:
+                self.committer.commit_queued()
+        finally:
+            self.environment.close()
+            self._notifier.close()
+            if self.temporary is not None:
+                self.temporary.remove()
+            self.has_ended = True
 
     def end(self) -> None:
         """End the environment as the death of the process would: what is queued is lost, and no member leaves."""
@@ -177,17 +182,17 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
 
     # -- users -----------------------------------------------------------------------------------------------
 
-    def hold(self) -> None:
-        """Count one more user, who keeps this open until `release()`."""
-        self._users.hold(self)
+    def hold(self, user: object) -> None:
+        """Keep this open until the user is released."""
+        self._users.hold(self, user)
 
-    def release(self) -> None:
-        """Count one user less; the last one closes this."""
-        self._users.release(self)
+    def release(self, user: object) -> None:
+        """Forget a user, and close without the last one; called again after an interruption, do what is left."""
+        self._users.release(user)
 
-    def abandon(self) -> None:
-        """Count one user less, from a finalizer: it waits for nothing, so this may be closed later."""
-        self._users.abandon(self)
+    def abandon(self, user: object) -> None:
+        """Forget a user, from a finalizer: it waits for nothing, so this may be closed later."""
+        self._users.abandon(user)
 
     def crash(self) -> None:
         """End this for all of its users, as the death of the process would."""

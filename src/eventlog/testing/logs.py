@@ -31,10 +31,11 @@ class _LogUnderTest(EmbeddedLog):
     def __init__(self, path: str, durability: Durability, clock: Clock, memory: TemporaryDirectory | None) -> None:
         self._clock = clock
         self._faults = Faults()
-        seam = Seam(self._faults.before_commit, memory)
-        super().__init__(
-            open_store(path, durability=durability, mode=_MODE, create=True, map_bytes=None, clock=clock, seam=seam)
+        seam, user = Seam(self._faults.before_commit, memory), object()
+        store = open_store(
+            path, durability=durability, mode=_MODE, create=True, map_bytes=None, clock=clock, user=user, seam=seam
         )
+        super().__init__(store, user)
 
 
 def open(  # noqa: A001 - users write `testing.open()`

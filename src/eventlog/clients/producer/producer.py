@@ -67,7 +67,7 @@ class EmbeddedProducer(Producer):
         self._routes: dict[object, SendPath] = {}
         self._opened: SendPath | None = None
         """The path that was looked at for the record in hand."""
-        self._is_closed = False
+        self._is_closed = self._is_closing = False
         handoff = Handoff(is_loops=is_loops)
         self._accumulator = Accumulator(
             backend,
@@ -222,14 +222,19 @@ class EmbeddedProducer(Producer):
 
     @override
     def close(self, timeout: float | None = None) -> None:
-        if not self._is_closed:
-            if self._is_interrupted:
-                self._close_later()
-                return
-            self._is_closed = True
+        if self._is_closing or (self._is_closed and self._sender.has_ended):
+            return
+        if self._is_interrupted:
+            self._close_later()
+            return
+        self._is_closed = self._is_closing = True
+        try:
             self._routes.clear()
-            self._finalizer.detach()
             self._sender.end(timeout)
+        finally:
+            self._is_closing = False
+            if self._sender.has_ended:  # an interruption may have come before
+                self._finalizer.detach()
 
     @property
     def _is_interrupted(self) -> bool:

@@ -14,7 +14,7 @@ from functools import partial
 from eventlog.backend import Backend
 from eventlog.clients.producer.accumulator import Accumulator
 from eventlog.clients.producer.handoff import Handoff
-from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.interruptions import is_interruption, unless_interrupted
 from eventlog.uninterruptible import WeakMembers
 
 
@@ -34,11 +34,13 @@ class Sender:
         self._handoff = handoff
         self._clock = backend.clock
         self._held = [backend]
+        self._user = object()
+        """For whom the backend stays open."""
         accumulator.start_sender = self.start
         self._thread: threading.Thread | None = None
         self._is_stopping = False
         self._is_orphan = False
-        backend.hold()
+        backend.hold(self._user)
         backend.on_fork(self)
         _UNENDED.add(self)
 
@@ -57,17 +59,30 @@ class Sender:
         """
         Store what waits, stop the thread, and let go of the log.
 
-        Waits for at most twice the `timeout`; raises what `Accumulator.flush` raises, and has ended all the same.
+        Waits for at most twice the `timeout`; raises what `Accumulator.flush` raises, and has ended all the same. After
+        an interruption the thread stores what waits, and whoever calls it again waits for that.
         """
         self._accumulator.refuse_closed()
+        is_interrupted = False
         try:
             self._accumulator.flush(timeout)
+        except BaseException as error:
+            is_interrupted = is_interruption(error)
+            raise
         finally:
-            self._is_stopping = True
+            if is_interrupted:
+                self.abandon_later()
+            else:
+                self._stop(timeout)
+
+    def _stop(self, timeout: float | None) -> None:
+        self._is_stopping = True
+        try:
             self._handoff.wake()
             thread = self._thread
             if thread is not None and thread.is_alive() and thread is not threading.current_thread():
                 thread.join(timeout)
+        finally:
             self._let_go()
 
     def abandon(self) -> None:
@@ -97,9 +112,15 @@ class Sender:
         return self._is_orphan and backend in self._held
 
     def _let_go(self) -> None:
+        for backend in self._held:
+            backend.release(self._user)
+        self._held = []
         _UNENDED.discard(self)
-        with suppress(IndexError):  # two threads may end a producer, and one of them lets go
-            self._held.pop().release()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has let go of the log; a signal handler may have interrupted `end()` before."""
+        return not self._held
 
     def _run(self) -> None:
         try:

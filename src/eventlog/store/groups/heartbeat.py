@@ -60,10 +60,11 @@ class HeartbeatThread:
         """End the thread, and wait for its end; members that did not leave look dead from now on."""
         with self._members:
             files = list(self._files)
-            self._files = WeakMembers()
             thread = self._thread
         for file in files:
             file.abandon()
+        with self._members:
+            self._files = WeakMembers()
         self._wake()
         if thread is not None and thread is not threading.current_thread():
             thread.join(_LONGEST_SECONDS)  # it only touches files, and may wait for a lock that this thread holds

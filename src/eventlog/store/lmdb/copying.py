@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 
 from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.store.folder import has_name
 from eventlog.store.lmdb.data_file import DATA_FILE, sync_entries
 from eventlog.store.lmdb.file_lock import FileLock, locked
 
@@ -44,7 +45,7 @@ def new_data_file(directory: str, mode: int) -> Iterator[int]:
             os.fchmod(lock.descriptor, mode)
             os.fsync(lock.descriptor)
             with locked(directory):  # nobody opens a log there meanwhile
-                if os.path.lexists(os.path.join(directory, DATA_FILE)):
+                if has_name(os.path.join(directory, DATA_FILE)):
                     raise DestinationInUse
                 os.rename(partial, os.path.join(directory, DATA_FILE))
             sync_entries(directory)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from eventlog.errors import NotALog, StorageError
 from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
+from eventlog.store.folder import is_directory
 from eventlog.store.lmdb.lock_file import LOCK_FILE
 
 DATA_FILE = "data.mdb"
@@ -143,7 +144,7 @@ def prepare(data: str) -> bool:
 
 def _refuse_if_used(data: str, what: str) -> None:
     directory = os.path.dirname(data)
-    if os.path.isdir(os.path.join(directory, WAITERS)):
+    if is_directory(os.path.join(directory, WAITERS)):
         raise StorageError(
             f"cannot open {directory}: {what}, although the log was opened before: the file was lost or emptied.",
             stored="Nothing was made, and nothing was changed.",

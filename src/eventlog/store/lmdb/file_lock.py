@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from eventlog.interruptions import unless_interrupted
+from eventlog.store.folder import is_directory
 
 try:
     import fcntl
@@ -70,7 +71,7 @@ class FileLock:
 
 
 def _opened(path: str) -> int:
-    return os.open(path, (os.O_RDONLY if os.path.isdir(path) else os.O_RDWR) | os.O_CLOEXEC)
+    return os.open(path, (os.O_RDONLY if is_directory(path) else os.O_RDWR) | os.O_CLOEXEC)
 
 
 @contextlib.contextmanager
@@ -81,4 +82,5 @@ def locked(path: str) -> Iterator[None]:
         lock.acquire()
         yield
     finally:
+        lock.release()  # a C function: no signal handler comes between
         lock.close()

@@ -58,6 +58,11 @@ class FilePair:
     of our descriptors.
     """
 
+    # Here, and not in `__init__`, which an interruption may end before its first line: `__del__` needs them.
+    _place = -1
+    _lock = -1
+    write_lock: FileLock | None = None
+
     def __init__(self, directory: str, mode: int) -> None:
         self._directory = directory
         self._settled_ns = -1
@@ -68,8 +73,6 @@ class FilePair:
         """The first bytes of `lock.mdb`, which never change while anybody has it open."""
         self._page_bytes = 0
         self._last_commit = 0
-        self._place = self._lock = -1
-        self.write_lock: FileLock | None = None
         self._ours = Surroundings.ours()
         self._reader_id: ReaderId | None = None
         try:
@@ -106,10 +109,12 @@ class FilePair:
 
     def close(self) -> None:
         """Let go of the locks and of the files."""
-        descriptors, self._place, self._lock = (self._place, self._lock), -1, -1
-        for descriptor in descriptors:
-            if descriptor >= 0:
-                os.close(descriptor)
+        place, self._place = self._place, -1
+        if place >= 0:
+            os.close(place)
+        lock, self._lock = self._lock, -1  # not in one step with the other: an interruption would lose it
+        if lock >= 0:
+            os.close(lock)
         if self.write_lock is not None:
             self.write_lock.close()
 

@@ -84,9 +84,13 @@ class Lifecycle:
 
     def _open_handle(self) -> lmdb.Environment:
         handle, self._files = self._opener.open()
-        self._write_lock = None if self._files is None else self._files.write_lock
-        if not self.is_memory:
-            self._reserve = Reserve(self.path, self._opener.mode)
+        try:
+            self._write_lock = None if self._files is None else self._files.write_lock
+            if not self.is_memory:
+                self._reserve = Reserve(self.path, self._opener.mode)
+        except BaseException:  # an interruption
+            self._close_files(handle)
+            raise
         return handle
 
     def close(self) -> None:
@@ -101,23 +105,29 @@ class Lifecycle:
         handle, self._handle = self._handle, None
         self.tables = {}
         self._is_forked = self._is_unusable = False
-        self._close_files(handle)
+        try:
+            self._close_files(handle)
+        finally:
+            if handle is not None:
+                handle.close()  # again, in case of an interruption: LMDB refuses to open a file twice
 
     def _close_files(self, handle: lmdb.Environment | None) -> None:
         """Close LMDB's environment, and then our own descriptors of the files, which protect its readers."""
-        files, self._files = self._files, None
-        reserve, self._reserve = self._reserve, None
-        self._write_lock = None
         try:
-            if handle is not None:
-                if files is not None:
-                    files.prepare_to_close()
-                handle.close()
+            if handle is not None and self._files is not None:
+                self._files.prepare_to_close()
         finally:
-            if files is not None:
-                files.close()
-            if reserve is not None:
-                reserve.close()
+            try:
+                if handle is not None:
+                    handle.close()
+            finally:
+                self._write_lock = None
+                if self._files is not None:
+                    self._files.close()
+                    self._files = None
+                if self._reserve is not None:
+                    self._reserve.close()
+                    self._reserve = None
 
     @property
     def is_closed(self) -> bool:

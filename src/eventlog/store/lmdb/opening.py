@@ -18,7 +18,7 @@ from functools import cache
 import lmdb
 
 from eventlog.errors import EventLogError
-from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.interruptions import is_interruption, suppress, unless_interrupted
 from eventlog.store.folder import give
 from eventlog.store.lmdb.data_file import (
     DATA_FILE,
@@ -29,7 +29,7 @@ from eventlog.store.lmdb.data_file import (
     sync_entries,
 )
 from eventlog.store.lmdb.errors import EngineFailure, translate
-from eventlog.store.lmdb.file_lock import locked
+from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.lock_file import reserve_locks
 
@@ -96,22 +96,30 @@ class Opener:
         be opened, or one that `prepare` recognises as unfinished.
         """
         deadline_s = time.monotonic() + _DYING_OPENER_SECONDS
+        files = handle = None
         try:
-            with locked(self.path):
+            lock = FileLock(self.path)
+            try:  # no `with`: a signal handler may raise between its end and the block
+                lock.acquire()
                 check_kinds(self.path)
                 is_new = prepare(self.data)
                 if not is_new:
                     check_length(self.data)
                 reserve_locks(self.path, max_readers=MAX_READERS, mode=self.mode)
                 files = None if self.is_memory else FilePair(self.path, self.mode)
-                try:
-                    return self._open_with(files, deadline_s, is_new=is_new), files
-                except BaseException:
-                    if files is not None:
-                        files.close()
-                    raise
-        except unless_interrupted(OSError) as error:
-            raise self.os_error(error, "open") from error
+                handle = self._open_with(files, deadline_s, is_new=is_new)
+            finally:
+                lock.release()  # a C function, which is called in any case: others wait for the lock
+                lock.close()
+        except BaseException as error:
+            if handle is not None:
+                handle.close()
+            if files is not None:
+                files.close()
+            if isinstance(error, OSError) and not is_interruption(error):
+                raise self.os_error(error, "open") from error
+            raise
+        return handle, files
 
     def _open_with(self, files: FilePair | None, deadline_s: float, *, is_new: bool) -> lmdb.Environment:
         while True:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from eventlog.interruptions import suppress, unless_interrupted
-from eventlog.store.folder import Folder, make_directory
+from eventlog.store.folder import Folder, has_name, is_directory, make_directory
 from eventlog.store.lmdb.errors import kind_of
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ class StoreMaintenance:
         from eventlog.store.lmdb.copying import PARTIAL_FILE, DestinationInUse  # few programs copy
 
         path = os.path.abspath(destination)
-        is_made = not os.path.lexists(path)
+        is_made = not has_name(path)
         try:
-            if not is_made and (not os.path.isdir(path) or set(os.listdir(path)) - {PARTIAL_FILE}):
+            if not is_made and (not is_directory(path) or set(os.listdir(path)) - {PARTIAL_FILE}):
                 raise _destination_in_use(path)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             make_directory(path, 0o600)

@@ -134,9 +134,9 @@ class Notifier:
     def close(self) -> None:
         """Close the FIFOs, those that a thread writes into as soon as it is done; nobody is notified any more."""
         self._is_closed = True
-        fifos, self._fifos = self._fifos, {}
         self._subscribers = _NOBODY
-        self._gone.extend(fifos.values())
+        self._gone.extend(self._fifos.values())
+        self._fifos = {}
         self._close_gone()
         self._close_changes()
 
