@@ -65,7 +65,7 @@ from eventlog.records import publish as _publish_one
 
 if TYPE_CHECKING:
     from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
-    from eventlog.backend.maintenance import CleanReport, VerifyReport
+    from eventlog.backend.maintenance import CleanReport, LogStats, ReaderStats, TopicStats, VerifyReport
     from eventlog.clients.copying.topic_copy import TopicCopy
     from eventlog.clients.projection.projection import Projection
     from eventlog.clients.reading.follower import Follower
@@ -80,13 +80,16 @@ _LATER = {
     "Follower": "eventlog.clients.reading.follower",
     "GroupDescription": "eventlog.api.groups",
     "Groups": "eventlog.api.groups",
+    "LogStats": "eventlog.backend.maintenance",
     "MemberDescription": "eventlog.api.groups",
     "PartitionOffsets": "eventlog.api.groups",
     "Processor": "eventlog.clients.transaction.processor",
     "Projection": "eventlog.clients.projection.projection",
+    "ReaderStats": "eventlog.backend.maintenance",
     "State": "eventlog.clients.state.state",
     "StateView": "eventlog.clients.state.view",
     "TopicCopy": "eventlog.clients.copying.topic_copy",
+    "TopicStats": "eventlog.backend.maintenance",
     "VerifyReport": "eventlog.backend.maintenance",
 }
 """Where the classes are that are imported with their first use: not every program needs them, and they take time."""
@@ -118,6 +121,7 @@ __all__ = [
     "InstanceInUse",
     "InvalidTopicName",
     "LogClosed",
+    "LogStats",
     "MemberDescription",
     "MemberFenced",
     "MessageIdReused",
@@ -134,6 +138,7 @@ __all__ = [
     "ProducerFenced",
     "Projection",
     "ReadOnlyLog",
+    "ReaderStats",
     "Record",
     "RecordBatch",
     "RecordMetadata",
@@ -147,6 +152,7 @@ __all__ = [
     "TopicCopy",
     "TopicMismatch",
     "TopicPartition",
+    "TopicStats",
     "Transaction",
     "TransactionEnded",
     "TransactionTooLarge",

@@ -110,6 +110,8 @@ def test_topics_makes_a_topic_and_the_log(path, options, line, eventlog_command)
         ["verify"],
         ["compact", "copy"],
         ["export"],
+        ["stats"],
+        ["du"],
         ["copy-topic", "t", "u"],
         ["trim", "t", "--before", "1"],
     ],

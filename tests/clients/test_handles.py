@@ -55,6 +55,6 @@ def test_values_are_copied_and_pickled(log: EventLog) -> None:
     """Records, metadata, descriptions."""
     topic = log.topic("orders", value=int)
     meta = topic.append(1)
-    for value in (meta, next(topic.read()), log.topics(), topic.bounds(), log.verify()):
+    for value in (meta, next(topic.read()), log.topics(), topic.bounds(), log.verify(), log.stats()):
         assert copy.deepcopy(value) == value
         assert pickle.loads(pickle.dumps(value)) == value

@@ -267,6 +267,7 @@ class Caring(Base):
         log.topic("orders").append(b"tea")
         log.sync()
         assert log.verify().is_sound
+        assert log.stats().record_count == 1
         assert log.compact(tmp_path / "copy") > 0
         with eventlog.open(tmp_path / "copy") as copy:
             assert values(copy.topic("orders").read()) == [b"tea"]

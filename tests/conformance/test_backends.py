@@ -115,7 +115,7 @@ LACKING: list[tuple[str, Callable[[Any], object]]] = [
     ("forced_resets", lambda log: log.groups.delete("billing", force=True)),
     ("assignor_functions", lambda log: log.consumer("orders", group="g", assignor=lambda members, counts: {})),
     *(("fileno", lambda log, name=name: getattr(log.consumer("orders"), name)()) for name in ("fileno", "max_wait")),
-    *(("files", _of_log(*call)) for call in (("sync",), ("verify",), ("compact", "copy"))),
+    *(("files", _of_log(*call)) for call in (("sync",), ("verify",), ("stats",), ("compact", "copy"))),
 ]
 
 

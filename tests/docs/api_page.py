@@ -50,6 +50,9 @@ ORDER = (
     "TopicPartition",
     "VerifyReport",
     "CleanReport",
+    "LogStats",
+    "TopicStats",
+    "ReaderStats",
     "is_compiled",
 )
 

@@ -48,6 +48,24 @@ partition  first  new first    end  deleted
 What it promises, and how to go over to the new topic: [copy a topic](../how-to/copy-topic.md).
 Values become those of another codec by their text or their JSON.
 """,
+    "eventlog stats": """\
+```
+$ eventlog stats data/shop
+topic     partitions  records  batches   bytes
+accounts           1      310      310   38,410
+orders             4    1,200       24   95,712
+
+records  1,510 in 2 topics
+bytes    134.1 kB in batches
+file     430.1 kB, of which 20.5 kB are free
+commits  339 since the log was made
+readers  1 is reading; the oldest began 12 commits ago
+```
+
+The names in JSON are those of [`LogStats`](api.md#logstats), without those of the process that asks.
+A read that goes on keeps freed pages from being used again.
+Where the file grows although much of it is free, look at the oldest read.
+""",
     "eventlog topics alter": """\
 ```
 $ eventlog topics alter data/shop orders --partitions 8

@@ -173,6 +173,9 @@ def offsets_may_be_named_either_way(log: eventlog.EventLog) -> None:
 def what_a_backend_offers(log: eventlog.EventLog, topic: eventlog.Topic[str, int]) -> None:
     """Asked beforehand, or told by the error; not every backend has one order over all topics."""
     assert_type(log.backend, str)
+    assert_type(log.stats(), eventlog.LogStats)
+    assert_type(log.stats().oldest_reader, eventlog.ReaderStats | None)
+    assert_type(log.stats().topics, tuple[eventlog.TopicStats, ...])
     assert_type(log.supports("states"), bool)
     assert_type(topic.append(1).log_position, int | None)
     assert_type(topic.append_many([1])[0].log_position, int | None)

@@ -42,7 +42,7 @@ from eventlog.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eventlog.backend.maintenance import CleanReport, VerifyReport
+    from eventlog.backend.maintenance import CleanReport, LogStats, VerifyReport
 
 T = TypeVar("T")
 KT = TypeVar("KT")
@@ -338,6 +338,10 @@ class EventLog(LogTransactions, LogReading):
     async def clean(self, budget: float | None = None) -> CleanReport:
         """Delete now what the retention of no topic keeps, in the thread for long reads: see `EventLog.clean`."""
         return await self._home.read(partial(self._inner.clean, budget), "the cleaning")
+
+    async def stats(self) -> LogStats:
+        """Count what is stored, in the thread for long reads: see `eventlog.EventLog.stats`."""
+        return await self._home.read(self._inner.stats, "the figures")
 
     async def compact(self, destination: str | os.PathLike[str]) -> int:
         """Copy the log without its free pages, in the thread for long reads: see `eventlog.EventLog.compact`."""

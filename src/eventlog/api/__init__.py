@@ -19,6 +19,7 @@ _PLACES = {
     "Follower": "eventlog.clients.reading.follower",
     "FoldOptions": "eventlog.clients.projection.folder",
     "Groups": "eventlog.api.groups",
+    "LogStats": "eventlog.backend.maintenance",
     "OrderedCodec": "eventlog.codecs.ordered",
     "Path": "pathlib",
     "Processor": "eventlog.clients.transaction.processor",

@@ -157,8 +157,8 @@ class EventLog(Closing, LogReading):
           it too: `fileno()` says so.
         * "retention": `retention=`, `retention_bytes=` and `until_read_by=` of a topic, `Topic.alter` and
           `clean`. Without it, call `delete_records()`, or set what the servers keep.
-        * "files": `sync`, `verify` and `compact`: the log is files of this machine. Without it, they are
-          up to whoever runs the servers.
+        * "files": `sync`, `verify`, `stats` and `compact`: the log is files of this machine. Without it,
+          they are up to whoever runs the servers.
 
         Raises:
             ValueError: for a name that is not in this list.

@@ -58,7 +58,7 @@ FEATURES: Mapping[str, str] = MappingProxyType(
             "call `delete_records()`, or set what the servers keep."
         ),
         "files": (
-            "`sync`, `verify` and `compact`: the log is files of this machine. Without it, they are up to "
+            "`sync`, `verify`, `stats` and `compact`: the log is files of this machine. Without it, they are up to "
             "whoever runs the servers."
         ),
     }

@@ -1,4 +1,4 @@
-"""Looking after a log: forcing it to the disk, checking it, and copying it."""
+"""Looking after a log: forcing it to the disk, checking it, copying it, and its figures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol
 import attrs
 
 from eventlog.named_tuples import NamedTuple
+from eventlog.records import publish
 
 
 @attrs.frozen
@@ -62,6 +63,97 @@ class CleanReport(NamedTuple):
     is_finished: bool
 
 
+@attrs.frozen
+class TopicStats:
+    """
+    The size of a topic.
+
+    `record_count` is the number of records that can be read, and `stored_bytes` that of the bytes of its batches. A
+    batch of which some records are deleted counts as a whole.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     ranges = log.topic("orders").append_many([b"tea", b"milk"])
+        ...     (topic,) = log.stats().topics
+        >>> topic.topic, topic.partition_count, topic.record_count, topic.batch_count
+        ('orders', 1, 2, 1)
+    """
+
+    topic: str
+    partition_count: int
+    record_count: int
+    batch_count: int
+    stored_bytes: int
+
+
+@attrs.frozen
+class ReaderStats:
+    """
+    A read that is going on in some process: what was freed since it began cannot be used again.
+
+    `commits_behind` is the number of commits since then. `process_id` is None where a reader has a number of its own,
+    as in Linux: that of a process means nothing in another container.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     meta = log.topic("orders").append(b"tea")
+        ...     log.stats().readers
+        ()
+    """
+
+    process_id: int | None
+    commits_behind: int
+
+
+@attrs.frozen
+class LogStats:
+    """
+    The figures of a log: its topics, its file, the reads that go on, and the commits of this process.
+
+    `file_bytes` is the size of the pages of the data file, of which `used_bytes` hold something. `commit_number` counts
+    the commits of all processes since the log was made. `commit_count`, `commit_s` and `longest_commit_s` are of this
+    process since it opened the log: how many commits it made, the seconds that they took in all, and the longest one;
+    the sync of the disk is a part of a commit. `readers` begins with the oldest.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     meta = log.topic("orders").append(b"tea")
+        ...     stats = log.stats()
+        >>> stats.record_count, stats.used_bytes <= stats.file_bytes, stats.oldest_reader
+        (1, True, None)
+    """
+
+    topics: tuple[TopicStats, ...]
+    page_bytes: int
+    file_bytes: int
+    used_bytes: int
+    commit_number: int
+    commit_count: int
+    commit_s: float
+    longest_commit_s: float
+    readers: tuple[ReaderStats, ...]
+
+    @property
+    def record_count(self) -> int:
+        """The number of records of all topics."""
+        return sum(topic.record_count for topic in self.topics)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The bytes of the batches of all topics."""
+        return sum(topic.stored_bytes for topic in self.topics)
+
+    @property
+    def free_bytes(self) -> int:
+        """The bytes of pages that later commits use; the file does not grow before they are used up."""
+        return self.file_bytes - self.used_bytes
+
+    @property
+    def oldest_reader(self) -> ReaderStats | None:
+        """The read that keeps most from being used again; None if none goes on."""
+        return self.readers[0] if self.readers else None
+
+
 class MaintenanceBackend(Protocol):
     """
     Care for the log as a whole.
@@ -102,6 +194,10 @@ class MaintenanceBackend(Protocol):
         """Have the log cleaned in the background from now on, until it is closed."""
         ...
 
+    def stats(self) -> LogStats:
+        """Count what is stored; changes nothing, and reads no record."""
+        ...
+
     def compact(self, destination: str | os.PathLike[str]) -> int:
         """
         Write a copy without free space into a new directory; its size in bytes.
@@ -115,5 +211,5 @@ class MaintenanceBackend(Protocol):
         ...
 
 
-VerifyReport.__module__ = "eventlog"
-CleanReport.__module__ = "eventlog"
+for _class in (VerifyReport, CleanReport, TopicStats, ReaderStats, LogStats):
+    publish(_class)

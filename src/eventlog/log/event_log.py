@@ -467,6 +467,11 @@ class EmbeddedLog(EventLog):
         return self._store.clean(None if budget is None else check_seconds("budget", budget))
 
     @override
+    def stats(self) -> api.LogStats:
+        self._check_open()
+        return self._store.stats()
+
+    @override
     def compact(self, destination: str | os.PathLike[str]) -> int:
         self._check_open()
         return self._store.compact(check_path("compact into", destination))

@@ -115,6 +115,9 @@ class Environment(Lifecycle):
         self._failure: EventLogError | None = None
         self.untold: deque[tuple[str, dict[str, Any]]] = deque()
         """Lines for Python's log, by the names of their notices, to be written when the turn is given up."""
+        self.commit_count = 0
+        self.commit_s = self.longest_commit_s = 0.0
+        """How many commits were made here, the seconds that they took in all, and the longest one."""
         self.identity: tuple[bytes, bytes, bytes] | None = None
         """A table, a key in it, and bytes in its row that no other log has; set when the log is open."""
         self.writing_number = -1
@@ -322,8 +325,13 @@ class Environment(Lifecycle):
             if self._before_commit is not None:
                 self._before_commit()
             call_atomically(transaction.commit, self._note_commit)
-            if monotonic() - began_s >= SLOW_SECONDS:
-                self.untold.append(("SLOW_COMMIT", {"path": self.path, "seconds": monotonic() - began_s}))
+            took_s = monotonic() - began_s
+            self.commit_count += 1
+            self.commit_s += took_s
+            if took_s > self.longest_commit_s:
+                self.longest_commit_s = took_s
+            if took_s >= SLOW_SECONDS:
+                self.untold.append(("SLOW_COMMIT", {"path": self.path, "seconds": took_s}))
         except unless_interrupted(lmdb.MapFullError) as error:
             raise MapFull from error
         except unless_interrupted(lmdb.Error) as error:

@@ -1,4 +1,4 @@
-"""The maintenance methods of `Store` (`eventlog.backend.maintenance`): sync, `verify()`, cleaning, copies."""
+"""The maintenance methods of `Store` (`eventlog.backend.maintenance`): sync, `verify()`, cleaning, figures, copies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eventlog.store.folder import Folder, has_name, is_directory, make_directory
 from eventlog.store.lmdb.errors import kind_of
 
 if TYPE_CHECKING:
-    from eventlog.backend.maintenance import CleanReport, VerifyReport
+    from eventlog.backend.maintenance import CleanReport, LogStats, VerifyReport
     from eventlog.backend.topics import TopicBackend
     from eventlog.clock import Clock
     from eventlog.store.cleaning.cleaner import Cleaner
@@ -65,6 +65,13 @@ class StoreMaintenance:
             made = Cleaner(self.environment, self.committer, Turn(folder), topics, self.clock.now_ms)
             made = cast("Cleaner", self.__dict__.setdefault("the cleaner", made))  # of two threads, both get the first
         return made
+
+    def stats(self) -> LogStats:
+        """Count what is stored."""
+        from eventlog.store.verify.figures import count  # few programs count: `import eventlog` is fast
+
+        self.environment.check_identity()
+        return count(self.environment)
 
     def compact(self, destination: str | os.PathLike[str]) -> int:
         """Write a copy without free pages into a new directory; writers may go on."""
