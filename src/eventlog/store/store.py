@@ -158,7 +158,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         return True
 
     def close(self) -> None:
-        """Stores what is still queued, and ends the environment; a log in memory is gone. Called again, go on."""
+        """Store what is still queued, and end the environment; a log in memory is gone; called again, go on."""
         try:
             self.heartbeat.stop()
             if self._cleaner is not None:
