@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -46,6 +48,67 @@ def test_it_follows_the_log_across_topics() -> None:
         assert found == [(0, "orders", "tea"), (1, "payments", "cash"), (2, "orders", "milk")]
         assert [position async for position, _ in log.follow(1, topics=[orders], timeout=0.0)] == [2]
         assert [position async for position, _ in log.follow("latest", timeout=0.01)] == []
+
+    run(story)
+
+
+def test_it_is_stopped_and_asked_again() -> None:
+    """`stop()` ends a wait; after a timeout and a cancelled wait the follower goes on where it was."""
+
+    async def story(log: aio.EventLog) -> None:
+        orders = await log.topic("orders", value=int)
+        await orders.append_many([0, 1, 2])
+        async with log.follow(timeout=0.01) as follower:
+            assert [(await anext(follower))[1].value for _ in range(2)] == [0, 1]
+            assert follower.log_position == 2
+            assert [record.value async for _, record in follower] == [2]
+            await orders.append(3)
+            assert [record.value async for _, record in follower] == [3]
+
+        follower = log.follow(4)
+        for number in (4, 5):
+            waiting = asyncio.ensure_future(anext(follower))
+            await asyncio.sleep(0.01 * (number - 4))  # cancelled in its wait, or before it begins
+            with pytest.raises(eventlog.ConcurrentUse) if number == 5 else nullcontext():
+                if number == 5:
+                    await anext(follower)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await orders.append(number)
+            assert (await anext(follower))[1].value == number
+
+        waiting = asyncio.ensure_future(anext(follower))
+        await asyncio.sleep(0.01)
+        thread = threading.Thread(target=follower.stop)
+        thread.start()
+        with pytest.raises(StopAsyncIteration):
+            await waiting
+        thread.join()
+        assert follower.log_position == 6
+        await follower.close()
+
+    run(story)
+
+
+def test_a_cancelled_read_loses_nothing() -> None:
+    """Cancelled at any moment of a read, the follower hands out what comes next all the same."""
+
+    async def story(log: aio.EventLog) -> None:
+        orders = await log.topic("orders", value=int)
+        follower = log.follow()
+        found: list[int] = []
+        for number in range(60):
+            await orders.append(number)
+            waiting = asyncio.ensure_future(anext(follower))
+            for _ in range(number % 6):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            try:
+                found.append((await waiting)[1].value)
+            except asyncio.CancelledError:
+                found.append((await anext(follower))[1].value)
+        assert found == list(range(60))
 
     run(story)
 

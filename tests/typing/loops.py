@@ -155,7 +155,8 @@ async def the_whole_log_is_in_one_order(log: aio.EventLog) -> None:
     async for position, record in log.read_all():
         assert_type(position, int)
         assert_type(record, Record[Any, Any])
-    assert_type(log.follow("latest"), AsyncIterator[tuple[int, Record[Any, Any]]])
+    assert_type(log.follow("latest"), aio.Follower)
+    assert_type(await anext(log.follow()), tuple[int, Record[Any, Any]])
     assert_type(await log.end_log_position(), int)
 
 

@@ -7,6 +7,7 @@ commit. What a cancelled task leaves is said call by call, and in docs/how-to/as
 """
 
 from eventlog.aio.consumer import Consumer
+from eventlog.aio.follower import Follower
 from eventlog.aio.groups import Groups
 from eventlog.aio.log import EventLog
 from eventlog.aio.opening import open
@@ -21,6 +22,7 @@ from eventlog.aio.transaction import Transaction
 __all__ = [
     "Consumer",
     "EventLog",
+    "Follower",
     "Groups",
     "Processor",
     "Producer",

@@ -8,11 +8,12 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from eventlog.aio.follower import Follower
 from eventlog.aio.home import Home
 from eventlog.aio.processor import Processor
 from eventlog.aio.projection import Projection
 from eventlog.aio.state import StateView
-from eventlog.aio.streams import follow, stream
+from eventlog.aio.streams import stream
 from eventlog.aio.topic import Topic, inner_of, inners_of
 from eventlog.aio.topic_copy import Copying, TopicCopy
 from eventlog.aio.waking import Waker
@@ -307,16 +308,15 @@ class LogReading:
         *,
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         timeout: float | None = None,
-    ) -> AsyncIterator[tuple[int, Record[Any, Any]]]:
+    ) -> Follower:
         """
-        The records of all topics, and each new one as it is committed, for `async for`.
+        Follow the log: the records of all topics, and each new one as it is committed, for `async for`.
 
-        See `eventlog.EventLog.follow`. Leave the loop, or cancel its task, to end it; the position of the last record
-        that was handed out, plus one, is where another one goes on.
+        See `eventlog.EventLog.follow`. Leave the loop, call `stop()`, or cancel its task, to end it.
         """
         self._home.check()
         limit = None if timeout is None else check_seconds("timeout", timeout)
-        return follow(self._home, self._waker.ear(), self._inner._follow_from(start, inners_of(topics)), limit)
+        return Follower(self._home, self._waker.ear(), self._inner._follow_from(start, inners_of(topics)), limit)
 
 
 def _ignore(*_: object) -> None:

@@ -6,14 +6,9 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from eventlog.aio.home import Home
-from eventlog.aio.waking import Ear
-from eventlog.clients.reading.log_reader import LogReader, records_of
-from eventlog.errors import LogClosed
-from eventlog.interruptions import unless_interrupted
-from eventlog.records import Record
 
 T = TypeVar("T")
 
@@ -78,29 +73,3 @@ def _pull(items: Iterator[T], count: int) -> tuple[list[T], BaseException | None
     except BaseException as error:  # noqa: BLE001 - raised when the items before it were handed out
         return chunk, error
     return chunk, None
-
-
-async def follow(
-    home: Home, ear: Ear, reader: LogReader, timeout: float | None
-) -> AsyncIterator[tuple[int, Record[Any, Any]]]:
-    """The records from where a reader of the log stands, and each new one, until none comes for `timeout` seconds."""
-    ear.subscribe(None)
-    began_s = monotonic()
-    try:
-        while True:
-            ear.is_rung, before = False, reader.log_position
-            try:
-                batches = await home.read(reader.read, "the read")
-            except unless_interrupted(LogClosed):
-                return
-            for item in records_of(batches):
-                yield item
-            if batches or reader.log_position != before:
-                began_s = monotonic()
-                continue
-            left_s = float("inf") if timeout is None else began_s + timeout - monotonic()
-            if left_s <= 0:
-                return
-            await ear.wait(left_s)
-    finally:
-        ear.close()
