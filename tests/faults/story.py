@@ -109,7 +109,7 @@ class Story:
         def count(state: Any, record: Any) -> None:
             state[record.key] = state.get(record.key, 0) + 1
 
-        return self._open_log.projection("counts", count, topics=["orders"])
+        return self._open_log.projection("counts", count, topics=["orders"], on_out_of_range="earliest")
 
     # -- records ---------------------------------------------------------------------------------------------
 
