@@ -125,9 +125,7 @@ class Lifecycle:
                 if self._files is not None:
                     self._files.close()
                     self._files = None
-                if self._reserve is not None:
-                    self._reserve.close()
-                    self._reserve = None
+                self._reserve = None
 
     @property
     def is_closed(self) -> bool:

@@ -9,7 +9,11 @@ Afterwards the other writers leave as many free pages inside the data file as th
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import create_file
@@ -27,55 +31,50 @@ class Reserve:
     """
     The reserve of one log.
 
-    An empty file is a reserve that could not be made, so nothing is missing. A spent one keeps a byte.
+    An empty file is a reserve that could not be made, so nothing is missing. A spent one keeps a byte. The file is open
+    only while it changes: an open log takes many descriptors already.
     """
 
     def __init__(self, directory: str, mode: int) -> None:
-        self._descriptor = -1
+        self._path = os.path.join(directory, RESERVE_FILE)
+        self._mode = mode
         self._wanted_bytes = 0
         with suppress(OSError, AttributeError):  # then deletions have none
-            self._open(directory, mode)
+            self._make(directory)
 
-    def _open(self, directory: str, mode: int) -> None:
+    def _make(self, directory: str) -> None:
         volume = os.statvfs(directory)
         share = volume.f_blocks * volume.f_frsize // _SHARE // _PAGE_BYTES * _PAGE_BYTES
-        descriptor = create_file(os.path.join(directory, RESERVE_FILE), mode)
-        status = os.fstat(descriptor)
-        if status.st_nlink > 1 or status.st_size > _MOST_BYTES:  # it is something else, maybe somebody's
-            os.close(descriptor)
-            return
-        self._descriptor = descriptor
-        self._wanted_bytes = min(_MOST_BYTES, share) if share >= _LEAST_BYTES else 0
-        if not self._size() and volume.f_bavail * volume.f_frsize >= 4 * self._wanted_bytes:
-            self.fill()
+        wanted_bytes = min(_MOST_BYTES, share) if share >= _LEAST_BYTES else 0
+        with self._opened() as (descriptor, size):
+            self._wanted_bytes = wanted_bytes
+            if not size and volume.f_bavail * volume.f_frsize >= 4 * wanted_bytes:
+                _extend(descriptor, 0, wanted_bytes)
 
-    def close(self) -> None:
-        """Close the file; it keeps its bytes."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[int, int]]:
+        """The file and its size; an `OSError` if it is none of ours."""
+        descriptor = create_file(self._path, self._mode)
+        try:
+            size = _size_of(os.fstat(descriptor))
+            if size is None:
+                raise OSError(errno.EPERM, "it is no reserve", self._path)
+            yield descriptor, size
+        finally:
             os.close(descriptor)
-
-    def _size(self) -> int:
-        return os.fstat(self._descriptor).st_size
 
     def missing_bytes(self) -> int:
         """Return how many bytes of the reserve were spent."""
-        if self._descriptor < 0:
-            return 0
-        size = self._size()
+        size = None
+        with suppress(OSError):
+            size = _size_of(os.lstat(self._path))
         return max(0, self._wanted_bytes - size) if size else 0
 
     def fill(self) -> bool:
         """Make the reserve whole again; return whether it is."""
-        if self._descriptor < 0 or (size := self._size()) >= self._wanted_bytes:
-            return True
-        try:
-            _allocate(self._descriptor, size, self._wanted_bytes - size)
-        except unless_interrupted(OSError):
-            with suppress(OSError):
-                os.ftruncate(self._descriptor, size)
-            return False
-        return True
+        with suppress(OSError), self._opened() as (descriptor, size):
+            return size >= self._wanted_bytes or _extend(descriptor, size, self._wanted_bytes)
+        return not self.missing_bytes()
 
     def spend(self, data: int, end_bytes: int, share: float) -> bool:
         """
@@ -86,17 +85,33 @@ class Reserve:
         Only the owner of the write lock may call it.
         """
         kept = int(self._wanted_bytes * (1 - share))
-        if self._descriptor < 0 or (size := self._size()) <= max(1, kept):
-            return False
-        left = max(1, kept, size - _PIECE_BYTES)
-        try:
-            os.ftruncate(self._descriptor, left)
-        except unless_interrupted(OSError):
-            return False
-        behind = max(os.fstat(data).st_size - end_bytes, 0)  # an earlier commit that failed has written there
-        with suppress(OSError):  # another program was faster: the next piece may do
-            _allocate(data, end_bytes, behind + size - left)
-        return True
+        with suppress(OSError), self._opened() as (descriptor, size):
+            if size <= max(1, kept):
+                return False
+            left = max(1, kept, size - _PIECE_BYTES)
+            os.ftruncate(descriptor, left)
+            behind = max(os.fstat(data).st_size - end_bytes, 0)  # an earlier commit that failed has written there
+            with suppress(OSError):  # another program was faster: the next piece may do
+                _allocate(data, end_bytes, behind + size - left)
+            return True
+        return False
+
+
+def _size_of(status: os.stat_result) -> int | None:
+    """The size of a reserve; None of what is something else, maybe somebody's."""
+    is_ours = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1 and status.st_size <= _MOST_BYTES
+    return status.st_size if is_ours else None
+
+
+def _extend(descriptor: int, size: int, wanted_bytes: int) -> bool:
+    """Let a file take its bytes on the volume; whether there was room for all."""
+    try:
+        _allocate(descriptor, size, wanted_bytes - size)
+    except unless_interrupted(OSError):
+        with suppress(OSError):
+            os.ftruncate(descriptor, size)
+        return False
+    return True
 
 
 def _allocate(descriptor: int, start: int, count: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from collections.abc import Set as AbstractSet
 
 from eventlog.interruptions import unless_interrupted
@@ -45,7 +46,9 @@ def map_changes(folder: Folder) -> mmap.mmap:
     try:
         if os.fstat(descriptor).st_size < CHANGES_BYTES:
             _reserve(descriptor)  # it never shrinks: a mapped byte that is gone kills the process
-        return mmap.mmap(descriptor, CHANGES_BYTES, access=mmap.ACCESS_READ)
+        # Its copy of the descriptor is good for nothing; Python 3.13 can do without one.
+        options = {"trackfd": False} if sys.version_info >= (3, 13) and sys.platform != "win32" else {}
+        return mmap.mmap(descriptor, CHANGES_BYTES, access=mmap.ACCESS_READ, **options)
     finally:
         os.close(descriptor)
 
