@@ -56,6 +56,10 @@ def _restore_older(path: Path) -> None:
     shutil.copyfile(path.with_name("older") / "data.mdb", path / "data.mdb")
 
 
+def _restore_all(path: Path) -> None:
+    subprocess.run(["cp", "-a", f"{path.with_name('older')}/.", path], check=True)
+
+
 _HARM: dict[str, Callable[[Path], object]] = {
     "directory removed": shutil.rmtree,
     "lock file cut": lambda path: os.truncate(path / "lock.mdb", 0),
@@ -67,6 +71,7 @@ _HARM: dict[str, Callable[[Path], object]] = {
     "data file replaced": _replace,
     "data file written over by another": _write_over,
     "data file written over by an older copy": _restore_older,
+    "all files written over by an older copy": _restore_all,
     "data file cut": lambda path: os.truncate(path / "data.mdb", 8192),
     "data file emptied": lambda path: os.truncate(path / "data.mdb", 0),
     "lock file removed": lambda path: (path / "lock.mdb").unlink(),

@@ -255,7 +255,7 @@ class FilePair:
     def _error(self, what: str) -> FilesChanged:
         return FilesChanged(
             f"the files of the log at {self._directory} were changed while it was open: {what}.",
-            stored="Nothing of this call was stored; what was stored before is in the files that were there.",
+            stored="This call has changed nothing; what was stored before is in the files that were there.",
             advice="Put them back, or close the log in every process and open what is there now.",
         )
 
