@@ -66,10 +66,27 @@ The names in JSON are those of [`LogStats`](api.md#logstats), without those of t
 A read that goes on keeps freed pages from being used again.
 Where the file grows although much of it is free, look at the oldest read.
 """,
+    "eventlog bench": """\
+A row is a short loop on one machine with whatever else runs there; [benchmarks](../benchmarks.md) has careful figures.
+
+```
+$ eventlog bench /var/lib/shop
+                           records/s  p50      p99
+append, one a call               162  6.00 ms  11.72 ms
+append_many, 1,000 a call    110,852  7.97 ms  25.16 ms
+send, then flush             532,208  -        -
+consume                    1,347,255  -        -
+```
+""",
+    "eventlog clean": """\
+What a topic keeps is described at [limit the disk](../how-to/limit-disk.md).
+""",
     "eventlog topics alter": """\
 ```
 $ eventlog topics alter data/shop orders --partitions 8
 orders: 4 -> 8 partitions
+$ eventlog topics alter data/shop views --retention 7d --retention-bytes 10GB --yes
+views: keeps everything -> for 604,800 s, up to 10.0 GB
 ```
 
 What that does to the order of a key: [patterns](../how-to/patterns.md).

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-import eventlog
 from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, Failure
+from eventlog.cli.opening import open_log
 from eventlog.cli.parts import DIRECTORY, command, path_argument
 from eventlog.cli.progress import Progress
 from eventlog.cli.text import json_line
@@ -27,7 +27,7 @@ def compact(*, path: Path, destination: Path, as_json: bool) -> int:
     copy is the log at one moment.
     """
     with (
-        eventlog.open(path, create=False) as log,
+        open_log(path) as log,
         Progress("copying", disk_bytes(path), in_bytes=True, look=lambda: disk_bytes(destination)),
     ):
         try:

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-import eventlog
 from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, Failure, check_there
+from eventlog.cli.opening import open_log
 from eventlog.cli.parts import CODECS, TOPIC, command, path_argument
 from eventlog.cli.progress import Progress
 from eventlog.cli.records import from_json, to_json
@@ -37,7 +37,7 @@ def copy_topic(
     it is not there. Called again, it goes on where it stopped, even after a crash; until the copy is complete nobody
     else may write to DESTINATION. The state `copy:SOURCE:DESTINATION` keeps what was copied.
     """
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         check_there("topic", source, log.topics(), path)
         old = log.topic(source).value
         new = log.topic(destination).value if destination in log.topics() else value_codec or old

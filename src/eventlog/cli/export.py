@@ -16,6 +16,7 @@ import click
 import eventlog
 from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, Failure, check_there
 from eventlog.cli.inputs import COLUMNS, NULL
+from eventlog.cli.opening import open_log
 from eventlog.cli.parts import TOPIC, command, path_argument
 from eventlog.cli.progress import Progress
 from eventlog.cli.records import Names, to_json
@@ -53,7 +54,7 @@ def export(
             advice="Choose another name, or pass --overwrite.",
             exit_code=EXIT_REFUSED,
         )
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         topics = tuple(dict.fromkeys(topics))
         for name in topics:
             check_there("topic", name, log.topics(), path)

@@ -16,6 +16,7 @@ from eventlog.cli.failure import EXIT_OK
 from eventlog.cli.group_changes import delete_group, delete_offsets, reset_group
 from eventlog.cli.group_text import count_of, group_fields, group_lines, group_row
 from eventlog.cli.group_values import values_are_failures
+from eventlog.cli.opening import open_log
 from eventlog.cli.parts import GROUP, command, group_argument, json_option, max_option, path_argument
 from eventlog.cli.root import SETTINGS
 from eventlog.cli.text import json_line, table, time_text
@@ -35,7 +36,7 @@ def list_groups(*, path: Path, as_json: bool) -> int:
 
     A line has name, state, live members, and the lag of all partitions together.
     """
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         found = list(_described(log, log.groups.list()))
     if as_json:
         sys.stdout.writelines(
@@ -61,7 +62,7 @@ def describe_group(*, path: Path, group: str, as_json: bool) -> int:
     commit or a reset; where there is no lag, nobody has anything to commit. `orders[2-4,7]` are the partitions 2, 3, 4
     and 7 of a topic; a pattern is shown as `/pattern/`. The names in JSON are those of `GroupDescription`.
     """
-    with eventlog.open(path, create=False) as log, values_are_failures():
+    with open_log(path) as log, values_are_failures():
         found = log.groups.describe(group)
     if as_json:
         sys.stdout.write(json_line(**group_fields(found)))
@@ -90,7 +91,7 @@ def watch_groups(*, path: Path, names: tuple[str, ...], interval: float, max_cou
     On a terminal the picture stays in its place; elsewhere each look is appended. Without GROUP it shows a line for
     each group, with names what `describe` shows. A group that is not there is left out until it is.
     """
-    with eventlog.open(path, create=False) as log, _Picture(as_json=as_json) as picture:
+    with open_log(path) as log, _Picture(as_json=as_json) as picture:
         left = max_count
         while True:
             picture.show(list(_described(log, names or log.groups.list())), in_short=not names)

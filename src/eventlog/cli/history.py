@@ -10,6 +10,7 @@ import click
 
 import eventlog
 from eventlog.cli.failure import EXIT_NOT_FOUND, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failure, check_there
+from eventlog.cli.opening import open_log
 from eventlog.cli.parts import POSITIVE, command, json_option, max_option, path_argument, topic_argument
 from eventlog.cli.records import Names
 from eventlog.cli.text import as_text, decoded, time_text
@@ -43,7 +44,7 @@ def history(
     --json the names are those of `tail`, and `version` and `log_position`. A key without any record is an error, so
     that a typing mistake does not look like an empty account.
     """
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         check_there("topic", topic, log.topics(), path)
         opened = log.topic(topic)
         if opened.index is None:

@@ -11,6 +11,7 @@ import click
 
 import eventlog
 from eventlog.cli.failure import EXIT_OK, check_there
+from eventlog.cli.opening import open_log
 from eventlog.cli.parts import NATURAL, TOPIC, ParamType, command, json_option, max_option, path_argument
 from eventlog.cli.records import Names
 from eventlog.cli.text import record_line
@@ -65,7 +66,7 @@ def order(
     """
     if follow and end is not None:
         raise click.UsageError("--follow has no --end.")
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         for name in topics:
             check_there("topic", name, log.topics(), path)
         names = Names(log)

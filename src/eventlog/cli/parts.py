@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import eventlog
+from eventlog.cli.opening import open_log
 from eventlog.cli.root import SETTINGS
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class _Named(ParamType):
         if not isinstance(path, Path):
             return []
         try:
-            with eventlog.open(path, create=False) as log:
+            with open_log(path) as log:
                 names = self._names(log)
         except (eventlog.EventLogError, OSError):
             return []  # a shell that completes has no place for an error

@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "history": ("eventlog.cli.history:history", "Print the records of one key, of a topic with an index."),
     "export": ("eventlog.cli.export:export", "Write the records of topics as JSON lines or CSV."),
     "import": ("eventlog.cli.import_:import_", "Store the records of a file of JSON lines or CSV."),
+    "clean": ("eventlog.cli.retention:clean", "Delete now what the topics no longer keep."),
     "copy-topic": ("eventlog.cli.copy_topic:copy_topic", "Copy the records of a topic into another one."),
     "trim": ("eventlog.cli.trim:trim", "Delete the oldest records of a topic, as `kafka-delete-records` does."),
     "groups": ("eventlog.cli.groups:groups", "List, describe, reset and delete consumer groups."),
@@ -33,6 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "du": ("eventlog.cli.stats:du", "Show how many bytes each topic takes."),
     "verify": ("eventlog.cli.verify:verify", "Read a whole log and check it."),
     "compact": ("eventlog.cli.compact:compact", "Write a copy of a log without its unused space."),
+    "bench": ("eventlog.cli.bench:bench", "Measure how fast this machine and this directory are."),
     "completion": ("eventlog.cli.completion:completion", "Print the completion script of a shell."),
 }
 """For each command: where it is, and its help in one sentence."""

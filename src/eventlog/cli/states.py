@@ -13,6 +13,7 @@ import click
 
 import eventlog
 from eventlog.cli.failure import EXIT_OK, EXIT_USAGE, Failure, check_there
+from eventlog.cli.opening import open_log
 from eventlog.cli.parts import STATE, command, json_option, max_option, path_argument
 from eventlog.cli.text import as_text, json_line, jsonable, table
 
@@ -27,7 +28,7 @@ def states(*, path: Path, as_json: bool) -> int:
     It reads all keys to count them.
     """
     counts: list[tuple[str, int]] = []
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         for name in log.states():
             with contextlib.suppress(eventlog.UnknownState):  # it was deleted just now
                 counts.append((name, sum(1 for _ in log.state(name))))
@@ -50,7 +51,7 @@ def projections(*, path: Path, as_json: bool) -> int:
     Everything before the log position is in the projection's state.
     """
     found: list[tuple[str, int, int]] = []
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         for name in log.projections():
             with contextlib.suppress(eventlog.UnknownProjection):  # it was deleted just now
                 projection = log.projection(name)
@@ -93,7 +94,7 @@ def state(
 
     A line is key and value, set apart by a tab; a tuple is shown as a JSON list. In JSON they are `key` and `value`.
     """
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         view = _view(log, path, name, is_projection=is_projection)
         for key, value in _rows(view, name, prefix, is_reversed=is_reversed, max_rows=max_count):
             if as_json:

@@ -10,6 +10,7 @@ import click
 
 import eventlog
 from eventlog.cli.failure import EXIT_OK, check_there
+from eventlog.cli.opening import open_log
 from eventlog.cli.parts import TOPIC, command, json_option, path_argument
 from eventlog.cli.text import bytes_text, counted, json_line, table
 
@@ -26,7 +27,7 @@ def stats(*, path: Path, as_json: bool) -> int:
     The bytes are those of the batches as they are stored; what else the file holds is the order of the log, indexes,
     states and groups. Free space is used by later commits. It reads the sizes of batches and no record.
     """
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         found = log.stats()
     if as_json:
         fields = {name: value for name, value in attrs.asdict(found).items() if name not in _OF_THIS_PROCESS}
@@ -70,7 +71,7 @@ def du(*, path: Path, names: tuple[str, ...], as_json: bool) -> int:
     The largest comes first. Without TOPIC there are three more lines: what else the file holds, such as indexes,
     states and groups; what is free in it; and the file, which is the sum. A line is bytes and name, set apart by a tab.
     """
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         for name in names:
             check_there("topic", name, log.topics(), path)
         found = log.stats()

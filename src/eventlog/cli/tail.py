@@ -17,6 +17,7 @@ import click
 
 import eventlog
 from eventlog.cli.failure import EXIT_OK, EXIT_USAGE, Failure, check_there
+from eventlog.cli.opening import open_log
 from eventlog.cli.parts import (
     NATURAL,
     TOPIC,
@@ -84,7 +85,7 @@ def tail(
         raise click.UsageError("--follow has no --end.")
     if last is not None and (start is not None or end is not None):
         raise click.UsageError("--lines goes with neither --start nor --end.")
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         topics = tuple(dict.fromkeys(topics))
         for name in topics:
             check_there("topic", name, log.topics(), path)

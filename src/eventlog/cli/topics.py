@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
-import eventlog
-from eventlog.cli.confirm import confirm, destructive
-from eventlog.cli.failure import EXIT_NOT_FOUND, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failure, check_there
-from eventlog.cli.parts import CODECS, POSITIVE, TOPIC, json_option, path_argument, topic_argument
+from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, Failure, check_there
+from eventlog.cli.opening import open_log
+from eventlog.cli.parts import CODECS, POSITIVE, TOPIC, command, json_option, path_argument, topic_argument
+from eventlog.cli.retention import kept, retention_options
 from eventlog.cli.root import SETTINGS
 from eventlog.cli.text import as_text, counted, json_line, table
+from eventlog.cli.topic_changes import alter_topic, delete_topics
+from eventlog.cli.topic_fields import fields_of
 
 _CODEC_OF_KEYS = f"Codec of the keys: {', '.join(CODECS)} (default bytes)."
 _OF_VALUES = "Codec of the values, likewise."
@@ -24,7 +26,7 @@ def topics() -> None:
     """List, create, describe, alter and delete topics."""
 
 
-@topics.command("list")
+@command("list")
 @path_argument
 @json_option
 def list_topics(*, path: Path, as_json: bool) -> int:
@@ -33,8 +35,8 @@ def list_topics(*, path: Path, as_json: bool) -> int:
 
     A line has name, partitions, records that are there now, codec of the keys, codec of the values, and index.
     """
-    with eventlog.open(path, create=False) as log:
-        found = [_fields(log.topic(name)) for name in log.topics()]
+    with open_log(path) as log:
+        found = [fields_of(log.topic(name)) for name in log.topics()]
     if as_json:
         sys.stdout.writelines(json_line(**fields) for fields in found)
         return EXIT_OK
@@ -54,7 +56,7 @@ def list_topics(*, path: Path, as_json: bool) -> int:
     return EXIT_OK
 
 
-@topics.command("create")
+@command("create")
 @path_argument
 @topic_argument
 @click.option("--partitions", type=POSITIVE, metavar="N", help="Number of partitions (default 1).")
@@ -63,6 +65,7 @@ def list_topics(*, path: Path, as_json: bool) -> int:
 @click.option("--index", type=click.Choice(["key"]), help="Have records read by key, and their versions counted.")
 @click.option("--partitioner", type=click.Choice(["crc32", "murmur2"]), help="Which partition a key goes to.")
 @click.option("--max-record-bytes", type=POSITIVE, metavar="N", help="The most bytes of one record.")
+@retention_options
 @click.option("--if-not-exists", is_flag=True, help="A topic that is there is no error, and unchanged.")
 @json_option
 def create_topic(
@@ -75,6 +78,9 @@ def create_topic(
     index: Literal["key"] | None,
     partitioner: str | None,
     max_record_bytes: int | None,
+    retention: float | str | None,
+    retention_bytes: float | str | None,
+    until_read_by: tuple[str, ...],
     if_not_exists: bool,
     as_json: bool,
 ) -> int:
@@ -84,7 +90,7 @@ def create_topic(
     Defaults: 1 partition, keys and values of bytes, no index, the partitioner crc32, records of up to 1 MiB. A topic
     that is there is an error, and unchanged.
     """
-    with eventlog.open(path) as log:
+    with open_log(path, create=True) as log:
         if topic in log.topics():
             if not if_not_exists:
                 raise Failure(
@@ -93,7 +99,7 @@ def create_topic(
                     advice="`eventlog topics describe` shows it.",
                     exit_code=EXIT_REFUSED,
                 )
-            fields, verb = _fields(log.topic(topic)), "is there"
+            fields, verb = fields_of(log.topic(topic)), "is there"
         else:
             made = log.topic(
                 topic,
@@ -103,8 +109,9 @@ def create_topic(
                 index=index,
                 partitioner=partitioner,
                 max_record_bytes=max_record_bytes,
+                **kept(retention, retention_bytes, until_read_by),
             )
-            fields, verb = _fields(made), "made"
+            fields, verb = fields_of(made), "made"
     if as_json:
         sys.stdout.write(json_line(**fields))
         return EXIT_OK
@@ -114,7 +121,7 @@ def create_topic(
     return EXIT_OK
 
 
-@topics.command("describe")
+@command("describe")
 @path_argument
 @click.argument("names", type=TOPIC, metavar="[TOPIC]...", nargs=-1)
 @json_option
@@ -125,10 +132,10 @@ def describe_topics(*, path: Path, names: tuple[str, ...], as_json: bool) -> int
     Without TOPIC all topics are shown. The first offset is that of the first record that is there; the end is that of
     the next record.
     """
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         for name in names:
             check_there("topic", name, log.topics(), path)
-        found = [_fields(log.topic(name), with_partitions=True) for name in names or log.topics()]
+        found = [fields_of(log.topic(name), with_partitions=True) for name in names or log.topics()]
     if as_json:
         sys.stdout.writelines(json_line(**fields) for fields in found)
         return EXIT_OK
@@ -146,122 +153,5 @@ def describe_topics(*, path: Path, names: tuple[str, ...], as_json: bool) -> int
     return EXIT_OK
 
 
-@topics.command("alter")
-@path_argument
-@topic_argument
-@click.option("--partitions", type=POSITIVE, required=True, metavar="N", help="How many it is to have in all.")
-@json_option
-def alter_topic(*, path: Path, topic: str, partitions: int, as_json: bool) -> int:
-    """
-    Give a topic more partitions.
-
-    As many as it has changes nothing; fewer is an error. Records stay where they are, and later records of a key may
-    go to another partition.
-    """
-    with eventlog.open(path, create=False) as log:
-        check_there("topic", topic, log.topics(), path)
-        opened = log.topic(topic)
-        before = opened.partitions
-        try:
-            opened.create_partitions(partitions)
-        except ValueError as error:
-            raise Failure(str(error), exit_code=EXIT_USAGE) from error
-    if as_json:
-        sys.stdout.write(json_line(topic=topic, before=before, partitions=partitions))
-    else:
-        sys.stdout.write(f"{topic}: {before} -> {partitions} partitions\n")
-    return EXIT_OK
-
-
-@topics.command("delete")
-@path_argument
-@click.argument("names", type=TOPIC, metavar="TOPIC...", nargs=-1, required=True)
-@destructive
-@click.option("--if-exists", is_flag=True, help="A topic that is not there is no error.")
-@json_option
-def delete_topics(
-    *, path: Path, names: tuple[str, ...], is_sure: bool, dry_run: bool, if_exists: bool, as_json: bool
-) -> int:
-    """
-    Delete topics with their records and all committed offsets in them.
-
-    It shows what would be gone, and asks.
-    """
-    with eventlog.open(path, create=False) as log:
-        there = set(log.topics())
-        names = tuple(dict.fromkeys(names))
-        if missing := [name for name in names if name not in there]:
-            if not if_exists:
-                raise Failure(
-                    f"no topic {', '.join(map(repr, missing))} in {path}.",
-                    stored="Nothing was changed.",
-                    advice="`eventlog topics list` names those that are there.",
-                    exit_code=EXIT_NOT_FOUND,
-                )
-            names = tuple(name for name in names if name in there)
-        found: list[dict[str, Any]] = [{**_fields(log.topic(name)), "groups": _groups_in(log, name)} for name in names]
-        rows: list[tuple[str, ...]] = [("topic", "partitions", "records", "groups with offsets in it")]
-        rows += [
-            (
-                fields["topic"],
-                str(fields["partitions"]),
-                f"{fields['records']:,}",
-                ", ".join(map(as_text, fields["groups"])) or "-",
-            )
-            for fields in found
-        ]
-        if dry_run:
-            _print(found, rows, as_json=as_json)
-            return EXIT_OK
-        if found:
-            confirm(f"Delete {counted(len(found), 'topic')} of {path}?", table(rows), is_sure=is_sure)
-        for fields in found:
-            log.delete_topic(fields["topic"])
-            if not as_json:
-                sys.stdout.write(f"{fields['topic']}: deleted, with {counted(fields['records'], 'record')}\n")
-    if as_json:
-        sys.stdout.writelines(json_line(**fields) for fields in found)
-    return EXIT_OK
-
-
-def _print(found: list[dict[str, Any]], rows: list[tuple[str, ...]], *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.writelines(json_line(**fields) for fields in found)
-    else:
-        sys.stdout.writelines(f"{line}\n" for line in table(rows))
-        sys.stdout.write("a dry run: nothing was deleted\n")
-
-
-def _fields(topic: eventlog.Topic[Any, Any], *, with_partitions: bool = False) -> dict[str, Any]:
-    """What a topic is, with the names of `Topic`."""
-    bounds = topic.bounds()
-    fields = {
-        "topic": topic.name,
-        "partitions": topic.partitions,
-        "records": sum(end - first for first, end in bounds.values()),
-        "key": topic.key,
-        "value": topic.value,
-        "index": topic.index,
-    }
-    if with_partitions:
-        fields |= {
-            "partitioner": topic.partitioner,
-            "max_record_bytes": topic.max_record_bytes,
-            "duplicate_window": topic.duplicate_window,
-            "uuid": str(topic.uuid),
-            "offsets": [{"partition": number, "first": first, "end": end} for number, (first, end) in bounds.items()],
-        }
-    return fields
-
-
-def _groups_in(log: eventlog.EventLog, topic: str) -> list[str]:
-    """The groups that have committed offsets in a topic."""
-    found = []
-    for name in log.groups.list():
-        try:
-            places = log.groups.describe(name).offsets
-        except eventlog.UnknownGroup:
-            continue  # it was deleted just now
-        if any(place.topic == topic and place.committed is not None for place in places):
-            found.append(name)
-    return found
+for _command in (list_topics, create_topic, describe_topics, alter_topic, delete_topics):
+    topics.add_command(_command)

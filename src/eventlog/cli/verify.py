@@ -23,6 +23,7 @@ import click
 
 import eventlog
 from eventlog.cli.failure import EXIT_DIED, EXIT_FAILED, EXIT_OK
+from eventlog.cli.opening import open_log
 from eventlog.cli.parts import POSITIVE, command, path_argument
 from eventlog.cli.progress import Progress
 from eventlog.cli.text import counted, json_line
@@ -68,7 +69,7 @@ def verify_here(path: Path, *, as_json: bool) -> int:
         sys.stdout.write(f"{_TICK}{checked_bytes}\n")
         sys.stdout.flush()
 
-    with eventlog.open(path, create=False) as log:
+    with open_log(path) as log:
         report = log.verify(progress=go_on if _CHILD in os.environ else None)
     if as_json:
         sys.stdout.write(json_line(**attrs.asdict(report), is_sound=report.is_sound))

@@ -1,0 +1,32 @@
+"""What a topic is, with the names of `Topic`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import eventlog
+
+
+def fields_of(topic: eventlog.Topic[Any, Any], *, with_partitions: bool = False) -> dict[str, Any]:
+    """What a topic is, with the names of `Topic`."""
+    bounds = topic.bounds()
+    fields = {
+        "topic": topic.name,
+        "partitions": topic.partitions,
+        "records": sum(end - first for first, end in bounds.values()),
+        "key": topic.key,
+        "value": topic.value,
+        "index": topic.index,
+    }
+    if with_partitions:
+        fields |= {
+            "partitioner": topic.partitioner,
+            "max_record_bytes": topic.max_record_bytes,
+            "duplicate_window": topic.duplicate_window,
+            "retention": topic.retention,
+            "retention_bytes": topic.retention_bytes,
+            "until_read_by": list(topic.until_read_by),
+            "uuid": str(topic.uuid),
+            "offsets": [{"partition": number, "first": first, "end": end} for number, (first, end) in bounds.items()],
+        }
+    return fields

@@ -1,0 +1,102 @@
+"""What topics keep, by the command: to declare it, to change it, and to delete the rest."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import eventlog
+
+
+@pytest.fixture
+def views(path):
+    """A log of a topic whose ten records are from 1970, and one that keeps everything."""
+    with eventlog.open(path, cleaner=False) as log:
+        topic = log.topic("views", retention=3600)
+        topic.append_many([b"x" * 1000] * 10, timestamps_ms=0)
+        log.topic("orders").append(b"tea", timestamp_ms=0)
+    return path
+
+
+def count(path, topic="views"):
+    """How many records a topic has; nothing is cleaned by asking."""
+    with eventlog.open(path, create=False, cleaner=False) as log:
+        return sum(end - first for first, end in log.topic(topic).bounds().values())
+
+
+LOOKS = [
+    ["topics", "list", "{path}"],
+    ["topics", "describe", "{path}"],
+    ["tail", "{path}", "views"],
+    ["order", "{path}"],
+    ["export", "{path}"],
+    ["stats", "{path}"],
+    ["groups", "list", "{path}"],
+    ["verify", "{path}"],
+]
+
+
+@pytest.mark.parametrize("arguments", LOOKS, ids=lambda arguments: " ".join(arguments[:2]))
+def test_looking_at_a_log_deletes_nothing(views, arguments, eventlog_command):
+    """Although every record is older than the topic says: only `clean` deletes, and programs that store."""
+    assert eventlog_command(*(one.format(path=views) for one in arguments))[0] == 0
+    assert count(views) == 10
+
+
+def test_clean_deletes_what_no_topic_keeps(views, eventlog_command):
+    """And nothing else; the figures are those of the library's report."""
+    code, out, err = eventlog_command("clean", views, "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert (report["record_count"], report["is_finished"], report["failed"]) == (10, True, [])
+    assert report["freed_bytes"] > 10_000
+    assert (count(views), count(views, "orders")) == (0, 1)
+    assert eventlog_command("clean", views) == (0, "0 records deleted, 0 B of batches\n", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "stored"),
+    [
+        (["--retention", "7d"], (604_800.0, None, ())),
+        (["--retention", "1.5h", "--retention-bytes", "10MB"], (5_400.0, 10_000_000, ())),
+        (["--retention", "90", "--until-read-by", "a", "--until-read-by", "b"], (90.0, None, ("a", "b"))),
+        (["--retention", "none"], (None, None, ())),
+    ],
+)
+def test_create_declares_what_a_topic_keeps(path, options, stored, eventlog_command):
+    """With units that people use; `describe` shows it."""
+    assert eventlog_command("topics", "create", path, "t", *options)[0] == 0
+    fields = json.loads(eventlog_command("topics", "describe", path, "t", "--json")[1])
+    assert (fields["retention"], fields["retention_bytes"], tuple(fields["until_read_by"])) == stored
+
+
+def test_alter_shows_what_changes_and_needs_a_yes(views, eventlog_command):
+    """Less to keep is a deletion; more to keep is none."""
+    alter = ["topics", "alter", views, "views"]
+    plan = "views: keeps for 3,600 s -> for 60 s, up to 1.0 kB\n"
+    options = ["--retention", "1min", "--retention-bytes", "1kB"]
+    assert eventlog_command(*alter, *options, "--dry-run") == (0, f"{plan}a dry run: nothing was changed\n", "")
+    code, out, err = eventlog_command(*alter, *options)
+    assert (code, out) == (2, "")
+    assert err.startswith(plan)
+    assert eventlog_command(*alter, *options, "--yes") == (0, plan, "")
+    code, out, err = eventlog_command(*alter, "--retention", "none", "--retention-bytes", "none")
+    assert (code, out, err) == (0, "views: keeps for 60 s, up to 1.0 kB -> everything\n", "")
+    assert eventlog_command("clean", views)[1].startswith("0 records deleted")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--retention", "1y"], "'1y' is neither none nor a number with one of these units: s, m, min, h, d"),
+        (["--retention-bytes", "-1"], "'-1' is neither none nor a number"),
+        (["--retention", "soon"], "'soon' is neither"),
+        ([], "nothing to alter"),
+    ],
+)
+def test_what_cannot_be_kept_is_a_wrong_usage(views, options, message, eventlog_command):
+    """The words say what can be."""
+    code, out, err = eventlog_command("topics", "alter", views, "views", *options)
+    assert (code, out) == (2, "")
+    assert message in err
