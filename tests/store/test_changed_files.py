@@ -303,3 +303,15 @@ def test_a_new_log_in_the_place_of_one_that_was_removed_is_another(path: Path) -
         old.close()
         assert new.topic("milks").append(b"1").offset == 0
     gc.collect()
+
+
+def test_a_commit_that_stored_nothing_is_not_missed(path: Path) -> None:
+    """LMDB gives it no number, so the next look finds an older one."""
+    with eventlog.open(path, durability="ordered") as log:
+        topic = log.topic("orders", value=str, partitions=2)
+        topic.append("tea", message_id="1")
+        for _ in range(3):
+            topic.append("tea", message_id="1")
+            topic.create_partitions(2)
+            log._store.environment.check_files()
+        assert len(list(topic.read())) == 1

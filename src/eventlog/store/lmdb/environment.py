@@ -277,7 +277,7 @@ class Environment(Lifecycle):
         try:
             self.writing_number = number = transaction.id()
             files.check_commit(number - 1)
-            files.check_last_commit(self.committed_number)
+            files.check_last_commit(self.stored_number)
             if self.identity is not None:
                 table, key, mark = self.identity
                 if mark not in (transaction.get(key, db=self.tables[table]) or b""):
@@ -326,7 +326,6 @@ class Environment(Lifecycle):
             if self._before_commit is not None:
                 self._before_commit()
             call_atomically(transaction.commit, self._note_commit)
-            self.committed_number = self.writing_number
             took_s = monotonic() - began_s
             self.commit_count += 1
             self.commit_s += took_s

@@ -65,8 +65,8 @@ class Lifecycle:
         self._table_names = table_names
         self._is_forked = False
         self._is_unusable = False
-        self.committed_number = 0
-        """The number of the last commit of this process: the data file is no older."""
+        self.stored_number = 0
+        """The number of the last commit of this process that has put something: the data file is no older."""
         self.tables: dict[bytes, Table] = {}
         """The handles of all tables, for use inside a transaction; `table` opens them if they are missing."""
         self._reset_gate()
@@ -230,7 +230,7 @@ class Lifecycle:
             self._enter(token)
             if self._files is not None:
                 self._files.check()
-                self._files.check_last_commit(self.committed_number)
+                self._files.check_last_commit(self.stored_number)
             now_s = self._monotonic()
             self._next_look_s, self._glances_end_s = now_s + _LOOK_SECONDS, now_s + GLANCE_SECONDS
         finally:

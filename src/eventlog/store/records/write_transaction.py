@@ -196,6 +196,8 @@ class WriteTransaction:
         if before_sync is not None:
             before_sync()
         self._environment.commit(self.transaction)
+        if self._has_put:
+            self._environment.stored_number = self._number
 
     def check_room(self) -> None:
         """Raise `DiskFull` if this transaction takes room that is kept for deletions."""
