@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.examples.programs import ROOT, Program
 
 NOTEBOOK = ROOT / "examples" / "notebook" / "tour.ipynb"
@@ -43,6 +45,7 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> No
     assert not [output for cell in done for output in cell["outputs"] if output["output_type"] != "execute_result"]
 
 
+@pytest.mark.long
 def test_a_notebook_with_a_wrong_cell_fails(tmp_path: Path) -> None:
     """The error of the cell is what is printed."""
     wrong = json.loads(NOTEBOOK.read_text("utf-8"))
