@@ -1,4 +1,4 @@
-"""Copies of topics in an event loop: cancelled anywhere, they go on, and every record is there once."""
+"""Long work in an event loop, copies of topics above all: cancelled anywhere, they go on, and lose nothing."""
 
 from __future__ import annotations
 
@@ -107,10 +107,42 @@ def test_closing_the_log_ends_a_copy(path: Path) -> None:
         assert not closing.done()
         go_on.set()
         await closing
-        with pytest.raises(eventlog.LogClosed, match="copied"):
+        with pytest.raises(eventlog.LogClosed, match="the copy"):
             await copying
         async with aio.open(path) as again:
             assert (await again.copy_topic("texts", to="new", value=int, convert=int)).records == 50
+
+    asyncio.run(main())
+
+
+def test_nothing_waits_behind_a_verification_and_a_cancelled_task_gives_it_up() -> None:
+    """A consumer's first poll and a fold have another thread."""
+
+    async def main() -> None:
+        async with aio.open(":memory:") as log:
+            texts = await log.topic("texts", key=str, value=str, index="key")
+            await texts.append_many(["tea", "milk"], key="alice")
+            held, go_on, calls = threading.Event(), threading.Event(), []
+
+            def hold(checked_bytes: int) -> None:
+                calls.append(checked_bytes)
+                held.set()
+                go_on.wait(30.0)
+
+            verifying = asyncio.create_task(log.verify(progress=hold))
+            assert await asyncio.to_thread(held.wait, 10.0)
+            async with log.consumer(texts, group="g") as consumer:
+                assert len(await consumer.poll(10.0)) == 2
+            assert await texts.fold("alice", lambda count, _: count + 1, 0) == (2, 2)
+            assert not verifying.done()
+            verifying.cancel()
+            await asyncio.sleep(0)
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await verifying
+            assert caught.value.__notes__ == ["the verification was interrupted. Nothing was changed."]
+            assert len(calls) == 1
+            assert (await log.verify()).record_count == 2
 
     asyncio.run(main())
 

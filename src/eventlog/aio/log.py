@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack, overload
 from uuid import UUID
 
+from eventlog.aio.apart import Apart
 from eventlog.aio.consumer import AnyCallback, Callbacks, Consumer
 from eventlog.aio.groups import Groups
 from eventlog.aio.home import Home
@@ -20,7 +21,6 @@ from eventlog.aio.processor import Processor
 from eventlog.aio.producer import Producer
 from eventlog.aio.projection import Projection
 from eventlog.aio.topic import Topic, inner_of
-from eventlog.aio.topic_copy import Copying
 from eventlog.aio.waking import Waker
 from eventlog.aio.worker import finish
 from eventlog.api.event_log import KeyCodec, ReadingOptions, TopicName, TopicOptions, Untyped, ValueClass
@@ -95,7 +95,7 @@ class EventLog(LogTransactions, LogReading):
         self._inner = inner
         self._waker = Waker(home.backend, home.loop, home.outbox.put)
         self._consumers: weakref.WeakSet[Consumer[Any, Any]] = weakref.WeakSet()
-        self._runners: weakref.WeakSet[Processor | Projection[Any, Any] | Copying] = weakref.WeakSet()
+        self._runners: weakref.WeakSet[Processor | Projection[Any, Any] | Apart[Any]] = weakref.WeakSet()
         self._closing: Future[None] | None = None
         self._finalizer = weakref.finalize(self, home.stop)
         self._finalizer.atexit = False
@@ -332,20 +332,27 @@ class EventLog(LogTransactions, LogReading):
         await self._home.call(self._inner.sync, "the sync")
 
     async def verify(self, *, progress: Callable[[int], object] | None = None) -> VerifyReport:
-        """Check all of the log, in the thread for long reads: see `eventlog.EventLog.verify`."""
-        return await self._home.read(partial(self._inner.verify, progress=progress), "the verification")
+        """
+        Check all of the log, in a thread of its own: see `eventlog.EventLog.verify`.
 
-    async def clean(self, budget: float | None = None) -> CleanReport:
-        """Delete now what the retention of no topic keeps, in the thread for long reads: see `EventLog.clean`."""
-        return await self._home.read(partial(self._inner.clean, budget), "the cleaning")
+        A cancelled task gives it up; `progress` is called in that thread.
+        """
+        verifying: Apart[VerifyReport] = self._apart("the verification", "Nothing was changed.")
+        return await verifying.run(partial(self._inner.verify, progress=verifying.ticking(progress)))
 
     async def stats(self) -> LogStats:
         """Count what is stored, in the thread for long reads: see `eventlog.EventLog.stats`."""
         return await self._home.read(self._inner.stats, "the figures")
 
     async def compact(self, destination: str | os.PathLike[str]) -> int:
-        """Copy the log without its free pages, in the thread for long reads: see `eventlog.EventLog.compact`."""
-        return await self._home.read(partial(self._inner.compact, destination), "the copy")
+        """Copy the log without its free pages, in a thread of its own: see `eventlog.EventLog.compact`."""
+        copying: Apart[int] = self._apart("the copy", "The log is unchanged.")
+        return await copying.run(partial(self._inner.compact, destination))
+
+    async def clean(self, budget: float | None = None) -> CleanReport:
+        """Delete now what the retention of no topic keeps, in a thread of its own: see `EventLog.clean`."""
+        cleaning: Apart[CleanReport] = self._apart("the cleaning", "What was deleted stays deleted.")
+        return await cleaning.run(partial(self._inner.clean, budget))
 
     # -- life ------------------------------------------------------------------------------------------------
 

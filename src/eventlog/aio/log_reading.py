@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from eventlog.aio.apart import Apart
 from eventlog.aio.follower import Follower
 from eventlog.aio.home import Home
 from eventlog.aio.processor import Processor
@@ -15,7 +16,7 @@ from eventlog.aio.projection import Projection
 from eventlog.aio.state import StateView
 from eventlog.aio.streams import stream
 from eventlog.aio.topic import Topic, inner_of, inners_of
-from eventlog.aio.topic_copy import Copying, TopicCopy
+from eventlog.aio.topic_copy import TopicCopy
 from eventlog.aio.waking import Waker
 from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import DEFAULT_COPIED_RECORDS, MAX_FOLDED_BYTES, MAX_FOLDED_RECORDS, check_seconds
@@ -39,7 +40,14 @@ class LogReading:
     _home: Home
     _inner: EmbeddedLog
     _waker: Waker
-    _runners: weakref.WeakSet[Processor | Projection[Any, Any] | Copying]
+    _runners: weakref.WeakSet[Processor | Projection[Any, Any] | Apart[Any]]
+
+    def _apart(self, name: str, left: str) -> Apart[Any]:
+        """Long work of this log, which ends it when it is closed."""
+        self._home.check()
+        apart: Apart[Any] = Apart(self._home, name, left)
+        self._runners.add(apart)
+        return apart
 
     # -- projections -----------------------------------------------------------------------------------------
 
@@ -253,7 +261,7 @@ class LogReading:
         ends with the transaction in hand: what was copied is stored, and the next call goes on there. Closing the log
         ends it likewise, and it raises `LogClosed`.
         """
-        copying = Copying(self._home)
+        copying: Apart[Any] = self._apart("the copy", "What was copied before is stored; the next call goes on there.")
         copy = partial(
             self._inner.copy_topic,
             inner_of(source),
@@ -261,11 +269,9 @@ class LogReading:
             key=key,
             value=value,
             convert=copying.interrupting(convert),
-            progress=copying.interrupting(_ignore if progress is None else progress),
+            progress=copying.ticking(progress),
             max_records=max_records,
         )
-        self._home.check()
-        self._runners.add(copying)
         return TopicCopy(self._home, await copying.run(copy))
 
     # -- the order of the whole log --------------------------------------------------------------------------
@@ -317,7 +323,3 @@ class LogReading:
         self._home.check()
         limit = None if timeout is None else check_seconds("timeout", timeout)
         return Follower(self._home, self._waker.ear(), self._inner._follow_from(start, inners_of(topics)), limit)
-
-
-def _ignore(*_: object) -> None:
-    """Do nothing."""

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
+from eventlog.aio.apart import Apart
 from eventlog.aio.consumer import Consumer
 from eventlog.aio.home import Home
 from eventlog.aio.opener import Opening, opened
 from eventlog.aio.processor import Function, LoopCalls, OnFailure, Processor
 from eventlog.aio.projection import Projection
 from eventlog.aio.topic import Topic, inner_of
-from eventlog.aio.topic_copy import Copying
 from eventlog.aio.transaction import Transaction, transact
 from eventlog.aio.worker import finish
 from eventlog.api.event_log import ReadingOptions
@@ -60,7 +60,7 @@ class LogTransactions:
 
     _home: Home
     _inner: EmbeddedLog
-    _runners: weakref.WeakSet[Processor | Projection[Any, Any] | Copying]
+    _runners: weakref.WeakSet[Processor | Projection[Any, Any] | Apart[Any]]
 
     # -- transactions ----------------------------------------------------------------------------------------
 
