@@ -178,6 +178,17 @@ def test_a_topic_that_was_made_again_is_copied_again(log: EventLog) -> None:
     assert log.copy_topic("orders", to="orders2", value=Order, convert=_order).records == 5
 
 
+def test_a_copy_of_a_source_that_was_made_again_is_refused(log: EventLog) -> None:
+    """The records of the earlier one are in the copy; nobody else is copying, and so it says."""
+    _orders(log, 5)
+    log.copy_topic("orders", to="orders2", value=Order, convert=_order)
+    log.delete_topic("orders")
+    _orders(log, 3)
+    with pytest.raises(eventlog.TopicMismatch, match="has records that are not of this copy"):
+        log.copy_topic("orders", to="orders2", value=Order, convert=_order)
+    assert log.copy_topic("orders", to="orders3", value=Order, convert=_order).records == 3
+
+
 def test_two_threads_copy_each_record_once(disk_log: EventLog) -> None:
     """Only one of them gets on at a time."""
     orders = _orders(disk_log, 300)

@@ -263,7 +263,7 @@ class _Copying:
                 return int(row["next"])
             for key in list(state):
                 del state[key]
-            self._check_ends(state)
+            self._check_ends(state, row)
             state["copy",] = {"topics": ids, "next": 0, "records": 0}
             return 0
 
@@ -286,7 +286,7 @@ class _Copying:
             if row["next"] != first:
                 raise self._overtaken()
             if records:
-                self._check_ends(state)
+                self._check_ends(state, row)
             sent = [(record, tx.send(self._new, self._converted(record), **_rest(record))) for record in records]
             expected = dict(self._placed(state, records))
             state["copy",] = {**row, "next": follower, "records": row["records"] + len(records)}
@@ -337,14 +337,13 @@ class _Copying:
             return int(old), int(new), int(count)
         return None
 
-    def _check_ends(self, state: State[Any, Any]) -> None:
+    def _check_ends(self, state: State[Any, Any], row: Any) -> None:
         """
         Check that nobody else has written to the new topic: the offsets of copies are known beforehand.
 
         Another process that copies may have stored something between the look at the state and that at the topic. Then
-        the state has changed by now, and the transaction is to begin again.
+        the stored row is not the one that was read, and the transaction is to begin again.
         """
-        row = state.get(("copy",))
         for number, (_, end) in self._new.bounds().items():
             if end != (state.get(("partition", number)) or (0, 0))[1]:
                 if self._log.state(self.name, key=tuple, value="msgpack").get(("copy",)) != row:
