@@ -214,6 +214,6 @@ def _takes_interruptions(block: ast.Try) -> bool:
         return False
     kinds = [ast.unparse(handler.type) if handler.type is not None else "" for handler in block.handlers]
     # A task is cancelled by its loop, and a callback is due by our own word: neither comes from a handler.
-    ours = ("asyncio.CancelledError", "CallbackDue")
+    ours = ("asyncio.CancelledError", "trio.Cancelled", "CallbackDue")
     passed = ("unless_interrupted(", "BaseException", "ImportError", "ModuleNotFoundError", *ours)
     return not all(kind.startswith(passed) for kind in kinds)
