@@ -119,6 +119,7 @@ class Opener:
             if isinstance(error, OSError) and not is_interruption(error):
                 raise self.os_error(error, "open") from error
             raise
+        assert handle is not None  # else an error was raised
         return handle, files
 
     def _open_with(self, files: FilePair | None, deadline_s: float, *, is_new: bool) -> lmdb.Environment:
