@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -74,3 +75,34 @@ def test_no_command_is_a_wrong_usage(start_eventlog):
     with start_eventlog() as nothing:
         assert b"Usage: eventlog" in nothing.communicate()[1]
         assert nothing.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], b"0:0\t2001-09-09T01:46:40.000Z\t\\xfc\t\\U0001f375\n"),
+        (["--json"], b'"key": "\\u00fc", "value": "\\ud83c\\udf75", "headers": []}\n'),
+    ],
+)
+def test_a_terminal_that_lacks_characters_gets_escapes(path, arguments, line, start_eventlog, monkeypatch):
+    """No traceback, and JSON stays JSON."""
+    with eventlog.open(path) as log:
+        log.topic("t", key=str, value=str).append("\U0001f375", key="\u00fc", timestamp_ms=10**12)
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    with start_eventlog("tail", path, "t", *arguments) as tail:
+        assert tail.stdout.read().endswith(line)
+        assert tail.wait() == 0
+
+
+@pytest.mark.parametrize(("target", "code"), [("&-", 0), ("/dev/full", 7)])
+def test_an_output_that_is_closed_or_full_harms_no_log(path, target, code):
+    """The file of a log never takes the number of a closed stream, and a full disk is told."""
+    with eventlog.open(path) as log:
+        log.topic("t").append_many([b"tea"] * 10)
+    command = f'"{sys.executable}" -m eventlog tail "$1" t >{target}'
+    found = subprocess.run(["/bin/sh", "-c", command, "sh", path], capture_output=True, text=True, check=False)
+    assert found.returncode == code
+    assert ("No space left on device" in found.stderr) == bool(code)
+    assert "Traceback" not in found.stderr
+    with eventlog.open(path) as log:
+        assert log.verify().is_sound

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, Failure
+from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, failure_of
 from eventlog.cli.opening import open_log
 from eventlog.cli.parts import DIRECTORY, command, path_argument
 from eventlog.cli.progress import Progress
@@ -33,7 +33,7 @@ def compact(*, path: Path, destination: Path, as_json: bool) -> int:
         try:
             after_bytes = log.compact(destination)
         except ValueError as error:
-            raise Failure(str(error), exit_code=EXIT_REFUSED) from error
+            raise failure_of(error, EXIT_REFUSED) from error
     before_bytes = disk_bytes(path)
     if as_json:
         sys.stdout.write(json_line(path=str(path), bytes=before_bytes, copy=str(destination), copy_bytes=after_bytes))

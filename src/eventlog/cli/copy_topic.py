@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, Failure, check_there
+from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, check_there, failure_of
 from eventlog.cli.opening import open_log
 from eventlog.cli.parts import CODECS, TOPIC, command, path_argument
 from eventlog.cli.progress import Progress
@@ -51,7 +51,7 @@ def copy_topic(
                     progress=lambda done, _: progress.done(done),
                 )
             except (TypeError, ValueError) as error:
-                raise Failure(_text_of(error), exit_code=EXIT_REFUSED) from error
+                raise failure_of(error, EXIT_REFUSED) from error
         carried = copy.carry_groups() if carry_groups else {}
         count = copy.records
     if as_json:
@@ -78,8 +78,3 @@ def _converter(old: str, new: str) -> Callable[[Any], Any]:
         return from_json(to_json(value, old), new)
 
     return convert
-
-
-def _text_of(error: Exception) -> str:
-    """What an error says, and what is noted about it: which record does not fit."""
-    return " ".join([str(error), *getattr(error, "__notes__", ())])

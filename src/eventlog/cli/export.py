@@ -66,7 +66,7 @@ def export(
                 count += 1
                 if count % _STEP == 0:
                     progress.done(count)
-    if output is not None:
+    if output is not None and str(output) != "-":
         count -= as_csv  # the names
         sys.stderr.write(f"{counted(count, 'record')} written to {output}\n")
     return EXIT_OK
@@ -137,7 +137,9 @@ def _csv_line() -> Callable[[list[str]], str]:
 @contextlib.contextmanager
 def _output(path: Path | None) -> Iterator[TextIO]:
     """The stream to write to; a file gets its name when it is whole."""
-    if path is None:
+    if path is None or str(path) == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # it is read by a program, whatever this terminal shows
         yield sys.stdout
         return
     partial = path.with_name(path.name + ".partial")

@@ -6,6 +6,7 @@ Errors of the library advise programs to call a method; here the advice becomes 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,9 @@ _CODES: Final[tuple[tuple[type[eventlog.EventLogError], int], ...]] = (
 )
 """The exit codes of kinds of errors; every other kind is `EXIT_FAILED`."""
 
+_STORED: Final = re.compile(r"(?<=\.) ((?:Nothing was|It was left|It is unchanged|What was)[^.]*\.)")
+"""The sentence of a message that says what is stored."""
+
 _ADVICE: Final[dict[type[eventlog.EventLogError], str]] = {
     eventlog.NotALog: "Check the path, or make a log with `eventlog topics create`.",
     eventlog.UnknownTopic: "`eventlog topics list` names those that are there; `eventlog topics create` makes one.",
@@ -78,6 +82,26 @@ class Failure(Exception):
         self.stored = stored
         self.advice = advice
         self.exit_code = exit_code
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the library refuses an argument: its message says what is stored, as no other error does."""
+    return _STORED.search(str(error)) is not None
+
+
+def failure_of(error: Exception, exit_code: int) -> Failure:
+    """
+    The end of a command for an argument that the library refuses, whose message is one text.
+
+    Example:
+        >>> failure_of(ValueError("'' is no name. Nothing was changed. Choose another."), EXIT_USAGE).advice
+        'Choose another.'
+    """
+    text = " ".join([str(error), *getattr(error, "__notes__", ())])
+    what, stored, advice = text, "", ""
+    if match := _STORED.search(text):
+        what, stored, advice = text[: match.start()], match[1], text[match.end() :]
+    return Failure(what, stored=stored, advice=advice.strip(), exit_code=exit_code)
 
 
 def complain_of_failure(failure: Failure) -> int:

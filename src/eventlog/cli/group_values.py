@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 import eventlog
-from eventlog.cli.failure import EXIT_USAGE, Failure
+from eventlog.cli.failure import EXIT_USAGE, failure_of
 
 
 @contextlib.contextmanager
@@ -17,4 +17,4 @@ def values_are_failures() -> Iterator[None]:
     except eventlog.EventLogError:
         raise
     except ValueError as error:
-        raise Failure(str(error), exit_code=EXIT_USAGE) from error
+        raise failure_of(error, EXIT_USAGE) from error

@@ -6,6 +6,7 @@ The exit codes are in `failure.py` and on the page docs/reference/cli.md. A trac
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -20,10 +21,13 @@ from eventlog.cli.failure import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_TERMINATED,
+    EXIT_USAGE,
     Failure,
     complain_of_error,
     complain_of_failure,
     complain_of_system,
+    failure_of,
+    is_refusal,
 )
 
 COMPLETION = "_EVENTLOG" + "_COMPLETE"
@@ -46,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         4
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _prepare_streams()
     if arguments == ["--version"]:  # also without the libraries of the command: a report of a bug begins with it
         sys.stdout.write(f"{version_text()}\n")
         return EXIT_OK
@@ -66,6 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain_of_error(error)
     except OSError as error:
         return complain_of_system(error)
+    except (TypeError, ValueError) as error:
+        if not is_refusal(error):
+            raise
+        return complain_of_failure(failure_of(error, EXIT_USAGE))
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _LIBRARIES:
             raise
@@ -102,6 +111,19 @@ def _run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     return code if isinstance(code, int) else EXIT_OK
+
+
+def _prepare_streams() -> None:
+    """
+    Have all streams there, and one that can write whatever a log holds.
+
+    A shell may close one (`>&-`): its number would become that of a file of the log.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  # for as long as the process lives
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _missing(library: str) -> Failure:

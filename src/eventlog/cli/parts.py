@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,6 +67,13 @@ class _Named(ParamType):
         except (eventlog.EventLogError, OSError):
             return []  # a shell that completes has no place for an error
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class _Count(click.IntRange):
+    """The most of something; more than can be counted is as good as no bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return min(int(super().convert(value, param, ctx)), sys.maxsize)
 
 
 class _Moment(ParamType):
@@ -175,7 +183,7 @@ def command(name: str) -> Callable[[Callable[..., int]], click.Command]:
 
 def max_option(noun: str) -> Callable[[Decorated], Decorated]:
     """The option `--max`, the most lines to print."""
-    return click.option("-c", "--max", "max_count", type=POSITIVE, metavar="N", help=f"Stop after N {noun}.")
+    return click.option("-c", "--max", "max_count", type=_Count(min=1), metavar="N", help=f"Stop after N {noun}.")
 
 
 def topic_options(function: Decorated) -> Decorated:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 
 import eventlog
-from eventlog.cli.text import decoded, jsonable
+from eventlog.cli.text import decoded, json_line, jsonable
 
 _MARKS: Final = ("base64", "escaped")
 _AS_TEXT: Final = ("uuid", "date", "datetime", "decimal")
@@ -54,7 +54,7 @@ class Names:
             "headers": jsonable(record.headers),
             **numbers,
         }
-        return json.dumps(fields, ensure_ascii=False) + "\n"
+        return json_line(**fields)
 
 
 @attrs.frozen

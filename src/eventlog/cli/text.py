@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TextIO
 from uuid import UUID
 
 import eventlog
@@ -71,8 +72,8 @@ def as_text(value: object) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text with its control characters escaped."""
-    return text.translate(_ESCAPES)
+    """Text with its control characters escaped, and what is no character: an argument may hold bytes of anything."""
+    return text.translate(_ESCAPES).encode("utf-8", "backslashreplace").decode()
 
 
 def jsonable(value: Any) -> Any:
@@ -124,8 +125,13 @@ def record_line(record: eventlog.Record[Any, Any], *places: object) -> str:
 
 
 def json_line(**fields: object) -> str:
-    """One JSON object on one line, with its line feed."""
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    """One JSON object on one line, with its line feed; in ASCII where stdout may lack characters."""
+    return json.dumps(fields, ensure_ascii=not is_utf8(sys.stdout)) + "\n"
+
+
+def is_utf8(stream: TextIO) -> bool:
+    """Whether a stream can write every character."""
+    return (stream.encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8")
 
 
 def time_text(timestamp_ms: int) -> str:

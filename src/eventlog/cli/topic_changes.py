@@ -10,7 +10,7 @@ import click
 
 import eventlog
 from eventlog.cli.confirm import confirm, destructive
-from eventlog.cli.failure import EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE, Failure, check_there
+from eventlog.cli.failure import EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE, Failure, check_there, failure_of
 from eventlog.cli.opening import open_log
 from eventlog.cli.parts import POSITIVE, TOPIC, command, json_option, path_argument, topic_argument
 from eventlog.cli.retention import kept, kept_text, kept_words, retention_options
@@ -75,7 +75,7 @@ def _alter(topic: eventlog.Topic[Any, Any], partitions: int | None, keeps: dict[
         if keeps:
             topic.alter(**keeps)
     except ValueError as error:
-        raise Failure(str(error), exit_code=EXIT_USAGE) from error
+        raise failure_of(error, EXIT_USAGE) from error
 
 
 def _asked_text(topic: eventlog.Topic[Any, Any], keeps: dict[str, Any]) -> str:
