@@ -198,3 +198,11 @@ def test_encoding_may_come_back_to_the_same_codec() -> None:
 
     moment = dt.datetime(2026, 1, 1, tzinfo=Zone())
     assert one.decode(one.encode({"at": moment, "after": 1})) == {"at": moment.replace(tzinfo=dt.UTC), "after": 1}
+
+
+def test_msgpack_refuses_a_view_with_gaps() -> None:
+    """MessagePack calls that a `BufferError`; for us it is one value more that does not fit."""
+    codec = codec_for("msgpack", topic="orders", role="value")
+    for value in (memoryview(b"abcd")[::2], [memoryview(b"abcd")[::2]]):
+        with pytest.raises(TypeError, match=r"not C-contiguous.*Nothing was stored"):
+            codec.encode(value)

@@ -49,7 +49,7 @@ class MsgpackCodec(Codec[Any]):
             return None
         try:
             return pack_key(value) if self.role == "key" else pack(value)
-        except unless_interrupted(TypeError, ValueError, OverflowError) as error:
+        except unless_interrupted(TypeError, ValueError, OverflowError, BufferError) as error:
             raise self.misfit(value, *document_misfit(self, value, error)) from error
 
     def decode(self, data: bytes | None) -> Any:

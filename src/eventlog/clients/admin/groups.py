@@ -141,8 +141,8 @@ class EmbeddedGroups(Groups):
         return ToStart(check_start(to)), chosen
 
     def _listed(self, topics: Iterable[str | Topic[Any, Any]]) -> Iterable[str | Topic[Any, Any]]:
-        if isinstance(topics, (str, EmbeddedTopic)):
-            raise TypeError("topics is a list of topics, and not one of them. No offset was changed.")
+        if isinstance(topics, (str, EmbeddedTopic)) or not isinstance(topics, Iterable):
+            raise TypeError(f"topics is a list of topics, not one {type(topics).__name__}. No offset was changed.")
         return topics
 
     def _row(self, topic: str | Topic[Any, Any]) -> StoredTopic:

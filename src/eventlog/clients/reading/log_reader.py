@@ -171,8 +171,8 @@ def check_topics(topics: Iterable[str | Topic[Any, Any]] | None) -> list[str] | 
     """The names of some topics, None for all."""
     if topics is None:
         return None
-    if isinstance(topics, str):
-        raise TypeError("topics is a list of names, not one str. Nothing was read. Pass [name].")
+    if isinstance(topics, str) or not isinstance(topics, Iterable):
+        raise TypeError(f"topics is a list of names, not one {type(topics).__name__}. Nothing was read. Pass [name].")
     return [check_topic_name(topic.name if isinstance(topic, Topic) else topic) for topic in topics]
 
 
