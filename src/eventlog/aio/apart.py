@@ -74,6 +74,10 @@ class Apart(Generic[T]):
             advice="Open the log again, and call it again.",
         )
 
+    def _is_in(self, _task: object) -> bool:
+        """No: what it calls is in a thread of its own."""
+        return False
+
     async def close(self) -> None:
         """End the work, because the log is closed, and wait for that."""
         self._stop()

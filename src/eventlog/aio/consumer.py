@@ -19,7 +19,7 @@ from eventlog.aio.waking import Ear
 from eventlog.aio.worker import finish
 from eventlog.api.consumer import Offsets, Pair
 from eventlog.clients.awaiting.loop import Future
-from eventlog.clients.consumer.consumer import EmbeddedConsumer
+from eventlog.clients.consumer.consumer import EmbeddedConsumer, closed_consumer
 from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.interruptions import unless_interrupted
 from eventlog.options import check_int, check_seconds
@@ -92,6 +92,7 @@ class Consumer(Generic[K, V]):
         self._callbacks = callbacks
         self._poller: object = None
         """The task that polls now."""
+        self._is_closing = False
         self._ended: Future[None] | None = None
         """Done when that poll has ended, if somebody waits for that."""
         self._job: Future[Any] | None = None
@@ -150,7 +151,7 @@ class Consumer(Generic[K, V]):
             try:
                 batches = await self._poll(None, size.count, is_loop=True)
             except unless_interrupted(LogClosed):
-                if is_begun and core.is_closed:
+                if is_begun and (core.is_closed or self._is_closing):
                     return
                 raise
             if not batches:
@@ -164,6 +165,8 @@ class Consumer(Generic[K, V]):
         self, timeout: float | None, limit: int | None, *, is_loop: bool = False
     ) -> list[RecordBatch[K, V]]:
         self._home.check()
+        if self._is_closing:  # a task that polls again and again would hold it up
+            raise closed_consumer()
         if self._poller is not None:
             raise ConcurrentUse(
                 "another task polls this consumer, or a callback of it.",
@@ -344,11 +347,17 @@ class Consumer(Generic[K, V]):
 
         A poll that waits ends first. It is done to its end in a cancelled task, too; `on_revoked` has 10 s then.
         """
+        self._home.check_here()
         if not self._inner.is_closed:
             closing = self._home.loop.start(self._close(self._home.loop.current_task()))
             await finish(self._home.loop, closing, "closing the consumer")
 
+    def _is_in(self, task: object) -> bool:
+        """Whether this task polls, and has called a callback."""
+        return self._poller is not None and self._poller is task
+
     async def _close(self, asks: object) -> None:
+        self._is_closing = True
         self.wakeup()
         callbacks = self._callbacks
         on_revoked = None if self._inner._options.membership is None else callbacks.on_revoked

@@ -46,6 +46,11 @@ class Home:
         if self.is_closed or not self.loop.is_here():
             raise self._refusal()
 
+    def check_here(self) -> None:
+        """Raise an error in another loop than that of the log, which would wait for what never comes."""
+        if not self.is_closed and not self.loop.is_here():
+            raise self._refusal()
+
     def _refusal(self) -> Exception:
         if self._is_forked:
             return UsedAfterFork(

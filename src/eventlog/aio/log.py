@@ -360,12 +360,20 @@ class EventLog(LogTransactions, LogReading):
         """
         Close the log with everything that was opened from it: see `eventlog.EventLog.close`.
 
-        It is done to its end in a cancelled task, too. Calling it again waits for the end.
+        It is done to its end in a cancelled task, too. Calling it again waits for the end. In a callback of a consumer
+        and in the function of a processor it waits for nothing: the log closes when those have ended.
+
+        Raises:
+            ConcurrentUse: in another loop than that of the log. Nothing was closed.
         """
+        self._home.check_here()
         if self._closing is None:
             if self._home.is_closed:
                 return
             self._closing = self._home.loop.start(self._close())
+        task = self._home.loop.current_task()
+        if any(one._is_in(task) for one in [*self._runners, *self._consumers]):
+            return
         await finish(self._home.loop, self._closing, "closing the log")
 
     async def _close(self) -> None:

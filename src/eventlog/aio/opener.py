@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from eventlog.clients.awaiting.loop import Future, Loop
 
@@ -34,6 +34,14 @@ class Opening(Generic[T_co]):
 
     def __await__(self) -> Generator[Any, None, T_co]:
         return self._open().__await__()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"cannot use {name!r} of what is not open yet. Nothing was opened. Write `await` before the call that "
+            "makes it, or `async with`.",
+            name=name,
+            obj=self,
+        )
 
     async def __aenter__(self) -> T_co:
         self._opened = await self._open()

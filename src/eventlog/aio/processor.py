@@ -33,6 +33,8 @@ class LoopCalls:
         self._running: Call | None = None
         self.is_cancelled = False
         """Whether the task that runs the processor was cancelled."""
+        self.task: object = None
+        """The task that calls a function now."""
 
     def wrap(self, function: Callable[..., Awaitable[object] | object]) -> Callable[..., None]:
         """What the thread calls for a function of the user's; what is no function is left to be refused."""
@@ -57,13 +59,13 @@ class LoopCalls:
     ) -> None:
         if self.is_cancelled:
             raise Interrupted
-        self._running = running
+        self._running, self.task = running, self._home.loop.current_task()
         try:
             result = function(Transaction(self._home, tx), *arguments)
             if isawaitable(result):
                 await result
         finally:
-            self._running = None
+            self._running = self.task = None
 
     def cancel(self) -> None:
         """Cancel the call that goes on, and all later ones of this run; belongs to the loop."""
@@ -118,8 +120,22 @@ class Processor:
         self._calls.cancel()
 
     async def close(self) -> None:
-        """End the run that is going on, and leave the group; it is done to its end in a cancelled task, too."""
+        """
+        End the run that is going on, and leave the group; it is done to its end in a cancelled task, too.
+
+        In the function itself it waits for nothing: the processor closes when the run has ended.
+        """
+        self._home.check_here()
         self._inner.stop()
+        closing = self._home.loop.start(self._close())
+        if not self._is_in(self._home.loop.current_task()):
+            await finish(self._home.loop, closing, "closing the processor")
+
+    def _is_in(self, task: object) -> bool:
+        """Whether this task calls the function."""
+        return self._calls.task is not None and self._calls.task is task
+
+    async def _close(self) -> None:
         closing = self._worker.call(self._inner.close)  # behind the run that goes on
         try:
             await finish(self._home.loop, closing, "closing the processor")

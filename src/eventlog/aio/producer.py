@@ -145,6 +145,7 @@ class Producer:
 
     async def close(self, timeout: float | None = None) -> None:
         """Store what was sent, and end the producer; it is done to its end in a cancelled task, too."""
+        self._home.check_here()
         await finish(
             self._home.loop, self._home.worker.call(partial(self._inner.close, timeout)), "closing the producer"
         )

@@ -109,12 +109,17 @@ class Projection(Generic[K, V]):
 
     async def close(self) -> None:
         """End `run()`, and free the cached rows; it is done to its end in a cancelled task, too."""
+        self._home.check_here()
         self._inner.stop()
         try:
             await finish(self._home.loop, self._worker.call(self._inner.close), "closing the projection")
         finally:
             self._worker.stop()
             self._worker.join()
+
+    def _is_in(self, _task: object) -> bool:
+        """No: its function is called in a thread of its own."""
+        return False
 
     async def __aenter__(self) -> Self:
         return self

@@ -26,6 +26,8 @@ from eventlog.backend import Backend
 from eventlog.backend.reading import ReadMark
 from eventlog.backend.waiting import RECHECK_SECONDS, Waiter
 from eventlog.clients.awaiting.loop import Future, Loop, Timer
+from eventlog.errors import EventLogError
+from eventlog.interruptions import unless_interrupted
 
 _MOST_ARRIVALS = 4096
 _MOST_SUBJECTS = 16
@@ -195,7 +197,7 @@ class Waker:
         for ear in ears:
             ear.ring()  # whoever waits finds the log closed
 
-    def forget(self) -> None:
+    def _after_fork(self) -> None:
         """Leave everything to the parent, in a forked child."""
         if self._waiter is not None:
             self._waiter.forget()
@@ -226,12 +228,23 @@ class Waker:
     def _tick(self) -> None:
         self._timer = None
         if any(ear.is_waiting for ear in self._ears):
-            if self._backend.last_transaction() != self._seen:
+            try:
+                has_come = self._backend.last_transaction() != self._seen
+            except unless_interrupted(EventLogError):
+                has_come = True  # whoever looks meets it
+            if has_come:
                 self._look()
             self.begin_watching()
 
     def _look(self) -> None:
-        """Ring the ears of those to whom something has come."""
+        """Ring the ears of those to whom something has come; of all where that cannot be known: they meet the error."""
+        try:
+            self._ring_concerned()
+        except unless_interrupted(EventLogError):
+            for ear in list(self._ears):
+                ear.ring()
+
+    def _ring_concerned(self) -> None:
         assert self._waiter is not None
         self._waiter.drain()
         self._seen = self._backend.last_transaction()

@@ -390,11 +390,7 @@ class EmbeddedConsumer(Consumer[K, V]):
             self._is_to_close = False
         finally:
             if self._core.is_closed:  # else Ctrl-C came before it was, and it can be closed again
-                self._refusal = lambda: LogClosed(
-                    "the consumer is closed.",
-                    stored="Nothing was handed out.",
-                    advice="Make another with log.consumer().",
-                )
+                self._refusal = closed_consumer
         if self._when_closed is not None:
             self._when_closed()
 
@@ -419,3 +415,10 @@ class EmbeddedConsumer(Consumer[K, V]):
         group = "no group" if self._options.group is None else f"group {self._options.group!r}"
         state = "closed" if self._refusal is not None else f"{len(self._core.positions.order)} partitions"
         return f"<Consumer of {group}: {state}>"
+
+
+def closed_consumer() -> LogClosed:
+    """The error for a consumer that was closed."""
+    return LogClosed(
+        "the consumer is closed.", stored="Nothing was handed out.", advice="Make another with log.consumer()."
+    )
