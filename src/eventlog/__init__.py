@@ -24,12 +24,14 @@ from eventlog.errors import (
     EventLogError,
     FilesChanged,
     FormatTooNew,
+    FormatTooOld,
     GroupBehind,
     GroupMismatch,
     GroupNotEmpty,
     InstanceInUse,
     InvalidTopicName,
     LogClosed,
+    LogInUse,
     MemberFenced,
     MessageIdReused,
     NestedCall,
@@ -59,7 +61,7 @@ from eventlog.errors import (
 )
 from eventlog.groups.assignors import Assignor, GroupMember
 from eventlog.importing import watch_imports as _watch_imports
-from eventlog.log.opening import open
+from eventlog.log.opening import open, upgrade
 from eventlog.records import Event, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, TopicPartition
 from eventlog.records import publish as _publish_one
 
@@ -112,6 +114,7 @@ __all__ = [
     "FilesChanged",
     "Follower",
     "FormatTooNew",
+    "FormatTooOld",
     "GroupBehind",
     "GroupDescription",
     "GroupMember",
@@ -121,6 +124,7 @@ __all__ = [
     "InstanceInUse",
     "InvalidTopicName",
     "LogClosed",
+    "LogInUse",
     "LogStats",
     "MemberDescription",
     "MemberFenced",
@@ -170,6 +174,7 @@ __all__ = [
     "WrongVersion",
     "is_compiled",
     "open",
+    "upgrade",
 ]
 
 del TYPE_CHECKING

@@ -79,6 +79,8 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
             "columns.c",
             "(data, start, stop, count, key_type, value_type)",
         ),
+        "seal_row": Accelerator("eventlog.store.rows.checksums.seal_row", "checksums.c", "(key, value)"),
+        "unseal_row": Accelerator("eventlog.store.rows.checksums.unseal_row", "checksums.c", "(key, data)"),
         "part_columns": Accelerator(
             "eventlog.batches.partitioners._part_columns",
             "keys.c",

@@ -130,6 +130,25 @@ class FormatTooNew(EventLogError):
     """
 
 
+class FormatTooOld(EventLogError):
+    """
+    Raised when a log was written by an eventlog of a format that this one neither reads nor writes as it is.
+
+    Nothing was changed. `eventlog upgrade`, `eventlog.upgrade()` and `open(upgrade=True)` make it one of today's
+    format.
+    """
+
+
+class LogInUse(EventLogError):
+    """
+    Raised when a log cannot be upgraded because a program has it open.
+
+    Nothing was changed; the call succeeds once every program has closed it.
+    """
+
+    retriable = True
+
+
 class CorruptBatch(EventLogError):
     """
     Raised when stored bytes are not what was written: a checksum or a length is wrong.

@@ -99,6 +99,7 @@ uint32_t native_crc32(const unsigned char *bytes, Py_ssize_t size);
 uint32_t native_murmur2(const unsigned char *bytes, Py_ssize_t size);
 
 int native_add_batch_maker(PyObject *module);
+int native_add_checksums(PyObject *module);
 int native_add_columns(PyObject *module);
 int native_add_event_maker(PyObject *module);
 int native_add_files(PyObject *module);

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +115,7 @@ def test_topics_makes_a_topic_and_the_log(path, options, line, eventlog_command)
         ["projections"],
         ["verify"],
         ["compact", "copy"],
+        ["upgrade"],
         ["export"],
         ["clean"],
         ["stats"],
@@ -302,6 +305,24 @@ def test_compact_overwrites_nothing(shop, eventlog_command):
     code, out, err = eventlog_command("compact", shop, shop)
     assert (code, out) == (5, "")
     assert err.startswith("eventlog: ")
+
+
+def test_upgrade_makes_an_old_log_one_of_today(tmp_path, eventlog_command):
+    """Other commands refuse it, and say how; a copy is kept if that is asked for."""
+    old, copy = tmp_path / "old", tmp_path / "copy"
+    shutil.copytree(Path(__file__).parent.parent / "golden" / "log-v1", old)
+    code, out, err = eventlog_command("topics", "list", old)
+    assert (code, out) == (1, "")
+    assert f"eventlog upgrade {old}" in err
+    code, out, err = eventlog_command("upgrade", old, "--keep-copy", copy)
+    assert (code, out, err) == (0, f"{old}: it had format 1, and has today's\n", "")
+    assert eventlog_command("topics", "list", old)[0] == 0
+    assert eventlog_command("topics", "list", copy)[0] == 1
+    code, out, err = eventlog_command("upgrade", copy, "--keep-copy", old)
+    assert (code, out) == (5, "")
+    assert "exists and is not empty" in err
+    code, out, err = eventlog_command("upgrade", old, "--json")
+    assert json.loads(out) == {"path": str(old), "format_before": 4, "copy": None}
 
 
 def test_verify_of_a_sound_log_says_what_it_read(shop, eventlog_command):

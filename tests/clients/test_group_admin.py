@@ -14,6 +14,7 @@ from eventlog.store.groups.rows import member_key
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS
 from tests.clients.helpers import in_threads, last_transaction, poll_all, round_count, values
 from tests.processes.child import Child, say
+from tests.sealing import sealed
 
 MOMENT = datetime.fromtimestamp(5, tz=UTC)
 
@@ -442,10 +443,10 @@ def test_deleting_offsets_by_force_fences_the_members(disk_log, orders):
 
 
 def write(log, table, key, data):
-    """Puts a row as a failing disk might."""
+    """Puts a row as nobody of ours would, with a checksum that holds."""
     environment = log._store.environment
     transaction = environment.begin_writing()
-    transaction.put(key, data, db=environment.table(table))
+    transaction.put(key, sealed(table, key, data), db=environment.table(table))
     environment.commit(transaction)
 
 

@@ -101,8 +101,8 @@ def test_opening_is_told_once_and_an_upgrade_with_it(path, told):
         pass
     [(event, record)] = told()
     assert (event, record.name, record.levelname) == ("opened", "eventlog.log", "INFO")
-    assert (record.path, record.durability, record.format) == (str(path), "commit", 3)
-    assert record.getMessage() == f"opened the log at {path}: durability commit, format 3"
+    assert (record.path, record.durability, record.format) == (str(path), "commit", 4)
+    assert record.getMessage() == f"opened the log at {path}: durability commit, format 4"
 
 
 def test_a_group_tells_what_becomes_of_its_members(event_log, event_log_clock, told):

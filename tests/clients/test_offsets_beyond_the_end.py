@@ -8,6 +8,7 @@ import pytest
 
 import eventlog
 from eventlog import TopicPartition
+from eventlog.groups.state import CommittedOffset
 from eventlog.store.lmdb.environment import OFFSETS
 from eventlog.store.records.write_transaction import CommitRequest
 from eventlog.store.rows.tables import offset_key, pack_offset
@@ -123,7 +124,7 @@ def test_a_group_that_is_ahead_of_its_log_is_told(log, topic):
 
     class Ahead(CommitRequest):
         def apply(self, writing):
-            writing.put(OFFSETS, offset_key("g", topic._route.row.id, 0), pack_offset(20, 0))
+            writing.put(OFFSETS, offset_key("g", topic._route.row.id, 0), pack_offset(CommittedOffset(20, 0)))
 
     log._store.run(Ahead())
     with log.consumer(topic, group="g") as consumer:

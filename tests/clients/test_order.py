@@ -15,6 +15,7 @@ import eventlog
 from eventlog.backend.reading import Fetch
 from eventlog.store.lmdb.environment import ORDER
 from tests.clients.helpers import flip_last_bit, in_threads, rewrite_batch
+from tests.sealing import sealed
 
 Place = tuple[int, str, int, int]
 
@@ -373,7 +374,8 @@ def test_a_damaged_row_of_the_order_is_an_error(mixed: eventlog.EventLog) -> Non
     """One of ours."""
     environment = mixed._store.environment
     transaction = environment.begin_writing()
-    transaction.put((6).to_bytes(8, "big"), b"short", db=environment.table(ORDER))
+    key = (6).to_bytes(8, "big")
+    transaction.put(key, sealed(ORDER, key, b"short"), db=environment.table(ORDER))
     environment.commit(transaction)
     with pytest.raises(eventlog.CorruptBatch, match="the key 73686f7274 of a batch"):
         list(mixed.read_all())

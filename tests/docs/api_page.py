@@ -22,6 +22,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "api.md"
 
 ORDER = (
     "open",
+    "upgrade",
     "EventLog",
     "Topic",
     "TopicCopy",

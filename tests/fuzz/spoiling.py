@@ -15,8 +15,9 @@ from typing import Any
 import google_crc32c
 import msgpack
 
-from eventlog.store.lmdb.environment import BATCHES, INDEX
+from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX
 from tests.fuzz.sample import Row
+from tests.sealing import has_checksum, sealed
 
 PAGE_BYTES = 4096
 NUMBERS = [0, 1, 2, 3, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1]
@@ -63,17 +64,21 @@ def _crafted(rng: random.Random, row: Row, rows: list[Row]) -> list[Change]:
     table, key, data = row
     match rng.choice(["value"] * 6 + ["key"] * 2 + ["both", "gone", "twice", "other"]):
         case "value":
-            return [(table, key, sealed(table, new_value(rng, data), rng))]
+            return [(table, key, resealed(table, key, new_value(rng, value_of(table, key, data)), rng))]
         case "key":
-            return [(table, key, None), (table, new_key(rng, key), data)]
+            key, old = new_key(rng, key), key
+            return [(table, old, None), (table, key, resealed(table, key, value_of(table, old, data), rng))]
         case "both":
-            return [(table, new_key(rng, key), sealed(table, new_value(rng, data), rng))]
+            key, value = new_key(rng, key), new_value(rng, value_of(table, key, data))
+            return [(table, key, resealed(table, key, value, rng))]
         case "gone":
             return [(table, key, None)]
         case "twice":
-            return [(table, new_key(rng, key), data)]
+            key, old = new_key(rng, key), key
+            return [(table, key, resealed(table, key, value_of(table, old, data), rng))]
         case _:
-            return [(table, key, rng.choice(rows)[2])]
+            other, old, data = rng.choice(rows)
+            return [(table, key, resealed(table, key, value_of(other, old, data), rng))]
 
 
 def new_key(rng: random.Random, key: bytes) -> bytes:
@@ -112,11 +117,20 @@ def _with_other_fields(rng: random.Random, fields: dict[Any, Any]) -> bytes:
     return data
 
 
-def sealed(table: bytes, data: bytes, rng: random.Random) -> bytes:
-    """The bytes with a checksum that holds, mostly, in the tables that have one."""
-    if table in (BATCHES, INDEX) and len(data) >= 4 and rng.random() < 0.8:
-        return data[:-4] + struct.pack("<I", google_crc32c.value(data[:-4]))
-    return data
+def value_of(table: bytes, key: bytes, data: bytes) -> bytes:
+    """The value of a row, without the checksum that an eventlog puts behind it."""
+    return data[:-4] if has_checksum(table, key) else data
+
+
+def resealed(table: bytes, key: bytes, value: bytes, rng: random.Random) -> bytes:
+    """The bytes of a row with a checksum that holds, mostly."""
+    if has_checksum(table, key):
+        return sealed(table, key, value) if rng.random() < 0.9 else value + rng.randbytes(4)
+    if table == FORMAT and len(value) >= 4 and rng.random() < 0.8:
+        return value[:-4] + struct.pack("<I", google_crc32c.value(key + value[:-4]))
+    if table in (BATCHES, INDEX) and len(value) >= 4 and rng.random() < 0.8:
+        return value[:-4] + struct.pack("<I", google_crc32c.value(value[:-4]))
+    return value
 
 
 def _mutated(rng: random.Random, data: bytearray) -> bytearray:

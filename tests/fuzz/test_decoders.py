@@ -25,6 +25,7 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import Columns, decode
 from eventlog.batches.header import FRAME_BYTES, HEADER_BYTES, KAFKA, KIND_SHIFT, MAGIC, RUNS, VERSION, read_header
 from eventlog.errors import CorruptBatch, EventLogError, FormatTooNew, NotALog
+from eventlog.groups.state import CommittedOffset
 from eventlog.store.records.key_rows import pack_entries, pack_row, unpack_row
 from eventlog.store.records.message_ids import StoredMessage
 from eventlog.store.records.snapshots import unpack_snapshot
@@ -256,7 +257,7 @@ ROWS: list[tuple[Callable[[bytes], object], bytes]] = [
         pack_topic(StoredTopic("orders", 7, UUID(int=7), 3, {"name": "str"}, {"name": "json"}, "crc32", 1000, 5)),
     ),
     (PartitionRow.unpack, PartitionRow(3, 9, 5).pack()),
-    (unpack_offset, pack_offset(7, 5)),
+    (unpack_offset, pack_offset(CommittedOffset(7, 5, 3, "note"))),
     (lambda data: unpack_row(data, "fuzz"), INDEX_ROW),
     (lambda data: unpack_row(sealed(data), "fuzz"), INDEX_ROW),
     (StoredMessage.unpack, StoredMessage(1, 7, 5, 6, 90, 3, b"12345678").pack()),

@@ -15,10 +15,13 @@ from typing import Any
 import msgpack
 
 import eventlog
+from eventlog.backend.groups import OffsetCommit
+from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder
 from eventlog.batches.header import EncodedBatch, Run, seal, seal_version_2
 from eventlog.batches.kafka_batch import kafka_batch
-from tests.golden.shapes import BATCHES_V3, GOLDEN, JULY_MS, LOG, LOG_V2, LOG_V3, Parcel, Shape
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from tests.golden.shapes import BATCHES_V3, GOLDEN, JULY_MS, LOG, LOG_V2, LOG_V3, LOG_V4, Parcel, Shape
 
 
 def make_batch(shape: Shape, *, version: int = 3) -> bytes:
@@ -145,12 +148,68 @@ def make_log_with_an_index(path: Path) -> None:
         log.compact(path.parent / "copy")
 
 
+def make_log_of_all(path: Path) -> None:
+    """
+    A log with rows in every table, their checksums behind them.
+
+    `orders` has a small batch, a large one that says where it belongs, a Kafka record batch, and deleted records.
+    """
+    with eventlog.open(path, cleaner=False) as log:
+        accounts = log.topic("accounts", partitions=2, key=str, value="json", index="key", snapshot="json")
+        orders = log.topic("orders", retention=1e9)
+        for number in range(4):
+            accounts.append({"n": number}, key=f"a{number % 2}", partition=number % 2, message_id=f"id-{number}")
+        accounts.save_snapshot("a0", {"sum": 2}, version=2)
+        orders.append_many([b"deleted", b"small"], timestamps_ms=JULY_MS)
+        orders.append(b"large" * 1000, timestamp_ms=JULY_MS + 1)
+        kafka = kafka_batch(BATCHES_V3["batch-v3-kafka.bin"].kafka_body or b"")
+        log._store.run(_Append(orders._route.row, kafka))  # type: ignore[attr-defined]
+        orders.delete_records({0: 1})
+        with log.producer(name="till") as producer:
+            producer.send(orders, b"sent", timestamp_ms=JULY_MS + 9)
+        with log.transaction() as tx:
+            totals = tx.state("totals", key=str, value=int)
+            totals["a"], totals["b"] = 1, 2
+        log.projection("sums", _count, topics=["accounts"], key=str, value=int).catch_up()
+        offsets = [(orders._route.row, 0, 4)]  # type: ignore[attr-defined]
+        notes = {(orders._route.row.id, 0): (7, "from a client of Kafka's")}  # type: ignore[attr-defined]
+        log._store.commit_offsets(OffsetCommit("kafka", offsets, is_automatic=False, notes=notes))  # type: ignore[attr-defined]
+        consumer = log.consumer("orders", group="billing", instance_id="left", auto_commit=False)
+        consumer.poll(max_records=2)
+        consumer.commit()
+        log.compact(path.parent / "copy")
+        consumer.close()
+
+
+def _count(state: Any, record: Any) -> None:
+    state[str(record.key)] = state.get(str(record.key), 0) + 1
+
+
+class _Append(CommitRequest):
+    """A batch as a listener of Kafka's protocol appends it."""
+
+    def __init__(self, topic: StoredTopic, batch: EncodedBatch) -> None:
+        super().__init__()
+        self._topic = topic
+        self._batch = batch
+
+    def apply(self, writing: WriteTransaction) -> None:
+        """Put it at the end of the first partition."""
+        writing.append(writing.check_topic(self._topic), 0, [self._batch])
+
+
 def main() -> None:
     """Makes what is missing."""
     for name, shape in BATCHES_V3.items():
         if not (GOLDEN / name).exists():
             (GOLDEN / name).write_bytes(make_batch(shape))
-    for place, make in ((LOG, make_log), (LOG_V2, make_log_with_groups), (LOG_V3, make_log_with_an_index)):
+    logs = {
+        LOG: make_log,
+        LOG_V2: make_log_with_groups,
+        LOG_V3: make_log_with_an_index,
+        LOG_V4: make_log_of_all,
+    }
+    for place, make in logs.items():
         if not place.exists():
             with tempfile.TemporaryDirectory() as directory:
                 make(Path(directory) / "log")

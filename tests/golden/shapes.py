@@ -173,3 +173,6 @@ LOG_V2 = GOLDEN / "log-v2"
 
 LOG_V3 = GOLDEN / "log-v3"
 """A whole log of format 3: topics interleaved, an index, message ids, a snapshot, and records deleted from all."""
+
+LOG_V4 = GOLDEN / "log-v4"
+"""A whole log of format 4, with rows in every table, a Kafka record batch, and metadata beside an offset."""

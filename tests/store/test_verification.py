@@ -14,7 +14,7 @@ import pytest
 import eventlog
 from eventlog.batches.format import BatchEncoder
 from eventlog.batches.header import seal
-from eventlog.groups.state import Member, Subscription
+from eventlog.groups.state import CommittedOffset, Member, Subscription
 from eventlog.store.groups.rows import pack_member
 from eventlog.store.lmdb.environment import (
     BATCHES,
@@ -42,6 +42,7 @@ from eventlog.store.records.message_ids import StoredMessage, time_key
 from eventlog.store.records.producer_epochs import SequenceRow, sequence_key
 from eventlog.store.rows.tables import PartitionRow, batch_key, pack_offset, partition_key
 from eventlog.store.verify.check_index import IndexSums
+from tests.sealing import sealed, unsealed
 
 Change = Callable[[bytes], bytes | None]
 
@@ -67,14 +68,15 @@ def log(log: eventlog.EventLog) -> eventlog.EventLog:
 
 
 def change(log: eventlog.EventLog, table: bytes, key: bytes, how: Change) -> None:
-    """Changes, makes or, where `how` gives None, removes a row."""
+    """Changes, makes or, where `how` gives None, removes a row; its checksum holds."""
     environment = log._store.environment
     transaction = environment.begin_writing()
-    new = how(transaction.get(key, db=environment.table(table)) or b"")
+    stored = transaction.get(key, db=environment.table(table))
+    new = how(b"" if stored is None else unsealed(table, key, stored))
     if new is None:
         assert transaction.delete(key, db=environment.table(table)), "there is no such row"
     else:
-        transaction.put(key, new, db=environment.table(table))
+        transaction.put(key, sealed(table, key, new), db=environment.table(table))
     environment.commit(transaction)
     log._store.committer._writing.forget()
 
@@ -202,7 +204,7 @@ SPOILED: list[tuple[str, bytes, bytes, Change, str]] = [
         "offset-topic",
         OFFSETS,
         b"billing\0" + partition_key(9, 0),
-        to(pack_offset(1, 1)),
+        to(pack_offset(CommittedOffset(1, 1))),
         r"for partition 0 of topic id 9",
     ),
     (
@@ -325,7 +327,8 @@ def test_thousands_of_problems_are_counted(log: eventlog.EventLog) -> None:
     environment = log._store.environment
     transaction = environment.begin_writing()
     for number in range(1500):
-        transaction.put(b"bad %d" % number, b"", db=environment.table(ORDER))
+        key = b"bad %d" % number
+        transaction.put(key, sealed(ORDER, key, b""), db=environment.table(ORDER))
     environment.commit(transaction)
     problems = log.verify().problems
     assert len(problems) == 1001
@@ -347,7 +350,8 @@ def test_every_row_can_be_mutated(log: eventlog.EventLog, rng: Any) -> None:
     rows = []
     for table in TABLES:
         with environment.reading() as transaction, transaction.cursor(db=environment.table(table)) as cursor:
-            rows += [(table, bytes(key), bytes(data)) for key, data in cursor.iternext() if data]
+            rows += [(table, bytes(key), unsealed(table, bytes(key), bytes(data))) for key, data in cursor.iternext()]
+    rows = [row for row in rows if row[2]]
     for table, key, data in rows:
         if key == b"eventlog":
             continue

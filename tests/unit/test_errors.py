@@ -19,6 +19,7 @@ from eventlog.errors import (
     EventLogError,
     GroupBehind,
     InstanceInUse,
+    LogInUse,
     OffsetOutOfRange,
     WrongVersion,
 )
@@ -124,8 +125,8 @@ def test_errors_come_out_of_process_pools() -> None:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_only_a_full_buffer_a_taken_name_and_a_conflict_are_worth_another_attempt(kind: type[EventLogError]) -> None:
-    """Doing the same again helps when a buffer empties, a member ends or nobody is faster, and never otherwise."""
-    assert kind.retriable == (kind in (BufferFull, InstanceInUse, GroupBehind, ConflictError))
+    """Doing the same again helps when a buffer empties, a member or program ends or nobody is faster, never else."""
+    assert kind.retriable == (kind in (BufferFull, InstanceInUse, GroupBehind, ConflictError, LogInUse))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A log of format 1 becomes one of today when it is opened, and groups that an older eventlog wrote go on."""
+"""A log of format 1 becomes one of today when it is upgraded, and groups that an older eventlog wrote go on."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 import eventlog
 from eventlog.store.rows.tables import FORMAT_VERSION
 from tests.golden.shapes import LOG, LOG_V2
+from tests.sealing import unsealed
 
 pytestmark = pytest.mark.skipif(
     mmap.PAGESIZE != 4096,
@@ -77,26 +78,32 @@ def poll_all(consumer: eventlog.Consumer[Any, Any]) -> list[tuple[str, int, int]
 
 @of_format_1
 def test_log_of_format_1_becomes_one_of_today(path: Path) -> None:
-    """By being opened, once; its id, records and offsets stay."""
+    """When that is asked for; its id, records and offsets stay."""
     with raw(path) as rows:
         before = rows
     assert format_version(path) == 1
-    with eventlog.open(path, create=False) as log:
+    with pytest.raises(eventlog.FormatTooOld, match=r"it has format 1.*Nothing was changed.*eventlog upgrade"):
+        eventlog.open(path)
+    with raw(path) as rows:
+        assert rows == before
+    with eventlog.open(path, create=False, upgrade=True) as log:
         assert log.groups.list() == ["billing", "stock room"]
     assert format_version(path) == FORMAT_VERSION
     with raw(path) as rows:
         for table in (b"topics", b"partitions", b"batches", b"offsets"):
-            assert rows[table] == before[table]
+            assert {key: unsealed(table, key, row) for key, row in rows[table].items()} == before[table]
         assert rows[b"groups"] == rows[b"members"] == {}
         old = msgpack.unpackb(before[b"format"].pop(b"eventlog"))
-        assert msgpack.unpackb(rows[b"format"].pop(b"eventlog")) == old | {"version": FORMAT_VERSION}
-        assert {key: row for key, row in rows[b"format"].items() if b"position" not in key} == before[b"format"]
+        new = msgpack.unpackb(rows[b"format"].pop(b"eventlog"))
+        assert new == old | {"version": FORMAT_VERSION, "checksum": new["checksum"]}
+        values = {key: unsealed(b"format", key, row) for key, row in rows[b"format"].items()}
+        assert {key: value for key, value in values.items() if b"position" not in key} == before[b"format"]
 
 
 @of_format_1
 def test_groups_of_format_1_get_members(path: Path) -> None:
     """Offsets that a lone consumer committed are where the first members go on."""
-    with eventlog.open(path) as log:
+    with eventlog.open(path, upgrade=True) as log:
         with log.consumer("orders", group="billing") as one, log.consumer("orders", group="billing") as other:
             one.poll(max_records=1)
             other.poll()
@@ -105,14 +112,14 @@ def test_groups_of_format_1_get_members(path: Path) -> None:
             assert consumer.committed(("parcels", 0)) == 3
             consumer.commit({("parcels", 0): 2})
             assert {place[0] for place in poll_all(consumer)} <= {"orders", "parcels"}
-    with eventlog.open(path) as log, log.consumer("raw", group="stock room") as consumer:
+    with eventlog.open(path, upgrade=True) as log, log.consumer("raw", group="stock room") as consumer:
         assert poll_all(consumer) == [("raw", 1, 4)]
 
 
 @of_format_1
 def test_topics_of_format_1_get_partitions(path: Path) -> None:
     """Records stay where they are, and what is added begins empty."""
-    with eventlog.open(path) as log:
+    with eventlog.open(path, upgrade=True) as log:
         log.topic("raw").create_partitions(5)
         assert log.topic("raw").bounds() == {0: (0, 0), 1: (2, 5), 2: (2, 2), 3: (0, 0), 4: (0, 0)}
         assert log.verify().is_sound
@@ -123,7 +130,7 @@ def test_topics_of_format_1_get_partitions(path: Path) -> None:
 
 def test_golden_log_with_groups_is_sound(path: Path) -> None:
     """Its topics, records and committed offsets are what was written."""
-    with eventlog.open(path, create=False) as log:
+    with eventlog.open(path, create=False, upgrade=True) as log:
         assert log.verify().problems == ()
         assert log.topics() == ["orders", "payments", "refunds"]
         orders = log.topic("orders")
@@ -141,7 +148,7 @@ def test_golden_log_with_groups_is_sound(path: Path) -> None:
 
 def test_golden_members_are_dead_and_make_room(path: Path) -> None:
     """The first to join has everything at once, where they had stopped."""
-    with eventlog.open(path) as log:
+    with eventlog.open(path, upgrade=True) as log:
         with log.consumer("orders", "payments", group="billing") as consumer:
             assert len(consumer.assignment()) == 5
             assert poll_all(consumer) == [("orders", 3, log.topic("orders").bounds()[3][1] - 1)]
@@ -152,14 +159,17 @@ def test_golden_members_are_dead_and_make_room(path: Path) -> None:
 
 def test_a_golden_static_member_comes_back(path: Path) -> None:
     """Under its name, to a place that is its own or anew: nobody else is there."""
-    with eventlog.open(path) as log, log.consumer("orders", instance_id="left", group="billing") as consumer:
+    with (
+        eventlog.open(path, upgrade=True) as log,
+        log.consumer("orders", instance_id="left", group="billing") as consumer,
+    ):
         consumer.poll()
         assert len(consumer.assignment()) == 4
 
 
 def test_a_golden_group_that_began_late_stays_there(path: Path) -> None:
     """What was noted as its beginning holds, whatever `start` says today."""
-    with eventlog.open(path) as log:
+    with eventlog.open(path, upgrade=True) as log:
         log.topic("refunds").append(b"tea", partition=1)
         with log.consumer("refunds", group="shipping", assignor="roundrobin", start="latest") as consumer:
             assert poll_all(consumer) == [("refunds", 1, 0)]

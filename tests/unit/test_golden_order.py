@@ -1,4 +1,4 @@
-"""Logs of formats 1 and 2 get an order when they are opened, and what format 3 wrote is read for ever."""
+"""Logs of formats 1 and 2 get an order when they are upgraded, and what format 3 wrote is read for ever."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import eventlog
 from eventlog.batches.header import read_header
 from eventlog.store.rows.tables import FORMAT_VERSION
 from tests.golden.shapes import JULY_MS, LOG, LOG_V2, LOG_V3
+from tests.sealing import unsealed
 
 pytestmark = pytest.mark.skipif(
     mmap.PAGESIZE != 4096,
@@ -29,21 +30,24 @@ OLD = ["log-v1", "log-v2"]
 @pytest.fixture
 def path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A copy of a golden log, of format 3 when the test does not say."""
-    path = tmp_path / "log"
+    path, (name, *how) = tmp_path / "log", getattr(request, "param", "log-v3").split()
     path.mkdir()
-    shutil.copyfile(COPIES[getattr(request, "param", "log-v3")] / "data.mdb", path / "data.mdb")
+    shutil.copyfile(COPIES[name] / "data.mdb", path / "data.mdb")
+    if how:
+        assert eventlog.upgrade(path) == 3
     return path
 
 
+as_it_is_and_upgraded = pytest.mark.parametrize("path", ["log-v3", "log-v3 upgraded"], indirect=True)
 of_old_formats = pytest.mark.parametrize("path", OLD, indirect=True)
 
 
 def raw(path: Path) -> dict[bytes, dict[bytes, bytes]]:
-    """All rows of a log, by table and key, read by LMDB alone."""
+    """The values of all rows of a log, by table and key, read by LMDB alone; checksums have to hold."""
     environment = lmdb.open(str(path), max_dbs=64, readonly=True, lock=False, lib_version=0)
     try:
         with environment.begin() as transaction:
-            return {
+            rows = {
                 bytes(name): {
                     bytes(key): bytes(value)
                     for key, value in transaction.cursor(environment.open_db(bytes(name), transaction))
@@ -52,6 +56,9 @@ def raw(path: Path) -> dict[bytes, dict[bytes, bytes]]:
             }
     finally:
         environment.close()
+    if msgpack.unpackb(rows[b"format"][b"eventlog"])["version"] < 4:
+        return rows
+    return {name: {key: unsealed(name, key, data) for key, data in of_one.items()} for name, of_one in rows.items()}
 
 
 def places(log: eventlog.EventLog, **options: Any) -> list[tuple[int, str, int, int]]:
@@ -79,10 +86,10 @@ def check_steps(path: Path) -> None:
 
 
 @of_old_formats
-def test_an_old_log_gets_an_order_when_it_is_opened(path: Path) -> None:
+def test_an_old_log_gets_an_order_when_it_is_upgraded(path: Path) -> None:
     """The positions follow the keys of its batches, from 0 and without a gap; the batches stay as they are."""
     before = raw(path)
-    with eventlog.open(path, create=False) as log:
+    with eventlog.open(path, create=False, upgrade=True) as log:
         end = log.end_log_position()
         assert log.verify().problems == ()
     after = raw(path)
@@ -99,7 +106,7 @@ def test_an_old_log_gets_an_order_when_it_is_opened(path: Path) -> None:
 @of_old_formats
 def test_an_old_log_is_read_in_its_order(path: Path) -> None:
     """Topic by topic and partition by partition, and from any position; what was deleted is passed by."""
-    with eventlog.open(path) as log:
+    with eventlog.open(path, upgrade=True) as log:
         found = places(log)
         expected = [
             (name, record.partition, record.offset) for name in log.topics() for record in log.topic(name).read()
@@ -112,14 +119,14 @@ def test_an_old_log_is_read_in_its_order(path: Path) -> None:
 @of_old_formats
 def test_appends_to_an_old_log_go_on_behind_its_positions(path: Path) -> None:
     """Old batches and new ones stand in one order."""
-    with eventlog.open(path) as log:
+    with eventlog.open(path, upgrade=True) as log:
         end = log.end_log_position()
         old = places(log)
         assert log.topic(log.topics()[-1]).append(None, partition=0).log_position == end
         assert log.topic("new").append(b"tea").log_position == end + 1
         assert [place[0] for place in places(log)] == [place[0] for place in old] + [end, end + 1]
         assert log.verify().problems == ()
-    with eventlog.open(path) as log:
+    with eventlog.open(path, upgrade=True) as log:
         assert log.end_log_position() == end + 2
     check_steps(path)
 
@@ -127,10 +134,10 @@ def test_appends_to_an_old_log_go_on_behind_its_positions(path: Path) -> None:
 @of_old_formats
 def test_an_old_log_is_put_into_order_once(path: Path) -> None:
     """Opening it again changes nothing."""
-    with eventlog.open(path):
+    with eventlog.open(path, upgrade=True):
         pass
     tables = raw(path)
-    with eventlog.open(path):
+    with eventlog.open(path, upgrade=True):
         pass
     assert raw(path) == tables
 
@@ -138,17 +145,17 @@ def test_an_old_log_is_put_into_order_once(path: Path) -> None:
 @of_old_formats
 def test_deleting_topics_of_an_old_log_takes_their_rows_of_the_order(path: Path) -> None:
     """One by one, in every order of deletion; positions are not used again."""
-    with eventlog.open(path) as log:
+    with eventlog.open(path, upgrade=True) as log:
         end = log.end_log_position()
         names = log.topics()
     for name in (names[1], names[0], names[2]):
-        with eventlog.open(path) as log:
+        with eventlog.open(path, upgrade=True) as log:
             log.delete_topic(name)
             assert log.end_log_position() == end
             assert log.verify().problems == ()
         check_steps(path)
     assert raw(path)[b"order"] == {}
-    with eventlog.open(path) as log:
+    with eventlog.open(path, upgrade=True) as log:
         assert log.topic("orders").append(b"tea").log_position == end
 
 
@@ -156,7 +163,7 @@ def test_deleting_topics_of_an_old_log_takes_their_rows_of_the_order(path: Path)
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_deleting_records_of_an_old_log_keeps_order_and_batches_in_step(path: Path, share: float) -> None:
     """Of each partition a part, with new records behind it."""
-    with eventlog.open(path) as log:
+    with eventlog.open(path, upgrade=True) as log:
         for name in log.topics():
             topic = log.topic(name)
             for partition, (first, end) in topic.bounds().items():
@@ -169,11 +176,11 @@ def test_deleting_records_of_an_old_log_keeps_order_and_batches_in_step(path: Pa
         assert sorted(tuple(place) for _, *place in found) == sorted(expected)
         assert log.verify().problems == ()
     check_steps(path)
-    with eventlog.open(path) as log:
+    with eventlog.open(path, upgrade=True) as log:
         assert log.end_log_position() == end
 
 
-def test_an_old_log_with_a_damaged_batch_opens(tmp_path: Path) -> None:
+def test_an_old_log_with_a_damaged_batch_can_be_upgraded(tmp_path: Path) -> None:
     """The damage stays where it was, and what can be read is read."""
     path = tmp_path / "log"
     path.mkdir()
@@ -184,7 +191,7 @@ def test_an_old_log_with_a_damaged_batch_opens(tmp_path: Path) -> None:
         key = struct.pack(">IIQ", 3, 1, 3)  # raw[1]: offsets 0 to 3, of which 2 and 3 may be read
         transaction.put(key, bytes(60), db=table)
     environment.close()
-    with eventlog.open(path) as log:
+    with eventlog.open(path, upgrade=True) as log:
         end = log.end_log_position()
         assert len(log.verify().problems) == 1
         assert [record.offset for record in log.topic("raw").read(1, start=4)] == [4]
@@ -207,6 +214,7 @@ def accounts_of(log: eventlog.EventLog) -> eventlog.Topic[str, Any]:
     return log.topic("accounts", key=str, value="json")
 
 
+@as_it_is_and_upgraded
 def test_golden_log_with_an_index_is_sound(path: Path) -> None:
     """Its topics and their options are what was written."""
     with eventlog.open(path, create=False) as log:
@@ -217,6 +225,7 @@ def test_golden_log_with_an_index_is_sound(path: Path) -> None:
         assert log.topic("payments").index is None
 
 
+@as_it_is_and_upgraded
 def test_golden_log_has_its_order(path: Path) -> None:
     """Both topics interleaved, without what was deleted."""
     with eventlog.open(path) as log:
@@ -235,6 +244,7 @@ def test_golden_log_has_its_order(path: Path) -> None:
         assert log.topic("payments").append(b"e").log_position == 14
 
 
+@as_it_is_and_upgraded
 def test_golden_log_has_its_histories(path: Path) -> None:
     """Versions, values small and large, headers, tombstones, and keys without records."""
     with eventlog.open(path) as log:
@@ -254,6 +264,7 @@ def test_golden_log_has_its_histories(path: Path) -> None:
         assert accounts.append({"back": 1}, key="carol", expected_version=1).version == 2
 
 
+@as_it_is_and_upgraded
 def test_golden_log_has_its_snapshot(path: Path) -> None:
     """Folding begins with it."""
     with eventlog.open(path) as log:
@@ -265,6 +276,7 @@ def test_golden_log_has_its_snapshot(path: Path) -> None:
         assert (state, version) == ({"balance": 5, "note": "x" * 2000}, 3)
 
 
+@as_it_is_and_upgraded
 def test_golden_log_remembers_its_message_ids(path: Path) -> None:
     """What comes again is told where it is."""
     with eventlog.open(path) as log:

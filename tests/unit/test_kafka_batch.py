@@ -91,7 +91,7 @@ def test_records_are_read_as_columns(rows: list[Any], is_compressed: bool, step:
     ]
     data = b"".join(records)
     if is_compressed:
-        data = gzip.compress(data)
+        data = gzip.compress(data, mtime=0)
     sent = batch(*records, data=data, attributes=int(is_compressed), last=step * (len(rows) - 1))
     kept = seal(kafka_batch(sent), largest_so_far_ms=9, log_position=7, key=KEY)
     found = decode(kept, PLACE)
@@ -193,8 +193,8 @@ def test_batches_of_another_kind_are_too_new(data: bytes) -> None:
         batch(record(0, headers=[(None, b"1")])),
         batch(record(0, ms=2**63)),
         batch(record(0), data=b"no gzip at all", attributes=1),
-        batch(record(0), data=gzip.compress(record(0)) + b"x", attributes=1),
-        batch(record(0), data=gzip.compress(record(0))[:-3], attributes=1),
+        batch(record(0), data=gzip.compress(record(0), mtime=0) + b"x", attributes=1),
+        batch(record(0), data=gzip.compress(record(0), mtime=0)[:-3], attributes=1),
     ],
 )
 def test_records_that_cannot_be_read_are_corrupt(data: bytes) -> None:

@@ -6,6 +6,7 @@ import struct
 from typing import Any
 from uuid import UUID, uuid4
 
+import google_crc32c
 import msgpack
 import pytest
 from hypothesis import given
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
+from eventlog.groups.state import CommittedOffset
 from eventlog.store.rows.tables import (
+    FORMAT_KEY,
     FORMAT_VERSION,
     FormatRow,
     PartitionRow,
@@ -25,6 +28,7 @@ from eventlog.store.rows.tables import (
     partition_key,
     repartitioned,
     split_batch_key,
+    unpack_commit,
     unpack_offset,
     unpack_topic,
     unpack_topics_version,
@@ -85,8 +89,11 @@ def test_format_row_comes_back(uuid: UUID, created_ms: int, version: int, engine
 
 def test_new_log_says_what_wrote_it() -> None:
     """Version and engine have defaults: those of today."""
-    fields = msgpack.unpackb(FormatRow(UUID(int=7), 5).pack())
-    assert fields == {"version": FORMAT_VERSION, "engine": "lmdb 0.9", "uuid": UUID(int=7).bytes, "created_ms": 5}
+    data = FormatRow(UUID(int=7), 5).pack()
+    fields = {"version": FORMAT_VERSION, "engine": "lmdb 0.9", "uuid": UUID(int=7).bytes, "created_ms": 5}
+    assert msgpack.unpackb(data) == fields | {"checksum": data[-4:]}
+    assert data[-4:] == struct.pack("<I", google_crc32c.value(FORMAT_KEY + data[:-4]))
+    assert msgpack.unpackb(FormatRow(UUID(int=7), 5, version=3).pack()) == fields | {"version": 3}
 
 
 def test_unknown_field_of_the_format_row_is_left_alone() -> None:
@@ -208,16 +215,25 @@ def test_partition_without_a_row_begins_at_0() -> None:
 @given(OFFSET, INT64)
 def test_committed_offset_comes_back(offset: int, committed_ms: int) -> None:
     """The next offset to read is what was committed."""
-    data = pack_offset(offset, committed_ms)
-    assert unpack_offset(data) == unpack_offset(memoryview(data)) == offset
-    assert data == struct.pack(">BQq", 1, offset, committed_ms)
+    for commit in (
+        CommittedOffset(offset, committed_ms),
+        CommittedOffset(offset, committed_ms, 0, "gr\xfc\xdfe"),
+        CommittedOffset(offset, committed_ms, 2**31 - 1, "x" * 4096),
+    ):
+        data = pack_offset(commit)
+        assert unpack_offset(data) == unpack_offset(memoryview(data)) == offset
+        assert unpack_commit(data) == unpack_commit(memoryview(data)) == commit
+        assert data == struct.pack(">BQqi", 2, *commit[:3]) + commit.metadata.encode()
+    old = pack_offset(commit, has_metadata=False)
+    assert old == struct.pack(">BQq", 1, offset, committed_ms)
+    assert unpack_commit(old) == CommittedOffset(offset, committed_ms)
 
 
 @pytest.mark.parametrize("rest", [b"", b"\0" * 16, b"\xff" * 100])
 def test_committed_offset_of_a_newer_version_is_too_new(rest: bytes) -> None:
     """The first byte is judged before the others are looked at."""
-    with pytest.raises(FormatTooNew, match=r"has version 2.*Upgrade"):
-        unpack_offset(b"\x02" + rest)
+    with pytest.raises(FormatTooNew, match=r"has version 3.*Upgrade"):
+        unpack_offset(b"\x03" + rest)
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------

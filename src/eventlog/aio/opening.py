@@ -23,6 +23,7 @@ def open(
     mode: int = 0o600,
     create: bool = True,
     map_size: int | None = None,
+    upgrade: bool = False,
 ) -> Opening[EventLog]:
     """
     Open the log in a directory for the running loop, by `await` or `async with`: see `eventlog.open`.
@@ -38,7 +39,7 @@ def open(
         >>> asyncio.run(main())
         0
     """
-    find = partial(open_log, path, durability=durability, mode=mode, create=create, map_size=map_size)
+    find = partial(open_log, path, durability=durability, mode=mode, create=create, map_size=map_size, upgrade=upgrade)
     return over(os.fspath(path), find)
 
 

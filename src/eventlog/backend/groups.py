@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from eventlog.backend.topics import StoredTopic
 from eventlog.errors import UnknownGroup
 from eventlog.groups.lease import Terms
-from eventlog.groups.state import Group, GroupSnapshot, Life, Member, PartitionId
+from eventlog.groups.state import CommittedOffset, Group, GroupSnapshot, Life, Member, PartitionId
 from eventlog.named_tuples import NamedTuple
 from eventlog.options import Start
 
 if TYPE_CHECKING:
     from eventlog.groups.rules import Assign, Request, Verdict
 
+_NO_NOTES: Final[Mapping[PartitionId, tuple[int, str]]] = MappingProxyType({})
 _NO_EPOCHS: Final[Mapping[PartitionId, int]] = MappingProxyType({})
 
 # -- committed offsets ---------------------------------------------------------------------------------------
@@ -35,6 +36,7 @@ class OffsetCommit(NamedTuple):
     `member_id` is the member that commits, and `epochs` says when each partition was granted to it; None is a
     consumer that is no member, which may commit for partitions that no live member owns. When the commit is automatic,
     topics that were deleted meanwhile and offsets beyond the end of their partition are skipped; else both are errors.
+    `notes` has what is to be stored beside the offsets of some partitions: a leader epoch and metadata.
     """
 
     group: str
@@ -42,6 +44,7 @@ class OffsetCommit(NamedTuple):
     is_automatic: bool
     member_id: str | None = None
     epochs: Mapping[PartitionId, int] = _NO_EPOCHS
+    notes: Mapping[PartitionId, tuple[int, str]] = _NO_NOTES
 
 
 # -- a member's view -----------------------------------------------------------------------------------------
@@ -181,7 +184,7 @@ class GroupDetails(NamedTuple):
     """
     All that is stored of a group, of one snapshot, and the liveness of its members right after it.
 
-    `commits` has the offset that the group has committed in a partition, and when it did, in ms since 1970 UTC.
+    `commits` has what the group has committed in a partition.
     `bounds` has the first and the end offset of every partition that is there and that the group has offsets for, or
     that its members own or want.
     """
@@ -189,7 +192,7 @@ class GroupDetails(NamedTuple):
     group: Group
     topics: dict[int, StoredTopic]
     topics_version: int
-    commits: dict[PartitionId, tuple[int, int]]
+    commits: dict[PartitionId, CommittedOffset]
     bounds: dict[PartitionId, tuple[int, int]]
     transaction: int
     lives: Mapping[str, Life]
@@ -217,6 +220,10 @@ class GroupBackend(Protocol):
 
     def committed(self, group: str, partitions: Sequence[PartitionId]) -> list[int | None]:
         """The committed offsets of a group, of one snapshot."""
+        ...
+
+    def committed_with_notes(self, group: str, partitions: Sequence[PartitionId]) -> list[CommittedOffset | None]:
+        """The same with the times of the commits, and the leader epochs and metadata stored beside them."""
         ...
 
     def commit_offsets(self, commit: OffsetCommit) -> None:

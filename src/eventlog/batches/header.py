@@ -50,6 +50,8 @@ KIND_MASK = 0b11
 COLUMNS = 0
 KAFKA = 1
 _KNOWN_FLAGS = COMPRESSION_MASK | DICTIONARY | RUNS | PLACE | KIND_MASK << KIND_SHIFT
+_USUAL = frozenset({0, PLACE})
+"""The flags of nearly all batches."""
 _MOST_RAW_BYTES = 2**31 - 1
 
 ProducerStamp = tuple[int, int, int]
@@ -216,7 +218,7 @@ def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
         log_position = fields[12]
     if version == 0 or not 1 <= count <= span:
         raise corrupt(place, f"it says version {version} and {count} records over {span} offsets")
-    unknown = reserved | (flags if version < 3 else _unknown_of(flags))
+    unknown = reserved | (flags if version < 3 else 0 if flags in _USUAL else _unknown_of(flags))
     found = BatchHeader(
         unknown,
         count,
@@ -228,7 +230,10 @@ def read_header(data: bytes | memoryview, place: object) -> BatchHeader:
         header.size,
         (producer, epoch, sequence),
     )
-    if flags and not unknown:
+    if flags == PLACE and not unknown and len(data) > HEADER_BYTES + _PLACE.size + _CHECKSUM.size:
+        found.flags, found.body_at = flags, HEADER_BYTES + _PLACE.size
+        found.place = bytes(data[HEADER_BYTES : HEADER_BYTES + _PLACE.size])
+    elif flags and not unknown:
         found.flags = flags
         _read_parts(found, data, place)
     return found

@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "du": ("eventlog.cli.stats:du", "Show how many bytes each topic takes."),
     "verify": ("eventlog.cli.verify:verify", "Read a whole log and check it."),
     "compact": ("eventlog.cli.compact:compact", "Write a copy of a log without its unused space."),
+    "upgrade": ("eventlog.cli.upgrade:upgrade", "Make a log of an earlier format one of today's."),
     "bench": ("eventlog.cli.bench:bench", "Measure how fast this machine and this directory are."),
     "completion": ("eventlog.cli.completion:completion", "Print the completion script of a shell."),
 }

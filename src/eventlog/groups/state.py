@@ -21,6 +21,19 @@ PartitionId: TypeAlias = tuple[int, int]
 _NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
+class CommittedOffset(NamedTuple):
+    """
+    An offset that a group has committed: the next one to read.
+
+    `leader_epoch` and `metadata` are what a client of Kafka's stored beside it, -1 and "" for nothing.
+    """
+
+    offset: int
+    committed_ms: int
+    leader_epoch: int = -1
+    metadata: str = ""
+
+
 class Life(Enum):
     """The liveness of a member, as other processes see it."""
 

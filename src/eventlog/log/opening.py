@@ -49,6 +49,7 @@ def open(
     create: bool = True,
     map_size: int | None = None,
     cleaner: bool = True,
+    upgrade: bool = False,
 ) -> EventLog:
     """
     Open the log in a directory, and make both when they are not there.
@@ -67,10 +68,14 @@ def open(
             moment.
         cleaner: False keeps this log from deleting in the background what its topics no longer keep; another process
             does, or `EventLog.clean()`.
+        upgrade: True makes a log of an earlier format one of today's, as `upgrade()` does. False opens what an earlier
+            eventlog wrote as it is, and reads and writes it in its own format where that is possible.
 
     Raises:
         NotALog: if the path holds something else. It was left as it was.
         FormatTooNew: if a newer eventlog wrote it. It was left as it was.
+        FormatTooOld: if it has to be upgraded first. It was left as it was.
+        LogInUse: if it is to be upgraded, and a program has it open.
         ReadOnlyLog, UnsupportedFileSystem, UnsupportedSharing, StorageError: for what their names say.
         TypeError: for a path that is neither text nor an `os.PathLike` of text.
         ValueError: for a path that is empty or not valid in UTF-8, for an option out of its bounds, when this process
@@ -89,16 +94,83 @@ def open(
     if map_size is not None:
         check_int("map_size", map_size, least=LEAST_MAP_BYTES)
     if "://" in url:
-        options = {"durability": durability, "mode": mode, "create": create, "map_size": map_size, "cleaner": cleaner}
-        defaults = {"durability": _DURABILITY, "mode": _MODE, "create": True, "map_size": None, "cleaner": True}
+        options = {
+            "durability": durability,
+            "mode": mode,
+            "create": create,
+            "map_size": map_size,
+            "cleaner": cleaner,
+            "upgrade": upgrade,
+        }
+        defaults = {
+            "durability": _DURABILITY,
+            "mode": _MODE,
+            "create": True,
+            "map_size": None,
+            "cleaner": True,
+            "upgrade": False,
+        }
         return _open_url(url, {name: value for name, value in options.items() if value != defaults[name]})
     user = object()
     try:
         store = open_store(
-            url, durability=durability, mode=mode, create=create, map_bytes=map_size, clock=SystemClock(), user=user
+            url,
+            durability=durability,
+            mode=mode,
+            create=create,
+            map_bytes=map_size,
+            clock=SystemClock(),
+            user=user,
+            upgrade=upgrade,
         )
         return EmbeddedLog(store, user, cleans=cleaner)
     except BaseException:  # an interruption, maybe, after the store was opened
+        abandon(user)
+        raise
+
+
+def upgrade(path: str | os.PathLike[str], *, keep_copy: str | os.PathLike[str] | None = None) -> int:
+    """
+    Make a log of an earlier format one of today's, and return the format that it had.
+
+    It happens in one transaction, whose length depends on the number of rows that are no batches: a process that is
+    killed meanwhile leaves the log as it was. A log of today's format is left alone. There is no way back: an earlier
+    eventlog then says `FormatTooNew`.
+
+    Args:
+        path: the directory of the log, which no program may have open.
+        keep_copy: a directory to be made, for a copy of the log in the format that it has. None keeps none.
+
+    Raises:
+        NotALog: if there is no log. Nothing was made.
+        FormatTooNew: if a newer eventlog wrote it. It was left as it was.
+        LogInUse: if a program has it open. Nothing was changed.
+        CorruptBatch: if verification finds damage, which checksums would hide. Nothing was changed.
+        ValueError: if `keep_copy` exists and is not empty. Nothing was changed.
+        StorageError: for what its name says. Nothing was changed.
+
+    Example:
+        >>> with eventlog.open("shop") as log:
+        ...     topic = log.topic("orders")
+        >>> eventlog.upgrade("shop")
+        4
+    """
+    user = object()
+    try:
+        store = open_store(
+            check_path("upgrade", path),
+            durability=_DURABILITY,
+            mode=_MODE,
+            create=False,
+            map_bytes=None,
+            clock=SystemClock(),
+            user=user,
+            upgrade=True,
+            keep_copy=None if keep_copy is None else check_path("upgrade", keep_copy),
+        )
+        store.release(user)
+        return store.old_format or store.format.version
+    except BaseException:
         abandon(user)
         raise
 

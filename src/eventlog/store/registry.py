@@ -15,13 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from eventlog.clock import Clock
-from eventlog.errors import EventLogError, NestedCall, NotALog, ReadOnlyLog
+from eventlog.errors import EventLogError, LogInUse, NestedCall, NotALog, ReadOnlyLog
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.folder import has_name, is_directory, make_directory
 from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS, check_kinds, has_commit
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.lock_file import LOCK_FILE
+from eventlog.store.rows.tables import FORMAT_VERSION
 from eventlog.store.store import Store
 from eventlog.uninterruptible import NestingLock
 
@@ -228,11 +229,17 @@ def open_store(
     clock: Clock,
     user: object,
     seam: Seam | None = None,
+    upgrade: bool = False,
+    keep_copy: str | None = None,
 ) -> Store:
     """
     The store of a directory, shared with other users in this process; `":memory:"` makes one of its own.
 
     It is held for the user until `Store.release`.
+
+    Args:
+        upgrade: makes a log of an earlier format one of today's.
+        keep_copy: a new directory for a copy of the log as it was before.
     """
     temporary = None if seam is None else seam.memory
     if path == MEMORY:
@@ -254,6 +261,8 @@ def open_store(
             users=REGISTRY,
             temporary=temporary,
             before_commit=None if seam is None else seam.before_commit,
+            upgrade=upgrade,
+            keep_copy=keep_copy,
         )
         made[:] = [store]  # no call: an interruption in between would lose the store
         return store
@@ -263,6 +272,12 @@ def open_store(
             raise ValueError(
                 f"cannot open {directory} with a clock and faults of its own: this process has it open without. "
                 "Nothing was changed. Open it first with eventlog.testing, or close it before."
+            )
+        if upgrade and store.format.version < FORMAT_VERSION:
+            raise LogInUse(
+                f"cannot upgrade the log at {directory}: this process has it open.",
+                stored="Nothing was changed.",
+                advice="Close it first.",
             )
         if store.durability != durability:
             raise ValueError(

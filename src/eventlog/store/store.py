@@ -24,15 +24,16 @@ from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS
 from eventlog.store.lmdb.environment import FORMAT, TABLES, EngineError, EngineMapFull, Environment
 from eventlog.store.records.appending import StoreAppends
 from eventlog.store.records.history import StoreHistory
-from eventlog.store.records.log_order import put_into_order
 from eventlog.store.records.reading import StoreReading
 from eventlog.store.records.topic_store import StoreTopics
 from eventlog.store.records.transaction import Piece
 from eventlog.store.records.write_transaction import CommitRequest
+from eventlog.store.rows.checksums import seal_row, unseal_row
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
     FORMAT_VERSION,
     LEFT_ROWS,
+    UNSEALED_VERSION,
     FormatRow,
 )
 from eventlog.store.states.backend import StoreStates
@@ -94,6 +95,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         users: Users,
         temporary: TemporaryDirectory | None = None,
         before_commit: Callable[[], None] | None = None,
+        upgrade: bool = False,
+        keep_copy: str | None = None,
     ) -> None:
         self.path = path
         self.durability = durability
@@ -117,8 +120,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             before_commit=before_commit,
         )
         try:
-            self.format = self._read_or_write_format()
-            self.environment.identity = (FORMAT, FORMAT_KEY, self.format.uuid.bytes)
+            self.format = self._read_or_write_format(upgrade=upgrade, keep_copy=keep_copy)
+            self.environment.identity = (FORMAT, FORMAT_KEY, self._format_mark)
             mode = self._mode = stored_mode(os.path.join(path, DATA_FILE))
             waiters = self._waiters = Folder(os.path.join(path, WAITERS), mode)
             waiters.make()
@@ -262,7 +265,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
 
     # -- opening ---------------------------------------------------------------------------------------------
 
-    def _read_or_write_format(self) -> FormatRow:
+    def _read_or_write_format(self, *, upgrade: bool, keep_copy: str | None) -> FormatRow:
+        """Return the row of a log that can be used: one that was there, one that was upgraded, or that of a new log."""
         stored = self.environment.stored_tables()
         if stored and FORMAT not in stored:
             raise NotALog(
@@ -272,12 +276,28 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             )
         if FORMAT in stored:
             self.environment.open_tables([FORMAT])
-            self._stored_format()  # judges the version before anything else is touched
+            version = self._stored_format().version  # judged before anything else is touched
+            if version < (FORMAT_VERSION if upgrade else UNSEALED_VERSION):
+                self._upgrade(version, upgrade=upgrade, keep_copy=keep_copy)
         if not stored >= set(TABLES):
             self._create_tables()
         else:
             self.environment.open_tables(TABLES)
-        return self._stored_format()
+        row = self._stored_format()
+        if row.version > UNSEALED_VERSION:
+            self.environment.seal, self.environment.unseal = seal_row, unseal_row
+        return row
+
+    def _upgrade(self, version: int, *, upgrade: bool, keep_copy: str | None) -> None:
+        from eventlog.store import upgrade as upgrading  # few programs meet an older log
+
+        if not upgrade:
+            raise upgrading.too_old(self.path, version)
+        with self.environment.alone():
+            if keep_copy is not None:
+                self.compact(keep_copy)
+            upgrading.upgrade(self.environment, self.path)
+            self.old_format = version
 
     def _create_tables(self) -> None:
         while True:
@@ -295,12 +315,9 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         try:
             self.environment.create_tables(transaction)
             table = self.environment.table(FORMAT)
-            stored = transaction.get(FORMAT_KEY, db=table)  # another process may be first, or an older eventlog
-            row = FormatRow(uuid4(), self.clock.now_ms()) if stored is None else FormatRow.unpack(stored, self.path)
-            self.old_format = row.version if row.version < FORMAT_VERSION else None
-            if row.version < 3:
-                put_into_order(self.environment, transaction)
-            transaction.put(FORMAT_KEY, row._replace(version=FORMAT_VERSION).pack(), db=table)
+            if transaction.get(FORMAT_KEY, db=table) is None:  # another process may be first
+                row = FormatRow(uuid4(), self.clock.now_ms())
+                transaction.put(FORMAT_KEY, row.pack(), db=table)
             self.environment.commit(transaction)
         except BaseException:
             self.environment.abort(transaction)
@@ -308,7 +325,9 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
 
     def _stored_format(self) -> FormatRow:
         with self.environment.reading() as transaction:
-            data = transaction.get(FORMAT_KEY, db=self.environment.table(FORMAT))
+            data = bytes(transaction.get(FORMAT_KEY, db=self.environment.table(FORMAT)) or b"")
             with transaction.cursor(db=self.environment.table(FORMAT)) as cursor:
                 self._has_left_rows = cursor.set_range(LEFT_ROWS) and bytes(cursor.key()).startswith(LEFT_ROWS)
-            return FormatRow.unpack(data, self.path)
+            row = FormatRow.unpack(data, self.path)
+            self._format_mark = data[: data.index(row.uuid.bytes) + len(row.uuid.bytes)]
+            return row

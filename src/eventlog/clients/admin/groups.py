@@ -190,7 +190,8 @@ def _described(details: GroupDetails) -> GroupDescription:
     owners = {pair: member.id for member in group.members.values() for pair in member.owned}
     places: builtins.list[PartitionOffsets] = []
     for pair, (first, end) in details.bounds.items():
-        committed, committed_ms = details.commits.get(pair, (None, None))
+        commit = details.commits.get(pair)
+        committed, committed_ms = (None, None) if commit is None else commit[:2]
         lag = max(end - (first if committed is None else committed), 0)
         name = details.topics[pair[0]].name
         places.append(PartitionOffsets(name, pair[1], committed, committed_ms, first, end, lag, owners.get(pair)))

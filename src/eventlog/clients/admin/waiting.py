@@ -13,7 +13,7 @@ from eventlog.backend import Backend
 from eventlog.backend.topics import StoredTopic
 from eventlog.backend.waiting import commits_subject, group_subject
 from eventlog.errors import GroupBehind, UnknownGroup
-from eventlog.groups.state import PartitionId
+from eventlog.groups.state import CommittedOffset, PartitionId
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import TopicPartition
 
@@ -48,7 +48,7 @@ class Goal:
     def lags(self) -> dict[TopicPartition, int] | None:
         """How many records the group has yet to commit, where there are some; None if there is no such group."""
         self._forget_deleted()
-        commits: Mapping[PartitionId, tuple[int, int]] = {}
+        commits: Mapping[PartitionId, CommittedOffset] = {}
         wanted = self._chosen
         try:
             details = self.backend.group_details(self.group)

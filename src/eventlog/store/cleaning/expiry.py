@@ -82,7 +82,7 @@ class _Readers:
     """How far all groups have read that a topic waits for."""
 
     def __init__(self, environment: Environment, transaction: Snapshot, topic: StoredTopic) -> None:
-        self._table = environment.table(OFFSETS)
+        self._environment = environment
         self._transaction = transaction
         self._topic_id = topic.id
         self._groups = topic.retention.until_read_by
@@ -98,7 +98,7 @@ class _Readers:
         return head.last < end
 
     def _committed(self, group: str, partition: int) -> int:
-        row = self._transaction.get(offset_key(group, self._topic_id, partition), db=self._table)
+        row = self._environment.row(self._transaction, OFFSETS, offset_key(group, self._topic_id, partition))
         return 0 if row is None else unpack_offset(row)
 
 

@@ -59,7 +59,7 @@ class TopicSizes:
         with transaction.cursor(db=order) as cursor:
             is_found = cursor.set_range(order_key(self._end))
             while is_found:
-                key = bytes(cursor.value())
+                key = bytes(self._environment.value(ORDER, *cursor.item()))
                 topic_id = split_batch_key(key)[0]
                 if topic_id in self._bytes and (data := transaction.get(key, db=table)) is not None:
                     self._bytes[topic_id] += len(data)
@@ -71,7 +71,7 @@ class TopicSizes:
         with transaction.cursor(db=self._environment.table(PARTITIONS)) as cursor:
             is_found = cursor.set_range(prefix)
             while is_found and (key := bytes(cursor.key())).startswith(prefix):
-                firsts[key] = PartitionRow.unpack(cursor.value()).first
+                firsts[key] = PartitionRow.unpack(self._environment.value(PARTITIONS, key, cursor.value())).first
                 is_found = cursor.next()
         return firsts
 

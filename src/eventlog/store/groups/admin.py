@@ -16,13 +16,14 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.backend.waiting import commits_subject, group_subject
 from eventlog.clock import to_ms
 from eventlog.errors import GroupNotEmpty, OffsetOutOfRange, UnknownPartition
-from eventlog.groups.state import Group, Life, Member, PartitionId
+from eventlog.groups.state import CommittedOffset, Group, Life, Member, PartitionId
 from eventlog.interruptions import unless_interrupted
+from eventlog.store.groups.commands import put_offset
 from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_offsets, member_prefix, save
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS, TOPICS
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.rows.tables import offset_key, pack_offset, unpack_topic
+from eventlog.store.rows.tables import offset_key, unpack_topic
 
 # -- commands ---------------------------------------------------------------------------------------------------
 
@@ -128,7 +129,7 @@ class ResetOffsets(GroupChange):
             return
         save(writing, before, after)
         for topic, partition, offset in found:
-            writing.put(OFFSETS, offset_key(self._name, topic.id, partition), pack_offset(offset, self._now_ms))
+            put_offset(writing, offset_key(self._name, topic.id, partition), CommittedOffset(offset, self._now_ms))
         self._done(before, after)
 
     def _partitions(

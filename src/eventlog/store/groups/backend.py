@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, cast
 
 from eventlog.backend.topics import StoredTopic
-from eventlog.groups.state import Life, PartitionId
+from eventlog.groups.state import CommittedOffset, Life, PartitionId
 from eventlog.store.groups.liveness import FailureDetector, LivenessFile, Members
 from eventlog.store.lmdb.environment import OFFSETS
-from eventlog.store.rows.tables import offset_key, unpack_offset
+from eventlog.store.rows.tables import offset_key, unpack_commit
 
 if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: `import eventlog` is fast
     from eventlog.backend.groups import (
@@ -48,10 +48,15 @@ class StoreGroups:
 
     def committed(self, group: str, partitions: Sequence[PartitionId]) -> list[int | None]:
         """The committed offsets of a group."""
-        with self.environment.reading() as transaction:
-            table = self.environment.table(OFFSETS)
-            rows = [transaction.get(offset_key(group, *pair), db=table) for pair in partitions]
-            return [None if row is None else unpack_offset(row) for row in rows]
+        commits = self.committed_with_notes(group, partitions)
+        return [None if commit is None else commit.offset for commit in commits]
+
+    def committed_with_notes(self, group: str, partitions: Sequence[PartitionId]) -> list[CommittedOffset | None]:
+        """The same with the times of the commits, and the leader epochs and metadata stored beside them."""
+        environment = self.environment
+        with environment.reading() as transaction:
+            rows = [environment.row(transaction, OFFSETS, offset_key(group, *pair)) for pair in partitions]
+            return [None if row is None else unpack_commit(row) for row in rows]
 
     def commit_offsets(self, commit: OffsetCommit) -> None:
         """Store offsets."""

@@ -15,13 +15,18 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.backend.waiting import commits_subject, group_subject
 from eventlog.errors import MemberFenced, OffsetOutOfRange, UnknownTopic
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide, fenced
-from eventlog.groups.state import Group, Life, PartitionId
+from eventlog.groups.state import CommittedOffset, Group, Life, PartitionId
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_member, save
 from eventlog.store.lmdb.environment import OFFSETS
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import offset_key, pack_offset
+
+
+def put_offset(writing: WriteTransaction, key: bytes, commit: CommittedOffset) -> None:
+    """Write the row of a committed offset, as the format of the log has it."""
+    writing.put(OFFSETS, key, pack_offset(commit, has_metadata=writing.environment.seal is not None))
 
 
 class CommitOffsets(CommitRequest):
@@ -72,7 +77,12 @@ class CommitOffsets(CommitRequest):
                 continue
             if is_automatic and writing.is_beyond_end(topic.id, partition, offset):
                 continue
-            writing.put(OFFSETS, offset_key(self._commit.group, topic.id, partition), pack_offset(offset, self._now_ms))
+            leader_epoch, metadata = self._commit.notes.get((topic.id, partition), (-1, ""))
+            put_offset(
+                writing,
+                offset_key(self._commit.group, topic.id, partition),
+                CommittedOffset(offset, self._now_ms, leader_epoch, metadata),
+            )
 
     def _beyond_end(self, topic: StoredTopic, partition: int, offset: int, first: int, end: int) -> OffsetOutOfRange:
         return OffsetOutOfRange(

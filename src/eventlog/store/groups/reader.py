@@ -43,19 +43,19 @@ class SnapshotRows:
         self._environment = environment
         self._transaction = transaction
 
-    def get(self, table: bytes, key: bytes) -> memoryview | None:
+    def get(self, table: bytes, key: bytes) -> bytes | None:
         """The value of a row, None when there is none."""
-        return self._transaction.get(key, db=self._environment.table(table))
+        return self._environment.row(self._transaction, table, key)
 
-    def items(self, table: bytes, prefix: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    def items(self, table: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The rows whose keys begin with `prefix`, in key order."""
         with self._transaction.cursor(db=self._environment.table(table)) as cursor:
             if cursor.set_range(prefix):
-                for view, value in cursor.iternext():
+                for view, data in cursor.iternext():
                     key = bytes(view)
                     if not key.startswith(prefix):
                         return
-                    yield key, value
+                    yield key, self._environment.value(table, key, data)
 
 
 def member_view(environment: Environment, group: str, member_id: str, known: MemberView | None) -> MemberView:
@@ -66,11 +66,11 @@ def member_view(environment: Environment, group: str, member_id: str, known: Mem
     """
 
     def look(transaction: Transaction) -> tuple[bytes, bytes | None, bytes | None, int]:
-        tables = environment.tables
+        row = environment.row
         return (
-            transaction.get(group.encode(), b"", db=tables[GROUPS]),
-            transaction.get(member_key(group, member_id), db=tables[MEMBERS]),
-            transaction.get(TOPICS_VERSION_KEY, db=tables[FORMAT]),
+            row(transaction, GROUPS, group.encode()) or b"",
+            row(transaction, MEMBERS, member_key(group, member_id)),
+            row(transaction, FORMAT, TOPICS_VERSION_KEY),
             transaction.id(),
         )
 

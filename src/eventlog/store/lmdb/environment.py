@@ -21,9 +21,10 @@ from typing import Any, TypeAlias, TypeVar
 import lmdb
 
 from eventlog.clock import Clock
-from eventlog.errors import DiskFull, EventLogError, StorageError
+from eventlog.errors import DiskFull, EventLogError, LogInUse, StorageError
 from eventlog.interruptions import is_interruption, suppress, unless_interrupted
-from eventlog.store.lmdb.errors import no_room
+from eventlog.store.lmdb.errors import damaged_row, no_room
+from eventlog.store.lmdb.file_lock import locked
 from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.lifecycle import RECOVERABLE, Lifecycle, Table
 from eventlog.store.lmdb.opening import is_nearly_full
@@ -51,6 +52,8 @@ STATE = b"state"
 PROJECTIONS = b"projections"
 PRODUCERS = b"producers"
 SEQUENCES = b"sequences"
+OWN_CHECKSUMS = frozenset({BATCHES, INDEX})
+"""The tables whose rows have checksums of their own, in every format."""
 TABLES = (
     *(FORMAT, TOPICS, PARTITIONS, BATCHES, ORDER, OFFSETS, GROUPS, MEMBERS, INDEX, SNAPSHOTS),
     *(MESSAGES, MESSAGE_TIMES, STATES, STATE, PROJECTIONS, PRODUCERS, SEQUENCES),
@@ -120,6 +123,10 @@ class Environment(Lifecycle):
         """How many commits were made here, the seconds that they took in all, and the longest one."""
         self.identity: tuple[bytes, bytes, bytes] | None = None
         """A table, a key in it, and bytes in its row that no other log has; set when the log is open."""
+        self.seal: Callable[[bytes, bytes], bytes] | None = None
+        """Puts the checksum behind the value of a row, by its key; None in a log of format 3, whose rows have none."""
+        self.unseal: Callable[[bytes | memoryview, bytes | memoryview], bytes | None] | None = None
+        """Takes it off again, and gives None if it is wrong."""
         self.writing_number = -1
         """The number of the write transaction that runs, or ran last."""
         self._next_reader_check = 0.0
@@ -145,6 +152,32 @@ class Environment(Lifecycle):
         """Drop the parent's environment and its failed write; see `Lifecycle`."""
         self._failure = None
         return super().reset_after_fork()
+
+    # -- rows ------------------------------------------------------------------------------------------------
+
+    def row(self, transaction: Transaction | Snapshot, table: bytes, key: bytes) -> bytes | None:
+        """
+        Return the value of a row, checked; None if there is none.
+
+        Raises:
+            CorruptBatch: its checksum is wrong.
+        """
+        data = transaction.get(key, db=self.tables[table])
+        if data is None or (unseal := self.unseal) is None or table in OWN_CHECKSUMS:
+            return data  # type: ignore[return-value]  # in a snapshot of format 3 it is a view, as it always was
+        value = unseal(key, data)
+        if value is None:
+            raise damaged_row(table, key)
+        return value
+
+    def value(self, table: bytes, key: bytes | memoryview, data: bytes | memoryview) -> bytes:
+        """Return the value in the bytes of a row that a cursor found, checked in the same way."""
+        if (unseal := self.unseal) is None or table in OWN_CHECKSUMS:
+            return data  # type: ignore[return-value]
+        value = unseal(key, data)
+        if value is None:
+            raise damaged_row(table, key)
+        return value
 
     # -- transactions ----------------------------------------------------------------------------------------
 
@@ -401,6 +434,23 @@ class Environment(Lifecycle):
         except unless_interrupted(lmdb.Error):
             return False
         return False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """
+        Keep other processes from opening the log for a `with` block.
+
+        Raises:
+            LogInUse: one of them has it open.
+        """
+        with locked(self.path):
+            if self._files is not None and self._files.has_company():
+                raise LogInUse(
+                    f"cannot upgrade the log at {self.path}: another program has it open.",
+                    stored="Nothing was changed.",
+                    advice="Close the log in all programs, and try again.",
+                )
+            yield
 
     # -- room (room.py) --------------------------------------------------------------------------------------
 

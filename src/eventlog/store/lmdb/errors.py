@@ -11,6 +11,7 @@ import errno
 import os
 
 from eventlog.errors import (
+    CorruptBatch,
     DiskFull,
     EventLogError,
     FormatTooNew,
@@ -149,3 +150,12 @@ def no_room(path: str) -> DiskFull:
 def kind_of(error: OSError) -> type[StorageError]:
     """Return our error class for a failed system call on a file or directory."""
     return DiskFull if error.errno in _FULL_NUMBERS else StorageError
+
+
+def damaged_row(table: bytes, key: bytes | memoryview) -> CorruptBatch:
+    """Return the error for a row whose checksum is wrong."""
+    return CorruptBatch(
+        f"cannot read the row {bytes(key)!r:.200} of table {table.decode()!r}: its checksum is wrong.",
+        stored="The bytes on disk are not what was written; other rows are unaffected.",
+        advice="Run `eventlog verify` on the log, and restore a backup.",
+    )

@@ -31,7 +31,7 @@ from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.lasting_locks import HAS_LASTING_LOCKS, first_locked, lock_alone, lock_shared
 from eventlog.store.lmdb.lock_file import LOCK_FILE
 from eventlog.store.lmdb.reader_ids import ReaderId, give_reader_id
-from eventlog.store.lmdb.sharing import Surroundings, check_others, show
+from eventlog.store.lmdb.sharing import Surroundings, check_others, is_shared, show
 
 try:
     import fcntl
@@ -151,6 +151,10 @@ class FilePair:
         self._lock_size = os.fstat(self._lock).st_size
         self._lock_head = os.pread(self._lock, _HEAD_BYTES, 0)
         self.check()
+
+    def has_company(self) -> bool:
+        """Whether another process has the log open, where the system can tell."""
+        return is_shared(self._lock)
 
     def _stored_data(self) -> os.stat_result | None:
         try:

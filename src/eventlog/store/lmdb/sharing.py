@@ -124,6 +124,11 @@ def check_others(lock_file: int, path: str, ours: Surroundings) -> None:
             )
 
 
+def is_shared(lock_file: int) -> bool:
+    """Whether another process shows what it runs in."""
+    return first_locked(lock_file, _FIRST, _COUNT) is not None
+
+
 def show(lock_file: int, ours: Surroundings) -> None:
     """Show others what this process runs in, for as long as the descriptor is open."""
     lock_shared(lock_file, ours.place)

@@ -9,13 +9,13 @@ reader keeps the freed pages, the next deletion or opening goes on.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias, TypeVar
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import decode
-from eventlog.errors import DiskFull, EventLogError
-from eventlog.interruptions import unless_interrupted
+from eventlog.errors import CorruptBatch, DiskFull, EventLogError
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import (
     BATCHES,
     FORMAT,
@@ -58,13 +58,20 @@ Run: TypeAlias = Callable[[CommitRequest], object]
 
 def left_rows(environment: Environment, transaction: Snapshot | Transaction) -> set[tuple[bytes, int]]:
     """The kinds and ids of which rows are left."""
+    return {(kind, number) for _, kind, number in _notes(environment, transaction)}
+
+
+def _notes(environment: Environment, transaction: Snapshot | Transaction) -> Iterator[tuple[bytes, bytes, int]]:
+    """The keys, kinds and ids of the notes that can be read: a damaged one would remove the rows of another id."""
     keys = []
     with transaction.cursor(db=environment.table(FORMAT)) as cursor:
         is_found = cursor.set_range(LEFT_ROWS)
         while is_found and (key := bytes(cursor.key())).startswith(LEFT_ROWS):
-            keys.append(key)
+            with suppress(CorruptBatch):
+                environment.value(FORMAT, key, cursor.value())
+                keys.append(key)
             is_found = cursor.next()
-    return {(kind, number) for _, kind, number in readable_left_rows(keys)}
+    return readable_left_rows(keys)
 
 
 # -- the way of a deletion -------------------------------------------------------------------------------------
@@ -148,7 +155,7 @@ class EmptyStep(CommitRequest):
 
     def apply(self, writing: WriteTransaction) -> None:
         """Remove rows of the first that is noted."""
-        note = next(readable_left_rows([key for key, _ in writing.items(FORMAT, LEFT_ROWS)]), None)
+        note = next(_notes(writing.environment, writing.transaction), None)
         if note is None:
             self.is_finished = True
             return

@@ -26,7 +26,7 @@ from eventlog.store.lmdb.environment import (
     Snapshot,
     Transaction,
 )
-from eventlog.store.lmdb.lifecycle import Table
+from eventlog.store.lmdb.errors import damaged_row
 from eventlog.store.rows.packing import LARGEST, damaged
 from eventlog.store.rows.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key, split_partition_key
 
@@ -66,7 +66,7 @@ def end_log_position(environment: Environment, transaction: Snapshot | Transacti
     """The position that the next record gets."""
     with transaction.cursor(db=environment.table(ORDER)) as cursor:
         end = position_of(cursor.key()) + 1 if cursor.last() else 0
-    return max(end, position_of(transaction.get(END_POSITION_KEY, db=environment.table(FORMAT))))
+    return max(end, position_of(environment.row(transaction, FORMAT, END_POSITION_KEY)))
 
 
 def checked_end(environment: Environment, transaction: Snapshot | Transaction) -> int:
@@ -78,14 +78,15 @@ def checked_end(environment: Environment, transaction: Snapshot | Transaction) -
             end = position_of(key) + 1
             if (true := _true_position(environment, transaction, key, value)) != end - 1:
                 raise misplaced(end - 1, true)
-    return max(end, position_of(transaction.get(END_POSITION_KEY, db=environment.table(FORMAT))))
+    return max(end, position_of(environment.row(transaction, FORMAT, END_POSITION_KEY)))
 
 
 def _true_position(
     environment: Environment, transaction: Snapshot | Transaction, key: bytes | memoryview, value: bytes | memoryview
 ) -> int:
     """The position under which a row was stored, by its batch; the one that it has if the batch does not know it."""
-    data = transaction.get(bytes(value), db=environment.table(BATCHES))
+    batch_key = environment.value(ORDER, key, value)
+    data = transaction.get(bytes(batch_key), db=environment.table(BATCHES))
     found, place = position_of(key), None if data is None else read_place(data)
     if place is None or (true := sum(place) - 1) == found or not is_intact(bytes(data or b"")):
         return found
@@ -147,7 +148,7 @@ def arrivals(environment: Environment, since: StoredMark, most: int) -> tuple[li
                 if most <= 0:
                     return None, now
                 try:
-                    topic_id, partition, _ = split_batch_key(cursor.value())
+                    topic_id, partition, _ = split_batch_key(environment.value(ORDER, *cursor.item()))
                 except unless_interrupted(CorruptBatch):
                     return None, now
                 found[topic_id, partition] = None
@@ -182,13 +183,13 @@ def deletion_key(place: bytes) -> bytes:
 def deletions_after(environment: Environment, transaction: Snapshot | Transaction, start: int) -> tuple[Deletion, ...]:
     """The deletions of records at a position or later; one look when there are none."""
     table = environment.table(FORMAT)
-    if unpack_deletion(transaction.get(DELETIONS_KEY, db=table))[0] <= start:
+    if unpack_deletion(environment.row(transaction, FORMAT, DELETIONS_KEY))[0] <= start:
         return ()
     found, prefix = [], deletion_key(b"")
     with transaction.cursor(db=table) as cursor:
         is_found = cursor.set_range(prefix)
         while is_found and (key := bytes(cursor.key())).startswith(prefix):
-            log_position, number = unpack_deletion(cursor.value())
+            log_position, number = unpack_deletion(environment.value(FORMAT, key, cursor.value()))
             if log_position > start:
                 found.append(Deletion(*split_partition_key(key[len(prefix) :]), log_position, number))
             is_found = cursor.next()
@@ -244,6 +245,7 @@ class _OrderedBatches:
         self._environment = environment
         self._transaction = transaction
         self._topic_ids = topic_ids
+        self._unseal = environment.unseal
         self._firsts: dict[bytes, int] = {}
 
     def check_beginning(self, cursor: Cursor, start: int) -> bool:
@@ -260,7 +262,7 @@ class _OrderedBatches:
             return bool(cursor.next())
         return bool(cursor.first())
 
-    def batch(self, start: int, position: memoryview, key_view: memoryview) -> tuple[int, OrderedBatch | None]:
+    def batch(self, start: int, position: memoryview, data_view: memoryview) -> tuple[int, OrderedBatch | None]:
         """
         Return the position behind a row of the order, and its batch; None if that is of another topic.
 
@@ -271,7 +273,9 @@ class _OrderedBatches:
         end = position_of(position) + 1
         if end <= start:
             raise damaged("the order of the log", f"position {end - 1} comes after {start - 1}")
-        key = bytes(key_view)
+        key = bytes(data_view) if self._unseal is None else self._unseal(position, data_view)
+        if key is None:
+            raise damaged_row(ORDER, position)
         topic_id, partition, last = split_batch_key(key)
         if self._topic_ids is not None and topic_id not in self._topic_ids:
             return end, None
@@ -286,13 +290,17 @@ class _OrderedBatches:
             raise misplaced(end - 1, header.log_position + span - 1)
         first = self._firsts.get(key[:8])
         if first is None:
-            row = self._transaction.get(key[:8], db=self._environment.table(PARTITIONS))
+            row = self._environment.row(self._transaction, PARTITIONS, key[:8])
             first = self._firsts[key[:8]] = PartitionRow.unpack(row).first
         return end, OrderedBatch(end - span, topic_id, partition, last, first, span, bytes(data))
 
 
 def position_of_batch(
-    transaction: Snapshot | Transaction, order: Table, old_end: int, key: bytes, data: bytes | memoryview
+    environment: Environment,
+    transaction: Snapshot | Transaction,
+    old_end: int,
+    key: bytes,
+    data: bytes | memoryview,
 ) -> int | None:
     """
     The last position of a stored batch, None when it has no row.
@@ -307,21 +315,28 @@ def position_of_batch(
         pass
     else:
         if header.log_position == NO_LOG_POSITION:
-            found = position_of_old(transaction, order, old_end, key)
+            found = position_of_old(environment, transaction, old_end, key)
         elif (last := header.log_position + header.span - 1) <= _LAST_POSITION:
-            found = last if transaction.get(order_key(last), db=order) == key else None
-    return _walked(transaction, order, key) if found is None else found
+            found = last if _leads_to(transaction.get(order_key(last), db=environment.table(ORDER)), key) else None
+    return _walked(environment, transaction, key) if found is None else found
 
 
-def _walked(transaction: Snapshot | Transaction, order: Table, key: bytes) -> int | None:
-    with transaction.cursor(db=order) as cursor:
-        return next((position_of(log_position) for log_position, batch in cursor.iternext() if batch == key), None)
+def _leads_to(data: bytes | memoryview | None, key: bytes) -> bool:
+    """Whether the bytes of a row of the order, which may be damaged, begin with the key of a batch."""
+    return data is not None and data[: len(key)] == key
 
 
-def position_of_old(transaction: Snapshot | Transaction, order: Table, old_end: int, key: bytes) -> int | None:
+def _walked(environment: Environment, transaction: Snapshot | Transaction, key: bytes) -> int | None:
+    with transaction.cursor(db=environment.table(ORDER)) as cursor:
+        return next((position_of(step) for step, data in cursor.iternext() if _leads_to(data, key)), None)
+
+
+def position_of_old(
+    environment: Environment, transaction: Snapshot | Transaction, old_end: int, key: bytes
+) -> int | None:
     """The last position of a batch of version 1, by a search; None when it has no row."""
     low, high = 0, old_end
-    with transaction.cursor(db=order) as cursor:
+    with transaction.cursor(db=environment.table(ORDER)) as cursor:
         while low < high:
             middle = (low + high) // 2
             if not cursor.set_range(order_key(middle)) or (found := position_of(cursor.key())) >= old_end:
@@ -329,7 +344,7 @@ def position_of_old(transaction: Snapshot | Transaction, order: Table, old_end: 
                 continue
             if found < middle:
                 return None  # the rows are not sorted, which `verify` tells
-            value = bytes(cursor.value())
+            value = bytes(cursor.value())[: len(key)]
             if value == key:
                 return found
             if value < key:

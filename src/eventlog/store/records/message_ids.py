@@ -122,7 +122,7 @@ def remember(
 
 def _forget_old(writing: WriteTransaction, topic: bytes, before: bytes, count: int) -> None:
     doomed: list[bytes] = []
-    for key, _ in writing.items(MESSAGE_TIMES, topic):
+    for key in writing.keys(MESSAGE_TIMES, topic):
         if key >= before or len(doomed) >= count:
             break
         row = writing.get(MESSAGES, topic + key[_TIME_KEY.size :])

@@ -134,7 +134,7 @@ def scan(environment: Environment, after: bytes, max_bytes: int) -> list[tuple[b
 def _partition_row(
     environment: Environment, transaction: Snapshot | Transaction, topic_id: int, partition: int
 ) -> PartitionRow:
-    data = transaction.get(partition_key(topic_id, partition), db=environment.tables[PARTITIONS])
+    data = environment.row(transaction, PARTITIONS, partition_key(topic_id, partition))
     return _WHOLE if data is None else PartitionRow.unpack(data)
 
 
@@ -203,7 +203,7 @@ def true_key(
     if place is None:
         return stored
     last = sum(place) - 1
-    row = transaction.get(order_key(last), db=environment.tables[ORDER]) if last < LARGEST else None
+    row = environment.row(transaction, ORDER, order_key(last)) if last < LARGEST else None
     if row is None or row == stored or not is_intact(bytes(data)):
         return stored
     return bytes(row)

@@ -22,7 +22,7 @@ _ROW = struct.Struct(">Qq")
 def read_snapshot(environment: Environment, prefix: bytes) -> StoredSnapshot | None:
     """The snapshot of a key, by the prefix of its rows in the index."""
     with environment.reading() as transaction:
-        data = transaction.get(prefix, db=environment.table(SNAPSHOTS))
+        data = environment.row(transaction, SNAPSHOTS, prefix)
         return None if data is None else unpack_snapshot(bytes(data))
 
 

@@ -25,7 +25,7 @@ class StoreTopics:
     def topic(self, name: str) -> StoredTopic | None:
         """The stored topic of that name."""
         key, environment = name.encode(), self.environment
-        data = environment.read(lambda transaction: transaction.get(key, db=environment.tables[TOPICS]))
+        data = environment.read(lambda transaction: environment.row(transaction, TOPICS, key))
         return None if data is None else unpack_topic_again(key, data)
 
     def require_topic(self, name: str) -> StoredTopic:
@@ -46,13 +46,14 @@ class StoreTopics:
         """All topics, by name."""
         environment = self.environment
         with environment.reading() as transaction, transaction.cursor(db=environment.table(TOPICS)) as cursor:
-            return [unpack_topic(name, data) for name, data in cursor.iternext()]
+            value = environment.value
+            return [unpack_topic(name, value(TOPICS, name, data)) for name, data in cursor.iternext()]
 
     def topics_version(self) -> int:
         """A number that rises whenever topics or partitions come or go, in any process."""
         environment = self.environment
         return unpack_topics_version(
-            environment.read(lambda transaction: transaction.get(TOPICS_VERSION_KEY, db=environment.tables[FORMAT]))
+            environment.read(lambda transaction: environment.row(transaction, FORMAT, TOPICS_VERSION_KEY))
         )
 
     @property

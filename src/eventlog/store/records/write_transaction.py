@@ -17,16 +17,27 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
-from itertools import islice
+from itertools import islice, takewhile
+from operator import methodcaller
 from typing import Protocol
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder, decode
-from eventlog.batches.header import EncodedBatch, read_header, seal_version_2
+from eventlog.batches.header import EncodedBatch, read_header, seal, seal_version_2
 from eventlog.errors import EventLogError, UnknownTopic
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.records import Headers
-from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, ORDER, PARTITIONS, TOPICS, Environment, Transaction
+from eventlog.store.lmdb.environment import (
+    BATCHES,
+    FORMAT,
+    INDEX,
+    ORDER,
+    OWN_CHECKSUMS,
+    PARTITIONS,
+    TOPICS,
+    Environment,
+    Transaction,
+)
 from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.records.key_rows import entity_prefix, pack_entry
 from eventlog.store.records.key_writer import KeyIndex
@@ -114,9 +125,7 @@ class Touch(CommitRequest):
 
     def apply(self, writing: WriteTransaction) -> None:
         """Write a row as it is."""
-        data = writing.get(FORMAT, FORMAT_KEY)
-        assert data is not None
-        writing.put(FORMAT, FORMAT_KEY, data)
+        writing.touch()
 
 
 class SingleRecord(Protocol):
@@ -248,7 +257,7 @@ class WriteTransaction:
         base, log_position = end[0], self._position
         if log_position < 0:
             log_position = self.end_log_position()
-        put, tables = self.transaction.put, self._environment.tables
+        put, tables, seal_row = self.transaction.put, self._environment.tables, self._environment.seal
         table, order = tables[BATCHES], tables[ORDER]
         next_position = log_position
         for batch in batches:
@@ -257,9 +266,14 @@ class WriteTransaction:
                 end[1] = batch.largest_ms
             key = batch_key(topic_id, partition, end[0] - 1)
             self._has_put = True
-            put(key, seal_version_2(batch, largest_so_far_ms=end[1], log_position=next_position), db=table)
+            if seal_row is None:
+                data = seal_version_2(batch, largest_so_far_ms=end[1], log_position=next_position)
+            else:
+                data = seal(batch, largest_so_far_ms=end[1], log_position=next_position, key=key)
+            put(key, data, db=table)
             next_position += batch.span
-            put(order_key(next_position - 1), key, db=order, append=True)
+            step = order_key(next_position - 1)
+            put(step, key if seal_row is None else seal_row(step, key), db=order, append=True)
             self._position = next_position
         return base, log_position
 
@@ -336,24 +350,36 @@ class WriteTransaction:
         if self._singles and table in _TABLES_OF_RECORDS:
             self._flush()
 
+    @property
+    def environment(self) -> Environment:
+        """The environment, for what reads rows by a cursor."""
+        return self._environment
+
     def table(self, name: bytes) -> Table:
         """The handle of a table, for the transaction's cursors."""
         return self._environment.tables[name]
 
     def get(self, table: bytes, key: bytes) -> bytes | None:
         """The value of a row, None when there is none; single records that wait have none yet."""
-        value: bytes | None = self.transaction.get(key, db=self._environment.tables[table])
-        return value
+        return self._environment.row(self.transaction, table, key)
 
     def items(self, table: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The rows whose keys begin with `prefix`, in key order."""
         self._flush_for(table)
         with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
             if cursor.set_range(prefix):
-                for key, value in cursor.iternext():
+                value = self._environment.value
+                for key, data in cursor.iternext():
                     if not key.startswith(prefix):
                         return
-                    yield key, value
+                    yield key, value(table, key, data)
+
+    def keys(self, table: bytes, prefix: bytes) -> Iterator[bytes]:
+        """The keys of these rows, unchecked: for rows that are to be removed."""
+        self._flush_for(table)
+        with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
+            if cursor.set_range(prefix):
+                yield from takewhile(methodcaller("startswith", prefix), cursor.iternext(values=False))
 
     def items_reversed(self, table: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The same rows in the opposite order; 8 bytes at most follow the prefix."""
@@ -362,23 +388,33 @@ class WriteTransaction:
             is_behind = cursor.set_range(prefix + _BEHIND)
             is_found = cursor.prev() if is_behind else cursor.last()
             while is_found and (key := cursor.key()).startswith(prefix):
-                yield key, cursor.value()
+                yield key, self._environment.value(table, key, cursor.value())
                 is_found = cursor.prev()
 
     def put(self, table: bytes, key: bytes, value: bytes) -> None:
         """Write a row."""
         self._has_put = True
+        seal_row = self._environment.seal
+        if seal_row is not None and table not in OWN_CHECKSUMS:
+            value = seal_row(key, value)
         self.transaction.put(key, value, db=self._environment.tables[table])
+
+    def touch(self) -> None:
+        """Write a row as it is."""
+        self._has_put, table = True, self.table(FORMAT)
+        self.transaction.put(FORMAT_KEY, self.transaction.get(FORMAT_KEY, db=table) or b"", db=table)
 
     def put_sorted(self, table: bytes, keys: list[bytes], values: list[bytes]) -> None:
         """Write rows in the order of their keys; there is at least one."""
-        self._has_put = True
         if len(keys) == 1:
-            self.transaction.put(keys[0], values[0], db=self._environment.tables[table])
+            self.put(table, keys[0], values[0])
             return
+        self._has_put = True
+        seal_row = self._environment.seal
+        rows = values if seal_row is None or table in OWN_CHECKSUMS else map(seal_row, keys, values)
         with self.transaction.cursor(db=self._environment.tables[table]) as cursor:
             # Four times as fast as one by one. Columns, since a tuple for each row keeps the garbage collector busy.
-            cursor.putmulti(zip(keys, values, strict=True))
+            cursor.putmulti(zip(keys, rows, strict=True))
 
     def delete(self, table: bytes, key: bytes) -> bool:
         """Remove a row; whether there was one."""
@@ -414,7 +450,7 @@ class WriteTransaction:
                 key = cursor.key()
                 if not key.startswith(prefix) or (below is not None and key >= below):
                     break
-                place = position_of_batch(self.transaction, order, old_end, key, cursor.value())
+                place = position_of_batch(environment, self.transaction, old_end, key, cursor.value())
                 if place is not None:
                     self.transaction.delete(order_key(place), db=order)
                 is_found = cursor.delete() and bool(cursor.key())
@@ -436,7 +472,7 @@ class WriteTransaction:
             key, data = cursor.item()
         if not key.startswith(place):
             return
-        last = position_of_batch(self.transaction, self._environment.tables[ORDER], old_end, key, data)
+        last = position_of_batch(self._environment, self.transaction, old_end, key, data)
         if last is None:
             return  # the order of the log is damaged, which `verify` tells
         behind = last + before - split_batch_key(key)[2]

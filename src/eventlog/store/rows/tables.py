@@ -15,9 +15,11 @@ import msgpack
 
 from eventlog.backend.topics import DUPLICATE_WINDOW_MS, KEEP_ALL, Retention, StoredTopic
 from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
+from eventlog.groups.state import CommittedOffset
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.named_tuples import NamedTuple
 from eventlog.options import LARGEST_RECORD_BYTES, MAX_PARTITIONS, check_group_name, check_topic_name
+from eventlog.store.rows.checksums import CHECKSUM_BYTES, seal_row, unseal_row
 from eventlog.store.rows.packing import (
     LARGEST,
     LARGEST_ID,
@@ -31,12 +33,15 @@ from eventlog.store.rows.packing import (
     whole,
 )
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """
 2: groups have members, and their commits are fenced. 3: every record has a log position, topics may have an index.
+4: every row has a checksum, and batches have flags.
 
-A log of an earlier version is converted when it is opened.
+`store/upgrade.py` makes a log of an earlier version one of this.
 """
+UNSEALED_VERSION = 3
+"""The earlier version that is still read and written: without checksums, in batches of version 2."""
 FORMAT_KEY = b"eventlog"
 NEXT_TOPIC_ID_KEY = b"next topic id"
 TOPICS_VERSION_KEY = b"topics version"
@@ -54,8 +59,11 @@ STATE_ROWS = b"s"
 _BATCH_KEY = struct.Struct(">IIQ")
 _PARTITION_KEY = struct.Struct(">II")
 _PARTITION_ROW = struct.Struct(">QQq")
-_OFFSET_ROW = struct.Struct(">BQq")
-_OFFSET_VERSION = 1
+_CHECKSUM_FIELD = "checksum"
+_OFFSET_ROW_1 = struct.Struct(">BQq")
+_OFFSET_ROW = struct.Struct(">BQqi")
+_OFFSET_VERSION = 2
+MOST_METADATA_BYTES = 4096
 _TOPICS_VERSION = struct.Struct(">Q")
 _LONGEST_WINDOW_MS = 10**12
 _KNOWN_TOPICS_COUNT = 1024
@@ -96,15 +104,21 @@ class FormatRow(NamedTuple):
     engine: str = "lmdb 0.9"
 
     def pack(self) -> bytes:
-        """Return the row's bytes."""
-        return packed(
-            {
-                "version": self.version,
-                "engine": self.engine,
-                "uuid": self.uuid.bytes,
-                "created_ms": self.created_ms,
-            }
-        )
+        """
+        Return the row's bytes.
+
+        An earlier eventlog has to find a map and its version, so the checksum is the last field of the map, and the
+        last bytes of the row as everywhere.
+        """
+        fields: dict[str, object] = {
+            "version": self.version,
+            "engine": self.engine,
+            "uuid": self.uuid.bytes,
+            "created_ms": self.created_ms,
+        }
+        if self.version <= UNSEALED_VERSION:
+            return packed(fields)
+        return seal_row(FORMAT_KEY, packed({**fields, _CHECKSUM_FIELD: bytes(CHECKSUM_BYTES)})[:-CHECKSUM_BYTES])
 
     @classmethod
     def unpack(cls, data: bytes | memoryview | None, path: object) -> FormatRow:
@@ -118,6 +132,8 @@ class FormatRow(NamedTuple):
                     stored="Nothing is damaged.",
                     advice="Upgrade eventlog to open it.",
                 )
+            if version > UNSEALED_VERSION or _CHECKSUM_FIELD in fields:
+                checked(unseal_row(FORMAT_KEY, data or b""), bytes)
             return cls(
                 UUID(bytes=checked(fields["uuid"], bytes)),
                 moment(fields["created_ms"]),
@@ -303,18 +319,26 @@ def group_of_key(name: bytes) -> str:
         raise damaged(f"the key {name!r} of a group", error) from error
 
 
-def pack_offset(offset: int, committed_ms: int) -> bytes:
-    """Return the row of a committed offset: the next offset to read, and the time of the commit."""
-    return _OFFSET_ROW.pack(_OFFSET_VERSION, offset, committed_ms)
+def pack_offset(commit: CommittedOffset, *, has_metadata: bool = True) -> bytes:
+    """
+    Return the row of a committed offset.
+
+    Args:
+        has_metadata: False for a log of format 3, whose rows have no leader epoch and no metadata.
+    """
+    if not has_metadata:
+        return _OFFSET_ROW_1.pack(1, commit.offset, commit.committed_ms)
+    head = _OFFSET_ROW.pack(_OFFSET_VERSION, commit.offset, commit.committed_ms, commit.leader_epoch)
+    return head + commit.metadata.encode()
 
 
 def unpack_offset(data: bytes | memoryview) -> int:
     """Return the committed offset of a row."""
-    return unpack_commit(data)[0]
+    return unpack_commit(data).offset
 
 
-def unpack_commit(data: bytes | memoryview) -> tuple[int, int]:
-    """Return the committed offset of a row, and the time of the commit."""
+def unpack_commit(data: bytes | memoryview) -> CommittedOffset:
+    """Return the committed offset of a row, with what was stored beside it."""
     if len(data) and data[0] > _OFFSET_VERSION:
         raise FormatTooNew(
             f"cannot read a committed offset: it has version {data[0]}, but this eventlog knows up to "
@@ -323,8 +347,13 @@ def unpack_commit(data: bytes | memoryview) -> tuple[int, int]:
             advice="Upgrade eventlog to read it.",
         )
     try:
-        version, offset, committed_ms = _OFFSET_ROW.unpack(data)
+        if len(data) and data[0] == 1:
+            _, offset, committed_ms = _OFFSET_ROW_1.unpack(data)
+            return CommittedOffset(whole(offset), committed_ms)
+        version, offset, committed_ms, leader_epoch = _OFFSET_ROW.unpack_from(data)
         whole(version, 1)
-        return whole(offset), committed_ms
+        metadata = bytes(data[_OFFSET_ROW.size :])
+        whole(len(metadata), 0, MOST_METADATA_BYTES)
+        return CommittedOffset(whole(offset), committed_ms, whole(leader_epoch, -1), metadata.decode())
     except unless_interrupted(*NOT_A_ROW) as error:
         raise damaged("a committed offset", error) from error

@@ -12,6 +12,7 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.store.committer import Committer
 from eventlog.store.folder import Folder
 from eventlog.store.lmdb.environment import STATE, EngineError, Environment, Transaction
+from eventlog.store.lmdb.errors import damaged_row
 from eventlog.store.states import reader
 from eventlog.store.states.commands import ApplyStateChanges, DeleteState, EnsureState
 from eventlog.store.states.rows import state_prefix
@@ -68,7 +69,13 @@ class StoreStates:
         try:
             transaction = environment.begin_copying(token)
             try:
-                value: bytes | None = transaction.get(state_prefix(state.id) + key, db=environment.tables[STATE])
+                row_key = state_prefix(state.id) + key
+                data: bytes | None = transaction.get(row_key, db=environment.tables[STATE])
+                if data is None or (unseal := environment.unseal) is None:
+                    return data
+                value = unseal(row_key, data)  # as `environment.row`, without its call
+                if value is None:
+                    raise damaged_row(STATE, row_key)
                 return value
             except unless_interrupted(EngineError) as error:
                 raise environment.read_error(error) from error
@@ -102,7 +109,7 @@ class StoreStates:
 
         def check(transaction: Transaction) -> None:
             for one in changes:
-                ApplyStateChanges(one).check_within(transaction, environment.table)
+                ApplyStateChanges(one).check_within(environment, transaction)
 
         environment.read(check)
 

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from eventlog.backend.states import RowDigest, Scan, StateChanges, StoredState, unknown_state
 from eventlog.errors import ConflictError
-from eventlog.store.lmdb.environment import FORMAT, STATE, STATES, CopyingCursor, Transaction
-from eventlog.store.lmdb.lifecycle import Table
+from eventlog.store.lmdb.environment import FORMAT, STATE, STATES, CopyingCursor, Environment, Transaction
+from eventlog.store.lmdb.errors import damaged_row
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import STATE_ROWS, left_rows_key, next_id
 from eventlog.store.states.reader import check_stored, walk_range
@@ -103,20 +103,25 @@ class ApplyStateChanges:
             ConflictError: if it differs. Nothing was written.
             UnknownState: if the state was deleted. Nothing was written.
         """
-        self.check_within(writing.transaction, writing.table)
+        self.check_within(writing.environment, writing.transaction)
 
-    def check_within(self, transaction: Transaction, table_of: Callable[[bytes], Table]) -> None:
+    def check_within(self, environment: Environment, transaction: Transaction) -> None:
         """The same check in any transaction that hands out copies."""
         changes, state = self._changes, self._changes.state
-        check_stored(transaction, table_of(STATES), state)
-        table, prefix = table_of(STATE), state_prefix(state.id)
+        check_stored(environment, transaction, state)
+        prefix, table, unseal = state_prefix(state.id), environment.table(STATE), environment.unseal
         for key, data in changes.reads.items():
-            if transaction.get(prefix + key, db=table) != data:
+            stored = transaction.get(prefix + key, db=table)
+            if stored is not None and unseal is not None:
+                stored = unseal(prefix + key, stored)  # as `environment.row`, without its call
+                if stored is None:
+                    raise damaged_row(STATE, prefix + key)
+            if stored != data:
                 raise _conflict(state, f"the row with the encoded key {_shown(key)}")
         if changes.scans:
             with transaction.cursor(db=table) as cursor:
                 for scan in changes.scans:
-                    if not _is_unchanged(cursor, state, scan):
+                    if not _is_unchanged(environment, cursor, state, scan):
                         raise _conflict(state, f"a row in the range that it scanned, of {_range_shown(scan)}")
 
     def write(self, writing: WriteTransaction) -> None:
@@ -133,9 +138,9 @@ class ApplyStateChanges:
             writing.put_sorted(STATE, [prefix + key for key in keys], values)
 
 
-def _is_unchanged(cursor: CopyingCursor, state: StoredState, scan: Scan) -> bool:
+def _is_unchanged(environment: Environment, cursor: CopyingCursor, state: StoredState, scan: Scan) -> bool:
     """Whether the range holds what it held; reads at most one row more than it held."""
-    rows = walk_range(cursor, state, scan.first, scan.end, is_reversed=scan.is_reversed)
+    rows = walk_range(environment, cursor, state, scan.first, scan.end, is_reversed=scan.is_reversed)
     digest = RowDigest()
     left = scan.count
     while left > 0:

@@ -29,7 +29,7 @@ def projection_row(environment: Environment, name: str) -> StoredProjection | No
     """The stored projection of that name."""
     key = name.encode()
     with environment.reading() as transaction:
-        data = transaction.get(key, db=environment.table(PROJECTIONS))
+        data = environment.row(transaction, PROJECTIONS, key)
         return None if data is None else unpack_projection(key, data)
 
 
@@ -37,7 +37,7 @@ def projection_and_end(environment: Environment, name: str) -> tuple[StoredProje
     """The stored projection of that name, and the log position of the next record, of one snapshot."""
     key = name.encode()
     with environment.reading() as transaction:
-        data = transaction.get(key, db=environment.table(PROJECTIONS))
+        data = environment.row(transaction, PROJECTIONS, key)
         row = None if data is None else unpack_projection(key, data)
         return row, end_log_position(environment, transaction)
 
@@ -45,7 +45,8 @@ def projection_and_end(environment: Environment, name: str) -> tuple[StoredProje
 def projection_rows(environment: Environment) -> list[StoredProjection]:
     """All projections, by name."""
     with environment.reading() as transaction, transaction.cursor(db=environment.table(PROJECTIONS)) as cursor:
-        return [unpack_projection(name, data) for name, data in cursor.iternext()]
+        value = environment.value
+        return [unpack_projection(name, value(PROJECTIONS, name, data)) for name, data in cursor.iternext()]
 
 
 def build_and_state(
@@ -54,7 +55,7 @@ def build_and_state(
     """A projection with the state of its active build or of its rebuild, of one snapshot."""
     key = name.encode()
     with environment.reading() as transaction:
-        data = transaction.get(key, db=environment.table(PROJECTIONS))
+        data = environment.row(transaction, PROJECTIONS, key)
         if data is None:
             return None
         row = unpack_projection(key, data)
@@ -62,7 +63,7 @@ def build_and_state(
         if build is None:
             return None
         state_name = build_state_name(row.name, build.state_id).encode()
-        stored = transaction.get(state_name, db=environment.table(STATES))
+        stored = environment.row(transaction, STATES, state_name)
         if stored is None:
             raise damaged(f"projection {name!r}", f"its state {state_name.decode()!r} does not exist")
         return row, unpack_state(state_name, stored)

@@ -16,32 +16,32 @@ from eventlog.store.lmdb.environment import (
     Snapshot,
     Transaction,
 )
-from eventlog.store.lmdb.lifecycle import Table
+from eventlog.store.lmdb.errors import damaged_row
 from eventlog.store.states.rows import ID_BYTES, state_end, state_prefix, unpack_state, unpack_state_again
 
 
 def read_state(environment: Environment, name: str) -> StoredState | None:
     """The stored state of that name."""
     key = name.encode()
-    data = environment.read(lambda transaction: transaction.get(key, db=environment.tables[STATES]))
+    data = environment.read(lambda transaction: environment.row(transaction, STATES, key))
     return None if data is None else unpack_state_again(key, data)
 
 
 def read_states(environment: Environment) -> list[StoredState]:
     """All states, by name."""
     with environment.reading() as transaction, transaction.cursor(db=environment.table(STATES)) as cursor:
-        return [unpack_state(name, data) for name, data in cursor.iternext()]
+        return [unpack_state(name, environment.value(STATES, name, data)) for name, data in cursor.iternext()]
 
 
 def check_state(environment: Environment, state: StoredState) -> None:
     """Raise `UnknownState` when a state was deleted, whether or not another has its name."""
-    environment.read(lambda transaction: check_stored(transaction, environment.table(STATES), state))
+    environment.read(lambda transaction: check_stored(environment, transaction, state))
 
 
-def check_stored(transaction: Transaction | Snapshot, states_table: Table, state: StoredState) -> None:
+def check_stored(environment: Environment, transaction: Transaction | Snapshot, state: StoredState) -> None:
     """The same within a transaction."""
     key = state.name.encode()
-    data = transaction.get(key, db=states_table)
+    data = environment.row(transaction, STATES, key)
     if data is None or unpack_state_again(key, bytes(data)).id != state.id:
         raise UnknownState(
             f"cannot use state {state.name!r}: it was deleted.",
@@ -58,8 +58,7 @@ def read_rows(environment: Environment, state: StoredState, keys: Iterable[bytes
     try:
         transaction = environment.begin_copying(token)
         try:
-            table = environment.tables[STATE]
-            return [transaction.get(prefix + key, db=table) for key in keys]
+            return [environment.row(transaction, STATE, prefix + key) for key in keys]
         except unless_interrupted(EngineError) as error:
             raise environment.read_error(error) from error
         finally:
@@ -84,32 +83,44 @@ def scan_rows(
         rows: list[Row] = []
         left_bytes = max_bytes
         with transaction.cursor(db=environment.table(STATE)) as cursor:
-            for key, value in walk_range(cursor, state, first, end, is_reversed=is_reversed):
+            for key, value in walk_range(environment, cursor, state, first, end, is_reversed=is_reversed):
                 if left_bytes <= 0 or len(rows) == max_rows:
                     return rows, False
                 rows.append((key, value))
                 left_bytes -= len(key) + len(value) + ID_BYTES
-            check_stored(transaction, environment.table(STATES), state)
+            check_stored(environment, transaction, state)
         return rows, True
 
     return environment.read(scan)
 
 
 def walk_range(
-    cursor: CopyingCursor, state: StoredState, first: bytes, end: bytes | None, *, is_reversed: bool
+    environment: Environment,
+    cursor: CopyingCursor,
+    state: StoredState,
+    first: bytes,
+    end: bytes | None,
+    *,
+    is_reversed: bool,
 ) -> Iterator[Row]:
     """The rows from `first` on that come before `end`, or the same in the opposite order."""
-    prefix = state_prefix(state.id)
+    prefix, unseal = state_prefix(state.id), environment.unseal  # called here: a method for each row costs a tenth
     low, high = prefix + first, state_end(state.id) if end is None else prefix + end
     is_found = cursor.set_range(high if is_reversed else low)
     if not is_reversed:
         if is_found:
-            for key, value in cursor.iternext():
+            for key, data in cursor.iternext():
                 if key >= high:
                     return
+                value = data if unseal is None else unseal(key, data)
+                if value is None:
+                    raise damaged_row(STATE, key)
                 yield key[ID_BYTES:], value
     elif cursor.prev() if is_found else cursor.last():
-        for key, value in cursor.iterprev():
+        for key, data in cursor.iterprev():
             if key < low:
                 return
+            value = data if unseal is None else unseal(key, data)
+            if value is None:
+                raise damaged_row(STATE, key)
             yield key[ID_BYTES:], value

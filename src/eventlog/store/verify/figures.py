@@ -23,7 +23,7 @@ def count(environment: Environment) -> LogStats:
     sizes = _sizes(environment)
     topics = []
     with environment.reading() as transaction, transaction.cursor(db=environment.table(TOPICS)) as cursor:
-        for topic in [unpack_topic(name, data) for name, data in cursor.iternext()]:
+        for topic in [unpack_topic(name, environment.value(TOPICS, name, data)) for name, data in cursor.iternext()]:
             places = [(topic.id, number) for number in range(topic.partitions)]
             bounds = bounds_within(environment, transaction, places)
             batch_count, stored_bytes = sizes.get(topic.id, (0, 0))

@@ -163,7 +163,7 @@ class BatchCheck:
         environment, transaction = snapshot.environment, snapshot.transaction
         if columns.log_position == NO_LOG_POSITION:
             old_end = snapshot.log_position(OLD_POSITIONS_KEY)
-            if old_end is not None and position_of_old(transaction, environment.table(ORDER), old_end, key) is None:
+            if old_end is not None and position_of_old(environment, transaction, old_end, key) is None:
                 self._problems.add(f"{name}: it has no row in the order of the log.")
             return
         last = columns.log_position + columns.span - 1

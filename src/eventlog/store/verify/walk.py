@@ -16,7 +16,7 @@ import msgpack
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import Columns, decode
-from eventlog.errors import EventLogError
+from eventlog.errors import CorruptBatch, EventLogError
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import (
     BATCHES,
@@ -34,7 +34,7 @@ from eventlog.store.records.emptying import left_rows
 from eventlog.store.records.log_order import end_log_position, position_of
 from eventlog.store.records.reader import bounds_within
 from eventlog.store.rows.packing import LARGEST, NOT_A_ROW
-from eventlog.store.rows.tables import TOPIC_ROWS, PartitionRow, batch_key, split_batch_key, unpack_topic
+from eventlog.store.rows.tables import FORMAT_KEY, TOPIC_ROWS, PartitionRow, batch_key, split_batch_key, unpack_topic
 
 _ROWS_OF_TOPICS = {BATCHES, PARTITIONS, INDEX, SNAPSHOTS, MESSAGES, MESSAGE_TIMES}
 """Tables whose keys begin with the id of a topic: what a deletion has left there is not checked."""
@@ -122,14 +122,17 @@ class SnapshotReader:
         return self.has_left(TOPIC_ROWS, topic_id) and self.topic(topic_id) is None
 
     def get(self, table: bytes, key: bytes) -> bytes | None:
-        """Return the value of a row, or None."""
-        data = self.transaction.get(key, db=self.environment.table(table))
+        """Return the value of a row, or None; also if its checksum is wrong, which the check of its table reports."""
+        try:
+            data = self.environment.row(self.transaction, table, key)
+        except unless_interrupted(CorruptBatch):
+            return None
         return None if data is None else bytes(data)
 
     def log_position(self, name: bytes) -> int | None:
         """Return a log position from the format table: 0 if there is no such row, None if it is damaged."""
         try:
-            return position_of(self.get(FORMAT, name))
+            return position_of(self.environment.row(self.transaction, FORMAT, name))
         except unless_interrupted(*UNREADABLE):
             return None  # reported by the check of that table
 
@@ -140,7 +143,7 @@ class SnapshotReader:
             with self.transaction.cursor(db=self.environment.table(TOPICS)) as cursor:
                 for name, data in cursor.iternext():
                     try:
-                        row = unpack_topic(name, data)
+                        row = unpack_topic(name, self.environment.value(TOPICS, name, data))
                     except unless_interrupted(*UNREADABLE):
                         continue  # reported by the check of the topics
                     self._topics[row.id] = row
@@ -176,7 +179,7 @@ class SnapshotReader:
             is_found = cursor.set_range(prefix)
             while is_found and bytes(cursor.key()).startswith(prefix):
                 with suppress(*UNREADABLE):  # reported by the check of that table
-                    count += PartitionRow.unpack(cursor.value()).first
+                    count += PartitionRow.unpack(self.environment.value(PARTITIONS, *cursor.item())).first
                 is_found = cursor.next()
         return count
 
@@ -239,6 +242,8 @@ def walk(
                 left_bytes -= len(data) + len(key) + _ROW_BYTES
                 try:
                     if not (table in _ROWS_OF_TOPICS and snapshot.is_left_of_topic(key)):
+                        if table != FORMAT or key != FORMAT_KEY:  # it is read as it is, by every format
+                            data = bytes(environment.value(table, key, data))
                         check.row(snapshot, key, data)
                 except unless_interrupted(*UNREADABLE) as error:
                     check.unreadable(key, error)

@@ -1,0 +1,166 @@
+"""Each row that is no batch has a checksum: what is not what was written is an error, and `verify` names it."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import eventlog
+from eventlog.accelerators import compiled, python_function
+from eventlog.store.lmdb.environment import (
+    FORMAT,
+    GROUPS,
+    MEMBERS,
+    MESSAGES,
+    OFFSETS,
+    ORDER,
+    OWN_CHECKSUMS,
+    PARTITIONS,
+    PRODUCERS,
+    PROJECTIONS,
+    SEQUENCES,
+    SNAPSHOTS,
+    STATE,
+    STATES,
+    TABLES,
+    TOPICS,
+)
+from eventlog.store.rows import checksums
+from tests.compiled import skip_unless_compiled
+from tests.fuzz.sample import Sample, change_rows, make_sample, put_file
+from tests.sealing import FORMAT_ROW
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """A log with rows in every table."""
+    return make_sample(tmp_path_factory.mktemp("sample"))
+
+
+def flipped(data: bytes, rng: random.Random) -> bytes:
+    """The same with one other bit."""
+    place = rng.randrange(len(data))
+    return data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :]
+
+
+def read(log: Any) -> None:
+    """Read what every table is for."""
+    accounts = log.topic("accounts", key=str, value="json")
+    list(log.read_all())
+    list(accounts.read())
+    list(accounts.history("a1"))
+    accounts.fold("a1", lambda state, value: value, {})
+    list(log.state("totals", key=str, value="json").items())
+    log.projection("sums", lambda state, record: None, key=str, value=int).catch_up()
+    log.groups.describe("billing")
+
+
+def write(log: Any) -> None:
+    """Write to every table."""
+    accounts = log.topic("accounts", key=str, value="json")
+    accounts.append({"n": 1}, key="a1", partition=0, message_id="m1")
+    with log.producer(name="till-7") as producer:
+        producer.send("orders", b"sent").result()
+    with log.transaction() as tx:
+        tx.state("totals", key=str, value="json")["key 00001"] = {}
+    with log.consumer("accounts", "never", group="billing") as consumer:
+        consumer.poll()
+
+
+@pytest.mark.parametrize("table", sorted(set(TABLES) - OWN_CHECKSUMS))
+def test_a_changed_bit_of_any_row_is_found(table: bytes, sample: Sample, tmp_path: Path, rng: random.Random) -> None:
+    """In its value or in its key; nothing that reads or writes raises an error that is not ours."""
+    rows = [row for row in sample.rows if row[0] == table]
+    for _, key, data in rng.sample(rows, min(len(rows), 6)):
+        for is_key in (False, True):
+            if is_key and (table, key) == FORMAT_ROW:
+                continue
+            path = put_file(tmp_path / "log", sample.compact)
+            if is_key:
+                change_rows(path, [(table, key, None), (table, flipped(key, rng), data)])
+            else:
+                change_rows(path, [(table, key, flipped(data, rng))])
+            try:
+                log = eventlog.open(path)
+            except (eventlog.CorruptBatch, eventlog.NotALog, eventlog.FormatTooNew):
+                assert (table, key) == FORMAT_ROW
+                continue
+            with log:
+                assert not log.verify().is_sound, f"{key!r} of table {table!r}, key: {is_key}"
+                for use in (read, write):
+                    try:
+                        use(log)
+                    except eventlog.EventLogError:
+                        continue
+
+
+USES: list[tuple[bytes, bytes, Any]] = [
+    (TOPICS, b"accounts", lambda log: log.topic("accounts")),
+    (PARTITIONS, b"\0\0\0\1\0\0\0\0", lambda log: log.topic("accounts").bounds()),
+    (ORDER, b"", lambda log: list(log.read_all())),
+    (SNAPSHOTS, b"", lambda log: log.topic("accounts").snapshot("a1")),
+    (MESSAGES, b"\0\0\0\1m30", lambda log: log.topic("accounts").append({"n": 30}, key="a2", message_id="m30")),
+    (OFFSETS, b"", lambda log: log.groups.describe("billing")),
+    (GROUPS, b"billing", lambda log: log.groups.describe("billing")),
+    (MEMBERS, b"", lambda log: log.groups.describe("billing")),
+    (STATES, b"totals", lambda log: log.state("totals")),
+    (STATE, b"", lambda log: list(log.state("totals", key=str, value="json").items())),
+    (PROJECTIONS, b"sums", lambda log: log.projection("sums", read, key=str, value=int).catch_up()),
+    (PRODUCERS, b"till-7", lambda log: log.producer(name="till-7")),
+    (SEQUENCES, b"", write),
+    (FORMAT, b"topics version", lambda log: log.groups.describe("billing")),
+]
+
+
+@pytest.mark.parametrize(("table", "key", "use"), USES, ids=[table.decode() for table, _, _ in USES])
+def test_a_reader_of_a_damaged_row_gets_an_error_that_names_it(
+    table: bytes, key: bytes, use: Any, sample: Sample, tmp_path: Path
+) -> None:
+    """With its table and its key, and what to do."""
+    key, data = next((row[1], row[2]) for row in sample.rows if row[0] == table and row[1] >= key)
+    path = put_file(tmp_path / "log", sample.compact)
+    change_rows(path, [(table, key, data[:-1] + bytes([data[-1] ^ 1]))])
+    named = rf"cannot read the row {re.escape(repr(key))} of table '{table.decode()}': its checksum is wrong.*verify"
+    with eventlog.open(path) as log:
+        with pytest.raises(eventlog.CorruptBatch, match=named):
+            use(log)
+        assert any(f"of table '{table.decode()}': its checksum is wrong" in line for line in log.verify().problems)
+
+
+def test_rows_get_the_same_checksum_with_and_without_the_accelerator(rng: random.Random) -> None:
+    """Of any length, from bytes and from views of them."""
+    skip_unless_compiled()
+    assert (checksums.seal_row, checksums.unseal_row) == (compiled.seal_row, compiled.unseal_row)  # type: ignore[union-attr]
+    seal_row, unseal_row = python_function("seal_row"), python_function("unseal_row")
+    for _ in range(3000):
+        key, value = rng.randbytes(rng.randrange(70)), rng.randbytes(rng.randrange(300))
+        data = checksums.seal_row(key, value)
+        assert data == seal_row(key, value)
+        assert checksums.unseal_row(key, data) == unseal_row(key, data) == value
+        assert checksums.unseal_row(memoryview(key), memoryview(data)) == value
+        other = flipped(data, rng)
+        assert checksums.unseal_row(key, other) is None is unseal_row(key, other)
+        assert checksums.unseal_row(key, data[:3]) is None is unseal_row(key, data[:3])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("seal_row", ()),
+        ("seal_row", (b"",)),
+        ("seal_row", ("", b"")),
+        ("seal_row", (b"", None)),
+        ("unseal_row", (b"",)),
+        ("unseal_row", (b"", "")),
+        ("unseal_row", (None, b"data")),
+    ],
+)
+def test_other_arguments_are_an_error(name: str, arguments: tuple[Any, ...]) -> None:
+    """In Python and in C."""
+    for function in (getattr(checksums, name), python_function(name)):
+        with pytest.raises((TypeError, AttributeError)):
+            function(*arguments)
