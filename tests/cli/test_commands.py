@@ -21,8 +21,10 @@ def shop(path):
     """A log of two topics."""
     with eventlog.open(path) as log:
         orders = log.topic("orders", partitions=2, key=str, value="json")
-        for number in range(4):
-            orders.append({"n": number}, key="alice", partition=number % 2, timestamp_ms=number, headers={"h": b"\xff"})
+        with log.transaction() as tx:
+            for number in range(4):
+                place = {"partition": number % 2, "timestamp_ms": number}
+                tx.send(orders, {"n": number}, key="alice", headers={"h": b"\xff"}, **place)
         log.topic("raw").append(None, key=b"\x1b[2J")
     return path
 
@@ -329,7 +331,7 @@ def test_verify_of_a_sound_log_says_what_it_read(shop, eventlog_command):
     """Exit code 0 means that every batch was looked at."""
     code, out, err = eventlog_command("verify", shop)
     assert (code, err) == (0, "")
-    assert out == "2 topics, 5 batches, 5 records, 0.0 MB: sound\n"
+    assert out == "2 topics, 3 batches, 5 records, 0.0 MB: sound\n"
 
 
 def test_verify_lists_the_damage_and_fails(shop, eventlog_command):

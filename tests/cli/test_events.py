@@ -10,9 +10,10 @@ import pytest
 import eventlog
 
 
-@pytest.fixture
-def bank(path):
-    """A log of accounts with an index, a topic without one, two states and a projection."""
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    """For tests that only look: a log of accounts with an index, a topic without one, two states and a projection."""
+    path = tmp_path_factory.mktemp("bank") / "log"
     with eventlog.open(path) as log:
         accounts = log.topic("accounts", partitions=2, key=str, value="json", index="key")
         for number, name in enumerate(("alice", "bob", "alice", "alice")):

@@ -17,9 +17,10 @@ BINARY = [
 ]
 
 
-@pytest.fixture
-def teas(path):
-    """A log of two topics: one with bytes of every kind, one of JSON in three partitions."""
+@pytest.fixture(scope="module")
+def teas(tmp_path_factory):
+    """For tests that only look: a log of two topics, one with bytes of every kind, one of JSON in three partitions."""
+    path = tmp_path_factory.mktemp("teas") / "log"
     with eventlog.open(path) as log:
         raw = log.topic("raw", partitions=2)
         for number, (key, value, headers, timestamp_ms) in enumerate(BINARY):

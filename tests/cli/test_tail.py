@@ -11,9 +11,10 @@ import eventlog
 MINUTE_MS = 60_000
 
 
-@pytest.fixture
-def shop(path):
-    """Two topics whose records have the time of their number in minutes: orders 0 to 5, payments 6 to 8."""
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """For tests that only look: orders of the minutes 0 to 5, payments of the minutes 6 to 8."""
+    path = tmp_path_factory.mktemp("tail") / "log"
     with eventlog.open(path) as log:
         orders = log.topic("orders", partitions=2, key=str, value="json")
         for number in range(6):

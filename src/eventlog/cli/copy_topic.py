@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from eventlog.cli.opening import open_log
 from eventlog.cli.parts import CODECS, TOPIC, command, path_argument
 from eventlog.cli.progress import Progress
 from eventlog.cli.records import from_json, to_json
-from eventlog.cli.text import counted, decoded, json_line
+from eventlog.cli.text import counted, decoded, json_line, json_text
 
 
 @command("copy-topic")
@@ -73,7 +72,7 @@ def _converter(old: str, new: str) -> Callable[[Any], Any]:
         if old in ("bytes", "str"):
             return decoded(value if isinstance(value, bytes) else value.encode(), new)
         if new in ("bytes", "str"):
-            text = value if isinstance(value, str) else json.dumps(to_json(value, old), ensure_ascii=False)
+            text = value if isinstance(value, str) else json_text(to_json(value, old))
             return decoded(text.encode(), new)
         return from_json(to_json(value, old), new)
 

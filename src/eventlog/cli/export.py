@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from eventlog.cli.opening import open_log
 from eventlog.cli.parts import TOPIC, command, path_argument
 from eventlog.cli.progress import Progress
 from eventlog.cli.records import Names, to_json
-from eventlog.cli.text import counted, jsonable
+from eventlog.cli.text import counted, json_text, jsonable
 
 _STEP = 1_000
 _PLAIN = ("bytes", "str", "int", "float", "bool", "uuid", "date", "datetime", "decimal")
@@ -82,7 +81,7 @@ def _lines(log: eventlog.EventLog, topics: tuple[str, ...], *, as_csv: bool) -> 
     yield line(list(COLUMNS))
     for record in records:
         key_codec, value_codec = names.codecs(record.topic)
-        headers = json.dumps(jsonable(record.headers), ensure_ascii=False) if record.headers else ""
+        headers = json_text(jsonable(record.headers)) if record.headers else ""
         yield line(
             [
                 record.topic,
@@ -107,7 +106,7 @@ def cell(value: Any, codec: str) -> str:
     if value is None:
         return NULL
     if codec not in _PLAIN:
-        return json.dumps(to_json(value, codec), ensure_ascii=False)
+        return json_text(to_json(value, codec))
     if isinstance(value, bytes):
         try:
             text = value.decode("utf-8")

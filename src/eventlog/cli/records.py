@@ -80,6 +80,8 @@ def to_json(value: Any, codec: str) -> Any:
         >>> to_json(b"tea", "bytes"), to_json(b"\xff", "bytes"), to_json([b"tea"], "msgpack")
         ('tea', {'base64': '/w=='}, [{'base64': 'dGVh'}])
     """
+    if codec in ("json", "str", "int", "float", "bool"):
+        return value
     return _marked(value) if codec == "msgpack" else jsonable(value)
 
 

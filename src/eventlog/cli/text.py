@@ -27,6 +27,10 @@ _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 1
 }
 
 
+_TO_JSON: Final = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make one for each record
+_TO_ASCII: Final = json.JSONEncoder().encode
+
+
 def _truth(text: str) -> bool:
     """Return the truth value that a text names; raises ValueError for any other text."""
     if text.lower() not in ("true", "false"):
@@ -67,7 +71,7 @@ def as_text(value: object) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     if not isinstance(value, str):
-        value = json.dumps(jsonable(value), ensure_ascii=False)
+        value = json_text(jsonable(value))
     return escaped(value)
 
 
@@ -126,7 +130,13 @@ def record_line(record: eventlog.Record[Any, Any], *places: object) -> str:
 
 def json_line(**fields: object) -> str:
     """One JSON object on one line, with its line feed; in ASCII where stdout may lack characters."""
-    return json.dumps(fields, ensure_ascii=not is_utf8(sys.stdout)) + "\n"
+    encode = _TO_JSON if is_utf8(sys.stdout) else _TO_ASCII
+    return encode(fields) + "\n"
+
+
+def json_text(value: object) -> str:
+    """A value that JSON has a form for, as JSON."""
+    return _TO_JSON(value)
 
 
 def is_utf8(stream: TextIO) -> bool:
