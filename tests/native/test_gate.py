@@ -68,7 +68,7 @@ def test_the_clock_of_the_system_is_the_one_that_python_reads(gated: Any) -> Non
     last = 0.0
     for _ in records:
         last = time.monotonic()
-    assert end - 0.05 < last < time.monotonic()
+    assert end - 0.1 < last < time.monotonic(), "a busy machine may stop us for a while, but lets us begin"
     assert time.monotonic() >= end
     permit[0] = end + 1e6
     assert list(records) == [], "what has ended stays ended"
