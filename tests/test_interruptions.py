@@ -6,6 +6,8 @@ import ast
 import functools
 import gc
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -16,7 +18,7 @@ import pytest
 
 import eventlog
 from eventlog.interruptions import is_interruption, suppress, unless_interrupted
-from eventlog.uninterruptible import WeakMembers
+from eventlog.uninterruptible import WeakMembers, start_thread
 
 SOURCE = Path(eventlog.__file__).parent
 
@@ -217,3 +219,35 @@ def _takes_interruptions(block: ast.Try) -> bool:
     ours = ("asyncio.CancelledError", "trio.Cancelled", "CallbackDue")
     passed = ("unless_interrupted(", "BaseException", "ImportError", "ModuleNotFoundError", *ours)
     return not all(kind.startswith(passed) for kind in kinds)
+
+
+def test_what_interrupts_the_start_of_a_thread_comes_out_as_it_is() -> None:
+    """At every place: `Thread.start` of Python raises a `RuntimeError` of a lock at some."""
+    interrupted = place = 0
+    while interrupted == place:
+        place += 1
+        interrupted += _is_start_interrupted(place)
+    assert interrupted > 10
+
+
+def _is_start_interrupted(place: int) -> bool:
+    count, error = 0, KeyboardInterrupt()
+
+    def profile(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        if event in {"call", "c_return"}:
+            count += 1
+            if count == place:
+                sys.setprofile(None)
+                raise error
+
+    # A daemon: Python may leave one that it was interrupted in starting waiting for good.
+    thread = threading.Thread(target=bool, daemon=True)
+    sys.setprofile(profile)
+    try:
+        start_thread(thread)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False

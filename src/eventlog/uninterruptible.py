@@ -19,6 +19,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from eventlog.errors import NestedCall
+from eventlog.interruptions import is_interruption, unless_interrupted
 
 T = TypeVar("T")
 AnyLock: TypeAlias = "threading.Lock | threading.RLock"
@@ -49,6 +50,22 @@ def try_acquire(lock: AnyLock, timeout: float) -> Iterator[bool]:
     two: a `for` loop fetches a value and stores it, and no Python function begins or ends in between.
     """
     return map(lock.acquire, _AT_ONCE) if timeout == 0 else map(lock.acquire, (True,), (timeout,))
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """
+    Start a thread; whatever interrupts us comes out as it is.
+
+    `Thread.start` waits on a condition until the thread runs. An interruption between two lines of that wait has it
+    release a lock that it has not taken, and a `RuntimeError` takes the place of what a handler raised.
+    """
+    try:
+        thread.start()
+    except unless_interrupted(RuntimeError) as error:
+        interruption = error.__context__
+        if interruption is not None and is_interruption(interruption):
+            raise interruption from None
+        raise
 
 
 def is_in_a_call() -> bool:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from eventlog.clients.awaiting.loop import Future, Loop
 from eventlog.clients.awaiting.outbox import Outbox, resolve
 from eventlog.interruptions import suppress
+from eventlog.uninterruptible import start_thread
 
 T = TypeVar("T")
 
@@ -95,7 +96,7 @@ class Worker:
         if self._thread is None:
             # A daemon: a program that ends without close() does not wait for it. What it was asked is not acknowledged.
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+            start_thread(self._thread)
         with suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
             self._wakeup.release()
 

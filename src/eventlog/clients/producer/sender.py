@@ -15,7 +15,7 @@ from eventlog.backend import Backend
 from eventlog.clients.producer.accumulator import Accumulator
 from eventlog.clients.producer.handoff import Handoff
 from eventlog.interruptions import is_interruption, unless_interrupted
-from eventlog.uninterruptible import WeakMembers
+from eventlog.uninterruptible import WeakMembers, start_thread
 
 
 class Sender:
@@ -50,7 +50,7 @@ class Sender:
             thread = threading.Thread(target=self._run, name="eventlog-sender", daemon=True)
             try:
                 self._thread = self._handoff.thread = thread
-                thread.start()
+                start_thread(thread)
             except unless_interrupted(Exception):
                 self._thread = self._handoff.thread = None
                 raise

@@ -27,7 +27,7 @@ from eventlog.store.committer import Committer
 from eventlog.store.lmdb.environment import Environment
 from eventlog.store.records.emptying import delete
 from eventlog.store.records.topics import DeleteRecords
-from eventlog.uninterruptible import try_acquire
+from eventlog.uninterruptible import start_thread, try_acquire
 
 _SLICE_SECONDS = 0.005
 _PAUSE_FACTOR = 4
@@ -188,7 +188,7 @@ class Cleaner:
                 return
             thread = threading.Thread(target=self._run, name="eventlog-cleaner", daemon=True)
             with suppress(RuntimeError):  # no room for a thread: the next topic that is opened asks again
-                thread.start()
+                start_thread(thread)
                 self._thread = thread
 
     def stop(self) -> None:

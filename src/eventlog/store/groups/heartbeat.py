@@ -12,7 +12,7 @@ import threading
 
 from eventlog.interruptions import suppress
 from eventlog.store.groups.liveness import LivenessFile
-from eventlog.uninterruptible import WeakMembers
+from eventlog.uninterruptible import WeakMembers, start_thread
 
 _LONGEST_SECONDS = 1.0
 
@@ -40,7 +40,7 @@ class HeartbeatThread:
             self._files.add(file)
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="eventlog-heartbeat", daemon=True)
-                thread.start()
+                start_thread(thread)
                 self._thread = thread  # not before: interrupted in between, it would never be started
             else:
                 self._wake()
