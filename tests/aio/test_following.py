@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -199,3 +200,52 @@ def test_it_reads_as_of_then_and_deletes_a_snapshot() -> None:
         assert await accounts.snapshot("a") is None
 
     run(story)
+
+
+def test_a_cancelled_read_goes_on_where_it_was(path: Path) -> None:
+    """Items that a thread had read for the cancelled task are handed out by the next call."""
+
+    async def main() -> None:
+        async with aio.open(path) as log:
+            numbers = await log.topic("numbers", value=int)
+            for first in range(0, 4000, 1000):
+                await numbers.append_many(range(first, first + 1000))
+            items = numbers.read()
+            found = [await anext(items) for _ in range(20)]
+            cancelled_count = 0
+            while True:
+                items._is_slow = True  # type: ignore[attr-defined] # the next chunk is read by the thread
+                asking = asyncio.ensure_future(anext(items, None))
+                await asyncio.sleep(0)
+                if asking.cancel():
+                    cancelled_count += 1
+                try:
+                    item = await asking
+                except asyncio.CancelledError:
+                    item = await anext(items, None)
+                if item is None:
+                    break
+                found.append(item)
+            assert [record.value for record in found] == list(range(4000))
+            assert cancelled_count > 2
+
+    asyncio.run(main())
+
+
+def test_one_task_at_a_time_reads_an_iterator() -> None:
+    """Another one is refused while the thread reads, and nothing is lost by that."""
+
+    async def main() -> None:
+        async with aio.open(":memory:") as log:
+            numbers = await log.topic("numbers", value=int)
+            await numbers.append_many(range(100))
+            items = numbers.read()
+            items._is_slow = True  # type: ignore[attr-defined]
+            asking = asyncio.ensure_future(anext(items))
+            await asyncio.sleep(0)
+            with pytest.raises(eventlog.ConcurrentUse, match="iterator"):
+                await anext(items)
+            assert (await asking).value == 0
+            assert [record.value async for record in items] == list(range(1, 100))
+
+    asyncio.run(main())

@@ -14,7 +14,7 @@ from eventlog.aio.home import Home
 from eventlog.aio.processor import Processor
 from eventlog.aio.projection import Projection
 from eventlog.aio.state import StateView
-from eventlog.aio.streams import stream
+from eventlog.aio.streams import Stream
 from eventlog.aio.topic import Topic, inner_of, inners_of
 from eventlog.aio.topic_copy import TopicCopy
 from eventlog.aio.waking import Waker
@@ -291,7 +291,7 @@ class LogReading:
     ) -> AsyncIterator[tuple[int, Record[Any, Any]]]:
         """The records of all topics in the order of the log, for `async for`: see `eventlog.EventLog.read_all`."""
         self._home.check()
-        return stream(
+        return Stream(
             self._home, self._inner.read_all(start, end=end, topics=inners_of(topics), max_records=max_records)
         )
 
@@ -306,7 +306,7 @@ class LogReading:
         """The same in columns: see `eventlog.EventLog.read_all_batches`."""
         self._home.check()
         batches = self._inner.read_all_batches(start, end=end, topics=inners_of(topics), max_records=max_records)
-        return stream(self._home, batches)
+        return Stream(self._home, batches)
 
     def follow(
         self,

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar, overload
 
 from eventlog.aio.home import Home
-from eventlog.aio.streams import stream, walk
+from eventlog.aio.streams import Stream, Walk
 from eventlog.clients.state.state import State as InnerState
 from eventlog.clients.state.view import StateView as InnerView
 from eventlog.records import K, V
@@ -132,7 +132,7 @@ class StateView(Generic[K, V]):
         )
 
     def _range(self, rows: Iterator[T]) -> Rows[T]:
-        return Rows(rows, partial(stream, self._home))
+        return Rows(rows, partial(Stream, self._home))
 
     def __getitem__(self, key: K) -> V:
         return self._inner[key]
@@ -170,7 +170,7 @@ class State(StateView[K, V]):
 
     def _range(self, rows: Iterator[T]) -> Rows[T]:
         """The rows one by one: what the transaction writes meanwhile is seen, and what was not handed out not read."""
-        return Rows(rows, partial(walk, self._home))
+        return Rows(rows, partial(Walk, self._home))
 
     def __setitem__(self, key: K, value: V) -> None:
         self._inner.put(key, value)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from time import monotonic
-from typing import TypeVar
+from typing import Generic, Self, TypeVar
 
 from eventlog.aio.home import Home
+from eventlog.errors import ConcurrentUse
 
 T = TypeVar("T")
 
@@ -20,56 +21,101 @@ _SLOW_SECONDS = 0.002
 """A step that takes longer is done by the thread for reads."""
 
 
-async def stream(home: Home, items: Iterator[T]) -> AsyncIterator[T]:
+class Stream(Generic[T]):
     """
-    The items of an iterator that reads the log, a few at a time.
+    The items of an iterator that reads the log, a few at a time, for `async for`.
 
     They are read in the loop while that is quick, and by the reading thread when it is not. Other tasks run in between.
+    If a task is cancelled while it waits for an item, the next one that asks gets it.
+
+    A class and no generator: leaving the loop by `break` leaves nothing to be closed later, whichever loop runs.
     """
-    count, is_slow, yielded_s = _FIRST_COUNT, False, monotonic()
-    while True:
-        home.check()
-        began_s = monotonic()
-        if is_slow:
-            chunk, error = await home.read(partial(_pull, items, _MOST_COUNT), "the read")
-        else:
-            chunk, error = _pull(items, count)
-        took_s = monotonic() - began_s
-        is_slow = took_s > _SLOW_SECONDS
-        if is_slow:
-            count = max(1, count // 2)
-        elif took_s < _LONG_SECONDS / 4:
-            count = min(2 * count, _MOST_COUNT)
-        for item in chunk:
-            yield item
+
+    def __init__(self, home: Home, items: Iterator[T]) -> None:
+        self._home = home
+        self._items = items
+        self._chunk: Iterator[T] = iter(())
+        self._error: BaseException | None = None
+        """What comes after the chunk."""
+        self._is_over = False
+        self._is_asked = False
+        self._count = _FIRST_COUNT
+        self._is_slow = False
+        self._yielded_s = monotonic()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        for item in self._chunk:
+            return item
+        if self._is_asked:
+            raise ConcurrentUse(
+                "another task reads this iterator.",
+                stored="Nothing was handed out.",
+                advice="Give each task an iterator of its own.",
+            )
+        self._is_asked = True
+        try:
+            await self._read()
+        finally:
+            self._is_asked = False
+        for item in self._chunk:
+            return item
+        error, self._error, self._is_over = self._error, None, True
         if error is not None:
             raise error
-        if not chunk:
+        raise StopAsyncIteration
+
+    async def _read(self) -> None:
+        """Read the next chunk, unless there is none."""
+        if self._is_over or self._error is not None:
             return
-        if monotonic() - yielded_s > _LONG_SECONDS:
-            await home.loop.sleep(0)
-            yielded_s = monotonic()
+        if monotonic() - self._yielded_s > _LONG_SECONDS:
+            await self._home.loop.sleep(0)
+            self._yielded_s = monotonic()
+        self._home.check()
+        began_s = monotonic()
+        if self._is_slow:
+            await self._home.read(partial(self._pull, _MOST_COUNT), "the read")
+        else:
+            self._pull(self._count)
+        took_s = monotonic() - began_s
+        self._is_slow = took_s > _SLOW_SECONDS
+        if self._is_slow:
+            self._count = max(1, self._count // 2)
+        elif took_s < _LONG_SECONDS / 4:
+            self._count = min(2 * self._count, _MOST_COUNT)
+
+    def _pull(self, count: int) -> None:
+        """Take the next items, and the error that comes after them."""
+        chunk: list[T] = []
+        try:
+            chunk.extend(islice(self._items, count))  # keeps what came before an error
+        except BaseException as error:  # noqa: BLE001 - raised when the items before it were handed out
+            self._error = error
+        self._chunk = iter(chunk)
 
 
-async def walk(home: Home, items: Iterable[T]) -> AsyncIterator[T]:
+class Walk(Generic[T]):
     """
     The items of an iterator that takes short steps, one at a time, in the loop.
 
     Nothing is read ahead, and other tasks come after each millisecond.
     """
-    began_s = monotonic()
-    for item in items:
-        yield item
-        if monotonic() - began_s > _LONG_SECONDS:
-            await home.loop.sleep(0)
-            began_s = monotonic()
 
+    def __init__(self, home: Home, items: Iterator[T]) -> None:
+        self._loop = home.loop
+        self._items = items
+        self._began_s = monotonic()
 
-def _pull(items: Iterator[T], count: int) -> tuple[list[T], BaseException | None]:
-    """The next items, and the error that comes after them."""
-    chunk: list[T] = []
-    try:
-        chunk.extend(islice(items, count))  # keeps what came before an error
-    except BaseException as error:  # noqa: BLE001 - raised when the items before it were handed out
-        return chunk, error
-    return chunk, None
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        if monotonic() - self._began_s > _LONG_SECONDS:
+            await self._loop.sleep(0)
+            self._began_s = monotonic()
+        for item in self._items:
+            return item
+        raise StopAsyncIteration

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from eventlog.aio.home import Home
-from eventlog.aio.streams import stream
+from eventlog.aio.streams import Stream
 from eventlog.backend.records import Rows
 from eventlog.clients.delivery import metadata_of
 from eventlog.clients.topic.topic import EmbeddedTopic
@@ -233,7 +233,7 @@ class Topic(Generic[K, V]):
     ) -> AsyncIterator[Record[K, V]]:
         """The stored records, for `async for`: see `eventlog.Topic.read`."""
         self._home.check()
-        return stream(self._home, self._inner.read(partition, start=start, end=end, max_records=max_records))
+        return Stream(self._home, self._inner.read(partition, start=start, end=end, max_records=max_records))
 
     def read_batches(
         self,
@@ -245,7 +245,7 @@ class Topic(Generic[K, V]):
     ) -> AsyncIterator[RecordBatch[K, V]]:
         """The stored records in columns, for `async for`: see `eventlog.Topic.read_batches`."""
         self._home.check()
-        return stream(self._home, self._inner.read_batches(partition, start=start, end=end, max_records=max_records))
+        return Stream(self._home, self._inner.read_batches(partition, start=start, end=end, max_records=max_records))
 
     # -- reading by key --------------------------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ class Topic(Generic[K, V]):
             is_reversed=is_reversed,
             max_records=max_records,
         )
-        return stream(self._home, events)
+        return Stream(self._home, events)
 
     async def latest(self, key: K) -> Event[K, V] | None:
         """Return the last record of a key, or None."""
@@ -284,7 +284,7 @@ class Topic(Generic[K, V]):
     def keys(self, prefix: str | bytes | None = None) -> AsyncIterator[K]:
         """The keys that have records, for `async for`: see `eventlog.Topic.keys`."""
         self._home.check()
-        return stream(self._home, self._inner.keys(prefix))
+        return Stream(self._home, self._inner.keys(prefix))
 
     async def fold(
         self,
