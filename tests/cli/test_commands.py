@@ -314,12 +314,12 @@ def test_upgrade_makes_an_old_log_one_of_today(tmp_path, eventlog_command):
     old, copy = tmp_path / "old", tmp_path / "copy"
     shutil.copytree(Path(__file__).parent.parent / "golden" / "log-v1", old)
     code, out, err = eventlog_command("topics", "list", old)
-    assert (code, out) == (1, "")
+    assert (code, out) == (6, "")
     assert f"eventlog upgrade {old}" in err
     code, out, err = eventlog_command("upgrade", old, "--keep-copy", copy)
     assert (code, out, err) == (0, f"{old}: it had format 1, and has today's\n", "")
     assert eventlog_command("topics", "list", old)[0] == 0
-    assert eventlog_command("topics", "list", copy)[0] == 1
+    assert eventlog_command("topics", "list", copy)[0] == 6
     code, out, err = eventlog_command("upgrade", copy, "--keep-copy", old)
     assert (code, out) == (5, "")
     assert "exists and is not empty" in err

@@ -179,8 +179,8 @@ eventlog: UnknownGroup: cannot describe group 'nobody': it has neither members n
 | 2 | Wrong usage, or a yes is needed. Nothing was written. |
 | 3 | `verify`: the process that checked the log died or got stuck. |
 | 4 | Not found: no log, or no such topic, partition, group, state, projection or key. |
-| 5 | Refused because of what is stored: a topic that exists, other options, an offset out of range, live members. |
-| 6 | Cannot be read: damage, a value that its codec does not take, or a newer format. |
+| 5 | Refused by what is there: a topic that exists, other options, an offset out of range, live members, users. |
+| 6 | Cannot be read: damage, a value that its codec does not take, a newer or an older format. |
 | 7 | The disk or the system: no permission, no room, a file system that does not fit. |
 | 130 | Ctrl-C. The log is closed; what was acknowledged is stored. |
 | 141 | Whoever read our output went away, as in `eventlog tail .. \| head`. |

@@ -40,9 +40,11 @@ _CODES: Final[tuple[tuple[type[eventlog.EventLogError], int], ...]] = (
     (eventlog.GroupMismatch, EXIT_REFUSED),
     (eventlog.TopicMismatch, EXIT_REFUSED),
     (eventlog.StateMismatch, EXIT_REFUSED),
+    (eventlog.LogInUse, EXIT_REFUSED),
     (eventlog.CorruptBatch, EXIT_UNREADABLE),
     (eventlog.DecodeError, EXIT_UNREADABLE),
     (eventlog.FormatTooNew, EXIT_UNREADABLE),
+    (eventlog.FormatTooOld, EXIT_UNREADABLE),
     (eventlog.StorageError, EXIT_STORAGE),
 )
 """The exit codes of kinds of errors; every other kind is `EXIT_FAILED`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import eventlog
-from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, Failure
+from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, failure_of
 from eventlog.cli.parts import DIRECTORY, command, path_argument
 from eventlog.cli.text import json_line
 
@@ -27,7 +27,7 @@ def upgrade(*, path: Path, keep_copy: Path | None, as_json: bool) -> int:
     try:
         old_format = eventlog.upgrade(path, keep_copy=keep_copy)
     except ValueError as error:
-        raise Failure(str(error), exit_code=EXIT_REFUSED) from error
+        raise failure_of(error, EXIT_REFUSED) from error
     if as_json:
         copy = None if keep_copy is None else str(keep_copy)
         sys.stdout.write(json_line(path=str(path), format_before=old_format, copy=copy))
