@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import random
@@ -246,3 +247,14 @@ def test_a_program_on_asyncio_does_not_import_trio() -> None:
         "asyncio.run(main()); print('trio' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "False\n"
+
+
+def test_the_layer_asks_no_kind_of_loop_by_its_name() -> None:
+    """What it needs of a loop is in `clients/awaiting/`, once for each kind."""
+    sources = list(Path(aio.__file__).parent.glob("*.py"))
+    assert len(sources) > 10
+    for source in sources:
+        for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {"asyncio", "trio", "anyio"} & {name.split(".")[0] for name in names}, source.name
