@@ -42,7 +42,9 @@ class OrderedBatch(NamedTuple):
     One batch at its place in the order of the log.
 
     `log_position` is the log position of its first offset, `first` the first offset of its partition that may be read.
-    `span` is the count of offsets from its first to its last.
+    `span` is the count of offsets from its first to its last. Only the offsets before `end` are at this place; of those
+    of other places in the same batch, `first` and `end` leave them out, and `log_position` is what its first offset
+    would have here.
     """
 
     log_position: int
@@ -52,6 +54,7 @@ class OrderedBatch(NamedTuple):
     first: int
     span: int
     data: bytes
+    end: int
 
 
 class Deletion(NamedTuple):

@@ -11,6 +11,7 @@ Knows nothing of LMDB, threads or clocks. Layout: docs/reference/format.md, pinn
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,9 +29,12 @@ from eventlog.batches.header import (
     PLACE,
     BatchHeader,
     EncodedBatch,
+    PlacedRun,
+    Run,
     check_header,
     corrupt,
     is_intact,
+    placed_runs,
     read_header,
     read_runs,
     too_new,
@@ -54,8 +58,8 @@ class Columns:
     A decoded batch.
 
     `deltas` are the offsets less the first one; None if they are 0, 1, 2 and so on. `log_position` is that of the first
-    offset, -1 in a batch of version 1. If `is_plain`, keys and values have the types that were asked for;
-    else they are bytes.
+    offset, -1 in a batch of version 1; the others follow it as far as the first of `later_runs`. If `is_plain`, keys
+    and values have the types that were asked for; else they are bytes.
     """
 
     count: int
@@ -70,6 +74,7 @@ class Columns:
     deltas: Sequence[int] | None
     log_position: int
     is_plain: bool
+    later_runs: Sequence[Run] = ()
 
     def offsets(self, last: int) -> Sequence[int]:
         """Return the offsets of the records of a batch whose last offset is `last`."""
@@ -77,6 +82,21 @@ class Columns:
         if self.deltas is None:
             return range(first, last + 1)
         return [first + delta for delta in self.deltas]
+
+    def runs(self, last: int) -> list[PlacedRun]:
+        """Return the runs of consecutive log positions of a batch whose last offset is `last`."""
+        return placed_runs([Run(0, self.log_position), *self.later_runs], last - self.span + 1, last + 1)
+
+    def log_positions(self, last: int) -> Sequence[int]:
+        """Return the log positions of the records of a batch whose last offset is `last`."""
+        offsets = self.offsets(last)
+        if not self.later_runs:
+            shift = self.log_position - (last - self.span + 1)
+            return [offset + shift for offset in offsets]
+        runs = self.runs(last)
+        starts = [run.first for run in runs]
+        found = [runs[bisect_right(starts, offset) - 1] for offset in offsets]
+        return [run.log_position + offset - run.first for run, offset in zip(found, offsets, strict=True)]
 
 
 ToBytes = Callable[[Sequence[Any]], Column]
@@ -246,8 +266,9 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
         raise corrupt(place, "its checksum is wrong")
     if header.unknown or header.producer != NO_PRODUCER:
         check_header(header, place)
+    later_runs: Sequence[Run] = ()
     if header.flags & ~PLACE:
-        _check_parts(data, header, place)
+        later_runs = _check_parts(data, header, place)
         if header.kind == KAFKA:
             return _kafka_columns(data, header, place)
     times: object
@@ -281,16 +302,17 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
         deltas,
         header.log_position,
         plain is not None,
+        later_runs,
     )
 
 
-def _check_parts(data: bytes, header: BatchHeader, place: object) -> None:
-    """Check what only some batches have in front of their bodies."""
-    if header.runs_at is not None:
-        read_runs(header, data, place)
+def _check_parts(data: bytes, header: BatchHeader, place: object) -> Sequence[Run]:
+    """Check what only some batches have in front of their bodies; return the runs after the first."""
+    later_runs = read_runs(header, data, place)[1:]
     if header.flags & COMPRESSION_MASK:
         name = COMPRESSIONS[header.flags & COMPRESSION_MASK]
         raise too_new(place, f"a body compressed by {name}, which this eventlog does not decompress")
+    return later_runs
 
 
 def _kafka_columns(data: bytes, header: BatchHeader, place: object) -> Columns:

@@ -76,6 +76,25 @@ class Run(NamedTuple):
     log_position: int
 
 
+class PlacedRun(NamedTuple):
+    """The records from offset `first` to `end` (exclusive), the first of which has this log position."""
+
+    first: int
+    end: int
+    log_position: int
+
+    @property
+    def end_position(self) -> int:
+        """The position behind the last of them."""
+        return self.log_position + self.end - self.first
+
+
+def placed_runs(runs: Sequence[Run], first: int, end: int) -> list[PlacedRun]:
+    """Return the runs of a batch that holds the offsets from `first` to `end` (exclusive)."""
+    ends = [first + run.delta for run in runs[1:]] + [end]
+    return [PlacedRun(first + run.delta, behind, run.log_position) for run, behind in zip(runs, ends, strict=True)]
+
+
 @attrs.define(slots=True, eq=False, repr=False)
 class EncodedBatch:
     """A batch before its offsets are assigned: the body, its kind, and the header's fields about it."""

@@ -76,7 +76,7 @@ class LogReader:
                     behind = stored.log_position + stored.span - (stored.last - error.offset)
                     error._reword(advice=f"{_ADVICE[type(error) is CorruptBatch]} start={behind} goes on behind it.")
                 raise
-            behind_batch = end = stored.log_position + stored.span
+            behind_batch = end = stored.log_position + stored.end - (stored.last - stored.span + 1)
             if batch is not None:
                 first, records, end = batch
                 batches.append((first, records))
@@ -130,10 +130,10 @@ class LogReader:
         """The position of the first record, the records, and the position behind them; None when none may be read."""
         base = stored.last - stored.span + 1
         offset = max(base + self.log_position - stored.log_position, base, stored.first)
-        if offset > stored.last:
+        if offset >= stored.end:
             return None
         cursor: Cursor[Any, Any] = Cursor(topic, stored.partition, offset)
-        batch = self._fetcher.batch(cursor, StoredBatch(stored.last, stored.data), None)
+        batch = self._fetcher.batch(cursor, StoredBatch(stored.last, stored.data), stored.end)
         if batch is None:
             return None
         shift = stored.log_position - base

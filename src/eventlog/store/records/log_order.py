@@ -12,7 +12,16 @@ import struct
 from collections.abc import Collection
 
 from eventlog.backend.reading import Deletion, OrderedBatch, ScannedOrder
-from eventlog.batches.header import NO_LOG_POSITION, is_intact, read_header, read_place
+from eventlog.batches.header import (
+    NO_LOG_POSITION,
+    BatchHeader,
+    PlacedRun,
+    is_intact,
+    placed_runs,
+    read_header,
+    read_place,
+    read_runs,
+)
 from eventlog.errors import CorruptBatch, EventLogError
 from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
@@ -27,6 +36,7 @@ from eventlog.store.lmdb.environment import (
     Transaction,
 )
 from eventlog.store.lmdb.errors import damaged_row
+from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.rows.packing import LARGEST, damaged
 from eventlog.store.rows.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key, split_partition_key
 
@@ -284,41 +294,69 @@ class _OrderedBatches:
             raise damaged("the order of the log", f"{_Place(key)} is not there, which ends before position {end}")
         header = read_header(data, _Place(key))
         span = header.span
+        if header.runs_at is not None:
+            return end, self._run(end, key, header, bytes(data))
         if span > min(end, last + 1):
             raise damaged("the order of the log", f"the batch before position {end} has {span} records")
         if header.log_position not in (NO_LOG_POSITION, end - span) and is_intact(bytes(data)):
             raise misplaced(end - 1, header.log_position + span - 1)
         first = self._firsts.get(key[:8])
         if first is None:
-            row = self._environment.row(self._transaction, PARTITIONS, key[:8])
-            first = self._firsts[key[:8]] = PartitionRow.unpack(row).first
-        return end, OrderedBatch(end - span, topic_id, partition, last, first, span, bytes(data))
+            first = self._first(key)
+        return end, OrderedBatch(end - span, topic_id, partition, last, first, span, bytes(data), last + 1)
+
+    def _run(self, end: int, key: bytes, header: BatchHeader, data: bytes) -> OrderedBatch:
+        """The part of a batch of several runs that ends before a position."""
+        topic_id, partition, last = split_batch_key(key)
+        base = last - header.span + 1
+        runs = placed_runs(read_runs(header, data, _Place(key)), base, last + 1)
+        run = next((one for one in runs if one.end_position == end), None)
+        if run is None:
+            raise misplaced(end - 1, runs[-1].end_position - 1)
+        first = max(self._first(key), run.first)
+        log_position = run.log_position - (run.first - base)
+        return OrderedBatch(log_position, topic_id, partition, last, first, header.span, data, run.end)
+
+    def _first(self, key: bytes) -> int:
+        """The first offset that may be read of the partition of a batch."""
+        row = self._environment.row(self._transaction, PARTITIONS, key[:8])
+        first = self._firsts[key[:8]] = PartitionRow.unpack(row).first
+        return first
 
 
-def position_of_batch(
+def runs_of_batch(
     environment: Environment,
     transaction: Snapshot | Transaction,
     old_end: int,
     key: bytes,
     data: bytes | memoryview,
-) -> int | None:
+) -> list[PlacedRun]:
     """
-    The last position of a stored batch, None when it has no row.
+    The runs of positions of a stored batch that have rows in the order, mostly one.
 
-    A batch of version 1 does not know it: its row is found by a search, because the rows below `old_end` have the
-    order of the batches' keys. What a damaged batch says is not believed: then we look at all rows.
+    A batch of version 1 does not know its position: its row is found by a search, because the rows below `old_end` have
+    the order of the batches' keys. What a damaged batch says is not believed: then we look at all rows.
     """
-    found: int | None = None
+    last, runs = int.from_bytes(key[8:16], "big"), []  # the key may be that of no batch
     try:
         header = read_header(data, _Place(key))
-    except unless_interrupted(EventLogError):
-        pass
-    else:
+        span = header.span
         if header.log_position == NO_LOG_POSITION:
             found = position_of_old(environment, transaction, old_end, key)
-        elif (last := header.log_position + header.span - 1) <= _LAST_POSITION:
-            found = last if _leads_to(transaction.get(order_key(last), db=environment.table(ORDER)), key) else None
-    return _walked(environment, transaction, key) if found is None else found
+            runs = [] if found is None else [PlacedRun(last - span + 1, last + 1, found - span + 1)]
+        else:
+            runs = placed_runs(read_runs(header, data, _Place(key)), last - span + 1, last + 1)
+    except unless_interrupted(EventLogError):
+        span = 1
+    table = environment.table(ORDER)
+    if runs and all(_leads_to(_step(transaction, table, run.end_position - 1), key) for run in runs):
+        return runs
+    return [PlacedRun(last - span + 1, last + 1, step - span + 1) for step in _walked(environment, transaction, key)]
+
+
+def _step(transaction: Snapshot | Transaction, table: Table, position: int) -> bytes | memoryview | None:
+    """The bytes of a row of the order."""
+    return transaction.get(order_key(position), db=table) if 0 <= position <= _LAST_POSITION else None
 
 
 def _leads_to(data: bytes | memoryview | None, key: bytes) -> bool:
@@ -326,9 +364,10 @@ def _leads_to(data: bytes | memoryview | None, key: bytes) -> bool:
     return data is not None and data[: len(key)] == key
 
 
-def _walked(environment: Environment, transaction: Snapshot | Transaction, key: bytes) -> int | None:
+def _walked(environment: Environment, transaction: Snapshot | Transaction, key: bytes) -> list[int]:
+    """The positions of all rows of the order that lead to a batch."""
     with transaction.cursor(db=environment.table(ORDER)) as cursor:
-        return next((position_of(step) for step, data in cursor.iternext() if _leads_to(data, key)), None)
+        return [position_of(step) for step, data in cursor.iternext() if _leads_to(data, key)]
 
 
 def position_of_old(

@@ -50,7 +50,7 @@ from eventlog.store.records.log_order import (
     order_key,
     pack_deletion,
     position_of,
-    position_of_batch,
+    runs_of_batch,
     unpack_deletion,
 )
 from eventlog.store.records.reader import bounds_within, last_batch, offset_of_time_within
@@ -450,9 +450,8 @@ class WriteTransaction:
                 key = cursor.key()
                 if not key.startswith(prefix) or (below is not None and key >= below):
                     break
-                place = position_of_batch(environment, self.transaction, old_end, key, cursor.value())
-                if place is not None:
-                    self.transaction.delete(order_key(place), db=order)
+                for run in runs_of_batch(environment, self.transaction, old_end, key, cursor.value()):
+                    self.transaction.delete(order_key(run.end_position - 1), db=order)
                 is_found = cursor.delete() and bool(cursor.key())
                 count += 1
         return count
@@ -472,10 +471,11 @@ class WriteTransaction:
             key, data = cursor.item()
         if not key.startswith(place):
             return
-        last = position_of_batch(self._environment, self.transaction, old_end, key, data)
-        if last is None:
+        runs = runs_of_batch(self._environment, self.transaction, old_end, key, data)
+        run = next((one for one in runs if before <= one.end), None)
+        if run is None:
             return  # the order of the log is damaged, which `verify` tells
-        behind = last + before - split_batch_key(key)[2]
+        behind = run.log_position + before - run.first
         largest, number = unpack_deletion(self.get(FORMAT, DELETIONS_KEY))
         self.put(FORMAT, DELETIONS_KEY, pack_deletion(max(largest, behind), number + 1))
         self.put(FORMAT, deletion_key(place), pack_deletion(behind, number + 1))

@@ -59,17 +59,10 @@ class IndexSums:
         total = 0
         first = snapshot.bounds(topic.id, partition)[0]
         offsets = columns.offsets(last)
-        shift = columns.log_position - (last - columns.span + 1)
-        entries = pack_entries(
-            partition,
-            offsets,
-            columns.timestamps_ms,
-            [offset + shift for offset in offsets],
-            columns.values,
-            columns.headers,
-        )
-        for offset, key, entry in zip(offsets, columns.keys, entries, strict=True):
-            if key is not None and offset >= first and offset + shift < self._end:
+        positions = columns.log_positions(last)
+        entries = pack_entries(partition, offsets, columns.timestamps_ms, positions, columns.values, columns.headers)
+        for offset, position, key, entry in zip(offsets, positions, columns.keys, entries, strict=True):
+            if key is not None and offset >= first and position < self._end:
                 total += _fingerprint(key, entry)
         self._batches[topic.id] = (self._batches[topic.id] + total) & _SUM_MASK
 
@@ -243,7 +236,7 @@ def _difference(key: bytes, entry: Entry, last: int, columns: Columns | None) ->
         return "the key"
     if columns.timestamps_ms[place] != timestamp_ms:
         return "the timestamp"
-    if columns.log_position + offset - (last - columns.span + 1) != log_position:
+    if columns.log_positions(last)[place] != log_position:
         return "the position"
     if headers is not None and (columns.values[place], columns.headers[place]) != (value, headers):
         return "the content"

@@ -96,7 +96,7 @@ def _difference(snapshot: SnapshotReader, topic: StoredTopic, message: StoredMes
         return f"it leads to {place}, where there is no record"
     index = offsets.index(message.offset)
     key = columns.keys[index]
-    log_position = columns.log_position + message.offset - (last - columns.span + 1)
+    log_position = columns.log_positions(last)[index]
     if (message.timestamp_ms, message.log_position) != (columns.timestamps_ms[index], log_position):
         return f"it has another timestamp or position than {place}"
     if message.digest != digest_of(key, columns.values[index], columns.headers[index]):

@@ -6,7 +6,7 @@ That every batch has its row is checked with the batches, in `verify.py`.
 
 from __future__ import annotations
 
-from eventlog.batches.header import NO_LOG_POSITION, read_header
+from eventlog.batches.header import NO_LOG_POSITION, placed_runs, read_header, read_runs
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import BATCHES
@@ -43,11 +43,13 @@ class OrderCheck:
             return
         try:
             header = read_header(batch, name)
+            offset = split_batch_key(data)[2]
+            runs = placed_runs(read_runs(header, batch, name), offset - header.span + 1, offset + 1)
         except unless_interrupted(EventLogError):
             self._end = last + 1  # reported by the check of the batches
             return
-        first = last - header.span + 1
-        if header.log_position not in {first, NO_LOG_POSITION}:
+        first = next((run.log_position for run in runs if run.end_position == last + 1), last - header.span + 1)
+        if header.log_position != NO_LOG_POSITION and first not in {run.log_position for run in runs}:
             self._problems.add(
                 f"{name}: it leads to a batch that begins at position {header.log_position}, not {first}."
             )

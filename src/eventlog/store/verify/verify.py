@@ -166,11 +166,12 @@ class BatchCheck:
             if old_end is not None and position_of_old(environment, transaction, old_end, key) is None:
                 self._problems.add(f"{name}: it has no row in the order of the log.")
             return
-        last = columns.log_position + columns.span - 1
-        row = snapshot.get(ORDER, order_key(last)) if last <= _LAST_POSITION else None
-        if row is None:
-            self._problems.add(f"{name}: it has the positions up to {last}, but no row in the order of the log.")
-        elif row != key:
-            self._problems.add(
-                f"{name}: it has the positions up to {last}, but there the order leads to another batch."
-            )
+        for run in columns.runs(split_batch_key(key)[2]):
+            last = run.end_position - 1
+            row = snapshot.get(ORDER, order_key(last)) if last <= _LAST_POSITION else None
+            if row is None:
+                self._problems.add(f"{name}: it has the positions up to {last}, but no row in the order of the log.")
+            elif row != key:
+                self._problems.add(
+                    f"{name}: it has the positions up to {last}, but there the order leads to another batch."
+                )
