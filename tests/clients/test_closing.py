@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,51 @@ def test_a_batch_that_was_queued_twice_is_stored_once() -> None:
         producer.flush()
         log.topic("orders").append(b"milk")
         assert [record.value for record in log.topic("orders").read()] == [b"tea", b"milk"]
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_closing_does_not_wait_for_processors_that_wait(log: eventlog.EventLog, members: int) -> None:
+    """Their threads poll again when they are woken, and must not be faster than the close each time."""
+    log.topic("orders", value=int, partitions=3).append_many(range(30))
+    ended: list[int] = []
+
+    def run(processor: eventlog.Processor) -> None:
+        ended.append(processor.run())
+
+    processors = [log.processor("orders", function=lambda tx, record: None, group="g") for _ in range(members)]
+    threads = [threading.Thread(target=run, args=[processor]) for processor in processors]
+    for thread in threads:
+        thread.start()
+    log.groups.wait("g", timeout=10.0)
+    began_s = time.monotonic()
+    log.close()
+    for thread in threads:
+        thread.join(10.0)
+        assert not thread.is_alive()
+    assert time.monotonic() - began_s < 5.0, "each was waited for in vain"
+    assert sum(ended) == 30
+
+
+@pytest.mark.parametrize("closes", ["consumer", "log"])
+def test_closing_is_not_held_up_by_polls_that_follow_each_other(log: eventlog.EventLog, closes: str) -> None:
+    """The poll that comes after the woken one is refused, however soon it comes."""
+    topic = log.topic("orders", value=int)
+    consumer = log.consumer(topic)
+    begun, refused = threading.Event(), []
+
+    def poll() -> None:
+        try:
+            while True:
+                begun.set()
+                consumer.poll(30.0)
+        except eventlog.LogClosed:
+            refused.append(True)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    assert begun.wait(10.0)
+    began_s = time.monotonic()
+    (consumer if closes == "consumer" else log).close()
+    thread.join(10.0)
+    assert refused
+    assert time.monotonic() - began_s < 5.0

@@ -127,6 +127,10 @@ class EmbeddedConsumer(Consumer[K, V]):
             try:
                 if is_over:
                     return []
+                if self._is_closing:  # another thread waits for its turn, and woke the poll before this one
+                    if is_loop:
+                        return []
+                    raise closed_consumer()
                 batches = core.try_take(max_records, is_loop=is_loop)
                 if batches or core.take_wakeup() or timeout == 0.0:
                     return batches
@@ -357,6 +361,11 @@ class EmbeddedConsumer(Consumer[K, V]):
             self._close()
         finally:
             self._is_closing = False
+
+    @property
+    def _is_ending(self) -> bool:
+        """Whether it is closed, or another thread is closing it."""
+        return self._is_closing or self.is_closed
 
     def _close(self) -> None:
         self.wakeup()

@@ -175,7 +175,7 @@ class Processor(Closing):
                 if ends is not None:
                     wait_s = self._wait_s(deadline_s, count)
         except unless_interrupted(LogClosed):
-            if not self._consumer.is_closed:  # else another thread closed us: the run ends as by stop()
+            if not self._consumer._is_ending:  # else another thread closes us: the run ends as by stop()
                 raise
         finally:
             self._worker.is_stopping = False
