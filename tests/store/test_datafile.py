@@ -90,3 +90,18 @@ def test_a_directory_that_fails_to_sync_is_an_error(
             eventlog.open(path).close()
     with eventlog.open(path) as log:
         assert log.topic("orders").append(b"tea").offset == 0
+
+
+def test_a_file_that_seems_empty_is_no_new_log(tmp_path: Path) -> None:
+    """One bit makes the root of before the first commit the newest: nothing may be written over the other."""
+    path = tmp_path / "log"
+    with eventlog.open(tmp_path / "whole", cleaner=False) as log:
+        log.topic("orders").append(b"tea")
+        log.compact(path)
+    data = bytearray((path / "data.mdb").read_bytes())
+    assert [int.from_bytes(data[at : at + 8], "little") for at in (144, _PAGE_BYTES + 144)] == [0, 1]
+    data[144] ^= 1 << 4
+    (path / "data.mdb").write_bytes(data)
+    with pytest.raises(eventlog.NotALog, match="has no tables although 16 commits were made to it"):
+        eventlog.open(path)
+    assert (path / "data.mdb").read_bytes() == data

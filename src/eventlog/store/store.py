@@ -267,12 +267,18 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
 
     def _read_or_write_format(self, *, upgrade: bool, keep_copy: str | None) -> FormatRow:
         """Return the row of a log that can be used: one that was there, one that was upgraded, or that of a new log."""
-        stored = self.environment.stored_tables()
+        stored, last_commit = self.environment.stored_tables()
         if stored and FORMAT not in stored:
             raise NotALog(
                 f"cannot open {self.path}: data.mdb is an LMDB file of something else.",
                 stored="It was left as it was.",
                 advice="Choose another directory.",
+            )
+        if last_commit and not stored:
+            raise NotALog(
+                f"cannot open {self.path}: data.mdb has no tables although {last_commit} commits were made to it.",
+                stored="It was left as it was.",
+                advice="Restore a backup: the page that leads to the tables is damaged.",
             )
         if FORMAT in stored:
             self.environment.open_tables([FORMAT])

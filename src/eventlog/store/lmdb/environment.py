@@ -516,10 +516,10 @@ class Environment(Lifecycle):
         """Whether a write failed, so that this log refuses further writes."""
         return self._failure is not None
 
-    def stored_tables(self) -> set[bytes]:
-        """Return the names of the tables in the file."""
+    def stored_tables(self) -> tuple[set[bytes], int]:
+        """Return the names of the tables in the file, and the number of the last commit: 0 in a new file."""
         with self.reading() as transaction, transaction.cursor() as cursor:
-            return {bytes(name) for name in cursor.iternext(values=False)}
+            return {bytes(name) for name in cursor.iternext(values=False)}, transaction.id()
 
     def create_tables(self, transaction: Transaction) -> None:
         """Open all tables, and creates those that are missing, as part of a write transaction."""
