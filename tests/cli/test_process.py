@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,3 +108,23 @@ def test_an_output_that_is_closed_or_full_harms_no_log(path, target, code):
     assert "Traceback" not in found.stderr
     with eventlog.open(path) as log:
         assert log.verify().is_sound
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_the_names_of_a_log(path, tmp_path):
+    """By the script that `eventlog completion` prints, in a real shell."""
+    with eventlog.open(path) as log:
+        log.topic("orders")
+    command = tmp_path / "bin" / "eventlog"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m eventlog "$@"\n')
+    command.chmod(0o755)
+    script = (
+        'eval "$(eventlog completion bash)"; COMP_WORDS=(eventlog tail "$1" or); COMP_CWORD=3; '
+        '_eventlog_completion eventlog; echo "${COMPREPLY[@]}"'
+    )
+    environment = os.environ | {"PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}"}
+    found = subprocess.run(
+        ["bash", "-c", script, "bash", path], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (found.stdout, found.stderr) == ("orders\n", "")
