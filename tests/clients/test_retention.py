@@ -206,6 +206,7 @@ def test_what_contradicts_the_stored_options_says_how_to_alter_them(log):
         ({"retention": "1 day"}, TypeError),
         ({"retention": float("nan")}, ValueError),
         ({"retention_bytes": -1}, ValueError),
+        ({"retention_bytes": 2**63}, ValueError),
         ({"retention_bytes": 1.5}, TypeError),
         ({"until_read_by": "billing"}, TypeError),
         ({"until_read_by": [7]}, TypeError),

@@ -9,6 +9,8 @@ from eventlog.errors import TopicMismatch
 from eventlog.options import UNCHANGED, check_group_name, check_int, check_seconds
 
 _OPTIONS = ("retention", "retention_bytes", "until_read_by")
+_MOST_BYTES = 2**63 - 1
+"""The largest number that a row holds."""
 
 
 def check_retention(
@@ -19,7 +21,7 @@ def check_retention(
         return KEEP_ALL
     return Retention(
         None if retention is None else round(check_seconds("retention", retention) * 1000),
-        None if retention_bytes is None else check_int("retention_bytes", retention_bytes, least=0),
+        None if retention_bytes is None else check_int("retention_bytes", retention_bytes, least=0, most=_MOST_BYTES),
         () if until_read_by is None else _checked_groups(until_read_by),
     )
 
