@@ -207,3 +207,32 @@ def test_a_forgotten_await_is_told() -> None:
                 await log.consumer("orders").poll()
 
     _run(main())
+
+
+def test_a_thread_that_could_not_start_starts_later(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is Python's; nothing was begun, and the next call works."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            await eventlog.aio.open(path)
+        monkeypatch.setattr(threading.Thread, "start", start)
+        async with eventlog.aio.open(path) as log:
+            topic = await log.topic("orders", value=int)
+            await topic.append_many([1, 2])
+            done = []
+            async with log.processor(
+                topic, function=lambda tx, record: done.append(record.value), group="g"
+            ) as working:
+                monkeypatch.setattr(threading.Thread, "start", refuse)
+                with pytest.raises(RuntimeError, match="can't start new thread"):
+                    await working.run_to_end(5.0)
+                monkeypatch.setattr(threading.Thread, "start", start)
+                assert await working.run_to_end(5.0) == 2
+            assert done == [1, 2]
+
+    _run(main())

@@ -64,12 +64,17 @@ class Worker:
         Once the thread was stopped, everything is closed, and the function, which closes it again, is called here.
         """
         future: Future[T] = self._loop.future()
-        self._jobs.append((future, function))
+        job = (future, function)
+        self._jobs.append(job)
         if self._is_stopping:
             self._work()
             self._outbox.flush()
-        else:
+            return future
+        try:
             self._wake()
+        except RuntimeError:  # no thread is to be had: nothing was begun
+            self._jobs.remove(job)
+            raise
         return future
 
     def commit_soon(self) -> None:
@@ -95,8 +100,12 @@ class Worker:
     def _wake(self) -> None:
         if self._thread is None:
             # A daemon: a program that ends without close() does not wait for it. What it was asked is not acknowledged.
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            start_thread(self._thread)
+            thread = self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                start_thread(thread)
+            finally:
+                if thread.ident is None:  # there is none to be had: the next call tries again
+                    self._thread = None
         with suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
             self._wakeup.release()
 
