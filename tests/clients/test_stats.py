@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,20 @@ def test_the_read_of_another_process_is_told(disk_log: eventlog.EventLog) -> Non
         assert reader is not None
         assert reader.commits_behind == 1
         child.kill()
+
+
+def test_a_forked_child_counts_its_own_commits(tmp_path: Path) -> None:
+    """Those of its parent are not of this process."""
+    script = (
+        "import os, sys, eventlog\n"
+        "log = eventlog.open(sys.argv[1]); topic = log.topic('t')\n"
+        "for _ in range(5): topic.append(b'tea')\n"
+        "if os.fork() == 0:\n"
+        "    topic.append(b'milk'); print(log.stats().commit_count, flush=True); os._exit(0)\n"
+        "os.wait(); print(log.stats().commit_count, log.stats().record_count)\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script, str(tmp_path / "log")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert found[0] == "1"
+    assert int(found[1]) >= 5
+    assert found[2] == "6"

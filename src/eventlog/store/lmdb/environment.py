@@ -149,8 +149,10 @@ class Environment(Lifecycle):
         self._writing: Transaction | None = None
 
     def reset_after_fork(self) -> object | None:
-        """Drop the parent's environment and its failed write; see `Lifecycle`."""
+        """Drop the parent's environment, its failed write and its figures; see `Lifecycle`."""
         self._failure = None
+        self.commit_count = 0
+        self.commit_s = self.longest_commit_s = 0.0
         return super().reset_after_fork()
 
     # -- rows ------------------------------------------------------------------------------------------------
