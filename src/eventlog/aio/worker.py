@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from eventlog.clients.awaiting.loop import Future, Loop
 from eventlog.clients.awaiting.outbox import Outbox, resolve
-from eventlog.interruptions import suppress
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.uninterruptible import start_thread
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Worker:
             return future
         try:
             self._wake()
-        except RuntimeError:  # no thread is to be had: nothing was begun
+        except unless_interrupted(RuntimeError):  # no thread is to be had: nothing was begun
             self._jobs.remove(job)
             raise
         return future
