@@ -196,6 +196,8 @@ SPOILED: list[tuple[str, bytes, bytes, Change, str]] = [
     ("partition-order", PARTITIONS, partition_key(1, 1), to(PartitionRow(2, 1, 1).pack()), r"accounts\[1\].*offset 2"),
     ("format-end", FORMAT, b"end position", to(b"abc"), r"'end position': .*requires a buffer of 8 bytes"),
     ("format-old", FORMAT, b"old positions", to(b"abc"), r"'old positions': .*requires a buffer of 8 bytes"),
+    ("deletions", FORMAT, b"deletions", to(b"abc"), r"row b'deletions': .*the deletions of the log"),
+    ("deletions-key", FORMAT, b"deletions abc", to(bytes(16)), r"row b'deletions abc': .*requires a buffer of 8 bytes"),
     ("format-next", FORMAT, b"next topic id", to(bytes([0, 0, 0, 2])), r"topic id 2: it would be given"),
     ("format-next-gone", FORMAT, b"next topic id", gone, r"topic id 2: it would be given"),
     ("group", GROUPS, b"billing", to(b"\xc1"), r"group 'billing'"),

@@ -25,6 +25,7 @@ from eventlog.store.records.log_order import (
     DELETIONS_KEY,
     END_POSITION_KEY,
     OLD_POSITIONS_KEY,
+    deletion_key,
     end_log_position,
     position_of,
     unpack_deletion,
@@ -42,6 +43,7 @@ from eventlog.store.rows.tables import (
     next_id,
     partition_key,
     split_left_rows_key,
+    split_partition_key,
     unpack_topic,
     unpack_topics_version,
 )
@@ -132,6 +134,8 @@ class SmallTables:
             split_left_rows_key(key)
         elif key.startswith(DELETIONS_KEY):
             unpack_deletion(data)
+            if key.startswith(prefix := deletion_key(b"")):
+                split_partition_key(key[len(prefix) :])
 
     def _note_id(self, what: str, number: int, ids: set[int]) -> None:
         if number in ids:
