@@ -14,6 +14,7 @@ import pytest
 import eventlog
 from eventlog.batches.format import BatchEncoder
 from eventlog.batches.header import seal
+from eventlog.batches.kafka_batch import kafka_batch
 from eventlog.groups.state import CommittedOffset, Member, Subscription
 from eventlog.store.groups.rows import pack_member
 from eventlog.store.lmdb.environment import (
@@ -42,6 +43,7 @@ from eventlog.store.records.message_ids import StoredMessage, time_key
 from eventlog.store.records.producer_epochs import SequenceRow, sequence_key
 from eventlog.store.rows.tables import PartitionRow, batch_key, pack_offset, partition_key
 from eventlog.store.verify.check_index import IndexSums
+from tests.golden.shapes import BATCHES_V3
 from tests.sealing import sealed, unsealed
 
 Change = Callable[[bytes], bytes | None]
@@ -124,11 +126,38 @@ def batch_at(log_position: int, count: int = 1) -> bytes:
     return seal(batch, largest_so_far_ms=2**40, log_position=log_position)
 
 
+def batch_of(size: int, key: bytes) -> bytes:
+    """A sound batch that says where it belongs, if it is large."""
+    return seal(
+        BatchEncoder().encode_one(None, b"v" * size, timestamp_ms=1), largest_so_far_ms=1, log_position=0, key=key
+    )
+
+
+def kafka_at(key: bytes) -> bytes:
+    """A sound Kafka record batch of the row with a key."""
+    body = BATCHES_V3["batch-v3-kafka.bin"].kafka_body or b""
+    return seal(kafka_batch(body), largest_so_far_ms=2**40, log_position=20, key=key)
+
+
 SPOILED: list[tuple[str, bytes, bytes, Change, str]] = [
     # batches and their order
     ("batch-bit", BATCHES, batch_key(2, 0, 3), flipped(70), r"orders\[0\] up to offset 3.*checksum"),
     ("batch-gone", BATCHES, batch_key(2, 0, 3), gone, r"order at position 6.*does not exist"),
     ("batch-key", BATCHES, b"short", to(b"x"), r"'batches', row 73686f7274"),
+    (
+        "batch-elsewhere",
+        BATCHES,
+        batch_key(2, 0, 3),
+        to(batch_of(3000, batch_key(2, 0, 4))),
+        r"orders\[0\] up to offset 3: it says that it is of topic id 2\[0\] up to offset 4",
+    ),
+    (
+        "kafka-elsewhere",
+        BATCHES,
+        batch_key(2, 0, 3),
+        to(kafka_at(batch_key(2, 0, 4))),
+        r"orders\[0\] up to offset 3: its Kafka record batch does not begin at offset 1",
+    ),
     ("batch-of-no-topic", BATCHES, batch_key(9, 0, 0), to(batch_at(20)), r"topic id 9\[0\].*does not exist"),
     ("batch-of-no-partition", BATCHES, batch_key(2, 7, 0), to(batch_at(20)), r"orders\[7\].*has 1 partitions"),
     ("batch-elsewhere", BATCHES, batch_key(2, 0, 3), to(batch_at(5)), r"up to offset 3.*order leads to another batch"),

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from eventlog.backend.maintenance import VerifyReport
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import Columns, decode
-from eventlog.batches.header import NO_LOG_POSITION, NO_TIME_MS
+from eventlog.batches.header import KAFKA, NO_LOG_POSITION, NO_TIME_MS, read_header
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import (
@@ -127,11 +127,22 @@ class BatchCheck:
             self._end = last + 1
             return
         self.record_count += columns.count
+        self._check_own_words(key, data, name)
         self._check_place(snapshot, topic, name, partition, last, columns)
         self._check_order(snapshot, key, name, columns)
         if topic is not None and topic.index is not None:
             self._sums.add_batch(snapshot, topic, partition, last, columns)
         self._end, self._largest_ms = last + 1, max(self._largest_ms, columns.largest_so_far_ms)
+
+    def _check_own_words(self, key: bytes, data: bytes, name: str) -> None:
+        """Check what a batch says of its place: a large one its key, a Kafka record batch its first offset."""
+        header = read_header(data, name)
+        if header.place not in (None, key):
+            topic_id, partition, last = split_batch_key(header.place or b"")
+            self._problems.add(f"{name}: it says that it is of topic id {topic_id}[{partition}] up to offset {last}.")
+        first = split_batch_key(key)[2] - header.span + 1
+        if header.kind == KAFKA and int.from_bytes(data[header.body_at : header.body_at + 8], "big") != first:
+            self._problems.add(f"{name}: its Kafka record batch does not begin at offset {first}.")
 
     def _check_place(
         self,
