@@ -19,6 +19,7 @@ import msgpack
 import pytest
 
 import eventlog
+from eventlog.backend.groups import OffsetCommit
 from eventlog.batches.header import read_header
 from eventlog.store import upgrade as upgrading
 from eventlog.store.lmdb import environment as environments
@@ -145,6 +146,25 @@ def test_a_log_of_format_3_is_read_and_written_as_it_is(path: Path) -> None:
     assert set(after[b"message times"].values()) == {b""}
     for table in (b"topics", b"groups", b"members", b"states", b"projections", b"producers", b"sequences"):
         assert all(isinstance(msgpack.unpackb(data), dict) for data in after[table].values()), table
+
+
+def test_metadata_of_offsets_is_kept_from_format_4_on(path: Path) -> None:
+    """Beside the offset, until the next commit; rows of format 3 have no room for it."""
+    for expected in ((-1, ""), (7, "gr\xfc\xdfe")):
+        with eventlog.open(path) as log:
+            store: Any = log._store  # type: ignore[attr-defined]
+            payments = store.topic("payments")
+            place = (payments.id, 0)
+            store.commit_offsets(OffsetCommit("g", [(payments, 0, 2)], False, notes={place: (7, "gr\xfc\xdfe")}))
+            [commit] = store.committed_with_notes("g", [place])
+            assert (commit.offset, commit.leader_epoch, commit.metadata) == (2, *expected)
+            assert store.committed("g", [place]) == [2]
+            with pytest.raises(ValueError, match="at most 4096 bytes, not 4098"):
+                store.commit_offsets(OffsetCommit("g", [(payments, 0, 3)], False, notes={place: (7, "\xe4" * 2049)}))
+            assert store.committed("g", [place]) == [2]
+            store.commit_offsets(OffsetCommit("g", [(payments, 0, 3)], False))
+            assert store.committed_with_notes("g", [place])[0][2:] == (-1, "")
+        eventlog.upgrade(path)
 
 
 @too_old

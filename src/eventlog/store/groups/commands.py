@@ -21,7 +21,7 @@ from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_member, save
 from eventlog.store.lmdb.environment import OFFSETS
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from eventlog.store.rows.tables import offset_key, pack_offset
+from eventlog.store.rows.tables import MOST_METADATA_BYTES, offset_key, pack_offset
 
 
 def put_offset(writing: WriteTransaction, key: bytes, commit: CommittedOffset) -> None:
@@ -37,6 +37,12 @@ class CommitOffsets(CommitRequest):
 
     def __init__(self, commit: OffsetCommit, now_ms: int, members: Members) -> None:
         super().__init__()
+        for _, metadata in commit.notes.values():
+            if len(metadata.encode()) > MOST_METADATA_BYTES:
+                raise ValueError(
+                    f"metadata of a committed offset has at most {MOST_METADATA_BYTES} bytes, not "
+                    f"{len(metadata.encode())}. Nothing was stored."
+                )
         self._commit = commit
         self._now_ms = now_ms
         self._members = members
