@@ -68,12 +68,14 @@ from eventlog.records import publish as _publish_one
 if TYPE_CHECKING:
     from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
     from eventlog.backend.maintenance import CleanReport, LogStats, ReaderStats, TopicStats, VerifyReport
+    from eventlog.backend.repair import PartitionRepair, RepairReport, TableRepair
     from eventlog.clients.copying.topic_copy import TopicCopy
     from eventlog.clients.projection.projection import Projection
     from eventlog.clients.reading.follower import Follower
     from eventlog.clients.state.state import State
     from eventlog.clients.state.view import StateView
     from eventlog.clients.transaction.processor import Processor
+    from eventlog.log.repairing import repair
 
 __version__ = "0.5.0"
 
@@ -85,14 +87,18 @@ _LATER = {
     "LogStats": "eventlog.backend.maintenance",
     "MemberDescription": "eventlog.api.groups",
     "PartitionOffsets": "eventlog.api.groups",
+    "PartitionRepair": "eventlog.backend.repair",
     "Processor": "eventlog.clients.transaction.processor",
     "Projection": "eventlog.clients.projection.projection",
     "ReaderStats": "eventlog.backend.maintenance",
+    "RepairReport": "eventlog.backend.repair",
     "State": "eventlog.clients.state.state",
     "StateView": "eventlog.clients.state.view",
+    "TableRepair": "eventlog.backend.repair",
     "TopicCopy": "eventlog.clients.copying.topic_copy",
     "TopicStats": "eventlog.backend.maintenance",
     "VerifyReport": "eventlog.backend.maintenance",
+    "repair": "eventlog.log.repairing",
 }
 """Where the classes are that are imported with their first use: not every program needs them, and they take time."""
 
@@ -136,6 +142,7 @@ __all__ = [
     "OutOfOrderSequence",
     "PartitionOffsets",
     "PartitionRange",
+    "PartitionRepair",
     "ProcessDied",
     "Processor",
     "Producer",
@@ -147,11 +154,13 @@ __all__ = [
     "RecordBatch",
     "RecordMetadata",
     "RecordTooLarge",
+    "RepairReport",
     "Snapshot",
     "StateMismatch",
     "State",
     "StateView",
     "StorageError",
+    "TableRepair",
     "Topic",
     "TopicCopy",
     "TopicMismatch",
@@ -174,6 +183,7 @@ __all__ = [
     "WrongVersion",
     "is_compiled",
     "open",
+    "repair",
     "upgrade",
 ]
 

@@ -175,9 +175,9 @@ eventlog: UnknownGroup: cannot describe group 'nobody': it has neither members n
 | code | meaning |
 | --- | --- |
 | 0 | Done, and nothing wrong found. |
-| 1 | An error of another kind; input that does not fit; an answer of no; damage that `verify` found. |
+| 1 | An error of another kind; input that does not fit; an answer of no; damage that `verify` or `repair` found. |
 | 2 | Wrong usage, or a yes is needed. Nothing was written. |
-| 3 | `verify`: the process that checked the log died or got stuck. |
+| 3 | `verify`, `repair`: the process that read the log died or got stuck. |
 | 4 | Not found: no log, or no such topic, partition, group, state, projection or key. |
 | 5 | Refused by what is there: a topic that exists, other options, an offset out of range, live members, users. |
 | 6 | Cannot be read: damage, a value that its codec does not take, a newer or an older format. |

@@ -18,7 +18,7 @@ from eventlog.cli.text import escaped
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
-EXIT_DIED: Final = 3  # `verify`: the process that checked the log did not come to its end
+EXIT_DIED: Final = 3  # `verify`, `repair`: the process that read the log did not come to its end
 EXIT_NOT_FOUND: Final = 4
 EXIT_REFUSED: Final = 5
 EXIT_UNREADABLE: Final = 6

@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "stats": ("eventlog.cli.stats:stats", "Show what is in a log: records, bytes, free space, reads that go on."),
     "du": ("eventlog.cli.stats:du", "Show how many bytes each topic takes."),
     "verify": ("eventlog.cli.verify:verify", "Read a whole log and check it."),
+    "repair": ("eventlog.cli.repair:repair", "Make a new log of what can be read of a damaged one."),
     "compact": ("eventlog.cli.compact:compact", "Write a copy of a log without its unused space."),
     "upgrade": ("eventlog.cli.upgrade:upgrade", "Make a log of an earlier format one of today's."),
     "bench": ("eventlog.cli.bench:bench", "Measure how fast this machine and this directory are."),

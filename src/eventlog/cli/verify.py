@@ -94,7 +94,7 @@ def verify_log(path: Path, *, stall_timeout: float, as_json: bool) -> int:
         child = _start(path, complaint, as_json=as_json)
         try:
             is_stalled = False
-            for line in _lines(child, stall_timeout):
+            for line in child_lines(child, stall_timeout):
                 is_stalled = line is None
                 if line and line.startswith(_TICK):
                     progress.done(int(line[1:]))
@@ -145,7 +145,7 @@ def _start(path: Path, complaint: IO[bytes], *, as_json: bool) -> subprocess.Pop
     )
 
 
-def _lines(child: subprocess.Popen[bytes], stall_timeout: float) -> Iterator[str | None]:
+def child_lines(child: subprocess.Popen[bytes], stall_timeout: float) -> Iterator[str | None]:
     """The lines of the child; None at the end if it made no progress."""
     assert child.stdout is not None
     with child.stdout as pipe:

@@ -12,6 +12,7 @@ import os
 import struct
 import sys
 
+from eventlog.interruptions import suppress
 from eventlog.named_tuples import NamedTuple
 
 NO_PAGE = 2**64 - 1
@@ -25,7 +26,7 @@ _META = struct.Struct(f"{_ORDER}IIQQ")
 _TAIL = struct.Struct(f"{_ORDER}QQ")
 _NODE = struct.Struct(f"{_ORDER}HHHH")
 _NUMBER = struct.Struct(f"{_ORDER}Q")
-_HEAD_BYTES = _HEAD.size
+_HEAD_BYTES = HEAD_BYTES = _HEAD.size
 _TREE_BYTES = _TREE.size
 _NODE_BYTES = _NODE.size
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
@@ -94,9 +95,33 @@ class PageFile:
         """The number of pages that the file has now."""
         return os.fstat(self._descriptor).st_size // self.page_bytes
 
+    @property
+    def size_bytes(self) -> int:
+        """The bytes that the file has now; the last page may be a part of one."""
+        return os.fstat(self._descriptor).st_size
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+    def raw(self, number: int, count: int = 1) -> bytes:
+        """Return the bytes of pages, unchecked; zeros for what the file lacks of the last one."""
+        data = os.pread(self._descriptor, count * self.page_bytes, number * self.page_bytes)
+        return data + bytes(-len(data) % self.page_bytes)
+
+    def metas(self) -> list[Meta]:
+        """Return the roots of the last two commits, the newest first, as far as they can be read."""
+        found: list[Meta] = []
+        for number in (0, 1):
+            data = self.raw(number)
+            place = _HEAD_BYTES + _META.size + 2 * _TREE_BYTES
+            if len(data) < self.page_bytes or _TAIL.unpack_from(data, place)[1] % 2 != number:
+                continue
+            with suppress(PageDamage):
+                meta = self.meta(_TAIL.unpack_from(data, place)[1])
+                if meta is not None:
+                    found.append(meta)
+        return sorted(found, key=lambda meta: -meta.transaction)
 
     def meta(self, transaction: int) -> Meta | None:
         """Return the roots of a commit; None if later commits have taken their place."""
@@ -194,6 +219,36 @@ class PageFile:
         if used != end - upper:
             raise PageDamage("keys of it overlap")
         return Branch(children)
+
+
+def loose_rows(data: bytes) -> list[tuple[bytes, Value]]:
+    """Return what looks like rows in a damaged leaf page; whoever asks has to check each of them."""
+    lower, upper = _HEAD.unpack_from(data)[3:]
+    is_known = lower % 2 == 0 and _HEAD_BYTES < lower <= upper <= len(data)
+    rows: list[tuple[bytes, Value]] = []
+    slot, end = _HEAD_BYTES, lower if is_known else len(data)
+    while slot + 2 <= end:
+        (place,) = struct.unpack_from(f"{_ORDER}H", data, slot)
+        slot += 2
+        if place % 2 or not slot <= place <= len(data) - _NODE_BYTES:
+            continue
+        low, high, flags, key_bytes = _NODE.unpack_from(data, place)
+        begin = place + _NODE_BYTES + key_bytes
+        size = low | high << 16
+        length = _NUMBER.size if flags == _ELSEWHERE else size
+        if flags not in (0, _ELSEWHERE) or not 1 <= key_bytes <= _LONGEST_KEY_BYTES or begin + length > len(data):
+            continue
+        end = min(end, place)
+        stored = data[begin : begin + length]
+        page = _NUMBER.unpack(stored)[0] if flags == _ELSEWHERE else NO_PAGE
+        rows.append((data[place + _NODE_BYTES : begin], Value(stored, page, size, is_table=False)))
+    return rows
+
+
+def value_pages(data: bytes, number: int) -> int:
+    """Return for how many pages a value begins on a page; 0 if none does."""
+    stored, _, flags, count = _OVERFLOW_HEAD.unpack_from(data)
+    return count if stored == number and flags == _OVERFLOW else 0
 
 
 def table_of(value: Value) -> Tree:

@@ -47,6 +47,8 @@ NEXT_TOPIC_ID_KEY = b"next topic id"
 TOPICS_VERSION_KEY = b"topics version"
 """The row of a number that rises when topics or partitions are added or removed: 8 bytes, 0 if missing."""
 
+LOST_RECORDS_KEY = b"lost records "
+"""How the keys of the rows begin that say how many records a repaired topic with an index has lost; its id follows."""
 LEFT_ROWS = b"left rows "
 """How the keys of the rows begin that say what deletions have left; a kind and an id of 4 bytes follow."""
 TOPIC_ROWS = b"t"

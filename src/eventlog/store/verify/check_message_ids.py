@@ -72,12 +72,12 @@ class MessageTimeCheck:
             self._problems.add(
                 f"{name}: it is in the order of time at {stored_ms}, but was stored at {message.stored_ms}."
             )
-        what = _difference(snapshot, topic, message)
+        what = difference(snapshot, topic, message)
         if what is not None:
             self._problems.add(f"{name}: {what}.")
 
 
-def _difference(snapshot: SnapshotReader, topic: StoredTopic, message: StoredMessage) -> str | None:
+def difference(snapshot: SnapshotReader, topic: StoredTopic, message: StoredMessage) -> str | None:
     """The difference between a message id and its record; None if there is none, or no sound record to compare."""
     place = f"offset {message.offset} of partition {message.partition}"
     first, end = snapshot.bounds(topic.id, message.partition)

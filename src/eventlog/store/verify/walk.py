@@ -34,7 +34,15 @@ from eventlog.store.records.emptying import left_rows
 from eventlog.store.records.log_order import end_log_position, position_of
 from eventlog.store.records.reader import bounds_within
 from eventlog.store.rows.packing import LARGEST, NOT_A_ROW
-from eventlog.store.rows.tables import FORMAT_KEY, TOPIC_ROWS, PartitionRow, batch_key, split_batch_key, unpack_topic
+from eventlog.store.rows.tables import (
+    FORMAT_KEY,
+    LOST_RECORDS_KEY,
+    TOPIC_ROWS,
+    PartitionRow,
+    batch_key,
+    split_batch_key,
+    unpack_topic,
+)
 
 _ROWS_OF_TOPICS = {BATCHES, PARTITIONS, INDEX, SNAPSHOTS, MESSAGES, MESSAGE_TIMES}
 """Tables whose keys begin with the id of a topic: what a deletion has left there is not checked."""
@@ -173,8 +181,9 @@ class SnapshotReader:
             return LARGEST
 
     def deleted_count(self, topic_id: int) -> int:
-        """Return the number of records that a topic has lost by deletions, over all partitions."""
-        count, prefix = 0, topic_id.to_bytes(4, "big")
+        """Return the number of records that a topic has lost, by deletions and by damage, over all partitions."""
+        prefix = topic_id.to_bytes(4, "big")
+        count = int.from_bytes(self.get(FORMAT, LOST_RECORDS_KEY + prefix) or b"", "big")
         with self.transaction.cursor(db=self.environment.table(PARTITIONS)) as cursor:
             is_found = cursor.set_range(prefix)
             while is_found and bytes(cursor.key()).startswith(prefix):

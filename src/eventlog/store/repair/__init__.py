@@ -1,0 +1,1 @@
+"""Repair: what can be got back from a damaged log, by its pages."""

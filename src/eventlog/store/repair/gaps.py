@@ -1,0 +1,53 @@
+"""
+Batches that take the place of lost ones beside them.
+
+A batch begins where the one before it ends. Where batches between are lost, the next one gets their offsets too,
+without records for them: a batch may span more offsets than it has records. Its records keep their offsets, times and
+positions.
+"""
+
+from __future__ import annotations
+
+import msgpack
+
+from eventlog.batches.header import COMPRESSION_MASK, KAFKA, BatchHeader, EncodedBatch, Run, read_runs, seal
+from eventlog.batches.header import seal_version_2 as _seal_2
+from eventlog.errors import EventLogError
+from eventlog.interruptions import unless_interrupted
+
+_LARGEST_SPAN = 2**32 - 1
+
+
+def widened(
+    data: bytes, header: BatchHeader, key: bytes, *, before: int = 0, behind: int = 0, log_position: int
+) -> bytes | None:
+    """
+    Return a batch that spans more offsets; None if it cannot.
+
+    Args:
+        key: of its row.
+        before: offsets without records before its first.
+        behind: the same behind its last.
+        log_position: of its first record.
+    """
+    span = header.span + before + behind
+    if header.flags & COMPRESSION_MASK or header.kind == KAFKA or span > _LARGEST_SPAN or header.unknown:
+        return None
+    try:
+        columns = msgpack.unpackb(data[header.body_at : -4], use_list=False, strict_map_key=False)
+        times, keys, values, headers, deltas = columns
+        runs = read_runs(header, data, "a batch")
+    except unless_interrupted(EventLogError, ValueError, TypeError, msgpack.UnpackException):
+        return None
+    moved = [delta + before for delta in (range(header.count) if deltas is None else deltas)]
+    body: bytes = msgpack.packb((times, keys, values, headers, moved))
+    batch = EncodedBatch(header.count, span, header.first_ms, header.largest_ms, body, header.producer)
+    if data[1] <= 2:
+        return _seal_2(batch, largest_so_far_ms=header.largest_so_far_ms, log_position=log_position - before)
+    return seal(
+        batch,
+        largest_so_far_ms=header.largest_so_far_ms,
+        log_position=log_position - before,
+        key=key,
+        later_runs=[Run(run.delta + before, run.log_position) for run in runs[1:]],
+    )
