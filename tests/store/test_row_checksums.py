@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 import eventlog
-from eventlog.accelerators import compiled, python_function
 from eventlog.store.lmdb.environment import (
     FORMAT,
     GROUPS,
@@ -30,8 +29,6 @@ from eventlog.store.lmdb.environment import (
     TABLES,
     TOPICS,
 )
-from eventlog.store.rows import checksums
-from tests.compiled import skip_unless_compiled
 from tests.fuzz.sample import Sample, change_rows, make_sample, put_file
 from tests.sealing import FORMAT_ROW
 
@@ -130,41 +127,6 @@ def test_a_reader_of_a_damaged_row_gets_an_error_that_names_it(
         with pytest.raises(eventlog.CorruptBatch, match=named):
             use(log)
         assert any(f"of table '{table.decode()}': its checksum is wrong" in line for line in log.verify().problems)
-
-
-def test_rows_get_the_same_checksum_with_and_without_the_accelerator(rng: random.Random) -> None:
-    """Of any length, from bytes and from views of them."""
-    skip_unless_compiled()
-    assert (checksums.seal_row, checksums.unseal_row) == (compiled.seal_row, compiled.unseal_row)  # type: ignore[union-attr]
-    seal_row, unseal_row = python_function("seal_row"), python_function("unseal_row")
-    for _ in range(3000):
-        key, value = rng.randbytes(rng.randrange(70)), rng.randbytes(rng.randrange(300))
-        data = checksums.seal_row(key, value)
-        assert data == seal_row(key, value)
-        assert checksums.unseal_row(key, data) == unseal_row(key, data) == value
-        assert checksums.unseal_row(memoryview(key), memoryview(data)) == value
-        other = flipped(data, rng)
-        assert checksums.unseal_row(key, other) is None is unseal_row(key, other)
-        assert checksums.unseal_row(key, data[:3]) is None is unseal_row(key, data[:3])
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("seal_row", ()),
-        ("seal_row", (b"",)),
-        ("seal_row", ("", b"")),
-        ("seal_row", (b"", None)),
-        ("unseal_row", (b"",)),
-        ("unseal_row", (b"", "")),
-        ("unseal_row", (None, b"data")),
-    ],
-)
-def test_other_arguments_are_an_error(name: str, arguments: tuple[Any, ...]) -> None:
-    """In Python and in C."""
-    for function in (getattr(checksums, name), python_function(name)):
-        with pytest.raises((TypeError, AttributeError)):
-            function(*arguments)
 
 
 # --- the source -------------------------------------------------------------------------------------------------------
