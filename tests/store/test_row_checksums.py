@@ -139,6 +139,7 @@ RAW = {
     "records/key_writer.py": {"add", "add_one", "delete_before"},
     "records/log_order.py": {"_true_position", "mark_within", "batch", "_step", "put_into_order"},
     "records/write_transaction.py": {"put", "touch"},
+    "repair/target.py": {"_write"},
     "states/backend.py": {"read_state_row"},
     "states/commands.py": {"check_within"},
     "store.py": {"_write_tables", "_stored_format"},
