@@ -204,6 +204,27 @@ def test_both_meta_pages_are_lost(whole, damaged, tmp_path):
     assert {place: found.get(place) for place in whole.records} == whole.records
 
 
+def test_rows_of_partitions_that_are_lost_are_told(whole, damaged, tmp_path):
+    """Records come back that were deleted, since nothing says where their partition begins."""
+    data = bytearray(whole.data)
+    for page in whole.pages(PARTITIONS):
+        data[page * PAGE_BYTES : (page + 1) * PAGE_BYTES] = bytes(PAGE_BYTES)
+    report = eventlog.repair(damaged(bytes(data)), tmp_path / "new")
+    assert not report.is_complete
+    assert report.problems == ()
+    assert any("where partitions begin" in note for note in report.notes)
+    found = contents(tmp_path / "new")
+    assert {place: found.get(place) for place in whole.records} == whole.records
+
+
+def test_the_new_log_has_the_permissions_of_the_old_one(whole, damaged, tmp_path):
+    """So a log that users share stays one."""
+    path = damaged(whole.data)
+    (path / "data.mdb").chmod(0o440)
+    eventlog.repair(path, tmp_path / "new")
+    assert (tmp_path / "new" / "data.mdb").stat().st_mode & 0o777 == 0o640
+
+
 def test_a_directory_with_something_in_it_is_refused(whole, tmp_path):
     """And left as it was."""
     (tmp_path / "new").mkdir()

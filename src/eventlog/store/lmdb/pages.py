@@ -9,6 +9,7 @@ the page size of the machine; docs/decisions/0028-damage.md says what is checked
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import sys
 
@@ -94,6 +95,11 @@ class PageFile:
     def page_count(self) -> int:
         """The number of pages that the file has now."""
         return os.fstat(self._descriptor).st_size // self.page_bytes
+
+    @property
+    def mode(self) -> int:
+        """The permissions of the file."""
+        return stat.S_IMODE(os.fstat(self._descriptor).st_mode) & 0o777
 
     @property
     def size_bytes(self) -> int:

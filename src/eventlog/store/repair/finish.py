@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import decode
+from eventlog.batches.header import NO_LOG_POSITION
 from eventlog.errors import EventLogError
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import (
@@ -35,6 +36,7 @@ from eventlog.store.lmdb.environment import (
 from eventlog.store.records.key_reader import last_version
 from eventlog.store.records.key_rows import entity_prefix, pack_entries, pack_row, repacked, split_row_key, unpack_row
 from eventlog.store.records.key_writer import KeyIndex
+from eventlog.store.records.log_order import position_of
 from eventlog.store.records.message_ids import StoredMessage, split_time_key, time_key
 from eventlog.store.records.producer_epochs import NEXT_PRODUCER_ID_KEY, ProducerRow, split_sequence_key
 from eventlog.store.records.snapshots import unpack_snapshot
@@ -129,27 +131,27 @@ class Finish:
                 target.delete(INDEX, key)
         target.flush()
         index = KeyIndex(target.environment)
-        keys: list[bytes] = []
-        for _, key in target.items(ORDER):
-            if key[:4] == prefix and key not in keys:
-                keys.append(key)
-            if len(keys) >= _REBUILT_BATCHES:
-                self._add_to_index(index, topic, keys)
-                keys.clear()
+        rows: list[tuple[int, bytes]] = []
+        for position, key in target.items(ORDER):
+            if key[:4] == prefix:
+                rows.append((position_of(position), key))
+            if len(rows) >= _REBUILT_BATCHES:
+                self._add_to_index(index, topic, rows)
+                rows.clear()
                 tick(0)
-        self._add_to_index(index, topic, keys)
+        self._add_to_index(index, topic, rows)
         self._rebuilt.add(topic.id)
         self.notes.append(
             f"{topic.name}: its index was made again from its records; versions of keys count from 1, and message ids "
             "and snapshots that do not agree with them were left out."
         )
 
-    def _add_to_index(self, index: KeyIndex, topic: StoredTopic, keys: list[bytes]) -> None:
+    def _add_to_index(self, index: KeyIndex, topic: StoredTopic, rows: list[tuple[int, bytes]]) -> None:
         target, entries = self._target, dict[bytes, list[bytes]]()
-        for key in keys:
+        for position, key in rows:
             data = target.get(BATCHES, key)
             if data is not None:
-                self._collect_entries(topic, key, data, entries)
+                self._collect_entries(topic, position, key, data, entries)
         environment = target.environment
         while entries:
             transaction = environment.begin_writing()
@@ -166,16 +168,20 @@ class Finish:
                 raise
             return
 
-    def _collect_entries(self, topic: StoredTopic, key: bytes, data: bytes, entries: dict[bytes, list[bytes]]) -> None:
+    def _collect_entries(
+        self, topic: StoredTopic, last_position: int, key: bytes, data: bytes, entries: dict[bytes, list[bytes]]
+    ) -> None:
+        """Add the entries of the run of a batch that ends with a position."""
         _, partition, last = split_batch_key(key)
         columns = decode(data, "a batch")
-        first = self._partitions.partitions[topic.id, partition].first
-        offsets = columns.offsets(last)
-        shift = columns.log_position - (last - columns.span + 1)
-        positions = [offset + shift for offset in offsets]
+        if columns.log_position == NO_LOG_POSITION:
+            return  # older than every index
+        run = next(run for run in columns.runs(last) if run.end_position == last_position + 1)
+        first = max(run.first, self._partitions.partitions[topic.id, partition].first)
+        offsets, positions = columns.offsets(last), columns.log_positions(last)
         packed = pack_entries(partition, offsets, columns.timestamps_ms, positions, columns.values, columns.headers)
         for offset, record_key, entry in zip(offsets, columns.keys, packed, strict=True):
-            if record_key is not None and offset >= first:
+            if record_key is not None and first <= offset < run.end:
                 entries.setdefault(entity_prefix(topic.id, record_key), []).append(entry)
 
     def _snapshots(self) -> None:

@@ -6,6 +6,7 @@ Batches of one partition do not overlap: of two that do, the one with the larger
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from eventlog.store.repair.collect import Search
 from eventlog.store.repair.gaps import widened
 from eventlog.store.repair.target import Target
 from eventlog.store.repair.walk import EVERYTHING
+from eventlog.store.rows.packing import LARGEST, LARGEST_ID
 from eventlog.store.rows.tables import (
     LEFT_ROWS,
     RECORD_ROWS,
@@ -89,7 +91,6 @@ class Partitions:
         self._target = target
         self._search = search
         self._keeps_unknown = unknown_topics
-        self._made: dict[int, int] = {}
         self._gone: set[int] = set()
         self._has_left_records: set[int] = set()
         self._end_position = position_of(target.get(FORMAT, END_POSITION_KEY))
@@ -138,7 +139,10 @@ class Partitions:
     def has(self, topic_id: int, partition: int, offset: int) -> bool:
         """Whether an offset is of a record that came back, or was deleted before."""
         found = self.partitions.get((topic_id, partition))
-        return found is not None and offset < found.end and not any(a <= offset < b for a, b in found.lost)
+        if found is None or offset >= found.end:
+            return False
+        place = bisect_right(found.lost, (offset, LARGEST)) - 1
+        return place < 0 or offset >= found.lost[place][1]
 
     def _read_topics(self) -> None:
         for name, data in self._target.items(TOPICS):
@@ -174,7 +178,8 @@ class Partitions:
     def _is_known(self, topic_id: int, partition: int) -> bool:
         topic = self.topics.get(topic_id)
         if topic is None:
-            return self._keeps_unknown and topic_id not in self._gone and partition < MAX_PARTITIONS
+            is_id = 0 < topic_id <= LARGEST_ID and topic_id not in self._gone
+            return self._keeps_unknown and is_id and partition < MAX_PARTITIONS
         return partition < topic.partitions
 
     def _partition(self, topic_id: int, partition: int) -> Partition:
@@ -186,10 +191,9 @@ class Partitions:
     def _kept(self, found: _Found) -> _Found | None:
         """The batch, if it is of a partition that is there, and was not deleted."""
         topic_id, partition, last = split_batch_key(found.key)
-        if topic_id not in self.topics and topic_id not in self._gone:
+        if topic_id not in self.topics and topic_id not in self._gone and 0 < topic_id <= LARGEST_ID:
             batches, records = self.unknown.get(topic_id, (0, 0))
             self.unknown[topic_id] = batches + 1, records + found.header.count
-            self._made[topic_id] = max(self._made.get(topic_id, 0), partition + 1)
         if not self._is_known(topic_id, partition):
             return None
         kept = self._partition(topic_id, partition)
@@ -232,12 +236,13 @@ class Partitions:
 
     def _make_topics(self) -> None:
         """Make topics for the batches of which only the topic's id is known."""
-        for topic_id, partitions in self._made.items() if self._keeps_unknown else ():
+        made = sorted(self.unknown) if self._keeps_unknown else []
+        for topic_id in made:
             topic = StoredTopic(
                 name=f"recovered-{topic_id}",
                 id=topic_id,
                 uuid=uuid4(),
-                partitions=partitions,
+                partitions=max(partition for one, partition in self.partitions if one == topic_id) + 1,
                 key={"name": "bytes"},
                 value={"name": "bytes"},
                 partitioner="crc32",

@@ -18,7 +18,7 @@ from eventlog.errors import NotALog, ReadOnlyLog
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import has_name, is_directory
 from eventlog.store.lmdb.data_file import DATA_FILE, sync_entries
-from eventlog.store.lmdb.environment import BATCHES, FORMAT, TABLES, Environment
+from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, TABLES, Environment
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.pages import PageFile
 from eventlog.store.records.log_order import put_into_order
@@ -49,7 +49,13 @@ def repair(path: str, new: str, *, unknown_topics: bool, progress: Callable[[int
         if os.path.isdir(made):
             shutil.rmtree(made)  # of a process that died, and had our number
         store = open_store(
-            made, durability="ordered", mode=0o600, create=True, map_bytes=None, clock=SystemClock(), user=user
+            made,
+            durability="ordered",
+            mode=file.mode | 0o600,
+            create=True,
+            map_bytes=None,
+            clock=SystemClock(),
+            user=user,
         )
         try:
             report = _Repair(file, store, progress or bool).run(unknown_topics=unknown_topics)
@@ -127,6 +133,11 @@ class _Repair:
         self._order_old()
         tables = self._count_tables()
         missing = {table.table.encode() for table in tables if table.lost_count != 0}
+        if PARTITIONS in missing:
+            search.notes.append(
+                "rows that say where partitions begin are lost: deleted records are back if later ones share a batch "
+                "with them."
+            )
         partitions = Partitions(target, search, unknown_topics=unknown_topics)
         partitions.go(self._tick)
         target.flush()
@@ -159,7 +170,9 @@ class _Repair:
 
     def _order_old(self) -> None:
         """Give positions to the batches of a log of format 1 or 2."""
-        if self._search.format is None or self._search.format.version >= UNSEALED_VERSION:
+        row, count = self._search.format, self._search.stored_count(ORDER)
+        is_old = row.version < UNSEALED_VERSION if row is not None else count is None and not self._search.is_sealed
+        if not is_old or self._target.last_number(ORDER) >= 0:
             return
         transaction = self._environment.begin_writing()
         try:

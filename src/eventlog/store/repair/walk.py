@@ -7,6 +7,7 @@ page, and the page itself, in which single rows may be sound.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -62,6 +63,7 @@ class Walk:
         self.page_count = -(-file.size_bytes // file.page_bytes)
         self.marks = bytearray(self.page_count)
         self.lost: dict[bytes, list[Span]] = {}
+        self._merged: dict[bytes, tuple[int, list[Span]]] = {}
         self.damaged: list[tuple[bytes, int]] = []
         self.doubtful: list[tuple[bytes, int]] = []
         self.trees: dict[bytes, Tree] = {}
@@ -101,7 +103,15 @@ class Walk:
 
     def has_lost(self, table: bytes, key: bytes) -> bool:
         """Whether a row of this key may have been lost."""
-        return any(span.holds(key) for span in self.lost.get(table, ()))
+        spans = self.lost.get(table)
+        if not spans:
+            return False
+        count, merged = self._merged.get(table, (0, []))
+        if count != len(spans):
+            merged = _merged(spans)
+            self._merged[table] = len(spans), merged
+        place = bisect_right(merged, key, key=_low) - 1
+        return place >= 0 and merged[place].holds(key)
 
     def value(self, value: Value) -> bytes | None:
         """The bytes of a value, and its pages are in use; None if its pages are damaged."""
@@ -179,6 +189,22 @@ class Walk:
         for number in free:
             if LEAST_PAGE <= number < self.page_count and not self.marks[number]:
                 self.marks[number] = IS_FREE
+
+
+def _low(span: Span) -> bytes:
+    return span.low
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    """The same keys in ranges that do not overlap, in order."""
+    merged: list[Span] = []
+    for span in sorted(spans, key=_low):
+        last = merged[-1] if merged else None
+        if last is None or (last.high is not None and last.high < span.low):
+            merged.append(span)
+        elif last.high is not None and (span.high is None or span.high > last.high):
+            merged[-1] = Span(last.low, span.high)
+    return merged
 
 
 def _check_leaf(table: bytes, page: Leaf) -> None:
