@@ -142,7 +142,7 @@ def _change(path: Path, row: int, change: str) -> None:
         (-1, "remove", "acknowledged, and not there"),
         (-1, "remove", "records are there of 300"),
         (0, "remove", "no batch has them"),
-        (0, "repeat", "of the same writer"),
+        (0, "repeat", "it says that it is of topic id 1[0] up to offset 4"),
     ],
 )
 def test_the_check_finds_a_changed_file(path: Path, row: int, change: str, complaint: str) -> None:
@@ -151,6 +151,14 @@ def test_the_check_finds_a_changed_file(path: Path, row: int, change: str, compl
     _change(path, row, change)
     with eventlog.open(path) as log:
         assert any(complaint in problem for problem in problems_of(log, acknowledged))
+
+
+def test_the_check_finds_a_record_that_is_there_twice(path: Path) -> None:
+    """A record that was stored again is reported, although the log itself is sound."""
+    acknowledged = _written(path)
+    with eventlog.open(path) as log:
+        log.topic(TOPIC).append(value_of(Stamp(1, 0, 0, 5)), partition=0)
+        assert any("of the same writer" in problem for problem in problems_of(log, acknowledged))
 
 
 def test_the_check_finds_a_record_with_other_bytes(path: Path) -> None:

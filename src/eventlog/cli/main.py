@@ -70,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except eventlog.EventLogError as error:
         return complain_of_error(error)
     except OSError as error:
-        return complain_of_system(error)
+        code = complain_of_system(error)
+        _end_stdout()
     except (TypeError, ValueError) as error:
         if not is_refusal(error):
             raise
@@ -80,6 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return complain_of_failure(_missing(error.name))
     return code
+
+
+def _end_stdout() -> None:
+    """Write what is left, or drop it: at its exit Python would try again, and end with a code of its own."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_stdout()
 
 
 def version_text() -> str:

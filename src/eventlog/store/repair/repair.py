@@ -46,7 +46,7 @@ def repair(path: str, new: str, *, unknown_topics: bool, progress: Callable[[int
     made = partial_path(new, os.getpid())
     user = object()
     try:
-        if os.path.isdir(made):
+        with suppress(FileNotFoundError):
             shutil.rmtree(made)  # of a process that died, and had our number
         store = open_store(
             made,
