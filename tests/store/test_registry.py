@@ -6,7 +6,10 @@ import gc
 import threading
 from pathlib import Path
 
+import pytest
+
 import eventlog
+from eventlog.store import registry
 from eventlog.store.registry import REGISTRY
 
 
@@ -22,14 +25,13 @@ def test_a_forgotten_log_is_closed(tmp_path: Path) -> None:
 
 def test_forgetting_a_log_waits_for_nobody(tmp_path: Path) -> None:
     """The collector may run inside a transaction that somebody who holds the lock waits for."""
-    registry = REGISTRY
     log = eventlog.open(tmp_path / "log")
     store = log._store
     log._finalizer.detach()
     holds, may_end = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with registry._lock:
+        with REGISTRY._lock:
             holds.set()
             may_end.wait(10.0)
 
@@ -42,3 +44,19 @@ def test_forgetting_a_log_waits_for_nobody(tmp_path: Path) -> None:
     holder.join()
     with eventlog.open(tmp_path / "other"):
         assert store.is_closed
+
+
+def test_a_directory_that_another_process_makes_meanwhile_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not there when we look first, and is when we look whether it is a link."""
+    found, path = registry.has_name, tmp_path / "log"
+
+    def made_meanwhile(one: str) -> bool:
+        if one == str(path):
+            path.mkdir(exist_ok=True)
+        return found(one)
+
+    monkeypatch.setattr(registry, "has_name", made_meanwhile)
+    with eventlog.open(path) as log:
+        assert log.topic("orders").append(b"tea").offset == 0

@@ -366,7 +366,12 @@ def _check_kind(path: str) -> None:
             return
         what, advice = "it is a file, and a log is a directory", "Choose another path."
     elif has_name(path):
-        target = os.readlink(path)
+        try:
+            target = os.readlink(path)
+        except unless_interrupted(OSError):
+            if is_directory(path):
+                return  # another process made it since we looked
+            raise
         what, advice = (
             f"it is a symbolic link to {target}, which is not there",
             "Make it, or remove the link.",
