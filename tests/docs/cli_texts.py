@@ -142,7 +142,7 @@ Any other text that begins with a backslash has one more.
 """.lstrip("\n"),
 }
 
-TAIL = r"""## What is destroyed is shown first
+TAIL = r"""## Destructive commands show their plan first
 
 A command that destroys something shows what it would do, and asks on the terminal.
 `--dry-run` shows it and changes nothing; `--yes` does it without asking.

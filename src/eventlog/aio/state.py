@@ -1,9 +1,9 @@
 """
 States for asyncio: rows are read in the loop, since that is a look at mapped memory, and long ranges in short steps.
 
-A row that is in memory takes 3 us, and a hop to a thread twenty times as much. What is longer has a way around the
-loop: `load` for many rows, `async for` for a range. Nothing here waits for a commit: a state that is new is made by the
-transaction's.
+A row that is in memory takes 3 us, and a hop to a thread twenty times as much. Longer reads do not hold up the loop:
+`load` reads many rows in a thread, `async for` a range in short steps. Nothing here waits for a commit: a new state is
+made by the commit of its transaction.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def watch_groups(*, path: Path, names: tuple[str, ...], interval: float, max_cou
 
 
 class _Picture:
-    """What is shown of the groups at one time: in its place on a terminal, else behind the one before."""
+    """The table of the groups at one moment: a terminal redraws it in place, a file gets one after the other."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json

@@ -51,9 +51,9 @@ def repair(*, path: Path, new: Path, unknown_topics: bool, stall_timeout: int, h
     """
     Make a new log of what can be read of a damaged one.
 
-    NEW is a directory that does not exist, or is empty. The log at PATH is only read: nothing is written there, not
-    even a lock, so close it in all programs before. Records keep their offsets, times and log positions. What is lost
-    is printed, by topic and offsets, and the new log is verified before it gets its name.
+    NEW is a directory that does not exist, or is empty. The log at PATH is only read, without a lock:
+    close it in all programs first. Records keep their offsets, times and log positions. The command prints the lost
+    offsets of each topic, and verifies the new log before it gives it its name.
 
     The exit code is 0 if nothing is lost, and 1 if something is; then, too, NEW has all the rest. It is 2 if something
     stands at NEW, and 3 if the process that reads the damaged log died or got stuck: then nothing was made.

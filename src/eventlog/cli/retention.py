@@ -19,7 +19,7 @@ from eventlog.cli.text import bytes_text, counted, json_line
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 _BYTES: Final = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 NONE: Final = "none"
-"""What is typed for no bound at all."""
+"""The word that removes a bound."""
 
 
 class _Amount(ParamType):

@@ -159,7 +159,7 @@ class Tail:
     end: Where | None = attrs.field(kw_only=True)
 
     def stored(self, last: int | None) -> Iterator[Iterable[_Record]]:
-        """What is stored now, topic by topic; with `last` only the newest of all."""
+        """The stored records, topic by topic; with `last`, only the newest records of all topics."""
         if last is not None:
             yield self._newest(last, {})
             return

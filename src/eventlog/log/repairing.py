@@ -20,9 +20,9 @@ def repair(
     """
     Make a new log of all that can be read of a damaged one.
 
-    The damaged log is only read, and not by LMDB: nothing is written there, not even a lock, so close it in all
-    programs before. Records keep their offsets, positions and times, and the log, its topics and states their ids.
-    The new log is verified, and gets its name when it is whole.
+    The damaged log is only read, without LMDB and without a lock: close it in all programs first. Records keep their
+    offsets, positions and times, and the log, its topics and states their ids. The new log is verified before it gets
+    its name.
 
     Args:
         path: the directory of the damaged log; files and directory may be read-only.

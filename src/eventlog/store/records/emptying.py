@@ -34,7 +34,7 @@ from eventlog.store.lmdb.environment import (
 )
 from eventlog.store.records.key_rows import entity_prefix
 from eventlog.store.records.log_order import deletion_key
-from eventlog.store.records.write_transaction import CommitRequest, Touch, WriteTransaction
+from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
 from eventlog.store.rows.tables import (
     LEFT_ROWS,
     RECORD_ROWS,
@@ -135,6 +135,21 @@ def free_pages(run: Run) -> bool:
     except unless_interrupted(DiskFull):
         return False
     return True
+
+
+class Touch(CommitRequest):
+    """
+    A commit that changes nothing.
+
+    LMDB uses the pages that a commit frees from the third commit after it on, so two of these make them usable.
+    """
+
+    __slots__ = ()
+    reserve_share = 0.5
+
+    def apply(self, writing: WriteTransaction) -> None:
+        """Write a row as it is."""
+        writing.touch()
 
 
 class EmptyStep(CommitRequest):

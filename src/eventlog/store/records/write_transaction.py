@@ -113,21 +113,6 @@ class CommitRequest:
         return None
 
 
-class Touch(CommitRequest):
-    """
-    A commit that changes nothing.
-
-    LMDB uses the pages that a commit frees from the third commit after it on, so two of these make them usable.
-    """
-
-    __slots__ = ()
-    reserve_share = 0.5
-
-    def apply(self, writing: WriteTransaction) -> None:
-        """Write a row as it is."""
-        writing.touch()
-
-
 class SingleRecord(Protocol):
     """One record that may share a batch with others of its round; the last three are set when it is written."""
 
