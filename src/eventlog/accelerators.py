@@ -87,6 +87,12 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
             "(keys, values, partitions, is_murmur2, keyless, key_type)",
         ),
         "change_time_ns": Accelerator("eventlog.store.lmdb.file_pair._change_time_ns", "files.c", "(descriptor)"),
+        "in_place": Accelerator(
+            "eventlog.store.lmdb.file_pair._in_place", "files.c", "(known, settled_ns, least_bytes)"
+        ),
+        "two_numbers": Accelerator(
+            "eventlog.store.lmdb.file_pair._two_numbers", "files.c", "(descriptor, first_place, second_place)"
+        ),
         "untouched": Accelerator(
             "eventlog.store.lmdb.file_pair._untouched",
             "files.c",

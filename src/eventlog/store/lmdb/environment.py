@@ -311,8 +311,7 @@ class Environment(Lifecycle):
         transaction = handle.begin(write=True)
         try:
             self.writing_number = number = transaction.id()
-            files.check_commit(number - 1)
-            files.check_last_commit(self.stored_number)
+            files.check_commit(number - 1, self.stored_number)
             if self.identity is not None:
                 table, key, mark = self.identity
                 if mark not in (transaction.get(key, db=self.tables[table]) or b""):

@@ -44,8 +44,8 @@ _PARTNER_MASK = (1 << 61) - 1
 
 _HEAD_BYTES = 4
 """How long the beginning of `lock.mdb` is that says what the file is."""
-_SETTLED_NS = 100_000_000
-"""A directory that changed less than this ago may change once more without a new time."""
+_SETTLED_NS = 25_000_000
+"""A directory that changed less than this ago may change once more without a new time: kernels have ticks of 10 ms."""
 _MAP_PLACE, _COMMIT_PLACE = 32, 144
 """Where a meta page has the size of its writer's map, and the number of its commit."""
 
@@ -71,6 +71,8 @@ class FilePair:
         self._lock_size = 0
         self._lock_head = b""
         """The first bytes of `lock.mdb`, which never change while anybody has it open."""
+        self._known: tuple[object, ...] = ()
+        """What `_in_place` compares the files with."""
         self._page_bytes = 0
         self._last_commit = 0
         self._ours = Surroundings.ours()
@@ -150,6 +152,12 @@ class FilePair:
         show(self._lock, self._ours)
         self._lock_size = os.fstat(self._lock).st_size
         self._lock_head = os.pread(self._lock, _HEAD_BYTES, 0)
+        self._known = (
+            *(os.fsencode(self._directory), self._place, *self._identities[""]),
+            *(os.fsencode(DATA_FILE), self._data, *self._identities[DATA_FILE]),
+            *(os.fsencode(LOCK_FILE), self._lock, *self._identities[LOCK_FILE]),
+            *(self._lock_size, self._lock_head),
+        )
         self.check()
 
     def has_company(self) -> bool:
@@ -196,6 +204,12 @@ class FilePair:
 
     def check(self) -> None:
         """Raise `FilesChanged` unless both names still lead to our files, and the data file is as long as it was."""
+        found = _in_place(self._known, self._settled_ns, self._size)
+        changed_ns, self._size = self._searched() if found is None else found
+        self._settled_ns = changed_ns if time.time_ns() - changed_ns > _SETTLED_NS else -1
+
+    def _searched(self) -> tuple[int, int]:
+        """Find what is unusual, and raise the error for it; if nothing is, return what `_in_place` does."""
         known_size = self._size
         changed_ns = _change_time_ns(self._place)  # before the names: a later change shows next time
         names = ("",) if changed_ns == self._settled_ns else self._identities
@@ -213,8 +227,7 @@ class FilePair:
         size = os.fstat(self._data).st_size
         if size < known_size:
             raise self._error(f"{DATA_FILE} was cut from {known_size} bytes to {size}")
-        self._size = size
-        self._settled_ns = changed_ns if time.time_ns() - changed_ns > _SETTLED_NS else -1
+        return changed_ns, size
 
     def _is_lock_cut(self) -> bool:
         """Whether somebody cut the lock file: LMDB maps it, and the kernel would kill the process at its next look."""
@@ -223,25 +236,30 @@ class FilePair:
             or os.pread(self._lock, len(self._lock_head), 0) != self._lock_head
         )
 
-    def check_commit(self, number: int) -> None:
+    def check_commit(self, number: int, known: int) -> None:
         """
         Raise `FilesChanged` unless the data file holds the commit of this number, which `lock.mdb` says is the newest.
 
         Call it in a write transaction. Otherwise the bytes were exchanged (by `cp`, which keeps the file), or another
-        process has committed with another lock file: the transaction would write over its pages.
+        process has committed with another lock file: the transaction would write over its pages. The same if it is
+        older than `known`, or than a commit that was found before.
         """
-        place = (number & 1) * self._page_bytes + _COMMIT_PLACE
-        if os.pread(self._data, 8, place) != number.to_bytes(8, sys.byteorder):
+        numbers = self._in_both_pages(_COMMIT_PLACE)
+        if numbers[number & 1] != number:
             raise self.content_error(f"commit {number}, which is the newest")
+        self._check_newest(max(numbers), max(self._last_commit, known))
 
     def check_last_commit(self, known: int = 0) -> None:
         """Raise `FilesChanged` if the newest commit in the data file is older than one that it had before."""
         known = max(self._last_commit, known)  # before the look: another thread may see a later commit meanwhile
         numbers = self._in_both_pages(_COMMIT_PLACE)
         if abs(numbers[0] - numbers[1]) == 1:  # else one was being written
-            if max(numbers) < known:
-                raise self.content_error(f"commit {known}")
-            self._last_commit = max(numbers)
+            self._check_newest(max(numbers), known)
+
+    def _check_newest(self, newest: int, known: int) -> None:
+        if newest < known:
+            raise self.content_error(f"commit {known}")
+        self._last_commit = newest
 
     def stored_map_bytes(self) -> int:
         """Return the size of the map of the process that committed last."""
@@ -249,8 +267,7 @@ class FilePair:
 
     def _in_both_pages(self, place: int) -> tuple[int, int]:
         """Return a number of eight bytes of each meta page."""
-        first, second = (os.pread(self._data, 8, place + page) for page in (0, self._page_bytes))
-        return int.from_bytes(first, sys.byteorder), int.from_bytes(second, sys.byteorder)
+        return _two_numbers(self._data, place, place + self._page_bytes)
 
     def content_error(self, missing: str) -> FilesChanged:
         """Return the error for a data file without something that was in it."""
@@ -271,6 +288,26 @@ class FilePair:
 def _change_time_ns(descriptor: int) -> int:
     """Return when an open file was last changed."""
     return os.fstat(descriptor).st_ctime_ns
+
+
+@accelerated("in_place")
+def _in_place(known: tuple[object, ...], settled_ns: int, least_bytes: int) -> tuple[int, int] | None:  # noqa: ARG001
+    """
+    Return when the directory was last changed and how long the data file is, if both files are in their place.
+
+    None if something is unusual, or if nobody looked: `_searched` does, and says what it is.
+    """
+    return None
+
+
+@accelerated("two_numbers")
+def _two_numbers(descriptor: int, first_place: int, second_place: int) -> tuple[int, int]:
+    """Return the numbers of eight bytes at two places of a file; 0 where it is too short."""
+    first, second = (os.pread(descriptor, 8, place) for place in (first_place, second_place))
+    return (
+        int.from_bytes(first if len(first) == 8 else b"", sys.byteorder),
+        int.from_bytes(second if len(second) == 8 else b"", sys.byteorder),
+    )
 
 
 @accelerated("untouched")
