@@ -58,3 +58,22 @@ def _mounting() -> list[str] | None:
 def _do(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+
+
+@contextmanager
+def read_only_view(directory: Path, at: Path) -> Iterator[Path]:
+    """
+    A directory once more at a new place, where nobody may write to it; whoever comes by the old place may.
+
+    Skips the test where mounting is not allowed.
+    """
+    mounting = _mounting()
+    if mounting is None:
+        pytest.skip("a read-only view of a directory takes the right to mount (CAP_SYS_ADMIN), on Linux")
+    at.mkdir()
+    _do(*mounting, "mount", "--bind", str(directory), str(at))
+    try:
+        _do(*mounting, "mount", "-o", "remount,ro,bind", str(at))
+        yield at
+    finally:
+        _do(*mounting, "umount", "-l", str(at))

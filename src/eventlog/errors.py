@@ -183,7 +183,11 @@ class FilesChanged(StorageError):
 
 
 class ReadOnlyLog(StorageError):
-    """Raised when this user cannot write to the directory or its files."""
+    """
+    Raised when a log that was opened with `read_only=True` would be written to, or when this user cannot write to it.
+
+    Nothing was changed. The message names the call.
+    """
 
 
 class UnsupportedFileSystem(StorageError):

@@ -24,6 +24,7 @@ def open(
     create: bool = True,
     map_size: int | None = None,
     upgrade: bool = False,
+    read_only: bool = False,
 ) -> Opening[EventLog]:
     """
     Open the log in a directory for the running loop, by `await` or `async with`: see `eventlog.open`.
@@ -39,7 +40,16 @@ def open(
         >>> asyncio.run(main())
         0
     """
-    find = partial(open_log, path, durability=durability, mode=mode, create=create, map_size=map_size, upgrade=upgrade)
+    find = partial(
+        open_log,
+        path,
+        durability=durability,
+        mode=mode,
+        create=create,
+        map_size=map_size,
+        upgrade=upgrade,
+        read_only=read_only,
+    )
     return over(os.fspath(path), find)
 
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # the protocols are for type checkers: composing them would m
     from eventlog.backend.topics import TopicBackend
     from eventlog.backend.waiting import WaitingBackend
     from eventlog.clock import Clock
+    from eventlog.errors import ReadOnlyLog
 
 
 class LogBackend(Protocol):
@@ -62,6 +63,9 @@ class LogBackend(Protocol):
 
     durability: str
     """What a stored record survives: "commit", "ordered" or "memory"."""
+
+    is_read_only: bool
+    """Whether calls that would write raise `ReadOnlyLog`."""
 
     clock: Clock
     """The clock that gives records their timestamps."""
@@ -125,3 +129,15 @@ if TYPE_CHECKING:
 
 else:
     Backend = LogBackend
+
+
+def refusal(what: str, backend: LogBackend) -> ReadOnlyLog:
+    """
+    Return the error for a call that would write to a log that was opened for reading.
+
+    Args:
+        what: what it would do, with a verb.
+    """
+    from eventlog.backend.read_only import read_only_error  # few logs are
+
+    return read_only_error(what, backend.path)

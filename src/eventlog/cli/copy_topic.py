@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, check_there, failure_of
-from eventlog.cli.opening import open_log
+from eventlog.cli.opening import open_to_change
 from eventlog.cli.parts import CODECS, TOPIC, command, path_argument
 from eventlog.cli.progress import Progress
 from eventlog.cli.records import from_json, to_json
@@ -36,7 +36,7 @@ def copy_topic(
     it is not there. Called again, it goes on where it stopped, even after a crash; until the copy is complete nobody
     else may write to DESTINATION. The state `copy:SOURCE:DESTINATION` keeps what was copied.
     """
-    with open_log(path) as log:
+    with open_to_change(path) as log:
         check_there("topic", source, log.topics(), path)
         old = log.topic(source).value
         new = log.topic(destination).value if destination in log.topics() else value_codec or old

@@ -16,7 +16,7 @@ from eventlog.cli.confirm import confirm, destructive
 from eventlog.cli.failure import EXIT_OK
 from eventlog.cli.group_text import group_fields, group_lines
 from eventlog.cli.group_values import values_are_failures
-from eventlog.cli.opening import open_log
+from eventlog.cli.opening import open_to_change
 from eventlog.cli.parts import (
     GROUP,
     MOMENT,
@@ -99,7 +99,7 @@ def reset_group(
             "exactly one of --to-earliest, --to-latest, --to-offset, --to-datetime and --shift-by is needed."
         )
     reset = _Reset(group, *given[0], topics or None, force=force)
-    with open_log(path) as log, values_are_failures():
+    with open_to_change(path) as log, values_are_failures():
         before = _committed(log, group)
         after = reset.run(log, dry_run=True) if dry_run or not is_sure else {}
         if not dry_run:
@@ -171,7 +171,7 @@ def delete_group(
     It shows them, and asks. With live members it is an error, unless --force is given: then they are fenced, and make
     the group again.
     """
-    with open_log(path) as log, values_are_failures():
+    with open_to_change(path) as log, values_are_failures():
         found = [log.groups.describe(name) for name in dict.fromkeys(names)]
         lines = [line for group in found for line in group_lines(group)]
         if not dry_run:
@@ -203,7 +203,7 @@ def delete_offsets(
     It shows them, and asks. When a live member subscribes to the topic it is an error, unless --force is given: then
     all members are fenced.
     """
-    with open_log(path) as log, values_are_failures():
+    with open_to_change(path) as log, values_are_failures():
         places = [place for place in log.groups.describe(group).offsets if place.topic == topic]
         rows: list[tuple[str, ...]] = [("topic", "partition", "committed", "lag")]
         for place in places:

@@ -1,4 +1,4 @@
-"""The opening of a log by a command that looks at it."""
+"""The opening of a log by a command."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from pathlib import Path
 import eventlog
 
 
-def open_log(path: Path, *, create: bool = False) -> eventlog.EventLog:
+def open_log(path: Path) -> eventlog.EventLog:
     """
-    Open a log and leave it as it is.
+    Open a log to look at it.
+
+    It needs no right to write there, and changes nothing; who may not write to `lock.mdb` holds writers up while it
+    reads, for moments (docs/how-to/read-only.md).
+    """
+    return eventlog.open(path, read_only=True)
+
+
+def open_to_change(path: Path, *, create: bool = False) -> eventlog.EventLog:
+    """
+    Open a log to do what the command is asked for, and nothing beside it.
 
     A program that opens a topic with a retention deletes in the background what the topic no longer keeps. Nobody
-    expects that of `eventlog topics list`: `eventlog clean` does it, and so do the programs that store records.
+    expects that of `eventlog topics alter`: `eventlog clean` does it, and so do the programs that store records.
     """
     return eventlog.open(path, create=create, cleaner=False)

@@ -12,7 +12,7 @@ import click
 
 import eventlog
 from eventlog.cli.failure import EXIT_FAILED, EXIT_OK
-from eventlog.cli.opening import open_log
+from eventlog.cli.opening import open_to_change
 from eventlog.cli.parts import GROUP, Decorated, ParamType, command, path_argument
 from eventlog.cli.text import bytes_text, counted, json_line
 
@@ -116,7 +116,7 @@ def clean(*, path: Path, budget: float | None, as_json: bool) -> int:
     have such a topic open do the same in the background, but other commands delete nothing by themselves. A topic that
     is damaged is left as it is and named, and the exit code is 1 then.
     """
-    with open_log(path) as log:
+    with open_to_change(path) as log:
         report = log.clean(budget)
     if as_json:
         sys.stdout.write(json_line(**report._asdict()))

@@ -11,7 +11,7 @@ import click
 import eventlog
 from eventlog.cli.confirm import confirm, destructive
 from eventlog.cli.failure import EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE, Failure, check_there, failure_of
-from eventlog.cli.opening import open_log
+from eventlog.cli.opening import open_to_change
 from eventlog.cli.parts import POSITIVE, TOPIC, command, json_option, path_argument, topic_argument
 from eventlog.cli.retention import kept, kept_text, kept_words, retention_options
 from eventlog.cli.text import as_text, counted, json_line, table
@@ -49,7 +49,7 @@ def alter_topic(
         raise click.UsageError(
             "nothing to alter: pass --partitions, --retention, --retention-bytes or --until-read-by."
         )
-    with open_log(path) as log:
+    with open_to_change(path) as log:
         check_there("topic", topic, log.topics(), path)
         opened = log.topic(topic)
         before = opened.partitions
@@ -98,7 +98,7 @@ def delete_topics(
 
     It shows what would be gone, and asks.
     """
-    with open_log(path) as log:
+    with open_to_change(path) as log:
         there = set(log.topics())
         names = tuple(dict.fromkeys(names))
         if missing := [name for name in names if name not in there]:

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, Failure, check_there
-from eventlog.cli.opening import open_log
+from eventlog.cli.opening import open_log, open_to_change
 from eventlog.cli.parts import CODECS, POSITIVE, TOPIC, command, json_option, path_argument, topic_argument
 from eventlog.cli.retention import kept, retention_options
 from eventlog.cli.root import SETTINGS
@@ -90,7 +90,7 @@ def create_topic(
     Defaults: 1 partition, keys and values of bytes, no index, the partitioner crc32, records of up to 1 MiB. A topic
     that is there is an error, and unchanged.
     """
-    with open_log(path, create=True) as log:
+    with open_to_change(path, create=True) as log:
         if topic in log.topics():
             if not if_not_exists:
                 raise Failure(

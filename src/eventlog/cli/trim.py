@@ -11,7 +11,7 @@ import click
 import eventlog
 from eventlog.cli.confirm import confirm, destructive
 from eventlog.cli.failure import EXIT_OK, check_there
-from eventlog.cli.opening import open_log
+from eventlog.cli.opening import open_to_change
 from eventlog.cli.parts import NATURAL, WHERE, Where, command, json_option, path_argument, topic_argument
 from eventlog.cli.text import counted, json_line, table
 
@@ -42,7 +42,7 @@ def trim(
     transaction. The offsets of the other records stay. Appends use the space again; the file does not shrink by
     itself: `eventlog compact` writes a smaller one.
     """
-    with open_log(path) as log:
+    with open_to_change(path) as log:
         check_there("topic", topic, log.topics(), path)
         opened = log.topic(topic)
         bounds = opened.bounds()

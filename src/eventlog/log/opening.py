@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from eventlog.api.event_log import EventLog
 from eventlog.clock import SystemClock
@@ -19,6 +19,9 @@ from eventlog.named_tuples import NamedTuple
 from eventlog.options import Durability, check_int, check_path
 from eventlog.store.lmdb.opening import LEAST_MAP_BYTES
 from eventlog.store.registry import abandon, open_store
+
+if TYPE_CHECKING:
+    from eventlog.backend import Backend
 
 
 class Opener(NamedTuple):
@@ -50,6 +53,7 @@ def open(
     map_size: int | None = None,
     cleaner: bool = True,
     upgrade: bool = False,
+    read_only: bool = False,
 ) -> EventLog:
     """
     Open the log in a directory, and make both when they are not there.
@@ -70,6 +74,8 @@ def open(
             does, or `EventLog.clean()`.
         upgrade: True makes a log of an earlier format one of today's, as `upgrade()` does. False opens what an earlier
             eventlog wrote as it is, and reads and writes it in its own format where that is possible.
+        read_only: True changes nothing in the directory, and needs no right to write there; whatever would write raises
+            `ReadOnlyLog`. Others may write meanwhile. No log is made, whatever `create` says.
 
     Raises:
         NotALog: if the path holds something else. It was left as it was.
@@ -90,6 +96,8 @@ def open(
     if durability not in ("commit", "ordered"):
         raise ValueError(f'durability is "commit" or "ordered", not {durability!r}. Nothing was opened.')
     url = check_path("open", path)
+    if read_only:
+        _check_reading(url, upgrade=upgrade)
     check_int("mode", mode, least=0o200, most=0o777)
     if map_size is not None:
         check_int("map_size", map_size, least=LEAST_MAP_BYTES)
@@ -101,6 +109,7 @@ def open(
             "map_size": map_size,
             "cleaner": cleaner,
             "upgrade": upgrade,
+            "read_only": read_only,
         }
         defaults = {
             "durability": _DURABILITY,
@@ -109,6 +118,7 @@ def open(
             "map_size": None,
             "cleaner": True,
             "upgrade": False,
+            "read_only": False,
         }
         return _open_url(url, {name: value for name, value in options.items() if value != defaults[name]})
     user = object()
@@ -122,8 +132,9 @@ def open(
             clock=SystemClock(),
             user=user,
             upgrade=upgrade,
+            is_read_only=read_only,
         )
-        return EmbeddedLog(store, user, cleans=cleaner)
+        return EmbeddedLog(_reading(store) if read_only else store, user, cleans=cleaner and not read_only)
     except BaseException:  # an interruption, maybe, after the store was opened
         abandon(user)
         raise
@@ -173,6 +184,26 @@ def upgrade(path: str | os.PathLike[str], *, keep_copy: str | os.PathLike[str] |
     except BaseException:
         abandon(user)
         raise
+
+
+def _check_reading(path: str, *, upgrade: bool) -> None:
+    if upgrade:
+        raise ValueError(
+            "read_only=True and upgrade=True exclude each other: an upgrade writes. Nothing was opened. Leave one out."
+        )
+    if path == ":memory:":
+        raise ValueError(
+            "a log in memory is new and empty, so there is nothing to read with read_only=True. Nothing was opened. "
+            "Leave it out."
+        )
+
+
+def _reading(store: Backend) -> Backend:
+    """A store before which what would write is refused."""
+    from eventlog.backend.read_only import ReadOnlyBackend
+
+    made = vars(store).setdefault("the reading face", ReadOnlyBackend(store))  # one, so that its topics are of one log
+    return cast("Backend", made)
 
 
 def _open_url(url: str, options: dict[str, Any]) -> EventLog:

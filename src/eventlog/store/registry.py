@@ -231,6 +231,7 @@ def open_store(
     seam: Seam | None = None,
     upgrade: bool = False,
     keep_copy: str | None = None,
+    is_read_only: bool = False,
 ) -> Store:
     """
     The store of a directory, shared with other users in this process; `":memory:"` makes one of its own.
@@ -240,6 +241,7 @@ def open_store(
     Args:
         upgrade: makes a log of an earlier format one of today's.
         keep_copy: a new directory for a copy of the log as it was before.
+        is_read_only: changes nothing there. A store that this process has open for writing will do.
     """
     temporary = None if seam is None else seam.memory
     if path == MEMORY:
@@ -247,7 +249,10 @@ def open_store(
         directory, durability, create = temporary.path, "memory", True
     else:
         directory = os.path.abspath(path)
-        _check_directory(directory, create=create, mode=mode)
+        if is_read_only:
+            _check_log(directory)
+        else:
+            _check_directory(directory, create=create, mode=mode)
 
     made: list[Store] = []
 
@@ -263,27 +268,20 @@ def open_store(
             before_commit=None if seam is None else seam.before_commit,
             upgrade=upgrade,
             keep_copy=keep_copy,
+            is_read_only=is_read_only,
         )
         made[:] = [store]  # no call: an interruption in between would lose the store
         return store
 
     def check(store: Store) -> None:
+        if is_read_only:
+            return
         if seam is not None and store.clock is not clock:
             raise ValueError(
                 f"cannot open {directory} with a clock and faults of its own: this process has it open without. "
                 "Nothing was changed. Open it first with eventlog.testing, or close it before."
             )
-        if upgrade and store.format.version < FORMAT_VERSION:
-            raise LogInUse(
-                f"cannot upgrade the log at {directory}: this process has it open.",
-                stored="Nothing was changed.",
-                advice="Close it first.",
-            )
-        if store.durability != durability:
-            raise ValueError(
-                f"cannot open {directory} with durability {durability!r}: this process has it open with "
-                f"{store.durability!r}. Nothing was changed. Open it with {store.durability!r}, or close it first."
-            )
+        _check_shared(store, durability, upgrade=upgrade)
 
     try:
         store = REGISTRY.open(directory, make, check, user)
@@ -298,6 +296,26 @@ def open_store(
             _tell("UPGRADED", old_format=one.old_format, **stored)
         _tell("OPENED", durability=durability, **stored)
     return store
+
+
+def _check_shared(store: Store, durability: str, *, upgrade: bool) -> None:
+    """Refuse a store that this process has open, and that cannot be what is asked for."""
+    if store.is_read_only:
+        raise ValueError(
+            f"cannot open {store.path} for writing: this process has it open with read_only=True. Nothing was changed. "
+            "Close it first, or open it for reading, too."
+        )
+    if upgrade and store.format.version < FORMAT_VERSION:
+        raise LogInUse(
+            f"cannot upgrade the log at {store.path}: this process has it open.",
+            stored="Nothing was changed.",
+            advice="Close it first.",
+        )
+    if store.durability != durability:
+        raise ValueError(
+            f"cannot open {store.path} with durability {durability!r}: this process has it open with "
+            f"{store.durability!r}. Nothing was changed. Open it with {store.durability!r}, or close it first."
+        )
 
 
 def abandon(user: object) -> None:
@@ -359,6 +377,27 @@ def _check_directory(path: str, *, create: bool, mode: int) -> None:
         ) from error
 
 
+def _check_log(path: str) -> None:
+    """Refuse what is no log that this user may read; make nothing."""
+    data = os.path.join(path, DATA_FILE)
+    try:
+        _check_kind(path)
+        check_kinds(path)
+        if not (_is_there(data) and has_commit(data)):
+            raise NotALog(
+                f"cannot open {path}: there is no log.",
+                stored="Nothing was made.",
+                advice="Check the path; with read_only=True no log is made.",
+            )
+    except unless_interrupted(OSError) as error:
+        kind = ReadOnlyLog if isinstance(error, PermissionError) else kind_of(error)
+        raise kind(
+            f"cannot open the log at {path} for reading: {error}.",
+            stored="Nothing was changed.",
+            advice="Let this user read the directory and data.mdb.",
+        ) from error
+
+
 def _check_kind(path: str) -> None:
     """Refuse what is no directory and cannot become one."""
     if _is_there(path):
@@ -401,7 +440,7 @@ def _check_access(path: str) -> None:
 
 def _read_only(path: str) -> ReadOnlyLog:
     return ReadOnlyLog(
-        f"cannot open the log at {path}: this user cannot write there, and readers too must write to lock.mdb.",
+        f"cannot open the log at {path}: this user cannot write there.",
         stored="Nothing was changed.",
-        advice="Let this user write to the directory and its files.",
+        advice="Let this user write to the directory and its files, or open the log with read_only=True.",
     )

@@ -97,8 +97,10 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         before_commit: Callable[[], None] | None = None,
         upgrade: bool = False,
         keep_copy: str | None = None,
+        is_read_only: bool = False,
     ) -> None:
         self.path = path
+        self.is_read_only = is_read_only
         self.durability = durability
         self.clock = clock
         self.is_memory = durability == "memory"
@@ -117,6 +119,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             map_bytes=map_bytes,
             is_memory=self.is_memory,
             clock=clock,
+            is_read_only=is_read_only,
             before_commit=before_commit,
         )
         try:
@@ -124,12 +127,13 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             self.environment.identity = (FORMAT, FORMAT_KEY, self._format_mark)
             mode = self._mode = stored_mode(os.path.join(path, DATA_FILE))
             waiters = self._waiters = Folder(os.path.join(path, WAITERS), mode)
-            waiters.make()
+            if not is_read_only:
+                waiters.make()
             self._notifier = Notifier(waiters)
             self.committer = Committer(self.environment, self._notifier)
             self.members = Members(Folder(os.path.join(path, "members"), mode), clock)
             self.heartbeat = HeartbeatThread()
-            if self._has_left_rows:
+            if self._has_left_rows and not is_read_only:
                 from eventlog.store.records.emptying import empty
 
                 empty(self.environment, self.committer.run)
@@ -166,7 +170,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             self.heartbeat.stop()
             if self._cleaner is not None:
                 self._cleaner.stop()
-            if not self.environment.is_closed and not self.environment.has_failed:
+            if not (self.environment.is_closed or self.environment.has_failed or self.is_read_only):
                 self.committer.commit_queued()
         finally:
             self.environment.close()
@@ -217,7 +221,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
     def waiter(self) -> Waiter:
         """A place to wait until somebody commits."""
         return Waiter(
-            self._waiters,
+            None if self.is_read_only else self._waiters,
             last_transaction=self.environment.last_transaction,
             glance=self.environment.glance,
             monotonic=self.clock.monotonic,
@@ -285,6 +289,10 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             version = self._stored_format().version  # judged before anything else is touched
             if version < (FORMAT_VERSION if upgrade else UNSEALED_VERSION):
                 self._upgrade(version, upgrade=upgrade, keep_copy=keep_copy)
+        if self.is_read_only and (missing := set(TABLES) - stored):
+            from eventlog.backend.read_only import lacks_tables
+
+            raise lacks_tables(self.path, missing)
         if not stored >= set(TABLES):
             self._create_tables()
         else:

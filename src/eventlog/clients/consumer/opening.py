@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from eventlog.backend import Backend
+from eventlog.backend import Backend, refusal
 from eventlog.backend.waiting import Listener
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.options import consumer_options
@@ -37,11 +37,15 @@ def open_consumer(
 
     Raises:
         ValueError, TypeError, UnknownTopic: as `EventLog.consumer`. Nothing was made.
+        ReadOnlyLog: if it has a group, and the log was opened for reading. Nothing was made.
     """
     named = [_named_topic(store, known, topic) for topic in topics if not isinstance(topic, re.Pattern)]
     opened = {topic.name: topic for topic in named}
     patterns = {_checked_pattern(topic) for topic in topics if isinstance(topic, re.Pattern)}
     checked = consumer_options(Subscription(tuple(sorted(opened)), tuple(sorted(patterns))), **options)
+
+    if store.is_read_only and checked.group is not None:
+        raise refusal(f"join group {checked.group!r}", store)
 
     def open_topic(name: str) -> EmbeddedTopic[Any, Any]:
         found = known(name)

@@ -16,7 +16,7 @@ from eventlog.accelerators import accelerated_method
 from eventlog.api.overriding import override
 from eventlog.api.producer import Delivery, Producer
 from eventlog.api.topic import Topic
-from eventlog.backend import Backend
+from eventlog.backend import Backend, refusal
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery
@@ -62,6 +62,8 @@ class EmbeddedProducer(Producer):
         batch_bytes = check_int("batch_bytes", batch_bytes, least=1024, most=TARGET_BYTES)
         max_buffered_bytes = check_int("max_buffered_bytes", max_buffered_bytes, least=TARGET_BYTES)
         max_block = check_seconds("max_block", max_block)
+        if backend.is_read_only:
+            raise refusal("make a producer", backend)
         self._backend = backend
         self._open_topic = open_topic
         self._routes: dict[object, SendPath] = {}

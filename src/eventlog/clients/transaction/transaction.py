@@ -19,7 +19,7 @@ from eventlog.api.overriding import override
 from eventlog.api.producer import Delivery
 from eventlog.api.topic import Topic
 from eventlog.api.transaction import Transaction
-from eventlog.backend import Backend
+from eventlog.backend import Backend, refusal
 from eventlog.backend.records import AppendReply, TransactionRequest
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery, deliveries
@@ -87,6 +87,8 @@ class EmbeddedTransaction(Transaction):
         consumer: Consumer[Any, Any] | None = None,
     ) -> None:
         check_int("max_bytes", max_bytes, least=1)
+        if backend.is_read_only:
+            raise refusal("begin a transaction", backend)
         self._backend = backend
         self._open_topic = open_topic
         self._max_bytes = max_bytes

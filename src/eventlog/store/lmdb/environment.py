@@ -23,7 +23,7 @@ import lmdb
 from eventlog.clock import Clock
 from eventlog.errors import DiskFull, EventLogError, LogInUse, StorageError
 from eventlog.interruptions import is_interruption, suppress, unless_interrupted
-from eventlog.store.lmdb.errors import damaged_row, no_room
+from eventlog.store.lmdb.errors import damaged_row, no_room, read_only
 from eventlog.store.lmdb.file_lock import locked
 from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.lifecycle import RECOVERABLE, Lifecycle, Table
@@ -108,6 +108,7 @@ class Environment(Lifecycle):
         map_bytes: int | None,
         is_memory: bool,
         clock: Clock,
+        is_read_only: bool = False,
         before_commit: Callable[[], None] | None = None,
     ) -> None:
         self._clock = clock
@@ -139,6 +140,7 @@ class Environment(Lifecycle):
             mode=mode,
             map_bytes=map_bytes,
             is_memory=is_memory,
+            is_read_only=is_read_only,
             table_names=TABLES,
             monotonic=clock.monotonic,
         )
@@ -259,7 +261,7 @@ class Environment(Lifecycle):
 
         End it with `commit` or `abort`.
         """
-        if self._failure is not None:
+        if self._failure is not None or self.is_read_only:
             self.check_writable()
         now = self._clock.monotonic()
         if now >= self._next_reader_check:
@@ -334,7 +336,9 @@ class Environment(Lifecycle):
                 raise files.content_error("this log")
 
     def check_writable(self) -> None:
-        """Raise an error of the same class as the earlier write that failed, if one did."""
+        """Raise an error of the same class as the earlier write that failed, if one did, or `ReadOnlyLog`."""
+        if self.is_read_only:
+            raise read_only(self.path)
         if self._failure is not None:
             kind = type(self._failure)  # the end of a `with` block may raise this instead of the first error
             raise kind(

@@ -159,3 +159,10 @@ def damaged_row(table: bytes, key: bytes | memoryview) -> CorruptBatch:
         stored="The bytes on disk are not what was written; other rows are unaffected.",
         advice="Run `eventlog verify` on the log, and restore a backup.",
     )
+
+
+def read_only(path: str) -> ReadOnlyLog:
+    """Return the error for a write to a log that was opened for reading."""
+    from eventlog.backend.read_only import read_only_error  # few logs are
+
+    return read_only_error("write to it", path)

@@ -25,7 +25,7 @@ import lmdb
 
 from eventlog.accelerators import accelerated
 from eventlog.errors import FilesChanged
-from eventlog.interruptions import unless_interrupted
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.data_file import DATA_FILE
 from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.lasting_locks import HAS_LASTING_LOCKS, first_locked, lock_alone, lock_shared
@@ -62,9 +62,14 @@ class FilePair:
     _place = -1
     _lock = -1
     write_lock: FileLock | None = None
+    """The lock of the data file; None for a process that only reads."""
+    _data_file: FileLock | None = None
 
-    def __init__(self, directory: str, mode: int) -> None:
+    def __init__(self, directory: str, mode: int, *, is_read_only: bool = False) -> None:
         self._directory = directory
+        self._is_read_only = is_read_only
+        self.has_slots = True
+        """Whether LMDB's table of readers is ours to write to; else each read holds writers up (`turns.py`)."""
         self._settled_ns = -1
         """The time of the directory's last change when our files were in it; -1 while that is too young."""
         self._size = 0
@@ -79,21 +84,43 @@ class FilePair:
         self._reader_id: ReaderId | None = None
         try:
             self._place = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-            self._lock = os.open(self._path(LOCK_FILE), os.O_RDWR | os.O_CLOEXEC)
-            check_others(self._lock, directory, self._ours)
-            self._check_partner(self._lock, self._stored_data(), DATA_FILE)
-            os.close(os.open(self._path(DATA_FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode))
-            self.write_lock = FileLock(self._path(DATA_FILE))
-            self._data = self.write_lock.descriptor
+            self._open_lock()
+            if self._lock >= 0:
+                check_others(self._lock, directory, self._ours)
+                self._check_partner(self._lock, self._stored_data(), DATA_FILE)
+            self._open_data(mode)
             files = {"": self._place, DATA_FILE: self._data, LOCK_FILE: self._lock}
-            self._identities = {name: _identity(descriptor) for name, descriptor in files.items()}
-            self._check_partner(self._data, os.fstat(self._lock), LOCK_FILE)
+            self._identities = {name: _identity(number) for name, number in files.items() if number >= 0}
+            if self._lock >= 0:
+                self._check_partner(self._data, os.fstat(self._lock), LOCK_FILE)
         except BaseException:
             self.close()
             raise
 
     def __del__(self) -> None:
         self.close()  # Ctrl-C may have prevented it, and our locks would keep this process from opening the log again
+
+    def _open_lock(self) -> None:
+        """Open `lock.mdb`; for reading alone where no more is to be had, and not at all where it is missing."""
+        path = self._path(LOCK_FILE)
+        try:
+            self._lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            self.has_slots = not self._is_read_only or os.fstat(self._lock).st_size > 0
+        except unless_interrupted(OSError):
+            if not self._is_read_only:
+                raise
+            self.has_slots = False
+            with suppress(FileNotFoundError, PermissionError):
+                self._lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _open_data(self, mode: int) -> None:
+        path = self._path(DATA_FILE)
+        if self._is_read_only:
+            self._data_file = FileLock(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        else:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode))
+            self._data_file = self.write_lock = FileLock(path)
+        self._data = self._data_file.descriptor
 
     @property
     def reader_number(self) -> int:
@@ -102,7 +129,7 @@ class FilePair:
 
     def prepare_to_close(self) -> None:
         """Have LMDB close without a look at our pid, if our readers have an id of their own."""
-        if self._is_lock_cut():
+        if self.has_slots and self._is_lock_cut():
             # LMDB looks at its readers once more, and would be killed. No process takes it for whole again.
             os.pwrite(self._lock, bytes(_HEAD_BYTES), 0)
             os.ftruncate(self._lock, self._lock_size)
@@ -117,8 +144,8 @@ class FilePair:
         lock, self._lock = self._lock, -1  # not in one step with the other: an interruption would lose it
         if lock >= 0:
             os.close(lock)
-        if self.write_lock is not None:
-            self.write_lock.close()
+        if self._data_file is not None:
+            self._data_file.close()
 
     # -- opening: partners, and locks that last ----------------------------------------------------------------
 
@@ -137,28 +164,33 @@ class FilePair:
         """
         self._page_bytes = handle.stat()["psize"]
         handle.begin().abort()  # LMDB takes its lock for readers with the first one
-        if HAS_LASTING_LOCKS:
-            assert fcntl is not None
-            self._reader_id = give_reader_id(handle, self._data, self._lock)
-            fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, os.getpid())
-            if self._reader_id is None and not lock_alone(self._lock, os.getpid()):
-                fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, os.getpid())
-            lock_shared(self._lock, 0)
+        if HAS_LASTING_LOCKS and self.has_slots:
+            self._hold_slots(handle)
+        if HAS_LASTING_LOCKS and self._lock >= 0:
             lock_shared(self._lock, _partner_place(os.fstat(self._data)))
             lock_shared(self._data, _partner_place(os.fstat(self._lock)))
-        if self._reader_id is None:
+        if self._reader_id is None and self.has_slots:
             self._ours = self._ours._replace(has_pids=1)
             check_others(self._lock, self._directory, self._ours)
-        show(self._lock, self._ours)
-        self._lock_size = os.fstat(self._lock).st_size
-        self._lock_head = os.pread(self._lock, _HEAD_BYTES, 0)
-        self._known = (
-            *(os.fsencode(self._directory), self._place, *self._identities[""]),
-            *(os.fsencode(DATA_FILE), self._data, *self._identities[DATA_FILE]),
-            *(os.fsencode(LOCK_FILE), self._lock, *self._identities[LOCK_FILE]),
-            *(self._lock_size, self._lock_head),
-        )
+        if self._lock >= 0:
+            show(self._lock, self._ours)
+            self._lock_size = os.fstat(self._lock).st_size
+            self._lock_head = os.pread(self._lock, _HEAD_BYTES, 0)
+            self._known = (
+                *(os.fsencode(self._directory), self._place, *self._identities[""]),
+                *(os.fsencode(DATA_FILE), self._data, *self._identities[DATA_FILE]),
+                *(os.fsencode(LOCK_FILE), self._lock, *self._identities[LOCK_FILE]),
+                *(self._lock_size, self._lock_head),
+            )
         self.check()
+
+    def _hold_slots(self, handle: lmdb.Environment) -> None:
+        assert fcntl is not None
+        self._reader_id = give_reader_id(handle, self._data, self._lock)
+        fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, os.getpid())
+        if self._reader_id is None and not lock_alone(self._lock, os.getpid()):
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, os.getpid())
+        lock_shared(self._lock, 0)
 
     def has_company(self) -> bool:
         """Whether another process has the log open, where the system can tell."""
@@ -204,7 +236,7 @@ class FilePair:
 
     def check(self) -> None:
         """Raise `FilesChanged` unless both names still lead to our files, and the data file is as long as it was."""
-        found = _in_place(self._known, self._settled_ns, self._size)
+        found = _in_place(self._known, self._settled_ns, self._size) if self._known else None
         changed_ns, self._size = self._searched() if found is None else found
         self._settled_ns = changed_ns if time.time_ns() - changed_ns > _SETTLED_NS else -1
 
@@ -231,7 +263,7 @@ class FilePair:
 
     def _is_lock_cut(self) -> bool:
         """Whether somebody cut the lock file: LMDB maps it, and the kernel would kill the process at its next look."""
-        return (
+        return self._lock >= 0 and (
             os.fstat(self._lock).st_size < self._lock_size
             or os.pread(self._lock, len(self._lock_head), 0) != self._lock_head
         )

@@ -33,6 +33,8 @@ class Gate:
         self._shut_by: int | None = None
         self._nested_count = 0
         self.leave = self._running.pop
+        self.turns_file: str | None = None
+        """The file whose lock each transaction shares (`turns.py`)."""
 
     def enter(self, token: object) -> None:
         """

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import lmdb
 
 from eventlog.backend.waiting import GLANCE_SECONDS
-from eventlog.errors import DiskFull, EventLogError, LogClosed, NestedCall, UsedAfterFork
+from eventlog.errors import DiskFull, EventLogError, FilesChanged, LogClosed, NestedCall, UsedAfterFork
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.file_pair import FilePair
@@ -55,13 +55,17 @@ class Lifecycle:
         mode: int,
         map_bytes: int | None,
         is_memory: bool,
+        is_read_only: bool,
         table_names: Iterable[bytes],
         monotonic: Callable[[], float],
     ) -> None:
         self.path = path
         self._monotonic = monotonic
         self.is_memory = is_memory
-        self._opener = Opener(path, durability, mode, map_bytes, is_memory=is_memory)
+        self.is_read_only = is_read_only
+        self._opener = Opener(path, durability, mode, map_bytes, is_memory=is_memory, is_read_only=is_read_only)
+        self._turns_file: str | None = None
+        """The file whose lock each read shares (`turns.py`); None for those who have places in the table of readers."""
         self._table_names = table_names
         self._is_forked = False
         self._is_unusable = False
@@ -80,15 +84,35 @@ class Lifecycle:
     # -- life cycle------------------------------------------------------------------------------------------
 
     def _reset_gate(self) -> None:
-        self._gate = Gate()
+        self._gate = self._turn_gate() if self.is_read_only else Gate()
+        self._set_turns(self._turns_file)
         self.leave = self._gate.leave
         self._reopening = NestingLock(lambda: self._gate.is_interrupted)
+
+    def _turn_gate(self) -> Gate:
+        from eventlog.store.lmdb.turns import TurnGate  # few logs are opened for reading alone
+
+        return TurnGate(self._turn_error)
+
+    def _set_turns(self, data_file: str | None) -> None:
+        self._turns_file = self._gate.turns_file = data_file
+
+    def _turn_error(self, error: OSError) -> EventLogError:
+        if not isinstance(error, FileNotFoundError):
+            return self._opener.os_error(error, "read")
+        return FilesChanged(
+            f"the files of the log at {self.path} were changed while it was open: {self.data_file} was removed.",
+            stored="This call has changed nothing.",
+            advice="Put it back, or close the log and open what is there now.",
+        )
 
     def _open_handle(self) -> lmdb.Environment:
         handle, self._files = self._opener.open()
         try:
             self._write_lock = None if self._files is None else self._files.write_lock
-            if not self.is_memory:
+            if self.is_read_only and self._files is not None:
+                self._set_turns(None if self._files.has_slots else self.data_file)
+            elif not self.is_memory:
                 self._reserve = Reserve(self.path, self._opener.mode)
         except BaseException:  # an interruption
             self._close_files(handle)
@@ -280,11 +304,17 @@ class Lifecycle:
 
     def open_tables(self, names: Iterable[bytes]) -> None:
         """Open tables that exist in the file; waits for the current writer, writes nothing."""
-        self.tables |= self._opened_tables(self._usable_handle(), names)
+        token = object()
+        try:
+            self.tables |= self._opened_tables(self._enter(token), names)
+        finally:
+            self.leave(token, None)
 
     def _opened_tables(self, handle: lmdb.Environment, names: Iterable[bytes]) -> dict[bytes, Table]:
         try:
-            with self._begin_alone(handle) as transaction:  # a read transaction would not keep the handles
+            if self.is_read_only:  # each in a transaction of LMDB's own, whose end keeps the handle
+                return {name: handle.open_db(name, create=False) for name in names}
+            with self._begin_alone(handle) as transaction:  # a read transaction of py-lmdb would not keep the handles
                 return {name: handle.open_db(name, txn=transaction, create=False) for name in names}
         except unless_interrupted(lmdb.Error) as error:
             raise self._opener.translate(error, "open") from error

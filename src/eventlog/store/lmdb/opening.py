@@ -70,14 +70,24 @@ class Opener:
     or than usual, if the process has no room for such a map beside everything else.
     """
 
-    __slots__ = ("chosen_map_bytes", "durability", "is_memory", "map_bytes", "mode", "path")
+    __slots__ = ("chosen_map_bytes", "durability", "is_memory", "is_read_only", "map_bytes", "mode", "path")
 
-    def __init__(self, path: str, durability: str, mode: int, chosen_map_bytes: int | None, *, is_memory: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        durability: str,
+        mode: int,
+        chosen_map_bytes: int | None,
+        *,
+        is_memory: bool,
+        is_read_only: bool = False,
+    ) -> None:
         self.path = path
         self.durability = durability
         self.mode = mode
         self.chosen_map_bytes = chosen_map_bytes
         self.is_memory = is_memory
+        self.is_read_only = is_read_only
         self.map_bytes = 0
 
     @property
@@ -97,18 +107,27 @@ class Opener:
         """
         deadline_s = time.monotonic() + _DYING_OPENER_SECONDS
         files = handle = None
+        turn = None
         try:
             lock = FileLock(self.path)
             try:  # no `with`: a signal handler may raise between its end and the block
                 lock.acquire()
                 check_kinds(self.path)
-                is_new = prepare(self.data)
+                is_new = False if self.is_read_only else prepare(self.data)
                 if not is_new:
                     check_length(self.data)
-                reserve_locks(self.path, max_readers=MAX_READERS, mode=self.mode)
-                files = None if self.is_memory else FilePair(self.path, self.mode)
+                if not self.is_read_only:
+                    reserve_locks(self.path, max_readers=MAX_READERS, mode=self.mode)
+                files = None if self.is_memory else FilePair(self.path, self.mode, is_read_only=self.is_read_only)
+                if files is not None and not files.has_slots:
+                    from eventlog.store.lmdb.turns import Turn  # few logs are opened without the right to write
+
+                    turn = Turn()
+                    turn.take(self.data)
                 handle = self._open_with(files, deadline_s, is_new=is_new)
             finally:
+                if turn is not None:
+                    turn.close()
                 lock.release()  # a C function, which is called in any case: others wait for the lock
                 lock.close()
         except BaseException as error:
@@ -125,7 +144,7 @@ class Opener:
     def _open_with(self, files: FilePair | None, deadline_s: float, *, is_new: bool) -> lmdb.Environment:
         while True:
             try:
-                handle = self._open_engine()
+                handle = self._open_engine(has_slots=files is None or files.has_slots)
                 break
             except unless_interrupted(lmdb.InvalidError) as error:
                 if not (is_new or is_lmdb_file(self.data)) or time.monotonic() > deadline_s:
@@ -160,7 +179,7 @@ class Opener:
             size = max(size >> 1, LEAST_MAP_BYTES)
         return size
 
-    def _open_engine(self) -> lmdb.Environment:
+    def _open_engine(self, *, has_slots: bool) -> lmdb.Environment:
         self.map_bytes = self._size_map()
         if not has_room(self.map_bytes + _LEAST_ROOM_BYTES):
             raise self._translate("open", "MemoryError", os.strerror(errno.ENOMEM))
@@ -176,7 +195,9 @@ class Opener:
                     max_dbs=_MAX_TABLES,
                     max_spare_txns=0,
                     readahead=True,
-                    create=True,
+                    create=not self.is_read_only,
+                    readonly=self.is_read_only,
+                    lock=has_slots,
                     lib_version=_ENGINE,
                 )
             except unless_interrupted(lmdb.InvalidError):

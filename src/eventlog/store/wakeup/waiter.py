@@ -40,6 +40,7 @@ class Waiter:
     `wake` may come from any thread; all else belongs to the reader's. Where the system has no FIFOs it polls.
 
     Args:
+        folder: where the FIFOs are; None makes no FIFO, and polls.
         last_transaction: the number of the newest commit of any process.
         glance: returns a cheap function that tells whether a commit is still the newest one. We ask `last_transaction`
             when it says no, and once a second.
@@ -47,7 +48,7 @@ class Waiter:
 
     def __init__(
         self,
-        folder: Folder,
+        folder: Folder | None,
         *,
         last_transaction: Callable[[], int] = _nothing_committed,
         glance: Callable[[int], Callable[[], bool]] = _never,
@@ -92,11 +93,11 @@ class Waiter:
         return True
 
     def _make_fifo(self, subjects: AbstractSet[int] | None) -> None:
-        if not hasattr(os, "mkfifo"):
+        folder = self._folder
+        if folder is None or not hasattr(os, "mkfifo"):
             return
         base = self._base = f"{os.getpid()}-{next(_numbers)}-{time.monotonic_ns()}"
         hidden, name = f".{base}", fifo_name(base, subjects)
-        folder = self._folder
         try:
             folder.make()
             self._read_end = folder.make_fifo(hidden, os.O_RDONLY)
@@ -114,16 +115,17 @@ class Waiter:
         self._poll = self._polling(self._others)
 
     def _rename(self, subjects: AbstractSet[int] | None) -> None:
-        if not self._names:
+        folder = self._folder
+        if not self._names or folder is None:
             return
         name = fifo_name(self._base, subjects)
         self._names = (name, *(known for known in self._names if known != name))
         for known in self._names[1:]:
             with suppress(OSError):  # it is not that one, or somebody removed it
-                self._folder.rename(known, name)
+                folder.rename(known, name)
         self._names = (name,)
         with suppress(OSError):
-            note_change(self._folder)
+            note_change(folder)
 
     # -- waiting ---------------------------------------------------------------------------------------------
 
@@ -238,9 +240,11 @@ class Waiter:
     def close(self) -> None:
         """Remove the FIFO."""
         self._poll = None
-        for name in self._names:
-            with suppress(OSError):
-                self._folder.remove(name)
+        folder = self._folder
+        if folder is not None:
+            for name in self._names:
+                with suppress(OSError):
+                    folder.remove(name)
         self._names = ()
         self._close_ends()
 
