@@ -69,6 +69,7 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
             "topic partition offset timestamp_ms key value headers version log_position",
         ),
         "RecordGate": Accelerator("eventlog.clients.consumer.gate.gated", "gate.c", "records permit monotonic"),
+        "RecordStream": Accelerator("eventlog.aio.record_stream.record_stream", "stream.c", "next_chunk"),
         "pack_columns": Accelerator(
             "eventlog.batches.format._pack_columns",
             "columns.c",

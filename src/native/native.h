@@ -107,5 +107,6 @@ int native_add_gate(PyObject *module);
 int native_add_keys(PyObject *module);
 int native_add_record_maker(PyObject *module);
 int native_add_send_method(PyObject *module);
+int native_add_stream(PyObject *module);
 
 #endif

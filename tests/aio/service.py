@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 
 import anyio
 import anyio.lowlevel
@@ -65,8 +64,8 @@ class Service:
         """Read on in a loop, where a record is finished when the next is asked for."""
         if count <= 0:
             return
-        async with self.log.consumer(self.orders, group="other") as consumer, aclosing(aiter(consumer)) as records:
-            async for _ in records:
+        async with self.log.consumer(self.orders, group="other") as consumer:
+            async for _ in consumer:
                 count -= 1
                 if not count:
                     break

@@ -6,7 +6,9 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,6 +158,43 @@ def test_a_waiting_poll_hears_of_a_seek_and_of_wakeup() -> None:
                 assert await walking == []
 
     asyncio.run(main())
+
+
+def test_a_wait_for_the_next_record_may_be_given_up_and_asked_for_again() -> None:
+    """A timeout around one record, and a task that was cancelled before it began."""
+
+    async def main() -> None:
+        async with aio.open(":memory:") as log:
+            orders = await log.topic("orders", value=int)
+            async with log.consumer(orders, group="g", auto_commit=False) as consumer:
+                records = aiter(consumer)
+                await orders.append(1)
+                assert (await anext(records)).value == 1
+                for _ in range(3):
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(anext(records), 0.001)
+                await orders.append_many([2, 3, 4])
+                task = asyncio.ensure_future(anext(records))
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert [(await anext(records)).value for _ in range(2)] == [2, 3]
+                await consumer.commit()
+                assert await consumer.committed(("orders", 0)) == 3
+                assert (await anext(records)).value == 4
+                consumer.wakeup()
+                assert [record async for record in records] == []
+                await orders.append(5)
+                assert [record async for record in records] == [], "what has ended stays ended"
+                assert [record.value async for record in _one_of(consumer)] == [5]
+
+    asyncio.run(main())
+
+
+async def _one_of(consumer: aio.Consumer[Any, int]) -> AsyncIterator[eventlog.Record[Any, int]]:
+    async for record in consumer:
+        yield record
+        return
 
 
 def test_members_share_and_callbacks_may_be_coroutines() -> None:

@@ -7,7 +7,7 @@ import gc
 import re
 import time
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,9 +130,9 @@ async def _send_and_consume(log: aio.EventLog, orders: aio.Topic[str, Any], numb
         await consumer.poll_batches(0.05)
         async with log.transaction(consumer) as tx:
             tx.send(numbers, 2)
-    async with log.consumer(re.compile("num.*"), start="earliest") as consumer, aclosing(aiter(consumer)) as records:
+    async with log.consumer(re.compile("num.*"), start="earliest") as consumer:
         count = 0
-        async for _ in records:
+        async for _ in consumer:
             count += 1
             if count == 200:
                 break

@@ -106,6 +106,11 @@ PLANTED = {
         "tests/native/test_keys.py::test_columns_that_a_finalizer_changes_crash_nobody",
         "AddressSanitizer",
     ),
+    "an iterator that is freed while it runs": (
+        ("stream.c", "Py_INCREF(records); /*", "/*"),
+        "tests/native/test_stream.py::test_records_that_close_their_own_stream_harm_nobody",
+        "heap-use-after-free",
+    ),
     "a number that overflows": (
         ("records.c", " && *first <= LLONG_MAX - count", ""),
         "tests/native/test_records.py::test_it_makes_what_python_makes",

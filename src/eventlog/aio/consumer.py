@@ -15,13 +15,13 @@ from time import monotonic
 from typing import Any, Generic, Self, TypeVar
 
 from eventlog.aio.home import Home
+from eventlog.aio.record_stream import Chunks, record_stream
 from eventlog.aio.waking import Ear
 from eventlog.aio.worker import finish
 from eventlog.api.consumer import Offsets, Pair
 from eventlog.clients.awaiting.loop import Future
 from eventlog.clients.consumer.consumer import EmbeddedConsumer, closed_consumer
-from eventlog.errors import ConcurrentUse, LogClosed
-from eventlog.interruptions import unless_interrupted
+from eventlog.errors import ConcurrentUse
 from eventlog.options import check_int, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 
@@ -138,28 +138,14 @@ class Consumer(Generic[K, V]):
             if self._core.may_hand_out(batches):
                 return batches
 
-    async def __aiter__(self) -> AsyncIterator[Record[K, V]]:
+    def __aiter__(self) -> AsyncIterator[Record[K, V]]:
         """
         Iterate over records one by one, waiting for more; `wakeup()` ends the loop.
 
         Asking for the next record finishes the one before. So the record in hand is not finished if the loop is left by
         `break`, by an error or because its task is cancelled: unless the consumer goes on, it comes again.
         """
-        core, size = self._core, self._core.chunk_size()
-        is_begun = False
-        while True:
-            try:
-                batches = await self._poll(None, size.count, is_loop=True)
-            except unless_interrupted(LogClosed):
-                if is_begun and (core.is_closed or self._is_closing):
-                    return
-                raise
-            if not batches:
-                return
-            is_begun, began_s = True, monotonic()
-            for record in core.hand_out(batches[0]):
-                yield record
-            size.note(monotonic() - began_s)
+        return record_stream(Chunks(self).next)
 
     async def _poll(
         self, timeout: float | None, limit: int | None, *, is_loop: bool = False
