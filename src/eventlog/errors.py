@@ -130,9 +130,22 @@ class FormatTooNew(EventLogError):
     """
 
 
+class MissingLibrary(EventLogError, ImportError):
+    """
+    Raised when records are compressed and the library for that is not installed.
+
+    Nothing was changed, and nothing is lost; a reader stays where it is. `extra` names what to install, as in
+    `pip install "eventlog[zstd]"`.
+    """
+
+    def __init__(self, what: str, *, extra: str, **parts: Unpack[ErrorParts]) -> None:
+        super().__init__(what, **parts)
+        self.extra = extra
+
+
 class FormatTooOld(EventLogError):
     """
-    Raised when a log was written by an eventlog of a format that this one neither reads nor writes as it is.
+    Raised when a log is of a format that this eventlog neither reads nor writes as it is, or that lacks what was asked.
 
     Nothing was changed. `eventlog upgrade`, `eventlog.upgrade()` and `open(upgrade=True)` make it one of today's
     format.

@@ -21,6 +21,7 @@ UNCHANGED: Any = ...
 
 Durability = Literal["commit", "ordered"]
 Index = Literal["key"]
+Compression = Literal["zstd", "lz4"]
 Start = Literal["earliest", "latest"] | int | datetime
 """Where reading begins: at either end of the log, at an offset, or at the first record from a time on."""
 OnOutOfRange = Literal["raise", "earliest", "latest"]
@@ -154,6 +155,12 @@ def check_on_out_of_range(value: object) -> OnOutOfRange:
             'Leave it out for "raise".'
         )
     return value
+
+
+def check_compression(value: object) -> None:
+    """Raise an error for what is neither the name of a compression nor None."""
+    if value not in (None, "zstd", "lz4"):
+        raise ValueError(f'compression is "zstd", "lz4" or None, not {_shown(value)}. Nothing was stored.')
 
 
 def check_group_name(name: object) -> str:

@@ -3,9 +3,9 @@
 #include "reading.h"
 
 enum { TOPIC, PARTITION, OFFSETS, TIMESTAMPS_MS, KEYS, VALUES, HEADERS, FIELD_COUNT };
-enum { ARGUMENT_COUNT = 7 };
+enum { ARGUMENT_COUNT = 8 };
 enum { MAGIC = 0xe7, VERSION = 3, HEADER_BYTES = 60, PLACE_BYTES = 16, CHECKSUM_BYTES = 4 };
-enum { PLACE = 1 << 4 };
+enum { COMPRESSION = 3, PLACE = 1 << 4 };
 
 static const char *const field_names[FIELD_COUNT] = {
     "topic", "partition", "offsets", "timestamps_ms", "keys", "values", "headers",
@@ -30,9 +30,12 @@ number_at(const unsigned char *header, int start, int width)
     return (int64_t)(number << (64 - 8 * width)) >> (64 - 8 * width);
 }
 
-/* Whether it is the header of a batch with plain columns and without gaps, of version 3 or 2. */
+/*
+ * Whether it is the header of a batch with plain columns and without gaps, of version 3 or 2. If it is compressed,
+ * `raw_size` is the size of the body before that, else it is -1.
+ */
 static int
-read_header(const unsigned char *data, Py_ssize_t size, Header *header)
+read_header(const unsigned char *data, Py_ssize_t size, Py_ssize_t raw_size, Header *header)
 {
     int64_t count, span, producer, epoch, sequence, flags;
 
@@ -40,6 +43,12 @@ read_header(const unsigned char *data, Py_ssize_t size, Header *header)
         return 0;
     }
     flags = number_at(data, 2, 2);
+    if ((flags & COMPRESSION) != 0 && data[1] == VERSION && raw_size >= 0) {
+        flags &= ~COMPRESSION;
+    }
+    else {
+        raw_size = -1;
+    }
     if (flags != 0 && (data[1] != VERSION || flags != PLACE || size < HEADER_BYTES + PLACE_BYTES + CHECKSUM_BYTES)) {
         return 0;
     }
@@ -51,7 +60,7 @@ read_header(const unsigned char *data, Py_ssize_t size, Header *header)
     sequence = number_at(data, 48, 4);
     header->count = (Py_ssize_t)count;
     header->first_ms = number_at(data, 12, 8);
-    return number_at(data, 46, 2) == 0 && count >= 1 && count == span && count <= size &&
+    return number_at(data, 46, 2) == 0 && count >= 1 && count == span && count <= (raw_size < 0 ? size : raw_size) &&
            ((producer == -1 && epoch == 0 && sequence == -1) || (producer >= 0 && epoch >= 0 && sequence >= 0));
 }
 
@@ -93,15 +102,17 @@ make_batch(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *n
     const Maker *maker = (const Maker *)self;
     PyObject *batch, *keys, *values;
     const unsigned char *data;
-    Py_ssize_t size;
+    Py_ssize_t size, raw_size;
     long long last, wanted, first;
     int last_overflows, wanted_overflows;
     Header header;
     Input body;
 
     if (PyVectorcall_NARGS(flags) != ARGUMENT_COUNT || names != NULL || !PyBytes_Check(arguments[0]) ||
-        !native_is_plain_type(arguments[5]) || !native_is_plain_type(arguments[6])) {
-        PyErr_SetString(PyExc_TypeError, "a batch maker takes bytes, last, first, topic, partition and two types");
+        !native_is_plain_type(arguments[5]) || !native_is_plain_type(arguments[6]) ||
+        (arguments[7] != Py_None && !PyBytes_Check(arguments[7]))) {
+        PyErr_SetString(PyExc_TypeError,
+                        "a batch maker takes bytes, last, first, topic, partition, two types, and bytes or None");
         return NULL;
     }
     last = PyLong_AsLongLongAndOverflow(arguments[1], &last_overflows);
@@ -111,7 +122,8 @@ make_batch(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *n
     }
     data = (const unsigned char *)PyBytes_AS_STRING(arguments[0]);
     size = PyBytes_GET_SIZE(arguments[0]);
-    if (!read_header(data, size, &header) || last_overflows || wanted_overflows || last < header.count - 1 ||
+    raw_size = arguments[7] == Py_None ? -1 : PyBytes_GET_SIZE(arguments[7]);
+    if (!read_header(data, size, raw_size, &header) || last_overflows || wanted_overflows || last < header.count - 1 ||
         last == LLONG_MAX) {
         Py_RETURN_NONE;
     }
@@ -119,8 +131,14 @@ make_batch(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *n
     if (first < wanted) {
         Py_RETURN_NONE;
     }
-    body.at = data + header.body_at;
-    body.end = data + size - CHECKSUM_BYTES;
+    if (raw_size < 0) {
+        body.at = data + header.body_at;
+        body.end = data + size - CHECKSUM_BYTES;
+    }
+    else {
+        body.at = (const unsigned char *)PyBytes_AS_STRING(arguments[7]);
+        body.end = body.at + raw_size;
+    }
     if (!native_take_columns(body, header.count, arguments + 5, &keys, &values)) {
         if (PyErr_Occurred()) {
             return NULL;
@@ -159,7 +177,8 @@ native_add_batch_maker(PyObject *module)
     return maker_add(module, "eventlog._native.BatchMaker",
                      "BatchMaker(batch_type)\n--\n\n"
                      "Makes a batch: of bytes whose checksum holds, their last offset, the first that is wanted, a "
-                     "topic, a partition and the types of keys and values.\n\n"
+                     "topic, a partition, the types of keys and values, and the body of a compressed batch as it "
+                     "was before, or None.\n\n"
                      "None for what is not written by `pack_columns`, and where only a part is wanted.",
                      batch_maker_new, field_names, FIELD_COUNT);
 }

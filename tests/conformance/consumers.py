@@ -261,6 +261,15 @@ class Caring(Base):
         topic.alter(retention=None)
         assert topic.retention is None
 
+    @needs("compression")
+    def test_a_topic_is_compressed_as_it_is_told(self, log):
+        """What comes out is what went in, whatever was asked when it was stored."""
+        topic = log.topic("views", compression="zstd", value=str)
+        expected = [f"/products/{number % 7}" for number in range(200)]
+        topic.append_many(expected)
+        assert topic.compression == "zstd"
+        assert values(topic.read()) == expected
+
     @needs("files")
     def test_the_log_is_checked_and_copied(self, log, tmp_path):
         """The copy is a log with the same records."""

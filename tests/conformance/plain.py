@@ -74,7 +74,13 @@ PlainTransaction = plain(
 PlainGroups = plain(eventlog.Groups, {"force": "forced_resets"}, {})
 PlainLog = plain(
     eventlog.EventLog,
-    {"index": "index", "name": "named_producers", "duplicate_window": "message_ids", "retention": "retention"},
+    {
+        "index": "index",
+        "name": "named_producers",
+        "duplicate_window": "message_ids",
+        "retention": "retention",
+        "compression": "compression",
+    },
     {
         "topic": PlainTopic,
         "producer": PlainProducer,

@@ -107,6 +107,8 @@ LACKING: list[tuple[str, Callable[[Any], object]]] = [
     *(("retention", lambda log, name=name: getattr(log.topic("orders"), name)) for name in OPTIONS),
     ("retention", lambda log: log.topic("orders").alter(retention=60)),
     ("retention", _of_log("clean")),
+    ("compression", lambda log: log.topic("views", compression="zstd")),
+    ("compression", lambda log: log.topic("orders").compression),
     ("named_producers", lambda log: log.producer(name="importer")),
     ("states", lambda log: log.transaction().state("totals")),
     *(("states", _of_log(*call)) for call in (("state", "totals"), ("states",), ("delete_state", "totals"))),

@@ -135,17 +135,17 @@ def look(data: bytes) -> type[EventLogError] | None:
         columns = decode(data, "fuzz")
     except (CorruptBatch, FormatTooNew) as error:
         return type(error)
-    _check(columns, data)
     header = read_header(data, "fuzz")
+    _check(columns, max(len(data), header.raw_bytes))
     assert (header.count, header.span, header.unknown) == (columns.count, columns.span, 0)
     assert header.log_position == columns.log_position
     return None
 
 
-def _check(columns: Columns, data: bytes) -> None:
+def _check(columns: Columns, size: int) -> None:
     count = columns.count
     assert 1 <= count <= columns.span
-    assert count <= len(data), "a record takes a byte at the least"
+    assert count <= size, "a record takes a byte at the least"
     for column in (columns.timestamps_ms, columns.keys, columns.values, columns.headers):
         assert len(column) == count
     offsets = columns.offsets(2**40)

@@ -17,11 +17,23 @@ import msgpack
 import eventlog
 from eventlog.backend.groups import OffsetCommit
 from eventlog.backend.topics import StoredTopic
+from eventlog.batches.compression import Compressor
 from eventlog.batches.format import BatchEncoder
 from eventlog.batches.header import EncodedBatch, Run, seal, seal_version_2
 from eventlog.batches.kafka_batch import kafka_batch
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
-from tests.golden.shapes import BATCHES_V3, GOLDEN, JULY_MS, LOG, LOG_V2, LOG_V3, LOG_V4, Parcel, Shape
+from tests.golden.shapes import (
+    BATCHES_COMPRESSED,
+    BATCHES_V3,
+    GOLDEN,
+    JULY_MS,
+    LOG,
+    LOG_V2,
+    LOG_V3,
+    LOG_V4,
+    Parcel,
+    Shape,
+)
 
 
 def make_batch(shape: Shape, *, version: int = 3) -> bytes:
@@ -46,6 +58,8 @@ def encoded(shape: Shape) -> EncodedBatch:
     keys = shape.keys if any(key is not None for key in shape.keys) else None
     headers = shape.headers if any(shape.headers) else None
     [batch] = BatchEncoder().encode(keys, shape.values, timestamps_ms=times, headers=headers)
+    if shape.compression is not None:
+        Compressor(shape.compression, "make a golden file").compress(batch)
     if shape.deltas is None:
         return batch
     columns = msgpack.unpackb(batch.body)  # the encoder makes none yet
@@ -200,7 +214,7 @@ class _Append(CommitRequest):
 
 def main() -> None:
     """Makes what is missing."""
-    for name, shape in BATCHES_V3.items():
+    for name, shape in (BATCHES_V3 | BATCHES_COMPRESSED).items():
         if not (GOLDEN / name).exists():
             (GOLDEN / name).write_bytes(make_batch(shape))
     logs = {

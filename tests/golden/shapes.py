@@ -7,6 +7,7 @@ the bytes of a batch, so the goldens have none but their deltas.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import attrs
@@ -44,6 +45,7 @@ class Shape:
     key: bytes | None = None
     """The key of the row of the batch, where the batch depends on it."""
     later_runs: tuple[tuple[int, int], ...] = ()
+    compression: str | None = None
     kafka_body: bytes | None = None
     """The Kafka record batch that it is made of, as aiokafka 0.14 built it."""
 
@@ -163,7 +165,41 @@ BATCHES_V3 = {
 }
 """Those of version 3, the first of them those of version 2 but for their number."""
 
-BATCHES = BATCHES_V1 | BATCHES_V2 | BATCHES_V3
+BATCHES_COMPRESSED = {
+    # Twenty events, with a key and headers.
+    "batch-v3-zstd.bin": Shape(
+        20,
+        20,
+        JULY_MS,
+        JULY_MS + 19,
+        JULY_MS + 19,
+        [JULY_MS + number for number in range(20)],
+        tuple(b"user-%d" % (number % 3) for number in range(20)),
+        tuple(b'{"event": "page_view", "path": "/products/%d"}' % number for number in range(20)),
+        tuple((("trace", bytes([number])),) if number % 2 else () for number in range(20)),
+        log_position=258,
+        compression="zstd",
+    ),
+    # Larger than half a page of LMDB when it is compressed, so it says where it belongs; in two runs.
+    "batch-v3-lz4.bin": Shape(
+        60,
+        60,
+        JULY_MS,
+        JULY_MS,
+        JULY_MS,
+        [JULY_MS] * 60,
+        (None,) * 60,
+        tuple(2 * hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(60)),
+        ((),) * 60,
+        log_position=100,
+        key=bytes([0, 0, 0, 7, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1, 3]),
+        later_runs=((40, 200),),
+        compression="lz4",
+    ),
+}
+"""Compressed ones of version 3: another version of a library may make other bytes of the same records."""
+
+BATCHES = BATCHES_V1 | BATCHES_V2 | BATCHES_V3 | BATCHES_COMPRESSED
 
 LOG = GOLDEN / "log-v1"
 """A whole log of format 1. Open a copy: opening writes a lock file beside it."""

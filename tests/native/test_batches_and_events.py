@@ -104,7 +104,7 @@ def test_plain_batches_are_known_to_the_accelerator(rng: random.Random) -> None:
     """Else it would be of no use, and nothing would be compared."""
     maker = compiled.BatchMaker(RecordBatch)
     for _ in range(100):
-        batch = maker(plain_batch(rng), 2**40, 0, "orders", 3, bytes, bytes)
+        batch = maker(plain_batch(rng), 2**40, 0, "orders", 3, bytes, bytes, None)
         assert type(batch) is RecordBatch
         assert batch.offsets[-1] == 2**40
         assert len(batch) == len(batch.offsets) == len(batch.keys) == len(batch.timestamps_ms) == len(batch.headers)
@@ -114,19 +114,20 @@ def test_plain_batches_are_known_to_the_accelerator(rng: random.Random) -> None:
     "arguments",
     [
         (),
-        (b"", 1, 0, "t", 0, bytes),
-        (b"", 1, 0, "t", 0, bytes, int),
-        ("", 1, 0, "t", 0, bytes, bytes),
-        (bytearray(100), 1, 0, "t", 0, bytes, bytes),
-        (bytes(100), "1", 0, "t", 0, bytes, bytes),
-        (bytes(100), 1, None, "t", 0, bytes, bytes),
+        (b"", 1, 0, "t", 0, bytes, bytes),
+        (b"", 1, 0, "t", 0, bytes, int, None),
+        ("", 1, 0, "t", 0, bytes, bytes, None),
+        (bytearray(100), 1, 0, "t", 0, bytes, bytes, None),
+        (bytes(100), "1", 0, "t", 0, bytes, bytes, None),
+        (bytes(100), 1, None, "t", 0, bytes, bytes, None),
+        (bytes(100), 1, 0, "t", 0, bytes, bytes, bytearray(9)),
     ],
 )
 def test_wrong_arguments_of_a_batch_maker_are_refused(arguments: Any) -> None:
     """Nothing is read but bytes."""
     with pytest.raises(TypeError):
         compiled.BatchMaker(RecordBatch)(*arguments)
-    assert compiled.BatchMaker(RecordBatch)(b"", 1, 0, "t", 0, bytes, bytes) is None
+    assert compiled.BatchMaker(RecordBatch)(b"", 1, 0, "t", 0, bytes, bytes, None) is None
 
 
 # -- events ------------------------------------------------------------------------------------------------------------
@@ -248,7 +249,7 @@ def test_references_are_given_back(rng: random.Random) -> None:
     def all_paths() -> None:
         for one in data:
             for changed in (one, one[:-10] + bytes(10), one[:70]):
-                batches(changed, 2**40, 0, topic, 3, bytes, str)
+                batches(changed, 2**40, 0, topic, 3, bytes, str, None)
         for changed in (row, row[:-20] + bytes(20), row[:30], row[:200]):
             events(changed, 1, len(changed) - 4, topic, key, 1, str)
 
@@ -274,8 +275,8 @@ KEYED, KEYLESS = (
 @pytest.mark.parametrize(
     "make",
     [
-        lambda topic: compiled.BatchMaker(RecordBatch)(KEYED, 2**40, 0, topic, 3, bytes, bytes),
-        lambda topic: compiled.BatchMaker(RecordBatch)(KEYLESS, 2**40, 0, topic, 3, bytes, str),
+        lambda topic: compiled.BatchMaker(RecordBatch)(KEYED, 2**40, 0, topic, 3, bytes, bytes, None),
+        lambda topic: compiled.BatchMaker(RecordBatch)(KEYLESS, 2**40, 0, topic, 3, bytes, str, None),
         lambda topic: compiled.EventMaker(Event)(ROW, 1, len(ROW) - 4, topic, b"k", 2**40, str),
     ],
     ids=["keyed", "keyless", "events"],

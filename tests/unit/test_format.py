@@ -379,16 +379,6 @@ def test_large_batches_say_where_they_belong(size: int) -> None:
     assert decode(data, PLACE).values == (b"x" * (size - 9),)
 
 
-@pytest.mark.parametrize(("number", "name"), [(1, "zstd"), (2, "lz4")])
-@pytest.mark.parametrize("dictionary", [b"", bytes(4)])
-def test_a_compressed_body_is_too_new(number: int, name: str, dictionary: bytes) -> None:
-    """Nothing is decompressed yet; the header is read all the same."""
-    data = with_parts(number | (DICTIONARY if dictionary else 0), struct.pack(">I", 2**31 - 1) + dictionary)
-    assert (read_header(data, PLACE).raw_bytes, read_header(data, PLACE).count) == (2**31 - 1, 1)
-    with pytest.raises(FormatTooNew, match=f"compressed by {name}, which this eventlog does not decompress"):
-        decode(data, PLACE)
-
-
 @pytest.mark.parametrize("raw_bytes", [0, 2**31, 2**32 - 1])
 def test_a_body_of_an_impossible_length_is_corrupt(raw_bytes: int) -> None:
     """The bound holds before anything is decompressed."""

@@ -34,6 +34,7 @@ from eventlog.codecs import Upcasters
 from eventlog.groups.assignors import Assignor
 from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import (
+    Compression,
     Index,
     OnOutOfRange,
     Start,
@@ -168,6 +169,7 @@ class EventLog(LogTransactions, LogReading):
         retention: float | None = None,
         retention_bytes: int | None = None,
         until_read_by: Iterable[str] | None = None,
+        compression: Compression | None = None,
     ) -> Topic[Any, Any]:
         """Open a topic, and make it if there is none of that name: see `eventlog.EventLog.topic`."""
         find = partial(
@@ -185,6 +187,7 @@ class EventLog(LogTransactions, LogReading):
             retention=retention,
             retention_bytes=retention_bytes,
             until_read_by=until_read_by,
+            compression=compression,
         )
         found: Any = await self._home.call(find, "opening the topic")
         return Topic(self._home, found)

@@ -15,7 +15,7 @@ from eventlog.clients.delivery import metadata_of
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.errors import WrongVersion
 from eventlog.interruptions import unless_interrupted
-from eventlog.options import UNCHANGED, HeadersInput, Start, check_message_id
+from eventlog.options import UNCHANGED, Compression, HeadersInput, Start, check_message_id
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
 
 S = TypeVar("S")
@@ -85,6 +85,11 @@ class Topic(Generic[K, V]):
         return self._inner.until_read_by
 
     @property
+    def compression(self) -> str | None:
+        """How batches are compressed: "zstd", "lz4", or None."""
+        return self._inner.compression
+
+    @property
     def duplicate_window(self) -> float:
         """The seconds for which message ids are remembered."""
         return self._inner.duplicate_window
@@ -117,10 +122,10 @@ class Topic(Generic[K, V]):
         key_bytes, value_bytes, pairs, moment_ms = self._appender.encoded(
             value, key, headers, timestamp_ms, expected_version
         )
-        if message_id is not None:
-            identity = check_message_id(message_id)
+        identity = None if message_id is None else check_message_id(message_id)
+        if identity is not None or (handle.row.compression is not None and self._appender.is_apart(value_bytes)):
             rows = Rows([key_bytes], [value_bytes], moment_ms, [pairs] if pairs else None)
-            return await self._append_once(rows, partition, expected_version, identity)
+            return await self._append_apart(rows, partition, expected_version, identity)
         is_placed = partition is None
         while True:
             row = handle.row
@@ -149,12 +154,12 @@ class Topic(Generic[K, V]):
                     continue
             return RecordMetadata(row.name, chosen, offset, moment_ms, log_position, version or None)
 
-    async def _append_once(
-        self, rows: Rows, partition: int | None, expected_version: int | None, message_id: bytes
+    async def _append_apart(
+        self, rows: Rows, partition: int | None, expected_version: int | None, message_id: bytes | None
     ) -> RecordMetadata:
         while True:
-            part, condition = self._appender.identified(rows, partition, expected_version, message_id)
-            stored = await self._store([part], [condition], is_placed=partition is None)
+            part, conditions = self._appender.apart(rows, partition, expected_version, message_id)
+            stored = await self._store([part], conditions, is_placed=partition is None)
             if stored is not None:
                 return metadata_of(part.topic.name, stored[0].location(0))
 
@@ -201,10 +206,15 @@ class Topic(Generic[K, V]):
         retention: float | None = UNCHANGED,
         retention_bytes: int | None = UNCHANGED,
         until_read_by: Iterable[str] | None = UNCHANGED,
+        compression: Compression | None = UNCHANGED,
     ) -> None:
-        """Change what the topic keeps: see `eventlog.Topic.alter`."""
+        """Change what the topic keeps, and how: see `eventlog.Topic.alter`."""
         change = partial(
-            self._inner.alter, retention=retention, retention_bytes=retention_bytes, until_read_by=until_read_by
+            self._inner.alter,
+            retention=retention,
+            retention_bytes=retention_bytes,
+            until_read_by=until_read_by,
+            compression=compression,
         )
         await self._home.call(change, "the change of the topic")
 

@@ -57,6 +57,7 @@ FEATURES: Mapping[str, str] = MappingProxyType(
             "`retention=`, `retention_bytes=` and `until_read_by=` of a topic, `Topic.alter` and `clean`. Without it, "
             "call `delete_records()`, or set what the servers keep."
         ),
+        "compression": ("`compression=` of a topic. Without it, producers or servers compress as they are set up."),
         "files": (
             "`sync`, `verify`, `stats` and `compact`: the log is files of this machine. Without it, they are up to "
             "whoever runs the servers."

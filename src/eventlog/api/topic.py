@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from eventlog.api.features import FrontDoor
-from eventlog.options import UNCHANGED, HeadersInput, Start
+from eventlog.options import UNCHANGED, Compression, HeadersInput, Start
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
 
 S = TypeVar("S")
@@ -85,6 +85,11 @@ class Topic(FrontDoor, Generic[K, V]):
     def until_read_by(self) -> tuple[str, ...]:
         """The groups that the topic waits for: what all of them have read is deleted."""
         raise self._lacks("until_read_by", "retention")
+
+    @property
+    def compression(self) -> str | None:
+        """How batches of the topic are compressed: "zstd", "lz4", or None."""
+        raise self._lacks("compression", "compression")
 
     @property
     @abstractmethod
@@ -175,19 +180,24 @@ class Topic(FrontDoor, Generic[K, V]):
         retention: float | None = UNCHANGED,
         retention_bytes: int | None = UNCHANGED,
         until_read_by: Iterable[str] | None = UNCHANGED,
+        compression: Compression | None = UNCHANGED,
     ) -> None:
         """
-        Change what the topic keeps; an option left out stays as it is, and None removes it.
+        Change what the topic keeps, and how; an option left out stays as it is, and None removes it.
 
         Durable when it returns. Cleaners of all processes follow it within two seconds; `EventLog.clean` at once.
+        Another compression is that of later batches, in all processes; those that are stored stay as they are.
 
         Args:
             retention: see `EventLog.topic`.
             retention_bytes: see there.
             until_read_by: see there.
+            compression: see there.
 
         Raises:
             UnknownTopic: the topic was deleted. Nothing was changed.
+            MissingLibrary: that of the compression is not installed. Nothing was changed.
+            FormatTooOld: the log has format 3, which has no compression. Nothing was changed.
             ValueError, TypeError: an option is out of its bounds. Nothing was changed.
 
         Example:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from eventlog.errors import UnknownTopic
 from eventlog.named_tuples import NamedTuple
+from eventlog.options import UNCHANGED
 
 DUPLICATE_WINDOW_MS = 86_400_000
 """How long a topic remembers message ids unless it was created with another window: one day."""
@@ -52,6 +53,7 @@ class NewTopic(NamedTuple):
     duplicate_window_ms: int
     snapshot: dict[str, object]
     retention: Retention = KEEP_ALL
+    compression: str | None = None
 
 
 class StoredTopic(NamedTuple):
@@ -75,6 +77,14 @@ class StoredTopic(NamedTuple):
     duplicate_window_ms: int = DUPLICATE_WINDOW_MS
     snapshot: dict[str, object] = _MSGPACK
     retention: Retention = KEEP_ALL
+    compression: str | None = None
+
+
+class TopicChanges(NamedTuple):
+    """Options of a topic that are to become others; `UNCHANGED` for one that stays."""
+
+    retention: Retention = UNCHANGED
+    compression: str | None = UNCHANGED
 
 
 def deleted_topic(name: str, verb: str) -> UnknownTopic:
@@ -162,13 +172,14 @@ class TopicBackend(Protocol):
         """
         ...
 
-    def alter_topic(self, topic: StoredTopic, retention: Retention) -> StoredTopic:
+    def alter_topic(self, topic: StoredTopic, changes: TopicChanges) -> StoredTopic:
         """
-        Give a topic another retention; the topic as it is stored then.
+        Give a topic other options; the topic as it is stored then.
 
         Durable when it returns. Cleaners of all processes follow it from their next pass on.
 
         Raises:
+            FormatTooOld: the log is of a format without such an option. Nothing was changed.
             UnknownTopic: it was deleted. Nothing was changed.
         """
         ...

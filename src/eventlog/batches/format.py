@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgpack
@@ -21,7 +21,6 @@ import msgpack
 from eventlog.accelerators import accelerated, compiled
 from eventlog.batches.header import (
     COMPRESSION_MASK,
-    COMPRESSIONS,
     KAFKA,
     MOST_FRAME_BYTES,
     NO_PRODUCER,
@@ -37,10 +36,12 @@ from eventlog.batches.header import (
     placed_runs,
     read_header,
     read_runs,
-    too_new,
 )
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
+
+if TYPE_CHECKING:
+    from eventlog.batches.compression import Compressor
 
 TARGET_BYTES = 65_520
 """The most bytes of a batch of several records: 16 pages less LMDB's page header (docs/decisions/0003)."""
@@ -99,6 +100,31 @@ class Columns:
         return [run.log_position + offset - run.first for run, offset in zip(found, offsets, strict=True)]
 
 
+class Compressors:
+    """The compressors of topics, by their ids; the library of one is imported when it is first needed."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[int, Compressor] = {}
+
+    def of(self, topic_id: int, compression: str | None, topic: str) -> Compressor | None:
+        """
+        Return the compressor of a topic, None if its batches are not compressed.
+
+        Raises:
+            MissingLibrary: the library is not installed.
+        """
+        if compression is None:
+            return None
+        known = self._known.get(topic_id)
+        if known is None or known.name != compression:
+            from eventlog.batches.compression import Compressor  # few topics are compressed: `import eventlog` is fast
+
+            known = self._known[topic_id] = Compressor(compression, f"write to topic {topic!r}")
+        return known
+
+
 ToBytes = Callable[[Sequence[Any]], Column]
 
 
@@ -131,6 +157,8 @@ class BatchEncoder:
         value_bytes: ToBytes = _as_they_are,
         key_type: type | None = bytes,
         value_type: type | None = bytes,
+        compressor: Compressor | None = None,
+        most_bytes: int | None = None,
     ) -> list[EncodedBatch]:
         """
         Pack the records into batches, in order; into several if one would be too large.
@@ -145,15 +173,35 @@ class BatchEncoder:
             key_type: bytes or str if `key_bytes` would leave keys of exactly this type unchanged, or encode them as
                 UTF-8; None if that is not known.
             value_type: the same for values.
+            compressor: compresses the batches; more records fit into one then.
+            most_bytes: the most bytes of a batch before compression, if that is not the target.
         """
+        if compressor is not None:
+
+            def pack(start: int, stop: int, most_bytes: int) -> list[EncodedBatch]:
+                part = slice(start, stop)
+                return self.encode(
+                    None if keys is None else keys[part],
+                    values[part],
+                    timestamps_ms=timestamps_ms if isinstance(timestamps_ms, int) else timestamps_ms[part],
+                    headers=None if headers is None else headers[part],
+                    key_bytes=key_bytes,
+                    value_bytes=value_bytes,
+                    key_type=key_type,
+                    value_type=value_type,
+                    most_bytes=most_bytes,
+                )
+
+            return compressor.encode(pack, len(values), self._target_bytes)
+        target_bytes = self._target_bytes if most_bytes is None else most_bytes
         if compiled is not None and headers is None and key_type and value_type and type(timestamps_ms) is int:
-            packed = _pack_all(keys, values, timestamps_ms, self._target_bytes, key_type, value_type)
+            packed = _pack_all(keys, values, timestamps_ms, target_bytes, key_type, value_type)
             if packed is not None:
                 return packed
         batches: list[EncodedBatch] = []
         total = len(values)
         start = 0
-        step = self._first_step(keys, values)
+        step = self._first_step(keys, values, target_bytes)
         while start < total:
             stop = min(start + step, total)
             part = slice(start, stop)
@@ -164,12 +212,12 @@ class BatchEncoder:
                 None if headers is None else headers[part],
             )
             size = len(batch.body)
-            if size > self._target_bytes and batch.count > 1:
-                step = max(1, min(batch.count - 1, batch.count * self._target_bytes * 31 // (size * 32)))
+            if size > target_bytes and batch.count > 1:
+                step = max(1, min(batch.count - 1, batch.count * target_bytes * 31 // (size * 32)))
                 continue
             batches.append(batch)
             start = stop
-            if 2 * size < self._target_bytes:
+            if 2 * size < target_bytes:
                 step *= 2  # one large record among small ones had made the step short
         return batches
 
@@ -180,14 +228,14 @@ class BatchEncoder:
         body = self._packer.pack((0, None if key is None else (key,), (value,), (headers,) if headers else None, None))
         return EncodedBatch(1, 1, timestamp_ms, timestamp_ms, body)
 
-    def _first_step(self, keys: Column | None, values: Column) -> int:
+    def _first_step(self, keys: Column | None, values: Column, target_bytes: int) -> int:
         """The number of records to try first: all, unless the sizes of the first few show that they cannot fit."""
         count = len(values)
         if count <= _GLANCE_COUNT:
             return count
         glance = [*values[:_GLANCE_COUNT], *(keys or ())[:_GLANCE_COUNT]]
         sizes = [_SMALL_RECORD_BYTES + (len(item) if isinstance(item, bytes) else 0) for item in glance]
-        fitting = self._target_bytes * _GLANCE_COUNT // sum(sizes)
+        fitting = target_bytes * _GLANCE_COUNT // sum(sizes)
         return count if fitting * 4 > count else max(1, fitting)
 
     def _encode_one(
@@ -248,7 +296,9 @@ def _pack_columns(
     return None
 
 
-def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: type = bytes) -> Columns:
+def decode(
+    data: bytes, place: object, *, key_type: type = bytes, value_type: type = bytes, raw: bytes | None = None
+) -> Columns:
     """
     Check and decode a stored batch.
 
@@ -256,10 +306,12 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
         place: names the batch in errors, for example `orders[3] up to offset 41`.
         key_type: bytes or str; str asks for text where the bytes of the keys are UTF-8, if that costs nothing extra.
         value_type: the same for values.
+        raw: the body as it was before it was compressed, if the caller has it.
 
     Raises:
         CorruptBatch: a checksum, a length or a column is wrong.
         FormatTooNew: a newer eventlog wrote it.
+        MissingLibrary: it is compressed, and the library for that is not installed.
     """
     header = read_header(data, place)
     if not is_intact(data):
@@ -267,19 +319,23 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
     if header.unknown or header.producer != NO_PRODUCER:
         check_header(header, place)
     later_runs: Sequence[Run] = ()
+    body, start, stop = data, header.body_at, len(data) - 4
     if header.flags & ~PLACE:
-        later_runs = _check_parts(data, header, place)
+        later_runs = read_runs(header, data, place)[1:]
         if header.kind == KAFKA:
             return _kafka_columns(data, header, place)
+        if header.flags & COMPRESSION_MASK:
+            body = raw_body(data, header, place) if raw is None else raw
+            start, stop = 0, len(body)
     times: object
     headers: Sequence[Headers] | None
     plain = None
     if compiled is not None:
-        plain = _unpack_columns(data, header.body_at, len(data) - 4, header.count, key_type, value_type)
+        plain = _unpack_columns(body, start, stop, header.count, key_type, value_type)
     if plain is not None:
         (keys, values), times, headers, deltas = plain, 0, None, None
     else:
-        times, keys, values, headers, deltas = _unpack_body(data, header, place)
+        times, keys, values, headers, deltas = _unpack_body(memoryview(body)[start:stop], place)
     count = header.count
     for name, column in (("keys", keys), ("values", values), ("headers", headers), ("offsets", deltas)):
         if column is not None and (not isinstance(column, tuple) or len(column) != count):
@@ -306,13 +362,11 @@ def decode(data: bytes, place: object, *, key_type: type = bytes, value_type: ty
     )
 
 
-def _check_parts(data: bytes, header: BatchHeader, place: object) -> Sequence[Run]:
-    """Check what only some batches have in front of their bodies; return the runs after the first."""
-    later_runs = read_runs(header, data, place)[1:]
-    if header.flags & COMPRESSION_MASK:
-        name = COMPRESSIONS[header.flags & COMPRESSION_MASK]
-        raise too_new(place, f"a body compressed by {name}, which this eventlog does not decompress")
-    return later_runs
+def raw_body(data: bytes, header: BatchHeader, place: object) -> bytes:
+    """Return the body of a compressed batch as it was before; see `batches/compression.py`."""
+    from eventlog.batches import compression  # few logs have any: `import eventlog` is fast
+
+    return compression.raw_body(data, header, place)
 
 
 def _kafka_columns(data: bytes, header: BatchHeader, place: object) -> Columns:
@@ -348,9 +402,9 @@ def _unpack_columns(
     return None
 
 
-def _unpack_body(data: bytes, header: BatchHeader, place: object) -> Any:
+def _unpack_body(packed: memoryview, place: object) -> Any:
     try:
-        body = msgpack.unpackb(memoryview(data)[header.body_at : -4], use_list=False)
+        body = msgpack.unpackb(packed, use_list=False)
     except unless_interrupted(ValueError, TypeError, msgpack.UnpackException) as error:
         raise corrupt(place, "its body is not an array of five columns") from error
     if not isinstance(body, tuple) or len(body) != 5:

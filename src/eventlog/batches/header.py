@@ -23,7 +23,8 @@ VERSION = 3
 
 _HEADER_1 = struct.Struct(">BBHIIqqqqhHi")
 _HEADER = struct.Struct(">BBHIIqqqqhHiQ")
-_LOW_FLAGS_AT = 3
+COMPRESSION_AT = 3
+"""The place of the byte with the flags of compression, place and runs, in all versions."""
 _SPAN_AT = 8
 _SPAN_AND_POSITION = struct.Struct(">I40xQ")
 _PLACE = struct.Struct(">IIQ")
@@ -97,7 +98,7 @@ def placed_runs(runs: Sequence[Run], first: int, end: int) -> list[PlacedRun]:
 
 @attrs.define(slots=True, eq=False, repr=False)
 class EncodedBatch:
-    """A batch before its offsets are assigned: the body, its kind, and the header's fields about it."""
+    """A batch before its offsets are assigned: the body, what it is, and the header's fields about it."""
 
     count: int
     span: int
@@ -106,6 +107,14 @@ class EncodedBatch:
     body: bytes
     producer: ProducerStamp = NO_PRODUCER
     kind: int = COLUMNS
+    compression: int = 0
+    raw_bytes: int = 0
+    """The bytes of the body before it was compressed; 0 if it is not."""
+
+    @property
+    def records_bytes(self) -> int:
+        """The bytes of the records, whether or not they are compressed."""
+        return self.raw_bytes or len(self.body)
 
 
 def seal(
@@ -127,10 +136,12 @@ def seal(
         later_runs: the runs of log positions after the first, if the batch was made of several.
     """
     producer_id, epoch, sequence = batch.producer
-    body, flags, parts = batch.body, batch.kind << KIND_SHIFT, b""
+    body, flags, parts = batch.body, batch.kind << KIND_SHIFT | batch.compression, b""
     if len(body) > _MOST_UNPLACED_BYTES and key is not None:
         flags |= PLACE
         parts = key
+    if batch.compression:
+        parts += _LENGTH.pack(batch.raw_bytes)
     if later_runs:
         flags |= RUNS
         flat = [number for run in later_runs for number in (run.delta, run.log_position - log_position)]
@@ -333,10 +344,18 @@ def read_runs(header: BatchHeader, data: bytes | memoryview, place: object) -> l
 
 def read_place(data: bytes | memoryview) -> tuple[int, int] | None:
     """Return the span and the log position of a batch, unchecked; None if it does not say it, or has several runs."""
-    if len(data) < FRAME_BYTES or data[0] != MAGIC or not 2 <= data[1] <= VERSION or data[_LOW_FLAGS_AT] & RUNS:
+    if len(data) < FRAME_BYTES or data[0] != MAGIC or not 2 <= data[1] <= VERSION or data[COMPRESSION_AT] & RUNS:
         return None
     place: tuple[int, int] = _SPAN_AND_POSITION.unpack_from(data, _SPAN_AT)
     return place
+
+
+def unpacked_bytes(data: bytes | memoryview) -> int:
+    """Return the bytes that a stored batch takes when it is read: more than it has if its body is compressed."""
+    if len(data) < FRAME_BYTES or not data[COMPRESSION_AT] & COMPRESSION_MASK or data[1] != VERSION:
+        return len(data)
+    at = HEADER_BYTES + (_PLACE.size if data[COMPRESSION_AT] & PLACE else 0)
+    return max(len(data), min(int.from_bytes(data[at : at + _LENGTH.size], "big"), _MOST_RAW_BYTES))
 
 
 def is_intact(data: bytes) -> bool:
@@ -346,13 +365,13 @@ def is_intact(data: bytes) -> bool:
 
 def too_new(place: object, what: str) -> FormatTooNew:
     """Return the error for a batch that says what this eventlog does not know."""
-    parts = _parts(place, stored="Nothing is damaged.", advice="Upgrade eventlog to read it.")
+    parts = error_parts(place, stored="Nothing is damaged.", advice="Upgrade eventlog to read it.")
     return FormatTooNew(f"cannot read {place}: it has {what}.", **parts)
 
 
 def corrupt(place: object, what: str) -> CorruptBatch:
     """Return the error for a batch that is not what was written."""
-    parts = _parts(
+    parts = error_parts(
         place,
         stored="The bytes on disk are not what was written; other batches are unaffected.",
         advice="Run `eventlog verify` to list all damage; seek() past this batch to go on.",
@@ -360,8 +379,8 @@ def corrupt(place: object, what: str) -> CorruptBatch:
     return CorruptBatch(f"cannot read {place}: {what}.", **parts)
 
 
-def _parts(place: object, *, stored: str, advice: str) -> ErrorParts:
-    """The parts of an error; the place is fields too if it has them, and `seek(error.offset + 1)` passes the batch."""
+def error_parts(place: object, *, stored: str, advice: str) -> ErrorParts:
+    """Return the parts of an error; the place is fields too if it has any: `seek(error.offset + 1)` passes a batch."""
     return {
         "stored": stored,
         "advice": advice,

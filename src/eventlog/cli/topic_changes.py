@@ -13,7 +13,7 @@ from eventlog.cli.confirm import confirm, destructive
 from eventlog.cli.failure import EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE, Failure, check_there, failure_of
 from eventlog.cli.opening import open_to_change
 from eventlog.cli.parts import POSITIVE, TOPIC, command, json_option, path_argument, topic_argument
-from eventlog.cli.retention import kept, kept_text, kept_words, retention_options
+from eventlog.cli.retention import NONE, kept, kept_text, kept_words, retention_options
 from eventlog.cli.text import as_text, counted, json_line, table
 from eventlog.cli.topic_fields import fields_of
 
@@ -23,6 +23,7 @@ from eventlog.cli.topic_fields import fields_of
 @topic_argument
 @click.option("--partitions", type=POSITIVE, metavar="N", help="How many it is to have in all.")
 @retention_options
+@click.option("--compression", type=click.Choice(["zstd", "lz4", NONE]), help="How later batches are compressed.")
 @destructive
 @json_option
 def alter_topic(
@@ -33,21 +34,23 @@ def alter_topic(
     retention: float | str | None,
     retention_bytes: float | str | None,
     until_read_by: tuple[str, ...],
+    compression: str | None,
     is_sure: bool,
     dry_run: bool,
     as_json: bool,
 ) -> int:
     """
-    Give a topic more partitions, or change what it keeps.
+    Give a topic more partitions, or change what it keeps, and how.
 
     As many partitions as it has change nothing; fewer is an error. Records stay where they are, and later records of a
     key may go to another partition. An option that is left out stays as it is, and `none` takes a bound away. Less to
-    keep means that records are deleted: it shows what it would change, and asks.
+    keep means that records are deleted: it shows what it would change, and asks. Batches that are stored stay as they
+    are, compressed or not.
     """
     keeps = kept(retention, retention_bytes, until_read_by)
-    if partitions is None and not keeps:
+    if partitions is None and not keeps and compression is None:
         raise click.UsageError(
-            "nothing to alter: pass --partitions, --retention, --retention-bytes or --until-read-by."
+            "nothing to alter: pass --partitions, --retention, --retention-bytes, --until-read-by or --compression."
         )
     with open_to_change(path) as log:
         check_there("topic", topic, log.topics(), path)
@@ -56,10 +59,14 @@ def alter_topic(
         lines = [] if partitions is None else [f"{topic}: {before} -> {partitions} partitions"]
         if keeps:
             lines.append(f"{topic}: keeps {kept_text(opened)} -> {_asked_text(opened, keeps)}")
+        changes = dict(keeps)
+        if compression is not None:
+            changes["compression"] = None if compression == NONE else compression
+            lines.append(f"{topic}: compression {opened.compression or NONE} -> {compression}")
         if not dry_run:
             if any(bound is not None for bound in keeps.values()):
                 confirm(f"Alter topic {topic}?", lines, is_sure=is_sure)
-            _alter(opened, partitions, keeps)
+            _alter(opened, partitions, changes)
         fields = fields_of(opened, with_partitions=True)
     if as_json:
         sys.stdout.write(json_line(**fields))
@@ -68,12 +75,12 @@ def alter_topic(
     return EXIT_OK
 
 
-def _alter(topic: eventlog.Topic[Any, Any], partitions: int | None, keeps: dict[str, Any]) -> None:
+def _alter(topic: eventlog.Topic[Any, Any], partitions: int | None, changes: dict[str, Any]) -> None:
     try:
         if partitions is not None:
             topic.create_partitions(partitions)
-        if keeps:
-            topic.alter(**keeps)
+        if changes:
+            topic.alter(**changes)
     except ValueError as error:
         raise failure_of(error, EXIT_USAGE) from error
 

@@ -26,6 +26,7 @@ def fields_of(topic: eventlog.Topic[Any, Any], *, with_partitions: bool = False)
             "retention": topic.retention,
             "retention_bytes": topic.retention_bytes,
             "until_read_by": list(topic.until_read_by),
+            "compression": topic.compression,
             "uuid": str(topic.uuid),
             "offsets": [{"partition": number, "first": first, "end": end} for number, (first, end) in bounds.items()],
         }

@@ -66,6 +66,9 @@ def list_topics(*, path: Path, as_json: bool) -> int:
 @click.option("--partitioner", type=click.Choice(["crc32", "murmur2"]), help="Which partition a key goes to.")
 @click.option("--max-record-bytes", type=POSITIVE, metavar="N", help="The most bytes of one record.")
 @retention_options
+@click.option(
+    "--compression", type=click.Choice(["zstd", "lz4"]), help="Compress batches; needs the extra of its name."
+)
 @click.option("--if-not-exists", is_flag=True, help="A topic that is there is no error, and unchanged.")
 @json_option
 def create_topic(
@@ -81,6 +84,7 @@ def create_topic(
     retention: float | str | None,
     retention_bytes: float | str | None,
     until_read_by: tuple[str, ...],
+    compression: Literal["zstd", "lz4"] | None,
     if_not_exists: bool,
     as_json: bool,
 ) -> int:
@@ -109,6 +113,7 @@ def create_topic(
                 index=index,
                 partitioner=partitioner,
                 max_record_bytes=max_record_bytes,
+                compression=compression,
                 **kept(retention, retention_bytes, until_read_by),
             )
             fields, verb = fields_of(made), "made"

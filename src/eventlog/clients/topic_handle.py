@@ -1,7 +1,7 @@
 """
 The way of a record into a topic: its codecs, its partition, its bounds.
 
-Shared by `Topic`, which stores at once, and `Producer`, which batches. Knows nothing of batches.
+Shared by `Topic`, which stores at once, and `Producer`, which batches. Knows nothing of their bytes.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ import itertools
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eventlog.backend import Backend
 from eventlog.backend.records import wrong_version
 from eventlog.backend.topics import StoredTopic
+from eventlog.batches.format import Compressors
 from eventlog.batches.partitioners import partitioner_from_stored
 from eventlog.codecs import Upcasters, codec_from_stored
 from eventlog.errors import RecordTooLarge, UnknownPartition, WrongVersion
 from eventlog.options import check_int
 from eventlog.records import Headers
+
+if TYPE_CHECKING:
+    from eventlog.batches.compression import Compressor
 
 
 class TopicHandle:
@@ -51,12 +55,30 @@ class TopicHandle:
         self.snapshot = snapshot
         self.partitioner_name, self.partition_of = partitioner_from_stored(row.partitioner, partitioner, topic=row.name)
         self._keyless = itertools.count()
+        self._compressors = Compressors()
 
     def learn(self, stored: StoredTopic | None) -> StoredTopic:
-        """Takes over what is stored when it has more partitions; None and other topics of the name teach nothing."""
-        if stored is not None and stored.id == self.row.id and stored.partitions > self.row.partitions:
-            self.row = stored
+        """
+        Takes over what is stored when it has more partitions, or is compressed otherwise.
+
+        None and other topics of the name teach nothing.
+        """
+        row = self.row
+        if stored is not None and stored.id == row.id and stored.partitions >= row.partitions:
+            if stored.partitions > row.partitions or stored.compression != row.compression:
+                self.row = stored
         return self.row
+
+    @property
+    def compressor(self) -> Compressor | None:
+        """
+        The compressor of its batches, None if they are not compressed.
+
+        Raises:
+            MissingLibrary: the library is not installed.
+        """
+        row = self.row
+        return self._compressors.of(row.id, row.compression, row.name)
 
     def with_key(self, error: WrongVersion) -> WrongVersion:
         """The same error with the key instead of its bytes."""
@@ -160,3 +182,10 @@ class TopicHandle:
         for codec, column in ((self.key_codec, keys or ()), (self.value_codec, values)):
             for item in column:
                 codec.encode(item)
+
+
+def check_library(compression: str, purpose: str) -> None:
+    """Raise `MissingLibrary` if the library of a compression is not installed; `purpose` is what needs it."""
+    from eventlog.batches.compression import library
+
+    library(compression, purpose)

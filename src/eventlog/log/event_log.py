@@ -47,6 +47,7 @@ from eventlog.options import (
     MAX_FOLDED_RECORDS,
     MAX_TRANSACTION_BYTES,
     OWN_STATES,
+    Compression,
     Index,
     OnOutOfRange,
     Start,
@@ -129,6 +130,7 @@ class EmbeddedLog(EventLog):
         retention: float | None = None,
         retention_bytes: int | None = None,
         until_read_by: Iterable[str] | None = None,
+        compression: Compression | None = None,
         **others: Never,
     ) -> Topic[Any, Any]:
         if others:
@@ -147,6 +149,7 @@ class EmbeddedLog(EventLog):
             retention,
             retention_bytes,
             until_read_by,
+            compression,
         )
         return self._topics.open(name, options)
 

@@ -190,6 +190,7 @@ def _target(log: EventLog, old: Topic[Any, Any], name: str, key: Any, value: Any
         "max_record_bytes": old.max_record_bytes,
         "index": old.index,
         "duplicate_window": old.duplicate_window,
+        "compression": old.compression,
     }
     return log.topic(name, key=old.key if key is None else key, value=old.value if value is None else value, **options)
 

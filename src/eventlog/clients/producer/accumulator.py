@@ -47,7 +47,7 @@ from eventlog.api.producer import Delivery
 from eventlog.backend import Backend
 from eventlog.backend.records import PartitionRecords, ProducerEpoch, ProducerStamp
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import TARGET_BYTES, BatchEncoder
+from eventlog.batches.format import TARGET_BYTES, BatchEncoder, Compressors
 from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery
 from eventlog.clients.producer.backlog import Backlog
 from eventlog.clients.producer.batch import CLOSED, PartitionBuffer, ProducerBatch
@@ -56,6 +56,7 @@ from eventlog.clients.producer.send_path import SMALL_BYTES, SendPath, forget_to
 from eventlog.errors import (
     BufferFull,
     LogClosed,
+    MissingLibrary,
     NestedCall,
     OutOfOrderSequence,
     ProducerFenced,
@@ -68,6 +69,8 @@ from eventlog.uninterruptible import NestingLock, WeakMembers
 
 T = TypeVar("T")
 
+_MOST_RATIO = 8
+"""A batch is sealed at this many times its size before compression, however well it is compressed."""
 _MAX_BATCH_RECORDS = 4096
 
 _LOCKS: WeakMembers[NestingLock] = WeakMembers()
@@ -120,6 +123,7 @@ class Accumulator:
         self._producer = producer
         self._encoder = BatchEncoder(target_bytes=min(batch_bytes, TARGET_BYTES))
         self._buffers: dict[int, list[PartitionBuffer]] = {}
+        self._compressors = Compressors()
         self._open_buffers: dict[PartitionBuffer, None] = {}
         self._backlog = Backlog(backend, handoff)
         self._refusal: Callable[[], Exception] | None = None
@@ -149,15 +153,21 @@ class Accumulator:
         """
         with self.lock:
             buffers = self._buffers.setdefault(topic.id, [])
-            if len(buffers) < topic.partitions:
+            if len(buffers) < topic.partitions or (buffers and buffers[0].topic.compression != topic.compression):
                 for buffer in buffers:
                     buffer.topic = topic
                 buffers += [PartitionBuffer(self, topic, number) for number in range(len(buffers), topic.partitions)]
             return buffers
 
     def grow(self, topic: StoredTopic) -> None:
-        """Make buffers for a topic's new partitions, and then have them used."""
+        """Make buffers for a topic's new partitions, and then have them used; compress as the topic says now."""
         with self.lock:
+            if topic.compression is not None:
+                try:
+                    self._compressors.of(topic.id, topic.compression, topic.name)
+                except unless_interrupted(MissingLibrary):  # what is sent is not refused now: it stays as it is
+                    known = self._buffers.get(topic.id)
+                    topic = topic._replace(compression=known[0].topic.compression if known else None)
             self.buffers(topic)
             grow_topic(self._paths, topic)
 
@@ -317,15 +327,21 @@ class Accumulator:
             batch.is_done = True
             return
         columns, message_ids = batch.columns(rows)
-        keys = columns.keys
+        keys, topic, compressor = columns.keys, buffer.topic, None
+        if topic.compression is not None:
+            compressor = self._compressors.of(topic.id, topic.compression, topic.name)
         encoded = self._encoder.encode(
             None if keys[0] is None and keys.count(None) == count else keys,
             columns.values,
             timestamps_ms=columns.timestamps_ms,
             headers=columns.headers,
+            compressor=compressor,
         )
         batch.size_bytes = sum(len(one.body) for one in encoded)
-        fitting = int(self._batch_bytes * 0.98 / (batch.size_bytes / count))
+        filled_bytes = float(batch.size_bytes)
+        if compressor is not None:
+            filled_bytes = max(filled_bytes, sum(one.records_bytes for one in encoded) / _MOST_RATIO)
+        fitting = int(self._batch_bytes * 0.98 / (filled_bytes / count))
         buffer.batch_records = max(1, min(fitting, _MAX_BATCH_RECORDS, 2 * buffer.batch_records))
         batch.sealed_s = self._clock.monotonic()
         stamp = None if self._producer is None else _stamp(self._producer, buffer, batch)

@@ -266,6 +266,8 @@ class EmbeddedProducer(Producer):
             raise TypeError(f"a topic is its name or a Topic, not {type(topic).__name__}. The record was not taken.")
         handle._check_store(self._backend)
         handle._route.learn(handle._route.look())
+        if handle._route.row.compression is not None:
+            _ = handle._route.compressor  # now, and not when the first batch is full: is its library installed?
         with self._accumulator.lock:
             if not isinstance(topic, str):
                 self._accumulator.handle_ids.add(handle._route.row.id)

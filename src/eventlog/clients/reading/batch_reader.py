@@ -11,8 +11,15 @@ from eventlog.accelerators import accelerated, compiled
 from eventlog.backend import Backend
 from eventlog.backend.reading import Fetch, Fetched, ReadMark, StoredBatch
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import Columns, decode
-from eventlog.batches.header import is_intact
+from eventlog.batches.format import Columns, decode, raw_body
+from eventlog.batches.header import (
+    COMPRESSION_AT,
+    COMPRESSION_MASK,
+    FRAME_BYTES,
+    is_intact,
+    read_header,
+    unpacked_bytes,
+)
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clock import to_ms
 from eventlog.codecs.base import UnknownEventData
@@ -66,12 +73,19 @@ class Taken(NamedTuple, Generic[K, V]):
 
 @accelerated("BatchMaker", RecordBatch)
 def _make_batch(
-    _data: bytes, _last: int, _first: int, _topic: str, _partition: int, _key_type: type, _value_type: type
+    _data: bytes,
+    _last: int,
+    _first: int,
+    _topic: str,
+    _partition: int,
+    _key_type: type,
+    _value_type: type,
+    _raw: bytes | None,
 ) -> RecordBatch[Any, Any] | None:
     """
     The records of a plain stored batch whose checksum holds; None if it is not plain or `first` is inside it.
 
-    In Python always None: there `decode` reads every batch.
+    `raw` is the body of a compressed batch as it was before. In Python always None: there `decode` reads every batch.
     """
     return None
 
@@ -121,7 +135,10 @@ class BatchReader:
                     self._backend.check_topic(row)  # without any record ever, or deleted?
                 _check_range(cursor, answer)
                 for stored in answer.batches:
-                    max_bytes -= len(stored.data)
+                    size = len(stored.data)
+                    if size >= FRAME_BYTES and stored.data[COMPRESSION_AT] & COMPRESSION_MASK:
+                        size = unpacked_bytes(stored.data)
+                    max_bytes -= size
                     batch = self.batch(cursor, stored, end)
                     if batch is not None:
                         batches.append(batch)
@@ -159,15 +176,17 @@ def _undecoded(
     cursor: Cursor[Any, Any], stored: StoredBatch, end: int | None, key_type: type, value_type: type
 ) -> tuple[RecordBatch[Any, Any], bool]:
     """The records of a stored batch from the cursor on, and whether keys and values are of the types asked for."""
-    topic = cursor.route.row.name
-    if compiled is not None and (end is None or stored.last < end) and is_intact(stored.data):
-        made = _make_batch(stored.data, stored.last, cursor.offset, topic, cursor.partition, key_type, value_type)
+    topic, data, raw = cursor.route.row.name, stored.data, None
+    if compiled is not None and (end is None or stored.last < end) and is_intact(data):
+        if data[COMPRESSION_AT] & COMPRESSION_MASK:
+            raw = _raw_body(data, _Place(topic, cursor.partition, stored.last))
+        made = _make_batch(data, stored.last, cursor.offset, topic, cursor.partition, key_type, value_type, raw)
         if made is not None:
             if made.offsets[0] > cursor.offset:
                 raise _hole(cursor, made.offsets[0])
             return made, True
     place = _Place(topic, cursor.partition, stored.last)
-    columns = decode(stored.data, place, key_type=key_type, value_type=value_type)
+    columns = decode(data, place, key_type=key_type, value_type=value_type, raw=raw)
     if stored.last - columns.span >= cursor.offset:
         raise _hole(cursor, stored.last - columns.span + 1)
     offsets = columns.offsets(stored.last)
@@ -176,6 +195,12 @@ def _undecoded(
         topic, cursor.partition, offsets, columns.timestamps_ms, columns.keys, columns.values, columns.headers
     )
     return batch.slice(start, stop), columns.is_plain
+
+
+def _raw_body(data: bytes, place: _Place) -> bytes | None:
+    """The body of a batch as it was before it was compressed; None if it is not compressed, or of no known kind."""
+    header = read_header(data, place)
+    return raw_body(data, header, place) if header.flags & COMPRESSION_MASK else None
 
 
 def _hole(cursor: Cursor[Any, Any], end: int) -> CorruptBatch:

@@ -32,6 +32,9 @@ from eventlog.named_tuples import NamedTuple
 from eventlog.options import HeadersInput, check_columns, check_headers, check_message_id, check_timestamp_ms
 from eventlog.records import Headers, PartitionRange, RecordMetadata
 
+_LONG_BYTES = 16 << 10
+"""Larger values are compressed before the commit: in it, others would wait for that."""
+
 
 class PlacedColumns(NamedTuple):
     """Columns of records, ready to be stored."""
@@ -74,9 +77,9 @@ class Appender:
         """Store one record."""
         handle = self._handle
         key_bytes, value_bytes, pairs, moment_ms = self.encoded(value, key, headers, timestamp_ms, expected_version)
-        if message_id is not None:
-            identity = check_message_id(message_id)
-            return self._append_once(key_bytes, value_bytes, pairs, partition, moment_ms, expected_version, identity)
+        identity = None if message_id is None else check_message_id(message_id)
+        if identity is not None or (handle.row.compression is not None and self.is_apart(value_bytes)):
+            return self._append_apart(key_bytes, value_bytes, pairs, partition, moment_ms, expected_version, identity)
         is_placed = partition is None
         while True:
             row = handle.row
@@ -119,7 +122,11 @@ class Appender:
             check_expected(handle.row, expected_version, key_bytes)
         return key_bytes, value_bytes, pairs, moment_ms
 
-    def _append_once(
+    def is_apart(self, value: bytes | None) -> bool:
+        """Whether a record of a compressed topic is to be compressed before its commit, because that takes long."""
+        return value is not None and len(value) >= _LONG_BYTES
+
+    def _append_apart(
         self,
         key: bytes | None,
         value: bytes | None,
@@ -127,24 +134,36 @@ class Appender:
         partition: int | None,
         timestamp_ms: int,
         expected_version: int | None,
-        message_id: bytes,
+        message_id: bytes | None,
     ) -> RecordMetadata:
-        """Store one record unless one is stored under its id."""
+        """Store one record in a batch of its own, unless one is stored under its id."""
         rows = Rows([key], [value], timestamp_ms, [headers] if headers else None)
         while True:
-            part, condition = self.identified(rows, partition, expected_version, message_id)
-            stored = self._append_parts([part], [condition], is_placed=partition is None)
+            part, conditions = self.apart(rows, partition, expected_version, message_id)
+            stored = self._append_parts([part], conditions, is_placed=partition is None)
             if stored is not None:
                 return metadata_of(part.topic.name, stored[0].location(0))
 
-    def identified(
-        self, rows: Rows, partition: int | None, expected_version: int | None, message_id: bytes
-    ) -> tuple[PartitionRecords, Condition]:
-        """One record with an id, placed by what is known of the topic, and what is to be judged of it."""
+    def apart(
+        self, rows: Rows, partition: int | None, expected_version: int | None, message_id: bytes | None
+    ) -> tuple[PartitionRecords, Sequence[Condition]]:
+        """One record in a batch of its own, placed by what is known of the topic, and what is to be judged of it."""
         row = self._handle.row
         chosen = self._handle.partition(rows.keys[0], partition, row.partitions)
-        part = PartitionRecords(row, chosen, _encoded(rows), rows, message_ids={0: message_id})
-        return part, Condition(0, 0, expected_version, message_id)
+        ids = None if message_id is None else {0: message_id}
+        part = PartitionRecords(row, chosen, self._encoded(rows), rows, message_ids=ids)
+        if message_id is None and expected_version is None:
+            return part, ()
+        return part, [Condition(0, 0, expected_version, message_id)]
+
+    def _encoded(self, rows: Rows) -> list[EncodedBatch]:
+        return BatchEncoder().encode(
+            rows.keys,
+            rows.values,
+            timestamps_ms=rows.timestamps_ms,
+            headers=rows.headers,
+            compressor=None if self._handle.row.compression is None else self._handle.compressor,
+        )
 
     def _append_parts(
         self, parts: Sequence[PartitionRecords], conditions: Sequence[Condition], *, is_placed: bool
@@ -222,7 +241,7 @@ class Appender:
         if needs_rows:
             keys = [None] * len(columns.values) if columns.keys is None else handle.encode_keys(columns.keys)
             rows = Rows(keys, handle.encode_values(columns.values), columns.timestamps_ms, columns.headers)
-            return PartitionRecords(row, partition, _encoded(rows), rows, message_ids=dict(columns.ids()))
+            return PartitionRecords(row, partition, self._encoded(rows), rows, message_ids=dict(columns.ids()))
         try:
             batches = BatchEncoder().encode(
                 columns.keys,
@@ -233,6 +252,7 @@ class Appender:
                 value_bytes=handle.encode_values,
                 key_type=handle.key_codec.plain_type,
                 value_type=handle.value_codec.plain_type,
+                compressor=None if row.compression is None else handle.compressor,
             )
         except unless_interrupted(TypeError):
             handle.check_each(columns.keys, columns.values)  # says it in our words
@@ -247,17 +267,13 @@ class Appender:
                 assert part.rows is not None
                 for key in set(part.rows.keys):
                     handle.check_size(key, b"")
-        largest = max(len(batch.body) for part in parts for batch in part.batches)
+        largest = max(batch.raw_bytes or len(batch.body) for part in parts for batch in part.batches)
         if largest <= handle.row.max_record_bytes:
             return
         keys = None if columns.keys is None else handle.encode_keys(columns.keys)
         headers = columns.headers
         for index, value in enumerate(handle.encode_values(columns.values)):
             handle.check_size(keys[index] if keys else None, value, headers[index] if headers else ())
-
-
-def _encoded(rows: Rows) -> list[EncodedBatch]:
-    return BatchEncoder().encode(rows.keys, rows.values, timestamps_ms=rows.timestamps_ms, headers=rows.headers)
 
 
 def _conditions(placed: Placed, expected_version: int | None) -> list[Condition]:

@@ -13,7 +13,7 @@ from eventlog.backend import Backend
 from eventlog.backend.topics import DUPLICATE_WINDOW_MS, KEEP_ALL, NewTopic, Retention, StoredTopic
 from eventlog.batches.partitioners import Partitioner, partitioner_for
 from eventlog.clients.topic.topic import EmbeddedTopic, Owner
-from eventlog.clients.topic_handle import TopicHandle
+from eventlog.clients.topic_handle import TopicHandle, check_library
 from eventlog.codecs import Upcasters, codec_for, codec_from_stored
 from eventlog.errors import TopicMismatch
 from eventlog.named_tuples import NamedTuple
@@ -21,6 +21,7 @@ from eventlog.options import (
     LARGEST_RECORD_BYTES,
     MAX_PARTITIONS,
     MAX_RECORD_BYTES,
+    check_compression,
     check_int,
     check_seconds,
     check_topic_name,
@@ -42,6 +43,7 @@ class TopicOptions(NamedTuple):
     retention: float | None = None
     retention_bytes: int | None = None
     until_read_by: Iterable[str] | None = None
+    compression: str | None = None
 
     def check(self) -> None:
         """Raise an error for options that no topic can have."""
@@ -52,6 +54,7 @@ class TopicOptions(NamedTuple):
         if self.duplicate_window is not None:
             check_seconds("duplicate_window", self.duplicate_window)
         self.stored_retention()
+        check_compression(self.compression)
         if self.index not in (None, "key"):
             raise ValueError(f'index is "key" or None, not {self.index!r}. Nothing was stored.')
 
@@ -139,6 +142,8 @@ class Topics:
 
     def _create(self, name: str, options: TopicOptions) -> StoredTopic:
         window_ms = options.duplicate_window_ms
+        if options.compression is not None:
+            check_library(options.compression, f"create topic {name!r}")
         new = NewTopic(
             name,
             options.partitions or 1,
@@ -152,6 +157,7 @@ class Topics:
                 "msgpack" if options.snapshot is None else options.snapshot, topic=name, role="snapshot"
             ).to_stored(),
             options.stored_retention(),
+            options.compression,
         )
         return self._store.ensure_topic(new)
 
@@ -172,6 +178,14 @@ def _check_stored(row: StoredTopic, options: TopicOptions) -> None:
                 advice=f"Leave {option}= out to open what is stored.",
                 topic=row.name,
             )
+    if options.compression is not None and options.compression != row.compression:
+        text = f"compression={options.compression!r}"
+        raise TopicMismatch(
+            f"cannot open topic {row.name!r} with {text}: it is stored with compression={row.compression!r}.",
+            stored="The topic is unchanged.",
+            advice=f"Leave compression= out to open what is stored, or log.topic({row.name!r}).alter({text}).",
+            topic=row.name,
+        )
     retention = options.stored_retention()
     if retention.is_bounded:
         from eventlog.clients.topic.retention import check_stored_retention

@@ -14,14 +14,23 @@ from uuid import UUID
 from eventlog.api.overriding import override
 from eventlog.api.topic import Topic
 from eventlog.backend import Backend
-from eventlog.backend.topics import Retention
+from eventlog.backend.topics import Retention, StoredTopic, TopicChanges
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor, resolve_ends, resolve_starts
 from eventlog.clients.topic.append import Appender
 from eventlog.clients.topic.history import History
-from eventlog.clients.topic_handle import TopicHandle
+from eventlog.clients.topic_handle import TopicHandle, check_library
 from eventlog.errors import LogClosed
 from eventlog.interruptions import suppress
-from eventlog.options import MAX_PARTITIONS, UNCHANGED, HeadersInput, Start, check_int, check_offsets
+from eventlog.options import (
+    MAX_PARTITIONS,
+    UNCHANGED,
+    Compression,
+    HeadersInput,
+    Start,
+    check_compression,
+    check_int,
+    check_offsets,
+)
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
 
 _READ_BYTES = 1 << 20
@@ -109,14 +118,22 @@ class EmbeddedTopic(Topic[K, V]):
     def until_read_by(self) -> tuple[str, ...]:
         return self._retention().until_read_by
 
+    @property
+    @override
+    def compression(self) -> str | None:
+        return self._stored().compression
+
     def _retention(self) -> Retention:
+        return self._stored().retention
+
+    def _stored(self) -> StoredTopic:
         """What is stored now: others may have altered it."""
         with suppress(LogClosed):
             self._owner._check_open()
             stored = self._route.look()
             if stored is not None and stored.id == self._route.row.id:
-                return stored.retention
-        return self._route.row.retention
+                return stored
+        return self._route.row
 
     @property
     @override
@@ -173,14 +190,22 @@ class EmbeddedTopic(Topic[K, V]):
         retention: float | None = UNCHANGED,
         retention_bytes: int | None = UNCHANGED,
         until_read_by: Iterable[str] | None = UNCHANGED,
+        compression: Compression | None = UNCHANGED,
     ) -> None:
         self._owner._check_open()
-        stored = self._store.check_topic(self._route.row).retention
+        stored = self._store.check_topic(self._route.row)
         from eventlog.clients.topic.retention import altered_retention  # few programs alter: `import eventlog` is fast
 
-        altered = altered_retention(stored, retention, retention_bytes, until_read_by)
-        if altered != stored:
-            self._route.row = self._store.alter_topic(self._route.row, altered)
+        altered = altered_retention(stored.retention, retention, retention_bytes, until_read_by)
+        if compression is not UNCHANGED and compression is not None:
+            check_compression(compression)
+            check_library(compression, f"compress topic {self.name!r}")
+        changes = TopicChanges(
+            UNCHANGED if altered == stored.retention else altered,
+            UNCHANGED if compression == stored.compression else compression,
+        )
+        if changes != TopicChanges():
+            self._route.row = self._store.alter_topic(self._route.row, changes)
         if self._cleans and altered.is_bounded:
             self._store.keep_clean()
 

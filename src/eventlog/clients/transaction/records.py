@@ -156,6 +156,7 @@ class TransactionRecords:
             values,
             timestamps_ms=times,
             headers=rows.headers,
+            compressor=None if routes[0].row.compression is None else routes[0].compressor,
         )
         ids = None
         if self._has_ids:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import repeat
+from typing import TYPE_CHECKING
 
 from eventlog.backend.records import (
     AppendReply,
@@ -27,6 +28,9 @@ from eventlog.records import Headers
 from eventlog.store.records.key_rows import entity_prefix, pack_entries
 from eventlog.store.records.message_ids import StoredMessage, digest_of, find, remember
 from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+
+if TYPE_CHECKING:
+    from eventlog.batches.compression import Compressor
 
 # -- columns -------------------------------------------------------------------------------------------------
 
@@ -150,20 +154,22 @@ class AppendBatch(CommitRequest):
 
 def _is_alike(one: StoredTopic, other: StoredTopic) -> bool:
     """Whether records that were encoded and placed for one topic are right for another."""
-    return one == other._replace(id=one.id, uuid=one.uuid, created_ms=one.created_ms, retention=one.retention)
+    return one == other._replace(
+        id=one.id, uuid=one.uuid, created_ms=one.created_ms, retention=one.retention, compression=one.compression
+    )
 
 
 def check_parts(writing: WriteTransaction, parts: Sequence[PartitionRecords]) -> list[StoredTopic]:
     """
     Raise when a part cannot be stored, before any effect.
 
-    The stored topics that have more partitions than the caller knew of.
+    The stored topics that have more partitions than the caller knew of, or are compressed otherwise.
     """
     newer: dict[int, StoredTopic] = {}
     for part in parts:
         topic = part.topic
         stored = writing.check_topic(topic)
-        if stored.partitions > topic.partitions:
+        if stored.partitions > topic.partitions or stored.compression != topic.compression:
             newer[stored.id] = stored
         writing.check_partition(topic.id, part.partition)
         if topic.index is not None and part.rows is not None:
@@ -205,6 +211,7 @@ def _encoded(
                 [rows.values[index] for index in run],
                 timestamps_ms=[rows.timestamp(index) for index in run],
                 headers=None if rows.headers is None else [rows.headers[index] for index in run],
+                compressor=writing.compressors.of(part.topic.id, part.topic.compression, part.topic.name),
             )
             if stamp is not None:
                 stamp.mark(batches, run[0])
@@ -362,6 +369,7 @@ class AppendOne(CommitRequest):
     """
 
     __slots__ = (
+        "compressor",
         "expected_version",
         "headers",
         "is_placed",
@@ -402,6 +410,7 @@ class AppendOne(CommitRequest):
         self.expected_version = expected_version
         self.newer: StoredTopic | None = None
         self.prefix: bytes | None = None
+        self.compressor: Compressor | None = None
         self.offset = -1
         self.log_position = -1
         self.version = 0
@@ -420,6 +429,8 @@ class AppendOne(CommitRequest):
             self.newer = stored
             if self.is_placed:
                 return
+        if stored.compression is not None:
+            self.compressor = writing.compressors.of(stored.id, stored.compression, stored.name)
         if self.key is not None and topic.index is not None:
             self.prefix = entity_prefix(topic.id, self.key)
             if self.expected_version is not None:

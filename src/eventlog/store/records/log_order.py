@@ -13,6 +13,9 @@ from collections.abc import Collection
 
 from eventlog.backend.reading import Deletion, OrderedBatch, ScannedOrder
 from eventlog.batches.header import (
+    COMPRESSION_AT,
+    COMPRESSION_MASK,
+    FRAME_BYTES,
     NO_LOG_POSITION,
     BatchHeader,
     PlacedRun,
@@ -21,6 +24,7 @@ from eventlog.batches.header import (
     read_header,
     read_place,
     read_runs,
+    unpacked_bytes,
 )
 from eventlog.errors import CorruptBatch, EventLogError
 from eventlog.interruptions import unless_interrupted
@@ -236,7 +240,10 @@ def scan_order(
                     end, batch = batches.batch(end, cursor.key(), cursor.value())
                     if batch is not None:
                         found.append(batch)
-                        max_bytes -= len(batch.data)
+                        size = len(batch.data)
+                        if size >= FRAME_BYTES and batch.data[COMPRESSION_AT] & COMPRESSION_MASK:
+                            size = unpacked_bytes(batch.data)
+                        max_bytes -= size
                         start = end
                     is_found = cursor.next()
             if not is_found:

@@ -13,7 +13,15 @@ from collections.abc import Iterable, Sequence
 
 from eventlog.backend.reading import Fetch, Fetched, StoredBatch
 from eventlog.batches.format import decode
-from eventlog.batches.header import is_intact, read_header, read_place
+from eventlog.batches.header import (
+    COMPRESSION_AT,
+    COMPRESSION_MASK,
+    FRAME_BYTES,
+    is_intact,
+    read_header,
+    read_place,
+    unpacked_bytes,
+)
 from eventlog.errors import CorruptBatch
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.environment import BATCHES, ORDER, PARTITIONS, Cursor, Environment, Snapshot, Transaction
@@ -54,7 +62,10 @@ def fetch_within(
                 raise unsorted_batches(topic_id, partition)
             batches.append(StoredBatch(last, data))
             offset = last + 1
-            max_bytes -= len(data)
+            size = len(data)
+            if size >= FRAME_BYTES and data[COMPRESSION_AT] & COMPRESSION_MASK:
+                size = unpacked_bytes(data)
+            max_bytes -= size
             is_found = cursor.next()
         row = _partition_row(environment, transaction, topic_id, partition)
         end = offset if batches else _end(environment, transaction, cursor, topic_id, partition, row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from eventlog.backend.topics import NewTopic, Retention, StoredTopic, deleted_topic, unknown_topic
+from eventlog.backend.topics import NewTopic, StoredTopic, TopicChanges, deleted_topic, unknown_topic
 from eventlog.clock import Clock
 from eventlog.store.committer import Committer
 from eventlog.store.lmdb.environment import FORMAT, TOPICS, Environment
@@ -80,9 +80,9 @@ class StoreTopics:
         self.committer.run(command)
         return command.topic
 
-    def alter_topic(self, topic: StoredTopic, retention: Retention) -> StoredTopic:
-        """Give a topic another retention; the topic as it is stored then."""
-        command = AlterTopic(topic, retention)
+    def alter_topic(self, topic: StoredTopic, changes: TopicChanges) -> StoredTopic:
+        """Give a topic other options; the topic as it is stored then."""
+        command = AlterTopic(topic, changes)
         self.committer.run(command)
         return command.topic
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from time import perf_counter
 from uuid import uuid4
 
-from eventlog.backend.topics import NewTopic, Retention, StoredTopic, unknown_topic
-from eventlog.errors import OffsetOutOfRange
+from eventlog.backend.topics import NewTopic, StoredTopic, TopicChanges, unknown_topic
+from eventlog.errors import FormatTooOld, OffsetOutOfRange
 from eventlog.store.lmdb.environment import (
     FORMAT,
     PARTITIONS,
@@ -25,6 +25,7 @@ from eventlog.store.rows.tables import (
     TOPIC_ROWS,
     TOPICS_VERSION_KEY,
     PartitionRow,
+    altered,
     batch_key,
     left_rows_key,
     next_id,
@@ -32,7 +33,6 @@ from eventlog.store.rows.tables import (
     pack_topics_version,
     partition_key,
     repartitioned,
-    retained,
     unpack_topic,
     unpack_topics_version,
 )
@@ -56,12 +56,25 @@ class EnsureTopic(CommitRequest):
         if stored is not None:
             self.topic = unpack_topic(name, stored)
             return
+        _check_compression(writing, self._new.name, self._new.compression)
         number = next_id(writing.get(FORMAT, NEXT_TOPIC_ID_KEY), "topic", size_bytes=4)
         fields = self._new._asdict()
         self.topic = StoredTopic(id=number, uuid=uuid4(), created_ms=self._now_ms, **fields)
         _raise_topics_version(writing)
         writing.put(TOPICS, name, pack_topic(self.topic))
         writing.put(FORMAT, NEXT_TOPIC_ID_KEY, (number + 1).to_bytes(4, "big"))
+
+
+def _check_compression(writing: WriteTransaction, topic: str, compression: str | None) -> None:
+    """Raise `FormatTooOld` if batches of this log cannot be compressed."""
+    if isinstance(compression, str) and writing.environment.seal is None:
+        path = writing.environment.path
+        raise FormatTooOld(
+            f"cannot compress topic {topic!r}: the log at {path} has format 3, which has no compressed batches.",
+            stored="Nothing was changed.",
+            advice=f"Close it in all programs, and run `eventlog upgrade {path}`, or open it with upgrade=True.",
+            topic=topic,
+        )
 
 
 class CreatePartitions(CommitRequest):
@@ -95,23 +108,24 @@ class CreatePartitions(CommitRequest):
 
 
 class AlterTopic(CommitRequest):
-    """Gives a topic another retention; afterwards `topic` is the stored one."""
+    """Gives a topic other options; afterwards `topic` is the stored one."""
 
-    __slots__ = ("_asked", "_retention", "topic")
+    __slots__ = ("_asked", "_changes", "topic")
 
-    def __init__(self, topic: StoredTopic, retention: Retention) -> None:
+    def __init__(self, topic: StoredTopic, changes: TopicChanges) -> None:
         super().__init__()
         self._asked = topic
-        self._retention = retention
+        self._changes = changes
         self.topic = topic
 
     def apply(self, writing: WriteTransaction) -> None:
         """Write the topic's row again."""
         writing.check_topic(self._asked)
+        _check_compression(writing, self._asked.name, self._changes.compression)
         name = self._asked.name.encode()
         stored = writing.get(TOPICS, name)
         assert stored is not None
-        row = retained(stored, self._retention)
+        row = altered(stored, self._changes)
         self.topic = unpack_topic(name, row)
         _raise_topics_version(writing)
         writing.put(TOPICS, name, row)

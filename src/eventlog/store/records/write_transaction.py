@@ -19,10 +19,10 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from itertools import islice, takewhile
 from operator import methodcaller
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.format import BatchEncoder, decode
+from eventlog.batches.format import BatchEncoder, Compressors, decode
 from eventlog.batches.header import EncodedBatch, read_header, seal, seal_version_2
 from eventlog.errors import EventLogError, UnknownTopic
 from eventlog.interruptions import suppress, unless_interrupted
@@ -55,6 +55,9 @@ from eventlog.store.records.log_order import (
 )
 from eventlog.store.records.reader import bounds_within, last_batch, offset_of_time_within
 from eventlog.store.rows.tables import FORMAT_KEY, PartitionRow, batch_key, partition_key, split_batch_key, unpack_topic
+
+if TYPE_CHECKING:
+    from eventlog.batches.compression import Compressor
 
 _ALL = 2**62
 _BEHIND = b"\xff" * 8
@@ -124,6 +127,8 @@ class SingleRecord(Protocol):
     timestamp_ms: int
     prefix: bytes | None
     """What its row in the index begins with; None when it does not go there."""
+    compressor: Compressor | None
+    """That of its topic; None where batches are not compressed."""
     offset: int
     log_position: int
     version: int
@@ -146,6 +151,7 @@ class WriteTransaction:
         self._position = -1
         self._singles: dict[tuple[int, int], list[SingleRecord]] = {}
         self._single_keys: dict[bytes, int] = {}
+        self.compressors = Compressors()
         self.index = KeyIndex(environment)
         self.transaction: Transaction
 
@@ -304,6 +310,8 @@ class WriteTransaction:
             batch = self.encoder.encode_one(
                 record.key, record.value, timestamp_ms=record.timestamp_ms, headers=record.headers
             )
+            if record.compressor is not None:
+                record.compressor.compress(batch)
             record.offset, record.log_position = self._put_batches(topic_id, partition, [batch])
             if record.prefix is not None:
                 self.index.add_one(self.transaction, record.prefix, _entry_of(record))
@@ -314,6 +322,7 @@ class WriteTransaction:
             [record.value for record in records],
             timestamps_ms=[record.timestamp_ms for record in records],
             headers=headers if any(headers) else None,
+            compressor=records[-1].compressor,
         )
         base, log_position = self._put_batches(topic_id, partition, batches)
         for index, record in enumerate(records):

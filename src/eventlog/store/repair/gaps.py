@@ -10,9 +10,19 @@ from __future__ import annotations
 
 import msgpack
 
-from eventlog.batches.header import COMPRESSION_MASK, KAFKA, BatchHeader, EncodedBatch, Run, read_runs, seal
+from eventlog.batches.format import raw_body
+from eventlog.batches.header import (
+    COMPRESSION_MASK,
+    COMPRESSIONS,
+    KAFKA,
+    BatchHeader,
+    EncodedBatch,
+    Run,
+    read_runs,
+    seal,
+)
 from eventlog.batches.header import seal_version_2 as _seal_2
-from eventlog.errors import EventLogError
+from eventlog.errors import EventLogError, MissingLibrary
 from eventlog.interruptions import unless_interrupted
 
 _LARGEST_SPAN = 2**32 - 1
@@ -29,19 +39,30 @@ def widened(
         before: offsets without records before its first.
         behind: the same behind its last.
         log_position: of its first record.
+
+    Raises:
+        MissingLibrary: it is compressed, and the library for that is not installed.
     """
     span = header.span + before + behind
-    if header.flags & COMPRESSION_MASK or header.kind == KAFKA or span > _LARGEST_SPAN or header.unknown:
+    if header.kind == KAFKA or span > _LARGEST_SPAN or header.unknown:
         return None
+    compression = header.flags & COMPRESSION_MASK
     try:
-        columns = msgpack.unpackb(data[header.body_at : -4], use_list=False, strict_map_key=False)
+        body = raw_body(data, header, "a batch") if compression else data[header.body_at : -4]
+        columns = msgpack.unpackb(body, use_list=False, strict_map_key=False)
         times, keys, values, headers, deltas = columns
         runs = read_runs(header, data, "a batch")
+    except unless_interrupted(MissingLibrary):
+        raise
     except unless_interrupted(EventLogError, ValueError, TypeError, msgpack.UnpackException):
         return None
     moved = [delta + before for delta in (range(header.count) if deltas is None else deltas)]
-    body: bytes = msgpack.packb((times, keys, values, headers, moved))
+    body = msgpack.packb((times, keys, values, headers, moved))
     batch = EncodedBatch(header.count, span, header.first_ms, header.largest_ms, body, header.producer)
+    if compression:
+        from eventlog.batches.compression import Compressor
+
+        Compressor(COMPRESSIONS[compression], "repair a batch").compress(batch)
     if data[1] <= 2:
         return _seal_2(batch, largest_so_far_ms=header.largest_so_far_ms, log_position=log_position - before)
     return seal(

@@ -13,12 +13,13 @@ from uuid import UUID
 
 import msgpack
 
-from eventlog.backend.topics import DUPLICATE_WINDOW_MS, KEEP_ALL, Retention, StoredTopic
+from eventlog.backend.topics import DUPLICATE_WINDOW_MS, KEEP_ALL, Retention, StoredTopic, TopicChanges
+from eventlog.batches.header import COMPRESSIONS
 from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
 from eventlog.groups.state import CommittedOffset
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.named_tuples import NamedTuple
-from eventlog.options import LARGEST_RECORD_BYTES, MAX_PARTITIONS, check_group_name, check_topic_name
+from eventlog.options import LARGEST_RECORD_BYTES, MAX_PARTITIONS, UNCHANGED, check_group_name, check_topic_name
 from eventlog.store.rows.checksums import CHECKSUM_BYTES, seal_row, unseal_row
 from eventlog.store.rows.packing import (
     LARGEST,
@@ -155,6 +156,8 @@ def pack_topic(topic: StoredTopic) -> bytes:
     fields = topic._asdict()
     del fields["name"]
     retention = _retention_fields(fields.pop("retention"))
+    if topic.compression is None:
+        del fields["compression"]
     return packed({**fields, "uuid": topic.uuid.bytes, **retention})
 
 
@@ -197,6 +200,7 @@ def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTo
             duplicate_window_ms=whole(fields.get("duplicate_window_ms", DUPLICATE_WINDOW_MS), 0, _LONGEST_WINDOW_MS),
             snapshot=codec_fields(fields.get("snapshot", {"name": "msgpack"})),
             retention=_unpacked_retention(fields),
+            compression=_unpacked_compression(name, fields),
         )
     except unless_interrupted(*NOT_A_ROW) as error:
         raise damaged(f"topic {bytes(name)!r}", error) from error
@@ -213,6 +217,19 @@ def _unpacked_retention(fields: dict[str, object]) -> Retention:
     )
 
 
+def _unpacked_compression(name: bytes | memoryview, fields: dict[str, object]) -> str | None:
+    compression = fields.get("compression")
+    if compression is None:
+        return None
+    if checked(compression, str) not in COMPRESSIONS[1:]:
+        raise FormatTooNew(
+            f"cannot use topic {bytes(name)!r}: its compression {compression!r} is unknown to this eventlog.",
+            stored="Nothing is damaged.",
+            advice="Upgrade eventlog to use it.",
+        )
+    return str(compression)
+
+
 unpack_topic_again = lru_cache(maxsize=_KNOWN_TOPICS_COUNT)(unpack_topic)
 """The same for bytes: a topic is looked up at every read, and its row is mostly what it was."""
 
@@ -222,12 +239,18 @@ def repartitioned(data: bytes | memoryview, partitions: int) -> bytes:
     return packed({**msgpack.unpackb(data), "partitions": partitions})
 
 
-def retained(data: bytes | memoryview, retention: Retention) -> bytes:
-    """Return the bytes of a topic's row with another retention; unknown fields stay."""
+def altered(data: bytes | memoryview, changes: TopicChanges) -> bytes:
+    """Return the bytes of a topic's row with other options; unknown fields stay."""
     stored = msgpack.unpackb(data)
-    for name in ("retention_ms", "retention_bytes", "until_read_by"):
-        stored.pop(name, None)
-    return packed({**stored, **_retention_fields(retention)})
+    if changes.retention is not UNCHANGED:
+        for name in ("retention_ms", "retention_bytes", "until_read_by"):
+            stored.pop(name, None)
+        stored |= _retention_fields(changes.retention)
+    if changes.compression is not UNCHANGED:
+        stored.pop("compression", None)
+        if changes.compression is not None:
+            stored["compression"] = changes.compression
+    return packed(stored)
 
 
 def pack_topics_version(version: int) -> bytes:

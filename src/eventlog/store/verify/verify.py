@@ -14,7 +14,7 @@ from eventlog.backend.maintenance import VerifyReport
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import Columns, decode
 from eventlog.batches.header import KAFKA, NO_LOG_POSITION, NO_TIME_MS, read_header
-from eventlog.errors import EventLogError
+from eventlog.errors import EventLogError, MissingLibrary
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import (
     BATCHES,
@@ -122,6 +122,8 @@ class BatchCheck:
             return
         try:
             columns = decode(data, name)
+        except unless_interrupted(MissingLibrary):
+            raise
         except unless_interrupted(EventLogError) as error:
             self._problems.add(said(error))
             self._end = last + 1

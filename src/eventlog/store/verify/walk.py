@@ -16,7 +16,7 @@ import msgpack
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import Columns, decode
-from eventlog.errors import CorruptBatch, EventLogError
+from eventlog.errors import CorruptBatch, EventLogError, MissingLibrary
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import (
     BATCHES,
@@ -99,8 +99,12 @@ class BatchCache:
             self._columns.move_to_end(key)
             return self._columns[key]
         columns: Columns | None = None
-        with suppress(EventLogError):
+        try:
             columns = decode(data, "a batch")
+        except unless_interrupted(MissingLibrary):
+            raise
+        except unless_interrupted(EventLogError):
+            pass  # reported by the check of the batches
         self._columns[key] = columns
         if len(self._columns) > self._MOST:
             self._columns.popitem(last=False)
@@ -254,6 +258,8 @@ def walk(
                         if table != FORMAT or key != FORMAT_KEY:  # it is read as it is, by every format
                             data = bytes(environment.value(table, key, data))
                         check.row(snapshot, key, data)
+                except unless_interrupted(MissingLibrary):  # nobody can tell whether it is damaged
+                    raise
                 except unless_interrupted(*UNREADABLE) as error:
                     check.unreadable(key, error)
                 start = key + b"\0"
