@@ -9,18 +9,21 @@ noted it yet. Everything inside one call of a C function is atomic in this sense
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import weakref
 from _thread import RLock
 from collections.abc import Callable, Iterator
+from functools import partial
 from operator import call
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from eventlog.errors import NestedCall
-from eventlog.interruptions import is_interruption, unless_interrupted
+from eventlog.interruptions import is_interruption, suppress, unless_interrupted
 
+K = TypeVar("K")
 T = TypeVar("T")
 AnyLock: TypeAlias = "threading.Lock | threading.RLock"
 
@@ -50,6 +53,33 @@ def try_acquire(lock: AnyLock, timeout: float) -> Iterator[bool]:
     two: a `for` loop fetches a value and stores it, and no Python function begins or ends in between.
     """
     return map(lock.acquire, _AT_ONCE) if timeout == 0 else map(lock.acquire, (True,), (timeout,))
+
+
+def opening(path: str | os.PathLike[str], flags: int, mode: int = 0o777, place: int | None = None) -> Iterator[int]:
+    """
+    An iterator that opens a file once, and yields its descriptor.
+
+    `[descriptor] = opening(path, flags)` opens the file and notes it without an interruption between the two: no
+    function begins or ends in between. In `descriptor = os.open(path, flags)` a handler may raise when the file is open
+    and nobody knows its number.
+
+    Args:
+        place: a descriptor of the directory that the path begins in.
+    """
+    return map(call, (partial(os.open, path, flags | os.O_CLOEXEC, mode, dir_fd=place),))
+
+
+def close_file(descriptors: list[int] | dict[K, int], place: int | K) -> None:
+    """Close a file and take it out of a list or a dictionary, in one step."""
+    with suppress(OSError):
+        known: Any = descriptors
+        call_atomically(partial(known.__delitem__, place), partial(os.close, known[place]))
+
+
+def close_files(descriptors: list[int]) -> None:
+    """Close some files and take them off their list, each in one step."""
+    while descriptors:
+        close_file(descriptors, -1)
 
 
 def start_thread(thread: threading.Thread) -> None:

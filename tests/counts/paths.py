@@ -256,6 +256,25 @@ def _projection(log: EventLog, meter: Meter) -> Cost:
     return meter.measure(projection.catch_up, prepare=lambda: _filled(log))
 
 
+def _open(log: EventLog, meter: Meter) -> Cost:
+    path = log.path.with_name(f"{log.path.name}-other")
+    opened: list[EventLog] = []
+
+    def close() -> None:
+        while opened:
+            opened.pop().close()
+
+    def work() -> None:
+        opened.append(eventlog.open(path))
+
+    for _ in range(2):
+        work()
+        close()
+    cost = meter.measure(work)
+    close()
+    return cost
+
+
 PATHS: dict[str, Path] = {
     "send, flush; 1 partition": _send(1),
     "send, flush; 8 partitions": _send(8),
@@ -282,4 +301,5 @@ PATHS: dict[str, Path] = {
     "transaction of 100: state, send, offsets": _exactly_once,
     "processor, 100 at a time": _processor,
     "projection": _projection,
+    "open of a log that is there": _open,
 }

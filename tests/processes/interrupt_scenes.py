@@ -8,11 +8,13 @@ program of a child. Knows nothing of pytest.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -102,6 +104,21 @@ def interrupted(action: Callable[[], object], place: int, afterwards: Callable[[
         sys.unraisablehook = sys.__unraisablehook__
     assert count < place or error in ignored, f"place {place}: the error of the handler was swallowed"
     return count >= place
+
+
+def open_files() -> dict[int, str]:
+    """The open files of this process, by their descriptors."""
+    found = {}
+    for entry in Path("/proc/self/fd").iterdir() if sys.platform == "linux" else ():
+        with contextlib.suppress(FileNotFoundError):  # the descriptor of the listing
+            found[int(entry.name)] = str(entry.readlink())
+    return found
+
+
+def no_file_left_open(before: dict[int, str], place: int) -> None:
+    """Checks that all is closed that was opened since, without the help of the garbage collector."""
+    left = {number: name for number, name in open_files().items() if before.get(number) != name}
+    assert not left, f"place {place}: {left} is left open"
 
 
 def _places(action: Callable[[], object], afterwards: Callable[[], object]) -> Iterator[int]:
@@ -278,6 +295,8 @@ def closings(path: str, first: int) -> None:
     No store stays open in the process, its members are gone for others, and another log can be opened.
     """
     place, count = 0, 0
+    eventlog.open(path, durability="ordered").close()
+    before = open_files()
     for count, place in enumerate(range(first, 1_000_000, 3)):
         log = eventlog.open(path, durability="ordered")
         topic = log.topic("orders")
@@ -290,6 +309,7 @@ def closings(path: str, first: int) -> None:
         assert log.is_closed
         del log, topic, consumer, producer, follower
         assert not REGISTRY._stores, f"place {place}: a store is left open"
+        no_file_left_open(before, place)
         if not is_interrupted:
             break
         if count % 10 == 0:
@@ -306,6 +326,8 @@ def closings(path: str, first: int) -> None:
 def openings(path: str, first: int) -> None:
     """Interrupts opening at every third place from `first` on: nobody has to wait for what was half open."""
     place, count = 0, 0
+    eventlog.open(path, durability="ordered").close()
+    before = open_files()
     for place in range(first, 1_000_000, 3):
         count += 1
 
@@ -314,6 +336,7 @@ def openings(path: str, first: int) -> None:
 
         is_interrupted = interrupted(open_and_close, place, open_and_close)
         assert not REGISTRY._stores, f"place {place}: a store is left open"
+        no_file_left_open(before, place)
         with eventlog.open(path, durability="ordered") as log:
             log.topic("orders").append(b"x")
         if not is_interrupted:

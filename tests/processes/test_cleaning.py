@@ -64,7 +64,7 @@ def test_the_turn_to_clean_is_one_processs(path: Path) -> None:
 
         folder = Folder(str(path / "cleaning"), 0o600)
         folder.make()
-        lock = FileLock(folder.create("cleaner"))
+        lock = FileLock(lambda: folder.create("cleaner"))
         assert lock.try_acquire()
         report = log.clean(budget=0.1)
         assert (report.batch_count, report.is_finished) == (0, False)

@@ -65,7 +65,7 @@ def test_two_copies_into_one_directory_do_not_mix(full: eventlog.EventLog, tmp_p
     (tmp_path / "copy").mkdir()
     partial = tmp_path / "copy" / "data.mdb.partial"
     partial.write_bytes(b"of the other")
-    other = FileLock(str(partial))
+    other = FileLock(lambda: os.open(partial, os.O_RDWR))
     other.acquire()
     with pytest.raises(ValueError, match="not empty"):
         full.compact(tmp_path / "copy")

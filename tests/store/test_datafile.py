@@ -11,7 +11,7 @@ import lmdb
 import pytest
 
 import eventlog
-from eventlog.store.lmdb.data_file import prepare
+from eventlog.store.lmdb.data_file import data_status, prepare
 
 _SECTOR_BYTES = 512
 _PAGE_BYTES = 4096
@@ -21,6 +21,12 @@ def first_write(directory: Path) -> bytes:
     """What LMDB writes first to a new file."""
     with lmdb.open(str(directory), lib_version=0):
         return (directory / "data.mdb").read_bytes()
+
+
+def is_new(data: Path) -> bool:
+    """Whether a file is taken for one to which nothing was committed; it may be emptied."""
+    with data.open("r+b") as file:
+        return prepare(file.fileno(), str(data.parent))
 
 
 def with_sectors(whole: bytes, kept: set[int]) -> bytes:
@@ -47,7 +53,7 @@ def test_a_torn_first_write_is_made_again(tmp_path: Path, kept: set[int], size: 
 def test_a_whole_first_write_is_kept(tmp_path: Path) -> None:
     """Another process may have the file open by now."""
     whole = first_write(tmp_path)
-    assert prepare(tmp_path / "data.mdb"), "nothing was committed to it"
+    assert is_new(tmp_path / "data.mdb"), "nothing was committed to it"
     assert (tmp_path / "data.mdb").read_bytes() == whole
 
 
@@ -59,17 +65,19 @@ def test_nothing_else_is_emptied(tmp_path: Path, rng: random.Random) -> None:
     for place in (144, 200, 511, 4095, 4096, *rng.sample(range(144, 2 * _PAGE_BYTES), 50)):
         changed = torn[:place] + bytes([torn[place] ^ 1]) + torn[place + 1 :]
         data.write_bytes(changed)
-        prepare(data)
+        is_new(data)
         assert data.read_bytes() == changed, f"the byte at {place} is not LMDB's"
     for longer in (torn + b"\0", whole + bytes(_PAGE_BYTES)):
         data.write_bytes(longer)
-        assert not prepare(data)
+        assert not is_new(data)
         assert data.read_bytes() == longer
 
 
 def test_a_file_that_is_not_there_is_new(tmp_path: Path) -> None:
-    """What was never made has no commit."""
-    assert prepare(tmp_path / "data.mdb")
+    """What was never made has no status."""
+    place = os.open(tmp_path, os.O_RDONLY)
+    assert data_status(str(tmp_path), place) is None
+    os.close(place)
 
 
 @pytest.mark.parametrize(("number", "is_raised"), [(errno.EIO, True), (errno.ENOSPC, True), (errno.EINVAL, False)])

@@ -254,7 +254,7 @@ def test_a_lock_speaks_for_itself_whatever_the_clock(members: Members, time: Tim
 def test_a_forked_childs_copy_neither_frees_the_lock_nor_keeps_it(members: Members) -> None:
     """Closing it frees nothing; and who goes frees the lock, whatever copies there are."""
     file = members.make("one", TERMS)
-    first, second = os.dup(file._descriptor), os.dup(file._descriptor)
+    first, second = os.dup(file._open[-1]), os.dup(file._open[-1])
     os.close(first)
     assert life(members, file) is Life.ALIVE
     file.abandon()

@@ -142,7 +142,7 @@ RAW = {
     "repair/target.py": {"_write"},
     "states/backend.py": {"read_state_row"},
     "states/commands.py": {"check_within"},
-    "store.py": {"_write_tables", "_stored_format"},
+    "store.py": {"_write_tables", "_format_row"},
     "upgrade.py": {"_format_row", "_rewrite"},
 }
 """

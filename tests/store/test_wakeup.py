@@ -254,7 +254,9 @@ def test_a_living_reader_that_can_not_be_opened_keeps_its_fifo(
     notifier: Notifier, waiter: Waiter, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files may have run out on our side: a later look opens it."""
-    monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")))
+    monkeypatch.setattr(
+        os, "open", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files"))
+    )
     monkeypatch.setattr("eventlog.store.wakeup.notifier.map_changes", lambda _: b"12345678")
     notify(notifier)
     monkeypatch.undo()

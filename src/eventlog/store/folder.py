@@ -12,13 +12,17 @@ directory, where the user may give it. So what one user makes, another user of t
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
-from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.interruptions import is_interruption, suppress, unless_interrupted
+from eventlog.uninterruptible import opening
+
+T = TypeVar("T")
 
 _CAREFUL = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _DIRECTORY = os.O_RDONLY | _CAREFUL | getattr(os, "O_DIRECTORY", 0)
@@ -47,54 +51,68 @@ class Folder:
 
     def names(self) -> list[str]:
         """List what is there."""
-        if not _HAS_PLACES:
-            return os.listdir(self.path)
-        with self._place() as place:
-            return os.listdir(place)
+        return self._in_place(lambda place: os.listdir(self.path if place is None else place))
 
     def create(self, name: str) -> int:
         """Open a plain file for reading and writing, and make it if it is missing."""
-        with self._place() as place:
-            descriptor = _open(self._at(name), os.O_RDWR | os.O_CREAT, _is_only_file, place, self._mode)
-            _give(descriptor, self._mode, place)
-            return descriptor
+
+        def create(place: int | None) -> int:
+            flags, settle = os.O_RDWR | os.O_CREAT, partial(_give, mode=self._mode, folder=place)
+            return _open(self._at(name), flags, _is_only_file, place, self._mode, settle)
+
+        return self._opened(create)
 
     def make_fifo(self, name: str, flags: int) -> int:
         """Make a FIFO that is not there yet, and open it."""
-        with self._place() as place:
+
+        def make(place: int | None) -> int:
             os.mkfifo(self._at(name), self._mode, dir_fd=place)
             try:
-                descriptor = _open(self._at(name), flags, _is_fifo, place)
-                _give(descriptor, self._mode, place)
+                settle = partial(_give, mode=self._mode, folder=place)
+                return _open(self._at(name), flags, _is_fifo, place, settle=settle)
             except BaseException:
                 os.unlink(self._at(name), dir_fd=place)
                 raise
-            return descriptor
+
+        return self._opened(make)
 
     def open_fifo(self, name: str, flags: int) -> int:
         """Open a FIFO; never waits for its other end."""
-        with self._place() as place:
-            return _open(self._at(name), flags, _is_fifo, place)
+        return self._opened(lambda place: _open(self._at(name), flags, _is_fifo, place))
 
     def open_to_look(self, name: str) -> int:
         """Open a FIFO or a plain file for reading; never waits for its other end."""
-        with self._place() as place:
-            return _open(self._at(name), os.O_RDONLY, _is_fifo_or_file, place)
+        return self._opened(lambda place: _open(self._at(name), os.O_RDONLY, _is_fifo_or_file, place))
+
+    def _opened(self, open_in: Callable[[int | None], int]) -> int:
+        """What a function opens in the directory; closed again if an interruption comes before we hand it out."""
+        if not _HAS_PLACES:
+            return open_in(None)
+        place = descriptor = -1
+        try:
+            try:
+                [place] = opening(self.path, _DIRECTORY)
+                descriptor = open_in(place)
+            finally:
+                if place >= 0:
+                    os.close(place)
+        except BaseException:
+            if descriptor >= 0:
+                os.close(descriptor)
+            raise
+        return descriptor
 
     def status(self, name: str) -> os.stat_result:
         """Describe a file, or the link in its place."""
-        with self._place() as place:
-            return os.stat(self._at(name), dir_fd=place, follow_symlinks=False)
+        return self._in_place(lambda place: os.stat(self._at(name), dir_fd=place, follow_symlinks=False))
 
     def rename(self, name: str, new_name: str) -> None:
         """Give a file another name."""
-        with self._place() as place:
-            os.rename(self._at(name), self._at(new_name), src_dir_fd=place, dst_dir_fd=place)
+        self._in_place(lambda place: os.rename(self._at(name), self._at(new_name), src_dir_fd=place, dst_dir_fd=place))
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        with self._place() as place:
-            os.unlink(self._at(name), dir_fd=place)
+        self._in_place(lambda place: os.unlink(self._at(name), dir_fd=place))
 
     def _at(self, name: str) -> str:
         """Return what finds a file from the directory; refuse a name that leads out of it."""
@@ -102,34 +120,39 @@ class Folder:
             raise FileNotFoundError(errno.ENOENT, "no file of a log has this name", name)
         return name if _HAS_PLACES else os.path.join(self.path, name)
 
-    @contextlib.contextmanager
-    def _place(self) -> Iterator[int | None]:
+    def _in_place(self, act: Callable[[int | None], T]) -> T:
+        """Call a function with a descriptor of the directory."""
         if not _HAS_PLACES:
-            yield None
-            return
-        place = os.open(self.path, _DIRECTORY)
+            return act(None)
+        place = -1
         try:
-            yield place
+            [place] = opening(self.path, _DIRECTORY)
+            return act(place)
         finally:
-            os.close(place)
+            if place >= 0:
+                os.close(place)
 
 
 def make_directory(path: str, mode: int) -> None:
     """Make a directory unless it exists; users who may read or write files of this mode may search it."""
+    if is_directory(path):
+        return
     mode |= (mode & 0o444) >> 2
     try:
         os.mkdir(path, mode)
     except unless_interrupted(OSError):
-        if not is_directory(path):
+        if not is_directory(path):  # else another process was faster
             raise
         return
     if not _HAS_USERS:
         return
-    descriptor = os.open(path, _DIRECTORY)
+    descriptor = -1
     try:
+        [descriptor] = opening(path, _DIRECTORY)
         _give(descriptor, mode, os.path.dirname(path))
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def stored_mode(path: str) -> int:
@@ -137,12 +160,19 @@ def stored_mode(path: str) -> int:
     return stat.S_IMODE(os.stat(path).st_mode) & 0o666
 
 
-def create_file(path: str, mode: int) -> int:
-    """Open a plain file of the log's own directory for reading and writing, and make it if it is missing."""
-    descriptor = _open(path, os.O_RDWR | os.O_CREAT, _is_file, mode=mode)
-    if os.fstat(descriptor).st_size == 0:
-        _give(descriptor, mode, os.path.dirname(path))
-    return descriptor
+def create_file(path: str, mode: int, place: int | None = None) -> int:
+    """
+    Open a plain file of the log's own directory for reading and writing, and make it if it is missing.
+
+    Args:
+        place: a descriptor of the directory, if the path is the name in it.
+    """
+
+    def settle(descriptor: int) -> None:
+        if os.fstat(descriptor).st_size == 0:
+            _give(descriptor, mode, os.path.dirname(path) if place is None else place)
+
+    return _open(path, os.O_RDWR | os.O_CREAT, _is_file, place, mode, settle)
 
 
 def give(path: str, mode: int) -> None:
@@ -155,18 +185,30 @@ def give(path: str, mode: int) -> None:
 
 
 def _open(
-    path: str, flags: int, is_right: Callable[[os.stat_result], bool], place: int | None = None, mode: int = 0o600
+    path: str,
+    flags: int,
+    is_right: Callable[[os.stat_result], bool],
+    place: int | None = None,
+    mode: int = 0o600,
+    settle: Callable[[int], object] | None = None,
 ) -> int:
+    """
+    Open a file, which is closed again unless it is what it has to be.
+
+    Args:
+        settle: called with the descriptor before it is handed out.
+    """
+    descriptor = -1
     try:
-        descriptor = os.open(path, flags | _CAREFUL, mode, dir_fd=place)
-    except unless_interrupted(OSError) as error:
-        if error.errno == errno.ELOOP:
-            raise _link(path) from error
-        raise
-    try:
+        [descriptor] = opening(path, flags | _CAREFUL, mode, place)
         _check(os.fstat(descriptor), is_right, path)
-    except BaseException:
-        os.close(descriptor)
+        if settle is not None:
+            settle(descriptor)
+    except BaseException as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+        elif isinstance(error, OSError) and error.errno == errno.ELOOP and not is_interruption(error):
+            raise _link(path) from error
         raise
     return descriptor
 

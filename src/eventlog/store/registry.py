@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from eventlog.store.folder import has_name, is_directory, make_directory
 from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS, check_kinds, has_commit
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.lock_file import LOCK_FILE
+from eventlog.store.lmdb.sharing import Surroundings
 from eventlog.store.rows.tables import FORMAT_VERSION
 from eventlog.store.store import Store
 from eventlog.uninterruptible import NestingLock
@@ -189,6 +190,7 @@ class Registry:
         """Gives the child stores of its own."""
         self._lock = NestingLock(self._is_in_a_store)
         self._is_closing = False
+        Surroundings.ours.cache_clear()
         for store in self._open_stores():
             kept = store.after_fork()
             if kept is not None:
@@ -342,14 +344,13 @@ def _identity(path: str) -> tuple[int, int]:
 def _check_directory(path: str, *, create: bool, mode: int) -> None:
     """Makes the directory when that is asked for; refuses what holds something else, untouched."""
     try:
-        _check_kind(path)
-        check_kinds(path)
-        data = os.path.join(path, DATA_FILE)
-        if _is_there(data):
-            _check_access(path)
-            is_empty = not has_commit(data) and os.stat(data).st_size <= _FIRST_WRITE_BYTES
-            if create or not is_empty or is_directory(os.path.join(path, WAITERS)):
+        files = check_kinds(path)
+        if DATA_FILE in files:
+            _check_access(path, files)
+            if create or not _is_empty(path):
                 return  # `Opener` finds out what is wrong with it, if something is
+        else:
+            _check_kind(path)
         if not create:
             raise NotALog(
                 f"cannot open {path}: there is no log.",
@@ -364,7 +365,7 @@ def _check_directory(path: str, *, create: bool, mode: int) -> None:
             )
         os.makedirs(os.path.dirname(path), exist_ok=True)
         make_directory(path, mode)
-        _check_access(path)
+        _check_access(path, files)
     except unless_interrupted(EventLogError):
         raise
     except unless_interrupted(PermissionError) as error:
@@ -396,6 +397,14 @@ def _check_log(path: str) -> None:
             stored="Nothing was changed.",
             advice="Let this user read the directory and data.mdb.",
         ) from error
+
+
+def _is_empty(path: str) -> bool:
+    """Whether the data file in a directory was made, and never used."""
+    data = os.path.join(path, DATA_FILE)
+    if is_directory(os.path.join(path, WAITERS)) or has_commit(data):
+        return False
+    return os.stat(data).st_size <= _FIRST_WRITE_BYTES
 
 
 def _check_kind(path: str) -> None:
@@ -432,10 +441,10 @@ def _is_there(path: str) -> bool:
     return True
 
 
-def _check_access(path: str) -> None:
-    files = [path, *filter(_is_there, [os.path.join(path, name) for name in (DATA_FILE, LOCK_FILE)])]
-    if not all(os.access(file, os.R_OK | os.W_OK) for file in files):
-        raise _read_only(path)
+def _check_access(path: str, files: Iterable[str]) -> None:
+    for file in (path, *[f"{path}/{name}" for name in files]):
+        if not os.access(file, os.R_OK | os.W_OK):
+            raise _read_only(path)
 
 
 def _read_only(path: str) -> ReadOnlyLog:

@@ -21,7 +21,7 @@ from eventlog.store.groups.backend import StoreGroups
 from eventlog.store.groups.heartbeat import HeartbeatThread
 from eventlog.store.groups.liveness import Members
 from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS
-from eventlog.store.lmdb.environment import FORMAT, TABLES, EngineError, EngineMapFull, Environment
+from eventlog.store.lmdb.environment import FORMAT, TABLES, EngineError, EngineMapFull, Environment, Transaction
 from eventlog.store.records.appending import StoreAppends
 from eventlog.store.records.history import StoreHistory
 from eventlog.store.records.reading import StoreReading
@@ -271,7 +271,21 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
 
     def _read_or_write_format(self, *, upgrade: bool, keep_copy: str | None) -> FormatRow:
         """Return the row of a log that can be used: one that was there, one that was upgraded, or that of a new log."""
-        stored, last_commit = self.environment.stored_tables()
+        environment = self.environment
+        found: list[FormatRow] = []
+
+        def is_current(transaction: Transaction) -> bool:
+            row = self._format_row(transaction)  # judged before anything else is touched
+            found.append(row)
+            return row.version >= (FORMAT_VERSION if upgrade else UNSEALED_VERSION)
+
+        if self.is_read_only:
+            stored, last_commit = environment.stored_tables()
+            if FORMAT in stored:
+                environment.open_tables([FORMAT])
+                environment.read(is_current)
+        else:
+            stored, last_commit = environment.open_stored_tables(FORMAT, is_current)
         if stored and FORMAT not in stored:
             raise NotALog(
                 f"cannot open {self.path}: data.mdb is an LMDB file of something else.",
@@ -284,23 +298,27 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
                 stored="It was left as it was.",
                 advice="Restore a backup: the page that leads to the tables is damaged.",
             )
-        if FORMAT in stored:
-            self.environment.open_tables([FORMAT])
-            version = self._stored_format().version  # judged before anything else is touched
-            if version < (FORMAT_VERSION if upgrade else UNSEALED_VERSION):
-                self._upgrade(version, upgrade=upgrade, keep_copy=keep_copy)
-        if self.is_read_only and (missing := set(TABLES) - stored):
+        if len(environment.tables) <= 1:  # else all that are known are open
+            if found and found[0].version < (FORMAT_VERSION if upgrade else UNSEALED_VERSION):
+                self._upgrade(found[0].version, upgrade=upgrade, keep_copy=keep_copy)
+            self._open_tables(stored)
+            found.append(environment.read(self._format_row))
+        row = found[-1]
+        if row.version > UNSEALED_VERSION:
+            environment.seal, environment.unseal = seal_row, unseal_row
+        return row
+
+    def _open_tables(self, stored: set[bytes]) -> None:
+        """Open all tables, of which these are stored; make those that are missing."""
+        missing = set(TABLES) - stored
+        if not missing:
+            self.environment.open_tables(TABLES)
+        elif self.is_read_only:
             from eventlog.backend.read_only import lacks_tables
 
             raise lacks_tables(self.path, missing)
-        if not stored >= set(TABLES):
-            self._create_tables()
         else:
-            self.environment.open_tables(TABLES)
-        row = self._stored_format()
-        if row.version > UNSEALED_VERSION:
-            self.environment.seal, self.environment.unseal = seal_row, unseal_row
-        return row
+            self._create_tables()
 
     def _upgrade(self, version: int, *, upgrade: bool, keep_copy: str | None) -> None:
         from eventlog.store import upgrade as upgrading  # few programs meet an older log
@@ -337,11 +355,11 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             self.environment.abort(transaction)
             raise
 
-    def _stored_format(self) -> FormatRow:
-        with self.environment.reading() as transaction:
-            data = bytes(transaction.get(FORMAT_KEY, db=self.environment.table(FORMAT)) or b"")
-            with transaction.cursor(db=self.environment.table(FORMAT)) as cursor:
-                self._has_left_rows = cursor.set_range(LEFT_ROWS) and bytes(cursor.key()).startswith(LEFT_ROWS)
-            row = FormatRow.unpack(data, self.path)
-            self._format_mark = data[: data.index(row.uuid.bytes) + len(row.uuid.bytes)]
-            return row
+    def _format_row(self, transaction: Transaction) -> FormatRow:
+        table = self.environment.table(FORMAT)
+        data = transaction.get(FORMAT_KEY, db=table) or b""
+        with transaction.cursor(db=table) as cursor:
+            self._has_left_rows = cursor.set_range(LEFT_ROWS) and cursor.key().startswith(LEFT_ROWS)
+        row = FormatRow.unpack(data, self.path)
+        self._format_mark = data[: data.index(row.uuid.bytes) + len(row.uuid.bytes)]
+        return row

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 
 from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.uninterruptible import opening
 
 try:
     import fcntl
@@ -30,13 +31,14 @@ class TemporaryDirectory:
     moment. It is locked under a hidden name, so nobody takes it for a leftover before that.
     """
 
+    _descriptor = -1
+
     def __init__(self) -> None:
         hidden = tempfile.mkdtemp(prefix=_HIDDEN)
-        self._descriptor = -1
         self._owner = os.getpid()
         try:
             if fcntl is not None:
-                self._descriptor = os.open(hidden, os.O_RDONLY | os.O_CLOEXEC)
+                [self._descriptor] = opening(hidden, os.O_RDONLY)
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             above, name = os.path.split(hidden)
             self._locked = os.path.join(above, _PREFIX + name.removeprefix(_HIDDEN))
@@ -50,9 +52,11 @@ class TemporaryDirectory:
 
     def remove(self) -> None:
         """Remove it with all that it holds; in a forked child it stays the parent's."""
-        if os.getpid() == self._owner:
-            shutil.rmtree(self._locked, ignore_errors=True)
-        self._unlock()
+        try:
+            if os.getpid() == self._owner:
+                shutil.rmtree(self._locked, ignore_errors=True)
+        finally:
+            self._unlock()
 
     def _unlock(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -79,7 +83,7 @@ def _is_leftover(entry: os.DirEntry[str]) -> bool:
     try:
         if entry.is_symlink() or entry.stat(follow_symlinks=False).st_uid != os.geteuid():
             return False
-        descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW)
+        [descriptor] = opening(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except unless_interrupted(OSError):
         return False
     try:

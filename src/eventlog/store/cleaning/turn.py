@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic, sleep
 
 from eventlog.interruptions import unless_interrupted
@@ -39,7 +40,7 @@ class Turn:
         try:
             if self._lock is None:
                 folder.make()
-                self._lock = FileLock(folder.create(_NAME))
+                self._lock = FileLock(partial(folder.create, _NAME))
             return self._lock.try_acquire()
         except unless_interrupted(OSError) as error:
             raise kind_of(error)(

@@ -24,6 +24,8 @@ import threading
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
+from operator import call
 from typing import Protocol
 
 from eventlog.clock import Clock
@@ -33,7 +35,7 @@ from eventlog.groups.state import Life
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import Folder
 from eventlog.store.lmdb.errors import kind_of
-from eventlog.uninterruptible import WeakMembers
+from eventlog.uninterruptible import WeakMembers, close_file, close_files
 
 try:
     import fcntl
@@ -68,9 +70,8 @@ class LivenessFile:
     """
 
     def __init__(self, folder: Folder, member_id: str, terms: Terms, clock: Clock) -> None:
-        self._descriptor = -1
-        self._earlier: list[int] = []
-        """Our descriptors of files that somebody has removed or renamed: others may watch them still."""
+        self._open: list[int] = []
+        """Our descriptors: those of files that somebody has removed, and others may watch, and then the file's."""
         self._identity = (0, 0)
         self.id = member_id
         self.lease = Lease(terms, clock.monotonic())
@@ -78,7 +79,7 @@ class LivenessFile:
         self._clock = clock
         self._folder = folder
         self._guard = threading.RLock()  # the garbage collector may abandon us in the middle of a beat
-        self._finalizer: weakref.finalize[..., LivenessFile] | None = None
+        weakref.finalize(self, close_files, self._open).atexit = False  # the process ends: the kernel does it
         self._heartbeat: Heartbeat | None = None
 
     def open(self) -> None:
@@ -88,19 +89,13 @@ class LivenessFile:
     def _make(self, end_s: float) -> None:
         folder, hidden = self._folder, f".{self.id}"
         folder.make()
-        if self._descriptor >= 0:
+        if self._open:
             with suppress(OSError):
                 folder.remove(hidden)  # of an attempt that failed
-        descriptor = _made(folder, hidden)
-        if self._descriptor >= 0:
-            self._earlier.append(self._descriptor)
-        self._descriptor = descriptor
-        if self._finalizer is not None:
-            self._finalizer.detach()
-        while len(self._earlier) > _MOST_EARLIER:
-            _close(self._earlier.pop(0))
-        self._finalizer = weakref.finalize(self, _close_these, [descriptor, *self._earlier])
-        self._finalizer.atexit = False  # the process ends: the kernel does it
+        self._open.extend(map(call, (partial(_made, folder, hidden),)))  # opened and noted in one step
+        while len(self._open) > 1 + _MOST_EARLIER:
+            close_file(self._open, 0)
+        descriptor = self._open[-1]
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         status = os.fstat(descriptor)
@@ -134,7 +129,7 @@ class LivenessFile:
         have asked.
         """
         with self._guard:
-            if self._descriptor >= 0 and self._is_gone():
+            if self._open and self._is_gone():
                 now_s = self._clock.monotonic()
                 end_s = self.lease.later_end_s(now_s)
                 self.permit[0] = _WITHDRAWN
@@ -143,7 +138,7 @@ class LivenessFile:
                     self._make(end_s)
                 return
             end_s = self.lease.later_end_s(self._clock.monotonic())
-            if end_s is not None and self._descriptor >= 0:
+            if end_s is not None and self._open:
                 self._publish(end_s)
                 self.lease.note_published(end_s, self._clock.monotonic())
                 if self.permit[0] != _WITHDRAWN:
@@ -174,7 +169,7 @@ class LivenessFile:
         with self._guard:
             now_s = self._clock.monotonic()
             end_s = self.lease.confirmed_end_s(now_s)
-            if self._descriptor >= 0:
+            if self._open:
                 try:
                     if self._is_gone():
                         self._make(end_s)
@@ -210,7 +205,7 @@ class LivenessFile:
         """Leave the file with a fresh lease and no lock: the member's place is kept until that ends."""
         self.stop_beating()
         with self._guard:
-            if self._descriptor >= 0:
+            if self._open:
                 self._publish(self._clock.monotonic() + self.lease.terms.session_timeout)
         self.abandon()
 
@@ -218,25 +213,19 @@ class LivenessFile:
         """Free the lock, and close our descriptor."""
         self.stop_beating()
         with self._guard:
-            if self._descriptor >= 0 and fcntl is not None:
-                for descriptor in (self._descriptor, *self._earlier):
-                    fcntl.flock(descriptor, fcntl.LOCK_UN)  # first: Ctrl-C below may cost us the descriptor
-            self._close()
+            if fcntl is not None:
+                for descriptor in self._open:
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked just now may have copies
+            close_files(self._open)
 
     def forget(self) -> None:
         """Close a child's copy of the descriptor after a fork; the lock is the parent's, and stays."""
         self._guard = threading.RLock()  # a thread that did not come along may have held the other
-        self._close()
-
-    def _close(self) -> None:
-        self._descriptor = -1
-        self._earlier = []
-        if self._finalizer is not None:
-            self._finalizer()
+        close_files(self._open)
 
     def _publish(self, end_s: float) -> None:
         moments_ns = (int(self.lease.terms.session_timeout * _NS), int(end_s * _NS))
-        for descriptor in (self._descriptor, *self._earlier):
+        for descriptor in self._open:
             os.utime(descriptor, ns=moments_ns)
 
 
@@ -248,19 +237,9 @@ def _made(folder: Folder, name: str) -> int:
     return folder.create(name)
 
 
-def _close(descriptor: int) -> None:
-    with suppress(OSError):
-        os.close(descriptor)
-
-
-def _close_these(descriptors: list[int]) -> None:
-    while descriptors:
-        _close(descriptors.pop())
-
-
 def _close_all(ends: dict[str, int]) -> None:
     while ends:
-        _close(ends.popitem()[1])
+        close_file(ends, next(reversed(ends)))
 
 
 class Members:
@@ -450,7 +429,7 @@ class FailureDetector:
 
     def _drop(self, member_id: str) -> None:
         self._unwatch(self._ends[member_id])
-        _close(self._ends.pop(member_id))
+        close_file(self._ends, member_id)
 
     def _unwatch(self, descriptor: int) -> None:
         self.descriptors.discard(descriptor)  # first: a thread that sleeps on it would wake up again and again

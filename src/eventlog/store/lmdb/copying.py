@@ -14,6 +14,7 @@ from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import has_name
 from eventlog.store.lmdb.data_file import DATA_FILE, sync_entries
 from eventlog.store.lmdb.file_lock import FileLock, locked
+from eventlog.uninterruptible import opening
 
 PARTIAL_FILE = "data.mdb.partial"
 
@@ -34,8 +35,7 @@ def new_data_file(directory: str, mode: int) -> Iterator[int]:
     An error removes it. One that a killed process left is written again.
     """
     partial = os.path.join(directory, PARTIAL_FILE)
-    os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    lock = FileLock(partial)
+    lock = FileLock(lambda: _opened(partial))
     try:
         if not lock.try_acquire() or not _is_at(partial, lock.descriptor):
             raise DestinationInUse
@@ -55,6 +55,11 @@ def new_data_file(directory: str, mode: int) -> Iterator[int]:
             raise
     finally:
         lock.close()
+
+
+def _opened(path: str) -> int:
+    [descriptor] = opening(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    return descriptor
 
 
 def _is_at(path: str, descriptor: int) -> bool:

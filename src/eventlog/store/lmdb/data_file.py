@@ -18,6 +18,7 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.folder import is_directory
 from eventlog.store.lmdb.lock_file import LOCK_FILE
+from eventlog.uninterruptible import opening
 
 DATA_FILE = "data.mdb"
 WAITERS = "waiters"
@@ -52,20 +53,49 @@ _MOST_MISSING = 1 << 17
 """The pages of one transaction: more than it can leave unwritten at the end."""
 
 
-def check_kinds(directory: str) -> None:
-    """Refuse what stands in the place of a file and is none: opening it may wait without end, or lead elsewhere."""
+def check_kinds(directory: str) -> list[str]:
+    """
+    Return which of the two files are there; refuse what stands in the place of one and is none.
+
+    Opening that may wait without end, or lead elsewhere.
+    """
+    found = []
     for name in (DATA_FILE, LOCK_FILE):
         try:
-            mode = os.lstat(os.path.join(directory, name)).st_mode
+            mode = os.lstat(f"{directory}/{name}").st_mode
         except unless_interrupted(FileNotFoundError, NotADirectoryError):
             continue
         if not stat.S_ISREG(mode):
-            raise NotALog(
-                f"cannot open {directory}: {name} is a {_KINDS.get(stat.S_IFMT(mode), 'special file')}, "
-                "and a log keeps it as a plain file.",
-                stored="It was left as it was.",
-                advice="Choose another directory; to keep a log elsewhere, link its directory.",
-            )
+            raise _not_a_file(directory, name, mode)
+        found.append(name)
+    return found
+
+
+def _not_a_file(directory: str, name: str, mode: int) -> NotALog:
+    return NotALog(
+        f"cannot open {directory}: {name} is a {_KINDS.get(stat.S_IFMT(mode), 'special file')}, and a log keeps it as "
+        "a plain file.",
+        stored="It was left as it was.",
+        advice="Choose another directory; to keep a log elsewhere, link its directory.",
+    )
+
+
+def data_status(directory: str, place: int) -> os.stat_result | None:
+    """
+    Describe the data file of a directory, by whose descriptor it is found; None if there is none, and never was.
+
+    Raises:
+        NotALog: something else is in its place.
+        StorageError: it is gone, although the log was opened before.
+    """
+    try:
+        status = os.stat(DATA_FILE, dir_fd=place, follow_symlinks=False)
+    except unless_interrupted(FileNotFoundError):
+        _refuse_if_used(directory, "there is no data.mdb")
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise _not_a_file(directory, DATA_FILE, status.st_mode)
+    return status
 
 
 def has_commit(data: str) -> bool:
@@ -77,23 +107,24 @@ def has_commit(data: str) -> bool:
         return False
 
 
-def check_length(data: str) -> None:
+def check_length(descriptor: int, data: str) -> None:
     """
     Refuse a file that lacks pages of its newest commit.
 
     LMDB does not write a page that was freed by the commit that made it, so the last ones may be missing if the free
     list has them. Another process may be writing: what looks short is looked at again after a newer commit.
     """
-    with open(data, "rb", buffering=0) as file:
-        descriptor, looked_at = file.fileno(), None
-        while True:
-            meta = max(_metas(descriptor), key=lambda one: one.commit, default=None)
-            size = os.fstat(descriptor).st_size
-            if meta is None or meta.end <= size or _is_unwritten(descriptor, meta, size):
-                return
-            if meta == looked_at:
-                break
-            looked_at = meta
+    if _is_long_enough(descriptor):  # as a rule
+        return
+    looked_at = None
+    while True:
+        meta = max(_metas(descriptor), key=lambda one: one.commit, default=None)
+        size = os.fstat(descriptor).st_size
+        if meta is None or meta.end <= size or _is_unwritten(descriptor, meta, size):
+            return
+        if meta == looked_at:
+            break
+        looked_at = meta
     raise StorageError(
         f"cannot open {data}: it has {size} bytes, and its newest commit needs {meta.end}. It was cut short.",
         stored="It was left as it was.",
@@ -111,39 +142,31 @@ def is_lmdb_file(data: str) -> bool:
         return False
 
 
-def prepare(data: str) -> bool:
+def prepare(descriptor: int, directory: str) -> bool:
     """
     Whether nothing was committed to the file yet; empties it if its very first write was cut short.
 
     That write consists of two meta pages. A kill may leave one of them, and a power cut any part of them with zeros for
     the rest; LMDB would refuse such a file forever. The file is emptied only if it holds nothing else.
 
-    A log that was opened once had both, and `waiters/` beside them.
-
     Raises:
-        StorageError: such a log has no data file any more, or the file was emptied.
+        StorageError: the file of a log that was opened before was emptied: it had both, and `waiters/` beside them.
     """
     page_bytes = os.sysconf("SC_PAGE_SIZE")
-    try:
-        if os.stat(data).st_size > 2 * page_bytes:
-            return False
-        with open(data, "rb") as file:
-            content = file.read()
-    except unless_interrupted(FileNotFoundError):
-        _refuse_if_used(data, "there is no data.mdb")
-        return True
+    if os.fstat(descriptor).st_size > 2 * page_bytes:
+        return False
+    content = os.pread(descriptor, 2 * page_bytes, 0)
     pages = [content[:page_bytes].ljust(page_bytes, b"\0"), content[page_bytes:].ljust(page_bytes, b"\0")]
     if not all(map(_is_uncommitted, pages)):
         return False
     place, magic = _MAGIC
     if not all(page[place] == magic for page in pages):
-        _refuse_if_used(data, f"its data.mdb has {len(content)} bytes and no commit")
-        os.truncate(data, 0)
+        _refuse_if_used(directory, f"its data.mdb has {len(content)} bytes and no commit")
+        os.ftruncate(descriptor, 0)
     return True
 
 
-def _refuse_if_used(data: str, what: str) -> None:
-    directory = os.path.dirname(data)
+def _refuse_if_used(directory: str, what: str) -> None:
     if is_directory(os.path.join(directory, WAITERS)):
         raise StorageError(
             f"cannot open {directory}: {what}, although the log was opened before: the file was lost or emptied.",
@@ -184,7 +207,7 @@ def sync_entries(directory: str) -> None:
 
 
 def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    [descriptor] = opening(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -201,6 +224,19 @@ class _Meta(NamedTuple):
     def end(self) -> int:
         """How long a file with all of its pages is."""
         return (self.last_page + 1) * self.page_bytes
+
+
+def _is_long_enough(descriptor: int) -> bool:
+    """Whether the file has all pages of its newest commit, if its meta pages are found where they are here."""
+    size, page_bytes = os.fstat(descriptor).st_size, os.sysconf("SC_PAGE_SIZE")
+    head = os.pread(descriptor, page_bytes + _META.size, 0)
+    if len(head) < page_bytes + _META.size:
+        return False
+    one, other = _META.unpack_from(head), _META.unpack_from(head, page_bytes)
+    if not one[0] == other[0] == _MAGIC_NUMBER or not one[2] == other[2] == page_bytes:
+        return False
+    newest = one if one[-1] > other[-1] else other
+    return (int(newest[-2]) + 1) * page_bytes <= size
 
 
 def _metas(descriptor: int) -> Iterator[_Meta]:

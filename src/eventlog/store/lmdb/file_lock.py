@@ -10,12 +10,13 @@ ends the wait.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
+from operator import call
 
 from eventlog.interruptions import unless_interrupted
-from eventlog.store.folder import is_directory
+from eventlog.uninterruptible import opening
 
 try:
     import fcntl
@@ -32,14 +33,16 @@ class FileLock:
     do not exclude each other. A descriptor inherited by a child keeps the lock alive, so the child must call `close`.
     """
 
-    def __init__(self, file: str | int) -> None:
-        """Open a path, or take over a descriptor."""
-        self.descriptor = _opened(file) if isinstance(file, str) else file
+    descriptor = -1
+
+    def __init__(self, open_file: Callable[[], int]) -> None:
+        """Take over the descriptor of what a function opens."""
+        [self.descriptor] = map(call, (open_file,))  # in one step, as with `opening`
         self.acquire: Callable[[], object] = bool
         self.release: Callable[[], object] = bool
         if fcntl is not None:
-            self.acquire = functools.partial(fcntl.flock, self.descriptor, fcntl.LOCK_EX)
-            self.release = functools.partial(fcntl.flock, self.descriptor, fcntl.LOCK_UN)
+            self.acquire = partial(fcntl.flock, self.descriptor, fcntl.LOCK_EX)
+            self.release = partial(fcntl.flock, self.descriptor, fcntl.LOCK_UN)
 
     def try_acquire(self) -> bool:
         """
@@ -69,15 +72,25 @@ class FileLock:
         if descriptor >= 0:
             os.close(descriptor)
 
+    def __del__(self) -> None:
+        if self.descriptor >= 0:  # an interruption may have come before anybody had us
+            os.close(self.descriptor)
+
+
+def directory_lock(path: str) -> FileLock:
+    """Return the lock of a directory."""
+    return FileLock(partial(_opened, path))
+
 
 def _opened(path: str) -> int:
-    return os.open(path, (os.O_RDONLY if is_directory(path) else os.O_RDWR) | os.O_CLOEXEC)
+    [descriptor] = opening(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    return descriptor
 
 
 @contextlib.contextmanager
 def locked(path: str) -> Iterator[None]:
-    """Hold the lock of a file or directory for a `with` block."""
-    lock = FileLock(path)
+    """Hold the lock of a directory for a `with` block."""
+    lock = directory_lock(path)
     try:
         lock.acquire()
         yield

@@ -26,12 +26,13 @@ import lmdb
 from eventlog.accelerators import accelerated
 from eventlog.errors import FilesChanged
 from eventlog.interruptions import suppress, unless_interrupted
-from eventlog.store.lmdb.data_file import DATA_FILE
+from eventlog.store.lmdb.data_file import DATA_FILE, check_length, data_status, prepare
 from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.lasting_locks import HAS_LASTING_LOCKS, first_locked, lock_alone, lock_shared
-from eventlog.store.lmdb.lock_file import LOCK_FILE
+from eventlog.store.lmdb.lock_file import LOCK_FILE, open_locks
 from eventlog.store.lmdb.reader_ids import ReaderId, give_reader_id
-from eventlog.store.lmdb.sharing import Surroundings, check_others, is_shared, show
+from eventlog.store.lmdb.sharing import Surroundings, check_others, has_others, is_shared, show
+from eventlog.uninterruptible import opening
 
 try:
     import fcntl
@@ -42,6 +43,8 @@ _PARTNERS = 1 << 62
 _PARTNER_MASK = (1 << 61) - 1
 """Locks at these places and above show the inode of the other file; no byte of a file is there."""
 
+_CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""How files are opened that somebody may have exchanged for something else."""
 _HEAD_BYTES = 4
 """How long the beginning of `lock.mdb` is that says what the file is."""
 _SETTLED_NS = 25_000_000
@@ -60,12 +63,24 @@ class FilePair:
 
     # Here, and not in `__init__`, which an interruption may end before its first line: `__del__` needs them.
     _place = -1
+    _owns_place = False
     _lock = -1
     write_lock: FileLock | None = None
     """The lock of the data file; None for a process that only reads."""
     _data_file: FileLock | None = None
+    is_new = False
+    """Whether nothing was committed yet when it was opened."""
 
-    def __init__(self, directory: str, mode: int, *, is_read_only: bool = False) -> None:
+    def __init__(
+        self, directory: str, lock: FileLock, *, max_readers: int, mode: int, is_read_only: bool = False
+    ) -> None:
+        """
+        Open both files, and make those that are missing.
+
+        Args:
+            lock: that of the directory, which is held; `keep` takes over its descriptor.
+            is_read_only: makes nothing, and does without what this user may not open.
+        """
         self._directory = directory
         self._is_read_only = is_read_only
         self.has_slots = True
@@ -82,45 +97,58 @@ class FilePair:
         self._last_commit = 0
         self._ours = Surroundings.ours()
         self._reader_id: ReaderId | None = None
+        self._place = place = lock.descriptor
         try:
-            self._place = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-            self._open_lock()
-            if self._lock >= 0:
+            found = data_status(directory, place)
+            if found is not None:
+                self._open_data(0, mode)
+            self._open_lock(max_readers, mode)
+            if self._lock >= 0 and has_others(self._lock):
                 check_others(self._lock, directory, self._ours)
-                self._check_partner(self._lock, self._stored_data(), DATA_FILE)
-            self._open_data(mode)
-            files = {"": self._place, DATA_FILE: self._data, LOCK_FILE: self._lock}
-            self._identities = {name: _identity(number) for name, number in files.items() if number >= 0}
+                self._check_partner(self._lock, found, DATA_FILE)
+            if found is None:
+                self._open_data(0 if is_read_only else os.O_CREAT, mode)
+            self._statuses = {"": os.fstat(place), DATA_FILE: os.fstat(self._data)}
             if self._lock >= 0:
-                self._check_partner(self._data, os.fstat(self._lock), LOCK_FILE)
+                self._statuses[LOCK_FILE] = os.fstat(self._lock)
+                self._check_partner(self._data, self._statuses[LOCK_FILE], LOCK_FILE)
         except BaseException:
             self.close()
             raise
 
-    def __del__(self) -> None:
-        self.close()  # Ctrl-C may have prevented it, and our locks would keep this process from opening the log again
-
-    def _open_lock(self) -> None:
+    def _open_lock(self, max_readers: int, mode: int) -> None:
         """Open `lock.mdb`; for reading alone where no more is to be had, and not at all where it is missing."""
-        path = self._path(LOCK_FILE)
+        if not self._is_read_only:
+            self._lock = open_locks(self._place, max_readers=max_readers, mode=mode)
+            return
         try:
-            self._lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            self.has_slots = not self._is_read_only or os.fstat(self._lock).st_size > 0
+            [self._lock] = opening(LOCK_FILE, os.O_RDWR | _CAREFUL, place=self._place)
+            self.has_slots = os.fstat(self._lock).st_size > 0
         except unless_interrupted(OSError):
-            if not self._is_read_only:
-                raise
             self.has_slots = False
             with suppress(FileNotFoundError, PermissionError):
-                self._lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                [self._lock] = opening(LOCK_FILE, os.O_RDONLY | _CAREFUL, place=self._place)
 
-    def _open_data(self, mode: int) -> None:
-        path = self._path(DATA_FILE)
-        if self._is_read_only:
-            self._data_file = FileLock(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-        else:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode))
-            self._data_file = self.write_lock = FileLock(path)
-        self._data = self._data_file.descriptor
+    def _open_data(self, flags: int, mode: int) -> None:
+        file = self._data_file = FileLock(partial(self._opened_data, flags, mode))
+        self._data = file.descriptor
+        if not self._is_read_only:
+            self.write_lock = file
+            self.is_new = prepare(self._data, self._directory)
+        if not self.is_new:
+            check_length(self._data, self._path(DATA_FILE))
+
+    def _opened_data(self, flags: int, mode: int) -> int:
+        flags |= os.O_RDONLY if self._is_read_only else os.O_RDWR
+        [descriptor] = opening(DATA_FILE, flags | _CAREFUL, mode, self._place)
+        return descriptor
+
+    def keep(self, lock: FileLock) -> None:
+        """Take over the descriptor of the directory, whose lock is given up; else `lock` closes it."""
+        lock.descriptor, self._owns_place = -1, True
+
+    def __del__(self) -> None:
+        self.close()  # Ctrl-C may have prevented it, and our locks would keep this process from opening the log again
 
     @property
     def reader_number(self) -> int:
@@ -138,8 +166,8 @@ class FilePair:
 
     def close(self) -> None:
         """Let go of the locks and of the files."""
-        place, self._place = self._place, -1
-        if place >= 0:
+        if self._owns_place:
+            place, self._owns_place = self._place, False
             os.close(place)
         lock, self._lock = self._lock, -1  # not in one step with the other: an interruption would lose it
         if lock >= 0:
@@ -166,27 +194,28 @@ class FilePair:
         handle.begin().abort()  # LMDB takes its lock for readers with the first one
         if HAS_LASTING_LOCKS and self.has_slots:
             self._hold_slots(handle)
-        if HAS_LASTING_LOCKS and self._lock >= 0:
-            lock_shared(self._lock, _partner_place(os.fstat(self._data)))
-            lock_shared(self._data, _partner_place(os.fstat(self._lock)))
         if self._reader_id is None and self.has_slots:
             self._ours = self._ours._replace(has_pids=1)
             check_others(self._lock, self._directory, self._ours)
         if self._lock >= 0:
+            place, data, lock = (self._statuses[name] for name in ("", DATA_FILE, LOCK_FILE))
+            lock_shared(self._lock, _partner_place(data))
+            lock_shared(self._data, _partner_place(lock))
             show(self._lock, self._ours)
             self._lock_size = os.fstat(self._lock).st_size
             self._lock_head = os.pread(self._lock, _HEAD_BYTES, 0)
             self._known = (
-                *(os.fsencode(self._directory), self._place, *self._identities[""]),
-                *(os.fsencode(DATA_FILE), self._data, *self._identities[DATA_FILE]),
-                *(os.fsencode(LOCK_FILE), self._lock, *self._identities[LOCK_FILE]),
+                *(os.fsencode(self._directory), self._place, place.st_dev, place.st_ino),
+                *(os.fsencode(DATA_FILE), self._data, data.st_dev, data.st_ino),
+                *(os.fsencode(LOCK_FILE), self._lock, lock.st_dev, lock.st_ino),
                 *(self._lock_size, self._lock_head),
             )
-        self.check()
+        if self._reader_id is None:
+            self.check()  # else LMDB was seen to have our files; the first transaction looks at their names
 
     def _hold_slots(self, handle: lmdb.Environment) -> None:
         assert fcntl is not None
-        self._reader_id = give_reader_id(handle, self._data, self._lock)
+        self._reader_id = give_reader_id(handle, self._statuses[DATA_FILE], self._statuses[LOCK_FILE], self._lock)
         fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, os.getpid())
         if self._reader_id is None and not lock_alone(self._lock, os.getpid()):
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, os.getpid())
@@ -196,14 +225,10 @@ class FilePair:
         """Whether another process has the log open, where the system can tell."""
         return is_shared(self._lock)
 
-    def _stored_data(self) -> os.stat_result | None:
-        try:
-            return os.stat(self._path(DATA_FILE))
-        except unless_interrupted(FileNotFoundError):
-            return None
-
     def _check_partner(self, descriptor: int, partner: os.stat_result | None, name: str) -> None:
         """Refuse a file that another process has open, with another partner than the one of this name."""
+        if first_locked(descriptor, _PARTNERS) is None:
+            return
         place = _PARTNERS if partner is None else _partner_place(partner)
         behind = place if partner is None else place + 1
         if first_locked(descriptor, _PARTNERS, place - _PARTNERS) or first_locked(descriptor, behind):
@@ -244,14 +269,13 @@ class FilePair:
         """Find what is unusual, and raise the error for it; if nothing is, return what `_in_place` does."""
         known_size = self._size
         changed_ns = _change_time_ns(self._place)  # before the names: a later change shows next time
-        names = ("",) if changed_ns == self._settled_ns else self._identities
+        names = ("",) if changed_ns == self._settled_ns else self._statuses
         try:
             for name in names:
-                status = os.stat(self._path(name), follow_symlinks=not name)
-                if (status.st_dev, status.st_ino) != self._identities[name]:
+                if not os.path.samestat(self._found(name), self._statuses[name]):
                     raise self._error(f"{name or self._directory} was replaced")
         except unless_interrupted(FileNotFoundError, NotADirectoryError) as error:
-            raise self._error(f"{error.filename} was removed or renamed") from error
+            raise self._error(f"{self._path(error.filename)} was removed or renamed") from error
         except unless_interrupted(OSError):
             changed_ns = 0  # this user may no longer look: then we conclude nothing
         if self._is_lock_cut():
@@ -260,6 +284,12 @@ class FilePair:
         if size < known_size:
             raise self._error(f"{DATA_FILE} was cut from {known_size} bytes to {size}")
         return changed_ns, size
+
+    def _found(self, name: str) -> os.stat_result:
+        """Describe what one of our names leads to now: a file of the directory, or without a name that itself."""
+        if not name:
+            return os.stat(self._directory)
+        return os.stat(name, dir_fd=self._place, follow_symlinks=False)
 
     def _is_lock_cut(self) -> bool:
         """Whether somebody cut the lock file: LMDB maps it, and the kernel would kill the process at its next look."""
@@ -360,11 +390,6 @@ def _untouched(
     except unless_interrupted(OSError):
         return False
     return len(numbers[1]) == 8 and max(int.from_bytes(number, sys.byteorder) for number in numbers) == newest
-
-
-def _identity(descriptor: int) -> tuple[int, int]:
-    status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino
 
 
 def _partner_place(status: os.stat_result) -> int:

@@ -302,6 +302,36 @@ class Lifecycle:
             table = self.tables[name]
         return table
 
+    def open_stored_tables(
+        self, first: bytes, is_usable: Callable[[lmdb.Transaction[bytes]], bool]
+    ) -> tuple[set[bytes], int]:
+        """
+        Open the tables in the file, if all are there; waits for the current writer, writes nothing.
+
+        Returns their names, and the number of the last commit: 0 in a new file.
+
+        Args:
+            first: the table that is opened first.
+            is_usable: says then whether the others are to be opened.
+        """
+        handle, names = self._usable_handle(), self._table_names
+        try:
+            with self._begin_alone(handle) as transaction:
+                with transaction.cursor() as cursor:
+                    stored = set(cursor.iternext(values=False))
+                if first in stored:
+                    self.tables[first] = handle.open_db(first, txn=transaction, create=False)
+                    if is_usable(transaction) and stored.issuperset(names):
+                        self.tables = {name: handle.open_db(name, txn=transaction, create=False) for name in names}
+                return stored, transaction.id() - 1
+        except unless_interrupted(lmdb.Error) as error:
+            raise self._opener.translate(error, "open") from error
+        except unless_interrupted(OSError) as error:
+            raise self.os_error(error, "open") from error
+        finally:
+            if self._write_lock is not None:
+                self._write_lock.release()
+
     def open_tables(self, names: Iterable[bytes]) -> None:
         """Open tables that exist in the file; waits for the current writer, writes nothing."""
         token = object()

@@ -18,16 +18,21 @@ _HEADER_BYTES = 192
 _READER_BYTES = 64
 
 
-def reserve_locks(directory: str, *, max_readers: int, mode: int) -> None:
-    """Make a new lock file with all of its bytes on the disk; an existing one is left alone."""
-    path = os.path.join(directory, LOCK_FILE)
-    descriptor = create_file(path, mode)
+def open_locks(place: int, *, max_readers: int, mode: int) -> int:
+    """
+    Open the lock file, and make a new one with all of its bytes on the disk; an existing one is left alone.
+
+    Args:
+        place: a descriptor of the directory.
+    """
+    descriptor = create_file(LOCK_FILE, mode, place)
     try:
-        if os.fstat(descriptor).st_size > 0:
-            return
-        missing = bytes(_HEADER_BYTES + (max_readers - 1) * _READER_BYTES)
-        if os.pwrite(descriptor, missing, 0) < len(missing):
-            os.ftruncate(descriptor, 0)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-    finally:
+        if os.fstat(descriptor).st_size == 0:
+            missing = bytes(_HEADER_BYTES + (max_readers - 1) * _READER_BYTES)
+            if os.pwrite(descriptor, missing, 0) < len(missing):
+                os.ftruncate(descriptor, 0)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), LOCK_FILE)
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor

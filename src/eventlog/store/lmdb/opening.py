@@ -20,18 +20,11 @@ import lmdb
 from eventlog.errors import EventLogError
 from eventlog.interruptions import is_interruption, suppress, unless_interrupted
 from eventlog.store.folder import give
-from eventlog.store.lmdb.data_file import (
-    DATA_FILE,
-    check_kinds,
-    check_length,
-    is_lmdb_file,
-    prepare,
-    sync_entries,
-)
+from eventlog.store.lmdb.data_file import DATA_FILE, is_lmdb_file, sync_entries
 from eventlog.store.lmdb.errors import EngineFailure, translate
-from eventlog.store.lmdb.file_lock import FileLock
+from eventlog.store.lmdb.file_lock import directory_lock
 from eventlog.store.lmdb.file_pair import FilePair
-from eventlog.store.lmdb.lock_file import reserve_locks
+from eventlog.store.lmdb.lock_file import open_locks
 
 try:
     import resource
@@ -109,22 +102,23 @@ class Opener:
         files = handle = None
         turn = None
         try:
-            lock = FileLock(self.path)
+            lock = directory_lock(self.path)
             try:  # no `with`: a signal handler may raise between its end and the block
                 lock.acquire()
-                check_kinds(self.path)
-                is_new = False if self.is_read_only else prepare(self.data)
-                if not is_new:
-                    check_length(self.data)
-                if not self.is_read_only:
-                    reserve_locks(self.path, max_readers=MAX_READERS, mode=self.mode)
-                files = None if self.is_memory else FilePair(self.path, self.mode, is_read_only=self.is_read_only)
-                if files is not None and not files.has_slots:
-                    from eventlog.store.lmdb.turns import Turn  # few logs are opened without the right to write
+                if self.is_memory:
+                    os.close(open_locks(lock.descriptor, max_readers=MAX_READERS, mode=self.mode))
+                else:
+                    files = FilePair(
+                        self.path, lock, max_readers=MAX_READERS, mode=self.mode, is_read_only=self.is_read_only
+                    )
+                    if not files.has_slots:
+                        from eventlog.store.lmdb.turns import Turn  # few logs are opened without the right to write
 
-                    turn = Turn()
-                    turn.take(self.data)
-                handle = self._open_with(files, deadline_s, is_new=is_new)
+                        turn = Turn()
+                        turn.take(self.data)
+                handle = self._open_with(files, deadline_s)
+                if files is not None:
+                    files.keep(lock)
             finally:
                 if turn is not None:
                     turn.close()
@@ -141,7 +135,8 @@ class Opener:
         assert handle is not None  # else an error was raised
         return handle, files
 
-    def _open_with(self, files: FilePair | None, deadline_s: float, *, is_new: bool) -> lmdb.Environment:
+    def _open_with(self, files: FilePair | None, deadline_s: float) -> lmdb.Environment:
+        is_new = files is None or files.is_new
         while True:
             try:
                 handle = self._open_engine(has_slots=files is None or files.has_slots)
@@ -181,7 +176,7 @@ class Opener:
 
     def _open_engine(self, *, has_slots: bool) -> lmdb.Environment:
         self.map_bytes = self._size_map()
-        if not has_room(self.map_bytes + _LEAST_ROOM_BYTES):
+        if self.map_bytes == LEAST_MAP_BYTES and not has_room(self.map_bytes + _LEAST_ROOM_BYTES):
             raise self._translate("open", "MemoryError", os.strerror(errno.ENOMEM))
         while True:
             try:

@@ -15,6 +15,7 @@ import sys
 
 from eventlog.interruptions import suppress
 from eventlog.named_tuples import NamedTuple
+from eventlog.uninterruptible import opening
 
 NO_PAGE = 2**64 - 1
 LEAST_PAGE = 2
@@ -87,8 +88,10 @@ class Value(NamedTuple):
 class PageFile:
     """The data file of a log, open for reading pages; close it."""
 
+    _descriptor = -1
+
     def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        [self._descriptor] = opening(path, os.O_RDONLY)
         self.page_bytes = os.sysconf("SC_PAGE_SIZE")
 
     @property
@@ -108,7 +111,12 @@ class PageFile:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()  # an interruption may have come before anybody had us
 
     def raw(self, number: int, count: int = 1) -> bytes:
         """Return the bytes of pages, unchecked; zeros for what the file lacks of the last one."""

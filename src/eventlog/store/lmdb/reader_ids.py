@@ -27,6 +27,7 @@ from typing import Any
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.lasting_locks import lock_alone
+from eventlog.uninterruptible import opening
 
 _MEMORY = "/proc/self/mem"
 _LEAST = 1 << 22
@@ -57,6 +58,8 @@ _HEAD = struct.Struct("=3i4Ii2Ii")
 _NUMBER = struct.Struct("=i")
 _WORDS = struct.Struct("16P")
 """The beginning of the Python object; what it points to is among these."""
+_FOUND_AT: list[int] = []
+"""Which of them it was the last time: a guess that saves a search."""
 _WORD_BYTES = struct.calcsize("P")
 
 
@@ -75,14 +78,14 @@ class ReaderId:
         Ours are free already: no transaction runs.
         """
         with suppress(OSError):  # no file may be opened: another would have to open the log this very moment
-            memory = os.open(_MEMORY, os.O_RDWR | os.O_CLOEXEC)
+            [memory] = opening(_MEMORY, os.O_RDWR)
             try:
                 os.pwrite(memory, _NUMBER.pack(0), self._address + _CLOSE_READERS_AT)
             finally:
                 os.close(memory)
 
 
-def give_reader_id(handle: Any, data_file: int, lock_file: int) -> ReaderId | None:
+def give_reader_id(handle: Any, data: os.stat_result, lock: os.stat_result, lock_file: int) -> ReaderId | None:
     """
     Give a newly opened environment a number of its own; None where this system or this LMDB has no way to.
 
@@ -90,16 +93,17 @@ def give_reader_id(handle: Any, data_file: int, lock_file: int) -> ReaderId | No
     and does not need it any more.
 
     Args:
-        data_file, lock_file: descriptors of the two files. The second holds the lock of the byte.
+        data, lock: what the system says of the two files.
+        lock_file: a descriptor of `lock.mdb`, which holds the lock of the byte.
     """
     if sys.implementation.name != "cpython":
         return None
     try:
-        memory = os.open(_MEMORY, os.O_RDWR | os.O_CLOEXEC)
+        [memory] = opening(_MEMORY, os.O_RDWR)
     except unless_interrupted(OSError):
         return None
     try:
-        found = _find(memory, handle, data_file, lock_file)
+        found = _find(memory, handle, data, lock)
         number = None if found is None else _locked_number(lock_file)
         return None if found is None or number is None else _give(memory, handle, found, number)
     except unless_interrupted(OSError, struct.error):  # the object is smaller than the one we know
@@ -108,32 +112,35 @@ def give_reader_id(handle: Any, data_file: int, lock_file: int) -> ReaderId | No
         os.close(memory)
 
 
-def _find(memory: int, handle: Any, data_file: int, lock_file: int) -> int | None:
+def _find(memory: int, handle: Any, data: os.stat_result, lock: os.stat_result) -> int | None:
     """The address of LMDB's environment: what the Python object points to, if it is exactly that."""
     process_id = os.getpid()
-    for address in _WORDS.unpack(os.pread(memory, type(handle).__basicsize__, id(handle))[: _WORDS.size]):
+    words = _WORDS.unpack(os.pread(memory, type(handle).__basicsize__, id(handle))[: _WORDS.size])
+    for place in (*_FOUND_AT, *range(len(words))):
+        address = words[place]
         if address % _WORD_BYTES or not _LEAST_ADDRESS <= address < _ADDRESSES_END:
             continue
         try:
-            data = os.pread(memory, _HEAD.size, address)
+            found = os.pread(memory, _HEAD.size, address)
         except unless_interrupted(OSError):  # nothing is there
             continue
-        if len(data) < _HEAD.size or _NUMBER.unpack_from(data, _PID_AT)[0] != process_id:
+        if len(found) < _HEAD.size or _NUMBER.unpack_from(found, _PID_AT)[0] != process_id:
             continue
-        head = _Head(*_HEAD.unpack(data))
+        head = _Head(*_HEAD.unpack(found))
         if (
             head.system_page_bytes == os.sysconf("SC_PAGE_SIZE")
             and head.reader_count == handle.info()["max_readers"]
-            and _is_same(head.data_file, data_file)
-            and _is_same(head.lock_file, lock_file)
+            and _is_same(head.data_file, data)
+            and _is_same(head.lock_file, lock)
         ):
+            _FOUND_AT[:] = [place]
             return int(address)
     return None
 
 
-def _is_same(found: int, expected: int) -> bool:
+def _is_same(found: int, expected: os.stat_result) -> bool:
     try:
-        return found >= 0 and os.path.samestat(os.fstat(found), os.fstat(expected))
+        return found >= 0 and os.path.samestat(os.fstat(found), expected)
     except unless_interrupted(OSError):
         return False
 

@@ -14,6 +14,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import create_file
@@ -36,20 +37,36 @@ class Reserve:
     """
 
     def __init__(self, directory: str, mode: int) -> None:
-        self._path = os.path.join(directory, RESERVE_FILE)
+        self._directory = directory
+        self._path = f"{directory}/{RESERVE_FILE}"
         self._mode = mode
-        self._wanted_bytes = 0
         with suppress(OSError, AttributeError):  # then deletions have none
-            self._make(directory)
+            if not self._size():
+                self._make()
 
-    def _make(self, directory: str) -> None:
-        volume = os.statvfs(directory)
-        share = volume.f_blocks * volume.f_frsize // _SHARE // _PAGE_BYTES * _PAGE_BYTES
-        wanted_bytes = min(_MOST_BYTES, share) if share >= _LEAST_BYTES else 0
+    def _make(self) -> None:
+        volume = os.statvfs(self._directory)
         with self._opened() as (descriptor, size):
-            self._wanted_bytes = wanted_bytes
+            wanted_bytes = self._wanted_bytes
             if not size and volume.f_bavail * volume.f_frsize >= 4 * wanted_bytes:
                 _extend(descriptor, 0, wanted_bytes)
+
+    @cached_property
+    def _wanted_bytes(self) -> int:
+        """The size of a whole reserve; 0 on a volume that is too small for one."""
+        try:
+            volume = os.statvfs(self._directory)
+        except unless_interrupted(OSError, AttributeError):
+            return 0
+        share = volume.f_blocks * volume.f_frsize // _SHARE // _PAGE_BYTES * _PAGE_BYTES
+        return min(_MOST_BYTES, share) if share >= _LEAST_BYTES else 0
+
+    def _size(self) -> int | None:
+        """The size of the file; None if it is missing, or none of ours."""
+        try:
+            return _size_of(os.lstat(self._path))
+        except unless_interrupted(OSError):
+            return None
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[int, int]]:
@@ -65,9 +82,7 @@ class Reserve:
 
     def missing_bytes(self) -> int:
         """Return how many bytes of the reserve were spent."""
-        size = None
-        with suppress(OSError):
-            size = _size_of(os.lstat(self._path))
+        size = self._size()
         return max(0, self._wanted_bytes - size) if size else 0
 
     def fill(self) -> bool:

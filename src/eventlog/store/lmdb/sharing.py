@@ -23,6 +23,7 @@ from eventlog.errors import UnsupportedSharing
 from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.lasting_locks import first_locked, lock_shared
+from eventlog.uninterruptible import opening
 
 _BITS = (15, 4, 2, 6, 32, 1)
 """What the fields of `Surroundings` take of the number, in their order."""
@@ -46,8 +47,9 @@ class Surroundings(NamedTuple):
     """1 where LMDB knows our readers by our pid, 0 where by an id of their own."""
 
     @classmethod
+    @cache
     def ours(cls) -> Self:
-        """Those of this process, if its readers have ids of their own."""
+        """Those of this process, if its readers have ids of their own; asked once, and again in a forked child."""
         return cls.at(cls(*_system(), _clock(), _pid_namespace(), 0).place)
 
     @classmethod
@@ -104,6 +106,11 @@ ONE_NAMESPACE = (
     'Let these containers share one pid namespace: `pid: host` or `pid: "service:NAME"` in a compose file, '
     "`--pid=container:NAME` for `docker run`, `shareProcessNamespace: true` in a pod."
 )
+
+
+def has_others(lock_file: int) -> bool:
+    """Whether a process has the log open, where the system can tell."""
+    return first_locked(lock_file, _FIRST) is not None
 
 
 def check_others(lock_file: int, path: str, ours: Surroundings) -> None:
@@ -180,7 +187,7 @@ def _short(words: bytes) -> int:
 
 def _read(path: str) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        [descriptor] = opening(path, os.O_RDONLY)
     except unless_interrupted(OSError):
         return b""
     try:

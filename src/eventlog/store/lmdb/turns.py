@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.gate import Gate
+from eventlog.uninterruptible import opening
 
 try:
     import fcntl
@@ -40,7 +41,7 @@ class Turn(int):
 
     def take(self, data_file: str) -> None:
         """Wait until nobody writes, and let nobody begin."""
-        self.descriptor = os.open(data_file, os.O_RDONLY | os.O_CLOEXEC)
+        [self.descriptor] = opening(data_file, os.O_RDONLY)
         if fcntl is not None:
             fcntl.flock(self.descriptor, fcntl.LOCK_SH)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import partial
 from threading import get_ident
 
 from eventlog.backend.projections import StoredProjection
@@ -36,7 +37,7 @@ class ProjectionFileLock:
         try:
             if self._lock is None:
                 self._folder.make()
-                self._lock = FileLock(self._folder.create(self._name))
+                self._lock = FileLock(partial(self._folder.create, self._name))
             self.is_held = self._lock.try_acquire()
             if self.is_held:
                 self._holders[self._name] = get_ident()

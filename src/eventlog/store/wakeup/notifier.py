@@ -40,12 +40,11 @@ _TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 class _Fifo:
     """One waiting reader's FIFO, with its writing end; -1 if that is not open, or no longer."""
 
-    __slots__ = ("descriptor", "is_dead", "is_kept", "name", "subjects")
+    descriptor = -1
 
-    def __init__(self, name: str, descriptor: int, *, is_kept: bool) -> None:
+    def __init__(self, name: str, *, is_kept: bool) -> None:
         self.name = name
         self.subjects = subjects_of(name)
-        self.descriptor = descriptor
         self.is_kept = is_kept
         """Whether the writing end stays open between two notifications."""
         self.is_dead = False
@@ -53,10 +52,13 @@ class _Fifo:
 
     def close(self) -> None:
         """Close the descriptor; a second call does nothing."""
-        descriptor, self.descriptor = self.descriptor, -1
         with suppress(OSError):
+            descriptor, self.descriptor = self.descriptor, -1
             if descriptor >= 0:
                 os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()  # an interruption may have come before anybody had us
 
 
 _Subscribers: TypeAlias = "tuple[tuple[_Fifo, ...], dict[int, list[_Fifo]]]"
@@ -82,7 +84,6 @@ class Notifier:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._most_kept_count = _most_kept_count()
         self._changes: mmap.mmap | bytes = b""
         self._seen: bytes | None = None
         self._trusted_count = 0
@@ -167,7 +168,7 @@ class Notifier:
         ):  # no file may be opened now: then give back what is of no use any more
             names, changes = {name for name, fifo in self._fifos.items() if not fifo.is_dead}, None
         fifos = self._fifos
-        room = self._most_kept_count - sum(fifo.is_kept for name, fifo in fifos.items() if name in names)
+        room = _most_kept_count() - sum(fifo.is_kept for name, fifo in fifos.items() if name in names)
         for name in names:
             known = fifos.get(name)
             if known is None or (room > 0 and not known.is_kept):
@@ -187,16 +188,15 @@ class Notifier:
 
         A thousand waiting readers would otherwise take every file that this process may have open.
         """
-        descriptor = -1
+        fifo = _Fifo(name, is_kept=is_kept)
         try:
-            descriptor = self._folder.open_fifo(name, os.O_WRONLY)
+            fifo.descriptor = self._folder.open_fifo(name, os.O_WRONLY)
         except unless_interrupted(OSError) as error:
             if error.errno == errno.ENXIO:
                 self._remove(name)  # its reader is dead: a living one opened it before it had this name
             if error.errno not in _TOO_MANY_FILES:
                 return False
-            is_kept = False  # a notification may come at a better moment
-        fifo = _Fifo(name, descriptor, is_kept=is_kept)
+            is_kept = fifo.is_kept = False  # a notification may come at a better moment
         if not is_kept:
             fifo.close()
         self._fifos[name] = fifo

@@ -15,11 +15,14 @@ import time
 import weakref
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from functools import partial
+from operator import call
 
 from eventlog.backend.waiting import GLANCE_SECONDS, RECHECK_SECONDS
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import Folder
 from eventlog.store.wakeup.fifos import fifo_name, note_change
+from eventlog.uninterruptible import close_files
 
 _NO_FIFO_SECONDS = RECHECK_SECONDS / 20
 _numbers = itertools.count()
@@ -67,6 +70,8 @@ class Waiter:
         """Whether a loop of the program watches our descriptor: it stays ready until `drain`."""
         self._read_end = -1
         self._write_end = -1
+        self._open: list[int] = []
+        """Both ends, to be closed."""
         self._poll: select.poll | None = None
         self._finalizer: weakref.finalize[..., Waiter] | None = None
         self._others: frozenset[int] = frozenset()
@@ -98,20 +103,22 @@ class Waiter:
             return
         base = self._base = f"{os.getpid()}-{next(_numbers)}-{time.monotonic_ns()}"
         hidden, name = f".{base}", fifo_name(base, subjects)
+        if self._finalizer is None:
+            # A dropped reader leaves its file; the next writer finds nobody at the other end, and removes it.
+            self._finalizer = weakref.finalize(self, close_files, self._open)
+            self._finalizer.atexit = False
         try:
             folder.make()
-            self._read_end = folder.make_fifo(hidden, os.O_RDONLY)
+            self._open.extend(map(call, (partial(folder.make_fifo, hidden, os.O_RDONLY),)))
             self._names = (hidden,)
-            self._write_end = folder.open_fifo(hidden, os.O_WRONLY)
+            self._open.extend(map(call, (partial(folder.open_fifo, hidden, os.O_WRONLY),)))
+            self._read_end, self._write_end = self._open
             folder.rename(hidden, name)
             self._names = (name,)
             note_change(folder)
         except unless_interrupted(OSError):
             self.close()  # no FIFOs here; wait() polls
             return
-        # A dropped reader leaves its file; the next writer finds nobody at the other end, and removes it.
-        self._finalizer = weakref.finalize(self, _close, self._read_end, self._write_end)
-        self._finalizer.atexit = False
         self._poll = self._polling(self._others)
 
     def _rename(self, subjects: AbstractSet[int] | None) -> None:
@@ -255,16 +262,6 @@ class Waiter:
 
     def _close_ends(self) -> None:
         with self._ends:
-            ends, self._read_end, self._write_end = (self._read_end, self._write_end), -1, -1
+            self._read_end = self._write_end = -1
             self._poll = None
-            if self._finalizer is not None:
-                self._finalizer.detach()
-                self._finalizer = None
-            _close(*ends)
-
-
-def _close(*descriptors: int) -> None:
-    for descriptor in descriptors:
-        if descriptor >= 0:
-            with suppress(OSError):
-                os.close(descriptor)
+            close_files(self._open)
