@@ -70,6 +70,11 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
         ),
         "RecordGate": Accelerator("eventlog.clients.consumer.gate.gated", "gate.c", "records permit monotonic"),
         "RecordStream": Accelerator("eventlog.aio.record_stream.record_stream", "stream.c", "next_chunk"),
+        "seal_record": Accelerator(
+            "eventlog.store.records.log_order.seal_record",
+            "columns.c",
+            "(topic_id, partition, offset, log_position, timestamp_ms, largest_so_far_ms, key, value)",
+        ),
         "pack_columns": Accelerator(
             "eventlog.batches.format._pack_columns",
             "columns.c",
@@ -87,7 +92,7 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
             "keys.c",
             "(keys, values, partitions, is_murmur2, keyless, key_type)",
         ),
-        "change_time_ns": Accelerator("eventlog.store.lmdb.file_pair._change_time_ns", "files.c", "(descriptor)"),
+        "same_names": Accelerator("eventlog.store.lmdb.file_pair._same_names", "files.c", "(known, settled_ns)"),
         "in_place": Accelerator(
             "eventlog.store.lmdb.file_pair._in_place", "files.c", "(known, settled_ns, least_bytes)"
         ),

@@ -46,6 +46,12 @@ extend_by_instruction(uint32_t rest, const unsigned char *bytes, Py_ssize_t size
 }
 #endif
 
+uint32_t
+native_checksum(uint32_t rest, const unsigned char *bytes, Py_ssize_t size)
+{
+    return extend(rest, bytes, size);
+}
+
 static void
 fill_table(void)
 {

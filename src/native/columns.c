@@ -15,7 +15,7 @@ enum { COLUMN_COUNT = 5 };
 /* -- writing --------------------------------------------------------------------------------------------------- */
 
 static inline unsigned char *
-put_number(unsigned char *to, Py_ssize_t number, int width)
+put_number(unsigned char *to, long long number, int width)
 {
     for (int shift = 8 * (width - 1); shift >= 0; shift -= 8) {
         *to++ = (unsigned char)(number >> shift);
@@ -159,6 +159,81 @@ pack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
     return Py_BuildValue("(Nn)", body, stop);
 }
 
+/* -- one record ------------------------------------------------------------------------------------------------ */
+
+/* A header, the heads of two columns of one, and the checksum: what a batch of one record has beside key and value. */
+enum { HEADER_BYTES = 60, ROW_KEY_BYTES = 16, ORDER_KEY_BYTES = 8, CHECKSUM_BYTES = 4, MOST_SEALED_BYTES = 1920 };
+
+static unsigned char *
+put_checksum(unsigned char *to, uint32_t checksum)
+{
+    for (int index = 0; index < CHECKSUM_BYTES; index++) {
+        *to++ = (unsigned char)(checksum >> 8 * index);
+    }
+    return to;
+}
+
+PyDoc_STRVAR(seal_record_doc,
+"seal_record(topic_id, partition, offset, log_position, timestamp_ms, largest_so_far_ms, key, value)\n--\n\n"
+"Returns the keys and values of the two rows of a record without headers: its batch, and its place in the order.\n\n"
+"None if the key or the value is neither None nor bytes, or if the batch is large.");
+
+static PyObject *
+seal_record(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t argument_count)
+{
+    enum { TOPIC, PARTITION, OFFSET, POSITION, TIME, LARGEST, NUMBERS, KEY = NUMBERS, VALUE, COUNT };
+    long long numbers[NUMBERS];
+    Py_ssize_t key_size, value_size;
+    unsigned char batch[MOST_SEALED_BYTES], row_key[ROW_KEY_BYTES], step[ORDER_KEY_BYTES];
+    unsigned char order[ROW_KEY_BYTES + CHECKSUM_BYTES], *to = batch;
+
+    if (argument_count != COUNT) {
+        PyErr_SetString(PyExc_TypeError, "seal_record() takes six numbers, a key and a value");
+        return NULL;
+    }
+    for (int index = 0; index < NUMBERS; index++) {
+        numbers[index] = PyLong_AsLongLong(arguments[index]);
+        if (numbers[index] == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    key_size = packed_size(arguments[KEY], (PyObject *)&PyBytes_Type);
+    value_size = packed_size(arguments[VALUE], (PyObject *)&PyBytes_Type);
+    if (key_size < 0 || value_size < 0 || numbers[OFFSET] < 0 || numbers[POSITION] < 0 || numbers[TOPIC] < 0 ||
+        numbers[PARTITION] < 0 || numbers[TOPIC] > UINT32_MAX || numbers[PARTITION] > UINT32_MAX ||
+        HEADER_BYTES + key_size + value_size + FRAME_BYTES + 2 + CHECKSUM_BYTES > MOST_SEALED_BYTES) {
+        Py_RETURN_NONE;
+    }
+    *to++ = 0xe7; /* the magic byte, the version, and no flags */
+    *to++ = 3;
+    to = put_number(to, 0, 2);
+    to = put_number(to, 1, 4); /* the count, and the span */
+    to = put_number(to, 1, 4);
+    to = put_number(to, numbers[TIME], 8);
+    to = put_number(to, numbers[TIME], 8);
+    to = put_number(to, numbers[LARGEST], 8);
+    to = put_number(to, -1, 8); /* no named producer: its id, epoch, two spare bytes, sequence */
+    to = put_number(to, 0, 4);
+    to = put_number(to, -1, 4);
+    to = put_number(to, numbers[POSITION], 8);
+    to = put_array(to, COLUMN_COUNT);
+    *to++ = 0; /* the times: all equal the first */
+    to = arguments[KEY] == Py_None ? to : put_array(to, 1);
+    to = put_item(to, arguments[KEY]);
+    to = put_array(to, 1);
+    to = put_item(to, arguments[VALUE]);
+    *to++ = NIL; /* no headers */
+    *to++ = NIL; /* offsets without gaps */
+    to = put_checksum(to, ~native_checksum(0xffffffff, batch, to - batch));
+    put_number(put_number(put_number(row_key, numbers[TOPIC], 4), numbers[PARTITION], 4), numbers[OFFSET], 8);
+    put_number(step, numbers[POSITION], ORDER_KEY_BYTES);
+    memcpy(order, row_key, ROW_KEY_BYTES);
+    put_checksum(order + ROW_KEY_BYTES,
+                 ~native_checksum(native_checksum(0xffffffff, step, ORDER_KEY_BYTES), order, ROW_KEY_BYTES));
+    return Py_BuildValue("y#y#y#y#", row_key, (Py_ssize_t)ROW_KEY_BYTES, batch, (Py_ssize_t)(to - batch), step,
+                         (Py_ssize_t)ORDER_KEY_BYTES, order, (Py_ssize_t)sizeof(order));
+}
+
 /* -- reading --------------------------------------------------------------------------------------------------- */
 
 /* A tuple of `count` items, or None if None is stored; NULL as above. */
@@ -250,6 +325,7 @@ unpack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize
 }
 
 static PyMethodDef functions[] = {
+    {"seal_record", (PyCFunction)(void (*)(void))seal_record, METH_FASTCALL, seal_record_doc},
     {"pack_columns", (PyCFunction)(void (*)(void))pack_columns, METH_FASTCALL, pack_columns_doc},
     {"unpack_columns", (PyCFunction)(void (*)(void))unpack_columns, METH_FASTCALL, unpack_columns_doc},
     {0},

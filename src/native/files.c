@@ -5,22 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The status of the descriptor that is an argument; 0 with an error if there is none. */
-static int
-look(PyObject *descriptor, struct stat *status)
-{
-    long number = PyLong_AsLong(descriptor);
-
-    if (number == -1 && PyErr_Occurred()) {
-        return 0;
-    }
-    if (fstat((int)number, status) != 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return 0;
-    }
-    return 1;
-}
-
 /* When a file was last changed, in nanoseconds. */
 static long long
 changed_ns(const struct stat *status)
@@ -32,16 +16,6 @@ changed_ns(const struct stat *status)
 #else
     return status->st_ctim.tv_sec * 1000000000LL + status->st_ctim.tv_nsec;
 #endif
-}
-
-PyDoc_STRVAR(change_time_doc, "change_time_ns(descriptor)\n--\n\nReturn when an open file was last changed.");
-
-static PyObject *
-change_time_ns(PyObject *Py_UNUSED(module), PyObject *descriptor)
-{
-    struct stat status;
-
-    return look(descriptor, &status) ? PyLong_FromLongLong(changed_ns(&status)) : NULL;
 }
 
 PyDoc_STRVAR(untouched_doc,
@@ -79,58 +53,103 @@ untouched(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t co
     return PyBool_FromLong((first > second ? first : second) == known[NEWEST]);
 }
 
-PyDoc_STRVAR(in_place_doc,
-             "in_place(known, settled_ns, least_bytes)\n--\n\n"
-             "Return when a directory was last changed and how long the data file in it is, if both of its files are "
-             "in their place; None if something is unusual.");
+/* Both files of a log, and the directory that they are in; `file_pair.py` fills it. */
+typedef struct {
+    const char *path, *data_name, *lock_name, *head;
+    int place, data, lock;
+    long long ids[6]; /* device and inode of the directory and of both files */
+    long long lock_bytes;
+    Py_ssize_t head_bytes;
+} Known;
 
-/* Whether a name in a directory leads to a file. */
 static int
-leads_to(int place, const char *name, long long device, long long inode)
+take_known(PyObject *tuple, Known *known)
+{
+    if (!PyTuple_Check(tuple)) {
+        PyErr_SetString(PyExc_TypeError, "what is known of the files is a tuple");
+        return 0;
+    }
+    return PyArg_ParseTuple(tuple, "yiLLyiLLyiLLLy#", &known->path, &known->place, &known->ids[0], &known->ids[1],
+                            &known->data_name, &known->data, &known->ids[2], &known->ids[3], &known->lock_name,
+                            &known->lock, &known->ids[4], &known->ids[5], &known->lock_bytes, &known->head,
+                            &known->head_bytes);
+}
+
+/* Whether a name leads to a file; a path may lead there by links, a name in the directory may not. */
+static int
+leads_to(int place, const char *name, int flags, const long long *ids)
 {
     struct stat status;
 
-    return fstatat(place, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && (long long)status.st_dev == device &&
-           (long long)status.st_ino == inode;
+    return fstatat(place, name, &status, flags) == 0 && (long long)status.st_dev == ids[0] &&
+           (long long)status.st_ino == ids[1];
 }
+
+/* Whether both names lead to the files, unless the directory was last changed at the time for which that is known. */
+static int
+have_names(const Known *known, long long settled_ns, long long *changed)
+{
+    struct stat status;
+
+    if (fstat(known->place, &status) != 0) {
+        return 0;
+    }
+    *changed = changed_ns(&status); /* before the names: a later change shows next time */
+    return *changed == settled_ns || (leads_to(AT_FDCWD, known->path, 0, known->ids) &&
+                                      leads_to(known->place, known->data_name, AT_SYMLINK_NOFOLLOW, known->ids + 2) &&
+                                      leads_to(known->place, known->lock_name, AT_SYMLINK_NOFOLLOW, known->ids + 4));
+}
+
+PyDoc_STRVAR(same_names_doc,
+             "same_names(known, settled_ns)\n--\n\n"
+             "Return whether a directory was last changed at a time, or else its names still lead to both files.");
+
+static PyObject *
+same_names(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    Known known;
+    long long settled_ns, changed;
+
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "same_names() takes two arguments");
+        return NULL;
+    }
+    if (!take_known(arguments[0], &known) ||
+        ((settled_ns = PyLong_AsLongLong(arguments[1])) == -1 && PyErr_Occurred())) {
+        return NULL;
+    }
+    return PyBool_FromLong(have_names(&known, settled_ns, &changed));
+}
+
+PyDoc_STRVAR(in_place_doc,
+             "in_place(known, settled_ns, least_bytes)\n--\n\n"
+             "Return when a directory was last changed and how long the data file in it is, if both of its files are "
+             "in their place and whole; None if something is unusual.");
 
 static PyObject *
 in_place(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
     enum { MOST_HEAD_BYTES = 16 };
-    const char *path, *data_name, *lock_name, *head;
-    int place, data, lock;
-    long long device, inode, data_device, data_inode, lock_device, lock_inode, lock_bytes, settled_ns, least_bytes;
-    Py_ssize_t head_bytes;
+    Known known;
+    long long settled_ns, least_bytes, changed;
     struct stat status;
     char found[MOST_HEAD_BYTES];
-    long long changed;
 
-    if (count != 3 || !PyTuple_Check(arguments[0])) {
-        PyErr_SetString(PyExc_TypeError, "in_place() takes a tuple and two numbers");
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "in_place() takes three arguments");
         return NULL;
     }
-    if (!PyArg_ParseTuple(arguments[0], "yiLLyiLLyiLLLy#", &path, &place, &device, &inode, &data_name, &data,
-                          &data_device, &data_inode, &lock_name, &lock, &lock_device, &lock_inode, &lock_bytes, &head,
-                          &head_bytes) ||
+    if (!take_known(arguments[0], &known) ||
         ((settled_ns = PyLong_AsLongLong(arguments[1])) == -1 && PyErr_Occurred()) ||
         ((least_bytes = PyLong_AsLongLong(arguments[2])) == -1 && PyErr_Occurred())) {
         return NULL;
     }
-    if (head_bytes > MOST_HEAD_BYTES || fstat(place, &status) != 0) {
-        Py_RETURN_NONE;
-    }
-    changed = changed_ns(&status); /* before the names: a later change shows next time */
-    if (stat(path, &status) != 0 || (long long)status.st_dev != device || (long long)status.st_ino != inode) {
-        Py_RETURN_NONE;
-    }
-    if (changed != settled_ns && (!leads_to(place, data_name, data_device, data_inode) ||
-                                  !leads_to(place, lock_name, lock_device, lock_inode))) {
-        Py_RETURN_NONE;
-    }
-    if (fstat(lock, &status) != 0 || status.st_size < lock_bytes ||
-        pread(lock, found, (size_t)head_bytes, 0) != head_bytes || memcmp(found, head, (size_t)head_bytes) != 0 ||
-        fstat(data, &status) != 0 || status.st_size < least_bytes) {
+    if (known.head_bytes > MOST_HEAD_BYTES || !have_names(&known, settled_ns, &changed) ||
+        !leads_to(AT_FDCWD, known.path, 0, known.ids) || fstat(known.lock, &status) != 0 ||
+        status.st_size < known.lock_bytes ||
+        pread(known.lock, found, (size_t)known.head_bytes, 0) != known.head_bytes ||
+        memcmp(found, known.head, (size_t)known.head_bytes) != 0 || fstat(known.data, &status) != 0 ||
+        status.st_size < least_bytes) {
         Py_RETURN_NONE;
     }
     return Py_BuildValue("LL", changed, (long long)status.st_size);
@@ -168,7 +187,7 @@ two_numbers(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t 
 }
 
 static PyMethodDef functions[] = {
-    {"change_time_ns", change_time_ns, METH_O, change_time_doc},
+    {"same_names", (PyCFunction)(void (*)(void))same_names, METH_FASTCALL, same_names_doc},
     {"in_place", (PyCFunction)(void (*)(void))in_place, METH_FASTCALL, in_place_doc},
     {"two_numbers", (PyCFunction)(void (*)(void))two_numbers, METH_FASTCALL, two_numbers_doc},
     {"untouched", (PyCFunction)(void (*)(void))untouched, METH_FASTCALL, untouched_doc},

@@ -27,6 +27,9 @@ Py_ssize_t native_slot_offset(PyTypeObject *type, const char *name);
  */
 int native_declare(PyObject *module, const char *name, const char *const *slots, int count);
 
+/* The register of a CRC32C after some more bytes; it begins with all bits set, and its complement is the checksum. */
+uint32_t native_checksum(uint32_t rest, const unsigned char *bytes, Py_ssize_t size);
+
 /* The attribute in a slot, borrowed; NULL without an error if the slot is empty. */
 static inline PyObject *
 native_slot(PyObject *object, Py_ssize_t offset)

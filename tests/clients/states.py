@@ -9,7 +9,8 @@ from eventlog.backend.states import StateChanges
 from eventlog.clients.projection.folded_state import FoldedState
 from eventlog.clients.state.state import State, open_state, view
 from eventlog.errors import TransactionEnded, TransactionTooLarge
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.states.commands import ApplyStateChanges
 from eventlog.store.store import Store
 

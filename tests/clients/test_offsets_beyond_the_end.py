@@ -10,7 +10,7 @@ import eventlog
 from eventlog import TopicPartition
 from eventlog.groups.state import CommittedOffset
 from eventlog.store.lmdb.environment import OFFSETS
-from eventlog.store.records.write_transaction import CommitRequest
+from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.rows.tables import offset_key, pack_offset
 from tests.clients.helpers import values
 

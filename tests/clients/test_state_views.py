@@ -17,7 +17,8 @@ from eventlog.errors import (
     UnknownState,
 )
 from eventlog.store.lmdb.environment import STATE
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.states.rows import state_prefix
 from tests.clients.states import Begin, Deal, fill, stored
 

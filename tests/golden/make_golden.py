@@ -21,7 +21,8 @@ from eventlog.batches.compression import Compressor
 from eventlog.batches.format import BatchEncoder
 from eventlog.batches.header import EncodedBatch, Run, seal, seal_version_2
 from eventlog.batches.kafka_batch import kafka_batch
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 from tests.golden.shapes import (
     BATCHES_COMPRESSED,
     BATCHES_V3,

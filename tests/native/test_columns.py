@@ -22,6 +22,8 @@ from eventlog.batches import format as batches
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.header import FRAME_BYTES, HEADER_BYTES, MAGIC, VERSION, seal
 from eventlog.errors import EventLogError
+from eventlog.store.records.log_order import order_key
+from eventlog.store.rows.tables import batch_key
 from tests.fuzz.test_decoders import MUTATIONS, mutants
 from tests.native.accelerators import compiled, memory_runs_out
 from tests.native.pure import pure
@@ -112,6 +114,43 @@ def _columns(drawn: Any) -> tuple[Any, Any]:
 
 
 TYPES = [(bytes, octets), (str, texts)]
+
+
+@pytest.mark.timeout(900)  # for 10,000 examples
+@given(data=st.data())
+def test_the_rows_of_a_record_are_those_of_a_batch_of_one(data: Any) -> None:
+    """Byte for byte what the encoder and `seal` make, or nothing where a batch is large or an item is no bytes."""
+    unsigned, signed = st.integers(0, 2**32 - 1), st.integers(-(2**62), 2**62)
+    topic_id, partition = data.draw(unsigned), data.draw(unsigned)
+    offset, log_position = data.draw(st.integers(0, 2**62)), data.draw(st.integers(0, 2**62))
+    time_ms = data.draw(signed)
+    largest_ms = max(time_ms, data.draw(signed))
+    items = st.none() | octets | st.binary(min_size=800, max_size=2000) | strangers
+    key, value = data.draw(items), data.draw(items)
+    rows = compiled.seal_record(topic_id, partition, offset, log_position, time_ms, largest_ms, key, value)
+    if any(item is not None and type(item) is not bytes for item in (key, value)):
+        assert rows is None
+        return
+    batch = batches.BatchEncoder().encode_one(key, value, timestamp_ms=time_ms)
+    row_key, step = batch_key(topic_id, partition, offset), order_key(log_position)
+    sealed = seal(batch, largest_so_far_ms=largest_ms, log_position=log_position, key=row_key)
+    if len(sealed) > 1920:
+        assert rows is None
+    else:
+        assert rows == (row_key, sealed, step, compiled.seal_row(step, row_key))
+
+
+def test_numbers_that_no_row_has_are_left_to_python() -> None:
+    """Negative ones, and those that do not fit; what is no number is an error."""
+    good = (1, 0, 7, 9, 5, 5, None, b"tea")
+    assert compiled.seal_record(*good) is not None
+    for place, bad in ((0, -1), (0, 2**32), (1, -1), (1, 2**32), (2, -1), (3, -1)):
+        assert compiled.seal_record(*good[:place], bad, *good[place + 1 :]) is None
+    for bad_call, error in (((), TypeError), (good[:-1], TypeError), (("1", *good[1:]), TypeError)):
+        with pytest.raises(error):
+            compiled.seal_record(*bad_call)
+    with pytest.raises(OverflowError):
+        compiled.seal_record(1, 0, 2**63, *good[3:])
 
 
 @pytest.mark.parametrize(("value_type", "values"), TYPES, ids=["bytes", "str"])
@@ -371,6 +410,8 @@ def test_references_are_given_back() -> None:
         with pytest.raises(ValueError, match="differ"):
             compiled.pack_columns(good, good, 20, 1000, bytes, bytes)
         compiled.unpack_columns(body, 0, len(body), 20, bytes, str)
+        compiled.seal_record(1, 0, 7, 9, 5, 5, value, None)
+        assert compiled.seal_record(1, 0, 7, 9, 5, 5, text, value) is None
         for data, count in ((body, 19), (spoiled, 20), (body[:400], 20), (body[:-300], 20)):
             assert compiled.unpack_columns(data, 0, len(data), count, bytes, bytes) is None
 

@@ -6,26 +6,11 @@ import itertools
 import os
 import struct
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.native.accelerators import compiled
 from tests.native.pure import pure
-
-
-def test_a_look_is_that_of_python(tmp_path: Path) -> None:
-    """For a file, a file without a name, and a directory."""
-    python = pure("eventlog.store.lmdb.file_pair")._change_time_ns
-    with (tmp_path / "file").open("wb") as file:
-        file.write(b"tea")
-        file.flush()
-        place = os.open(tmp_path, os.O_RDONLY)
-        found = [compiled.change_time_ns(one) for one in (file.fileno(), place)]
-        assert found == [python(file.fileno()), python(place)]
-        (tmp_path / "file").unlink()
-        assert compiled.change_time_ns(file.fileno()) == python(file.fileno())
-        os.close(place)
 
 
 def test_a_glance_is_that_of_python(tmp_path: Path) -> None:
@@ -73,6 +58,8 @@ def test_a_look_at_both_files_finds_what_is_unusual(tmp_path: Path) -> None:
 
     def look(settled_ns: int = 0, least: int = 100) -> tuple[int, int] | None:
         found: tuple[int, int] | None = compiled.in_place(known, settled_ns, least)
+        if found is not None:
+            assert compiled.same_names(known, settled_ns)
         return found
 
     settled_ns = os.fstat(place).st_ctime_ns
@@ -89,6 +76,7 @@ def test_a_look_at_both_files_finds_what_is_unusual(tmp_path: Path) -> None:
     for name in (data_name, lock_name):
         name.rename(tmp_path / "elsewhere")
         assert look() is None
+        assert not compiled.same_names(known, settled_ns)
         assert look(os.fstat(place).st_ctime_ns) is not None  # whoever passes this time says that nothing was renamed
         name.write_bytes(b"another")
         assert look() is None
@@ -99,12 +87,15 @@ def test_a_look_at_both_files_finds_what_is_unusual(tmp_path: Path) -> None:
         assert look() is not None
     directory.rename(tmp_path / "moved")
     assert look() is look(os.fstat(place).st_ctime_ns) is None
+    assert not compiled.same_names(known, 0)
     for descriptor in (place, data, lock):
         os.close(descriptor)
     assert look() is None
-    for bad in ((), (known, 1), (known[1:], 1, 2), ((), 1, 2), ([], 1, 2), (known, "1", 2)):
+    for bad in ((), (known,), (known[1:], 1, 2), ((), 1, 2), ([], 1, 2), (known, "1", 2)):
         with pytest.raises(TypeError):
             compiled.in_place(*bad)
+        with pytest.raises(TypeError):
+            compiled.same_names(*bad[:2])
 
 
 def test_two_numbers_are_those_of_python(tmp_path: Path) -> None:
@@ -118,10 +109,3 @@ def test_two_numbers_are_those_of_python(tmp_path: Path) -> None:
     for bad, error in (((), TypeError), ((-1, 0, 8), OSError), (("1", 0, 8), TypeError)):
         with pytest.raises(error):
             compiled.two_numbers(*bad)
-
-
-@pytest.mark.parametrize(("bad", "error"), [(-1, OSError), (10**6, OSError), ("1", TypeError), (2**80, OverflowError)])
-def test_what_is_no_open_file_is_an_error(bad: Any, error: type[Exception]) -> None:
-    """The caller finds out which."""
-    with pytest.raises(error):
-        compiled.change_time_ns(bad)

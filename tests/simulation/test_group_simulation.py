@@ -13,7 +13,8 @@ import eventlog
 from eventlog.groups.rules import Joined
 from eventlog.groups.state import Group
 from eventlog.store.groups.rows import load, save
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 from tests.simulation.plants import PLANTS
 from tests.simulation.simulator import PRODUCT, Simulation, report, simulate, traced
 from tests.simulation.store import Product, Violation

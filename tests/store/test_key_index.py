@@ -16,6 +16,7 @@ from eventlog.backend.records import PartitionRecords, Rows
 from eventlog.batches.format import BatchEncoder
 from eventlog.store.lmdb.environment import BATCHES, INDEX
 from eventlog.store.records.append import AppendColumns, AppendOne
+from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.key_rows import (
     LONGEST_KEY_BYTES,
     entity_prefix,
@@ -24,7 +25,6 @@ from eventlog.store.records.key_rows import (
     unpack_row,
     version_key,
 )
-from eventlog.store.records.write_transaction import CommitRequest
 from eventlog.store.rows.tables import batch_key
 
 KEYS = st.binary(max_size=8) | st.lists(st.sampled_from([b"\0", b"\1", b"\xff", b"a"]), max_size=8).map(b"".join)

@@ -13,6 +13,7 @@ from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, Prod
 from eventlog.store.lmdb.environment import PRODUCERS, SEQUENCES
 from eventlog.store.records import producer_epochs
 from eventlog.store.records.append import AppendBatch
+from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.producer_epochs import (
     REMEMBERED_EPOCHS,
     BeginEpoch,
@@ -21,7 +22,7 @@ from eventlog.store.records.producer_epochs import (
     check_epoch,
     sequence_key,
 )
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.write_transaction import WriteTransaction
 from tests.clients.helpers import flip_last_bit, rewrite_batch, values
 
 

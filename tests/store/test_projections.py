@@ -15,7 +15,8 @@ from eventlog.backend.projections import Build, FoldCheckpoint, StoredProjection
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, StorageError, UnknownProjection
 from eventlog.store.folder import Folder
 from eventlog.store.lmdb.environment import FORMAT, PROJECTIONS, STATE, STATES
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.states import projections
 from eventlog.store.states.fold_lock import ProjectionFileLock, remove_lock_files
 from eventlog.store.states.projection_rows import pack_projection, unpack_projection

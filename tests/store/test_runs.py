@@ -12,8 +12,9 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder, decode
 from eventlog.batches.header import EncodedBatch, Run, read_header, seal
 from eventlog.store.lmdb.environment import BATCHES, ORDER
+from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.log_order import order_key
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.tables import partition_key, split_batch_key
 from tests.store.test_verification import change, gone, to
 

@@ -15,7 +15,8 @@ from eventlog.backend.states import Scan, StateChanges, StoredState
 from eventlog.clients.state.scan_record import ScanRecord
 from eventlog.errors import ConflictError, CorruptBatch, FormatTooNew, UnknownState
 from eventlog.store.lmdb.environment import FORMAT, STATE, STATES
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.states.commands import ApplyStateChanges, EnsureState
 from eventlog.store.states.rows import NEXT_STATE_ID_KEY, pack_state, unpack_state
 from eventlog.store.store import Store

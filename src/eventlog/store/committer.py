@@ -19,7 +19,8 @@ from threading import get_ident
 from eventlog.errors import CorruptBatch, DiskFull, EventLogError, FormatTooNew, NestedCall
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import EngineMapFull, Environment, MapFull, engine_failure
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.wakeup.notifier import Notifier
 from eventlog.uninterruptible import try_acquire
 

@@ -23,11 +23,11 @@ from eventlog.store.groups.liveness import Members
 from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS
 from eventlog.store.lmdb.environment import FORMAT, TABLES, EngineError, EngineMapFull, Environment, Transaction
 from eventlog.store.records.appending import StoreAppends
+from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.history import StoreHistory
 from eventlog.store.records.reading import StoreReading
 from eventlog.store.records.topic_store import StoreTopics
 from eventlog.store.records.transaction import Piece
-from eventlog.store.records.write_transaction import CommitRequest
 from eventlog.store.rows.checksums import seal_row, unseal_row
 from eventlog.store.rows.tables import (
     FORMAT_KEY,

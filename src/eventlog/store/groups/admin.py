@@ -22,7 +22,8 @@ from eventlog.store.groups.commands import put_offset
 from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_offsets, member_prefix, save
 from eventlog.store.lmdb.environment import GROUPS, MEMBERS, OFFSETS, TOPICS
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.tables import offset_key, unpack_topic
 
 # -- commands ---------------------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_member, save
 from eventlog.store.lmdb.environment import OFFSETS
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.tables import MOST_METADATA_BYTES, offset_key, pack_offset
 
 

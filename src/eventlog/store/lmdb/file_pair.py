@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import lmdb
 
@@ -91,7 +92,7 @@ class FilePair:
         self._lock_size = 0
         self._lock_head = b""
         """The first bytes of `lock.mdb`, which never change while anybody has it open."""
-        self._known: tuple[object, ...] = ()
+        self._known: tuple[Any, ...] = ()
         """What `_in_place` compares the files with."""
         self._page_bytes = 0
         self._last_commit = 0
@@ -247,7 +248,7 @@ class FilePair:
 
         A directory has a new time when a name in it comes, goes, or leads elsewhere, or when it is renamed itself.
         """
-        return _change_time_ns(self._place) != self._settled_ns
+        return not _same_names(self._known, self._settled_ns)
 
     def glance(self, newest_commit: int = -1) -> Callable[[], bool]:
         """
@@ -268,7 +269,7 @@ class FilePair:
     def _searched(self) -> tuple[int, int]:
         """Find what is unusual, and raise the error for it; if nothing is, return what `_in_place` does."""
         known_size = self._size
-        changed_ns = _change_time_ns(self._place)  # before the names: a later change shows next time
+        changed_ns = os.fstat(self._place).st_ctime_ns  # before the names: a later change shows next time
         names = ("",) if changed_ns == self._settled_ns else self._statuses
         try:
             for name in names:
@@ -346,14 +347,14 @@ class FilePair:
         return os.path.join(self._directory, name)
 
 
-@accelerated("change_time_ns")
-def _change_time_ns(descriptor: int) -> int:
-    """Return when an open file was last changed."""
-    return os.fstat(descriptor).st_ctime_ns
+@accelerated("same_names")
+def _same_names(known: tuple[Any, ...], settled_ns: int) -> bool:
+    """Return whether the directory was last changed at a time; in C also, else, whether its names lead to the files."""
+    return os.fstat(known[1]).st_ctime_ns == settled_ns
 
 
 @accelerated("in_place")
-def _in_place(known: tuple[object, ...], settled_ns: int, least_bytes: int) -> tuple[int, int] | None:  # noqa: ARG001
+def _in_place(known: tuple[Any, ...], settled_ns: int, least_bytes: int) -> tuple[int, int] | None:  # noqa: ARG001
     """
     Return when the directory was last changed and how long the data file is, if both files are in their place.
 

@@ -25,9 +25,10 @@ from eventlog.batches.header import EncodedBatch
 from eventlog.errors import MessageIdReused, UnknownTopic
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
+from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.key_rows import entity_prefix, pack_entries
 from eventlog.store.records.message_ids import StoredMessage, digest_of, find, remember
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.write_transaction import WriteTransaction
 
 if TYPE_CHECKING:
     from eventlog.batches.compression import Compressor

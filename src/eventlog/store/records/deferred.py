@@ -16,8 +16,9 @@ from eventlog.clock import Clock
 from eventlog.records import Headers
 from eventlog.store.committer import Committer
 from eventlog.store.records.append import AppendColumns, AppendOne
+from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.transaction import CommitTransaction, Piece
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.write_transaction import WriteTransaction
 
 if TYPE_CHECKING:
     from eventlog.backend.groups import OffsetCommit

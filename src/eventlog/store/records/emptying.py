@@ -32,9 +32,10 @@ from eventlog.store.lmdb.environment import (
     Snapshot,
     Transaction,
 )
+from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.key_rows import entity_prefix
 from eventlog.store.records.log_order import deletion_key
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.tables import (
     LEFT_ROWS,
     RECORD_ROWS,

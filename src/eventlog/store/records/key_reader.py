@@ -61,11 +61,13 @@ def last_row_of(
 ) -> tuple[int, bytes | memoryview] | None:
     """The same by a cursor of the index."""
     end = prefix + LAST_VERSION  # no record has that number
+    before = b""
     if _find_end(environment, transaction, cursor, end):
         key, data = cursor.item()
         if len(key) == len(end) and key[:-8] == prefix:
             return split_row_key(bytes(key))[1], data
-    _check_sides(cursor, end)
+        before = bytes(key)
+    _check_sorted(cursor, before, end)
     return None
 
 
@@ -90,15 +92,20 @@ def _find_end(environment: Environment, transaction: Snapshot | Transaction, cur
 
 def _check_sides(cursor: Cursor, end: bytes) -> None:
     """Raise `CorruptBatch` if the rows on both sides of a key, two on each side, are not sorted."""
-    is_found = cursor.set_range(end)
-    behind = [bytes(cursor.key())] if is_found else []
-    if is_found and cursor.next():
-        behind.append(bytes(cursor.key()))
-    cursor.set_range(end)
-    before: list[bytes] = []
-    while len(before) < 2 and (cursor.prev() if is_found or before else cursor.last()):
-        before.append(bytes(cursor.key()))
-    for one, other in pairwise([*reversed(before), end, *behind]):
+    is_found = cursor.prev() if cursor.set_range(end) else cursor.last()
+    _check_sorted(cursor, bytes(cursor.key()) if is_found else b"", end)
+
+
+def _check_sorted(cursor: Cursor, before: bytes, end: bytes) -> None:
+    """The same when the cursor is at the row before it; without a key, there is none."""
+    keys = [before, end] if before else [end]
+    if before and cursor.prev():
+        keys.insert(0, bytes(cursor.key()))
+    if cursor.set_range(end):
+        keys.append(bytes(cursor.key()))
+        if cursor.next():
+            keys.append(bytes(cursor.key()))
+    for one, other in pairwise(keys):
         if one >= other and not one == other == end:
             raise _unsorted(other if one == end else one)
 

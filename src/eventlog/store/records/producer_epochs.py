@@ -20,9 +20,10 @@ from eventlog.errors import CorruptBatch, FormatTooNew, OutOfOrderSequence, Prod
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, INDEX, PRODUCERS, SEQUENCES
+from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.key_rows import entity_prefix, unpack_row
 from eventlog.store.records.message_ids import find
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.packing import NOT_A_ROW, checked, damaged, fields_of, moment, packed, whole
 from eventlog.store.rows.tables import next_id, partition_key, split_batch_key
 

@@ -13,7 +13,8 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.errors import WrongVersion
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.environment import SNAPSHOTS, Environment
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.packing import NOT_A_ROW, damaged, whole
 
 _ROW = struct.Struct(">Qq")

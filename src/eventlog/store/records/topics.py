@@ -18,7 +18,8 @@ from eventlog.store.lmdb.environment import (
     PARTITIONS,
     TOPICS,
 )
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.tables import (
     NEXT_TOPIC_ID_KEY,
     RECORD_ROWS,

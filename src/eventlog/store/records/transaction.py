@@ -13,7 +13,8 @@ from typing import Protocol
 from eventlog.backend.records import AppendReply, TransactionRequest
 from eventlog.errors import TransactionEnded
 from eventlog.store.records.append import NOTHING_STORED, check_parts, judge, replies_to, write_part
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 
 _new = tuple.__new__
 """A named tuple without its constructor, which takes three times as long."""

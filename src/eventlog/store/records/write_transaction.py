@@ -13,19 +13,18 @@ The committer (`store/committer.py`) begins rounds and wakes the waiting threads
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from itertools import islice, takewhile
 from operator import methodcaller
 from typing import TYPE_CHECKING, Protocol
 
+from eventlog.accelerators import compiled
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder, Compressors, decode
 from eventlog.batches.header import EncodedBatch, read_header, seal, seal_version_2
 from eventlog.errors import EventLogError, UnknownTopic
-from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 from eventlog.store.lmdb.environment import (
     BATCHES,
@@ -51,6 +50,7 @@ from eventlog.store.records.log_order import (
     pack_deletion,
     position_of,
     runs_of_batch,
+    seal_record,
     unpack_deletion,
 )
 from eventlog.store.records.reader import bounds_within, last_batch, offset_of_time_within
@@ -61,59 +61,6 @@ if TYPE_CHECKING:
 
 _ALL = 2**62
 _BEHIND = b"\xff" * 8
-
-
-class CommitRequest:
-    """
-    A request to store something completely or not at all, in one transaction with everything else that is queued.
-
-    `apply` checks first and then writes, so that its own error leaves the transaction to the others.
-    """
-
-    __slots__ = ("error", "is_done", "wakeup")
-    notifies = False
-    """Whether its commit notifies waiting readers."""
-    reserve_share = 0.0
-    """The part of the room kept for deletions that it may take; 0 for all that is no deletion (`emptying.py`)."""
-
-    def __init__(self) -> None:
-        self.is_done = False
-        self.error: BaseException | None = None
-        self.wakeup: threading.Lock | None = None
-
-    @property
-    def subjects(self) -> Collection[int]:
-        """The ids of the topics and the numbers of the groups that it changes; their subscribers are notified."""
-        return ()
-
-    def prepare_wakeup(self, guard: AbstractContextManager[object]) -> threading.Lock:
-        """Return the lock on which a waiting thread sleeps; `wake` releases it."""
-        with guard:  # of two locks for one request, one would never be released
-            if self.wakeup is None:
-                wakeup = threading.Lock()
-                wakeup.acquire()
-                self.wakeup = wakeup
-            return self.wakeup
-
-    def wake(self) -> bool:
-        """Wake the thread that waits for this; return whether there is one."""
-        if self.wakeup is None:
-            return False
-        with suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
-            self.wakeup.release()
-        return True
-
-    def apply(self, writing: WriteTransaction) -> None:
-        """
-        Write it.
-
-        May be called again after the transaction was aborted.
-        """
-        raise NotImplementedError
-
-    def report(self) -> Callable[[], object] | None:
-        """Return the function to call when it is done, in the order of the commits and outside of all locks."""
-        return None
 
 
 class SingleRecord(Protocol):
@@ -268,6 +215,29 @@ class WriteTransaction:
             self._position = next_position
         return base, log_position
 
+    def _put_record(self, topic_id: int, partition: int, record: SingleRecord) -> bool:
+        """Put a record as a batch at the end of its partition, as `_put_batches` would, if it is a plain one."""
+        environment = self._environment
+        end = self._ends.get((topic_id, partition)) or self._end(topic_id, partition)
+        offset, log_position, time_ms = end[0], self._position, record.timestamp_ms
+        if log_position < 0:
+            log_position = self.end_log_position()
+        largest_ms = max(end[1], time_ms)
+        rows = None
+        if environment.seal is not None:
+            rows = seal_record(topic_id, partition, offset, log_position, time_ms, largest_ms, record.key, record.value)
+        if rows is None:
+            return False
+        put, tables = self.transaction.put, environment.tables
+        key, batch, step, place = rows
+        end[:] = offset + 1, largest_ms
+        self._has_put = True
+        put(key, batch, db=tables[BATCHES])
+        put(step, place, db=tables[ORDER], append=True)
+        self._position = log_position + 1
+        record.offset, record.log_position = offset, log_position
+        return True
+
     def end_log_position(self) -> int:
         """The position that the next record gets, with all that this round has written."""
         if self._position < 0:
@@ -307,12 +277,18 @@ class WriteTransaction:
             return
         if len(records) == 1:
             (record,) = records
-            batch = self.encoder.encode_one(
-                record.key, record.value, timestamp_ms=record.timestamp_ms, headers=record.headers
-            )
-            if record.compressor is not None:
-                record.compressor.compress(batch)
-            record.offset, record.log_position = self._put_batches(topic_id, partition, [batch])
+            if (
+                compiled is None
+                or record.headers
+                or record.compressor is not None
+                or not self._put_record(topic_id, partition, record)
+            ):
+                batch = self.encoder.encode_one(
+                    record.key, record.value, timestamp_ms=record.timestamp_ms, headers=record.headers
+                )
+                if record.compressor is not None:
+                    record.compressor.compress(batch)
+                record.offset, record.log_position = self._put_batches(topic_id, partition, [batch])
             if record.prefix is not None:
                 self.index.add_one(self.transaction, record.prefix, _entry_of(record))
             return

@@ -15,7 +15,8 @@ from eventlog.backend.states import RowDigest, Scan, StateChanges, StoredState, 
 from eventlog.errors import ConflictError
 from eventlog.store.lmdb.environment import FORMAT, STATE, STATES, CopyingCursor, Environment, Transaction
 from eventlog.store.lmdb.errors import damaged_row
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.tables import STATE_ROWS, left_rows_key, next_id
 from eventlog.store.states.reader import check_stored, walk_range
 from eventlog.store.states.rows import ID_BYTES, NEXT_STATE_ID_KEY, pack_state, state_prefix, unpack_state

@@ -13,8 +13,9 @@ from eventlog.backend.projections import Build, FoldCheckpoint, StoredProjection
 from eventlog.backend.states import StateChanges, StoredState
 from eventlog.errors import ConflictError, TransactionEnded
 from eventlog.store.lmdb.environment import FORMAT, PROJECTIONS, STATE, STATES, Environment
+from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.log_order import end_log_position
-from eventlog.store.records.write_transaction import CommitRequest, WriteTransaction
+from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.packing import damaged
 from eventlog.store.rows.tables import STATE_ROWS, left_rows_key
 from eventlog.store.states.commands import ApplyStateChanges, new_state

@@ -1,0 +1,66 @@
+"""What a thread queues for the next commit, and sleeps on until it is done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from eventlog.interruptions import suppress
+
+if TYPE_CHECKING:
+    from eventlog.store.records.write_transaction import WriteTransaction
+
+
+class CommitRequest:
+    """
+    A request to store something completely or not at all, in one transaction with everything else that is queued.
+
+    `apply` checks first and then writes, so that its own error leaves the transaction to the others.
+    """
+
+    __slots__ = ("error", "is_done", "wakeup")
+    notifies = False
+    """Whether its commit notifies waiting readers."""
+    reserve_share = 0.0
+    """The part of the room kept for deletions that it may take; 0 for all that is no deletion (`emptying.py`)."""
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self.error: BaseException | None = None
+        self.wakeup: threading.Lock | None = None
+
+    @property
+    def subjects(self) -> Collection[int]:
+        """The ids of the topics and the numbers of the groups that it changes; their subscribers are notified."""
+        return ()
+
+    def prepare_wakeup(self, guard: AbstractContextManager[object]) -> threading.Lock:
+        """Return the lock on which a waiting thread sleeps; `wake` releases it."""
+        with guard:  # of two locks for one request, one would never be released
+            if self.wakeup is None:
+                wakeup = threading.Lock()
+                wakeup.acquire()
+                self.wakeup = wakeup
+            return self.wakeup
+
+    def wake(self) -> bool:
+        """Wake the thread that waits for this; return whether there is one."""
+        if self.wakeup is None:
+            return False
+        with suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
+            self.wakeup.release()
+        return True
+
+    def apply(self, writing: WriteTransaction) -> None:
+        """
+        Write it.
+
+        May be called again after the transaction was aborted.
+        """
+        raise NotImplementedError
+
+    def report(self) -> Callable[[], object] | None:
+        """Return the function to call when it is done, in the order of the commits and outside of all locks."""
+        return None
