@@ -186,6 +186,22 @@ class DiskFull(StorageError):
     """
 
 
+class LogFull(DiskFull):
+    """
+    Raised when a commit would make the file of a log larger than the `max_bytes` that it was opened with.
+
+    Nothing of it is stored. Deletions, commits of offsets and whatever else groups need go on. Records go in again
+    once others are deleted: by somebody, or by the retention of their topics. `file_bytes` is the size of the file.
+    """
+
+    retriable = True
+
+    def __init__(self, what: str, *, max_bytes: int, file_bytes: int, **parts: Unpack[ErrorParts]) -> None:
+        super().__init__(what, **parts)
+        self.max_bytes = max_bytes
+        self.file_bytes = file_bytes
+
+
 class FilesChanged(StorageError):
     """
     Raised when the files of an open log were removed, renamed, replaced or cut short by somebody.

@@ -34,6 +34,9 @@ MAX_RECORD_BYTES = 1_048_576
 """Kafka's `message.max.bytes`, rounded: the default bound of one record's key, value and headers together."""
 LARGEST_RECORD_BYTES = 1_073_741_824
 MAX_MESSAGE_ID_BYTES = 255
+LEAST_LOG_BYTES = 1_048_576
+MOST_LOG_BYTES = 1 << 46
+"""The bounds of `max_bytes` of a log; the larger is more than the address space of a process maps."""
 MAX_OFFSET = 2**63 - 1
 MAX_TRANSACTION_BYTES = 64 << 20
 MAX_FOLDED_RECORDS = 1_000_000

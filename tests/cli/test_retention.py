@@ -100,3 +100,19 @@ def test_what_cannot_be_kept_is_a_wrong_usage(views, options, message, eventlog_
     code, out, err = eventlog_command("topics", "alter", views, "views", *options)
     assert (code, out) == (2, "")
     assert message in err
+
+
+def test_a_bound_ends_the_command_and_says_what_is_stored(eventlog_command, path):
+    """The lines before it are stored; `trim` makes room for others."""
+    lines = b"".join(b"%d" % number + b"x" * 20_000 + b"\n" for number in range(200))
+    code, _, errors = eventlog_command("produce", path, "views", "--max-bytes", 1 << 20, stdin=lines)
+    assert code != 0
+    assert "max_bytes=1048576" in errors
+    assert "eventlog trim" in errors
+    with eventlog.open(path) as log:
+        end = log.topic("views").bounds()[0][1]
+        assert 10 < end < 200
+    assert (path / "data.mdb").stat().st_size <= 1 << 20
+    assert eventlog_command("trim", path, "views", "--before", end, "--yes")[0] == 0
+    assert eventlog_command("produce", path, "views", "--max-bytes", 1 << 20, stdin=b"on\n")[0] == 0
+    assert eventlog_command("produce", path, "views", "--max-bytes", 1000, stdin=b"on\n")[0] == 2

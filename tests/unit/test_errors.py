@@ -19,6 +19,7 @@ from eventlog.errors import (
     EventLogError,
     GroupBehind,
     InstanceInUse,
+    LogFull,
     LogInUse,
     OffsetOutOfRange,
     WrongVersion,
@@ -126,7 +127,7 @@ def test_errors_come_out_of_process_pools() -> None:
 @pytest.mark.parametrize("kind", ALL)
 def test_only_a_full_buffer_a_taken_name_and_a_conflict_are_worth_another_attempt(kind: type[EventLogError]) -> None:
     """Doing the same again helps when a buffer empties, a member or program ends or nobody is faster, never else."""
-    assert kind.retriable == (kind in (BufferFull, InstanceInUse, GroupBehind, ConflictError, LogInUse))
+    assert kind.retriable == (kind in (BufferFull, InstanceInUse, GroupBehind, ConflictError, LogInUse, LogFull))
 
 
 @pytest.mark.parametrize(
@@ -141,6 +142,7 @@ def test_only_a_full_buffer_a_taken_name_and_a_conflict_are_worth_another_attemp
         (errors.UnknownProjection, LookupError),
         (errors.UnknownEvent, errors.DecodeError),
         (errors.DiskFull, errors.StorageError),
+        (errors.LogFull, errors.DiskFull),
         (errors.FilesChanged, errors.StorageError),
         (errors.ReadOnlyLog, errors.StorageError),
         (errors.UnsupportedFileSystem, errors.StorageError),

@@ -23,6 +23,7 @@ def open(
     mode: int = 0o600,
     create: bool = True,
     map_size: int | None = None,
+    max_bytes: int | None = None,
     upgrade: bool = False,
     read_only: bool = False,
 ) -> Opening[EventLog]:
@@ -47,6 +48,7 @@ def open(
         mode=mode,
         create=create,
         map_size=map_size,
+        max_bytes=max_bytes,
         upgrade=upgrade,
         read_only=read_only,
     )

@@ -61,6 +61,7 @@ _ADVICE: Final[dict[type[eventlog.EventLogError], str]] = {
     eventlog.GroupNotEmpty: "Close its members, or pass --force: then they are fenced.",
     eventlog.OffsetOutOfRange: "Name an offset in that range: `eventlog topics describe` shows it.",
     eventlog.UnknownPartition: "`eventlog topics describe` names those that are there.",
+    eventlog.LogFull: "Run `eventlog trim`, or give the topic a retention, and run the command again.",
     eventlog.DiskFull: "Make room, and run the command again.",
     eventlog.CorruptBatch: "Run `eventlog verify` to list all damage.",
 }
@@ -137,6 +138,9 @@ def in_commands(error: eventlog.EventLogError) -> str:
         >>> in_commands(eventlog.UnknownGroup("no group 'tea'.", advice="log.groups.list() names the groups."))
         '`eventlog groups list` names those that are there.'
     """
+    cause = error.__cause__
+    if isinstance(error, eventlog.DeliveryError) and isinstance(cause, eventlog.DiskFull):
+        error = cause
     return next((_ADVICE[kind] for kind in type(error).__mro__ if kind in _ADVICE), error.advice)
 
 

@@ -12,7 +12,7 @@ import click
 import eventlog
 from eventlog.cli.failure import EXIT_OK
 from eventlog.cli.inputs import Csv, JsonLines
-from eventlog.cli.parts import TOPIC, command, path_argument, topic_options
+from eventlog.cli.parts import TOPIC, command, max_bytes_option, path_argument, topic_options
 from eventlog.cli.produce import largest_record
 from eventlog.cli.progress import Progress
 from eventlog.cli.sending import Sending
@@ -28,6 +28,7 @@ from eventlog.cli.text import counted, json_line
 @click.option("-Z", "--null-empty", "is_null_empty", is_flag=True, help="An empty cell of CSV is no key and no value.")
 @click.option("--repartition", is_flag=True, help="Let keys choose the partitions, whatever the file says.")
 @topic_options
+@max_bytes_option
 @click.option("--json", "as_json", is_flag=True, help="Print how many records were stored as JSON, by topic.")
 def import_(
     *,
@@ -42,6 +43,7 @@ def import_(
     key_codec: str | None,
     value_codec: str | None,
     index: Literal["key"] | None,
+    max_bytes: int | None,
     as_json: bool,
 ) -> int:
     r"""
@@ -57,7 +59,7 @@ def import_(
         raise click.UsageError("--key-column goes with --csv.")
     options = {"partitions": partitions, "key": key_codec, "value": value_codec, "index": index}
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(eventlog.open(path))
+        log = stack.enter_context(eventlog.open(path, max_bytes=max_bytes))
         is_stdin = str(file) == "-"
         stream: BinaryIO = sys.stdin.buffer if is_stdin else stack.enter_context(file.open("rb"))
         size_bytes = None if is_stdin else file.stat().st_size

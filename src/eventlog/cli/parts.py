@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 import eventlog
 from eventlog.cli.opening import open_log
 from eventlog.cli.root import SETTINGS
+from eventlog.options import LEAST_LOG_BYTES
 
 if TYPE_CHECKING:
     ParamType: TypeAlias = click.ParamType[Any]
@@ -184,6 +185,14 @@ def command(name: str) -> Callable[[Callable[..., int]], click.Command]:
 def max_option(noun: str) -> Callable[[Decorated], Decorated]:
     """The option `--max`, the most lines to print."""
     return click.option("-c", "--max", "max_count", type=_Count(min=1), metavar="N", help=f"Stop after N {noun}.")
+
+
+max_bytes_option = click.option(
+    "--max-bytes",
+    type=click.IntRange(min=LEAST_LOG_BYTES),
+    metavar="N",
+    help="Store nothing more once the file of the log would have more than N bytes.",
+)
 
 
 def topic_options(function: Decorated) -> Decorated:

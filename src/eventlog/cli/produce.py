@@ -11,7 +11,16 @@ import click
 import eventlog
 from eventlog.cli.failure import EXIT_OK
 from eventlog.cli.inputs import Csv, JsonLines, Lines
-from eventlog.cli.parts import NATURAL, SEPARATOR, ParamType, command, path_argument, topic_argument, topic_options
+from eventlog.cli.parts import (
+    NATURAL,
+    SEPARATOR,
+    ParamType,
+    command,
+    max_bytes_option,
+    path_argument,
+    topic_argument,
+    topic_options,
+)
 from eventlog.cli.sending import Sending, Source
 from eventlog.cli.text import counted
 
@@ -49,6 +58,7 @@ class _Header(ParamType):
 @click.option("--key-column", metavar="NAME", help="The column of CSV that is the key, instead of `key`.")
 @click.option("--repartition", is_flag=True, help="Let keys choose the partitions, whatever JSON or CSV say.")
 @topic_options
+@max_bytes_option
 def produce(
     *,
     path: Path,
@@ -66,6 +76,7 @@ def produce(
     key_codec: str | None,
     value_codec: str | None,
     index: Literal["key"] | None,
+    max_bytes: int | None,
 ) -> int:
     r"""
     Store each line of stdin as a record.
@@ -86,7 +97,7 @@ def produce(
     if key_column is not None and not as_csv:
         raise click.UsageError("--key-column goes with --csv.")
     options = {"partitions": partitions, "key": key_codec, "value": value_codec, "index": index}
-    with eventlog.open(path) as log:
+    with eventlog.open(path, max_bytes=max_bytes) as log:
         sending = Sending(
             log,
             topic,

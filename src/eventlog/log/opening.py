@@ -16,7 +16,7 @@ from eventlog.api.event_log import EventLog
 from eventlog.clock import SystemClock
 from eventlog.log.event_log import EmbeddedLog
 from eventlog.named_tuples import NamedTuple
-from eventlog.options import Durability, check_int, check_path
+from eventlog.options import LEAST_LOG_BYTES, MOST_LOG_BYTES, Durability, check_int, check_path
 from eventlog.store.lmdb.opening import LEAST_MAP_BYTES
 from eventlog.store.registry import abandon, open_store
 
@@ -51,6 +51,7 @@ def open(
     mode: int = 0o600,
     create: bool = True,
     map_size: int | None = None,
+    max_bytes: int | None = None,
     cleaner: bool = True,
     upgrade: bool = False,
     read_only: bool = False,
@@ -70,6 +71,9 @@ def open(
         map_size: bytes of address space to begin with (default 1 TiB, or less if the process has little left); the
             disk is used as needed. A log that outgrows it doubles it, which stops everything in all processes for a
             moment.
+        max_bytes: bytes beyond which no append of this process makes the data file grow (default: no bound, at least
+            1 MiB). Before that, what the retention of topics no longer keeps is deleted; then appends raise `LogFull`.
+            A part is kept for deletions and for groups: an eighth, at most 16 MiB.
         cleaner: False keeps this log from deleting in the background what its topics no longer keep; another process
             does, or `EventLog.clean()`.
         upgrade: True makes a log of an earlier format one of today's, as `upgrade()` does. False opens what an earlier
@@ -85,7 +89,7 @@ def open(
         ReadOnlyLog, UnsupportedFileSystem, UnsupportedSharing, StorageError: for what their names say.
         TypeError: for a path that is neither text nor an `os.PathLike` of text.
         ValueError: for a path that is empty or not valid in UTF-8, for an option out of its bounds, when this process
-            has the log open with another durability, or for a scheme that no backend has.
+            has the log open with another durability or another `max_bytes`, or for a scheme that no backend has.
         ImportError: if the backend of a scheme is not installed; the message says how to install it.
 
     Example:
@@ -101,12 +105,15 @@ def open(
     check_int("mode", mode, least=0o200, most=0o777)
     if map_size is not None:
         check_int("map_size", map_size, least=LEAST_MAP_BYTES)
+    if max_bytes is not None:
+        check_int("max_bytes", max_bytes, least=LEAST_LOG_BYTES, most=MOST_LOG_BYTES)
     if "://" in url:
         options = {
             "durability": durability,
             "mode": mode,
             "create": create,
             "map_size": map_size,
+            "max_bytes": max_bytes,
             "cleaner": cleaner,
             "upgrade": upgrade,
             "read_only": read_only,
@@ -116,6 +123,7 @@ def open(
             "mode": _MODE,
             "create": True,
             "map_size": None,
+            "max_bytes": None,
             "cleaner": True,
             "upgrade": False,
             "read_only": False,
@@ -133,6 +141,7 @@ def open(
             user=user,
             upgrade=upgrade,
             is_read_only=read_only,
+            max_bytes=max_bytes,
         )
         return EmbeddedLog(_reading(store) if read_only else store, user, cleans=cleaner and not read_only)
     except BaseException:  # an interruption, maybe, after the store was opened

@@ -39,6 +39,10 @@ class _Damaged(Exception):
         self.request = request
 
 
+class _Stretched(Exception):
+    """Raised when the map is larger than the bound of the log lets appends use."""
+
+
 class Committer:
     """
     Group commit: one round at a time commits all that is queued.
@@ -50,6 +54,8 @@ class Committer:
     def __init__(self, environment: Environment, notifier: Notifier) -> None:
         self._environment = environment
         self._notifier = notifier
+        self.clean_for_room: Callable[[Callable[[CommitRequest], object]], bool] | None = None
+        """Deletes what no topic keeps, for a log that has reached its bound, and says whether there was anything."""
         self.reset()
 
     def reset(self) -> None:
@@ -249,7 +255,12 @@ class Committer:
                 requests, is_mixed = others, True
         self._committing = requests
         try:
-            self._commit(requests)
+            try:
+                self._commit(requests)
+            except unless_interrupted(DiskFull) as error:
+                if len(requests) == 1 or error is not self._environment.bound_error:
+                    raise
+                self._commit_what_fits(requests, error)
         except unless_interrupted(Exception) as error:
             self._writing.forget()
             if not self._environment.has_committed:
@@ -264,6 +275,47 @@ class Committer:
         self._finish_landed()
         if is_mixed and queue:
             self._round()
+
+    def _commit_what_fits(self, requests: Sequence[CommitRequest], error: DiskFull) -> None:
+        """
+        Commit the requests of a round one part after the other, where the bound of the log leaves no room for all.
+
+        Those that may use what the bound keeps go first. Of the others as many are stored as fit, in their order, and
+        all that follow get the error.
+        """
+        kept = [request for request in requests if request.bound_share]
+        if kept:
+            self._commit_part(kept)
+        left = [request for request in requests if not request.bound_share]
+        size = len(left)
+        while left:
+            size = min(size, len(left))
+            if self._commit_part(left[:size]):
+                left = left[size:]
+            elif size > 1:
+                size //= 2
+            else:
+                for request in left:
+                    request.error = error
+                self._committing, left = left, []
+                self._finish_landed(has_failed=True)
+
+    def _commit_part(self, requests: Sequence[CommitRequest]) -> bool:
+        """Commit some requests of a round; whether the bound left room for them."""
+        self._committing = requests
+        try:
+            self._commit(requests)
+        except unless_interrupted(DiskFull) as error:
+            if error is not self._environment.bound_error:
+                raise
+            self._writing.forget()
+            if requests[0].bound_share:
+                for request in requests:
+                    request.error = error
+                self._finish_landed(has_failed=True)
+            return False
+        self._finish_landed()
+        return True
 
     def _finish_landed(self, *, has_failed: bool = False) -> None:
         """Mark the requests of the last round if it was committed or has failed; take off the queue what is done."""
@@ -290,15 +342,20 @@ class Committer:
             request.wake()
 
     def _commit(self, requests: Sequence[CommitRequest]) -> None:
-        is_first = True
+        is_first, environment = True, self._environment
         while True:
+            share = 0.0 if environment.bound is None else self._bound_share(requests)
+            if environment.is_stretched:
+                environment.fit_map(share)
             try:
-                notifies = self._write(requests)
-            except unless_interrupted(MapFull):
-                self._environment.grow()
-                continue
-            except unless_interrupted(DiskFull):
-                if not requests or not self._make_room(requests[0], is_first=is_first):
+                try:
+                    notifies = self._write(requests, share)
+                except unless_interrupted(MapFull, _Stretched) as error:
+                    self._fit(error, share)
+                    continue
+            except unless_interrupted(DiskFull) as error:
+                is_log_full = error is environment.bound_error
+                if not requests or not self._make_room(requests[0], is_first=is_first, is_log_full=is_log_full):
                     raise
                 is_first = False
                 continue
@@ -311,11 +368,12 @@ class Committer:
                 {subject for request in requests if request.notifies for subject in request.subjects}
             )
 
-    def _make_room(self, request: CommitRequest, *, is_first: bool) -> bool:
+    def _make_room(self, request: CommitRequest, *, is_first: bool, is_log_full: bool) -> bool:
         """
         Make room for a request that found none; return whether to try again.
 
-        First comes what deletions have left and the last commits have freed, then the reserve.
+        First comes what deletions have left and the last commits have freed, then the reserve. Where the log has
+        reached its bound, what no topic keeps is deleted before; its reserve is a part of the map.
         """
         from eventlog.store.records.emptying import EmptyStep, empty, free_pages, left_rows
 
@@ -327,24 +385,50 @@ class Committer:
             is_worth_it = request.reserve_share or environment.read(partial(left_rows, environment))
             if is_worth_it and empty(environment, self._run_within):
                 return True
-        return request.reserve_share > 0 and environment.spend_reserve(request.reserve_share)
+            if is_log_full and self.clean_for_room is not None and self.clean_for_room(self._run_within):
+                return free_pages(self._run_within)
+        return not is_log_full and request.reserve_share > 0 and environment.spend_reserve(request.reserve_share)
+
+    def _write_alone(self, request: CommitRequest) -> None:
+        environment, share = self._environment, self._bound_share((request,))
+        while True:
+            if environment.is_stretched:
+                environment.fit_map(share)
+            try:
+                self._write((request,), share)
+            except unless_interrupted(MapFull, _Stretched) as error:
+                self._fit(error, share)
+            else:
+                return
 
     def _run_within(self, request: CommitRequest) -> None:
         """Commit a request in the middle of a round, which must not take that commit for its own."""
         committing, self._committing = self._committing, ()
         try:
-            self._write((request,))
+            self._write_alone(request)
         finally:
             self._environment.has_committed = False
             self._committing = committing
         if request.error is not None:
             raise request.error
 
-    def _write(self, requests: Sequence[CommitRequest]) -> bool:
+    @staticmethod
+    def _bound_share(requests: Sequence[CommitRequest]) -> float:
+        """The part of what the bound keeps that all of these requests may use."""
+        return min((max(request.bound_share, request.reserve_share) for request in requests), default=0.0)
+
+    def _fit(self, error: BaseException, share: float) -> None:
+        """Let the map grow, as far as these requests may make it; one that was stretched is fitted by the next try."""
+        if isinstance(error, MapFull):
+            self._environment.grow(share)
+
+    def _write(self, requests: Sequence[CommitRequest], share: float) -> bool:
         writing, environment = self._writing, self._environment
         notifies = False
         try:
             writing.begin()
+            if environment.is_stretched and not share:
+                raise _Stretched  # by a reader, which has met the file of a process without our bound
             for request in requests:
                 request.error = None
                 try:
@@ -355,8 +439,9 @@ class Committer:
                     raise _Damaged(request) from error
                 except unless_interrupted(EventLogError) as error:
                     request.error = error
-            if environment.is_reserve_short and requests and not requests[0].reserve_share:
-                writing.check_room()
+            if (environment.is_reserve_short or environment.kept_bytes) and requests:
+                if not (share or requests[0].reserve_share):
+                    writing.check_room()
             writing.commit(self._before_sync)
         except BaseException as error:
             writing.abort()

@@ -234,6 +234,7 @@ def open_store(
     upgrade: bool = False,
     keep_copy: str | None = None,
     is_read_only: bool = False,
+    max_bytes: int | None = None,
 ) -> Store:
     """
     The store of a directory, shared with other users in this process; `":memory:"` makes one of its own.
@@ -244,6 +245,7 @@ def open_store(
         upgrade: makes a log of an earlier format one of today's.
         keep_copy: a new directory for a copy of the log as it was before.
         is_read_only: changes nothing there. A store that this process has open for writing will do.
+        max_bytes: the bound of the data file; None takes the one that this process has the log open with.
     """
     temporary = None if seam is None else seam.memory
     if path == MEMORY:
@@ -271,22 +273,22 @@ def open_store(
             upgrade=upgrade,
             keep_copy=keep_copy,
             is_read_only=is_read_only,
+            max_bytes=max_bytes,
         )
         made[:] = [store]  # no call: an interruption in between would lose the store
         return store
 
-    def check(store: Store) -> None:
-        if is_read_only:
-            return
-        if seam is not None and store.clock is not clock:
-            raise ValueError(
-                f"cannot open {directory} with a clock and faults of its own: this process has it open without. "
-                "Nothing was changed. Open it first with eventlog.testing, or close it before."
-            )
-        _check_shared(store, durability, upgrade=upgrade)
-
     try:
-        store = REGISTRY.open(directory, make, check, user)
+        store = REGISTRY.open(
+            directory,
+            make,
+            lambda store: (
+                None
+                if is_read_only
+                else _check_same(store, clock if seam else None, durability, max_bytes, upgrade=upgrade)
+            ),
+            user,
+        )
     except BaseException:
         if path == MEMORY and (seam is None or seam.memory is None):
             assert temporary is not None
@@ -300,8 +302,13 @@ def open_store(
     return store
 
 
-def _check_shared(store: Store, durability: str, *, upgrade: bool) -> None:
-    """Refuse a store that this process has open, and that cannot be what is asked for."""
+def _check_same(store: Store, clock: Clock | None, durability: str, max_bytes: int | None, *, upgrade: bool) -> None:
+    """Refuse a store that this process has open, and that cannot be what is asked for; a clock is that of a test."""
+    if clock is not None and store.clock is not clock:
+        raise ValueError(
+            f"cannot open {store.path} with a clock and faults of its own: this process has it open without. "
+            "Nothing was changed. Open it first with eventlog.testing, or close it before."
+        )
     if store.is_read_only:
         raise ValueError(
             f"cannot open {store.path} for writing: this process has it open with read_only=True. Nothing was changed. "
@@ -317,6 +324,12 @@ def _check_shared(store: Store, durability: str, *, upgrade: bool) -> None:
         raise ValueError(
             f"cannot open {store.path} with durability {durability!r}: this process has it open with "
             f"{store.durability!r}. Nothing was changed. Open it with {store.durability!r}, or close it first."
+        )
+    if max_bytes is not None and store.max_bytes != max_bytes:
+        now = "without one" if store.max_bytes is None else f"with {store.max_bytes}"
+        raise ValueError(
+            f"cannot open {store.path} with max_bytes={max_bytes}: this process has it open {now}. Nothing was "
+            "changed. Leave it out, or close the log first."
         )
 
 

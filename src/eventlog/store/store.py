@@ -22,6 +22,7 @@ from eventlog.store.groups.heartbeat import HeartbeatThread
 from eventlog.store.groups.liveness import Members
 from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS
 from eventlog.store.lmdb.environment import FORMAT, TABLES, EngineError, EngineMapFull, Environment, Transaction
+from eventlog.store.lmdb.room import Bound
 from eventlog.store.records.appending import StoreAppends
 from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.history import StoreHistory
@@ -98,8 +99,11 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         upgrade: bool = False,
         keep_copy: str | None = None,
         is_read_only: bool = False,
+        max_bytes: int | None = None,
     ) -> None:
         self.path = path
+        self.max_bytes = max_bytes
+        """The bound of the data file, for what this process appends."""
         self.is_read_only = is_read_only
         self.durability = durability
         self.clock = clock
@@ -121,6 +125,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             clock=clock,
             is_read_only=is_read_only,
             before_commit=before_commit,
+            bound=None if max_bytes is None else Bound(max_bytes),
         )
         try:
             self.format = self._read_or_write_format(upgrade=upgrade, keep_copy=keep_copy)
@@ -131,6 +136,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
                 waiters.make()
             self._notifier = Notifier(waiters)
             self.committer = Committer(self.environment, self._notifier)
+            self.committer.clean_for_room = self._clean_for_room
             self.members = Members(Folder(os.path.join(path, "members"), mode), clock)
             self.heartbeat = HeartbeatThread()
             if self._has_left_rows and not is_read_only:
@@ -336,7 +342,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             try:
                 self._write_tables()
             except unless_interrupted(EngineMapFull):
-                self.environment.grow()
+                self.environment.grow(1.0)
                 continue
             except unless_interrupted(EngineError) as error:
                 raise self.environment.fail(error) from error

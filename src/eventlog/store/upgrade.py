@@ -57,7 +57,7 @@ def upgrade(environment: Environment, path: str) -> None:
         except BaseException as error:
             environment.abort(transaction)
             if isinstance(error, EngineMapFull | MapFull):
-                environment.grow()
+                environment.grow(1.0)
                 continue
             if isinstance(error, EngineError):
                 raise environment.fail(error) from error

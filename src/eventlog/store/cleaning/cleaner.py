@@ -25,7 +25,7 @@ from eventlog.store.cleaning.sizes import TopicSizes
 from eventlog.store.cleaning.turn import Turn
 from eventlog.store.committer import Committer
 from eventlog.store.lmdb.environment import Environment
-from eventlog.store.records.emptying import delete
+from eventlog.store.records.emptying import Run, delete
 from eventlog.store.records.topics import DeleteRecords
 from eventlog.uninterruptible import start_thread, try_acquire
 
@@ -37,6 +37,9 @@ _PLANNED = 4096
 _SHORTEST_SECONDS = 0.25
 _LONGEST_SECONDS = 2.0
 _STOP_SECONDS = 1.0
+_ROOM_SECONDS = 0.25
+_ROOM_BYTES = 4 << 20
+"""What a commit that finds no room waits for: as many bytes, or as long; the background does the rest."""
 
 
 class Cleaner:
@@ -63,6 +66,7 @@ class Cleaner:
 
     def _reset(self) -> None:
         self._sizes = TopicSizes(self._environment)
+        self._sizes_for_room = TopicSizes(self._environment)
         self._slice = _FIRST_SLICE
         self._failed: set[int] = set()
         self._working = threading.Lock()
@@ -117,7 +121,7 @@ class Cleaner:
         is_over = False
         for topic in topics:
             try:
-                for slice_ in self._slices(topic, topics, pauses=pauses):
+                for slice_ in self._slices(topic, topics, self._sizes, self._committer.run, pauses=pauses):
                     batches += len(slice_)
                     records += sum(batch.record_count for batch in slice_)
                     freed_bytes += sum(batch.stored_bytes for batch in slice_)
@@ -137,34 +141,55 @@ class Cleaner:
                 break
         return CleanReport(batches, records, freed_bytes, tuple(failed), is_finished=not is_over)
 
-    def _slices(self, topic: StoredTopic, topics: list[StoredTopic], *, pauses: bool) -> Iterator[list[Doomed]]:
+    def make_room(self, run: Run) -> bool:
+        """
+        Delete some of what no topic keeps, in the middle of a commit that finds no room; whether there was any.
+
+        The thread, or another process, may be in a pass of its own: two that delete the same do no harm, and this one
+        has sizes of its own.
+        """
+        end_s, freed_bytes = monotonic() + _ROOM_SECONDS, 0
+        topics = [topic for topic in self._topics() if topic.retention.is_bounded]
+        for topic in topics:
+            try:
+                for slice_ in self._slices(topic, topics, self._sizes_for_room, run, pauses=False):
+                    freed_bytes += sum(batch.stored_bytes for batch in slice_)
+                    if freed_bytes >= _ROOM_BYTES or monotonic() >= end_s:
+                        return True
+            except unless_interrupted(DiskFull):
+                return freed_bytes > 0
+            except unless_interrupted(EventLogError) as error:
+                self._tell(topic, error)
+        return freed_bytes > 0
+
+    def _slices(
+        self, topic: StoredTopic, topics: list[StoredTopic], sizes: TopicSizes, run: Run, *, pauses: bool
+    ) -> Iterator[list[Doomed]]:
         """Delete the doomed batches of a topic; each slice when it is deleted."""
-        while doomed := self._doomed(topic, topics):
+        while doomed := self._doomed(topic, topics, sizes):
             while doomed:
                 slice_, doomed = doomed[: self._slice], doomed[self._slice :]
-                seconds = self._delete(topic, slice_)
+                seconds = self._delete(topic, slice_, sizes, run)
                 yield slice_
                 if pauses:
                     sleep(_PAUSE_FACTOR * min(seconds, _LONGEST_SECONDS))
 
-    def _doomed(self, topic: StoredTopic, topics: list[StoredTopic]) -> list[Doomed]:
+    def _doomed(self, topic: StoredTopic, topics: list[StoredTopic], sizes: TopicSizes) -> list[Doomed]:
         environment, bound = self._environment, topic.retention.most_bytes
         with environment.reading() as transaction:
             excess_bytes = 0
             if bound is not None:
-                self._sizes.refresh(transaction, [one for one in topics if one.retention.most_bytes is not None])
-                excess_bytes = self._sizes.of(topic) - bound
+                sizes.refresh(transaction, [one for one in topics if one.retention.most_bytes is not None])
+                excess_bytes = sizes.of(topic) - bound
             return doomed_batches(environment, transaction, topic, self._now_ms(), excess_bytes, _PLANNED)
 
-    def _delete(self, topic: StoredTopic, batches: list[Doomed]) -> float:
+    def _delete(self, topic: StoredTopic, batches: list[Doomed], sizes: TopicSizes, run: Run) -> float:
         before: dict[int, int] = {}
         for batch in batches:
             before[batch.partition] = max(batch.end, before.get(batch.partition, 0))
-        command = delete(
-            self._environment, self._committer.run, lambda in_steps: DeleteRecords(topic, before, in_steps=in_steps)
-        )
+        command = delete(self._environment, run, lambda in_steps: DeleteRecords(topic, before, in_steps=in_steps))
         if topic.retention.most_bytes is not None:
-            self._sizes.deleted(topic, batches)
+            sizes.deleted(topic, batches)
         if command.seconds > _SLICE_SECONDS:
             self._slice = max(1, self._slice // 2)
         elif command.seconds < _SLICE_SECONDS / 2 and len(batches) == self._slice:

@@ -37,6 +37,7 @@ class GroupChange(CommitRequest):
     """
 
     __slots__ = ("_dissolve", "_members", "_name", "_now_ms", "notifies", "removed")
+    bound_share = 1.0
 
     def __init__(self, name: str, now_ms: int, *, members: Members, is_forced: bool) -> None:
         from eventlog.groups.rules import Dissolve  # now: nothing is read from files inside of a transaction

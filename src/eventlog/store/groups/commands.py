@@ -35,6 +35,7 @@ class CommitOffsets(CommitRequest):
 
     __slots__ = ("_commit", "_members", "_now_ms")
     notifies = True
+    bound_share = 0.5
 
     def __init__(self, commit: OffsetCommit, now_ms: int, members: Members) -> None:
         super().__init__()
@@ -179,6 +180,7 @@ class GroupCommand(CommitRequest):
         "removed",
         "verdict",
     )
+    bound_share = 0.5
 
     def __init__(
         self,

@@ -23,17 +23,16 @@ import lmdb
 from eventlog.clock import Clock
 from eventlog.errors import DiskFull, EventLogError, LogInUse, StorageError
 from eventlog.interruptions import is_interruption, suppress, unless_interrupted
-from eventlog.store.lmdb.errors import damaged_row, no_room, read_only
+from eventlog.store.lmdb.errors import damaged_row, read_only
 from eventlog.store.lmdb.file_lock import locked
 from eventlog.store.lmdb.file_pair import FilePair
-from eventlog.store.lmdb.lifecycle import RECOVERABLE, Lifecycle, Table
-from eventlog.store.lmdb.opening import is_nearly_full
+from eventlog.store.lmdb.lifecycle import RECOVERABLE, Table
+from eventlog.store.lmdb.room import Bound
+from eventlog.store.lmdb.space import Space
 from eventlog.uninterruptible import call_atomically
 
 _READER_CHECK_SECONDS = 5.0
 _COMMIT_LOOK_SECONDS = 0.001
-_UNLISTED_PAGES = 8
-"""Pages in use that no table counts, at least: the roots, the table of tables, and LMDB's list of free pages."""
 
 FORMAT = b"format"
 TOPICS = b"topics"
@@ -91,7 +90,7 @@ class MapFull(Exception):
     """
 
 
-class Environment(Lifecycle):
+class Environment(Space):
     """
     The LMDB environment of one log directory, open once in this process.
 
@@ -110,6 +109,7 @@ class Environment(Lifecycle):
         clock: Clock,
         is_read_only: bool = False,
         before_commit: Callable[[], None] | None = None,
+        bound: Bound | None = None,
     ) -> None:
         self._clock = clock
         self._before_commit = before_commit
@@ -132,13 +132,12 @@ class Environment(Lifecycle):
         """The number of the write transaction that runs, or ran last."""
         self._next_reader_check = 0.0
         self._next_commit_look_s = 0.0
-        self.is_reserve_short = False
-        """Whether a part of the reserve is spent: then `check_room` has to be asked before each commit."""
         super().__init__(
             path,
             durability=durability,
             mode=mode,
             map_bytes=map_bytes,
+            bound=bound,
             is_memory=is_memory,
             is_read_only=is_read_only,
             table_names=TABLES,
@@ -276,7 +275,7 @@ class Environment(Lifecycle):
             if self._write_lock is not None:
                 self._write_lock.release()
             if isinstance(error, lmdb.MapResizedError):
-                self.adopt_map()
+                self.adopt_map(slack_bytes=0)
                 return self.begin_writing()
             if isinstance(error, lmdb.Error):
                 raise self._opener.translate(error, "write") from error
@@ -414,6 +413,8 @@ class Environment(Lifecycle):
         failure = self._opener.translate(error, "write")
         if not isinstance(failure, DiskFull) or self._has_panicked():
             self._failure = failure
+        else:
+            self.look_at_bound()
         name = "DISK_FULL" if self._failure is None else "DISK_ERROR"
         self.untold.append((name, {"path": self.path, "error": f"{failure.what} {failure.stored}"}))
         return failure
@@ -456,45 +457,6 @@ class Environment(Lifecycle):
                     advice="Close the log in all programs, and try again.",
                 )
             yield
-
-    # -- room (room.py) --------------------------------------------------------------------------------------
-
-    @property
-    def is_nearly_full(self) -> bool:
-        """Whether the data file can hardly grow."""
-        return not self.is_memory and (self.is_reserve_short or is_nearly_full(self.path))
-
-    def has_old_reader(self) -> bool:
-        """Whether a reader, of any process, keeps the pages that the last commits freed."""
-        handle = self._usable_handle()
-        newest = handle.info()["last_txnid"]
-        ages = [line.split()[-1] for line in handle.readers().splitlines()[1:]]
-        return any(age.isdigit() and int(age) + 2 < newest for age in ages)
-
-    def look_at_reserve(self) -> None:
-        """Find out whether a part of the reserve is spent; other processes spend it too."""
-        self.is_reserve_short = self._reserve is not None and self._reserve.missing_bytes() > 0
-
-    def check_room(self, transaction: Transaction) -> None:
-        """
-        Raise `DiskFull` if a write transaction would take pages that replace the spent part of the reserve.
-
-        Fills the reserve as soon as the volume has room again.
-        """
-        from eventlog.store.lmdb.room import allocated_bytes
-
-        reserve, lock = self._reserve, self._write_lock
-        if reserve is None or lock is None or reserve.fill():
-            self.is_reserve_short = False
-            return
-        used_count = _UNLISTED_PAGES
-        for table in self.tables.values():
-            pages = transaction.stat(table)
-            used_count += pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]
-        page_bytes = self._usable_handle().stat()["psize"]
-        free_bytes = allocated_bytes(lock.descriptor) - used_count * page_bytes
-        if free_bytes < reserve.missing_bytes():
-            raise no_room(self.path)
 
     def spend_reserve(self, share: float) -> bool:
         """
@@ -596,4 +558,5 @@ class Environment(Lifecycle):
 
     def _check_readers(self, now: float) -> None:
         self._next_reader_check = now + _READER_CHECK_SECONDS
+        self.look_at_bound()
         self._free_slots()

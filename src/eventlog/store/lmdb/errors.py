@@ -15,6 +15,7 @@ from eventlog.errors import (
     DiskFull,
     EventLogError,
     FormatTooNew,
+    LogFull,
     NotALog,
     ReadOnlyLog,
     StorageError,
@@ -144,6 +145,30 @@ def no_room(path: str) -> DiskFull:
         f"cannot write the log at {path}: the volume is full, and the log keeps the rest of its room for deletions.",
         stored="Nothing of this call was stored.",
         advice=_ADVICE_WHEN_FULL,
+    )
+
+
+def log_full(path: str, max_bytes: int, file_bytes: int) -> LogFull:
+    """Return the error for a write that would make the file larger than the user allows."""
+    return LogFull(
+        f"cannot write the log at {path}: its file has {file_bytes} bytes, and this commit would make it larger than "
+        f"max_bytes={max_bytes} allows.",
+        stored="Nothing of this call was stored.",
+        advice="Delete what is not needed, by delete_records() or a shorter retention, and try again; or open the log "
+        "with a larger max_bytes.",
+        max_bytes=max_bytes,
+        file_bytes=file_bytes,
+    )
+
+
+def beyond_limit(path: str, limit_bytes: int, file_bytes: int) -> DiskFull:
+    """Return the error for a write that would make the file larger than the system lets this process make it."""
+    return DiskFull(
+        f"cannot write the log at {path}: File too large. It has {file_bytes} bytes, and the limit of this process for "
+        f"its files (`ulimit -f`) is {limit_bytes}.",
+        stored="Nothing of this call was stored.",
+        advice="Delete what is not needed, by delete_records() or a shorter retention, and try again; or raise the "
+        "limit.",
     )
 
 

@@ -1,32 +1,24 @@
 """
 Keeps an open LMDB environment usable across forks, map growth, engine panics and stale reader slots.
 
-Transactions and failed writes are in `environment.py`.
+The size of the map is in `space.py`, transactions and failed writes are in `environment.py`.
 """
 
 from __future__ import annotations
 
-import mmap
 import weakref
 from collections.abc import Callable, Iterable
 
 import lmdb
 
 from eventlog.backend.waiting import GLANCE_SECONDS
-from eventlog.errors import DiskFull, EventLogError, FilesChanged, LogClosed, NestedCall, UsedAfterFork
+from eventlog.errors import EventLogError, FilesChanged, LogClosed, NestedCall, UsedAfterFork
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.gate import Gate
-from eventlog.store.lmdb.opening import (
-    LEAST_MAP_BYTES,
-    ROOM_BYTES,
-    Opener,
-    has_room,
-    keep_freed_memory,
-    parent_environments_hidden,
-)
-from eventlog.store.lmdb.room import Reserve
+from eventlog.store.lmdb.opening import Opener, keep_freed_memory, parent_environments_hidden
+from eventlog.store.lmdb.room import Bound, Reserve
 from eventlog.uninterruptible import NestingLock
 
 _LOOK_SECONDS = 0.001
@@ -54,6 +46,7 @@ class Lifecycle:
         durability: str,
         mode: int,
         map_bytes: int | None,
+        bound: Bound | None,
         is_memory: bool,
         is_read_only: bool,
         table_names: Iterable[bytes],
@@ -63,7 +56,7 @@ class Lifecycle:
         self._monotonic = monotonic
         self.is_memory = is_memory
         self.is_read_only = is_read_only
-        self._opener = Opener(path, durability, mode, map_bytes, is_memory=is_memory, is_read_only=is_read_only)
+        self._opener = Opener(path, durability, mode, map_bytes, bound, is_memory=is_memory, is_read_only=is_read_only)
         self._turns_file: str | None = None
         """The file whose lock each read shares (`turns.py`); None for those who have places in the table of readers."""
         self._table_names = table_names
@@ -80,6 +73,9 @@ class Lifecycle:
         self._write_lock: FileLock | None = None
         self._reserve: Reserve | None = None
         self._handle: lmdb.Environment | None = self._open_handle()
+
+    def _look_at_map(self, handle: lmdb.Environment) -> None:
+        """Take note of the size of the map and of the file, whenever there is another map (`space.py`)."""
 
     # -- life cycle------------------------------------------------------------------------------------------
 
@@ -114,6 +110,7 @@ class Lifecycle:
                 self._set_turns(None if self._files.has_slots else self.data_file)
             elif not self.is_memory:
                 self._reserve = Reserve(self.path, self._opener.mode)
+            self._look_at_map(handle)
         except BaseException:  # an interruption
             self._close_files(handle)
             raise
@@ -361,21 +358,6 @@ class Lifecycle:
 
     # -- recovery ------------------------------------------------------------------------------------------
 
-    def _recover(self, error: lmdb.Error) -> None:
-        """
-        Remove the reason why a read could not begin, or raise.
-
-        If another process grew the map, adopt its size. If the environment has panicked, which happens when the last
-        write of a commit fails, open it again. If all reader slots are taken, free those of dead processes, which
-        otherwise happens at a write.
-        """
-        if isinstance(error, lmdb.MapResizedError):
-            self.adopt_map()
-        elif isinstance(error, lmdb.PanicError):
-            self._gate.alone(self._replace_panicked)
-        elif not self._free_slots():
-            raise self.read_error(error) from error
-
     def _replace_panicked(self) -> None:
         handle = self._usable_handle()
         try:
@@ -399,57 +381,6 @@ class Lifecycle:
             raise self._opener.translate(error, "write") from error
         finally:
             self.leave(token, None)
-
-    def grow(self) -> None:
-        """
-        Double the map after `MapFull`, or grow it as far as the address space allows.
-
-        Raises:
-            DiskFull: there is no room for a larger map. The log is as it was, and can be read.
-        """
-        size = added = self.map_bytes()
-        while not has_room(added + ROOM_BYTES):
-            added >>= 1
-            if added < LEAST_MAP_BYTES:
-                raise DiskFull(
-                    f"cannot grow the map of the log at {self.path} beyond {size} bytes: this process has no more "
-                    "address space (`ulimit -v`).",
-                    stored="Nothing of this call was acknowledged.",
-                    advice="Raise the limit, close other logs, or write from another process.",
-                )
-        self._resize((size + added) // mmap.PAGESIZE * mmap.PAGESIZE)
-
-    def map_bytes(self) -> int:
-        """Return the size of the map, which bounds the size of the log."""
-        size: int = self._usable_handle().info()["map_size"]
-        return size
-
-    def adopt_map(self) -> None:
-        """Make the map as large as another process has made it, or as the file needs, if there is no room for that."""
-        info = self._usable_handle().info()
-        needed = (info["last_pgno"] + 1) * mmap.PAGESIZE
-        wanted = needed if self._files is None else self._files.stored_map_bytes()
-        while wanted > needed and not has_room(wanted - info["map_size"] + ROOM_BYTES):
-            wanted = max(wanted >> 1, needed)
-        self._resize(wanted)
-
-    def _resize(self, size_bytes: int) -> None:
-        """Change the size of the map."""
-        if self._gate.is_interrupted:
-            raise NestedCall(
-                f"cannot change the size of the map of {self.path} inside a read of the same thread: a signal handler "
-                "or a finalizer called us.",
-                stored="Nothing was stored.",
-                advice="Call it outside.",
-            )
-        self._gate.alone(lambda: self._remap(self._usable_handle(), size_bytes))
-
-    def _remap(self, handle: lmdb.Environment, size_bytes: int) -> None:
-        try:
-            handle.set_mapsize(size_bytes)
-        except unless_interrupted(lmdb.Error) as error:
-            self._close_unusable(handle)  # it has no map any longer
-            raise self._opener.translate(error, "grow the map of") from error
 
     # -- errors --------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from eventlog.store.lmdb.errors import EngineFailure, translate
 from eventlog.store.lmdb.file_lock import directory_lock
 from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.lock_file import open_locks
+from eventlog.store.lmdb.room import Bound
 
 try:
     import resource
@@ -59,11 +60,11 @@ class Opener:
     """
     Opens a log's LMDB files, at first and again after a fork.
 
-    `chosen_map_bytes` is the size that the user chose, if any. `map_bytes` is that of the last map: less than chosen,
-    or than usual, if the process has no room for such a map beside everything else.
+    `chosen_map_bytes` is the size that the user chose, if any, and `bound` that of the file. `map_bytes` is that of the
+    last map: less than chosen, or than usual, if the process has no room for such a map beside everything else.
     """
 
-    __slots__ = ("chosen_map_bytes", "durability", "is_memory", "is_read_only", "map_bytes", "mode", "path")
+    __slots__ = ("bound", "chosen_map_bytes", "durability", "is_memory", "is_read_only", "map_bytes", "mode", "path")
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class Opener:
         durability: str,
         mode: int,
         chosen_map_bytes: int | None,
+        bound: Bound | None,
         *,
         is_memory: bool,
         is_read_only: bool = False,
@@ -79,6 +81,7 @@ class Opener:
         self.durability = durability
         self.mode = mode
         self.chosen_map_bytes = chosen_map_bytes
+        self.bound = bound
         self.is_memory = is_memory
         self.is_read_only = is_read_only
         self.map_bytes = 0
@@ -160,6 +163,13 @@ class Opener:
             raise
         return handle
 
+    def current_bound(self) -> Bound | None:
+        """Return the bound of the file: the user's, or the limit of this process for its files, whatever is less."""
+        limit_bytes = None if self.is_read_only else _file_limit_bytes()
+        if limit_bytes is None:
+            return self.bound
+        return Bound(limit_bytes if self.bound is None else min(limit_bytes, self.bound.max_bytes))
+
     def _size_map(self) -> int:
         """
         Choose the size of the map.
@@ -168,6 +178,9 @@ class Opener:
         memory for itself; one that the user chose leaves some room.
         """
         size = self.chosen_map_bytes or (MEMORY_MAP_BYTES if self.is_memory else MAP_BYTES)
+        bound = self.current_bound()
+        if bound is not None:
+            size = min(size, bound.limit(0.0))
         while size > LEAST_MAP_BYTES and not has_room(
             size + ROOM_BYTES if self.chosen_map_bytes else size * _MAPS_AT_LEAST
         ):
@@ -245,13 +258,21 @@ def has_room(size_bytes: int) -> bool:
     return True
 
 
+def _file_limit_bytes() -> int | None:
+    """The limit of this process for the size of a file; None if there is none."""
+    if resource is None:
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def is_nearly_full(directory: str) -> bool:
     """Return whether the log of a directory can hardly grow, for want of room or by the limit of this process."""
     with suppress(OSError, AttributeError):
-        if resource is not None:
-            limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        limit_bytes = _file_limit_bytes()
+        if limit_bytes is not None:
             data = os.path.join(directory, DATA_FILE)
-            if limit != resource.RLIM_INFINITY and limit - os.stat(data).st_size < _LITTLE_ROOM_BYTES:
+            if limit_bytes - os.stat(data).st_size < _LITTLE_ROOM_BYTES:
                 return True
         volume = os.statvfs(directory)
         return volume.f_bavail * volume.f_frsize < _LITTLE_ROOM_BYTES

@@ -1,5 +1,5 @@
 """
-The room on the volume: what is left, and a reserve that deletions alone may use.
+The room on the volume: the bound of a file, what is left, and a reserve that deletions alone may use.
 
 Deleting takes pages before it gives any back, so on a full volume it would fail as every other write does. The reserve
 is a file beside the data; a deletion that finds no room turns a piece of it into room at the end of the data file.
@@ -10,6 +10,7 @@ Afterwards the other writers leave as many free pages inside the data file as th
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from functools import cached_property
 
 from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.store.folder import create_file
 
 RESERVE_FILE = "reserve"
@@ -26,6 +28,24 @@ _SHARE = 16
 """The reserve takes at most this part of the volume, and is made only while four times its size is free."""
 _PAGE_BYTES = 4096
 _PIECE_BYTES = 64 << 10
+_SHARE_OF_BOUND = 8
+_MOST_OF_BOUND_BYTES = 16 << 20
+
+
+class Bound(NamedTuple):
+    """The bound of a data file, of which appends leave a part to deletions (docs/decisions/0053-max-bytes.md)."""
+
+    max_bytes: int
+
+    @property
+    def reserve_bytes(self) -> int:
+        """The part that appends leave free: an eighth, 16 MiB at most."""
+        return min(self.max_bytes // _SHARE_OF_BOUND, _MOST_OF_BOUND_BYTES)
+
+    def limit(self, share: float) -> int:
+        """Return the size up to which a request may make the file grow that may use this share of the reserve."""
+        kept = int(self.reserve_bytes * (1 - share))
+        return (self.max_bytes - kept) // mmap.PAGESIZE * mmap.PAGESIZE
 
 
 class Reserve:
@@ -106,8 +126,12 @@ class Reserve:
             left = max(1, kept, size - _PIECE_BYTES)
             os.ftruncate(descriptor, left)
             behind = max(os.fstat(data).st_size - end_bytes, 0)  # an earlier commit that failed has written there
-            with suppress(OSError):  # another program was faster: the next piece may do
+            try:
                 _allocate(data, end_bytes, behind + size - left)
+            except unless_interrupted(OSError) as error:  # another program was faster: the next piece may do
+                if error.errno == errno.EFBIG:  # no room of the volume makes the file larger than it may be
+                    _extend(descriptor, left, size)
+                    return False
             return True
         return False
 

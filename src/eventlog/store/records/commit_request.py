@@ -25,6 +25,8 @@ class CommitRequest:
     """Whether its commit notifies waiting readers."""
     reserve_share = 0.0
     """The part of the room kept for deletions that it may take; 0 for all that is no deletion (`emptying.py`)."""
+    bound_share = 0.0
+    """The same of the room below the bound of the log, which is for deletions and for groups (`lmdb/room.py`)."""
 
     def __init__(self) -> None:
         self.is_done = False

@@ -36,7 +36,7 @@ class DeferredRequest(CommitRequest, Generic[T]):
         when_done: called when that is known.
     """
 
-    __slots__ = ("_inner", "_take_reply", "_when_done", "notifies", "reserve_share")
+    __slots__ = ("_inner", "_take_reply", "_when_done", "bound_share", "notifies", "reserve_share")
 
     def __init__(self, inner: CommitRequest, take_reply: Callable[[], T], when_done: Callable[[], object]) -> None:
         super().__init__()
@@ -45,6 +45,7 @@ class DeferredRequest(CommitRequest, Generic[T]):
         self._when_done = when_done
         self.notifies = inner.notifies
         self.reserve_share = inner.reserve_share
+        self.bound_share = inner.bound_share
 
     @property
     def subjects(self) -> Collection[int]:

@@ -147,6 +147,7 @@ class Touch(CommitRequest):
 
     __slots__ = ()
     reserve_share = 0.5
+    bound_share = 1.0
 
     def apply(self, writing: WriteTransaction) -> None:
         """Write a row as it is."""
@@ -162,6 +163,7 @@ class EmptyStep(CommitRequest):
     """
 
     __slots__ = ("_most", "is_finished", "reserve_share")
+    bound_share = 1.0
 
     def __init__(self, most: int, reserve_share: float = 0.0) -> None:
         super().__init__()

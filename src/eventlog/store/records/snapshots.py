@@ -80,6 +80,7 @@ class DeleteSnapshot(CommitRequest):
 
     __slots__ = ("_prefix", "_topic")
     reserve_share = 0.5
+    bound_share = 1.0
 
     def __init__(self, topic: StoredTopic, prefix: bytes) -> None:
         super().__init__()

@@ -112,6 +112,7 @@ class AlterTopic(CommitRequest):
     """Gives a topic other options; afterwards `topic` is the stored one."""
 
     __slots__ = ("_asked", "_changes", "topic")
+    bound_share = 1.0
 
     def __init__(self, topic: StoredTopic, changes: TopicChanges) -> None:
         super().__init__()
@@ -137,6 +138,7 @@ class DeleteTopic(CommitRequest):
     """Deletes a topic with its records and all committed offsets of it; in steps it only notes what is left to do."""
 
     __slots__ = ("_in_steps", "_name", "reserve_share")
+    bound_share = 1.0
 
     def __init__(self, name: str, *, in_steps: bool = False) -> None:
         super().__init__()
@@ -165,6 +167,7 @@ class DeleteRecords(CommitRequest):
     """Raises the first offsets of partitions, and deletes the batches below them; in steps it only notes that."""
 
     __slots__ = ("_before", "_in_steps", "_topic", "reserve_share", "seconds")
+    bound_share = 1.0
 
     def __init__(self, topic: StoredTopic, before: Mapping[int, int], *, in_steps: bool = False) -> None:
         super().__init__()

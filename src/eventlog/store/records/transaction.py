@@ -35,7 +35,7 @@ class Piece(Protocol):
 class CommitTransaction(CommitRequest):
     """The records of a transaction and its other pieces, stored in one commit."""
 
-    __slots__ = ("_is_withdrawn", "_now_ms", "_pieces", "_request", "reply")
+    __slots__ = ("_is_withdrawn", "_now_ms", "_pieces", "_request", "bound_share", "reply")
     notifies = True
 
     def __init__(self, request: TransactionRequest, pieces: Sequence[Piece], now_ms: int) -> None:
@@ -46,6 +46,9 @@ class CommitTransaction(CommitRequest):
         self._pieces = pieces
         self._now_ms = now_ms
         self._is_withdrawn = False
+        self.bound_share = 0.0
+        if pieces and not request.parts:  # it stores nothing but offsets, maybe
+            self.bound_share = min(getattr(piece, "bound_share", 0.0) for piece in pieces)
         self.reply = NOTHING_STORED
 
     @property

@@ -67,6 +67,7 @@ class DeleteState(CommitRequest):
     """Removal of a state with its rows; transactions that use it and commit later get `UnknownState`."""
 
     __slots__ = ("_in_steps", "_name", "reserve_share")
+    bound_share = 1.0
 
     def __init__(self, name: str, *, in_steps: bool = False) -> None:
         super().__init__()

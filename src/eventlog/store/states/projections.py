@@ -236,6 +236,7 @@ class SweepBuilds(CommitRequest):
     """Removal of some rows of builds that were given up; `is_clean` when none are left."""
 
     __slots__ = ("_row", "is_clean")
+    bound_share = 1.0
 
     def __init__(self, row: StoredProjection) -> None:
         super().__init__()
@@ -275,6 +276,7 @@ class DeleteProjection(CommitRequest):
 
     __slots__ = ("_in_steps", "_name", "projection", "reserve_share")
     notifies = True
+    bound_share = 1.0
 
     def __init__(self, name: str, *, in_steps: bool = False) -> None:
         super().__init__()

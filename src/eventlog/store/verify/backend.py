@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from eventlog.store.cleaning.cleaner import Cleaner
     from eventlog.store.committer import Committer
     from eventlog.store.lmdb.environment import Environment
+    from eventlog.store.records.commit_request import CommitRequest
 
 
 class StoreMaintenance:
@@ -45,6 +46,9 @@ class StoreMaintenance:
     def clean(self, budget: float | None) -> CleanReport:
         """Delete what no topic keeps, for about `budget` seconds."""
         return self._made_cleaner().clean(budget)
+
+    def _clean_for_room(self, run: Callable[[CommitRequest], object]) -> bool:
+        return self._made_cleaner().make_room(run)
 
     def keep_clean(self) -> None:
         """Have the log cleaned in the background from now on."""
