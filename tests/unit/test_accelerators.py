@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import eventlog
+import eventlog.aio  # imports the functions of its own
 from eventlog import accelerators
 from eventlog.accelerators import ACCELERATORS, python_function
 from eventlog.clients.consumer import gate
