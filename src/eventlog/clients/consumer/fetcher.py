@@ -143,7 +143,7 @@ class Fetcher:
         is_marking = known is None and len(active) > _FEW
         cursors = [position.cursor for position in active]
         taken: Taken[Any, Any] | None = None
-        while taken is None:
+        while taken is None or not (taken.batches or taken.is_all):  # where nothing is left before a cursor, go on
             try:
                 taken = self._reader.fetch(cursors, self._fetch_max_bytes, is_marking=is_marking)
             except unless_interrupted(OffsetOutOfRange) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 from eventlog.api.topic import Topic
 from eventlog.backend import Backend
 from eventlog.backend.reading import Deletion, OrderedBatch, StoredBatch
+from eventlog.batches.header import COMPRESSION_AT, RUNS
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clock import to_ms
@@ -18,6 +20,8 @@ from eventlog.options import check_int, check_topic_name
 from eventlog.records import Record, RecordBatch
 
 _READ_BYTES = 1 << 20
+_MOST_WHOLE = 64
+"""The number of merged batches that are kept decoded: each is read once for each run of its positions."""
 _ADVICE = ("Open the topic with the codec that wrote it.", "Run `eventlog verify` to list all damage.")
 
 
@@ -50,6 +54,7 @@ class LogReader:
         """The number of the last snapshot."""
         self.deletions: tuple[Deletion, ...] = ()
         """Deletions of records that were not read, at the last look."""
+        self._whole: dict[tuple[int, int, int, bytes], RecordBatch[Any, Any]] = {}
 
     def read(self, max_bytes: int = _READ_BYTES) -> list[tuple[int, RecordBatch[Any, Any]]]:
         """
@@ -132,12 +137,34 @@ class LogReader:
         offset = max(base + self.log_position - stored.log_position, base, stored.first)
         if offset >= stored.end:
             return None
+        shift = stored.log_position - base
+        if stored.data[COMPRESSION_AT] & RUNS:
+            whole = self._of_runs(topic, stored)
+            if whole is not None:
+                part = whole.slice(bisect_left(whole.offsets, offset), bisect_left(whole.offsets, stored.end))
+                return (part.offsets[0] + shift, part, stored.end + shift) if len(part) else None
         cursor: Cursor[Any, Any] = Cursor(topic, stored.partition, offset)
         batch = self._fetcher.batch(cursor, StoredBatch(stored.last, stored.data), stored.end)
         if batch is None:
             return None
-        shift = stored.log_position - base
         return batch.offsets[0] + shift, batch, cursor.offset + shift
+
+    def _of_runs(self, topic: TopicHandle, stored: OrderedBatch) -> RecordBatch[Any, Any] | None:
+        """All records of a batch of several runs, decoded once; None if one of them cannot be read."""
+        known = stored.topic_id, stored.partition, stored.last, stored.data[-4:]
+        whole = self._whole.get(known)
+        if whole is None:
+            cursor: Cursor[Any, Any] = Cursor(topic, stored.partition, stored.last - stored.span + 1)
+            try:
+                whole = self._fetcher.batch(cursor, StoredBatch(stored.last, stored.data), None)
+            except unless_interrupted(EventLogError):
+                return None
+            if whole is None or cursor.offset <= stored.last:
+                return None
+            while len(self._whole) >= _MOST_WHOLE:
+                del self._whole[next(iter(self._whole))]
+            self._whole[known] = whole
+        return whole
 
 
 def read_batches(

@@ -60,6 +60,8 @@ The same of each partition follows it, under this key, a space, topic id and par
 _DELETION = struct.Struct(">QQ")
 _POSITION = struct.Struct(">Q")
 _LAST_POSITION = 2**64 - 1
+_RUN_BYTES = 32
+"""What a further run of a merged batch counts, whose bytes are there already."""
 order_key = _POSITION.pack
 """The last position of a batch -> the key of its row."""
 
@@ -261,7 +263,7 @@ def scan_order(
                     end, batch = batches.batch(end, cursor.key(), cursor.value())
                     if batch is not None:
                         found.append(batch)
-                        size = len(batch.data)
+                        size = _RUN_BYTES if batches.is_known else len(batch.data)
                         if size >= FRAME_BYTES and batch.data[COMPRESSION_AT] & COMPRESSION_MASK:
                             size = unpacked_bytes(batch.data)
                         max_bytes -= size
@@ -285,6 +287,10 @@ class _OrderedBatches:
         self._topic_ids = topic_ids
         self._unseal = environment.unseal
         self._firsts: dict[bytes, int] = {}
+        self._merged: dict[bytes, tuple[bytes, dict[int, PlacedRun]]] = {}
+        """The merged batches so far, with their runs by the positions behind them."""
+        self.is_known = False
+        """Whether the last batch was copied before, for another run of it."""
 
     def check_beginning(self, cursor: Cursor, start: int) -> bool:
         """
@@ -323,7 +329,9 @@ class _OrderedBatches:
         header = read_header(data, _Place(key))
         span = header.span
         if header.runs_at is not None:
-            return end, self._run(end, key, header, bytes(data))
+            self.is_known = key in self._merged
+            return end, self._run(end, key, header, data)
+        self.is_known = False
         if span > min(end, last + 1):
             raise damaged("the order of the log", f"the batch before position {end} has {span} records")
         if header.log_position not in (NO_LOG_POSITION, end - span) and is_intact(bytes(data)):
@@ -333,17 +341,21 @@ class _OrderedBatches:
             first = self._first(key)
         return end, OrderedBatch(end - span, topic_id, partition, last, first, span, bytes(data), last + 1)
 
-    def _run(self, end: int, key: bytes, header: BatchHeader, data: bytes) -> OrderedBatch:
+    def _run(self, end: int, key: bytes, header: BatchHeader, data: bytes | memoryview) -> OrderedBatch:
         """The part of a batch of several runs that ends before a position."""
         topic_id, partition, last = split_batch_key(key)
         base = last - header.span + 1
-        runs = placed_runs(read_runs(header, data, _Place(key)), base, last + 1)
-        run = next((one for one in runs if one.end_position == end), None)
+        if key not in self._merged:
+            copy = bytes(data)
+            runs = placed_runs(read_runs(header, copy, _Place(key)), base, last + 1)
+            self._merged[key] = copy, {one.end_position: one for one in runs}
+        copy, by_end = self._merged[key]
+        run = by_end.get(end)
         if run is None:
-            raise misplaced(end - 1, runs[-1].end_position - 1)
+            raise misplaced(end - 1, max(by_end) - 1)
         first = max(self._first(key), run.first)
         log_position = run.log_position - (run.first - base)
-        return OrderedBatch(log_position, topic_id, partition, last, first, header.span, data, run.end)
+        return OrderedBatch(log_position, topic_id, partition, last, first, header.span, copy, run.end)
 
     def _first(self, key: bytes) -> int:
         """The first offset that may be read of the partition of a batch."""
