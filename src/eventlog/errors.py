@@ -272,6 +272,14 @@ class RecordTooLarge(EventLogError, ValueError):
     """
 
 
+class KeyRequired(EventLogError, ValueError):
+    """
+    Raised when a record without a key is appended to a compacted topic.
+
+    It was not stored.
+    """
+
+
 class DecodeError(EventLogError):
     """
     Raised when the topic's codec cannot read a stored record.

@@ -270,6 +270,16 @@ class Caring(Base):
         assert topic.compression == "zstd"
         assert values(topic.read()) == expected
 
+    @needs("compaction")
+    def test_a_compacted_topic_keeps_the_newest_record_of_each_key(self, log):
+        """At its offset; a consumer passes by what is gone."""
+        topic = log.topic("users", compaction="key")
+        topic.append_many([b"1", b"2", b"3"], keys=[b"a", b"b", b"a"])
+        log.clean()
+        assert [(record.offset, record.value) for record in topic.read()] == [(1, b"2"), (2, b"3")]
+        with log.consumer("users", start=0) as consumer:
+            assert [record.offset for record in consumer.poll()] == [1, 2]
+
     @needs("files")
     def test_the_log_is_checked_and_copied(self, log, tmp_path):
         """The copy is a log with the same records."""

@@ -80,6 +80,7 @@ PlainLog = plain(
         "duplicate_window": "message_ids",
         "retention": "retention",
         "compression": "compression",
+        "compaction": "compaction",
     },
     {
         "topic": PlainTopic,

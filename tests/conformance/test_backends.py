@@ -94,6 +94,7 @@ def _of_topic(name: str, *arguments: object, **options: object) -> Callable[[Any
 
 
 OPTIONS = ("retention", "retention_bytes", "until_read_by")
+REWRITING = ("compaction", "compaction_lag", "tombstone_retention", "min_dirty_ratio", "repack_after")
 LACKING: list[tuple[str, Callable[[Any], object]]] = [
     ("index", lambda log: log.topic("accounts", index="key")),
     *(("index", _of_topic(name, b"k")) for name in ("history", "latest", "version", "snapshot")),
@@ -109,6 +110,8 @@ LACKING: list[tuple[str, Callable[[Any], object]]] = [
     ("retention", _of_log("clean")),
     ("compression", lambda log: log.topic("views", compression="zstd")),
     ("compression", lambda log: log.topic("orders").compression),
+    ("compaction", lambda log: log.topic("users", compaction="key")),
+    *(("compaction", lambda log, name=name: getattr(log.topic("orders"), name)) for name in REWRITING),
     ("named_producers", lambda log: log.producer(name="importer")),
     ("states", lambda log: log.transaction().state("totals")),
     *(("states", _of_log(*call)) for call in (("state", "totals"), ("states",), ("delete_state", "totals"))),

@@ -7,7 +7,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 from uuid import UUID
 
 from eventlog.aio.apart import Apart
@@ -23,7 +23,9 @@ from eventlog.aio.projection import Projection
 from eventlog.aio.topic import Topic, inner_of
 from eventlog.aio.waking import Waker
 from eventlog.aio.worker import finish
-from eventlog.api.event_log import KeyCodec, ReadingOptions, TopicName, TopicOptions, Untyped, ValueClass
+from eventlog.api.consumer import ReadingOptions
+from eventlog.api.event_log import KeyCodec, TopicName, Untyped, ValueClass
+from eventlog.api.topic import TopicOptions
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
 from eventlog.clients.awaiting.loop import Future
@@ -170,6 +172,11 @@ class EventLog(LogTransactions, LogReading):
         retention_bytes: int | None = None,
         until_read_by: Iterable[str] | None = None,
         compression: Compression | None = None,
+        compaction: Literal["key"] | None = None,
+        compaction_lag: float | None = None,
+        tombstone_retention: float | None = None,
+        min_dirty_ratio: float | None = None,
+        repack_after: float | None = None,
     ) -> Topic[Any, Any]:
         """Open a topic, and make it if there is none of that name: see `eventlog.EventLog.topic`."""
         find = partial(
@@ -188,6 +195,11 @@ class EventLog(LogTransactions, LogReading):
             retention_bytes=retention_bytes,
             until_read_by=until_read_by,
             compression=compression,
+            compaction=compaction,
+            compaction_lag=compaction_lag,
+            tombstone_retention=tombstone_retention,
+            min_dirty_ratio=min_dirty_ratio,
+            repack_after=repack_after,
         )
         found: Any = await self._home.call(find, "opening the topic")
         return Topic(self._home, found)

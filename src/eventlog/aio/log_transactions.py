@@ -17,7 +17,7 @@ from eventlog.aio.projection import Projection
 from eventlog.aio.topic import Topic, inner_of
 from eventlog.aio.transaction import Transaction, transact
 from eventlog.aio.worker import finish
-from eventlog.api.event_log import ReadingOptions
+from eventlog.api.consumer import ReadingOptions
 from eventlog.groups.assignors import Assignor
 from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import (

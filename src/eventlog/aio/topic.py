@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from eventlog.aio.home import Home
@@ -88,6 +88,31 @@ class Topic(Generic[K, V]):
     def compression(self) -> str | None:
         """How batches are compressed: "zstd", "lz4", or None."""
         return self._inner.compression
+
+    @property
+    def compaction(self) -> str | None:
+        """What is kept: "key" for the newest record of each key, or None for all."""
+        return self._inner.compaction
+
+    @property
+    def compaction_lag(self) -> float:
+        """The seconds for which compaction leaves records alone."""
+        return self._inner.compaction_lag
+
+    @property
+    def tombstone_retention(self) -> float:
+        """The seconds for which compaction keeps tombstones."""
+        return self._inner.tombstone_retention
+
+    @property
+    def min_dirty_ratio(self) -> float:
+        """The share of bytes that were not compacted from which on a partition is."""
+        return self._inner.min_dirty_ratio
+
+    @property
+    def repack_after(self) -> float | None:
+        """The seconds after which small batches are merged; None leaves them as they are."""
+        return self._inner.repack_after
 
     @property
     def duplicate_window(self) -> float:
@@ -207,6 +232,11 @@ class Topic(Generic[K, V]):
         retention_bytes: int | None = UNCHANGED,
         until_read_by: Iterable[str] | None = UNCHANGED,
         compression: Compression | None = UNCHANGED,
+        compaction: Literal["key"] | None = UNCHANGED,
+        compaction_lag: float = UNCHANGED,
+        tombstone_retention: float = UNCHANGED,
+        min_dirty_ratio: float = UNCHANGED,
+        repack_after: float | None = UNCHANGED,
     ) -> None:
         """Change what the topic keeps, and how: see `eventlog.Topic.alter`."""
         change = partial(
@@ -215,6 +245,11 @@ class Topic(Generic[K, V]):
             retention_bytes=retention_bytes,
             until_read_by=until_read_by,
             compression=compression,
+            compaction=compaction,
+            compaction_lag=compaction_lag,
+            tombstone_retention=tombstone_retention,
+            min_dirty_ratio=min_dirty_ratio,
+            repack_after=repack_after,
         )
         await self._home.call(change, "the change of the topic")
 

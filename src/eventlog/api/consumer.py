@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Generic, TypeAlias
+from typing import Generic, TypeAlias, TypedDict
 
 from eventlog.api.features import Closing, FrontDoor
+from eventlog.groups.assignors import Assignor
+from eventlog.options import OnOutOfRange, Start
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 
 Pair: TypeAlias = TopicPartition | tuple[str, int]
@@ -16,6 +18,30 @@ Offsets: TypeAlias = Mapping[TopicPartition, int] | Mapping[tuple[str, int], int
 """Offsets of some partitions as users may pass them; a union, because mappings are invariant in their keys."""
 Callback: TypeAlias = Callable[[list[TopicPartition]], object]
 """A function called with the partitions that a member got, gave up, or lost."""
+
+
+class ReadingOptions(TypedDict, total=False):
+    """The options of a consumer and of a processor that have no part in their types."""
+
+    start: Start
+    on_out_of_range: OnOutOfRange
+    assignor: str | Assignor
+    instance_id: str | None
+    session_timeout: float
+    max_poll_interval: float
+
+
+class Consuming(ReadingOptions, total=False):
+    """The options of a consumer alone."""
+
+    group: str | None
+    auto_commit: bool
+    auto_commit_interval: float
+    max_poll_records: int
+    fetch_max_bytes: int
+    on_assigned: Callback | None
+    on_revoked: Callback | None
+    on_lost: Callback | None
 
 
 class Consumer(Closing, FrontDoor, Generic[K, V]):

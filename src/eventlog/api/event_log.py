@@ -7,16 +7,16 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from types import UnionType
-from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Literal, TypeAlias, TypeVar, Unpack, overload
 from uuid import UUID
 
 from eventlog import api
-from eventlog.api.consumer import Callback, Consumer
+from eventlog.api.consumer import Callback, Consumer, Consuming
 from eventlog.api.features import FEATURES, Closing
 from eventlog.api.log_reading import LogReading
 from eventlog.api.producer import Producer
-from eventlog.api.topic import Topic
-from eventlog.api.transaction import Function, OnFailure, Transaction
+from eventlog.api.topic import Topic, TopicOptions
+from eventlog.api.transaction import Function, OnFailure, Processing, Transaction
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
 from eventlog.codecs import Upcasters
@@ -50,58 +50,6 @@ ValueClass: TypeAlias = type[VT] | ValueCodec[VT] | tuple[type[VT], ...] | list[
 TopicName: TypeAlias = str | re.Pattern[str]
 _AnyTopic: TypeAlias = str | Topic[Any, Any] | re.Pattern[str]
 Untyped: TypeAlias = str | UnionType | None
-
-
-class TopicOptions(TypedDict, total=False):
-    """The options of a topic that have no part in its type."""
-
-    partitions: int | None
-    partitioner: str | Partitioner | None
-    max_record_bytes: int | None
-    index: Index | None
-    duplicate_window: float | None
-    snapshot: object
-    upcasters: Upcasters | None
-    retention: float | None
-    retention_bytes: int | None
-    until_read_by: Iterable[str] | None
-    compression: Compression | None
-
-
-class ReadingOptions(TypedDict, total=False):
-    """The options of a consumer and of a processor that have no part in their types."""
-
-    start: Start
-    on_out_of_range: OnOutOfRange
-    assignor: str | Assignor
-    instance_id: str | None
-    session_timeout: float
-    max_poll_interval: float
-
-
-class _Consuming(ReadingOptions, total=False):
-    """The options of a consumer alone."""
-
-    group: str | None
-    auto_commit: bool
-    auto_commit_interval: float
-    max_poll_records: int
-    fetch_max_bytes: int
-    on_assigned: Callback | None
-    on_revoked: Callback | None
-    on_lost: Callback | None
-
-
-class _Processing(ReadingOptions, total=False):
-    """The options of a processor alone."""
-
-    max_records: int
-    attempts: int
-    on_failure: OnFailure | None
-    retry_pause: float
-    max_retry_pause: float
-    retry_jitter: float
-    max_bytes: int
 
 
 class EventLog(Closing, LogReading):
@@ -160,6 +108,8 @@ class EventLog(Closing, LogReading):
         * "retention": `retention=`, `retention_bytes=` and `until_read_by=` of a topic, `Topic.alter` and
           `clean`. Without it, call `delete_records()`, or set what the servers keep.
         * "compression": `compression=` of a topic. Without it, producers or servers compress as they are set up.
+        * "compaction": `compaction=` and `repack_after=` of a topic, with their options. Without it, every
+          record is kept, or the servers compact by options of their own.
         * "files": `sync`, `verify`, `stats` and `compact`: the log is files of this machine. Without it,
           they are up to whoever runs the servers.
 
@@ -246,6 +196,11 @@ class EventLog(Closing, LogReading):
         retention_bytes: int | None = None,
         until_read_by: Iterable[str] | None = None,
         compression: Compression | None = None,
+        compaction: Literal["key"] | None = None,
+        compaction_lag: float | None = None,
+        tombstone_retention: float | None = None,
+        min_dirty_ratio: float | None = None,
+        repack_after: float | None = None,
     ) -> Topic[Any, Any]:
         """
         Open a topic, and create it if the log has none of that name.
@@ -280,12 +235,22 @@ class EventLog(Closing, LogReading):
             compression: "zstd" or "lz4": batches are stored compressed, where that makes them an eighth smaller. It
                 needs `pip install "eventlog[zstd]"` or `"eventlog[lz4]"`, wherever the topic is written or read. None
                 (default) does not compress.
+            compaction: "key" keeps the newest record of each key, by partition, and drops those before it in the
+                background or by `clean()`. Every record needs a key. With `index="key"`, a history is what is left, and
+                versions go on. None (default) keeps all.
+            compaction_lag: the seconds for which a record is left alone, by its timestamp (default 0).
+            tombstone_retention: the seconds for which a tombstone is kept after compaction has dropped the records
+                before it (default 86,400: a day). A reader that is further behind may miss it.
+            min_dirty_ratio: the share of the bytes of a partition that were stored since the last compaction from which
+                on it is compacted again, 0 to 1 (default 0.5).
+            repack_after: the seconds after which neighbouring small batches are merged, which drops nothing (None, the
+                default: never).
 
         Raises:
             TopicMismatch: an option differs from the stored one. The topic is unchanged; the message names both.
             InvalidTopicName, ValueError, TypeError: an argument is wrong. Nothing was stored.
             MissingLibrary: the topic is new, and the library of its compression is missing. Nothing was stored.
-            FormatTooOld: a log of format 3 has no compression. Nothing was stored.
+            FormatTooOld: a log of format 3 has no compression, no compaction and no repacking. Nothing was stored.
             ImportError: a class was declared whose library is missing, as cattrs: `pip install "eventlog[cattrs]"`.
         """
 
@@ -327,23 +292,23 @@ class EventLog(Closing, LogReading):
         """
 
     @overload
-    def consumer(self, topic: Topic[KT, VT], /, **options: Unpack[_Consuming]) -> Consumer[KT, VT]: ...
+    def consumer(self, topic: Topic[KT, VT], /, **options: Unpack[Consuming]) -> Consumer[KT, VT]: ...
     @overload
     def consumer(
-        self, topic: Topic[K1, V1], other: Topic[K2, V2], /, **options: Unpack[_Consuming]
+        self, topic: Topic[K1, V1], other: Topic[K2, V2], /, **options: Unpack[Consuming]
     ) -> Consumer[K1 | K2, V1 | V2]: ...
     @overload
     def consumer(
-        self, topic: Topic[K1, V1], other: Topic[K2, V2], third: Topic[K3, V3], /, **options: Unpack[_Consuming]
+        self, topic: Topic[K1, V1], other: Topic[K2, V2], third: Topic[K3, V3], /, **options: Unpack[Consuming]
     ) -> Consumer[K1 | K2 | K3, V1 | V2 | V3]: ...
     @overload
-    def consumer(self, topic: TopicName, /, **options: Unpack[_Consuming]) -> Consumer[Any, Any]: ...
+    def consumer(self, topic: TopicName, /, **options: Unpack[Consuming]) -> Consumer[Any, Any]: ...
     @overload
     def consumer(
-        self, topic: _AnyTopic, other: _AnyTopic, /, *topics: _AnyTopic, **options: Unpack[_Consuming]
+        self, topic: _AnyTopic, other: _AnyTopic, /, *topics: _AnyTopic, **options: Unpack[Consuming]
     ) -> Consumer[Any, Any]: ...
     @overload
-    def consumer(self, **options: Unpack[_Consuming]) -> Consumer[Any, Any]: ...
+    def consumer(self, **options: Unpack[Consuming]) -> Consumer[Any, Any]: ...
     @abstractmethod
     def consumer(
         self,
@@ -446,7 +411,7 @@ class EventLog(Closing, LogReading):
         *topics: str | Topic[KT, VT] | re.Pattern[str],
         function: Callable[[Transaction, Record[KT, VT]], object],
         group: str,
-        **options: Unpack[_Processing],
+        **options: Unpack[Processing],
     ) -> api.Processor: ...
     @overload
     def processor(
@@ -457,7 +422,7 @@ class EventLog(Closing, LogReading):
         *,
         function: Callable[[Transaction, Record[K1 | K2, V1 | V2]], object],
         group: str,
-        **options: Unpack[_Processing],
+        **options: Unpack[Processing],
     ) -> api.Processor: ...
     @overload
     def processor(
@@ -469,7 +434,7 @@ class EventLog(Closing, LogReading):
         *,
         function: Callable[[Transaction, Record[K1 | K2 | K3, V1 | V2 | V3]], object],
         group: str,
-        **options: Unpack[_Processing],
+        **options: Unpack[Processing],
     ) -> api.Processor: ...
     @abstractmethod
     def processor(

@@ -5,14 +5,37 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 from uuid import UUID
 
 from eventlog.api.features import FrontDoor
-from eventlog.options import UNCHANGED, Compression, HeadersInput, Start
+from eventlog.batches.partitioners import Partitioner
+from eventlog.codecs import Upcasters
+from eventlog.options import UNCHANGED, Compression, HeadersInput, Index, Start
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
 
 S = TypeVar("S")
+
+
+class TopicOptions(TypedDict, total=False):
+    """The options of a topic that have no part in its type."""
+
+    partitions: int | None
+    partitioner: str | Partitioner | None
+    max_record_bytes: int | None
+    index: Index | None
+    duplicate_window: float | None
+    snapshot: object
+    upcasters: Upcasters | None
+    retention: float | None
+    retention_bytes: int | None
+    until_read_by: Iterable[str] | None
+    compression: Compression | None
+    compaction: Literal["key"] | None
+    compaction_lag: float | None
+    tombstone_retention: float | None
+    min_dirty_ratio: float | None
+    repack_after: float | None
 
 
 class Topic(FrontDoor, Generic[K, V]):
@@ -90,6 +113,31 @@ class Topic(FrontDoor, Generic[K, V]):
     def compression(self) -> str | None:
         """How batches of the topic are compressed: "zstd", "lz4", or None."""
         raise self._lacks("compression", "compression")
+
+    @property
+    def compaction(self) -> str | None:
+        """What is kept: "key" for the newest record of each key, or None for all."""
+        raise self._lacks("compaction", "compaction")
+
+    @property
+    def compaction_lag(self) -> float:
+        """The seconds for which compaction leaves records alone."""
+        raise self._lacks("compaction_lag", "compaction")
+
+    @property
+    def tombstone_retention(self) -> float:
+        """The seconds for which compaction keeps tombstones."""
+        raise self._lacks("tombstone_retention", "compaction")
+
+    @property
+    def min_dirty_ratio(self) -> float:
+        """The share of bytes that were not compacted from which on a partition is."""
+        raise self._lacks("min_dirty_ratio", "compaction")
+
+    @property
+    def repack_after(self) -> float | None:
+        """The seconds after which small batches are merged; None leaves them as they are."""
+        raise self._lacks("repack_after", "compaction")
 
     @property
     @abstractmethod
@@ -181,6 +229,11 @@ class Topic(FrontDoor, Generic[K, V]):
         retention_bytes: int | None = UNCHANGED,
         until_read_by: Iterable[str] | None = UNCHANGED,
         compression: Compression | None = UNCHANGED,
+        compaction: Literal["key"] | None = UNCHANGED,
+        compaction_lag: float = UNCHANGED,
+        tombstone_retention: float = UNCHANGED,
+        min_dirty_ratio: float = UNCHANGED,
+        repack_after: float | None = UNCHANGED,
     ) -> None:
         """
         Change what the topic keeps, and how; an option left out stays as it is, and None removes it.
@@ -193,11 +246,18 @@ class Topic(FrontDoor, Generic[K, V]):
             retention_bytes: see there.
             until_read_by: see there.
             compression: see there.
+            compaction: see there. Without it, `compaction_lag`, `tombstone_retention` and `min_dirty_ratio` are as in
+                a new topic.
+            compaction_lag: see there.
+            tombstone_retention: see there.
+            min_dirty_ratio: see there.
+            repack_after: see there.
 
         Raises:
             UnknownTopic: the topic was deleted. Nothing was changed.
+            TopicMismatch: the topic has an index and was made without `compaction`. Nothing was changed.
             MissingLibrary: that of the compression is not installed. Nothing was changed.
-            FormatTooOld: the log has format 3, which has no compression. Nothing was changed.
+            FormatTooOld: the log has format 3, without compression, compaction and repacking. Nothing was changed.
             ValueError, TypeError: an option is out of its bounds. Nothing was changed.
 
         Example:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, overload
 
 from eventlog import api
-from eventlog.api.consumer import Consumer, Offsets
+from eventlog.api.consumer import Consumer, Offsets, ReadingOptions
 from eventlog.api.features import FrontDoor
 from eventlog.api.producer import Delivery
 from eventlog.api.topic import Topic
@@ -18,6 +18,18 @@ from eventlog.records import Record
 
 KT = TypeVar("KT")
 VT = TypeVar("VT")
+
+
+class Processing(ReadingOptions, total=False):
+    """The options of a processor alone."""
+
+    max_records: int
+    attempts: int
+    on_failure: OnFailure | None
+    retry_pause: float
+    max_retry_pause: float
+    retry_jitter: float
+    max_bytes: int
 
 
 class Transaction(FrontDoor):

@@ -113,7 +113,8 @@ class LogStats:
     `file_bytes` is the size of the pages of the data file, of which `used_bytes` hold something. `commit_number` counts
     the commits of all processes since the log was made. `commit_count`, `commit_s` and `longest_commit_s` are of this
     process since it opened the log: how many commits it made, the seconds that they took in all, and the longest one;
-    the sync of the disk is a part of a commit. `readers` begins with the oldest.
+    the sync of the disk is a part of a commit. `readers` begins with the oldest. `uncleaned` names the topics that the
+    last pass of this process could not clean, because something is damaged.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -132,6 +133,7 @@ class LogStats:
     commit_s: float
     longest_commit_s: float
     readers: tuple[ReaderStats, ...]
+    uncleaned: tuple[str, ...] = ()
 
     @property
     def record_count(self) -> int:

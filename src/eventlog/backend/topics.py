@@ -39,6 +39,32 @@ class Retention(NamedTuple):
 
 KEEP_ALL: Final = Retention()
 
+TOMBSTONE_MS = 86_400_000
+"""How long a compacted topic keeps tombstones unless it was told otherwise: one day, as Kafka does."""
+
+
+class Compaction(NamedTuple):
+    """
+    How the batches of a topic are rewritten in the background.
+
+    `by` is "key" if only the newest record of each key is kept (`compaction=`); the three that follow it say when.
+    `repack_ms` is `repack_after=` in ms: small batches of that age are merged. `EventLog.topic` says what each means.
+    """
+
+    by: str | None = None
+    lag_ms: int = 0
+    tombstone_ms: int = TOMBSTONE_MS
+    least_dirty_ratio: float = 0.5
+    repack_ms: int | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is ever rewritten."""
+        return self.by is not None or self.repack_ms is not None
+
+
+NO_COMPACTION: Final = Compaction()
+
 
 class NewTopic(NamedTuple):
     """A topic to be created; the backend gives it an id."""
@@ -54,6 +80,7 @@ class NewTopic(NamedTuple):
     snapshot: dict[str, object]
     retention: Retention = KEEP_ALL
     compression: str | None = None
+    compaction: Compaction = NO_COMPACTION
 
 
 class StoredTopic(NamedTuple):
@@ -78,6 +105,12 @@ class StoredTopic(NamedTuple):
     snapshot: dict[str, object] = _MSGPACK
     retention: Retention = KEEP_ALL
     compression: str | None = None
+    compaction: Compaction = NO_COMPACTION
+
+    @property
+    def is_cleaned(self) -> bool:
+        """Whether the cleaner has anything to do with it."""
+        return self.retention.is_bounded or self.compaction.is_on
 
 
 class TopicChanges(NamedTuple):
@@ -85,6 +118,7 @@ class TopicChanges(NamedTuple):
 
     retention: Retention = UNCHANGED
     compression: str | None = UNCHANGED
+    compaction: Compaction = UNCHANGED
 
 
 def deleted_topic(name: str, verb: str) -> UnknownTopic:

@@ -88,7 +88,7 @@ class Compressor:
                 compression.
         """
         batches: list[EncodedBatch] = []
-        start, most_bytes = 0, self._records_bytes(target_bytes)
+        start, most_bytes = 0, self.records_bytes(target_bytes)
         # What is too large once it is compressed is packed again in smaller pieces, which come before the rest.
         levels = [(iter(pack(0, count, most_bytes)), most_bytes)]
         while levels:
@@ -105,13 +105,13 @@ class Compressor:
                 continue
             batches.append(batch)
             start = end
-            larger = self._records_bytes(target_bytes)
+            larger = self.records_bytes(target_bytes)
             if len(levels) == 1 and start < count and larger >= 2 * most_bytes:
                 levels = [(iter(pack(start, count, larger)), larger)]
         return batches
 
-    def _records_bytes(self, target_bytes: int) -> int:
-        """How many bytes of records are likely to become a batch of the target."""
+    def records_bytes(self, target_bytes: int) -> int:
+        """Return how many bytes of records are likely to become a batch of the target."""
         return max(target_bytes, min(int(target_bytes * self._ratio), MOST_RECORDS_BYTES))
 
     def compress(self, batch: EncodedBatch) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import compress
+from typing import TYPE_CHECKING
 
 import attrs
 import msgpack
@@ -21,6 +22,9 @@ import msgpack
 from eventlog.batches.format import TARGET_BYTES, Columns
 from eventlog.batches.header import MOST_FRAME_BYTES, EncodedBatch, PlacedRun, Run, seal
 from eventlog.records import Headers
+
+if TYPE_CHECKING:
+    from eventlog.batches.compression import Compressor
 
 LARGEST_SPAN = 2**32 - 1
 """The most offsets of a batch."""
@@ -106,7 +110,9 @@ class Merged:
         )
 
 
-def merge(sources: Sequence[Source], kept: Sequence[Sequence[bool]]) -> list[Merged]:
+def merge(
+    sources: Sequence[Source], kept: Sequence[Sequence[bool]], compressor: Compressor | None = None
+) -> list[Merged]:
     """
     Return the batches that take the place of neighbouring ones.
 
@@ -114,19 +120,28 @@ def merge(sources: Sequence[Source], kept: Sequence[Sequence[bool]]) -> list[Mer
         sources: the old batches, each beginning where the one before it ends. Their records span fewer than 2^32
             offsets.
         kept: for each of them, which of its records stay; at least one of all.
+        compressor: makes the new bodies smaller; None leaves them as they are.
     """
     records = _Records()
     for source, chosen in zip(sources, kept, strict=True):
         records.add(source, chosen)
     first, batches, start = sources[0].first, [], 0
     total = len(records.offsets)
+    room = _ROOM_BYTES if compressor is None else compressor.records_bytes(_ROOM_BYTES)
     while start < total:
-        stop = records.fitting(start, first)
+        stop = records.fitting(start, first, room)
         is_last = stop == total
         last = sources[-1].last if is_last else records.offsets[stop - 1]
         end_position = sources[-1].end_position if is_last else records.log_positions[stop - 1] + 1
         largest_ms = sources[-1].largest_so_far_ms if is_last else records.largest_so_far_ms[stop - 1]
-        batches.append(records.batch(start, stop, first, last, end_position, largest_ms))
+        made = records.batch(start, stop, first, last, end_position, largest_ms)
+        if compressor is not None:
+            compressor.compress(made.batch)
+            if len(made.batch.body) + _RUN_BYTES * len(made.later_runs) > _ROOM_BYTES and stop - start > 1:
+                room = max(room // 2, _ROOM_BYTES // 2)
+                continue  # it is not as much smaller as was expected
+            room = max(compressor.records_bytes(_ROOM_BYTES), _ROOM_BYTES)
+        batches.append(made)
         first, start = last + 1, stop
     return batches
 
@@ -154,8 +169,13 @@ class _Records:
         self.headers += compress(source.headers, chosen)
         self.largest_so_far_ms += [source.largest_so_far_ms] * (len(self.offsets) - before)
 
-    def fitting(self, start: int, first: int) -> int:
-        """Return the index behind the last record of a batch that begins with a record; it takes at least that one."""
+    def fitting(self, start: int, first: int, room: int) -> int:
+        """
+        Return the index behind the last record of a batch that begins with a record; it takes at least that one.
+
+        Args:
+            room: the bytes that its records and its runs may have.
+        """
         size, before, shift = 0, first, None
         first_ms = self.timestamps_ms[start]
         for index in range(start, len(self.offsets)):
@@ -166,7 +186,7 @@ class _Records:
             found = self.log_positions[index] - offset
             size += _RUN_BYTES if shift is not None and found != shift else 0
             shift = found
-            if index > start and (size > _ROOM_BYTES or offset - first >= LARGEST_SPAN):
+            if index > start and (size > room or offset - first >= LARGEST_SPAN):
                 return index
         return len(self.offsets)
 

@@ -1,4 +1,4 @@
-"""The options of what a topic keeps, and `eventlog clean`, which deletes the rest."""
+"""The options of what a topic keeps and how it is compacted, and `eventlog clean`, which does both now."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ from eventlog.cli.text import bytes_text, counted, json_line
 
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 _BYTES: Final = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+KEPT: Final = (
+    "retention",
+    "retention_bytes",
+    "until_read_by",
+    "compaction",
+    "compaction_lag",
+    "tombstone_retention",
+    "min_dirty_ratio",
+    "repack_after",
+)
+"""The names of the options in the library."""
 NONE: Final = "none"
 """The word that removes a bound."""
 
@@ -40,8 +51,37 @@ class _Amount(ParamType):
 
 
 def retention_options(function: Decorated) -> Decorated:
-    """The options of what a topic keeps."""
+    """The options of what a topic keeps, and of how its batches are rewritten."""
     for decorate in (
+        click.option(
+            "--repack-after",
+            type=_Amount("time", _SECONDS),
+            metavar="TIME",
+            help="Merge neighbouring small batches after this time; or none.",
+        ),
+        click.option(
+            "--min-dirty-ratio",
+            type=click.FloatRange(0.0, 1.0),
+            metavar="RATIO",
+            help="Compact a partition when this share of its bytes is new (0.5).",
+        ),
+        click.option(
+            "--tombstone-retention",
+            type=_Amount("time", _SECONDS),
+            metavar="TIME",
+            help="Keep compacted tombstones for this time (1d).",
+        ),
+        click.option(
+            "--compaction-lag",
+            type=_Amount("time", _SECONDS),
+            metavar="TIME",
+            help="Leave younger records alone when compacting (0).",
+        ),
+        click.option(
+            "--compaction",
+            type=click.Choice(["key", NONE]),
+            help="Keep the newest record of each key; or none: keep all.",
+        ),
         click.option(
             "--until-read-by",
             type=GROUP,
@@ -67,10 +107,15 @@ def retention_options(function: Decorated) -> Decorated:
 
 
 def kept(
-    retention: float | str | None, retention_bytes: float | str | None, until_read_by: tuple[str, ...]
+    retention: float | str | None = None,
+    retention_bytes: float | str | None = None,
+    until_read_by: tuple[str, ...] = (),
+    **rewriting: Any,
 ) -> dict[str, Any]:
     """The options that were given, for `EventLog.topic` and `Topic.alter`; None takes a bound away."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {
+        name: None if value == NONE else value for name, value in rewriting.items() if value is not None
+    }
     if retention is not None:
         options["retention"] = None if retention == NONE else retention
     if retention_bytes is not None:
@@ -89,19 +134,39 @@ def kept_text(topic: eventlog.Topic[Any, Any]) -> str:
         ...     kept_text(log.topic("a", retention=3600, until_read_by=["billing"])), kept_text(log.topic("b"))
         ('for 3,600 s, until read by billing', 'everything')
     """
-    return kept_words(topic.retention, topic.retention_bytes, topic.until_read_by)
+    return kept_words(**kept_fields(topic))
 
 
-def kept_words(retention: float | None, retention_bytes: int | None, until_read_by: Sequence[str] | None) -> str:
+def kept_fields(topic: eventlog.Topic[Any, Any]) -> dict[str, Any]:
+    """The options of a topic of which `kept_words` speaks."""
+    return {name: getattr(topic, name) for name in KEPT}
+
+
+def kept_words(
+    retention: float | None = None,
+    retention_bytes: int | None = None,
+    until_read_by: Sequence[str] | None = None,
+    compaction: str | None = None,
+    compaction_lag: float = 0.0,
+    tombstone_retention: float = 0.0,
+    min_dirty_ratio: float = 0.0,
+    repack_after: float | None = None,
+) -> str:
     """What a topic with these options keeps, in words."""
     parts = []
+    if compaction is not None:
+        parts.append(
+            f"the newest of each {compaction} after {compaction_lag:,g} s, tombstones for {tombstone_retention:,g} s, "
+            f"compacted at {min_dirty_ratio:g} dirty"
+        )
     if retention is not None:
         parts.append(f"for {retention:,g} s")
     if retention_bytes is not None:
         parts.append(f"up to {bytes_text(retention_bytes)}")
     if until_read_by:
         parts.append(f"until read by {', '.join(until_read_by)}")
-    return ", ".join(parts) or "everything"
+    repacked = "" if repack_after is None else f"; repacked after {repack_after:,g} s"
+    return (", ".join(parts) or "everything") + repacked
 
 
 @command("clean")
@@ -110,11 +175,12 @@ def kept_words(retention: float | None, retention_bytes: int | None, until_read_
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def clean(*, path: Path, budget: float | None, as_json: bool) -> int:
     """
-    Delete now what the topics no longer keep.
+    Delete now what the topics no longer keep, and compact and repack them.
 
-    That is what lies beyond the retention that a topic was given; `eventlog topics describe` shows it. Programs that
-    have such a topic open do the same in the background, but other commands delete nothing by themselves. A topic that
-    is damaged is left as it is and named, and the exit code is 1 then.
+    That is what lies beyond the retention that a topic was given, and the older records of a key in a compacted one;
+    `eventlog topics describe` shows both. Programs that have such a topic open do the same in the background, but other
+    commands delete nothing by themselves. A topic that is damaged is left as it is and named, and the exit code is 1
+    then.
     """
     with open_to_change(path) as log:
         report = log.clean(budget)

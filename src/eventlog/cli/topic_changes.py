@@ -13,7 +13,7 @@ from eventlog.cli.confirm import confirm, destructive
 from eventlog.cli.failure import EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE, Failure, check_there, failure_of
 from eventlog.cli.opening import open_to_change
 from eventlog.cli.parts import POSITIVE, TOPIC, command, json_option, path_argument, topic_argument
-from eventlog.cli.retention import NONE, kept, kept_text, kept_words, retention_options
+from eventlog.cli.retention import NONE, kept, kept_fields, kept_text, kept_words, retention_options
 from eventlog.cli.text import as_text, counted, json_line, table
 from eventlog.cli.topic_fields import fields_of
 
@@ -31,13 +31,11 @@ def alter_topic(
     path: Path,
     topic: str,
     partitions: int | None,
-    retention: float | str | None,
-    retention_bytes: float | str | None,
-    until_read_by: tuple[str, ...],
     compression: str | None,
     is_sure: bool,
     dry_run: bool,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """
     Give a topic more partitions, or change what it keeps, and how.
@@ -47,10 +45,11 @@ def alter_topic(
     keep means that records are deleted: it shows what it would change, and asks. Batches that are stored stay as they
     are, compressed or not.
     """
-    keeps = kept(retention, retention_bytes, until_read_by)
+    keeps = kept(**options)
     if partitions is None and not keeps and compression is None:
         raise click.UsageError(
-            "nothing to alter: pass --partitions, --retention, --retention-bytes, --until-read-by or --compression."
+            "nothing to alter: pass --partitions, --retention, --retention-bytes, --until-read-by, --compaction, "
+            "--compression or another option."
         )
     with open_to_change(path) as log:
         check_there("topic", topic, log.topics(), path)
@@ -87,8 +86,7 @@ def _alter(topic: eventlog.Topic[Any, Any], partitions: int | None, changes: dic
 
 def _asked_text(topic: eventlog.Topic[Any, Any], keeps: dict[str, Any]) -> str:
     """What the topic would keep, in words."""
-    stored = {name: getattr(topic, name) for name in ("retention", "retention_bytes", "until_read_by")}
-    return kept_words(**(stored | keeps))
+    return kept_words(**(kept_fields(topic) | keeps))
 
 
 @command("delete")

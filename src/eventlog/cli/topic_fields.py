@@ -27,6 +27,11 @@ def fields_of(topic: eventlog.Topic[Any, Any], *, with_partitions: bool = False)
             "retention_bytes": topic.retention_bytes,
             "until_read_by": list(topic.until_read_by),
             "compression": topic.compression,
+            "compaction": topic.compaction,
+            "compaction_lag": topic.compaction_lag,
+            "tombstone_retention": topic.tombstone_retention,
+            "min_dirty_ratio": topic.min_dirty_ratio,
+            "repack_after": topic.repack_after,
             "uuid": str(topic.uuid),
             "offsets": [{"partition": number, "first": first, "end": end} for number, (first, end) in bounds.items()],
         }

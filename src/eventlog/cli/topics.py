@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -81,12 +81,10 @@ def create_topic(
     index: Literal["key"] | None,
     partitioner: str | None,
     max_record_bytes: int | None,
-    retention: float | str | None,
-    retention_bytes: float | str | None,
-    until_read_by: tuple[str, ...],
     compression: Literal["zstd", "lz4"] | None,
     if_not_exists: bool,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """
     Create a topic, and the log if there is none.
@@ -114,7 +112,7 @@ def create_topic(
                 partitioner=partitioner,
                 max_record_bytes=max_record_bytes,
                 compression=compression,
-                **kept(retention, retention_bytes, until_read_by),
+                **kept(**options),
             )
             fields, verb = fields_of(made), "made"
     if as_json:

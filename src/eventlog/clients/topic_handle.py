@@ -10,7 +10,7 @@ import itertools
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from eventlog.backend import Backend
 from eventlog.backend.records import wrong_version
@@ -18,7 +18,7 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import Compressors
 from eventlog.batches.partitioners import partitioner_from_stored
 from eventlog.codecs import Upcasters, codec_from_stored
-from eventlog.errors import RecordTooLarge, UnknownPartition, WrongVersion
+from eventlog.errors import KeyRequired, RecordTooLarge, UnknownPartition, WrongVersion
 from eventlog.options import check_int
 from eventlog.records import Headers
 
@@ -118,6 +118,8 @@ class TopicHandle:
     def check_size(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> int:
         """The size of a record in bytes, when the topic's bound allows it."""
         row = self.row
+        if key is None and row.compaction.by is not None:
+            self.refuse_keyless()
         if row.index is not None and key is not None and 2 * len(key) > self.max_key_bytes:
             self._check_indexed(key)
         size = (0 if key is None else len(key)) + (0 if value is None else len(value))
@@ -133,9 +135,22 @@ class TopicHandle:
             )
         return size
 
+    def refuse_keyless(self) -> NoReturn:
+        """Raise the error for a record without a key, which a compacted topic would keep without end."""
+        name = self.row.name
+        raise KeyRequired(
+            f"cannot append a record without a key to topic {name!r}: it is compacted, which keeps the newest record "
+            "of each key.",
+            stored="Nothing was stored.",
+            advice="Pass key=, or append to a topic without compaction=.",
+            topic=name,
+        )
+
     @property
     def small_bytes(self) -> int:
         """The size below which no key and no value can be too large, so that `check_size` need not be asked."""
+        if self.row.compaction.by is not None:
+            return 0  # whether there is a key is asked of each
         bound = self.row.max_record_bytes // 2
         return bound if self.row.index is None else min(bound, self.max_key_bytes // 2 - 1)
 
@@ -146,6 +161,8 @@ class TopicHandle:
         Raises:
             ValueError, TypeError: if one of them is to be looked at alone, by `check_size`.
         """
+        if self.row.compaction.by is not None:
+            raise ValueError("whether there is a key is asked of each")
         sizes = list(map(len, values))  # type: ignore[arg-type]  # None raises TypeError
         if keys is not None:
             key_sizes = list(map(len, keys))  # type: ignore[arg-type]

@@ -131,6 +131,11 @@ class EmbeddedLog(EventLog):
         retention_bytes: int | None = None,
         until_read_by: Iterable[str] | None = None,
         compression: Compression | None = None,
+        compaction: Literal["key"] | None = None,
+        compaction_lag: float | None = None,
+        tombstone_retention: float | None = None,
+        min_dirty_ratio: float | None = None,
+        repack_after: float | None = None,
         **others: Never,
     ) -> Topic[Any, Any]:
         if others:
@@ -150,6 +155,11 @@ class EmbeddedLog(EventLog):
             retention_bytes,
             until_read_by,
             compression,
+            compaction,
+            compaction_lag,
+            tombstone_retention,
+            min_dirty_ratio,
+            repack_after,
         )
         return self._topics.open(name, options)
 

@@ -220,6 +220,8 @@ class Appender:
         identities = None if message_ids is None else check_message_ids(message_ids, len(values))
         if not values:
             return None
+        if self._handle.row.compaction.by is not None and (keys is None or None in keys):
+            self._handle.refuse_keyless()
         header_column = None if headers is None else check_header_column(headers)
         times = self._backend.clock.now_ms() if timestamps_ms is None else check_times(timestamps_ms)
         return Columns(keys, values, times, header_column, identities)

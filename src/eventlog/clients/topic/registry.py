@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from eventlog.backend import Backend
-from eventlog.backend.topics import DUPLICATE_WINDOW_MS, KEEP_ALL, NewTopic, Retention, StoredTopic
+from eventlog.backend.topics import (
+    DUPLICATE_WINDOW_MS,
+    KEEP_ALL,
+    NO_COMPACTION,
+    Compaction,
+    NewTopic,
+    Retention,
+    StoredTopic,
+)
 from eventlog.batches.partitioners import Partitioner, partitioner_for
 from eventlog.clients.topic.topic import EmbeddedTopic, Owner
 from eventlog.clients.topic_handle import TopicHandle, check_library
@@ -44,6 +52,11 @@ class TopicOptions(NamedTuple):
     retention_bytes: int | None = None
     until_read_by: Iterable[str] | None = None
     compression: str | None = None
+    compaction: str | None = None
+    compaction_lag: float | None = None
+    tombstone_retention: float | None = None
+    min_dirty_ratio: float | None = None
+    repack_after: float | None = None
 
     def check(self) -> None:
         """Raise an error for options that no topic can have."""
@@ -55,6 +68,10 @@ class TopicOptions(NamedTuple):
             check_seconds("duplicate_window", self.duplicate_window)
         self.stored_retention()
         check_compression(self.compression)
+        if rewriting := self.rewriting:
+            from eventlog.clients.topic.compaction import check_compaction  # few topics are compacted
+
+            check_compaction(rewriting)
         if self.index not in (None, "key"):
             raise ValueError(f'index is "key" or None, not {self.index!r}. Nothing was stored.')
 
@@ -67,6 +84,20 @@ class TopicOptions(NamedTuple):
         return check_retention(self.retention, self.retention_bytes, self.until_read_by)
 
     @property
+    def rewriting(self) -> dict[str, object]:
+        """The options that were passed and say how batches are rewritten."""
+        return {name: value for name in _REWRITING if (value := getattr(self, name)) is not None}
+
+    def stored_compaction(self, name: str) -> Compaction:
+        """The same, as they are stored with a new topic."""
+        rewriting = self.rewriting
+        if not rewriting:
+            return NO_COMPACTION
+        from eventlog.clients.topic.compaction import new_compaction
+
+        return new_compaction(name, rewriting)
+
+    @property
     def duplicate_window_ms(self) -> int | None:
         """The window as it is stored."""
         return None if self.duplicate_window is None else round(self.duplicate_window * 1000)
@@ -76,6 +107,10 @@ class TopicOptions(NamedTuple):
         """Whether it says anything that a `Topic` keeps."""
         declared = (self.key, self.value, self.partitioner, self.snapshot, self.upcasters)
         return any(one is not None for one in declared)
+
+
+_REWRITING = ("compaction", "compaction_lag", "tombstone_retention", "min_dirty_ratio", "repack_after")
+"""The fields of `TopicOptions` that say how batches are rewritten."""
 
 
 class Topics:
@@ -136,7 +171,7 @@ class Topics:
             snapshot=options.snapshot,
             upcasters=options.upcasters,
         )
-        if self._cleans and row.retention.is_bounded:
+        if self._cleans and row.is_cleaned:
             self._store.keep_clean()
         return EmbeddedTopic(self._store, route, self._owner(), cleans=self._cleans)
 
@@ -158,6 +193,7 @@ class Topics:
             ).to_stored(),
             options.stored_retention(),
             options.compression,
+            options.stored_compaction(name),
         )
         return self._store.ensure_topic(new)
 
@@ -191,3 +227,7 @@ def _check_stored(row: StoredTopic, options: TopicOptions) -> None:
         from eventlog.clients.topic.retention import check_stored_retention
 
         check_stored_retention(row, retention)
+    if rewriting := options.rewriting:
+        from eventlog.clients.topic.compaction import check_stored_compaction
+
+        check_stored_compaction(row, rewriting)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
 from eventlog.api.overriding import override
 from eventlog.api.topic import Topic
 from eventlog.backend import Backend
-from eventlog.backend.topics import Retention, StoredTopic, TopicChanges
+from eventlog.backend.topics import StoredTopic, TopicChanges
 from eventlog.clients.reading.batch_reader import BatchReader, Cursor, resolve_ends, resolve_starts
 from eventlog.clients.topic.append import Appender
 from eventlog.clients.topic.history import History
@@ -105,26 +105,49 @@ class EmbeddedTopic(Topic[K, V]):
     @property
     @override
     def retention(self) -> float | None:
-        most_ms = self._retention().most_ms
+        most_ms = self._stored().retention.most_ms
         return None if most_ms is None else most_ms / 1000
 
     @property
     @override
     def retention_bytes(self) -> int | None:
-        return self._retention().most_bytes
+        return self._stored().retention.most_bytes
 
     @property
     @override
     def until_read_by(self) -> tuple[str, ...]:
-        return self._retention().until_read_by
+        return self._stored().retention.until_read_by
 
     @property
     @override
     def compression(self) -> str | None:
         return self._stored().compression
 
-    def _retention(self) -> Retention:
-        return self._stored().retention
+    @property
+    @override
+    def compaction(self) -> str | None:
+        return self._stored().compaction.by
+
+    @property
+    @override
+    def compaction_lag(self) -> float:
+        return self._stored().compaction.lag_ms / 1000
+
+    @property
+    @override
+    def tombstone_retention(self) -> float:
+        return self._stored().compaction.tombstone_ms / 1000
+
+    @property
+    @override
+    def min_dirty_ratio(self) -> float:
+        return self._stored().compaction.least_dirty_ratio
+
+    @property
+    @override
+    def repack_after(self) -> float | None:
+        repack_ms = self._stored().compaction.repack_ms
+        return None if repack_ms is None else repack_ms / 1000
 
     def _stored(self) -> StoredTopic:
         """What is stored now: others may have altered it."""
@@ -191,22 +214,39 @@ class EmbeddedTopic(Topic[K, V]):
         retention_bytes: int | None = UNCHANGED,
         until_read_by: Iterable[str] | None = UNCHANGED,
         compression: Compression | None = UNCHANGED,
+        compaction: Literal["key"] | None = UNCHANGED,
+        compaction_lag: float = UNCHANGED,
+        tombstone_retention: float = UNCHANGED,
+        min_dirty_ratio: float = UNCHANGED,
+        repack_after: float | None = UNCHANGED,
     ) -> None:
         self._owner._check_open()
         stored = self._store.check_topic(self._route.row)
+        from eventlog.clients.topic.compaction import altered_compaction
         from eventlog.clients.topic.retention import altered_retention  # few programs alter: `import eventlog` is fast
 
-        altered = altered_retention(stored.retention, retention, retention_bytes, until_read_by)
+        keeps = altered_retention(stored.retention, retention, retention_bytes, until_read_by)
+        rewritten = altered_compaction(
+            stored,
+            {
+                "compaction": compaction,
+                "compaction_lag": compaction_lag,
+                "tombstone_retention": tombstone_retention,
+                "min_dirty_ratio": min_dirty_ratio,
+                "repack_after": repack_after,
+            },
+        )
         if compression is not UNCHANGED and compression is not None:
             check_compression(compression)
             check_library(compression, f"compress topic {self.name!r}")
         changes = TopicChanges(
-            UNCHANGED if altered == stored.retention else altered,
+            UNCHANGED if keeps == stored.retention else keeps,
             UNCHANGED if compression == stored.compression else compression,
+            UNCHANGED if rewritten == stored.compaction else rewritten,
         )
         if changes != TopicChanges():
             self._route.row = self._store.alter_topic(self._route.row, changes)
-        if self._cleans and altered.is_bounded:
+        if self._cleans and self._route.row.is_cleaned:
             self._store.keep_clean()
 
     # -- partitions ------------------------------------------------------------------------------------------
@@ -266,6 +306,7 @@ class EmbeddedTopic(Topic[K, V]):
         for partition, first, end in spans:
             cursor: Cursor[K, V] = Cursor(self._route, partition, first)
             while cursor.offset < end and (left is None or left > 0):
+                before = cursor.offset
                 batches = self._fetcher.fetch([cursor], room, end=end).batches
                 room = min(max(2 * room, _SECOND_READ_BYTES), _READ_BYTES)
                 for batch in batches:
@@ -274,8 +315,8 @@ class EmbeddedTopic(Topic[K, V]):
                         left -= len(batch)
                     if len(batch):
                         yield batch
-                if not batches:
-                    break
+                if not batches and cursor.offset == before:
+                    break  # else nothing is left of what was found: what follows may have more
 
     # -- reading by key --------------------------------------------------------------------------------------
 

@@ -1,12 +1,13 @@
 """
-The cleaner: it deletes what the retention of topics no longer keeps, a slice at a time.
+The cleaner: it deletes what the retention of topics no longer keeps, compacts and repacks, a slice at a time.
 
 A slice is a commit like those of producers, and shares their sync. It takes about 5 ms of the write lock, and four
 times as long is left to others before the next. One process at a time cleans: it holds the lock of a file. Another one
 takes over when that process ends.
 
-The thread begins with the first topic that has a retention, and looks four times a second while the log grows, once in
-two seconds while it does not. What goes wrong with a topic is written to Python's log once, and the others are cleaned.
+The thread begins with the first topic that has a retention or a compaction, and looks four times a second while the log
+grows, once in two seconds while it does not. What goes wrong with a topic is written to Python's log once, and the
+others are cleaned.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from eventlog.backend.maintenance import CleanReport
 from eventlog.backend.topics import StoredTopic
 from eventlog.errors import DiskFull, EventLogError, LogClosed, NestedCall, UnknownTopic
 from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.store.cleaning.compaction import SLICE_SECONDS, Step
 from eventlog.store.cleaning.expiry import Doomed, doomed_batches
+from eventlog.store.cleaning.rewriters import Rewriters
 from eventlog.store.cleaning.sizes import TopicSizes
 from eventlog.store.cleaning.turn import Turn
 from eventlog.store.committer import Committer
@@ -29,7 +32,6 @@ from eventlog.store.records.emptying import Run, delete
 from eventlog.store.records.topics import DeleteRecords
 from eventlog.uninterruptible import start_thread, try_acquire
 
-_SLICE_SECONDS = 0.005
 _PAUSE_FACTOR = 4
 _PASS_FACTOR = 10
 _FIRST_SLICE = 32
@@ -67,8 +69,11 @@ class Cleaner:
     def _reset(self) -> None:
         self._sizes = TopicSizes(self._environment)
         self._sizes_for_room = TopicSizes(self._environment)
+        self._rewriters = Rewriters(self._environment, self._committer.run, self._now_ms)
         self._slice = _FIRST_SLICE
         self._failed: set[int] = set()
+        self.failed_topics: tuple[str, ...] = ()
+        """The names of the topics that the last whole pass could not clean."""
         self._working = threading.Lock()
         self._worker: int | None = None
         self._starting = threading.RLock()  # a signal handler may come into the middle, and open a topic
@@ -115,19 +120,32 @@ class Cleaner:
                 self._working.release()
 
     def _clean_topics(self, deadline_s: float | None, *, pauses: bool) -> CleanReport:
-        topics = [topic for topic in self._topics() if topic.retention.is_bounded]
+        """Delete what no topic keeps, and then compact and repack: a full volume first gets the room of the former."""
+        topics = [topic for topic in self._topics() if topic.is_cleaned]
+        self._rewriters.keep_only({topic.id for topic in topics})
         failed: list[str] = []
         batches = records = freed_bytes = 0
         is_over = False
-        for topic in topics:
+        for topic, steps in (
+            *(
+                (topic, self._deletions(topic, topics, self._sizes, self._committer.run))
+                for topic in topics
+                if topic.retention.is_bounded
+            ),
+            *((topic, self._rewriters.steps(topic, in_background=pauses)) for topic in topics),
+        ):
+            if topic.name in failed:
+                continue
             try:
-                for slice_ in self._slices(topic, topics, self._sizes, self._committer.run, pauses=pauses):
-                    batches += len(slice_)
-                    records += sum(batch.record_count for batch in slice_)
-                    freed_bytes += sum(batch.stored_bytes for batch in slice_)
+                for step in steps:
+                    batches += step.batch_count
+                    records += step.record_count
+                    freed_bytes += step.freed_bytes
                     is_over = self._is_stopped or (deadline_s is not None and monotonic() >= deadline_s)
                     if is_over:
                         break
+                    if pauses and step.seconds:
+                        sleep(_PAUSE_FACTOR * min(step.seconds, _LONGEST_SECONDS))
             except unless_interrupted(UnknownTopic):
                 continue  # it was deleted meanwhile
             except unless_interrupted(LogClosed, DiskFull):
@@ -139,6 +157,8 @@ class Cleaner:
                     raise
             if is_over:
                 break
+        else:
+            self.failed_topics = tuple(failed)
         return CleanReport(batches, records, freed_bytes, tuple(failed), is_finished=not is_over)
 
     def make_room(self, run: Run) -> bool:
@@ -152,8 +172,8 @@ class Cleaner:
         topics = [topic for topic in self._topics() if topic.retention.is_bounded]
         for topic in topics:
             try:
-                for slice_ in self._slices(topic, topics, self._sizes_for_room, run, pauses=False):
-                    freed_bytes += sum(batch.stored_bytes for batch in slice_)
+                for step in self._deletions(topic, topics, self._sizes_for_room, run):
+                    freed_bytes += step.freed_bytes
                     if freed_bytes >= _ROOM_BYTES or monotonic() >= end_s:
                         return True
             except unless_interrupted(DiskFull):
@@ -162,17 +182,18 @@ class Cleaner:
                 self._tell(topic, error)
         return freed_bytes > 0
 
-    def _slices(
-        self, topic: StoredTopic, topics: list[StoredTopic], sizes: TopicSizes, run: Run, *, pauses: bool
-    ) -> Iterator[list[Doomed]]:
+    def _deletions(self, topic: StoredTopic, topics: list[StoredTopic], sizes: TopicSizes, run: Run) -> Iterator[Step]:
         """Delete the doomed batches of a topic; each slice when it is deleted."""
         while doomed := self._doomed(topic, topics, sizes):
             while doomed:
                 slice_, doomed = doomed[: self._slice], doomed[self._slice :]
                 seconds = self._delete(topic, slice_, sizes, run)
-                yield slice_
-                if pauses:
-                    sleep(_PAUSE_FACTOR * min(seconds, _LONGEST_SECONDS))
+                yield Step(
+                    len(slice_),
+                    sum(batch.record_count for batch in slice_),
+                    sum(batch.stored_bytes for batch in slice_),
+                    seconds,
+                )
 
     def _doomed(self, topic: StoredTopic, topics: list[StoredTopic], sizes: TopicSizes) -> list[Doomed]:
         environment, bound = self._environment, topic.retention.most_bytes
@@ -190,9 +211,9 @@ class Cleaner:
         command = delete(self._environment, run, lambda in_steps: DeleteRecords(topic, before, in_steps=in_steps))
         if topic.retention.most_bytes is not None:
             sizes.deleted(topic, batches)
-        if command.seconds > _SLICE_SECONDS:
+        if command.seconds > SLICE_SECONDS:
             self._slice = max(1, self._slice // 2)
-        elif command.seconds < _SLICE_SECONDS / 2 and len(batches) == self._slice:
+        elif command.seconds < SLICE_SECONDS / 2 and len(batches) == self._slice:
             self._slice = min(2 * self._slice, _PLANNED)
         return command.seconds
 

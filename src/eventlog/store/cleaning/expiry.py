@@ -132,4 +132,4 @@ class _Heads:
             return None
         data = cursor.value()
         header = read_header(data, f"the batch of topic id {topic_id}, partition {partition}, up to offset {last}")
-        return _Head(header.log_position, partition, last, header.span, len(data), header.largest_ms)
+        return _Head(header.log_position, partition, last, header.count, len(data), header.largest_ms)

@@ -2,7 +2,7 @@
 The sizes of topics: the bytes of their stored batches, kept up to date without walking over all of them.
 
 A first look walks over the topic. Later ones add what the order of the log has got since. Where somebody else has
-deleted records in between, the topic is walked over again.
+deleted records in between, the topic is walked over again. So is a topic that is compacted or repacked, each time.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ class TopicSizes:
     def refresh(self, transaction: Snapshot, topics: Collection[StoredTopic]) -> None:
         """Bring the sizes of these topics up to date with a snapshot, and forget those of others."""
         wanted = {topic.id for topic in topics}
+        rewritten = {topic.id for topic in topics if topic.compaction.is_on}
         self._bytes = {one: size for one, size in self._bytes.items() if one in wanted}
         self._add_new(transaction)
         for topic_id in wanted:
             firsts = self._firsts_of(transaction, topic_id)
-            if topic_id not in self._bytes or firsts != self._firsts.get(topic_id):
+            if topic_id in rewritten or topic_id not in self._bytes or firsts != self._firsts.get(topic_id):
                 self._bytes[topic_id] = self._walk(transaction, topic_id)
                 self._firsts[topic_id] = firsts
 

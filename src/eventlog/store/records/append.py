@@ -155,9 +155,8 @@ class AppendBatch(CommitRequest):
 
 def _is_alike(one: StoredTopic, other: StoredTopic) -> bool:
     """Whether records that were encoded and placed for one topic are right for another."""
-    return one == other._replace(
-        id=one.id, uuid=one.uuid, created_ms=one.created_ms, retention=one.retention, compression=one.compression
-    )
+    alike = other._replace(id=one.id, uuid=one.uuid, created_ms=one.created_ms)
+    return one == alike._replace(retention=one.retention, compression=one.compression, compaction=one.compaction)
 
 
 def check_parts(writing: WriteTransaction, parts: Sequence[PartitionRecords]) -> list[StoredTopic]:

@@ -7,7 +7,7 @@ The next record of a key goes into the key's last row until that is full.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import accumulate
 
 from eventlog.errors import EventLogError
@@ -174,16 +174,34 @@ class KeyIndex:
         Return from how many. A damaged row stays as it is; `verify` finds it.
         """
         self._tails.pop(prefix, None)
-        table = self._environment.table(INDEX)
-        with transaction.cursor(db=table) as cursor:
+        with transaction.cursor(db=self._environment.table(INDEX)) as cursor:
             rows, is_all = _rows_before(cursor, prefix, partition, first)
-        count = 0
+        return self._remove(transaction, prefix, rows, lambda entry: _is_before(entry, partition, first), most, is_all)
+
+    def delete_offsets(self, transaction: Transaction, prefix: bytes, partition: int, offsets: Collection[int]) -> None:
+        """Remove a key's records that have some offsets of one partition; there is at least one."""
+        self._tails.pop(prefix, None)
+        with transaction.cursor(db=self._environment.table(INDEX)) as cursor:
+            rows, is_all = _rows_before(cursor, prefix, partition, max(offsets) + 1)
+        self._remove(transaction, prefix, rows, lambda entry: _is_among(entry, partition, offsets), 2**62, is_all)
+
+    def _remove(
+        self,
+        transaction: Transaction,
+        prefix: bytes,
+        rows: list[tuple[int, Sequence[Entry | None] | None]],
+        is_gone: Callable[[Entry | None], bool],
+        most: int,
+        is_all: bool,  # noqa: FBT001 - whether these are all rows of the key
+    ) -> int:
+        """Remove entries from some rows of a key, from `most` rows at most; return from how many."""
+        count, table = 0, self._environment.table(INDEX)
         for number, (version, entries) in enumerate(rows):
             if entries is None:
                 continue
             if count >= most:
                 break
-            kept = [None if _is_before(entry, partition, first) else entry for entry in entries]
+            kept = [None if is_gone(entry) else entry for entry in entries]
             key = prefix + version_key(version)
             if any(entry is not None for entry in kept):
                 if list(entries) != kept:
@@ -209,8 +227,12 @@ class KeyIndex:
                 is_found = cursor.set_range(key[:-8] + LAST_VERSION)
 
 
-def _is_before(entry: tuple[object, ...] | None, partition: int, first: int) -> bool:
-    return entry is None or (entry[0] == partition and entry[1] < first)  # type: ignore[operator]
+def _is_before(entry: Entry | None, partition: int, first: int) -> bool:
+    return entry is None or (entry[0] == partition and entry[1] < first)
+
+
+def _is_among(entry: Entry | None, partition: int, offsets: Collection[int]) -> bool:
+    return entry is None or (entry[0] == partition and entry[1] in offsets)
 
 
 def _rows_before(

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from eventlog.backend.topics import NewTopic, StoredTopic, TopicChanges, unknown_topic
 from eventlog.errors import FormatTooOld, OffsetOutOfRange
+from eventlog.options import UNCHANGED
 from eventlog.store.lmdb.environment import (
     FORMAT,
     PARTITIONS,
@@ -58,6 +59,8 @@ class EnsureTopic(CommitRequest):
             self.topic = unpack_topic(name, stored)
             return
         _check_compression(writing, self._new.name, self._new.compression)
+        if self._new.compaction.is_on:
+            check_rewriting(writing, self._new.name)
         number = next_id(writing.get(FORMAT, NEXT_TOPIC_ID_KEY), "topic", size_bytes=4)
         fields = self._new._asdict()
         self.topic = StoredTopic(id=number, uuid=uuid4(), created_ms=self._now_ms, **fields)
@@ -75,6 +78,18 @@ def _check_compression(writing: WriteTransaction, topic: str, compression: str |
             stored="Nothing was changed.",
             advice=f"Close it in all programs, and run `eventlog upgrade {path}`, or open it with upgrade=True.",
             topic=topic,
+        )
+
+
+def check_rewriting(writing: WriteTransaction, name: str) -> None:
+    """Raise `FormatTooOld` if the log is of a format whose batches cannot be merged."""
+    if writing.environment.seal is None:
+        raise FormatTooOld(
+            f"cannot compact or repack topic {name!r}: the log has format 3, and only from format 4 on a batch knows "
+            "the positions of records that were stored apart.",
+            stored="Nothing was changed.",
+            advice="Close it in all programs and run `eventlog upgrade` on it, or open it with upgrade=True.",
+            topic=name,
         )
 
 
@@ -124,6 +139,8 @@ class AlterTopic(CommitRequest):
         """Write the topic's row again."""
         writing.check_topic(self._asked)
         _check_compression(writing, self._asked.name, self._changes.compression)
+        if self._changes.compaction is not UNCHANGED and self._changes.compaction.is_on:
+            check_rewriting(writing, self._asked.name)
         name = self._asked.name.encode()
         stored = writing.get(TOPICS, name)
         assert stored is not None

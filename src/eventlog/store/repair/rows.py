@@ -48,6 +48,7 @@ from eventlog.store.records.producer_epochs import (
     split_sequence_key,
 )
 from eventlog.store.records.snapshots import unpack_snapshot
+from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, split_compaction_key
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
     LEFT_ROWS,
@@ -89,6 +90,9 @@ def _check_format(key: bytes, data: bytes) -> None:
     elif key.startswith(deletion_key(b"")):
         split_partition_key(key.removeprefix(deletion_key(b"")))
         unpack_deletion(data)
+    elif key.startswith(COMPACTION_KEY):
+        split_compaction_key(key)
+        CompactionRow.unpack(data)
     else:
         raise ValueError("it is no row of the format")
 

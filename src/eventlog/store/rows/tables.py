@@ -13,7 +13,15 @@ from uuid import UUID
 
 import msgpack
 
-from eventlog.backend.topics import DUPLICATE_WINDOW_MS, KEEP_ALL, Retention, StoredTopic, TopicChanges
+from eventlog.backend.topics import (
+    DUPLICATE_WINDOW_MS,
+    KEEP_ALL,
+    NO_COMPACTION,
+    Compaction,
+    Retention,
+    StoredTopic,
+    TopicChanges,
+)
 from eventlog.batches.header import COMPRESSIONS
 from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
 from eventlog.groups.state import CommittedOffset
@@ -71,6 +79,8 @@ _TOPICS_VERSION = struct.Struct(">Q")
 _LONGEST_WINDOW_MS = 10**12
 _KNOWN_TOPICS_COUNT = 1024
 _GROUP_END = b"\0"
+_COMPACTION_FIELDS = ("compaction", "compaction_lag_ms", "tombstone_retention_ms", "min_dirty_ratio", "repack_after_ms")
+"""The fields of a topic's row for those of `Compaction`, in their order."""
 
 BATCH_KEY_BYTES = _BATCH_KEY.size
 batch_key = _BATCH_KEY.pack
@@ -158,7 +168,8 @@ def pack_topic(topic: StoredTopic) -> bytes:
     retention = _retention_fields(fields.pop("retention"))
     if topic.compression is None:
         del fields["compression"]
-    return packed({**fields, "uuid": topic.uuid.bytes, **retention})
+    compaction = _compaction_fields(fields.pop("compaction"))
+    return packed({**fields, "uuid": topic.uuid.bytes, **retention, **compaction})
 
 
 def _retention_fields(retention: Retention) -> dict[str, object]:
@@ -169,6 +180,15 @@ def _retention_fields(retention: Retention) -> dict[str, object]:
         "until_read_by": list(retention.until_read_by) or None,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _compaction_fields(compaction: Compaction) -> dict[str, object]:
+    """What a row says of a topic's compaction; an option that is as usual has no field."""
+    return {
+        field: value
+        for field, value, usual in zip(_COMPACTION_FIELDS, compaction, NO_COMPACTION, strict=True)
+        if value != usual
+    }
 
 
 def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTopic:
@@ -201,6 +221,7 @@ def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTo
             snapshot=codec_fields(fields.get("snapshot", {"name": "msgpack"})),
             retention=_unpacked_retention(fields),
             compression=_unpacked_compression(name, fields),
+            compaction=_unpacked_compaction(bytes(name), fields),
         )
     except unless_interrupted(*NOT_A_ROW) as error:
         raise damaged(f"topic {bytes(name)!r}", error) from error
@@ -230,6 +251,29 @@ def _unpacked_compression(name: bytes | memoryview, fields: dict[str, object]) -
     return str(compression)
 
 
+def _unpacked_compaction(name: bytes, fields: dict[str, object]) -> Compaction:
+    if not any(field in fields for field in _COMPACTION_FIELDS):
+        return NO_COMPACTION
+    by, lag_ms, tombstone_ms, ratio, repack_ms = (
+        fields.get(field, usual) for field, usual in zip(_COMPACTION_FIELDS, NO_COMPACTION, strict=True)
+    )
+    if by is not None and checked(by, str) != "key":
+        raise FormatTooNew(
+            f"cannot use topic {name!r}: it has the compaction {by!r}, which this eventlog does not know.",
+            stored="Nothing is damaged.",
+            advice="Upgrade eventlog to use it.",
+        )
+    if not 0.0 <= checked(ratio, float) <= 1.0:
+        raise ValueError(f"{ratio} is no dirty ratio")
+    return Compaction(
+        by,  # type: ignore[arg-type]
+        whole(lag_ms, 0, _LONGEST_WINDOW_MS),
+        whole(tombstone_ms, 0, _LONGEST_WINDOW_MS),
+        ratio,  # type: ignore[arg-type]
+        None if repack_ms is None else whole(repack_ms, 0, _LONGEST_WINDOW_MS),
+    )
+
+
 unpack_topic_again = lru_cache(maxsize=_KNOWN_TOPICS_COUNT)(unpack_topic)
 """The same for bytes: a topic is looked up at every read, and its row is mostly what it was."""
 
@@ -250,6 +294,10 @@ def altered(data: bytes | memoryview, changes: TopicChanges) -> bytes:
         stored.pop("compression", None)
         if changes.compression is not None:
             stored["compression"] = changes.compression
+    if changes.compaction is not UNCHANGED:
+        for name in _COMPACTION_FIELDS:
+            stored.pop(name, None)
+        stored |= _compaction_fields(changes.compaction)
     return packed(stored)
 
 

@@ -75,7 +75,8 @@ class StoreMaintenance:
         from eventlog.store.verify.figures import count  # few programs count: `import eventlog` is fast
 
         self.environment.check_identity()
-        return count(self.environment)
+        cleaner = self._cleaner
+        return count(self.environment, () if cleaner is None else cleaner.failed_topics)
 
     def compact(self, destination: str | os.PathLike[str]) -> int:
         """Write a copy without free pages into a new directory; writers may go on."""

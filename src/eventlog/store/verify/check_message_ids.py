@@ -93,6 +93,8 @@ def difference(snapshot: SnapshotReader, topic: StoredTopic, message: StoredMess
         return None
     offsets = columns.offsets(last)
     if message.offset not in offsets:
+        if snapshot.is_compacted(topic.id, message.partition):
+            return None  # the id is remembered for longer than the record
         return f"it leads to {place}, where there is no record"
     index = offsets.index(message.offset)
     key = columns.keys[index]

@@ -31,6 +31,7 @@ from eventlog.store.records.log_order import (
     unpack_deletion,
 )
 from eventlog.store.records.producer_epochs import NEXT_PRODUCER_ID_KEY, ProducerRow, SequenceRow, split_sequence_key
+from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, split_compaction_key
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
     LEFT_ROWS,
@@ -125,7 +126,7 @@ class SmallTables:
         if topic is None or key != partition_key(topic_id, partition % 2**32) or partition >= topic.partitions:
             self._problems.add(f"{name}: it has bounds, but there is no such partition.")
 
-    def _check_format(self, _: SnapshotReader, key: bytes, data: bytes) -> None:
+    def _check_format(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         if key == FORMAT_KEY:
             FormatRow.unpack(data, "the log")
         elif key in _COUNTERS:
@@ -136,6 +137,23 @@ class SmallTables:
             unpack_deletion(data)
             if key.startswith(prefix := deletion_key(b"")):
                 split_partition_key(key[len(prefix) :])
+
+        elif key.startswith(COMPACTION_KEY):
+            self._check_compaction(snapshot, key, data)
+
+    def _check_compaction(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
+        """Check the row of a compacted partition: it is clean up to its end at most, and has lost no more than that."""
+        topic_id, partition = split_compaction_key(key)
+        topic, row = snapshot.topic(topic_id), CompactionRow.unpack(data)
+        if snapshot.has_left(TOPIC_ROWS, topic_id):
+            return
+        name = f"{topic.name if topic else f'topic id {topic_id}'}[{partition}]"
+        if topic is None or partition >= topic.partitions:
+            self._problems.add(f"{name}: it has a row of its compaction, but there is no such partition.")
+        elif max(row.clean_end, row.dropped_count, *(one.end for one in row.rounds), 0) > (
+            end := snapshot.bounds(topic_id, partition)[1]
+        ):
+            self._problems.add(f"{name}: the row of its compaction is of more than its {end} offsets.")
 
     def _note_id(self, what: str, number: int, ids: set[int]) -> None:
         if number in ids:

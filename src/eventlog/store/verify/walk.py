@@ -33,6 +33,7 @@ from eventlog.store.lmdb.environment import (
 from eventlog.store.records.emptying import left_rows
 from eventlog.store.records.log_order import end_log_position, position_of
 from eventlog.store.records.reader import bounds_within
+from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, compaction_key
 from eventlog.store.rows.packing import LARGEST, NOT_A_ROW
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
@@ -185,7 +186,7 @@ class SnapshotReader:
             return LARGEST
 
     def deleted_count(self, topic_id: int) -> int:
-        """Return the number of records that a topic has lost, by deletions and by damage, over all partitions."""
+        """Return the number of records that a topic has lost over all partitions: deleted, compacted or damaged."""
         prefix = topic_id.to_bytes(4, "big")
         count = int.from_bytes(self.get(FORMAT, LOST_RECORDS_KEY + prefix) or b"", "big")
         with self.transaction.cursor(db=self.environment.table(PARTITIONS)) as cursor:
@@ -194,7 +195,20 @@ class SnapshotReader:
                 with suppress(*UNREADABLE):  # reported by the check of that table
                     count += PartitionRow.unpack(self.environment.value(PARTITIONS, *cursor.item())).first
                 is_found = cursor.next()
+        with self.transaction.cursor(db=self.environment.table(FORMAT)) as cursor:
+            is_found = cursor.set_range(COMPACTION_KEY + prefix)
+            while is_found and bytes(cursor.key()).startswith(COMPACTION_KEY + prefix):
+                with suppress(*UNREADABLE):
+                    count += CompactionRow.unpack(self.environment.value(FORMAT, *cursor.item())).dropped_count
+                is_found = cursor.next()
         return count
+
+    def is_compacted(self, topic_id: int, partition: int) -> bool:
+        """Whether compaction has dropped records of a partition."""
+        try:
+            return CompactionRow.unpack(self.get(FORMAT, compaction_key(topic_id, partition))).dropped_count > 0
+        except unless_interrupted(*UNREADABLE):
+            return True
 
     def batch(self, topic_id: int, partition: int, offset: int) -> tuple[int, Columns | None] | None:
         """

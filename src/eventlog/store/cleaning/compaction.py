@@ -1,0 +1,341 @@
+"""
+Compaction of a partition, in rounds of slices.
+
+A round learns the newest offset of each key in the part that is not clean, and then goes over the whole partition from
+its beginning, a window of batches at a time. Where a record of a window has a newer one of its key, the window is
+replaced by batches without it (`rewriting.py`). The round ends with a row that says how far the partition is clean. One
+that was interrupted has replaced whole windows, and the next one begins again: nothing depends on how far it came.
+
+A window from which everything goes leaves one record, because a batch has at least one, and the next window begins
+with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from eventlog.backend.topics import StoredTopic
+from eventlog.batches.format import TARGET_BYTES, decode
+from eventlog.batches.header import read_header
+from eventlog.batches.merging import merge
+from eventlog.named_tuples import NamedTuple
+from eventlog.store.cleaning.newest import KeepRules, NewestOffsets, limited
+from eventlog.store.cleaning.rewriting import BatchName, FinishRound, Replacement, StoredSource, read_sources
+from eventlog.store.lmdb.environment import BATCHES, FORMAT, PARTITIONS, Environment, Snapshot
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.records.reader import last_batch
+from eventlog.store.rows.compaction import CompactionRow, compaction_key
+from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key, split_batch_key
+
+if TYPE_CHECKING:
+    from eventlog.batches.compression import Compressor
+
+SLICE_SECONDS = 0.005
+"""About how long a slice may take of the write lock."""
+SMALL_BYTES = TARGET_BYTES // 2
+"""A batch below this size is merged with those behind it."""
+_LEAST_WINDOW_BYTES = 1 << 16
+_MOST_WINDOW_BYTES = 1 << 20
+_LEAST_DROPS = 32
+_MOST_DROPS = 8192
+_WORTH_BYTES = 1 << 16
+"""In the background, less than this is not compacted."""
+_READ_BYTES = 1 << 20
+
+Run = Callable[[CommitRequest], object]
+"""Stores a request, or raises its error."""
+
+
+class Step(NamedTuple):
+    """A slice that is stored, or a part of the reading between two: what it took away, and its time under the lock."""
+
+    batch_count: int = 0
+    record_count: int = 0
+    freed_bytes: int = 0
+    seconds: float = 0.0
+
+
+class Pace:
+    """How much one slice does: so much as takes about 5 ms of the write lock."""
+
+    def __init__(self) -> None:
+        self.window_bytes = _MOST_WINDOW_BYTES
+        self.most_drops = 256
+        """How many records of a topic with an index go in one slice."""
+
+    def learn(self, seconds: float) -> None:
+        """Do less after a slow slice, and more after a fast one."""
+        if seconds > SLICE_SECONDS:
+            self.window_bytes = max(_LEAST_WINDOW_BYTES, self.window_bytes // 2)
+            self.most_drops = max(_LEAST_DROPS, self.most_drops // 2)
+        elif seconds < SLICE_SECONDS / 2:
+            self.window_bytes = min(_MOST_WINDOW_BYTES, 2 * self.window_bytes)
+            self.most_drops = min(_MOST_DROPS, 2 * self.most_drops)
+
+
+class Dirt:
+    """How much of a partition is not clean: known from one look to the next, so that no batch is looked at twice."""
+
+    def __init__(self) -> None:
+        self._clean_end = 0
+        self._bytes = 0
+        self.end = 0
+        """Up to where the partition may be compacted."""
+
+    def look(
+        self, environment: Environment, transaction: Snapshot, topic: StoredTopic, partition: int, now_ms: int
+    ) -> tuple[CompactionRow, int]:
+        """
+        The row of the partition, and the bytes of the batches behind its clean part that are old enough.
+
+        Raises:
+            CorruptBatch, FormatTooNew: the row or the header of a batch cannot be read.
+        """
+        row = row_of(environment, transaction, topic, partition)
+        if row.clean_end != self._clean_end:
+            self._clean_end, self._bytes, self.end = row.clean_end, 0, row.clean_end
+        prefix = partition_key(topic.id, partition)
+        lag_ms = topic.compaction.lag_ms
+        with transaction.cursor(db=environment.table(BATCHES)) as cursor:
+            is_found = cursor.set_range(batch_key(topic.id, partition, self.end))
+            while is_found:
+                key, data = cursor.item()
+                if bytes(key[:8]) != prefix:
+                    break
+                last = split_batch_key(key)[2]
+                if lag_ms and read_header(data, BatchName(topic.name, partition, last)).largest_ms > now_ms - lag_ms:
+                    break
+                self._bytes += len(data)
+                self.end = last + 1
+                is_found = cursor.next()
+        return row, self._bytes
+
+
+def row_of(environment: Environment, transaction: Snapshot, topic: StoredTopic, partition: int) -> CompactionRow:
+    """The row of a partition's compaction."""
+    return CompactionRow.unpack(environment.row(transaction, FORMAT, compaction_key(topic.id, partition)))
+
+
+def is_due(topic: StoredTopic, row: CompactionRow, dirty_bytes: int, now_ms: int, *, in_background: bool) -> bool:
+    """Whether a round is worth its work."""
+    options = topic.compaction
+    if row.due_tombstones(now_ms, options.tombstone_ms):
+        return True
+    if not dirty_bytes or (in_background and dirty_bytes < _WORTH_BYTES):
+        return False
+    return dirty_bytes >= options.least_dirty_ratio * (dirty_bytes + row.clean_bytes)
+
+
+@attrs.frozen
+class _Beginning:
+    """What a round knows of its partition when it begins."""
+
+    first: int
+    clean_end: int
+    newest_record: int
+    tombstones_end: int
+
+
+class CompactionRound:
+    """
+    One round over a partition.
+
+    Args:
+        end: up to where it may be compacted (exclusive).
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        run: Run,
+        topic: StoredTopic,
+        partition: int,
+        end: int,
+        now_ms: Callable[[], int],
+        pace: Pace,
+        compressor: Compressor | None,
+    ) -> None:
+        self._environment = environment
+        self._run = run
+        self._topic = topic
+        self._partition = partition
+        self._end = end
+        self._now_ms = now_ms
+        self._pace = pace
+        self._compressor = compressor
+        self._tombstones: set[int] = set()
+
+    def steps(self) -> Iterator[Step]:
+        """
+        Do the round; a step at a time, so that the caller may rest or stop between two.
+
+        Raises:
+            CorruptBatch, FormatTooNew, StorageError: a batch cannot be read, or a slice not be stored. What was
+                replaced before stays replaced.
+            UnknownTopic: it was deleted.
+        """
+        beginning = self._beginning()
+        if beginning is None:
+            self._run(FinishRound(self._topic, self._partition, self._end, 0, (), self._now_ms()))
+            yield Step()
+            return
+        newest, end = NewestOffsets(), max(beginning.first, beginning.clean_end)
+        while end < self._end and not newest.is_full:
+            end = self._add_keys(newest, end)
+            yield Step()
+        rules = KeepRules(newest, beginning.first, end, beginning.newest_record, beginning.tombstones_end)
+        for step in self._windows(rules):
+            if step is None:
+                return  # somebody else has changed what we were about to replace: a later round begins again
+            yield step
+        tombstones = sorted(one for one in self._tombstones if one < end)
+        self._run(FinishRound(self._topic, self._partition, end, self._bytes_before(end), tombstones, self._now_ms()))
+        yield Step()
+
+    def _beginning(self) -> _Beginning | None:
+        environment, topic, partition = self._environment, self._topic, self._partition
+        with environment.reading() as transaction:
+            row = row_of(environment, transaction, topic, partition)
+            first = PartitionRow.unpack(
+                environment.row(transaction, PARTITIONS, partition_key(topic.id, partition))
+            ).first
+            with transaction.cursor(db=environment.table(BATCHES)) as cursor:
+                found = last_batch(environment, transaction, cursor, topic.id, partition)
+                if found is None:
+                    return None
+                last, data = found.last, bytes(found.data)
+        columns = decode(data, BatchName(topic.name, partition, last))
+        tombstones_end = row.tombstones_end(self._now_ms(), topic.compaction.tombstone_ms)
+        return _Beginning(first, row.clean_end, columns.offsets(last)[-1], tombstones_end)
+
+    def _add_keys(self, newest: NewestOffsets, start: int) -> int:
+        """Learn the keys of some batches from an offset on; the offset behind them."""
+        prefix, rows, left_bytes = partition_key(self._topic.id, self._partition), [], _READ_BYTES
+        environment = self._environment
+        with environment.reading() as transaction, transaction.cursor(db=environment.table(BATCHES)) as cursor:
+            is_found = cursor.set_range(batch_key(self._topic.id, self._partition, start))
+            while is_found and left_bytes > 0 and bytes(cursor.key()[:8]) == prefix:
+                rows.append((split_batch_key(cursor.key())[2], bytes(cursor.value())))
+                left_bytes -= len(rows[-1][1])
+                is_found = rows[-1][0] + 1 < self._end and cursor.next()
+        end = start
+        for last, data in rows:
+            columns = decode(data, BatchName(self._topic.name, self._partition, last))
+            newest.add(columns.keys, columns.offsets(last))
+            end = last + 1
+            if newest.is_full:
+                break
+        return end if rows else self._end
+
+    def _bytes_before(self, end: int) -> int:
+        """The size of the batches before an offset."""
+        prefix, size = partition_key(self._topic.id, self._partition), 0
+        environment = self._environment
+        with environment.reading() as transaction, transaction.cursor(db=environment.table(BATCHES)) as cursor:
+            is_found = cursor.set_range(prefix)
+            while is_found and bytes(cursor.key()[:8]) == prefix and split_batch_key(cursor.key())[2] < end:
+                size += len(cursor.value())
+                is_found = cursor.next()
+        return size
+
+    # -- windows ---------------------------------------------------------------------------------------------
+
+    def _windows(self, rules: KeepRules) -> Iterator[Step | None]:
+        """Go over the partition up to the end of the round; None when it is not what was read."""
+        at, is_carried, stale_count = 0, False, 0
+        most_drops = 1 << 62
+        while at < rules.end:
+            sources = self._sources(rules, at)
+            if not sources:
+                return
+            if self._topic.index is not None:
+                most_drops = self._pace.most_drops
+            chosen, kept, left = _chosen(sources, rules, most_drops, is_carried=is_carried)
+            if not chosen:
+                self._note_tombstones(rules, sources)
+                at, is_carried = sources[-1].source.last + 1, False
+                yield Step()
+                continue
+            is_empty = not any(map(any, kept))
+            if is_empty:
+                if len(chosen) == 1 and len(sources) > 1:
+                    at, is_carried = chosen[0].source.first, True  # it goes together with what follows it
+                    continue
+                kept[-1][-1] = True
+            merged = merge([one.source for one in chosen], kept, self._compressor)
+            replacement = Replacement(self._topic, self._partition, chosen, merged, _dropped(chosen, kept, rules.first))
+            self._run(replacement)
+            if replacement.is_stale:
+                stale_count += 1
+                if stale_count > 1:
+                    yield None
+                    return
+                continue
+            stale_count = 0
+            self._pace.learn(replacement.seconds)
+            self._note_tombstones(rules, chosen)
+            if left is not None:
+                at, is_carried = next(one.first for one in merged if one.last >= left), False
+            elif is_empty or (len(merged[-1].batch.body) < SMALL_BYTES and merged[-1].last + 1 < rules.end):
+                at, is_carried = merged[-1].first, True
+            else:
+                at, is_carried = merged[-1].last + 1, False
+            yield Step(
+                len(chosen) - len(merged),
+                sum(len(one) - sum(one) for one in kept),
+                sum(len(one.data) for one in chosen) - replacement.stored_bytes,
+                replacement.seconds,
+            )
+
+    def _sources(self, rules: KeepRules, at: int) -> list[StoredSource]:
+        return read_sources(self._environment, self._topic, self._partition, at, rules.end, self._pace.window_bytes)
+
+    def _note_tombstones(self, rules: KeepRules, sources: Sequence[StoredSource]) -> None:
+        """Note which tombstones may be left behind, except the newest record, which stays."""
+        for one in sources:
+            for offset, key, value in zip(one.source.offsets, one.source.keys, one.source.values, strict=True):
+                if value is None and key is not None and rules.newest_record != offset >= rules.tombstones_end:
+                    if rules.newest.get(key) <= offset:
+                        self._tombstones.add(offset)
+
+
+def _chosen(
+    sources: Sequence[StoredSource], rules: KeepRules, most_drops: int, *, is_carried: bool
+) -> tuple[Sequence[StoredSource], list[list[bool]], int | None]:
+    """
+    The batches of a window that are to be replaced, and what stays of them.
+
+    With the offset of the first record that should go too, and is left because `most_drops` have gone.
+    """
+    kept, left, begin, end = [], None, len(sources), 0
+    for index, one in enumerate(sources):
+        wanted = rules.kept(one.source)
+        stays = wanted if most_drops >= len(wanted) else limited(wanted, most_drops)
+        drops = len(stays) - sum(stays)
+        kept.append(stays)
+        most_drops -= drops
+        if drops:
+            begin, end = min(begin, index), index + 1
+        if stays is not wanted and sum(wanted) < sum(stays):
+            left = next(
+                offset for offset, old, new in zip(one.source.offsets, wanted, stays, strict=True) if new and not old
+            )
+            break
+    if begin == 1 and is_carried:
+        begin = 0
+    if end and not any(any(one) for one in kept[begin:end]) and end < len(kept):
+        end += 1  # the next batch, of which everything stays, takes over their offsets
+    return sources[begin:end], kept[begin:end], left
+
+
+def _dropped(sources: Sequence[StoredSource], kept: Sequence[Sequence[bool]], first: int) -> dict[bytes, set[int]]:
+    """The offsets of the records that go and could be read until now, by their keys."""
+    found: dict[bytes, set[int]] = {}
+    for one, chosen in zip(sources, kept, strict=True):
+        for offset, key, stays in zip(one.source.offsets, one.source.keys, chosen, strict=True):
+            if not stays and key is not None and offset >= first:
+                found.setdefault(key, set()).add(offset)
+    return found
