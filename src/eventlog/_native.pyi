@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from typing import Any
 
 RELIES_ON: dict[str, str]
@@ -28,6 +28,10 @@ class EventMaker:
     def __call__(
         self, data: bytes, start: int, stop: int, topic: str, key: object, version: int, value_type: type, /
     ) -> list[Any] | None: ...
+
+class OutcomeMaker:
+    def __init__(self, record_type: type) -> None: ...
+    def __call__(self, run: tuple[str, int, int, int, int], index: int, /) -> Generator[Any, None, Any]: ...
 
 class RecordGate:
     def __init__(self, records: Iterator[Any], permit: list[float], monotonic: Callable[[], float], /) -> None: ...

@@ -68,6 +68,11 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
             "events.c",
             "topic partition offset timestamp_ms key value headers version log_position",
         ),
+        "OutcomeMaker": Accelerator(
+            "eventlog.clients.delivery._known_outcome",
+            "delivery.c",
+            "topic partition offset timestamp_ms log_position version",
+        ),
         "RecordGate": Accelerator("eventlog.clients.consumer.gate.gated", "gate.c", "records permit monotonic"),
         "RecordStream": Accelerator("eventlog.aio.record_stream.record_stream", "stream.c", "next_chunk"),
         "seal_record": Accelerator(

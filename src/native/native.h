@@ -98,6 +98,12 @@ native_new_list(Py_ssize_t count)
     return list;
 }
 
+/* What an iterator gives: what was yielded, or NULL with an error; StopIteration has what was returned. */
+PyObject *native_as_iteration(PySendResult outcome, PyObject *value);
+
+/* Raises what `throw()` was given. */
+void native_raise(PyObject *arguments);
+
 uint32_t native_crc32(const unsigned char *bytes, Py_ssize_t size);
 uint32_t native_murmur2(const unsigned char *bytes, Py_ssize_t size);
 
@@ -108,6 +114,7 @@ int native_add_event_maker(PyObject *module);
 int native_add_files(PyObject *module);
 int native_add_gate(PyObject *module);
 int native_add_keys(PyObject *module);
+int native_add_outcome_maker(PyObject *module);
 int native_add_record_maker(PyObject *module);
 int native_add_send_method(PyObject *module);
 int native_add_stream(PyObject *module);

@@ -166,9 +166,8 @@ turn_send(PyObject *self, PyObject *argument, PyObject **result)
     return outcome;
 }
 
-/* What an iterator returns: a value that was yielded, or NULL with an error; StopIteration has what was returned. */
-static PyObject *
-as_iteration(PySendResult outcome, PyObject *value)
+PyObject *
+native_as_iteration(PySendResult outcome, PyObject *value)
 {
     PyObject *stop;
 
@@ -191,7 +190,7 @@ turn_next(PyObject *self)
     PyObject *value;
     PySendResult outcome = turn_send(self, Py_None, &value);
 
-    return as_iteration(outcome, value);
+    return native_as_iteration(outcome, value);
 }
 
 static PyObject *
@@ -200,7 +199,7 @@ turn_send_method(PyObject *self, PyObject *argument)
     PyObject *value;
     PySendResult outcome = turn_send(self, argument, &value);
 
-    return as_iteration(outcome, value);
+    return native_as_iteration(outcome, value);
 }
 
 /* What a coroutine has returned that raised StopIteration, owned. */
@@ -218,9 +217,8 @@ returned(void)
     return value;
 }
 
-/* Raises in a turn that has not begun. */
-static void
-raise_first(PyObject *arguments)
+void
+native_raise(PyObject *arguments)
 {
     PyObject *type, *value = Py_None, *traceback = Py_None;
 
@@ -252,7 +250,7 @@ turn_throw(PyObject *self, PyObject *arguments)
         }
         else {
             end(turn);
-            raise_first(arguments);
+            native_raise(arguments);
         }
         return NULL;
     }
@@ -273,7 +271,7 @@ turn_throw(PyObject *self, PyObject *arguments)
         }
     }
     Py_DECREF(stream);
-    return as_iteration(outcome, value);
+    return native_as_iteration(outcome, value);
 }
 
 static PyObject *

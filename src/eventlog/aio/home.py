@@ -26,6 +26,7 @@ class Home:
     def __init__(self, path: str) -> None:
         self.path = path
         self.loop = running_loop()
+        self._running, self._here = self.loop.running, self.loop.running()
         self.outbox = outbox()
         self.worker = Worker("eventlog-aio", self.loop, self.outbox)
         self.reader = Worker("eventlog-aio-reader", self.loop, self.outbox)
@@ -43,12 +44,12 @@ class Home:
 
     def check(self) -> None:
         """Raise why this may not be used here and now."""
-        if self.is_closed or not self.loop.is_here():
+        if self.is_closed or self._running() is not self._here:
             raise self._refusal()
 
     def check_here(self) -> None:
         """Raise an error in another loop than that of the log, which would wait for what never comes."""
-        if not self.is_closed and not self.loop.is_here():
+        if not self.is_closed and self._running() is not self._here:
             raise self._refusal()
 
     def _refusal(self) -> Exception:

@@ -80,6 +80,8 @@ class Producer:
             BufferFull: `max_buffered_bytes` wait to be stored. The record was not taken; `await drain()`.
         """
         self._home.check()
+        if headers is None and partition is None and timestamp_ms is None and message_id is None:
+            return self._send(topic._inner if isinstance(topic, Topic) else topic, value, key=key)
         return self._send(
             inner_of(topic),
             value,

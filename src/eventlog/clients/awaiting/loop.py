@@ -72,8 +72,8 @@ class Loop(Protocol):
     cancelled: type[BaseException]
     """What is raised in a task that is cancelled."""
 
-    def is_here(self) -> bool:
-        """Whether it runs in this thread now."""
+    def running(self) -> object:
+        """What stands for the loop that runs in this thread now; None if there is none, or one of another kind."""
         ...
 
     def is_closed(self) -> bool:

@@ -26,10 +26,7 @@ class AsyncioLoop:
         self.remove_reader = loop.remove_reader
         self.is_closed = loop.is_closed
         self.current_task = asyncio.current_task
-
-    def is_here(self) -> bool:
-        """Whether it runs in this thread now."""
-        return asyncio._get_running_loop() is self._loop
+        self.running: Callable[[], object] = asyncio._get_running_loop
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Have something done by a task of its own, whatever becomes of this one."""

@@ -105,9 +105,10 @@ class TrioLoop:
         self.future: Callable[[], Future[Any]] = TrioFuture
         self.current_task: Callable[[], object] = trio.lowlevel.current_task
 
-    def is_here(self) -> bool:
-        """Whether it runs in this thread now."""
-        return trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self._token
+    @staticmethod
+    def running() -> object:
+        """What stands for the run of this thread; None if there is none."""
+        return trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
 
     def is_closed(self) -> bool:
         """Whether it will never run again."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from eventlog.api.producer import Delivery
 from eventlog.backend.records import PendingAppend, Rows, StoredRecords
 from eventlog.backend.topics import StoredTopic
-from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery, call_logged, metadata_of
+from eventlog.clients.delivery import ROW_WIDTH, EmbeddedDelivery, Run, call_logged, metadata_of
 from eventlog.errors import StorageError
 from eventlog.records import RecordMetadata
 
@@ -63,6 +63,7 @@ class ProducerBatch:
         "opened_s",
         "pending",
         "rows",
+        "run",
         "sealed_s",
         "size_bytes",
         "stored",
@@ -93,6 +94,8 @@ class ProducerBatch:
         """Why the records were not stored, all of them."""
         self.stored: Any = None
         """What became of the records (`StoredRecords`), if there was no error."""
+        self.run: Run | None = None
+        """Where all the records are, if they are stored one behind the other, at one time."""
         self.newer: StoredTopic | None = None
         """The topic as it is stored, if it has more partitions than the producer knew of."""
         self.looked_at: set[int] = set()
@@ -120,6 +123,8 @@ class ProducerBatch:
         pending = self.pending
         if pending is not None and pending.is_done:
             self.error, self.stored, self.newer = pending.error, pending.stored, pending.newer
+            if self.error is None:
+                self.run = self._run(self.stored)
             self.is_done = True
             self.pending = None  # it leads back to us, and a circle keeps memory for longer
         return self.is_done
@@ -161,6 +166,12 @@ class ProducerBatch:
             offset, log_position = stored.first_offset + index, stored.first_position + index
             return RecordMetadata(name, stored.partition, offset, moment_ms, log_position)
         return metadata_of(name, stored.location(index))
+
+    def _run(self, stored: StoredRecords) -> Run | None:
+        times = self.timestamps_ms
+        if stored.versions is not None or stored.others or not isinstance(times, int):
+            return None
+        return self.buffer.topic.name, stored.partition, stored.first_offset, times, stored.first_position
 
     def settle(self, timeout: float | None) -> bool:
         """Have this batch stored now; False when that takes longer than `timeout` seconds."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eventlog.api.producer import Delivery
-from eventlog.clients.delivery import EmbeddedDelivery, call_logged, metadata_of
+from eventlog.clients.delivery import EmbeddedDelivery, Run, call_logged, metadata_of
 from eventlog.clients.transaction.records import TransactionRecords
 from eventlog.records import RecordMetadata
 
@@ -23,6 +23,7 @@ class SentRecords:
         self.is_done = False
         self.error: BaseException | None = None
         self.looked_at: set[int] = set()
+        self.run: Run | None = None
 
     @property
     def place(self) -> str:
