@@ -25,7 +25,8 @@ from benchmarks import machine
 from benchmarks.measure import percentile
 
 _WINDOWS = 20
-_SAMPLES_PER_WINDOW = 100
+_PLOTTED_WINDOWS = 0.1
+"""A point of the plot comes so many windows after the one before."""
 _BOUND_FACTOR = 1.2
 _BOUND_BYTES = 64 << 20
 
@@ -60,6 +61,8 @@ class Figures:
     p50_us: float
     p99_us: float
     mb_per_s: float
+    growth: list[tuple[float, float]]
+    """The windows that were appended so far, and the megabytes of the file then; for the plot."""
 
 
 def measure(shape: Shape, directory: Path, *, cleans: bool) -> Figures:
@@ -76,6 +79,7 @@ def measure(shape: Shape, directory: Path, *, cleans: bool) -> Figures:
             filler = threading.Thread(target=_fill, args=(shape, topics, stop))
             durations: list[int] = []
             largest = 0
+            growth: list[tuple[float, float]] = []
             filler.start()
             began_s = time.perf_counter()
             value = bytes(shape.value_bytes)
@@ -83,7 +87,11 @@ def measure(shape: Shape, directory: Path, *, cleans: bool) -> Figures:
                 started_ns = time.perf_counter_ns()
                 topics[len(durations) % len(topics)].append(value)
                 durations.append(time.perf_counter_ns() - started_ns)
-                largest = max(largest, (path / "log" / "data.mdb").stat().st_size)
+                size = (path / "log" / "data.mdb").stat().st_size
+                largest = max(largest, size)
+                windows = log.end_log_position() * shape.value_bytes / shape.window_bytes
+                if not growth or windows > growth[-1][0] + _PLOTTED_WINDOWS:
+                    growth.append((round(windows, 2), round(size / 1e6, 1)))
                 stop.wait(0.001)
             elapsed_s = time.perf_counter() - began_s
             filler.join()
@@ -94,6 +102,7 @@ def measure(shape: Shape, directory: Path, *, cleans: bool) -> Figures:
             percentile(durations, 50) / 1e3,
             percentile(durations, 99) / 1e3,
             _WINDOWS * shape.window_bytes / elapsed_s / 1e6,
+            growth,
         )
     finally:
         shutil.rmtree(path)
@@ -122,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--directory", type=Path, help="where the logs go (default: a temporary directory)")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="shapes whose name has one of the words")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the sizes of the files as SVG")
     options = parser.parse_args(arguments)
     directory = options.directory or Path(tempfile.gettempdir())
     print(", ".join(f"{name}: {value}" for name, value in machine.facts(directory).items() if name != "packages"))
@@ -135,7 +145,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bound = _BOUND_FACTOR * max(with_cleaner.live_bytes, shape.window_bytes) + _BOUND_BYTES
         is_held = is_held and with_cleaner.largest_file_bytes <= bound
         rows.append(
-            {"shape": attrs.asdict(shape), "with": attrs.asdict(with_cleaner), "without": attrs.asdict(without)}
+            {
+                "shape": attrs.asdict(shape),
+                "bound_bytes": bound,
+                "with": attrs.asdict(with_cleaner),
+                "without": attrs.asdict(without),
+            }
         )
         print(
             f"{shape.name:44} {with_cleaner.live_bytes / 1e6:8.1f} {with_cleaner.largest_file_bytes / 1e6:8.1f} "
@@ -145,6 +160,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
+    if options.plot:
+        from benchmarks.retention_plot import draw  # the library that draws is an extra
+
+        draw(rows, options.plot)
     return 0 if is_held else 1
 
 
