@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import eventlog
+from eventlog.batches import compression
+from eventlog.clients.topic.registry import Topics
 from tests.conformance.plain import open_plain
 from tests.conformance.suite import Conformance
 
@@ -52,6 +54,22 @@ class TestTwice(TestDisk):
         """An empty log."""
         with eventlog.open(path), eventlog.open(path) as log:
             yield log
+
+
+class TestCompressed(TestDisk):
+    """A log of which every batch is compressed, however small, is the same log."""
+
+    @pytest.fixture(autouse=True)
+    def everything_is_compressed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Has new topics compressed, and their batches even where that makes them larger."""
+        create = Topics._create
+        monkeypatch.setattr(compression, "LEAST_BYTES", 0)
+        monkeypatch.setattr(compression, "MOST_SHARE", 100.0)
+        monkeypatch.setattr(
+            Topics,
+            "_create",
+            lambda self, name, options: create(self, name, options._replace(compression=options.compression or "lz4")),
+        )
 
 
 class TestPlain(Conformance):

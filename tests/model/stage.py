@@ -41,6 +41,9 @@ def row_of(record: Record[Any, Any]) -> Row:
 class Stage(RuleBasedStateMachine):
     """Holds the log open once or twice, consumers of each, and the model of what they must see."""
 
+    compression: str | None = None
+    """How the topics are compressed."""
+
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="eventlog-model-", dir=MEMORY if MEMORY.is_dir() else None))
@@ -62,7 +65,7 @@ class Stage(RuleBasedStateMachine):
         chosen = self.logs[log % len(self.logs)]
         if name not in self.model.topics:
             self.model.topics[name] = [ModelPartition() for _ in range(TOPICS[name]["partitions"])]
-            return chosen.topic(name, **TOPICS[name])
+            return chosen.topic(name, **TOPICS[name], compression=self.compression)
         return chosen.topic(name)
 
     def put(self, name: str, partition: int, offset: int, row: Row) -> None:

@@ -11,7 +11,9 @@ from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from eventlog.backend.groups import GroupReply
-from eventlog.batches.header import NO_TIME_MS
+from eventlog.batches import compression
+from eventlog.batches.compression import Compressor
+from eventlog.batches.header import NO_TIME_MS, EncodedBatch
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.group.peers import Peers
 from eventlog.clients.consumer.positions import Positions
@@ -42,6 +44,28 @@ def _settings(max_examples: int, **options: Any) -> settings:
 def test_log_does_what_the_model_does() -> None:
     """Writing, reading, deleting, consuming and reopening, in any order, agree with the model."""
     run_state_machine_as_test(LogMachine, settings=_settings(QUICK_EXAMPLES))
+
+
+class CompressedMachine(LogMachine):
+    """The same with topics that are compressed."""
+
+    compression = "zstd"
+
+
+def test_a_compressed_log_does_what_the_model_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every batch is compressed, also where that makes it larger."""
+    monkeypatch.setattr(compression, "LEAST_BYTES", 0)
+    monkeypatch.setattr(compression, "MOST_SHARE", 100.0)
+    seen: list[int] = []
+    real = Compressor.compress
+
+    def compress(self: Compressor, batch: EncodedBatch) -> None:
+        real(self, batch)
+        seen.append(batch.compression)
+
+    monkeypatch.setattr(Compressor, "compress", compress)
+    run_state_machine_as_test(CompressedMachine, settings=_settings(QUICK_EXAMPLES // 2))
+    assert set(seen) == {1}
 
 
 @pytest.mark.long
