@@ -211,6 +211,81 @@ def test_a_pause_outlives_the_topic(log: eventlog.EventLog, make_again: Callable
     assert [record.partition for record in consumer.poll(timeout=1.0)] == [0]
 
 
+CALLS: dict[str, Callable[[eventlog.Consumer[Any, Any]], object]] = {
+    "position": lambda consumer: consumer.position(("orders", 1)),
+    "seek": lambda consumer: consumer.seek(("orders", 1), 0),
+    "seek_to_beginning": lambda consumer: consumer.seek_to_beginning(("orders", 1)),
+    "seek_to_end": lambda consumer: consumer.seek_to_end(("orders", 1)),
+    "seek_to_time": lambda consumer: consumer.seek_to_time(0, ("orders", 1)),
+    "seek_to_committed": lambda consumer: consumer.seek_to_committed(("orders", 1)),
+    "pause": lambda consumer: consumer.pause(("orders", 1)),
+    "resume": lambda consumer: consumer.resume(("orders", 1)),
+    "committed": lambda consumer: consumer.committed(("orders", 1)),
+    "commit": lambda consumer: consumer.commit({("orders", 1): 0}),
+    "poll": lambda consumer: [consumer.poll() for _ in range(2)],
+}
+"""Calls that name a partition, or read it."""
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_chosen_partition_that_the_new_topic_lacks_is_named(log: eventlog.EventLog, old: Topic, call: str) -> None:
+    """In each call, also in the first; the others are read on, and another choice ends it."""
+    consumer = log.consumer(group="billing")
+    consumer.assign([TopicPartition("orders", 0), TopicPartition("orders", 1)])
+    consumer.poll()
+    log.delete_topic("orders")
+    topic = log.topic("orders", partitions=1, value=int)
+    topic.append(7)
+    for _ in range(2):
+        with pytest.raises(eventlog.UnknownPartition, match=r"orders\[1\].* with 1 partition\.") as raised:
+            CALLS[call](consumer)
+        assert (raised.value.topic, raised.value.partition) == ("orders", 1)
+    consumer.assign([TopicPartition("orders", 0)])
+    assert consumer.position(("orders", 0)) in (0, 1)  # the second poll finishes what the first has handed out
+    topic.append(8)
+    assert values(consumer.poll(timeout=1.0))[-1] == 8
+    with pytest.raises(ValueError, match="not assigned"):
+        consumer.position(("orders", 1))
+
+
+def test_a_partition_that_comes_back_is_read(log: eventlog.EventLog, old: Topic) -> None:
+    """The topic that was made again gets it later."""
+    consumer = _assigned(log)
+    consumer.assign([TopicPartition("orders", 1)])
+    log.delete_topic("orders")
+    topic = log.topic("orders", partitions=1, value=int)
+    with pytest.raises(eventlog.UnknownPartition):
+        consumer.poll()
+    topic.create_partitions(2)
+    topic.append(7, partition=1)
+    assert values(consumer.poll()) == [7]
+
+
+@pytest.mark.parametrize("made", [_of_nobody, _assigned, _assigned_in_a_group], ids=lambda f: f.__name__)
+def test_what_is_said_of_a_partition_means_the_new_topic(
+    log: eventlog.EventLog,
+    make_again: Callable[[], Topic],
+    made: Callable[[eventlog.EventLog], eventlog.Consumer[Any, Any]],
+) -> None:
+    """Without a poll between: a position is that of the new topic, and a seek, a pause and a commit go to it."""
+    with made(log) as consumer:
+        assert len(consumer.poll(timeout=1.0)) == 3
+        topic = make_again()
+        topic.append_many([None] * 5, partition=0)
+        assert consumer.position(("orders", 0)) == 0
+        assert consumer.lag()["orders", 0] == 5
+        consumer.seek(("orders", 0), 3)
+        consumer.pause(("orders", 0))
+        assert consumer.poll() == []
+        consumer.resume(("orders", 0))
+        assert [record.offset for record in consumer.poll(timeout=1.0)] == [3, 4]
+        if consumer.group is not None:
+            topic = make_again()
+            topic.append_many([None] * 5, partition=0)
+            consumer.commit({("orders", 0): 2})
+            assert consumer.committed(("orders", 0)) == 2
+
+
 # --- the others -------------------------------------------------------------------------------------------------------
 
 

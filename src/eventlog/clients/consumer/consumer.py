@@ -217,6 +217,7 @@ class EmbeddedConsumer(Consumer[K, V]):
     def committed(self, tp: Pair) -> int | None:
         with self._used():
             self._check_group("ask for a committed offset")
+            self._core.follow_names((tp,))
             return self._core.starts.committed(pair_of(tp))
 
     def _check_group(self, what: str) -> None:

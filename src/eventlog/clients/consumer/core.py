@@ -22,7 +22,7 @@ Decision record: docs/decisions/0021-a-core-that-never-waits.md.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -33,7 +33,7 @@ from eventlog.clients.consumer.fetcher import Fetcher
 from eventlog.clients.consumer.options import ConsumerOptions
 from eventlog.clients.consumer.positions import Hand, Position, Positions
 from eventlog.clients.consumer.starts import StartOffsets
-from eventlog.clients.consumer.topic_discovery import TopicDiscovery, begin_again
+from eventlog.clients.consumer.topic_discovery import ChosenTopics, TopicDiscovery
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import LogClosed, NotSupported, UnknownTopic
 from eventlog.groups.state import Subscription
@@ -86,6 +86,7 @@ class ConsumerCore:
         self._fetcher = Fetcher(backend, positions, self._listener, options.fetch_max_bytes, options.on_out_of_range)
         self.membership: Membership | None = None
         self._discovery: TopicDiscovery | None = None
+        self._chosen = ChosenTopics(backend, open_topic, positions, starts)
         if options.membership is not None:
             from eventlog.clients.consumer.group.membership import Membership
 
@@ -176,6 +177,7 @@ class ConsumerCore:
         except unless_interrupted(UnknownTopic):
             is_assigned = self.membership is None and self._discovery is None
             if is_again or (is_assigned and not self._begin_again()):
+                self._chosen.check()
                 raise
             return self._look(limit, is_loop=is_loop, is_again=True)  # deleted since we attended: read the others
         if not batches:
@@ -184,9 +186,20 @@ class ConsumerCore:
 
     def _begin_again(self) -> bool:
         """Go on with topics that were made again; whether there were any."""
-        is_any = begin_again(self._backend, self._open_topic, self.positions, self.starts)
+        is_any = self._chosen.begin_again()
         self._positions_changed()
         return is_any
+
+    def follow_names(self, named: Collection[object] = ()) -> None:
+        """
+        Take each name for the topic that has it now, before a call that names partitions.
+
+        A member of a group does so at its next poll.
+        """
+        if self._discovery is not None:
+            self._discovery.follow()
+        elif self.membership is None and self._chosen.follow(named):
+            self._positions_changed()
 
     def _take_watched(self, limit: int, *, is_loop: bool) -> list[RecordBatch[Any, Any]]:
         """
@@ -366,6 +379,7 @@ class ConsumerCore:
                 self.positions.finish_handed()
             self._commit_positions(self.positions.uncommitted())
         else:
+            self.follow_names(offsets)
             self.commits.store(offsets, is_automatic=False)
 
     def _commit_positions(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -381,6 +395,7 @@ class ConsumerCore:
 
     def lags(self) -> dict[TopicPartition, int]:
         """How many offsets lie between the position and the end, for each partition."""
+        self.follow_names()
         return self.starts.lags((position, self.positions.place_of(position)) for position in self.positions.order)
 
     # -- transactions ----------------------------------------------------------------------------------------
@@ -406,6 +421,8 @@ class ConsumerCore:
 
         assert self.commits is not None
         part = GivenOffsets(self) if given is None else given
+        if offsets is not None:
+            self.follow_names(offsets)
         chosen = offsets
         if chosen is None:
             chosen = {**part.lost(), **self.positions.handed(is_leaving=self._is_leaving)}
@@ -464,10 +481,12 @@ class ConsumerCore:
         fresh = [(topic, tp) for tp, topic in chosen.items() if self.positions.get(tp) is None]
         self.positions.assign(chosen, self.starts.positions(fresh))
         self._discovery = None
+        self._chosen.forget()
         self._positions_changed()
 
     def seek(self, partitions: Sequence[Pair], offset_of: Callable[[Position], int]) -> None:
         """Go to an offset in some partitions, or in all; all offsets are found before anything moves."""
+        self.follow_names(partitions)
         self.positions.finish_before_hand()  # the loop has asked for more than these, maybe in another partition
         self.positions.seek(partitions, offset_of)
         self._positions_changed()
@@ -483,6 +502,7 @@ class ConsumerCore:
 
     def pause(self, partitions: Sequence[Pair]) -> None:
         """Hand out nothing of some partitions, or of all."""
+        self.follow_names(partitions)
         self.positions.finish_before_hand()  # the loop has asked for more than these
         self.positions.reclaim()
         for position in self.positions.chosen(partitions):
@@ -490,6 +510,7 @@ class ConsumerCore:
 
     def resume(self, partitions: Sequence[Pair]) -> None:
         """Go on with some paused partitions, or with all."""
+        self.follow_names(partitions)
         for position in self.positions.chosen(partitions):
             position.is_paused = False
         self._positions_changed()

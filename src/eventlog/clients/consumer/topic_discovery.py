@@ -6,7 +6,7 @@ Members of groups have `clients/consumer/group/membership.py` instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from eventlog.backend import Backend
 from eventlog.backend.topics import deleted_topic
@@ -14,7 +14,7 @@ from eventlog.clients.consumer.fetcher import LOOK_SECONDS
 from eventlog.clients.consumer.positions import Positions
 from eventlog.clients.consumer.starts import StartOffsets
 from eventlog.clients.topic_handle import TopicHandle
-from eventlog.errors import UnknownTopic
+from eventlog.errors import UnknownPartition, UnknownTopic
 from eventlog.groups.state import Subscription
 from eventlog.records import TopicPartition
 
@@ -69,6 +69,11 @@ class TopicDiscovery:
         if self._missing.are_all:
             raise self._missing.error()
 
+    def follow(self) -> None:
+        """Learn of topics that were made or deleted since `attend`."""
+        if self._backend.last_transaction() != self._transaction and self._backend.topics_version() != self._version:
+            self._follow()
+
     def _follow(self) -> None:
         is_first = self._version < 0
         version = self._backend.topics_version()
@@ -119,25 +124,77 @@ class MissingTopics:
         return deleted_topic(min(self._missing), "read")
 
 
-def begin_again(
-    backend: Backend, open_topic: Callable[[str], TopicHandle], positions: Positions, starts: StartOffsets
-) -> bool:
+class ChosenTopics:
     """
-    Go to the first record of topics that were made again: a name means the topic that has it now.
+    The topics of partitions that a consumer chose by `assign()`: a name means the topic that has it now.
 
-    Return whether there were any.
+    Belongs to the consumer's thread.
     """
-    rows = {row.name: row for row in backend.topics()}
-    stale = [
-        position
-        for position in positions.order
-        if (row := rows.get(position.tp.topic)) is not None
-        and row.id != position.topic_id
-        and position.tp.partition < row.partitions
-    ]
-    fresh = starts.positions([(open_topic(one.tp.topic), one.tp) for one in stale], start="earliest")
-    positions.drop(one.tp for one in stale)
-    positions.add(fresh)
-    for one, position in zip(stale, fresh, strict=True):
-        position.is_paused = one.is_paused
-    return bool(stale)
+
+    def __init__(
+        self, backend: Backend, open_topic: Callable[[str], TopicHandle], positions: Positions, starts: StartOffsets
+    ) -> None:
+        self._backend = backend
+        self._open_topic = open_topic
+        self._positions = positions
+        self._starts = starts
+        self._transaction = backend.last_transaction()
+        self._version = -1
+        self._lacking: dict[TopicPartition, int] = {}
+        """The chosen partitions that a topic made again does not have, each with the number that it has."""
+
+    def follow(self, named: Collection[object]) -> bool:
+        """
+        Go on with topics that were made again since we looked; return whether there were any.
+
+        Raises:
+            UnknownPartition: one of the named partitions is not in the topic that has the name now.
+        """
+        is_any = False
+        transaction = self._backend.last_transaction()
+        if transaction != self._transaction:
+            version = self._backend.topics_version()
+            if version != self._version:
+                is_any = self.begin_again()
+            self._transaction, self._version = transaction, version
+        if self._lacking:
+            self.check(one for one in named if isinstance(one, tuple))
+        return is_any
+
+    def begin_again(self) -> bool:
+        """Go to the first record of topics that were made again; return whether there were any."""
+        rows = {row.name: row for row in self._backend.topics()}
+        stale = [
+            (position, row)
+            for position in self._positions.order
+            if (row := rows.get(position.tp.topic)) is not None and row.id != position.topic_id
+        ]
+        again = [one for one, row in stale if one.tp.partition < row.partitions]
+        fresh = self._starts.positions([(self._open_topic(one.tp.topic), one.tp) for one in again], start="earliest")
+        self._positions.drop(one.tp for one in again)
+        self._positions.add(fresh)
+        for one, position in zip(again, fresh, strict=True):
+            position.is_paused = one.is_paused
+        self._lacking = {one.tp: row.partitions for one, row in stale if one.tp.partition >= row.partitions}
+        return bool(again)
+
+    def forget(self) -> None:
+        """Note that others were chosen, which are there."""
+        self._lacking = {}
+
+    def check(self, partitions: Iterable[object] | None = None) -> None:
+        """Raise `UnknownPartition` for the first of some partitions, or of all, that its topic does not have."""
+        for tp in self._lacking if partitions is None else partitions:
+            count = self._lacking.get(tp)  # type: ignore[call-overload]
+            if count is not None:
+                raise self._error(*TopicPartition(*tp), count)  # type: ignore[misc]
+
+    def _error(self, topic: str, partition: int, count: int) -> UnknownPartition:
+        return UnknownPartition(
+            f"cannot use {topic}[{partition}]: the topic was made again since it was assigned, with "
+            f"{count} partition{'' if count == 1 else 's'}.",
+            stored="The assignment is unchanged, and nothing was stored.",
+            advice="assign() partitions that the topic has now.",
+            topic=topic,
+            partition=partition,
+        )
