@@ -118,6 +118,44 @@ def test_closing_does_not_wait_for_processors_that_wait(log: eventlog.EventLog, 
     assert sum(ended) == 30
 
 
+def test_closing_waits_for_all_stuck_consumers_together(
+    log: eventlog.EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four threads in callbacks of their user cost the time of one, and a thread that can end has it meanwhile."""
+    monkeypatch.setattr("eventlog.log.event_log.CLOSE_SECONDS", 1.0)
+    for number in range(4):
+        log.topic(f"orders-{number}")
+    entered, may_go_on = threading.Semaphore(0), threading.Event()
+    refused: list[str] = []
+
+    def stick(_: object) -> None:
+        entered.release()
+        may_go_on.wait(30.0)
+
+    def poll(number: int) -> None:
+        consumer = log.consumer(f"orders-{number}", group=f"g{number}", on_assigned=stick)
+        try:
+            while True:
+                consumer.poll(30.0)
+        except eventlog.LogClosed:
+            refused.append(f"g{number}")
+
+    threads = [threading.Thread(target=poll, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert entered.acquire(timeout=30.0)
+    began_s = time.monotonic()
+    log.close()
+    took_s = time.monotonic() - began_s
+    assert log.is_closed
+    may_go_on.set()
+    for thread in threads:
+        thread.join(30.0)
+    assert 0.9 < took_s < 3.5
+    assert sorted(refused) == ["g0", "g1", "g2", "g3"]
+
+
 @pytest.mark.parametrize("closes", ["consumer", "log"])
 def test_closing_is_not_held_up_by_polls_that_follow_each_other(log: eventlog.EventLog, closes: str) -> None:
     """The poll that comes after the woken one is refused, however soon it comes."""

@@ -554,9 +554,9 @@ class EventLog(Closing, LogReading):
         """
         Flush and close the log's producers, close its consumers, and close the directory.
 
-        Calling it again does nothing. In a signal handler that interrupts a call of the same thread it waits for
-        nothing: it refuses new calls, and closes when the interrupted consumer's or processor's call ends, or else with
-        the next call or `close()`.
+        Calling it again does nothing. Threads in callbacks of consumers have 10 s, all together. In a signal handler
+        that interrupts a call of the same thread it waits for nothing: it refuses new calls, and closes when the
+        interrupted consumer's or processor's call ends, or else with the next call or `close()`.
 
         Raises:
             DeliveryError: as for `Producer.close`; everything is closed all the same.

@@ -11,6 +11,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from time import monotonic
 from typing import Any, ClassVar, Literal, Never, TypeVar, cast
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from eventlog.api.transaction import Function, OnFailure, Transaction
 from eventlog.backend import Backend
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
-from eventlog.clients.consumer.consumer import EmbeddedConsumer
+from eventlog.clients.consumer.consumer import CLOSE_SECONDS, EmbeddedConsumer
 from eventlog.clients.consumer.opening import open_consumer
 from eventlog.clients.producer.producer import EmbeddedProducer
 from eventlog.clients.producer.sender import end_abandoned
@@ -561,9 +562,12 @@ class EmbeddedLog(EventLog):
             end_abandoned(self._store)
         except unless_interrupted(Exception) as error:
             failure = failure or error
-        for consumer in list(self._consumers):
+        deadline_s, consumers = monotonic() + CLOSE_SECONDS, list(self._consumers)
+        for consumer in consumers:
+            consumer._prepare_to_close()
+        for consumer in consumers:
             try:
-                consumer.close()
+                consumer._close_by(deadline_s)
             except unless_interrupted(ConcurrentUse):
                 consumer.wakeup()  # its thread will find the log closed
             except unless_interrupted(LogClosed):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from itertools import chain
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Never
 
 from eventlog.api.consumer import Callback, Consumer, Offsets, Pair
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from eventlog.clients.consumer.given_offsets import GivenOffsets
 
 _NEVER_S = float("inf")
-_CLOSE_SECONDS = 10.0
+CLOSE_SECONDS = 10.0
+"""So long a close waits for the threads that use its consumers, all together."""
 _BLINK_SECONDS = 0.02
 """So long a thread waits for another to say that it closes, before it is told that there are two."""
 
@@ -134,9 +136,9 @@ class EmbeddedConsumer(Consumer[K, V]):
                 batches = core.try_take(max_records, is_loop=is_loop)
                 if batches or core.take_wakeup() or timeout == 0.0:
                     return batches
-                monotonic = self._backend.clock.monotonic
-                until_s = _NEVER_S if timeout is None else monotonic() + timeout
-                while monotonic() < until_s:
+                now = self._backend.clock.monotonic
+                until_s = _NEVER_S if timeout is None else now() + timeout
+                while now() < until_s:
                     if not core.prepare_to_wait():  # else look once more before the first wait
                         assert self._waiter is not None
                         self._waiter.wait_until(min(until_s, core.next_wake_at()), core.seen_transaction)
@@ -248,6 +250,7 @@ class EmbeddedConsumer(Consumer[K, V]):
     @override
     def position(self, tp: Pair) -> int:
         with self._used():
+            self._core.follow_names((tp,))
             positions = self._core.positions
             return positions.place_of(positions[tp])
 
@@ -312,7 +315,7 @@ class EmbeddedConsumer(Consumer[K, V]):
                 )
             self._check_use(is_ours=True)  # a callback of ours
             return nullcontext()
-        seconds = _CLOSE_SECONDS if self._is_closing else _BLINK_SECONDS
+        seconds = CLOSE_SECONDS if self._is_closing else _BLINK_SECONDS
         return HeldLock(self._in_use, seconds, judge or self._check_use)
 
     def _call(self, callback: Callback, partitions: list[TopicPartition]) -> None:
@@ -352,6 +355,16 @@ class EmbeddedConsumer(Consumer[K, V]):
 
     @override
     def close(self) -> None:
+        self._close_by(monotonic() + CLOSE_SECONDS)
+
+    def _prepare_to_close(self) -> None:
+        """Refuse new polls, and end the one that runs: `_close_by` follows, after the same of other consumers."""
+        if not self._in_use._is_owned():  # type: ignore[attr-defined]
+            self._is_closing = True
+            self.wakeup()
+
+    def _close_by(self, deadline_s: float) -> None:
+        """Close, and wait for another thread until a moment of `time.monotonic()`."""
         if self._refusal is not None:
             return
         if self._in_use._is_owned() or self._backend.is_interrupted:  # type: ignore[attr-defined]
@@ -359,7 +372,9 @@ class EmbeddedConsumer(Consumer[K, V]):
             return
         self._is_closing = True
         try:
-            self._close()
+            self.wakeup()
+            with HeldLock(self._in_use, max(deadline_s - monotonic(), 0.0), self._check_ours):
+                self._close_core()
         finally:
             self._is_closing = False
 
@@ -367,11 +382,6 @@ class EmbeddedConsumer(Consumer[K, V]):
     def _is_ending(self) -> bool:
         """Whether it is closed, or another thread is closing it."""
         return self._is_closing or self.is_closed
-
-    def _close(self) -> None:
-        self.wakeup()
-        with HeldLock(self._in_use, _CLOSE_SECONDS, self._check_ours):
-            self._close_core()
 
     @property
     def _is_interrupted(self) -> bool:
