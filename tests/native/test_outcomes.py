@@ -95,6 +95,8 @@ def test_deliveries_that_are_done_are_awaited_by_it(log: eventlog.EventLog) -> N
         sent = [producer.send(orders, b"x") for _ in range(3)]
         assert sent[0][0].run is None  # type: ignore[index]
         producer.flush()
+        assert [one.result().offset for one in sent] == [0, 1, 2]
+        assert sent[0][0].run is None, "nobody awaits them"  # type: ignore[index]
         assert [await_of(one).offset for one in sent] == [0, 1, 2]
         assert type(sent[1].__await__()) is type(compiled.OutcomeMaker(RecordMetadata)(RUN, 0))
         assert [await_of(one) for one in sent] == [one.result() for one in sent]

@@ -30,7 +30,7 @@ class DeliveredBatch(Protocol):
 
     looked_at: set[int]
     run: Run | None
-    """Where the records are, once it is known that all are stored, one behind the other; else None."""
+    """Where the records are, once `learn_run` has found all stored, one behind the other; else None."""
 
     @property
     def is_done(self) -> bool:
@@ -49,6 +49,10 @@ class DeliveredBatch(Protocol):
 
     def take_outcome(self) -> bool:
         """Take over what became of the records, if that is known; whether it is."""
+        ...
+
+    def learn_run(self) -> None:
+        """Set `run`, if there is one, of a batch that is done."""
         ...
 
     def error_of(self, index: int) -> BaseException | None:
@@ -118,6 +122,7 @@ class EmbeddedDelivery(tuple, Delivery):  # type: ignore[type-arg]
 
             batch.settle_soon()
             yield from wait_for(self)
+        batch.learn_run()
         return self.result(0.0)
 
     @override

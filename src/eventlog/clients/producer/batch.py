@@ -95,7 +95,7 @@ class ProducerBatch:
         self.stored: Any = None
         """What became of the records (`StoredRecords`), if there was no error."""
         self.run: Run | None = None
-        """Where all the records are, if they are stored one behind the other, at one time."""
+        """Where all the records are, if they are stored one behind the other, at one time, and somebody awaits them."""
         self.newer: StoredTopic | None = None
         """The topic as it is stored, if it has more partitions than the producer knew of."""
         self.looked_at: set[int] = set()
@@ -123,8 +123,6 @@ class ProducerBatch:
         pending = self.pending
         if pending is not None and pending.is_done:
             self.error, self.stored, self.newer = pending.error, pending.stored, pending.newer
-            if self.error is None:
-                self.run = self._run(self.stored)
             self.is_done = True
             self.pending = None  # it leads back to us, and a circle keeps memory for longer
         return self.is_done
@@ -167,11 +165,13 @@ class ProducerBatch:
             return RecordMetadata(name, stored.partition, offset, moment_ms, log_position)
         return metadata_of(name, stored.location(index))
 
-    def _run(self, stored: StoredRecords) -> Run | None:
+    def learn_run(self) -> None:
+        """Find out where all the records are, once it is done, for those who await them."""
+        stored: StoredRecords | None = self.stored
         times = self.timestamps_ms
-        if stored.versions is not None or stored.others or not isinstance(times, int):
-            return None
-        return self.buffer.topic.name, stored.partition, stored.first_offset, times, stored.first_position
+        if stored is not None and stored.versions is None and not stored.others and isinstance(times, int):
+            name = self.buffer.topic.name
+            self.run = (name, stored.partition, stored.first_offset, times, stored.first_position)
 
     def settle(self, timeout: float | None) -> bool:
         """Have this batch stored now; False when that takes longer than `timeout` seconds."""

@@ -45,6 +45,9 @@ class SentRecords:
         """Whether the transaction has ended; it says so itself."""
         return self.is_done
 
+    def learn_run(self) -> None:
+        """Do nothing: the records of a transaction are in several partitions."""
+
     def error_of(self, index: int) -> BaseException | None:  # noqa: ARG002
         """The error that kept all the records from being stored; None when they are."""
         return self.error
