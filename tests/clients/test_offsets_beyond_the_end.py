@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,3 +139,39 @@ def test_a_group_that_is_ahead_of_its_log_is_told(log, topic):
         assert values(consumer.poll(timeout=60.0)) == [10]
     with pytest.raises(eventlog.OffsetOutOfRange):
         log.groups.reset_offsets("g", offsets={TP: 20})
+
+
+def test_a_reader_that_is_ahead_of_a_restored_log_is_told(path: Path) -> None:
+    """Whatever it reads by: else it would find nothing, and then miss what comes."""
+    with eventlog.open(path) as log:
+        topic = log.topic("orders", key=str, value=int, index="key")
+        topic.append_many(range(5), key="tea")
+        log.compact(path.with_name("copy"))
+        topic.append_many(range(5), key="tea")
+        ahead = log.end_log_position()
+    with eventlog.open(path.with_name("copy")) as log:
+        topic = log.topic("orders")
+        with log.consumer("orders") as consumer:
+
+            def sought() -> list[eventlog.Record[Any, Any]]:
+                consumer.seek(("orders", 0), ahead)
+                return consumer.poll()
+
+            reads: dict[str, Callable[[int], object]] = {
+                "read_all": lambda start: list(log.read_all(start)),
+                "read_all of a topic": lambda start: list(log.read_all(start, topics=["orders"])),
+                "read_all_batches": lambda start: list(log.read_all_batches(start)),
+                "follow": lambda start: list(log.follow(start, timeout=0.0)),
+                "read": lambda start: list(topic.read(0, start=start)),
+                "history": lambda start: list(topic.history("tea", start=start + 1)),
+                "history, the last first": lambda start: list(topic.history("tea", start=start + 1, is_reversed=True)),
+                "history of one": lambda start: list(topic.history("tea", start=start + 1, max_records=1)),
+                "history of another key": lambda start: list(topic.history("milk", start=max(1, start - 4))),
+            }
+            for name, read in reads.items():
+                assert read(5) == [], name
+                with pytest.raises(eventlog.OffsetOutOfRange) as raised:
+                    read(ahead)
+                assert (raised.value.end or 0) < ahead, name
+            with pytest.raises(eventlog.OffsetOutOfRange):
+                sought()

@@ -392,6 +392,7 @@ class Topic(FrontDoor, Generic[K, V]):
 
         Raises:
             ValueError: the topic has no index, or `key` is None. Nothing was read.
+            OffsetOutOfRange: `start` is behind the version that the next record of the key gets. Nothing was read.
             CorruptBatch, DecodeError: a record cannot be read; raised at that record.
             UnknownTopic, TypeError: the topic was deleted, or the key does not fit its codec.
 

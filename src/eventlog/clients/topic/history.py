@@ -17,7 +17,7 @@ from eventlog.clients.reading.batch_reader import decode_error
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clock import to_ms
 from eventlog.codecs import Codec, codec_from_stored
-from eventlog.errors import DecodeError
+from eventlog.errors import DecodeError, OffsetOutOfRange
 from eventlog.interruptions import unless_interrupted
 from eventlog.options import MAX_OFFSET, check_int
 from eventlog.records import Event, K, Snapshot, V
@@ -81,11 +81,29 @@ class History(Generic[K, V]):
             max_events=most,
             value_type=self._handle.value_codec.plain_type,
         )
+        if not part.events and first > 1:
+            self._check_start(encoded, key, first)
         if max_records == 0:
             return iter(())
         if part.is_all or len(part.events) == max_records:
             return iter(part.events if part.has_values else self._decoded(part))
         return self._walk(encoded, key, part, first, end, max_records, is_reversed=is_reversed)
+
+    def _check_start(self, encoded: bytes, key: object, first: int) -> None:
+        """Raise `OffsetOutOfRange` for a start that is behind the version that the next record of the key gets."""
+        row = self._handle.row
+        end = self._store.key_version(row, encoded) + 1
+        if first > end:
+            raise OffsetOutOfRange(
+                f"version {first} of key {key!r} of topic {row.name!r} is out of range: the next record of the key "
+                f"gets version {end}.",
+                stored="Nothing was read.",
+                advice=f"Read from {end} at most; a reader that was further has read another log, or this one before "
+                "it was restored.",
+                first=1,
+                end=end,
+                topic=row.name,
+            )
 
     def end_version(self, key: object, end: int | datetime | None, end_log_position: int | None) -> int:
         """
