@@ -90,6 +90,43 @@ def test_only_consumers_whose_partitions_moved_go_on() -> None:
     asyncio.run(main())
 
 
+def test_a_lone_consumer_is_woken_without_a_look_at_the_order_of_the_log() -> None:
+    """It looks itself; with another one beside it the order tells which of them is meant."""
+
+    async def main() -> None:
+        async with aio.open(":memory:") as log:
+            orders, others = await log.topic("orders"), await log.topic("others")
+            backend, looks = log._home.backend, 0
+            look = backend.arrivals
+
+            def counted(*arguments: Any) -> Any:
+                nonlocal looks
+                looks += 1
+                return look(*arguments)
+
+            backend.arrivals = counted  # type: ignore[method-assign]
+            async with log.consumer(orders) as consumer:
+                for number in range(5):
+                    poll = asyncio.create_task(consumer.poll(30.0))
+                    await asyncio.sleep(0.01)
+                    await orders.append(b"%d" % number)
+                    assert [record.value for record in await poll] == [b"%d" % number]
+                assert looks == 0
+                async with log.consumer(others) as other:
+                    polls = [asyncio.create_task(one.poll(30.0)) for one in (consumer, other)]
+                    await asyncio.sleep(0.01)
+                    for topic, poll in zip((orders, others), polls, strict=True):
+                        await topic.append(b"x")
+                        assert len(await poll) == 1
+                    assert looks > 0
+                poll = asyncio.create_task(consumer.poll(30.0))
+                await asyncio.sleep(0.01)
+                await orders.append(b"y")
+                assert len(await poll) == 1
+
+    asyncio.run(main())
+
+
 def test_poll_batches_positions_and_pauses() -> None:
     """What a sync consumer offers is awaited here."""
 

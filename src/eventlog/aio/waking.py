@@ -248,6 +248,8 @@ class Waker:
         assert self._waiter is not None
         self._waiter.drain()
         self._seen = self._backend.last_transaction()
+        if self._ring_only_one():
+            return
         arrived: list[tuple[int, int]] | None = None
         if self._mark is None:
             self._mark = self._backend.fetch_and_mark((), 0)[1]
@@ -261,6 +263,15 @@ class Waker:
             elif ear.is_at_rest is not None:
                 self._unasked.append(ear)
         self._ask_members()
+
+    def _ring_only_one(self) -> bool:
+        """Ring the ear of a consumer that is alone and no member: its own look costs no more than the one for whom."""
+        ears = list(self._ears)
+        if len(ears) != 1 or ears[0].is_at_rest is not None:
+            return False
+        self._mark = None  # it stays behind, and the order of the log may be long when another ear comes
+        ears[0].ring()
+        return True
 
     @staticmethod
     def _is_for(ear: Ear, topics: AbstractSet[int], arrived: Sequence[tuple[int, int]]) -> bool:
