@@ -70,7 +70,7 @@ from eventlog.records import publish as _publish_one
 
 if TYPE_CHECKING:
     from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
-    from eventlog.backend.maintenance import CleanReport, LogStats, ReaderStats, TopicStats, VerifyReport
+    from eventlog.backend.maintenance import CleanReport, LogStats, ReaderStats, RedactReport, TopicStats, VerifyReport
     from eventlog.backend.repair import PartitionRepair, RepairReport, TableRepair
     from eventlog.clients.copying.topic_copy import TopicCopy
     from eventlog.clients.projection.projection import Projection
@@ -84,6 +84,7 @@ __version__ = "0.5.0"
 
 _LATER = {
     "CleanReport": "eventlog.backend.maintenance",
+    "RedactReport": "eventlog.backend.maintenance",
     "Follower": "eventlog.clients.reading.follower",
     "GroupDescription": "eventlog.api.groups",
     "Groups": "eventlog.api.groups",
@@ -160,6 +161,7 @@ __all__ = [
     "RecordMetadata",
     "RecordTooLarge",
     "KeyRequired",
+    "RedactReport",
     "RepairReport",
     "Snapshot",
     "StateMismatch",

@@ -55,6 +55,7 @@ ORDER = (
     "PartitionRepair",
     "TableRepair",
     "CleanReport",
+    "RedactReport",
     "LogStats",
     "TopicStats",
     "ReaderStats",

@@ -171,6 +171,7 @@ _ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "State.put": (("a", 1), {}),
     "StateView.get": (("a",), {}),
     "StateView.get_many": ((["a"],), {}),
+    "Topic.redact": (("a",), {"dry_run": True}),
     "Topic.alter": ((), {"retention": 60, "compression": "zstd"}),
     "Topic.append": ((0,), {}),
     "Topic.append_many": (([0, 0],), {}),

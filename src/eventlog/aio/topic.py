@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from eventlog.aio.home import Home
@@ -17,6 +17,9 @@ from eventlog.errors import WrongVersion
 from eventlog.interruptions import unless_interrupted
 from eventlog.options import UNCHANGED, Compression, HeadersInput, Start, check_message_id
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
+
+if TYPE_CHECKING:
+    from eventlog.backend.maintenance import RedactReport
 
 S = TypeVar("S")
 
@@ -256,6 +259,10 @@ class Topic(Generic[K, V]):
     async def delete_records(self, before: Mapping[int, int]) -> None:
         """Delete the records before some offsets, by partition: see `eventlog.Topic.delete_records`."""
         await self._home.call(partial(self._inner.delete_records, before), "the deletion")
+
+    async def redact(self, key: K, *, dry_run: bool = False) -> RedactReport:
+        """Make tombstones of the records of a key, in the thread for long work: see `eventlog.Topic.redact`."""
+        return await self._home.read(partial(self._inner.redact, key, dry_run=dry_run), "the redaction")
 
     async def create_partitions(self, total: int) -> None:
         """Give the topic more partitions: see `eventlog.Topic.create_partitions`."""

@@ -25,6 +25,7 @@ _PLACES = {
     "Processor": "eventlog.clients.transaction.processor",
     "Projection": "eventlog.clients.projection.projection",
     "State": "eventlog.clients.state.state",
+    "RedactReport": "eventlog.backend.maintenance",
     "StateView": "eventlog.clients.state.view",
     "TopicCopy": "eventlog.clients.copying.topic_copy",
     "VerifyReport": "eventlog.backend.maintenance",

@@ -3,6 +3,7 @@ from pathlib import Path as Path
 from eventlog.api.groups import Groups as Groups
 from eventlog.backend.maintenance import CleanReport as CleanReport
 from eventlog.backend.maintenance import LogStats as LogStats
+from eventlog.backend.maintenance import RedactReport as RedactReport
 from eventlog.backend.maintenance import VerifyReport as VerifyReport
 from eventlog.clients.admin.groups import EmbeddedGroups as EmbeddedGroups
 from eventlog.clients.copying.topic_copy import TopicCopy as TopicCopy

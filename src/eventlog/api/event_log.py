@@ -110,8 +110,8 @@ class EventLog(Closing, LogReading):
         * "compression": `compression=` of a topic. Without it, producers or servers compress as they are set up.
         * "compaction": `compaction=` and `repack_after=` of a topic, with their options. Without it, every
           record is kept, or the servers compact by options of their own.
-        * "files": `sync`, `verify`, `stats` and `compact`: the log is files of this machine. Without it,
-          they are up to whoever runs the servers.
+        * "files": `sync`, `verify`, `stats`, `compact` and `Topic.redact`: the log is files of this machine. Without
+          it, they are up to whoever runs the servers.
 
         Raises:
             ValueError: for a name that is not in this list.

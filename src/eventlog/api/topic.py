@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 from uuid import UUID
 
+from eventlog import api
 from eventlog.api.features import FrontDoor
 from eventlog.batches.partitioners import Partitioner
 from eventlog.codecs import Upcasters
@@ -287,6 +288,35 @@ class Topic(FrontDoor, Generic[K, V]):
             OffsetOutOfRange: an offset is above the end of its partition. Nothing was deleted.
             UnknownPartition: there is no such partition. Nothing was deleted.
         """
+
+    def redact(self, key: K, *, dry_run: bool = False) -> api.RedactReport:
+        """
+        Make tombstones of the records of a key: their values and headers go, for good.
+
+        Offsets, log positions, timestamps, versions and the key itself stay, and so do all other records. Whoever reads
+        meanwhile sees a record as it was or without its value. The snapshot of the key is removed. It works in many
+        small commits; a process that dies has done some of them, and calling it again does the rest.
+
+        What was derived of the records elsewhere is not found: states, projections, exports, copies of the log. And the
+        bytes are in free pages of the file until these are used again; `EventLog.compact()` writes a file without them
+        (docs/explanation/personal-data.md).
+
+        Args:
+            dry_run: only count what would be redacted.
+
+        Raises:
+            CorruptBatch, FormatTooNew, MissingLibrary: a batch cannot be read. What came before it is redacted.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     users = log.topic("users", key=str, value=str, index="key")
+            ...     meta = users.append("ada@example.org", key="u-7")
+            ...     users.redact("u-7").record_count
+            ...     users.latest("u-7").value is None
+            1
+            True
+        """
+        raise self._lacks("redact()", "files")
 
     @abstractmethod
     def create_partitions(self, total: int) -> None:

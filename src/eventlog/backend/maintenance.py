@@ -63,6 +63,28 @@ class CleanReport(NamedTuple):
     is_finished: bool
 
 
+class RedactReport(NamedTuple):
+    """
+    The result of `Topic.redact()`: how many records of the key lost their content, in how many batches.
+
+    `had_snapshot` says whether the key had a snapshot, which is removed: it was made of them.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     users = log.topic("users", key=str, value=str)
+        ...     meta = users.append("ada@example.org", key="u-7")
+        ...     report = users.redact("u-7")
+        ...     [(record.key, record.value) for record in users.read()]
+        [('u-7', None)]
+        >>> report
+        RedactReport(record_count=1, batch_count=1, had_snapshot=False)
+    """
+
+    record_count: int
+    batch_count: int
+    had_snapshot: bool
+
+
 @attrs.frozen
 class TopicStats:
     """
@@ -213,5 +235,5 @@ class MaintenanceBackend(Protocol):
         ...
 
 
-for _class in (VerifyReport, CleanReport, TopicStats, ReaderStats, LogStats):
+for _class in (VerifyReport, CleanReport, RedactReport, TopicStats, ReaderStats, LogStats):
     publish(_class)

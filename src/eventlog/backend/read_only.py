@@ -94,6 +94,7 @@ WRITES = {
     "create_partitions": "add partitions to topic",
     "delete_topic": "delete topic",
     "alter_topic": "alter topic",
+    "redact": "redact topic",
     "delete_records": "delete records of topic",
     "commit_offsets": "commit offsets",
     "begin_lease": "join a group",

@@ -7,12 +7,15 @@ These are values that every backend takes and returns; they do not say what a ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
 
 from eventlog.errors import UnknownTopic
 from eventlog.named_tuples import NamedTuple
 from eventlog.options import UNCHANGED
+
+if TYPE_CHECKING:
+    from eventlog.backend.maintenance import RedactReport
 
 DUPLICATE_WINDOW_MS = 86_400_000
 """How long a topic remembers message ids unless it was created with another window: one day."""
@@ -215,6 +218,16 @@ class TopicBackend(Protocol):
         Raises:
             FormatTooOld: the log is of a format without such an option. Nothing was changed.
             UnknownTopic: it was deleted. Nothing was changed.
+        """
+        ...
+
+    def redact(self, topic: StoredTopic, key: bytes, *, dry_run: bool) -> RedactReport:
+        """
+        Make tombstones of the stored records of a key, in many commits; only count them in a dry run.
+
+        Raises:
+            CorruptBatch, FormatTooNew, MissingLibrary: a batch cannot be read. What came before it is redacted.
+            UnknownTopic: the topic was deleted.
         """
         ...
 

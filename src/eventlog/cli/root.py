@@ -26,6 +26,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "clean": ("eventlog.cli.retention:clean", "Delete now what the topics no longer keep."),
     "copy-topic": ("eventlog.cli.copy_topic:copy_topic", "Copy the records of a topic into another one."),
     "trim": ("eventlog.cli.trim:trim", "Delete the oldest records of a topic, as `kafka-delete-records` does."),
+    "redact": (
+        "eventlog.cli.redact:redact",
+        "Make tombstones of the records of a key, for good.",
+    ),
     "groups": ("eventlog.cli.groups:groups", "List, describe, reset and delete consumer groups."),
     "states": ("eventlog.cli.states:states", "List the states of a log, and count their rows."),
     "state": ("eventlog.cli.states:state", "Print the rows of a state, in the order of their keys."),

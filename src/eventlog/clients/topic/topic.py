@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
+from eventlog import api
 from eventlog.api.overriding import override
 from eventlog.api.topic import Topic
 from eventlog.backend import Backend
@@ -205,6 +206,14 @@ class EmbeddedTopic(Topic[K, V]):
             self._route.check_partition(partition)
             check_int("the offset", offset, least=0)
         self._store.delete_records(self._route.row, before)
+
+    @override
+    def redact(self, key: K, *, dry_run: bool = False) -> api.RedactReport:
+        self._owner._check_open()
+        data = None if key is None else self._route.key_codec.encode(key)
+        if data is None:
+            raise ValueError("None is no key: records without one are not redacted. Nothing was changed.")
+        return self._store.redact(self._route.row, data, dry_run=dry_run)
 
     @override
     def alter(

@@ -503,6 +503,7 @@ class Environment(Space):
             DestinationInUse: another copy, or a log, came into the directory.
         """
         from eventlog.store.lmdb.copying import new_data_file  # few programs copy: `import eventlog` is fast
+        from eventlog.store.lmdb.scrubbing import scrub
 
         with self.reading():
             pass  # a panicked environment must be opened again before it can copy
@@ -511,6 +512,7 @@ class Environment(Space):
             handle = self._enter(token)
             with new_data_file(destination, self._opener.mode) as descriptor:
                 handle.copyfd(descriptor, compact=True)
+                scrub(descriptor, handle.stat()["psize"])
                 return os.fstat(descriptor).st_size
         except unless_interrupted(lmdb.Error) as error:
             raise self._opener.copy_error(error, destination) from error

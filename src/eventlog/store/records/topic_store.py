@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from eventlog.backend.topics import NewTopic, StoredTopic, TopicChanges, deleted_topic, unknown_topic
 from eventlog.clock import Clock
@@ -11,6 +12,9 @@ from eventlog.store.lmdb.environment import FORMAT, TOPICS, Environment
 from eventlog.store.records.key_rows import LONGEST_KEY_BYTES, escaped
 from eventlog.store.records.topics import AlterTopic, CreatePartitions, DeleteRecords, DeleteTopic, EnsureTopic
 from eventlog.store.rows.tables import TOPICS_VERSION_KEY, unpack_topic, unpack_topic_again, unpack_topics_version
+
+if TYPE_CHECKING:
+    from eventlog.backend.maintenance import RedactReport
 
 
 class StoreTopics:
@@ -91,6 +95,12 @@ class StoreTopics:
         from eventlog.store.records.emptying import delete
 
         delete(self.environment, self.committer.run, lambda in_steps: DeleteTopic(name, in_steps=in_steps))
+
+    def redact(self, topic: StoredTopic, key: bytes, *, dry_run: bool) -> RedactReport:
+        """Make tombstones of the stored records of a key, or count them."""
+        from eventlog.store.records.redaction import Redaction  # few programs redact: `import eventlog` is fast
+
+        return Redaction(self.environment, self.committer.run, self.check_topic(topic), key).run(dry_run=dry_run)
 
     def delete_records(self, topic: StoredTopic, before: Mapping[int, int]) -> None:
         """Remove the records before an offset, for some partitions."""
