@@ -23,7 +23,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "history": ("eventlog.cli.history:history", "Print the records of one key, of a topic with an index."),
     "export": ("eventlog.cli.export:export", "Write the records of topics as JSON lines or CSV."),
     "import": ("eventlog.cli.import_:import_", "Store the records of a file of JSON lines or CSV."),
-    "clean": ("eventlog.cli.retention:clean", "Delete now what the topics no longer keep."),
+    "clean": (
+        "eventlog.cli.retention:clean",
+        "Delete now what the topics no longer keep, and compact and repack them.",
+    ),
     "copy-topic": ("eventlog.cli.copy_topic:copy_topic", "Copy the records of a topic into another one."),
     "trim": ("eventlog.cli.trim:trim", "Delete the oldest records of a topic, as `kafka-delete-records` does."),
     "redact": (
