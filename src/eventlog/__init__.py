@@ -14,9 +14,11 @@ from eventlog.api.topic import Topic
 from eventlog.api.transaction import Transaction
 from eventlog.codecs.base import ValueCodec
 from eventlog.errors import (
+    BackupMismatch,
     BufferFull,
     ConcurrentUse,
     ConflictError,
+    CorruptBackup,
     CorruptBatch,
     DecodeError,
     DeliveryError,
@@ -70,6 +72,7 @@ from eventlog.records import publish as _publish_one
 
 if TYPE_CHECKING:
     from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
+    from eventlog.backend.backup import BackupContents, BackupReport, RestoreReport
     from eventlog.backend.maintenance import CleanReport, LogStats, ReaderStats, RedactReport, TopicStats, VerifyReport
     from eventlog.backend.repair import PartitionRepair, RepairReport, TableRepair
     from eventlog.clients.copying.topic_copy import TopicCopy
@@ -79,10 +82,13 @@ if TYPE_CHECKING:
     from eventlog.clients.state.view import StateView
     from eventlog.clients.transaction.processor import Processor
     from eventlog.log.repairing import repair
+    from eventlog.log.restoring import check_backup, restore
 
 __version__ = "0.5.0"
 
 _LATER = {
+    "BackupContents": "eventlog.backend.backup",
+    "BackupReport": "eventlog.backend.backup",
     "CleanReport": "eventlog.backend.maintenance",
     "RedactReport": "eventlog.backend.maintenance",
     "Follower": "eventlog.clients.reading.follower",
@@ -96,23 +102,30 @@ _LATER = {
     "Projection": "eventlog.clients.projection.projection",
     "ReaderStats": "eventlog.backend.maintenance",
     "RepairReport": "eventlog.backend.repair",
+    "RestoreReport": "eventlog.backend.backup",
     "State": "eventlog.clients.state.state",
     "StateView": "eventlog.clients.state.view",
     "TableRepair": "eventlog.backend.repair",
     "TopicCopy": "eventlog.clients.copying.topic_copy",
     "TopicStats": "eventlog.backend.maintenance",
     "VerifyReport": "eventlog.backend.maintenance",
+    "check_backup": "eventlog.log.restoring",
     "repair": "eventlog.log.repairing",
+    "restore": "eventlog.log.restoring",
 }
 """Where the classes are that are imported with their first use: not every program needs them, and they take time."""
 
 __all__ = [
     "Assignor",
+    "BackupContents",
+    "BackupMismatch",
+    "BackupReport",
     "BufferFull",
     "CleanReport",
     "ConcurrentUse",
     "ConflictError",
     "Consumer",
+    "CorruptBackup",
     "CorruptBatch",
     "DecodeError",
     "Delivery",
@@ -163,6 +176,7 @@ __all__ = [
     "KeyRequired",
     "RedactReport",
     "RepairReport",
+    "RestoreReport",
     "Snapshot",
     "StateMismatch",
     "State",
@@ -189,9 +203,11 @@ __all__ = [
     "ValueCodec",
     "VerifyReport",
     "WrongVersion",
+    "check_backup",
     "is_compiled",
     "open",
     "repair",
+    "restore",
     "upgrade",
 ]
 

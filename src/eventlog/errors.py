@@ -154,9 +154,9 @@ class FormatTooOld(EventLogError):
 
 class LogInUse(EventLogError):
     """
-    Raised when a log cannot be upgraded because a program has it open.
+    Raised when a program has open what the call needs alone: a log to be upgraded, a directory of backups.
 
-    Nothing was changed; the call succeeds once every program has closed it.
+    Nothing was changed; the call succeeds once the other one is done.
     """
 
     retriable = True
@@ -167,6 +167,28 @@ class CorruptBatch(EventLogError):
     Raised when stored bytes are not what was written: a checksum or a length is wrong.
 
     The reader's position is unchanged; the message names the damaged offsets.
+    """
+
+
+class CorruptBackup(EventLogError):
+    """
+    Raised when a file of a backup is missing, or is not what was written.
+
+    Nothing was made. `file` names it, and `sound_end` is the log position up to which the backup is sound: a restore to
+    that position works.
+    """
+
+    def __init__(self, what: str, *, file: str, sound_end: int, **parts: Unpack[ErrorParts]) -> None:
+        super().__init__(what, **parts)
+        self.file = file
+        self.sound_end = sound_end
+
+
+class BackupMismatch(EventLogError):
+    """
+    Raised when a backup is to be added to those of another log, or of the same log before it was restored or repaired.
+
+    They were left as they were.
     """
 
 

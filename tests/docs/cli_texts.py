@@ -66,6 +66,28 @@ The names in JSON are those of [`LogStats`](api.md#logstats), without those of t
 A read that goes on keeps freed pages from being used again.
 Where the file grows although much of it is free, look at the oldest read.
 """,
+    "eventlog backup": """\
+```
+$ eventlog backup data/shop backup/shop --incremental
+backup/shop: backup 2, log positions 1,510 to 1,640: 13 batches, 0.0 MB
+```
+
+What it holds and how to keep it: [back up](../how-to/back-up.md).
+The names in JSON are those of [`BackupReport`](api.md#backupreport).
+""",
+    "eventlog restore": """\
+```
+$ eventlog restore backup/shop data/shop-before --to 2026-11-29T10:00Z
+data/shop-before: 1,583 records up to log position 1,583
+offsets of groups, states and projections are those of the backup at log position 1510: what was stored from there \
+to 1583 comes to them again.
+with the tables of 2026-11-29T06:00:00+00:00
+```
+
+What comes back at a position between two backups: [back up](../how-to/back-up.md#restore-a-backup).
+The names in JSON are those of [`RestoreReport`](api.md#restorereport), with `--check` those of \
+[`BackupContents`](api.md#backupcontents).
+""",
     "eventlog bench": """\
 A row is a short loop on one machine with whatever else runs there; [benchmarks](../benchmarks.md) has careful figures.
 

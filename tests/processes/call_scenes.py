@@ -140,6 +140,7 @@ _ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "Consumer.seek": ((("orders", 0), 0), {}),
     "Consumer.seek_to_time": ((0,), {}),
     "Delivery.add_done_callback": ((lambda _: None,), {}),
+    "EventLog.backup": (("{path}-backup",), {"incremental": True}),
     "EventLog.compact": (("{path}-copy",), {}),
     "EventLog.consumer": (("orders",), {"group": "g"}),
     "EventLog.copy_topic": (("orders",), {"to": "orders2"}),
@@ -214,7 +215,11 @@ def _call_of(attribute: str, kind: type, name: str) -> Callable[[Stage], object]
             return getattr(one, name)
         positional, named = _ARGUMENTS.get(full, ((), {}))
         filled = [
-            stage.consumer if each == "{consumer}" else f"{stage.path}-copy" if each == "{path}-copy" else each
+            stage.consumer
+            if each == "{consumer}"
+            else each.replace("{path}", str(stage.path))
+            if isinstance(each, str)
+            else each
             for each in positional
         ]
         result = getattr(one, name)(*filled, **named)

@@ -45,6 +45,7 @@ from eventlog.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from eventlog.backend.backup import BackupReport
     from eventlog.backend.maintenance import CleanReport, LogStats, VerifyReport
 
 T = TypeVar("T")
@@ -363,6 +364,17 @@ class EventLog(LogTransactions, LogReading):
         """Copy the log without its free pages, in a thread of its own: see `eventlog.EventLog.compact`."""
         copying: Apart[int] = self._apart("the copy", "The log is unchanged.")
         return await copying.run(partial(self._inner.compact, destination))
+
+    async def backup(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        incremental: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> BackupReport:
+        """Write a backup, in a thread of its own, which calls `progress`: see `eventlog.EventLog.backup`."""
+        copying: Apart[BackupReport] = self._apart("the backup", "The log is unchanged.")
+        return await copying.run(partial(self._inner.backup, target, incremental=incremental, progress=progress))
 
     async def clean(self, budget: float | None = None) -> CleanReport:
         """Delete now what the retention of no topic keeps, in a thread of its own: see `EventLog.clean`."""

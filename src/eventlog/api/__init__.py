@@ -14,6 +14,7 @@ Decision record: docs/decisions/0023-two-seams.md.
 """
 
 _PLACES = {
+    "BackupReport": "eventlog.backend.backup",
     "CleanReport": "eventlog.backend.maintenance",
     "EmbeddedGroups": "eventlog.clients.admin.groups",
     "Follower": "eventlog.clients.reading.follower",

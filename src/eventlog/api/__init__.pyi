@@ -1,6 +1,7 @@
 from pathlib import Path as Path
 
 from eventlog.api.groups import Groups as Groups
+from eventlog.backend.backup import BackupReport as BackupReport
 from eventlog.backend.maintenance import CleanReport as CleanReport
 from eventlog.backend.maintenance import LogStats as LogStats
 from eventlog.backend.maintenance import RedactReport as RedactReport

@@ -110,8 +110,8 @@ class EventLog(Closing, LogReading):
         * "compression": `compression=` of a topic. Without it, producers or servers compress as they are set up.
         * "compaction": `compaction=` and `repack_after=` of a topic, with their options. Without it, every
           record is kept, or the servers compact by options of their own.
-        * "files": `sync`, `verify`, `stats`, `compact` and `Topic.redact`: the log is files of this machine. Without
-          it, they are up to whoever runs the servers.
+        * "files": `sync`, `verify`, `stats`, `backup`, `compact` and `Topic.redact`: the log is files of this machine.
+          Without it, they are up to whoever runs the servers.
 
         Raises:
             ValueError: for a name that is not in this list.
@@ -539,7 +539,7 @@ class EventLog(Closing, LogReading):
         Write a copy without free space into a new directory, and return its size in bytes.
 
         The file of a log never shrinks by itself: deleted space is reused. To shrink it, compact, close the log in
-        every process, and put the copy in its place. The copy is also a consistent backup. Others may go on meanwhile.
+        every process, and put the copy in its place. Others may go on meanwhile. For backups there is `backup()`.
 
         Raises:
             ValueError: the destination exists and is not empty. It was left as it was.

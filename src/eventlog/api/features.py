@@ -63,8 +63,8 @@ FEATURES: Mapping[str, str] = MappingProxyType(
             "the servers compact by options of their own."
         ),
         "files": (
-            "`sync`, `verify`, `stats`, `compact` and `Topic.redact`: the log is files of this machine. Without it, "
-            "they are up to whoever runs the servers."
+            "`sync`, `verify`, `stats`, `backup`, `compact` and `Topic.redact`: the log is files of this machine. "
+            "Without it, they are up to whoever runs the servers."
         ),
     }
 )

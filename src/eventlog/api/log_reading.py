@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from types import UnionType
@@ -415,3 +416,48 @@ class LogReading(FrontDoor):
             ([('orders', 1)], True)
         """
         raise self._lacks("stats()", "files")
+
+    # -- backups ---------------------------------------------------------------------------------------------
+
+    def backup(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        incremental: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> api.BackupReport:
+        """
+        Write a backup into a directory, or add what came since to one that is there; `eventlog.restore()` reads it.
+
+        Others may go on meanwhile. The small tables (offsets, states and the like) are of one moment, and the file
+        cannot use freed space again while they are copied; batches are copied a part at a time. What was written is on
+        the disk when this returns; a backup that is interrupted has added nothing.
+
+        Args:
+            target: a directory that does not exist or is empty; with `incremental=True` also one with backups.
+            incremental: True adds to the backups of this log that are there, from the log position on at which the last
+                one ended; False, the default, refuses a directory that holds any.
+            progress: called from time to time with the log positions done, and all that there are to do.
+
+        Raises:
+            ValueError: the directory holds something else, or a backup without `incremental=True`. It was left as it
+                was.
+            BackupMismatch: it holds backups of another log, or of this one before it was restored or repaired.
+            CorruptBackup: files are missing there. Nothing was added.
+            CorruptBatch: something that is stored is damaged. Nothing was added.
+            LogInUse: another backup is being written there.
+            StorageError: the backup cannot be written. Nothing was added; call it again.
+
+        Example:
+            >>> import tempfile, pathlib
+            >>> folder = pathlib.Path(tempfile.mkdtemp())
+            >>> with eventlog.open(folder / "shop") as log:
+            ...     orders = log.topic("orders")
+            ...     meta = orders.append(b"tea")
+            ...     first = log.backup(folder / "backup", incremental=True)
+            ...     meta = orders.append(b"milk")
+            ...     second = log.backup(folder / "backup", incremental=True)
+            >>> first.batch_count, second.since, second.end
+            (1, 1, 2)
+        """
+        raise self._lacks("backup()", "files")

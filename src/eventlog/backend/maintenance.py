@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from eventlog.named_tuples import NamedTuple
 from eventlog.records import publish
+
+if TYPE_CHECKING:  # few programs back up
+    from eventlog.backend.backup import BackupReport
 
 
 @attrs.frozen
@@ -231,6 +234,18 @@ class MaintenanceBackend(Protocol):
         Raises:
             ValueError: if the destination is there and not empty. It was left as it was.
             StorageError: if the copy cannot be written. The log is unchanged.
+        """
+        ...
+
+    def backup(
+        self, target: str, *, is_incremental: bool, progress: Callable[[int, int], object] | None
+    ) -> BackupReport:
+        """
+        Write a backup into a directory, or add to those that are there; on the disk when the call returns.
+
+        Raises:
+            ValueError, BackupMismatch, CorruptBackup, CorruptBatch, LogInUse: as `EventLog.backup`. Nothing was added.
+            StorageError: if it cannot be written. Nothing was added.
         """
         ...
 

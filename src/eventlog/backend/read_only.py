@@ -64,6 +64,7 @@ READS = frozenset(
         "verify",
         "stats",
         "compact",
+        "backup",
         "path",
         "durability",
         "clock",

@@ -41,6 +41,8 @@ _CODES: Final[tuple[tuple[type[eventlog.EventLogError], int], ...]] = (
     (eventlog.TopicMismatch, EXIT_REFUSED),
     (eventlog.StateMismatch, EXIT_REFUSED),
     (eventlog.LogInUse, EXIT_REFUSED),
+    (eventlog.BackupMismatch, EXIT_REFUSED),
+    (eventlog.CorruptBackup, EXIT_UNREADABLE),
     (eventlog.CorruptBatch, EXIT_UNREADABLE),
     (eventlog.DecodeError, EXIT_UNREADABLE),
     (eventlog.FormatTooNew, EXIT_UNREADABLE),
@@ -63,6 +65,7 @@ _ADVICE: Final[dict[type[eventlog.EventLogError], str]] = {
     eventlog.UnknownPartition: "`eventlog topics describe` names those that are there.",
     eventlog.LogFull: "Run `eventlog trim`, or give the topic a retention, and run the command again.",
     eventlog.DiskFull: "Make room, and run the command again.",
+    eventlog.CorruptBackup: "Get another copy of the file, or restore with --position up to where it is sound.",
     eventlog.CorruptBatch: "Run `eventlog verify` to list all damage.",
 }
 """What to type, for the classes whose own advice is to call a method."""

@@ -38,6 +38,11 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, completed=amount)
 
+    def done_of(self, amount: int, total: int) -> None:
+        """Show how much is done, and how much there is to do."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=amount, total=total)
+
     def __enter__(self) -> Self:
         if self.is_shown:
             self._bar = _bar(self._in_bytes, self._look)

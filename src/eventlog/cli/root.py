@@ -41,6 +41,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "du": ("eventlog.cli.stats:du", "Show how many bytes each topic takes."),
     "verify": ("eventlog.cli.verify:verify", "Read a whole log and check it."),
     "repair": ("eventlog.cli.repair:repair", "Make a new log of what can be read of a damaged one."),
+    "backup": ("eventlog.cli.backup:backup", "Write a backup of a log, or add to one."),
+    "restore": ("eventlog.cli.backup:restore", "Make a log of a backup."),
     "compact": ("eventlog.cli.compact:compact", "Write a copy of a log without its unused space."),
     "upgrade": ("eventlog.cli.upgrade:upgrade", "Make a log of an earlier format one of today's."),
     "bench": ("eventlog.cli.bench:bench", "Measure how fast this machine and this directory are."),

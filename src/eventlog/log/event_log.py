@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from time import monotonic
-from typing import Any, ClassVar, Literal, Never, TypeVar, cast
+from typing import Any, ClassVar, Literal, Never, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from eventlog import api
@@ -63,6 +63,7 @@ from eventlog.records import Record, RecordBatch
 from eventlog.uninterruptible import WeakMembers
 
 T = TypeVar("T")
+_Progress: TypeAlias = Callable[[int, int], object] | None
 
 
 class EmbeddedLog(EventLog):
@@ -489,6 +490,13 @@ class EmbeddedLog(EventLog):
     def compact(self, destination: str | os.PathLike[str]) -> int:
         self._check_open()
         return self._store.compact(check_path("compact into", destination))
+
+    @override
+    def backup(
+        self, target: str | os.PathLike[str], *, incremental: bool = False, progress: _Progress = None
+    ) -> api.BackupReport:
+        self._check_open()
+        return self._store.backup(check_path("back up into", target), is_incremental=incremental, progress=progress)
 
     # -- life ------------------------------------------------------------------------------------------------
 

@@ -113,6 +113,11 @@ class KeyIndex:
         self._versions[prefix] = version + count
         return range(version + 1, version + count + 1)
 
+    def skip_to(self, prefix: bytes, version: int) -> None:
+        """Have the next record of a key get a version, in a row of its own: those between are gone."""
+        self._tails[prefix] = _Tail(version, 0, b"")
+        self._versions[prefix] = version - 1
+
     def _tail(self, transaction: Transaction, prefix: bytes) -> _Tail:
         tail = self._tails.get(prefix)
         if tail is None:

@@ -27,7 +27,7 @@ from eventlog.store.repair.collect import Search
 from eventlog.store.repair.finish import Finish
 from eventlog.store.repair.partitions import Partitions
 from eventlog.store.repair.target import Target
-from eventlog.store.rows.tables import FORMAT_KEY, UNSEALED_VERSION, FormatRow
+from eventlog.store.rows.tables import BRANCH_KEY, FORMAT_KEY, UNSEALED_VERSION, FormatRow
 from eventlog.store.store import Store
 from eventlog.store.verify.verify import verify
 
@@ -143,6 +143,8 @@ class _Repair:
         target.flush()
         finish = Finish(search, target, partitions, missing)
         finish.go(self._tick)
+        target.put(FORMAT, BRANCH_KEY, uuid4().bytes)
+        target.flush()
         problems = verify(self._environment, self._tick).problems
         if any("index" in line or "message id" in line for line in problems):
             finish.rebuild_indexes(self._tick)

@@ -56,6 +56,8 @@ NEXT_TOPIC_ID_KEY = b"next topic id"
 TOPICS_VERSION_KEY = b"topics version"
 """The row of a number that rises when topics or partitions are added or removed: 8 bytes, 0 if missing."""
 
+BRANCH_KEY = b"branch"
+"""The row of a random id of 16 bytes that a log gets when it is restored or repaired: its history goes another way."""
 LOST_RECORDS_KEY = b"lost records "
 """How the keys of the rows begin that say how many records a repaired topic with an index has lost; its id follows."""
 LEFT_ROWS = b"left rows "

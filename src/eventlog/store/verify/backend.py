@@ -11,6 +11,7 @@ from eventlog.store.folder import Folder, has_name, is_directory, make_directory
 from eventlog.store.lmdb.errors import kind_of
 
 if TYPE_CHECKING:
+    from eventlog.backend.backup import BackupReport
     from eventlog.backend.maintenance import CleanReport, LogStats, VerifyReport
     from eventlog.backend.topics import TopicBackend
     from eventlog.clock import Clock
@@ -77,6 +78,14 @@ class StoreMaintenance:
         self.environment.check_identity()
         cleaner = self._cleaner
         return count(self.environment, () if cleaner is None else cleaner.failed_topics)
+
+    def backup(
+        self, target: str, *, is_incremental: bool, progress: Callable[[int, int], object] | None
+    ) -> BackupReport:
+        """Write a backup into a directory, or add to those that are there."""
+        from eventlog.store.backup.backup import back_up  # few programs do
+
+        return back_up(self.environment, target, is_incremental=is_incremental, clock=self.clock, progress=progress)
 
     def compact(self, destination: str | os.PathLike[str]) -> int:
         """Write a copy without free pages into a new directory; writers may go on."""

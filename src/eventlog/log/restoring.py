@@ -1,0 +1,103 @@
+"""Making a log of a backup, and checking a backup."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+
+from eventlog.backend.backup import BackupContents, RestoreReport
+from eventlog.clock import to_ms
+from eventlog.options import check_int, check_path
+from eventlog.records import publish
+
+
+def restore(
+    backup: str | os.PathLike[str],
+    new: str | os.PathLike[str],
+    *,
+    position: int | None = None,
+    time: datetime | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> RestoreReport:
+    """
+    Make a new log of a backup: as it was at the last backup, or at a log position, or before a time.
+
+    Records keep their offsets, positions, versions and times, and the log, its topics and states their ids. What has no
+    log position (committed offsets, states, projections) is that of the last backup that ended at the wanted position
+    or before it; the report says which. The new log is verified before it gets its name.
+
+    Args:
+        backup: a directory that `EventLog.backup()` has written. It is only read.
+        new: the directory of the new log, which does not exist or is empty.
+        position: the log position at which it ends, exclusive. None takes all.
+        time: it ends before the first record of this time, which has a time zone, or a later one.
+        progress: called from time to time with the bytes of the backup that were read, and all there are to read.
+
+    Raises:
+        NotALog: if there is no backup. Nothing was made.
+        CorruptBackup: if a file is damaged or missing; `error.sound_end` is a position to which it can be restored.
+            Nothing was made.
+        FormatTooNew: if a newer eventlog wrote it. Nothing was made.
+        DiskFull, StorageError: if the new log cannot be written. Nothing was made.
+        ValueError: if something stands at `new`, for both `position` and `time`, or for a position behind the backup.
+            Nothing was made.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> with eventlog.open(folder / "shop") as log:
+        ...     orders = log.topic("orders")
+        ...     for value in (b"tea", b"milk", b"cake"):
+        ...         meta = orders.append(value)
+        ...     report = log.backup(folder / "backup")
+        >>> eventlog.restore(folder / "backup", folder / "restored", position=2).record_count
+        2
+        >>> with eventlog.open(folder / "restored") as log:
+        ...     [record.value for record in log.topic("orders").read()]
+        [b'tea', b'milk']
+    """
+    source, destination = check_path("restore", backup), check_path("restore into", new)
+    if position is not None:
+        check_int("position", position, least=0)
+    if time is not None and position is not None:
+        raise ValueError("restore() takes a position or a time, not both. Nothing was made. Leave one out.")
+    if time is not None and not isinstance(time, datetime):
+        raise TypeError(f"time is a datetime, not {type(time).__name__}. Nothing was made.")
+    from eventlog.store.restore.restore import restore as restore_log  # few programs restore
+
+    time_ms = None if time is None else to_ms(time)
+    return restore_log(source, destination, position=position, time_ms=time_ms, progress=progress)
+
+
+def check_backup(
+    backup: str | os.PathLike[str], *, progress: Callable[[int, int], object] | None = None
+) -> BackupContents:
+    """
+    Read every file of a backup, and check every entry.
+
+    Args:
+        backup: a directory that `EventLog.backup()` has written. It is only read.
+        progress: called from time to time with the bytes that were read, and all there are to read.
+
+    Raises:
+        NotALog: if there is no backup.
+        CorruptBackup: if a file is damaged or missing.
+        FormatTooNew: if a newer eventlog wrote it.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> with eventlog.open(folder / "shop") as log:
+        ...     meta = log.topic("orders").append(b"tea")
+        ...     report = log.backup(folder / "backup")
+        >>> eventlog.check_backup(folder / "backup").end
+        1
+    """
+    from eventlog.store.restore.restore import check  # few programs do
+
+    return check(check_path("check", backup), progress)
+
+
+publish(restore)
+publish(check_backup)

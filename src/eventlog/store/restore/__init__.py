@@ -1,0 +1,1 @@
+"""Making a log of a backup."""
