@@ -38,6 +38,7 @@ from eventlog.errors import (
     LogInUse,
     MemberFenced,
     MessageIdReused,
+    MetadataTooLarge,
     MissingLibrary,
     NestedCall,
     NotALog,
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from eventlog.clients.state.state import State
     from eventlog.clients.state.view import StateView
     from eventlog.clients.transaction.processor import Processor
+    from eventlog.groups.state import CommittedOffset
     from eventlog.log.repairing import repair
     from eventlog.log.restoring import check_backup, restore
 
@@ -92,6 +94,7 @@ _LATER = {
     "CleanReport": "eventlog.backend.maintenance",
     "RedactReport": "eventlog.backend.maintenance",
     "Follower": "eventlog.clients.reading.follower",
+    "CommittedOffset": "eventlog.groups.state",
     "GroupDescription": "eventlog.api.groups",
     "Groups": "eventlog.api.groups",
     "LogStats": "eventlog.backend.maintenance",
@@ -122,6 +125,7 @@ __all__ = [
     "BackupReport",
     "BufferFull",
     "CleanReport",
+    "CommittedOffset",
     "ConcurrentUse",
     "ConflictError",
     "Consumer",
@@ -153,6 +157,7 @@ __all__ = [
     "MemberDescription",
     "MemberFenced",
     "MessageIdReused",
+    "MetadataTooLarge",
     "MissingLibrary",
     "NestedCall",
     "NotALog",

@@ -302,6 +302,19 @@ class KeyRequired(EventLogError, ValueError):
     """
 
 
+class MetadataTooLarge(EventLogError, ValueError):
+    """
+    Raised when the metadata of a committed offset have more bytes than are kept beside one (`most_bytes`).
+
+    Nothing was stored. Keep what is large in a state, or in a record.
+    """
+
+    def __init__(self, what: str, *, size_bytes: int, most_bytes: int, **parts: Unpack[ErrorParts]) -> None:
+        super().__init__(what, **parts)
+        self.size_bytes = size_bytes
+        self.most_bytes = most_bytes
+
+
 class DecodeError(EventLogError):
     """
     Raised when the topic's codec cannot read a stored record.

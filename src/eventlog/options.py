@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import repeat
 from typing import Any, Literal, NoReturn
 
-from eventlog.errors import InvalidTopicName
+from eventlog.errors import InvalidTopicName, MetadataTooLarge
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Headers
 
@@ -34,6 +34,9 @@ MAX_RECORD_BYTES = 1_048_576
 """Kafka's `message.max.bytes`, rounded: the default bound of one record's key, value and headers together."""
 LARGEST_RECORD_BYTES = 1_073_741_824
 MAX_MESSAGE_ID_BYTES = 255
+MAX_METADATA_BYTES = 4096
+"""Kafka's `offset.metadata.max.bytes`."""
+MOST_LEADER_EPOCH = 2**31 - 1
 LEAST_LOG_BYTES = 1_048_576
 MOST_LOG_BYTES = 1 << 46
 """The bounds of `max_bytes` of a log; the larger is more than the address space of a process maps."""
@@ -337,6 +340,32 @@ def records_of(
     """Return value, key, headers and timestamp of each record of some columns, as `check_columns` returns them."""
     times = repeat(timestamps_ms) if isinstance(timestamps_ms, int) else timestamps_ms or repeat(None)
     return zip(values, keys or repeat(None), headers or repeat(None), times, strict=False)
+
+
+def check_offset_notes(leader_epoch: object, metadata: object) -> tuple[int, str]:
+    """Return what is to be stored beside a committed offset: a leader epoch, -1 for none, and metadata."""
+    epoch = -1 if leader_epoch is None else check_int("leader_epoch", leader_epoch, least=0, most=MOST_LEADER_EPOCH)
+    if metadata is None:
+        return epoch, ""
+    if not isinstance(metadata, str):
+        raise TypeError(
+            f"metadata must be a str, not {type(metadata).__name__}. Nothing was stored. Encode it as text."
+        )
+    try:
+        size_bytes = len(metadata.encode())
+    except unless_interrupted(UnicodeEncodeError) as error:
+        raise TypeError(
+            f"metadata {_shown(metadata)} hold a lone surrogate, which UTF-8 cannot encode. Nothing was stored."
+        ) from error
+    if size_bytes > MAX_METADATA_BYTES:
+        raise MetadataTooLarge(
+            f"metadata of a committed offset have at most {MAX_METADATA_BYTES} bytes in UTF-8, not {size_bytes}.",
+            stored="Nothing was stored.",
+            advice="Keep what is large in a state or in a record, and its key here.",
+            size_bytes=size_bytes,
+            most_bytes=MAX_METADATA_BYTES,
+        )
+    return epoch, metadata
 
 
 def check_headers(headers: HeadersInput | None) -> Headers:

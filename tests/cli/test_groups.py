@@ -305,3 +305,19 @@ def test_a_missing_log_stays_missing(tmp_path, action, capsys):
     assert main(["groups", name, str(tmp_path / "none"), *rest]) == 4
     assert "NotALog" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_describe_shows_metadata_where_there_are_some(eventlog_command, path):
+    """A column more in the table, and names in JSON."""
+    with eventlog.open(path) as log:
+        log.topic("orders").append(b"tea")
+        with log.consumer("orders", group="plain") as consumer:
+            consumer.poll(1.0)
+            consumer.commit()
+        with log.consumer("orders", group="noted") as consumer:
+            consumer.poll(1.0)
+            consumer.commit(metadata="invoice 17")
+    assert "metadata" not in eventlog_command("groups", "describe", path, "plain")[1]
+    assert "invoice 17" in eventlog_command("groups", "describe", path, "noted")[1]
+    (place,) = json.loads(eventlog_command("groups", "describe", path, "noted", "--json")[1])["offsets"]
+    assert (place["metadata"], place["leader_epoch"]) == ("invoice 17", None)

@@ -44,6 +44,7 @@ ORDER = (
     "GroupDescription",
     "MemberDescription",
     "PartitionOffsets",
+    "CommittedOffset",
     "Record",
     "RecordBatch",
     "RecordMetadata",

@@ -136,6 +136,7 @@ _ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "Consumer.poll": ((0.01,), {}),
     "Consumer.poll_batches": ((0.01,), {}),
     "Consumer.committed": ((("orders", 0),), {}),
+    "Consumer.committed_metadata": ((("orders", 0),), {}),
     "Consumer.position": ((("orders", 0),), {}),
     "Consumer.seek": ((("orders", 0), 0), {}),
     "Consumer.seek_to_time": ((0,), {}),

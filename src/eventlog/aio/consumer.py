@@ -22,6 +22,7 @@ from eventlog.api.consumer import Offsets, Pair
 from eventlog.clients.awaiting.loop import Future
 from eventlog.clients.consumer.consumer import EmbeddedConsumer, closed_consumer
 from eventlog.errors import ConcurrentUse
+from eventlog.groups.state import CommittedOffset
 from eventlog.options import check_int, check_seconds
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 
@@ -249,17 +250,24 @@ class Consumer(Generic[K, V]):
 
     # -- finishing and committing ----------------------------------------------------------------------------
 
-    async def commit(self, offsets: Offsets | None = None) -> None:
+    async def commit(
+        self, offsets: Offsets | None = None, *, metadata: str | None = None, leader_epoch: int | None = None
+    ) -> None:
         """
         Commit the group's offsets: see `eventlog.Consumer.commit`.
 
         A cancelled task is cancelled when the outcome is known, which a note of the error says.
         """
-        await self._do(partial(self._inner.commit, offsets), "the commit of offsets")
+        commit = partial(self._inner.commit, offsets, metadata=metadata, leader_epoch=leader_epoch)
+        await self._do(commit, "the commit of offsets")
 
     async def committed(self, tp: Pair) -> int | None:
         """The committed offset of the group in one partition, or None."""
         return await self._ask(partial(self._inner.committed, tp))
+
+    async def committed_metadata(self, tp: Pair) -> CommittedOffset | None:
+        """The same with its time and what was stored beside it."""
+        return await self._ask(partial(self._inner.committed_metadata, tp))
 
     # -- positions -------------------------------------------------------------------------------------------
 

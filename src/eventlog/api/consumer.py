@@ -9,6 +9,7 @@ from typing import Generic, TypeAlias, TypedDict
 
 from eventlog.api.features import Closing, FrontDoor
 from eventlog.groups.assignors import Assignor
+from eventlog.groups.state import CommittedOffset
 from eventlog.options import OnOutOfRange, Start
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 
@@ -204,7 +205,9 @@ class Consumer(Closing, FrontDoor, Generic[K, V]):
         raise self._lacks("max_wait()", "fileno")
 
     @abstractmethod
-    def commit(self, offsets: Offsets | None = None) -> None:
+    def commit(
+        self, offsets: Offsets | None = None, *, metadata: str | None = None, leader_epoch: int | None = None
+    ) -> None:
         """
         Commit the group's offsets: every record received is finished.
 
@@ -213,9 +216,14 @@ class Consumer(Closing, FrontDoor, Generic[K, V]):
 
         Args:
             offsets: the next offset to read, for some partitions; all positions if left out.
+            metadata: text to be kept beside each offset that this call stores, as Kafka's clients have it; 4,096 bytes
+                in UTF-8 at most. A later commit without it, an automatic one too, keeps none.
+            leader_epoch: Kafka's, for who moves groups between logs and clusters.
 
         Raises:
             ValueError: the consumer has no group, or an offset is negative. Nothing was stored.
+            MetadataTooLarge: the metadata have too many bytes. Nothing was stored.
+            FormatTooOld: the log has format 3, and metadata or a leader epoch are given. Nothing was stored.
             UnknownTopic, UnknownPartition: `offsets` names a topic or partition that is not there. Nothing was stored.
             OffsetOutOfRange: an offset is beyond the end of its partition. Nothing was stored.
             MemberFenced: another member owns one of the partitions, because this one was silent for too long. Nothing
@@ -226,6 +234,16 @@ class Consumer(Closing, FrontDoor, Generic[K, V]):
     def committed(self, tp: Pair) -> int | None:
         """
         Return the committed offset of the group in one partition, or None.
+
+        Raises:
+            ValueError: the consumer has no group.
+            UnknownTopic, UnknownPartition: there is no such topic or partition.
+        """
+
+    @abstractmethod
+    def committed_metadata(self, tp: Pair) -> CommittedOffset | None:
+        """
+        Return the committed offset of the group in one partition, with its time and what was stored beside it, or None.
 
         Raises:
             ValueError: the consumer has no group.

@@ -57,7 +57,8 @@ class PartitionOffsets:
     `committed` is the next offset to read, and `committed_ms` the time when it was committed or reset, in ms since 1970
     UTC; both are None if there is none. `first` and `end` are the bounds of the partition, `end` exclusive. `lag` is
     the number of offsets from the committed one to the end; without a committed offset it counts the whole partition,
-    because a group begins there by default. `member_id` is the owner.
+    because a group begins there by default. `member_id` is the owner. `metadata` and `leader_epoch` were stored beside
+    the committed offset, "" and None for nothing.
 
     A member with nothing to read commits nothing, so an old `committed_ms` is a sign of trouble only if there is a lag.
 
@@ -80,6 +81,8 @@ class PartitionOffsets:
     end: int
     lag: int
     member_id: str | None
+    metadata: str = ""
+    leader_epoch: int | None = None
 
 
 @attrs.frozen

@@ -32,7 +32,11 @@ def group_lines(group: eventlog.GroupDescription) -> Iterator[str]:
     )
     if group.offsets:
         now_ms = time.time_ns() // 1_000_000
-        yield from ("", *table([_PLACE_HEAD, *(_place_row(place, now_ms) for place in group.offsets)]))
+        rows = [_PLACE_HEAD, *(_place_row(place, now_ms) for place in group.offsets)]
+        if any(place.metadata for place in group.offsets):
+            notes = ["metadata", *(as_text(place.metadata or None) for place in group.offsets)]
+            rows = [(*row, note) for row, note in zip(rows, notes, strict=True)]
+        yield from ("", *table(rows))
     if group.members:
         yield from ("", *table([_MEMBER_HEAD, *map(_member_row, group.members)]))
 

@@ -59,7 +59,8 @@ def describe_group(*, path: Path, group: str, as_json: bool) -> int:
 
     The first line counts the live members, and names how many are away or dead beside them. A committed offset of `-`
     means none: all that the partition holds is lag then. The commit age is how long ago that offset was stored, by a
-    commit or a reset; where there is no lag, nobody has anything to commit. `orders[2-4,7]` are the partitions 2, 3, 4
+    commit or a reset; where there is no lag, nobody has anything to commit. Metadata that a program stored beside its
+    offsets have a column of their own. `orders[2-4,7]` are the partitions 2, 3, 4
     and 7 of a topic; a pattern is shown as `/pattern/`. The names in JSON are those of `GroupDescription`.
     """
     with open_log(path) as log, values_are_failures():

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from eventlog.named_tuples import NamedTuple
+from eventlog.records import publish
 
 PartitionId: TypeAlias = tuple[int, int]
 """A topic's id and a partition's number. An id, because a topic deleted and created again is another topic."""
@@ -25,13 +26,27 @@ class CommittedOffset(NamedTuple):
     """
     An offset that a group has committed: the next one to read.
 
-    `leader_epoch` and `metadata` are what a client of Kafka's stored beside it, -1 and "" for nothing.
+    `committed_ms` is the time of the commit, in ms since 1970 UTC. `leader_epoch` and `metadata` are what was stored
+    beside it, -1 and "" for nothing.
+
+    Example:
+        >>> with eventlog.open(":memory:") as log:
+        ...     meta = log.topic("orders").append(b"tea")
+        ...     with log.consumer("orders", group="billing") as consumer:
+        ...         records = consumer.poll(1.0)
+        ...         consumer.commit(metadata="invoice 17")
+        ...         found = consumer.committed_metadata(("orders", 0))
+        >>> found.offset, found.metadata, found.leader_epoch
+        (1, 'invoice 17', -1)
     """
 
     offset: int
     committed_ms: int
     leader_epoch: int = -1
     metadata: str = ""
+
+
+publish(CommittedOffset)
 
 
 class Life(Enum):

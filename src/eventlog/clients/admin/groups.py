@@ -194,7 +194,21 @@ def _described(details: GroupDetails) -> GroupDescription:
         committed, committed_ms = (None, None) if commit is None else commit[:2]
         lag = max(end - (first if committed is None else committed), 0)
         name = details.topics[pair[0]].name
-        places.append(PartitionOffsets(name, pair[1], committed, committed_ms, first, end, lag, owners.get(pair)))
+        metadata, epoch = ("", -1) if commit is None else (commit.metadata, commit.leader_epoch)
+        places.append(
+            PartitionOffsets(
+                name,
+                pair[1],
+                committed,
+                committed_ms,
+                first,
+                end,
+                lag,
+                owners.get(pair),
+                metadata,
+                None if epoch < 0 else epoch,
+            )
+        )
     places.sort(key=lambda place: (place.topic, place.partition))
     return GroupDescription(
         group.name,

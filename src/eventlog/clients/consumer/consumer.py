@@ -25,7 +25,8 @@ from eventlog.clients.consumer.positions import offsets_of, pair_of
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.clock import to_ms
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
-from eventlog.options import check_int, check_offset, check_seconds, refuse_options
+from eventlog.groups.state import CommittedOffset
+from eventlog.options import check_int, check_offset, check_offset_notes, check_seconds, refuse_options
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
 from eventlog.uninterruptible import HeldLock
 
@@ -189,10 +190,15 @@ class EmbeddedConsumer(Consumer[K, V]):
     # -- finishing and committing ----------------------------------------------------------------------------
 
     @override
-    def commit(self, offsets: Offsets | None = None) -> None:
+    def commit(
+        self, offsets: Offsets | None = None, *, metadata: str | None = None, leader_epoch: int | None = None
+    ) -> None:
+        note = None
+        if metadata is not None or leader_epoch is not None:
+            note = check_offset_notes(leader_epoch, metadata)
         with self._used():
             self._check_group("commit")
-            self._core.commit(None if offsets is None else offsets_of(offsets))
+            self._core.commit(None if offsets is None else offsets_of(offsets), note)
 
     def _join_transaction(self, store: Backend, transaction: Transaction) -> GivenOffsets:
         """Our part in a transaction that is begun with us; we commit nothing by ourselves any more."""
@@ -221,6 +227,13 @@ class EmbeddedConsumer(Consumer[K, V]):
             self._check_group("ask for a committed offset")
             self._core.follow_names((tp,))
             return self._core.starts.committed(pair_of(tp))
+
+    @override
+    def committed_metadata(self, tp: Pair) -> CommittedOffset | None:
+        with self._used():
+            self._check_group("ask for a committed offset")
+            self._core.follow_names((tp,))
+            return self._core.starts.committed_metadata(pair_of(tp))
 
     def _check_group(self, what: str) -> None:
         if self._options.group is None:

@@ -371,27 +371,32 @@ class ConsumerCore:
 
     # -- offsets ---------------------------------------------------------------------------------------------
 
-    def commit(self, offsets: Mapping[TopicPartition, int] | None) -> None:
-        """Store some offsets for the group, or all positions: then everything handed out is finished."""
+    def commit(self, offsets: Mapping[TopicPartition, int] | None, note: tuple[int, str] | None = None) -> None:
+        """
+        Store some offsets for the group, or all positions: then everything handed out is finished.
+
+        Args:
+            note: a leader epoch and metadata to be stored beside each of them.
+        """
         assert self.commits is not None
         if offsets is None:
             if not self._is_leaving:  # else we are in `on_revoked`, maybe because the work failed
                 self.positions.finish_handed()
-            self._commit_positions(self.positions.uncommitted())
+            self._commit_positions(self.positions.uncommitted(), note)
         else:
             self.follow_names(offsets)
-            self.commits.store(offsets, is_automatic=False)
+            self.commits.store(offsets, is_automatic=False, note=note)
 
-    def _commit_positions(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def _commit_positions(self, offsets: Mapping[TopicPartition, int], note: tuple[int, str] | None) -> None:
         """Store positions; those of topics that were deleted, which the next poll finds out, are left out."""
         assert self.commits is not None
         try:
-            self.commits.store(offsets, is_automatic=False)
+            self.commits.store(offsets, is_automatic=False, note=note)
         except unless_interrupted(UnknownTopic) as error:
             rest = {tp: offset for tp, offset in offsets.items() if tp.topic != error.topic}
             if len(rest) == len(offsets):
                 raise
-            self._commit_positions(rest)
+            self._commit_positions(rest, note)
 
     def lags(self) -> dict[TopicPartition, int]:
         """How many offsets lie between the position and the end, for each partition."""

@@ -72,10 +72,12 @@ class OffsetCommits:
 
             tell(FENCED, error=f"{error.what} {error.stored}", group=error.group)
 
-    def store(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
-        """Store some offsets in one transaction; an error has stored none."""
+    def store(
+        self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool, note: tuple[int, str] | None = None
+    ) -> None:
+        """Store some offsets in one transaction, with a leader epoch and metadata; an error has stored none."""
         try:
-            self._store_checked(offsets, is_automatic=is_automatic)
+            self._store_checked(offsets, is_automatic=is_automatic, note=note)
         except unless_interrupted(MemberFenced) as error:
             if self._membership is not None:
                 self._membership.explain(error)
@@ -121,13 +123,17 @@ class OffsetCommits:
         ids = [(position.cursor.route.row.id, position.tp.partition) for position in positions]
         self._positions.go_back(dict(zip(positions, self._backend.committed(self._group, ids), strict=True)))
 
-    def _store_checked(self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool) -> None:
+    def _store_checked(
+        self, offsets: Mapping[TopicPartition, int], *, is_automatic: bool, note: tuple[int, str] | None
+    ) -> None:
         if not offsets:
             if self._membership is not None and not is_automatic:
                 self._membership.check()
             return
         commit = self._commit(offsets, is_automatic=is_automatic)
         assert commit is not None
+        if note is not None:
+            commit = commit._replace(notes={(topic.id, partition): note for topic, partition, _ in commit.offsets})
         self._backend.commit_offsets(commit)
         for tp, offset in offsets.items():
             self._positions.settle(tp, offset)

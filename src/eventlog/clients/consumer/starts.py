@@ -12,6 +12,7 @@ from eventlog.backend import Backend
 from eventlog.clients.consumer.positions import Position
 from eventlog.clients.reading.batch_reader import resolve_start, resolve_starts
 from eventlog.clients.topic_handle import TopicHandle
+from eventlog.groups.state import CommittedOffset
 from eventlog.options import Start
 from eventlog.records import TopicPartition
 
@@ -52,9 +53,15 @@ class StartOffsets:
 
     def committed(self, tp: TopicPartition) -> int | None:
         """The offset that the log has for the group."""
+        found = self.committed_metadata(tp)
+        return None if found is None else found.offset
+
+    def committed_metadata(self, tp: TopicPartition) -> CommittedOffset | None:
+        """The same with what was stored beside it."""
         assert self._group is not None
         topic = self._open_topic(tp.topic)
-        return self._backend.committed(self._group, [(topic.row.id, topic.check_partition(tp.partition))])[0]
+        place = (topic.row.id, topic.check_partition(tp.partition))
+        return self._backend.committed_with_notes(self._group, [place])[0]
 
     def group_offset(self, position: Position) -> int:
         """Where the group stands in a partition, or would begin."""

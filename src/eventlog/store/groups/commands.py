@@ -13,16 +13,17 @@ from functools import reduce
 from eventlog.backend.groups import OffsetCommit
 from eventlog.backend.topics import StoredTopic
 from eventlog.backend.waiting import commits_subject, group_subject
-from eventlog.errors import MemberFenced, OffsetOutOfRange, UnknownTopic
+from eventlog.errors import FormatTooOld, MemberFenced, OffsetOutOfRange, UnknownTopic
 from eventlog.groups.rules import Assign, Request, Verdict, apply, decide, fenced
 from eventlog.groups.state import CommittedOffset, Group, Life, PartitionId
 from eventlog.interruptions import unless_interrupted
+from eventlog.options import check_offset_notes
 from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_member, save
 from eventlog.store.lmdb.environment import OFFSETS
 from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.write_transaction import WriteTransaction
-from eventlog.store.rows.tables import MOST_METADATA_BYTES, offset_key, pack_offset
+from eventlog.store.rows.tables import offset_key, pack_offset
 
 
 def put_offset(writing: WriteTransaction, key: bytes, commit: CommittedOffset) -> None:
@@ -39,12 +40,8 @@ class CommitOffsets(CommitRequest):
 
     def __init__(self, commit: OffsetCommit, now_ms: int, members: Members) -> None:
         super().__init__()
-        for _, metadata in commit.notes.values():
-            if len(metadata.encode()) > MOST_METADATA_BYTES:
-                raise ValueError(
-                    f"metadata of a committed offset has at most {MOST_METADATA_BYTES} bytes, not "
-                    f"{len(metadata.encode())}. Nothing was stored."
-                )
+        for leader_epoch, metadata in commit.notes.values():
+            check_offset_notes(None if leader_epoch == -1 else leader_epoch, metadata)
         self._commit = commit
         self._now_ms = now_ms
         self._members = members
@@ -61,6 +58,14 @@ class CommitOffsets(CommitRequest):
 
     def check(self, writing: WriteTransaction) -> None:
         """Raise what speaks against it."""
+        if self._commit.notes and writing.environment.seal is None:
+            raise FormatTooOld(
+                f"cannot store metadata or a leader epoch beside an offset of group {self._commit.group!r}: the log at "
+                f"{writing.environment.path} has format 3, which has no place for them.",
+                stored="Nothing was stored.",
+                advice="Commit without them, or upgrade the log: eventlog upgrade, or open(upgrade=True).",
+                group=self._commit.group,
+            )
         if self._commit.member_id is None:
             self._check_unowned(writing)
         else:

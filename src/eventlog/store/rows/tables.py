@@ -27,7 +27,14 @@ from eventlog.errors import CorruptBatch, FormatTooNew, NotALog
 from eventlog.groups.state import CommittedOffset
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.named_tuples import NamedTuple
-from eventlog.options import LARGEST_RECORD_BYTES, MAX_PARTITIONS, UNCHANGED, check_group_name, check_topic_name
+from eventlog.options import (
+    LARGEST_RECORD_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_PARTITIONS,
+    UNCHANGED,
+    check_group_name,
+    check_topic_name,
+)
 from eventlog.store.rows.checksums import CHECKSUM_BYTES, seal_row, unseal_row
 from eventlog.store.rows.packing import (
     LARGEST,
@@ -76,7 +83,7 @@ _CHECKSUM_FIELD = "checksum"
 _OFFSET_ROW_1 = struct.Struct(">BQq")
 _OFFSET_ROW = struct.Struct(">BQqi")
 _OFFSET_VERSION = 2
-MOST_METADATA_BYTES = 4096
+MOST_METADATA_BYTES = MAX_METADATA_BYTES
 _TOPICS_VERSION = struct.Struct(">Q")
 _LONGEST_WINDOW_MS = 10**12
 _KNOWN_TOPICS_COUNT = 1024
