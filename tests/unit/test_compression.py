@@ -296,7 +296,7 @@ def test_without_the_library_a_batch_is_an_error_that_names_the_extra(
             patch.setitem(sys.modules, module, None)
         with pytest.raises(MissingLibrary, match=rf'Nothing is lost.*pip install "eventlog\[{name}\]"') as caught:
             decode(data, PLACE)
-        assert caught.value.extra == name
+        assert (caught.value.extra, caught.value.partition) == (name, None)
         with pytest.raises(MissingLibrary, match="cannot write to topic"):
             Compressor(name, "write to topic 'orders'")
     assert decode(data, PLACE).values == tuple(EVENTS)

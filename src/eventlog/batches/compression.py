@@ -32,7 +32,7 @@ LEAST_BYTES = 512
 """The smallest body that is compressed: reading takes up to 15 us more for each batch, and less is not saved."""
 MOST_SHARE = 7 / 8
 """A body stays as it is unless compression makes it as small as this part of it."""
-MOST_RECORDS_BYTES = 512 << 10
+MOST_RECORDS_BYTES = 256 << 10
 """The most bytes of several records that become one batch: whoever wants one of them decompresses all."""
 _LEVEL = 1
 _MOST_LZ4_RATIO = 255

@@ -381,10 +381,11 @@ def corrupt(place: object, what: str) -> CorruptBatch:
 
 def error_parts(place: object, *, stored: str, advice: str) -> ErrorParts:
     """Return the parts of an error; the place is fields too if it has any: `seek(error.offset + 1)` passes a batch."""
+    named = None if isinstance(place, str) else place  # a str has a `partition` of another kind
     return {
         "stored": stored,
         "advice": advice,
-        "topic": getattr(place, "topic", None),
-        "partition": getattr(place, "partition", None),
-        "offset": getattr(place, "last", None),
+        "topic": getattr(named, "topic", None),
+        "partition": getattr(named, "partition", None),
+        "offset": getattr(named, "last", None),
     }

@@ -69,7 +69,7 @@ from eventlog.uninterruptible import NestingLock, WeakMembers
 
 T = TypeVar("T")
 
-_MOST_RATIO = 8
+_MOST_RATIO = 4
 """A batch is sealed at this many times its size before compression, however well it is compressed."""
 _MAX_BATCH_RECORDS = 4096
 

@@ -15,7 +15,6 @@ from eventlog.batches.format import Columns, decode, raw_body
 from eventlog.batches.header import (
     COMPRESSION_AT,
     COMPRESSION_MASK,
-    FRAME_BYTES,
     is_intact,
     read_header,
     unpacked_bytes,
@@ -135,11 +134,9 @@ class BatchReader:
                     self._backend.check_topic(row)  # without any record ever, or deleted?
                 _check_range(cursor, answer)
                 for stored in answer.batches:
-                    size = len(stored.data)
-                    if size >= FRAME_BYTES and stored.data[COMPRESSION_AT] & COMPRESSION_MASK:
-                        size = unpacked_bytes(stored.data)
-                    max_bytes -= size
+                    data = stored.data
                     batch = self.batch(cursor, stored, end)
+                    max_bytes -= unpacked_bytes(data) if data[COMPRESSION_AT] & COMPRESSION_MASK else len(data)
                     if batch is not None:
                         batches.append(batch)
                     if cursor.offset <= stored.last:
@@ -178,9 +175,10 @@ def _undecoded(
     """The records of a stored batch from the cursor on, and whether keys and values are of the types asked for."""
     topic, data, raw = cursor.route.row.name, stored.data, None
     if compiled is not None and (end is None or stored.last < end) and is_intact(data):
-        if data[COMPRESSION_AT] & COMPRESSION_MASK:
+        made = _make_batch(data, stored.last, cursor.offset, topic, cursor.partition, key_type, value_type, None)
+        if made is None and data[COMPRESSION_AT] & COMPRESSION_MASK:
             raw = _raw_body(data, _Place(topic, cursor.partition, stored.last))
-        made = _make_batch(data, stored.last, cursor.offset, topic, cursor.partition, key_type, value_type, raw)
+            made = _make_batch(data, stored.last, cursor.offset, topic, cursor.partition, key_type, value_type, raw)
         if made is not None:
             if made.offsets[0] > cursor.offset:
                 raise _hole(cursor, made.offsets[0])

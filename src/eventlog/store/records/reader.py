@@ -16,7 +16,6 @@ from eventlog.batches.format import decode
 from eventlog.batches.header import (
     COMPRESSION_AT,
     COMPRESSION_MASK,
-    FRAME_BYTES,
     is_intact,
     read_header,
     read_place,
@@ -46,6 +45,7 @@ def fetch_within(
     behind it are not looked at, and at least one batch comes back if there is any.
     """
     answers: list[Fetched] = []
+    at, mask = COMPRESSION_AT, COMPRESSION_MASK
     cursor = transaction.cursor(db=environment.tables[BATCHES])
     for topic_id, partition, offset in requests:
         if max_bytes <= 0:
@@ -63,7 +63,7 @@ def fetch_within(
             batches.append(StoredBatch(last, data))
             offset = last + 1
             size = len(data)
-            if size >= FRAME_BYTES and data[COMPRESSION_AT] & COMPRESSION_MASK:
+            if size > at and data[at] & mask:
                 size = unpacked_bytes(data)
             max_bytes -= size
             is_found = cursor.next()
