@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import shutil
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 
 import eventlog
+import eventlog.aio
 from tests.store.backups import Story
+from tests.volumes import small_volume
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -386,3 +389,70 @@ def test_batches_that_are_merged_between_two_backups_come_once(tmp_path: Path, k
                 assert versions == true
             assert log.clean().is_finished
             assert log.verify().problems == ()
+
+
+def test_a_loop_backs_up_as_well(tmp_path: Path) -> None:
+    """In a thread of its own; the loop goes on, and `progress` is called."""
+    told: list[tuple[int, int]] = []
+
+    async def main() -> None:
+        async with eventlog.aio.open(tmp_path / "log") as log:
+            orders = await log.topic("orders", value=int)
+            await orders.append_many(range(10))
+            report = await log.backup(tmp_path / "backup", progress=lambda done, total: told.append((done, total)))
+            assert (report.since, report.end) == (0, 10)
+            with pytest.raises(ValueError, match="incremental=True"):
+                await log.backup(tmp_path / "backup")
+        async with eventlog.aio.open(tmp_path / "log", read_only=True) as log:
+            assert (await log.backup(tmp_path / "backup", incremental=True)).number == 2
+
+    asyncio.run(main())
+    assert told[-1] == (10, 10)
+    assert eventlog.restore(tmp_path / "backup", tmp_path / "new").is_exact
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_an_interrupted_backup_has_added_nothing(tmp_path: Path, step: int) -> None:
+    """Ctrl-C in its middle: the files that it wrote are gone, and the next one is whole."""
+    with eventlog.open(tmp_path / "log") as log:
+        orders = log.topic("orders", value=bytes)
+        for _ in range(30):
+            orders.append(bytes(200_000))
+        log.backup(tmp_path / "backup", incremental=True)
+        orders.append_many([bytes(200_000)] * 30)
+        before = {file.name for file in (tmp_path / "backup").iterdir()}
+        count = 0
+
+        def interrupt(_done: int, _total: int) -> None:
+            nonlocal count
+            count += 1
+            if count == step:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            log.backup(tmp_path / "backup", incremental=True, progress=interrupt)
+        assert {file.name for file in (tmp_path / "backup").iterdir()} == before
+        assert log.backup(tmp_path / "backup", incremental=True).since == 30
+    assert eventlog.restore(tmp_path / "backup", tmp_path / "new").is_exact
+
+
+def test_a_full_volume_is_told_and_the_backups_before_are_whole(tmp_path: Path) -> None:
+    """Nothing is left of the backup that had no room, and with room the next one goes on."""
+    with small_volume(tmp_path / "volume", 4 << 20) as volume, eventlog.open(tmp_path / "log") as log:
+        orders = log.topic("orders", value=bytes)
+        orders.append(b"tea")
+        log.backup(volume / "backup", incremental=True)
+        ballast = volume / "ballast"
+        ballast.write_bytes(bytes(3 << 20))
+        for _ in range(12):
+            orders.append(bytes(200_000))
+        with pytest.raises(eventlog.DiskFull, match="cannot back up into"):
+            log.backup(volume / "backup", incremental=True)
+        assert eventlog.check_backup(volume / "backup").end == 1
+        assert len(list((volume / "backup").iterdir())) == 4
+        ballast.unlink()
+        assert log.backup(volume / "backup", incremental=True).end == 13
+        (volume / "ballast").write_bytes(bytes(1 << 20))
+        with pytest.raises(eventlog.DiskFull):
+            eventlog.restore(volume / "backup", volume / "new")
+        assert {file.name for file in volume.iterdir()} <= {"backup", "ballast", "lost+found"}

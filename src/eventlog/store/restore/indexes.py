@@ -17,7 +17,9 @@ from eventlog.store.records.log_order import position_of
 from eventlog.store.repair.target import Target
 from eventlog.store.rows.tables import split_batch_key
 
-_ENTRIES_AT_ONCE = 20_000
+_ENTRIES_AT_ONCE = 100_000
+_BYTES_AT_ONCE = 32 << 20
+"""What is collected before it is written: the more, the more often a key's entries go into its row together."""
 
 
 class Indexes:
@@ -47,7 +49,7 @@ class Indexes:
         """The version with which the entries of a key begin, where that is not the next one."""
         self._dropped: dict[bytes, int] = {}
         """The version of the last record of a key, if it was deleted: the next one goes on from there."""
-        self._count = 0
+        self._count = self._size_bytes = 0
         self.missing: Counter[int] = Counter()
         """By topic ids, how many versions no record has."""
 
@@ -72,7 +74,7 @@ class Indexes:
                     self._drop(prefix, place)
                 else:
                     self._add(prefix, place, entry)
-        if self._count >= _ENTRIES_AT_ONCE:
+        if self._count >= _ENTRIES_AT_ONCE or self._size_bytes >= _BYTES_AT_ONCE:
             self.flush()
 
     def _drop(self, prefix: bytes, position: int) -> None:
@@ -99,6 +101,7 @@ class Indexes:
             self._jumps[prefix] = version
         self._entries.setdefault(prefix, []).append(entry)
         self._count += 1
+        self._size_bytes += len(entry)
 
     def flush(self) -> None:
         """Write what was collected."""
@@ -122,7 +125,7 @@ class Indexes:
                 raise
             self.missing += missing
             self._index.trim()
-            self._entries, self._jumps, self._count = {}, {}, 0
+            self._entries, self._jumps, self._count, self._size_bytes = {}, {}, 0, 0
 
     def end_keys(self, keys: list[tuple[bytes, int, bool]], tick: Callable[[], object]) -> None:
         """Let keys whose last records are gone go on with the version that comes next."""
