@@ -12,6 +12,7 @@ file of the log. It keeps what was acknowledged before and after the deed, and j
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import shutil
@@ -28,6 +29,7 @@ FAILED = "failed"
 WAITING = "wait"
 """The step in which a consumer sleeps: the deed is done meanwhile."""
 _ASIDE = ".aside"
+_TRIES = 100
 
 
 def _rename(path: Path) -> None:
@@ -35,10 +37,18 @@ def _rename(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
+    if not path.is_dir():
         path.unlink()
+        return
+    for _ in range(_TRIES):
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # else a process has made a file in it since it was listed
+                raise
+        else:
+            return
+    raise AssertionError(f"{path} is filled as fast as it is emptied")
 
 
 def _exchange(path: Path) -> None:
