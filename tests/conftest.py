@@ -19,6 +19,8 @@ import eventlog
 
 _TESTS = Path(__file__).parent
 _PROOF = {"crash", "faults", "groups", "history", "model", "power", "processes", "simulation"}
+_ALONE = {"test_containers.py", "test_group_members.py", "test_wakeup.py"}
+"""Files of the proof that measure how soon somebody is woken: they have the machine to themselves."""
 _SEED = int(os.environ.get("EVENTLOG_SEED") or random.SystemRandom().randrange(2**32))
 os.environ["EVENTLOG_SEED"] = str(_SEED)  # for the workers of pytest-xdist
 
@@ -42,10 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what proves a promise the hard way; it is known by its folder."""
+    """Marks what proves a promise the hard way, known by its folder, and what of it runs alone."""
     for item in items:
         if item.path.relative_to(_TESTS).parts[0] in _PROOF:
             item.add_marker("proof")
+            if item.path.name in _ALONE:
+                item.add_marker("alone")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
