@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import eventlog
 from eventlog import testing
+
+GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 @pytest.fixture
@@ -239,6 +243,22 @@ def test_wrong_options_change_nothing(log, options, error):
     assert topic.compaction is None
 
 
+def test_an_older_format_has_to_be_upgraded(tmp_path):
+    """Its batches cannot say what merged ones have to."""
+    shutil.copytree(GOLDEN / "log-v3", tmp_path / "log")
+    with eventlog.open(tmp_path / "log") as log:
+        for use in (
+            lambda: log.topic("users", compaction="key"),
+            lambda: log.topic("users", repack_after=1),
+            lambda: log.topic("plain").alter(compaction="key"),
+        ):
+            with pytest.raises(eventlog.FormatTooOld, match="eventlog upgrade"):
+                use()
+        assert "users" not in log.topics()
+    with eventlog.open(tmp_path / "log", upgrade=True) as log:
+        log.topic("users", compaction="key")
+
+
 def test_histories_are_compacted_only_where_that_was_asked_for(log):
     """A topic that counts versions would lose what its users append by."""
     topic = log.topic("accounts", key=str, index="key")
@@ -378,6 +398,24 @@ def test_a_round_goes_on_where_a_budget_ended_it(log):
         assert log.verify().problems == ()
     assert len(reports) > 5
     assert records(log, "users") == newest(before)
+
+
+def test_few_records_of_a_topic_with_an_index_go_in_one_slice(log, monkeypatch):
+    """However many of a batch, or of two, are to go: each slice holds up writers for a short time."""
+    from eventlog.store.cleaning.compaction import Pace
+
+    monkeypatch.setattr(Pace, "learn", lambda *_: None)
+    topic = log.topic("users", key=str, value=int, index="key", compaction="key")
+    for many in (256, 256, 300, 1, 700, 255):
+        topic.append_many(list(range(many)), keys=[f"k{number % 3}" for number in range(many)])
+    before = records(log, "users")
+    counts = []
+    while not (report := log.clean(budget=0)).is_finished:
+        counts.append(report.record_count)
+    assert max(counts) == 256
+    assert sum(counts) + report.record_count == len(before) - 3
+    assert records(log, "users") == newest(before)
+    assert log.verify().problems == ()
 
 
 def test_a_round_is_bounded_in_memory(log, monkeypatch):

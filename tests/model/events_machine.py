@@ -40,6 +40,8 @@ STATE_STEP = st.one_of(
     st.tuples(st.just("prefix"), st.sampled_from(["x", ("x",)]), st.none()),
 )
 STEPS = st.lists(st.one_of(SEND, STATE_STEP, STATE_STEP), max_size=6)
+_NEVER = 1e9
+"""Seconds: longer than any test."""
 _KINDS = {int: 2, str: 1, tuple: 3}
 
 
@@ -229,7 +231,16 @@ class EventsMachine(RuleBasedStateMachine):
         """Makes one topic."""
         index = "key" if name == "events" else None
         partitions = 3 if name == "events" else 2
-        self.log.topic(name, key=str, index=index, partitions=partitions)
+        self.log.topic(
+            name,
+            key=str,
+            index=index,
+            partitions=partitions,
+            compaction="key",
+            compaction_lag=_NEVER,
+            tombstone_retention=_NEVER,
+            min_dirty_ratio=0,
+        )
         self.model.topics[name] = TopicModel(index is not None, partitions)
 
     def follow(self, sends: list[tuple[Any, ...]], metadata: list[RecordMetadata]) -> None:
@@ -410,6 +421,28 @@ class EventsMachine(RuleBasedStateMachine):
         assert most_bytes > 0 or cuts == {number: end for number, (_, end) in before.items()}
         self._cut(name, topic, cuts)
 
+    @rule(name=TOPIC, drops_tombstones=st.booleans())
+    def compact(self, name: str, drops_tombstones: bool) -> None:
+        """Has the cleaner keep the newest record of each key."""
+        if name not in self.model.topics:
+            return
+        self.end_consumer()
+        stored = self.log.topic(name)
+        stored.alter(compaction_lag=0, tombstone_retention=0 if drops_tombstones else _NEVER)
+        assert self.log.clean().is_finished
+        stored.alter(compaction_lag=_NEVER, tombstone_retention=_NEVER)
+        self.model.compact(name, drops_tombstones=drops_tombstones)
+
+    @rule(name=TOPIC)
+    def repack(self, name: str) -> None:
+        """Has the cleaner merge small batches."""
+        if name not in self.model.topics:
+            return
+        stored = self.log.topic(name)
+        stored.alter(repack_after=0)
+        assert self.log.clean().record_count == 0
+        stored.alter(repack_after=None)
+
     def _cut(self, name: str, topic: TopicModel, cuts: dict[int, int]) -> None:
         topic.firsts = cuts
         with self.log.consumer(group="g") as consumer:
@@ -495,7 +528,9 @@ class EventsMachine(RuleBasedStateMachine):
         assert dict(state.items()) == stored
         for (name, number), offset in model.offsets.items():
             with log.consumer(group="g") as reader:
-                assert reader.committed((name, number)) == offset
+                committed = reader.committed((name, number))
+                assert committed is not None
+                assert model.next_offset(name, number, committed) == model.next_offset(name, number, offset)
 
     def _histories_agree(self) -> None:
         topic = self.model.topics.get("events")

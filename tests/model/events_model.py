@@ -87,6 +87,24 @@ class EventsModel:
         found = [record for record in self.living(name) if record.key == key]
         return sorted(found, key=lambda record: record.version or 0)
 
+    def compact(self, name: str, *, drops_tombstones: bool) -> None:
+        """Keeps the newest record of each key and partition, and the newest of the partition."""
+        living = self.living(name)
+        keys = {(one.partition, one.key): one.offset for one in living}
+        newest = {one.partition: one.offset for one in living}
+        gone = {
+            (one.partition, one.offset)
+            for one in living
+            if newest[one.partition] != one.offset
+            and (keys[one.partition, one.key] != one.offset or (drops_tombstones and one.value is None))
+        }
+        self.records = [one for one in self.records if one.topic != name or (one.partition, one.offset) not in gone]
+
+    def next_offset(self, name: str, partition: int, offset: int) -> int:
+        """The offset of the first record from one on, or the end: offsets between are the same to a reader."""
+        behind = [one.offset for one in self.living(name) if one.partition == partition and one.offset >= offset]
+        return behind[0] if behind else self.topics[name].ends.get(partition, 0)
+
     def drop(self, name: str) -> None:
         """Deletes a topic."""
         self.records = [record for record in self.records if record.topic != name]

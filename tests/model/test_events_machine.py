@@ -15,6 +15,7 @@ from eventlog.clients.consumer.given_offsets import GivenOffsets
 from eventlog.clients.state.state import State
 from eventlog.clients.transaction.transaction import EmbeddedTransaction
 from eventlog.errors import EventLogError
+from eventlog.store.cleaning.newest import NewestOffsets
 from eventlog.store.records import append, key_reader, key_rows, transaction, write_transaction
 from eventlog.store.records.key_writer import KeyIndex
 from eventlog.store.records.write_transaction import WriteTransaction
@@ -134,6 +135,21 @@ def _offsets_settle_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GivenOffsets, "take", take)
 
 
+def _the_oldest_of_a_key_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round of compaction that takes the wrong record for the newest."""
+
+    def add(self: NewestOffsets, keys: Any, offsets: Any) -> None:
+        for key, offset in zip(keys, offsets, strict=True):
+            self._offsets.setdefault(key, offset)
+
+    monkeypatch.setattr(NewestOffsets, "add", add)
+
+
+def _the_index_keeps_what_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice that leaves the index as it was."""
+    monkeypatch.setattr(KeyIndex, "delete_offsets", lambda *_: None)
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     "plant",
@@ -147,6 +163,8 @@ def _offsets_settle_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
         _positions_used_again,
         _aborted_state_is_written,
         _offsets_settle_too_early,
+        _the_oldest_of_a_key_stays,
+        _the_index_keeps_what_is_dropped,
     ],
     ids=lambda plant: plant.__name__.strip("_"),
 )

@@ -30,3 +30,26 @@ def clean_when_told(path: str) -> None:
         while True:
             log.clean(budget=0)
             say("cleaned")
+
+
+def append_keys_and_compact(path: str, name: str) -> None:
+    """Appends records of its own keys for as long as it lives, and compacts in the background; says what is stored."""
+    with eventlog.open(path) as log:
+        topic = log.topic("users", key=str, value=int, partitions=2)
+        say("ready")
+        number = 0
+        while True:
+            topic.append(number, key=f"{name}-{number % 5}")
+            number += 1
+            if number % 100 == 0:
+                say("stored", number)
+
+
+def compact_when_told(path: str) -> None:
+    """Compacts a slice at a time, until it is killed."""
+    with eventlog.open(path, cleaner=False) as log:
+        say("ready")
+        hear()
+        while True:
+            log.clean(budget=0)
+            say("cleaned")

@@ -278,7 +278,8 @@ class CompactionRound:
             self._pace.learn(replacement.seconds)
             self._note_tombstones(rules, chosen)
             if left is not None:
-                at, is_carried = next(one.first for one in merged if one.last >= left), False
+                behind = merged[-1].last + 1
+                at, is_carried = next((one.first for one in merged if one.last >= left), behind), False
             elif is_empty or (len(merged[-1].batch.body) < SMALL_BYTES and merged[-1].last + 1 < rules.end):
                 at, is_carried = merged[-1].first, True
             else:

@@ -8,6 +8,8 @@ may have been deleted long ago: it is brought back if the order still has it.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import google_crc32c
 
 from eventlog.batches.header import MAGIC, NO_LOG_POSITION, BatchHeader, is_intact, read_header, read_runs
@@ -35,6 +37,10 @@ class Batches:
         self._walk = walk
         self._target = target
         self._ends: dict[bytes, int] = {}
+        self._run_counts: Counter[bytes] | None = None
+        """How many runs the order knows of each batch, once that was asked for."""
+        self.strays: set[bytes] = set()
+        """The keys of batches to which no sound tree leads: they may have been merged into others since."""
         self.damaged: set[bytes] = set()
         """The keys of rows whose bytes are no batch."""
         self.unplaced_count = 0
@@ -60,16 +66,19 @@ class Batches:
         if header is None:
             return
         place = self._in_order(header, data)
+        beside = header.place or (key if key is not None and _is_key(key) else None)
+        if place is not None and self._was_merged(place, beside, header, data):
+            return
         if place is None:
             last = last_positions(header, data)
             table, looked_up = (BATCHES, key) if not last else (ORDER, order_key(last[-1]))
             if looked_up is not None and not self._walk.has_lost(table, looked_up):
                 return  # it was deleted
-            place = header.place or (key if key is not None and _is_key(key) else None)
+            place = beside
         if place is None:
             self.unplaced_count += 1
             return
-        self._put(place, data, header, is_new=False)
+        self._put(place, data, header, is_new=False, is_stray=True)
 
     def offer_page(self, data: bytes) -> None:
         """Put the batches of a page of which not even the rows can be read."""
@@ -104,13 +113,20 @@ class Batches:
         data = self._file.raw(number, count)[HEAD_BYTES:]
         return _trimmed(data, max((count - 1) * self._file.page_bytes - HEAD_BYTES, _LEAST_BYTES))
 
-    def _put(self, key: bytes, data: bytes, header: BatchHeader, *, is_new: bool) -> None:
+    def _put(self, key: bytes, data: bytes, header: BatchHeader, *, is_new: bool, is_stray: bool = False) -> None:
         if not is_new:
             stored = self._target.get(BATCHES, key)
             known = None if stored is None else header_of(stored)
-            if known is not None and known.log_position >= header.log_position:
-                return
+            if known is not None and stored is not None:
+                if is_stray and key not in self.strays:
+                    return
+                if not is_newer(header, data, known, stored):
+                    return
         self._target.put(BATCHES, key, data)
+        if is_stray:
+            self.strays.add(key)
+        else:
+            self.strays.discard(key)
 
     def _follows(self, key: bytes, header: BatchHeader) -> bool:
         """Whether a batch begins where the one before it ends."""
@@ -121,6 +137,14 @@ class Batches:
             return first == end
         row = self._target.get(PARTITIONS, key[:8])
         return first <= (0 if row is None else PartitionRow.unpack(row).first) <= last + 1
+
+    def _was_merged(self, place: bytes, beside: bytes | None, header: BatchHeader, data: bytes) -> bool:
+        """Whether the batch to which the order leads is another one, into which this one was merged."""
+        if beside is not None and beside[:8] == place[:8]:
+            return beside < place
+        if self._run_counts is None:
+            self._run_counts = Counter(value for _, value in self._target.items(ORDER))
+        return self._run_counts[place] > len(last_positions(header, data))
 
     def _in_order(self, header: BatchHeader, data: bytes) -> bytes | None:
         """The key that the order has for the positions of a batch; None if it has none, or the batch has none."""
@@ -138,6 +162,18 @@ def header_of(data: bytes) -> BatchHeader | None:
         return read_header(data, "a batch")
     except unless_interrupted(EventLogError):
         return None
+
+
+def is_newer(header: BatchHeader, data: bytes, other: BatchHeader, other_data: bytes) -> bool:
+    """
+    Whether the first of two batches that overlap was stored after the other.
+
+    A merged batch was stored after those of which it was made, and has the position of the first of them.
+    """
+    last, other_last = last_positions(header, data), last_positions(other, other_data)
+    if last and other_last and last[-1] == other_last[-1]:
+        return (header.span, -header.count) > (other.span, -other.count)
+    return header.log_position > other.log_position
 
 
 def last_positions(header: BatchHeader, data: bytes) -> list[int]:

@@ -1,7 +1,8 @@
 """
 The partitions of the new log: which batches stay, which offsets are lost, and the order of the log.
 
-Batches of one partition do not overlap: of two that do, the one with the larger log position stays.
+Batches of one partition do not overlap. Of two that do, one to which a tree leads stays, since the other may have been
+merged into it; else one that was merged and holds all offsets of the other; else the one with the larger log position.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from uuid import uuid4
 import attrs
 
 from eventlog.backend.topics import StoredTopic
-from eventlog.batches.header import NO_LOG_POSITION, BatchHeader
+from eventlog.batches.header import NO_LOG_POSITION, RUNS, BatchHeader
 from eventlog.errors import EventLogError
 from eventlog.interruptions import suppress
 from eventlog.options import MAX_PARTITIONS
@@ -24,6 +25,7 @@ from eventlog.store.repair.collect import Search
 from eventlog.store.repair.gaps import widened
 from eventlog.store.repair.target import Target
 from eventlog.store.repair.walk import EVERYTHING
+from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, split_compaction_key
 from eventlog.store.rows.packing import LARGEST, LARGEST_ID
 from eventlog.store.rows.tables import (
     LEFT_ROWS,
@@ -83,6 +85,11 @@ class _Found:
         self.last = split_batch_key(key)[2]
         self.first = self.last - header.span + 1
 
+    @property
+    def is_merged(self) -> bool:
+        """Whether it was made of several batches, or lost records to compaction."""
+        return bool(self.header.flags & RUNS) or self.header.count < self.header.span
+
 
 class Partitions:
     """Goes through the batches of the new log, once."""
@@ -105,6 +112,8 @@ class Partitions:
 
     def go(self, tick: Callable[[int], object]) -> None:
         """Decide which batches stay, close the gaps between them, and write the order of the log."""
+        if self._search.batches.strays:
+            self._drop_overlapping(tick)
         before: _Found | None = None
         for number, (key, data) in enumerate(self._target.items(BATCHES)):
             if number % _TICK_BATCHES == 0:
@@ -115,7 +124,7 @@ class Partitions:
                 self._target.delete(BATCHES, key)
                 continue
             if before is not None and before.key[:8] == key[:8] and found.first <= before.last:
-                if found.header.log_position <= before.header.log_position:
+                if self._is_first_kept(before, found):
                     self._target.delete(BATCHES, key)
                     continue
                 self._target.delete(BATCHES, before.key)
@@ -128,7 +137,37 @@ class Partitions:
         self._make_topics()
         self._check_order()
         self._close_ends()
+        self._make_dirty()
         self._target.put(FORMAT, END_POSITION_KEY, order_key(self._end_position))
+
+    def _drop_overlapping(self, tick: Callable[[int], object]) -> None:
+        """Of batches that overlap, in partitions with strays, leave those that stay: a merged one may hide many."""
+        places = {key[:8] for key in self._search.batches.strays}
+        kept: list[_Found] = []
+        for number, (key, data) in enumerate(self._target.items(BATCHES)):
+            if number % _TICK_BATCHES == 0:
+                tick(0)
+            header = header_of(data) if key[:8] in places else None
+            if header is None:
+                continue
+            found = _Found(key, b"", header)
+            if kept and kept[-1].key[:8] != key[:8]:
+                kept.clear()
+            while kept and found.first <= kept[-1].last and not self._is_first_kept(kept[-1], found):
+                self._target.delete(BATCHES, kept.pop().key)
+            if kept and found.first <= kept[-1].last:
+                self._target.delete(BATCHES, key)
+            else:
+                kept.append(found)
+
+    def _is_first_kept(self, before: _Found, found: _Found) -> bool:
+        """Whether the first of two batches that overlap stays."""
+        strays = self._search.batches.strays
+        if (before.key in strays) is not (found.key in strays):
+            return found.key in strays
+        if found.first <= before.first and found.is_merged:
+            return False
+        return found.header.log_position <= before.header.log_position
 
     def lost_count(self, topic_id: int) -> int:
         """How many offsets of a topic are lost."""
@@ -283,6 +322,16 @@ class Partitions:
         for key, data in self._target.items(OFFSETS):
             with suppress(EventLogError):
                 self._note_end(*split_offset_key(key)[1:], unpack_offset(data))
+
+    def _make_dirty(self) -> None:
+        """Have compacted partitions compacted again: older records of a key may have come back."""
+        for key, data in list(self._target.items(FORMAT)):
+            if key.startswith(COMPACTION_KEY):
+                found = self.partitions.get(split_compaction_key(key))
+                self._target.delete(FORMAT, key)
+                if found is not None:
+                    count = min(CompactionRow.unpack(data).dropped_count, found.end)
+                    self._target.put(FORMAT, key, CompactionRow(dropped_count=count).pack())
 
     def _note_end(self, topic_id: int, partition: int, end: int) -> None:
         if self._is_known(topic_id, partition) and end <= self._end_position:
