@@ -299,3 +299,34 @@ def test_what_cannot_be_opened_leaves_no_thread(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert {thread for thread in threading.enumerate() if thread.is_alive()} - threads == set()
+
+
+@pytest.mark.parametrize("name", ["zstd", "lz4"])
+def test_a_compressed_topic_is_told_altered_and_read(name: str) -> None:
+    """Small and large records, columns, and a producer; what is stored before another compression stays."""
+    columns = [b"/products/%d" % (number % 9) for number in range(500)]
+
+    async def main() -> None:
+        async with aio.open(":memory:") as log:
+            views = await log.topic("views", compression=name)  # type: ignore[arg-type]
+            assert views.compression == name
+            await views.append_many(columns)
+            await asyncio.gather(*(views.append(b"%d" % number * 900) for number in range(5)))
+            await views.append(b"large" * 10_000)
+            await views.append(b"large" * 10_000, message_id="m")
+            async with log.producer() as producer:
+                for value in columns:
+                    producer.send("views", value)
+                await producer.flush()
+            assert (await log.stats()).stored_bytes < 8_000
+            with pytest.raises(eventlog.TopicMismatch):
+                await log.topic("views", compression="lz4" if name == "zstd" else "zstd")
+            await views.alter(compression=None)
+            await views.append(b"large" * 10_000)
+            assert views.compression is None
+            assert (await log.stats()).stored_bytes > 50_000
+            found = [record.value async for record in views.read()]
+            assert (found[:500], found[-1], len(found)) == (columns, b"large" * 10_000, 1_008)
+            assert sorted(found[500:505]) == [b"%d" % number * 900 for number in range(5)]
+
+    asyncio.run(main())

@@ -270,3 +270,37 @@ def test_a_damaged_batch_is_corrupt_and_the_next_is_read(path: Path):
         consumer.seek(("views", 0), (caught.value.offset or 0) + 1)
         assert take(consumer, 40) == expected[80:]
         assert len(log.verify().problems) == 1
+
+
+def test_a_backup_has_compressed_batches_and_can_be_cut_within_one(path: Path, tmp_path: Path):
+    """At every position, also in the middle of a batch."""
+    with eventlog.open(path) as log:
+        topic = log.topic("views", value="json", compression="zstd")
+        topic.append_many(EVENTS[:500])
+        topic.append_many(EVENTS[500:1_000])
+        log.backup(tmp_path / "backup")
+        topic.append_many(EVENTS[1_000:1_500])
+        log.backup(tmp_path / "backup", incremental=True)
+    for position in (1, 499, 500, 777, 1_000, 1_234, None):
+        new = tmp_path / f"new-{position}"
+        eventlog.restore(tmp_path / "backup", new, position=position)
+        with eventlog.open(new) as log:
+            topic = log.topic("views", value="json")
+            assert topic.compression == "zstd"
+            assert values(topic.read()) == EVENTS[: 1_500 if position is None else position]
+            topic.append_many(EVENTS[:100])
+            assert log.verify().is_sound
+
+
+def test_small_appends_are_merged_into_compressed_batches(log):
+    """What each was too small for is done together."""
+    topic = log.topic("views", value="json", compression="zstd", repack_after=0)
+    for event in EVENTS[:300]:
+        topic.append(event)
+    assert {kind for kind, _ in stored(log)} == {None}
+    before = log.stats().stored_bytes
+    log.clean()
+    assert {kind for kind, count in stored(log) if count > 20} == {"zstd"}
+    assert log.stats().stored_bytes < before / 6
+    assert values(topic.read()) == EVENTS[:300]
+    assert log.verify().is_sound
