@@ -22,6 +22,7 @@ from eventlog.store.lmdb.environment import (
 from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.tables import (
+    KEYLESS_KEY,
     NEXT_TOPIC_ID_KEY,
     RECORD_ROWS,
     TOPIC_ROWS,
@@ -200,18 +201,43 @@ class DeleteRecords(CommitRequest):
         began_s = perf_counter()
         writing.check_topic(self._topic)
         rows = {partition: self._checked(writing, partition) for partition in self._before}
+        keyless = self._keyless_count(writing)
         for partition, row in rows.items():
             prefix = partition_key(self._topic.id, partition)
-            if row.first > writing.partition_first(self._topic.id, partition):
+            first = writing.partition_first(self._topic.id, partition)
+            if row.first > first:
                 writing.note_deletion(self._topic.id, partition, row.first)
             writing.put(PARTITIONS, prefix, row.pack())
             if self._in_steps:
                 writing.put(FORMAT, left_rows_key(RECORD_ROWS, self._topic.id), b"")
+                keyless = None
                 continue
             if self._topic.index is not None:
-                writing.delete_index_before(self._topic.id, partition, row.first)
+                count = writing.delete_index_before(self._topic.id, partition, first, row.first)
+                keyless = None if keyless is None or count is None else keyless + count
             writing.delete_batches(prefix, below=batch_key(self._topic.id, partition, row.first))
+        self._note_keyless(writing, keyless)
         self.seconds = perf_counter() - began_s
+
+    def _keyless_count(self, writing: WriteTransaction) -> int | None:
+        """How many records without a key the topic has lost before, None if nobody has counted: `verify` asks."""
+        if self._topic.index is None or writing.environment.seal is None:
+            return None
+        prefix = self._topic.id.to_bytes(4, "big")
+        stored = writing.get(FORMAT, KEYLESS_KEY + prefix)
+        if stored is not None:
+            return int.from_bytes(stored, "big")
+        has_lost = any(PartitionRow.unpack(row).first for _, row in writing.items(PARTITIONS, prefix))
+        return None if has_lost else 0
+
+    def _note_keyless(self, writing: WriteTransaction, count: int | None) -> None:
+        if self._topic.index is None or writing.environment.seal is None:
+            return
+        key = KEYLESS_KEY + self._topic.id.to_bytes(4, "big")
+        if count is not None:
+            writing.put(FORMAT, key, count.to_bytes(8, "big"))
+        else:
+            writing.delete(FORMAT, key)
 
     def _checked(self, writing: WriteTransaction, partition: int) -> PartitionRow:
         before = self._before[partition]

@@ -454,10 +454,15 @@ class WriteTransaction:
         """The number of the last deletion of records."""
         return unpack_deletion(self.get(FORMAT, DELETIONS_KEY))[1]
 
-    def keys_before(self, topic_id: int, partition: int, offset: int) -> set[bytes] | None:
-        """The keys of the records of a partition that lie before an offset; None when one cannot be read."""
+    def keys_before(self, topic_id: int, partition: int, first: int, offset: int) -> tuple[set[bytes], int] | None:
+        """
+        The keys of the records of a partition that lie before an offset, and how many from `first` on have none.
+
+        None when one cannot be read.
+        """
         self._flush_for(BATCHES)
         keys: set[bytes] = set()
+        keyless_count = 0
         prefix = partition_key(topic_id, partition)
         with self.transaction.cursor(db=self._environment.tables[BATCHES]) as cursor:
             is_found = cursor.set_range(prefix)
@@ -467,19 +472,26 @@ class WriteTransaction:
                     columns = decode(cursor.value(), f"the batch of partition {partition} up to offset {last}")
                 except unless_interrupted(EventLogError):
                     return None
-                count = bisect_left(columns.offsets(last), offset)
+                offsets = columns.offsets(last)
+                count = bisect_left(offsets, offset)
                 keys.update(one for one in columns.keys[:count] if one is not None)
+                keyless_count += columns.keys[bisect_left(offsets, first) : count].count(None)
                 is_found = last < offset and cursor.next()
-        return keys
+        return keys, keyless_count
 
-    def delete_index_before(self, topic_id: int, partition: int, first: int) -> None:
-        """Remove the records of a partition that lie before an offset from the index of their keys."""
-        keys = self.keys_before(topic_id, partition, first)
-        if keys is None:
-            self.index.delete_all_before(self.transaction, topic_id, partition, first)
-            return
-        for key in keys:
-            self.index.delete_before(self.transaction, entity_prefix(topic_id, key), partition, first)
+    def delete_index_before(self, topic_id: int, partition: int, first: int, new_first: int) -> int | None:
+        """
+        Remove the records of a partition that lie before an offset from the index of their keys.
+
+        Return how many from `first` on have no key, None if that cannot be read.
+        """
+        found = self.keys_before(topic_id, partition, first, new_first)
+        if found is None:
+            self.index.delete_all_before(self.transaction, topic_id, partition, new_first)
+            return None
+        for key in found[0]:
+            self.index.delete_before(self.transaction, entity_prefix(topic_id, key), partition, new_first)
+        return found[1]
 
     def delete_where(self, table: bytes, is_doomed: Callable[[bytes], bool], *, most: int = _ALL) -> int:
         """Remove the rows of a small table whose keys a function chooses, `most` at most; return their number."""

@@ -28,6 +28,7 @@ from eventlog.store.repair.walk import EVERYTHING
 from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, split_compaction_key
 from eventlog.store.rows.packing import LARGEST, LARGEST_ID
 from eventlog.store.rows.tables import (
+    KEYLESS_KEY,
     LEFT_ROWS,
     RECORD_ROWS,
     TOPIC_ROWS,
@@ -192,6 +193,8 @@ class Partitions:
             else:
                 self.topics[topic.id] = topic
         for key, _ in self._target.items(FORMAT):
+            if key.startswith(KEYLESS_KEY):
+                self._target.delete(FORMAT, key)  # it counts what may be counted as lost, too
             if not key.startswith(LEFT_ROWS):
                 continue
             kind, number = split_left_rows_key(key)

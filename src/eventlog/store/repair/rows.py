@@ -51,6 +51,7 @@ from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, split_compaction_key
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
+    KEYLESS_KEY,
     LEFT_ROWS,
     NEXT_TOPIC_ID_KEY,
     TOPICS_VERSION_KEY,
@@ -85,6 +86,9 @@ def _check_format(key: bytes, data: bytes) -> None:
         position_of(data)
     elif key.startswith(LEFT_ROWS):
         split_left_rows_key(key)
+    elif key.startswith(KEYLESS_KEY):
+        if len(data) != 8:
+            raise ValueError("it is no count")
     elif key == DELETIONS_KEY:
         unpack_deletion(data)
     elif key.startswith(deletion_key(b"")):

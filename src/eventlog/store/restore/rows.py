@@ -47,6 +47,7 @@ from eventlog.store.rows.tables import (
     BRANCH_KEY,
     FORMAT_KEY,
     FORMAT_VERSION,
+    KEYLESS_KEY,
     LEFT_ROWS,
     FormatRow,
     PartitionRow,
@@ -248,7 +249,7 @@ class Restoring:
     def _format_row(self, key: bytes, value: bytes) -> None:
         if key == FORMAT_KEY:
             value = FormatRow.unpack(value, "the backup")._replace(version=FORMAT_VERSION).pack()
-        elif key.startswith(LEFT_ROWS) or key in (BRANCH_KEY, END_POSITION_KEY):
+        elif key.startswith((LEFT_ROWS, KEYLESS_KEY)) or key in (BRANCH_KEY, END_POSITION_KEY):
             return
         elif key.startswith(DELETIONS_KEY):
             if key != DELETIONS_KEY and int.from_bytes(key[-8:-4], "big") not in self._topics.by_id:

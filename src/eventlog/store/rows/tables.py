@@ -67,6 +67,12 @@ BRANCH_KEY = b"branch"
 """The row of a random id of 16 bytes that a log gets when it is restored or repaired: its history goes another way."""
 LOST_RECORDS_KEY = b"lost records "
 """How the keys of the rows begin that say how many records a repaired topic with an index has lost; its id follows."""
+KEYLESS_KEY = b"keyless deletions "
+"""
+How the keys of the rows begin that say how many records without a key a topic with an index has lost by deletions.
+
+Its id follows. Without such a row of a topic that has lost records, nobody has counted them.
+"""
 LEFT_ROWS = b"left rows "
 """How the keys of the rows begin that say what deletions have left; a kind and an id of 4 bytes follow."""
 TOPIC_ROWS = b"t"

@@ -34,6 +34,7 @@ from eventlog.store.records.producer_epochs import NEXT_PRODUCER_ID_KEY, Produce
 from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, split_compaction_key
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
+    KEYLESS_KEY,
     LEFT_ROWS,
     NEXT_TOPIC_ID_KEY,
     STATE_ROWS,
@@ -138,6 +139,9 @@ class SmallTables:
             if key.startswith(prefix := deletion_key(b"")):
                 split_partition_key(key[len(prefix) :])
 
+        elif key.startswith(KEYLESS_KEY):
+            if len(data) != 8:
+                self._problems.add(f"the count of deleted records without a key: {len(data)} bytes are no number.")
         elif key.startswith(COMPACTION_KEY):
             self._check_compaction(snapshot, key, data)
 

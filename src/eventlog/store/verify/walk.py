@@ -37,6 +37,7 @@ from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, compac
 from eventlog.store.rows.packing import LARGEST, NOT_A_ROW
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
+    KEYLESS_KEY,
     LOST_RECORDS_KEY,
     TOPIC_ROWS,
     PartitionRow,
@@ -186,9 +187,11 @@ class SnapshotReader:
             return LARGEST
 
     def deleted_count(self, topic_id: int) -> int:
-        """Return the number of records that a topic has lost over all partitions: deleted, compacted or damaged."""
+        """Return the number of records with a key that a topic has lost: deleted, compacted or damaged; or more."""
         prefix = topic_id.to_bytes(4, "big")
         count = int.from_bytes(self.get(FORMAT, LOST_RECORDS_KEY + prefix) or b"", "big")
+        with suppress(*UNREADABLE):
+            count -= int.from_bytes(self.get(FORMAT, KEYLESS_KEY + prefix) or b"", "big")  # they had no versions
         with self.transaction.cursor(db=self.environment.table(PARTITIONS)) as cursor:
             is_found = cursor.set_range(prefix)
             while is_found and bytes(cursor.key()).startswith(prefix):
