@@ -149,15 +149,22 @@ def test_a_log_of_format_3_is_read_and_written_as_it_is(path: Path) -> None:
 
 
 def test_metadata_of_offsets_is_kept_from_format_4_on(path: Path) -> None:
-    """Beside the offset, until the next commit; rows of format 3 have no room for it."""
-    for expected in ((-1, ""), (7, "gr\xfc\xdfe")):
+    """Beside the offset, until the next commit; rows of format 3 have no room for it, which is an error."""
+    for is_old in (True, False):
         with eventlog.open(path) as log:
             store: Any = log._store  # type: ignore[attr-defined]
             payments = store.topic("payments")
             place = (payments.id, 0)
-            store.commit_offsets(OffsetCommit("g", [(payments, 0, 2)], False, notes={place: (7, "gr\xfc\xdfe")}))
+            noted = OffsetCommit("g", [(payments, 0, 2)], False, notes={place: (7, "gr\xfc\xdfe")})
+            if is_old:
+                with pytest.raises(eventlog.FormatTooOld, match="eventlog upgrade"):
+                    store.commit_offsets(noted)
+                assert store.committed("g", [place]) == [None]
+                store.commit_offsets(OffsetCommit("g", [(payments, 0, 2)], False))
+            else:
+                store.commit_offsets(noted)
             [commit] = store.committed_with_notes("g", [place])
-            assert (commit.offset, commit.leader_epoch, commit.metadata) == (2, *expected)
+            assert (commit.offset, *commit[2:]) == (2, *((-1, "") if is_old else (7, "gr\xfc\xdfe")))
             assert store.committed("g", [place]) == [2]
             with pytest.raises(ValueError, match="at most 4096 bytes, not 4098"):
                 store.commit_offsets(OffsetCommit("g", [(payments, 0, 3)], False, notes={place: (7, "\xe4" * 2049)}))
