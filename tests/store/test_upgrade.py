@@ -166,7 +166,7 @@ def test_metadata_of_offsets_is_kept_from_format_4_on(path: Path) -> None:
             [commit] = store.committed_with_notes("g", [place])
             assert (commit.offset, *commit[2:]) == (2, *((-1, "") if is_old else (7, "gr\xfc\xdfe")))
             assert store.committed("g", [place]) == [2]
-            with pytest.raises(ValueError, match="at most 4096 bytes, not 4098"):
+            with pytest.raises(eventlog.MetadataTooLarge, match="at most 4096 bytes in UTF-8, not 4098"):
                 store.commit_offsets(OffsetCommit("g", [(payments, 0, 3)], False, notes={place: (7, "\xe4" * 2049)}))
             assert store.committed("g", [place]) == [2]
             store.commit_offsets(OffsetCommit("g", [(payments, 0, 3)], False))
