@@ -170,14 +170,26 @@ class ConsumingSteps(Stage):
         """Commits what was handed out, or an offset of one's own."""
         groups = [(consumer, expected) for _, consumer, expected in self.consumers if expected.group]
         consumer, expected = groups[chosen % len(groups)]
+        tp = self.pair(expected, partition)
+        try:
+            consumer.commit(None if offset is None else {tp: offset})
+        except OffsetOutOfRange as error:
+            self.refused(expected, error, offset)
+            if offset is None:
+                expected.finish()  # where it stands is told, and not stored
+            return
         if offset is None:
-            consumer.commit()
             expected.finish()
             expected.commit(self.model)
         else:
-            tp = self.pair(expected, partition)
-            consumer.commit({tp: offset})
+            assert offset <= self.model.partition(tp).end
             expected.commit(self.model, {tp: offset})
+
+    def refused(self, expected: ModelConsumer, error: OffsetOutOfRange, offset: int | None) -> None:
+        """Checks the refusal of a commit: its offset is that of the call or of the consumer, and beyond the end."""
+        place = (str(error.topic), int(error.partition or 0))
+        assert error.offset == (expected.handed[place] if offset is None else offset)
+        assert error.offset > self.model.partition(place).end
 
     @precondition(lambda self: self.consumers)
     @rule(chosen=NUMBER)
