@@ -122,13 +122,13 @@ def _take_steps(actor: Actor, steps: int) -> None:
 
 def _acknowledge_early() -> None:
     """Plants a commit that says "done" to those who wait for it before it has begun."""
-    write: Callable[[Committer, Any], bool] = Committer._write
+    write: Callable[..., bool] = Committer._write
     commit: Callable[[Environment, Any], None] = Environment.commit
     committers: dict[int, Committer] = {}
 
-    def writes(committer: Committer, requests: Any) -> bool:
+    def writes(committer: Committer, *arguments: Any) -> bool:
         committers[id(committer._environment)] = committer
-        return write(committer, requests)
+        return write(committer, *arguments)
 
     def early(environment: Environment, transaction: Any) -> None:
         committer = committers.get(id(environment))
