@@ -41,6 +41,8 @@ class Shape:
     window_bytes: int
     ratio: int = 1
     """The first topic keeps this many times what the others keep."""
+    keys: int = 0
+    """The keys of a compacted topic beside, which gets as many records as the others together; 0: there is none."""
 
 
 SHAPES = (
@@ -49,6 +51,7 @@ SHAPES = (
     Shape("values of 64 KB, one topic", 65_536, 1, 256 << 20),
     Shape("small values, 100 topics", 200, 100, 16 << 20),
     Shape("values of 4 KB, 20 topics, retentions 1:20", 4_096, 20, 64 << 20, 20),
+    Shape("values of 1 KB, a compacted topic beside", 1_024, 1, 16 << 20, keys=5_000),
 )
 
 
@@ -75,8 +78,9 @@ def measure(shape: Shape, directory: Path, *, cleans: bool) -> Figures:
                 log.topic(f"t{number}", retention_bytes=share * (shape.ratio if number == 0 else 1))
                 for number in range(shape.topics)
             ]
+            compacted = log.topic("compacted", compaction="key") if shape.keys else None
             stop = threading.Event()
-            filler = threading.Thread(target=_fill, args=(shape, topics, stop))
+            filler = threading.Thread(target=_fill, args=(shape, topics, compacted, stop))
             durations: list[int] = []
             largest = 0
             growth: list[tuple[float, float]] = []
@@ -108,7 +112,12 @@ def measure(shape: Shape, directory: Path, *, cleans: bool) -> Figures:
         shutil.rmtree(path)
 
 
-def _fill(shape: Shape, topics: Sequence[eventlog.Topic[bytes, bytes]], stop: threading.Event) -> None:
+def _fill(
+    shape: Shape,
+    topics: Sequence[eventlog.Topic[bytes, bytes]],
+    compacted: eventlog.Topic[bytes, bytes] | None,
+    stop: threading.Event,
+) -> None:
     """Appends all windows, a batch of up to 64 KB at a time; topics that keep more get more."""
     count = max(1, 65_536 // shape.value_bytes)
     values = [bytes(shape.value_bytes)] * count
@@ -116,6 +125,9 @@ def _fill(shape: Shape, topics: Sequence[eventlog.Topic[bytes, bytes]], stop: th
     left, turn = _WINDOWS * shape.window_bytes, 0
     while left > 0 and not stop.is_set():
         turns[turn % len(turns)].append_many(values)
+        if compacted is not None:
+            keys = [b"%d" % ((turn * count + number) * 7919 % shape.keys) for number in range(count)]
+            compacted.append_many(values, keys=keys)
         left -= count * shape.value_bytes
         turn += 1
 

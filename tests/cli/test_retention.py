@@ -116,3 +116,31 @@ def test_a_bound_ends_the_command_and_says_what_is_stored(eventlog_command, path
     assert eventlog_command("trim", path, "views", "--before", end, "--yes")[0] == 0
     assert eventlog_command("produce", path, "views", "--max-bytes", 1 << 20, stdin=b"on\n")[0] == 0
     assert eventlog_command("produce", path, "views", "--max-bytes", 1000, stdin=b"on\n")[0] == 2
+
+
+def test_a_topic_is_compacted_by_the_command(path, eventlog_command):
+    """Declared, shown, done, and altered."""
+    options = ["--compaction", "key", "--compaction-lag", "0s", "--tombstone-retention", "1h", "--min-dirty-ratio", "0"]
+    assert eventlog_command("topics", "create", path, "users", *options, "--repack-after", "7d")[0] == 0
+    fields = json.loads(eventlog_command("topics", "describe", path, "users", "--json")[1])
+    names = ("compaction", "compaction_lag", "tombstone_retention", "min_dirty_ratio", "repack_after")
+    assert [fields[name] for name in names] == ["key", 0.0, 3600.0, 0.0, 604800.0]
+    with eventlog.open(path, cleaner=False) as log:
+        log.topic("users").append_many([b"1", b"2", b"3"], keys=[b"a", b"b", b"a"])
+    code, out, err = eventlog_command("clean", path)
+    assert (code, err) == (0, "")
+    assert out.startswith("1 record deleted")
+    alter = ["topics", "alter", path, "users", "--compaction", "none", "--repack-after", "none"]
+    code, out, err = eventlog_command(*alter)
+    assert (code, err) == (0, "")
+    assert out.startswith("users: keeps the newest of each key after 0 s, tombstones for 3,600 s, compacted at 0 dirty")
+    assert out.endswith("-> everything\n")
+    assert json.loads(eventlog_command("topics", "describe", path, "users", "--json")[1])["compaction"] is None
+
+
+def test_a_record_without_a_key_is_refused_by_produce(path, eventlog_command):
+    """With the words of the library."""
+    assert eventlog_command("topics", "create", path, "users", "--compaction", "key")[0] == 0
+    code, _, err = eventlog_command("produce", path, "users", stdin=b"no key\n")
+    assert code != 0
+    assert "without a key" in err
