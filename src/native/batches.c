@@ -15,6 +15,7 @@ static const char *const field_names[FIELD_COUNT] = {
 typedef struct {
     Py_ssize_t count;
     Py_ssize_t body_at;
+    int is_compressed;
     int64_t first_ms;
 } Header;
 
@@ -31,24 +32,23 @@ number_at(const unsigned char *header, int start, int width)
 }
 
 /*
- * Whether it is the header of a batch with plain columns and without gaps, of version 3 or 2. If it is compressed,
- * `raw_size` is the size of the body before that, else it is -1.
+ * Whether it is the header of a batch with plain columns and without gaps, of version 3 or 2. `raw_size` is the size of
+ * the body of a compressed batch before that, or -1.
  */
 static int
 read_header(const unsigned char *data, Py_ssize_t size, Py_ssize_t raw_size, Header *header)
 {
-    int64_t count, span, producer, epoch, sequence, flags;
+    int64_t count, span, producer, epoch, sequence, flags, most;
 
     if (size < HEADER_BYTES + CHECKSUM_BYTES || data[0] != MAGIC || (data[1] != VERSION && data[1] != 2)) {
         return 0;
     }
     flags = number_at(data, 2, 2);
-    if ((flags & COMPRESSION) != 0 && data[1] == VERSION && raw_size >= 0) {
+    header->is_compressed = (flags & COMPRESSION) != 0 && data[1] == VERSION && raw_size >= 0;
+    if (header->is_compressed) {
         flags &= ~COMPRESSION;
     }
-    else {
-        raw_size = -1;
-    }
+    most = header->is_compressed ? raw_size : size; /* a record takes a byte at least */
     if (flags != 0 && (data[1] != VERSION || flags != PLACE || size < HEADER_BYTES + PLACE_BYTES + CHECKSUM_BYTES)) {
         return 0;
     }
@@ -60,7 +60,7 @@ read_header(const unsigned char *data, Py_ssize_t size, Py_ssize_t raw_size, Hea
     sequence = number_at(data, 48, 4);
     header->count = (Py_ssize_t)count;
     header->first_ms = number_at(data, 12, 8);
-    return number_at(data, 46, 2) == 0 && count >= 1 && count == span && count <= (raw_size < 0 ? size : raw_size) &&
+    return number_at(data, 46, 2) == 0 && count >= 1 && count == span && count <= most &&
            ((producer == -1 && epoch == 0 && sequence == -1) || (producer >= 0 && epoch >= 0 && sequence >= 0));
 }
 
@@ -131,7 +131,7 @@ make_batch(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *n
     if (first < wanted) {
         Py_RETURN_NONE;
     }
-    if (raw_size < 0) {
+    if (!header.is_compressed) {
         body.at = data + header.body_at;
         body.end = data + size - CHECKSUM_BYTES;
     }

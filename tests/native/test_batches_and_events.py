@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from eventlog.accelerators import python_function
 from eventlog.backend.reading import StoredBatch
-from eventlog.batches.format import BatchEncoder
-from eventlog.batches.header import HEADER_BYTES, seal
+from eventlog.batches.compression import Compressor
+from eventlog.batches.format import BatchEncoder, decode, raw_body
+from eventlog.batches.header import HEADER_BYTES, read_header, seal
 from eventlog.clients.reading import batch_reader
 from eventlog.errors import CorruptBatch, EventLogError
 from eventlog.records import Event, RecordBatch
@@ -35,12 +36,14 @@ FIRSTS = [-1, 0, 3, 2**40 - 5, 2**40, 2**63 - 1, 2**63]
 # -- batches -----------------------------------------------------------------------------------------------------------
 
 
-def plain_batch(rng: random.Random) -> bytes:
-    """A batch as nearly all are."""
+def plain_batch(rng: random.Random, compressor: Compressor | None = None) -> bytes:
+    """A batch as nearly all are; compressed if that makes it smaller."""
     count = rng.choice([1, 2, 15, 16, 20])
     items = [None, b"", b"tea", b"x" * 300, "caf\xe9".encode(), b"\xff"]
     keys = rng.choice([None, rng.choices(items, k=count)])
     (encoded,) = BatchEncoder().encode(keys, rng.choices(items[1:], k=count), timestamps_ms=rng.choice([-5, 0, 2**40]))
+    if compressor is not None:
+        compressor.compress(encoded)
     encoded.producer = rng.choice([(-1, 0, -1), (7, 0, 0), (7, 3, 2**31 - 1)])
     return seal(encoded, largest_so_far_ms=7, log_position=9)
 
@@ -77,9 +80,10 @@ def read(maker: Any, data: bytes, last: int, first: int, end: int | None, types:
 def test_batches_are_read_alike_with_and_without(rng: random.Random) -> None:
     """Plain and golden ones, whole and spoiled, from any offset on: the same columns, or the same error."""
     maker, seen = compiled.BatchMaker(RecordBatch), {dict: 0, tuple: 0, type: 0}
+    compressors = [None, Compressor("zstd", "test"), Compressor("lz4", "test")]
     golden = list(mutants(rng, QUICK_COUNT // 2))
     for number in range(QUICK_COUNT):
-        data = golden[number // 2] if number % 2 else spoiled(rng, plain_batch(rng))
+        data = golden[number // 2] if number % 2 else spoiled(rng, plain_batch(rng, rng.choice(compressors)))
         last, first = rng.choice(LASTS), rng.choice(FIRSTS)
         end = rng.choice([None, None, last, last + 1, 3])
         types = rng.choice([bytes, str]), rng.choice([bytes, str])
@@ -108,6 +112,30 @@ def test_plain_batches_are_known_to_the_accelerator(rng: random.Random) -> None:
         assert type(batch) is RecordBatch
         assert batch.offsets[-1] == 2**40
         assert len(batch) == len(batch.offsets) == len(batch.keys) == len(batch.timestamps_ms) == len(batch.headers)
+
+
+@pytest.mark.parametrize("name", ["zstd", "lz4"])
+def test_compressed_batches_are_known_with_their_bodies(name: str, rng: random.Random) -> None:
+    """As plain ones; without the body, or with another one, the caller has to look."""
+    maker, compressor, seen = compiled.BatchMaker(RecordBatch), Compressor(name, "test"), 0
+    for _ in range(200):
+        data = plain_batch(rng, compressor)
+        header = read_header(data, "here")
+        if not header.raw_bytes:
+            assert maker(data, 2**40, 0, "orders", 3, bytes, bytes, b"") is not None, "it needs no other body"
+            continue
+        raw = raw_body(data, header, "here")
+        batch = maker(data, 2**40, 0, "orders", 3, bytes, bytes, raw)
+        columns = decode(data, "here")
+        assert (batch.keys, batch.values, list(batch.timestamps_ms)) == (
+            columns.keys,
+            columns.values,
+            list(columns.timestamps_ms),
+        )
+        for other in (None, b"", raw[:-1], raw + b"\xc0", raw[:5]):
+            assert maker(data, 2**40, 0, "orders", 3, bytes, bytes, other) is None
+        seen += 1
+    assert seen > 20
 
 
 @pytest.mark.parametrize(
