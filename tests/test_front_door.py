@@ -15,6 +15,7 @@ import eventlog
 
 LATER = (
     "eventlog.api.groups",
+    "eventlog.batches.compression",
     "eventlog.backend.projections",
     "eventlog.clients.admin.groups",
     "eventlog.clients.consumer.group.membership",

@@ -181,7 +181,7 @@ import sys
 for module in ("compression.zstd", "backports.zstd", "lz4.block"):
     sys.modules[module] = None
 import eventlog
-with eventlog.open(sys.argv[1]) as log:
+with eventlog.open(sys.argv[1], cleaner=False) as log:
     views = log.topic("views")
     offset = views.bounds()[0][1]
     def fails(call):
@@ -214,21 +214,28 @@ with eventlog.open(sys.argv[1]) as log:
     fails(tx.commit)
     assert views.bounds()[0] == (0, offset), "something was stored"
     assert len(list(log.topic("plain").read())) == 3
-    assert log.stats().record_count == offset + 3
+    assert log.stats().record_count == offset + 3 + 60
+    assert log.clean().failed == ("users",)
+    fails(lambda: log.topic("users").redact("a"))
+    log.backup(sys.argv[1] + "-backup")
     views.delete_records({0: 10})
-fails(lambda: eventlog.repair(sys.argv[1], sys.argv[1] + "-new")) if sys.argv[2:] else None
+fails(lambda: eventlog.repair(sys.argv[1], sys.argv[1] + "-new"))
 """
 
 
 def test_without_the_library_nothing_is_lost(path):
     """A program that lacks it says what to install, reads and writes the rest, and spoils nothing."""
-    with eventlog.open(path) as log:
+    with eventlog.open(path, cleaner=False) as log:
         log.topic("views", compression="zstd").append_many([b"tea" * 100] * 50)
         log.topic("plain").append(b"milk")
+        users = log.topic("users", key=str, compression="zstd", compaction="key")
+        for _ in range(3):
+            users.append_many([b"name" * 50] * 20, keys=["a", "b"] * 10)
     done = subprocess.run([sys.executable, "-c", _WITHOUT, path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with eventlog.open(path) as log:
         assert values(log.topic("views").read()) == [b"tea" * 100] * 40
+        assert (log.clean().failed, log.topic("users").bounds()) == ((), {0: (0, 60)})
         assert log.verify().is_sound
 
 
