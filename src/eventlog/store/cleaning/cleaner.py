@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from math import inf
 from threading import get_ident
 from time import monotonic, sleep
 
@@ -34,6 +35,8 @@ from eventlog.uninterruptible import start_thread, try_acquire
 
 _PAUSE_FACTOR = 4
 _PASS_FACTOR = 10
+_REWRITING_SECONDS = 0.5
+"""In the background, so long batches are rewritten before it is looked again what is to be deleted."""
 _FIRST_SLICE = 32
 _PLANNED = 4096
 _SHORTEST_SECONDS = 0.25
@@ -71,6 +74,11 @@ class Cleaner:
         self._sizes_for_room = TopicSizes(self._environment)
         self._rewriters = Rewriters(self._environment, self._committer.run, self._now_ms)
         self._slice = _FIRST_SLICE
+        self._passes = 0
+        self._ends_s = inf
+        """When the pass that goes on is over."""
+        self._worked_s = 0.0
+        """How long the last pass rewrote, deleted and rested, and not only looked."""
         self._failed: set[int] = set()
         self.failed_topics: tuple[str, ...] = ()
         """The names of the topics that the last whole pass could not clean."""
@@ -126,26 +134,22 @@ class Cleaner:
         failed: list[str] = []
         batches = records = freed_bytes = 0
         is_over = False
-        for topic, steps in (
-            *(
-                (topic, self._deletions(topic, topics, self._sizes, self._committer.run))
-                for topic in topics
-                if topic.retention.is_bounded
-            ),
-            *((topic, self._rewriters.steps(topic, in_background=pauses)) for topic in topics),
-        ):
+        self._worked_s, self._ends_s = 0.0, inf if deadline_s is None else deadline_s
+        for topic, steps, is_rewriting in self._jobs(topics, in_background=pauses):
             if topic.name in failed:
                 continue
+            began_s = monotonic()
             try:
                 for step in steps:
                     batches += step.batch_count
                     records += step.record_count
                     freed_bytes += step.freed_bytes
-                    is_over = self._is_stopped or (deadline_s is not None and monotonic() >= deadline_s)
+                    is_over = self._is_stopped or monotonic() >= self._ends_s
                     if is_over:
                         break
                     if pauses and step.seconds:
                         sleep(_PAUSE_FACTOR * min(step.seconds, _LONGEST_SECONDS))
+                        self._worked_s += (not is_rewriting) * (1 + _PAUSE_FACTOR) * step.seconds
             except unless_interrupted(UnknownTopic):
                 continue  # it was deleted meanwhile
             except unless_interrupted(LogClosed, DiskFull):
@@ -155,11 +159,28 @@ class Cleaner:
                 self._tell(topic, error)
                 if self._environment.has_failed:
                     raise
+            finally:
+                self._worked_s += is_rewriting * (monotonic() - began_s)
             if is_over:
                 break
         else:
             self.failed_topics = tuple(failed)
         return CleanReport(batches, records, freed_bytes, tuple(failed), is_finished=not is_over)
+
+    def _jobs(
+        self, topics: list[StoredTopic], *, in_background: bool
+    ) -> Iterator[tuple[StoredTopic, Iterator[Step], bool]]:
+        """What there is to do for the topics, and whether it is rewriting: that begins with another one each time."""
+        for topic in topics:
+            if topic.retention.is_bounded:
+                yield topic, self._deletions(topic, topics, self._sizes, self._committer.run), False
+        if in_background:
+            self._ends_s = monotonic() + _REWRITING_SECONDS
+        self._passes += 1
+        begin = self._passes % (len(topics) or 1)
+        for topic in topics[begin:] + topics[:begin]:
+            if topic.compaction.is_on:
+                yield topic, self._rewriters.steps(topic, in_background=in_background), True
 
     def make_room(self, run: Run) -> bool:
         """
@@ -265,4 +286,5 @@ class Cleaner:
                 pass  # of the disk: whoever writes hears of it
             pause_s = _SHORTEST_SECONDS if is_busy else min(2 * pause_s, _LONGEST_SECONDS)
             seen = now
-            self._wakeup.acquire(timeout=max(pause_s, _PASS_FACTOR * (monotonic() - began_s)))
+            looked_s = monotonic() - began_s - self._worked_s
+            self._wakeup.acquire(timeout=max(pause_s, _PASS_FACTOR * looked_s))
