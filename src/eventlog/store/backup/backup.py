@@ -24,7 +24,7 @@ from eventlog.batches.format import decode
 from eventlog.batches.header import is_intact, read_header
 from eventlog.clock import Clock
 from eventlog.errors import BackupMismatch, CorruptBackup, CorruptBatch, LogInUse
-from eventlog.interruptions import is_interruption, suppress, unless_interrupted
+from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.backup.files import BATCHES, SEGMENT_BYTES, TABLES, VERSIONS, EntryWriter, FileEntry, damaged
 from eventlog.store.backup.manifest import Manifest, Moment, is_ours, read_manifest, remove_left_over, write_manifest
 from eventlog.store.backup.tables import copied_rows, stored_topics, versions_since
@@ -73,9 +73,7 @@ def back_up(
             if is_made:
                 with suppress(OSError):  # something was written there
                     os.rmdir(path)
-    except OSError as error:
-        if is_interruption(error):
-            raise
+    except unless_interrupted(OSError) as error:
         raise kind_of(error)(
             f"cannot back up into {path}: {error}.",
             stored="The log and the backups before are unchanged.",
