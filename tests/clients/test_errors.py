@@ -246,6 +246,7 @@ def test_only_what_may_succeed_later_is_retriable():
         "InstanceInUse",
         "GroupBehind",
         "ConflictError",
+        "LogFull",
         "LogInUse",
     }
 
