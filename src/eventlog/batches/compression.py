@@ -190,7 +190,7 @@ def _zstd() -> Library:
         # A context is a fifth of the time of a small batch; taking it off the list is one step, for any thread.
         try:
             context = idle.pop()
-        except IndexError:
+        except unless_interrupted(IndexError):
             context = module.ZstdCompressor(level=_LEVEL)
         context.set_pledged_input_size(len(body))
         data: bytes = context.compress(body, mode=whole_frame)
