@@ -64,6 +64,32 @@ def test_a_key_whose_records_are_gone_goes_on_with_its_version(tmp_path: Path) -
             assert tuple(log.topic("orders").version(key) for key in ("ada", "bob")) == versions
 
 
+@pytest.mark.parametrize("index", [None, "key"])
+def test_what_was_compacted_between_two_backups_is_missing_and_sound(tmp_path: Path, index: Any) -> None:
+    """Readers and `verify` know that records are missing on purpose, also before the second backup."""
+    with eventlog.open(tmp_path / "log", cleaner=False) as log:
+        users = log.topic("users", key=str, value=int, index=index, compaction="key", min_dirty_ratio=0)
+        log.backup(tmp_path / "backup", incremental=True)
+        users.append(1, key="ada", message_id="first")
+        for key in ("ada", "bob", "bob", "cyd", "cyd"):
+            users.append(2, key=key)
+        log.clean()
+        log.backup(tmp_path / "backup", incremental=True)
+    for position in range(1, 7):
+        new = tmp_path / f"new-{position}"
+        assert eventlog.restore(tmp_path / "backup", new, position=position).problems == ()
+        with eventlog.open(new, cleaner=False) as log:
+            users = log.topic("users", key=str, value=int)
+            keys = [record.key for record in users.read()]
+            assert keys == ["ada", "bob", "cyd"][: position // 2]
+            if index is not None:
+                assert [event.version for key in keys for event in users.history(key)] == [2] * len(keys)
+                assert [event.version for key in keys for event in users.history(key, is_reversed=True)] == [2] * len(
+                    keys
+                )
+                assert list(users.history("a")) == []
+
+
 def test_a_topic_that_was_deleted_in_between_is_there_before(tmp_path: Path) -> None:
     """A restore to a position before a mistake is what backups are for; a topic of the same name is another one."""
     with eventlog.open(tmp_path / "log") as log:

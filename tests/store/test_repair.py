@@ -192,6 +192,20 @@ def test_a_sound_log_comes_back_whole(whole, damaged, tmp_path):
         assert (after.partition, after.offset, after.version) == (before.partition, before.offset, before.version)
 
 
+def test_a_repaired_or_restored_log_is_whole_in_the_next_repair(whole, tmp_path):
+    """Nothing is lost of a log that is not damaged, and what the first repair has noted stays."""
+    with eventlog.open(whole.path, read_only=True) as log:
+        log.backup(tmp_path / "backup")
+    eventlog.restore(tmp_path / "backup", tmp_path / "restored")
+    for name in ("restored", "once"):
+        report = eventlog.repair(tmp_path / name if name == "restored" else whole.path, tmp_path / f"{name}-repaired")
+        assert report.is_complete, report
+    report = eventlog.repair(tmp_path / "once-repaired", tmp_path / "twice")
+    assert report.is_complete
+    assert not report.is_damaged
+    assert contents(tmp_path / "twice") == contents(tmp_path / "once-repaired")
+
+
 def test_a_consumer_reads_on_behind_what_is_lost(whole, damaged, tmp_path):
     """The offsets of a lost batch have no records, and later ones are where they were."""
     data = bytearray(whole.data)

@@ -40,6 +40,7 @@ from eventlog.store.rows.compaction import COMPACTION_KEY
 from eventlog.store.rows.tables import (
     KEYLESS_KEY,
     LEFT_ROWS,
+    LOST_RECORDS_KEY,
     RECORD_ROWS,
     STATE_ROWS,
     TOPIC_ROWS,
@@ -197,7 +198,7 @@ def empty_topic(writing: WriteTransaction, topic_id: int, most: int = _ALL) -> i
     left = most - writing.delete_batches(prefix, most=most)
     for table in (PARTITIONS, INDEX, SNAPSHOTS, MESSAGES, MESSAGE_TIMES):
         left -= writing.delete_prefix(table, prefix, most=left)
-    for notes in (deletion_key(prefix), COMPACTION_KEY + prefix, KEYLESS_KEY + prefix):
+    for notes in (deletion_key(prefix), COMPACTION_KEY + prefix, KEYLESS_KEY + prefix, LOST_RECORDS_KEY + prefix):
         left -= writing.delete_prefix(FORMAT, notes, most=left)
     left -= writing.delete_where(OFFSETS, lambda key: key[-8:-4] == prefix, most=left)
     return left - writing.delete_where(SEQUENCES, lambda key: key[8:12] == prefix, most=left)

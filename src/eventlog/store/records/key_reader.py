@@ -33,7 +33,7 @@ from eventlog.store.records.key_rows import (
     version_key,
 )
 from eventlog.store.rows.packing import LARGEST
-from eventlog.store.rows.tables import TOPIC_ROWS, batch_key, left_rows_key, split_batch_key
+from eventlog.store.rows.tables import LOST_RECORDS_KEY, TOPIC_ROWS, batch_key, left_rows_key, split_batch_key
 
 _FIRST_VERSION = version_key(1)
 
@@ -197,10 +197,14 @@ def _check_whole(
 
 
 def _check_trimmed(environment: Environment, transaction: Snapshot | Transaction, prefix: bytes, version: int) -> None:
-    """Raise `CorruptBatch` if no record was ever deleted from the topic of a key's rows, nor the topic itself."""
+    """
+    Raise `CorruptBatch` if no record was ever deleted from the topic of a key's rows, nor the topic itself.
+
+    A repair and a restore note what they found to be missing already.
+    """
     topic = prefix[:4]
-    note = left_rows_key(TOPIC_ROWS, int.from_bytes(topic, "big"))
-    if transaction.get(note, db=environment.table(FORMAT)) is not None:
+    notes = left_rows_key(TOPIC_ROWS, int.from_bytes(topic, "big")), LOST_RECORDS_KEY + topic
+    if any(transaction.get(note, db=environment.table(FORMAT)) is not None for note in notes):
         return
     with transaction.cursor(db=environment.table(PARTITIONS)) as cursor:
         if not cursor.set_range(topic) or cursor.key()[:4] != topic:

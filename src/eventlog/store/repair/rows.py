@@ -50,9 +50,11 @@ from eventlog.store.records.producer_epochs import (
 from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, split_compaction_key
 from eventlog.store.rows.tables import (
+    BRANCH_KEY,
     FORMAT_KEY,
     KEYLESS_KEY,
     LEFT_ROWS,
+    LOST_RECORDS_KEY,
     NEXT_TOPIC_ID_KEY,
     TOPICS_VERSION_KEY,
     PartitionRow,
@@ -71,6 +73,7 @@ from eventlog.store.states.rows import ID_BYTES, NEXT_STATE_ID_KEY, unpack_state
 from eventlog.store.verify.walk import UNREADABLE
 
 _LEAST_SNAPSHOT_KEY_BYTES = 6
+_BRANCH_BYTES = 16
 
 
 def _check_format(key: bytes, data: bytes) -> None:
@@ -86,9 +89,9 @@ def _check_format(key: bytes, data: bytes) -> None:
         position_of(data)
     elif key.startswith(LEFT_ROWS):
         split_left_rows_key(key)
-    elif key.startswith(KEYLESS_KEY):
-        if len(data) != 8:
-            raise ValueError("it is no count")
+    elif key.startswith((BRANCH_KEY, KEYLESS_KEY, LOST_RECORDS_KEY)):
+        if len(data) != (_BRANCH_BYTES if key == BRANCH_KEY else 8):
+            raise ValueError("it is no branch and no count")
     elif key == DELETIONS_KEY:
         unpack_deletion(data)
     elif key.startswith(deletion_key(b"")):

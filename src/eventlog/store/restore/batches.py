@@ -95,6 +95,11 @@ class Placed:
         self.ends[place] = high
         self._largest_ms[place] = max(self._largest_ms.get(place, NO_TIME_MS), header.largest_so_far_ms)
 
+    def leave_out_last(self) -> None:
+        """Let partitions end behind their last record: no batch holds the offsets of those that were compacted away."""
+        self.ends.update(self._begins)
+        self._begins.clear()
+
     def _write(self, key: bytes, data: bytes, runs: Sequence[PlacedRun]) -> None:
         self._target.put(BATCHES, key, data)
         header, place = read_header(data, "a batch of a backup"), split_batch_key(key)[:2]

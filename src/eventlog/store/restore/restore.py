@@ -207,6 +207,7 @@ class _Restore:
                 of, placed.deleted = moment, files.firsts(moment)
             placed.place(key, behind, data)
             self._tick.add(len(data))
+        placed.leave_out_last()
         target.flush()
         topics.choose({topic_id for topic_id, _ in placed.ends})
         rows = Restoring(target, files, topics, placed, self._end)

@@ -196,6 +196,8 @@ class Restoring:
                     self._message(key, value)
                 elif key in _IDS:
                     self._target.put(FORMAT, key, value)
+                elif key.startswith(COMPACTION_KEY):
+                    self._format_row(key, value)  # batches that it has since compacted are here without those records
         self._target.put(FORMAT, END_POSITION_KEY, order_key(self._end))
         self._target.flush()
 
