@@ -173,7 +173,8 @@ class Cleaner:
         """What there is to do for the topics, and whether it is rewriting: that begins with another one each time."""
         for topic in topics:
             if topic.retention.is_bounded:
-                yield topic, self._deletions(topic, topics, self._sizes, self._committer.run), False
+                steps = self._deletions(topic, topics, self._sizes, self._committer.run, is_once=in_background)
+                yield topic, steps, False
         if in_background:
             self._ends_s = monotonic() + _REWRITING_SECONDS
         self._passes += 1
@@ -203,9 +204,16 @@ class Cleaner:
                 self._tell(topic, error)
         return freed_bytes > 0
 
-    def _deletions(self, topic: StoredTopic, topics: list[StoredTopic], sizes: TopicSizes, run: Run) -> Iterator[Step]:
-        """Delete the doomed batches of a topic; each slice when it is deleted."""
+    def _deletions(
+        self, topic: StoredTopic, topics: list[StoredTopic], sizes: TopicSizes, run: Run, *, is_once: bool = False
+    ) -> Iterator[Step]:
+        """
+        Delete the doomed batches of a topic; each slice when it is deleted.
+
+        Once: what appends have doomed meanwhile is left to the next pass, or others would never have their turn.
+        """
         while doomed := self._doomed(topic, topics, sizes):
+            is_over = is_once and len(doomed) < _PLANNED
             while doomed:
                 slice_, doomed = doomed[: self._slice], doomed[self._slice :]
                 seconds = self._delete(topic, slice_, sizes, run)
@@ -215,6 +223,8 @@ class Cleaner:
                     sum(batch.stored_bytes for batch in slice_),
                     seconds,
                 )
+            if is_over:
+                return
 
     def _doomed(self, topic: StoredTopic, topics: list[StoredTopic], sizes: TopicSizes) -> list[Doomed]:
         environment, bound = self._environment, topic.retention.most_bytes

@@ -37,7 +37,7 @@ SLICE_SECONDS = 0.005
 """About how long a slice may take of the write lock."""
 SMALL_BYTES = TARGET_BYTES // 2
 """A batch below this size is merged with those behind it."""
-_LEAST_WINDOW_BYTES = 1 << 16
+_LEAST_WINDOW_BYTES = 1 << 18
 _MOST_WINDOW_BYTES = 1 << 20
 _LEAST_DROPS = 32
 _MOST_DROPS = 8192
