@@ -137,6 +137,17 @@ def test_tombstones_leave_after_their_retention(log, clock):
     assert (topic.bounds(), log.verify().problems) == ({0: (0, 4)}, ())
 
 
+def test_a_tombstone_in_a_batch_that_stays_whole_leaves_later(log, clock):
+    """The round that passed it by has noted it, though it replaced only batches behind it."""
+    topic = log.topic("users", key=str, value=str, compaction="key", tombstone_retention=60, min_dirty_ratio=0)
+    topic.append(None, key="a")
+    topic.append_many(["1", "2"], keys=["b", "b"])
+    assert log.clean().record_count == 1
+    clock.advance(60)
+    assert log.clean().record_count == 1
+    assert [(record.key, record.value) for record in topic.read()] == [("b", "2")]
+
+
 def test_the_newest_record_stays_even_if_it_is_a_tombstone(log, clock):
     """Until there is another one."""
     topic = log.topic("users", key=str, value=str, compaction="key", tombstone_retention=0, min_dirty_ratio=0)

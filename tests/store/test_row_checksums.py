@@ -133,6 +133,7 @@ def test_a_reader_of_a_damaged_row_gets_an_error_that_names_it(
 
 STORE = Path(eventlog.__file__).parent / "store"
 RAW = {
+    "backup/backup.py": {"_of_same_log", "last_record"},
     "cleaning/rewriting.py": {"apply"},
     "records/redaction.py": {"apply", "_end_snapshot"},
     "lmdb/environment.py": {"row", "_begin_after_look", "check_identity"},

@@ -276,7 +276,8 @@ class CompactionRound:
                 continue
             stale_count = 0
             self._pace.learn(replacement.seconds)
-            self._note_tombstones(rules, chosen)
+            done = chosen[-1].source.last  # the batches before those that are replaced are passed by, too
+            self._note_tombstones(rules, [one for one in sources if one.source.last <= done])
             if left is not None:
                 behind = merged[-1].last + 1
                 at, is_carried = next((one.first for one in merged if one.last >= left), behind), False
