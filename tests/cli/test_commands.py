@@ -325,6 +325,11 @@ def test_upgrade_makes_an_old_log_one_of_today(tmp_path, eventlog_command):
     assert "exists and is not empty" in err
     code, out, err = eventlog_command("upgrade", old, "--json")
     assert json.loads(out) == {"path": str(old), "format_before": 4, "copy": None}
+    code, out, err = eventlog_command("upgrade", old, "--keep-copy", tmp_path / "none")
+    assert (code, err) == (0, "")
+    assert out == f"{old}: it has format 4, today's: nothing was changed, and no copy was made\n"
+    assert not (tmp_path / "none").exists()
+    assert json.loads(eventlog_command("upgrade", old, "--keep-copy", tmp_path / "none", "--json")[1])["copy"] is None
 
 
 def test_verify_of_a_sound_log_says_what_it_read(shop, eventlog_command):

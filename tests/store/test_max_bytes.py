@@ -362,3 +362,20 @@ def test_a_limit_that_sinks_to_the_size_of_a_full_log_leaves_nothing_half_done(p
         assert child.hear() == "raised, on"
         child.hear("sound")
         assert child.end() == 0
+
+
+@pytest.mark.parametrize("index", [None, "key"])
+@pytest.mark.parametrize("size", [100, 3000, 20_000])
+def test_a_full_log_is_compacted_and_has_room_again(tmp_path: Path, rng: random.Random, size: int, index: Any) -> None:
+    """Compaction writes before it frees: it takes what is kept for deletions."""
+    path = tmp_path / "log"
+    with eventlog.open(path, max_bytes=_BOUND, cleaner=False) as log:
+        users = log.topic("users", key=str, compaction="key", index=index)
+        with suppress(eventlog.LogFull):
+            while True:
+                users.append_many([rng.randbytes(size) for _ in range(4)], keys=["ada", "bob", "cyd", "dan"])
+        assert log.clean().record_count > 0
+        assert len(list(users.read())) == 4
+        users.append(rng.randbytes(size), key="ada")
+        assert file_bytes(path) <= _BOUND
+        assert log.verify().is_sound

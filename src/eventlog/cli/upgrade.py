@@ -26,11 +26,15 @@ def upgrade(*, path: Path, keep_copy: Path | None, as_json: bool) -> int:
     """
     try:
         old_format = eventlog.upgrade(path, keep_copy=keep_copy)
+        is_new = old_format != eventlog.upgrade(path)  # what it has now
     except ValueError as error:
         raise failure_of(error, EXIT_REFUSED) from error
     if as_json:
-        copy = None if keep_copy is None else str(keep_copy)
+        copy = None if keep_copy is None or not is_new else str(keep_copy)
         sys.stdout.write(json_line(path=str(path), format_before=old_format, copy=copy))
-    else:
+    elif is_new:
         sys.stdout.write(f"{path}: it had format {old_format}, and has today's\n")
+    else:
+        no_copy = "" if keep_copy is None else ", and no copy was made"
+        sys.stdout.write(f"{path}: it has format {old_format}, today's: nothing was changed{no_copy}\n")
     return EXIT_OK

@@ -97,7 +97,17 @@ class Replacement(CommitRequest):
         dropped: the offsets of the records that go, by their keys; those before the first offset are not among them.
     """
 
-    __slots__ = ("_dropped", "_merged", "_partition", "_sources", "_topic", "is_stale", "seconds", "stored_bytes")
+    __slots__ = (
+        "_dropped",
+        "_merged",
+        "_partition",
+        "_sources",
+        "_topic",
+        "bound_share",
+        "is_stale",
+        "seconds",
+        "stored_bytes",
+    )
 
     def __init__(
         self,
@@ -114,6 +124,7 @@ class Replacement(CommitRequest):
         rows = [(one, batch_key(topic.id, partition, one.last)) for one in merged]
         self._merged = [(key, one.sealed(key), one.last_positions) for one, key in rows]
         self._dropped = dropped
+        self.bound_share = 1.0 if dropped else 0.5  # a full log is compacted as it is trimmed
         self.is_stale = False
         self.seconds = 0.0
         """
@@ -176,6 +187,7 @@ class FinishRound(CommitRequest):
     """The end of a round of compaction: its partition is clean up to an offset."""
 
     __slots__ = ("_end", "_now_ms", "_partition", "_stored_bytes", "_tombstones", "_topic")
+    bound_share = 1.0
 
     def __init__(
         self, topic: StoredTopic, partition: int, end: int, stored_bytes: int, tombstones: Sequence[int], now_ms: int
