@@ -90,6 +90,26 @@ def test_what_was_compacted_between_two_backups_is_missing_and_sound(tmp_path: P
                 assert list(users.history("a")) == []
 
 
+def test_a_key_has_no_more_versions_than_the_log_has_positions(tmp_path: Path) -> None:
+    """What a later backup says of a key whose records are gone is too much for the time before."""
+    with eventlog.open(tmp_path / "log", cleaner=False) as log:
+        users = log.topic(
+            "users", key=str, value=int, index="key", compaction="key", tombstone_retention=0, min_dirty_ratio=0
+        )
+        for value in (1, 2, None):
+            users.append(value, key="ada")
+        users.append(1, key="bob")
+        for _ in range(2):
+            log.clean()
+        assert list(users.history("ada")) == []
+        log.backup(tmp_path / "backup")
+    for position, version in ((1, 1), (2, 2), (3, 3), (4, 3)):
+        new = tmp_path / f"new-{position}"
+        assert eventlog.restore(tmp_path / "backup", new, position=position).problems == ()
+        with eventlog.open(new) as log:
+            assert log.topic("users").version("ada") == version
+
+
 def test_a_topic_that_was_deleted_in_between_is_there_before(tmp_path: Path) -> None:
     """A restore to a position before a mistake is what backups are for; a topic of the same name is another one."""
     with eventlog.open(tmp_path / "log") as log:

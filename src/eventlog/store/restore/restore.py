@@ -294,5 +294,7 @@ class _Restore:
                 found_records, found_keys = msgpack.unpackb(entry)
                 records.update(found_records)
                 if moment is self._files.base:
-                    keys += (key for key in found_keys if not (self._files.is_cut and key[2]))
+                    for prefix, version, has_records in found_keys:
+                        if not (self._files.is_cut and has_records):
+                            keys.append((prefix, min(version, self._end), has_records))  # each has a position
         return records, keys
