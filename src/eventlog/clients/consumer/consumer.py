@@ -123,7 +123,8 @@ class EmbeddedConsumer(Consumer[K, V]):
     def _poll(
         self, timeout: float | None, max_records: int | None, *, is_loop: bool = False
     ) -> list[RecordBatch[K, V]]:
-        self._refuse_in_callback("poll()")
+        if self._calling is not None:
+            self._refuse_in_callback("poll()")
         core, is_over = self._core, self._is_to_close
         batches: list[RecordBatch[K, V]] = []
         with self._used(self._check_ours if is_over else self._check_use):
@@ -350,11 +351,13 @@ class EmbeddedConsumer(Consumer[K, V]):
             )
 
     def _check_use(self, is_ours: bool) -> None:  # noqa: FBT001
-        self._check_ours(is_ours)
+        if not is_ours:
+            self._check_ours(is_ours)
         if self._calling is None:
             if self._is_to_close:
                 self._close_core()
-            self._core.take_back()
+            if self._core.is_handing:
+                self._core.take_back()
         if self._refusal is not None:
             raise self._refusal()
 

@@ -165,12 +165,12 @@ class ConsumerCore:
 
     def _look(self, limit: int, *, is_loop: bool, is_again: bool = False) -> list[RecordBatch[Any, Any]]:
         """What the log has for us now."""
-        is_busy = self.positions.have_fetched and not is_again
         if self.membership is not None:
+            is_busy = self.positions.have_fetched and not is_again
             if not self.membership.attend(is_busy=is_busy, is_resting=self.is_resting):
                 return []
         elif self._discovery is not None:
-            self._discovery.attend(is_busy=is_busy)
+            self._discovery.attend(is_busy=self.positions.have_fetched and not is_again)
         self.is_handing = True
         try:
             batches = self._fetcher.take(limit, is_loop=is_loop)
@@ -277,7 +277,7 @@ class ConsumerCore:
     def hand_out(self, batch: RecordBatch[Any, Any]) -> Iterator[Record[Any, Any]]:
         """The records of one batch for a loop; where it stands in them is seen from this iterator."""
         gate = None if self.membership is None else self.membership.gate
-        hand = Hand(self.positions[batch.topic, batch.partition], batch, gate)
+        hand = Hand(self.positions.of_batch(batch), batch, gate)
         self.positions.hand, self.is_handing = hand, False
         return hand.records
 

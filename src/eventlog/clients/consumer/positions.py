@@ -68,13 +68,15 @@ class Position:
 
     def take(self, max_records: int) -> RecordBatch[Any, Any] | None:
         """Hand out up to `max_records` fetched records of one batch; None when nothing is fetched."""
-        if not self.fetched:
+        fetched = self.fetched
+        if not fetched:
             return None
-        batch = self.fetched.popleft()
-        if len(batch) > max_records:
-            self.fetched.appendleft(batch.slice(max_records, len(batch)))
+        batch = fetched.popleft()
+        count = len(batch.values)
+        if count > max_records:
+            fetched.appendleft(batch.slice(max_records, count))
             batch = batch.slice(0, max_records)
-        self.handed = self.fetched[0].offsets[0] if self.fetched else self.cursor.offset
+        self.handed = fetched[0].offsets[0] if fetched else self.cursor.offset
         return batch
 
     def give_back(self, batch: RecordBatch[Any, Any]) -> None:
@@ -102,7 +104,11 @@ class Hand:
         """The offset up to which somebody committed by hand, in whatever direction; what is finished begins there."""
 
     def _taken(self) -> int:
-        return len(self._batch) - length_hint(self._kept)
+        return len(self._batch.values) - length_hint(self._kept)
+
+    def is_all_taken(self) -> bool:
+        """Whether the loop has taken the last record, as nearly always when it asks for more."""
+        return not length_hint(self._kept)
 
     def next_offset(self) -> int:
         """The offset after the last record taken."""
@@ -168,6 +174,10 @@ class Positions:
             )
         return self._by_tp[pair]
 
+    def of_batch(self, batch: RecordBatch[Any, Any]) -> Position:
+        """The position that a batch was fetched for."""
+        return self._by_tp[batch.topic, batch.partition]  # type: ignore[index]  # equal to a TopicPartition
+
     def get(self, tp: TopicPartition) -> Position | None:
         """The position in a partition, None when it is not assigned."""
         return self._by_tp.get(tp)
@@ -225,8 +235,8 @@ class Positions:
 
     def fill(self, batches: Iterable[RecordBatch[Any, Any]]) -> None:
         """Take in what was fetched, to be handed out in this order, behind what a paused partition has left."""
-        by_tp = self._by_tp
-        pairs = [(by_tp[TopicPartition(batch.topic, batch.partition)], batch) for batch in batches]
+        by_tp: Mapping[tuple[str, int], Position] = self._by_tp  # type: ignore[assignment]  # a TopicPartition is one
+        pairs = [(by_tp[batch.topic, batch.partition], batch) for batch in batches]
         left = [position for position in self._filled if position.fetched]
         self._filled = list(dict.fromkeys([*left, *(position for position, _ in pairs)]))
         for position, batch in pairs:
@@ -257,14 +267,14 @@ class Positions:
         """Hand out up to `left` fetched records; one batch to a loop."""
         taken: list[RecordBatch[Any, Any]] = []
         for position in self._filled:
-            while left > 0 and position.has_fetched:
+            while left > 0 and position.fetched and not position.is_paused:
                 self._moved[position] = None
                 if self._brought_forward and position not in self._brought_forward:
                     self._brought_forward = {}
                 batch = position.take(left)
                 if batch is not None:
                     taken.append(batch)
-                    left = 0 if is_loop else left - len(batch)
+                    left = 0 if is_loop else left - len(batch.values)
             if left <= 0:
                 break
         return taken
@@ -289,15 +299,16 @@ class Positions:
     def reclaim(self) -> None:
         """Take back what a loop was given and has not looked at."""
         hand, self.hand = self.hand, None
-        if hand is not None:
+        if hand is not None and not hand.is_all_taken():
             hand.position.give_back(hand.rest())
 
     def finish_handed(self) -> None:
         """Finish everything that was handed out."""
-        in_hand: dict[Position, None] = {} if self.hand is None else {self.hand.position: None}
-        for position in {**self._moved, **in_hand}:
+        hand = self.hand
+        in_hand: dict[Position, None] = {} if hand is None else {hand.position: None}
+        for position in self._moved if hand is None else {**self._moved, **in_hand}:
             self._unsettled[position] = None
-            position.finished = self.next_offset(position)
+            position.finished = position.handed if hand is None else self.next_offset(position)
         self._moved = in_hand
 
     def rewind(self) -> None:
@@ -363,7 +374,10 @@ class Positions:
     @property
     def have_fetched(self) -> bool:
         """Whether there is something to hand out."""
-        return any(position.has_fetched for position in self._filled)
+        for position in self._filled:  # noqa: SIM110 - a generator takes longer than the answer
+            if position.has_fetched:
+                return True
+        return False
 
     def seek(self, partitions: Sequence[Pair], offset_of: Callable[[Position], int]) -> None:
         """Go to an offset in some partitions, or in all; all offsets are found before anything moves."""

@@ -155,9 +155,12 @@ class BatchReader:
         key_type, value_type = route.key_codec.plain_type, route.value_codec.plain_type
         batch, is_plain = _undecoded(cursor, stored, end, key_type or bytes, value_type or bytes)
         after = stored.last + 1 if end is None or stored.last < end else end
-        if not len(batch):
+        if not batch.offsets:
             cursor.offset = after
             return None
+        if is_plain and key_type and value_type:
+            cursor.offset = after
+            return batch
         try:
             values = batch.values if is_plain and value_type else route.value_codec.decode_column(batch.values)
             keys = batch.keys if is_plain and key_type else route.key_codec.decode_column(batch.keys)
