@@ -11,6 +11,7 @@ import pytest
 
 import eventlog
 from eventlog import testing
+from eventlog.backend.maintenance import CleanReport
 from tests.clients.helpers import PATIENCE_SECONDS, take, values
 
 
@@ -267,6 +268,30 @@ def test_a_topic_that_is_altered_is_cleaned_from_then_on(path: Path):
         topic.append(b"a", timestamp_ms=0)
         topic.alter(retention=1)
         _wait_for(lambda: topic.bounds() == {0: (1, 1)})
+
+
+def test_a_cleaner_that_is_behind_makes_no_pause(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Appends of many megabytes a second would fill the disk meanwhile; a pass that frees little is followed by one."""
+    with eventlog.open(path, cleaner=False) as log:
+        cleaner = log._store._made_cleaner()
+        freed, told = [5 << 20, 1 << 20, 100, 1 << 20, 0], []
+
+        def clean(*_: object, **__: object) -> CleanReport:
+            told.append(freed.pop(0))
+            cleaner._is_stopped = not freed
+            return CleanReport(1, 1, told[-1], (), is_finished=True)
+
+        class Wakeup:
+            def acquire(self, *, timeout: float) -> None:
+                told.append("pause" if timeout > 0 else "none")
+
+            def release(self) -> None:
+                pass
+
+        monkeypatch.setattr(cleaner, "clean", clean)
+        monkeypatch.setattr(cleaner, "_wakeup", Wakeup())
+        cleaner._run()
+        assert told == [5 << 20, 1 << 20, 100, "pause", 1 << 20, 0, "pause"]
 
 
 def test_a_log_without_a_cleaner_keeps_all(path: Path):

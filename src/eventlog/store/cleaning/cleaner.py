@@ -5,8 +5,8 @@ A slice is a commit like those of producers, and shares their sync. It takes abo
 times as long is left to others before the next. One process at a time cleans: it holds the lock of a file. Another one
 takes over when that process ends.
 
-The thread begins with the first topic that has a retention or a compaction, and looks four times a second while the log
-grows, once in two seconds while it does not. What goes wrong with a topic is written to Python's log once, and the
+The thread begins with the first topic that has a retention or a compaction, and looks again at once while there is much
+to free, four times a second while the log grows, and once in two seconds while it does not. What goes wrong with a topic is written to Python's log once, and the
 others are cleaned.
 """
 
@@ -40,6 +40,8 @@ _REWRITING_SECONDS = 0.5
 _FIRST_SLICE = 32
 _PLANNED = 4096
 _SHORTEST_SECONDS = 0.25
+_BEHIND_BYTES = 1 << 20
+"""A pass in the background that frees as much is followed by the next one at once: appends are faster than pauses."""
 _LONGEST_SECONDS = 2.0
 _STOP_SECONDS = 1.0
 _ROOM_SECONDS = 0.25
@@ -286,10 +288,12 @@ class Cleaner:
     def _run(self) -> None:
         pause_s, seen = _SHORTEST_SECONDS, -1
         while not self._is_stopped:
-            began_s, is_busy, now = monotonic(), False, seen
+            began_s, is_behind, is_busy, now = monotonic(), False, False, seen
             try:
                 now = self._environment.last_transaction()
-                is_busy = self.clean(None, in_background=True).batch_count > 0 or now != seen
+                report = self.clean(None, in_background=True)
+                is_behind = report.freed_bytes >= _BEHIND_BYTES
+                is_busy = report.batch_count > 0 or now != seen
             except unless_interrupted(LogClosed):
                 return
             except unless_interrupted(EventLogError):
@@ -297,4 +301,5 @@ class Cleaner:
             pause_s = _SHORTEST_SECONDS if is_busy else min(2 * pause_s, _LONGEST_SECONDS)
             seen = now
             looked_s = monotonic() - began_s - self._worked_s
-            self._wakeup.acquire(timeout=max(pause_s, _PASS_FACTOR * looked_s))
+            if not is_behind:
+                self._wakeup.acquire(timeout=max(pause_s, _PASS_FACTOR * looked_s))
