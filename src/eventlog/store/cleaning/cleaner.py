@@ -5,9 +5,9 @@ A slice is a commit like those of producers, and shares their sync. It takes abo
 times as long is left to others before the next. One process at a time cleans: it holds the lock of a file. Another one
 takes over when that process ends.
 
-The thread begins with the first topic that has a retention or a compaction, and looks again at once while there is much
-to free, four times a second while the log grows, and once in two seconds while it does not. What goes wrong with a topic is written to Python's log once, and the
-others are cleaned.
+The thread begins with the first topic that has a retention or a compaction. It looks again at once while there is much
+to free, four times a second while the log grows, and once in two seconds while it does not. What goes wrong with a
+topic is written to Python's log once, and the others are cleaned.
 """
 
 from __future__ import annotations
