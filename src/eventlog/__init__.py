@@ -65,7 +65,6 @@ from eventlog.errors import (
     UsedAfterFork,
     WrongVersion,
 )
-from eventlog.groups.assignors import Assignor, GroupMember
 from eventlog.importing import watch_imports as _watch_imports
 from eventlog.log.opening import open, upgrade
 from eventlog.records import Event, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, TopicPartition
@@ -82,6 +81,7 @@ if TYPE_CHECKING:
     from eventlog.clients.state.state import State
     from eventlog.clients.state.view import StateView
     from eventlog.clients.transaction.processor import Processor
+    from eventlog.groups.assignors import Assignor, GroupMember
     from eventlog.groups.state import CommittedOffset
     from eventlog.log.repairing import repair
     from eventlog.log.restoring import check_backup, restore
@@ -89,6 +89,7 @@ if TYPE_CHECKING:
 __version__ = "0.5.0"
 
 _LATER = {
+    "Assignor": "eventlog.groups.assignors",
     "BackupContents": "eventlog.backend.backup",
     "BackupReport": "eventlog.backend.backup",
     "CleanReport": "eventlog.backend.maintenance",
@@ -96,6 +97,7 @@ _LATER = {
     "Follower": "eventlog.clients.reading.follower",
     "CommittedOffset": "eventlog.groups.state",
     "GroupDescription": "eventlog.api.groups",
+    "GroupMember": "eventlog.groups.assignors",
     "Groups": "eventlog.api.groups",
     "LogStats": "eventlog.backend.maintenance",
     "MemberDescription": "eventlog.api.groups",

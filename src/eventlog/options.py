@@ -34,6 +34,7 @@ MAX_RECORD_BYTES = 1_048_576
 """Kafka's `message.max.bytes`, rounded: the default bound of one record's key, value and headers together."""
 LARGEST_RECORD_BYTES = 1_073_741_824
 MAX_MESSAGE_ID_BYTES = 255
+DEFAULT_ASSIGNOR = "sticky"
 MAX_METADATA_BYTES = 4096
 """Kafka's `offset.metadata.max.bytes`."""
 MOST_LEADER_EPOCH = 2**31 - 1

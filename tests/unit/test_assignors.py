@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from eventlog.groups.assignors import (
     ASSIGNORS,
-    DEFAULT_ASSIGNOR,
     Assignor,
     GroupMember,
     assignor_for,
@@ -25,6 +24,7 @@ from eventlog.groups.assignors import (
     roundrobin,
     sticky,
 )
+from eventlog.options import DEFAULT_ASSIGNOR
 from eventlog.records import TopicPartition
 
 

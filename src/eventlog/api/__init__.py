@@ -14,6 +14,7 @@ Decision record: docs/decisions/0023-two-seams.md.
 """
 
 _PLACES = {
+    "Assignor": "eventlog.groups.assignors",
     "BackupReport": "eventlog.backend.backup",
     "CleanReport": "eventlog.backend.maintenance",
     "EmbeddedGroups": "eventlog.clients.admin.groups",

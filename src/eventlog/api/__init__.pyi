@@ -15,3 +15,4 @@ from eventlog.clients.state.state import State as State
 from eventlog.clients.state.view import StateView as StateView
 from eventlog.clients.transaction.processor import Processor as Processor
 from eventlog.codecs.ordered import OrderedCodec as OrderedCodec
+from eventlog.groups.assignors import Assignor as Assignor

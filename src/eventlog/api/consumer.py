@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Generic, TypeAlias, TypedDict
 
+from eventlog import api
 from eventlog.api.features import Closing, FrontDoor
-from eventlog.groups.assignors import Assignor
 from eventlog.groups.state import CommittedOffset
 from eventlog.options import OnOutOfRange, Start
 from eventlog.records import K, Record, RecordBatch, TopicPartition, V
@@ -26,7 +26,7 @@ class ReadingOptions(TypedDict, total=False):
 
     start: Start
     on_out_of_range: OnOutOfRange
-    assignor: str | Assignor
+    assignor: str | api.Assignor
     instance_id: str | None
     session_timeout: float
     max_poll_interval: float

@@ -21,7 +21,6 @@ from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
 from eventlog.codecs import Upcasters
 from eventlog.codecs.base import ValueCodec
-from eventlog.groups.assignors import Assignor
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
     DEFAULT_MAX_RECORDS,
@@ -320,7 +319,7 @@ class EventLog(Closing, LogReading):
         max_poll_records: int = 500,
         fetch_max_bytes: int = 1 << 20,
         on_out_of_range: OnOutOfRange = "raise",
-        assignor: str | Assignor = "sticky",
+        assignor: str | api.Assignor = "sticky",
         instance_id: str | None = None,
         session_timeout: float = 10.0,
         max_poll_interval: float = 300.0,
@@ -451,7 +450,7 @@ class EventLog(Closing, LogReading):
         retry_jitter: float = DEFAULT_RETRY_JITTER,
         on_out_of_range: OnOutOfRange = "raise",
         max_bytes: int = MAX_TRANSACTION_BYTES,
-        assignor: str | Assignor = "sticky",
+        assignor: str | api.Assignor = "sticky",
         instance_id: str | None = None,
         session_timeout: float = 10.0,
         max_poll_interval: float = 300.0,

@@ -19,7 +19,7 @@ from typing import Protocol
 import attrs
 
 from eventlog.options import custom_name
-from eventlog.records import TopicPartition
+from eventlog.records import TopicPartition, publish
 
 
 @attrs.frozen
@@ -70,8 +70,6 @@ class Assignor(Protocol):
         """Return the partitions of each member."""
         ...
 
-
-DEFAULT_ASSIGNOR = "sticky"
 
 _SHOWN_COUNT = 3
 
@@ -304,3 +302,7 @@ def _shown_partition(tp: TopicPartition) -> str:
 def _shown(value: object) -> str:
     """Return any value as text for a message."""
     return ascii(value)[:60]
+
+
+publish(GroupMember)
+publish(Assignor)

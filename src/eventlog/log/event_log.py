@@ -35,7 +35,6 @@ from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.clients.transaction.transaction import EmbeddedLentTransaction, EmbeddedTransaction
 from eventlog.codecs import Upcasters
 from eventlog.errors import ConcurrentUse, LogClosed
-from eventlog.groups.assignors import Assignor
 from eventlog.interruptions import is_interruption, suppress, unless_interrupted
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
@@ -221,7 +220,7 @@ class EmbeddedLog(EventLog):
         max_poll_records: int = 500,
         fetch_max_bytes: int = 1 << 20,
         on_out_of_range: OnOutOfRange = "raise",
-        assignor: str | Assignor = "sticky",
+        assignor: str | api.Assignor = "sticky",
         instance_id: str | None = None,
         session_timeout: float = 10.0,
         max_poll_interval: float = 300.0,
@@ -298,7 +297,7 @@ class EmbeddedLog(EventLog):
         retry_jitter: float = DEFAULT_RETRY_JITTER,
         on_out_of_range: OnOutOfRange = "raise",
         max_bytes: int = MAX_TRANSACTION_BYTES,
-        assignor: str | Assignor = "sticky",
+        assignor: str | api.Assignor = "sticky",
         instance_id: str | None = None,
         session_timeout: float = 10.0,
         max_poll_interval: float = 300.0,

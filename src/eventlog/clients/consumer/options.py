@@ -6,13 +6,15 @@ The meaning of each is in the docstring of `Consumer`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from eventlog.api.consumer import Callback
 from eventlog.clients.reading.batch_reader import check_start
-from eventlog.groups.assignors import DEFAULT_ASSIGNOR, Assignor, assignor_for
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Subscription
 from eventlog.named_tuples import NamedTuple
 from eventlog.options import (
+    DEFAULT_ASSIGNOR,
     OnOutOfRange,
     Start,
     check_group_name,
@@ -21,6 +23,9 @@ from eventlog.options import (
     check_on_out_of_range,
     check_seconds,
 )
+
+if TYPE_CHECKING:
+    from eventlog.groups.assignors import Assignor
 
 
 class MembershipOptions(NamedTuple):
@@ -84,7 +89,8 @@ def consumer_options(
     check_start(start)
     if not isinstance(auto_commit, bool):
         raise TypeError(f"auto_commit is a bool, not {auto_commit!r}. Nothing was made.")
-    assignor_name, function = assignor_for(assignor)
+    if assignor != DEFAULT_ASSIGNOR:
+        _named(assignor)  # whether it is one
     terms = Terms(
         check_seconds("session_timeout", session_timeout, least=0.1),
         check_seconds("max_poll_interval", max_poll_interval, least=0.1),
@@ -106,8 +112,7 @@ def consumer_options(
         membership = MembershipOptions(
             check_group_name(group),
             subscription,
-            assignor_name,
-            function,
+            *_named(assignor),
             None if instance_id is None else check_instance_id(instance_id),
             terms,
             start,
@@ -127,3 +132,10 @@ def consumer_options(
         check_int("fetch_max_bytes", fetch_max_bytes, least=1),
         check_on_out_of_range(on_out_of_range),
     )
+
+
+def _named(assignor: str | Assignor) -> tuple[str, Assignor]:
+    """The name of an assignor, and its function."""
+    from eventlog.groups.assignors import assignor_for  # few programs have groups: `import eventlog` is fast
+
+    return assignor_for(assignor)
