@@ -37,7 +37,7 @@ FIGURES: dict[str, Cost] = {
     "transaction of 1: state, send": Cost(python=148_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=17_723, lmdb=2_195, commits=10, syncs=20),
     "processor, 100 at a time": Cost(python=34_052, lmdb=4_186, commits=10, syncs=20),
-    "projection": Cost(python=4_193, lmdb=102, commits=1, syncs=2),
+    "projection": Cost(python=4_199, lmdb=102, commits=1, syncs=2),
     "open of a log that is there": Cost(python=138, lmdb=35, commits=0, syncs=0),
 }
 
@@ -59,7 +59,7 @@ COMPILED: dict[str, Cost] = {
     "transaction of 1: state, send": Cost(python=138_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=13_470, lmdb=2_195, commits=10, syncs=20),
     "processor, 100 at a time": Cost(python=29_797, lmdb=4_186, commits=10, syncs=20),
-    "projection": Cost(python=2_910, lmdb=102, commits=1, syncs=2),
+    "projection": Cost(python=2_916, lmdb=102, commits=1, syncs=2),
     "history of 10": Cost(python=2_000, lmdb=799, commits=0, syncs=0),
     "open of a log that is there": Cost(python=137, lmdb=35, commits=0, syncs=0),
 }

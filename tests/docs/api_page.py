@@ -173,7 +173,7 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
         if parameter.kind is parameter.KEYWORD_ONLY and not is_keyword_only:
             is_keyword_only = True
             parts.append("*")
-        parts.append(_parameter(parameter))
+        parts.append(_parameter(parameter).replace("api.", ""))
     returns = "" if signature.return_annotation is signature.empty else f" -> {signature.return_annotation}"
     returns = returns.replace("builtins.", "").replace("api.", "")
     line = f"{name}({', '.join(parts)}){returns}"
