@@ -86,6 +86,39 @@ def test_alter_shows_what_changes_and_needs_a_yes(views, eventlog_command):
     assert eventlog_command("clean", views)[1].startswith("0 records deleted")
 
 
+def test_create_says_what_was_declared(path, eventlog_command):
+    """Beside the codecs: what it keeps, how it is compacted and compressed."""
+    options = ["--compaction", "key", "--retention", "1h", "--compression", "zstd", "--repack-after", "60"]
+    code, out, _ = eventlog_command("topics", "create", path, "t", *options)
+    keeps = "the newest of each key after 0 s, tombstones for 86,400 s, compacted at 0.5 dirty, for 3,600 s"
+    made = "t: made, 1 partition, key bytes, value bytes"
+    assert (code, out) == (0, f"{made}, compression zstd, keeps {keeps}; repacked after 60 s\n")
+
+
+def test_alter_shows_what_a_topic_without_bounds_would_be(path, eventlog_command):
+    """Also where nothing changes: the option is named."""
+    assert eventlog_command("topics", "create", path, "t")[0] == 0
+    alter = ["topics", "alter", path, "t", "--yes"]
+    repacked = "everything; repacked after 60 s"
+    assert eventlog_command(*alter, "--repack-after", "60")[1] == f"t: keeps everything -> {repacked}\n"
+    assert eventlog_command(*alter, "--repack-after", "none")[1] == f"t: keeps {repacked} -> everything\n"
+    assert eventlog_command(*alter, "--repack-after", "none")[1] == "t: repack after none -> none\n"
+
+
+def test_the_records_of_a_compacted_topic_are_counted(path, eventlog_command):
+    """Not its offsets, of which it has more."""
+    with eventlog.open(path, cleaner=False) as log:
+        users = log.topic("users", key=str, compaction="key", min_dirty_ratio=0.0)
+        users.append_many([b"1", b"2", b"3", b"4", b"5", b"6"], keys=["ada", "bob"] * 3)
+        assert log.clean().record_count == 4
+    assert json.loads(eventlog_command("topics", "list", path, "--json")[1])["records"] == 2
+    out = eventlog_command("topics", "describe", path)[1]
+    assert out.startswith("users: 2 records\n")
+    assert out.splitlines()[-2].split() == ["partition", "first", "end", "offsets"]
+    assert out.splitlines()[-1].split() == ["0", "0", "6", "6"]
+    assert eventlog_command("topics", "delete", path, "users", "--yes")[1] == "users: deleted, with 2 records\n"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -79,6 +79,7 @@ def test_the_error_says_what_is_stored_and_what_to_do(path: Path, rng: random.Ra
         assert isinstance(caught.value, eventlog.DiskFull)
         assert (caught.value.max_bytes, caught.value.file_bytes <= _BOUND) == (_BOUND, True)
         assert "delete_records()" in caught.value.advice
+        assert "clean() where a topic is compacted" in caught.value.advice
         end = topic.bounds()[0][1]
         topic.delete_records({0: end})
         assert topic.append(bytes(100_000)).offset == end
@@ -378,4 +379,45 @@ def test_a_full_log_is_compacted_and_has_room_again(tmp_path: Path, rng: random.
         assert len(list(users.read())) == 4
         users.append(rng.randbytes(size), key="ada")
         assert file_bytes(path) <= _BOUND
+        assert log.verify().is_sound
+
+
+@pytest.mark.parametrize("index", [None, "key"])
+def test_small_batches_of_a_full_log_are_merged(tmp_path: Path, index: Any) -> None:
+    """No key comes twice, so nothing goes: it is done in windows for which the log has room."""
+    path = tmp_path / "log"
+    options: dict[str, Any] = {"compaction": "key", "min_dirty_ratio": 0.0, "repack_after": 0.0}
+    with eventlog.open(path, max_bytes=_BOUND, cleaner=False) as log:
+        users = log.topic("users", key=str, index=index, **options)
+        count = 0
+        with suppress(eventlog.LogFull):
+            while True:
+                users.append(bytes(100), key=f"u{count}")
+                count += 1
+        report = log.clean()
+        assert (report.failed, report.is_finished, report.record_count) == ((), True, 0)
+        assert report.batch_count > count // 2
+        assert log.stats().uncleaned == ()
+        assert sum(1 for _ in users.read()) == count
+        users.append(bytes(100), key="one more")
+        assert file_bytes(path) <= _BOUND
+        assert log.verify().is_sound
+
+
+def test_a_topic_that_has_no_room_to_be_merged_is_named(tmp_path: Path) -> None:
+    """An old reader keeps every page: the cleaner goes on to the next topic, and the log says which it left."""
+    with eventlog.open(tmp_path / "log", max_bytes=1 << 20, cleaner=False) as log:
+        users = log.topic("users", repack_after=0.0)
+        with suppress(eventlog.LogFull):
+            while True:
+                users.append(bytes(100))
+        end = users.bounds()[0][1]
+        store: Any = log
+        with store._store.environment.reading():
+            report = log.clean()
+            assert (report.failed, report.is_finished) == (("users",), True)
+            assert log.stats().uncleaned == ("users",)
+            assert sum(1 for _ in users.read()) == end
+        users.delete_records({0: end // 2})
+        assert log.clean().failed == log.stats().uncleaned == ()
         assert log.verify().is_sound

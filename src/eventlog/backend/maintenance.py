@@ -47,8 +47,8 @@ class CleanReport(NamedTuple):
     """
     The result of `EventLog.clean()`: what was deleted, and whether anything is left to delete.
 
-    `freed_bytes` is the size of the batches; later appends use their room. `failed` names the topics of which a row is
-    damaged, so that they could not be cleaned; `EventLog.verify()` says more.
+    `freed_bytes` is the size of the batches; later appends use their room. `failed` names the topics that could not
+    be cleaned: a row is damaged (`EventLog.verify()` says more), or a full log has no room to rewrite their batches.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -139,7 +139,7 @@ class LogStats:
     the commits of all processes since the log was made. `commit_count`, `commit_s` and `longest_commit_s` are of this
     process since it opened the log: how many commits it made, the seconds that they took in all, and the longest one;
     the sync of the disk is a part of a commit. `readers` begins with the oldest. `uncleaned` names the topics that the
-    last pass of this process could not clean, because something is damaged.
+    last pass of this process could not clean: something is damaged, or there was no room to rewrite batches.
 
     Example:
         >>> with eventlog.open(":memory:") as log:

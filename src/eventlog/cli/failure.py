@@ -63,7 +63,8 @@ _ADVICE: Final[dict[type[eventlog.EventLogError], str]] = {
     eventlog.GroupNotEmpty: "Close its members, or pass --force: then they are fenced.",
     eventlog.OffsetOutOfRange: "Name an offset in that range: `eventlog topics describe` shows it.",
     eventlog.UnknownPartition: "`eventlog topics describe` names those that are there.",
-    eventlog.LogFull: "Run `eventlog trim`, or give the topic a retention, and run the command again.",
+    eventlog.LogFull: "Run `eventlog trim`, or `eventlog clean` where a topic is compacted, or give the topic a "
+    "retention, and run the command again.",
     eventlog.DiskFull: "Make room, and run the command again.",
     eventlog.CorruptBackup: "Get another copy of the file, or restore with --position up to where it is sound.",
     eventlog.CorruptBatch: "Run `eventlog verify` to list all damage.",
@@ -144,6 +145,8 @@ def in_commands(error: eventlog.EventLogError) -> str:
     cause = error.__cause__
     if isinstance(error, eventlog.DeliveryError) and isinstance(cause, eventlog.DiskFull):
         error = cause
+    if isinstance(error, eventlog.NotALog) and "`eventlog " in error.advice:
+        return error.advice  # a backup was taken for a log, or the reverse
     return next((_ADVICE[kind] for kind in type(error).__mro__ if kind in _ADVICE), error.advice)
 
 

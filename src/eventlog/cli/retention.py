@@ -29,6 +29,8 @@ KEPT: Final = (
     "repack_after",
 )
 """The names of the options in the library."""
+KEEPS_ALL: Final = "everything"
+"""What a topic keeps that was given no bound, in words."""
 NONE: Final = "none"
 """The word that removes a bound."""
 
@@ -125,18 +127,6 @@ def kept(
     return options
 
 
-def kept_text(topic: eventlog.Topic[Any, Any]) -> str:
-    """
-    What a topic keeps, in words.
-
-    Example:
-        >>> with eventlog.open(":memory:") as log:
-        ...     kept_text(log.topic("a", retention=3600, until_read_by=["billing"])), kept_text(log.topic("b"))
-        ('for 3,600 s, until read by billing', 'everything')
-    """
-    return kept_words(**kept_fields(topic))
-
-
 def kept_fields(topic: eventlog.Topic[Any, Any]) -> dict[str, Any]:
     """The options of a topic of which `kept_words` speaks."""
     return {name: getattr(topic, name) for name in KEPT}
@@ -152,7 +142,13 @@ def kept_words(
     min_dirty_ratio: float = 0.0,
     repack_after: float | None = None,
 ) -> str:
-    """What a topic with these options keeps, in words."""
+    """
+    What a topic with these options keeps, in words.
+
+    Example:
+        >>> kept_words(retention=3600, until_read_by=["billing"]), kept_words()
+        ('for 3,600 s, until read by billing', 'everything')
+    """
     parts = []
     if compaction is not None:
         parts.append(
@@ -166,7 +162,7 @@ def kept_words(
     if until_read_by:
         parts.append(f"until read by {', '.join(until_read_by)}")
     repacked = "" if repack_after is None else f"; repacked after {repack_after:,g} s"
-    return (", ".join(parts) or "everything") + repacked
+    return (", ".join(parts) or KEEPS_ALL) + repacked
 
 
 @command("clean")
@@ -179,8 +175,8 @@ def clean(*, path: Path, budget: float | None, as_json: bool) -> int:
 
     That is what lies beyond the retention that a topic was given, and the older records of a key in a compacted one;
     `eventlog topics describe` shows both. Programs that have such a topic open do the same in the background, but other
-    commands delete nothing by themselves. A topic that is damaged is left as it is and named, and the exit code is 1
-    then.
+    commands delete nothing by themselves. A topic that is damaged, or has no room to be rewritten, is left as it is and
+    named, and the exit code is 1 then.
     """
     with open_to_change(path) as log:
         report = log.clean(budget)
@@ -189,5 +185,7 @@ def clean(*, path: Path, budget: float | None, as_json: bool) -> int:
     else:
         what = f"{counted(report.record_count, 'record')} deleted, {bytes_text(report.freed_bytes)} of batches"
         sys.stdout.write(what + ("\n" if report.is_finished else "; there is more to delete\n"))
-        sys.stdout.writelines(f"topic {name}: damaged, left as it is\n" for name in report.failed)
+        sys.stdout.writelines(
+            f"topic {name}: damaged, or without room to rewrite it; left as it is\n" for name in report.failed
+        )
     return EXIT_FAILED if report.failed else EXIT_OK

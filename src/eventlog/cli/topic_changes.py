@@ -13,9 +13,9 @@ from eventlog.cli.confirm import confirm, destructive
 from eventlog.cli.failure import EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE, Failure, check_there, failure_of
 from eventlog.cli.opening import open_to_change
 from eventlog.cli.parts import POSITIVE, TOPIC, command, json_option, path_argument, topic_argument
-from eventlog.cli.retention import NONE, kept, kept_fields, kept_text, kept_words, retention_options
+from eventlog.cli.retention import NONE, kept, kept_fields, kept_words, retention_options
 from eventlog.cli.text import as_text, counted, json_line, table
-from eventlog.cli.topic_fields import fields_of
+from eventlog.cli.topic_fields import fields_of, record_counts
 
 
 @command("alter")
@@ -57,7 +57,7 @@ def alter_topic(
         before = opened.partitions
         lines = [] if partitions is None else [f"{topic}: {before} -> {partitions} partitions"]
         if keeps:
-            lines.append(f"{topic}: keeps {kept_text(opened)} -> {_asked_text(opened, keeps)}")
+            lines += _asked_lines(opened, keeps)
         changes = dict(keeps)
         if compression is not None:
             changes["compression"] = None if compression == NONE else compression
@@ -66,7 +66,7 @@ def alter_topic(
             if any(bound is not None for bound in keeps.values()):
                 confirm(f"Alter topic {topic}?", lines, is_sure=is_sure)
             _alter(opened, partitions, changes)
-        fields = fields_of(opened, with_partitions=True)
+        fields = fields_of(opened, record_counts(log), with_partitions=True)
     if as_json:
         sys.stdout.write(json_line(**fields))
         return EXIT_OK
@@ -84,9 +84,20 @@ def _alter(topic: eventlog.Topic[Any, Any], partitions: int | None, changes: dic
         raise failure_of(error, EXIT_USAGE) from error
 
 
-def _asked_text(topic: eventlog.Topic[Any, Any], keeps: dict[str, Any]) -> str:
-    """What the topic would keep, in words."""
-    return kept_words(**(kept_fields(topic) | keeps))
+def _asked_lines(topic: eventlog.Topic[Any, Any], keeps: dict[str, Any]) -> list[str]:
+    """What the topic keeps, and what it would; option by option where these words do not tell them apart."""
+    fields = kept_fields(topic)
+    now, then = kept_words(**fields), kept_words(**(fields | keeps))
+    if now != then:
+        return [f"{topic.name}: keeps {now} -> {then}"]
+    return [
+        f"{topic.name}: {name.replace('_', ' ')} {_value_text(fields[name])} -> {_value_text(value)}"
+        for name, value in keeps.items()
+    ]
+
+
+def _value_text(value: Any) -> str:
+    return NONE if value is None or value == () else f"{value:g}" if isinstance(value, float) else as_text(value)
 
 
 @command("delete")
@@ -115,8 +126,9 @@ def delete_topics(
                     exit_code=EXIT_NOT_FOUND,
                 )
             names = tuple(name for name in names if name in there)
+        counts = record_counts(log)
         found: list[dict[str, Any]] = [
-            {**fields_of(log.topic(name)), "groups": _groups_in(log, name)} for name in names
+            {**fields_of(log.topic(name), counts), "groups": _groups_in(log, name)} for name in names
         ]
         rows: list[tuple[str, ...]] = [("topic", "partitions", "records", "groups with offsets in it")]
         rows += [

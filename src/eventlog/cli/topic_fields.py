@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import eventlog
 
 
-def fields_of(topic: eventlog.Topic[Any, Any], *, with_partitions: bool = False) -> dict[str, Any]:
-    """What a topic is, with the names of `Topic`."""
+def record_counts(log: eventlog.EventLog) -> dict[str, int]:
+    """The number of records of each topic: of a compacted one, fewer than it has offsets."""
+    return {topic.topic: topic.record_count for topic in log.stats().topics}
+
+
+def fields_of(
+    topic: eventlog.Topic[Any, Any], counts: Mapping[str, int], *, with_partitions: bool = False
+) -> dict[str, Any]:
+    """What a topic is, with the names of `Topic`; `counts` has the numbers of its records."""
     bounds = topic.bounds()
     fields = {
         "topic": topic.name,
         "partitions": topic.partitions,
-        "records": sum(end - first for first, end in bounds.values()),
+        "records": counts.get(topic.name, 0),
         "key": topic.key,
         "value": topic.value,
         "index": topic.index,

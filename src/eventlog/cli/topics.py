@@ -11,11 +11,11 @@ import click
 from eventlog.cli.failure import EXIT_OK, EXIT_REFUSED, Failure, check_there
 from eventlog.cli.opening import open_log, open_to_change
 from eventlog.cli.parts import CODECS, POSITIVE, TOPIC, command, json_option, path_argument, topic_argument
-from eventlog.cli.retention import kept, retention_options
+from eventlog.cli.retention import KEEPS_ALL, KEPT, kept, kept_words, retention_options
 from eventlog.cli.root import SETTINGS
 from eventlog.cli.text import as_text, counted, json_line, table
 from eventlog.cli.topic_changes import alter_topic, delete_topics
-from eventlog.cli.topic_fields import fields_of
+from eventlog.cli.topic_fields import fields_of, record_counts
 
 _CODEC_OF_KEYS = f"Codec of the keys: {', '.join(CODECS)} (default bytes)."
 _OF_VALUES = "Codec of the values, likewise."
@@ -36,7 +36,8 @@ def list_topics(*, path: Path, as_json: bool) -> int:
     A line has name, partitions, records that are there now, codec of the keys, codec of the values, and index.
     """
     with open_log(path) as log:
-        found = [fields_of(log.topic(name)) for name in log.topics()]
+        counts = record_counts(log)
+        found = [fields_of(log.topic(name), counts) for name in log.topics()]
     if as_json:
         sys.stdout.writelines(json_line(**fields) for fields in found)
         return EXIT_OK
@@ -101,7 +102,7 @@ def create_topic(
                     advice="`eventlog topics describe` shows it.",
                     exit_code=EXIT_REFUSED,
                 )
-            fields, verb = fields_of(log.topic(topic)), "is there"
+            made, verb = log.topic(topic), "is there"
         else:
             made = log.topic(
                 topic,
@@ -114,13 +115,20 @@ def create_topic(
                 compression=compression,
                 **kept(**options),
             )
-            fields, verb = fields_of(made), "made"
+            verb = "made"
+        fields = fields_of(made, record_counts(log), with_partitions=True)
     if as_json:
-        sys.stdout.write(json_line(**fields))
+        shown = ("topic", "partitions", "records", "key", "value", "index")
+        sys.stdout.write(json_line(**{name: fields[name] for name in shown}))
         return EXIT_OK
     codecs = f"key {fields['key']}, value {fields['value']}"
     indexed = f", index by {fields['index']}" if fields["index"] else ""
-    sys.stdout.write(f"{topic}: {verb}, {counted(fields['partitions'], 'partition')}, {codecs}{indexed}\n")
+    packed = f", compression {fields['compression']}" if fields["compression"] else ""
+    keeps = kept_words(**{name: fields[name] for name in KEPT})
+    keeps = "" if keeps == KEEPS_ALL else f", keeps {keeps}"
+    sys.stdout.write(
+        f"{topic}: {verb}, {counted(fields['partitions'], 'partition')}, {codecs}{indexed}{packed}{keeps}\n"
+    )
     return EXIT_OK
 
 
@@ -138,7 +146,8 @@ def describe_topics(*, path: Path, names: tuple[str, ...], as_json: bool) -> int
     with open_log(path) as log:
         for name in names:
             check_there("topic", name, log.topics(), path)
-        found = [fields_of(log.topic(name), with_partitions=True) for name in names or log.topics()]
+        counts = record_counts(log)
+        found = [fields_of(log.topic(name), counts, with_partitions=True) for name in names or log.topics()]
     if as_json:
         sys.stdout.writelines(json_line(**fields) for fields in found)
         return EXIT_OK
@@ -147,7 +156,7 @@ def describe_topics(*, path: Path, names: tuple[str, ...], as_json: bool) -> int
         sys.stdout.write("\n" if number else "")
         sys.stdout.write(f"{fields.pop('topic')}: {counted(fields.pop('records'), 'record')}\n")
         sys.stdout.writelines(f"  {name}: {as_text(value)}\n" for name, value in fields.items())
-        rows = [("partition", "first", "end", "records")]
+        rows = [("partition", "first", "end", "offsets")]
         rows += [
             (str(place["partition"]), f"{place['first']:,}", f"{place['end']:,}", f"{place['end'] - place['first']:,}")
             for place in places

@@ -140,7 +140,7 @@ class Cleaner:
         for topic, steps, is_rewriting in self._jobs(topics, in_background=pauses):
             if topic.name in failed:
                 continue
-            began_s = monotonic()
+            began_s, is_work = monotonic(), is_rewriting
             try:
                 for step in steps:
                     batches += step.batch_count
@@ -154,15 +154,17 @@ class Cleaner:
                         self._worked_s += (not is_rewriting) * (1 + _PAUSE_FACTOR) * step.seconds
             except unless_interrupted(UnknownTopic):
                 continue  # it was deleted meanwhile
-            except unless_interrupted(LogClosed, DiskFull):
+            except unless_interrupted(LogClosed):
                 raise
             except unless_interrupted(EventLogError) as error:
+                is_full = isinstance(error, DiskFull)
+                if self._environment.has_failed or (is_full and not is_rewriting):
+                    raise
+                is_work = is_work and not is_full  # as after a look that found nothing, the rest is long
                 failed.append(topic.name)
                 self._tell(topic, error)
-                if self._environment.has_failed:
-                    raise
             finally:
-                self._worked_s += is_rewriting * (monotonic() - began_s)
+                self._worked_s += is_work * (monotonic() - began_s)
             if is_over:
                 break
         else:

@@ -21,6 +21,8 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import TARGET_BYTES, decode
 from eventlog.batches.header import read_header
 from eventlog.batches.merging import merge
+from eventlog.errors import DiskFull
+from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.cleaning.newest import KeepRules, NewestOffsets, limited
 from eventlog.store.cleaning.rewriting import BatchName, FinishRound, Replacement, StoredSource, read_sources
@@ -39,6 +41,8 @@ SMALL_BYTES = TARGET_BYTES // 2
 """A batch below this size is merged with those behind it."""
 _LEAST_WINDOW_BYTES = 1 << 18
 _MOST_WINDOW_BYTES = 1 << 20
+_LEAST_FULL_BYTES = 1 << 14
+"""A window in a log without room becomes no smaller; one that was stored makes room for a larger one."""
 _LEAST_DROPS = 32
 _MOST_DROPS = 8192
 _WORTH_BYTES = 1 << 16
@@ -69,11 +73,28 @@ class Pace:
     def learn(self, seconds: float) -> None:
         """Do less after a slow slice, and more after a fast one."""
         if seconds > SLICE_SECONDS:
-            self.window_bytes = max(_LEAST_WINDOW_BYTES, self.window_bytes // 2)
+            self.window_bytes = max(min(self.window_bytes, _LEAST_WINDOW_BYTES), self.window_bytes // 2)
             self.most_drops = max(_LEAST_DROPS, self.most_drops // 2)
         elif seconds < SLICE_SECONDS / 2:
             self.window_bytes = min(_MOST_WINDOW_BYTES, 2 * self.window_bytes)
             self.most_drops = min(_MOST_DROPS, 2 * self.most_drops)
+
+    def fits(self, run: Run, request: CommitRequest) -> bool:
+        """
+        Store a slice; False if there was no room, and the next is to be smaller.
+
+        Raises:
+            DiskFull: there was no room even for the smallest.
+        """
+        try:
+            run(request)
+        except unless_interrupted(DiskFull):
+            if self.window_bytes <= _LEAST_FULL_BYTES:
+                raise
+            self.window_bytes //= 2
+            self.most_drops = max(_LEAST_DROPS, self.most_drops // 2)
+            return False
+        return True
 
 
 class Dirt:
@@ -267,7 +288,8 @@ class CompactionRound:
                 kept[-1][-1] = True
             merged = merge([one.source for one in chosen], kept, self._compressor)
             replacement = Replacement(self._topic, self._partition, chosen, merged, _dropped(chosen, kept, rules.first))
-            self._run(replacement)
+            if not self._pace.fits(self._run, replacement):
+                continue
             if replacement.is_stale:
                 stale_count += 1
                 if stale_count > 1:

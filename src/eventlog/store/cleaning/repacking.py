@@ -75,11 +75,12 @@ class Repacking:
                 self._at = found.end
                 continue
             replacement = Replacement(topic, self._partition, sources, merged, {})
-            run(replacement)
+            if not pace.fits(run, replacement):
+                continue
             if replacement.is_stale:
                 return  # a later pass reads again
             pace.learn(replacement.seconds)
-            is_small = len(merged[-1].batch.body) < SMALL_BYTES
+            is_small = len(merged[-1].batch.body) < _small_bytes(pace.window_bytes)
             self._at = merged[-1].first if is_small else merged[-1].last + 1
             yield Step(
                 len(sources) - len(merged),
@@ -90,7 +91,7 @@ class Repacking:
 
     def _find(self, environment: Environment, topic: StoredTopic, newest_ms: int, most_bytes: int) -> _Small | None:
         """The next small batches that are worth merging; moves to them, or to what may become worth it."""
-        prefix = partition_key(topic.id, self._partition)
+        prefix, small_bytes = partition_key(topic.id, self._partition), _small_bytes(most_bytes)
         found = _Small(self._at, self._at, 0, 0)
         with environment.reading() as transaction, transaction.cursor(db=environment.table(BATCHES)) as cursor:
             is_found = cursor.set_range(batch_key(topic.id, self._partition, self._at))
@@ -99,7 +100,7 @@ class Repacking:
                 header = read_header(data, BatchName(topic.name, self._partition, last))
                 if header.largest_ms > newest_ms:
                     break
-                if len(data) < SMALL_BYTES and header.kind == COLUMNS:
+                if len(data) < small_bytes and header.kind == COLUMNS:
                     first = found.first if found.batch_count else last - header.span + 1
                     found = _Small(first, last + 1, found.batch_count + 1, found.stored_bytes + len(data))
                 elif found.batch_count > 1:
@@ -110,5 +111,11 @@ class Repacking:
                     found = _Small(last + 1, last + 1, 0, 0)
                 is_found = cursor.next()
         self._at = found.first
-        is_worth_it = found.batch_count > 1 and (found.stored_bytes >= TARGET_BYTES or found.batch_count >= _ENOUGH)
+        is_enough = found.stored_bytes >= min(TARGET_BYTES, most_bytes) or found.batch_count >= _ENOUGH
+        is_worth_it = found.batch_count > 1 and is_enough
         return found if is_worth_it else None
+
+
+def _small_bytes(window_bytes: int) -> int:
+    """The size below which a batch is small: two of them have to go into a window, however small that is."""
+    return min(SMALL_BYTES, window_bytes // 2)

@@ -154,8 +154,8 @@ def log_full(path: str, max_bytes: int, file_bytes: int) -> LogFull:
         f"cannot write the log at {path}: its file has {file_bytes} bytes, and this commit would make it larger than "
         f"max_bytes={max_bytes} allows.",
         stored="Nothing of this call was stored.",
-        advice="Delete what is not needed, by delete_records() or a shorter retention, and try again; or open the log "
-        "with a larger max_bytes.",
+        advice="Delete what is not needed, by delete_records(), a shorter retention, or clean() where a topic is "
+        "compacted, and try again; or open the log with a larger max_bytes.",
         max_bytes=max_bytes,
         file_bytes=file_bytes,
     )
