@@ -241,6 +241,8 @@ class Partitions:
         kept = self._partition(topic_id, partition)
         if last >= kept.first:
             return found
+        if found.key in self._search.batches.strays and self._search.is_sealed:
+            return None  # it was deleted: the row is sound, and a first offset never moves back
         if topic_id in self._has_left_records or EVERYTHING in self._search.walk.lost.get(BATCHES, ()):
             return None
         # Batches before the first offset go with it, so the row that says where the partition begins is wrong.
