@@ -245,6 +245,13 @@ def check_int(name: str, value: object, *, least: int, most: int | None = None) 
     return value
 
 
+def check_bool(name: str, value: object) -> bool:
+    """Return the value if it is True or False: 1 and "no" may be meant otherwise than they would be taken."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {_shown(value)}. Nothing was changed.")
+    return value
+
+
 def check_seconds(name: str, value: object, *, least: float = 0.0) -> float:
     """Return the value as a float if it is a finite number of seconds of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -116,3 +116,42 @@ def test_damage_is_named_with_the_position_up_to_which_it_is_sound(
         assert "It is sound up to log position 3." in err
         assert "--position" in err
     assert main(["restore", str(backup), str(tmp_path / "new"), "--position", "3"]) == 0
+
+
+@pytest.mark.parametrize("command", ["compact", "repair", "backup"])
+def test_a_target_inside_the_log_is_refused(
+    command: str, log_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also behind a link; nothing is written."""
+    (tmp_path / "link").symlink_to(log_path)
+    before = sorted(log_path.rglob("*"))
+    for target in (log_path / "sub", tmp_path / "link" / "deep" / "sub"):
+        assert main([command, str(log_path), str(target)]) in (2, 5)
+        assert "is inside of" in capsys.readouterr().err
+    assert sorted(log_path.rglob("*")) == before
+
+
+def test_a_backup_is_no_log_and_a_log_no_backup(
+    log_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each error names the command that the other needs, and nothing is made."""
+    backup = tmp_path / "backup"
+    assert main(["backup", str(log_path), str(backup)]) == 0
+    capsys.readouterr()
+    assert main(["restore", str(backup), str(backup / "new")]) == 5
+    assert "is inside of" in capsys.readouterr().err
+    names = sorted(backup.iterdir())
+    for words in (["clean"], ["verify", "--here"], ["verify"], ["stats"], ["topics", "list"], ["tail"]):
+        topic = ["orders"] if words == ["tail"] else []
+        assert main([words[0], *words[1:], str(backup), *topic]) != 0
+        shown = capsys.readouterr()
+        assert "it holds a backup" in shown.err + shown.out, words
+        assert "`eventlog restore`" in shown.err + shown.out, words
+    assert sorted(backup.iterdir()) == names
+    for wrong in (log_path, tmp_path / "nothing"):
+        assert main(["restore", str(wrong), str(tmp_path / "new")]) == 4
+        err = capsys.readouterr().err
+        assert "holds no backup" in err
+        assert "`eventlog backup`" in err
+        assert "topics create" not in err
+    assert not (tmp_path / "new").exists()

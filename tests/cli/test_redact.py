@@ -31,6 +31,17 @@ def test_a_dry_run_counts(eventlog_command, users):
     code, out, _ = eventlog_command("redact", users, "users", "u-7", "--dry-run")
     assert (code, out) == (0, "2 records in 2 batches and a snapshot: a dry run, nothing was changed\n")
     assert values(users) == ["mail of u-7", "mail of u-8", "mail of u-7"]
+    with eventlog.open(users, read_only=True) as log:
+        topic = log.topic("users")
+        assert topic.redact("u-7", dry_run=True) == (2, 2, True)
+        with pytest.raises(eventlog.ReadOnlyLog, match="cannot redact topic 'users'"):
+            topic.redact("u-7")
+
+
+def test_the_end_names_what_was_copied_before(eventlog_command, users):
+    """A backup still has the content."""
+    code, out, _ = eventlog_command("redact", users, "users", "u-7", "--yes")
+    assert (code, out.splitlines()[1:]) == (0, ["backups, exports and copies that were made before still have them"])
 
 
 def test_nobody_to_ask_is_a_refusal(eventlog_command, users):

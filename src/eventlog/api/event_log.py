@@ -541,7 +541,7 @@ class EventLog(Closing, LogReading):
         every process, and put the copy in its place. Others may go on meanwhile. For backups there is `backup()`.
 
         Raises:
-            ValueError: the destination exists and is not empty. It was left as it was.
+            ValueError: the destination exists and is not empty, or is inside of the log. It was left as it was.
             StorageError: the copy cannot be written. The log is unchanged, and there is no copy; call it again.
         """
         raise self._lacks("compact()", "files")

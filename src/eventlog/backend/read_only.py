@@ -16,6 +16,8 @@ from eventlog.errors import ReadOnlyLog
 if TYPE_CHECKING:
     from eventlog.backend import Backend
     from eventlog.backend.deferred import DeferringBackend
+    from eventlog.backend.maintenance import RedactReport
+    from eventlog.backend.topics import StoredTopic
 
 READS = frozenset(
     [
@@ -160,6 +162,12 @@ class ReadOnlyBackend:
         if name in WRITES:
             return partial(_refuse, self._backend.path, WRITES[name])
         raise AttributeError(name)
+
+    def redact(self, topic: StoredTopic, key: bytes, *, dry_run: bool) -> RedactReport:
+        """Count what would be redacted; more is refused."""
+        if not dry_run:
+            _refuse(self._backend.path, WRITES["redact"], topic)
+        return self._backend.redact(topic, key, dry_run=True)
 
     def commit_queued(self, timeout: float | None = None) -> bool:  # noqa: ARG002
         """Return True: nothing of ours is queued."""

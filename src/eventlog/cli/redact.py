@@ -9,7 +9,7 @@ import click
 
 from eventlog.cli.confirm import confirm, destructive
 from eventlog.cli.failure import EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE, Failure, check_there
-from eventlog.cli.opening import open_to_change
+from eventlog.cli.opening import open_log, open_to_change
 from eventlog.cli.parts import command, json_option, path_argument, topic_argument
 from eventlog.cli.text import counted, decoded, json_line
 
@@ -26,10 +26,10 @@ def redact(*, path: Path, topic: str, key_text: str, is_sure: bool, dry_run: boo
 
     Their values and headers go. It counts the records first, and asks. Offsets, times, versions, the key and all other
     records stay. KEY is text where the topic's keys are `str` or `bytes`, a number where they are `int`, else JSON.
-    States, projections, exports and copies that were made of the records are not found. The bytes stay in free pages of
-    the file until these are used again; `eventlog compact` writes a file without them.
+    States, projections, exports, backups and copies that were made of the records are not found. The bytes stay in free
+    pages of the file until these are used again; `eventlog compact` writes a file without them.
     """
-    with open_to_change(path) as log:
+    with open_log(path) if dry_run else open_to_change(path) as log:
         check_there("topic", topic, log.topics(), path)
         opened = log.topic(topic)
         try:
@@ -57,4 +57,6 @@ def redact(*, path: Path, topic: str, key_text: str, is_sure: bool, dry_run: boo
         sys.stdout.write(json_line(topic=topic, key=key_text, dry_run=dry_run, **fields))
         return EXIT_OK
     sys.stdout.write(f"{what}{': a dry run, nothing was changed' if dry_run else ' redacted'}\n")
+    if not dry_run:
+        sys.stdout.write("backups, exports and copies that were made before still have them\n")
     return EXIT_OK

@@ -16,7 +16,7 @@ from eventlog.api.event_log import EventLog
 from eventlog.clock import SystemClock
 from eventlog.log.event_log import EmbeddedLog
 from eventlog.named_tuples import NamedTuple
-from eventlog.options import LEAST_LOG_BYTES, MOST_LOG_BYTES, Durability, check_int, check_path
+from eventlog.options import LEAST_LOG_BYTES, MOST_LOG_BYTES, Durability, check_bool, check_int, check_path
 from eventlog.store.lmdb.opening import LEAST_MAP_BYTES
 from eventlog.store.registry import abandon, open_store
 
@@ -87,7 +87,7 @@ def open(
         FormatTooOld: if it has to be upgraded first. It was left as it was.
         LogInUse: if it is to be upgraded, and a program has it open.
         ReadOnlyLog, UnsupportedFileSystem, UnsupportedSharing, StorageError: for what their names say.
-        TypeError: for a path that is neither text nor an `os.PathLike` of text.
+        TypeError: for a path that is neither text nor an `os.PathLike` of text, or an option of another type.
         ValueError: for a path that is empty or not valid in UTF-8, for an option out of its bounds, when this process
             has the log open with another durability or another `max_bytes`, or for a scheme that no backend has.
         ImportError: if the backend of a scheme is not installed; the message says how to install it.
@@ -100,6 +100,9 @@ def open(
     if durability not in ("commit", "ordered"):
         raise ValueError(f'durability is "commit" or "ordered", not {durability!r}. Nothing was opened.')
     url = check_path("open", path)
+    for name, value in (("create", create), ("cleaner", cleaner), ("upgrade", upgrade), ("read_only", read_only)):
+        if value is not True and value is not False:  # opening is counted: no call for what is right
+            check_bool(name, value)
     if read_only:
         _check_reading(url, upgrade=upgrade)
     check_int("mode", mode, least=0o200, most=0o777)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from eventlog.backend.repair import RepairReport
-from eventlog.options import check_path
+from eventlog.options import check_bool, check_path
 from eventlog.records import publish
 
 
@@ -36,7 +36,7 @@ def repair(
         FormatTooNew: if a newer eventlog wrote it. Nothing was made.
         ReadOnlyLog, DiskFull, StorageError: if the file cannot be read, or the new one not be written. Nothing was
             made.
-        ValueError: if something stands at `new`. It was left as it was.
+        ValueError: if something stands at `new`, or it is inside of the damaged log. It was left as it was.
 
     Example:
         >>> import tempfile, pathlib
@@ -50,6 +50,7 @@ def repair(
         [b'tea']
     """
     source, destination = check_path("repair", path), check_path("repair into", new)
+    check_bool("unknown_topics", unknown_topics)
     from eventlog.store.repair.repair import repair as repair_log  # few programs repair
 
     return repair_log(source, destination, unknown_topics=unknown_topics, progress=progress)

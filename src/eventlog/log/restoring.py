@@ -40,7 +40,8 @@ def restore(
             Nothing was made.
         FormatTooNew: if a newer eventlog wrote it. Nothing was made.
         DiskFull, StorageError: if the new log cannot be written. Nothing was made.
-        ValueError: if something stands at `new`, for both `position` and `time`, or for a position behind the backup.
+        ValueError: if something stands at `new`, or it is inside of the backup; for both `position` and `time`, or for
+            a position behind the backup.
             Nothing was made.
 
     Example:

@@ -233,6 +233,15 @@ def is_directory(path: str) -> bool:
         return False
 
 
+def check_outside(path: str, folder: str, *, verb: str) -> None:
+    """Refuse a directory that is to be made inside of one of ours: what is there belongs to the log or the backup."""
+    above = os.path.join(os.path.realpath(folder), "")
+    if os.path.realpath(path).startswith(above):
+        raise ValueError(
+            f"cannot {verb} into {path}: it is inside of {folder}. Nothing was made. Choose a directory outside of it."
+        )
+
+
 def has_name(path: str) -> bool:
     """Whether there is something of that name, a link to nothing, too."""
     try:

@@ -365,11 +365,7 @@ def _check_directory(path: str, *, create: bool, mode: int) -> None:
         else:
             _check_kind(path)
         if not create:
-            raise NotALog(
-                f"cannot open {path}: there is no log.",
-                stored="Nothing was made.",
-                advice="Check the path, or pass create=True to make one.",
-            )
+            raise _no_log(path, "Check the path, or pass create=True to make one.")
         if is_directory(path) and (names := set(os.listdir(path)) - _OUR_FILES):
             raise NotALog(
                 f"cannot make a log in {path}: it holds other files ({', '.join(sorted(names)[:3])}).",
@@ -398,11 +394,7 @@ def _check_log(path: str) -> None:
         _check_kind(path)
         check_kinds(path)
         if not (_is_there(data) and has_commit(data)):
-            raise NotALog(
-                f"cannot open {path}: there is no log.",
-                stored="Nothing was made.",
-                advice="Check the path; with read_only=True no log is made.",
-            )
+            raise _no_log(path, "Check the path; with read_only=True no log is made.")
     except unless_interrupted(OSError) as error:
         kind = ReadOnlyLog if isinstance(error, PermissionError) else kind_of(error)
         raise kind(
@@ -410,6 +402,18 @@ def _check_log(path: str) -> None:
             stored="Nothing was changed.",
             advice="Let this user read the directory and data.mdb.",
         ) from error
+
+
+def _no_log(path: str, advice: str) -> NotALog:
+    from eventlog.store.backup.manifest import looks_like_backup  # few paths are wrong
+
+    if looks_like_backup(path):
+        return NotALog(
+            f"cannot open {path}: it holds a backup, and no log.",
+            stored="It was left as it was.",
+            advice="Make a log of it by `eventlog restore` or eventlog.restore().",
+        )
+    return NotALog(f"cannot open {path}: there is no log.", stored="Nothing was made.", advice=advice)
 
 
 def _is_empty(path: str) -> bool:

@@ -21,7 +21,15 @@ from eventlog.clients.consumer.positions import pair_of
 from eventlog.clients.reading.batch_reader import check_start
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.groups.state import Group, Life, Member, PartitionId
-from eventlog.options import Start, check_group_name, check_int, check_offset, check_seconds, check_topic_name
+from eventlog.options import (
+    Start,
+    check_bool,
+    check_group_name,
+    check_int,
+    check_offset,
+    check_seconds,
+    check_topic_name,
+)
 from eventlog.records import TopicPartition
 
 if TYPE_CHECKING:  # what groups need is imported by the first program that uses one
@@ -85,6 +93,8 @@ class EmbeddedGroups(Groups):
     ) -> dict[TopicPartition, int]:
         self._check_open()
         check_group_name(name)
+        check_bool("force", force)
+        check_bool("dry_run", dry_run)
         aim, chosen = self._aim(to, shift, offsets, topics, partitions)
         stored = self._backend.reset_offsets(name, aim, chosen, is_forced=force, is_dry=dry_run)
         return {TopicPartition(*pair): offset for pair, offset in stored.items()}
@@ -92,13 +102,13 @@ class EmbeddedGroups(Groups):
     @override
     def delete(self, name: str, *, force: bool = False) -> None:
         self._check_open()
-        self._backend.delete_group(check_group_name(name), is_forced=force)
+        self._backend.delete_group(check_group_name(name), is_forced=check_bool("force", force))
 
     @override
     def delete_offsets(self, name: str, topic: str | Topic[Any, Any], *, force: bool = False) -> None:
         self._check_open()
         check_group_name(name)
-        self._backend.delete_offsets(name, self._row(topic), is_forced=force)
+        self._backend.delete_offsets(name, self._row(topic), is_forced=check_bool("force", force))
 
     def _aim(
         self,

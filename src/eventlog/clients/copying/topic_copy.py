@@ -23,7 +23,7 @@ from eventlog.api.transaction import Transaction
 from eventlog.clients.state.state import State
 from eventlog.errors import ConflictError, OffsetOutOfRange, TopicMismatch, TransactionTooLarge
 from eventlog.interruptions import unless_interrupted
-from eventlog.options import check_int
+from eventlog.options import check_bool, check_int
 from eventlog.records import Record, TopicPartition
 
 K = TypeVar("K")
@@ -118,6 +118,7 @@ class TopicCopy(Generic[K, V]):
             GroupNotEmpty: a member is live, and `force` is not given. The groups before it were carried.
             OffsetOutOfRange: a group has finished records that were not copied yet. As above.
         """
+        check_bool("force", force)
         carried: dict[str, dict[TopicPartition, int]] = {}
         for group in groups or self._log.groups.list():
             offsets = {

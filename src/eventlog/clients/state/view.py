@@ -17,7 +17,7 @@ from eventlog.backend.states import Row, StateRows, StoredState, unknown_state
 from eventlog.codecs import Codec, Kind, codec_for, codec_from_stored
 from eventlog.errors import DecodeError
 from eventlog.interruptions import unless_interrupted
-from eventlog.options import PROJECTION_PREFIX, check_int, check_state_name
+from eventlog.options import PROJECTION_PREFIX, check_bool, check_int, check_state_name
 from eventlog.records import K, V
 
 if TYPE_CHECKING:  # keys that sort are imported by the first state: `import eventlog` is fast
@@ -202,6 +202,7 @@ class StateView(Handle, Generic[K, V]):
     def _range(self, first: Any, end: Any, prefix: Any, *, is_reversed: bool, max_rows: int | None) -> Iterator[Row]:
         """The encoded rows of a range; the arguments are checked before the first is asked for."""
         self._check()
+        check_bool("is_reversed", is_reversed)
         if max_rows is not None:
             check_int("max_rows", max_rows, least=0)
         if prefix is not None:

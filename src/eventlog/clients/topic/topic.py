@@ -28,6 +28,7 @@ from eventlog.options import (
     Compression,
     HeadersInput,
     Start,
+    check_bool,
     check_compression,
     check_int,
     check_offsets,
@@ -210,6 +211,7 @@ class EmbeddedTopic(Topic[K, V]):
     @override
     def redact(self, key: K, *, dry_run: bool = False) -> api.RedactReport:
         self._owner._check_open()
+        check_bool("dry_run", dry_run)
         data = None if key is None else self._route.key_codec.encode(key)
         if data is None:
             raise ValueError("None is no key: records without one are not redacted. Nothing was changed.")
@@ -341,6 +343,7 @@ class EmbeddedTopic(Topic[K, V]):
         max_records: int | None = None,
     ) -> Iterator[Event[K, V]]:
         self._owner._check_open()
+        check_bool("is_reversed", is_reversed)
         if end_log_position is not None or isinstance(end, datetime):
             end = self._events.end_version(key, end, end_log_position)
         return self._events.history(key, start, end, is_reversed=is_reversed, max_records=max_records)
@@ -372,6 +375,7 @@ class EmbeddedTopic(Topic[K, V]):
         snapshot: bool = True,
     ) -> tuple[S, int]:
         self._owner._check_open()
+        check_bool("snapshot", snapshot)
         if end is not None or end_log_position is not None:
             end = self._events.end_version(key, end, end_log_position)
         return self._events.fold(key, function, initial, end, uses_snapshot=snapshot)

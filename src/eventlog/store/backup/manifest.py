@@ -22,6 +22,7 @@ from eventlog.store.lmdb.data_file import sync_entries
 
 MANIFEST_FILE = "manifest.json"
 PARTIAL_FILE = "manifest.json.partial"
+_MARK_BYTES = 64
 _SUFFIXES = tuple(f".{kind}" for kind in (TABLES, VERSIONS, BATCHES))
 
 
@@ -153,9 +154,18 @@ def require_manifest(folder: str) -> Manifest:
         raise NotALog(
             f"cannot restore {folder}: it holds no backup that came to its end.",
             stored="Nothing was made.",
-            advice="Check the path: a backup has a manifest.json.",
+            advice="Check the path: a backup has a manifest.json; `eventlog backup` or EventLog.backup() makes one.",
         )
     return manifest
+
+
+def looks_like_backup(folder: str) -> bool:
+    """Return whether a directory has the manifest of a backup, sound or not."""
+    try:
+        with open(os.path.join(folder, MANIFEST_FILE), "rb") as file:
+            return b'"eventlog backup"' in file.read(_MARK_BYTES)
+    except unless_interrupted(OSError):
+        return False
 
 
 def is_ours(name: str) -> bool:

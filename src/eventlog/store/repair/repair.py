@@ -16,7 +16,7 @@ from eventlog.backend.repair import PartitionRepair, RepairReport, TableRepair
 from eventlog.clock import SystemClock
 from eventlog.errors import NotALog, ReadOnlyLog
 from eventlog.interruptions import suppress, unless_interrupted
-from eventlog.store.folder import has_name, is_directory
+from eventlog.store.folder import check_outside, has_name, is_directory
 from eventlog.store.lmdb.data_file import DATA_FILE, sync_entries
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, TABLES, Environment
 from eventlog.store.lmdb.errors import kind_of
@@ -41,6 +41,7 @@ def repair(path: str, new: str, *, unknown_topics: bool, progress: Callable[[int
         progress: called from time to time with the bytes of the file that were searched.
     """
     data, new = os.path.join(os.path.abspath(path), DATA_FILE), os.path.abspath(new)
+    check_outside(new, os.path.dirname(data), verb="repair")
     _check_new(new)
     file = _opened(path, data)
     made = partial_path(new, os.getpid())

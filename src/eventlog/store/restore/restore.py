@@ -22,7 +22,7 @@ from eventlog.interruptions import is_interruption, suppress
 from eventlog.store.backup.files import BATCHES as BATCH_FILES
 from eventlog.store.backup.files import VERSIONS, read_entries
 from eventlog.store.backup.manifest import Manifest, Moment, require_manifest
-from eventlog.store.folder import has_name, is_directory
+from eventlog.store.folder import check_outside, has_name, is_directory
 from eventlog.store.lmdb.data_file import sync_entries
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER
 from eventlog.store.lmdb.errors import kind_of
@@ -63,6 +63,7 @@ def restore(
             f"cannot restore {folder} to log position {position}: the backup ends at {manifest.end}. Nothing was made. "
             "Choose an earlier one."
         )
+    check_outside(new, folder, verb="restore")
     _check_new(new)
     made = os.path.join(os.path.dirname(new), f".{os.path.basename(new)}.restore-{os.getpid()}")
     user = object()

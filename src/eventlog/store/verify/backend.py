@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from eventlog.interruptions import suppress, unless_interrupted
-from eventlog.store.folder import Folder, has_name, is_directory, make_directory
+from eventlog.options import check_bool
+from eventlog.store.folder import Folder, check_outside, has_name, is_directory, make_directory
 from eventlog.store.lmdb.errors import kind_of
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class StoreMaintenance:
         """Write a backup into a directory, or add to those that are there."""
         from eventlog.store.backup.backup import back_up  # few programs do
 
+        check_bool("incremental", is_incremental)
+        check_outside(os.path.abspath(target), self.environment.path, verb="back up")
         return back_up(self.environment, target, is_incremental=is_incremental, clock=self.clock, progress=progress)
 
     def compact(self, destination: str | os.PathLike[str]) -> int:
@@ -92,6 +95,7 @@ class StoreMaintenance:
         from eventlog.store.lmdb.copying import PARTIAL_FILE, DestinationInUse  # few programs copy
 
         path = os.path.abspath(destination)
+        check_outside(path, self.environment.path, verb="compact")
         is_made = not has_name(path)
         try:
             if not is_made and (not is_directory(path) or set(os.listdir(path)) - {PARTIAL_FILE}):
