@@ -280,7 +280,8 @@ class Partitions:
 
     def _make_topics(self) -> None:
         """Make topics for the batches of which only the topic's id is known."""
-        made = sorted(self.unknown) if self._keeps_unknown else []
+        placed = {topic_id for topic_id, _ in self.partitions}  # a batch may be of no partition that can be
+        made = sorted(placed & self.unknown.keys()) if self._keeps_unknown else []
         for topic_id in made:
             topic = StoredTopic(
                 name=f"recovered-{topic_id}",
