@@ -59,7 +59,7 @@ def test_a_full_log_is_emptied_and_filled_again(path: Path, rng: random.Random, 
             topic = log.topic("orders", key=str, index=index)
             append = partial(_append_keyed, topic, rng)
             for _ in range(3):
-                assert fill(append, rng) > 20
+                assert fill(append, rng) >= 5  # records of up to some tens of kilobytes, in half of the room
                 assert file_bytes(path) <= _BOUND
                 first, end = topic.bounds()[0]
                 topic.delete_records({0: (first + end) // 2})
