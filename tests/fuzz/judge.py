@@ -92,7 +92,8 @@ def _be_child(work: Callable[[], Iterator[Any]], writing: int, scratch: Path) ->
         faulthandler.disable()
         os.dup2(os.open(scratch, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+        most_bytes = _data_bytes() + MOST_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(MOST_SECONDS)
         with os.fdopen(writing, "wb") as pipe:
@@ -106,6 +107,11 @@ def _be_child(work: Callable[[], Iterator[Any]], writing: int, scratch: Path) ->
         traceback.print_exc()
         code = 1
     os._exit(code)
+
+
+def _data_bytes() -> int:
+    """What this process has already: a worker that has run thousands of tests leaves a child no room otherwise."""
+    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
 
 def _unpickled(pipe: Any) -> Iterator[Any]:
