@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from eventlog.errors import ReadOnlyLog
 
@@ -175,7 +175,7 @@ class ReadOnlyBackend:
 
     def deferring(self) -> DeferringBackend:
         """Return requests that are refused as well."""
-        return _Refusing(self._backend.path)
+        return cast("DeferringBackend", _Refusing(self._backend.path))
 
 
 _DEFERRED = {

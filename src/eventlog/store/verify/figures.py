@@ -92,6 +92,7 @@ def _counts(environment: Environment) -> dict[int, int]:
 def _counted(environment: Environment, topic_id: int, record_count: int, start: bytes) -> tuple[int, bytes]:
     """The count with the records of some more batches, and the key to go on with, if there are more."""
     firsts: dict[bytes, int] = {}
+    key = start
     with environment.reading() as transaction, transaction.cursor(db=environment.table(BATCHES)) as cursor:
         is_found, rows = cursor.set_range(start), 0
         while is_found and rows < _PART_ROWS:
