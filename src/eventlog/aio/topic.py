@@ -94,7 +94,7 @@ class Topic(Generic[K, V]):
 
     @property
     def compaction(self) -> str | None:
-        """What is kept: "key" for the newest record of each key, or None for all."""
+        """How the topic is compacted: "key" keeps the newest record of each key; None keeps all records."""
         return self._inner.compaction
 
     @property
