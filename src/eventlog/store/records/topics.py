@@ -21,6 +21,7 @@ from eventlog.store.lmdb.environment import (
 )
 from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.write_transaction import WriteTransaction
+from eventlog.store.rows.packing import damaged
 from eventlog.store.rows.tables import (
     KEYLESS_KEY,
     NEXT_TOPIC_ID_KEY,
@@ -115,9 +116,7 @@ class CreatePartitions(CommitRequest):
         if self.topic.partitions >= self._total:
             return
         name = self._asked.name.encode()
-        stored = writing.get(TOPICS, name)
-        assert stored is not None
-        row = repartitioned(stored, self._total)
+        row = repartitioned(_stored_row(writing, name), self._total)
         self.topic = unpack_topic(name, row)
         _raise_topics_version(writing)
         writing.put(TOPICS, name, row)
@@ -143,9 +142,7 @@ class AlterTopic(CommitRequest):
         if self._changes.compaction is not UNCHANGED and self._changes.compaction.is_on:
             check_rewriting(writing, self._asked.name)
         name = self._asked.name.encode()
-        stored = writing.get(TOPICS, name)
-        assert stored is not None
-        row = altered(stored, self._changes)
+        row = altered(_stored_row(writing, name), self._changes)
         self.topic = unpack_topic(name, row)
         _raise_topics_version(writing)
         writing.put(TOPICS, name, row)
@@ -256,6 +253,14 @@ class DeleteRecords(CommitRequest):
                 end=end,
             )
         return PartitionRow(max(row.first, before), end, largest_ms)
+
+
+def _stored_row(writing: WriteTransaction, name: bytes) -> bytes:
+    """Return the row of a topic that was just found in the round."""
+    stored = writing.get(TOPICS, name)
+    if stored is None:  # on a damaged page a search may find what the next one does not
+        raise damaged(f"topic {name.decode()!r}", "its row was found, and is not found again")
+    return stored
 
 
 def _raise_topics_version(writing: WriteTransaction) -> None:
