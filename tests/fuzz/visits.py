@@ -235,10 +235,14 @@ def _appends(log: Any, name: str) -> Iterator[Call]:
         yield "append", lambda: topic.append(value, key=keys[2])  # noqa: B023
         yield "append_many", lambda: topic.append_many([value] * 3, keys=keys)  # noqa: B023
         yield "producer", _produce, log, topic, value, keys
-        yield "create_partitions", topic.create_partitions, min(topic.partitions + 1, 100_000)
+        yield "create_partitions", _add_partition, topic
         if topic.index is not None:
             yield "append at a version", _append_at_version, topic, value
             yield "save_snapshot", lambda: topic.save_snapshot("a1", {"sum": 2}, version=2)  # noqa: B023
+
+
+def _add_partition(topic: Any) -> None:
+    topic.create_partitions(min(topic.partitions + 1, 100_000))
 
 
 def _append_at_version(topic: Any, value: object) -> None:
