@@ -514,3 +514,30 @@ def test_large_batches_are_not_repacked(log):
     for _ in range(20):
         topic.append(b"x")
     assert log.clean().batch_count == 19
+
+
+def test_a_processor_beside_compaction_ends_with_the_newest_of_each_key(log, rng):
+    """It goes on behind what is gone, and meets the records of a key in their order."""
+    users = log.topic("users", key=str, value=int, partitions=2, compaction="key", compaction_lag=0)
+    newest_values: dict[str, int] = {}
+
+    def fold(tx, record):
+        state = tx.state("newest", key=str, value=int)
+        if record.value is None:
+            state.pop(record.key, None)
+        else:
+            assert state.get(record.key, -1) < record.value
+            state[record.key] = record.value
+
+    for step in range(20):
+        for number in range(rng.randrange(40)):
+            key, value = f"k{rng.randrange(8)}", None if rng.random() < 0.1 else step * 100 + number
+            users.append(value, key=key)
+            newest_values[key] = value
+        if rng.random() < 0.5:
+            log.clean(budget=rng.choice([0, 1]))
+        if rng.random() < 0.7 or step == 19:
+            with log.processor("users", function=fold, group="fold") as processor:
+                processor.run_to_end()
+    stored = dict(log.state("newest", key=str, value=int).items())
+    assert stored == {key: value for key, value in newest_values.items() if value is not None}
