@@ -523,9 +523,9 @@ def test_a_processor_beside_compaction_ends_with_the_newest_of_each_key(log, rng
 
     def fold(tx, record):
         state = tx.state("newest", key=str, value=int)
-        if record.value is None:
-            state.pop(record.key, None)
-        else:
+        if record.value is None and record.key in state:
+            del state[record.key]
+        elif record.value is not None:
             assert state.get(record.key, -1) < record.value
             state[record.key] = record.value
 
