@@ -222,9 +222,9 @@ class AppendReply(NamedTuple):
     newer: Sequence[StoredTopic]
 
 
-class PendingAppend(Protocol):
+class Pending(Protocol):
     """
-    One `PartitionRecords` on its way into the log.
+    A request on its way into the log.
 
     The attributes change once, when the commit is done or has failed; `is_done` is set last.
     """
@@ -232,6 +232,11 @@ class PendingAppend(Protocol):
     is_done: bool
     error: BaseException | None
     """Why nothing was stored."""
+
+
+class PendingAppend(Pending, Protocol):
+    """One `PartitionRecords` on its way into the log."""
+
     stored: StoredRecords | None
     """What became of the records, when there was no error."""
     newer: StoredTopic | None
@@ -342,19 +347,17 @@ class RecordBackend(Protocol):
         """
         ...
 
-    def submit(self, pending: PendingAppend) -> None:
+    def submit(self, pending: Pending) -> None:
         """
-        Queue an append for the next commit, whoever makes it.
+        Queue a request for the next commit, whoever makes it.
 
         Does not block. To submit it again, after an interruption say, has no effect: it is stored once.
         """
         ...
 
-    def wait(
-        self, pending: PendingAppend, timeout: float | None, *, before_sync: Callable[[], None] | None = None
-    ) -> bool:
+    def wait(self, pending: Pending, timeout: float | None, *, before_sync: Callable[[], None] | None = None) -> bool:
         """
-        Wait until an append that was submitted is done; commit all that is queued if nobody else does.
+        Wait until a request that was submitted is done; commit all that is queued if nobody else does.
 
         False when it is not done after `timeout` seconds; it still will be. Its error is not raised. If this thread
         commits, `before_sync` is called when everything is written: what follows is one long call that leaves the

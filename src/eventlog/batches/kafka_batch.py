@@ -26,6 +26,8 @@ _MAGIC = 2
 _COMPRESSIONS = ("no compression", "gzip", "snappy", "lz4", "zstd")
 _COMPRESSION_MASK = 0b111
 _GZIP = 1
+CORRUPT = "CORRUPT_MESSAGE"
+INVALID = "INVALID_RECORD"
 _APPEND_TIME = 1 << 3
 _KNOWN_ATTRIBUTES = _COMPRESSION_MASK | _APPEND_TIME
 _GZIP_WINDOW = 31
@@ -34,7 +36,19 @@ _LEAST_RECORD_BYTES = 7
 """The bytes of a record without key, value and headers: a length, attributes, two deltas and three lengths."""
 
 
-class _Head(NamedTuple):
+class UnfitBatch(ValueError):
+    """
+    Raised for bytes that a client of Kafka's sent and that are no record batch which can be stored.
+
+    `code` is Kafka's name of the error.
+    """
+
+    def __init__(self, what: str, code: str) -> None:
+        super().__init__(what)
+        self.code = code
+
+
+class KafkaHead(NamedTuple):
     """The header of a Kafka record batch."""
 
     base_offset: int
@@ -67,22 +81,52 @@ def kafka_batch(data: bytes) -> EncodedBatch:
     Return the batch whose body is a Kafka record batch.
 
     Raises:
-        ValueError: it is not one, it is damaged, or it is transactional or a control batch.
+        UnfitBatch: it is not one, it is damaged, or it is transactional or a control batch.
+    """
+    return accept(data)[0]
+
+
+def accept(data: bytes) -> tuple[EncodedBatch, KafkaHead]:
+    """
+    Return the batch whose body is a Kafka record batch, and the header of the latter.
+
+    Raises:
+        UnfitBatch: it is not one, it is damaged, or it is transactional or a control batch.
     """
     if len(data) < HEAD_BYTES:
-        raise ValueError(f"{len(data)} bytes are fewer than the {HEAD_BYTES} of a Kafka record batch")
-    head = _Head(*_HEAD.unpack_from(data))
+        raise UnfitBatch(f"{len(data)} bytes are fewer than the {HEAD_BYTES} of a Kafka record batch", CORRUPT)
+    head = KafkaHead(*_HEAD.unpack_from(data))
     problem = _problem(head, len(data))
     if problem is not None:
-        raise ValueError(f"it is no Kafka record batch that can be stored: {problem}")
-    if head.attributes & ~_KNOWN_ATTRIBUTES or head.attributes & _COMPRESSION_MASK >= len(_COMPRESSIONS):
-        raise ValueError(f"a Kafka record batch with the attributes {head.attributes:#06x} cannot be stored")
+        code = CORRUPT if head.magic == _MAGIC and head.length != len(data) - _LENGTH_END else INVALID
+        raise UnfitBatch(f"it is no Kafka record batch that can be stored: {problem}", code)
+    compression = head.attributes & _COMPRESSION_MASK
+    if head.attributes & ~_KNOWN_ATTRIBUTES or compression >= len(_COMPRESSIONS):
+        code = INVALID if compression < len(_COMPRESSIONS) else "UNSUPPORTED_COMPRESSION_TYPE"
+        what = f"a Kafka record batch with the attributes {head.attributes & 0xFFFF:#06x} cannot be stored"
+        raise UnfitBatch(what, code)
     if google_crc32c.value(data[_CHECKED_FROM:]) != head.checksum:
-        raise ValueError("the checksum of the Kafka record batch is wrong")
-    return EncodedBatch(head.record_count, head.last_delta + 1, head.base_ms, head.largest_ms, data, kind=KAFKA)
+        raise UnfitBatch("the checksum of the Kafka record batch is wrong", CORRUPT)
+    batch = EncodedBatch(head.record_count, head.last_delta + 1, head.base_ms, head.largest_ms, data, kind=KAFKA)
+    return batch, head
 
 
-def _problem(head: _Head, size: int) -> str | None:
+def read_records(data: bytes, place: object) -> KafkaColumns:
+    """
+    Return the records of a Kafka record batch that was accepted.
+
+    Raises:
+        UnfitBatch: they are not what the header says.
+        MissingLibrary: the library that decompresses them is not installed.
+    """
+    head = KafkaHead(*_HEAD.unpack_from(data))
+    try:
+        return _parsed(_raw_records(head, memoryview(data)[HEAD_BYTES:], place), head)
+    except unless_interrupted(ValueError, IndexError, zlib.error) as error:
+        raise UnfitBatch(f"the records of the Kafka record batch cannot be read ({error})", INVALID) from error
+
+
+def _problem(head: KafkaHead, size: int) -> str | None:
     """Return what is wrong with the header of a Kafka record batch of this size; None if nothing is."""
     if head.magic != _MAGIC:
         return f"its magic is {head.magic}, not {_MAGIC}"
@@ -104,7 +148,7 @@ def read_kafka_body(data: bytes, header: BatchHeader, place: object) -> KafkaCol
     body = memoryview(data)[header.body_at : -4]
     if len(body) < HEAD_BYTES:
         raise corrupt(place, f"the {len(body)} bytes of its body are no Kafka record batch")
-    head = _Head(*_HEAD.unpack_from(body))
+    head = KafkaHead(*_HEAD.unpack_from(body))
     if head.magic > _MAGIC:
         raise too_new(place, f"a Kafka record batch of magic {head.magic}, which this eventlog does not know")
     problem = _problem(head, len(body))
@@ -125,7 +169,7 @@ def read_kafka_body(data: bytes, header: BatchHeader, place: object) -> KafkaCol
         raise corrupt(place, f"the records of its Kafka record batch cannot be read ({error})") from error
 
 
-def _raw_records(head: _Head, stored: memoryview, place: object) -> bytes:
+def _raw_records(head: KafkaHead, stored: memoryview, place: object) -> bytes:
     compression = head.attributes & _COMPRESSION_MASK
     if not compression:
         return bytes(stored)
@@ -139,7 +183,7 @@ def _raw_records(head: _Head, stored: memoryview, place: object) -> bytes:
     return raw
 
 
-def _parsed(data: bytes, head: _Head) -> KafkaColumns:
+def _parsed(data: bytes, head: KafkaHead) -> KafkaColumns:
     """The records in these bytes; ValueError or IndexError if they are not what the header says."""
     if len(data) < head.record_count * _LEAST_RECORD_BYTES:
         raise ValueError(f"{len(data)} bytes are too few for {head.record_count} records")

@@ -45,10 +45,11 @@ from eventlog.store.wakeup.waiter import Waiter
 from eventlog.uninterruptible import WeakMembers
 
 if TYPE_CHECKING:  # few programs have groups: `import eventlog` is fast
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from eventlog.backend.deferred import DeferringBackend
     from eventlog.backend.groups import OffsetCommit
+    from eventlog.backend.kafka import KafkaAppend, KafkaFetch, KafkaFetched, PendingProduce, PendingProducerId
     from eventlog.store.temporary import TemporaryDirectory
 
 
@@ -221,6 +222,28 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
     def run(self, work: CommitRequest) -> None:
         """Stores one piece of work, or raises its error."""
         self.committer.run(work)
+
+    # -- Kafka's clients: what is here imports at the call, because few programs have a listener --------------
+
+    def prepare_produce(
+        self, parts: Sequence[KafkaAppend], when_done: Callable[[], object], *, latest_ms: int | None = None
+    ) -> PendingProduce:
+        """A request to append record batches, each judged by itself."""
+        from eventlog.store.kafka.produce import prepare_produce
+
+        return prepare_produce(self.environment, parts, when_done, now_ms=self.clock.now_ms(), latest_ms=latest_ms)
+
+    def fetch_stored(self, requests: Iterable[KafkaFetch], max_bytes: int) -> tuple[list[KafkaFetched], int]:
+        """Everything that is stored from some offsets on, and the commit number of the snapshot."""
+        from eventlog.store.kafka.fetching import fetch_stored
+
+        return fetch_stored(self.environment, requests, max_bytes)
+
+    def prepare_producer_id(self, when_done: Callable[[], object]) -> PendingProducerId:
+        """A request for the id of an idempotent producer."""
+        from eventlog.store.kafka.producer_ids import TakeProducerId
+
+        return TakeProducerId(when_done, self.clock.now_ms())
 
     # -- waiting ---------------------------------------------------------------------------------------------
 

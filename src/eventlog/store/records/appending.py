@@ -9,6 +9,7 @@ from eventlog.backend.records import (
     AppendReply,
     Condition,
     PartitionRecords,
+    Pending,
     PendingAppend,
     ProducerEpoch,
     TransactionRequest,
@@ -63,14 +64,12 @@ class StoreAppends:
         now_ms = 0 if records.rows is None else self.clock.now_ms()
         return AppendBatch(records, now_ms, when_done)
 
-    def submit(self, pending: PendingAppend) -> None:
-        """Queue an append for the next commit."""
+    def submit(self, pending: Pending) -> None:
+        """Queue a request for the next commit."""
         self.committer.submit(pending)  # type: ignore[arg-type]  # only we make them
 
-    def wait(
-        self, pending: PendingAppend, timeout: float | None, *, before_sync: Callable[[], None] | None = None
-    ) -> bool:
-        """Wait until an append is done; False when it is not after `timeout` seconds."""
+    def wait(self, pending: Pending, timeout: float | None, *, before_sync: Callable[[], None] | None = None) -> bool:
+        """Wait until a request is done; False when it is not after `timeout` seconds."""
         return self.committer.wait(pending, timeout, before_sync=before_sync)  # type: ignore[arg-type]
 
     def commit_queued(self, timeout: float | None = None) -> bool:

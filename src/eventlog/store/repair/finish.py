@@ -14,6 +14,7 @@ from eventlog.batches.format import decode
 from eventlog.batches.header import NO_LOG_POSITION
 from eventlog.errors import EventLogError
 from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.store.kafka.sequences import KAFKA_PRODUCERS
 from eventlog.store.lmdb.environment import (
     BATCHES,
     FORMAT,
@@ -243,7 +244,8 @@ class Finish:
         for key, _ in target.items(SEQUENCES):
             producer_id, topic_id, partition = split_sequence_key(key)
             topic = self._partitions.topics.get(topic_id)
-            if producer_id not in ids or topic is None or partition >= topic.partitions:
+            is_known = producer_id in ids or producer_id >= KAFKA_PRODUCERS
+            if not is_known or topic is None or partition >= topic.partitions:
                 target.delete(SEQUENCES, key)
 
     def _states(self) -> None:
@@ -275,7 +277,9 @@ class Finish:
         target = self._target
         self._next_id(NEXT_TOPIC_ID_KEY, {*self._partitions.topics, *self._partitions.unknown}, 4)
         ids = {ProducerRow.unpack(key.decode(), data).id for key, data in target.items(PRODUCERS)}
-        self._next_id(NEXT_PRODUCER_ID_KEY, ids, 8)
+        numbers = (split_sequence_key(key)[0] for key, _ in target.items(SEQUENCES))
+        kafka_ids = {number - KAFKA_PRODUCERS for number in numbers if number >= KAFKA_PRODUCERS}
+        self._next_id(NEXT_PRODUCER_ID_KEY, ids | kafka_ids, 8)
 
     def _next_id(self, key: bytes, ids: set[int], size_bytes: int) -> None:
         """Let no id be given twice."""

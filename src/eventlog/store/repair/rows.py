@@ -12,6 +12,7 @@ from collections.abc import Callable
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.groups.rows import split_member_key, unpack_group, unpack_member
+from eventlog.store.kafka.sequences import KAFKA_PRODUCERS, KafkaProducerRow
 from eventlog.store.lmdb.environment import (
     BATCHES,
     FORMAT,
@@ -147,8 +148,10 @@ def _check_member(key: bytes, data: bytes) -> None:
 
 
 def _check_sequences(key: bytes, data: bytes) -> None:
-    split_sequence_key(key)
-    SequenceRow.unpack(data)
+    if split_sequence_key(key)[0] >= KAFKA_PRODUCERS:
+        KafkaProducerRow.unpack(data)
+    else:
+        SequenceRow.unpack(data)
 
 
 def _check_state_row(key: bytes, _: bytes) -> None:

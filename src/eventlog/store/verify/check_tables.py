@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eventlog.interruptions import unless_interrupted
+from eventlog.store.kafka.sequences import KAFKA_PRODUCERS, KafkaProducerRow
 from eventlog.store.lmdb.environment import (
     FORMAT,
     PARTITIONS,
@@ -74,6 +75,7 @@ class SmallTables:
         self._cache = BatchCache()
         self._state_ids: set[int] = set()
         self._producer_ids: set[int] = set()
+        self._kafka_ids: set[int] = set()
         self._topic_ids: set[int] = set()
         self.topic_count = 0
 
@@ -105,7 +107,8 @@ class SmallTables:
                             rows.unreadable(bytes(key), error)
             self._check_rows_of_states(snapshot, transaction)
             self._check_next_id(snapshot, "state", self._state_ids, NEXT_STATE_ID_KEY)
-            self._check_next_id(snapshot, "producer", self._producer_ids, NEXT_PRODUCER_ID_KEY)
+            producer_ids = self._producer_ids | self._kafka_ids
+            self._check_next_id(snapshot, "producer", producer_ids, NEXT_PRODUCER_ID_KEY)
         if self._environment.unseal is not None:
             self._walk(STATE, _check_nothing_more)
 
@@ -195,11 +198,16 @@ class SmallTables:
 
     def _check_sequences(self, snapshot: SnapshotReader, key: bytes, data: bytes) -> None:
         producer_id, topic_id, partition = split_sequence_key(key)
-        SequenceRow.unpack(data)
+        is_kafka = producer_id >= KAFKA_PRODUCERS
+        if is_kafka:
+            KafkaProducerRow.unpack(data)
+            self._kafka_ids.add(producer_id - KAFKA_PRODUCERS)
+        else:
+            SequenceRow.unpack(data)
         topic = snapshot.topic(topic_id)
         if snapshot.has_left(TOPIC_ROWS, topic_id):
             return
-        if producer_id not in self._producer_ids:
+        if not is_kafka and producer_id not in self._producer_ids:
             self._problems.add(f"table 'sequences': it has a row of producer id {producer_id}, which does not exist.")
         elif topic is None or partition >= topic.partitions:
             self._problems.add(

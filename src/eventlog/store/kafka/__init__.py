@@ -1,0 +1,1 @@
+"""What clients of Kafka's protocol store and read: record batches, and the state of their producers."""
