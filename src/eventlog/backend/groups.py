@@ -37,6 +37,10 @@ class OffsetCommit(NamedTuple):
     consumer that is no member, which may commit for partitions that no live member owns. When the commit is automatic,
     topics that were deleted meanwhile and offsets beyond the end of their partition are skipped; else both are errors.
     `notes` has what is to be stored beside the offsets of some partitions: a leader epoch and metadata.
+
+    By the rules of Kafka offsets beyond the end are stored, and deleted topics are skipped. `member_id` then is that of
+    the listener that coordinates the group, which owns no partition by itself and has checked whose
+    commit it is; without it, the group must have no live member.
     """
 
     group: str
@@ -45,6 +49,7 @@ class OffsetCommit(NamedTuple):
     member_id: str | None = None
     epochs: Mapping[PartitionId, int] = _NO_EPOCHS
     notes: Mapping[PartitionId, tuple[int, str]] = _NO_NOTES
+    has_kafka_rules: bool = False
 
 
 # -- a member's view -----------------------------------------------------------------------------------------
@@ -349,9 +354,21 @@ class GroupBackend(Protocol):
         """
         ...
 
-    def delete_offsets(self, name: str, topic: StoredTopic, *, is_forced: bool) -> None:
+    def delete_offsets(
+        self,
+        name: str,
+        topic: StoredTopic,
+        *,
+        is_forced: bool,
+        partitions: Collection[int] | None = None,
+        claim: str | None = None,
+    ) -> None:
         """
         Delete a group's offsets of one topic.
+
+        Args:
+            partitions: delete those of these alone; None is all of them.
+            claim: the id of the listener that coordinates the group: it does not count as a member of it.
 
         Raises:
             GroupNotEmpty, UnknownGroup, UnknownTopic: nothing was deleted.

@@ -20,6 +20,8 @@ PartitionId: TypeAlias = tuple[int, int]
 """A topic's id and a partition's number. An id, because a topic deleted and created again is another topic."""
 
 _NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+KAFKA_ASSIGNOR: Final = "kafka node "
+"""How the assignor is called of a group that a Kafka listener has: its one member, which stands for clients of it."""
 
 
 class CommittedOffset(NamedTuple):
@@ -112,6 +114,11 @@ class Group(NamedTuple):
     assignor: str = ""
     created_ms: int = 0
     members: Mapping[str, Member] = _NOTHING
+
+    @property
+    def is_of_kafka(self) -> bool:
+        """Whether a Kafka listener has the group, or had it last."""
+        return self.assignor.startswith(KAFKA_ASSIGNOR)
 
     def is_stale(self, topics_version: int) -> bool:
         """Whether the targets were made for another membership or other topics."""

@@ -243,5 +243,6 @@ def _group_state(group: Group, states: Mapping[str, MemberState], topics_version
     if "alive" not in states.values():
         return "empty"
     is_moving = any(member.owned.keys() != member.target for member in group.members.values())
-    is_changing = is_moving or group.needs_targets(topics_version) or "dead" in states.values()
+    needs_targets = group.needs_targets(group.topics_version if group.is_of_kafka else topics_version)
+    is_changing = is_moving or needs_targets or "dead" in states.values()
     return "assigning" if is_changing else "stable"

@@ -230,12 +230,24 @@ class DeleteGroup(GroupChange):
 class DeleteOffsets(GroupChange):
     """The removal of a group's offsets of one topic."""
 
-    __slots__ = ("_topic",)
+    __slots__ = ("_claim", "_partitions", "_topic")
     reserve_share = 1.0
 
-    def __init__(self, name: str, topic: StoredTopic, now_ms: int, *, members: Members, is_forced: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        topic: StoredTopic,
+        now_ms: int,
+        *,
+        members: Members,
+        is_forced: bool,
+        partitions: Collection[int] | None = None,
+        claim: str | None = None,
+    ) -> None:
         super().__init__(name, now_ms, members=members, is_forced=is_forced)
         self._topic = topic
+        self._partitions = partitions
+        self._claim = claim
 
     def apply(self, writing: WriteTransaction) -> None:
         """Refuse if a live member wants the topic, then remove."""
@@ -244,7 +256,11 @@ class DeleteOffsets(GroupChange):
         before = after = load(writing, self._name)
         committed = load_offsets(writing, self._name)
         self._check_known(what, before, committed)
-        wanting = [member for member in before.members.values() if member.subscription.covers(self._topic.name)]
+        wanting = [
+            member
+            for member in before.members.values()
+            if member.id != self._claim and member.subscription.covers(self._topic.name)
+        ]
         liveness = self._members.look(member.id for member in wanting)
         living = [member for member in wanting if liveness[member.id] is Life.ALIVE]
         if living and not self._dissolve.is_forced:
@@ -253,6 +269,6 @@ class DeleteOffsets(GroupChange):
             after = self._dissolved(what, before)
             save(writing, before, after)
         for topic_id, partition in committed:
-            if topic_id == self._topic.id:
+            if topic_id == self._topic.id and (self._partitions is None or partition in self._partitions):
                 writing.delete(OFFSETS, offset_key(self._name, topic_id, partition))
         self._done(before, after)

@@ -182,12 +182,30 @@ class StoreGroups:
         self._change_group(DeleteGroup(name, self.clock.now_ms(), members=self.members, is_forced=is_forced))
         empty(self.environment, self.committer.run)
 
-    def delete_offsets(self, name: str, topic: StoredTopic, *, is_forced: bool) -> None:
+    def delete_offsets(
+        self,
+        name: str,
+        topic: StoredTopic,
+        *,
+        is_forced: bool,
+        partitions: Collection[int] | None = None,
+        claim: str | None = None,
+    ) -> None:
         """Delete a group's offsets of one topic."""
         from eventlog.store.groups.admin import DeleteOffsets
         from eventlog.store.records.emptying import empty
 
-        self._change_group(DeleteOffsets(name, topic, self.clock.now_ms(), members=self.members, is_forced=is_forced))
+        self._change_group(
+            DeleteOffsets(
+                name,
+                topic,
+                self.clock.now_ms(),
+                members=self.members,
+                is_forced=is_forced,
+                partitions=partitions,
+                claim=claim,
+            )
+        )
         empty(self.environment, self.committer.run)
 
     def _change_group(self, command: GroupChange) -> None:

@@ -66,6 +66,9 @@ class CommitOffsets(CommitRequest):
                 advice="Commit without them, or upgrade the log: eventlog upgrade, or open(upgrade=True).",
                 group=self._commit.group,
             )
+        if self._commit.has_kafka_rules:
+            self._check_claim(writing)
+            return
         if self._commit.member_id is None:
             self._check_unowned(writing)
         else:
@@ -128,6 +131,23 @@ class CommitOffsets(CommitRequest):
         if refused:
             raise self._refusal(
                 load(writing, self._commit.group), f"member {member_id}", refused[0], epochs[refused[0]]
+            )
+
+    def _check_claim(self, writing: WriteTransaction) -> None:
+        """Refuse what a listener commits for a group that it does not coordinate, or that has members."""
+        group, claim = load(writing, self._commit.group), self._commit.member_id
+        if claim is None:
+            liveness = self._members.look(group.members)
+            is_refused = Life.ALIVE in liveness.values()
+        else:
+            is_refused = claim not in group.members
+        if is_refused:
+            raise MemberFenced(
+                f"cannot commit for group {group.name!r}: "
+                + ("it has live members, and this is none." if claim is None else "its listener no longer has it."),
+                stored="Nothing was stored.",
+                advice="Join the group again." if claim is not None else "Close its members, or commit as one of them.",
+                group=group.name,
             )
 
     def _check_unowned(self, writing: WriteTransaction) -> None:

@@ -339,6 +339,14 @@ class Membership:
 
     def _other_assignor(self, group: Group) -> GroupMismatch:
         options = self._options
+        if group.is_of_kafka:
+            return GroupMismatch(
+                f"cannot join group {options.group!r}: clients of Kafka's protocol are its members, coordinated by the "
+                f"listener {group.assignor!r}.",
+                stored="The group is unchanged.",
+                advice="Close them all first, or choose another group.",
+                group=options.group,
+            )
         return GroupMismatch(
             f"cannot join group {options.group!r} with assignor {options.assignor_name!r}: its {len(group.members)} "
             f"members use {group.assignor!r}.",
