@@ -1,0 +1,1 @@
+"""Consumer groups of Kafka clients: their coordinator, their committed offsets, and their administration."""
