@@ -31,8 +31,8 @@ MOST_LINES_OF_A_FUNCTION = 70
 MOST_COLUMNS = 120
 
 THREAD_STARTERS = {
-    "aio/worker.py", "clients/producer/sender.py", "store/cleaning/cleaner.py", "store/groups/heartbeat.py",
-    "testing/members.py",
+    "aio/worker.py", "clients/producer/sender.py", "kafka/listener/commits.py", "kafka/listener/loop_thread.py",
+    "store/cleaning/cleaner.py", "store/groups/heartbeat.py", "testing/members.py",
 }  # fmt: skip
 
 ABBREVIATIONS = {
@@ -412,7 +412,7 @@ def test_public_things_show_how_they_are_used() -> None:
 
 
 def test_threads_start_in_few_files() -> None:
-    """Only the sender, the heartbeat, the cleaner and the worker of a loop start a thread, and `close()` joins it."""
+    """Only the sender, heartbeat, cleaner, a loop's worker and a listener start a thread, and `close()` joins it."""
     _none(
         [
             source.at(call, "a thread starts here; only " + " and ".join(sorted(THREAD_STARTERS)) + " may")

@@ -163,13 +163,22 @@ RECORDS_GONE = Notice(
 )
 REBUILT = Notice("rebuilt", "eventlog.projection", _INFO, "rebuilt projection %(projection)r from %(count)d records")
 
+LISTENING = Notice("listening", "eventlog.kafka", _INFO, "Kafka clients reach the log at %(path)s by %(address)s")
+LISTENING_ENDED = Notice(
+    "listening ended", "eventlog.kafka", _INFO, "the listener of the log at %(path)s at %(address)s has ended"
+)
+CONNECTION_REFUSED = Notice(
+    "connection refused", "eventlog.kafka", _WARNING, "the connection of %(peer)s was closed: %(reason)s"
+)
+REQUEST_FAILED = Notice("request failed", "eventlog.kafka", _ERROR, "a request of a Kafka client failed: %(error)s")
 
-def tell(notice: Notice, /, *, exc_info: bool = False, **fields: Any) -> None:
+
+def tell(notice: Notice, /, *, exc_info: bool | BaseException = False, **fields: Any) -> None:
     """
     Write a line, if anybody can see it.
 
     Args:
-        exc_info: adds the traceback of the error that is being handled.
+        exc_info: adds the traceback of the error that is being handled, or of this one.
         fields: those of the notice; they are attributes of the `LogRecord`, and so is `event`.
     """
     if notice.level < _WARNING and "logging" not in sys.modules:

@@ -57,12 +57,14 @@ def decode_request(api_key: int, version: int, data: Buffer, at: int = 0) -> dic
     """
     Decode the body of a request, which begins at `at`.
 
+    Bytes after its end are passed over, as a broker does: librdkafka sends some behind Metadata of version 12.
+
     Raises:
         MalformedMessage: the bytes are no such request.
         ValueError: there is no such API, or it has no such version.
     """
     made = _requests.get((api_key, version)) or _request(api_key, version)
-    return made.decode(data, at)
+    return made.decode(data, at, is_exact=False)
 
 
 def encode_request(api_key: int, version: int, message: dict[str, Any]) -> list[Buffer]:

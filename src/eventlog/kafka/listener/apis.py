@@ -1,0 +1,76 @@
+"""
+The APIs that are served, a line each: the versions, and where the handler is.
+
+A client infers from this table what the broker can do. So a line comes in when its handler is right, and not before.
+A handler's module is imported by the first request for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from eventlog.kafka.protocol.api_keys import ApiKey
+
+if TYPE_CHECKING:
+    from eventlog.kafka.listener.broker import Broker
+    from eventlog.kafka.listener.request import Request
+
+Outcome: TypeAlias = "dict[str, Any] | Awaitable[dict[str, Any] | None] | None"
+Handler: TypeAlias = "Callable[[Broker, Request], Outcome]"
+"""
+A function that answers a request, in the loop's thread.
+
+It returns the response, or something to await for it, or None where the client expects no answer.
+"""
+
+
+class Api:
+    """One API: its versions, and its handler, which is imported when it is first asked for."""
+
+    __slots__ = ("_handler", "key", "least", "most", "place")
+
+    def __init__(self, key: ApiKey, least: int, most: int, place: str) -> None:
+        self.key: Final = key
+        self.least: Final = least
+        self.most: Final = most
+        self.place: Final = place
+        self._handler: Handler | None = None
+
+    @property
+    def name(self) -> str:
+        """Kafka's name of the API, as an enumeration has it."""
+        return self.key.name
+
+    @property
+    def handler(self) -> Handler:
+        """The function that answers it."""
+        if self._handler is None:
+            module, _, name = self.place.partition(":")
+            self._handler = getattr(import_module(module), name)
+        assert self._handler is not None
+        return self._handler
+
+
+class Apis(dict[int, Api]):
+    """Some APIs, by their keys."""
+
+    def __init__(self, apis: Iterable[Api]) -> None:
+        super().__init__((api.key, api) for api in apis)
+
+    def ranges(self) -> list[dict[str, int]]:
+        """The versions of all, as ApiVersions says them."""
+        return [
+            {"api_key": int(api.key), "min_version": api.least, "max_version": api.most}
+            for _, api in sorted(self.items())
+        ]
+
+
+TABLE: Final = (
+    Api(ApiKey.PRODUCE, 3, 11, "eventlog.kafka.listener.produce:produce"),
+    Api(ApiKey.LIST_OFFSETS, 1, 10, "eventlog.kafka.listener.list_offsets:list_offsets"),
+    Api(ApiKey.METADATA, 0, 13, "eventlog.kafka.listener.metadata:metadata"),
+    Api(ApiKey.API_VERSIONS, 0, 4, "eventlog.kafka.listener.api_versions:api_versions"),
+    Api(ApiKey.OFFSET_FOR_LEADER_EPOCH, 2, 4, "eventlog.kafka.listener.leader_epochs:offset_for_leader_epoch"),
+)

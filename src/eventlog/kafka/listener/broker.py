@@ -1,0 +1,171 @@
+"""What a handler is given beside its request: the log, the loop, and what all requests of a listener share."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+from eventlog.backend import Backend
+from eventlog.backend.deferred import Deferred
+from eventlog.backend.records import Pending
+from eventlog.backend.topics import StoredTopic
+from eventlog.errors import TopicMismatch
+from eventlog.interruptions import unless_interrupted
+from eventlog.kafka.listener.commits import Commits
+from eventlog.kafka.listener.polls import Poll, Polls
+
+if TYPE_CHECKING:
+    from eventlog.kafka.listener.apis import Apis
+    from eventlog.kafka.listener.connection import Connection
+    from eventlog.kafka.listener.options import Options
+    from eventlog.log.event_log import EmbeddedLog
+
+T = TypeVar("T")
+P = TypeVar("P", bound=Pending)
+
+
+class Broker:
+    """
+    One listener, as the handlers of its requests see it.
+
+    Belongs to the loop's thread: state that handlers keep here needs no lock.
+
+    Args:
+        address: the host and port that clients are told to connect to.
+    """
+
+    def __init__(
+        self,
+        log: EmbeddedLog,
+        loop: asyncio.AbstractEventLoop,
+        options: Options,
+        apis: Apis,
+        *,
+        node_id: int,
+        address: tuple[str, int],
+    ) -> None:
+        self.log = log
+        self.backend: Backend = log._store
+        self.loop = loop
+        self.options = options
+        self.apis = apis
+        self.node_id = node_id
+        self.cluster_id = base64.urlsafe_b64encode(log.uuid.bytes).decode().rstrip("=")
+        self.address = address
+        self.groups: Any = None
+        """The coordinator of groups, which its handlers make with the first request for it."""
+        self.transactions: Any = None
+        """The coordinator of transactions, likewise."""
+        self.when_stopping: list[Callable[[], object]] = []
+        """Called when a stop begins: to answer, with an error that has the client try again, what still waits."""
+        self.when_disconnected: list[Callable[[Connection], object]] = []
+        """Called for each connection that has ended."""
+        self.is_stopping = False
+        self._commits = Commits(self.backend, loop)
+        self._polls = Polls(self.backend, loop)
+        self._topics_version = -1
+        self._topics_by_id: dict[UUID, StoredTopic] = {}
+
+    # -- storing ---------------------------------------------------------------------------------------------
+
+    def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """
+        Have the thread that commits call a function which may block for a commit: to create a topic, say.
+
+        Await the future: it has what the function returns or raises. A log in memory does it at once.
+        """
+        return self._commits.call(function)
+
+    def store(self, defer: Callable[[Callable[[], object]], Deferred[T]]) -> asyncio.Future[T]:
+        """
+        Store a request together with all that are queued: one commit for all of them.
+
+        Await the future: it has the request's reply, or its error.
+
+        Args:
+            defer: queues the request, and is given the function to be called when it is stored or refused:
+                `lambda when_done: deferring.defer_offsets(commit, when_done=when_done)`.
+        """
+        return self._commits.store(defer)
+
+    def commit(self, prepare: Callable[[Callable[[], object]], P]) -> asyncio.Future[P]:
+        """
+        Store what the backend has prepared, together with all that is queued.
+
+        Await the future: it has the request, which is done, or its error.
+
+        Args:
+            prepare: makes the request, and is given the function to be called when it is done:
+                `lambda when_done: backend.prepare_produce(parts, when_done)`.
+        """
+        return self._commits.commit(prepare)
+
+    # -- waiting ---------------------------------------------------------------------------------------------
+
+    def poll(self, partitions: Iterable[tuple[int, int]]) -> Poll:
+        """
+        A wait for appends to some partitions, by topic id and number, of any process.
+
+        Enter it (`with`), look at the log, and `await poll.wait(seconds)` if there was nothing.
+        """
+        return self._polls.open(partitions)
+
+    # -- topics ----------------------------------------------------------------------------------------------
+
+    def topic_of_id(self, topic_id: UUID) -> StoredTopic | None:
+        """The topic that has this id; None if there is none."""
+        version = self.backend.topics_version()
+        if version != self._topics_version:
+            self._topics_by_id = {topic.uuid: topic for topic in self.backend.topics()}
+            self._topics_version = version
+        return self._topics_by_id.get(topic_id)
+
+    def create_topic(self, name: str, partitions: int | None = None) -> asyncio.Future[StoredTopic]:
+        """Create a topic of bytes unless there is one of that name; with the default count of partitions if None."""
+        return self.call(partial(self._create_topic, name, partitions or self.options.partitions))
+
+    def _create_topic(self, name: str, partitions: int) -> StoredTopic:
+        try:
+            self.log.topic(name, partitions=partitions)
+        except unless_interrupted(TopicMismatch):  # somebody else was faster, and chose another count
+            return self.backend.require_topic(name)
+        return self.backend.require_topic(name)
+
+    # -- nodes -----------------------------------------------------------------------------------------------
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The nodes that clients may connect to."""
+        host, port = self.address
+        return [{"node_id": self.node_id, "host": host, "port": port, "rack": None}]
+
+    @property
+    def controller_id(self) -> int:
+        """The node that takes the requests of administrators; each does."""
+        return self.node_id
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    def forget_connection(self, connection: Connection) -> None:
+        """Tell those that keep something for a connection that it has ended."""
+        for tell in self.when_disconnected:
+            tell(connection)
+
+    def begin_stop(self) -> None:
+        """End all waits: the listener stops."""
+        self.is_stopping = True
+        self._polls.stop()
+        for tell in self.when_stopping:
+            tell()
+
+    def close(self) -> None:
+        """End the thread that commits, and give the FIFO up."""
+        self._polls.close()
+        self._commits.stop()
+
+    def forget(self) -> None:
+        """Leave all to the parent, in a forked child."""
+        self._polls.forget()

@@ -1,0 +1,192 @@
+"""
+The commits of a listener: requests are queued by the loop, and one thread commits all that are queued.
+
+    loop                                    thread
+    1  queues a request, asks for a commit  a  commits all that is queued
+    2  serves other connections             b  puts the outcomes into the loop's outbox
+                                            c  wakes the loop once
+
+A log in memory has no disk to wait for: it is committed in the loop itself, after all that is ready was read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from eventlog.backend import Backend
+from eventlog.backend.deferred import Deferred
+from eventlog.backend.records import Pending
+from eventlog.clients.awaiting.outbox import Outbox, resolve
+from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.uninterruptible import start_thread
+
+T = TypeVar("T")
+P = TypeVar("P", bound=Pending)
+
+
+class Commits:
+    """
+    The one thread that commits for a loop; it starts with its first work.
+
+    `call` and `store` belong to the loop.
+    """
+
+    def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
+        self._backend = backend
+        self._loop = loop
+        self._is_inline = backend.durability == "memory"
+        self._outbox = Outbox(loop.call_soon_threadsafe)
+        self._jobs: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
+        self._is_commit_wanted = False
+        self._is_commit_planned = False
+        self._is_stopping = False
+        self._thread: threading.Thread | None = None
+        self._wakeup = threading.Lock()
+        self._wakeup.acquire()
+
+    def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Have something done that may wait for a commit; the future has what it returns or raises."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        if self._is_inline or self._is_stopping:
+            _do(future, function)
+            return future
+        self._jobs.append((future, function))
+        self._wake()
+        return future
+
+    def store(self, defer: Callable[[Callable[[], object]], Deferred[T]]) -> asyncio.Future[T]:
+        """
+        Store something, with all else that is queued.
+
+        Args:
+            defer: queues the request, and is given what is to be called when that is done.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        done: list[Deferred[T]] = []
+
+        def reply() -> T:
+            return done[0].reply()
+
+        done.append(defer(lambda: self._outbox.put(partial(_settle, future, reply))))
+        self._commit_soon()
+        return future
+
+    def commit(self, prepare: Callable[[Callable[[], object]], P]) -> asyncio.Future[P]:
+        """
+        Store something that is not queued yet, with all that is; the future has the request, or its error.
+
+        Args:
+            prepare: makes the request, and is given what is to be called when that is done.
+        """
+        future: asyncio.Future[P] = self._loop.create_future()
+        made: list[P] = []
+        pending = prepare(lambda: self._outbox.put(partial(_settle, future, lambda: _outcome(made[0]))))
+        made.append(pending)
+        if pending.is_done:
+            _settle(future, lambda: _outcome(pending))
+        else:
+            self._backend.submit(pending)
+            self._commit_soon()
+        return future
+
+    def _commit_soon(self) -> None:
+        if not self._is_inline:
+            self._is_commit_wanted = True
+            self._wake()
+        elif not self._is_commit_planned:
+            self._is_commit_planned = True
+            self._loop.call_soon(self._commit_here)
+
+    def _commit_here(self) -> None:
+        self._is_commit_planned = False
+        self._outbox.hold()
+        try:
+            is_done = self._backend.commit_queued(0.0)
+        finally:
+            self._outbox.let_go()
+            self._outbox.flush()
+        if not is_done:  # another thread commits: ours comes with its next round, and this one makes sure
+            self._is_commit_wanted = True
+            self._wake()
+
+    # -- the thread ------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            thread = self._thread = threading.Thread(target=self._run, name="eventlog-kafka-commits", daemon=True)
+            try:
+                start_thread(thread)
+            finally:
+                if thread.ident is None:  # there is none to be had: the next call tries again
+                    self._thread = None
+        with suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
+            self._wakeup.release()
+
+    def _run(self) -> None:
+        outbox = self._outbox
+        outbox.hold()
+        try:
+            while not self._is_stopping:
+                self._wakeup.acquire()
+                while self._work():
+                    outbox.flush()
+        finally:
+            outbox.let_go()
+
+    def _work(self) -> bool:
+        """Commit, or do the next job; whether there was anything to do."""
+        if self._is_commit_wanted:
+            self._is_commit_wanted = False
+            self._backend.commit_queued()
+            return True
+        if not self._jobs:
+            return False
+        future, function = self._jobs.popleft()
+        try:
+            outcome = partial(resolve, future, function())
+        except BaseException as error:  # noqa: BLE001 - it is that of the request, whatever it is
+            outcome = partial(_refuse, future, error)
+        self._outbox.put(outcome)
+        return True
+
+    def stop(self) -> None:
+        """Have the thread end when everything is done, and wait for it."""
+        self._is_stopping = True
+        with suppress(RuntimeError):
+            self._wakeup.release()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _do(future: asyncio.Future[T], function: Callable[[], T]) -> None:
+    try:
+        future.set_result(function())
+    except unless_interrupted(Exception) as error:
+        future.set_exception(error)
+
+
+def _outcome(pending: P) -> P:
+    """A request that is done; raises its error."""
+    if pending.error is not None:
+        raise pending.error
+    return pending
+
+
+def _settle(future: asyncio.Future[T], outcome: Callable[[], T]) -> None:
+    """Give a future what became of its request, unless nobody waits any more."""
+    if future.done():
+        return
+    try:
+        future.set_result(outcome())
+    except unless_interrupted(Exception) as error:
+        future.set_exception(error)
+
+
+def _refuse(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

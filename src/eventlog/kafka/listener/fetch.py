@@ -1,0 +1,133 @@
+"""
+Fetch: stored record batches from some offsets on, at once or when enough has come.
+
+What is there is answered at once; else the request waits for appends of any process, native ones too, for `max_wait_ms`
+at most. The first batch that is found comes back even if it is larger than every bound (KIP-74). Incremental sessions
+(KIP-227) are not offered: a client that asks for one is told so by the session id 0, and goes on without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from eventlog.backend.kafka import KafkaFetch, KafkaFetched
+from eventlog.kafka.listener.failures import code_of
+from eventlog.kafka.listener.partitions import NO_ID, judge, topic_asked
+from eventlog.kafka.listener.record_batches import record_batches
+from eventlog.kafka.protocol.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from eventlog.backend.topics import StoredTopic
+    from eventlog.kafka.listener.broker import Broker
+    from eventlog.kafka.listener.request import Request
+
+MOST_BYTES: Final = 57_671_680
+"""Kafka's `fetch.max.bytes` of a broker: no answer is larger, whatever a client asks, but for one batch that is."""
+_BY_ID: Final = 13
+_COMMITTED: Final = 1
+_FULL_EPOCHS: Final = (0, -1)
+"""The epochs of requests that begin or end a session, and name all of their partitions."""
+
+
+class _Fetch:
+    """One request: what it asks, partition by partition, and its answer."""
+
+    def __init__(self, broker: Broker, request: Request) -> None:
+        body = request.body
+        self._broker = broker
+        self._topics: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+        self._wanted: list[tuple[KafkaFetch, dict[str, Any]]] = []
+        self._is_committed = body["isolation_level"] == _COMMITTED
+        self._max_bytes = max(0, min(body.get("max_bytes", MOST_BYTES), MOST_BYTES))
+        self.min_bytes: int = body["min_bytes"]
+        self.max_wait_s: float = max(body["max_wait_ms"], 0) / 1000
+        self.byte_count = 0
+        self.has_failed = False
+        is_by_id = request.version >= _BY_ID
+        for asked in body["topics"]:
+            topic, missing = topic_asked(broker, asked, is_by_id=is_by_id)
+            self._topics.append((asked, [self._part(topic, missing, one) for one in asked["partitions"]]))
+
+    def _part(self, topic: StoredTopic | None, missing: ErrorCode, asked: dict[str, Any]) -> dict[str, Any]:
+        number = asked["partition"]
+        part: dict[str, Any] = {"partition_index": number}
+        code = missing if topic is None else judge(topic, number, asked.get("current_leader_epoch", -1))
+        if topic is None or code:
+            self._fail(part, code)
+        else:
+            most = max(0, asked["partition_max_bytes"])
+            self._wanted.append((KafkaFetch(topic.id, number, asked["fetch_offset"], most), part))
+        return part
+
+    def _fail(self, part: dict[str, Any], code: ErrorCode) -> None:
+        part.update(error_code=code, high_watermark=-1, last_stable_offset=-1, log_start_offset=-1, records=b"")
+        part["aborted_transactions"] = None
+        self.has_failed = True
+
+    @property
+    def partitions(self) -> list[tuple[int, int]]:
+        """The partitions that are read, by topic id and number."""
+        return [(one.topic_id, one.partition) for one, _ in self._wanted]
+
+    def look(self) -> bool:
+        """Read what is there now; whether that is to be answered at once."""
+        self.byte_count = 0
+        found, _ = self._broker.backend.fetch_stored([one for one, _ in self._wanted], self._max_bytes)
+        for (_, part), fetched in zip(self._wanted, found, strict=True):
+            if fetched.error is not None:
+                self._fail(part, code_of(fetched.error))
+            else:
+                self._fill(part, fetched)
+        return self.has_failed or self.byte_count >= self.min_bytes
+
+    def _fill(self, part: dict[str, Any], fetched: KafkaFetched) -> None:
+        batches = fetched.batches
+        if self._is_committed:
+            batches = [batch for batch in batches if batch.last < fetched.last_stable]
+        records = record_batches(batches)
+        self.byte_count += len(records)
+        part.update(
+            error_code=0,
+            high_watermark=fetched.high_watermark,
+            last_stable_offset=fetched.last_stable,
+            log_start_offset=fetched.log_start,
+            records=records,
+        )
+        part["aborted_transactions"] = (
+            [{"producer_id": producer_id, "first_offset": first} for producer_id, first in fetched.aborted]
+            if self._is_committed
+            else None
+        )
+
+    def answer(self) -> dict[str, Any]:
+        """The response."""
+        return {
+            "responses": [
+                {"topic": asked.get("topic", ""), "topic_id": asked.get("topic_id", NO_ID), "partitions": parts}
+                for asked, parts in self._topics
+            ]
+        }
+
+
+def fetch(broker: Broker, request: Request) -> dict[str, Any] | Awaitable[dict[str, Any]]:
+    """Read record batches, and wait for some if there are not enough."""
+    body = request.body
+    if body.get("session_id", 0) and body.get("session_epoch", -1) not in _FULL_EPOCHS:
+        return {"error_code": ErrorCode.FETCH_SESSION_ID_NOT_FOUND}
+    wanted = _Fetch(broker, request)
+    if wanted.look() or not wanted.max_wait_s or broker.is_stopping:
+        return wanted.answer()
+    return _wait(broker, wanted)
+
+
+async def _wait(broker: Broker, wanted: _Fetch) -> dict[str, Any]:
+    end_s = monotonic() + wanted.max_wait_s
+    with broker.poll(wanted.partitions) as poll:
+        while not wanted.look() and not broker.is_stopping:
+            left_s = end_s - monotonic()
+            if left_s <= 0:
+                break
+            await poll.wait(left_s)
+    return wanted.answer()

@@ -1,0 +1,199 @@
+"""
+Produce: record batches for the ends of partitions, all of one request in one commit.
+
+Each partition is judged alone, and has its own answer. `acks=all` and `acks=1` are the same here: what is acknowledged
+is stored as the log's durability says. `acks=0` has no answer; after an error the connection is closed, as in Kafka,
+so that the client looks for what is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from eventlog.backend.kafka import KafkaAppend, KafkaAppended
+from eventlog.errors import EventLogError
+from eventlog.interruptions import unless_interrupted
+from eventlog.kafka.listener.connection import Refused
+from eventlog.kafka.listener.failures import code_of
+from eventlog.kafka.protocol.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from eventlog.backend.topics import StoredTopic
+    from eventlog.kafka.listener.broker import Broker
+    from eventlog.kafka.listener.request import Request
+
+_ACKS: Final = (-1, 0, 1)
+_FUTURE_MS: Final = 3_600_000
+"""Kafka's `message.timestamp.after.max.ms`: records of a later time are refused."""
+_BY_ID: Final = 13
+_NO_ID: Final = UUID(int=0)
+
+
+class _Part:
+    """The records of one partition, and the answer to them."""
+
+    __slots__ = ("append", "code", "index", "reply", "text")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.append: KafkaAppend | None = None
+        self.code = ErrorCode.NONE
+        self.text: str | None = None
+        self.reply: KafkaAppended | None = None
+
+    def fail(self, code: ErrorCode, text: str | None = None) -> None:
+        self.code, self.text = code, text
+
+    def settle(self, reply: KafkaAppended) -> None:
+        self.reply = reply
+        if reply.error is not None:
+            self.fail(code_of(reply.error), str(reply.error))
+
+    def answer(self) -> dict[str, Any]:
+        reply = self.reply
+        if self.code or reply is None:
+            return {
+                "index": self.index,
+                "error_code": self.code,
+                "base_offset": -1,
+                "log_append_time_ms": -1,
+                "log_start_offset": -1,
+                "error_message": self.text,
+            }
+        return {
+            "index": self.index,
+            "error_code": 0,
+            "base_offset": reply.base_offset,
+            "log_append_time_ms": reply.append_ms,
+            "log_start_offset": reply.log_start,
+        }
+
+
+class _Produce:
+    """One request, its parts and its answer."""
+
+    def __init__(self, broker: Broker, request: Request) -> None:
+        self._request = request
+        self.topics = [(topic, self._parts(broker, topic)) for topic in request.body["topic_data"]]
+
+    def _parts(self, broker: Broker, asked: dict[str, Any]) -> list[_Part]:
+        topic, missing = self._topic(broker, asked)
+        parts = []
+        for data in asked["partition_data"]:
+            part = _Part(data["index"])
+            if topic is None:
+                part.fail(missing)
+            elif not 0 <= part.index < topic.partitions:
+                part.fail(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+            elif data["records"] is None:
+                part.fail(ErrorCode.INVALID_RECORD, "There are no records.")
+            else:
+                part.append = KafkaAppend(topic, part.index, data["records"])
+            parts.append(part)
+        return parts
+
+    def _topic(self, broker: Broker, asked: dict[str, Any]) -> tuple[StoredTopic | None, ErrorCode]:
+        if self._request.version >= _BY_ID:
+            return broker.topic_of_id(asked.get("topic_id", _NO_ID)), ErrorCode.UNKNOWN_TOPIC_ID
+        return broker.backend.topic(asked["name"]), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+    @property
+    def parts(self) -> list[_Part]:
+        """All parts whose records may be stored."""
+        return [part for _, parts in self.topics for part in parts if part.append is not None and not part.code]
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a part was refused."""
+        return any(part.code for _, parts in self.topics for part in parts)
+
+    def fail(self, code: ErrorCode, text: str | None = None) -> None:
+        """Refuse all parts."""
+        for _, parts in self.topics:
+            for part in parts:
+                part.fail(code, text)
+
+    def answer(self) -> dict[str, Any]:
+        """The response."""
+        return {
+            "responses": [
+                {
+                    "name": topic.get("name", ""),
+                    "topic_id": topic.get("topic_id", _NO_ID),
+                    "partition_responses": [part.answer() for part in parts],
+                }
+                for topic, parts in self.topics
+            ]
+        }
+
+
+def produce(broker: Broker, request: Request) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
+    """Store the records of a request, and answer when that is done."""
+    produced = _Produce(broker, request)
+    acks = request.body["acks"]
+    if acks not in _ACKS:
+        produced.fail(ErrorCode.INVALID_REQUIRED_ACKS)
+        return produced.answer()
+    parts = produced.parts
+    if not parts:
+        return _acknowledge(produced, acks)
+    appends = [part.append for part in parts if part.append is not None]
+    latest_ms = broker.backend.clock.now_ms() + _FUTURE_MS
+    try:
+        stored = broker.commit(
+            lambda when_done: broker.backend.prepare_produce(appends, when_done, latest_ms=latest_ms)
+        )
+    except unless_interrupted(EventLogError) as error:
+        produced.fail(code_of(error), str(error))
+        return _acknowledge(produced, acks)
+    return _Waiting(broker, request, produced, parts, stored).answer
+
+
+class _Waiting:
+    """A request whose records are about to be stored; `answer` has its outcome, by callbacks: there may be many."""
+
+    def __init__(
+        self, broker: Broker, request: Request, produced: _Produce, parts: Sequence[_Part], stored: asyncio.Future[Any]
+    ) -> None:
+        self._acks: int = request.body["acks"]
+        self._produced = produced
+        self._parts = parts
+        self.answer: asyncio.Future[dict[str, Any] | None] = broker.loop.create_future()
+        seconds = max(request.body["timeout_ms"], 0) / 1000
+        self._timer = broker.loop.call_later(seconds, self._expire) if self._acks else None
+        stored.add_done_callback(self._settle)
+
+    def _expire(self) -> None:
+        if not self.answer.done():
+            self._produced.fail(ErrorCode.REQUEST_TIMED_OUT, "The records may be stored.")
+            self._acknowledge()
+
+    def _settle(self, stored: asyncio.Future[Any]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        error = stored.exception()
+        if self.answer.done():
+            return
+        if error is not None:
+            self._produced.fail(code_of(error), str(error))
+        else:
+            for part, reply in zip(self._parts, stored.result().replies, strict=True):
+                part.settle(reply)
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        try:
+            self.answer.set_result(_acknowledge(self._produced, self._acks))
+        except unless_interrupted(Refused) as refused:
+            self.answer.set_exception(refused)
+
+
+def _acknowledge(produced: _Produce, acks: int) -> dict[str, Any] | None:
+    if acks:
+        return produced.answer()
+    if produced.has_failed:
+        raise Refused("a produce with acks=0 failed, and there is no other way to say so")
+    return None
