@@ -90,6 +90,21 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
             "columns.c",
             "(data, start, stop, count, key_type, value_type)",
         ),
+        "parse_kafka_records": Accelerator(
+            "eventlog.batches.kafka_records._parse_kafka_records",
+            "kafka.c",
+            "(data, start, stop, count, last_delta, base_ms, append_ms)",
+        ),
+        "are_kafka_records": Accelerator(
+            "eventlog.batches.kafka_records.are_kafka_records",
+            "kafka.c",
+            "(data, start, stop, count, last_delta, base_ms)",
+        ),
+        "build_record_batch": Accelerator(
+            "eventlog.batches.kafka_builder.build_record_batch",
+            "kafka_builder.c",
+            "(keys, values, headers, timestamps_ms, deltas, span, base_offset)",
+        ),
         "seal_row": Accelerator("eventlog.store.rows.checksums.seal_row", "checksums.c", "(key, value)"),
         "unseal_row": Accelerator("eventlog.store.rows.checksums.unseal_row", "checksums.c", "(key, data)"),
         "part_columns": Accelerator(

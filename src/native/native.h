@@ -113,6 +113,8 @@ int native_add_columns(PyObject *module);
 int native_add_event_maker(PyObject *module);
 int native_add_files(PyObject *module);
 int native_add_gate(PyObject *module);
+int native_add_kafka(PyObject *module);
+int native_add_kafka_builder(PyObject *module);
 int native_add_keys(PyObject *module);
 int native_add_outcome_maker(PyObject *module);
 int native_add_record_maker(PyObject *module);

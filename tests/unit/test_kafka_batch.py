@@ -156,12 +156,11 @@ def test_every_flipped_bit_that_a_client_may_see_is_refused(data: bytes) -> None
                 kafka_batch(bytes(flipped))
 
 
-@pytest.mark.parametrize(("number", "name"), [(2, "snappy"), (3, "lz4"), (4, "zstd"), (5, "compression 5")])
-def test_records_of_an_unknown_compression_are_too_new(number: int, name: str) -> None:
+def test_records_of_an_unknown_compression_are_too_new() -> None:
     """The batch can be handed on as it is, and its header can be read."""
-    data = stored(batch(record(0), attributes=number))
+    data = stored(batch(record(0), attributes=5))
     assert read_header(data, PLACE).count == 1
-    with pytest.raises(FormatTooNew, match=f"compressed by {name}, which this eventlog does not decompress"):
+    with pytest.raises(FormatTooNew, match="of compression 5, which this eventlog does not know"):
         decode(data, PLACE)
 
 

@@ -15,7 +15,7 @@ from eventlog.backend.kafka import KafkaAppend, KafkaAppended, KafkaRefusal
 from eventlog.backend.records import PartitionRecords, Rows, StoredRecords
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.header import EncodedBatch
-from eventlog.batches.kafka_batch import KafkaHead, UnfitBatch, accept, read_records
+from eventlog.batches.kafka_batch import KafkaHead, UnfitBatch, accept, check_records, read_records
 from eventlog.errors import EventLogError, FormatTooOld, RecordTooLarge, UnknownPartition
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.kafka.producer_ids import next_producer_id
@@ -78,6 +78,7 @@ def judge_part(part: KafkaAppend, latest_ms: int | None) -> JudgedPart:
     try:
         batch, head = accept(data)
         check_head(head, latest_ms)
+        check_records(data, head, what)
         rows = None
         if topic.index is not None or topic.compaction.by is not None:
             columns = read_records(data, f"a record batch for {what}")
