@@ -58,7 +58,10 @@ PROCESSOR_PREFIX = "processor:"
 DEFAULT_COPIED_RECORDS = 1_000
 """The records in one transaction of a copy."""
 
-OWN_STATES = (PROJECTION_PREFIX, PROCESSOR_PREFIX)
+KAFKA_PREFIX = "kafka:"
+"""The prefix of the state names of the listener for Kafka's clients; users cannot choose such a name."""
+
+OWN_STATES = (PROJECTION_PREFIX, PROCESSOR_PREFIX, KAFKA_PREFIX)
 
 CUSTOM_PREFIX = "custom:"
 """The prefix of the stored names of functions that users declare."""
@@ -180,9 +183,9 @@ def check_state_name(name: object) -> str:
     checked = _check_printable_name("state name", name)
     if checked.startswith(OWN_STATES):
         raise ValueError(
-            f"{_shown(name)} is not a valid state name: {PROJECTION_PREFIX!r} marks the states of projections, and "
-            f"{PROCESSOR_PREFIX!r} those of processors. Nothing was changed. Read a projection with "
-            "log.projection(name).state, or choose another name."
+            f"{_shown(name)} is not a valid state name: {PROJECTION_PREFIX!r} marks the states of projections, "
+            f"{PROCESSOR_PREFIX!r} those of processors, and {KAFKA_PREFIX!r} that of a Kafka listener. Nothing was "
+            "changed. Read a projection with log.projection(name).state, or choose another name."
         )
     return checked
 
