@@ -10,6 +10,7 @@ import pytest
 
 from eventlog.kafka import protocol
 from eventlog.kafka.protocol import ApiKey, ErrorCode, MalformedMessage
+from eventlog.kafka.protocol.__main__ import main
 from tests.kafka.protocol.messages import OTHERS, every_codec
 
 PRODUCE = {
@@ -140,10 +141,15 @@ def test_lengths_that_cannot_be_are_malformed(version: int, data: bytes, field: 
     assert 0 <= error.value.place <= len(data)
 
 
-def test_bytes_behind_a_message_are_malformed() -> None:
-    """A client whose request is longer than it says is out of step."""
+def test_bytes_behind_a_request_are_passed_over() -> None:
+    """A client, librdkafka, sends some behind Metadata, and a broker does not mind."""
+    assert protocol.decode_request(ApiKey.PRODUCE, 9, _produce() + b"\0\0")["acks"] == -1
+
+
+def test_bytes_behind_other_messages_are_malformed() -> None:
+    """Unless a newer version may have more fields, there is nothing behind the last one."""
     with pytest.raises(MalformedMessage, match=r"2 bytes after its end"):
-        protocol.decode_request(ApiKey.PRODUCE, 9, _produce() + b"\0\0")
+        protocol.decode_response(ApiKey.HEARTBEAT, 0, bytes(4))
     codec = protocol.codec("ConsumerProtocolSubscription", 0)
     newer = b"".join(codec.encode({"topics": ["teas"]})) + b"\0\0"
     assert codec.decode(newer, is_exact=False)["topics"] == ["teas"]
@@ -234,3 +240,14 @@ def test_the_table_of_apis_is_that_of_the_definitions() -> None:
             assert message.versions == (api.first, api.last), message.name
             flexible = message.flexible[0] if message.flexible[1] >= 0 else 32767
             assert flexible == api.flexible, message.name
+
+
+def test_the_generated_code_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """A maintainer looks at what is generated."""
+    assert main([]) == 0
+    assert "  0  Produce 3-13\n" in capsys.readouterr().out
+    assert main(["ProduceRequest", "9", "decode"]) == 0
+    assert "def decode(data, view, at, end):" in capsys.readouterr().out
+    assert main(["ProduceRequest", "2", "decode"]) == 2
+    assert main(["ProduceRequest", "9", "guess"]) == 2
+    assert "usage" in capsys.readouterr().err

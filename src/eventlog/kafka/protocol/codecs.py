@@ -106,7 +106,9 @@ class Codec:
             raise ValueError(f"cannot encode {self._title}, field {fields}: {error}") from error
 
     def source(self, direction: str) -> str:
-        """Return the generated source, "decode" or "encode"."""
+        """Return the generated source, of the direction "decode" or "encode"."""
+        if direction not in ("decode", "encode"):
+            raise ValueError(f"a codec can decode and encode, not {direction!r}")
         return self._generated(direction)[0]
 
     @property
