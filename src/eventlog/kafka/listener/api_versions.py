@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from eventlog.kafka.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
     from eventlog.kafka.listener.broker import Broker
     from eventlog.kafka.listener.request import Request
 
 
+_SOFTWARE: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
+"""What the name and the version of a client's software may be: KIP-511."""
+_NAMED_SINCE: Final = 3
+
+
 def api_versions(broker: Broker, request: Request) -> dict[str, Any]:
     """Name the versions of all APIs; no feature of a cluster is finalized."""
-    request.connection.notes["client_software"] = (
-        request.body.get("client_software_name", ""),
-        request.body.get("client_software_version", ""),
-    )
+    software = request.body.get("client_software_name", ""), request.body.get("client_software_version", "")
+    if request.version >= _NAMED_SINCE and not all(map(_SOFTWARE.fullmatch, software)):
+        return {"error_code": ErrorCode.INVALID_REQUEST}
+    request.connection.notes["client_software"] = software
     return {"api_keys": broker.apis.ranges()}

@@ -8,6 +8,7 @@ lies on this machine, which is all; -5 and -6 ask for tiered storage, which ther
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -54,18 +55,42 @@ def list_offsets(broker: Broker, request: Request) -> dict[str, Any] | Awaitable
 def _answer(broker: Broker, request: Request) -> dict[str, Any]:
     is_committed = request.body.get("isolation_level", 0) == _COMMITTED
     topics = []
-    for asked in request.body["topics"]:
-        topic, missing = topic_asked(broker, asked, is_by_id=False)
-        partitions = [_one(broker, topic, missing, one, is_committed=is_committed) for one in asked["partitions"]]
-        topics.append({"name": asked["name"], "partitions": partitions})
+    for name, (numbers, parts) in _by_topic(request).items():
+        topic, missing = topic_asked(broker, {"name": name}, is_by_id=False)
+        partitions = [
+            _one(broker, topic, missing, one, is_committed=is_committed, is_double=numbers[at] > 1)
+            for at, one in parts.items()
+        ]
+        topics.append({"name": name, "partitions": partitions})
     return {"topics": topics}
 
 
+def _by_topic(request: Request) -> dict[str, tuple[Counter[int], dict[int, dict[str, Any]]]]:
+    """The partitions of each topic, each once, and how often it was asked for."""
+    topics: dict[str, tuple[Counter[int], dict[int, dict[str, Any]]]] = {}
+    for topic in request.body["topics"]:
+        for part in topic["partitions"]:
+            numbers, parts = topics.setdefault(topic["name"], (Counter(), {}))
+            numbers[part["partition_index"]] += 1
+            parts[part["partition_index"]] = part
+    return topics
+
+
 def _one(
-    broker: Broker, topic: StoredTopic | None, missing: ErrorCode, asked: dict[str, Any], *, is_committed: bool
+    broker: Broker,
+    topic: StoredTopic | None,
+    missing: ErrorCode,
+    asked: dict[str, Any],
+    *,
+    is_committed: bool,
+    is_double: bool,
 ) -> dict[str, Any]:
     number = asked["partition_index"]
     code = missing if topic is None else judge(topic, number, asked.get("current_leader_epoch", -1))
+    if asked["timestamp"] < min(_TIERED):
+        code = ErrorCode.UNSUPPORTED_VERSION  # Kafka's code for a special time of a release to come
+    if is_double:
+        code = ErrorCode.INVALID_REQUEST
     place = _NOWHERE
     if topic is not None and not code:
         try:
@@ -90,7 +115,7 @@ def _place(backend: Backend, topic: StoredTopic, number: int, asked: int, *, is_
         return -1, bounds.log_start, LEADER_EPOCH
     if asked == MAX_TIMESTAMP:
         return _latest_record(backend, topic, number, bounds)
-    if asked in _TIERED or asked < 0:
+    if asked in _TIERED:
         return _NOWHERE
     offset = backend.offset_of_time(topic, number, asked)
     end = bounds.last_stable if is_committed else bounds.high_watermark

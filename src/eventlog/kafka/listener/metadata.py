@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LEADER_EPOCH: Final = 0
 """The epoch of every partition's leader: none of them ever moves."""
 _NO_ID: Final = UUID(int=0)
+_BY_ID_SINCE: Final = 12
 _TOPIC_OPERATIONS: Final = 0b1101_1111_1000
 _CLUSTER_OPERATIONS: Final = 0b1_1111_1010_0000
 """What a client may do to a topic and to the cluster where nobody is refused: Kafka's numbers of operations as bits."""
@@ -35,10 +36,30 @@ def metadata(broker: Broker, request: Request) -> dict[str, Any] | Awaitable[dic
     asked = request.body["topics"]
     if asked is None or (not asked and request.version == 0):
         return _answer(broker, request, [_described(broker, request, topic) for topic in broker.backend.topics()])
+    asked = _distinct(asked)
+    refused = [topic for topic in asked if not _is_askable(topic, request.version)]
+    if refused:  # not one of the others is described either, as with Kafka
+        return {"topics": [_refused(topic) for topic in asked], "controller_id": -1}
     missing = [] if not _may_create(broker, request) else _missing(broker, asked)
     if missing:
         return _create(broker, request, asked, missing)
     return _answer(broker, request, _asked(broker, request, asked))
+
+
+def _distinct(asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Topics as a request or an answer has them, each once."""
+    return list({(topic["name"], topic.get("topic_id", _NO_ID)): topic for topic in asked}.values())
+
+
+def _is_askable(topic: dict[str, Any], version: int) -> bool:
+    """Whether a version can ask for a topic so: by an id from version 12 on, though two before it have the field."""
+    topic_id = topic.get("topic_id", _NO_ID)
+    return version >= _BY_ID_SINCE if topic_id != _NO_ID else topic["name"] is not None
+
+
+def _refused(topic: dict[str, Any]) -> dict[str, Any]:
+    name, topic_id = topic["name"] or "", topic.get("topic_id", _NO_ID)
+    return {"error_code": ErrorCode.INVALID_REQUEST, "name": name, "topic_id": topic_id, "partitions": []}
 
 
 def _may_create(broker: Broker, request: Request) -> bool:
@@ -47,7 +68,7 @@ def _may_create(broker: Broker, request: Request) -> bool:
 
 def _missing(broker: Broker, asked: Sequence[dict[str, Any]]) -> list[str]:
     """The valid names of topics that are not there; Kafka's own topics are none of ours."""
-    names = dict.fromkeys(topic["name"] for topic in asked if topic["name"] is not None)
+    names = dict.fromkeys(topic["name"] for topic in asked if topic.get("topic_id", _NO_ID) == _NO_ID)
     return [
         name for name in names if _is_valid(name) and not name.startswith("__") and broker.backend.topic(name) is None
     ]
@@ -79,12 +100,12 @@ async def _create(
 def _asked(
     broker: Broker, request: Request, asked: Sequence[dict[str, Any]], failed: dict[str, ErrorCode] | None = None
 ) -> list[dict[str, Any]]:
-    return [_one(broker, request, topic, failed or {}) for topic in asked]
+    return _distinct([_one(broker, request, topic, failed or {}) for topic in asked])
 
 
 def _one(broker: Broker, request: Request, asked: dict[str, Any], failed: dict[str, ErrorCode]) -> dict[str, Any]:
     name, topic_id = asked["name"], asked.get("topic_id", _NO_ID)
-    if name is None and topic_id != _NO_ID:
+    if topic_id != _NO_ID:  # the name does not count
         topic = broker.topic_of_id(topic_id)
         if topic is None:
             return {"error_code": ErrorCode.UNKNOWN_TOPIC_ID, "name": None, "topic_id": topic_id, "partitions": []}

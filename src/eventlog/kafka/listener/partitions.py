@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from eventlog.kafka.listener.broker import Broker
 
 NO_ID: Final = UUID(int=0)
+NO_EPOCH: Final = -1
 
 
 def topic_asked(broker: Broker, asked: dict[str, Any], *, is_by_id: bool) -> tuple[StoredTopic | None, ErrorCode]:
     """The topic that a part of a request names, or the code to answer where there is none."""
     if is_by_id:
         return broker.topic_of_id(asked["topic_id"]), ErrorCode.UNKNOWN_TOPIC_ID
-    return broker.backend.topic(asked["topic"] if "topic" in asked else asked["name"]), _UNKNOWN
+    name = asked["topic"] if "topic" in asked else asked["name"]
+    return broker.backend.topic(name) if name else None, _UNKNOWN
 
 
 def judge(topic: StoredTopic, partition: int, current_leader_epoch: int) -> ErrorCode:
@@ -28,6 +30,8 @@ def judge(topic: StoredTopic, partition: int, current_leader_epoch: int) -> Erro
         return _UNKNOWN
     if current_leader_epoch > LEADER_EPOCH:
         return ErrorCode.UNKNOWN_LEADER_EPOCH
+    if current_leader_epoch < NO_EPOCH:  # as Kafka judges it: an epoch that is over
+        return ErrorCode.FENCED_LEADER_EPOCH
     return ErrorCode.NONE
 
 
