@@ -32,7 +32,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-pure proof soak test-long coverage lint ruff-check ruff-format mypy pyright floors native format bench compare peers growth page wheel clean
+.PHONY: help demo test test-pure proof soak test-long coverage lint ruff-check ruff-format mypy pyright floors native format bench compare peers growth page differential wheel clean
 
 help:
 	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
@@ -41,6 +41,7 @@ help:
 	@echo 'make proof       the promises: kills, stopped processes, histories, models; some minutes'
 	@echo 'make soak        the whole proof again and again with new seeds; MINUTES=10, SEED=...'
 	@echo 'make test-long   the long forms of the proof: thousands of kills and of histories'
+	@echo 'make differential  the Kafka listener beside a real Kafka, which Java 17 and Maven start; ARGS="..." names scripts'
 	@echo 'make coverage    the quick tests and the proof, with the branches that they miss'
 	@echo 'make lint        ruff, mypy, pyright, the floors (import-linter), and the warnings of the C compiler'
 	@echo 'make format      fix what ruff can fix'
@@ -82,6 +83,9 @@ coverage: $(VENV)/stamp-test
 	@$(BIN)/python -m coverage run -m pytest -m "not long" $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
+
+differential: $(VENV)/stamp-test
+	@$(BIN)/python -m tests.kafka.differential $(ARGS)
 
 lint: ruff-check ruff-format mypy pyright floors native
 
