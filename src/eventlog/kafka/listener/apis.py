@@ -69,6 +69,7 @@ class Apis(dict[int, Api]):
 
 TABLE: Final = (
     Api(ApiKey.PRODUCE, 3, 11, "eventlog.kafka.listener.produce:produce"),
+    Api(ApiKey.FETCH, 4, 17, "eventlog.kafka.listener.fetch:fetch"),
     Api(ApiKey.LIST_OFFSETS, 1, 10, "eventlog.kafka.listener.list_offsets:list_offsets"),
     Api(ApiKey.METADATA, 0, 13, "eventlog.kafka.listener.metadata:metadata"),
     Api(ApiKey.OFFSET_COMMIT, 2, 10, "eventlog.kafka.groups.offsets:offset_commit"),
@@ -83,5 +84,6 @@ TABLE: Final = (
     Api(ApiKey.DELETE_GROUPS, 0, 2, "eventlog.kafka.groups.administration:delete_groups"),
     Api(ApiKey.OFFSET_DELETE, 0, 0, "eventlog.kafka.groups.offsets:offset_delete"),
     Api(ApiKey.API_VERSIONS, 0, 4, "eventlog.kafka.listener.api_versions:api_versions"),
+    Api(ApiKey.INIT_PRODUCER_ID, 0, 4, "eventlog.kafka.listener.producer_ids:init_producer_id"),
     Api(ApiKey.OFFSET_FOR_LEADER_EPOCH, 2, 4, "eventlog.kafka.listener.leader_epochs:offset_for_leader_epoch"),
 )

@@ -17,6 +17,7 @@ from eventlog.errors import TopicMismatch
 from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.listener.commits import Commits
 from eventlog.kafka.listener.polls import Poll, Polls
+from eventlog.kafka.listener.record_batches import RecordBatches
 
 if TYPE_CHECKING:
     from eventlog.kafka.listener.apis import Apis
@@ -56,6 +57,7 @@ class Broker:
         self.node_id = node_id
         self.cluster_id = base64.urlsafe_b64encode(log.uuid.bytes).decode().rstrip("=")
         self.address = address
+        self.record_batches = RecordBatches()
         self.groups: Any = None
         """The coordinator of groups, which its handlers make with the first request for it."""
         self.transactions: Any = None

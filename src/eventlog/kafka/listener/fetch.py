@@ -13,9 +13,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from eventlog.backend.kafka import KafkaFetch, KafkaFetched
+from eventlog.errors import EventLogError
+from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.listener.failures import code_of
 from eventlog.kafka.listener.partitions import NO_ID, judge, topic_asked
-from eventlog.kafka.listener.record_batches import record_batches
 from eventlog.kafka.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
@@ -75,19 +76,21 @@ class _Fetch:
         """Read what is there now; whether that is to be answered at once."""
         self.byte_count = 0
         found, _ = self._broker.backend.fetch_stored([one for one, _ in self._wanted], self._max_bytes)
-        for (_, part), fetched in zip(self._wanted, found, strict=True):
-            if fetched.error is not None:
-                self._fail(part, code_of(fetched.error))
-            else:
-                self._fill(part, fetched)
+        for (one, part), fetched in zip(self._wanted, found, strict=True):
+            try:
+                if fetched.error is not None:
+                    raise fetched.error
+                self._fill(one, part, fetched)
+            except unless_interrupted(EventLogError) as error:
+                self._fail(part, code_of(error))
         return self.has_failed or self.byte_count >= self.min_bytes
 
-    def _fill(self, part: dict[str, Any], fetched: KafkaFetched) -> None:
+    def _fill(self, one: KafkaFetch, part: dict[str, Any], fetched: KafkaFetched) -> None:
         batches = fetched.batches
         if self._is_committed:
             batches = [batch for batch in batches if batch.last < fetched.last_stable]
-        records = record_batches(batches)
-        self.byte_count += len(records)
+        records = self._broker.record_batches.of(one.topic_id, one.partition, batches)
+        self.byte_count += sum(map(len, records))
         part.update(
             error_code=0,
             high_watermark=fetched.high_watermark,
