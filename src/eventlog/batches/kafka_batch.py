@@ -1,8 +1,8 @@
 """
 A Kafka record batch as the body of a batch: kept as the client sent it, and read as columns.
 
-What arrives is judged by its 61 bytes of header and its checksum, and its records are looked through if they are not
-compressed; they become objects when a reader of ours asks.
+What arrives is judged by its 61 bytes of header and its checksum, and its records are looked through; they become
+objects when a reader of ours asks.
 Layout: docs/reference/format.md, and https://kafka.apache.org/documentation/#recordbatch.
 """
 
@@ -15,6 +15,7 @@ import google_crc32c
 from eventlog.batches.header import KAFKA, BatchHeader, EncodedBatch, corrupt, too_new
 from eventlog.batches.kafka_compression import NAMES, decompressed
 from eventlog.batches.kafka_records import KafkaColumns, are_kafka_records, kafka_columns
+from eventlog.errors import MissingLibrary
 from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
 
@@ -78,12 +79,11 @@ def accept(data: bytes) -> tuple[EncodedBatch, KafkaHead]:
         UnfitBatch: it is not one, it is damaged, or it is transactional or a control batch.
     """
     if len(data) < HEAD_BYTES:
-        raise UnfitBatch(f"{len(data)} bytes are fewer than the {HEAD_BYTES} of a Kafka record batch", CORRUPT)
+        raise UnfitBatch(f"{len(data)} bytes are fewer than the {HEAD_BYTES} of a Kafka record batch", INVALID)
     head = KafkaHead(*_HEAD.unpack_from(data))
     problem = _problem(head, len(data))
     if problem is not None:
-        code = CORRUPT if head.magic == _MAGIC and head.length != len(data) - _LENGTH_END else INVALID
-        raise UnfitBatch(f"it is no Kafka record batch that can be stored: {problem}", code)
+        raise UnfitBatch(f"it is no Kafka record batch that can be stored: {problem}", _code_of(head, data))
     compression = head.attributes & _COMPRESSION_MASK
     if head.attributes & ~_KNOWN_ATTRIBUTES or compression >= len(NAMES):
         code = INVALID if compression < len(NAMES) else "UNSUPPORTED_COMPRESSION_TYPE"
@@ -97,14 +97,23 @@ def accept(data: bytes) -> tuple[EncodedBatch, KafkaHead]:
 
 def check_records(data: bytes, head: KafkaHead, place: object) -> None:
     """
-    Look through the records of a Kafka record batch that was accepted, if they are not compressed.
+    Look through the records of a Kafka record batch that was accepted.
+
+    Without the library that decompresses them, they are taken as they are.
 
     Raises:
         UnfitBatch: they are not what the header says.
     """
-    if head.attributes & _COMPRESSION_MASK == 0:
-        if not are_kafka_records(data, HEAD_BYTES, len(data), head.record_count, head.last_delta, head.base_ms):
-            read_records(data, place)
+    compression, raw, start = head.attributes & _COMPRESSION_MASK, data, HEAD_BYTES
+    try:
+        if compression:
+            raw, start = decompressed(compression, memoryview(data)[HEAD_BYTES:], place), 0
+    except unless_interrupted(MissingLibrary):
+        return
+    except unless_interrupted(ValueError) as error:
+        raise _unreadable(error) from error
+    if not are_kafka_records(raw, start, len(raw), head.record_count, head.last_delta, head.base_ms):
+        read_records(data, place)
 
 
 def read_records(data: bytes, place: object) -> KafkaColumns:
@@ -119,7 +128,21 @@ def read_records(data: bytes, place: object) -> KafkaColumns:
     try:
         return _columns_of(head, data, HEAD_BYTES, len(data), place)
     except unless_interrupted(ValueError) as error:
-        raise UnfitBatch(f"the records of the Kafka record batch cannot be read ({error})", INVALID) from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: ValueError) -> UnfitBatch:
+    return UnfitBatch(f"the records of the Kafka record batch cannot be read ({error})", INVALID)
+
+
+def _code_of(head: KafkaHead, data: bytes) -> str:
+    """Return Kafka's name for what is wrong with the header of a batch, as its broker judges it."""
+    end = _LENGTH_END + head.length
+    if head.magic > _MAGIC or (head.magic == _MAGIC and end < HEAD_BYTES):
+        return CORRUPT
+    if head.magic == _MAGIC and end < len(data) and google_crc32c.value(data[_CHECKED_FROM:end]) != head.checksum:
+        return CORRUPT
+    return INVALID
 
 
 def _problem(head: KafkaHead, size: int) -> str | None:

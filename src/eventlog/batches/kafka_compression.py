@@ -19,7 +19,7 @@ from eventlog.interruptions import unless_interrupted
 NAMES = ("no compression", "gzip", "snappy", "lz4", "zstd")
 """The compressions by their numbers in the attributes of a record batch."""
 _GZIP_WINDOW = 31
-_LEAST_BOUND_BYTES = 128 << 20
+_LEAST_BOUND_BYTES = 32 << 20
 _MOST_RATIO = 128
 _MOST_BYTES = 1 << 30
 _XERIAL = b"\x82SNAPPY\0"
@@ -30,7 +30,7 @@ Decompress = Callable[[memoryview, int], bytes]
 
 
 def most_raw_bytes(stored_bytes: int) -> int:
-    """Return how many bytes the records of a batch of this size may become: 128 MiB, or more of a large one."""
+    """Return how many bytes the records of a batch of this size may become: 32 MiB, or more of a large one."""
     return min(max(_LEAST_BOUND_BYTES, _MOST_RATIO * stored_bytes), _MOST_BYTES)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import mmap
 import shutil
 import struct
@@ -77,17 +78,25 @@ def test_a_batch_that_is_refused_leaves_the_others(log: Any, orders: Any) -> Non
 @pytest.mark.parametrize(
     ("data", "code"),
     [
-        (b"", "CORRUPT_MESSAGE"),
-        (record_batch(b"x")[:40], "CORRUPT_MESSAGE"),
-        (record_batch(b"x", longer=1), "CORRUPT_MESSAGE"),
+        (b"", "INVALID_RECORD"),
+        (record_batch(b"x")[:40], "INVALID_RECORD"),
+        (record_batch(b"x", longer=1), "INVALID_RECORD"),
+        (record_batch(b"x") + record_batch(b"y"), "INVALID_RECORD"),
+        (record_batch(b"x", longer=-1), "CORRUPT_MESSAGE"),
+        (record_batch(b"x", longer=-60), "CORRUPT_MESSAGE"),
         (record_batch(b"x", magic=1), "INVALID_RECORD"),
+        (record_batch(b"x", magic=3), "CORRUPT_MESSAGE"),
+        (record_batch(b"x", data=b"\xff" * 20), "INVALID_RECORD"),
+        (record_batch(b"x", compression=1, data=b"no gzip"), "INVALID_RECORD"),
+        (record_batch(b"x", compression=1, data=gzip.compress(b"no records")), "INVALID_RECORD"),
+        (record_batch(b"x", compression=4, data=b"no zstd"), "INVALID_RECORD"),
         (record_batch(b"x", b"y", count=1), "INVALID_RECORD"),
         (record_batch(b"x", count=0, last=-1), "INVALID_RECORD"),
         (record_batch(b"x", attributes=1 << 5), "INVALID_RECORD"),
         (record_batch(b"x", attributes=7), "UNSUPPORTED_COMPRESSION_TYPE"),
-        (record_batch(b"x", base_ms=-2), "INVALID_TIMESTAMP"),
         (record_batch(Sent(b"x", ms=NOW_MS + 1)), "INVALID_TIMESTAMP"),
-        (record_batch(b"x", producer=(5, -1, 0)), "INVALID_RECORD"),
+        (record_batch(b"x", producer=(5, -1, 0)), "INVALID_PRODUCER_EPOCH"),
+        (record_batch(b"x", producer=(5, 0, -1)), "INVALID_RECORD"),
         (record_batch(b"x", producer=(5, 0, 0)), "UNKNOWN_PRODUCER_ID"),
     ],
 )
