@@ -28,6 +28,8 @@ _COMPRESSION_MASK = 0b111
 CORRUPT = "CORRUPT_MESSAGE"
 INVALID = "INVALID_RECORD"
 _APPEND_TIME = 1 << 3
+_ATTRIBUTES_AT = 21
+_TRANSACTION_BITS = 0b11 << 4
 _KNOWN_ATTRIBUTES = _COMPRESSION_MASK | _APPEND_TIME
 
 
@@ -154,6 +156,12 @@ def _problem(head: KafkaHead, size: int) -> str | None:
     if not 1 <= head.record_count <= head.last_delta + 1:
         return f"it says {head.record_count} records over {head.last_delta + 1} offsets"
     return None
+
+
+def is_of_transaction(data: bytes, header: BatchHeader) -> bool:
+    """Return whether the Kafka record batch in a stored batch is a part of a transaction, or ends one."""
+    at = header.body_at + _ATTRIBUTES_AT
+    return bool(int.from_bytes(data[at : at + 2], "big") & _TRANSACTION_BITS)
 
 
 def read_kafka_body(data: bytes, header: BatchHeader, place: object) -> KafkaColumns:

@@ -3,10 +3,13 @@ Batches that take the place of lost ones beside them.
 
 A batch begins where the one before it ends. Where batches between are lost, the next one gets their offsets too,
 without records for them: a batch may span more offsets than it has records. Its records keep their offsets, times and
-positions.
+positions. A record batch of Kafka's becomes columns, because its checksum covers its span; one of a transaction stays
+as it is, because columns have none.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgpack
 
@@ -44,12 +47,17 @@ def widened(
         MissingLibrary: it is compressed, and the library for that is not installed.
     """
     span = header.span + before + behind
-    if header.kind == KAFKA or span > _LARGEST_SPAN or header.unknown:
+    if span > _LARGEST_SPAN or header.unknown:
         return None
     compression = header.flags & COMPRESSION_MASK
     try:
-        body = raw_body(data, header, "a batch") if compression else data[header.body_at : -4]
-        columns = msgpack.unpackb(body, use_list=False, strict_map_key=False)
+        if header.kind == KAFKA:
+            columns: Any = _kafka_columns(data, header)
+            if columns is None:
+                return None
+        else:
+            body = raw_body(data, header, "a batch") if compression else data[header.body_at : -4]
+            columns = msgpack.unpackb(body, use_list=False, strict_map_key=False)
         times, keys, values, headers, deltas = columns
         runs = read_runs(header, data, "a batch")
     except unless_interrupted(MissingLibrary):
@@ -72,3 +80,14 @@ def widened(
         key=key,
         later_runs=[Run(run.delta + before, run.log_position) for run in runs[1:]],
     )
+
+
+def _kafka_columns(data: bytes, header: BatchHeader) -> tuple[Any, ...] | None:
+    """The columns of a record batch of Kafka's; None if it is of a transaction."""
+    from eventlog.batches.kafka_batch import is_of_transaction, read_kafka_body  # few logs have one
+
+    if is_of_transaction(data, header):
+        return None
+    found = read_kafka_body(data, header, "a batch")
+    times = [moment - header.first_ms for moment in found.timestamps_ms]
+    return times, found.keys, found.values, found.headers, found.deltas
