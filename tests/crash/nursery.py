@@ -98,7 +98,7 @@ class Nursery:
         self._victims: list[Victim] = []
 
     def start(self, way: str, path: Path, *, writer: int, seed: str) -> Victim:
-        """A new process that writes in one of the ways of `writers.WRITERS`, `bank.WAYS` and `transactors`."""
+        """A new process that writes in one of the ways of `writers.WRITERS`, `bank.WAYS` and others."""
         ours, theirs = os.pipe()
         request = json.dumps([way, str(path), writer, seed]).encode()
         socket.send_fds(self._socket, [request], [theirs])
@@ -126,9 +126,10 @@ class Nursery:
 
 
 def _serve(ours: socket.socket) -> None:
-    from tests.crash import bank, transactors, writers
+    from tests.crash import bank, kafka_producer, transactors, writers
 
     ways = {**writers.WRITERS, **bank.WAYS, "transact": transactors.transact}
+    ways["produce"] = kafka_producer.produce_until_killed
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the children
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from eventlog.store.kafka.sequences import (
     check_sequence,
     find_duplicate,
     last_sequence,
+    producer_key,
 )
+from eventlog.store.lmdb.environment import SEQUENCES
 from eventlog.testing import ManualClock
-from tests.kafka.record_batches import backend_of, produce_one, producer_id, record_batch
+from tests.kafka.record_batches import backend_of, produce, produce_one, producer_id, record_batch
 
 
 @pytest.fixture(autouse=True)
@@ -176,3 +179,25 @@ def test_a_row_that_is_not_what_was_written_is_an_error(change: Any) -> None:
         KafkaProducerRow.unpack(change(row))
     with pytest.raises(eventlog.FormatTooNew):
         KafkaProducerRow.unpack(b"\2" + row[1:])
+
+
+def test_a_changed_bit_of_a_row_is_found_and_concerns_its_producer_alone(log: Any, rng: random.Random) -> None:
+    """The others of the request are stored, and `verify` names the row."""
+    first, second = producer_id(log), producer_id(log)
+    sent(log, first, 0, 0)
+    environment = backend_of(log).environment
+    key = producer_key(first, backend_of(log).require_topic("orders").id, 0)
+    transaction = environment.begin_writing()
+    row = bytearray(transaction.get(key, db=environment.table(SEQUENCES)))
+    row[rng.randrange(len(row))] ^= 1 << rng.randrange(8)
+    transaction.put(key, bytes(row), db=environment.table(SEQUENCES))
+    environment.commit(transaction)
+    replies = produce(
+        log,
+        ("orders", 0, record_batch(b"x", producer=(first, 0, 1))),
+        ("orders", 0, record_batch(b"y", producer=(second, 0, 0))),
+        ("orders", 1, record_batch(b"z", producer=(first, 0, 0))),
+    )
+    assert [type(one.error) for one in replies] == [eventlog.CorruptBatch, type(None), type(None)]
+    (problem,) = log.verify().problems
+    assert "sequences" in problem
