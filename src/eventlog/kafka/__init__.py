@@ -21,16 +21,39 @@ if TYPE_CHECKING:
     from eventlog.kafka.listener.async_listener import AsyncListener
     from eventlog.kafka.listener.listener import Listener
     from eventlog.kafka.listener.opening import listen, listen_async
+    from eventlog.kafka.security.access import Acls
+    from eventlog.kafka.security.acls import Acl
+    from eventlog.kafka.security.errors import UnknownUser
+    from eventlog.kafka.security.sasl.oauthbearer import InvalidToken, Token
+    from eventlog.kafka.security.users import Users
 
 _LATER = {
+    "Acl": "eventlog.kafka.security.acls",
+    "Acls": "eventlog.kafka.security.access",
     "AsyncListener": "eventlog.kafka.listener.async_listener",
+    "InvalidToken": "eventlog.kafka.security.sasl.oauthbearer",
     "Listener": "eventlog.kafka.listener.listener",
+    "Token": "eventlog.kafka.security.sasl.oauthbearer",
+    "UnknownUser": "eventlog.kafka.security.errors",
+    "Users": "eventlog.kafka.security.users",
     "listen": "eventlog.kafka.listener.opening",
     "listen_async": "eventlog.kafka.listener.opening",
 }
 """Where the names are that are imported with their first use."""
 
-__all__ = ["AsyncListener", "CannotListen", "Listener", "listen", "listen_async"]
+__all__ = [
+    "Acl",
+    "Acls",
+    "AsyncListener",
+    "CannotListen",
+    "InvalidToken",
+    "Listener",
+    "Token",
+    "UnknownUser",
+    "Users",
+    "listen",
+    "listen_async",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -83,7 +83,9 @@ TABLE: Final = (
     Api(ApiKey.LIST_GROUPS, 0, 5, "eventlog.kafka.groups.administration:list_groups"),
     Api(ApiKey.DELETE_GROUPS, 0, 2, "eventlog.kafka.groups.administration:delete_groups"),
     Api(ApiKey.OFFSET_DELETE, 0, 0, "eventlog.kafka.groups.offsets:offset_delete"),
+    Api(ApiKey.SASL_HANDSHAKE, 0, 1, "eventlog.kafka.security.unasked:sasl_handshake"),
     Api(ApiKey.API_VERSIONS, 0, 4, "eventlog.kafka.listener.api_versions:api_versions"),
     Api(ApiKey.INIT_PRODUCER_ID, 0, 4, "eventlog.kafka.listener.producer_ids:init_producer_id"),
     Api(ApiKey.OFFSET_FOR_LEADER_EPOCH, 2, 4, "eventlog.kafka.listener.leader_epochs:offset_for_leader_epoch"),
+    Api(ApiKey.SASL_AUTHENTICATE, 0, 2, "eventlog.kafka.security.unasked:sasl_authenticate"),
 )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eventlog.kafka.listener.apis import Apis
     from eventlog.kafka.listener.connection import Connection
     from eventlog.kafka.listener.options import Options
+    from eventlog.kafka.security.gate import Gate
     from eventlog.log.event_log import EmbeddedLog
 
 T = TypeVar("T")
@@ -67,6 +68,12 @@ class Broker:
         self.when_disconnected: list[Callable[[Connection], object]] = []
         """Called for each connection that has ended."""
         self.is_stopping = False
+        self.gate: Gate | None = None
+        """Who may do what; None where everybody may do everything."""
+        if options.security.is_needed:
+            from eventlog.kafka.security.gate import Gate
+
+            self.gate = Gate(self, options.security)
         self._commits = Commits(self.backend, loop)
         self._polls = Polls(self.backend, loop)
         self._topics_version = -1
@@ -167,6 +174,8 @@ class Broker:
         """End the thread that commits, and give the FIFO up."""
         self._polls.close()
         self._commits.stop()
+        if self.gate is not None:
+            self.gate.close()
 
     def forget(self) -> None:
         """Leave all to the parent, in a forked child."""

@@ -11,6 +11,7 @@ more, and the peer waits; nobody else does.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final
@@ -29,10 +30,18 @@ class Refused(Exception):
     """Raised by whoever reads a request that cannot be answered: the connection is closed, and the reason told."""
 
 
+class Last(Exception):
+    """Raised by a handler whose answer is the last of its connection: it is sent, and the reason told."""
+
+    def __init__(self, answer: dict[str, Any], reason: str) -> None:
+        super().__init__(reason)
+        self.answer = answer
+
+
 class Answer:
     """The place of one request in the order of the answers."""
 
-    __slots__ = ("buffers", "is_done", "may_overtake", "waiting")
+    __slots__ = ("buffers", "ending", "is_done", "may_overtake", "waiting")
 
     def __init__(self, *, may_overtake: bool) -> None:
         self.may_overtake = may_overtake
@@ -41,6 +50,8 @@ class Answer:
         self.buffers: list[protocol.Buffer] | None = None
         """What is sent; None sends nothing."""
         self.waiting: asyncio.Future[Any] | None = None
+        self.ending: str | None = None
+        """Why the connection is closed after it."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -67,7 +78,7 @@ class Connection(asyncio.BufferedProtocol):
         self.is_closed = False
         self.active_s = server.loop.time()
         """When something was last read or sent, by the loop's clock."""
-        self.peer = "?"
+        self.peer = self.host = "?"
         self.principal = "User:ANONYMOUS"
         self.notes: dict[str, Any] = {}
         """What handlers remember of this connection, such as how far an authentication has come."""
@@ -80,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = transport
         address = transport.get_extra_info("peername")
         if address:
-            self.peer = f"{address[0]}:{address[1]}"
+            self.peer, self.host = f"{address[0]}:{address[1]}", str(address[0])
         transport.set_write_buffer_limits(high=self._server.options.max_buffered_bytes)
         self._server.add(self)
 
@@ -171,7 +182,9 @@ class Connection(asyncio.BufferedProtocol):
         self._out.append(size.to_bytes(4, "big"))
         self._out.extend(buffers)
         self._out_bytes += size
-        if self._out_bytes >= _FLUSH_BYTES:
+        if answer.ending is not None:
+            self.refuse(answer.ending)
+        elif self._out_bytes >= _FLUSH_BYTES:
             self._flush()
 
     def _flush(self) -> None:
@@ -190,6 +203,16 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
+
+    def bound_requests(self, most_bytes: int | None) -> None:
+        """Bound the requests that are to come; None for the bound that the listener was given."""
+        most = self._server.options.max_request_bytes
+        self._frames.bound(most if most_bytes is None else min(most, most_bytes))
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS of the connection, if it has any."""
+        return self._transport.get_extra_info("ssl_object")  # type: ignore[no-any-return]
 
     # -- ending ----------------------------------------------------------------------------------------------
 

@@ -41,6 +41,10 @@ class Frames:
         self._whole_bytes = 0
         """The bytes of that request with its size; 0 as long as the size has not come."""
 
+    def bound(self, most_bytes: int) -> None:
+        """Set the bound of the requests that are to come."""
+        self._most_bytes = most_bytes
+
     @property
     def is_within(self) -> bool:
         """Whether a part of a request has come, and not the rest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from eventlog.api.event_log import EventLog
@@ -13,6 +13,7 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.errors import CannotListen
 from eventlog.kafka.listener.listener import Listener, start
 from eventlog.kafka.listener.options import IDLE_SECONDS, MAX_REQUEST_BYTES, Options, check_insecure
+from eventlog.kafka.security.options import security_options
 from eventlog.log.event_log import EmbeddedLog
 from eventlog.log.opening import open as open_log
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from eventlog.aio.log import EventLog as LoopLog
     from eventlog.aio.opener import Opening
     from eventlog.kafka.listener.async_listener import AsyncListener
+    from eventlog.kafka.security.sasl.oauthbearer import Token
 
 _BACKLOG: Final = 128
 
@@ -42,6 +44,13 @@ def listen(
     max_buffered_bytes: int = 1 << 20,
     ssl_context: ssl.SSLContext | None = None,
     insecure: Collection[str] | None = None,
+    sasl: Collection[str] | None = None,
+    users: Mapping[str, str] | None = None,
+    token_validator: Callable[[str], Token] | None = None,
+    max_session: float | None = None,
+    acls: bool = False,
+    super_users: Collection[str] = (),
+    allow_if_no_acl: bool = False,
 ) -> Listener:
     """
     Listen for Kafka clients, and serve them the topics of a log.
@@ -71,6 +80,16 @@ def listen(
         ssl_context: has all connections use TLS.
         insecure: what a listener that other machines reach may do without, by name: "plaintext" is TLS, "anonymous" is
             authentication. Without the words it does not listen there.
+        sasl: the mechanisms by which clients have to authenticate themselves, "SCRAM-SHA-256", "SCRAM-SHA-512",
+            "PLAIN" and "OAUTHBEARER"; the users are those of the log, see `Users`.
+        users: further users, with their passwords, whom this listener alone knows; without `sasl` all mechanisms with
+            passwords are offered.
+        token_validator: judges the tokens of OAUTHBEARER: it returns a `Token`, or raises `InvalidToken`. Threads call
+            it.
+        max_session: seconds after which a client has to authenticate itself again; None for no bound.
+        acls: has the access control lists of the log decide what a client may do, see `Acls`.
+        super_users: principals who may do everything, such as "User:admin".
+        allow_if_no_acl: allows what no list is about.
 
     Raises:
         CannotListen: if the port is taken, or the address is not of this machine. Nothing was opened.
@@ -100,6 +119,15 @@ def listen(
         max_buffered_bytes,
         ssl_context,
         check_insecure(insecure),
+        security_options(
+            sasl,
+            users,
+            token_validator,
+            max_session,
+            acls=acls,
+            super_users=super_users,
+            allow_if_no_acl=allow_if_no_acl,
+        ),
     )
     options.check()
     owns_log = isinstance(log, (str, os.PathLike))

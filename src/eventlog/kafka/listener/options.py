@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from eventlog.kafka.security.options import SecurityOptions
 from eventlog.options import MAX_PARTITIONS, check_bool, check_int, check_seconds
 
 MAX_REQUEST_BYTES: Final = 104_857_600
@@ -40,6 +41,7 @@ class Options:
     max_buffered_bytes: int
     ssl_context: ssl.SSLContext | None
     insecure: tuple[str, ...]
+    security: SecurityOptions = attrs.field(factory=SecurityOptions)
 
     def check(self) -> None:
         """Raise an error for options that no listener can have."""
@@ -62,6 +64,12 @@ class Options:
         _check_context(self.ssl_context)
         self._check_exposure()
 
+    @property
+    def _has_authentication(self) -> bool:
+        """Whether a client has to show who it is, by SASL or by a certificate."""
+        needs_certificate = self.ssl_context is not None and self.ssl_context.verify_mode is ssl.CERT_REQUIRED
+        return needs_certificate or bool(self.security.mechanisms)
+
     def _check_exposure(self) -> None:
         """Refuse to be reached from other machines by anybody, unless that was asked for by name."""
         if is_loopback(self.host):
@@ -69,8 +77,8 @@ class Options:
         missing = []
         if self.ssl_context is None and "plaintext" not in self.insecure:
             missing.append("without TLS: pass ssl_context=, or the word 'plaintext'")
-        if "anonymous" not in self.insecure:
-            missing.append("without authentication: pass the word 'anonymous'")
+        if not self._has_authentication and "anonymous" not in self.insecure:
+            missing.append("without authentication: pass sasl= or users=, or the word 'anonymous'")
         if missing:
             raise ValueError(
                 f"cannot listen on {self.host!r}, which other machines reach, {', and '.join(missing)} in insecure=. "

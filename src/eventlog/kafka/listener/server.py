@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,7 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.kafka import protocol
 from eventlog.kafka.listener.acceptor import Acceptor
 from eventlog.kafka.listener.apis import Api, Apis
-from eventlog.kafka.listener.connection import Answer, Connection, Refused
+from eventlog.kafka.listener.connection import Answer, Connection, Last, Refused
 from eventlog.kafka.listener.failures import refusal
 from eventlog.kafka.listener.request import Request
 from eventlog.kafka.protocol.api_keys import ApiKey
@@ -48,6 +48,7 @@ class Server:
         self.shared = memoryview(bytearray(_SHARED_BYTES))
         """Where all connections read into; see `frames.py`."""
         self._apis = apis
+        self._gate = broker.gate
         self._connections: set[Connection] = set()
         self._acceptor: Acceptor | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -98,12 +99,16 @@ class Server:
                 connection.peer, f"there are {self.options.max_connections:,} connections, the bound max_connections="
             )
             connection.abort()
+        if self._gate is not None:
+            self._gate.begin(connection)
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
         self._connections.discard(connection)
         if not self._connections and self._all_gone is not None and not self._all_gone.done():
             self._all_gone.set_result(None)
+        if self._gate is not None:
+            self._gate.end(connection)
         self.broker.forget_connection(connection)
 
     @property
@@ -124,6 +129,8 @@ class Server:
         """Close a forked child's copies of the sockets; the loop's own files are closed with it."""
         for connection in self._connections:
             connection.close_copy()
+        if self._gate is not None:
+            self._gate.forget()
         self._connections.clear()
 
     # -- requests --------------------------------------------------------------------------------------------
@@ -139,6 +146,10 @@ class Server:
         Raises:
             Refused: if it cannot be answered, and its connection has to be closed.
         """
+        if self._gate is not None and (token := self._gate.token(frame, connection)) is not None:
+            answer = Answer(may_overtake=False)
+            self._await(token, connection, answer, None, lambda outcome: [outcome])
+            return answer
         try:
             header = protocol.decode_request_header(frame)
         except protocol.MalformedMessage as error:
@@ -146,6 +157,8 @@ class Server:
         api = self._apis.get(header.api_key)
         if api is None:
             raise Refused(f"it sent a request with API key {header.api_key}, which is not served here")
+        if self._gate is not None:
+            self._gate.check(header.api_key, connection)
         answer = Answer(may_overtake=header.api_key == ApiKey.PRODUCE)
         encode = partial(_encode, header.api_key, header.api_version, header.correlation_id)
         if not api.least <= header.api_version <= api.most:
@@ -157,24 +170,35 @@ class Server:
         except protocol.MalformedMessage as error:
             raise Refused(f"its {api.name} request cannot be read: {error}") from error
         request = Request(header.api_key, header.api_version, header.client_id, body, connection)
+        handle = api.handler if self._gate is None else self._gate.handler(api)
         try:
-            outcome = api.handler(self.broker, request)
+            outcome = handle(self.broker, request)
         except unless_interrupted(Exception) as error:
-            outcome = self._failed(request, error)
+            outcome = self._failed(request, answer, error)
         if outcome is None or isinstance(outcome, dict):
             answer.buffers = None if outcome is None else encode(outcome)
             answer.is_done = True
             return answer
+        self._await(outcome, connection, answer, request, encode)
+        return answer
+
+    def _await(
+        self,
+        outcome: Awaitable[Any],
+        connection: Connection,
+        answer: Answer,
+        request: Request | None,
+        encode: Callable[[Any], list[protocol.Buffer]],
+    ) -> None:
         waiting = answer.waiting = asyncio.ensure_future(outcome, loop=self.loop)
         waiting.add_done_callback(partial(self._settle, connection, answer, request, encode))
-        return answer
 
     def _settle(
         self,
         connection: Connection,
         answer: Answer,
-        request: Request,
-        encode: Callable[[dict[str, Any]], list[protocol.Buffer]],
+        request: Request | None,
+        encode: Callable[[Any], list[protocol.Buffer]],
         waiting: asyncio.Future[Any],
     ) -> None:
         if connection.is_closed:
@@ -186,7 +210,7 @@ class Server:
             return
         error = waiting.exception()
         try:
-            outcome = waiting.result() if error is None else self._failed(request, error)
+            outcome = waiting.result() if error is None else self._failed(request, answer, error)
             answer.buffers = None if outcome is None else encode(outcome)
         except Refused as refused:
             connection.refuse(str(refused))
@@ -194,14 +218,19 @@ class Server:
         answer.waiting = None
         connection.settle(answer)
 
-    def _failed(self, request: Request, error: BaseException) -> dict[str, Any]:
-        """The answer to a request whose handler failed."""
+    def _failed(self, request: Request | None, answer: Answer, error: BaseException) -> dict[str, Any]:
+        """The answer to a request whose handler failed; None is bytes without a header."""
         if isinstance(error, Refused):
             raise error
-        answer = refusal(request, error)
-        if answer is None:
+        if isinstance(error, Last):
+            answer.ending = str(error)
+            return error.answer
+        if request is None:
+            raise Refused(f"its authentication failed: {error!r}")
+        failure = refusal(request, error)
+        if failure is None:
             raise Refused(f"its {ApiKey(request.api_key).name} request failed: {error!r}")
-        return answer
+        return failure
 
     def _refuse_version(self, api: Api, header: protocol.RequestHeader) -> list[protocol.Buffer]:
         """The answer to a version that is not served: KIP-511 for ApiVersions, and the end for all others."""

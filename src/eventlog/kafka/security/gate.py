@@ -1,0 +1,97 @@
+"""
+The gate of a listener: no request goes to its handler before it is known who sent it, and what that one may do.
+
+A listener that asks neither has no gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from eventlog.interruptions import unless_interrupted
+from eventlog.kafka.protocol.api_keys import ApiKey
+from eventlog.kafka.security.certificate_names import subject_name
+from eventlog.kafka.security.logins import Logins
+from eventlog.kafka.security.passwords import Passwords
+from eventlog.kafka.security.stored import Security
+
+if TYPE_CHECKING:
+    from eventlog.kafka.listener.apis import Api, Handler
+    from eventlog.kafka.listener.broker import Broker
+    from eventlog.kafka.listener.connection import Connection
+    from eventlog.kafka.security.options import SecurityOptions
+
+
+class Gate:
+    """
+    Who the connections of one listener are.
+
+    Belongs to the loop.
+    """
+
+    def __init__(self, broker: Broker, options: SecurityOptions) -> None:
+        self._broker = broker
+        self.stored = Security(broker.log)
+        self._logins: Logins | None = None
+        if options.mechanisms:
+            passwords = Passwords(options, self.stored)
+            self._logins = Logins(broker.loop, options, passwords, broker.backend.clock.now_ms)
+
+    def begin(self, connection: Connection) -> None:
+        """Take up a new connection."""
+        tls = connection.tls
+        if tls is not None:
+            certificate = tls.getpeercert(True)  # noqa: FBT003 - the name of the argument is not public
+            if certificate:
+                connection.principal = _principal_of(certificate)
+        if self._logins is not None:
+            self._logins.begin(connection)
+
+    def end(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
+        if self._logins is not None:
+            self._logins.end(connection)
+
+    def close(self) -> None:
+        """End what goes on."""
+        if self._logins is not None:
+            self._logins.close()
+
+    def forget(self) -> None:
+        """Leave all to the parent, in a forked child."""
+        if self._logins is not None:
+            self._logins.forget()
+
+    def token(self, frame: bytes, connection: Connection) -> Awaitable[bytes] | None:
+        """Take what came without a header, if that is what has to come now; else None."""
+        if self._logins is None or not self._logins.sessions[connection].takes_tokens:
+            return None
+        return self._logins.token(frame, connection)
+
+    def check(self, api_key: int, connection: Connection) -> None:
+        """
+        Judge whether a connection may send such a request now.
+
+        Raises:
+            Refused: if it has yet to show who it is, or has to do so again.
+        """
+        if self._logins is not None:
+            self._logins.check(api_key, connection)
+
+    def handler(self, api: Api) -> Handler:
+        """What answers requests for an API: its handler, or what looks at them before."""
+        if self._logins is not None:
+            if api.key == ApiKey.SASL_HANDSHAKE:
+                return self._logins.handshake
+            if api.key == ApiKey.SASL_AUTHENTICATE:
+                return self._logins.authenticate
+        return api.handler
+
+
+def _principal_of(certificate: bytes) -> str:
+    """The principal of a client that has shown a certificate, which was checked."""
+    try:
+        return f"User:{subject_name(certificate)}"
+    except unless_interrupted(ValueError, UnicodeDecodeError):
+        return "User:ANONYMOUS"
