@@ -16,9 +16,20 @@ if TYPE_CHECKING:
     import eventlog
     from eventlog.aio import EventLog as LoopLog
     from eventlog.aio.opener import Opening
+    from eventlog.kafka import Listener
     from eventlog.testing import LogFactory, ManualClock
 
 _CLOCK = "event_log_clock"
+_MARKER = "eventlog_kafka"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker of the listener's options known."""
+    config.addinivalue_line(
+        "markers",
+        f"{_MARKER}(*names, topics=None, **options): the topics that `kafka_listener` begins with, by name or with "
+        "their counts of partitions, and options of `eventlog.kafka.listen`",
+    )
 
 
 @pytest.fixture
@@ -57,3 +68,26 @@ def aio_event_log(event_log: eventlog.EventLog) -> Iterator[Opening[LoopLog]]:
     opening, end = opening_for_test(event_log)
     yield opening
     end()
+
+
+@pytest.fixture
+def kafka_listener(request: pytest.FixtureRequest, event_log: eventlog.EventLog) -> Iterator[Listener]:
+    """
+    A Kafka listener of this test alone, over the log of `event_log`, at a free port of this machine.
+
+    `@pytest.mark.eventlog_kafka("orders", topics={"payments": 8}, auto_create_topics=False)` makes topics first, and
+    passes further options to `eventlog.kafka.listen`. It is ready in a few milliseconds, with no container.
+    """
+    from eventlog.testing import kafka
+
+    marker = request.node.get_closest_marker(_MARKER)
+    names, options = ((), {}) if marker is None else (marker.args, dict(marker.kwargs))
+    topics = {**dict.fromkeys(names), **dict(options.pop("topics", None) or {})}
+    with kafka(event_log, topics=topics, **options) as listener:
+        yield listener
+
+
+@pytest.fixture
+def kafka_bootstrap(kafka_listener: Listener) -> str:
+    """The address of `kafka_listener` for a client: `bootstrap.servers`, `bootstrap_servers=`."""
+    return kafka_listener.bootstrap_servers

@@ -37,6 +37,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "states": ("eventlog.cli.states:states", "List the states of a log, and count their rows."),
     "state": ("eventlog.cli.states:state", "Print the rows of a state, in the order of their keys."),
     "projections": ("eventlog.cli.states:projections", "List the projections of a log."),
+    "serve": ("eventlog.cli.serve:serve", "Serve a log to Kafka clients, until Ctrl-C or SIGTERM."),
     "stats": ("eventlog.cli.stats:stats", "Show what is in a log: records, bytes, free space, reads that go on."),
     "du": ("eventlog.cli.stats:du", "Show how many bytes each topic takes."),
     "verify": ("eventlog.cli.verify:verify", "Read a whole log and check it."),

@@ -16,6 +16,7 @@ from eventlog.kafka.listener.server import Server
 from eventlog.notices import LISTENING, LISTENING_ENDED, tell
 
 if TYPE_CHECKING:
+    from eventlog.api.event_log import EventLog
     from eventlog.kafka.listener.options import Options
     from eventlog.log.event_log import EmbeddedLog
 
@@ -117,6 +118,11 @@ class Listener:
         """
         self._check()
         return self._core.bootstrap_servers
+
+    @property
+    def log(self) -> EventLog:
+        """The log that it serves."""
+        return self._core.log
 
     @property
     def host(self) -> str:

@@ -1,0 +1,101 @@
+"""`eventlog serve`: a Kafka of one host, from its first line to its end by a signal."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+import eventlog
+from eventlog.kafka.protocol import ApiKey
+from tests.kafka.wire import Wire
+
+Start = Callable[..., "Popen[bytes]"]
+PATIENCE_SECONDS = 20.0
+
+
+class Address:
+    """Where a process listens, for `Wire`."""
+
+    def __init__(self, ready: dict[str, Any]) -> None:
+        self.host = ready["host"]
+        self.port = ready["port"]
+
+
+def ready_line(process: Popen[bytes]) -> dict[str, Any]:
+    """What a process that serves says when clients can connect."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, process.communicate()[1].decode()
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_a_signal_and_exits_with_0(path: Path, start_eventlog: Start, number: signal.Signals) -> None:
+    """Topics that were made for a client are there afterwards."""
+    with start_eventlog("serve", path, "--port", 0, "--partitions", 3, "--json") as process:
+        ready = ready_line(process)
+        assert ready["bootstrap_servers"] == f"127.0.0.1:{ready['port']}"
+        with Wire(Address(ready)) as wire:  # type: ignore[arg-type]
+            wire.ask(ApiKey.METADATA, 12, {"topics": [{"name": "orders"}]})
+            wire.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert wire.is_closed()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0
+    lines = errors.decode().splitlines()
+    assert [line.split(" ", 3)[2] for line in lines] == ["INFO", "INFO", "WARNING", "INFO"]
+    assert "speaks HTTP" in lines[2]
+    with eventlog.open(path, create=False) as log:
+        assert log.topic("orders").partitions == 3
+
+
+def test_it_creates_no_topic_where_it_may_not_and_is_quiet(path: Path, start_eventlog: Start) -> None:
+    """`--no-auto-create`, `--quiet`, `--advertised`."""
+    options = ("--port", 0, "--no-auto-create", "--quiet", "--json", "--advertised", "kafka.test:9095", "--node-id", 7)
+    with start_eventlog("serve", path, *options) as process:
+        ready = ready_line(process)
+        assert ready["bootstrap_servers"] == "kafka.test:9095"
+        with Wire(Address(ready)) as wire:  # type: ignore[arg-type]
+            answer = wire.ask(ApiKey.METADATA, 12, {"topics": [{"name": "orders"}]})
+        assert [(one["node_id"], one["host"], one["port"]) for one in answer["brokers"]] == [(7, "kafka.test", 9095)]
+        assert answer["topics"][0]["error_code"] == 3
+        process.terminate()
+        assert process.communicate(timeout=PATIENCE_SECONDS) == (b"", b"")
+    assert process.returncode == 0
+
+
+def test_a_port_that_is_taken_ends_it_with_an_error(path: Path, start_eventlog: Start) -> None:
+    """In one paragraph, as every command."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with start_eventlog("serve", path, "--port", port, "--quiet") as process:
+            output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, output) == (1, b"")
+    text = errors.decode()
+    assert f"cannot listen on 127.0.0.1:{port}" in text
+    assert "Traceback" not in text
+    assert "--port" in text
+
+
+def test_other_machines_are_refused_without_the_words(path: Path, eventlog_command: Any) -> None:
+    """It is wrong usage, and nothing is made."""
+    code, output, errors = eventlog_command("serve", path, "--host", "0.0.0.0", "--port", 0)
+    assert (code, output) == (2, "")
+    assert "anonymous" in errors
+    assert not path.exists()
+
+
+def test_an_address_that_is_none_is_wrong_usage(path: Path, eventlog_command: Any) -> None:
+    """For `--advertised`."""
+    for address in ("host:", ":9092", "host:x", "host:0"):
+        code, _, errors = eventlog_command("serve", path, "--advertised", address)
+        assert code == 2
+        assert "--advertised" in errors

@@ -1,0 +1,80 @@
+"""The fixtures `kafka_listener` and `kafka_bootstrap`, in runs of pytest of their own, alone and in parallel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+import eventlog
+from eventlog import testing
+from eventlog.kafka.protocol import ApiKey
+from tests.kafka.wire import Wire
+from tests.testing.test_plugin import _left, _pytest
+
+USES_BOTH = '''
+import threading
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+
+def send(servers, topic, value):
+    producer = Producer({"bootstrap.servers": servers})
+    producer.produce(topic, value)
+    assert producer.flush(10) == 0
+
+
+def test_one(kafka_bootstrap, event_log):
+    """A client sends, and the test looks into the log."""
+    send(kafka_bootstrap, "orders", b"tea")
+    assert [record.value for record in event_log.topic("orders").read()] == [b"tea"]
+
+
+def test_two(kafka_bootstrap, event_log):
+    """A log of its own."""
+    assert event_log.topics() == []
+
+
+@pytest.mark.eventlog_kafka("orders", topics={"payments": 8}, partitions=2, auto_create_topics=False)
+def test_three(kafka_listener, event_log):
+    """Topics and options by the marker."""
+    assert {name: event_log.topic(name).partitions for name in event_log.topics()} == {"orders": 2, "payments": 8}
+    event_log.topic("orders").append(b"milk", partition=1)
+    consumer = Consumer({"bootstrap.servers": kafka_listener.bootstrap_servers, "group.id": "g"})
+    consumer.assign([TopicPartition("orders", 1, 0)])
+    assert consumer.poll(10).value() == b"milk"
+    consumer.close()
+
+
+def test_four():
+    """Nothing goes on behind a test."""
+    assert [t.name for t in threading.enumerate() if "eventlog" in t.name] == []
+'''
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_each_test_has_a_listener_of_its_own(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Over the log of the test; nothing is left when it is over."""
+    done = _pytest(tmp_path, USES_BOTH, "--strict-markers", "-W", "error::ResourceWarning", *options)
+    assert "4 passed" in done.stdout, done.stdout
+    assert _left(tmp_path) == []
+
+
+def test_a_listener_over_a_log_under_test_has_its_clock_and_topics() -> None:
+    """Topics by name alone have the common count."""
+    with testing.open() as log, testing.kafka(log, topics=["a", "b"], partitions=3) as kafka, Wire(kafka) as wire:
+        assert kafka.log is log
+        answer = wire.ask(ApiKey.METADATA, 12, {"topics": None})
+        assert [(one["name"], len(one["partitions"])) for one in answer["topics"]] == [("a", 3), ("b", 3)]
+
+
+def test_a_listener_is_ready_in_some_milliseconds(log: eventlog.EventLog) -> None:
+    """The first one imports asyncio; the quickest of ten is what a test pays on an idle machine."""
+    times = []
+    for _ in range(10):
+        began_s = perf_counter()
+        with testing.kafka(log, topics=["orders"]):
+            times.append(perf_counter() - began_s)
+    assert min(times) < 0.005
