@@ -70,12 +70,17 @@ class PendingProducerId(Pending, Protocol):
 
 
 class KafkaFetch(NamedTuple):
-    """A request for the batches of one partition that hold `offset` and later ones, of about `max_bytes`."""
+    """
+    A request for the batches of one partition that hold `offset` and later ones, of about `max_bytes`.
+
+    `only_committed` ends where the first open transaction begins, and asks for the aborted ones.
+    """
 
     topic_id: int
     partition: int
     offset: int
     max_bytes: int
+    only_committed: bool = False
 
 
 class KafkaFetched(NamedTuple):
@@ -83,8 +88,8 @@ class KafkaFetched(NamedTuple):
     The batches of a partition as they are stored, of native producers and of Kafka's, all of one snapshot.
 
     `error` is `OffsetOutOfRange` or `CorruptBatch`; the bounds are there with the former. `last_stable` is the end of
-    what readers of committed records may see. `aborted` has the aborted transactions that reach into what is returned:
-    producer id and first offset.
+    what readers of committed records may see. `aborted` has the aborted transactions that reach into what is returned,
+    if only what was committed was asked for: producer id and first offset.
     """
 
     error: EventLogError | None
@@ -105,7 +110,13 @@ class KafkaBackend(Protocol):
     """
 
     def prepare_produce(
-        self, parts: Sequence[KafkaAppend], when_done: Callable[[], object], *, latest_ms: int | None = None
+        self,
+        parts: Sequence[KafkaAppend],
+        when_done: Callable[[], object],
+        *,
+        latest_ms: int | None = None,
+        transactional_id: str | None = None,
+        adds_partitions: bool = False,
     ) -> PendingProduce:
         """
         A request to append record batches, each judged by itself.
@@ -116,6 +127,8 @@ class KafkaBackend(Protocol):
 
         Args:
             latest_ms: batches with a record of a later time are refused; None takes any.
+            transactional_id: that of the producer, for transactional batches.
+            adds_partitions: their partitions join the transaction; else they must be in it (KIP-890).
 
         Raises:
             FormatTooOld: the log has format 3, without such batches.

@@ -31,6 +31,7 @@ READS = frozenset(
         "bounds_of",
         "offset_of_time",
         "end_log_position",
+        "next_log_position",
         "scan_order",
         "topic",
         "require_topic",

@@ -13,9 +13,16 @@ from typing import Protocol
 from eventlog.backend.topics import StoredTopic
 from eventlog.named_tuples import NamedTuple
 
+PASSED_BY = bytes(64)
+"""
+The bytes of a batch that no native reader sees: of an aborted transaction of a client of Kafka's, or the end of one.
+
+They are no batch, and stand for one in what `fetch` returns, so that readers go on behind it.
+"""
+
 
 class StoredBatch(NamedTuple):
-    """One batch: its last offset, and its bytes as they are stored."""
+    """One batch: its last offset, and its bytes as they are stored, or `PASSED_BY`."""
 
     last: int
     data: bytes
@@ -148,6 +155,14 @@ class ReadingBackend(Protocol):
         ...
 
     def end_log_position(self) -> int:
+        """
+        The log position behind all that native readers see.
+
+        It is that of the next record, or where the first open transaction of a client of Kafka's begins.
+        """
+        ...
+
+    def next_log_position(self) -> int:
         """The log position that the next record gets."""
         ...
 

@@ -28,6 +28,7 @@ COMPRESSION_AT = 3
 _SPAN_AT = 8
 _SPAN_AND_POSITION = struct.Struct(">I40xQ")
 _PLACE = struct.Struct(">IIQ")
+PLACE_BYTES = _PLACE.size
 _LENGTH = struct.Struct(">I")
 _OFFSET = struct.Struct(">q")
 _CHECKSUM = struct.Struct("<I")
@@ -50,6 +51,8 @@ KIND_SHIFT = 5
 KIND_MASK = 0b11
 COLUMNS = 0
 KAFKA = 1
+KAFKA_BIT = KAFKA << KIND_SHIFT
+"""The bit in the byte of flags of a stored batch whose body is a Kafka record batch."""
 _KNOWN_FLAGS = COMPRESSION_MASK | DICTIONARY | RUNS | PLACE | KIND_MASK << KIND_SHIFT
 _USUAL = frozenset({0, PLACE})
 """The flags of nearly all batches."""

@@ -14,6 +14,7 @@ import google_crc32c
 
 from eventlog.batches.header import KAFKA, BatchHeader, EncodedBatch, corrupt, too_new
 from eventlog.batches.kafka_compression import NAMES, decompressed
+from eventlog.batches.kafka_marks import CONTROL, TRANSACTIONAL
 from eventlog.batches.kafka_records import KafkaColumns, are_kafka_records, kafka_columns
 from eventlog.errors import MissingLibrary
 from eventlog.interruptions import unless_interrupted
@@ -29,8 +30,9 @@ CORRUPT = "CORRUPT_MESSAGE"
 INVALID = "INVALID_RECORD"
 _APPEND_TIME = 1 << 3
 _ATTRIBUTES_AT = 21
-_TRANSACTION_BITS = 0b11 << 4
-_KNOWN_ATTRIBUTES = _COMPRESSION_MASK | _APPEND_TIME
+_TRANSACTION_BITS = TRANSACTIONAL | CONTROL
+_SENT_ATTRIBUTES = _COMPRESSION_MASK | _APPEND_TIME | TRANSACTIONAL
+_KNOWN_ATTRIBUTES = _SENT_ATTRIBUTES | CONTROL
 
 
 class UnfitBatch(ValueError):
@@ -62,13 +64,18 @@ class KafkaHead(NamedTuple):
     sequence: int
     record_count: int
 
+    @property
+    def is_transactional(self) -> bool:
+        """Whether its records belong to a transaction."""
+        return bool(self.attributes & TRANSACTIONAL)
+
 
 def kafka_batch(data: bytes) -> EncodedBatch:
     """
     Return the batch whose body is a Kafka record batch.
 
     Raises:
-        UnfitBatch: it is not one, it is damaged, or it is transactional or a control batch.
+        UnfitBatch: it is not one, it is damaged, or it is a control batch.
     """
     return accept(data)[0]
 
@@ -78,7 +85,7 @@ def accept(data: bytes) -> tuple[EncodedBatch, KafkaHead]:
     Return the batch whose body is a Kafka record batch, and the header of the latter.
 
     Raises:
-        UnfitBatch: it is not one, it is damaged, or it is transactional or a control batch.
+        UnfitBatch: it is not one, it is damaged, or it is a control batch.
     """
     if len(data) < HEAD_BYTES:
         raise UnfitBatch(f"{len(data)} bytes are fewer than the {HEAD_BYTES} of a Kafka record batch", INVALID)
@@ -87,7 +94,7 @@ def accept(data: bytes) -> tuple[EncodedBatch, KafkaHead]:
     if problem is not None:
         raise UnfitBatch(f"it is no Kafka record batch that can be stored: {problem}", _code_of(head, data))
     compression = head.attributes & _COMPRESSION_MASK
-    if head.attributes & ~_KNOWN_ATTRIBUTES or compression >= len(NAMES):
+    if head.attributes & ~_SENT_ATTRIBUTES or compression >= len(NAMES):
         code = INVALID if compression < len(NAMES) else "UNSUPPORTED_COMPRESSION_TYPE"
         what = f"a Kafka record batch with the attributes {head.attributes & 0xFFFF:#06x} cannot be stored"
         raise UnfitBatch(what, code)

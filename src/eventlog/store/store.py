@@ -33,6 +33,7 @@ from eventlog.store.rows.checksums import seal_row, unseal_row
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
     FORMAT_VERSION,
+    KAFKA_ONGOING_KEY,
     LEFT_ROWS,
     UNSEALED_VERSION,
     FormatRow,
@@ -45,11 +46,12 @@ from eventlog.store.wakeup.waiter import Waiter
 from eventlog.uninterruptible import WeakMembers
 
 if TYPE_CHECKING:  # few programs have groups: `import eventlog` is fast
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from eventlog.backend.deferred import DeferringBackend
     from eventlog.backend.groups import OffsetCommit
     from eventlog.backend.kafka import KafkaAppend, KafkaFetch, KafkaFetched, PendingProduce, PendingProducerId
+    from eventlog.backend.kafka_transactions import PendingTransaction, TransactionCommand, TransactionView
     from eventlog.store.temporary import TemporaryDirectory
 
 
@@ -144,6 +146,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
                 from eventlog.store.records.emptying import empty
 
                 empty(self.environment, self.committer.run)
+            if self._has_ongoing and not is_read_only:
+                self.abort_expired()
         except BaseException as error:
             self.environment.close()
             if isinstance(error, OSError) and not is_interruption(error):
@@ -226,12 +230,61 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
     # -- Kafka's clients: what is here imports at the call, because few programs have a listener --------------
 
     def prepare_produce(
-        self, parts: Sequence[KafkaAppend], when_done: Callable[[], object], *, latest_ms: int | None = None
+        self,
+        parts: Sequence[KafkaAppend],
+        when_done: Callable[[], object],
+        *,
+        latest_ms: int | None = None,
+        transactional_id: str | None = None,
+        adds_partitions: bool = False,
     ) -> PendingProduce:
         """A request to append record batches, each judged by itself."""
-        from eventlog.store.kafka.produce import prepare_produce
+        from eventlog.store.kafka.produce import Membership, prepare_produce
 
-        return prepare_produce(self.environment, parts, when_done, now_ms=self.clock.now_ms(), latest_ms=latest_ms)
+        return prepare_produce(
+            self.environment,
+            parts,
+            when_done,
+            now_ms=self.clock.now_ms(),
+            latest_ms=latest_ms,
+            membership=Membership(transactional_id, adds_partitions),
+        )
+
+    def prepare_transaction(self, command: TransactionCommand, when_done: Callable[[], object]) -> PendingTransaction:
+        """A request to carry out a command of a transactional producer."""
+        from eventlog.store.kafka.transactions import request_of
+
+        return request_of(command, when_done, self.clock.now_ms())
+
+    def abort_expired(self) -> None:
+        """End the transactions whose time is over; one look if none is open."""
+        from eventlog.store.kafka.transactions import abort_expired
+
+        abort_expired(self.environment, self.committer.run, self.clock.now_ms())
+
+    def kafka_transactions(self) -> list[TransactionView]:
+        """All transactional ids."""
+        from eventlog.store.kafka.transactions import views
+
+        return views(self.environment)
+
+    def kafka_transaction(self, transactional_id: str) -> TransactionView | None:
+        """One of them."""
+        from eventlog.store.kafka.transactions import view
+
+        return view(self.environment, transactional_id)
+
+    def next_expiry_ms(self) -> int | None:
+        """When the first open transaction is to be aborted."""
+        from eventlog.store.kafka.transactions import next_deadline
+
+        return next_deadline(self.environment)
+
+    def pending_offsets(self, group: str) -> Mapping[tuple[int, int], int]:
+        """The offsets of a group that wait for the ends of transactions."""
+        from eventlog.store.kafka.transactions import pending_offsets
+
+        return pending_offsets(self.environment, group)
 
     def fetch_stored(self, requests: Iterable[KafkaFetch], max_bytes: int) -> tuple[list[KafkaFetched], int]:
         """Everything that is stored from some offsets on, and the commit number of the snapshot."""
@@ -389,6 +442,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         data = transaction.get(FORMAT_KEY, db=table) or b""
         with transaction.cursor(db=table) as cursor:
             self._has_left_rows = cursor.set_range(LEFT_ROWS) and cursor.key().startswith(LEFT_ROWS)
+            self._has_ongoing = cursor.set_range(KAFKA_ONGOING_KEY) and cursor.key().startswith(KAFKA_ONGOING_KEY)
         row = FormatRow.unpack(data, self.path)
         self._format_mark = data[: data.index(row.uuid.bytes) + len(row.uuid.bytes)]
         return row

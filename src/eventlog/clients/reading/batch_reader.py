@@ -9,7 +9,7 @@ from typing import Any, Generic, Unpack
 
 from eventlog.accelerators import accelerated, compiled
 from eventlog.backend import Backend
-from eventlog.backend.reading import Fetch, Fetched, ReadMark, StoredBatch
+from eventlog.backend.reading import PASSED_BY, Fetch, Fetched, ReadMark, StoredBatch
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import Columns, decode, raw_body
 from eventlog.batches.header import (
@@ -186,6 +186,8 @@ def _undecoded(
             if made.offsets[0] > cursor.offset:
                 raise _hole(cursor, made.offsets[0])
             return made, True
+    if data == PASSED_BY:
+        return RecordBatch(topic, cursor.partition, (), (), (), (), ()), True
     place = _Place(topic, cursor.partition, stored.last)
     columns = decode(data, place, key_type=key_type, value_type=value_type, raw=raw)
     if stored.last - columns.span >= cursor.offset:

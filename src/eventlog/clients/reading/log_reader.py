@@ -232,7 +232,7 @@ def read_log(
     end_ms = to_ms(end) if isinstance(end, datetime) else None
     if end is not None and not isinstance(end, datetime):
         wanted = check_int("end", end, least=0)
-        if wanted > stop:
+        if wanted > stop and wanted > (stop := store.next_log_position()):
             raise _out_of_range(wanted, stop, f"Read up to {stop} at most, which is what end=None does")
         stop = wanted
     return read_batches(LogReader(store, topics_by_id, check_topics(topics), start), stop, max_records, end_ms)
@@ -252,10 +252,10 @@ def open_reader(
 
 
 def _checked_end(store: Backend, start: int) -> int:
-    """The end of the log; an error for a start that is no position, or beyond it."""
+    """The end of the log for readers; an error for a start that is no position, or beyond all that is stored."""
     check_int("start", start, least=0)
     stop = store.end_log_position()
-    if start > stop:
+    if start > stop and start > (stop := store.next_log_position()):
         raise _out_of_range(start, stop, f"Read from {stop} at most")
     return stop
 

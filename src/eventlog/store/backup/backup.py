@@ -216,7 +216,7 @@ class _Backup:
             first = position
             with self._writer(BATCHES) as writer:
                 while position < end and writer.size < self._segment_bytes:
-                    scanned = scan_order(self._environment, position, _PART_BYTES)
+                    scanned = scan_order(self._environment, position, _PART_BYTES, is_raw=True)
                     for batch in scanned.batches:
                         key = batch_key(batch.topic_id, batch.partition, batch.last)
                         if batch.log_position >= end or key in seen:

@@ -29,6 +29,7 @@ from eventlog.store.cleaning.rewriting import BatchName, FinishRound, Replacemen
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, PARTITIONS, Environment, Snapshot
 from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.reader import last_batch
+from eventlog.store.records.visibility import PartitionSight, first_open
 from eventlog.store.rows.compaction import CompactionRow, compaction_key
 from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key, split_batch_key
 
@@ -120,6 +121,7 @@ class Dirt:
             self._clean_end, self._bytes, self.end = row.clean_end, 0, row.clean_end
         prefix = partition_key(topic.id, partition)
         lag_ms = topic.compaction.lag_ms
+        stable = first_open(environment, transaction, topic.id, partition)
         with transaction.cursor(db=environment.table(BATCHES)) as cursor:
             is_found = cursor.set_range(batch_key(topic.id, partition, self.end))
             while is_found:
@@ -127,6 +129,8 @@ class Dirt:
                 if bytes(key[:8]) != prefix:
                     break
                 last = split_batch_key(key)[2]
+                if last >= stable:
+                    break
                 if lag_ms and read_header(data, BatchName(topic.name, partition, last)).largest_ms > now_ms - lag_ms:
                     break
                 self._bytes += len(data)
@@ -237,13 +241,18 @@ class CompactionRound:
         prefix, rows, left_bytes = partition_key(self._topic.id, self._partition), [], _READ_BYTES
         environment = self._environment
         with environment.reading() as transaction, transaction.cursor(db=environment.table(BATCHES)) as cursor:
+            sight = PartitionSight(environment, transaction, self._topic.id, self._partition)
             is_found = cursor.set_range(batch_key(self._topic.id, self._partition, start))
             while is_found and left_bytes > 0 and bytes(cursor.key()[:8]) == prefix:
-                rows.append((split_batch_key(cursor.key())[2], bytes(cursor.value())))
-                left_bytes -= len(rows[-1][1])
-                is_found = rows[-1][0] + 1 < self._end and cursor.next()
+                last, data = split_batch_key(cursor.key())[2], bytes(cursor.value())
+                left_bytes -= len(data)
+                rows.append((last, b"" if sight.hides(last, data) else data))
+                is_found = last + 1 < self._end and cursor.next()
         end = start
         for last, data in rows:
+            if not data:
+                end = last + 1
+                continue
             columns = decode(data, BatchName(self._topic.name, self._partition, last))
             newest.add(columns.keys, columns.offsets(last))
             end = last + 1
@@ -282,8 +291,9 @@ class CompactionRound:
                 continue
             is_empty = not any(map(any, kept))
             if is_empty:
-                if len(chosen) == 1 and len(sources) > 1:
-                    at, is_carried = chosen[0].source.first, True  # it goes together with what follows it
+                onward = _onward(chosen, sources, is_carried=is_carried)
+                if onward is not None:
+                    at, is_carried = onward
                     continue
                 kept[-1][-1] = True
             merged = merge([one.source for one in chosen], kept, self._compressor)
@@ -353,6 +363,19 @@ def _chosen(
     if end and not any(any(one) for one in kept[begin:end]) and end < len(kept):
         end += 1  # the next batch, of which everything stays, takes over their offsets
     return sources[begin:end], kept[begin:end], left
+
+
+def _onward(
+    chosen: Sequence[StoredSource], sources: Sequence[StoredSource], *, is_carried: bool
+) -> tuple[int, bool] | None:
+    """
+    Where to go on when nothing stays of a window, and whether from a batch of it; None if it is to be replaced.
+
+    A batch goes together with what follows it. If no reader sees that, one record stays before it.
+    """
+    if len(chosen) == 1 and len(sources) > 1:
+        return chosen[0].source.first, True
+    return (sources[0].source.last + 1, False) if len(sources) == 1 and is_carried else None
 
 
 def _dropped(sources: Sequence[StoredSource], kept: Sequence[Sequence[bool]], first: int) -> dict[bytes, set[int]]:

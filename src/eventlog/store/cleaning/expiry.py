@@ -20,6 +20,7 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.batches.header import read_header
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.environment import BATCHES, OFFSETS, Environment, Snapshot
+from eventlog.store.records.visibility import first_opens_of_topic
 from eventlog.store.rows.tables import batch_key, offset_key, split_batch_key, unpack_offset
 
 
@@ -58,6 +59,7 @@ def doomed_batches(
     retention = topic.retention
     oldest_ms = None if retention.most_ms is None else now_ms - retention.most_ms
     readers = _Readers(environment, transaction, topic)
+    opens = first_opens_of_topic(environment, transaction, topic.id)
     found: list[Doomed] = []
     with transaction.cursor(db=environment.table(BATCHES)) as cursor:
         heads = _Heads(cursor, topic.id)
@@ -65,7 +67,9 @@ def doomed_batches(
         heapify(oldest)
         while oldest and len(found) < most:
             head = oldest[0]
-            if excess_bytes > 0 or (oldest_ms is not None and head.largest_ms < oldest_ms) or readers.have_read(head):
+            if opens and head.last >= opens.get(head.partition, head.last + 1):
+                heappop(oldest)  # what an open transaction has stored stays, and what lies behind it
+            elif excess_bytes > 0 or (oldest_ms is not None and head.largest_ms < oldest_ms) or readers.have_read(head):
                 found.append(Doomed(head.partition, head.last + 1, head.record_count, head.stored_bytes))
                 excess_bytes -= head.stored_bytes
                 following = heads.after(head)

@@ -25,6 +25,7 @@ from eventlog.store.records.log_order import (
     position_of,
     runs_of_batch,
 )
+from eventlog.store.records.visibility import PartitionSight
 from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.compaction import CompactionRow, compaction_key
 from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key, split_batch_key
@@ -58,7 +59,8 @@ def read_sources(
     """
     The batches of a partition from the one that holds `start` on, decoded.
 
-    As many as have `most_bytes` together, two at least, and none behind the first that begins at `end` or later.
+    As many as have `most_bytes` together, two at least, and none behind the first that begins at `end` or later. What
+    no native reader sees is passed by, and nothing behind it goes together with what lies before it.
 
     Raises:
         CorruptBatch, FormatTooNew: one of them cannot be read.
@@ -68,11 +70,17 @@ def read_sources(
     runs = []
     with environment.reading() as transaction, transaction.cursor(db=environment.table(BATCHES)) as cursor:
         old_end = position_of(environment.row(transaction, FORMAT, OLD_POSITIONS_KEY))
+        sight = PartitionSight(environment, transaction, topic.id, partition)
         is_found = cursor.set_range(batch_key(topic.id, partition, start))
         while is_found and (most_bytes > 0 or len(rows) < 2):
             key, data = bytes(cursor.key()), bytes(cursor.value())
             if not key.startswith(prefix) or (rows and split_batch_key(rows[-1][0])[2] >= end):
                 break
+            if sight.hides(split_batch_key(key)[2], data):
+                if rows or sight.is_open:
+                    break
+                is_found = split_batch_key(key)[2] + 1 < end and cursor.next()
+                continue
             found = runs_of_batch(environment, transaction, old_end, key, data)
             runs.append(found)
             rows.append((key, data, [run.end_position - 1 for run in found]))

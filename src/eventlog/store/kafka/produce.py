@@ -18,7 +18,9 @@ from eventlog.batches.header import EncodedBatch
 from eventlog.batches.kafka_batch import KafkaHead, UnfitBatch, accept, check_records, read_records
 from eventlog.errors import EventLogError, FormatTooOld, RecordTooLarge, UnknownPartition
 from eventlog.interruptions import unless_interrupted
+from eventlog.named_tuples import NamedTuple
 from eventlog.store.kafka.producer_ids import next_producer_id
+from eventlog.store.kafka.producers import admit, is_writing, note_written, refusal
 from eventlog.store.kafka.sequences import (
     NO_PRODUCER_ID,
     KafkaProducerRow,
@@ -37,6 +39,13 @@ _EPOCH_AT = 12
 _EPOCH = bytes(4)
 """The leader epoch of every partition: one node leads them all, and always has."""
 _NOTHING = "Nothing of this batch was stored."
+
+
+class Membership(NamedTuple):
+    """The transactional id of a request, and whether its partitions join the transaction by it (KIP-890)."""
+
+    transactional_id: str | None = None
+    adds: bool = False
 
 
 @attrs.define(slots=True, eq=False)
@@ -120,6 +129,7 @@ def prepare_produce(
     *,
     now_ms: int,
     latest_ms: int | None,
+    membership: Membership,
 ) -> ProduceBatches:
     """
     Return a request to append record batches, whose bytes are judged here.
@@ -140,7 +150,7 @@ def prepare_produce(
             judged.append(judge_part(part, latest_ms))
         except unless_interrupted(EventLogError) as error:
             judged.append(error)
-    return ProduceBatches(judged, when_done, now_ms)
+    return ProduceBatches(judged, when_done, now_ms, membership)
 
 
 class ProduceBatches(CommitRequest):
@@ -150,13 +160,18 @@ class ProduceBatches(CommitRequest):
     `parts` has the error of each batch that was refused before. `replies` are those of the last `apply`.
     """
 
-    __slots__ = ("_now_ms", "_parts", "_when_done", "replies")
+    __slots__ = ("_membership", "_now_ms", "_parts", "_when_done", "replies")
     notifies = True
 
     def __init__(
-        self, parts: Sequence[JudgedPart | EventLogError], when_done: Callable[[], object], now_ms: int
+        self,
+        parts: Sequence[JudgedPart | EventLogError],
+        when_done: Callable[[], object],
+        now_ms: int,
+        membership: Membership,
     ) -> None:
         super().__init__()
+        self._membership = membership
         self._parts = parts
         self._when_done = when_done
         self._now_ms = now_ms
@@ -178,7 +193,7 @@ class ProduceBatches(CommitRequest):
                 replies.append(KafkaAppended(part))
                 continue
             try:
-                row, stored = judge(writing, part)
+                row, stored = judge(writing, part, self._membership, self._now_ms)
             except unless_interrupted(EventLogError) as error:  # damage, too: nothing of the part was written
                 replies.append(KafkaAppended(error))
                 continue
@@ -192,7 +207,9 @@ class ProduceBatches(CommitRequest):
         return self._when_done
 
 
-def judge(writing: WriteTransaction, part: JudgedPart) -> tuple[KafkaProducerRow | None, SequencedBatch | None]:
+def judge(
+    writing: WriteTransaction, part: JudgedPart, membership: Membership, now_ms: int
+) -> tuple[KafkaProducerRow | None, SequencedBatch | None]:
     """
     Return what the partition knows of the batch's producer, and where the batch is if it is stored already.
 
@@ -226,7 +243,36 @@ def judge(writing: WriteTransaction, part: JudgedPart) -> tuple[KafkaProducerRow
     duplicate = find_duplicate(row, head.producer_epoch, head.sequence, head.record_count)
     if duplicate is None:
         check_sequence(row, head.producer_id, head.producer_epoch, head.sequence, part.what)
+        _check_transaction(writing, part, membership, now_ms)
     return row, duplicate
+
+
+def _check_transaction(writing: WriteTransaction, part: JudgedPart, membership: Membership, now_ms: int) -> None:
+    """Raise `KafkaRefusal` if a batch is of no transaction that is open, or of none where its producer has one."""
+    topic, partition, head = part.topic, part.partition, part.head
+    if head.is_transactional and topic.index is not None:
+        raise KafkaRefusal(
+            f"cannot store a record batch of a transaction in {part.what}: the topic has an index, whose versions are "
+            "in the order of the log.",
+            code="POLICY_VIOLATION",
+            stored=_NOTHING,
+            advice="Send it outside of a transaction, or into a topic without an index.",
+            topic=topic.name,
+            partition=partition,
+        )
+    if head.is_transactional:
+        admit(
+            writing,
+            membership.transactional_id,
+            head.producer_id,
+            head.producer_epoch,
+            topic,
+            partition,
+            now_ms,
+            adds=membership.adds,
+        )
+    elif is_writing(writing, topic, partition, head.producer_id):
+        raise refusal(str(membership.transactional_id), "INVALID_TXN_STATE", "a batch outside of its transaction came")
 
 
 def store(writing: WriteTransaction, part: JudgedPart, row: KafkaProducerRow | None, now_ms: int) -> int:
@@ -239,5 +285,9 @@ def store(writing: WriteTransaction, part: JudgedPart, row: KafkaProducerRow | N
         batch = SequencedBatch(head.sequence, last, reply.first_offset)
         before = KafkaProducerRow(head.producer_epoch, now_ms) if row is None else row
         new = before.with_batch(head.producer_epoch, batch, now_ms)
+        if head.is_transactional:
+            new = note_written(
+                writing, topic, partition, head.producer_id, reply.first_offset, reply.first_position, new
+            )
         writing.put(SEQUENCES, producer_key(head.producer_id, topic.id, partition), new.pack())
     return reply.first_offset

@@ -35,6 +35,7 @@ from eventlog.store.lmdb.environment import (
 from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.key_rows import entity_prefix
 from eventlog.store.records.log_order import deletion_key
+from eventlog.store.records.transaction_rows import forget_transactions_of
 from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.compaction import COMPACTION_KEY
 from eventlog.store.rows.tables import (
@@ -200,6 +201,7 @@ def empty_topic(writing: WriteTransaction, topic_id: int, most: int = _ALL) -> i
         left -= writing.delete_prefix(table, prefix, most=left)
     for notes in (deletion_key(prefix), COMPACTION_KEY + prefix, KEYLESS_KEY + prefix, LOST_RECORDS_KEY + prefix):
         left -= writing.delete_prefix(FORMAT, notes, most=left)
+    left -= forget_transactions_of(writing, prefix, most=left)
     left -= writing.delete_where(OFFSETS, lambda key: key[-8:-4] == prefix, most=left)
     return left - writing.delete_where(SEQUENCES, lambda key: key[8:12] == prefix, most=left)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from eventlog.accelerators import accelerated
 from eventlog.backend.reading import Deletion, OrderedBatch, ScannedOrder
@@ -17,6 +18,7 @@ from eventlog.batches.header import (
     COMPRESSION_AT,
     COMPRESSION_MASK,
     FRAME_BYTES,
+    KAFKA_BIT,
     NO_LOG_POSITION,
     BatchHeader,
     PlacedRun,
@@ -43,7 +45,16 @@ from eventlog.store.lmdb.environment import (
 from eventlog.store.lmdb.errors import damaged_row
 from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.rows.packing import LARGEST, damaged
-from eventlog.store.rows.tables import TOPICS_VERSION_KEY, PartitionRow, split_batch_key, split_partition_key
+from eventlog.store.rows.tables import (
+    KAFKA_OPEN_KEY,
+    TOPICS_VERSION_KEY,
+    PartitionRow,
+    split_batch_key,
+    split_partition_key,
+)
+
+if TYPE_CHECKING:
+    from eventlog.store.records.visibility import PartitionSight
 
 END_POSITION_KEY = b"end position"
 """The row of the least end that the order may have: written when rows are removed, so that none is used again."""
@@ -141,6 +152,23 @@ def stored_end_log_position(environment: Environment) -> int:
         return checked_end(environment, transaction)
 
 
+def visible_end_log_position(environment: Environment) -> int:
+    """The position behind all that native readers see: where the first open transaction begins, if there is one."""
+    with environment.reading() as transaction:
+        end = checked_end(environment, transaction)
+        if not has_open(environment, transaction):
+            return end
+        from eventlog.store.records.visibility import first_open_position
+
+        return min(end, first_open_position(environment, transaction))
+
+
+def has_open(environment: Environment, transaction: Snapshot | Transaction) -> bool:
+    """Whether any transaction of a client of Kafka's is open in some partition of the log."""
+    with transaction.cursor(db=environment.tables[FORMAT]) as cursor:
+        return cursor.set_range(KAFKA_OPEN_KEY) and cursor.key()[: len(KAFKA_OPEN_KEY)] == KAFKA_OPEN_KEY
+
+
 class StoredMark(NamedTuple):
     """
     Where the order ends in a snapshot, to ask later what was stored since.
@@ -234,7 +262,12 @@ def deletions_after(environment: Environment, transaction: Snapshot | Transactio
 
 
 def scan_order(
-    environment: Environment, start: int, max_bytes: int, *, topic_ids: Collection[int] | None = None
+    environment: Environment,
+    start: int,
+    max_bytes: int,
+    *,
+    topic_ids: Collection[int] | None = None,
+    is_raw: bool = False,
 ) -> ScannedOrder:
     """
     The batches that hold the position `start` and later ones, in order, of one snapshot.
@@ -245,6 +278,7 @@ def scan_order(
     Args:
         max_bytes: bound of all batches together; one comes back even if it is larger.
         topic_ids: passes by what is of other topics; None takes all.
+        is_raw: brings what no native reader sees, too. Else it ends where an open transaction begins.
 
     Raises:
         CorruptBatch, FormatTooNew: if the first batch has no header that can be read; else it ends before that one.
@@ -252,7 +286,7 @@ def scan_order(
     found: list[OrderedBatch] = []
     with environment.reading() as transaction:
         number: int = transaction.id()
-        batches = _OrderedBatches(environment, transaction, topic_ids)
+        batches = _OrderedBatches(environment, transaction, topic_ids, is_raw=is_raw)
         end, deletions = start, deletions_after(environment, transaction, start)
         try:
             with transaction.cursor(db=environment.table(ORDER)) as cursor:
@@ -268,6 +302,8 @@ def scan_order(
                             size = unpacked_bytes(batch.data)
                         max_bytes -= size
                         start = end
+                    elif batches.is_open:
+                        break
                     is_found = cursor.next()
             if not is_found:
                 end = max(end, checked_end(environment, transaction))
@@ -281,7 +317,13 @@ def scan_order(
 class _OrderedBatches:
     """The batches of a snapshot, by the rows of the order."""
 
-    def __init__(self, environment: Environment, transaction: Snapshot, topic_ids: Collection[int] | None) -> None:
+    def __init__(
+        self, environment: Environment, transaction: Snapshot, topic_ids: Collection[int] | None, *, is_raw: bool
+    ) -> None:
+        self._is_raw = is_raw
+        self._sights: dict[bytes, PartitionSight] = {}
+        self.is_open = False
+        """Whether the last batch is of an open transaction, or lies behind one in its partition."""
         self._environment = environment
         self._transaction = transaction
         self._topic_ids = topic_ids
@@ -336,10 +378,24 @@ class _OrderedBatches:
             raise damaged("the order of the log", f"the batch before position {end} has {span} records")
         if header.log_position not in (NO_LOG_POSITION, end - span) and is_intact(bytes(data)):
             raise misplaced(end - 1, header.log_position + span - 1)
+        if header.flags & KAFKA_BIT and not self._is_raw and self._is_hidden(key, last, data):
+            return (start if self.is_open else end), None
         first = self._firsts.get(key[:8])
         if first is None:
             first = self._first(key)
         return end, OrderedBatch(end - span, topic_id, partition, last, first, span, bytes(data), last + 1)
+
+    def _is_hidden(self, key: bytes, last: int, data: bytes | memoryview) -> bool:
+        """Whether no native reader sees a Kafka record batch."""
+        sight = self._sights.get(key[:8])
+        if sight is None:
+            from eventlog.store.records.visibility import PartitionSight
+
+            sight = PartitionSight(self._environment, self._transaction, *split_partition_key(key[:8]))
+            self._sights[key[:8]] = sight
+        is_hidden = sight.hides(last, data)
+        self.is_open = sight.is_open
+        return is_hidden
 
     def _run(self, end: int, key: bytes, header: BatchHeader, data: bytes | memoryview) -> OrderedBatch:
         """The part of a batch of several runs that ends before a position."""

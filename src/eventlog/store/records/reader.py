@@ -10,12 +10,15 @@ known to be what their keys say (docs/decisions/0028).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from eventlog.backend.reading import Fetch, Fetched, StoredBatch
 from eventlog.batches.format import decode
 from eventlog.batches.header import (
     COMPRESSION_AT,
     COMPRESSION_MASK,
+    KAFKA,
+    KAFKA_BIT,
     is_intact,
     read_header,
     read_place,
@@ -24,9 +27,12 @@ from eventlog.batches.header import (
 from eventlog.errors import CorruptBatch
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.environment import BATCHES, ORDER, PARTITIONS, Cursor, Environment, Snapshot, Transaction
-from eventlog.store.records.log_order import order_key
+from eventlog.store.records.log_order import has_open, order_key
 from eventlog.store.rows.packing import LARGEST, damaged
 from eventlog.store.rows.tables import BATCH_KEY_BYTES, PartitionRow, batch_key, partition_key, split_batch_key
+
+if TYPE_CHECKING:
+    from eventlog.store.records.visibility import PartitionSight
 
 _LAST_OFFSET = 2**64 - 1
 _WHOLE = PartitionRow()
@@ -45,13 +51,13 @@ def fetch_within(
     behind it are not looked at, and at least one batch comes back if there is any.
     """
     answers: list[Fetched] = []
-    at, mask = COMPRESSION_AT, COMPRESSION_MASK
+    at, mask = COMPRESSION_AT, COMPRESSION_MASK | KAFKA_BIT
     cursor = transaction.cursor(db=environment.tables[BATCHES])
     for topic_id, partition, offset in requests:
         if max_bytes <= 0:
             break
         batches: list[StoredBatch] = []
-        prefix = partition_key(topic_id, partition)
+        prefix, sight = partition_key(topic_id, partition), None
         is_found = cursor.set_range(batch_key(topic_id, partition, offset))
         while is_found and max_bytes > 0:
             key = cursor.key()
@@ -60,15 +66,24 @@ def fetch_within(
             data, last = cursor.value(), int.from_bytes(key[8:], "big")
             if len(key) != BATCH_KEY_BYTES or not offset <= last < LARGEST:
                 raise unsorted_batches(topic_id, partition)
-            batches.append(StoredBatch(last, data))
-            offset = last + 1
             size = len(data)
             if size > at and data[at] & mask:
-                size = unpacked_bytes(data)
+                if data[at] & KAFKA_BIT:
+                    sight = sight or _sight(environment, transaction, topic_id, partition)
+                    seen = sight.seen(last - read_header(data, "a batch").span + 1, data)
+                    if seen is None:
+                        break
+                    data = seen
+                    size = len(data)
+                else:
+                    size = unpacked_bytes(data)
+            batches.append(StoredBatch(last, data))
+            offset = last + 1
             max_bytes -= size
             is_found = cursor.next()
         row = _partition_row(environment, transaction, topic_id, partition)
-        end = offset if batches else _end(environment, transaction, cursor, topic_id, partition, row)
+        is_end = batches or (sight is not None and sight.is_open)
+        end = offset if is_end else _end(environment, transaction, cursor, topic_id, partition, row)
         if not batches and row.first <= offset < end:
             raise damaged(
                 f"offset {offset} of partition {partition} of topic id {topic_id}",
@@ -76,6 +91,30 @@ def fetch_within(
             )
         answers.append(Fetched(batches, row.first, end))
     return answers
+
+
+def _sight(
+    environment: Environment, transaction: Snapshot | Transaction, topic_id: int, partition: int
+) -> PartitionSight:
+    """What native readers see of the transactions of Kafka's clients in a partition, in which there may be some."""
+    from eventlog.store.records.visibility import PartitionSight  # few logs have any: `import eventlog` is fast
+
+    return PartitionSight(environment, transaction, topic_id, partition)
+
+
+def visible_bounds_within(
+    environment: Environment, transaction: Snapshot | Transaction, partitions: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """The first offset of some partitions, and the end for native readers: where an open transaction begins."""
+    bounds = bounds_within(environment, transaction, partitions)
+    if not has_open(environment, transaction):
+        return bounds
+    from eventlog.store.records.visibility import first_open
+
+    return [
+        (first, min(end, max(first, first_open(environment, transaction, *place))))
+        for place, (first, end) in zip(partitions, bounds, strict=True)
+    ]
 
 
 def bounds_within(
@@ -113,11 +152,17 @@ def offset_of_time_within(
                 low = last + 1
             else:
                 high = min(middle, last - header.span + 1)
-        is_found = cursor.set_range(batch_key(topic_id, partition, low))
+        is_found, sight = cursor.set_range(batch_key(topic_id, partition, low)), None
         while is_found and cursor.key()[:8] == prefix:
             last = split_batch_key(cursor.key())[2]
             place = f"the batch up to offset {last}"
-            if read_header(cursor.value(), place).largest_ms >= timestamp_ms:
+            header, is_hidden = read_header(cursor.value(), place), False
+            if header.kind == KAFKA:
+                sight = sight or _sight(environment, transaction, topic_id, partition)
+                is_hidden = sight.hides(last, cursor.value())
+                if sight.is_open and header.largest_ms >= timestamp_ms:
+                    return max(first, last - header.span + 1)
+            if header.largest_ms >= timestamp_ms and not is_hidden:
                 columns = decode(bytes(cursor.value()), place)
                 for offset, moment in zip(columns.offsets(last), columns.timestamps_ms, strict=True):
                     if moment >= timestamp_ms and offset >= first:

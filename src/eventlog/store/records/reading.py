@@ -57,7 +57,7 @@ class StoreReading:
     def bounds_of(self, partitions: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """The same of partitions of several topics, by topic id and number."""
         with self.environment.reading() as transaction:
-            return reader.bounds_within(self.environment, transaction, partitions)
+            return reader.visible_bounds_within(self.environment, transaction, partitions)
 
     def offset_of_time(self, topic: StoredTopic, partition: int, timestamp_ms: int) -> int:
         """The first offset whose record has this timestamp or a later one."""
@@ -65,6 +65,10 @@ class StoreReading:
             return reader.offset_of_time_within(self.environment, transaction, topic.id, partition, timestamp_ms)
 
     def end_log_position(self) -> int:
+        """The log position behind all that native readers see."""
+        return log_order.visible_end_log_position(self.environment)
+
+    def next_log_position(self) -> int:
         """The log position that the next record gets."""
         return log_order.stored_end_log_position(self.environment)
 

@@ -23,6 +23,7 @@ from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.packing import damaged
 from eventlog.store.rows.tables import (
+    KAFKA_ABORTED_KEY,
     KEYLESS_KEY,
     NEXT_TOPIC_ID_KEY,
     RECORD_ROWS,
@@ -205,6 +206,10 @@ class DeleteRecords(CommitRequest):
             if row.first > first:
                 writing.note_deletion(self._topic.id, partition, row.first)
             writing.put(PARTITIONS, prefix, row.pack())
+            if next(writing.keys(FORMAT, KAFKA_ABORTED_KEY + prefix), None) is not None:
+                from eventlog.store.records.transaction_rows import forget_aborted_before
+
+                forget_aborted_before(writing, self._topic.id, partition, row.first)
             if self._in_steps:
                 writing.put(FORMAT, left_rows_key(RECORD_ROWS, self._topic.id), b"")
                 keyless = None

@@ -14,6 +14,7 @@ from eventlog.batches.format import decode
 from eventlog.batches.header import NO_LOG_POSITION
 from eventlog.errors import EventLogError
 from eventlog.interruptions import suppress, unless_interrupted
+from eventlog.store.kafka.rebuilding import rebuild
 from eventlog.store.kafka.sequences import KAFKA_PRODUCERS
 from eventlog.store.lmdb.environment import (
     BATCHES,
@@ -44,6 +45,7 @@ from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.repair.collect import Search
 from eventlog.store.repair.partitions import Partitions
 from eventlog.store.repair.target import Target
+from eventlog.store.rows.kafka_transactions import TRANSACTION_KEY, TransactionRow
 from eventlog.store.rows.tables import (
     LOST_RECORDS_KEY,
     NEXT_TOPIC_ID_KEY,
@@ -80,6 +82,7 @@ class Finish:
         self._groups()
         self._producers()
         self._states()
+        self._transactions()
         self._ids()
         self._target.flush()
 
@@ -248,6 +251,11 @@ class Finish:
             if not is_known or topic is None or partition >= topic.partitions:
                 target.delete(SEQUENCES, key)
 
+    def _transactions(self) -> None:
+        count = rebuild(self._target, self._partitions.topics)
+        if count:
+            self.notes.append(f"transactions of Kafka's clients that have no end: {count}. They will be aborted.")
+
     def _states(self) -> None:
         target = self._target
         states = {key: unpack_state(key, data).id for key, data in target.items(STATES)}
@@ -279,6 +287,9 @@ class Finish:
         ids = {ProducerRow.unpack(key.decode(), data).id for key, data in target.items(PRODUCERS)}
         numbers = (split_sequence_key(key)[0] for key, _ in target.items(SEQUENCES))
         kafka_ids = {number - KAFKA_PRODUCERS for number in numbers if number >= KAFKA_PRODUCERS}
+        for key, data in self._target.items(FORMAT):
+            if key.startswith(TRANSACTION_KEY):
+                kafka_ids.add(TransactionRow.unpack(key, data).producer_id)
         self._next_id(NEXT_PRODUCER_ID_KEY, ids | kafka_ids, 8)
 
     def _next_id(self, key: bytes, ids: set[int], size_bytes: int) -> None:

@@ -50,6 +50,7 @@ from eventlog.store.records.producer_epochs import (
 )
 from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, split_compaction_key
+from eventlog.store.rows.kafka_transactions import KAFKA_ROWS, check_kafka_row
 from eventlog.store.rows.tables import (
     BRANCH_KEY,
     FORMAT_KEY,
@@ -80,6 +81,13 @@ _BRANCH_BYTES = 16
 def _check_format(key: bytes, data: bytes) -> None:
     if key == FORMAT_KEY:
         return  # it is read apart, before all others
+    if key.startswith(KAFKA_ROWS):
+        check_kafka_row(key, data)
+    else:
+        _check_note(key, data)
+
+
+def _check_note(key: bytes, data: bytes) -> None:
     if key in (NEXT_TOPIC_ID_KEY, NEXT_STATE_ID_KEY):
         next_id(data, "thing", size_bytes=4)
     elif key == NEXT_PRODUCER_ID_KEY:

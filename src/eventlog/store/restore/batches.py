@@ -25,6 +25,7 @@ from eventlog.batches.header import (
     read_runs,
     seal,
 )
+from eventlog.batches.kafka_marks import kafka_marks
 from eventlog.store.lmdb.environment import BATCHES, ORDER
 from eventlog.store.records.log_order import order_key
 from eventlog.store.repair.target import Target
@@ -86,6 +87,9 @@ class Placed:
         begin = self._begins.pop(place, low)
         if (begin, high) == (first, last + 1):
             self._write(key, data, runs)
+        elif kafka_marks(data).is_transactional:
+            self._begins[place] = begin  # its transaction ended later: nobody may see a part of it
+            high = low
         else:
             cut = self._cut(key, data, runs, begin, low, high)
             if cut is None:

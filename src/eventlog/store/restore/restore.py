@@ -17,12 +17,14 @@ import msgpack
 from eventlog.backend.backup import BackupContents, RestoreReport
 from eventlog.batches.format import decode
 from eventlog.batches.header import read_header
+from eventlog.batches.kafka_marks import KafkaMarks, kafka_marks
 from eventlog.clock import SystemClock
 from eventlog.interruptions import is_interruption, suppress
 from eventlog.store.backup.files import BATCHES as BATCH_FILES
 from eventlog.store.backup.files import VERSIONS, read_entries
 from eventlog.store.backup.manifest import Manifest, Moment, require_manifest
 from eventlog.store.folder import check_outside, has_name, is_directory
+from eventlog.store.kafka.rebuilding import rebuild
 from eventlog.store.lmdb.data_file import sync_entries
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER
 from eventlog.store.lmdb.errors import kind_of
@@ -38,6 +40,8 @@ from eventlog.store.verify.verify import verify
 
 _KEY_BYTES, _BEHIND_BYTES = 16, 24
 _TICK_BYTES = 1 << 22
+_MOST_MARKERS = 1 << 17
+"""The most control batches of one transaction, which has one in each of its partitions."""
 
 
 def restore(
@@ -147,6 +151,29 @@ def _batches(folder: str, manifest: Manifest, end: int) -> Iterator[tuple[Moment
             yield moment, entry[:_KEY_BYTES], position_of(entry[_KEY_BYTES:_BEHIND_BYTES]), entry[_BEHIND_BYTES:]
 
 
+def _whole_end(folder: str, manifest: Manifest, end: int) -> int:
+    """
+    A log position that does not part the control batches by which one commit has ended a transaction.
+
+    Where it does, it is that of the first of them: in what is restored the transaction is open, in all its partitions.
+    """
+    before: tuple[KafkaMarks, int] | None = None
+    for moment, file in manifest.files():
+        if file.kind != BATCH_FILES or not (file.end >= end - _MOST_MARKERS and file.first <= end < manifest.end):
+            continue
+        if file.first == end and before is None:
+            break
+        for entry in read_entries(folder, file, sound_end=max(manifest.sound_end(moment), file.first)):
+            behind, marks = position_of(entry[_KEY_BYTES:_BEHIND_BYTES]), kafka_marks(entry[_BEHIND_BYTES:])
+            if not marks.is_control:
+                before = None
+            elif before is None or before[0] != marks:
+                before = marks, behind - 1
+            if behind > end:
+                return end if before is None else min(before[1], end)
+    return end
+
+
 def _position_of_time(folder: str, manifest: Manifest, time_ms: int) -> int:
     """The log position of the first record of a time or a later one; the end if there is none."""
     found = manifest.end
@@ -185,7 +212,7 @@ class _Restore:
         self._environment = store.environment
         self._environment.identity = None  # it gets that of the log that was backed up
         self._target = Target(store.environment)
-        self._end = end
+        self._end = end = _whole_end(folder, manifest, end)
         earlier = [one for one in manifest.moments if one.end <= end and (time_ms is None or one.taken_ms <= time_ms)]
         later = [one for one in manifest.moments if one.number > (earlier[-1].number if earlier else 0)]
         is_exact = bool(earlier) and earlier[-1].end == end
@@ -217,6 +244,8 @@ class _Restore:
         rows.write(lambda: self._tick.add(0))
         self._explain(missing)
         rows.check_snapshots()
+        target.flush()
+        rebuild(target, topics.by_id)
         target.put(FORMAT, BRANCH_KEY, uuid4().bytes)
         target.flush()
         report = verify(self._environment, lambda _: self._tick.add(0))

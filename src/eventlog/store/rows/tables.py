@@ -73,6 +73,12 @@ How the keys of the rows begin that say how many records without a key a topic w
 
 Its id follows. Without such a row of a topic that has lost records, nobody has counted them.
 """
+KAFKA_ONGOING_KEY = b"kafka ongoing "
+"""How the keys of the rows of ongoing transactions of Kafka's clients begin; what follows: `kafka_transactions.py`."""
+KAFKA_OPEN_KEY = b"kafka open "
+"""The same of the rows that say where they begin in a partition."""
+KAFKA_ABORTED_KEY = b"kafka aborted "
+"""The same of aborted transactions in a partition."""
 LEFT_ROWS = b"left rows "
 """How the keys of the rows begin that say what deletions have left; a kind and an id of 4 bytes follow."""
 TOPIC_ROWS = b"t"

@@ -47,7 +47,12 @@ class StoreMaintenance:
 
     def clean(self, budget: float | None) -> CleanReport:
         """Delete what no topic keeps, for about `budget` seconds."""
+        self.abort_expired()
         return self._made_cleaner().clean(budget)
+
+    def abort_expired(self) -> None:
+        """End the transactions of Kafka's clients whose time is over."""
+        raise NotImplementedError
 
     def _clean_for_room(self, run: Callable[[CommitRequest], object]) -> bool:
         return self._made_cleaner().make_room(run)

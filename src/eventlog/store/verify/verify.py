@@ -36,6 +36,7 @@ from eventlog.store.verify.check_message_ids import MessageCheck, MessageTimeChe
 from eventlog.store.verify.check_order import OrderCheck
 from eventlog.store.verify.check_pages import check_pages
 from eventlog.store.verify.check_tables import SmallTables
+from eventlog.store.verify.check_transactions import check_transactions
 from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, said, walk
 
 _LAST_POSITION = 2**64 - 1
@@ -76,6 +77,7 @@ def verify(environment: Environment, progress: Callable[[int], object] | None = 
     walk(environment, MEMBERS, MemberCheck(problems), cache=cache, tick=tick)
     walk(environment, OFFSETS, OffsetCheck(problems), cache=cache, tick=tick)
     tables.check_states()
+    check_transactions(environment, problems)
     return VerifyReport(
         tables.topic_count, batches.batch_count, batches.record_count, batches.stored_bytes, problems.lines()
     )

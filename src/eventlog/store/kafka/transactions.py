@@ -1,0 +1,106 @@
+"""The methods of a store for the transactions of Kafka's clients (`eventlog.backend.kafka_transactions`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from eventlog.backend.kafka_transactions import (
+    AbortExpired,
+    AddGroup,
+    AddOffsets,
+    AddPartitions,
+    EndTransaction,
+    InitProducer,
+    TransactionCommand,
+    TransactionView,
+)
+from eventlog.store.kafka.ending import AbortExpiredRequest, EndTransactionRequest
+from eventlog.store.kafka.producers import (
+    AddGroupRequest,
+    AddPartitionsRequest,
+    InitProducerRequest,
+    TransactionRequest,
+)
+from eventlog.store.lmdb.environment import FORMAT, Environment, Snapshot
+from eventlog.store.records.commit_request import CommitRequest
+from eventlog.store.rows.kafka_transactions import (
+    TRANSACTION_KEY,
+    TransactionRow,
+    transaction_key,
+    transactional_id,
+    unpack_deadline,
+)
+from eventlog.store.rows.tables import KAFKA_ONGOING_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def request_of(command: TransactionCommand, when_done: Callable[[], object], now_ms: int) -> TransactionRequest:
+    """The request that carries out a command."""
+    match command:
+        case InitProducer():
+            return InitProducerRequest(command, when_done, now_ms)
+        case AddPartitions():
+            return AddPartitionsRequest(command, when_done, now_ms)
+        case AddGroup() | AddOffsets():
+            return AddGroupRequest(command, when_done, now_ms)
+        case EndTransaction():
+            return EndTransactionRequest(command, when_done, now_ms)
+        case AbortExpired():
+            return AbortExpiredRequest(when_done, now_ms)
+
+
+def views(environment: Environment) -> list[TransactionView]:
+    """All transactional ids."""
+    with environment.reading() as transaction:
+        return [_view(TransactionRow.unpack(*row)) for row in _rows(environment, transaction, TRANSACTION_KEY)]
+
+
+def view(environment: Environment, name: str) -> TransactionView | None:
+    """One of them."""
+    key = transaction_key(name)
+    data = environment.read(lambda transaction: environment.row(transaction, FORMAT, key)) if len(key) <= 500 else None
+    return None if data is None else _view(TransactionRow.unpack(key, data))
+
+
+def next_deadline(environment: Environment) -> int | None:
+    """The earliest deadline of an ongoing transaction."""
+    with environment.reading() as transaction:
+        rows = _rows(environment, transaction, KAFKA_ONGOING_KEY)
+        return min((unpack_deadline(data) for _, data in rows), default=None)
+
+
+def abort_expired(environment: Environment, run: Callable[[CommitRequest], object], now_ms: int) -> None:
+    """End the transactions whose time is over; one look if none is open."""
+    deadline_ms = next_deadline(environment)
+    if deadline_ms is not None and deadline_ms <= now_ms:
+        run(AbortExpiredRequest(bool, now_ms))
+
+
+def pending_offsets(environment: Environment, group: str) -> Mapping[tuple[int, int], int]:
+    """The offsets of a group that wait for the ends of transactions."""
+    found: dict[tuple[int, int], int] = {}
+    with environment.reading() as transaction:
+        for key, _ in list(_rows(environment, transaction, KAFKA_ONGOING_KEY)):
+            name = transaction_key(transactional_id(key))
+            data = environment.row(transaction, FORMAT, name)
+            if data is not None:
+                offsets = TransactionRow.unpack(name, data).groups.get(group, ())
+                found.update({(topic_id, partition): offset for _, topic_id, partition, offset, _, _ in offsets})
+    return found
+
+
+def _view(row: TransactionRow) -> TransactionView:
+    return TransactionView(
+        row.id, row.producer_id, row.epoch, row.state, row.timeout_ms, row.started_ms, row.partitions, tuple(row.groups)
+    )
+
+
+def _rows(environment: Environment, transaction: Snapshot, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    with transaction.cursor(db=environment.table(FORMAT)) as cursor:
+        is_found = cursor.set_range(prefix)
+        while is_found and (key := bytes(cursor.key())).startswith(prefix):
+            yield key, bytes(environment.value(FORMAT, key, cursor.value()))
+            is_found = cursor.next()
