@@ -101,6 +101,11 @@ PLANTED = {
         "tests/native/test_columns.py::test_spoiled_bodies_are_read_as_msgpack_reads_them_or_left_to_it",
         "heap-buffer-overflow",
     ),
+    "a field of a record beyond the end": (
+        ("kafka.c", "*size < -1 || *size > input->end - input->at", "*size < -1"),
+        "tests/native/test_kafka.py::test_spoiled_records_are_read_as_python_reads_them",
+        "heap-buffer-overflow",
+    ),
     "a list that became shorter": (
         ("native.h", "if (index >= PySequence_Fast_GET_SIZE(column)) {", "if (index < 0) {"),
         "tests/native/test_keys.py::test_columns_that_a_finalizer_changes_crash_nobody",
