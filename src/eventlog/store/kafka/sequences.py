@@ -3,7 +3,7 @@ The sequence numbers of Kafka's idempotent producers, by which a batch that come
 
 The rules are those of KIP-98 as Kafka's broker has them: a partition remembers the epoch of each producer and its last
 five batches. The row stands in the table of the sequences of named producers, under an id from 2^63 on, and is written
-in the transaction that stores the batch. Why it is so, and what a real broker answers: docs/decisions/0056-kafka-batches.md.
+in the transaction that stores the batch. Why it is so: docs/decisions/0056-kafka-batches.md.
 
 Knows nothing of LMDB; layout: docs/reference/format.md.
 """
