@@ -17,11 +17,23 @@ LATEST, EARLIEST, MAX_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED = -1, -2, -3, -4,
 
 
 def ask(wire: Wire, version: int, *asked: tuple[int, int], topic: str = "orders", **options: Any) -> list[Any]:
-    """Error, offset and timestamp for each partition and time."""
-    partitions = [{"partition_index": number, "timestamp": moment, **options} for number, moment in asked]
-    body = {"replica_id": -1, "topics": [{"name": topic, "partitions": partitions}]}
-    [answer] = wire.ask(ApiKey.LIST_OFFSETS, version, body)["topics"]
-    return [(one["error_code"], one["offset"], one["timestamp"]) for one in answer["partitions"]]
+    """Error, offset and timestamp for each partition and time; a request each, as none may have a partition twice."""
+    found = []
+    for number, moment in asked:
+        partition = {"partition_index": number, "timestamp": moment, **options}
+        body = {"replica_id": -1, "topics": [{"name": topic, "partitions": [partition]}]}
+        [answer] = wire.ask(ApiKey.LIST_OFFSETS, version, body)["topics"]
+        found += [(one["error_code"], one["offset"], one["timestamp"]) for one in answer["partitions"]]
+    return found
+
+
+def test_a_partition_that_is_asked_for_twice_is_an_error(log: eventlog.EventLog, wire: Wire) -> None:
+    """As with Kafka, which answers once."""
+    log.topic("orders")
+    partitions = [{"partition_index": 0, "timestamp": moment} for moment in (LATEST, EARLIEST)]
+    body = {"replica_id": -1, "topics": [{"name": "orders", "partitions": partitions}]}
+    [answer] = wire.ask(ApiKey.LIST_OFFSETS, 7, body)["topics"]
+    assert [one["error_code"] for one in answer["partitions"]] == [ErrorCode.INVALID_REQUEST]
 
 
 @pytest.mark.parametrize("is_native", [True, False], ids=["native", "kafka"])

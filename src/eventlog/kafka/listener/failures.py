@@ -108,7 +108,7 @@ def _produce(request: Request, code: ErrorCode) -> dict[str, Any]:
 
 
 def _fetch(request: Request, code: ErrorCode) -> dict[str, Any]:
-    refused = {"error_code": code, "high_watermark": -1, "records": b"", "aborted_transactions": None}
+    refused = {"error_code": code, "high_watermark": -1, "records": b"", "aborted_transactions": []}
     return {
         "responses": [
             {

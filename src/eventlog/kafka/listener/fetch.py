@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES: Final = 57_671_680
 """Kafka's `fetch.max.bytes` of a broker: no answer is larger, whatever a client asks, but for one batch that is."""
+_NOWHERE: Final = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID)
 _BY_ID: Final = 13
 _COMMITTED: Final = 1
 _FULL_EPOCHS: Final = (0, -1)
@@ -64,7 +65,7 @@ class _Fetch:
 
     def _fail(self, part: dict[str, Any], code: ErrorCode) -> None:
         part.update(error_code=code, high_watermark=-1, last_stable_offset=-1, log_start_offset=-1, records=b"")
-        part["aborted_transactions"] = None
+        part["aborted_transactions"] = [] if code in _NOWHERE else None  # as Kafka has it
         self.has_failed = True
 
     @property

@@ -98,7 +98,8 @@ class _Produce:
     def _topic(self, broker: Broker, asked: dict[str, Any]) -> tuple[StoredTopic | None, ErrorCode]:
         if self._request.version >= _BY_ID:
             return broker.topic_of_id(asked.get("topic_id", _NO_ID)), ErrorCode.UNKNOWN_TOPIC_ID
-        return broker.backend.topic(asked["name"]), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        name = asked["name"]
+        return broker.backend.topic(name) if name else None, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
     @property
     def parts(self) -> list[_Part]:
