@@ -88,19 +88,19 @@ class Normaliser:
         return self._names[kind, value]
 
     def _list(self, field: str, values: list[Any]) -> list[Any]:
-        elements = sorted((value for value in values if not self._is_foreign(value)), key=_order)
+        elements = sorted((value for value in values if not self._is_foreign(value)), key=self._order)
         return [self._value(field, element) for element in elements]
 
     def _is_foreign(self, element: Any) -> bool:
         return isinstance(element, dict) and any(name in element and not self.is_own(element[name]) for name in NAMES)
 
-
-def _order(element: Any) -> tuple[Any, ...]:
-    """Something to sort by that is of the same kind in all elements of a list."""
-    if not isinstance(element, dict):
-        return (str(element),) if isinstance(element, str) else ()
-    keys = [element[key] for key in _KEYS if isinstance(element.get(key), (str, int))]
-    return tuple(f"{key:020}" if isinstance(key, int) else str(key) for key in keys)
+    def _order(self, element: Any) -> tuple[str, ...]:
+        """Something to sort by that is of the same kind in all elements of a list."""
+        if not isinstance(element, dict):
+            return (element,) if isinstance(element, str) else ()
+        known = {field: self._names.get((IDS[field], element[field])) for field in IDS if field in element}
+        keys = [known.get(key) or element[key] for key in _KEYS if isinstance(element.get(key), (str, int))]
+        return tuple(f"{key:020}" if isinstance(key, int) else str(key) for key in keys)
 
 
 def _plain(field: str, value: Any) -> Any:

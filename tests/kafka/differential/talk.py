@@ -83,6 +83,16 @@ class Talk:
             if not least <= USUAL[api] <= most:
                 raise NotOffered(api.name)
 
+    def needs_version(self, api: ApiKey, version: int) -> None:
+        """End the script here for a broker without this version."""
+        if not self.offers(api, version):
+            raise NotOffered(f"{api.name} v{version}")
+
+    @staticmethod
+    def usual(api: ApiKey) -> int:
+        """The version in which a step is asked that is not asked in all."""
+        return USUAL[api]
+
     def offers(self, api: ApiKey, version: int) -> bool:
         """Whether the broker has a version of an API."""
         least, most = self._offered.get(api, (0, -1))
@@ -133,6 +143,13 @@ class Talk:
         asked = {"replica_id": -1, "topics": [{"name": name, "partitions": parts}]}
         (topic,) = connection.quietly(ApiKey.LIST_OFFSETS, asked)["topics"]
         return not any(partition["error_code"] for partition in topic["partitions"])
+
+    def id_of(self, name: str) -> UUID:
+        """The id of a topic."""
+        with self.aside() as connection:
+            found = self._id_of(connection, name)
+        assert found is not None
+        return found
 
     @staticmethod
     def _id_of(connection: Connection, name: str) -> UUID | None:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tests.kafka.differential.scripts import connections, fetching, groups, idempotence, metadata, offsets, producing
+from tests.kafka.differential.scripts import (
+    connections,
+    fetching,
+    groups,
+    idempotence,
+    metadata,
+    offsets,
+    producing,
+    transactions,
+)
 from tests.kafka.differential.talk import Script
 
 SCRIPTS: dict[str, Script] = {
@@ -27,6 +36,7 @@ SCRIPTS: dict[str, Script] = {
         idempotence.init_producer_id,
         idempotence.sequences,
         idempotence.sequences_remembered,
+        idempotence.sequences_from_the_middle,
         idempotence.sequences_of_strangers,
         idempotence.describe_producers,
         fetching.fetch_versions,
@@ -47,6 +57,14 @@ SCRIPTS: dict[str, Script] = {
         offsets.offsets_fetched,
         offsets.offsets_of_members,
         offsets.offsets_deleted,
+        transactions.transaction,
+        transactions.transaction_versions,
+        transactions.transaction_produce,
+        transactions.transaction_fenced,
+        transactions.transaction_forgotten,
+        transactions.transaction_offsets,
+        transactions.transactions_listed,
+        transactions.transaction_of_version_2,
     )
 }
 
@@ -59,6 +77,29 @@ SETTLED = (
     "metadata",
     "metadata_by_id",
     "metadata_creating",
+    "produce_versions",
+    "produce_names",
+    "produce_unanswered",
+    "produce_headers",
+    "produce_records",
+    "sequences",
+    "sequences_remembered",
+    "sequences_from_the_middle",
+    "sequences_of_strangers",
+    "fetch_versions",
+    "fetch_epochs",
+    "fetch_names",
+    "fetch_sessions",
+    "fetch_waiting",
     "offsets_of_times",
+    "find_coordinator",
+    "group_of_one",
+    "join_refused",
+    "group_of_two",
+    "static_members",
+    "sessions_end",
+    "offsets_fetched",
+    "offsets_of_members",
+    "offsets_deleted",
 )
 """The scripts whose differences are all mended or explained: the others run in `make differential` alone."""

@@ -148,7 +148,6 @@ def join_refused(talk: Talk) -> None:
     for label, body in {
         "no group": join(""),
         "a stranger's id": join(talk.name("a"), NOBODY),
-        "a short session": join(talk.name("b"), session_timeout_ms=1),
         "a long session": join(talk.name("c"), session_timeout_ms=100_000_000),
         "a negative session": join(talk.name("d"), session_timeout_ms=-1),
         "no protocol": join(talk.name("e"), protocols=()),
@@ -173,6 +172,9 @@ def join_refused(talk: Talk) -> None:
     connection.ask("sync another type", ApiKey.SYNC_GROUP, sync(group, generation, member, protocol_type="connect"))
     connection.ask("sync an unknown group", ApiKey.SYNC_GROUP, sync(talk.name("nowhere"), 1, NOBODY))
     connection.ask("sync no group", ApiKey.SYNC_GROUP, sync("", 1, NOBODY))
+    for version in (3, 7):
+        short = join(talk.name(f"short-{version}"), session_timeout_ms=1)
+        connection.ask("a short session", ApiKey.JOIN_GROUP, short, version)
 
 
 def group_of_two(talk: Talk) -> None:

@@ -13,6 +13,7 @@ _MADE_UP = 7_000_000_000_001
 def init_producer_id(talk: Talk) -> None:
     """Ask for ids, with and without one of one's own."""
     connection = talk.connect()
+    new_producer(talk, connection)
     nobody = {"transactional_id": None, "transaction_timeout_ms": 60_000, "producer_id": -1, "producer_epoch": -1}
     for label, body in {
         "the first": nobody,
@@ -23,13 +24,19 @@ def init_producer_id(talk: Talk) -> None:
         "an id and an epoch": {**nobody, "producer_id": _MADE_UP, "producer_epoch": 3},
         "an empty name": {**nobody, "transactional_id": ""},
     }.items():
-        connection.ask_all(label, ApiKey.INIT_PRODUCER_ID, lambda _, body=body: body, 0 if "epoch" not in label else 3)
+        least = 3 if "epoch" in label else 0
+        connection.ask_all(label, ApiKey.INIT_PRODUCER_ID, lambda _, body=body: body, least, omit=["producer_id"])
 
 
-def new_producer(connection: Connection) -> int:
-    """The id of a new producer."""
+def new_producer(talk: Talk, connection: Connection) -> int:
+    """The id of a new producer, when the coordinator is there that gives them."""
     body = {"transactional_id": None, "transaction_timeout_ms": 60_000, "producer_id": -1, "producer_epoch": -1}
-    return int(connection.quietly(ApiKey.INIT_PRODUCER_ID, body)["producer_id"])
+
+    def given() -> int | None:
+        answer = connection.quietly(ApiKey.INIT_PRODUCER_ID, body)
+        return None if answer["error_code"] else int(answer["producer_id"]) + 1
+
+    return int(talk.wait_for(given)) - 1
 
 
 def sequences(talk: Talk) -> None:
@@ -37,7 +44,7 @@ def sequences(talk: Talk) -> None:
     talk.needs(ApiKey.INIT_PRODUCER_ID)
     topic, _ = talk.topic("t")
     connection = talk.connect()
-    producer = new_producer(connection)
+    producer = new_producer(talk, connection)
     for label, epoch, sequence, size in (
         ("begins", 0, 0, 2),
         ("goes on", 0, 2, 1),
@@ -67,7 +74,7 @@ def sequences_remembered(talk: Talk) -> None:
     talk.needs(ApiKey.INIT_PRODUCER_ID)
     topic, _ = talk.topic("t")
     connection = talk.connect()
-    producer = new_producer(connection)
+    producer = new_producer(talk, connection)
     sent = [batch(b"v", b"w", producer=(producer, 0, number * 2)) for number in range(8)]
     for number, data in enumerate(sent):
         connection.ask(f"batch {number}", ApiKey.PRODUCE, produce(topic, {1: data}))
@@ -76,13 +83,14 @@ def sequences_remembered(talk: Talk) -> None:
     show(connection, "in the end", topic)
 
 
-def sequences_of_strangers(talk: Talk) -> None:
-    """Producers with ids that no broker gave, from the start and from the middle, and at the end of the numbers."""
+def sequences_from_the_middle(talk: Talk) -> None:
+    """Producers that begin in the middle, and at the end of the numbers."""
+    talk.needs(ApiKey.INIT_PRODUCER_ID)
     topic, _ = talk.topic("t")
     connection = talk.connect()
+    producers = [new_producer(talk, connection) for _ in range(8)]
     most = 2_147_483_647
     for label, producer, epoch, sequence, size in (
-        ("begins", 1, 0, 0, 1),
         ("begins in the middle", 2, 0, 17, 1),
         ("goes on", 2, 0, 18, 1),
         ("begins with a high epoch", 3, 32_000, 0, 1),
@@ -96,12 +104,21 @@ def sequences_of_strangers(talk: Talk) -> None:
         ("has a negative sequence", 6, 0, -5, 1),
         ("has a negative epoch", 7, -5, 0, 1),
     ):
-        data = batch(*[b"v"] * size, producer=(_MADE_UP + producer, epoch, sequence))
+        data = batch(*[b"v"] * size, producer=(producers[producer], epoch, sequence))
         connection.ask(f"producer {producer} {label}", ApiKey.PRODUCE, produce(topic, {0: data}))
-    two = batch(b"a", producer=(_MADE_UP + 50, 0, 0))
+    two = batch(b"a", producer=(producers[0], 0, 0))
     connection.ask("two partitions of one producer", ApiKey.PRODUCE, produce(topic, {0: two, 1: two}))
     connection.ask("again", ApiKey.PRODUCE, produce(topic, {0: two, 1: two}))
     show(connection, "in the end", topic)
+
+
+def sequences_of_strangers(talk: Talk) -> None:
+    """Producers with ids that no broker gave."""
+    topic, _ = talk.topic("t")
+    connection = talk.connect()
+    for label, sequence in (("begins", 0), ("goes on", 1)):
+        data = batch(b"v", producer=(_MADE_UP, 0, sequence))
+        connection.ask(label, ApiKey.PRODUCE, produce(topic, {0: data}))
 
 
 def describe_producers(talk: Talk) -> None:
@@ -109,7 +126,7 @@ def describe_producers(talk: Talk) -> None:
     talk.needs(ApiKey.INIT_PRODUCER_ID, ApiKey.DESCRIBE_PRODUCERS)
     topic, _ = talk.topic("t")
     connection = talk.connect()
-    first, second = new_producer(connection), new_producer(connection)
+    first, second = new_producer(talk, connection), new_producer(talk, connection)
     for producer, sequence, size in ((first, 0, 2), (second, 0, 1), (first, 2, 3)):
         data = batch(*[b"v"] * size, producer=(producer, 0, sequence))
         connection.quietly(ApiKey.PRODUCE, produce(topic, {0: data}))

@@ -6,38 +6,36 @@ import struct
 
 from eventlog.kafka.protocol import NO_UUID, ApiKey
 from tests.kafka.differential.record_batches import CONTROL, GZIP, TIME, TRANSACTIONAL, batch, record
-from tests.kafka.differential.scripts.asking import ILLEGAL_NAMES, UNKNOWN_ID, fill, produce, show
-from tests.kafka.differential.talk import Talk
+from tests.kafka.differential.scripts.asking import ILLEGAL_NAMES, UNKNOWN_ID, fetch, fill, produce, show
+from tests.kafka.differential.talk import Connection, Talk
 
 _FUTURE = 9_000_000_000_000
 
 
 def produce_versions(talk: Talk) -> None:
-    """One batch, and each kind of refusal, in every version."""
-    topic = talk.topic("t")
-    connection = talk.connect()
+    """One batch, and each kind of refusal, in every version, and what is stored in the end."""
     one = batch(b"a", b"bc", None)
     nowhere = (talk.name("nowhere"), UNKNOWN_ID)
-    for label, body in {
-        "one batch": produce(topic, {0: one}),
-        "two partitions": produce(topic, {1: one, 0: one}),
-        "acks of 1": produce(topic, {0: one}, acks=1),
-        "acks of 2": produce(topic, {0: one}, acks=2),
-        "acks of -2": produce(topic, {0: one}, acks=-2),
-        "an unknown topic": produce(nowhere, {0: one}),
-        "a partition beyond the last": produce(topic, {2: one}),
-        "a negative partition": produce(topic, {-1: one}),
-        "one partition of three": produce(topic, {0: one, 1: batch(b"x", spoil_crc=True), 7: one}),
-        "no partitions": produce(topic, {}),
-        "no topics": {"transactional_id": None, "acks": -1, "timeout_ms": 1000, "topic_data": []},
-        "no bytes": produce(topic, {0: b""}),
-        "a wrong checksum": produce(topic, {0: batch(b"a", spoil_crc=True)}),
-        "records of the old format": produce(topic, {0: batch(b"a", magic=1)}),
-    }.items():
-        connection.ask_all(label, ApiKey.PRODUCE, lambda _, body=body: body, 3)
-        if label.startswith("acks of"):
-            connection = talk.connect()
-    show(talk.connect(), "in the end", topic[0])
+    for version in talk.versions(ApiKey.PRODUCE, 3):
+        topic = talk.topic(f"t-{version}")
+        for label, body in {
+            "one batch": produce(topic, {0: one}),
+            "two partitions": produce(topic, {1: one, 0: one}),
+            "acks of 1": produce(topic, {0: one}, acks=1),
+            "an unknown topic": produce(nowhere, {0: one}),
+            "a partition beyond the last": produce(topic, {2: one}),
+            "a negative partition": produce(topic, {-1: one}),
+            "one partition of three": produce(topic, {0: one, 1: batch(b"x", spoil_crc=True), 7: one}),
+            "no partitions": produce(topic, {}),
+            "no topics": {"transactional_id": None, "acks": -1, "timeout_ms": 1000, "topic_data": []},
+            "no bytes": produce(topic, {0: b""}),
+            "a wrong checksum": produce(topic, {0: batch(b"a", spoil_crc=True)}),
+            "records of the old format": produce(topic, {0: batch(b"a", magic=1)}),
+            "acks of 2": produce(topic, {0: one}, acks=2),
+            "acks of -2": produce(topic, {0: one}, acks=-2),
+        }.items():
+            talk.connect().ask(label, ApiKey.PRODUCE, body, version)
+        show(talk.connect(), f"stored by {version}", topic[0])
     talk.connect().ask("null for records", ApiKey.PRODUCE, produce(topic, {0: None}), patience=2.0)
 
 
@@ -163,22 +161,25 @@ _RECORDS = {
 
 def produce_headers(talk: Talk) -> None:
     """Batches whose headers are wrong, or odd."""
-    topic, _ = talk.topic("t")
     connection = talk.connect()
-    for label, data in _HEADERS.items():
-        connection.ask(label, ApiKey.PRODUCE, produce(topic, {0: data}))
-    show(connection, "in the end", topic)
+    for number, (label, data) in enumerate(_HEADERS.items()):
+        _store(talk, connection, f"t-{number}", label, data)
 
 
 def produce_records(talk: Talk) -> None:
     """Batches whose records are wrong, or odd, under a right checksum."""
-    topic, _ = talk.topic("t")
     connection = talk.connect()
-    for label, (count, records) in _RECORDS.items():
+    for number, (label, (count, records)) in enumerate(_RECORDS.items()):
         for attributes in (0, GZIP):
             data = batch(records=records, count=count, attributes=attributes)
-            connection.ask(label + " in gzip" * attributes, ApiKey.PRODUCE, produce(topic, {0: data}))
-    show(connection, "in the end", topic)
+            _store(talk, connection, f"t-{number}-{attributes}", label + " in gzip" * attributes, data)
+
+
+def _store(talk: Talk, connection: Connection, name: str, label: str, data: bytes) -> None:
+    """Produce a batch to a topic of its own, and take down what is stored of it."""
+    topic, _ = talk.topic(name)
+    connection.ask(label, ApiKey.PRODUCE, produce(topic, {0: data}))
+    connection.ask(f"{label}: stored", ApiKey.FETCH, fetch(topic, {0: 0}))
 
 
 def produce_sizes(talk: Talk) -> None:
