@@ -87,5 +87,10 @@ TABLE: Final = (
     Api(ApiKey.API_VERSIONS, 0, 4, "eventlog.kafka.listener.api_versions:api_versions"),
     Api(ApiKey.INIT_PRODUCER_ID, 0, 4, "eventlog.kafka.listener.producer_ids:init_producer_id"),
     Api(ApiKey.OFFSET_FOR_LEADER_EPOCH, 2, 4, "eventlog.kafka.listener.leader_epochs:offset_for_leader_epoch"),
+    Api(ApiKey.DESCRIBE_ACLS, 1, 3, "eventlog.kafka.security.acl_apis:describe_acls"),
+    Api(ApiKey.CREATE_ACLS, 1, 3, "eventlog.kafka.security.acl_apis:create_acls"),
+    Api(ApiKey.DELETE_ACLS, 1, 3, "eventlog.kafka.security.acl_apis:delete_acls"),
     Api(ApiKey.SASL_AUTHENTICATE, 0, 2, "eventlog.kafka.security.unasked:sasl_authenticate"),
+    Api(ApiKey.DESCRIBE_USER_SCRAM_CREDENTIALS, 0, 0, "eventlog.kafka.security.user_apis:describe_users"),
+    Api(ApiKey.ALTER_USER_SCRAM_CREDENTIALS, 0, 0, "eventlog.kafka.security.user_apis:alter_users"),
 )
