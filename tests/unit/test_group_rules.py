@@ -22,6 +22,8 @@ from eventlog.groups.rules import (
     Released,
     Removed,
     Request,
+    Subscribe,
+    Subscribed,
     Sweep,
     Targeted,
     Verdict,
@@ -220,6 +222,21 @@ def test_same_targets_for_new_topics_only_note_the_topics() -> None:
     assert after == before._replace(topics_version=2)
 
 
+# --- Subscribe ------------------------------------------------------------------------------------------------------
+
+
+def test_member_that_wants_other_topics_raises_the_epoch_and_keeps_what_it_owns() -> None:
+    """The next targets are made for what it wants now."""
+    before = group(member("a", owned={P: 3}), member("b"))
+    wanted = Subscription(patterns=(("ord.*", 0),))
+    verdict, changes, after = ask(before, Subscribe("a", wanted))
+    assert (verdict, changes) == (Verdict.ACCEPTED, (Subscribed("a", wanted, 6),))
+    assert after.members["a"] == before.members["a"]._replace(subscription=wanted)
+    assert after.needs_targets(1)
+    assert ask(after, Subscribe("a", wanted)) == (Verdict.ACCEPTED, (), after)
+    assert ask(before, Subscribe("z", wanted)) == (Verdict.FENCED, (), before)
+
+
 # --- Release --------------------------------------------------------------------------------------------------------
 
 
@@ -344,6 +361,7 @@ REQUESTS: list[Request] = [
     join("n"),
     join("n", "till"),
     Assign(5, 1, {"a": frozenset(), "z": frozenset({P})}),
+    Subscribe("a", ORDERS),
     Release("a", frozenset()),
     Confirm("a"),
     Leave("a"),

@@ -39,8 +39,8 @@ class OffsetCommit(NamedTuple):
     `notes` has what is to be stored beside the offsets of some partitions: a leader epoch and metadata.
 
     By the rules of Kafka offsets beyond the end are stored, and deleted topics are skipped. `member_id` then is that of
-    the listener that coordinates the group, which owns no partition by itself and has checked whose
-    commit it is; without it, the group must have no live member.
+    the listener that coordinates the group, which owns no partition by itself, unless `epochs` says so, and has checked
+    whose commit it is; without it, the group must have no live member.
     """
 
     group: str

@@ -23,6 +23,9 @@ And one table for the requests themselves:
               else                                     a new member, epoch + 1              ACCEPTED
     Assign    made for another epoch, other members    -                                    STALE
               else                                     the members' targets                 ACCEPTED
+    Subscribe no longer a member                       -                                    FENCED
+              wants the same                           -                                    ACCEPTED
+              else                                     its subscription, epoch + 1          ACCEPTED
     Release   no longer a member                       -                                    FENCED
               else                                     no longer owned                      ACCEPTED
     Confirm   no longer a member                       -                                    FENCED
@@ -78,6 +81,13 @@ class Assign(NamedTuple):
     partition_counts: Mapping[int, int] = _NO_COUNTS
 
 
+class Subscribe(NamedTuple):
+    """A request by a member that wants other topics from now on."""
+
+    member_id: str
+    subscription: Subscription
+
+
 class Release(NamedTuple):
     """A request by a member that has stopped using some of its partitions."""
 
@@ -107,7 +117,7 @@ class Dissolve(NamedTuple):
     is_forced: bool
 
 
-Request: TypeAlias = Join | Assign | Release | Confirm | Leave | Sweep | Dissolve
+Request: TypeAlias = Join | Assign | Subscribe | Release | Confirm | Leave | Sweep | Dissolve
 
 
 class Verdict(Enum):
@@ -132,6 +142,14 @@ class Joined(NamedTuple):
     assignor: str
     now_ms: int
     replaced: str | None = None
+
+
+class Subscribed(NamedTuple):
+    """A member wants other topics."""
+
+    member_id: str
+    subscription: Subscription
+    epoch: int
 
 
 class Removed(NamedTuple):
@@ -166,7 +184,7 @@ class Granted(NamedTuple):
     epoch: int
 
 
-Change: TypeAlias = Joined | Removed | Targeted | Released | Granted
+Change: TypeAlias = Joined | Subscribed | Removed | Targeted | Released | Granted
 
 
 class Decision(NamedTuple):
@@ -199,7 +217,7 @@ def decide(group: Group, request: Request, liveness: Mapping[str, Life], now_ms:
 def _dead(group: Group, request: Request, liveness: Mapping[str, Life]) -> list[str]:
     """The members to remove: dead ones, and dynamic members that are away."""
     spared: set[str] = set()
-    if isinstance(request, (Release, Confirm)):
+    if isinstance(request, (Subscribe, Release, Confirm)):
         spared.add(request.member_id)  # it asks, so it is alive, however late
     if isinstance(request, Join) and (namesake := group.by_instance(request.instance_id)) is not None:
         spared.add(namesake.id)  # its place is taken, not lost
@@ -234,12 +252,8 @@ def _judge(
                     epoch, request.topics_version, request.targets, request.newest_topic_id, request.partition_counts
                 ),
             )
-        case Release():
-            if request.member_id not in group.members:
-                return Verdict.FENCED, ()
-            return Verdict.ACCEPTED, (Released(request.member_id, request.partitions),)
-        case Confirm():
-            return (Verdict.ACCEPTED if request.member_id in group.members else Verdict.FENCED), ()
+        case Subscribe() | Release() | Confirm():
+            return _judge_member(group, request)
         case Leave():
             is_there = request.member_id in group.members
             return Verdict.ACCEPTED, (Removed(request.member_id, group.epoch + 1),) if is_there else ()
@@ -248,6 +262,21 @@ def _judge(
                 return Verdict.NOT_EMPTY, ()
             return Verdict.ACCEPTED, tuple(Removed(member, group.epoch + 1) for member in group.members)
         case Sweep():
+            return Verdict.ACCEPTED, ()
+
+
+def _judge_member(group: Group, request: Subscribe | Release | Confirm) -> tuple[Verdict, tuple[Change, ...]]:
+    member = group.members.get(request.member_id)
+    if member is None:
+        return Verdict.FENCED, ()
+    match request:
+        case Subscribe():
+            if member.subscription == request.subscription:
+                return Verdict.ACCEPTED, ()
+            return Verdict.ACCEPTED, (Subscribed(member.id, request.subscription, group.epoch + 1),)
+        case Release():
+            return Verdict.ACCEPTED, (Released(member.id, request.partitions),)
+        case Confirm():
             return Verdict.ACCEPTED, ()
 
 
@@ -301,6 +330,9 @@ def apply(group: Group, change: Change) -> Group:
                 created_ms=group.created_ms or change.now_ms,
                 members=members,
             )
+        case Subscribed():
+            members[change.member_id] = members[change.member_id]._replace(subscription=change.subscription)
+            return group._replace(epoch=change.epoch, members=members)
         case Removed():
             members.pop(change.member_id, None)
             return group._replace(epoch=change.epoch, members=members)

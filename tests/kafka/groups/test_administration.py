@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import eventlog
+from eventlog.kafka import Listener
 from eventlog.kafka.protocol.api_keys import ApiKey
 from eventlog.kafka.protocol.errors import ErrorCode
 from tests.kafka.groups.members import GroupMember, assignment, subscription
@@ -96,9 +97,19 @@ def test_native_administration_shows_the_group(log: eventlog.EventLog, member: G
     assert group.assignor.startswith("kafka node ")
     [one] = group.members
     assert one.state == "alive"
+    assert one.topics == ("orders",)
     assert [tp.partition for tp in one.partitions] == [0, 2]
     member.leave()
     assert log.groups.list() == []
+
+
+def test_topics_that_cannot_be_are_not_shown(log: eventlog.EventLog, kafka: Listener) -> None:
+    """A client may subscribe to whatever it likes; the rows of the group hold names of topics alone."""
+    with GroupMember(kafka, topics=("orders", "a/b", "")) as member:
+        assert member.join() is NONE
+        member.sync({member.member_id: assignment(orders=[0])})
+        assert log.groups.describe("billing").members[0].topics == ("orders",)
+    log.verify()
 
 
 def test_groups_without_members_are_deleted(log: eventlog.EventLog, member: GroupMember) -> None:

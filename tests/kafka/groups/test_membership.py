@@ -134,7 +134,7 @@ def test_unknown_groups_have_no_members(member: GroupMember) -> None:
     assert member.sync() == (unknown, b"")
     member.send_join()
     assert member.receive_join() is unknown
-    assert member.commit({0: 1}) == [ErrorCode.ILLEGAL_GENERATION]
+    assert member.commit({0: 1}) == [ErrorCode.GROUP_ID_NOT_FOUND]
 
 
 def test_stop_of_the_listener_answers_who_waits(log: eventlog.EventLog) -> None:

@@ -12,6 +12,7 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.kafka import protocol
 from eventlog.kafka.groups.classic.group import ClassicGroup
 from eventlog.kafka.groups.classic.values import State
+from eventlog.kafka.groups.consumer.describing import is_native, state_of
 from eventlog.kafka.groups.coordinator import GroupCoordinator, check_group, coordinator
 from eventlog.kafka.groups.subscriptions import CONSUMER
 from eventlog.kafka.listener.failures import code_of
@@ -28,6 +29,13 @@ _GROUP_OPERATIONS: Final = 0b1101_0100_1000
 _NOT_ASKED: Final = -2_147_483_648
 _CLASSIC: Final = "classic"
 _DEAD: Final = "Dead"
+_DESCRIBED: Final = {
+    "Empty": State.EMPTY.value,
+    "Assigning": State.PREPARING.value,
+    "Reconciling": State.PREPARING.value,
+    "Stable": State.STABLE.value,
+}
+"""The states of native groups, for clients that know those of classic groups alone."""
 _OF_LISTENERS_HERE: Final = "/127.0.0.1"
 
 
@@ -73,25 +81,18 @@ def _shown(broker: Broker, groups: GroupCoordinator, name: str) -> _Shown | None
         details = broker.backend.group_details(name)
     except unless_interrupted(UnknownGroup):
         return None
-    is_native = bool(details.group.assignor) and not details.group.is_of_kafka
-    state = state_of(details)
-    if is_native:
-        return _Shown(name, state, CONSUMER, CONSUMER)
+    if is_native(details.group):
+        return _Shown(name, state_of(details), CONSUMER, CONSUMER)
     had_consumers = details.group.is_of_kafka if group is None else group.protocol_type == CONSUMER
-    return _Shown(name, state, CONSUMER if had_consumers else "", _CLASSIC)
+    return _Shown(name, _state_elsewhere(details), CONSUMER if had_consumers else "", _CLASSIC)
 
 
-def state_of(details: GroupDetails) -> str:
-    """The state of a group that this listener does not coordinate, by Kafka's names."""
-    group = details.group
+def _state_elsewhere(details: GroupDetails) -> str:
+    """The state of a classic group that another listener has, as far as its claim shows it."""
     if Life.ALIVE not in details.lives.values():
         return State.EMPTY.value
-    is_moving = any(member.owned.keys() != member.target for member in group.members.values())
-    if group.is_of_kafka:
-        return State.PREPARING.value if group.target_epoch < group.epoch else State.STABLE.value
-    if is_moving or group.needs_targets(details.topics_version):
-        return State.PREPARING.value
-    return State.STABLE.value
+    is_settled = details.group.target_epoch == details.group.epoch
+    return State.STABLE.value if is_settled else State.PREPARING.value
 
 
 # -- DescribeGroups --------------------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ def _described(broker: Broker, request: Request, name: str) -> dict[str, Any]:
     had_consumers = bool(details.group.assignor) if group is None else group.protocol_type == CONSUMER
     return {
         "error_code": ErrorCode.NONE,
-        "group_state": state_of(details),
+        "group_state": _DESCRIBED[state_of(details)] if is_native(details.group) else _state_elsewhere(details),
         "protocol_type": CONSUMER if had_consumers else "",
         "protocol_data": details.group.assignor if alive else "",
         "members": [_native_member(details, member) for member in alive],

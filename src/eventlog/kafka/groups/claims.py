@@ -18,11 +18,12 @@ from eventlog.backend import Backend
 from eventlog.backend.groups import MemberLease
 from eventlog.errors import EventLogError
 from eventlog.groups.lease import Terms
-from eventlog.groups.rules import Assign, Confirm, Join, Leave, Release, Verdict
+from eventlog.groups.rules import Assign, Confirm, Join, Leave, Release, Subscribe, Verdict
 from eventlog.groups.state import KAFKA_ASSIGNOR, Group, Life, PartitionId, Subscription
 from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.protocol.errors import ErrorCode
 from eventlog.named_tuples import NamedTuple
+from eventlog.options import check_topic_name
 
 _TERMS: Final = Terms(session_timeout=30.0, max_poll_interval=10.0**9)
 """A process that is stopped for that long loses its groups; one that dies loses them at once."""
@@ -74,10 +75,15 @@ class Claim:
         reply = self._backend.request_group(self._group, Confirm(self.id), confirms=self._lease)
         return reply.verdict is Verdict.ACCEPTED
 
-    def show(self, partitions: frozenset[PartitionId]) -> None:
-        """Let others see which partitions the members have, as if the listener owned them."""
+    def show(self, topics: frozenset[str] | None, partitions: frozenset[PartitionId]) -> None:
+        """
+        Let others see what the members subscribe to, and which partitions they have, as if the listener owned them.
+
+        Without topics, which only clients can read then, they are taken to want everything.
+        """
         backend, name = self._backend, self._group
-        group = backend.group_snapshot(name).group
+        wanted = _EVERYTHING if topics is None else Subscription(tuple(sorted(filter(_is_name, topics))))
+        group = backend.request_group(name, Subscribe(self.id, wanted)).group
         member = group.members.get(self.id)
         if member is None:
             return
@@ -119,6 +125,15 @@ def take(backend: Backend, group: str, node: Node) -> Claim:
         lease.leave()
         raise
     return Claim(backend, group, lease)
+
+
+def _is_name(topic: str) -> bool:
+    """Whether a topic can have that name; a client may want others, which no row could hold."""
+    try:
+        check_topic_name(topic)
+    except unless_interrupted(ValueError):
+        return False
+    return True
 
 
 def node_of(group: Group) -> Node | None:

@@ -40,7 +40,7 @@ class Entry:
         self.turn: asyncio.Future[None] | None = None
         """A change of the claim that is under way."""
         self.timer: asyncio.TimerHandle | None = None
-        self.shown: frozenset[PartitionId] | None = None
+        self.shown: tuple[frozenset[str] | None, frozenset[PartitionId]] | None = None
 
 
 class GroupCoordinator:
@@ -157,7 +157,11 @@ class GroupCoordinator:
     async def check_commit(
         self, name: str, member_id: str, instance_id: str | None, generation: int, *, in_transaction: bool = False
     ) -> ErrorCode:
-        """Judge whether offsets may be committed, and renew the session of the member that commits them."""
+        """
+        Judge whether offsets may be committed, and renew the session of the member that commits them.
+
+        A group that has never had members here is GROUP_ID_NOT_FOUND, which clients knew as ILLEGAL_GENERATION once.
+        """
         is_simple = generation < 0 and not member_id and instance_id is None
         entry, code = await self._found(name)
         if entry is not None:
@@ -167,7 +171,7 @@ class GroupCoordinator:
         if is_simple and code is not ErrorCode.INVALID_GROUP_ID:
             return ErrorCode.NONE  # the store refuses it where somebody else has members
         is_unheard_of = code is ErrorCode.UNKNOWN_MEMBER_ID and name not in self._entries
-        return ErrorCode.ILLEGAL_GENERATION if is_unheard_of else code
+        return ErrorCode.GROUP_ID_NOT_FOUND if is_unheard_of else code
 
     def lost(self, name: str) -> None:
         """Note that the store refused a commit by our claim: the group was taken by force."""
@@ -242,15 +246,15 @@ class GroupCoordinator:
         await self._broker.call(claim.give_up)
 
     def _show(self, entry: Entry) -> None:
-        """Let native programs see which partitions the members have."""
+        """Let native programs see what the members subscribe to and have."""
         claim, group = entry.claim, entry.group
         if claim is None:
             return
-        partitions = assigned_partitions(self._broker.backend, group)
-        if partitions != entry.shown:
-            entry.shown = partitions
-            shown = self._broker.call(partial(claim.show, partitions))
-            shown.add_done_callback(_forget_outcome)
+        shown = (group.members.topics, assigned_partitions(self._broker.backend, group))
+        if shown != entry.shown:
+            entry.shown = shown
+            told = self._broker.call(partial(claim.show, *shown))
+            told.add_done_callback(_forget_outcome)
 
     # -- answers and time ------------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.errors import EventLogError, GroupNotEmpty, InvalidTopicName, MemberFenced, UnknownGroup
 from eventlog.groups.state import CommittedOffset, PartitionId
 from eventlog.interruptions import unless_interrupted
-from eventlog.kafka.groups.claims import is_known
+from eventlog.kafka.groups.claims import has_members, is_known
+from eventlog.kafka.groups.consumer.members import consumer_members
 from eventlog.kafka.groups.coordinator import check_group, coordinator
 from eventlog.kafka.groups.subscriptions import CONSUMER
 from eventlog.kafka.listener.failures import code_of
@@ -20,11 +21,13 @@ from eventlog.options import MAX_METADATA_BYTES, check_topic_name
 
 if TYPE_CHECKING:
     from eventlog.kafka.groups.classic.group import ClassicGroup
+    from eventlog.kafka.groups.consumer.members import ConsumerMember
     from eventlog.kafka.listener.broker import Broker
     from eventlog.kafka.listener.request import Request
 
 _FIRST_TOPIC_IDS: Final = 10
 _FIRST_BATCHED_FETCH: Final = 8
+_FIRST_UNKNOWN_GROUP: Final = 9
 _NONE: Final = CommittedOffset(-1, 0)
 
 
@@ -53,31 +56,62 @@ async def offset_commit(broker: Broker, request: Request) -> dict[str, Any]:
     """Store the offsets of a group, all in one commit."""
     body, groups = request.body, coordinator(broker)
     name = body["group_id"]
-    refusal = await groups.check_commit(
-        name, body["member_id"], body["group_instance_id"], body["generation_id_or_member_epoch"]
-    )
+    member = None if broker.consumers is None else consumer_members(broker).get(name, body["member_id"])
+    if member is not None:
+        is_of_now = body["generation_id_or_member_epoch"] == member.epoch
+        refusal = ErrorCode.NONE if is_of_now else ErrorCode.STALE_MEMBER_EPOCH
+    else:
+        refusal = await groups.check_commit(
+            name, body["member_id"], body["group_instance_id"], body["generation_id_or_member_epoch"]
+        )
+        if refusal is ErrorCode.GROUP_ID_NOT_FOUND:
+            refusal = _unknown(broker, request, name)
     if refusal is not ErrorCode.NONE:
         return _committed(request, refusal)
     accepted = Accepted()
     topics = [_judge(broker, request, asked, accepted) for asked in body["topics"]]
-    if accepted.offsets:
+    if not accepted.offsets:
+        return {"topics": topics}
+    if member is not None:
+        commit = _by_consumer(name, member, accepted)
+    else:
         claim = groups.claim_of(name)
-        commit = OffsetCommit(
-            name,
-            accepted.offsets,
-            is_automatic=False,
-            member_id=None if claim is None else claim.id,
-            notes=accepted.notes,
-            has_kafka_rules=True,
-        )
-        try:
-            await broker.store(partial(_defer, broker, commit))
-        except unless_interrupted(MemberFenced):
-            groups.lost(name)
-            return _committed(request, ErrorCode.UNKNOWN_MEMBER_ID)
-        except unless_interrupted(EventLogError) as error:
-            return _committed(request, code_of(error))
+        commit = _by_kafka(name, None if claim is None else claim.id, accepted)
+    try:
+        if commit is None:
+            return _committed(request, ErrorCode.STALE_MEMBER_EPOCH)
+        await broker.store(partial(_defer, broker, commit))
+    except unless_interrupted(MemberFenced):
+        groups.lost(name)
+        code = ErrorCode.UNKNOWN_MEMBER_ID if member is None else ErrorCode.STALE_MEMBER_EPOCH
+        return _committed(request, code)
+    except unless_interrupted(EventLogError) as error:
+        return _committed(request, code_of(error))
     return {"topics": topics}
+
+
+def _unknown(broker: Broker, request: Request, name: str) -> ErrorCode:
+    """The answer to a member of a group that has no members here."""
+    if has_members(broker.backend, name):
+        return ErrorCode.UNKNOWN_MEMBER_ID
+    is_told = request.version >= _FIRST_UNKNOWN_GROUP
+    return ErrorCode.GROUP_ID_NOT_FOUND if is_told else ErrorCode.ILLEGAL_GENERATION
+
+
+def _by_kafka(name: str, claim: str | None, accepted: Accepted) -> OffsetCommit:
+    """A commit that the listener has judged, by its claim to the group if it has one."""
+    return OffsetCommit(
+        name, accepted.offsets, is_automatic=False, member_id=claim, notes=accepted.notes, has_kafka_rules=True
+    )
+
+
+def _by_consumer(name: str, member: ConsumerMember, accepted: Accepted) -> OffsetCommit | None:
+    """A commit behind the fence of native groups; None if the member does not own one of the partitions."""
+    pairs = {(topic.id, number) for topic, number, _ in accepted.offsets}
+    if not pairs <= member.owned.keys():
+        return None
+    epochs = {pair: member.owned[pair] for pair in pairs}
+    return _by_kafka(name, member.place.id, accepted)._replace(epochs=epochs)
 
 
 class Accepted:
@@ -144,11 +178,18 @@ def offset_fetch(broker: Broker, request: Request) -> dict[str, Any]:
     if request.version < _FIRST_BATCHED_FETCH:
         return _fetched(broker, request, body["group_id"], body["topics"])
     return {
-        "groups": [
-            {"group_id": asked["group_id"], **_fetched(broker, request, asked["group_id"], asked["topics"])}
-            for asked in body["groups"]
-        ]
+        "groups": [{"group_id": asked["group_id"], **_fetched_by(broker, request, asked)} for asked in body["groups"]]
     }
+
+
+def _fetched_by(broker: Broker, request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+    """The offsets for a member that perhaps says who it is."""
+    name, member_id, epoch = asked["group_id"], asked["member_id"], asked["member_epoch"]
+    if member_id is not None and epoch >= 0 and broker.consumers is not None:
+        member = consumer_members(broker).get(name, member_id)
+        if member is not None and epoch != member.epoch:
+            return {"error_code": ErrorCode.STALE_MEMBER_EPOCH, "topics": []}
+    return _fetched(broker, request, name, asked["topics"])
 
 
 def _fetched(broker: Broker, request: Request, name: str, topics: list[dict[str, Any]] | None) -> dict[str, Any]:

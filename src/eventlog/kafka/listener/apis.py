@@ -78,6 +78,8 @@ TABLE: Final = (
     Api(ApiKey.JOIN_GROUP, 0, 9, "eventlog.kafka.groups.membership:join_group"),
     Api(ApiKey.HEARTBEAT, 0, 4, "eventlog.kafka.groups.membership:heartbeat"),
     Api(ApiKey.LEAVE_GROUP, 0, 5, "eventlog.kafka.groups.membership:leave_group"),
+    Api(ApiKey.CONSUMER_GROUP_HEARTBEAT, 0, 1, "eventlog.kafka.groups.consumer.heartbeat:consumer_group_heartbeat"),
+    Api(ApiKey.CONSUMER_GROUP_DESCRIBE, 0, 1, "eventlog.kafka.groups.consumer.describing:consumer_group_describe"),
     Api(ApiKey.SYNC_GROUP, 0, 5, "eventlog.kafka.groups.membership:sync_group"),
     Api(ApiKey.DESCRIBE_GROUPS, 0, 6, "eventlog.kafka.groups.administration:describe_groups"),
     Api(ApiKey.LIST_GROUPS, 0, 5, "eventlog.kafka.groups.administration:list_groups"),

@@ -61,6 +61,8 @@ class Broker:
         self.record_batches = RecordBatches()
         self.groups: Any = None
         """The coordinator of groups, which its handlers make with the first request for it."""
+        self.consumers: Any = None
+        """The members of groups by the new protocol of consumers, likewise."""
         self.transactions: Any = None
         """The coordinator of transactions, likewise."""
         self.when_stopping: list[Callable[[], object]] = []

@@ -67,7 +67,10 @@ class CommitOffsets(CommitRequest):
                 group=self._commit.group,
             )
         if self._commit.has_kafka_rules:
-            self._check_claim(writing)
+            if self._commit.member_id is not None and self._commit.epochs:
+                self._check_owned(writing, self._commit.member_id)
+            else:
+                self._check_claim(writing)
             return
         if self._commit.member_id is None:
             self._check_unowned(writing)
