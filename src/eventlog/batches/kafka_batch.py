@@ -165,6 +165,12 @@ def _problem(head: KafkaHead, size: int) -> str | None:
     return None
 
 
+def is_control(data: bytes, header: BatchHeader) -> bool:
+    """Return whether the Kafka record batch in a stored batch ends a transaction."""
+    at = header.body_at + _ATTRIBUTES_AT
+    return bool(int.from_bytes(data[at : at + 2], "big") & CONTROL)
+
+
 def is_of_transaction(data: bytes, header: BatchHeader) -> bool:
     """Return whether the Kafka record batch in a stored batch is a part of a transaction, or ends one."""
     at = header.body_at + _ATTRIBUTES_AT

@@ -13,13 +13,22 @@ from collections.abc import Sequence
 import google_crc32c
 
 from eventlog.accelerators import accelerated
-from eventlog.batches.format import decode
-from eventlog.batches.header import KAFKA, corrupt, is_intact, read_header
+from eventlog.batches.format import Columns, decode
+from eventlog.batches.header import KAFKA, BatchHeader, EncodedBatch, corrupt, is_intact, read_header
+from eventlog.batches.kafka_batch import HEAD_BYTES
+from eventlog.batches.kafka_marks import CONTROL, TRANSACTIONAL
 from eventlog.records import Headers
 
 _HEAD = struct.Struct(">qiibI")
 _CHECKED = struct.Struct(">hiqqqhii")
 _LENGTH_END = 12
+_EPOCH_AT = 12
+_CHECKSUM = slice(17, 21)
+_CHECKED_FROM = 21
+_TIMES = struct.Struct(">qq")
+_TIMES_AT = 27
+_PRODUCER = slice(43, 57)
+"""The places of fields in the header: the last is producer id, epoch and first sequence."""
 _CHECKSUM_BYTES = 4
 _MAGIC = 2
 _MOST_BYTES = 2**31 - 1
@@ -48,6 +57,36 @@ def record_batch_of(data: bytes, last: int, place: object) -> bytes | memoryview
         columns.span,
         last - columns.span + 1,
     )
+
+
+def rebuilt(data: bytes, header: BatchHeader, columns: Columns) -> EncodedBatch:
+    """
+    Return the Kafka record batch of a stored batch with other records at the same offsets.
+
+    It is of the same producer, and of the same transaction if it is of one. It is not compressed.
+
+    Args:
+        columns: the other records.
+    """
+    old = data[header.body_at : header.body_at + HEAD_BYTES]
+    made = bytearray(
+        build_record_batch(
+            tuple(columns.keys),
+            tuple(columns.values),
+            tuple(columns.headers),
+            list(columns.timestamps_ms),
+            columns.deltas,
+            columns.span,
+            0,
+        )
+    )
+    made[_EPOCH_AT : _EPOCH_AT + 4] = old[_EPOCH_AT : _EPOCH_AT + 4]
+    attributes = int.from_bytes(old[_CHECKED_FROM : _CHECKED_FROM + 2], "big") & (TRANSACTIONAL | CONTROL)
+    made[_CHECKED_FROM : _CHECKED_FROM + 2] = attributes.to_bytes(2, "big")
+    made[_PRODUCER] = old[_PRODUCER]
+    made[_CHECKSUM] = google_crc32c.value(bytes(made[_CHECKED_FROM:])).to_bytes(4, "big")
+    first_ms, largest_ms = _TIMES.unpack_from(made, _TIMES_AT)
+    return EncodedBatch(columns.count, columns.span, first_ms, largest_ms, bytes(made), kind=KAFKA)
 
 
 @accelerated("build_record_batch")

@@ -12,10 +12,12 @@ import pytest
 
 import eventlog
 from eventlog import testing
-from eventlog.batches.kafka_batch import HEAD_BYTES, accept, read_records
+from eventlog.batches.header import read_header
+from eventlog.batches.kafka_batch import HEAD_BYTES, KafkaHead, accept, read_records
 from eventlog.batches.kafka_builder import record_batch_of
 from tests.clients.helpers import rewrite_batch
 from tests.kafka.record_batches import NOW_MS, Sent, fetch, produce_one, producer_id, record_batch
+from tests.kafka.transactional import Transactional, fetch_committed, kept_offsets
 
 
 def served(log: Any, topic: str, partition: int) -> list[tuple[Any, ...]]:
@@ -247,3 +249,34 @@ def test_every_flipped_bit_of_a_batch_is_noticed(tmp_path: Path, rng: random.Ran
                 with pytest.raises((eventlog.CorruptBatch, eventlog.FormatTooNew)):
                     record_batch_of(answer.batches[0].data, 1, "a batch")
             assert not log.verify().is_sound
+
+
+def test_a_key_is_redacted_in_transactions_too(log: Any) -> None:
+    """What is open or aborted has personal data as well, and stays out of sight; the ends of transactions stay."""
+    topic = log.topic("orders")
+    commit_key = b"\0\0\0\1"  # that of the control batch which commits
+    sent = [Sent(b"secret", commit_key, NOW_MS + 5, [("who", b"secret")]), Sent(b"kept", b"k", NOW_MS)]
+    producers = [Transactional(log, f"till-{number}") for number in range(3)]
+    for producer in producers:
+        producer.send(*sent)
+    producers[0].abort()
+    producers[1].commit()
+    before = [(last, read_header(data, "it").kind) for last, data in fetch(log).batches]
+    assert topic.redact(commit_key).record_count == 3
+    answer = fetch(log)
+    assert [(last, read_header(data, "it").kind) for last, data in answer.batches] == before
+    assert not any(b"secret" in data for _, data in answer.batches)
+    assert log.verify().problems == ()
+    wanted = [(2, NOW_MS + 5, commit_key, None, ()), (3, NOW_MS, b"k", b"kept", ())]
+    assert read(log, "orders", 0) == wanted
+    producers[2].commit()
+    assert read(log, "orders", 0) == [*wanted, (4, NOW_MS + 5, commit_key, None, ()), (5, NOW_MS, b"k", b"kept", ())]
+    answer = fetch_committed(log)
+    assert kept_offsets(answer) == [3, 5]
+    stored = [accept_stored(bytes(record_batch_of(data, last, "it"))) for last, data in answer.batches[:3]]
+    assert [(head.producer_id, head.sequence) for head in stored] == [(one.producer_id, 0) for one in producers]
+
+
+def accept_stored(data: bytes) -> KafkaHead:
+    """The header of a record batch whose checksum holds."""
+    return accept(data)[1]
