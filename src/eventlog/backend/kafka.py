@@ -100,6 +100,32 @@ class KafkaFetched(NamedTuple):
     aborted: Sequence[tuple[int, int]] = ()
 
 
+class ListenerNode(NamedTuple):
+    """One listener of a log, as clients know it: its number, and the address that they connect to."""
+
+    node_id: int
+    host: str
+    port: int
+
+
+class NodeClaim(Protocol):
+    """The number of one listener, which no other live listener of the log has, in any process."""
+
+    node: ListenerNode
+
+    def release(self) -> None:
+        """
+        Give the number back; a second call does nothing.
+
+        The death of the process does it, too.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Leave the number to the parent, in a forked child."""
+        ...
+
+
 class KafkaBackend(Protocol):
     """
     What a listener for Kafka's protocol asks of a store beside what native clients do.
@@ -147,4 +173,20 @@ class KafkaBackend(Protocol):
 
     def prepare_producer_id(self, when_done: Callable[[], object]) -> PendingProducerId:
         """A request for the id of an idempotent producer, which nobody else gets, named producers included."""
+        ...
+
+    def claim_node(self, node_id: int | None, host: str, port: int) -> NodeClaim | None:
+        """
+        A number for a new listener, with the address for clients; None if a live listener has that number.
+
+        Never waits for another process. A log that may only be read, or whose file system has no locks, keeps no
+        numbers: then it is the one that is asked for.
+
+        Args:
+            node_id: the number that it is to have; None takes the lowest that is free, from 1 on.
+        """
+        ...
+
+    def listener_nodes(self) -> list[ListenerNode]:
+        """The listeners of the log that live now, in any process, by their numbers; none where no numbers are kept."""
         ...

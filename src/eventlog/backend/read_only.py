@@ -25,6 +25,8 @@ READS = frozenset(
         "changed_since",
         "fetch",
         "fetch_and_mark",
+        "claim_node",
+        "listener_nodes",
         "fetch_stored",
         "arrivals",
         "bounds",

@@ -50,8 +50,17 @@ if TYPE_CHECKING:  # few programs have groups: `import eventlog` is fast
 
     from eventlog.backend.deferred import DeferringBackend
     from eventlog.backend.groups import OffsetCommit
-    from eventlog.backend.kafka import KafkaAppend, KafkaFetch, KafkaFetched, PendingProduce, PendingProducerId
+    from eventlog.backend.kafka import (
+        KafkaAppend,
+        KafkaFetch,
+        KafkaFetched,
+        ListenerNode,
+        NodeClaim,
+        PendingProduce,
+        PendingProducerId,
+    )
     from eventlog.backend.kafka_transactions import PendingTransaction, TransactionCommand, TransactionView
+    from eventlog.store.kafka.listeners import Listeners
     from eventlog.store.temporary import TemporaryDirectory
 
 
@@ -297,6 +306,19 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         from eventlog.store.kafka.producer_ids import TakeProducerId
 
         return TakeProducerId(when_done, self.clock.now_ms())
+
+    def claim_node(self, node_id: int | None, host: str, port: int) -> NodeClaim | None:
+        """A number for a new listener; None if a live listener has that number."""
+        return self._listeners().claim(node_id, host, port)
+
+    def listener_nodes(self) -> list[ListenerNode]:
+        """The listeners of the log that live now."""
+        return self._listeners().live()
+
+    def _listeners(self) -> Listeners:
+        from eventlog.store.kafka.listeners import Listeners
+
+        return Listeners(None if self.is_read_only else Folder(os.path.join(self.path, "listeners"), self._mode))
 
     # -- waiting ---------------------------------------------------------------------------------------------
 

@@ -6,11 +6,12 @@ import asyncio
 import base64
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 from eventlog.backend import Backend
 from eventlog.backend.deferred import Deferred
+from eventlog.backend.kafka import ListenerNode
 from eventlog.backend.records import Pending
 from eventlog.backend.topics import StoredTopic
 from eventlog.errors import TopicMismatch
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from eventlog.kafka.security.gate import Gate
     from eventlog.log.event_log import EmbeddedLog
 
+_NODES_SECONDS: Final = 0.5
+"""So long the list of live listeners is kept."""
+
 T = TypeVar("T")
 P = TypeVar("P", bound=Pending)
 
@@ -37,7 +41,7 @@ class Broker:
     Belongs to the loop's thread: state that handlers keep here needs no lock.
 
     Args:
-        address: the host and port that clients are told to connect to.
+        node: the number of the listener, with the host and port that clients are told to connect to.
     """
 
     def __init__(
@@ -46,18 +50,17 @@ class Broker:
         loop: asyncio.AbstractEventLoop,
         options: Options,
         apis: Apis,
-        *,
-        node_id: int,
-        address: tuple[str, int],
+        node: ListenerNode,
     ) -> None:
         self.log = log
         self.backend: Backend = log._store
         self.loop = loop
         self.options = options
         self.apis = apis
-        self.node_id = node_id
+        self.node = node
+        self.node_id = node.node_id
         self.cluster_id = base64.urlsafe_b64encode(log.uuid.bytes).decode().rstrip("=")
-        self.address = address
+        self.address = (node.host, node.port)
         self.record_batches = RecordBatches()
         self.groups: Any = None
         """The coordinator of groups, which its handlers make with the first request for it."""
@@ -78,6 +81,8 @@ class Broker:
             self.gate = Gate(self, options.security)
         self._commits = Commits(self.backend, loop)
         self._polls = Polls(self.backend, loop)
+        self._nodes: list[ListenerNode] = []
+        self._nodes_end_s = 0.0
         self._topics_version = -1
         self._topics_by_id: dict[UUID, StoredTopic] = {}
 
@@ -148,15 +153,23 @@ class Broker:
 
     # -- nodes -----------------------------------------------------------------------------------------------
 
+    def live_nodes(self) -> list[ListenerNode]:
+        """All live listeners of the log, in any process, this one among them; as they were half a second ago."""
+        now_s = self.loop.time()
+        if now_s >= self._nodes_end_s:
+            others = [one for one in self.backend.listener_nodes() if one.node_id != self.node_id]
+            self._nodes = sorted([*others, self.node])
+            self._nodes_end_s = now_s + _NODES_SECONDS
+        return self._nodes
+
     def nodes(self) -> list[dict[str, Any]]:
-        """The nodes that clients may connect to."""
-        host, port = self.address
-        return [{"node_id": self.node_id, "host": host, "port": port, "rack": None}]
+        """The same, as Metadata names them."""
+        return [{"node_id": one.node_id, "host": one.host, "port": one.port, "rack": None} for one in self.live_nodes()]
 
     @property
     def controller_id(self) -> int:
-        """The node that takes the requests of administrators; each does."""
-        return self.node_id
+        """The node that takes the requests of administrators: each does, and all name the same one."""
+        return self.live_nodes()[0].node_id
 
     # -- life ------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from eventlog.errors import LogClosed, UsedAfterFork
+from eventlog.kafka.errors import CannotListen
 from eventlog.kafka.listener.apis import TABLE, Apis
 from eventlog.kafka.listener.broker import Broker
 from eventlog.kafka.listener.loop_thread import LoopThread
@@ -17,6 +18,7 @@ from eventlog.notices import LISTENING, LISTENING_ENDED, tell
 
 if TYPE_CHECKING:
     from eventlog.api.event_log import EventLog
+    from eventlog.backend.kafka import NodeClaim
     from eventlog.kafka.listener.options import Options
     from eventlog.log.event_log import EmbeddedLog
 
@@ -37,21 +39,41 @@ class _Core:
         self._owns_log = owns_log
         self._backend = log._store
         self._user = object()
-        self._thread = LoopThread("eventlog-kafka")
-        node_id = 1 if options.node_id is None else options.node_id
-        advertised = (options.advertised_host or self.host, options.advertised_port or self.port)
-        self.advertised = advertised
-        self.broker = Broker(log, self._thread.loop, options, Apis(TABLE), node_id=node_id, address=advertised)
-        self._server = Server(self.broker, options, self.broker.apis)
+        self.advertised = (options.advertised_host or self.host, options.advertised_port or self.port)
+        self._claim = self._claimed()
+        try:
+            self._thread = LoopThread("eventlog-kafka")
+            self.broker = Broker(log, self._thread.loop, options, Apis(TABLE), self._claim.node)
+            self._server = Server(self.broker, options, self.broker.apis)
+        except BaseException:
+            self._claim.release()
+            raise
         self._stopping: Future[None] | None = None
         self.is_forked = False
         self.is_closed = False
 
+    def _claimed(self) -> NodeClaim:
+        node_id = self._options.node_id
+        claim = self._backend.claim_node(node_id, *self.advertised)
+        if claim is None:
+            raise CannotListen(
+                f"another listener of the log at {self._backend.path} is node {node_id}.",
+                stored="Nothing was opened.",
+                advice="Pass another node_id=, or none: then it is the lowest that is free.",
+                host=self.host,
+                port=self.port,
+            )
+        return claim
+
     def start(self) -> None:
         """Accept connections."""
-        self._backend.hold(self._user)
         self._backend.on_fork(self)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            self._claim.release()
+            raise
+        self._backend.hold(self._user)
         self._thread.begin(lambda: self._server.start(self._sock, self._options.ssl_context)).result()
         tell(LISTENING, address=self.bootstrap_servers, path=self._backend.path)
 
@@ -73,6 +95,7 @@ class _Core:
             self._stopping = self._thread.begin(self._server.stop)  # type: ignore[assignment]
         assert self._stopping is not None
         self._stopping.result()
+        self._claim.release()
         self.broker.close()
         self._thread.stop()
         self.is_closed = True
@@ -88,6 +111,7 @@ class _Core:
         self._server.close_copies()
         self._sock.close()
         self._thread.forget()
+        self._claim.forget()
 
 
 class Listener:
