@@ -49,7 +49,6 @@ CODES: Final[Mapping[type[BaseException], ErrorCode]] = {
 WITH_ERROR_CODE: Final = frozenset(
     {
         ApiKey.API_VERSIONS,
-        ApiKey.FIND_COORDINATOR,
         ApiKey.JOIN_GROUP,
         ApiKey.HEARTBEAT,
         ApiKey.LEAVE_GROUP,
@@ -88,8 +87,15 @@ def refusal(request: Request, error: BaseException) -> dict[str, Any] | None:
     return None if whole is None else whole(request, code)
 
 
-def _metadata(request: Request, code: ErrorCode) -> dict[str, Any]:
-    topics = request.body.get("topics") or ()
+def _find_coordinator(request: Request, code: ErrorCode) -> dict[str, Any]:
+    refused = {"error_code": code, "node_id": -1, "port": -1}
+    return {**refused, "coordinators": [{"key": key, **refused} for key in request.body["coordinator_keys"]]}
+
+
+def _metadata(request: Request, code: ErrorCode) -> dict[str, Any] | None:
+    topics = request.body["topics"]
+    if not topics:
+        return None  # an answer without topics would say that there are none
     return {"topics": [{**topic, "error_code": code, "partitions": []} for topic in topics], "error_code": code}
 
 
@@ -131,7 +137,8 @@ def _by_partition(request: Request, code: ErrorCode) -> dict[str, Any]:
     }
 
 
-_WHOLE: Final[Mapping[int, Callable[[Request, ErrorCode], dict[str, Any]]]] = {
+_WHOLE: Final[Mapping[int, Callable[[Request, ErrorCode], dict[str, Any] | None]]] = {
+    ApiKey.FIND_COORDINATOR: _find_coordinator,
     ApiKey.METADATA: _metadata,
     ApiKey.PRODUCE: _produce,
     ApiKey.FETCH: _fetch,
