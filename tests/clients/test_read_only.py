@@ -90,13 +90,25 @@ def test_each_call_of_a_backend_is_known_as_reading_or_writing() -> None:
     """A new call would otherwise be neither let through nor refused."""
     names = {name for kind in Backend.__mro__ for name in (*vars(kind), *getattr(kind, "__annotations__", {}))}
     # The composed protocol exists for type checkers alone, so its parts are asked.
-    from eventlog.backend import deferred, groups, history, maintenance, projections, reading, records, states, topics
+    from eventlog.backend import (
+        deferred,
+        groups,
+        history,
+        kafka,
+        maintenance,
+        projections,
+        reading,
+        records,
+        states,
+        topics,
+    )
     from eventlog.backend import waiting as waits
 
     parts = (
         deferred.DeferredRequests,
         groups.GroupBackend,
         history.HistoryBackend,
+        kafka.KafkaBackend,
         maintenance.MaintenanceBackend,
         projections.ProjectionBackend,
         reading.ReadingBackend,

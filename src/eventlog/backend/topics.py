@@ -84,6 +84,7 @@ class NewTopic(NamedTuple):
     retention: Retention = KEEP_ALL
     compression: str | None = None
     compaction: Compaction = NO_COMPACTION
+    kafka_configs: tuple[tuple[str, str], ...] = ()
 
 
 class StoredTopic(NamedTuple):
@@ -92,6 +93,7 @@ class StoredTopic(NamedTuple):
 
     `id` is never given to another topic of the log, `uuid` to no other topic of any log. A topic that was deleted and
     created again under the same name has another id and uuid. `key`, `value` and `snapshot` describe codecs.
+    `kafka_configs` is what an administrator has set through a Kafka listener, by Kafka's names, as it was written.
     """
 
     name: str
@@ -109,6 +111,7 @@ class StoredTopic(NamedTuple):
     retention: Retention = KEEP_ALL
     compression: str | None = None
     compaction: Compaction = NO_COMPACTION
+    kafka_configs: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_cleaned(self) -> bool:
@@ -122,6 +125,8 @@ class TopicChanges(NamedTuple):
     retention: Retention = UNCHANGED
     compression: str | None = UNCHANGED
     compaction: Compaction = UNCHANGED
+    max_record_bytes: int = UNCHANGED
+    kafka_configs: tuple[tuple[str, str], ...] = UNCHANGED
 
 
 def deleted_topic(name: str, verb: str) -> UnknownTopic:

@@ -156,7 +156,12 @@ class AppendBatch(CommitRequest):
 def _is_alike(one: StoredTopic, other: StoredTopic) -> bool:
     """Whether records that were encoded and placed for one topic are right for another."""
     alike = other._replace(id=one.id, uuid=one.uuid, created_ms=one.created_ms)
-    return one == alike._replace(retention=one.retention, compression=one.compression, compaction=one.compaction)
+    return one == alike._replace(
+        retention=one.retention,
+        compression=one.compression,
+        compaction=one.compaction,
+        kafka_configs=one.kafka_configs,
+    )
 
 
 def check_parts(writing: WriteTransaction, parts: Sequence[PartitionRecords]) -> list[StoredTopic]:

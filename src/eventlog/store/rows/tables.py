@@ -190,7 +190,8 @@ def pack_topic(topic: StoredTopic) -> bytes:
     if topic.compression is None:
         del fields["compression"]
     compaction = _compaction_fields(fields.pop("compaction"))
-    return packed({**fields, "uuid": topic.uuid.bytes, **retention, **compaction})
+    configs = _configs_fields(fields.pop("kafka_configs"))
+    return packed({**fields, "uuid": topic.uuid.bytes, **retention, **compaction, **configs})
 
 
 def _retention_fields(retention: Retention) -> dict[str, object]:
@@ -210,6 +211,11 @@ def _compaction_fields(compaction: Compaction) -> dict[str, object]:
         for field, value, usual in zip(_COMPACTION_FIELDS, compaction, NO_COMPACTION, strict=True)
         if value != usual
     }
+
+
+def _configs_fields(configs: tuple[tuple[str, str], ...]) -> dict[str, object]:
+    """What a row says of what Kafka's administrators have set; nothing if nobody has."""
+    return {"kafka_configs": dict(configs)} if configs else {}
 
 
 def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTopic:
@@ -243,6 +249,7 @@ def unpack_topic(name: bytes | memoryview, data: bytes | memoryview) -> StoredTo
             retention=_unpacked_retention(fields),
             compression=_unpacked_compression(name, fields),
             compaction=_unpacked_compaction(bytes(name), fields),
+            kafka_configs=_unpacked_configs(fields),
         )
     except unless_interrupted(*NOT_A_ROW) as error:
         raise damaged(f"topic {bytes(name)!r}", error) from error
@@ -295,6 +302,13 @@ def _unpacked_compaction(name: bytes, fields: dict[str, object]) -> Compaction:
     )
 
 
+def _unpacked_configs(fields: dict[str, object]) -> tuple[tuple[str, str], ...]:
+    if "kafka_configs" not in fields:
+        return ()
+    configs = checked(fields["kafka_configs"], dict)
+    return tuple((checked(name, str), checked(value, str)) for name, value in configs.items())
+
+
 unpack_topic_again = lru_cache(maxsize=_KNOWN_TOPICS_COUNT)(unpack_topic)
 """The same for bytes: a topic is looked up at every read, and its row is mostly what it was."""
 
@@ -319,6 +333,11 @@ def altered(data: bytes | memoryview, changes: TopicChanges) -> bytes:
         for name in _COMPACTION_FIELDS:
             stored.pop(name, None)
         stored |= _compaction_fields(changes.compaction)
+    if changes.max_record_bytes is not UNCHANGED:
+        stored["max_record_bytes"] = changes.max_record_bytes
+    if changes.kafka_configs is not UNCHANGED:
+        stored.pop("kafka_configs", None)
+        stored |= _configs_fields(changes.kafka_configs)
     return packed(stored)
 
 

@@ -29,6 +29,10 @@ _CONFIGS_SINCE: Final = 5
 _MESSAGE: Final = "Authorization failed."
 
 
+_FIRST_WITH_IDS: Final = 6
+"""The first version of DeleteTopics that names topics in `topics`; a decoded body has the fields of all versions."""
+
+
 def create_topics(access: Access, request: Request) -> Verdict:
     """CREATE on the cluster or on the topic; its configuration is shown to who may describe it."""
     topics = request.body["topics"]
@@ -64,7 +68,7 @@ def _without_configs(topic: Body) -> Body:
 def delete_topics(access: Access, request: Request) -> Verdict:
     """DELETE on each topic."""
     body = request.body
-    if "topics" in body:
+    if request.version >= _FIRST_WITH_IDS:
         denied = [one for one in body["topics"] if not access.topic(Operation.DELETE, topic_of(access, one))]
         return split(body, body["topics"], "topics", "responses", denied, _undeleted)
     names = on_items(
