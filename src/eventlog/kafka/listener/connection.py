@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from eventlog.kafka.listener.server import Server
 
 _FLUSH_BYTES: Final = 65_536
+_ENDING_SECONDS: Final = 0.1
+"""So long a client has to take the last answer and to close the connection itself."""
 
 
 class Refused(Exception):
@@ -75,6 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         """Whether the peer takes less than we send."""
         self._is_reading = True
         self._is_pumping = False
+        self._is_ending = False
         self.is_closed = False
         self.active_s = server.loop.time()
         """When something was last read or sent, by the loop's clock."""
@@ -147,7 +150,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _may_begin(self) -> bool:
         in_hand = self._in_hand
-        if self._is_full or self.is_closed:
+        if self._is_full or self.is_closed or self._is_ending:
             return False
         if not in_hand:
             return True
@@ -183,7 +186,7 @@ class Connection(asyncio.BufferedProtocol):
         self._out.extend(buffers)
         self._out_bytes += size
         if answer.ending is not None:
-            self.refuse(answer.ending)
+            self._end(answer.ending)
         elif self._out_bytes >= _FLUSH_BYTES:
             self._flush()
 
@@ -225,6 +228,13 @@ class Connection(asyncio.BufferedProtocol):
     def waits(self) -> list[Awaitable[Any]]:
         """What the requests in hand wait for."""
         return [answer.waiting for answer in self._in_hand if answer.waiting is not None]
+
+    def _end(self, reason: str) -> None:
+        """Send the last answer, take nothing more, and close a little later: some clients lose an answer otherwise."""
+        self._is_ending = True
+        self._server.tell_refusal(self.peer, reason)
+        self._flush()
+        self._server.loop.call_later(_ENDING_SECONDS, self.close)
 
     def refuse(self, reason: str) -> None:
         """Close the connection, and say why in one line of the log."""

@@ -28,7 +28,7 @@ def describe_acls(broker: Broker, request: Request) -> dict[str, Any]:
     if complaint is not None:
         return {"error_code": ErrorCode.INVALID_REQUEST, "error_message": complaint, "resources": []}
     _, rows = gate.stored.acls()
-    return {"error_code": 0, "error_message": None, "resources": _resources(filter(wanted.matches, rows))}
+    return {"error_code": 0, "resources": _resources(filter(wanted.matches, rows))}
 
 
 def _resources(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def create_acls(broker: Broker, request: Request) -> dict[str, Any] | Awaitable[
             await broker.call(lambda: gate.stored.change(put))
         return {
             "results": [
-                {"error_code": 0, "error_message": None}
+                {"error_code": 0}
                 if complaint is None
                 else {"error_code": ErrorCode.INVALID_REQUEST, "error_message": complaint}
                 for complaint in complaints

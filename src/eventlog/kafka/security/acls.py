@@ -239,9 +239,12 @@ def complaint_about(row: Row) -> str | None:
 
 def _complaint_about_principal(principal: object, host: object) -> str | None:
     if not isinstance(principal, str) or not all(principal.partition(":")):
-        return f"Could not parse principal from `{principal}` (it is a type and a name, as in `User:alice`)"
+        return (
+            f"Could not parse principal from `{principal}` (no colon is present separating the principal type from the "
+            "principal name)"
+        )
     if not isinstance(host, str) or not host:
-        return "Invalid empty host"
+        return "Host pattern cannot be null or empty"
     return None
 
 

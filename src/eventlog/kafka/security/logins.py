@@ -156,7 +156,7 @@ class Logins:
         mechanism = request.body["mechanism"]
         answer = {"error_code": ErrorCode.NONE, "mechanisms": list(self._options.mechanisms)}
         if session.name is not None and (request.version == 0 or self._loop.time() - session.began_s < _AGAIN_SECONDS):
-            return {**answer, "error_code": ErrorCode.ILLEGAL_SASL_STATE}
+            return {"error_code": ErrorCode.ILLEGAL_SASL_STATE, "mechanisms": []}
         if mechanism not in self._options.mechanisms:
             reason = f"it wants SASL mechanism {mechanism[:40]!r}, which is not offered"
             raise Last({**answer, "error_code": ErrorCode.UNSUPPORTED_SASL_MECHANISM}, reason)
@@ -176,7 +176,7 @@ class Logins:
         if session.exchange is None:
             return {
                 "error_code": ErrorCode.ILLEGAL_SASL_STATE,
-                "error_message": "SaslAuthenticate request received without a handshake",
+                "error_message": "SaslAuthenticate request received after successful authentication",
                 "auth_bytes": b"",
             }
         try:

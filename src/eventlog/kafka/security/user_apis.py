@@ -53,8 +53,8 @@ def describe_users(broker: Broker, request: Request) -> dict[str, Any]:
             infos = [
                 {"mechanism": _NUMBERS[one.mechanism], "iterations": one.iterations} for one in sorted(known[name])
             ]
-            results.append({"user": name, "error_code": 0, "error_message": None, "credential_infos": infos})
-    return {"error_code": 0, "error_message": None, "results": results}
+            results.append({"user": name, "error_code": 0, "error_message": "", "credential_infos": infos})
+    return {"error_code": 0, "error_message": "", "results": results}
 
 
 def alter_users(broker: Broker, request: Request) -> Awaitable[dict[str, Any]]:

@@ -25,6 +25,8 @@ _TRANSACTION: Final = 1
 _IN_LISTS_SINCE: Final = 8
 _WITH_ERROR_SINCE: Final = 2
 _KEYS_SINCE: Final = 4
+_NULL_SINCE: Final = 7
+"""Since then the name of a protocol may be null."""
 _NO_OFFSET: Final = {"committed_offset": -1, "committed_leader_epoch": -1, "metadata": ""}
 _read_topics: Final = on_partitions(Operation.READ)
 
@@ -33,7 +35,8 @@ def member(access: Access, request: Request) -> Verdict:
     """READ on the group, for whoever is a member or wants to be."""
     if access.group(Operation.READ, request.body["group_id"]):
         return None
-    return {"error_code": GROUP_REFUSED, "protocol_name": "", "leader": "", "member_id": ""}
+    name = None if request.version >= _NULL_SINCE else ""
+    return {"error_code": GROUP_REFUSED, "protocol_name": name, "leader": "", "member_id": ""}
 
 
 def new_member(access: Access, request: Request) -> Verdict:
@@ -114,7 +117,8 @@ def find_coordinator(access: Access, request: Request) -> Verdict:
     is_transaction = body.get("key_type", 0) == _TRANSACTION
     kind = ResourceType.TRANSACTIONAL_ID if is_transaction else ResourceType.GROUP
     code = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED if is_transaction else GROUP_REFUSED
-    nowhere = {"error_code": code, "error_message": None, "node_id": -1, "host": "", "port": -1}
+    message = "Transactional id authorization failed." if is_transaction else "Group authorization failed."
+    nowhere = {"error_code": code, "error_message": message, "node_id": -1, "host": "", "port": -1}
     if request.version < _KEYS_SINCE:
         return None if access.may(Operation.DESCRIBE, kind, body["key"]) else nowhere
     guard = on_items(

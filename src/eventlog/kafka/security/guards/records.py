@@ -118,7 +118,7 @@ _read: Final = on_partitions(
     high_watermark=-1,
     last_stable_offset=-1,
     log_start_offset=-1,
-    aborted_transactions=None,
+    aborted_transactions=[],
     records=b"",
 )
 

@@ -15,7 +15,6 @@ from eventlog.kafka.security.sasl.exchange import (
     Question,
     Step,
     as_text,
-    malformed,
     out_of_turn,
 )
 
@@ -42,7 +41,10 @@ class PlainExchange:
             raise out_of_turn(PLAIN)
         parts = as_text(data, PLAIN).split("\0")
         if len(parts) != _PARTS:
-            raise malformed(PLAIN, f"{len(parts)} parts and not {_PARTS}")
+            raise AuthenticationFailed(
+                f"it sent {len(parts)} parts and not {_PARTS}",
+                f"Invalid SASL/PLAIN response: expected {_PARTS} tokens, got {len(parts)}",
+            )
         authorization, name, password = parts
         if not name:
             raise AuthenticationFailed("it named no user", "Authentication failed: username not specified")

@@ -21,7 +21,6 @@ from typing import Any, Final
 
 from eventlog.kafka.security.sasl.exchange import (
     Accepted,
-    AuthenticationFailed,
     Challenge,
     Step,
     as_text,
@@ -84,10 +83,7 @@ class ScramExchange:
             raise malformed(self._mechanism, "a first message")
         name = _unescaped(found["name"])
         if found["authorization"] is not None and _unescaped(found["authorization"]) != name:
-            raise AuthenticationFailed(
-                "it wants to act as another user",
-                "Authentication failed: Client requested an authorization id that is different from username",
-            )
+            raise invalid_credentials(self._mechanism, "it wants to act as another user")
         if ",tokenauth=" in found["extensions"].lower():
             raise malformed(self._mechanism, "a delegation token")
         credential, self._is_known = self._find(name)
