@@ -20,6 +20,9 @@ from eventlog.notices import CONNECTION_REFUSED, tell
 
 _AT_ONCE: Final = 64
 _PAUSE_SECONDS: Final = 1.0
+_HANDSHAKE_SECONDS: Final = 10.0
+"""So long a peer has for the handshake of TLS."""
+_MOST_CONNECTING: Final = 1000
 _TOO_MANY: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -68,6 +71,10 @@ class Acceptor:
             except unless_interrupted(OSError) as error:
                 self._pause(error)
                 return
+            if len(self._connecting) >= _MOST_CONNECTING:
+                one.close()
+                tell(CONNECTION_REFUSED, peer=f"{address[0]}:{address[1]}", reason="too many handshakes go on")
+                continue
             one.settimeout(0.0)
             with suppress(OSError):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -88,7 +95,10 @@ class Acceptor:
 
     async def _connect(self, one: socket.socket, peer: str) -> object:
         try:
-            return await self._loop.connect_accepted_socket(self._make, one, ssl=self._context)
+            seconds = None if self._context is None else _HANDSHAKE_SECONDS
+            return await self._loop.connect_accepted_socket(
+                self._make, one, ssl=self._context, ssl_handshake_timeout=seconds
+            )
         except unless_interrupted(OSError) as error:  # a handshake that failed among them
             one.close()
             tell(CONNECTION_REFUSED, peer=peer, reason=f"no connection came about: {error}")

@@ -53,7 +53,10 @@ class Gate:
         if tls is not None:
             certificate = tls.getpeercert(True)  # noqa: FBT003 - the name of the argument is not public
             if certificate:
-                connection.principal = _principal_of(certificate)
+                try:
+                    connection.principal = f"User:{subject_name(certificate)}"
+                except unless_interrupted(ValueError):
+                    connection.refuse("the name in its certificate cannot be read")
         if self._logins is not None:
             self._logins.begin(connection)
 
@@ -141,11 +144,3 @@ async def _completed(outcome: Awaitable[dict[str, Any] | None], verdict: Restric
 
 def _refuse(broker: Broker, request: Request) -> Outcome:  # noqa: ARG001 - as handlers
     raise Refused(f"nobody has a right to {ApiKey(request.api_key).name}, for which there is no guard")
-
-
-def _principal_of(certificate: bytes) -> str:
-    """The principal of a client that has shown a certificate, which was checked."""
-    try:
-        return f"User:{subject_name(certificate)}"
-    except unless_interrupted(ValueError, UnicodeDecodeError):
-        return "User:ANONYMOUS"
