@@ -134,7 +134,10 @@ def test_unknown_groups_have_no_members(member: GroupMember) -> None:
     assert member.sync() == (unknown, b"")
     member.send_join()
     assert member.receive_join() is unknown
+    member.generation = 3
     assert member.commit({0: 1}) == [ErrorCode.GROUP_ID_NOT_FOUND]
+    member.generation = -1
+    assert member.commit({0: 1}) == [ErrorCode.NONE], "without a generation anybody may, as with Kafka"
 
 
 def test_stop_of_the_listener_answers_who_waits(log: eventlog.EventLog) -> None:

@@ -160,17 +160,18 @@ class GroupCoordinator:
         """
         Judge whether offsets may be committed, and renew the session of the member that commits them.
 
-        A group that has never had members here is GROUP_ID_NOT_FOUND, which clients knew as ILLEGAL_GENERATION once.
+        A group that there is nothing of is GROUP_ID_NOT_FOUND, which clients knew as ILLEGAL_GENERATION once. Without a
+        generation anybody commits to a group that has no members.
         """
-        is_simple = generation < 0 and not member_id and instance_id is None
         entry, code = await self._found(name)
         if entry is not None:
             return entry.group.check_commit(
                 member_id, instance_id, generation, self._now_s(), in_transaction=in_transaction
             )
-        if is_simple and code is not ErrorCode.INVALID_GROUP_ID:
+        if generation < 0 and code is not ErrorCode.INVALID_GROUP_ID:
             return ErrorCode.NONE  # the store refuses it where somebody else has members
         is_unheard_of = code is ErrorCode.UNKNOWN_MEMBER_ID and name not in self._entries
+        is_unheard_of = is_unheard_of and name not in self._broker.backend.group_names()
         return ErrorCode.GROUP_ID_NOT_FOUND if is_unheard_of else code
 
     def lost(self, name: str) -> None:
