@@ -218,6 +218,19 @@ _GROUPS: tuple[Difference, ...] = (
             ("offsets_fetched", "OFFSET_FETCH", "*", "of no group"),
         )
     ),
+    *(
+        Difference(
+            (script,), api, where, ANY, ANY,
+            "a group that has neither members nor offsets is not there",
+            "Kafka remembers it as Empty for `offsets.retention.minutes`.",
+            label,
+        )
+        for script, api, where, label in (
+            ("groups_listed", "LIST_GROUPS", "groups.*", "all"),
+            ("groups_listed", "LIST_GROUPS", "groups.*", "two states"),
+            ("groups_listed", "LIST_GROUPS", "groups.*", "classic"),
+        )
+    ),
     Difference(
         ("join_refused",), "JOIN_GROUP", "*", ANY, ANY,
         "a session may be as short as a member wants",

@@ -21,6 +21,9 @@ IDS = {
     "leader": "member",
     "producer_id": "producer",
     "cluster_id": "cluster",
+    "member_epoch": "epoch",
+    "group_epoch": "epoch",
+    "assignment_epoch": "epoch",
 }
 """The fields with ids that brokers make up, and the kinds of these."""
 PORTS = {"port"}
@@ -52,21 +55,25 @@ class Normaliser:
             for field, value in body.items():
                 if field in NAMES and isinstance(value, str):
                     self._asked.add(value)
-                elif field in IDS and isinstance(value, (str, int, UUID)):
+                elif field in IDS and IDS[field] != "epoch" and isinstance(value, (str, int, UUID)):
                     self._names.setdefault((IDS[field], value), str(value))
                 else:
                     self.learn_request(value)
         elif isinstance(body, list):
             for element in body:
                 self.learn_request(element)
+                if isinstance(element, str):
+                    self._asked.add(element)
 
     def answer(self, value: Any) -> Any:
         """An answer as JSON, with names for what differs from run to run."""
         return self._value("", value)
 
-    def is_own(self, name: Any) -> bool:
-        """Whether a topic, group or transactional id is one of this script's."""
-        return not isinstance(name, str) or not name or name.startswith(self._prefix) or name in self._asked
+    def is_own(self, field: str, name: Any) -> bool:
+        """Whether a topic, group or transactional id is one of this script's; a topic may be named by its id alone."""
+        if not isinstance(name, str) or name.startswith(self._prefix) or name in self._asked:
+            return True
+        return not name and field in ("name", "topic")
 
     def _value(self, field: str, value: Any) -> Any:
         if isinstance(value, dict):
@@ -80,7 +87,7 @@ class Normaliser:
         return _plain(field, value)
 
     def _id(self, kind: str, value: Any) -> Any:
-        if value is None or value in _NOBODY:
+        if value is None or value in _NOBODY or (kind == "epoch" and value <= 0):
             return None if value is None else str(value)
         if (kind, value) not in self._names:
             self._counts[kind] = self._counts.get(kind, 0) + 1
@@ -92,7 +99,9 @@ class Normaliser:
         return [self._value(field, element) for element in elements]
 
     def _is_foreign(self, element: Any) -> bool:
-        return isinstance(element, dict) and any(name in element and not self.is_own(element[name]) for name in NAMES)
+        return isinstance(element, dict) and any(
+            name in element and not self.is_own(name, element[name]) for name in NAMES
+        )
 
     def _order(self, element: Any) -> tuple[str, ...]:
         """Something to sort by that is of the same kind in all elements of a list."""
