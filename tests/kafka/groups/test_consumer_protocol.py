@@ -211,6 +211,22 @@ def test_silent_member_is_removed(
     assert client.beat() is ErrorCode.UNKNOWN_MEMBER_ID
 
 
+def test_member_whose_connection_ended_is_waited_for_less_long(
+    kafka: Listener, second: ConsumerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that was killed; one that is alive has another connection by then."""
+    monkeypatch.setattr(consumer_members, "ORPHAN_S", 0.2)
+    with ConsumerClient(kafka) as client:
+        client.join()
+    with ConsumerClient(kafka) as again:
+        again.member_id, again.epoch = client.member_id, client.epoch
+        assert second.join() is NONE
+        settle(again, second)
+        assert len(again.partitions) + len(second.partitions) == 3
+    while second.partitions != [0, 1, 2]:
+        assert second.report() is NONE
+
+
 def test_member_that_gives_nothing_up_is_removed(kafka: Listener, second: ConsumerClient) -> None:
     """After its own rebalance timeout, however alive it is."""
     with ConsumerClient(kafka, rebalance_ms=200) as stubborn:

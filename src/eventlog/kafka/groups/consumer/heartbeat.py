@@ -52,7 +52,7 @@ async def consumer_group_heartbeat(broker: Broker, request: Request) -> dict[str
             return await _leave(consumer_members(broker), body)
         if epoch == _JOINING:
             return await _join(broker, request)
-        return await _follow(consumer_members(broker), body)
+        return await _follow(consumer_members(broker), request)
     except unless_interrupted(_Refused) as refused:
         return {"error_code": refused.code, "error_message": str(refused), "member_id": body["member_id"] or None}
 
@@ -111,6 +111,7 @@ async def _join(broker: Broker, request: Request) -> dict[str, Any]:
     known = members.get(group, body["member_id"])
     if known is not None:  # it begins again, and has given everything up
         async with known.turn:
+            known.connection = request.connection
             return await _step(members, known, body, is_full=True)
     if broker.is_stopping:
         raise _Refused(ErrorCode.NOT_COORDINATOR, "The listener stops.")
@@ -131,7 +132,7 @@ async def _join(broker: Broker, request: Request) -> dict[str, Any]:
         client_host=f"/{request.connection.peer.rpartition(':')[0]}",
     )
     member.topics, member.pattern, member.instance_id = topics, pattern, body["instance_id"]
-    member.rack = body["rack_id"]
+    member.rack, member.connection = body["rack_id"], request.connection
     member.rebalance_timeout_s = body["rebalance_timeout_ms"] / 1000
     async with member.turn:
         members.add(member)
@@ -161,9 +162,11 @@ def _refusal(refused: PlaceRefused) -> _Refused:
 # -- keeping step ----------------------------------------------------------------------------------------------
 
 
-async def _follow(members: ConsumerMembers, body: dict[str, Any]) -> dict[str, Any]:
+async def _follow(members: ConsumerMembers, request: Request) -> dict[str, Any]:
+    body = request.body
     member = _known(members, body)
     async with member.turn:
+        member.connection = request.connection
         epoch, reported = body["member_epoch"], members.reported(body["topic_partitions"])
         is_repeated = epoch == member.epoch_before and (reported is None or reported <= member.told)
         if epoch != member.epoch and not is_repeated:

@@ -12,7 +12,8 @@ a member.
     asks with the epoch before, its answer lost     the same answer again
     asks with any other epoch                       FENCED_MEMBER_EPOCH: it gives all up, and joins again
     is not known here, or was removed               UNKNOWN_MEMBER_ID: it joins again
-    asks nothing for a session, or does not give    removed
+    asks nothing for a session, or for 5 s after    removed
+    its connection has ended, or does not give
     up in its rebalance timeout what it must
 """
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 SESSION_S: Final = 45.0
 """Kafka's `group.consumer.session.timeout.ms`."""
+ORPHAN_S: Final = 5.0
+"""What is left of a session when the connection of the last heartbeat has ended: a living client soon has another."""
 HEARTBEAT_S: Final = 0.5
 """Kafka's default is 5 s, and a rebalance takes as long as three of them."""
 
@@ -54,6 +57,8 @@ class ConsumerMember:
         self.told: frozenset[PartitionId] = frozenset()
         self.owned: Mapping[PartitionId, int] = {}
         """What it may commit for, with the epochs of the grants."""
+        self.connection: object = None
+        """That of its last heartbeat."""
         self.turn = asyncio.Lock()
         self.session: asyncio.TimerHandle | None = None
         self.deadline: asyncio.TimerHandle | None = None
@@ -97,6 +102,7 @@ class ConsumerMembers:
         self._topics: dict[int, StoredTopic] = {}
         self._topics_version = -1
         broker.when_stopping.append(self.stop)
+        broker.when_disconnected.append(self._disconnected)
 
     def get(self, group: str, member_id: str) -> ConsumerMember | None:
         """A member, by the id that its client has."""
@@ -139,6 +145,16 @@ class ConsumerMembers:
             member.deadline = None
         elif member.must_give_up and member.deadline is None:
             member.deadline = loop.call_later(member.rebalance_timeout_s, self._remove, member)
+
+    def _disconnected(self, connection: object) -> None:
+        """Wait less long for the members that were heard by a connection, which has ended."""
+        loop = self._broker.loop
+        for member in self._members.values():
+            if member.connection is connection and member.session is not None:
+                member.connection = None
+                at_s = min(member.session.when(), loop.time() + ORPHAN_S)
+                member.session.cancel()
+                member.session = loop.call_at(at_s, self._remove, member)
 
     def _remove(self, member: ConsumerMember) -> None:
         """Remove a member that was silent for too long, or kept too long what it had to give up."""
