@@ -10,6 +10,7 @@ Here are the protocols, one module for each subject, and the values that go acro
 * `deferred.py`: requests that are queued and not waited for.
 * `maintenance.py`: sync, verification and copies.
 * `reading.py`: stored batches, bounds, times, the order of the log, what has changed since.
+* `kafka_transactions.py`: the transactions of these clients.
 * `kafka.py`: record batches of Kafka's clients, appended and read as they are.
 * `groups.py`: requests to a group's coordinator, committed offsets, the liveness of members, administration.
 * `waiting.py`: waiting until somebody commits.
@@ -46,6 +47,7 @@ if TYPE_CHECKING:  # the protocols are for type checkers: composing them would m
     from eventlog.backend.groups import GroupBackend
     from eventlog.backend.history import HistoryBackend
     from eventlog.backend.kafka import KafkaBackend
+    from eventlog.backend.kafka_transactions import KafkaTransactions
     from eventlog.backend.maintenance import MaintenanceBackend
     from eventlog.backend.projections import ProjectionBackend
     from eventlog.backend.reading import ReadingBackend
@@ -120,6 +122,7 @@ if TYPE_CHECKING:
         DeferredRequests,
         ReadingBackend,
         KafkaBackend,
+        KafkaTransactions,
         GroupBackend,
         WaitingBackend,
         HistoryBackend,

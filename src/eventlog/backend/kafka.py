@@ -143,6 +143,7 @@ class KafkaBackend(Protocol):
         latest_ms: int | None = None,
         transactional_id: str | None = None,
         adds_partitions: bool = False,
+        is_abortable: bool = False,
     ) -> PendingProduce:
         """
         A request to append record batches, each judged by itself.
@@ -155,6 +156,7 @@ class KafkaBackend(Protocol):
             latest_ms: batches with a record of a later time are refused; None takes any.
             transactional_id: that of the producer, for transactional batches.
             adds_partitions: their partitions join the transaction; else they must be in it (KIP-890).
+            is_abortable: the client knows TRANSACTION_ABORTABLE, the error of those that are not in it.
 
         Raises:
             FormatTooOld: the log has format 3, without such batches.

@@ -120,6 +120,17 @@ class TransactionView(NamedTuple):
     groups: Collection[str]
 
 
+class ProducerView(NamedTuple):
+    """A producer of Kafka's that a partition knows; numbers are -1 where there are none."""
+
+    producer_id: int
+    epoch: int
+    last_sequence: int
+    last_ms: int
+    coordinator_epoch: int
+    transaction_first: int
+
+
 class KafkaTransactions(Protocol):
     """What a listener asks of a store about transactions; what is prepared is as in `KafkaBackend`."""
 
@@ -138,6 +149,10 @@ class KafkaTransactions(Protocol):
 
     def kafka_transaction(self, transactional_id: str) -> TransactionView | None:
         """One of them; None if it is not known."""
+        ...
+
+    def kafka_producers(self, topic_id: int, partition: int) -> list[ProducerView]:
+        """The producers that a partition knows, by their ids."""
         ...
 
     def next_expiry_ms(self) -> int | None:

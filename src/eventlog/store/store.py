@@ -59,7 +59,12 @@ if TYPE_CHECKING:  # few programs have groups: `import eventlog` is fast
         PendingProduce,
         PendingProducerId,
     )
-    from eventlog.backend.kafka_transactions import PendingTransaction, TransactionCommand, TransactionView
+    from eventlog.backend.kafka_transactions import (
+        PendingTransaction,
+        ProducerView,
+        TransactionCommand,
+        TransactionView,
+    )
     from eventlog.store.kafka.listeners import Listeners
     from eventlog.store.temporary import TemporaryDirectory
 
@@ -246,6 +251,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         latest_ms: int | None = None,
         transactional_id: str | None = None,
         adds_partitions: bool = False,
+        is_abortable: bool = False,
     ) -> PendingProduce:
         """A request to append record batches, each judged by itself."""
         from eventlog.store.kafka.produce import Membership, prepare_produce
@@ -256,7 +262,9 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             when_done,
             now_ms=self.clock.now_ms(),
             latest_ms=latest_ms,
-            membership=Membership(transactional_id, adds_partitions),
+            membership=Membership(
+                transactional_id, adds_partitions, "TRANSACTION_ABORTABLE" if is_abortable else "INVALID_TXN_STATE"
+            ),
         )
 
     def prepare_transaction(self, command: TransactionCommand, when_done: Callable[[], object]) -> PendingTransaction:
@@ -282,6 +290,12 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         from eventlog.store.kafka.transactions import view
 
         return view(self.environment, transactional_id)
+
+    def kafka_producers(self, topic_id: int, partition: int) -> list[ProducerView]:
+        """The producers of Kafka's that a partition knows."""
+        from eventlog.store.kafka.transactions import producers_of
+
+        return producers_of(self.environment, topic_id, partition)
 
     def next_expiry_ms(self) -> int | None:
         """When the first open transaction is to be aborted."""

@@ -237,10 +237,9 @@ def _all_fetched(broker: Broker, name: str, pending: frozenset[PartitionId]) -> 
 
 def _pending(broker: Broker, request: Request, name: str) -> frozenset[PartitionId]:
     """The partitions for which an open transaction has offsets, if the client wants to wait for its end."""
-    if not request.body["require_stable"] or broker.transactions is None:
+    if not request.body["require_stable"]:
         return frozenset()
-    found: frozenset[PartitionId] = broker.transactions.pending_offsets(name)
-    return found
+    return frozenset(broker.backend.pending_offsets(name))
 
 
 def _stable(partition: PartitionId, pending: frozenset[PartitionId]) -> ErrorCode:

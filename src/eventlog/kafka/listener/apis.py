@@ -68,7 +68,7 @@ class Apis(dict[int, Api]):
 
 
 TABLE: Final = (
-    Api(ApiKey.PRODUCE, 3, 11, "eventlog.kafka.listener.produce:produce"),
+    Api(ApiKey.PRODUCE, 3, 13, "eventlog.kafka.listener.produce:produce"),
     Api(ApiKey.FETCH, 4, 17, "eventlog.kafka.listener.fetch:fetch"),
     Api(ApiKey.LIST_OFFSETS, 1, 10, "eventlog.kafka.listener.list_offsets:list_offsets"),
     Api(ApiKey.METADATA, 0, 13, "eventlog.kafka.listener.metadata:metadata"),
@@ -87,7 +87,7 @@ TABLE: Final = (
     Api(ApiKey.OFFSET_DELETE, 0, 0, "eventlog.kafka.groups.offsets:offset_delete"),
     Api(ApiKey.SASL_HANDSHAKE, 0, 1, "eventlog.kafka.security.unasked:sasl_handshake"),
     Api(ApiKey.API_VERSIONS, 0, 4, "eventlog.kafka.listener.api_versions:api_versions"),
-    Api(ApiKey.INIT_PRODUCER_ID, 0, 4, "eventlog.kafka.listener.producer_ids:init_producer_id"),
+    Api(ApiKey.INIT_PRODUCER_ID, 0, 5, "eventlog.kafka.transactions.producers:init_producer_id"),
     Api(ApiKey.CREATE_TOPICS, 2, 7, "eventlog.kafka.admin.topics:create_topics"),
     Api(ApiKey.DELETE_TOPICS, 1, 6, "eventlog.kafka.admin.topics:delete_topics"),
     Api(ApiKey.DELETE_RECORDS, 0, 2, "eventlog.kafka.admin.records:delete_records"),
@@ -102,6 +102,13 @@ TABLE: Final = (
     Api(ApiKey.DESCRIBE_CLUSTER, 0, 2, "eventlog.kafka.admin.cluster:describe_cluster"),
     Api(ApiKey.DESCRIBE_TOPIC_PARTITIONS, 0, 0, "eventlog.kafka.admin.cluster:describe_topic_partitions"),
     Api(ApiKey.OFFSET_FOR_LEADER_EPOCH, 2, 4, "eventlog.kafka.listener.leader_epochs:offset_for_leader_epoch"),
+    Api(ApiKey.ADD_PARTITIONS_TO_TXN, 0, 5, "eventlog.kafka.transactions.producers:add_partitions_to_txn"),
+    Api(ApiKey.ADD_OFFSETS_TO_TXN, 0, 4, "eventlog.kafka.transactions.producers:add_offsets_to_txn"),
+    Api(ApiKey.END_TXN, 0, 5, "eventlog.kafka.transactions.producers:end_txn"),
+    Api(ApiKey.TXN_OFFSET_COMMIT, 0, 5, "eventlog.kafka.transactions.producers:txn_offset_commit"),
+    Api(ApiKey.DESCRIBE_PRODUCERS, 0, 0, "eventlog.kafka.transactions.administration:describe_producers"),
+    Api(ApiKey.DESCRIBE_TRANSACTIONS, 0, 0, "eventlog.kafka.transactions.administration:describe_transactions"),
+    Api(ApiKey.LIST_TRANSACTIONS, 0, 2, "eventlog.kafka.transactions.administration:list_transactions"),
     Api(ApiKey.DESCRIBE_ACLS, 1, 3, "eventlog.kafka.security.acl_apis:describe_acls"),
     Api(ApiKey.CREATE_ACLS, 1, 3, "eventlog.kafka.security.acl_apis:create_acls"),
     Api(ApiKey.DELETE_ACLS, 1, 3, "eventlog.kafka.security.acl_apis:delete_acls"),

@@ -19,6 +19,7 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.listener.commits import Commits
 from eventlog.kafka.listener.polls import Poll, Polls
 from eventlog.kafka.listener.record_batches import RecordBatches
+from eventlog.kafka.transactions.expiry import TransactionExpiry
 
 if TYPE_CHECKING:
     from eventlog.kafka.listener.apis import Apis
@@ -66,13 +67,13 @@ class Broker:
         """The coordinator of groups, which its handlers make with the first request for it."""
         self.consumers: Any = None
         """The members of groups by the new protocol of consumers, likewise."""
-        self.transactions: Any = None
-        """The coordinator of transactions, likewise."""
         self.when_stopping: list[Callable[[], object]] = []
         """Called when a stop begins: to answer, with an error that has the client try again, what still waits."""
         self.when_disconnected: list[Callable[[Connection], object]] = []
         """Called for each connection that has ended."""
         self.is_stopping = False
+        self.transactions = TransactionExpiry(self)
+        """Aborts the transactions whose time is over."""
         self.gate: Gate | None = None
         """Who may do what; None where everybody may do everything."""
         if options.security.is_needed:

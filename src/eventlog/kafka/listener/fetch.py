@@ -60,7 +60,7 @@ class _Fetch:
             self._fail(part, code)
         else:
             most = max(0, asked["partition_max_bytes"])
-            self._wanted.append((KafkaFetch(topic.id, number, asked["fetch_offset"], most), part))
+            self._wanted.append((KafkaFetch(topic.id, number, asked["fetch_offset"], most, self._is_committed), part))
         return part
 
     def _fail(self, part: dict[str, Any], code: ErrorCode) -> None:
@@ -87,10 +87,7 @@ class _Fetch:
         return self.has_failed or self.byte_count >= self.min_bytes
 
     def _fill(self, one: KafkaFetch, part: dict[str, Any], fetched: KafkaFetched) -> None:
-        batches = fetched.batches
-        if self._is_committed:
-            batches = [batch for batch in batches if batch.last < fetched.last_stable]
-        records = self._broker.record_batches.of(one.topic_id, one.partition, batches)
+        records = self._broker.record_batches.of(one.topic_id, one.partition, fetched.batches)
         self.byte_count += sum(map(len, records))
         part.update(
             error_code=0,

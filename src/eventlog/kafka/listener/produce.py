@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _ACKS: Final = (-1, 0, 1)
 _FUTURE_MS: Final = 3_600_000
 """Kafka's `message.timestamp.after.max.ms`: records of a later time are refused."""
+_JOINING: Final = 12
+"""From here on partitions join a transaction by what is sent to them (KIP-890)."""
+_ABORTABLE: Final = 11
 _BY_ID: Final = 13
 _NO_ID: Final = UUID(int=0)
 
@@ -145,7 +148,14 @@ def produce(broker: Broker, request: Request) -> dict[str, Any] | Awaitable[dict
     latest_ms = broker.backend.clock.now_ms() + _FUTURE_MS
     try:
         stored = broker.commit(
-            lambda when_done: broker.backend.prepare_produce(appends, when_done, latest_ms=latest_ms)
+            lambda when_done: broker.backend.prepare_produce(
+                appends,
+                when_done,
+                latest_ms=latest_ms,
+                transactional_id=request.body["transactional_id"],
+                adds_partitions=request.version >= _JOINING,
+                is_abortable=request.version >= _ABORTABLE,
+            )
         )
     except unless_interrupted(EventLogError) as error:
         produced.fail(code_of(error), str(error))

@@ -62,6 +62,7 @@ class Server:
         self._acceptor = Acceptor(self.loop, sock, lambda: Connection(self), context)
         self._acceptor.start()
         self._look_for_idle()
+        self.broker.transactions.start()
 
     async def stop(self) -> None:
         """Answer what is in hand, let the long polls end now, and close all connections."""

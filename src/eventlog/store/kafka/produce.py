@@ -42,10 +42,15 @@ _NOTHING = "Nothing of this batch was stored."
 
 
 class Membership(NamedTuple):
-    """The transactional id of a request, and whether its partitions join the transaction by it (KIP-890)."""
+    """
+    The transactional id of a request, and whether its partitions join the transaction by it (KIP-890).
+
+    `code` is that of a batch for a partition that is in no transaction.
+    """
 
     transactional_id: str | None = None
     adds: bool = False
+    code: str = "INVALID_TXN_STATE"
 
 
 @attrs.define(slots=True, eq=False)
@@ -270,6 +275,7 @@ def _check_transaction(writing: WriteTransaction, part: JudgedPart, membership: 
             partition,
             now_ms,
             adds=membership.adds,
+            code=membership.code,
         )
     elif is_writing(writing, topic, partition, head.producer_id):
         raise refusal(str(membership.transactional_id), "INVALID_TXN_STATE", "a batch outside of its transaction came")

@@ -138,12 +138,14 @@ def admit(
     now_ms: int,
     *,
     adds: bool,
+    code: str = "INVALID_TXN_STATE",
 ) -> None:
     """
     Let a transactional batch into a partition, which joins the transaction where the client leaves that to us.
 
     Args:
         adds: whether it does (KIP-890, from version 12 of Produce on).
+        code: Kafka's code for a partition that is in no transaction, where it may not join.
 
     Raises:
         KafkaRefusal: the producer was fenced, or the partition is in no transaction of it.
@@ -159,7 +161,7 @@ def admit(
     if row.state == ONGOING and member in row.partitions:
         return
     if not adds:
-        raise refusal(row.id, "INVALID_TXN_STATE", f"{topic.name}[{partition}] is in no transaction of it")
+        raise refusal(row.id, code, f"{topic.name}[{partition}] is in no transaction of it")
     row = began(row, now_ms)
     save(writing, attrs.evolve(row, partitions=(*row.partitions, member)))
 

@@ -12,6 +12,7 @@ from eventlog.backend.kafka_transactions import (
     AddPartitions,
     EndTransaction,
     InitProducer,
+    ProducerView,
     TransactionCommand,
     TransactionView,
 )
@@ -22,7 +23,8 @@ from eventlog.store.kafka.producers import (
     InitProducerRequest,
     TransactionRequest,
 )
-from eventlog.store.lmdb.environment import FORMAT, Environment, Snapshot
+from eventlog.store.kafka.sequences import KAFKA_PRODUCERS, KafkaProducerRow
+from eventlog.store.lmdb.environment import FORMAT, SEQUENCES, Environment, Snapshot
 from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.rows.kafka_transactions import (
     TRANSACTION_KEY,
@@ -31,7 +33,7 @@ from eventlog.store.rows.kafka_transactions import (
     transactional_id,
     unpack_deadline,
 )
-from eventlog.store.rows.tables import KAFKA_ONGOING_KEY
+from eventlog.store.rows.tables import KAFKA_ONGOING_KEY, partition_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +72,28 @@ def next_deadline(environment: Environment) -> int | None:
     with environment.reading() as transaction:
         rows = _rows(environment, transaction, KAFKA_ONGOING_KEY)
         return min((unpack_deadline(data) for _, data in rows), default=None)
+
+
+def producers_of(environment: Environment, topic_id: int, partition: int) -> list[ProducerView]:
+    """The producers that a partition knows; goes through the rows of all producers."""
+    place, found = partition_key(topic_id, partition), []
+    with environment.reading() as transaction:
+        rows = _rows(environment, transaction, TRANSACTION_KEY)
+        transactional = {TransactionRow.unpack(key, data).producer_id for key, data in rows}
+        with transaction.cursor(db=environment.table(SEQUENCES)) as cursor:
+            is_found = cursor.set_range(KAFKA_PRODUCERS.to_bytes(8, "big"))
+            while is_found:
+                key = bytes(cursor.key())
+                if key[8:] == place:
+                    producer_id = int.from_bytes(key[:8], "big") - KAFKA_PRODUCERS
+                    row = KafkaProducerRow.unpack(bytes(environment.value(SEQUENCES, key, cursor.value())))
+                    last = row.batches[-1].last if row.batches else -1
+                    coordinator = 0 if producer_id in transactional else -1
+                    found.append(
+                        ProducerView(producer_id, row.epoch, last, row.last_ms, coordinator, row.transaction_first)
+                    )
+                is_found = cursor.next()
+    return found
 
 
 def abort_expired(environment: Environment, run: Callable[[CommitRequest], object], now_ms: int) -> None:

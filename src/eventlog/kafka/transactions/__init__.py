@@ -1,0 +1,1 @@
+"""The APIs of transactions: of the producers that have some, and of those who administer them."""
