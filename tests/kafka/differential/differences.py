@@ -105,13 +105,6 @@ _BATCHES: tuple[Difference, ...] = (
         "Kafka fails inside, and answers UNKNOWN_SERVER_ERROR.",
     ),
     Difference(
-        ("produce_headers",), "PRODUCE", f"{_PART}error_code", ANY, "INVALID_RECORD",
-        "a batch of a transaction in a request without one is INVALID_RECORD",
-        "Kafka asks whether the client may use a transactional id of null, and answers "
-        "TRANSACTIONAL_ID_AUTHORIZATION_FAILED.",
-        "a transaction without a producer",
-    ),
-    Difference(
         ("produce_headers",), "PRODUCE", f"{_PART}record_errors.0", ANY, ABSENT,
         "a timestamp too far ahead is refused without naming the record",
         "The batch is refused as a whole; the message has the timestamp.",

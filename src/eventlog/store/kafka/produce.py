@@ -127,6 +127,25 @@ def check_head(head: KafkaHead, latest_ms: int | None) -> None:
         raise UnfitBatch(f"it has producer id, epoch and sequence {numbers}", code)
 
 
+def check_transactional(part: JudgedPart, membership: Membership) -> None:
+    """Raise `KafkaRefusal` if a batch says that it is of a transaction, and its request or its header names none."""
+    name, head = membership.transactional_id, part.head
+    if name is None:
+        code, why = "TRANSACTIONAL_ID_AUTHORIZATION_FAILED", "its request has no transactional id"
+    elif head.producer_id == NO_PRODUCER_ID:
+        code, why = "INVALID_RECORD", "it has no producer id"
+    else:
+        return
+    raise KafkaRefusal(
+        f"cannot store a record batch of a transaction in {part.what}: {why}.",
+        code=code,
+        stored=_NOTHING,
+        advice="The client that sent it is at fault.",
+        topic=part.topic.name,
+        partition=part.partition,
+    )
+
+
 def prepare_produce(
     environment: Environment,
     parts: Sequence[KafkaAppend],
@@ -152,7 +171,10 @@ def prepare_produce(
     judged: list[JudgedPart | EventLogError] = []
     for part in parts:
         try:
-            judged.append(judge_part(part, latest_ms))
+            one = judge_part(part, latest_ms)
+            if one.head.is_transactional:
+                check_transactional(one, membership)
+            judged.append(one)
         except unless_interrupted(EventLogError) as error:
             judged.append(error)
     return ProduceBatches(judged, when_done, now_ms, membership)
