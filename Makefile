@@ -32,7 +32,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-pure proof soak test-long coverage lint ruff-check ruff-format mypy pyright floors native format bench compare peers growth page differential wheel clean
+.PHONY: help demo test test-pure proof soak test-long foreign test-foreign coverage lint ruff-check ruff-format mypy pyright floors native format bench compare peers growth page differential wheel clean
 
 help:
 	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
@@ -42,6 +42,8 @@ help:
 	@echo 'make soak        the whole proof again and again with new seeds; MINUTES=10, SEED=...'
 	@echo 'make test-long   the long forms of the proof: thousands of kills and of histories'
 	@echo 'make differential  the Kafka listener beside a real Kafka, which Java 17 and Maven start; ARGS="..." names scripts'
+	@echo 'make foreign     build the programs with the Java client of Kafka, for tests of the listener'
+	@echo 'make test-foreign  clients of Kafka in Java, JavaScript, Go and Rust against the listener; builds them'
 	@echo 'make coverage    the quick tests and the proof, with the branches that they miss'
 	@echo 'make lint        ruff, mypy, pyright, the floors (import-linter), and the warnings of the C compiler'
 	@echo 'make format      fix what ruff can fix'
@@ -77,6 +79,15 @@ soak: $(VENV)/stamp-test
 
 test-long: $(VENV)/stamp-test
 	@$(BIN)/python -m pytest -m long -o faulthandler_timeout=0 $(ARGS)
+
+# The quick tests run what is built. Where a toolchain is missing, nothing is built, and its tests say so.
+foreign: $(VENV)/stamp-test
+	@$(BIN)/python -m tests.kafka.foreign.toolchains java
+
+# The first time takes some minutes, most of them for Rust.
+test-foreign: $(VENV)/stamp-test
+	@$(BIN)/python -m tests.kafka.foreign.toolchains java node go rust
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "long or not long" tests/kafka/foreign $(ARGS)
 
 coverage: $(VENV)/stamp-test
 	@$(BIN)/python -m coverage erase
