@@ -208,3 +208,21 @@ def test_a_topic_that_is_missing_has_no_configs(wire: Wire) -> None:
         resource = {"resource_type": kind, "resource_name": name, "configuration_keys": None}
         [result] = wire.ask(ApiKey.DESCRIBE_CONFIGS, 4, {"resources": [resource]})["results"]
         assert (result["error_code"], result["configs"]) == (code, [])
+
+
+def test_what_has_configs_is_listed(log: eventlog.EventLog, wire: Wire) -> None:
+    """Of all kinds, or of those that are asked for; groups and client metrics have none here."""
+    log.topic("teas")
+    everything = [("1", 8), ("1", 4), ("teas", 2)]
+    for kinds, expected in (([], everything), ([2], everything[2:]), ([4, 2], everything[1:]), ([16, 32], [])):
+        answer = wire.ask(ApiKey.LIST_CONFIG_RESOURCES, 1, {"resource_types": kinds})
+        assert [(one["resource_name"], one["resource_type"]) for one in answer["config_resources"]] == expected
+    assert wire.ask(ApiKey.LIST_CONFIG_RESOURCES, 1, {"resource_types": [3]})["error_code"] == 35
+    assert wire.ask(ApiKey.LIST_CONFIG_RESOURCES, 0, {})["config_resources"] == []
+
+
+def test_there_are_no_quotas(wire: Wire) -> None:
+    """A client that asks hears so, and not that something failed."""
+    for version in range(2):
+        answer = wire.ask(ApiKey.DESCRIBE_CLIENT_QUOTAS, version, {"components": []})
+        assert (answer["error_code"], answer["entries"]) == (ErrorCode.NONE, [])

@@ -222,3 +222,8 @@ def _reassigned(broker: Broker, asked: dict[str, Any], count: int) -> dict[str, 
 def list_partition_reassignments(broker: Broker, request: Request) -> dict[str, Any]:  # noqa: ARG001 - a handler
     """Answer that no partition moves."""
     return {"error_code": ErrorCode.NONE, "topics": []}
+
+
+def describe_client_quotas(broker: Broker, request: Request) -> dict[str, Any]:  # noqa: ARG001 - a handler
+    """Answer that there are no quotas."""
+    return {"error_code": ErrorCode.NONE, "error_message": "", "entries": []}

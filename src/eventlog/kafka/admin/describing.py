@@ -1,5 +1,5 @@
 """
-DescribeConfigs: the configs of topics, and those of this node.
+DescribeConfigs and ListConfigResources: the configs of topics, and those of this node.
 
 A topic has every config of Kafka's, with the default where nobody has set it. Those of the node are the options of the
 listener under Kafka's names, and cannot be altered by a request.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eventlog.kafka.listener.broker import Broker
     from eventlog.kafka.listener.request import Request
 
-TOPIC, BROKER, BROKER_LOGGER = 2, 4, 8
+TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
 """Kafka's numbers for the kinds of resources that have configs."""
 _SET_FOR_TOPIC: Final = 1
 _SET_FOR_NODE: Final = 4
@@ -55,6 +55,26 @@ def _described(broker: Broker, asked: dict[str, Any], *, has_synonyms: bool) -> 
     if asked_for:
         configs = [config for config in configs if config["name"] in asked_for]
     return {**answer, "configs": configs}
+
+
+def list_config_resources(broker: Broker, request: Request) -> dict[str, Any]:
+    """List what has configs, of some kinds or of all; the first version asks for client metrics, which have none."""
+    kinds: Collection[int] = request.body["resource_types"]
+    if request.version == 0:
+        kinds = (CLIENT_METRICS,)
+    if not set(kinds) <= {TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP}:
+        return {"error_code": ErrorCode.UNSUPPORTED_VERSION, "config_resources": []}
+    nodes = [str(node["node_id"]) for node in broker.nodes()]
+    named = {BROKER_LOGGER: nodes, BROKER: nodes, TOPIC: [topic.name for topic in broker.backend.topics()]}
+    return {
+        "error_code": ErrorCode.NONE,
+        "config_resources": [
+            {"resource_name": name, "resource_type": kind}
+            for kind, names in named.items()
+            if not kinds or kind in kinds
+            for name in names
+        ],
+    }
 
 
 def topic_named(broker: Broker, name: str) -> StoredTopic:

@@ -100,6 +100,8 @@ TABLE: Final = (
     Api(ApiKey.ALTER_PARTITION_REASSIGNMENTS, 0, 1, "eventlog.kafka.admin.cluster:alter_partition_reassignments"),
     Api(ApiKey.LIST_PARTITION_REASSIGNMENTS, 0, 0, "eventlog.kafka.admin.cluster:list_partition_reassignments"),
     Api(ApiKey.DESCRIBE_CLUSTER, 0, 2, "eventlog.kafka.admin.cluster:describe_cluster"),
+    Api(ApiKey.DESCRIBE_CLIENT_QUOTAS, 0, 1, "eventlog.kafka.admin.cluster:describe_client_quotas"),
+    Api(ApiKey.LIST_CONFIG_RESOURCES, 0, 1, "eventlog.kafka.admin.describing:list_config_resources"),
     Api(ApiKey.DESCRIBE_TOPIC_PARTITIONS, 0, 0, "eventlog.kafka.admin.cluster:describe_topic_partitions"),
     Api(ApiKey.OFFSET_FOR_LEADER_EPOCH, 2, 4, "eventlog.kafka.listener.leader_epochs:offset_for_leader_epoch"),
     Api(ApiKey.ADD_PARTITIONS_TO_TXN, 0, 5, "eventlog.kafka.transactions.producers:add_partitions_to_txn"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import pkgutil
 import re
+from functools import lru_cache
 from typing import Any
 
 from eventlog.named_tuples import NamedTuple
@@ -51,8 +52,9 @@ class Message(NamedTuple):
     fields: tuple[Field, ...]
 
 
+@lru_cache(maxsize=16)
 def load(name: str) -> Message:
-    """Read the definition of a message, by Kafka's name: "ProduceRequest"."""
+    """Read the definition of a message, by Kafka's name: "ProduceRequest"; that of a codec is asked for again soon."""
     try:
         data = pkgutil.get_data("eventlog.kafka.protocol", f"messages/{name}.json")
     except FileNotFoundError:
