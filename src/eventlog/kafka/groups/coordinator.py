@@ -163,6 +163,10 @@ class GroupCoordinator:
         A group that there is nothing of is GROUP_ID_NOT_FOUND, which clients knew as ILLEGAL_GENERATION once. Without a
         generation anybody commits to a group that has no members.
         """
+        consumer = None if self._broker.consumers is None else self._broker.consumers.get(name, member_id)
+        if consumer is not None:  # a member of the new protocol
+            stale = ErrorCode.ILLEGAL_GENERATION if in_transaction else ErrorCode.STALE_MEMBER_EPOCH
+            return ErrorCode.NONE if generation == consumer.epoch else stale
         entry, code = await self._found(name)
         if entry is not None:
             return entry.group.check_commit(
@@ -172,7 +176,9 @@ class GroupCoordinator:
             return ErrorCode.NONE  # the store refuses it where somebody else has members
         is_unheard_of = code is ErrorCode.UNKNOWN_MEMBER_ID and name not in self._entries
         is_unheard_of = is_unheard_of and name not in self._broker.backend.group_names()
-        return ErrorCode.GROUP_ID_NOT_FOUND if is_unheard_of else code
+        if is_unheard_of:
+            return ErrorCode.ILLEGAL_GENERATION if in_transaction else ErrorCode.GROUP_ID_NOT_FOUND
+        return code
 
     def lost(self, name: str) -> None:
         """Note that the store refused a commit by our claim: the group was taken by force."""

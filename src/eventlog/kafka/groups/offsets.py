@@ -57,15 +57,11 @@ async def offset_commit(broker: Broker, request: Request) -> dict[str, Any]:
     body, groups = request.body, coordinator(broker)
     name = body["group_id"]
     member = None if broker.consumers is None else consumer_members(broker).get(name, body["member_id"])
-    if member is not None:
-        is_of_now = body["generation_id_or_member_epoch"] == member.epoch
-        refusal = ErrorCode.NONE if is_of_now else ErrorCode.STALE_MEMBER_EPOCH
-    else:
-        refusal = await groups.check_commit(
-            name, body["member_id"], body["group_instance_id"], body["generation_id_or_member_epoch"]
-        )
-        if refusal is ErrorCode.GROUP_ID_NOT_FOUND:
-            refusal = _unknown(broker, request, name)
+    refusal = await groups.check_commit(
+        name, body["member_id"], body["group_instance_id"], body["generation_id_or_member_epoch"]
+    )
+    if refusal is ErrorCode.GROUP_ID_NOT_FOUND:
+        refusal = _unknown(broker, request, name)
     if refusal is not ErrorCode.NONE:
         return _committed(request, refusal)
     accepted = Accepted()
