@@ -57,10 +57,10 @@ class Outbox:
             return
         self._is_called = True
         with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
-            self._wake(self._run)
+            self._wake(self.run)
 
-    def _run(self) -> None:
-        """Do it all; in the loop."""
+    def run(self) -> None:
+        """Do it all, in the loop; only the loop's own thread may call it."""
         self._is_called = False  # first: what is put from here on wakes the loop again
         calls = self._calls
         while calls:

@@ -121,6 +121,10 @@ class Broker:
         """
         return self._commits.commit(prepare)
 
+    def commit_and_call(self, prepare: Callable[[Callable[[], object]], P], when_stored: Callable[[P], object]) -> None:
+        """The same without a future, for what comes often: calls a function in the loop once the request is done."""
+        self._commits.commit_and_call(prepare, when_stored)
+
     # -- waiting ---------------------------------------------------------------------------------------------
 
     def poll(self, partitions: Iterable[tuple[int, int]]) -> Poll:

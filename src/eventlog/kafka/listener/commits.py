@@ -84,15 +84,19 @@ class Commits:
             prepare: makes the request, and is given what is to be called when that is done.
         """
         future: asyncio.Future[P] = self._loop.create_future()
+        self.commit_and_call(prepare, lambda pending: _settle(future, lambda: _outcome(pending)))
+        return future
+
+    def commit_and_call(self, prepare: Callable[[Callable[[], object]], P], when_stored: Callable[[P], object]) -> None:
+        """The same without a future: a function is called in the loop with the request, once it is done."""
         made: list[P] = []
-        pending = prepare(lambda: self._outbox.put(partial(_settle, future, lambda: _outcome(made[0]))))
+        pending = prepare(lambda: self._outbox.put(lambda: when_stored(made[0])))
         made.append(pending)
         if pending.is_done:
-            _settle(future, lambda: _outcome(pending))
+            when_stored(pending)
         else:
             self._backend.submit(pending)
             self._commit_soon()
-        return future
 
     def _commit_soon(self) -> None:
         if not self._is_inline:
@@ -109,7 +113,7 @@ class Commits:
             is_done = self._backend.commit_queued(0.0)
         finally:
             self._outbox.let_go()
-            self._outbox.flush()
+            self._outbox.run()
         if not is_done:  # another thread commits: ours comes with its next round, and this one makes sure
             self._is_commit_wanted = True
             self._wake()

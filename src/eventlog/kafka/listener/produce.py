@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from eventlog.backend.kafka import KafkaAppend, KafkaAppended
+from eventlog.backend.kafka import KafkaAppend, KafkaAppended, PendingProduce
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.listener.connection import Refused
@@ -146,8 +146,9 @@ def produce(broker: Broker, request: Request) -> dict[str, Any] | Awaitable[dict
         return _acknowledge(produced, acks)
     appends = [part.append for part in parts if part.append is not None]
     latest_ms = broker.backend.clock.now_ms() + _FUTURE_MS
+    waiting = _Waiting(broker, request, produced, parts)
     try:
-        stored = broker.commit(
+        broker.commit_and_call(
             lambda when_done: broker.backend.prepare_produce(
                 appends,
                 when_done,
@@ -155,47 +156,46 @@ def produce(broker: Broker, request: Request) -> dict[str, Any] | Awaitable[dict
                 transactional_id=request.body["transactional_id"],
                 adds_partitions=request.version >= _JOINING,
                 is_abortable=request.version >= _ABORTABLE,
-            )
+            ),
+            waiting.settle,
         )
     except unless_interrupted(EventLogError) as error:
         produced.fail(code_of(error), str(error))
-        return _acknowledge(produced, acks)
-    return _Waiting(broker, request, produced, parts, stored).answer
+        waiting.acknowledge()
+    return waiting.answer
 
 
 class _Waiting:
     """A request whose records are about to be stored; `answer` has its outcome, by callbacks: there may be many."""
 
-    def __init__(
-        self, broker: Broker, request: Request, produced: _Produce, parts: Sequence[_Part], stored: asyncio.Future[Any]
-    ) -> None:
+    def __init__(self, broker: Broker, request: Request, produced: _Produce, parts: Sequence[_Part]) -> None:
         self._acks: int = request.body["acks"]
         self._produced = produced
         self._parts = parts
         self.answer: asyncio.Future[dict[str, Any] | None] = broker.loop.create_future()
         seconds = max(request.body["timeout_ms"], 0) / 1000
         self._timer = broker.loop.call_later(seconds, self._expire) if self._acks else None
-        stored.add_done_callback(self._settle)
 
     def _expire(self) -> None:
         if not self.answer.done():
             self._produced.fail(ErrorCode.REQUEST_TIMED_OUT, "The records may be stored.")
-            self._acknowledge()
+            self.acknowledge()
 
-    def _settle(self, stored: asyncio.Future[Any]) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        error = stored.exception()
+    def settle(self, stored: PendingProduce) -> None:
+        """Take what became of the records."""
         if self.answer.done():
             return
-        if error is not None:
-            self._produced.fail(code_of(error), str(error))
+        if stored.error is not None:
+            self._produced.fail(code_of(stored.error), str(stored.error))
         else:
-            for part, reply in zip(self._parts, stored.result().replies, strict=True):
+            for part, reply in zip(self._parts, stored.replies, strict=True):
                 part.settle(reply)
-        self._acknowledge()
+        self.acknowledge()
 
-    def _acknowledge(self) -> None:
+    def acknowledge(self) -> None:
+        """Have the answer sent."""
+        if self._timer is not None:
+            self._timer.cancel()
         try:
             self.answer.set_result(_acknowledge(self._produced, self._acks))
         except unless_interrupted(Refused) as refused:
