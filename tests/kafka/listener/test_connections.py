@@ -13,6 +13,7 @@ import pytest
 
 import eventlog
 import eventlog.kafka
+from eventlog import testing
 from eventlog.kafka import protocol
 from eventlog.kafka.protocol import ApiKey, ErrorCode
 from tests.kafka.wire import Wire
@@ -171,3 +172,46 @@ def test_a_handler_that_fails_answers_with_the_unknown_error(
         assert record.exc_info is not None
         assert record.exc_info[0] is ZeroDivisionError
         assert wire.ask(ApiKey.API_VERSIONS, 0, {})["error_code"] == 0
+
+
+def test_hundreds_of_long_polls_are_woken_together(
+    log: eventlog.EventLog, kafka: eventlog.kafka.Listener
+) -> None:
+    """Each of its own connection, by one append."""
+    topic = log.topic("orders")
+    part = {"partition": 0, "fetch_offset": 0, "partition_max_bytes": 1000, "current_leader_epoch": -1}
+    body = {
+        "max_wait_ms": 30_000, "min_bytes": 1, "max_bytes": 1000, "replica_id": -1, "session_epoch": -1,
+        "topics": [{"topic": "orders", "partitions": [part]}],
+    }  # fmt: skip
+    wires = [Wire(kafka) for _ in range(200)]
+    polls = kafka._core.broker._polls._polls
+    try:
+        wires[0].ask(ApiKey.METADATA, 12, METADATA)
+        for wire in wires:
+            wire.send(ApiKey.FETCH, 11, body)
+        end_s = monotonic() + 20.0
+        while sum(map(len, polls.values())) < len(wires):
+            assert monotonic() < end_s
+        topic.append(b"tea")
+        for wire in wires:
+            assert bytes(wire.receive()["responses"][0]["partitions"][0]["records"])
+    finally:
+        for wire in wires:
+            wire.close()
+
+
+def test_a_listener_survives_the_crash_of_its_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Requests are answered with an error that has the client try again, and it can be closed."""
+    log = testing.open()
+    log.topic("orders").append(b"tea")
+    kafka = eventlog.kafka.listen(log)
+    with Wire(kafka) as wire:
+        assert wire.ask(ApiKey.METADATA, 12, METADATA)["controller_id"] == 1
+        with testing.crash(log) as again:
+            answer = wire.ask(ApiKey.METADATA, 12, {"topics": [{"name": "orders"}]})
+            assert [topic["error_code"] for topic in answer["topics"]] == [ErrorCode.KAFKA_STORAGE_ERROR]
+            kafka.close()
+            with eventlog.kafka.listen(again) as successor, Wire(successor) as other:
+                answer = other.ask(ApiKey.METADATA, 12, {"topics": [{"name": "orders"}]})
+                assert [topic["error_code"] for topic in answer["topics"]] == [0]
