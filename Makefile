@@ -32,7 +32,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-pure proof soak test-long foreign test-foreign coverage lint ruff-check ruff-format mypy pyright floors native format bench compare peers growth page differential wheel clean
+.PHONY: help demo test test-pure proof soak test-long foreign test-foreign coverage lint ruff-check ruff-format mypy pyright floors native format bench compare peers growth brokers page differential wheel clean
 
 help:
 	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
@@ -50,6 +50,7 @@ help:
 	@echo 'make bench       the benchmarks; ARGS="..." goes to them'
 	@echo 'make compare     the comparison with other systems, each as an expert would set it up; ARGS="..." goes to it'
 	@echo 'make growth      the cost with more records, partitions and groups; ARGS="..." goes to it'
+	@echo 'make brokers     the Kafka listener beside other brokers: a mock, kfake (KFAKE=its binary), Kafka itself'
 	@echo 'make page        write docs/benchmarks.md from the runs in benchmarks/results'
 	@echo 'make wheel       build the wheel and install it into an empty environment'
 	@echo 'make clean       remove .venv and everything else that make created'
@@ -141,6 +142,9 @@ peers: $(VENV)/stamp-test $(VENV)/stamp-compare
 
 growth: $(VENV)/stamp-bench
 	@$(BIN)/python -m benchmarks.compare.growth $(ARGS)
+
+brokers: $(VENV)/stamp-bench
+	@$(BIN)/python -m benchmarks.brokers $(ARGS)
 
 page: $(VENV)/stamp-compare
 	@$(BIN)/python -m benchmarks --from-results --page docs/benchmarks.md $(ARGS) >/dev/null

@@ -23,6 +23,7 @@ class Address:
 
     host: str
     port: int
+    pid: int | None = None
 
 
 class Client:

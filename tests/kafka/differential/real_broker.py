@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -97,8 +97,14 @@ def jars() -> Path:
 
 
 @contextmanager
-def real_kafka(**properties: str) -> Iterator[Address]:
-    """Start a real Kafka with an empty folder, and kill it in the end."""
+def real_kafka(*, jvm: Sequence[str] = _JVM, **properties: str) -> Iterator[Address]:
+    """
+    Start a real Kafka with an empty folder, and kill it in the end.
+
+    Args:
+        jvm: options of the Java machine; by default those that start fast.
+        properties: of the broker, with `_` for their dots.
+    """
     java = _java()
     libs = jars()
     port, controller = _free_ports(2)
@@ -115,7 +121,7 @@ def real_kafka(**properties: str) -> Iterator[Address]:
         settings = folder / "server.properties"
         settings.write_text("".join(f"{key}={value}\n" for key, value in configured.items()), "utf-8")
         logger = f"-Dlog4j2.configurationFile={_BROKER / 'log4j2.properties'}"
-        start = [java, *_JVM, logger, "-Dlog4j2.disableJmx=true", "-cp", f"{libs}/*"]
+        start = [java, *jvm, logger, "-Dlog4j2.disableJmx=true", "-cp", f"{libs}/*"]
         formatting = [*start, "kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", str(settings)]
         done = subprocess.run(formatting, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -124,7 +130,7 @@ def real_kafka(**properties: str) -> Iterator[Address]:
             process = subprocess.Popen([*start, "kafka.Kafka", str(settings)], stdout=out, stderr=out)
         try:
             _wait(process, port, folder / "out.log")
-            yield Address("127.0.0.1", port)
+            yield Address("127.0.0.1", port, process.pid)
         finally:
             process.kill()
             process.wait()

@@ -1,0 +1,1 @@
+"""The Kafka listener beside other brokers for one machine: librdkafka's mock, kfake and Kafka itself."""
