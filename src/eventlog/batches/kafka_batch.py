@@ -100,8 +100,6 @@ def accept(data: bytes) -> tuple[EncodedBatch, KafkaHead]:
         raise UnfitBatch(what, code)
     if google_crc32c.value(data[_CHECKED_FROM:]) != head.checksum:
         raise UnfitBatch("the checksum of the Kafka record batch is wrong", CORRUPT)
-    if head.attributes & TRANSACTIONAL and head.producer_id < 0:
-        raise UnfitBatch("a Kafka record batch of a transaction has no producer", INVALID)
     batch = EncodedBatch(head.record_count, head.last_delta + 1, head.base_ms, head.largest_ms, data, kind=KAFKA)
     return batch, head
 

@@ -47,7 +47,7 @@ def topics_created(talk: Talk) -> None:
             ("none", [], False),
         ):
             body = {"topics": topics, "timeout_ms": 10_000, "validate_only": only}
-            connection.ask(label, ApiKey.CREATE_TOPICS, body, version, omit=["configs"])
+            connection.ask(label, ApiKey.CREATE_TOPICS, body, version, omit=["configs", "topic_id"])
     for label, topic in {
         "no partitions": new(talk.name("a"), 0),
         "partitions of default": new(talk.name("b"), -1),
@@ -79,7 +79,7 @@ def topics_created(talk: Talk) -> None:
         "and another": new(talk.name("t.7")),
     }.items():
         body = {"topics": [topic], "timeout_ms": 10_000, "validate_only": False}
-        connection.ask(label, ApiKey.CREATE_TOPICS, body, omit=["configs"])
+        connection.ask(label, ApiKey.CREATE_TOPICS, body, omit=["configs", "topic_id"])
     talk.topic("barrier")
     for name in ("o", "p", "q", "r"):
         asked = [{"resource_type": TOPIC, "resource_name": talk.name(name), "configuration_keys": _ASKED[:2]}]
