@@ -126,10 +126,11 @@ class Nursery:
 
 
 def _serve(ours: socket.socket) -> None:
-    from tests.crash import bank, kafka_producer, transactors, writers
+    from tests.crash import bank, kafka_producer, kafka_transactor, transactors, writers
 
     ways = {**writers.WRITERS, **bank.WAYS, "transact": transactors.transact}
     ways["produce"] = kafka_producer.produce_until_killed
+    ways["kafka"] = kafka_transactor.transact_until_killed
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the children
     while True:
