@@ -11,13 +11,14 @@ from tests.kafka.foreign.toolchains import program
 FRANZ = Client(
     name="franz-go",
     compressions=("none", "gzip", "snappy", "lz4", "zstd"),
-    scenarios=("records", "group", "new_group", "admin"),
+    scenarios=("records", "group", "new_group", "transactions", "exactly_once", "fencing", "admin"),
     admin=tuple(ADMIN),
+    fenced="PRODUCER_FENCED",
 )
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", FRANZ.scenarios)
 def test_franz_go_finds_what_kafka_has(check: Check, name: str) -> None:
-    """Producers, consumers, groups of both protocols and admin."""
+    """Producers, consumers, groups of both protocols, transactions and admin."""
     check(FRANZ, [str(program("go") / "client")], name)

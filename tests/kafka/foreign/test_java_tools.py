@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.kafka.foreign.java_command import java
 from tests.kafka.foreign.sides import Side
@@ -25,6 +27,7 @@ CLASSES = {
     "kafka-groups": "GroupsCommand",
     "kafka-log-dirs": "LogDirsCommand",
     "kafka-topics": "TopicCommand",
+    "kafka-transactions": "TransactionsCommand",
 }
 
 
@@ -71,6 +74,18 @@ class Tools:
         said = self.run(tool, *arguments, stdin=stdin)
         assert said.status == 0, f"{tool} {' '.join(arguments)}\n{said.out}\n{said.err}"
         return said.out
+
+
+@contextmanager
+def open_transaction(bootstrap: str, topic: str, name: str) -> Iterator[None]:
+    """A transaction with one record, aborted in the end."""
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": name})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(topic, b"v", partition=0)
+    producer.flush(20)
+    yield
+    producer.abort_transaction(20)
 
 
 @pytest.fixture
@@ -187,3 +202,22 @@ def test_the_cluster_and_its_versions_are_described(tools: Tools, side: Side, pr
     versions = tools("kafka-broker-api-versions")
     assert "Produce(0)" in versions
     assert "ERROR" not in versions
+
+
+def test_transactions_are_listed_and_described(tools: Tools, side: Side, prefix: str) -> None:
+    """The tool kafka-transactions shows a transaction of a console producer, and finds none that hangs."""
+    topic, name = f"{prefix}.topic", f"{prefix}.transaction"
+    side.write(topic, 1, [])
+    with open_transaction(side.bootstrap, topic, name):
+        assert (name, "Ongoing") in [(row["TransactionalId"], row["TransactionState"]) for row in listed(tools)]
+        described = table(tools("kafka-transactions", "describe", "--transactional-id", name))
+        assert (described[0]["TransactionState"], described[0]["TopicPartitions"]) == ("Ongoing", f"{topic}-0")
+        (producer,) = table(tools("kafka-transactions", "describe-producers", "--topic", topic, "--partition", "0"))
+        assert producer["CurrentTransactionStartOffset"] == "0"
+    assert (name, "CompleteAbort") in [(row["TransactionalId"], row["TransactionState"]) for row in listed(tools)]
+    assert side.rows(topic) == []
+
+
+def listed(tools: Tools) -> list[dict[str, str]]:
+    """The transactions that kafka-transactions lists."""
+    return table(tools("kafka-transactions", "list"))

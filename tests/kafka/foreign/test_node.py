@@ -11,13 +11,15 @@ from tests.kafka.foreign.toolchains import program
 KAFKAJS = Client(
     name="kafkajs",
     compressions=("none", "gzip", "snappy"),
-    scenarios=("records", "group", "admin"),
+    scenarios=("records", "group", "transactions", "exactly_once", "fencing", "admin"),
     admin=tuple(event for event in ADMIN if event not in {"offset_deleted", "log_dirs"}),
+    fenced="INVALID_PRODUCER_EPOCH",  # in the versions that it asks for
 )
 PLATFORMATIC = Client(
     name="platformatic",
     compressions=("none", "gzip", "snappy", "lz4"),  # zstd with newer versions of Node
-    scenarios=("records", "group", "new_group", "admin"),
+    # It begins each transactional id at epoch 0, so that a second producer of one is refused by Kafka too: no fencing.
+    scenarios=("records", "group", "new_group", "transactions", "exactly_once", "admin"),
     admin=tuple(event for event in ADMIN if event != "unknown"),
 )
 
@@ -32,5 +34,5 @@ PLATFORMATIC = Client(
     ],
 )
 def test_a_client_for_node_finds_what_kafka_has(check: Check, client: Client, name: str) -> None:
-    """Producers, consumers, groups and admin, with libraries written in JavaScript alone."""
+    """Producers, consumers, groups, transactions and admin, with libraries written in JavaScript alone."""
     check(client, ["node", str(program("node") / f"{client.name}.mjs")], name)

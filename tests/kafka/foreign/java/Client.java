@@ -175,6 +175,7 @@ public final class Client {
                 }
                 ConsumerGroupMetadata member = consumer.groupMetadata();
                 producer.sendOffsetsToTransaction(Map.of(partition, new OffsetAndMetadata(first + 5L)), member);
+                producer.flush(); // what an aborted transaction has not sent yet is not sent at all
                 if (part == 1) producer.abortTransaction();
                 else producer.commitTransaction();
                 OffsetAndMetadata committed = consumer.committed(Set.of(partition)).get(partition);

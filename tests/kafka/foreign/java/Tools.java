@@ -9,8 +9,10 @@ import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.apache.kafka.common.utils.internals.Exit;
 
@@ -19,6 +21,7 @@ public final class Tools {
         private static final long serialVersionUID = 1L;
     }
 
+    static final List<Runnable> hooks = new ArrayList<>(); // the console producer closes, and so flushes, in one
     static Integer ended; // the status that a tool asked for first: some catch what we throw, and ask again
 
     static void end(int status) {
@@ -33,6 +36,7 @@ public final class Tools {
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         Exit.setExitProcedure((status, message) -> end(status));
         Exit.setHaltProcedure((status, message) -> end(status));
+        Exit.setShutdownHookAdder((name, hook) -> hooks.add(hook));
         for (String line = lines.readLine(); line != null; line = lines.readLine()) {
             String[] words = json.readValue(line, String[].class);
             ByteArrayOutputStream said = new ByteArrayOutputStream();
@@ -57,6 +61,7 @@ public final class Tools {
 
     static int run(String name, String[] args) throws Exception {
         ended = null;
+        hooks.clear();
         try {
             Class.forName(name).getMethod("main", String[].class).invoke(null, (Object) args);
         } catch (InvocationTargetException error) {
@@ -64,6 +69,8 @@ public final class Tools {
                 error.getCause().printStackTrace();
                 return 99;
             }
+        } finally {
+            hooks.forEach(Runnable::run);
         }
         return ended == null ? 0 : ended;
     }
