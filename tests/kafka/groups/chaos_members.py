@@ -49,6 +49,14 @@ FENCED = {
     confluent_kafka.KafkaError._STATE,
     confluent_kafka.KafkaError._ASSIGNMENT_LOST,
 }
+UNANSWERED = {
+    confluent_kafka.KafkaError._TRANSPORT,
+    confluent_kafka.KafkaError._TIMED_OUT,
+    confluent_kafka.KafkaError._WAIT_COORD,
+    confluent_kafka.KafkaError.NOT_COORDINATOR,
+    confluent_kafka.KafkaError.COORDINATOR_NOT_AVAILABLE,
+}
+"""The listener died or stops: nobody knows what became of the commit."""
 _PATIENCE_S = 10.0
 
 OPTIONS = {
@@ -140,6 +148,8 @@ class KafkaMember:
             self._committed.update(new)
         elif codes <= FENCED:
             self._write(Fenced)
+        elif codes <= FENCED | UNANSWERED:
+            pass
         else:
             raise AssertionError(f"the commit failed: {codes}")
 
