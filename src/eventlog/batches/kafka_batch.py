@@ -13,7 +13,7 @@ import struct
 import google_crc32c
 
 from eventlog.batches.header import KAFKA, BatchHeader, EncodedBatch, corrupt, too_new
-from eventlog.batches.kafka_compression import NAMES, decompressed
+from eventlog.batches.kafka_compression import NAMES, can_decompress, decompressed
 from eventlog.batches.kafka_marks import CONTROL, TRANSACTIONAL
 from eventlog.batches.kafka_records import KafkaColumns, are_kafka_records, kafka_columns
 from eventlog.errors import MissingLibrary
@@ -165,13 +165,19 @@ def _problem(head: KafkaHead, size: int) -> str | None:
     return None
 
 
-def is_control(data: bytes, header: BatchHeader) -> bool:
+def is_readable(data: bytes | memoryview, header: BatchHeader) -> bool:
+    """Return whether the compression of the Kafka record batch in a stored batch can be taken off here."""
+    at = header.body_at + _ATTRIBUTES_AT + 1
+    return can_decompress(int(data[at]) & _COMPRESSION_MASK)
+
+
+def is_control(data: bytes | memoryview, header: BatchHeader) -> bool:
     """Return whether the Kafka record batch in a stored batch ends a transaction."""
     at = header.body_at + _ATTRIBUTES_AT
     return bool(int.from_bytes(data[at : at + 2], "big") & CONTROL)
 
 
-def is_of_transaction(data: bytes, header: BatchHeader) -> bool:
+def is_of_transaction(data: bytes | memoryview, header: BatchHeader) -> bool:
     """Return whether the Kafka record batch in a stored batch is a part of a transaction, or ends one."""
     at = header.body_at + _ATTRIBUTES_AT
     return bool(int.from_bytes(data[at : at + 2], "big") & _TRANSACTION_BITS)

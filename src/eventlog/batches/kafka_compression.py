@@ -63,6 +63,17 @@ def decompressed(number: int, data: memoryview, place: object) -> bytes:
     return raw
 
 
+def can_decompress(number: int) -> bool:
+    """Return whether there is no compression, or one whose library is installed."""
+    if number == 0 or number >= len(NAMES):
+        return number == 0
+    try:
+        _decompressor(NAMES[number])
+    except unless_interrupted(ImportError):
+        return False
+    return True
+
+
 @cache
 def _decompressor(name: str) -> Decompress:
     return {"gzip": _gzip, "snappy": _snappy, "lz4": _lz4, "zstd": _zstd}[name]()

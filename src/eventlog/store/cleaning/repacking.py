@@ -1,7 +1,8 @@
 """
 Repacking of a partition: neighbouring small batches that are old enough become full ones.
 
-Nothing is dropped. A partition is gone over once; what is left at its end is looked at again when there is more.
+Nothing is dropped. Record batches of Kafka's become columns, unless they are of transactions, or their compression
+cannot be taken off here. A partition is gone over once; what is left at its end is looked at again when there is more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import TARGET_BYTES
-from eventlog.batches.header import COLUMNS, read_header
+from eventlog.batches.header import COLUMNS, BatchHeader, read_header
 from eventlog.batches.merging import merge
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.cleaning.compaction import SMALL_BYTES, Pace, Run, Step
@@ -100,7 +101,7 @@ class Repacking:
                 header = read_header(data, BatchName(topic.name, self._partition, last))
                 if header.largest_ms > newest_ms:
                     break
-                if len(data) < small_bytes and header.kind == COLUMNS:
+                if len(data) < small_bytes and (header.kind == COLUMNS or _can_merge(data, header)):
                     first = found.first if found.batch_count else last - header.span + 1
                     found = _Small(first, last + 1, found.batch_count + 1, found.stored_bytes + len(data))
                 elif found.batch_count > 1:
@@ -114,6 +115,13 @@ class Repacking:
         is_enough = found.stored_bytes >= min(TARGET_BYTES, most_bytes) or found.batch_count >= _ENOUGH
         is_worth_it = found.batch_count > 1 and is_enough
         return found if is_worth_it else None
+
+
+def _can_merge(data: bytes | memoryview, header: BatchHeader) -> bool:
+    """Whether a record batch of Kafka's may become columns: it is of no transaction, and can be read here."""
+    from eventlog.batches.kafka_batch import is_of_transaction, is_readable  # few logs have one
+
+    return not header.unknown and not is_of_transaction(data, header) and is_readable(data, header)
 
 
 def _small_bytes(window_bytes: int) -> int:
