@@ -230,25 +230,27 @@ def test_a_repair_leaves_out_a_damaged_batch(tmp_path: Path) -> None:
         assert log.verify().problems == ()
 
 
-def test_every_flipped_bit_of_a_batch_is_noticed(tmp_path: Path, rng: random.Random) -> None:
-    """No reader, native or Kafka's, is given what was not written."""
-    for _ in range(30):
-        with eventlog.open(":memory:") as log:
-            topic = log.topic("orders")
-            produce_one(log, record_batch(b"one", b"two", compression=rng.choice([0, 1])))
+@pytest.mark.parametrize("compression", [0, 1])
+def test_every_flipped_bit_of_a_batch_is_noticed(log: Any, compression: int) -> None:
+    """No reader, native or Kafka's, is given what was not written, or is led past it."""
+    topic = log.topic("orders")
+    produce_one(log, record_batch(b"one", b"two", compression=compression))
+    for bit in range(8 * len(fetch(log).batches[0].data)):
 
-            def flip(data: bytes) -> bytes:
-                bit = rng.randrange(8 * len(data))
-                return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
+        def flip(data: bytes, bit: int = bit) -> bytes:
+            return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
 
-            rewrite_batch(topic, 1, flip)
+        rewrite_batch(topic, 1, flip)
+        with pytest.raises((eventlog.CorruptBatch, eventlog.FormatTooNew)):
+            list(topic.read(0))
+        answer = fetch(log)
+        if answer.error is None:
             with pytest.raises((eventlog.CorruptBatch, eventlog.FormatTooNew)):
-                list(topic.read(0))
-            answer = fetch(log)
-            if answer.error is None:
-                with pytest.raises((eventlog.CorruptBatch, eventlog.FormatTooNew)):
-                    record_batch_of(answer.batches[0].data, 1, "a batch")
+                record_batch_of(answer.batches[0].data, 1, "a batch")
+        if bit % 50 == 0:
             assert not log.verify().is_sound
+        rewrite_batch(topic, 1, flip)
+    assert log.verify().is_sound
 
 
 def test_a_key_is_redacted_in_transactions_too(log: Any) -> None:

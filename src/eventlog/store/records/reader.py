@@ -259,7 +259,7 @@ def true_key(
     if place is None:
         return stored
     last = sum(place) - 1
-    row = environment.row(transaction, ORDER, order_key(last)) if last < LARGEST else None
+    row = environment.row(transaction, ORDER, order_key(last)) if 0 <= last < LARGEST else None
     if row is None or row == stored or not is_intact(bytes(data)):
         return stored
     return bytes(row)

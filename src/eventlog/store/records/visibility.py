@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from eventlog.backend.reading import PASSED_BY
-from eventlog.batches.header import COMPRESSION_AT, KAFKA_BIT, read_header
+from eventlog.batches.header import COMPRESSION_AT, KAFKA_BIT, is_intact, read_header
 from eventlog.batches.kafka_marks import KafkaMarks, kafka_marks
 from eventlog.store.lmdb.environment import FORMAT, Environment, Snapshot, Transaction
 from eventlog.store.records.log_order import has_open
@@ -145,15 +145,22 @@ class PartitionSight:
         """Whether no native reader sees a stored batch that ends with an offset."""
         if not data[COMPRESSION_AT] & KAFKA_BIT:
             return False
-        return self.is_hidden(last - read_header(data, "a batch").span + 1, kafka_marks(data))
+        return self._hides(last - read_header(data, "a batch").span + 1, data)
 
     def seen(self, first: int, data: bytes) -> bytes | None:
         """A stored batch, what stands for it where it is passed by, or None where the partition ends for readers."""
         if not data[COMPRESSION_AT] & KAFKA_BIT:
             return data
-        if not self.is_hidden(first, kafka_marks(data)):
+        if not self._hides(first, data):
             return data
         return None if self.is_open else PASSED_BY
+
+    def _hides(self, first: int, data: bytes | memoryview) -> bool:
+        """Whether a batch is hidden that is what was written: one that is damaged has to be an error, and be seen."""
+        is_hidden = self.is_hidden(first, kafka_marks(data))
+        if is_hidden and not is_intact(bytes(data)):
+            self.is_open = is_hidden = False
+        return is_hidden
 
     def _is_aborted(self, offset: int, producer_id: int) -> bool:
         while self._known_end <= offset:
