@@ -7,13 +7,13 @@ import struct
 from types import TracebackType
 from typing import Any, Self
 
-from eventlog.kafka import AsyncListener, Listener, protocol
+from eventlog.kafka import AsyncListener, FakeBroker, Listener, protocol
 
 
 class Wire:
     """One connection to a listener."""
 
-    def __init__(self, listener: Listener | AsyncListener, timeout: float = 10.0) -> None:
+    def __init__(self, listener: Listener | AsyncListener | FakeBroker, timeout: float = 10.0) -> None:
         self.socket = socket.create_connection((listener.host, listener.port), timeout=timeout)
         self._sent: list[tuple[int, int]] = []
         self._count = 0

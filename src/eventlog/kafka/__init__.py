@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from eventlog.kafka.errors import CannotListen
 
 if TYPE_CHECKING:
+    from eventlog.kafka.faults.cluster import FakeBroker
+    from eventlog.kafka.faults.rules import Fault
     from eventlog.kafka.listener.async_listener import AsyncListener
     from eventlog.kafka.listener.listener import Listener
     from eventlog.kafka.listener.opening import listen, listen_async
@@ -31,6 +33,8 @@ _LATER = {
     "Acl": "eventlog.kafka.security.acls",
     "Acls": "eventlog.kafka.security.access",
     "AsyncListener": "eventlog.kafka.listener.async_listener",
+    "FakeBroker": "eventlog.kafka.faults.cluster",
+    "Fault": "eventlog.kafka.faults.rules",
     "InvalidToken": "eventlog.kafka.security.sasl.oauthbearer",
     "Listener": "eventlog.kafka.listener.listener",
     "Token": "eventlog.kafka.security.sasl.oauthbearer",
@@ -46,6 +50,8 @@ __all__ = [
     "Acls",
     "AsyncListener",
     "CannotListen",
+    "FakeBroker",
+    "Fault",
     "InvalidToken",
     "Listener",
     "Token",

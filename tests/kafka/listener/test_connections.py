@@ -103,7 +103,7 @@ def test_a_peer_that_takes_no_answers_is_not_served_until_it_does(log: eventlog.
         sender.start()
         try:
             assert serves(kafka)
-            buffered = [one._transport.get_write_buffer_size() for one in kafka._core._server._connections]
+            buffered = [one._transport.get_write_buffer_size() for one in kafka._core.server._connections]
             assert max(buffered) < 200_000
             ids = [struct.unpack_from(">i", wire.receive_bytes())[0] for _ in range(count)]
         finally:
@@ -174,9 +174,7 @@ def test_a_handler_that_fails_answers_with_the_unknown_error(
         assert wire.ask(ApiKey.API_VERSIONS, 0, {})["error_code"] == 0
 
 
-def test_hundreds_of_long_polls_are_woken_together(
-    log: eventlog.EventLog, kafka: eventlog.kafka.Listener
-) -> None:
+def test_hundreds_of_long_polls_are_woken_together(log: eventlog.EventLog, kafka: eventlog.kafka.Listener) -> None:
     """Each of its own connection, by one append."""
     topic = log.topic("orders")
     part = {"partition": 0, "fetch_offset": 0, "partition_max_bytes": 1000, "current_leader_epoch": -1}

@@ -181,7 +181,7 @@ def test_a_stop_answers_what_is_in_hand(path: Any) -> None:
             wire.ask(ApiKey.API_VERSIONS, 0, {})
             with testing.slow_disk(log, 0.2):
                 wire.send(ApiKey.PRODUCE, 9, request(("orders", 0, record_batch(b"tea"))))
-                while kafka._core._server.connection_count and not log._store.is_committing:  # type: ignore[attr-defined]
+                while kafka._core.server.connection_count and not log._store.is_committing:  # type: ignore[attr-defined]
                     pass
                 kafka.close()
                 assert outcomes(wire.receive()) == [("orders", 0, 0, 0)]

@@ -62,6 +62,10 @@ class Acceptor:
         for task in list(self._connecting):
             task.cancel()
 
+    def close_copy(self) -> None:
+        """Close a forked child's copy of the socket, without a word to the loop."""
+        self._socket.close()
+
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
             try:

@@ -10,10 +10,11 @@ from eventlog.aio.opener import Opening, opened
 from eventlog.aio.worker import Worker, finish
 from eventlog.clients.awaiting.loop import running_loop
 from eventlog.clients.awaiting.outbox import outbox
-from eventlog.kafka.listener.listener import Listener
+from eventlog.kafka.faults.face import FaultsOnDemand
+from eventlog.kafka.listener.listener import Core, Listener
 
 
-class AsyncListener:
+class AsyncListener(FaultsOnDemand):
     """
     A Kafka listener, as `eventlog.kafka.listen_async` opens it.
 
@@ -51,6 +52,10 @@ class AsyncListener:
     def is_closed(self) -> bool:
         """Whether it listens no more."""
         return self._listener.is_closed
+
+    @property
+    def _faulty(self) -> Core:
+        return self._listener._faulty
 
     async def close(self) -> None:
         """Stop listening: requests in hand are answered, and all connections are closed; cancelled or not."""

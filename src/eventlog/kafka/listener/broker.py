@@ -22,6 +22,7 @@ from eventlog.kafka.listener.record_batches import RecordBatches
 from eventlog.kafka.transactions.expiry import TransactionExpiry
 
 if TYPE_CHECKING:
+    from eventlog.kafka.faults.rules import Faults
     from eventlog.kafka.listener.apis import Apis
     from eventlog.kafka.listener.connection import Connection
     from eventlog.kafka.listener.options import Options
@@ -67,6 +68,8 @@ class Broker:
         """The coordinator of groups, which its handlers make with the first request for it."""
         self.consumers: Any = None
         """The members of groups by the new protocol of consumers, likewise."""
+        self.faults: Faults | None = None
+        """The faults that a test has asked for."""
         self.when_stopping: list[Callable[[], object]] = []
         """Called when a stop begins: to answer, with an error that has the client try again, what still waits."""
         self.when_disconnected: list[Callable[[Connection], object]] = []

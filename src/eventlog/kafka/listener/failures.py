@@ -6,13 +6,13 @@ An error that is not in the table is a fault of ours: UNKNOWN_SERVER_ERROR, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from eventlog import errors
 from eventlog.backend.kafka import KafkaRefusal
-from eventlog.kafka.protocol.api_keys import ApiKey
 from eventlog.kafka.protocol.errors import ErrorCode
+from eventlog.kafka.protocol.refusals import refusal as refused
 from eventlog.notices import REQUEST_FAILED, tell
 
 if TYPE_CHECKING:
@@ -46,25 +46,6 @@ CODES: Final[Mapping[type[BaseException], ErrorCode]] = {
 }
 """The code of each error that a request may meet; a class stands for those that descend from it."""
 
-WITH_ERROR_CODE: Final = frozenset(
-    {
-        ApiKey.API_VERSIONS,
-        ApiKey.JOIN_GROUP,
-        ApiKey.HEARTBEAT,
-        ApiKey.LEAVE_GROUP,
-        ApiKey.SYNC_GROUP,
-        ApiKey.LIST_GROUPS,
-        ApiKey.SASL_HANDSHAKE,
-        ApiKey.SASL_AUTHENTICATE,
-        ApiKey.INIT_PRODUCER_ID,
-        ApiKey.ADD_OFFSETS_TO_TXN,
-        ApiKey.END_TXN,
-        ApiKey.DESCRIBE_CLUSTER,
-        ApiKey.CONSUMER_GROUP_HEARTBEAT,
-    }
-)
-"""The APIs whose answer has one error for all of it."""
-
 
 def code_of(error: BaseException) -> ErrorCode:
     """The code that stands for an error; UNKNOWN_SERVER_ERROR, and a line in the log, for one that is not expected."""
@@ -81,67 +62,7 @@ def code_of(error: BaseException) -> ErrorCode:
 def refusal(request: Request, error: BaseException) -> dict[str, Any] | None:
     """The answer to a request that failed as a whole; None for one that has no place for an error."""
     code = code_of(error)
-    if request.api_key in WITH_ERROR_CODE:
-        return {"error_code": code, "error_message": str(error)}
-    whole = _WHOLE.get(request.api_key)
-    return None if whole is None else whole(request, code)
-
-
-def _find_coordinator(request: Request, code: ErrorCode) -> dict[str, Any]:
-    refused = {"error_code": code, "node_id": -1, "port": -1}
-    return {**refused, "coordinators": [{"key": key, **refused} for key in request.body["coordinator_keys"]]}
-
-
-def _metadata(request: Request, code: ErrorCode) -> dict[str, Any] | None:
-    topics = request.body["topics"]
-    if not topics:
-        return None  # an answer without topics would say that there are none
-    return {"topics": [{**topic, "error_code": code, "partitions": []} for topic in topics], "error_code": code}
-
-
-def _produce(request: Request, code: ErrorCode) -> dict[str, Any]:
-    refused = {"error_code": code, "base_offset": -1}
-    return {
-        "responses": [
-            {
-                "name": topic["name"],
-                "topic_id": topic["topic_id"],
-                "partition_responses": [{"index": one["index"], **refused} for one in topic["partition_data"]],
-            }
-            for topic in request.body["topic_data"]
-        ]
-    }
-
-
-def _fetch(request: Request, code: ErrorCode) -> dict[str, Any]:
-    refused = {"error_code": code, "high_watermark": -1, "records": b"", "aborted_transactions": []}
-    return {
-        "responses": [
-            {
-                "topic": topic["topic"],
-                "topic_id": topic["topic_id"],
-                "partitions": [{"partition_index": one["partition"], **refused} for one in topic["partitions"]],
-            }
-            for topic in request.body["topics"]
-        ]
-    }
-
-
-def _by_partition(request: Request, code: ErrorCode) -> dict[str, Any]:
-    topics = request.body["topics"]
-    return {
-        "topics": [
-            {**topic, "partitions": [{**one, "error_code": code, "offset": -1} for one in topic["partitions"]]}
-            for topic in topics
-        ]
-    }
-
-
-_WHOLE: Final[Mapping[int, Callable[[Request, ErrorCode], dict[str, Any] | None]]] = {
-    ApiKey.FIND_COORDINATOR: _find_coordinator,
-    ApiKey.METADATA: _metadata,
-    ApiKey.PRODUCE: _produce,
-    ApiKey.FETCH: _fetch,
-    ApiKey.LIST_OFFSETS: _by_partition,
-    ApiKey.OFFSET_FOR_LEADER_EPOCH: _by_partition,
-}
+    try:
+        return refused(request.api_key, request.version, request.body, code, str(error))
+    except ValueError:
+        return None

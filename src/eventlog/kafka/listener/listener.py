@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import weakref
+from collections.abc import Callable
 from concurrent.futures import Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from eventlog.errors import LogClosed, UsedAfterFork
 from eventlog.kafka.errors import CannotListen
+from eventlog.kafka.faults.face import FaultsOnDemand
 from eventlog.kafka.listener.apis import TABLE, Apis
 from eventlog.kafka.listener.broker import Broker
 from eventlog.kafka.listener.loop_thread import LoopThread
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     from eventlog.log.event_log import EmbeddedLog
 
 
-class _Core:
+T = TypeVar("T")
+
+
+class Core:
     """
     What goes on while the listener is open; knows nothing of the `Listener`, which may be dropped.
 
@@ -44,7 +49,7 @@ class _Core:
         try:
             self._thread = LoopThread("eventlog-kafka")
             self.broker = Broker(log, self._thread.loop, options, Apis(TABLE), self._claim.node)
-            self._server = Server(self.broker, options, self.broker.apis)
+            self.server = Server(self.broker, options, self.broker.apis)
         except BaseException:
             self._claim.release()
             raise
@@ -74,8 +79,16 @@ class _Core:
             self._claim.release()
             raise
         self._backend.hold(self._user)
-        self._thread.begin(lambda: self._server.start(self._sock, self._options.ssl_context)).result()
+        self._thread.begin(lambda: self.server.start(self._sock, self._options.ssl_context)).result()
         tell(LISTENING, address=self.bootstrap_servers, path=self._backend.path)
+
+    def in_loop(self, function: Callable[[], T]) -> T:
+        """Have a function called in the loop, and return what it returns."""
+
+        async def call() -> T:
+            return function()
+
+        return self._thread.begin(call).result()
 
     @property
     def bootstrap_servers(self) -> str:
@@ -92,7 +105,7 @@ class _Core:
         if self.is_closed:
             return
         if self._stopping is None:
-            self._stopping = self._thread.begin(self._server.stop)  # type: ignore[assignment]
+            self._stopping = self._thread.begin(self.server.stop)  # type: ignore[assignment]
         assert self._stopping is not None
         self._stopping.result()
         self._claim.release()
@@ -108,13 +121,15 @@ class _Core:
         """Leave connections, loop and threads to the parent, in a forked child."""
         self.is_forked = self.is_closed = True
         self.broker.forget()
-        self._server.close_copies()
+        if self.broker.faults is not None:
+            self.broker.faults.forget()
+        self.server.close_copies()
         self._sock.close()
         self._thread.forget()
         self._claim.forget()
 
 
-class Listener:
+class Listener(FaultsOnDemand):
     """
     A Kafka listener over a log: see `eventlog.kafka.listen`.
 
@@ -128,7 +143,7 @@ class Listener:
         True
     """
 
-    def __init__(self, core: _Core) -> None:
+    def __init__(self, core: Core) -> None:
         self._core = core
         self._finalizer = weakref.finalize(self, core.stop)
 
@@ -174,6 +189,11 @@ class Listener:
         self._core.stop()
         self._finalizer.detach()
 
+    @property
+    def _faulty(self) -> Core:
+        self._check()
+        return self._core
+
     def _check(self) -> None:
         if self._core.is_forked:
             raise UsedAfterFork(
@@ -203,6 +223,6 @@ class Listener:
 
 def start(log: EmbeddedLog, sock: socket.socket, options: Options, *, owns_log: bool) -> Listener:
     """Begin to listen at a socket that is bound."""
-    core = _Core(log, sock, options, owns_log=owns_log)
+    core = Core(log, sock, options, owns_log=owns_log)
     core.start()
     return Listener(core)

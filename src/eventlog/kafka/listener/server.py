@@ -112,6 +112,12 @@ class Server:
             self._gate.end(connection)
         self.broker.forget_connection(connection)
 
+    def abort_all(self, concerns: Callable[[Connection], bool]) -> None:
+        """Close some of the connections at once."""
+        for connection in list(self._connections):
+            if concerns(connection):
+                connection.abort()
+
     @property
     def connection_count(self) -> int:
         """How many connections are open."""
@@ -172,6 +178,8 @@ class Server:
             raise Refused(f"its {api.name} request cannot be read: {error}") from error
         request = Request(header.api_key, header.api_version, header.client_id, body, connection)
         handle = api.handler if self._gate is None else self._gate.handler(api)
+        if self.broker.faults is not None:
+            handle = self.broker.faults.handler(handle)
         try:
             outcome = handle(self.broker, request)
         except unless_interrupted(Exception) as error:
