@@ -38,6 +38,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "state": ("eventlog.cli.states:state", "Print the rows of a state, in the order of their keys."),
     "projections": ("eventlog.cli.states:projections", "List the projections of a log."),
     "serve": ("eventlog.cli.serve:serve", "Serve a log to Kafka clients, until Ctrl-C or SIGTERM."),
+    "users": ("eventlog.cli.users:users", "List, set and delete the users of a Kafka listener."),
+    "acls": ("eventlog.cli.acls:acls", "List, add and remove the access control lists of a Kafka listener."),
     "stats": ("eventlog.cli.stats:stats", "Show what is in a log: records, bytes, free space, reads that go on."),
     "du": ("eventlog.cli.stats:du", "Show how many bytes each topic takes."),
     "verify": ("eventlog.cli.verify:verify", "Read a whole log and check it."),

@@ -12,6 +12,7 @@ import click
 
 from eventlog.cli.failure import EXIT_OK, Failure
 from eventlog.cli.parts import NATURAL, POSITIVE, ParamType, command, json_option, path_argument
+from eventlog.cli.serve_security import security_of, security_options
 from eventlog.cli.text import json_line
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ class _Address(ParamType):
     "--insecure",
     type=click.Choice(_WORDS),
     multiple=True,
-    help="Listen for other machines without TLS (plaintext) and without authentication (anonymous); give both words.",
+    help="Listen for other machines without TLS (plaintext), or without authentication (anonymous).",
 )
+@security_options
 @click.option("-q", "--quiet", is_flag=True, help="Write warnings and errors alone to stderr.")
 @json_option
 def serve(
@@ -80,6 +82,7 @@ def serve(
     insecure: tuple[str, ...],
     quiet: bool,
     as_json: bool,
+    **security: Any,
 ) -> int:
     """
     Serve a log to Kafka clients, until Ctrl-C or SIGTERM.
@@ -106,6 +109,7 @@ def serve(
             auto_create_topics=auto_create,
             partitions=partitions,
             insecure=insecure,
+            **security_of(**security),
         ) as kafka:
             _tell_ready(kafka, path, as_json=as_json)
             while True:
