@@ -138,6 +138,7 @@ class Acl:
         ValueError: if such a rule cannot be.
 
     Example:
+        >>> from eventlog.kafka import Acl
         >>> Acl("User:alice", "read", topic="orders")
         Acl('User:alice', 'read', topic='orders')
         >>> Acl("User:*", "all", group="test-", is_prefix=True, is_denied=True)

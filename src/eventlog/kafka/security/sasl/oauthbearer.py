@@ -47,6 +47,7 @@ class Token:
         expires_ms: when it ends, in ms since 1970 UTC; None if it does not.
 
     Example:
+        >>> from eventlog.kafka import Token
         >>> Token("alice", expires_ms=1_900_000_000_000).name
         'alice'
     """
