@@ -24,7 +24,7 @@ FIGURES: dict[str, Cost] = {
     "append_many(key=) of 100": Cost(python=1_040, lmdb=70, commits=10, syncs=20),
     "history of 10": Cost(python=3_800, lmdb=799, commits=0, syncs=0),
     "latest": Cost(python=24_000, lmdb=7_990, commits=0, syncs=0),
-    "read": Cost(python=1_313, lmdb=63, commits=0, syncs=0),
+    "read": Cost(python=1_317, lmdb=71, commits=0, syncs=0),
     "loop of a consumer": Cost(python=1_490, lmdb=41, commits=0, syncs=0),
     "loop of a member": Cost(python=1_673, lmdb=44, commits=0, syncs=0),
     "poll of 500": Cost(python=1_290, lmdb=41, commits=0, syncs=0),
@@ -36,9 +36,9 @@ FIGURES: dict[str, Cost] = {
     "poll of 100, commit": Cost(python=2_323, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=148_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=17_723, lmdb=2_195, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=34_052, lmdb=4_186, commits=10, syncs=20),
-    "projection": Cost(python=4_199, lmdb=102, commits=1, syncs=2),
-    "open of a log that is there": Cost(python=138, lmdb=35, commits=0, syncs=0),
+    "processor, 100 at a time": Cost(python=34_054, lmdb=4_190, commits=10, syncs=20),
+    "projection": Cost(python=4_200, lmdb=106, commits=1, syncs=2),
+    "open of a log that is there": Cost(python=138, lmdb=36, commits=0, syncs=0),
 }
 
 COMPILED: dict[str, Cost] = {
@@ -48,7 +48,7 @@ COMPILED: dict[str, Cost] = {
     "append_many of 1000": Cost(python=64, lmdb=6, commits=1, syncs=2),
     "append_many of 1000; 8 partitions": Cost(python=191, lmdb=18, commits=1, syncs=2),
     "append_many(key=) of 100": Cost(python=990, lmdb=70, commits=10, syncs=20),
-    "read": Cost(python=150, lmdb=63, commits=0, syncs=0),
+    "read": Cost(python=154, lmdb=71, commits=0, syncs=0),
     "loop of a consumer": Cost(python=329, lmdb=41, commits=0, syncs=0),
     "loop of a member": Cost(python=500, lmdb=44, commits=0, syncs=0),
     "poll of 500": Cost(python=129, lmdb=41, commits=0, syncs=0),
@@ -58,8 +58,8 @@ COMPILED: dict[str, Cost] = {
     "poll of 100, commit": Cost(python=1_130, lmdb=84, commits=10, syncs=20),
     "transaction of 1: state, send": Cost(python=138_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=13_470, lmdb=2_195, commits=10, syncs=20),
-    "processor, 100 at a time": Cost(python=29_797, lmdb=4_186, commits=10, syncs=20),
-    "projection": Cost(python=2_916, lmdb=102, commits=1, syncs=2),
+    "processor, 100 at a time": Cost(python=29_799, lmdb=4_190, commits=10, syncs=20),
+    "projection": Cost(python=2_917, lmdb=106, commits=1, syncs=2),
     "history of 10": Cost(python=2_000, lmdb=799, commits=0, syncs=0),
-    "open of a log that is there": Cost(python=137, lmdb=35, commits=0, syncs=0),
+    "open of a log that is there": Cost(python=137, lmdb=36, commits=0, syncs=0),
 }
