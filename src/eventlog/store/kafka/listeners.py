@@ -91,6 +91,7 @@ class Listeners:
         return NodeClaim(None, ListenerNode(_FIRST_NUMBER if node_id is None else node_id, host, port), -1)
 
     def _try(self, folder: Folder, node: ListenerNode) -> NodeClaim | None:
+        assert fcntl is not None
         name, claim = str(node.node_id), NodeClaim(folder, node, -1)
         try:
             descriptor = folder.create(name)
@@ -126,6 +127,7 @@ class Listeners:
         return sorted(found)
 
     def _look(self, folder: Folder, name: str) -> ListenerNode | None:
+        assert fcntl is not None
         try:
             descriptor = folder.open_to_look(name)
         except unless_interrupted(OSError):
