@@ -41,7 +41,7 @@ class Gate:
         self._options = options
         self.stored = Security(broker.log)
         self._rules: Rules | None = None
-        self._version = -1
+        self._version: bytes | None = None
         self._logins: Logins | None = None
         if options.mechanisms:
             passwords = Passwords(options, self.stored)

@@ -89,6 +89,7 @@ class Security:
     def __init__(self, log: EmbeddedLog) -> None:
         self._log = log
         self._view: StateView[Any, Any] | None = None
+        self._version_key = b""
 
     def _rows(self) -> StateView[Any, Any] | None:
         """The state; None as long as nothing was ever stored."""
@@ -97,15 +98,17 @@ class Security:
             store = self._log._store
             row = store.state(STATE)
             if row is not None:
-                self._view = StateView(store, row, *stored_codecs(row, tuple, "msgpack"), check=self._log._check_open)
+                key, value = stored_codecs(row, tuple, "msgpack")
+                self._view = StateView(store, row, key, value, check=self._log._check_open)
+                self._version_key = key.encode(_VERSION)
         return self._view
 
     # -- reading ---------------------------------------------------------------------------------------------
 
-    def version(self) -> int:
-        """A number that is another one after each change."""
+    def version(self) -> bytes | None:
+        """The version as it is stored: other bytes after each change; None as long as nothing was ever stored."""
         rows = self._rows()
-        return 0 if rows is None else int(rows.get(_VERSION, 0))
+        return None if rows is None else self._log._store.read_state_row(rows._row, self._version_key)
 
     def secret(self) -> bytes | None:
         """Random bytes that stay the same from the first user on."""
@@ -130,11 +133,11 @@ class Security:
                     users.setdefault(name, []).append(Credential(mechanism, *found))
         return users
 
-    def acls(self) -> tuple[int, list[Row]]:
+    def acls(self) -> tuple[bytes | None, list[Row]]:
         """All rules, and the version that they are of."""
         rows = self._rows()
         if rows is None:
-            return 0, []
+            return None, []
         while True:
             version = self.version()
             found = _acls(rows)
