@@ -349,6 +349,11 @@ def test_what_is_allowed_goes_on_beside_what_is_not(shared: tuple[eventlog.Event
         assert {one["name"]: one["error_code"] for one in found} == {"t": 0, "hidden": TOPIC, "absent": TOPIC}
         found = wire.ask(ApiKey.METADATA, 9, {"topics": None, "include_topic_authorized_operations": True})["topics"]
         assert [(one["name"], one["topic_authorized_operations"]) for one in found] == [("t", 1 << 8)]
+        body = {"response_partition_limit": 9}
+        found = wire.ask(ApiKey.DESCRIBE_TOPIC_PARTITIONS, 0, {**body, "topics": []})["topics"]
+        assert [(one["name"], one["topic_authorized_operations"]) for one in found] == [("t", 1 << 8)]
+        found = wire.ask(ApiKey.DESCRIBE_TOPIC_PARTITIONS, 0, {**body, "topics": [{"name": "hidden"}]})["topics"]
+        assert [(one["name"], one["error_code"]) for one in found] == [("hidden", TOPIC)]
         found = wire.ask(ApiKey.METADATA, 0, {"topics": [{"name": "hidden"}]})["topics"]
         assert [(one["name"], one["error_code"]) for one in found] == [("hidden", TOPIC)]
     Acls(log).remove(topic("describe"))

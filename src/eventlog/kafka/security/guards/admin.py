@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from eventlog.kafka.protocol.errors import ErrorCode
-from eventlog.kafka.security.acls import Operation
+from eventlog.kafka.security.acls import Operation, ResourceType
 from eventlog.kafka.security.guards.guard import (
     NO_ID,
     Access,
@@ -97,22 +97,27 @@ create_partitions: Final[Guard] = on_items(
 def describe_topic_partitions(access: Access, request: Request) -> Verdict:
     """DESCRIBE on each topic; all topics are those that may be described."""
     asked = request.body["topics"]
-    if asked:
-        denied = [one for one in asked if not access.topic(Operation.DESCRIBE, one["name"])]
-        return split(
-            request.body,
-            asked,
-            "topics",
-            "topics",
-            denied,
-            lambda topic: {"name": topic["name"], "error_code": TOPIC_REFUSED, "partitions": []},
-        )
+    denied = [one for one in asked if not access.topic(Operation.DESCRIBE, one["name"])]
+    verdict = split(
+        request.body,
+        asked,
+        "topics",
+        "topics",
+        denied,
+        lambda topic: {"name": topic["name"], "error_code": TOPIC_REFUSED, "partitions": []},
+    )
+    restricted = verdict if isinstance(verdict, Restricted) else Restricted(request.body, lambda answer: answer)
+    if denied and not restricted.body["topics"]:  # an empty list would ask for all
+        return restricted.complete({"topics": []})
 
     def visible(answer: Body) -> Body:
         seen = [one for one in answer["topics"] if access.topic(Operation.DESCRIBE, one["name"])]
-        return {**answer, "topics": seen}
+        for topic in seen:
+            if not topic.get("error_code"):
+                topic["topic_authorized_operations"] = access.operations(ResourceType.TOPIC, topic["name"])
+        return restricted.complete({**answer, "topics": seen})
 
-    return Restricted(request.body, visible)
+    return Restricted(restricted.body, visible)
 
 
 def _on_resources(operation: Operation, answers: str) -> Guard:
