@@ -247,10 +247,68 @@ _GROUPS: tuple[Difference, ...] = (
     ),
 )  # fmt: skip
 
+_ADMINISTRATION: tuple[Difference, ...] = (
+    Difference(
+        ("topics_created",), "CREATE_TOPICS", "topics.0.*", ANY, ANY,
+        "any replication factor is accepted, and a topic has one replica",
+        "Programs that were written for a cluster create their topics here too. A broker that is alone refuses more "
+        "than one.",
+        "three replicas",
+    ),
+    Difference(
+        ("topics_created",), "CREATE_TOPICS", "topics.0.*", ANY, ANY,
+        "there may be topics whose names differ by a dot and an underscore",
+        "Kafka refuses the second, because both are one name in its metrics.",
+        "and another",
+    ),
+    Difference(
+        ("topics_created", "configs"), "DESCRIBE_CONFIGS", "results.0.error_message", "", "<text>",
+        "a topic that there is not has a message",
+        "Kafka has an empty one here, where it has one for names that are not allowed.",
+    ),
+    Difference(
+        ("topics_created", "configs"), "DESCRIBE_CONFIGS", "results.0.configs.*.config_source", ANY, 5,
+        "no config of a topic has its default from the node",
+        "The node has no configs that can be set; Kafka tells apart what stands in its file, and what it has set "
+        "itself.",
+    ),
+    Difference(
+        ("partitions_created",), "CREATE_PARTITIONS", "results.0.error_message", None, "<text>",
+        "a topic that there is not has a message",
+        "Kafka has an empty one here, where it has one for names that are not allowed.",
+    ),
+    Difference(
+        ("configs",), "DESCRIBE_CONFIGS", "results.0.configs.*.value", "1048588", "1048576",
+        "a record batch has at most 1 MiB by default, header included",
+        "Kafka's default is 12 bytes more, for a header of its first versions. It is the bound of one native record "
+        "here.",
+    ),
+    Difference(
+        ("configs",), "DESCRIBE_CONFIGS", "results.0.configs.0.*", ANY, ANY,
+        "the configs of the node are options of its listener, and cannot be altered",
+        "A listener is opened by a program, which says them.",
+        "the broker",
+    ),
+    Difference(
+        ("configs",), "INCREMENTAL_ALTER_CONFIGS", "responses.0.error_*", ANY, ANY,
+        "an operation that there is not is INVALID_REQUEST",
+        "Kafka fails inside, and answers UNKNOWN_SERVER_ERROR.",
+        "an unknown operation*",
+    ),
+    Difference(
+        ("delete_records",), "LIST_OFFSETS", "topics.0.partitions.0.*", ANY, -1,
+        "the latest timestamp is that of a record that can be read",
+        "Kafka remembers it from the deleted records of a partition, and answers an offset that nobody can read.",
+        "the last time",
+    ),
+)  # fmt: skip
+
+
 TABLE: tuple[Difference, ...] = (
     *_BATCHES,
     *_READS,
     *_GROUPS,
+    *_ADMINISTRATION,
     Difference(
         ("garbage",), "METADATA", "", "an answer", CLOSED,
         "a request with a negative count other than -1, or with a name that is no UTF-8, is malformed",

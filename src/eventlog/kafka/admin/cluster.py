@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from eventlog.errors import EventLogError
+from eventlog.errors import EventLogError, InvalidTopicName
 from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.admin.configs import message_of, refused
 from eventlog.kafka.admin.topics import check_replicas
@@ -20,13 +20,14 @@ from eventlog.kafka.listener.list_offsets import bounds_of
 from eventlog.kafka.listener.metadata import LEADER_EPOCH
 from eventlog.kafka.protocol import NO_UUID
 from eventlog.kafka.protocol.errors import ErrorCode
+from eventlog.options import check_topic_name
 
 if TYPE_CHECKING:
     from eventlog.backend.topics import StoredTopic
     from eventlog.kafka.listener.broker import Broker
     from eventlog.kafka.listener.request import Request
 
-_BROKERS: Final = 1
+_BROKERS, _CONTROLLERS = 1, 2
 _ELECTIONS: Final = (0, 1)
 """Of the preferred replica, and of one that may lack records."""
 _CLUSTER_OPERATIONS: Final = 0b1_1111_1010_0000
@@ -37,11 +38,13 @@ _MOST_PARTITIONS: Final = 2000
 
 def describe_cluster(broker: Broker, request: Request) -> dict[str, Any]:
     """Describe the node that there is."""
-    if request.body["endpoint_type"] != _BROKERS:
-        return {
-            "error_code": ErrorCode.MISMATCHED_ENDPOINT_TYPE,
-            "error_message": "This is the endpoint of a broker, and no controller's.",
-        }
+    kind = request.body["endpoint_type"]
+    if kind == _CONTROLLERS:
+        why = "This is the endpoint of a broker, and no controller's."
+        return {"error_code": ErrorCode.MISMATCHED_ENDPOINT_TYPE, "error_message": why}
+    if kind != _BROKERS:
+        why = f"There are no endpoints of the kind {kind}."
+        return {"error_code": ErrorCode.UNSUPPORTED_ENDPOINT_TYPE, "error_message": why}
     answer: dict[str, Any] = {
         "cluster_id": broker.cluster_id,
         "controller_id": broker.controller_id,
@@ -103,6 +106,8 @@ def describe_topic_partitions(broker: Broker, request: Request) -> dict[str, Any
     body = request.body
     names = sorted({each["name"] for each in body["topics"]}) or [topic.name for topic in broker.backend.topics()]
     cursor = body["cursor"]
+    if cursor is not None and cursor["partition_index"] < 0:
+        return {"topics": [_missing(name, ErrorCode.INVALID_REQUEST) for name in names], "next_cursor": None}
     left = max(1, min(body["response_partition_limit"], _MOST_PARTITIONS))
     topics: list[dict[str, Any]] = []
     for name in names:
@@ -111,7 +116,7 @@ def describe_topic_partitions(broker: Broker, request: Request) -> dict[str, Any
             if name < cursor["topic_name"]:
                 continue
             if name == cursor["topic_name"]:
-                first = max(0, cursor["partition_index"])
+                first = cursor["partition_index"]
         if left == 0:
             return {"topics": topics, "next_cursor": {"topic_name": name, "partition_index": 0}}
         described, count = _topic_partitions(broker, name, first, left)
@@ -138,8 +143,8 @@ def _topic(broker: Broker, name: str) -> StoredTopic | None:
 def _topic_partitions(broker: Broker, name: str, first: int, most: int) -> tuple[dict[str, Any], int]:
     topic = _topic(broker, name)
     if topic is None:
-        code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-        return {"error_code": code, "name": name, "topic_id": NO_UUID, "partitions": []}, 0
+        missing = _missing(name, _code_of_missing(name))
+        return {**missing, "topic_authorized_operations": _TOPIC_OPERATIONS}, 0
     node = [broker.node_id]
     numbers = range(first, min(topic.partitions, first + most))
     described = {
@@ -164,24 +169,40 @@ def _topic_partitions(broker: Broker, name: str, first: int, most: int) -> tuple
     return described, len(numbers)
 
 
+def _missing(name: str, code: ErrorCode) -> dict[str, Any]:
+    return {"error_code": code, "name": name, "topic_id": NO_UUID, "partitions": []}
+
+
+def _code_of_missing(name: str) -> ErrorCode:
+    try:
+        check_topic_name(name)
+    except unless_interrupted(InvalidTopicName):
+        return ErrorCode.INVALID_TOPIC_EXCEPTION
+    return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
 # --- leaders and replicas ---------------------------------------------------------------------------------------------
 
 
 def elect_leaders(broker: Broker, request: Request) -> dict[str, Any]:
     """Answer that no election is needed."""
     asked, kind = request.body["topic_partitions"], request.body["election_type"]
-    if kind not in _ELECTIONS:
-        return {"error_code": ErrorCode.INVALID_REQUEST, "replica_election_results": []}
     results = []
     for each in asked or ():
         count = broker_partitions(broker, each["topic"])
-        results.append(
-            {"topic": each["topic"], "partition_result": [_elected(number, count) for number in each["partitions"]]}
-        )
-    return {"error_code": ErrorCode.NONE, "replica_election_results": results}
+        elected = [_elected(kind, number, count) for number in each["partitions"]]
+        results.append({"topic": each["topic"], "partition_result": elected})
+    code = ErrorCode.NONE if kind in _ELECTIONS else ErrorCode.INVALID_REQUEST
+    return {"error_code": code, "replica_election_results": results}
 
 
-def _elected(number: int, count: int) -> dict[str, Any]:
+def _elected(kind: int, number: int, count: int) -> dict[str, Any]:
+    if kind not in _ELECTIONS:
+        return {
+            "partition_id": number,
+            "error_code": ErrorCode.INVALID_REQUEST,
+            "error_message": f"There is no election of the kind {kind}.",
+        }
     if 0 <= number < count:
         return {
             "partition_id": number,
@@ -202,7 +223,7 @@ def alter_partition_reassignments(broker: Broker, request: Request) -> dict[str,
         count = broker_partitions(broker, each["name"])
         partitions = [_reassigned(broker, one, count) for one in each["partitions"]]
         responses.append({"name": each["name"], "partitions": partitions})
-    return {"error_code": ErrorCode.NONE, "responses": responses}
+    return {"error_code": ErrorCode.NONE, "error_message": None, "responses": responses}
 
 
 def _reassigned(broker: Broker, asked: dict[str, Any], count: int) -> dict[str, Any]:
@@ -212,7 +233,7 @@ def _reassigned(broker: Broker, asked: dict[str, Any], count: int) -> dict[str, 
         if not 0 <= number < count:
             raise refused("There is no such partition.", "UNKNOWN_TOPIC_OR_PARTITION")
         if replicas is None:
-            raise refused("The partition does not move.", "NO_REASSIGNMENT_IN_PROGRESS")
+            return {**answer, "error_code": ErrorCode.NO_REASSIGNMENT_IN_PROGRESS}
         check_replicas(broker, replicas)
     except unless_interrupted(EventLogError) as error:
         return {**answer, "error_code": code_of(error), "error_message": message_of(error)}
@@ -221,7 +242,7 @@ def _reassigned(broker: Broker, asked: dict[str, Any], count: int) -> dict[str, 
 
 def list_partition_reassignments(broker: Broker, request: Request) -> dict[str, Any]:  # noqa: ARG001 - a handler
     """Answer that no partition moves."""
-    return {"error_code": ErrorCode.NONE, "topics": []}
+    return {"error_code": ErrorCode.NONE, "error_message": None, "topics": []}
 
 
 def describe_client_quotas(broker: Broker, request: Request) -> dict[str, Any]:  # noqa: ARG001 - a handler

@@ -118,6 +118,7 @@ def _shown(name: str, kind: int, value: str | None, default: str, *, has_synonym
         "is_sensitive": False,
         "synonyms": synonyms,
         "config_type": kind,
+        "documentation": None,
     }
 
 
@@ -154,6 +155,7 @@ def _of_node(broker: Broker) -> list[dict[str, Any]]:
             "is_sensitive": False,
             "synonyms": [],
             "config_type": kind,
+            "documentation": None,
         }
         for name, (kind, value) in sorted(values.items())
     ]

@@ -32,7 +32,8 @@ def _delete_records(broker: Broker, body: dict[str, Any]) -> dict[str, Any]:
     for asked in body["topics"]:
         topic = broker.backend.topic(asked["name"])
         partitions = [_deleted(broker, topic, one) for one in asked["partitions"]]
-        topics.append({"name": asked["name"], "partitions": partitions})
+        if partitions:
+            topics.append({"name": asked["name"], "partitions": partitions})
     return {"topics": topics}
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from eventlog.backend.topics import DUPLICATE_WINDOW_MS, NewTopic, StoredTopic, TopicChanges
 from eventlog.clients.topic_handle import check_library
@@ -83,7 +83,7 @@ def _created(broker: Broker, asked: dict[str, Any], *, is_dry: bool) -> dict[str
     configs = {each["name"]: check_config(each["name"], each["value"]) for each in asked["configs"]}
     new = _new_topic(name, partitions, configs)
     if is_dry:
-        topic = StoredTopic(id=0, uuid=NO_UUID, created_ms=0, **new._asdict())
+        topic = StoredTopic(id=0, uuid=uuid4(), created_ms=0, **new._asdict())
     else:
         topic = broker.backend.ensure_topic(new)
         keep_clean(broker, topic)
@@ -162,7 +162,7 @@ def _partitions_asked(broker: Broker, asked: dict[str, Any]) -> int:
 
 def _check_most(count: int) -> None:
     if count > MAX_PARTITIONS:
-        raise refused(f"{count} partitions are more than {MAX_PARTITIONS}.", "INVALID_PARTITIONS")
+        raise refused(f"{count} partitions are more than {MAX_PARTITIONS}.", "POLICY_VIOLATION")
 
 
 def _assigned(broker: Broker, asked: dict[str, Any]) -> int:
@@ -253,10 +253,16 @@ def delete_topics(broker: Broker, request: Request) -> Awaitable[dict[str, Any]]
         asked = [(each["name"], each["topic_id"]) for each in request.body["topics"]]
     found: dict[tuple[str | None, UUID], StoredTopic | None] = {}
     names: Counter[str | None] = Counter()
+    keys: dict[str | None, tuple[str | None, UUID]] = {}
     for name, topic_id in asked:
         topic = broker.topic_of_id(topic_id) if name is None else _named(broker, name)
         found[name, topic_id] = topic
-        names[name if topic is None else topic.name] += 1
+        named = name if topic is None else topic.name
+        before = keys.setdefault(named, (name, topic_id))
+        if named is not None and before != (name, topic_id):
+            del found[before]  # one answer for a topic that is named by its name and by its id
+            keys[named] = name, topic_id
+        names[named] += 1
     return broker.call(lambda: {"responses": [_deleted(broker, *key, topic, names) for key, topic in found.items()]})
 
 
@@ -280,9 +286,10 @@ def _deleted(
             raise refused("There is no topic with this id.", "UNKNOWN_TOPIC_ID")
         if topic is None:
             raise refused("There is no such topic.", "UNKNOWN_TOPIC_OR_PARTITION")
-        answer = {"name": topic.name, "topic_id": topic.uuid}
+        answer = {"name": topic.name, "topic_id": topic_id}
         if names[topic.name] > 1:
             raise _twice()
+        answer = {"name": topic.name, "topic_id": topic.uuid}
         broker.log.delete_topic(topic.name)
     except unless_interrupted(EventLogError) as error:
         return {**answer, **_failed(error)}
