@@ -167,6 +167,24 @@ def test_a_mechanism_that_is_not_offered_is_named_as_such(log: eventlog.EventLog
         assert wire.is_closed()
 
 
+def test_a_user_that_there_is_not_looks_as_one_that_there_is() -> None:
+    """Iterations and length of the salt are those of users, and the salt is the same for another listener."""
+    with eventlog.open(":memory:") as log:
+        for name in ("alice", "bob"):
+            Users(log).set(name, "secret", iterations=4096)
+        found = []
+        for _ in range(2):
+            with eventlog.kafka.listen(log, sasl="SCRAM-SHA-512") as kafka:
+                for name in ("alice", "eve", "mallory"):
+                    with Wire(kafka) as wire:
+                        shake(wire, "SCRAM-SHA-512")
+                        data = say(wire, f"n,,n={name},r=abcdefghijkl".encode())["auth_bytes"].decode()
+                        found.append(data.partition(",")[2])
+        assert found[:3] == found[3:]
+        assert {re.sub(r"s=[^,]*", lambda salt: f"{len(salt[0])}", one) for one in found} == {"46,i=4096"}
+        assert len(set(found)) == 3
+
+
 def test_a_listener_without_sasl_says_so(log: eventlog.EventLog) -> None:
     """And goes on serving."""
     with eventlog.kafka.listen(log) as kafka, Wire(kafka) as wire:

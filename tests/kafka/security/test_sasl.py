@@ -33,7 +33,7 @@ def scram(mechanism: str = "SCRAM-SHA-256", *, names: tuple[str, ...] = ("user",
     def find(name: str) -> tuple[Credential, bool]:
         if name in names:
             return CREDENTIALS[mechanism], True
-        return stand_in(mechanism, name, b"secret", 4096), False
+        return stand_in(mechanism, name, b"secret", ((4096, 16),)), False
 
     return ScramExchange(mechanism, find, NONCE)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from eventlog.named_tuples import NamedTuple
@@ -60,17 +60,24 @@ def is_password(credential: Credential, password: str) -> bool:
     return hmac.compare_digest(made.stored_key, credential.stored_key)
 
 
-def stand_in(mechanism: str, name: str, secret: bytes, iterations: int = DEFAULT_ITERATIONS) -> Credential:
+def stand_in(
+    mechanism: str, name: str, secret: bytes, shapes: Sequence[tuple[int, int]] = ((DEFAULT_ITERATIONS, SALT_BYTES),)
+) -> Credential:
     """
     A credential for a user that there is not, which no password fits.
 
     It is the same each time, as that of a user would be, so that an exchange does not tell whether there is one.
+
+    Args:
+        shapes: iterations and length of the salt of the users that there are, of which it takes one.
     """
     hash_name = HASHES[mechanism]
-    seed = f"{mechanism} {name}".encode()
+    seed = f"{mechanism} {name}".encode("utf-8", "surrogatepass")
+    choice = int.from_bytes(hmac.digest(secret, b"shape " + seed, hash_name)[:8], "big")
+    iterations, salt_bytes = shapes[choice % len(shapes)]
     return Credential(
         mechanism,
-        hmac.digest(secret, b"salt " + seed, hash_name)[:SALT_BYTES],
+        hashlib.shake_256(hmac.digest(secret, b"salt " + seed, hash_name)).digest(salt_bytes),
         iterations,
         hmac.digest(secret, b"stored " + seed, hash_name),
         hmac.digest(secret, b"server " + seed, hash_name),
