@@ -229,8 +229,11 @@ class GroupCoordinator:
         turn.add_done_callback(end)
 
     async def _take(self, entry: Entry) -> None:
-        entry.claim = await self._broker.call(partial(take, self._broker.backend, entry.group.name, self.node))
-        entry.shown = None
+        claim = await self._broker.call(partial(take, self._broker.backend, entry.group.name, self.node))
+        if self._broker.is_stopping:  # `stop` has not seen it
+            await self._broker.call(claim.give_up)
+            raise ClaimRefused(ErrorCode.NOT_COORDINATOR)
+        entry.claim, entry.shown = claim, None
 
     async def _confirm(self, entry: Entry) -> None:
         """Ask whether a group is still ours, and have its members join again if it is not."""
