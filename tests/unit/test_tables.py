@@ -21,6 +21,7 @@ from eventlog.store.rows.tables import (
     FormatRow,
     PartitionRow,
     batch_key,
+    is_ahead,
     offset_key,
     pack_offset,
     pack_topic,
@@ -222,6 +223,9 @@ def test_committed_offset_comes_back(offset: int, committed_ms: int) -> None:
     ):
         data = pack_offset(commit)
         assert unpack_offset(data) == unpack_offset(memoryview(data)) == offset
+        ahead = pack_offset(commit, is_ahead=True)
+        assert (is_ahead(data), is_ahead(ahead)) == (False, True)
+        assert unpack_commit(ahead) == unpack_commit(data)
         assert unpack_commit(data) == unpack_commit(memoryview(data)) == commit
         assert data == struct.pack(">BQqi", 2, *commit[:3]) + commit.metadata.encode()
     old = pack_offset(commit, has_metadata=False)
@@ -232,8 +236,8 @@ def test_committed_offset_comes_back(offset: int, committed_ms: int) -> None:
 @pytest.mark.parametrize("rest", [b"", b"\0" * 16, b"\xff" * 100])
 def test_committed_offset_of_a_newer_version_is_too_new(rest: bytes) -> None:
     """The first byte is judged before the others are looked at."""
-    with pytest.raises(FormatTooNew, match=r"has version 3.*Upgrade"):
-        unpack_offset(b"\x03" + rest)
+    with pytest.raises(FormatTooNew, match=r"has version 4.*Upgrade"):
+        unpack_offset(b"\x04" + rest)
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------

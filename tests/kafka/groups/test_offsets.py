@@ -58,7 +58,7 @@ def test_all_offsets_of_several_groups_are_fetched_at_once(member: GroupMember, 
     assert answer["groups"][3]["error_code"] == ErrorCode.INVALID_GROUP_ID
 
 
-def test_each_partition_of_a_commit_is_judged_alone(member: GroupMember) -> None:
+def test_each_partition_of_a_commit_is_judged_alone(log: eventlog.EventLog, member: GroupMember) -> None:
     """What cannot be stored has its error, and the rest is stored; offsets beyond the end are taken, as in Kafka."""
     assert member.commit({0: 10**12, 3: 1, -1: 1, 1: -5}) == [NONE, UNKNOWN, UNKNOWN, ErrorCode.OFFSET_OUT_OF_RANGE]
     assert member.commit({0: 1}, topic="refunds") == [UNKNOWN]
@@ -67,6 +67,7 @@ def test_each_partition_of_a_commit_is_judged_alone(member: GroupMember) -> None
     assert member.commit({2: 4}, metadata=None) == [NONE]
     assert member.commit({0: 1}, version=10, topic_id=UUID(int=7)) == [ErrorCode.UNKNOWN_TOPIC_ID]
     assert member.committed(0, 1, 2, 3) == [10**12, -1, 4, -1]
+    assert log.verify().problems == (), "an offset beyond the end is no damage, if it was meant"
 
 
 def test_only_members_of_the_generation_commit(member: GroupMember, other: GroupMember) -> None:

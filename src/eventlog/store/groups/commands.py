@@ -23,12 +23,21 @@ from eventlog.store.groups.rows import load, load_member, save
 from eventlog.store.lmdb.environment import OFFSETS
 from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.write_transaction import WriteTransaction
-from eventlog.store.rows.tables import offset_key, pack_offset
+from eventlog.store.rows.tables import offset_key, pack_offset, split_offset_key
 
 
-def put_offset(writing: WriteTransaction, key: bytes, commit: CommittedOffset) -> None:
-    """Write the row of a committed offset, as the format of the log has it."""
-    writing.put(OFFSETS, key, pack_offset(commit, has_metadata=writing.environment.seal is not None))
+def put_offset(
+    writing: WriteTransaction, key: bytes, commit: CommittedOffset, *, has_kafka_rules: bool = False
+) -> None:
+    """
+    Write the row of a committed offset, as the format of the log has it.
+
+    Args:
+        has_kafka_rules: notes that the offset is beyond the end, where it is; else that has been refused before.
+    """
+    is_ahead = has_kafka_rules and writing.is_beyond_end(*split_offset_key(key)[1:], commit.offset)
+    has_metadata = writing.environment.seal is not None
+    writing.put(OFFSETS, key, pack_offset(commit, has_metadata=has_metadata, is_ahead=is_ahead))
 
 
 class CommitOffsets(CommitRequest):
@@ -101,6 +110,7 @@ class CommitOffsets(CommitRequest):
                 writing,
                 offset_key(self._commit.group, topic.id, partition),
                 CommittedOffset(offset, self._now_ms, leader_epoch, metadata),
+                has_kafka_rules=self._commit.has_kafka_rules,
             )
 
     def _beyond_end(self, topic: StoredTopic, partition: int, offset: int, first: int, end: int) -> OffsetOutOfRange:

@@ -89,7 +89,7 @@ def _store_offsets(writing: WriteTransaction, row: TransactionRow, now_ms: int) 
             topic = writing.topic_named(name)
             if topic is not None and topic.id == topic_id:
                 commit = CommittedOffset(offset, now_ms, leader_epoch, metadata)
-                put_offset(writing, offset_key(group, topic_id, partition), commit)
+                put_offset(writing, offset_key(group, topic_id, partition), commit, has_kafka_rules=True)
         subjects.add(commits_subject(group))
     return subjects
 

@@ -34,6 +34,7 @@ from eventlog.store.rows.tables import (
     TOPIC_ROWS,
     PartitionRow,
     batch_key,
+    is_ahead,
     pack_topic,
     partition_key,
     split_batch_key,
@@ -327,7 +328,8 @@ class Partitions:
                 self._note_end(*split_batch_key(key)[:2], split_batch_key(key)[2] + 1)
         for key, data in self._target.items(OFFSETS):
             with suppress(EventLogError):
-                self._note_end(*split_offset_key(key)[1:], unpack_offset(data))
+                if not is_ahead(data):
+                    self._note_end(*split_offset_key(key)[1:], unpack_offset(data))
 
     def _make_dirty(self) -> None:
         """Have compacted partitions compacted again: older records of a key may have come back."""

@@ -95,6 +95,8 @@ _CHECKSUM_FIELD = "checksum"
 _OFFSET_ROW_1 = struct.Struct(">BQq")
 _OFFSET_ROW = struct.Struct(">BQqi")
 _OFFSET_VERSION = 2
+_AHEAD_VERSION = 3
+"""The version of a committed offset that was beyond the end of its partition on purpose: clients of Kafka may do so."""
 MOST_METADATA_BYTES = MAX_METADATA_BYTES
 _TOPICS_VERSION = struct.Struct(">Q")
 _LONGEST_WINDOW_MS = 10**12
@@ -432,17 +434,24 @@ def group_of_key(name: bytes) -> str:
         raise damaged(f"the key {name!r} of a group", error) from error
 
 
-def pack_offset(commit: CommittedOffset, *, has_metadata: bool = True) -> bytes:
+def pack_offset(commit: CommittedOffset, *, has_metadata: bool = True, is_ahead: bool = False) -> bytes:
     """
     Return the row of a committed offset.
 
     Args:
         has_metadata: False for a log of format 3, whose rows have no leader epoch and no metadata.
+        is_ahead: says that it is beyond the end of its partition on purpose, so that it is no sign of lost records.
     """
     if not has_metadata:
         return _OFFSET_ROW_1.pack(1, commit.offset, commit.committed_ms)
-    head = _OFFSET_ROW.pack(_OFFSET_VERSION, commit.offset, commit.committed_ms, commit.leader_epoch)
+    version = _AHEAD_VERSION if is_ahead else _OFFSET_VERSION
+    head = _OFFSET_ROW.pack(version, commit.offset, commit.committed_ms, commit.leader_epoch)
     return head + commit.metadata.encode()
+
+
+def is_ahead(data: bytes | memoryview) -> bool:
+    """Whether the offset of a row was beyond the end of its partition on purpose."""
+    return len(data) > 0 and data[0] == _AHEAD_VERSION
 
 
 def unpack_offset(data: bytes | memoryview) -> int:
@@ -452,10 +461,10 @@ def unpack_offset(data: bytes | memoryview) -> int:
 
 def unpack_commit(data: bytes | memoryview) -> CommittedOffset:
     """Return the committed offset of a row, with what was stored beside it."""
-    if len(data) and data[0] > _OFFSET_VERSION:
+    if len(data) and data[0] > _AHEAD_VERSION:
         raise FormatTooNew(
             f"cannot read a committed offset: it has version {data[0]}, but this eventlog knows up to "
-            f"{_OFFSET_VERSION}.",
+            f"{_AHEAD_VERSION}.",
             stored="Nothing is damaged.",
             advice="Upgrade eventlog to read it.",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from eventlog.groups.state import PartitionId
 from eventlog.store.groups.rows import split_member_key, unpack_group, unpack_member
 from eventlog.store.lmdb.environment import GROUPS
-from eventlog.store.rows.tables import TOPIC_ROWS, group_of_key, split_offset_key, unpack_offset
+from eventlog.store.rows.tables import TOPIC_ROWS, group_of_key, is_ahead, split_offset_key, unpack_offset
 from eventlog.store.verify.walk import Problems, SnapshotReader, said
 
 
@@ -69,7 +69,7 @@ class OffsetCheck(_GroupRows):
                 f"group {name!r}: it has an offset for partition {partition} of "
                 f"{'topic id ' + str(topic_id) if topic is None else topic.name}, which does not exist."
             )
-        elif offset > (end := snapshot.bounds(topic_id, partition)[1]):
+        elif not is_ahead(data) and offset > (end := snapshot.bounds(topic_id, partition)[1]):
             self._problems.add(
                 f"group {name!r}: it has committed offset {offset} of {topic.name}[{partition}], which ends at {end}."
             )
