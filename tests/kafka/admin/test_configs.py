@@ -91,6 +91,19 @@ def test_configs_survive(path: Path) -> None:
         assert log.verify().problems == ()
 
 
+def test_configs_are_in_copies_and_backups(path: Path) -> None:
+    """A topic comes back as its administrator has made it."""
+    with eventlog.open(path / "log") as log, eventlog.kafka.listen(log) as kafka, Wire(kafka) as wire:
+        create(wire, "teas", configs={"segment.ms": "7", "retention.ms": "60000"})
+        log.compact(path / "copy")
+        log.backup(path / "backup")
+    eventlog.restore(path / "backup", path / "restored")
+    for place in ("copy", "restored"):
+        with eventlog.open(path / place) as log, eventlog.kafka.listen(log) as kafka, Wire(kafka) as wire:
+            shown = describe(wire, "teas", "retention.ms", "segment.ms")
+            assert shown == {"retention.ms": ("60000", 1), "segment.ms": ("7", 1)}
+
+
 def test_the_retention_of_a_partition_grows_with_their_number(log: eventlog.EventLog, wire: Wire) -> None:
     """Kafka bounds each partition, and we the topic."""
     create(wire, "teas", configs={"retention.bytes": "1000"})
