@@ -106,6 +106,8 @@ class ListenerNode(NamedTuple):
     node_id: int
     host: str
     port: int
+    security: str = "PLAINTEXT"
+    """How they connect to it, by Kafka's name of the security protocol: TLS, SASL, both or neither."""
 
 
 class NodeClaim(Protocol):
@@ -177,7 +179,7 @@ class KafkaBackend(Protocol):
         """A request for the id of an idempotent producer, which nobody else gets, named producers included."""
         ...
 
-    def claim_node(self, node_id: int | None, host: str, port: int) -> NodeClaim | None:
+    def claim_node(self, node_id: int | None, host: str, port: int, security: str) -> NodeClaim | None:
         """
         A number for a new listener, with the address for clients; None if a live listener has that number.
 
@@ -186,6 +188,9 @@ class KafkaBackend(Protocol):
 
         Args:
             node_id: the number that it is to have; None takes the lowest that is free, from 1 on.
+            host: where clients connect to it.
+            port: the port there.
+            security: how they do: "PLAINTEXT", "SSL", "SASL_PLAINTEXT" or "SASL_SSL".
         """
         ...
 

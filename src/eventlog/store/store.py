@@ -321,9 +321,9 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
 
         return TakeProducerId(when_done, self.clock.now_ms())
 
-    def claim_node(self, node_id: int | None, host: str, port: int) -> NodeClaim | None:
+    def claim_node(self, node_id: int | None, host: str, port: int, security: str) -> NodeClaim | None:
         """A number for a new listener; None if a live listener has that number."""
-        return self._listeners().claim(node_id, host, port)
+        return self._listeners().claim(node_id, host, port, security)
 
     def listener_nodes(self) -> list[ListenerNode]:
         """The listeners of the log that live now."""

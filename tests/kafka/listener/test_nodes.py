@@ -87,6 +87,13 @@ def test_each_listener_leads_all_partitions_for_those_that_ask_it(log: eventlog.
             assert answer["controller_id"] == 1
 
 
+def test_a_listener_names_those_that_clients_reach_in_the_same_way(log: eventlog.EventLog) -> None:
+    """A client that does not authenticate itself is not sent to a listener that wants it."""
+    with eventlog.kafka.listen(log, users={"alice": "secret"}), eventlog.kafka.listen(log) as open_to_all:
+        with eventlog.kafka.listen(log) as another:
+            assert nodes(another) == {2: open_to_all.port, 3: another.port}
+
+
 def test_a_number_that_is_asked_for_is_had_once(log: eventlog.EventLog) -> None:
     """By one live listener; the error names it."""
     with eventlog.kafka.listen(log, node_id=7) as kafka:

@@ -162,11 +162,15 @@ class Broker:
     # -- nodes -----------------------------------------------------------------------------------------------
 
     def live_nodes(self) -> list[ListenerNode]:
-        """All live listeners of the log, in any process, this one among them; as they were half a second ago."""
+        """
+        All live listeners of the log, in any process, this one among them; as they were half a second ago.
+
+        Only those that clients reach in the same way: one without TLS cannot go on at a listener that has it.
+        """
         now_s = self.loop.time()
         if now_s >= self._nodes_end_s:
             others = [one for one in self.backend.listener_nodes() if one.node_id != self.node_id]
-            self._nodes = sorted([*others, self.node])
+            self._nodes = sorted([self.node, *(one for one in others if one.security == self.node.security)])
             self._nodes_end_s = now_s + _NODES_SECONDS
         return self._nodes
 

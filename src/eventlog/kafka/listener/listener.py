@@ -59,7 +59,7 @@ class Core:
 
     def _claimed(self) -> NodeClaim:
         node_id = self._options.node_id
-        claim = self._backend.claim_node(node_id, *self.advertised)
+        claim = self._backend.claim_node(node_id, *self.advertised, self._options.security_protocol)
         if claim is None:
             raise CannotListen(
                 f"another listener of the log at {self._backend.path} is node {node_id}.",

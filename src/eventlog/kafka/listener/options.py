@@ -43,6 +43,12 @@ class Options:
     insecure: tuple[str, ...]
     security: SecurityOptions = attrs.field(factory=SecurityOptions)
 
+    @property
+    def security_protocol(self) -> str:
+        """Kafka's name for how clients connect."""
+        transport = "PLAINTEXT" if self.ssl_context is None else "SSL"
+        return f"SASL_{transport}" if self.security.mechanisms else transport
+
     def check(self) -> None:
         """Raise an error for options that no listener can have."""
         _check_host("host", self.host)

@@ -69,26 +69,26 @@ class Listeners:
     def __init__(self, folder: Folder | None) -> None:
         self._folder = folder
 
-    def claim(self, node_id: int | None, host: str, port: int) -> NodeClaim | None:
+    def claim(self, node_id: int | None, host: str, port: int, security: str) -> NodeClaim | None:
         """A number for a new listener, the lowest free one or that one; None if a live listener has it."""
         folder = self._folder
         if folder is None or fcntl is None:
-            return self._alone(node_id, host, port)
+            return self._alone(node_id, host, port, security)
         try:
             folder.make()
             numbers = range(_FIRST_NUMBER, _FIRST_NUMBER + _MOST_NODES) if node_id is None else (node_id,) * _TRIES
             for number in numbers:
-                claim = self._try(folder, ListenerNode(number, host, port))
+                claim = self._try(folder, ListenerNode(number, host, port, security))
                 if claim is not None:
                     return claim
         except unless_interrupted(OSError) as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            return self._alone(node_id, host, port)
+            return self._alone(node_id, host, port, security)
         return None
 
-    def _alone(self, node_id: int | None, host: str, port: int) -> NodeClaim:
-        return NodeClaim(None, ListenerNode(_FIRST_NUMBER if node_id is None else node_id, host, port), -1)
+    def _alone(self, node_id: int | None, host: str, port: int, security: str) -> NodeClaim:
+        return NodeClaim(None, ListenerNode(_FIRST_NUMBER if node_id is None else node_id, host, port, security), -1)
 
     def _try(self, folder: Folder, node: ListenerNode) -> NodeClaim | None:
         assert fcntl is not None
@@ -103,7 +103,7 @@ class Listeners:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if folder.status(name).st_ino == os.fstat(descriptor).st_ino:
                 os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{node.port} {node.host}".encode(), 0)
+                os.pwrite(descriptor, f"{node.port} {node.host} {node.security}".encode(), 0)
                 claim._descriptor, descriptor = descriptor, -1
                 return claim
         except unless_interrupted(BlockingIOError, FileNotFoundError):
@@ -135,8 +135,11 @@ class Listeners:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except unless_interrupted(BlockingIOError):
-            port, _, host = os.pread(descriptor, _MOST_BYTES, 0).decode("utf-8", "replace").partition(" ")
-            return ListenerNode(int(name), host, int(port)) if port.isdecimal() and host else None
+            words = os.pread(descriptor, _MOST_BYTES, 0).decode("utf-8", "replace").split(" ")
+            if len(words) != 3 or not words[0].isdecimal():
+                return None
+            port, host, security = words
+            return ListenerNode(int(name), host, int(port), security)
         except unless_interrupted(OSError):
             return None
         finally:
