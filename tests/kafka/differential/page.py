@@ -12,7 +12,7 @@ from eventlog.kafka.protocol import APIS, ApiKey
 from tests.kafka.differential.differences import TABLE
 from tests.kafka.differential.real_broker import version
 from tests.kafka.differential.recording import load
-from tests.kafka.differential.scripts.catalogue import SETTLED
+from tests.kafka.differential.scripts.catalogue import SCRIPTS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "kafka-differences.md"
 
@@ -36,8 +36,8 @@ This page is made from the table of the tests: `python -m tests.kafka.differenti
 def page() -> str:
     """The whole page."""
     rows = sorted({(APIS[ApiKey[entry.api]].name, entry.title, entry.reason) for entry in TABLE})
-    steps = sum(len(load(script)) for script in SETTLED)
-    head = _HEAD.format(version=version(), steps=steps, scripts=len(SETTLED))
+    steps = sum(len(load(script)) for script in SCRIPTS)
+    head = _HEAD.format(version=version(), steps=steps, scripts=len(SCRIPTS))
     return head + "".join(f"| {api} | {title} | {reason} |\n" for api, title, reason in rows)
 
 

@@ -49,6 +49,7 @@ _PROPERTIES = {
     "auto.create.topics.enable": "true",
     "group.initial.rebalance.delay.ms": "0",
     "log.retention.ms": "-1",
+    "log.roll.ms": str(2**62),  # records of the scripts are old, and control batches are of now: one segment for both
     # What lets a script wait for milliseconds where the default has it wait for seconds.
     "group.min.session.timeout.ms": "100",
     "group.consumer.min.heartbeat.interval.ms": "100",

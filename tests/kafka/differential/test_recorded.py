@@ -17,11 +17,11 @@ from tests.kafka.differential.differences import TABLE
 from tests.kafka.differential.page import PAGE, page
 from tests.kafka.differential.recording import FOLDER, load
 from tests.kafka.differential.running import OPTIONS, run
-from tests.kafka.differential.scripts.catalogue import SCRIPTS, SETTLED
+from tests.kafka.differential.scripts.catalogue import SCRIPTS
 from tests.kafka.differential.talk import NotOffered, Step
 
 
-@pytest.mark.parametrize("script", SETTLED)
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_answers_are_those_of_kafka(log: eventlog.EventLog, script: str) -> None:
     """Each answer of a script is Kafka's, or the table says why not, and the table says nothing that is not so."""
     with eventlog.kafka.listen(log, **OPTIONS) as kafka:

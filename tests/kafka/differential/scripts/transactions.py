@@ -97,18 +97,21 @@ def _settled(answer: dict[str, Any]) -> dict[str, Any] | None:
     return None if answer["error_code"] in (14, 15, 16, CONCURRENT) else answer
 
 
-def ask_settled(talk: Talk, connection: Connection, label: str, api: ApiKey, body: dict[str, Any]) -> Any:
+def ask_settled(
+    talk: Talk, connection: Connection, label: str, api: ApiKey, body: dict[str, Any], version: int | None = None
+) -> Any:
     """Ask until the transaction before it has ended on all partitions, which takes Kafka a while; take that down."""
+    version = talk.usual(api) if version is None else version
 
     def ask() -> Any:
-        connection.client.send(api, talk.usual(api), body)
+        connection.client.send(api, version, body)
         answer = connection.client.receive()
         codes = _codes(answer)
         return None if codes & {14, 15, 16, CONCURRENT} else answer
 
     talk.tell_request(body)
     answer = talk.wait_for(ask)
-    talk.note(label, api, talk.usual(api), answer)
+    talk.note(label, api, version, answer)
     return answer
 
 
@@ -138,6 +141,16 @@ def wait_for_end(talk: Talk, connection: Connection, topic: str, partition: int,
     talk.wait_for(stable)
 
 
+def wait_until_stable(talk: Talk, connection: Connection, topic: str) -> None:
+    """Wait until no transaction is open in the first partition."""
+
+    def offset(isolation: int) -> Any:
+        answer = connection.quietly(ApiKey.LIST_OFFSETS, list_offsets(topic, {0: -1}, isolation=isolation))
+        return answer["topics"][0]["partitions"][0]["offset"]
+
+    talk.wait_for(lambda: offset(0) == offset(1))
+
+
 def transaction(talk: Talk) -> None:
     """A transaction of two partitions commits, the next aborts, and the third is open."""
     talk.needs(ApiKey.END_TXN, ApiKey.FETCH)
@@ -156,7 +169,7 @@ def transaction(talk: Talk) -> None:
     wait_for_end(talk, connection, topic, 0, 5)
     wait_for_end(talk, connection, topic, 1, 2)
     read(talk, connection, "committed", topic, 2)
-    connection.ask("commit again", ApiKey.END_TXN, end(name, producer, is_commit=True))
+    ask_settled(talk, connection, "commit again", ApiKey.END_TXN, end(name, producer, is_commit=True))
     ask_settled(talk, connection, "add for the second", ApiKey.ADD_PARTITIONS_TO_TXN, add(name, producer, topic, 0))
     connection.ask("produce more", ApiKey.PRODUCE, produce(topic, {0: records(producer, 2, b"d")}, transaction=name))
     connection.ask("and more", ApiKey.PRODUCE, produce(topic, {0: records(producer, 3, b"e", b"f")}, transaction=name))
@@ -166,7 +179,7 @@ def transaction(talk: Talk) -> None:
     for offset in (4, 5, 6, 7, 8, 9):
         body = fetch(topic, {0: offset}, isolation=1)
         connection.ask(f"read committed from {offset}", ApiKey.FETCH, body)
-    connection.ask("abort again", ApiKey.END_TXN, end(name, producer, is_commit=False))
+    ask_settled(talk, connection, "abort again", ApiKey.END_TXN, end(name, producer, is_commit=False))
     ask_settled(talk, connection, "add for the third", ApiKey.ADD_PARTITIONS_TO_TXN, add(name, producer, topic, 0))
     connection.ask("produce again", ApiKey.PRODUCE, produce(topic, {0: records(producer, 5, b"g")}, transaction=name))
     connection.ask_all("open", ApiKey.FETCH, lambda _: fetch((topic, talk.id_of(topic)), {0: 5}, isolation=1), 4)
@@ -239,12 +252,13 @@ def transaction_produce(talk: Talk) -> None:
     name = talk.name("tx")
     connection = talk.connect()
     producer = started(talk, connection, name)
+    other = started(talk, connection, talk.name("another"))
     one = records(producer, 0, b"a")
     for label, body in {
         "not added": produce(topic, {0: one}, transaction=name),
         "without the name": produce(topic, {0: one}),
         "with another name": produce(topic, {0: one}, transaction=talk.name("other")),
-        "an unmarked batch with a name": produce(topic, {0: batch(b"a", producer=(*producer, 0))}, transaction=name),
+        "an unmarked batch with a name": produce(topic, {0: batch(b"a", producer=(*other, 0))}, transaction=name),
         "a batch of nobody with a name": produce(topic, {0: batch(b"a")}, transaction=name),
         "a control batch": produce(
             topic,
@@ -260,14 +274,15 @@ def transaction_produce(talk: Talk) -> None:
         "one again": produce(topic, {0: one}, transaction=name),
         "a gap": produce(topic, {0: records(producer, 5, b"a")}, transaction=name),
         "an old epoch": produce(topic, {0: records((producer[0], producer[1] - 1), 0, b"a")}, transaction=name),
-        "an epoch to come": produce(topic, {0: records((producer[0], producer[1] + 1), 0, b"a")}, transaction=name),
         "an unmarked batch in the transaction": produce(topic, {0: batch(b"x", producer=(*producer, 1))}),
         "acks of 1": produce(topic, {0: records(producer, 1, b"b")}, transaction=name, acks=1),
         "a partition that was not added": produce(topic, {1: records(producer, 0, b"a")}, transaction=name),
+        "an epoch to come": produce(topic, {0: records((producer[0], producer[1] + 1), 0, b"a")}, transaction=name),
     }.items():
         connection.ask(label, ApiKey.PRODUCE, body)
+    read(talk, connection, "before the end", topic, 2)
     connection.ask("abort", ApiKey.END_TXN, end(name, producer, is_commit=False))
-    wait_for_end(talk, connection, topic, 0, 3)
+    wait_until_stable(talk, connection, topic)
     read(talk, connection, "in the end", topic, 2)
 
 
@@ -418,8 +433,10 @@ def transaction_of_version_2(talk: Talk) -> None:
     read(talk, connection, "open", topic, 2)
     for round_, is_commit in enumerate((True, False, True)):
         answer = connection.ask(f"end {round_}", ApiKey.END_TXN, end(name, producer, is_commit=is_commit), 5)
-        connection.ask(f"end {round_} again", ApiKey.END_TXN, end(name, producer, is_commit=is_commit), 5)
-        connection.ask(f"end {round_} otherwise", ApiKey.END_TXN, end(name, producer, is_commit=not is_commit), 5)
+        for label, is_same in ((f"end {round_} again", True), (f"end {round_} otherwise", False)):
+            body = end(name, producer, is_commit=is_commit is is_same)
+            ask_settled(talk, connection, label, ApiKey.END_TXN, body, 5)
+        wait_for_end(talk, connection, topic, 0, 3 + 2 * round_)
         old, producer = producer, (answer["producer_id"], answer["producer_epoch"])
         stale = produce(topic, {0: records(old, 9, b"stale")}, transaction=name)
         connection.ask(f"produce with the old epoch {round_}", ApiKey.PRODUCE, stale, 12)
@@ -431,5 +448,6 @@ def transaction_of_version_2(talk: Talk) -> None:
 
         talk.wait_for(sent_now)
         read(talk, connection, f"after {round_}", topic, 1)
-    connection.ask("the last end", ApiKey.END_TXN, end(name, producer, is_commit=True), 5)
-    connection.ask("end of nothing", ApiKey.END_TXN, end(name, (producer[0], producer[1] + 1), is_commit=False), 5)
+    answer = connection.ask("the last end", ApiKey.END_TXN, end(name, producer, is_commit=True), 5)
+    body = end(name, (answer["producer_id"], answer["producer_epoch"]), is_commit=False)
+    ask_settled(talk, connection, "end of nothing", ApiKey.END_TXN, body, 5)
