@@ -203,7 +203,7 @@ def test_silent_member_is_removed(
     client: ConsumerClient, second: ConsumerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its session ends by the listener's clock."""
-    monkeypatch.setattr(consumer_members, "SESSION_S", 0.3)
+    monkeypatch.setattr(consumer_members, "SESSION_S", 1.0)
     client.join()
     second.join()
     while second.partitions != [0, 1, 2]:
@@ -215,7 +215,7 @@ def test_member_whose_connection_ended_is_waited_for_less_long(
     kafka: Listener, second: ConsumerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that was killed; one that is alive has another connection by then."""
-    monkeypatch.setattr(consumer_members, "ORPHAN_S", 0.2)
+    monkeypatch.setattr(consumer_members, "ORPHAN_S", 1.0)
     with ConsumerClient(kafka) as client:
         client.join()
     with ConsumerClient(kafka) as again:

@@ -68,7 +68,7 @@ def test_two_members_divide_the_partitions(member: GroupMember, other: GroupMemb
 
 def test_silent_member_is_removed_by_the_clock(kafka: Listener, member: GroupMember) -> None:
     """Nobody has to ask for that: a waiting join of another is answered when the session has ended."""
-    with GroupMember(kafka, session_ms=200) as silent:
+    with GroupMember(kafka, session_ms=500) as silent:
         assert silent.join() is NONE
         silent.sync()
         assert member.join() is NONE
@@ -79,7 +79,7 @@ def test_member_that_died_while_it_joined_is_not_waited_for(kafka: Listener, mem
     """Its connection has ended, and its session is short; the rebalance timeout is not."""
     assert member.join() is NONE
     member.sync()
-    with GroupMember(kafka, session_ms=200, rebalance_ms=60_000) as dying:
+    with GroupMember(kafka, session_ms=1_000, rebalance_ms=60_000) as dying:
         dying.begin_join()
         while member.heartbeat() is NONE:
             pass
@@ -109,7 +109,7 @@ def test_join_is_retried_over_another_connection(kafka: Listener, member: GroupM
 
 def test_initial_delay_is_an_option(log: eventlog.EventLog) -> None:
     """Members that come within it are in the first generation."""
-    with listen(log, rebalance_delay=0.2) as kafka, GroupMember(kafka) as one, GroupMember(kafka) as two:
+    with listen(log, rebalance_delay=1.0) as kafka, GroupMember(kafka) as one, GroupMember(kafka) as two:
         one.begin_join()
         two.begin_join()
         assert one.receive_join() is two.receive_join() is NONE
