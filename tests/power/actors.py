@@ -13,12 +13,14 @@ from typing import Any
 
 import eventlog
 from tests.crash.records import Stamp, value_of
+from tests.kafka.transactional import Transactional
 from tests.power.claims import Claims
 
 PLAIN, PLAIN_PARTITIONS = "plain", 3
 LEFT, RIGHT, LAST = "left", "right", "last"
 ACCOUNTS, MOVED, PLACES, COUNTS = "accounts", "moved", "places", "counts"
 CROWD = "crowd"
+KAFKA = "kafka"
 
 
 class Actor:
@@ -118,6 +120,33 @@ class Transactor(Actor):
 
     def between(self, tx: eventlog.Transaction) -> None:
         """Does nothing; a plant ends the transaction here, in the middle."""
+
+
+class KafkaTransactor(Actor):
+    """Commits or aborts transactions as a client of Kafka's does: records over two partitions, and then an end."""
+
+    def __init__(self, log: eventlog.EventLog, claims: Claims, writer: int, chance: random.Random) -> None:
+        super().__init__(log, claims, writer, chance)
+        self._producer: Transactional | None = None
+
+    @staticmethod
+    def is_committed(call: int) -> bool:
+        """Whether a call is one to be committed; the others are aborted."""
+        return call % 3 != 2
+
+    def step(self) -> None:
+        """Does one."""
+        if self._producer is None:
+            self._producer = Transactional(self.log, f"writer-{self.writer}", bumps=bool(self.writer % 2))
+        values = self.values(self.chance.choice((2, 3, 20)))
+        offsets = []
+        for index, value in enumerate(values):
+            offsets.append((index % 2, self._producer.send(value, topic=KAFKA, partition=index % 2)))
+        self._producer.end(is_commit=self.is_committed(self.call))
+        if self.is_committed(self.call):
+            for partition, offset in offsets:
+                self.claims.claim("range", KAFKA, partition, offset, offset + 1, self.writer, self.call)
+        self.call += 1
 
 
 class Accountant(Actor):

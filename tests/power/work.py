@@ -38,6 +38,7 @@ _KINDS: dict[type[Actor], int] = {
     actors.Columns: 2,
     actors.Sender: 2,
     actors.Transactor: 2,
+    actors.KafkaTransactor: 2,
     actors.Accountant: 2,
     actors.Mover: 1,
     actors.Member: 3,
@@ -84,6 +85,7 @@ def _open_topics(log: eventlog.EventLog, claims: Claims) -> None:
         log.topic(actors.PLAIN, partitions=actors.PLAIN_PARTITIONS),
         log.topic(actors.LEFT, partitions=2),
         log.topic(actors.RIGHT, key=str, index="key"),
+        log.topic(actors.KAFKA, partitions=2),
         log.topic(actors.ACCOUNTS, key=str, index="key", partitions=2),
         log.topic(actors.MOVED, key=str, index="key"),
     ]
