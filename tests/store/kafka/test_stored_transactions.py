@@ -80,6 +80,24 @@ def test_cleaning_and_opening_abort_what_is_over(tmp_path: Path) -> None:
         assert log.verify().problems == ()
 
 
+def test_an_id_that_does_nothing_for_a_week_is_forgotten(path: Path) -> None:
+    """When another one is new; not one whose transaction is open, and not one that is younger."""
+    clock = ManualClock()
+    with testing.open(path, clock=clock) as log:
+        log.topic("orders")
+        for number in range(300):
+            Transactional(log, f"old-{number}")
+        Transactional(log, "open", timeout_ms=900_000).send(b"open")
+        clock.advance(86_400 * 7 + 1)
+        for number in range(10):
+            Transactional(log, f"new-{number}")
+            Transactional(log, f"old-{number}-again")
+        names = {one.transactional_id for one in backend_of(log).kafka_transactions()}
+        assert {"open", *(f"new-{number}" for number in range(10))} <= names
+        assert len(names) < 100
+        assert log.verify().problems == ()
+
+
 # -- what else a log does ------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ from eventlog.store.rows.kafka_transactions import (
     MOST_ID_BYTES,
     NO_EPOCH,
     ONGOING,
+    TRANSACTION_KEY,
     OpenRow,
     TransactionRow,
     ongoing_key,
@@ -40,6 +41,9 @@ from eventlog.store.rows.kafka_transactions import (
 )
 from eventlog.store.rows.tables import partition_key
 
+EXPIRATION_MS = 604_800_000
+"""How long an id is remembered that does nothing: Kafka's `transactional.id.expiration.ms`, a week."""
+_LOOKED_AT_COUNT = 100
 _LAST_EPOCH = MOST_EPOCH - 1
 """The last epoch that a client gets; a fence may raise it once more."""
 
@@ -78,6 +82,29 @@ def save(writing: WriteTransaction, row: TransactionRow) -> None:
         writing.put(FORMAT, ongoing_key(row.id), pack_deadline(row.deadline_ms))
     else:
         writing.delete(FORMAT, ongoing_key(row.id))
+
+
+def forget_silent(writing: WriteTransaction, transactional_id: str, now_ms: int) -> int:
+    """
+    Forget ids of which nothing was heard for a week, as Kafka does; the number of rows that went.
+
+    Each new id looks at some of those behind it, so that a log that gets new ones all the time keeps no more than those
+    of a week.
+    """
+    doomed, left = [], _LOOKED_AT_COUNT
+    with writing.transaction.cursor(db=writing.table(FORMAT)) as cursor:
+        is_found = cursor.set_range(transaction_key(transactional_id)) or cursor.set_range(TRANSACTION_KEY)
+        if is_found and not cursor.key().startswith(TRANSACTION_KEY):
+            is_found = cursor.set_range(TRANSACTION_KEY)
+        while is_found and left > 0 and (key := bytes(cursor.key())).startswith(TRANSACTION_KEY):
+            row = TransactionRow.unpack(key, writing.environment.value(FORMAT, key, cursor.value()))
+            if row.state != ONGOING and row.updated_ms < now_ms - EXPIRATION_MS:
+                doomed.append(key)
+            left -= 1
+            is_found = cursor.next()
+    for key in doomed:
+        writing.delete(FORMAT, key)
+    return len(doomed)
 
 
 def checked_id(transactional_id: str) -> str:
@@ -222,6 +249,7 @@ class InitProducerRequest(TransactionRequest):
             raise refusal(command.transactional_id, "INVALID_TRANSACTION_TIMEOUT", what)
         row = load(writing, command.transactional_id)
         if row is None:
+            forget_silent(writing, command.transactional_id, self.now_ms)
             row = TransactionRow(command.transactional_id, -1, NO_EPOCH, command.timeout_ms, self.now_ms)
         self._check(row)
         if row.state == ONGOING:
