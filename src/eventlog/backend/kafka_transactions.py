@@ -140,6 +140,9 @@ class KafkaTransactions(Protocol):
 
         Does not block. Its `error` is a `KafkaRefusal` where Kafka's coordinator answers with an error; nothing was
         stored then.
+
+        Raises:
+            FormatTooOld: the log has format 3, without such batches.
         """
         ...
 

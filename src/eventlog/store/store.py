@@ -271,7 +271,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         """A request to carry out a command of a transactional producer."""
         from eventlog.store.kafka.transactions import request_of
 
-        return request_of(command, when_done, self.clock.now_ms())
+        return request_of(self.environment, command, when_done, self.clock.now_ms())
 
     def abort_expired(self) -> None:
         """End the transactions whose time is over; one look if none is open."""

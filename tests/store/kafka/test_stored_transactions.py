@@ -301,3 +301,13 @@ def test_a_topic_with_an_index_takes_no_transactional_batch(log: Any) -> None:
         producer.send(Sent(b"a", b"k"), topic="accounts")
     assert caught.value.code == "POLICY_VIOLATION"
     assert list(accounts.history(b"k")) == []
+
+
+def test_a_log_of_format_3_has_no_transactions(tmp_path: Path) -> None:
+    """Its batches could not end one; what is stored stays as it is."""
+    golden = Path(__file__).parents[2] / "golden" / "log-v3"
+    shutil.copytree(golden, tmp_path / "log")
+    with eventlog.open(tmp_path / "log") as old:
+        with pytest.raises(eventlog.FormatTooOld, match="format 3"):
+            Transactional(old)
+        assert old.verify().problems == ()

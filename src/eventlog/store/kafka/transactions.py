@@ -16,6 +16,7 @@ from eventlog.backend.kafka_transactions import (
     TransactionCommand,
     TransactionView,
 )
+from eventlog.errors import FormatTooOld
 from eventlog.store.kafka.ending import AbortExpiredRequest, EndTransactionRequest
 from eventlog.store.kafka.producers import (
     AddGroupRequest,
@@ -39,8 +40,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def request_of(command: TransactionCommand, when_done: Callable[[], object], now_ms: int) -> TransactionRequest:
-    """The request that carries out a command."""
+def request_of(
+    environment: Environment, command: TransactionCommand, when_done: Callable[[], object], now_ms: int
+) -> TransactionRequest:
+    """
+    The request that carries out a command.
+
+    Raises:
+        FormatTooOld: the log has format 3, which has no batch that could end a transaction.
+    """
+    if environment.seal is None:
+        raise FormatTooOld(
+            f"cannot carry out a transaction of Kafka's: the log at {environment.path} has format 3, without such "
+            "batches.",
+            stored="Nothing was stored.",
+            advice="Close it in all programs and run `eventlog upgrade` on it, or open it with upgrade=True.",
+        )
     match command:
         case InitProducer():
             return InitProducerRequest(command, when_done, now_ms)
