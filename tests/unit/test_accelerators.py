@@ -15,9 +15,12 @@ import eventlog.aio  # imports the functions of its own
 from eventlog import accelerators
 from eventlog.accelerators import ACCELERATORS, python_function
 from eventlog.aio import record_stream
+from eventlog.batches import kafka_builder, kafka_records
 from eventlog.clients.consumer import gate
 from tests.compiled import skip_unless_compiled
 
+assert kafka_builder, "the first native batch for a client of Kafka's imports it"
+assert kafka_records, "the first batch of a client of Kafka's imports it"
 assert gate, "the first member of a group imports it"
 assert record_stream, "the first log of a loop imports it"
 SOURCES = Path(__file__).resolve().parents[2] / "src" / "native"
