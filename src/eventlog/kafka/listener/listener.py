@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import socket
 import weakref
 from collections.abc import Callable
@@ -80,6 +81,7 @@ class Core:
             raise
         self._backend.hold(self._user)
         self._thread.begin(lambda: self.server.start(self._sock, self._options.ssl_context)).result()
+        atexit.register(self.stop)  # a program that forgets close() still answers what is in hand
         tell(LISTENING, address=self.bootstrap_servers, path=self._backend.path)
 
     def in_loop(self, function: Callable[[], T]) -> T:
@@ -105,17 +107,37 @@ class Core:
         if self.is_closed:
             return
         if self._stopping is None:
-            self._stopping = self._thread.begin(self.server.stop)  # type: ignore[assignment]
+            self._stopping = self._thread.begin(self._end)  # type: ignore[assignment]
         assert self._stopping is not None
         self._stopping.result()
-        self._claim.release()
-        self.broker.close()
         self._thread.stop()
         self.is_closed = True
+        atexit.unregister(self.stop)
         self._backend.release(self._user)
         if self._owns_log:
             self.log.close()
         tell(LISTENING_ENDED, address=self.bootstrap_servers, path=self._backend.path)
+
+    def abandon(self) -> None:
+        """
+        End it from a finalizer, which may run in any thread and in the middle of anything, and so waits for nothing.
+
+        The log that it has opened is closed by its own finalizer.
+        """
+        if not self.is_closed and self._stopping is None and not self._thread.loop.is_closed():
+            self._stopping = self._thread.begin(self._end_alone)  # type: ignore[assignment]
+
+    async def _end(self) -> None:
+        await self.server.stop()
+        self._claim.release()
+        self.broker.close()
+
+    async def _end_alone(self) -> None:
+        await self._end()
+        self.is_closed = True
+        atexit.unregister(self.stop)
+        self._backend.abandon(self._user)
+        self._thread.loop.call_soon(self._thread.loop.stop)
 
     def _after_fork(self) -> None:
         """Leave connections, loop and threads to the parent, in a forked child."""
@@ -145,7 +167,8 @@ class Listener(FaultsOnDemand):
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._finalizer = weakref.finalize(self, core.stop)
+        self._finalizer = weakref.finalize(self, core.abandon)
+        self._finalizer.atexit = False
 
     @property
     def bootstrap_servers(self) -> str:
