@@ -6,6 +6,7 @@ The requests of transactional producers, and their answers: those that Apache Ka
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 import eventlog
 import eventlog.kafka
 from eventlog import testing
-from eventlog.kafka.protocol import ApiKey
+from eventlog.kafka.protocol import ApiKey, ErrorCode
 from eventlog.testing import ManualClock
 from tests.kafka.record_batches import backend_of
 from tests.kafka.transactional import Transactional
@@ -211,6 +212,22 @@ def test_a_listener_aborts_what_another_has_left() -> None:
             [record] = consumer.poll(timeout=30.0)
             assert record.value == b"behind"
         assert backend_of(log).kafka_transaction("one").state == "CompleteAbort"
+
+
+def test_a_listener_over_a_log_that_is_only_read_aborts_nothing(path: Path) -> None:
+    """It serves what was committed, and answers requests of producers with an error."""
+    clock = ManualClock()
+    with testing.open(path, clock=clock) as log:
+        log.topic("orders", partitions=2)
+        log.topic("orders").append(b"before", partition=0)
+        Transactional(log, "one", timeout_ms=5_000).send(b"left")
+        clock.advance(6.0)
+        with eventlog.open(path, read_only=True) as read_only, eventlog.kafka.listen(read_only) as kafka:
+            with Wire(kafka) as wire:
+                one = Script(wire.ask, "orders", "one")
+                assert one.fetch(0, 1) == ("fetch", 2, 1, (), (0,))
+                assert one.init()[1] == ErrorCode.TOPIC_AUTHORIZATION_FAILED
+        assert backend_of(log).kafka_transaction("one").state == "Ongoing"
 
 
 def test_the_second_protocol_is_advertised(wire: Wire) -> None:

@@ -40,6 +40,8 @@ class TransactionExpiry:
 
     def start(self) -> None:
         """Look from now on; the first time in a moment, so that nothing that starts waits for it."""
+        if self._broker.backend.is_read_only:
+            return
         self._timer = self._broker.loop.call_later(_SOON_S, self._look)
 
     def look_often(self) -> None:
