@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from eventlog.kafka.listener.request import Request
 
 _BROKERS, _CONTROLLERS = 1, 2
+_ENTITIES: Final = frozenset({"client-id", "ip", "user"})
+"""What Kafka can have quotas for."""
 _ELECTIONS: Final = (0, 1)
 """Of the preferred replica, and of one that may lack records."""
 _CLUSTER_OPERATIONS: Final = 0b1_1111_1010_0000
@@ -246,5 +248,10 @@ def list_partition_reassignments(broker: Broker, request: Request) -> dict[str, 
 
 
 def describe_client_quotas(broker: Broker, request: Request) -> dict[str, Any]:  # noqa: ARG001 - a handler
-    """Answer that there are no quotas."""
-    return {"error_code": ErrorCode.NONE, "error_message": "", "entries": []}
+    """Answer that nobody has a quota; of what there can be none of nothing is known, as with Kafka."""
+    kinds = {component["entity_type"] for component in request.body["components"]}
+    if kinds <= _ENTITIES:
+        return {"error_code": ErrorCode.NONE, "error_message": "", "entries": []}
+    code = ErrorCode.INVALID_REQUEST if "" in kinds else ErrorCode.UNSUPPORTED_VERSION
+    why = f"Quotas are of {', '.join(sorted(_ENTITIES))}."
+    return {"error_code": code, "error_message": why, "entries": None}
