@@ -12,6 +12,7 @@ from tests.kafka.differential.scripts import (
     metadata,
     offsets,
     producing,
+    security,
     transactions,
 )
 from tests.kafka.differential.talk import Script
@@ -79,5 +80,9 @@ SCRIPTS: dict[str, Script] = {
         transactions.transaction_offsets,
         transactions.transactions_listed,
         transactions.transaction_of_version_2,
+        security.logins,
+        security.access_control,
+        security.users,
+        security.quotas,
     )
 }
