@@ -1,9 +1,15 @@
 """
 The message definitions of Kafka as this package ships them, made of a kafka-clients jar.
 
-`python -m tests.kafka.protocol.schemas kafka-clients-4.4.0.jar` writes them to `src/eventlog/kafka/protocol/messages/`
-and prints the table of `api_keys.py`. Comments and descriptions are left out, and nothing else that a codec needs; each
-field has its line, so a new release can be read as a diff.
+`python -m tests.kafka.protocol.schemas kafka-clients-4.4.0.jar` writes them to `src/eventlog/kafka/protocol/messages/`,
+and prints what `api_keys.py` has to become. Comments and descriptions are left out. Each field has its line, so a new
+release can be read as a diff. The jar is one of Maven Central's; `NOTICE` names its release.
+
+The error codes are in no file of the jar. jshell prints them, with the jar and slf4j-api on its class path:
+
+    for (var e : org.apache.kafka.common.protocol.Errors.values())
+        System.out.println(e + " " + e.code() + " "
+            + (e.exception() instanceof org.apache.kafka.common.errors.RetriableException));
 """
 
 from __future__ import annotations
@@ -14,6 +20,9 @@ import sys
 import zipfile
 from pathlib import Path
 from typing import Any
+
+from eventlog.kafka.protocol.api_keys import APIS, NEVER, Api
+from eventlog.kafka.protocol.schema import parse
 
 FOLDER = Path(__file__).resolve().parents[3] / "src" / "eventlog" / "kafka" / "protocol" / "messages"
 
@@ -87,6 +96,22 @@ def main() -> None:
     for name, text in files.items():
         (FOLDER / name).write_text(text, "ascii")
     print(f"{len(files)} messages in {FOLDER}")
+    print("\n".join(new_rows(files)) or "api_keys.py is right")
+
+
+def new_rows(files: dict[str, str]) -> list[str]:
+    """Return the rows that `APIS` does not have as they are in these definitions."""
+    rows = []
+    for text in files.values():
+        definition = json.loads(text)
+        if definition["type"] == "request":
+            name, key = definition["name"].removesuffix("Request"), definition["apiKey"]
+            message = parse(definition)
+            flexible = message.flexible[0] if message.flexible[1] >= 0 else NEVER
+            row = Api(name, *message.versions, flexible)
+            if APIS.get(key) != row:  # type: ignore[call-overload]
+                rows.append(f"{key}: {row}")
+    return rows
 
 
 if __name__ == "__main__":

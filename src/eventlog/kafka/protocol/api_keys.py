@@ -1,8 +1,8 @@
 """
 The APIs of Kafka's protocol: their keys, names and versions.
 
-The table is that of the message definitions in kafka-clients 4.4.0; `python -m tests.kafka.protocol.schemas` writes it
-again for another release. It stands here for the header of a request, which has to be read before anything else.
+The table is that of the message definitions in kafka-clients 4.4.0; `python -m tests.kafka.protocol.schemas` says what
+is new in another release. It stands here for the header of a request, which has to be read before anything else.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ The error codes of Kafka's protocol.
 
 The table is that of `org.apache.kafka.common.protocol.Errors` in kafka-clients 4.4.0, with the names and numbers that
 every client knows. What a client library retries by itself is what Kafka's Java client has a `RetriableException` for.
-`python -m tests.kafka.protocol.schemas` compares it with another release.
+`tests/kafka/protocol/schemas.py` says how to read the table of another release.
 """
 
 from __future__ import annotations
