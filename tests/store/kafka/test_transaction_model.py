@@ -10,10 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog import testing
+from eventlog.store.records import visibility
+from eventlog.store.records.visibility import PartitionSight
 from eventlog.testing import ManualClock
 from tests.kafka.record_batches import backend_of, fetch
 from tests.kafka.transactional import Transactional, abort_expired, fetch_committed, kept_offsets
@@ -233,3 +236,20 @@ def test_readers_see_what_the_model_says(steps: list[tuple[str, int, int, int]],
         run.end()
     finally:
         run.log.close()
+
+
+@pytest.mark.parametrize("plant", ["an aborted transaction is seen", "an open transaction is seen"])
+def test_the_model_finds_a_planted_bug(plant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a history that shows it."""
+    if plant.startswith("an aborted"):
+        monkeypatch.setattr(PartitionSight, "_is_aborted", lambda *_: False)
+    else:
+        monkeypatch.setattr(visibility, "first_open", lambda *_: visibility.NOTHING_OPEN)
+    run = Run(bumps=False)
+    run.step("send", 0, 0, 2)
+    if plant.startswith("an aborted"):
+        run.check()
+        run.step("abort", 0, 0, 1)
+    with pytest.raises(AssertionError):
+        run.check()
+    run.log.close()
