@@ -87,7 +87,7 @@ foreign: $(VENV)/stamp-test
 
 # The first time takes some minutes, most of them for Rust.
 test-foreign: $(VENV)/stamp-test
-	@$(BIN)/python -m tests.kafka.foreign.toolchains java node go rust
+	@$(BIN)/python -m tests.kafka.foreign.toolchains java node go rust confluent-javascript
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "long or not long" tests/kafka/foreign $(ARGS)
 
 coverage: $(VENV)/stamp-test
