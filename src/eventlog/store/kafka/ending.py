@@ -27,7 +27,6 @@ from eventlog.store.rows.kafka_transactions import (
     COMPLETE_COMMIT,
     EMPTY,
     MOST_EPOCH,
-    NO_EPOCH,
     ONGOING,
     AbortedRow,
     OpenRow,
@@ -187,9 +186,11 @@ class AbortExpiredRequest(TransactionRequest):
             if row is None or row.state != ONGOING:
                 writing.delete(FORMAT, key)
                 continue
+            fenced_epoch = row.epoch
             row = attrs.evolve(row, epoch=min(row.epoch + 1, MOST_EPOCH))
             row, subjects = end(writing, row, is_commit=False, now_ms=self.now_ms)
-            save(writing, attrs.evolve(row, last_epoch=NO_EPOCH))
+            # By its last epoch the producer that was too slow may ask for the new one, and go on: KIP-588.
+            save(writing, attrs.evolve(row, last_epoch=fenced_epoch))
             self._subjects |= subjects
             aborted.append(row.id)
         self.reply = TransactionReply(aborted=tuple(aborted))
