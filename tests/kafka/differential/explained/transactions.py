@@ -36,12 +36,6 @@ TRANSACTIONS: tuple[Difference, ...] = (
         "add offsets of no group",
     ),
     Difference(
-        ("transaction_forgotten",), "INIT_PRODUCER_ID", "*", ANY, ANY,
-        "a producer whose transaction took too long begins again without its old epoch",
-        "Kafka lets it name its id and epoch and go on (KIP-588). Here it is PRODUCER_FENCED, and begins as a new one.",
-        "it begins again with its own",
-    ),
-    Difference(
         ("transactions_listed",), "LIST_TRANSACTIONS", "transaction_states.0", ANY, ABSENT,
         "a producer without a transaction has no duration",
         "Kafka counts that of a name that has never had one from the year 1970 on.",
