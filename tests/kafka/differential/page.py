@@ -35,10 +35,13 @@ This page is made from the table of the tests: `python -m tests.kafka.differenti
 
 def page() -> str:
     """The whole page."""
-    rows = sorted({(APIS[ApiKey[entry.api]].name, entry.title, entry.reason) for entry in TABLE})
+    apis: dict[tuple[str, str], dict[str, None]] = {}
+    for entry in TABLE:
+        apis.setdefault((entry.title, entry.reason), {})[APIS[ApiKey[entry.api]].name] = None
+    rows = sorted((", ".join(names), title, reason) for (title, reason), names in apis.items())
     steps = sum(len(load(script)) for script in SCRIPTS)
     head = _HEAD.format(version=version(), steps=steps, scripts=len(SCRIPTS))
-    return head + "".join(f"| {api} | {title} | {reason} |\n" for api, title, reason in rows)
+    return head + "".join(f"| {names} | {title} | {reason} |\n" for names, title, reason in rows)
 
 
 if __name__ == "__main__":
