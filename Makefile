@@ -32,7 +32,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-pure proof soak test-long foreign test-foreign coverage lint ruff-check ruff-format mypy pyright floors native format bench compare peers growth brokers page differential wheel clean
+.PHONY: help demo test test-pure proof soak test-long foreign test-foreign test-suites coverage lint ruff-check ruff-format mypy pyright floors native format bench compare peers growth brokers page differential wheel clean
 
 help:
 	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
@@ -44,6 +44,7 @@ help:
 	@echo 'make differential  the Kafka listener beside a real Kafka, which Java 17 and Maven start; ARGS="..." names scripts'
 	@echo 'make foreign     build the programs with the Java client of Kafka, for tests of the listener'
 	@echo 'make test-foreign  clients of Kafka in Java, JavaScript, Go and Rust against the listener; builds them'
+	@echo 'make test-suites   the tests of FastStream and of aiokafka, unmodified, against the listener; fetches them'
 	@echo 'make coverage    the quick tests and the proof, with the branches that they miss'
 	@echo 'make lint        ruff, mypy, pyright, the floors (import-linter), and the warnings of the C compiler'
 	@echo 'make format      fix what ruff can fix'
@@ -89,6 +90,9 @@ foreign: $(VENV)/stamp-test
 test-foreign: $(VENV)/stamp-test
 	@$(BIN)/python -m tests.kafka.foreign.toolchains java node go rust confluent-javascript
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "long or not long" tests/kafka/foreign $(ARGS)
+
+test-suites: $(VENV)/stamp-test
+	@$(BIN)/python -m tests.kafka.suites $(ARGS)
 
 coverage: $(VENV)/stamp-test
 	@$(BIN)/python -m coverage erase
