@@ -155,6 +155,18 @@ def test_what_is_not_damaged_itself_comes_back(whole, quick_path, count):
     assert count // 4 < complete < count
 
 
+def test_a_batch_whose_key_is_damaged_comes_back_at_its_place(whole, quick_path, rng):
+    """The order of the log has its key, whether or not another batch has the one that stands beside it."""
+    small = [begin for begin, end, _ in whole.batches.values() if end - begin < 1900]
+    for number in range(40):
+        at, bit = rng.choice(small) - rng.choice([1, 1, 2]), 1 << rng.randrange(8)
+        damaged, new = quick_path / f"damaged{number}", quick_path / f"new{number}"
+        damaged.mkdir()
+        damage = Damage("flip", at, at + 1, bytes([bit]))
+        (damaged / "data.mdb").write_bytes(spoiled(whole.data, damage))
+        check(whole, damage, damaged, new)
+
+
 def test_compressed_batches_come_back(packed, quick_path):
     """They are placed without their bodies, and those beside lost ones get the offsets of these."""
     assert all(read_header(packed.data[begin:end], "a batch").raw_bytes for begin, end, _ in packed.batches.values())

@@ -139,11 +139,20 @@ class Batches:
         return first <= (0 if row is None else PartitionRow.unpack(row).first) <= last + 1
 
     def _was_merged(self, place: bytes, beside: bytes | None, header: BatchHeader, data: bytes) -> bool:
-        """Whether the batch to which the order leads is another one, into which this one was merged."""
-        if beside is not None and beside[:8] == place[:8]:
-            return beside < place
+        """
+        Whether the batch to which the order leads is another one, into which this one was merged.
+
+        A merged batch has more runs than each of those of which it was made, or the same last offset. Where rows of
+        the order are lost, runs cannot be counted; but the key of a batch that was merged is in no row any more.
+        """
+        if beside is not None and beside[:8] != place[:8]:
+            beside = None
+        if beside is not None and beside >= place:
+            return False
         if self._run_counts is None:
             self._run_counts = Counter(value for _, value in self._target.items(ORDER))
+        if beside is not None and ORDER in self._walk.lost:
+            return not self._run_counts[beside]
         return self._run_counts[place] > len(last_positions(header, data))
 
     def _in_order(self, header: BatchHeader, data: bytes) -> bytes | None:
