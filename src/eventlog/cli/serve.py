@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,25 +94,25 @@ def serve(
     stderr has a line for each connection that is refused and each request that fails. At its end, requests in hand are
     answered, and it exits with 0.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    if not quiet:
-        logging.getLogger("eventlog").setLevel(logging.INFO)
     import eventlog.kafka
 
     advertised_host, advertised_port = advertised or (None, None)
     try:
-        with eventlog.kafka.listen(
-            path,
-            host=host,
-            port=port,
-            advertised_host=advertised_host,
-            advertised_port=advertised_port,
-            node_id=node_id,
-            auto_create_topics=auto_create,
-            partitions=partitions,
-            insecure=insecure,
-            **security_of(**security),
-        ) as kafka:
+        with (
+            _lines_on_stderr(logging.WARNING if quiet else logging.INFO),
+            eventlog.kafka.listen(
+                path,
+                host=host,
+                port=port,
+                advertised_host=advertised_host,
+                advertised_port=advertised_port,
+                node_id=node_id,
+                auto_create_topics=auto_create,
+                partitions=partitions,
+                insecure=insecure,
+                **security_of(**security),
+            ) as kafka,
+        ):
             _tell_ready(kafka, path, as_json=as_json)
             while True:
                 time.sleep(_LOOK_SECONDS)
@@ -119,6 +121,21 @@ def serve(
         raise Failure(f"CannotListen: {error.what}", stored=error.stored, advice=advice) from error
     except KeyboardInterrupt:  # SIGTERM, too
         return EXIT_OK
+
+
+@contextmanager
+def _lines_on_stderr(level: int) -> Iterator[None]:
+    """Write the lines of the log to stderr meanwhile: ours from a level on, warnings of others."""
+    root, ours, handler = logging.getLogger(), logging.getLogger("eventlog"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    before = ours.level
+    root.addHandler(handler)
+    ours.setLevel(level)
+    try:
+        yield
+    finally:
+        ours.setLevel(before)
+        root.removeHandler(handler)
 
 
 def _tell_ready(kafka: Listener, path: Path, *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from eventlog.backend.kafka import KafkaRefusal
 from eventlog.backend.topics import KEEP_ALL, NO_COMPACTION, Compaction, Retention, StoredTopic
 from eventlog.errors import EventLogError
+from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
 from eventlog.options import LARGEST_RECORD_BYTES, MAX_RECORD_BYTES
 
@@ -117,7 +118,7 @@ def check_config(name: str, value: str | None) -> str:
 def _check_number(name: str, text: str, config: Config) -> None:
     try:
         number = float(text) if config.type == DOUBLE else int(text)
-    except ValueError:
+    except unless_interrupted(ValueError):
         raise _unfit(name, text, "it is a number") from None
     if not config.least <= number <= config.most:
         raise _unfit(name, text, f"it is {config.least} to {config.most}")

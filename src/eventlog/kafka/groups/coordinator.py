@@ -117,7 +117,7 @@ class GroupCoordinator:
         entry = self._made(name)
         try:
             await self._hold(entry)
-        except ClaimRefused as refused:
+        except unless_interrupted(ClaimRefused) as refused:
             return JoinAnswer(refused.code, request.member_id)
         waiter = self._waiter(entry)
         self._settle(entry, entry.group.join(request, waiter, self._now_s()))

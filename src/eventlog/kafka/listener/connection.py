@@ -107,7 +107,7 @@ class Connection(asyncio.BufferedProtocol):
         self.active_s = self._server.loop.time()
         try:
             self._waiting.extend(self._frames.take(nbytes))
-        except BadFrame as error:
+        except unless_interrupted(BadFrame) as error:
             self.refuse(str(error))
             return
         if self._waiting:

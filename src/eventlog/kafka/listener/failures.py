@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eventlog import errors
 from eventlog.backend.kafka import KafkaRefusal
+from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.protocol.errors import ErrorCode
 from eventlog.kafka.protocol.refusals import refusal as refused
 from eventlog.notices import REQUEST_FAILED, tell
@@ -64,5 +65,5 @@ def refusal(request: Request, error: BaseException) -> dict[str, Any] | None:
     code = code_of(error)
     try:
         return refused(request.api_key, request.version, request.body, code, str(error))
-    except ValueError:
+    except unless_interrupted(ValueError):
         return None

@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.security.options import SecurityOptions
 from eventlog.options import MAX_PARTITIONS, check_bool, check_int, check_seconds
 
@@ -120,5 +121,5 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+    except unless_interrupted(ValueError):
         return False

@@ -159,7 +159,7 @@ class Server:
             return answer
         try:
             header = protocol.decode_request_header(frame)
-        except protocol.MalformedMessage as error:
+        except unless_interrupted(protocol.MalformedMessage) as error:
             raise Refused(f"it sent no request of Kafka: {error}") from error
         api = self._apis.get(header.api_key)
         if api is None:
@@ -174,7 +174,7 @@ class Server:
             return answer
         try:
             body = protocol.decode_request(header.api_key, header.api_version, frame, header.body_at)
-        except protocol.MalformedMessage as error:
+        except unless_interrupted(protocol.MalformedMessage) as error:
             raise Refused(f"its {api.name} request cannot be read: {error}") from error
         request = Request(header.api_key, header.api_version, header.client_id, body, connection)
         handle = api.handler if self._gate is None else self._gate.handler(api)
@@ -221,7 +221,7 @@ class Server:
         try:
             outcome = waiting.result() if error is None else self._failed(request, answer, error)
             answer.buffers = None if outcome is None else encode(outcome)
-        except Refused as refused:
+        except unless_interrupted(Refused) as refused:
             connection.refuse(str(refused))
             return
         answer.waiting = None

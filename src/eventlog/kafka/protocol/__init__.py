@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.protocol.api_keys import APIS, Api, ApiKey
 from eventlog.kafka.protocol.codecs import Codec
 from eventlog.kafka.protocol.errors import ErrorCode
@@ -128,5 +129,5 @@ def _response(api_key: int, version: int) -> Codec:
 def _api(api_key: int) -> Api:
     try:
         return APIS[ApiKey(api_key)]
-    except ValueError:
+    except unless_interrupted(ValueError):
         raise ValueError(f"there is no API with the key {api_key} in Kafka's protocol") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.protocol import APIS, codec
 
 
@@ -20,7 +21,7 @@ def main(arguments: list[str]) -> int:
     try:
         name, version, direction = arguments
         sys.stdout.write(codec(name, int(version)).source(direction))
-    except ValueError as error:
+    except unless_interrupted(ValueError) as error:
         sys.stderr.write(f"usage: python -m eventlog.kafka.protocol MESSAGE VERSION decode|encode\n{error}\n")
         return 2
     return 0

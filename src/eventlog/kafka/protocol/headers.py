@@ -57,7 +57,7 @@ def decode_request_header(data: Buffer, at: int = 0) -> RequestHeader:
             raise _malformed(f"a length of {length} bytes, and {end - at} are left", "client_id", at)
         try:
             client_id = str(data[at : at + length], "utf-8")
-        except UnicodeDecodeError as error:
+        except unless_interrupted(UnicodeDecodeError) as error:
             raise _malformed(f"no UTF-8: {error.reason}", "client_id", at) from None
         at += length
     if is_flexible(api_key, version):

@@ -14,6 +14,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
 
 NO_VERSIONS = (0, -1)
@@ -57,7 +58,7 @@ def load(name: str) -> Message:
     """Read the definition of a message, by Kafka's name: "ProduceRequest"; that of a codec is asked for again soon."""
     try:
         data = pkgutil.get_data("eventlog.kafka.protocol", f"messages/{name}.json")
-    except FileNotFoundError:
+    except unless_interrupted(FileNotFoundError):
         data = None
     if data is None:
         raise ValueError(f"there is no message {name!r} in Kafka's protocol")

@@ -15,6 +15,7 @@ from typing import Final
 
 import attrs
 
+from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
 
 CLUSTER_NAME: Final = "kafka-cluster"
@@ -178,7 +179,7 @@ class Acl:
         permission = Permission.DENY if self.is_denied else Permission.ALLOW
         try:
             operation = Operation[self.operation.upper()]
-        except (KeyError, AttributeError):
+        except unless_interrupted(KeyError, AttributeError):
             names = ", ".join(one.name.lower() for one in Operation if one != Operation.ANY)
             raise ValueError(f"{self.operation!r} is no operation. Nothing was changed. There are {names}.") from None
         row = Row(kind, pattern, name, self.principal, self.host, operation, permission)

@@ -181,7 +181,7 @@ class Logins:
             }
         try:
             step = await self._step(session, request.connection, bytes(request.body["auth_bytes"]))
-        except AuthenticationFailed as failure:
+        except unless_interrupted(AuthenticationFailed) as failure:
             await asyncio.sleep(_PAUSE_SECONDS)
             answer = {
                 "error_code": ErrorCode.SASL_AUTHENTICATION_FAILED,
@@ -197,7 +197,7 @@ class Logins:
         session = self.sessions[connection]
         try:
             step = await self._step(session, connection, data)
-        except AuthenticationFailed as failure:
+        except unless_interrupted(AuthenticationFailed) as failure:
             await asyncio.sleep(_PAUSE_SECONDS)
             raise Refused(_failed(failure)) from None
         if isinstance(step, Accepted):
@@ -230,7 +230,7 @@ class Logins:
             if isinstance(step, Accepted):
                 self._check_name(session, step, mechanism)
             return step
-        except AuthenticationFailed:
+        except unless_interrupted(AuthenticationFailed):
             self._leave(connection, session, has_failed=True)
             raise
         except unless_interrupted(Exception) as error:  # of a validator of tokens

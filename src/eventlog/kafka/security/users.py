@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.security.embedded import embedded
 from eventlog.kafka.security.errors import UnknownUser
 from eventlog.kafka.security.sasl.passwords import (
@@ -145,7 +146,7 @@ def check_password(name: object, password: object) -> str:
         raise TypeError(f"the password of {name!r} is a str, not {type(password).__name__}. Nothing was changed.")
     try:
         size = len(password.encode())
-    except UnicodeEncodeError:
+    except unless_interrupted(UnicodeEncodeError):
         size = 0
     if not 1 <= size <= _MOST_PASSWORD_BYTES or "\0" in password:
         raise ValueError(

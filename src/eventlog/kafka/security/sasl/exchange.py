@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
+from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
 
 MOST_MESSAGE_BYTES = 65_536
@@ -85,7 +86,7 @@ def as_text(data: bytes, mechanism: str) -> str:
         raise malformed(mechanism, f"a message of {len(data)} bytes")
     try:
         return data.decode()
-    except UnicodeDecodeError:
+    except unless_interrupted(UnicodeDecodeError):
         raise malformed(mechanism, "a message that is not UTF-8") from None
 
 

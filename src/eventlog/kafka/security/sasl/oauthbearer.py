@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import attrs
 
+from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.security.sasl.exchange import (
     Accepted,
     AuthenticationFailed,
@@ -119,7 +120,7 @@ class BearerExchange:
     def _judged(self, token: str) -> Token | InvalidToken:
         try:
             return self._validate(token)
-        except InvalidToken as error:
+        except unless_interrupted(InvalidToken) as error:
             return error
 
     def settle(self, outcome: Any) -> Step:

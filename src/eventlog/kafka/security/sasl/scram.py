@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.security.sasl.exchange import (
     Accepted,
     Challenge,
@@ -121,7 +122,7 @@ class ScramExchange:
     def _decoded(self, text: str) -> bytes:
         try:
             return base64.b64decode(text, validate=True)
-        except binascii.Error:
+        except unless_interrupted(binascii.Error):
             raise malformed(self._mechanism, "what is not base64") from None
 
 
