@@ -524,7 +524,7 @@ class EventLog(Closing, LogReading):
             StorageError: the disk failed, or has no room even for that. What was deleted before stays deleted.
 
         Example:
-            >>> with eventlog.open(":memory:") as log:
+            >>> with eventlog.open(":memory:", cleaner=False) as log:
             ...     views = log.topic("views", retention=0)
             ...     meta = views.append(b"tea", timestamp_ms=0)
             ...     report = log.clean()
