@@ -136,7 +136,7 @@ class Batches:
         if end is not None:
             return first == end
         row = self._target.get(PARTITIONS, key[:8])
-        return first <= (0 if row is None else PartitionRow.unpack(row).first) <= last + 1
+        return 0 <= first <= (0 if row is None else PartitionRow.unpack(row).first) <= last
 
     def _was_merged(self, place: bytes, beside: bytes | None, header: BatchHeader, data: bytes) -> bool:
         """
