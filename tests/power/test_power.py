@@ -27,6 +27,7 @@ from tests.power.trial import cut_power, judged
 from tests.power.work import Plant
 
 _ROUNDS = 12
+_TRIES = 5
 
 
 def worked(library: Path, directory: Path, seed: int, durability: Durability = "commit", plant: Plant = "") -> Path:
@@ -65,6 +66,19 @@ def test_a_power_cut_while_a_log_is_made_leaves_one_that_opens(
     judges.judge(journal, sorted(cases), durability="commit", seed=seed).check()
 
 
+def found(library: Path, judges: Court, directory: Path, rng: random.Random, plant: Plant) -> court.Outcome:
+    """What the judges find of a planted bug; a workload in which it did not happen between two cuts is done again."""
+    for _ in range(_TRIES):
+        seed = rng.randrange(2**32)
+        journal = worked(library, directory, seed, plant=plant)
+        cases = court.draw_cases(journal, 400, seed)
+        rng.shuffle(cases)
+        outcome = judges.judge(journal, cases, durability="commit", seed=seed, is_one_finding_enough=True)
+        if outcome.findings:
+            break
+    return outcome
+
+
 _COPY = """
 import sys
 import eventlog
@@ -101,14 +115,10 @@ def test_a_planted_bug_is_found(
     library: Path, judges: Court, tmp_path: Path, rng: random.Random, plant: Plant, words: str
 ) -> None:
     """Acknowledged early; no sync, one that does nothing, none of the root; a transaction in two commits."""
-    seed = rng.randrange(2**32)
-    journal = worked(library, tmp_path, seed, plant=plant)
-    cases = court.draw_cases(journal, 400, seed)
-    rng.shuffle(cases)
-    outcome = judges.judge(journal, cases, durability="commit", seed=seed, is_one_finding_enough=True)
+    outcome = found(library, judges, tmp_path, rng, plant)
     with pytest.raises(AssertionError, match=words) as failure:
         outcome.check()
-    assert f"seed {seed}" in str(failure.value)
+    assert f"seed {outcome.seed}" in str(failure.value)
     kept = re.search(r"the image is kept in (.*)", str(failure.value))
     assert kept is not None
     assert (Path(kept[1]) / "data.mdb").exists()
@@ -118,10 +128,7 @@ def test_a_finding_is_repeated_by_the_command_that_it_prints(
     library: Path, judges: Court, tmp_path: Path, rng: random.Random
 ) -> None:
     """The journal is kept, and the place of the cut and the choice of the disk say the rest."""
-    seed = rng.randrange(2**32)
-    journal = worked(library, tmp_path, seed, plant="halves")
-    cases = court.draw_cases(journal, 400, seed)[200:]
-    outcome = judges.judge(journal, cases, durability="commit", seed=seed, is_one_finding_enough=True)
+    outcome = found(library, judges, tmp_path, rng, "halves")
     with pytest.raises(AssertionError) as failure:
         outcome.check()
     again = re.search(r"again: python (.*)", str(failure.value))
