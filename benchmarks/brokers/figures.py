@@ -1,4 +1,4 @@
-"""What is measured of a broker: each figure by unmodified clients, or by bytes where a client would hide it."""
+"""The figures of a broker, measured by unmodified clients, or by raw requests where a client would hide them."""
 
 from __future__ import annotations
 
