@@ -31,7 +31,7 @@ MOST_LINES_OF_A_FUNCTION = 70
 MOST_COLUMNS = 120
 
 THREAD_STARTERS = {
-    "aio/worker.py", "clients/producer/sender.py", "kafka/listener/commits.py", "kafka/listener/loop_thread.py",
+    "clients/awaiting/worker.py", "clients/producer/sender.py", "kafka/listener/loop_thread.py",
     "store/cleaning/cleaner.py", "store/groups/heartbeat.py", "testing/members.py",
 }  # fmt: skip
 

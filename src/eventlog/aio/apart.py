@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from eventlog.aio.home import Home
-from eventlog.aio.worker import Interrupted, Worker, note_outcome
 from eventlog.clients.awaiting.loop import Future
+from eventlog.clients.awaiting.worker import Interrupted, Worker, note_outcome
 from eventlog.errors import LogClosed
 
 T = TypeVar("T")

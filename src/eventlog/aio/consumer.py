@@ -17,9 +17,9 @@ from typing import Any, Generic, Self, TypeVar
 from eventlog.aio.home import Home
 from eventlog.aio.record_stream import Chunks, record_stream
 from eventlog.aio.waking import Ear
-from eventlog.aio.worker import finish
 from eventlog.api.consumer import Offsets, Pair
 from eventlog.clients.awaiting.loop import Future
+from eventlog.clients.awaiting.worker import finish
 from eventlog.clients.consumer.consumer import EmbeddedConsumer, closed_consumer
 from eventlog.errors import ConcurrentUse
 from eventlog.groups.state import CommittedOffset

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from eventlog.aio.worker import Worker, finish
 from eventlog.backend import Backend
 from eventlog.backend.deferred import Deferred, DeferringBackend
 from eventlog.clients.awaiting.loop import Future, running_loop
 from eventlog.clients.awaiting.outbox import outbox, resolve
+from eventlog.clients.awaiting.worker import Worker, finish
 from eventlog.errors import ConcurrentUse, LogClosed, UsedAfterFork
 
 T = TypeVar("T")

@@ -22,13 +22,13 @@ from eventlog.aio.producer import Producer
 from eventlog.aio.projection import Projection
 from eventlog.aio.topic import Topic, inner_of
 from eventlog.aio.waking import Waker
-from eventlog.aio.worker import finish
 from eventlog.api.consumer import ReadingOptions
 from eventlog.api.event_log import KeyCodec, TopicName, Untyped, ValueClass
 from eventlog.api.topic import TopicOptions
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
 from eventlog.clients.awaiting.loop import Future
+from eventlog.clients.awaiting.worker import finish
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.opening import open_consumer
 from eventlog.clients.producer.producer import EmbeddedProducer

@@ -16,8 +16,8 @@ from eventlog.aio.processor import Function, LoopCalls, OnFailure, Processor
 from eventlog.aio.projection import Projection
 from eventlog.aio.topic import Topic, inner_of
 from eventlog.aio.transaction import Transaction, transact
-from eventlog.aio.worker import finish
 from eventlog.api.consumer import ReadingOptions
+from eventlog.clients.awaiting.worker import finish
 from eventlog.groups.assignors import Assignor
 from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import (

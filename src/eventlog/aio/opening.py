@@ -9,8 +9,8 @@ from functools import partial
 from eventlog.aio.home import Home
 from eventlog.aio.log import EventLog
 from eventlog.aio.opener import Opening, opened
-from eventlog.aio.worker import finish
 from eventlog.api import event_log as api
+from eventlog.clients.awaiting.worker import finish
 from eventlog.log.event_log import EmbeddedLog
 from eventlog.log.opening import open as open_log
 from eventlog.options import Durability

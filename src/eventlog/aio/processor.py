@@ -14,8 +14,8 @@ from typing import Any, Self, TypeAlias
 
 from eventlog.aio.home import Home
 from eventlog.aio.transaction import Transaction
-from eventlog.aio.worker import Interrupted, Worker, finish
 from eventlog.clients.awaiting.loop import Call
+from eventlog.clients.awaiting.worker import Interrupted, Worker, finish
 from eventlog.clients.transaction.processor import Processor as InnerProcessor
 from eventlog.records import Record
 

@@ -8,8 +8,8 @@ from typing import Any, Self, TypeVar, overload
 
 from eventlog.aio.home import Home
 from eventlog.aio.topic import Topic, inner_of
-from eventlog.aio.worker import finish
 from eventlog.api.producer import Delivery
+from eventlog.clients.awaiting.worker import finish
 from eventlog.clients.producer.producer import EmbeddedProducer
 from eventlog.options import HeadersInput
 

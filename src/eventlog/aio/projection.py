@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, Self
 from eventlog.aio.home import Home
 from eventlog.aio.state import StateView
 from eventlog.aio.waking import Waker, wait_until
-from eventlog.aio.worker import Worker, finish, note_outcome
+from eventlog.clients.awaiting.worker import Worker, finish, note_outcome
 from eventlog.options import check_int, check_seconds
 from eventlog.records import K, V
 

@@ -13,11 +13,11 @@ from eventlog.aio.consumer import Consumer
 from eventlog.aio.home import Home
 from eventlog.aio.state import State
 from eventlog.aio.topic import Topic, inner_of
-from eventlog.aio.worker import Worker, note_outcome
 from eventlog.api.consumer import Offsets
 from eventlog.api.producer import Delivery
 from eventlog.backend.deferred import Deferred, DeferringBackend
 from eventlog.backend.records import AppendReply, TransactionRequest
+from eventlog.clients.awaiting.worker import Worker, note_outcome
 from eventlog.clients.transaction.attempts import pause_s
 from eventlog.clients.transaction.transaction import EmbeddedTransaction
 from eventlog.errors import ConflictError, EventLogError, WrongVersion

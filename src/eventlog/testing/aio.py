@@ -19,9 +19,9 @@ from eventlog.aio.opener import Opening
 from eventlog.aio.opening import over
 from eventlog.aio.topic import Topic, inner_of
 from eventlog.aio.waking import Waker, wait_until
-from eventlog.aio.worker import finish
 from eventlog.clients.awaiting.loop import Future
 from eventlog.clients.awaiting.outbox import resolve
+from eventlog.clients.awaiting.worker import finish
 from eventlog.clock import Clock
 from eventlog.options import Durability, check_int, check_seconds
 from eventlog.records import Record, TopicPartition

@@ -189,7 +189,7 @@ def test_hundreds_of_long_polls_are_woken_together(log: eventlog.EventLog, kafka
         for wire in wires:
             wire.send(ApiKey.FETCH, 11, body)
         end_s = monotonic() + 20.0
-        while sum(map(len, polls.values())) < len(wires):
+        while sum(map(len, list(polls.values()))) < len(wires):
             assert monotonic() < end_s
         topic.append(b"tea")
         for wire in wires:

@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Self
 
 from eventlog.aio.opener import Opening, opened
-from eventlog.aio.worker import Worker, finish
 from eventlog.clients.awaiting.loop import running_loop
 from eventlog.clients.awaiting.outbox import outbox
+from eventlog.clients.awaiting.worker import Worker, finish
 from eventlog.kafka.faults.face import FaultsOnDemand
 from eventlog.kafka.listener.listener import Core, Listener
 

@@ -12,18 +12,17 @@ A log in memory has no disk to wait for: it is committed in the loop itself, aft
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from eventlog.backend import Backend
 from eventlog.backend.deferred import Deferred
 from eventlog.backend.records import Pending
-from eventlog.clients.awaiting.outbox import Outbox, resolve
-from eventlog.interruptions import suppress, unless_interrupted
-from eventlog.uninterruptible import start_thread
+from eventlog.clients.awaiting.on_asyncio import AsyncioLoop
+from eventlog.clients.awaiting.outbox import Outbox
+from eventlog.clients.awaiting.worker import Worker
+from eventlog.interruptions import unless_interrupted
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Pending)
@@ -41,22 +40,17 @@ class Commits:
         self._loop = loop
         self._is_inline = backend.durability == "memory"
         self._outbox = Outbox(loop.call_soon_threadsafe)
-        self._jobs: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
-        self._is_commit_wanted = False
+        self._worker = Worker("eventlog-kafka-commits", AsyncioLoop(loop), self._outbox)
+        self._worker.serve(backend.commit_queued)
         self._is_commit_planned = False
         self._is_stopping = False
-        self._thread: threading.Thread | None = None
-        self._wakeup = threading.Lock()
-        self._wakeup.acquire()
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
         """Have something done that may wait for a commit; the future has what it returns or raises."""
+        if not self._is_inline and not self._is_stopping:
+            return cast("asyncio.Future[T]", self._worker.call(function))
         future: asyncio.Future[T] = self._loop.create_future()
-        if self._is_inline or self._is_stopping:
-            _do(future, function)
-            return future
-        self._jobs.append((future, function))
-        self._wake()
+        _settle(future, function)
         return future
 
     def store(self, defer: Callable[[Callable[[], object]], Deferred[T]]) -> asyncio.Future[T]:
@@ -100,8 +94,7 @@ class Commits:
 
     def _commit_soon(self) -> None:
         if not self._is_inline:
-            self._is_commit_wanted = True
-            self._wake()
+            self._worker.commit_soon()
         elif not self._is_commit_planned:
             self._is_commit_planned = True
             self._loop.call_soon(self._commit_here)
@@ -115,63 +108,13 @@ class Commits:
             self._outbox.let_go()
             self._outbox.run()
         if not is_done:  # another thread commits: ours comes with its next round, and this one makes sure
-            self._is_commit_wanted = True
-            self._wake()
-
-    # -- the thread ------------------------------------------------------------------------------------------
-
-    def _wake(self) -> None:
-        if self._thread is None:
-            thread = self._thread = threading.Thread(target=self._run, name="eventlog-kafka-commits", daemon=True)
-            try:
-                start_thread(thread)
-            finally:
-                if thread.ident is None:  # there is none to be had: the next call tries again
-                    self._thread = None
-        with suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
-            self._wakeup.release()
-
-    def _run(self) -> None:
-        outbox = self._outbox
-        outbox.hold()
-        try:
-            while not self._is_stopping:
-                self._wakeup.acquire()
-                while self._work():
-                    outbox.flush()
-        finally:
-            outbox.let_go()
-
-    def _work(self) -> bool:
-        """Commit, or do the next job; whether there was anything to do."""
-        if self._is_commit_wanted:
-            self._is_commit_wanted = False
-            self._backend.commit_queued()
-            return True
-        if not self._jobs:
-            return False
-        future, function = self._jobs.popleft()
-        try:
-            outcome = partial(resolve, future, function())
-        except BaseException as error:  # noqa: BLE001 - it is that of the request, whatever it is
-            outcome = partial(_refuse, future, error)
-        self._outbox.put(outcome)
-        return True
+            self._worker.commit_soon()
 
     def stop(self) -> None:
         """Have the thread end when everything is done, and wait for it."""
         self._is_stopping = True
-        with suppress(RuntimeError):
-            self._wakeup.release()
-        if self._thread is not None:
-            self._thread.join()
-
-
-def _do(future: asyncio.Future[T], function: Callable[[], T]) -> None:
-    try:
-        future.set_result(function())
-    except unless_interrupted(Exception) as error:
-        future.set_exception(error)
+        self._worker.stop()
+        self._worker.join()
 
 
 def _outcome(pending: P) -> P:
@@ -188,9 +131,4 @@ def _settle(future: asyncio.Future[T], outcome: Callable[[], T]) -> None:
     try:
         future.set_result(outcome())
     except unless_interrupted(Exception) as error:
-        future.set_exception(error)
-
-
-def _refuse(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
         future.set_exception(error)

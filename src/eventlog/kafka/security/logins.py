@@ -16,9 +16,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from eventlog.aio.worker import Worker
 from eventlog.clients.awaiting.loop import running_loop
 from eventlog.clients.awaiting.outbox import Outbox
+from eventlog.clients.awaiting.worker import Worker
 from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.listener.connection import Last, Refused
 from eventlog.kafka.protocol.api_keys import ApiKey
