@@ -76,6 +76,8 @@ def _numbers(field: Field, bits: int, is_signed: bool) -> st.SearchStrategy[int]
         return st.sampled_from([0, 3, 35, 119])  # kio knows no others
     if field.name.endswith(("timestamp_ms", "append_time_ms", "start_time_ms")):
         return st.integers(0, 1 << 41)  # as datetimes have it
+    if bits == 64 and field.name.endswith("_ms"):
+        return st.integers(-(1 << 51), 1 << 51)  # kio has timedeltas, and counts their milliseconds in a float
     least, end = (-(1 << bits - 1), 1 << bits - 1) if is_signed else (0, 1 << bits)
     return st.integers(least, end - 1)
 
