@@ -241,7 +241,7 @@ class EventLog(LogTransactions, LogReading):
                 max_block=0.0,
                 is_loops=True,
             )
-            inner._producers.add(made)
+            inner._clients.producers.add(made)
             return made
 
         async def open_it() -> Producer:
@@ -324,7 +324,7 @@ class EventLog(LogTransactions, LogReading):
         def make() -> EmbeddedConsumer[Any, Any]:
             inner._check_open()
             made = open_consumer(home.backend, inner._known_topic, given, ear, **options)
-            inner._consumers.add(made)
+            inner._clients.consumers.add(made)
             made._begin()
             return made
 

@@ -11,7 +11,6 @@ import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from time import monotonic
 from typing import Any, ClassVar, Literal, Never, TypeAlias, TypeVar, cast
 from uuid import UUID
 
@@ -25,17 +24,17 @@ from eventlog.api.transaction import Function, OnFailure, Transaction
 from eventlog.backend import Backend
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
-from eventlog.clients.consumer.consumer import CLOSE_SECONDS, EmbeddedConsumer
+from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.opening import open_consumer
 from eventlog.clients.producer.producer import EmbeddedProducer
-from eventlog.clients.producer.sender import end_abandoned
 from eventlog.clients.reading.log_reader import LogReader, open_reader, read_log, records_of
 from eventlog.clients.topic.registry import TopicOptions, Topics
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.clients.transaction.transaction import EmbeddedLentTransaction, EmbeddedTransaction
 from eventlog.codecs import Upcasters
-from eventlog.errors import ConcurrentUse, LogClosed
-from eventlog.interruptions import is_interruption, suppress, unless_interrupted
+from eventlog.errors import LogClosed
+from eventlog.interruptions import is_interruption, suppress
+from eventlog.log.clients import OpenClients
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
     DEFAULT_COPIED_RECORDS,
@@ -59,7 +58,6 @@ from eventlog.options import (
     refuse_options,
 )
 from eventlog.records import Record, RecordBatch
-from eventlog.uninterruptible import WeakMembers
 
 T = TypeVar("T")
 _Progress: TypeAlias = Callable[[int, int], object] | None
@@ -77,9 +75,7 @@ class EmbeddedLog(EventLog):
         """For whom the store stays open."""
         us = weakref.ref(self)  # a circle would keep a dropped log open until the collector comes by
         self._topics = Topics(store, lambda: cast("EmbeddedLog", us()), cleans=cleans)
-        self._producers: WeakMembers[EmbeddedProducer] = WeakMembers()
-        self._consumers: WeakMembers[EmbeddedConsumer[Any, Any]] = WeakMembers()
-        self._followers: WeakMembers[api.Follower] = WeakMembers()
+        self._clients = OpenClients(store)
         self._is_closed = False
         self._is_closing = False
         self._has_ended = False
@@ -206,7 +202,7 @@ class EmbeddedLog(EventLog):
             max_buffered_bytes=max_buffered_bytes,
             max_block=max_block,
         )
-        self._producers.add(producer)
+        self._clients.producers.add(producer)
         return producer
 
     @override
@@ -251,7 +247,7 @@ class EmbeddedLog(EventLog):
             on_revoked=on_revoked,
             on_lost=on_lost,
         )
-        self._consumers.add(consumer)
+        self._clients.consumers.add(consumer)
         consumer._begin()
         return consumer
 
@@ -455,7 +451,7 @@ class EmbeddedLog(EventLog):
         reader = self._follow_from(start, topics)
         limit = None if timeout is None else check_seconds("timeout", timeout)
         follower = Follower(self._store, reader, limit, self._check_open)
-        self._followers.add(follower)
+        self._clients.followers.add(follower)
         return follower
 
     def _follow_from(self, start: int | Literal["latest"], topics: Iterable[str | Topic[Any, Any]] | None) -> LogReader:
@@ -503,12 +499,12 @@ class EmbeddedLog(EventLog):
     def close(self) -> None:
         if self._is_closing or self._has_ended:
             return
-        if self._is_interrupted():
+        if self._store.is_interrupted or self._clients.are_interrupted:
             self._close_later()
             return
         self._is_closing = True
         try:
-            self._close_clients()  # until they are closed they may ask for topics
+            self._clients.close()  # until they are closed they may ask for topics
         except BaseException as error:
             self._release(has_ended=not is_interruption(error))
             raise
@@ -527,14 +523,6 @@ class EmbeddedLog(EventLog):
             self._finalizer.detach()
             self._has_ended = has_ended
 
-    def _is_interrupted(self) -> bool:
-        """Whether a signal handler or a finalizer has interrupted something that closing would wait for."""
-        return (
-            self._store.is_interrupted
-            or any(one._is_interrupted for one in self._consumers)
-            or any(one._is_interrupted for one in self._producers)
-        )
-
     def _close_later(self) -> None:
         """
         Refuse new calls from now on, and close when the interrupted call is over.
@@ -542,10 +530,7 @@ class EmbeddedLog(EventLog):
         A consumer's call closes it, and then us. Else the next call of whatever we made does, or the next `close()`.
         """
         self._is_refusing = True
-        for consumer in self._consumers:
-            consumer._close_later(self.close)
-        for producer in self._producers:
-            producer._close_later()
+        self._clients.close_later(self.close)
 
     def _crash(self) -> None:
         """End as the death of the process would; our clients find the log closed."""
@@ -553,36 +538,8 @@ class EmbeddedLog(EventLog):
         self._finalizer.detach()
         self._store.crash()
         with suppress(Exception):  # they have unsent records, uncommitted offsets: that is what a crash loses
-            self._close_clients()
+            self._clients.close()
         self._is_closed = self._is_refusing = self._has_ended = True
-
-    def _close_clients(self) -> None:
-        failure: Exception | None = None
-        for follower in list(self._followers):
-            follower.stop()
-        for producer in list(self._producers):
-            try:
-                producer.close()
-            except unless_interrupted(Exception) as error:
-                failure = failure or error
-        try:
-            end_abandoned(self._store)
-        except unless_interrupted(Exception) as error:
-            failure = failure or error
-        deadline_s, consumers = monotonic() + CLOSE_SECONDS, list(self._consumers)
-        for consumer in consumers:
-            consumer._prepare_to_close()
-        for consumer in consumers:
-            try:
-                consumer._close_by(deadline_s)
-            except unless_interrupted(ConcurrentUse):
-                consumer.wakeup()  # its thread will find the log closed
-            except unless_interrupted(LogClosed):
-                continue  # an interrupted close() has let go of the log, and of the member with it
-            except unless_interrupted(Exception) as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
 
     def _check_open(self) -> None:
         if self._is_refusing:
