@@ -153,11 +153,13 @@ def test_a_bound_ends_the_command_and_says_what_is_stored(eventlog_command, path
 
 def test_a_topic_is_compacted_by_the_command(path, eventlog_command):
     """Declared, shown, done, and altered."""
-    options = ["--compaction", "key", "--compaction-lag", "0s", "--tombstone-retention", "1h", "--min-dirty-ratio", "0"]
+    options = ["--compaction", "key", "--compaction-lag", "0s", "--max-compaction-lag", "1h"]
+    options += ["--tombstone-retention", "1h", "--min-dirty-ratio", "0"]
     assert eventlog_command("topics", "create", path, "users", *options, "--repack-after", "7d")[0] == 0
     fields = json.loads(eventlog_command("topics", "describe", path, "users", "--json")[1])
-    names = ("compaction", "compaction_lag", "tombstone_retention", "min_dirty_ratio", "repack_after")
-    assert [fields[name] for name in names] == ["key", 0.0, 3600.0, 0.0, 604800.0]
+    names = ("compaction", "compaction_lag", "max_compaction_lag", "tombstone_retention", "min_dirty_ratio")
+    assert fields["repack_after"] == 604800.0
+    assert [fields[name] for name in names] == ["key", 0.0, 3600.0, 3600.0, 0.0]
     with eventlog.open(path, cleaner=False) as log:
         log.topic("users").append_many([b"1", b"2", b"3"], keys=[b"a", b"b", b"a"])
     code, out, err = eventlog_command("clean", path)

@@ -190,6 +190,42 @@ def test_a_partition_is_compacted_when_enough_of_it_is_dirty(log):
     assert log.clean().record_count == 21
 
 
+def test_a_record_is_compacted_at_the_latest_after_the_longest_lag(log, clock):
+    """However little of the partition is new."""
+    topic = log.topic("users", key=str, value=bytes, compaction="key", min_dirty_ratio=1, max_compaction_lag=60)
+    for number in range(20):
+        topic.append(bytes(100), key=f"k{number}")
+    topic.append(bytes(100), key="k0")
+    clock.advance(60)
+    assert log.clean().record_count == 1
+    topic.append(bytes(100), key="k0")
+    clock.advance(59)
+    assert log.clean().record_count == 0
+    topic.append(bytes(100), key="k1")
+    clock.advance(1)
+    assert log.clean().record_count == 2
+    topic.append(bytes(100), key="k2")
+    topic.alter(max_compaction_lag=None)
+    clock.advance(1000)
+    assert (topic.max_compaction_lag, log.clean().record_count) == (None, 0)
+
+
+def test_the_background_lets_few_bytes_wait_and_then_compacts_them(log, clock):
+    """A changelog of a few keys never has enough of them at once; one that has does not wait."""
+    topic = log.topic("users", key=str, value=bytes, compaction="key")
+    cleaner = log._store._made_cleaner()
+    for _ in range(20):
+        topic.append(bytes(100), key="a")
+    clock.advance(14.9)
+    assert cleaner.clean(None, in_background=True).record_count == 0
+    clock.advance(0.2)
+    assert cleaner.clean(None, in_background=True).record_count == 19
+    clock.advance(60)
+    assert cleaner.clean(None, in_background=True).record_count == 0
+    topic.append(bytes(1 << 16), key="a")
+    assert cleaner.clean(None, in_background=True).record_count == 1
+
+
 def test_records_without_a_key_are_refused(log):
     """By every way of appending; what was stored before the topic was compacted stays."""
     topic = log.topic("users")
@@ -223,10 +259,17 @@ def test_options_are_stored_and_altered(log):
     )
     with pytest.raises(eventlog.TopicMismatch, match=r"alter\(compaction_lag=6\)"):
         log.topic("users", compaction_lag=6)
+    with pytest.raises(eventlog.TopicMismatch, match=r"alter\(max_compaction_lag=9\)"):
+        log.topic("users", max_compaction_lag=9)
+    topic.alter(max_compaction_lag=9)
+    assert log.topic("users", max_compaction_lag=9.0).max_compaction_lag == 9.0
+    with pytest.raises(ValueError, match="at least compaction_lag, 10 s"):
+        topic.alter(compaction_lag=10)
     topic.alter(compaction_lag=6, repack_after=60)
     assert log.topic("users", compaction="key", compaction_lag=6, repack_after=60).repack_after == 60
     topic.alter(compaction=None)
     assert (topic.compaction, topic.compaction_lag, topic.min_dirty_ratio, topic.repack_after) == (None, 0.0, 0.5, 60.0)
+    assert topic.max_compaction_lag is None
     topic.append(b"without a key")
 
 
@@ -239,6 +282,9 @@ def test_options_are_stored_and_altered(log):
         ({"min_dirty_ratio": 0.5}, ValueError),
         ({"compaction": "key", "min_dirty_ratio": 1.5}, ValueError),
         ({"compaction": "key", "compaction_lag": -1}, ValueError),
+        ({"max_compaction_lag": 5}, ValueError),
+        ({"compaction": "key", "max_compaction_lag": 0}, ValueError),
+        ({"compaction": "key", "compaction_lag": 6, "max_compaction_lag": 5}, ValueError),
         ({"compaction": "key", "tombstone_retention": "1 day"}, TypeError),
         ({"repack_after": -1}, ValueError),
     ],

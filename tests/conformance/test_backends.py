@@ -94,7 +94,14 @@ def _of_topic(name: str, *arguments: object, **options: object) -> Callable[[Any
 
 
 OPTIONS = ("retention", "retention_bytes", "until_read_by")
-REWRITING = ("compaction", "compaction_lag", "tombstone_retention", "min_dirty_ratio", "repack_after")
+REWRITING = (
+    "compaction",
+    "compaction_lag",
+    "max_compaction_lag",
+    "tombstone_retention",
+    "min_dirty_ratio",
+    "repack_after",
+)
 LACKING: list[tuple[str, Callable[[Any], object]]] = [
     ("index", lambda log: log.topic("accounts", index="key")),
     *(("index", _of_topic(name, b"k")) for name in ("history", "latest", "version", "snapshot")),

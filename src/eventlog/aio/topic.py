@@ -103,6 +103,11 @@ class Topic(Generic[K, V]):
         return self._inner.compaction_lag
 
     @property
+    def max_compaction_lag(self) -> float | None:
+        """The seconds after which records are compacted at the latest; None waits for enough bytes."""
+        return self._inner.max_compaction_lag
+
+    @property
     def tombstone_retention(self) -> float:
         """The seconds for which compaction keeps tombstones."""
         return self._inner.tombstone_retention
@@ -237,6 +242,7 @@ class Topic(Generic[K, V]):
         compression: Compression | None = UNCHANGED,
         compaction: Literal["key"] | None = UNCHANGED,
         compaction_lag: float = UNCHANGED,
+        max_compaction_lag: float | None = UNCHANGED,
         tombstone_retention: float = UNCHANGED,
         min_dirty_ratio: float = UNCHANGED,
         repack_after: float | None = UNCHANGED,
@@ -250,6 +256,7 @@ class Topic(Generic[K, V]):
             compression=compression,
             compaction=compaction,
             compaction_lag=compaction_lag,
+            max_compaction_lag=max_compaction_lag,
             tombstone_retention=tombstone_retention,
             min_dirty_ratio=min_dirty_ratio,
             repack_after=repack_after,

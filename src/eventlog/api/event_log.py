@@ -197,6 +197,7 @@ class EventLog(Closing, LogReading):
         compression: Compression | None = None,
         compaction: Literal["key"] | None = None,
         compaction_lag: float | None = None,
+        max_compaction_lag: float | None = None,
         tombstone_retention: float | None = None,
         min_dirty_ratio: float | None = None,
         repack_after: float | None = None,
@@ -238,6 +239,8 @@ class EventLog(Closing, LogReading):
                 background or by `clean()`. Every record needs a key. With `index="key"`, a history is what is left, and
                 versions go on. None (default) keeps all.
             compaction_lag: the seconds for which a record is left alone, by its timestamp (default 0).
+            max_compaction_lag: the seconds after which a record is compacted at the latest, by its timestamp, whatever
+                `min_dirty_ratio` says. None (default) waits for that.
             tombstone_retention: the seconds for which a tombstone is kept after compaction has dropped the records
                 before it (default 86,400: a day). A reader that is further behind may miss it.
             min_dirty_ratio: the share of the bytes of a partition that were stored since the last compaction from which

@@ -34,6 +34,7 @@ class TopicOptions(TypedDict, total=False):
     compression: Compression | None
     compaction: Literal["key"] | None
     compaction_lag: float | None
+    max_compaction_lag: float | None
     tombstone_retention: float | None
     min_dirty_ratio: float | None
     repack_after: float | None
@@ -124,6 +125,11 @@ class Topic(FrontDoor, Generic[K, V]):
     def compaction_lag(self) -> float:
         """The seconds for which compaction leaves records alone."""
         raise self._lacks("compaction_lag", "compaction")
+
+    @property
+    def max_compaction_lag(self) -> float | None:
+        """The seconds after which records are compacted at the latest; None waits for enough bytes."""
+        raise self._lacks("max_compaction_lag", "compaction")
 
     @property
     def tombstone_retention(self) -> float:
@@ -232,6 +238,7 @@ class Topic(FrontDoor, Generic[K, V]):
         compression: Compression | None = UNCHANGED,
         compaction: Literal["key"] | None = UNCHANGED,
         compaction_lag: float = UNCHANGED,
+        max_compaction_lag: float | None = UNCHANGED,
         tombstone_retention: float = UNCHANGED,
         min_dirty_ratio: float = UNCHANGED,
         repack_after: float | None = UNCHANGED,
@@ -247,9 +254,10 @@ class Topic(FrontDoor, Generic[K, V]):
             retention_bytes: see there.
             until_read_by: see there.
             compression: see there.
-            compaction: see there. Without it, `compaction_lag`, `tombstone_retention` and `min_dirty_ratio` are as in
-                a new topic.
+            compaction: see there. Without it, `compaction_lag`, `max_compaction_lag`, `tombstone_retention` and
+                `min_dirty_ratio` are as in a new topic.
             compaction_lag: see there.
+            max_compaction_lag: see there.
             tombstone_retention: see there.
             min_dirty_ratio: see there.
             repack_after: see there.

@@ -50,8 +50,9 @@ class Compaction(NamedTuple):
     """
     How the batches of a topic are rewritten in the background.
 
-    `by` is "key" if only the newest record of each key is kept (`compaction=`); the three that follow it say when.
-    `repack_ms` is `repack_after=` in ms: small batches of that age are merged. `EventLog.topic` says what each means.
+    `by` is "key" if only the newest record of each key is kept (`compaction=`); the three that follow it say when, and
+    `most_lag_ms` at the latest when. `repack_ms` is `repack_after=` in ms: small batches of that age are merged.
+    `EventLog.topic` says what each means.
     """
 
     by: str | None = None
@@ -59,6 +60,7 @@ class Compaction(NamedTuple):
     tombstone_ms: int = TOMBSTONE_MS
     least_dirty_ratio: float = 0.5
     repack_ms: int | None = None
+    most_lag_ms: int | None = None
 
     @property
     def is_on(self) -> bool:

@@ -24,6 +24,7 @@ KEPT: Final = (
     "until_read_by",
     "compaction",
     "compaction_lag",
+    "max_compaction_lag",
     "tombstone_retention",
     "min_dirty_ratio",
     "repack_after",
@@ -72,6 +73,12 @@ def retention_options(function: Decorated) -> Decorated:
             type=_Amount("time", _SECONDS),
             metavar="TIME",
             help="Keep compacted tombstones for this time (1d).",
+        ),
+        click.option(
+            "--max-compaction-lag",
+            type=_Amount("time", _SECONDS),
+            metavar="TIME",
+            help="Compact a record at the latest after this time; or none.",
         ),
         click.option(
             "--compaction-lag",
@@ -138,6 +145,7 @@ def kept_words(
     until_read_by: Sequence[str] | None = None,
     compaction: str | None = None,
     compaction_lag: float = 0.0,
+    max_compaction_lag: float | None = None,
     tombstone_retention: float = 0.0,
     min_dirty_ratio: float = 0.0,
     repack_after: float | None = None,
@@ -151,9 +159,10 @@ def kept_words(
     """
     parts = []
     if compaction is not None:
+        at_latest = "" if max_compaction_lag is None else f" or after {max_compaction_lag:,g} s"
         parts.append(
             f"the newest of each {compaction} after {compaction_lag:,g} s, tombstones for {tombstone_retention:,g} s, "
-            f"compacted at {min_dirty_ratio:g} dirty"
+            f"compacted at {min_dirty_ratio:g} dirty{at_latest}"
         )
     if retention is not None:
         parts.append(f"for {retention:,g} s")

@@ -37,6 +37,7 @@ def fields_of(
             "compression": topic.compression,
             "compaction": topic.compaction,
             "compaction_lag": topic.compaction_lag,
+            "max_compaction_lag": topic.max_compaction_lag,
             "tombstone_retention": topic.tombstone_retention,
             "min_dirty_ratio": topic.min_dirty_ratio,
             "repack_after": topic.repack_after,

@@ -11,7 +11,7 @@ import eventlog
 import eventlog.kafka
 from eventlog.backend.topics import StoredTopic
 from eventlog.kafka.protocol import ApiKey, ErrorCode
-from tests.kafka.admin.requests import APPEND, DELETE, SET, SUBTRACT, alter, create, describe, replace
+from tests.kafka.admin.requests import APPEND, DELETE, SET, SUBTRACT, alter, code_of_creation, create, describe, replace
 from tests.kafka.wire import Wire
 
 BROKER = 4
@@ -29,6 +29,7 @@ def test_configs_that_mean_something_here_are_options(log: eventlog.EventLog, wi
         "retention.ms": "60000",
         "retention.bytes": "1000",
         "min.compaction.lag.ms": "5",
+        "max.compaction.lag.ms": "500",
         "delete.retention.ms": "6",
         "min.cleanable.dirty.ratio": "0.25",
         "compression.type": "zstd",
@@ -38,7 +39,7 @@ def test_configs_that_mean_something_here_are_options(log: eventlog.EventLog, wi
     create(wire, "teas", num_partitions=2, configs=configs)
     topic = _stored(log)
     assert (topic.retention.most_ms, topic.retention.most_bytes) == (60_000, 2_000)
-    assert topic.compaction[:4] == ("key", 5, 6, 0.25)
+    assert topic.compaction == ("key", 5, 6, 0.25, None, 500)
     assert (topic.compression, topic.max_record_bytes) == ("zstd", 2_000_000)
     shown = describe(wire, "teas")
     assert {name: value for name, (value, source) in shown.items() if source == 1} == configs
@@ -64,6 +65,11 @@ def test_what_a_native_program_alters_later_is_what_is_shown(log: eventlog.Event
     assert shown == {"retention.ms": ("5000", 1), "segment.ms": ("7", 1), "retention.bytes": ("-1", 5)}
     log.topic("teas").alter(retention=None)
     assert describe(wire, "teas", "retention.ms") == {"retention.ms": ("-1", 1)}
+    create(wire, "cups", configs={"cleanup.policy": "compact", "max.compaction.lag.ms": "500"})
+    log.topic("cups").alter(max_compaction_lag=9)
+    assert describe(wire, "cups", "max.compaction.lag.ms") == {"max.compaction.lag.ms": ("9000", 1)}
+    log.topic("cups").alter(max_compaction_lag=None)
+    assert describe(wire, "cups", "max.compaction.lag.ms") == {"max.compaction.lag.ms": (str(2**63 - 1), 1)}
 
 
 def test_a_topic_that_is_only_compacted_keeps_records_of_any_age(log: eventlog.EventLog, wire: Wire) -> None:
@@ -181,6 +187,15 @@ def test_alterations_of_what_is_not_there_are_refused(log: eventlog.EventLog, wi
     resource = {"resource_type": 2, "resource_name": "teas", "configs": []}
     [response] = wire.ask(ApiKey.INCREMENTAL_ALTER_CONFIGS, 0, {"resources": [resource] * 2})["responses"]
     assert response["error_code"] == ErrorCode.INVALID_REQUEST
+
+
+def test_lags_that_contradict_each_other_are_refused(log: eventlog.EventLog, wire: Wire) -> None:
+    """A record cannot be left alone for longer than until it is compacted; as Kafka's brokers say."""
+    lags = {"cleanup.policy": "compact", "min.compaction.lag.ms": "7", "max.compaction.lag.ms": "6"}
+    assert code_of_creation(wire, "teas", configs=lags) == ErrorCode.INVALID_CONFIG
+    create(wire, "teas", configs={**lags, "max.compaction.lag.ms": "7"})
+    assert alter(wire, "teas", ("min.compaction.lag.ms", SET, "8")) == ErrorCode.INVALID_CONFIG
+    assert _stored(log).compaction.lag_ms == 7
 
 
 def test_a_topic_with_an_index_cannot_be_compacted(log: eventlog.EventLog, wire: Wire) -> None:

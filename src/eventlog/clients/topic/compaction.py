@@ -15,9 +15,10 @@ FIELDS: Mapping[str, str] = {
     "tombstone_retention": "tombstone_ms",
     "min_dirty_ratio": "least_dirty_ratio",
     "repack_after": "repack_ms",
+    "max_compaction_lag": "most_lag_ms",
 }
 """The options, and the fields of `Compaction` that hold them."""
-_OF_COMPACTION = ("compaction_lag", "tombstone_retention", "min_dirty_ratio")
+_OF_COMPACTION = ("compaction_lag", "max_compaction_lag", "tombstone_retention", "min_dirty_ratio")
 
 
 def check_compaction(options: Mapping[str, object]) -> dict[str, Any]:
@@ -30,8 +31,10 @@ def check_compaction(options: Mapping[str, object]) -> dict[str, Any]:
             fields["by"] = value
         elif option == "min_dirty_ratio":
             fields["least_dirty_ratio"] = check_share(option, value)
-        elif option == "repack_after" and value is None:
-            fields["repack_ms"] = None
+        elif option in ("repack_after", "max_compaction_lag") and value is None:
+            fields[FIELDS[option]] = None
+        elif option == "max_compaction_lag":
+            fields["most_lag_ms"] = round(check_seconds(option, value, least=0.001) * 1000)
         else:
             fields[FIELDS[option]] = round(check_seconds(option, value) * 1000)
     return fields
@@ -72,6 +75,11 @@ def _checked(name: str, asked: Compaction, options: Mapping[str, object]) -> Com
                     f"{option}= says how topic {name!r} is compacted, and it is not. Nothing was changed. Pass "
                     'compaction="key" too, or leave it out.'
                 )
+    if asked.most_lag_ms is not None and asked.lag_ms > asked.most_lag_ms:
+        raise ValueError(
+            f"max_compaction_lag must be at least compaction_lag, {asked.lag_ms / 1000:g} s for topic {name!r}, "
+            f"and not {asked.most_lag_ms / 1000:g} s. Nothing was changed. Pass one that is no shorter, or None."
+        )
     return asked
 
 

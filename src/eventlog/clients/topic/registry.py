@@ -54,6 +54,7 @@ class TopicOptions(NamedTuple):
     compression: str | None = None
     compaction: str | None = None
     compaction_lag: float | None = None
+    max_compaction_lag: float | None = None
     tombstone_retention: float | None = None
     min_dirty_ratio: float | None = None
     repack_after: float | None = None
@@ -109,7 +110,14 @@ class TopicOptions(NamedTuple):
         return any(one is not None for one in declared)
 
 
-_REWRITING = ("compaction", "compaction_lag", "tombstone_retention", "min_dirty_ratio", "repack_after")
+_REWRITING = (
+    "compaction",
+    "compaction_lag",
+    "max_compaction_lag",
+    "tombstone_retention",
+    "min_dirty_ratio",
+    "repack_after",
+)
 """The fields of `TopicOptions` that say how batches are rewritten."""
 
 

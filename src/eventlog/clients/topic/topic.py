@@ -137,6 +137,12 @@ class EmbeddedTopic(Topic[K, V]):
 
     @property
     @override
+    def max_compaction_lag(self) -> float | None:
+        most_lag_ms = self._stored().compaction.most_lag_ms
+        return None if most_lag_ms is None else most_lag_ms / 1000
+
+    @property
+    @override
     def tombstone_retention(self) -> float:
         return self._stored().compaction.tombstone_ms / 1000
 
@@ -227,6 +233,7 @@ class EmbeddedTopic(Topic[K, V]):
         compression: Compression | None = UNCHANGED,
         compaction: Literal["key"] | None = UNCHANGED,
         compaction_lag: float = UNCHANGED,
+        max_compaction_lag: float | None = UNCHANGED,
         tombstone_retention: float = UNCHANGED,
         min_dirty_ratio: float = UNCHANGED,
         repack_after: float | None = UNCHANGED,
@@ -242,6 +249,7 @@ class EmbeddedTopic(Topic[K, V]):
             {
                 "compaction": compaction,
                 "compaction_lag": compaction_lag,
+                "max_compaction_lag": max_compaction_lag,
                 "tombstone_retention": tombstone_retention,
                 "min_dirty_ratio": min_dirty_ratio,
                 "repack_after": repack_after,

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 from eventlog.backend.topics import StoredTopic, TopicChanges
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
-from eventlog.kafka.admin.configs import CONFIGS, LIST, check_config, configs_of, message_of, options_of, refused
+from eventlog.kafka.admin.configs import (
+    CONFIGS,
+    LIST,
+    check_config,
+    check_together,
+    configs_of,
+    message_of,
+    options_of,
+    refused,
+)
 from eventlog.kafka.admin.describing import BROKER, TOPIC, check_node, topic_named
 from eventlog.kafka.admin.topics import keep_clean, usable_compression
 from eventlog.kafka.listener.failures import code_of
@@ -76,6 +85,7 @@ def _alter_one(broker: Broker, asked: dict[str, Any], change: _Change, *, is_dry
 
 
 def _changes(topic: StoredTopic, configs: dict[str, str]) -> TopicChanges:
+    check_together(configs)
     options = options_of(configs, topic.partitions, topic)
     if options.compaction.by is not None and topic.compaction.by is None and topic.index is not None:
         raise refused(f"The topic {topic.name!r} has an index of its keys, and cannot be compacted.")

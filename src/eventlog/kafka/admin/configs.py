@@ -141,6 +141,15 @@ def _unfit(name: str, value: str, why: str) -> KafkaRefusal:
 # --- what configs mean ------------------------------------------------------------------------------------------------
 
 
+def check_together(configs: Mapping[str, str]) -> None:
+    """Raise `KafkaRefusal` for configs of one topic that contradict each other."""
+    lag_ms, most_lag_ms = _number(configs, "min.compaction.lag.ms"), _number(configs, "max.compaction.lag.ms")
+    if lag_ms > most_lag_ms:
+        raise refused(
+            f"Topic config min.compaction.lag.ms is {lag_ms}, which is more than max.compaction.lag.ms, {most_lag_ms}."
+        )
+
+
 def options_of(configs: Mapping[str, str], partitions: int, before: StoredTopic | None = None) -> Options:
     """
     Return the options that configs mean for a topic with some partitions.
@@ -157,12 +166,14 @@ def options_of(configs: Mapping[str, str], partitions: int, before: StoredTopic 
             most_bytes=most_bytes * partitions if 0 <= most_bytes <= _MOST_LONG // partitions else None,
         )
     compaction = NO_COMPACTION._replace(repack_ms=None if before is None else before.compaction.repack_ms)
+    lag_ms, most_lag_ms = _number(configs, "min.compaction.lag.ms"), _number(configs, "max.compaction.lag.ms")
     if "compact" in policy:
         compaction = compaction._replace(
             by="key",
-            lag_ms=min(_number(configs, "min.compaction.lag.ms"), _LONGEST_MS),
+            lag_ms=min(lag_ms, _LONGEST_MS),
             tombstone_ms=min(_number(configs, "delete.retention.ms"), _LONGEST_MS),
             least_dirty_ratio=float(configs.get("min.cleanable.dirty.ratio", "0.5")),
+            most_lag_ms=most_lag_ms if lag_ms <= most_lag_ms <= _LONGEST_MS else None,
         )
     compression = configs.get("compression.type")
     return Options(
@@ -192,8 +203,9 @@ def configs_of(topic: StoredTopic) -> dict[str, str]:
             _note(configs, "retention.bytes", str(each))
     if topic.compaction.by is not None:
         for name, field in _COMPACTION.items():
-            if getattr(topic.compaction, field) != getattr(meant.compaction, field):
-                _note(configs, name, str(getattr(topic.compaction, field)))
+            does = getattr(topic.compaction, field)
+            if does != getattr(meant.compaction, field):
+                _note(configs, name, CONFIGS[name].default if does is None else str(does))
     if topic.compression not in (meant.compression, None):
         configs["compression.type"] = topic.compression
     if topic.max_record_bytes != meant.max_record_bytes:
@@ -203,6 +215,7 @@ def configs_of(topic: StoredTopic) -> dict[str, str]:
 
 _COMPACTION: Final = {
     "min.compaction.lag.ms": "lag_ms",
+    "max.compaction.lag.ms": "most_lag_ms",
     "delete.retention.ms": "tombstone_ms",
     "min.cleanable.dirty.ratio": "least_dirty_ratio",
 }

@@ -17,7 +17,7 @@ from eventlog.backend.topics import DUPLICATE_WINDOW_MS, NewTopic, StoredTopic, 
 from eventlog.clients.topic_handle import check_library
 from eventlog.errors import EventLogError, InvalidTopicName, MissingLibrary
 from eventlog.interruptions import unless_interrupted
-from eventlog.kafka.admin.configs import check_config, configs_of, message_of, options_of, refused
+from eventlog.kafka.admin.configs import check_config, check_together, configs_of, message_of, options_of, refused
 from eventlog.kafka.admin.describing import described_configs
 from eventlog.kafka.listener.failures import code_of
 from eventlog.kafka.protocol import NO_UUID
@@ -107,6 +107,7 @@ def _check_name(name: str) -> None:
 
 
 def _new_topic(name: str, partitions: int, configs: dict[str, str]) -> NewTopic:
+    check_together(configs)
     options = options_of(configs, partitions)
     return NewTopic(
         name,

@@ -13,6 +13,7 @@ with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 import attrs
@@ -47,7 +48,8 @@ _LEAST_FULL_BYTES = 1 << 14
 _LEAST_DROPS = 32
 _MOST_DROPS = 8192
 _WORTH_BYTES = 1 << 16
-"""In the background, less than this is not compacted."""
+_PATIENCE_MS = 15_000
+"""In the background, fewer bytes than these wait until the first is so old: as long as Kafka's cleaner rests."""
 _READ_BYTES = 1 << 20
 
 Run = Callable[[CommitRequest], object]
@@ -102,25 +104,32 @@ class Dirt:
     """How much of a partition is not clean: known from one look to the next, so that no batch is looked at twice."""
 
     def __init__(self) -> None:
-        self._clean_end = 0
-        self._bytes = 0
-        self.end = 0
+        self._begin(0)
+
+    def _begin(self, clean_end: int) -> None:
+        self._clean_end = clean_end
+        self.bytes = 0
+        """The size of the batches behind the clean part that are old enough."""
+        self.oldest_ms: float = inf
+        """The first timestamp of the first of these batches; the smallest of all of them where times matter."""
+        self.end = clean_end
         """Up to where the partition may be compacted."""
 
     def look(
         self, environment: Environment, transaction: Snapshot, topic: StoredTopic, partition: int, now_ms: int
-    ) -> tuple[CompactionRow, int]:
+    ) -> CompactionRow:
         """
-        The row of the partition, and the bytes of the batches behind its clean part that are old enough.
+        Look at what came since the last look; the row of the partition.
 
         Raises:
             CorruptBatch, FormatTooNew: the row or the header of a batch cannot be read.
         """
         row = row_of(environment, transaction, topic, partition)
         if row.clean_end != self._clean_end:
-            self._clean_end, self._bytes, self.end = row.clean_end, 0, row.clean_end
+            self._begin(row.clean_end)
         prefix = partition_key(topic.id, partition)
         lag_ms = topic.compaction.lag_ms
+        is_timed = bool(lag_ms) or topic.compaction.most_lag_ms is not None
         stable = first_open(environment, transaction, topic.id, partition)
         with transaction.cursor(db=environment.table(BATCHES)) as cursor:
             is_found = cursor.set_range(batch_key(topic.id, partition, self.end))
@@ -131,12 +140,15 @@ class Dirt:
                 last = split_batch_key(key)[2]
                 if last >= stable:
                     break
-                if lag_ms and read_header(data, BatchName(topic.name, partition, last)).largest_ms > now_ms - lag_ms:
-                    break
-                self._bytes += len(data)
+                if is_timed or not self.bytes:
+                    header = read_header(data, BatchName(topic.name, partition, last))
+                    if lag_ms and header.largest_ms > now_ms - lag_ms:
+                        break
+                    self.oldest_ms = min(self.oldest_ms, header.first_ms)
+                self.bytes += len(data)
                 self.end = last + 1
                 is_found = cursor.next()
-        return row, self._bytes
+        return row
 
 
 def row_of(environment: Environment, transaction: Snapshot, topic: StoredTopic, partition: int) -> CompactionRow:
@@ -144,14 +156,19 @@ def row_of(environment: Environment, transaction: Snapshot, topic: StoredTopic, 
     return CompactionRow.unpack(environment.row(transaction, FORMAT, compaction_key(topic.id, partition)))
 
 
-def is_due(topic: StoredTopic, row: CompactionRow, dirty_bytes: int, now_ms: int, *, in_background: bool) -> bool:
-    """Whether a round is worth its work."""
+def is_due(topic: StoredTopic, row: CompactionRow, dirt: Dirt, now_ms: int, *, in_background: bool) -> bool:
+    """Whether a round is worth its work, or cannot wait any longer."""
     options = topic.compaction
     if row.due_tombstones(now_ms, options.tombstone_ms):
         return True
-    if not dirty_bytes or (in_background and dirty_bytes < _WORTH_BYTES):
+    if not dirt.bytes:
         return False
-    return dirty_bytes >= options.least_dirty_ratio * (dirty_bytes + row.clean_bytes)
+    age_ms = now_ms - dirt.oldest_ms
+    if options.most_lag_ms is not None and age_ms >= options.most_lag_ms:
+        return True
+    if in_background and dirt.bytes < _WORTH_BYTES and age_ms < _PATIENCE_MS:
+        return False
+    return dirt.bytes >= options.least_dirty_ratio * (dirt.bytes + row.clean_bytes)
 
 
 @attrs.frozen

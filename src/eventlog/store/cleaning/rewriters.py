@@ -79,8 +79,8 @@ class Rewriters:
         """A round over a partition; None if it is not due."""
         dirt, now_ms = self._dirt.setdefault((topic.id, partition), Dirt()), self._now_ms()
         with self._environment.reading() as transaction:
-            row, dirty_bytes = dirt.look(self._environment, transaction, topic, partition, now_ms)
-        if not is_due(topic, row, dirty_bytes, now_ms, in_background=in_background):
+            row = dirt.look(self._environment, transaction, topic, partition, now_ms)
+        if not is_due(topic, row, dirt, now_ms, in_background=in_background):
             return None
         return CompactionRound(
             self._environment,

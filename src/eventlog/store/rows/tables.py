@@ -102,7 +102,14 @@ _TOPICS_VERSION = struct.Struct(">Q")
 _LONGEST_WINDOW_MS = 10**12
 _KNOWN_TOPICS_COUNT = 1024
 _GROUP_END = b"\0"
-_COMPACTION_FIELDS = ("compaction", "compaction_lag_ms", "tombstone_retention_ms", "min_dirty_ratio", "repack_after_ms")
+_COMPACTION_FIELDS = (
+    "compaction",
+    "compaction_lag_ms",
+    "tombstone_retention_ms",
+    "min_dirty_ratio",
+    "repack_after_ms",
+    "max_compaction_lag_ms",
+)
 """The fields of a topic's row for those of `Compaction`, in their order."""
 
 BATCH_KEY_BYTES = _BATCH_KEY.size
@@ -284,7 +291,7 @@ def _unpacked_compression(name: bytes | memoryview, fields: dict[str, object]) -
 def _unpacked_compaction(name: bytes, fields: dict[str, object]) -> Compaction:
     if not any(field in fields for field in _COMPACTION_FIELDS):
         return NO_COMPACTION
-    by, lag_ms, tombstone_ms, ratio, repack_ms = (
+    by, lag_ms, tombstone_ms, ratio, repack_ms, most_lag_ms = (
         fields.get(field, usual) for field, usual in zip(_COMPACTION_FIELDS, NO_COMPACTION, strict=True)
     )
     if by is not None and checked(by, str) != "key":
@@ -301,6 +308,7 @@ def _unpacked_compaction(name: bytes, fields: dict[str, object]) -> Compaction:
         whole(tombstone_ms, 0, _LONGEST_WINDOW_MS),
         ratio,  # type: ignore[arg-type]
         None if repack_ms is None else whole(repack_ms, 0, _LONGEST_WINDOW_MS),
+        None if most_lag_ms is None else whole(most_lag_ms, 1, _LONGEST_WINDOW_MS),
     )
 
 
