@@ -308,8 +308,33 @@ class Script:
         yield self.fetch(0, 1)
         yield self.fetch(1, 1)
 
+    def late_ends(self) -> Iterator[tuple[Any, ...]]:
+        """The end of a transaction that comes once more, when the next one has begun, or the next producer."""
+        yield self.init(5)
+        yield self.produce(0, 0, version=12)
+        before = {"producer_id": self.producer_id, "producer_epoch": self.epoch}
+        yield self.end(committed=True, version=5)
+        yield self.produce(0, 0, version=12)
+        yield self.late_end(committed=True, **before)
+        yield self.late_end(committed=False, **before)
+        yield self.late_end(committed=True, version=4, **before)
+        yield self.describe()
+        yield self.fetch(0, 1)
+        yield self.end(committed=False, version=5)
+        yield self.init(5)
+        yield self.late_end(committed=True, producer_id=self.producer_id, producer_epoch=self.epoch - 1)
+        yield self.late_end(committed=False, producer_id=self.producer_id, producer_epoch=self.epoch - 1)
+        yield self.fetch(0, 1)
 
-SCRIPTS = ("first_protocol", "fencing", "second_protocol")
+    def late_end(self, **changes: Any) -> tuple[Any, ...]:
+        """EndTxn, whose answer nobody waits for any more."""
+        before = self.producer_id, self.epoch
+        answer = self.end(**{"version": 5, **changes})
+        self.producer_id, self.epoch = before
+        return answer
+
+
+SCRIPTS = ("first_protocol", "fencing", "second_protocol", "late_ends")
 
 
 def run(ask: Ask, topic: str, script: str) -> list[tuple[Any, ...]]:

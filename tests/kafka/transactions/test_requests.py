@@ -106,6 +106,22 @@ EXPECTED: dict[str, list[tuple[Any, ...]]] = {
         ("fetch", 6, 6, (("same", 2), ("same", 4)), (0, 1, 2, 3, 4, 5)),
         ("fetch", 2, 2, (), (0, 1)),
     ],
+    "late_ends": [
+        ("init", 0, "same", 0),
+        ("produce", 0, 0),
+        ("end", 0, "same", 1),
+        ("produce", 0, 2),
+        ("end", 90, "none", -1),
+        ("end", 90, "none", -1),
+        ("end", 90),
+        ("describe", (0, "Ongoing", 1, (("T", (0,)),)), (105, "", 0, ())),
+        ("fetch", 3, 2, (), (0, 1)),
+        ("end", 0, "same", 2),
+        ("init", 0, "same", 3),
+        ("end", 90, "none", -1),
+        ("end", 90, "none", -1),
+        ("fetch", 4, 4, (("same", 2),), (0, 1, 2, 3)),
+    ],
 }
 
 

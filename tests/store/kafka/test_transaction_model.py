@@ -7,6 +7,7 @@ it in three lines; the log is asked after every step.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -15,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog import testing
+from eventlog.backend.kafka import KafkaRefusal
+from eventlog.backend.kafka_transactions import EndTransaction
 from eventlog.store.records import visibility
 from eventlog.store.records.visibility import PartitionSight
 from eventlog.testing import ManualClock
 from tests.kafka.record_batches import backend_of, fetch
-from tests.kafka.transactional import Transactional, abort_expired, fetch_committed, kept_offsets
+from tests.kafka.transactional import Transactional, abort_expired, carry_out, fetch_committed, kept_offsets
 
 PARTITIONS = 2
 PRODUCERS = ("one", "two", "three")
@@ -99,7 +102,10 @@ class Model:
 
 STEP = st.tuples(
     st.sampled_from(
-        ["send"] * 6 + ["append", "append", "commit", "commit", "abort", "begin", "crash", "expire", "delete"]
+        [
+            *["send"] * 6,
+            *("append", "append", "commit", "commit", "abort", "late", "begin", "crash", "expire", "delete"),
+        ]
     ),
     st.integers(0, len(PRODUCERS) - 1),
     st.integers(0, PARTITIONS - 1),
@@ -118,6 +124,7 @@ class Run:
         self._bumps = bumps
         self._producers: dict[int, Transactional] = {}
         self._open: dict[int, Attempt] = {}
+        self._ends: dict[int, EndTransaction] = {}
         self._count = 0
         self.followed: list[bytes] = []
         self._position = 0
@@ -164,13 +171,27 @@ class Run:
 
     def _commit(self, producer: int, _partition: int, _count: int) -> None:
         if producer in self._open:
+            self._note_end(producer, is_commit=True)
             self._producers[producer].commit()
             self._settle(producer, "committed")
 
     def _abort(self, producer: int, _partition: int, _count: int) -> None:
         if producer in self._open:
+            self._note_end(producer, is_commit=False)
             self._producers[producer].abort()
             self._settle(producer, "aborted")
+
+    def _note_end(self, producer: int, *, is_commit: bool) -> None:
+        one = self._producers[producer]
+        self._ends[producer] = EndTransaction(
+            one.name, one.producer_id, one.epoch, is_commit=is_commit, bumps_epoch=self._bumps
+        )
+
+    def _late(self, producer: int, _partition: int, _count: int) -> None:
+        """The end of a producer's last transaction comes once more: by the second protocol it changes nothing."""
+        if self._bumps and producer in self._ends:
+            with suppress(KafkaRefusal):
+                carry_out(self.log, self._ends[producer])
 
     def _crash(self, _producer: int, _partition: int, _count: int) -> None:
         self.log = testing.crash(self.log)

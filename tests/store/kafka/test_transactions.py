@@ -8,6 +8,7 @@ from typing import Any
 import google_crc32c
 import pytest
 
+from eventlog import testing
 from eventlog.backend.kafka import KafkaRefusal
 from eventlog.backend.kafka_transactions import (
     AddGroup,
@@ -18,10 +19,12 @@ from eventlog.backend.kafka_transactions import (
     TransactionCommand,
 )
 from eventlog.batches.header import read_header
+from eventlog.testing import ManualClock
 from tests.kafka.record_batches import NOW_MS, Sent, backend_of, fetch, produce_one, record_batch
 from tests.kafka.transactional import (
     TIMEOUT_MS,
     Transactional,
+    abort_expired,
     carry_out,
     fetch_committed,
     kept_offsets,
@@ -365,9 +368,29 @@ def test_an_exhausted_epoch_gives_another_producer_id(log: Any, orders: Any) -> 
     again = EndTransaction("other", old, 32_766, is_commit=True, bumps_epoch=True)
     assert carry_out(log, again)[:2] == (producer.producer_id, 0)
     producer.send(b"b")
+    with pytest.raises(KafkaRefusal, match="has producer id"):  # it would end what has begun since
+        carry_out(log, again)
     producer.commit()
     assert seen(log) == [b"a", b"b"]
     assert log.verify().problems == ()
+
+
+def test_a_producer_that_was_too_slow_in_its_last_epoch_gets_another_id() -> None:
+    """Its transaction was aborted in epoch 32,767, in which nothing could fence it another time."""
+    clock = ManualClock()
+    with testing.open(clock=clock) as log:
+        log.topic("orders")
+        producer = Transactional(log, bumps=True)
+        _set_epoch(log, "mover", 32_766)
+        producer.epoch = 32_766
+        producer.send(b"a")
+        clock.advance(TIMEOUT_MS / 1000 + 1)
+        assert abort_expired(log) == ("mover",)
+        command = InitProducer("mover", TIMEOUT_MS, producer.producer_id, 32_766)
+        reply = carry_out(log, command)
+        assert (reply.producer_id > producer.producer_id, reply.epoch) == (True, 0)
+        assert carry_out(log, command) == reply
+        assert log.verify().problems == ()
 
 
 def _set_epoch(log: Any, name: str, epoch: int) -> None:

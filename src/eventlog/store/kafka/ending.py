@@ -113,9 +113,10 @@ class EndTransactionRequest(TransactionRequest):
         """Judge, and write all of it."""
         command, self._subjects = self._command, set()
         row = load(writing, command.transactional_id)
+        has_ended = row is not None and row.bumps and row.state in (COMPLETE_COMMIT, COMPLETE_ABORT)
         is_overflowed = (
             row is not None
-            and row.bumps
+            and has_ended
             and row.last_producer_id == command.producer_id
             and command.epoch >= MOST_EPOCH - 1
             and row.epoch == 0
@@ -125,7 +126,8 @@ class EndTransactionRequest(TransactionRequest):
             raise refusal(
                 command.transactional_id, "INVALID_PRODUCER_ID_MAPPING", f"{known}, not {command.producer_id}"
             )
-        is_again = is_overflowed or (row.bumps and row.epoch == command.epoch + 1)
+        # An end that comes once more is that of the transaction before, and must not end one that has begun since.
+        is_again = is_overflowed or (has_ended and row.epoch == command.epoch + 1)
         if command.epoch != row.epoch and not (is_again and command.bumps_epoch):
             raise fenced(row, command.epoch)
         self.reply = TransactionReply(row.producer_id, row.epoch)

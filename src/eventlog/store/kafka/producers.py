@@ -285,13 +285,15 @@ class InitProducerRequest(TransactionRequest):
         has_expected = command.epoch != -1 or command.producer_id != -1
         if row.epoch == NO_EPOCH:
             return attrs.evolve(row, producer_id=take_producer_id(writing), epoch=0)
-        if row.epoch >= _LAST_EPOCH and (not has_expected or command.epoch == row.epoch):
+        # A fence has taken the very last epoch: nobody gets that one, since nothing could fence it.
+        is_slow = row.epoch >= MOST_EPOCH and command.epoch == row.last_epoch
+        if row.epoch >= _LAST_EPOCH and (not has_expected or command.epoch == row.epoch or is_slow):
             return attrs.evolve(
                 row,
                 producer_id=take_producer_id(writing),
                 epoch=0,
                 last_producer_id=row.producer_id,
-                last_epoch=row.epoch if has_expected else NO_EPOCH,
+                last_epoch=command.epoch if has_expected else NO_EPOCH,
             )
         if not has_expected:
             return attrs.evolve(row, epoch=row.epoch + 1, last_epoch=NO_EPOCH)
