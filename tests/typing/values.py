@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+from types import UnionType
 from typing import Any, NamedTuple, TypedDict, assert_type
 from uuid import UUID
 
@@ -45,6 +46,9 @@ class Shade(enum.Enum):
     """An enum of a user's own."""
 
     DARK = 1
+
+
+Event = Order | Payment | Point
 
 
 class Reversed:
@@ -88,6 +92,18 @@ def a_consumer_knows_the_types_of_its_topics(
     assert_type(log.consumer(orders, payments), Consumer[str | int, Order | Payment])
     assert_type(log.consumer(orders, texts, group="a"), Consumer[str, Order | str])
     assert_type(log.consumer(orders, payments, texts), Consumer[str | int, Order | Payment | str])
+    points, shades = log.topic("points", key=str, value=Point), log.topic("shades", key=str, value=Shade)
+    assert_type(log.consumer(orders, texts, points, shades), Consumer[str, Order | str | Point | Shade])
+    assert_type(
+        log.consumer(orders, payments, texts, points, shades, group="all"),
+        Consumer[str | int, Order | Payment | str | Point | Shade],
+    )
+    assert_type(
+        log.consumer(orders, orders, payments, texts, points, shades),
+        Consumer[str | int, Order | Payment | str | Point | Shade],
+    )
+    assert_type(log.consumer(*[orders, orders]), Consumer[str, Order])
+    assert_type(log.consumer(orders, orders, orders, orders, orders, orders, orders, orders), Consumer[str, Order])
     assert_type(log.consumer("orders"), Consumer[Any, Any])
     assert_type(log.consumer(orders, "payments"), Consumer[Any, Any])
     assert_type(log.consumer(group="billing"), Consumer[Any, Any])
@@ -120,6 +136,10 @@ def book(tx: Transaction, record: Record[str | int, Order | Payment]) -> None:
     """Book an order or a payment."""
 
 
+def follow_four(tx: Transaction, record: Record[str | int, Order | Payment | str | Point]) -> None:
+    """Take the records of four topics."""
+
+
 def anything(tx: Transaction, record: Record[Any, Any]) -> None:
     """Take any record."""
 
@@ -131,6 +151,9 @@ def a_processor_calls_a_function_of_its_records(
     log.processor(orders, function=bill, group="billing", max_records=10)
     log.processor(orders, orders, function=bill, group="billing")
     log.processor(orders, payments, function=book, group="billing")
+    points, texts = log.topic("points", key=str, value=Point), log.topic("texts", key=str, value=str)
+    log.processor(orders, payments, texts, points, function=follow_four, group="billing")
+    log.processor(orders, payments, texts, points, function=book, group="billing")  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
     log.processor("orders", function=bill, group="billing")
     log.processor(orders, "payments", function=anything, group="billing")
     log.processor(orders, function=lambda tx, record: tx.send("bills", record.value.item), group="billing")
@@ -164,13 +187,26 @@ def a_projection_has_the_state_of_its_function(log: EventLog, orders: Topic[str,
 
 
 def several_classes_give_their_union(log: EventLog) -> None:
-    """A tuple of classes; a union is a value of which type checkers know nothing."""
+    """A tuple of classes, or their union, which may have a name."""
     events = log.topic("events", key=str, value=(Order, Payment))
     assert_type(events, Topic[str, Order | Payment])
     for record in log.consumer(events):
         assert_type(record, Record[str, Order | Payment])
     assert_type(log.topic("events", key=str, value=(Order, Payment, Point)), Topic[str, Order | Payment | Point])
     assert_type(log.topic("events", key=str, value=(Order,)), Topic[str, Order])
+    four = log.topic("events", key=str, value=(Order, Payment, Point, Sizes))
+    assert_type(four, Topic[str, Order | Payment | Point | Sizes])
+    assert_type(log.topic("events", key=str, value=Order | Payment), Topic[str, Order | Payment])
+    assert_type(log.topic("events", key=str, value=Event), Topic[str, Order | Payment | Point])
+    assert_type(log.topic("events", value=Order | Payment), Topic[Any, Order | Payment])
+    assert_type(log.state("last", key=str, value=Order | Payment), eventlog.StateView[str, Order | Payment])
+
+
+def classes_that_are_found_at_run_time_are_anything(log: EventLog, found: UnionType, one: type[Any]) -> None:
+    """What type checkers do not see they do not guess."""
+    assert_type(log.topic("events", key=str, value=found), Topic[str, Any])
+    assert_type(log.topic("events", value=found), Topic[Any, Any])
+    assert_type(log.topic("events", key=str, value=one), Topic[str, Any])
 
 
 def a_copy_has_the_new_types(log: EventLog, orders: Topic[str, Order]) -> None:
@@ -179,3 +215,4 @@ def a_copy_has_the_new_types(log: EventLog, orders: Topic[str, Order]) -> None:
     assert_type(copy, eventlog.TopicCopy[str, Payment])
     assert_type(copy.topic, Topic[str, Payment])
     assert_type(log.copy_topic("orders", to="payments", value=Payment), eventlog.TopicCopy[Any, Payment])
+    assert_type(log.copy_topic(orders, to="both", value=Order | Payment), eventlog.TopicCopy[str, Order | Payment])

@@ -23,7 +23,7 @@ from eventlog.aio.projection import Projection
 from eventlog.aio.topic import Topic, inner_of
 from eventlog.aio.waking import Waker
 from eventlog.api.consumer import ReadingOptions
-from eventlog.api.event_log import KeyCodec, TopicName, Untyped, ValueClass
+from eventlog.api.event_log import KeyCodec, TopicName, ValueClass
 from eventlog.api.topic import TopicOptions
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
@@ -44,6 +44,9 @@ from eventlog.options import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import UnionType
+
+    from typing_extensions import TypeForm
 
     from eventlog.backend.backup import BackupReport
     from eventlog.backend.maintenance import CleanReport, LogStats, VerifyReport
@@ -57,6 +60,12 @@ K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 K3 = TypeVar("K3")
 V3 = TypeVar("V3")
+K4 = TypeVar("K4")
+V4 = TypeVar("V4")
+K5 = TypeVar("K5")
+V5 = TypeVar("V5")
+K6 = TypeVar("K6")
+V6 = TypeVar("V6")
 _AnyTopic: TypeAlias = str | Topic[Any, Any] | re.Pattern[str]
 
 
@@ -142,19 +151,62 @@ class EventLog(LogTransactions, LogReading):
     ) -> Topic[KT, V1 | V2 | V3]: ...
     @overload
     async def topic(
+        self,
+        name: str,
+        *,
+        key: KeyCodec[KT],
+        value: tuple[type[V1], type[V2], type[V3], type[V4]],
+        **options: Unpack[TopicOptions],
+    ) -> Topic[KT, V1 | V2 | V3 | V4]: ...
+    @overload
+    async def topic(
+        self,
+        name: str,
+        *,
+        key: KeyCodec[KT],
+        value: tuple[type[V1], type[V2], type[V3], type[V4], type[V5]],
+        **options: Unpack[TopicOptions],
+    ) -> Topic[KT, V1 | V2 | V3 | V4 | V5]: ...
+    @overload
+    async def topic(
+        self,
+        name: str,
+        *,
+        key: KeyCodec[KT],
+        value: tuple[type[V1], type[V2], type[V3], type[V4], type[V5], type[V6]],
+        **options: Unpack[TopicOptions],
+    ) -> Topic[KT, V1 | V2 | V3 | V4 | V5 | V6]: ...
+    @overload
+    async def topic(
         self, name: str, *, key: KeyCodec[KT], value: ValueClass[VT], **options: Unpack[TopicOptions]
     ) -> Topic[KT, VT]: ...
     @overload
     async def topic(
-        self, name: str, *, key: KeyCodec[KT], value: Untyped = None, **options: Unpack[TopicOptions]
+        self, name: str, *, key: KeyCodec[KT], value: str | None = None, **options: Unpack[TopicOptions]
     ) -> Topic[KT, Any]: ...
     @overload
     async def topic(
-        self, name: str, *, key: Untyped = None, value: ValueClass[VT], **options: Unpack[TopicOptions]
+        self, name: str, *, key: KeyCodec[KT], value: TypeForm[VT], **options: Unpack[TopicOptions]
+    ) -> Topic[KT, VT]: ...
+    @overload
+    async def topic(
+        self, name: str, *, key: KeyCodec[KT], value: UnionType, **options: Unpack[TopicOptions]
+    ) -> Topic[KT, Any]: ...
+    @overload
+    async def topic(
+        self, name: str, *, key: str | None = None, value: ValueClass[VT], **options: Unpack[TopicOptions]
     ) -> Topic[Any, VT]: ...
     @overload
     async def topic(
-        self, name: str, *, key: Untyped = None, value: Untyped = None, **options: Unpack[TopicOptions]
+        self, name: str, *, key: str | None = None, value: str | None = None, **options: Unpack[TopicOptions]
+    ) -> Topic[Any, Any]: ...
+    @overload
+    async def topic(
+        self, name: str, *, key: str | None = None, value: TypeForm[VT], **options: Unpack[TopicOptions]
+    ) -> Topic[Any, VT]: ...
+    @overload
+    async def topic(
+        self, name: str, *, key: str | None = None, value: UnionType, **options: Unpack[TopicOptions]
     ) -> Topic[Any, Any]: ...
     async def topic(
         self,
@@ -266,6 +318,43 @@ class EventLog(LogTransactions, LogReading):
     def consumer(
         self, topic: Topic[K1, V1], other: Topic[K2, V2], third: Topic[K3, V3], /, **options: Unpack[_Consuming]
     ) -> Opening[Consumer[K1 | K2 | K3, V1 | V2 | V3]]: ...
+    @overload
+    def consumer(
+        self,
+        topic: Topic[K1, V1],
+        other: Topic[K2, V2],
+        third: Topic[K3, V3],
+        fourth: Topic[K4, V4],
+        /,
+        **options: Unpack[_Consuming],
+    ) -> Opening[Consumer[K1 | K2 | K3 | K4, V1 | V2 | V3 | V4]]: ...
+    @overload
+    def consumer(
+        self,
+        topic: Topic[K1, V1],
+        other: Topic[K2, V2],
+        third: Topic[K3, V3],
+        fourth: Topic[K4, V4],
+        fifth: Topic[K5, V5],
+        /,
+        **options: Unpack[_Consuming],
+    ) -> Opening[Consumer[K1 | K2 | K3 | K4 | K5, V1 | V2 | V3 | V4 | V5]]: ...
+    @overload
+    def consumer(
+        self,
+        topic: Topic[K1, V1],
+        other: Topic[K2, V2],
+        third: Topic[K3, V3],
+        fourth: Topic[K4, V4],
+        fifth: Topic[K5, V5],
+        sixth: Topic[K6, V6],
+        /,
+        **options: Unpack[_Consuming],
+    ) -> Opening[Consumer[K1 | K2 | K3 | K4 | K5 | K6, V1 | V2 | V3 | V4 | V5 | V6]]: ...
+    @overload
+    def consumer(
+        self, topic: Topic[KT, VT], other: Topic[KT, VT], /, *topics: Topic[KT, VT], **options: Unpack[_Consuming]
+    ) -> Opening[Consumer[KT, VT]]: ...
     @overload
     def consumer(self, topic: TopicName, /, **options: Unpack[_Consuming]) -> Opening[Consumer[Any, Any]]: ...
     @overload

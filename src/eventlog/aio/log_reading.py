@@ -25,6 +25,8 @@ from eventlog.records import Record, RecordBatch
 if TYPE_CHECKING:
     from types import UnionType
 
+    from typing_extensions import TypeForm
+
     from eventlog.api.log_reading import Fold
     from eventlog.codecs.base import ValueCodec
 
@@ -163,11 +165,19 @@ class LogReading:
     @overload
     def state(self, name: str, *, key: type[KT], value: type[VT] | ValueCodec[VT]) -> StateView[KT, VT]: ...
     @overload
-    def state(self, name: str, *, key: type[KT], value: object = None) -> StateView[KT, Any]: ...
+    def state(self, name: str, *, key: type[KT], value: str | None = None) -> StateView[KT, Any]: ...
+    @overload
+    def state(self, name: str, *, key: type[KT], value: TypeForm[VT]) -> StateView[KT, VT]: ...
+    @overload
+    def state(self, name: str, *, key: type[KT], value: object) -> StateView[KT, Any]: ...
     @overload
     def state(self, name: str, *, key: None = None, value: type[VT] | ValueCodec[VT]) -> StateView[Any, VT]: ...
     @overload
-    def state(self, name: str, *, key: None = None, value: object = None) -> StateView[Any, Any]: ...
+    def state(self, name: str, *, key: None = None, value: str | None = None) -> StateView[Any, Any]: ...
+    @overload
+    def state(self, name: str, *, key: None = None, value: TypeForm[VT]) -> StateView[Any, VT]: ...
+    @overload
+    def state(self, name: str, *, key: None = None, value: object) -> StateView[Any, Any]: ...
     def state(self, name: str, *, key: Any = None, value: Any = None) -> StateView[Any, Any]:
         """
         A view of a stored state: see `eventlog.EventLog.state`.
@@ -227,6 +237,42 @@ class LogReading:
         to: str,
         key: None = None,
         value: type[VT] | ValueCodec[VT],
+        convert: Callable[[Any], VT | None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = ...,
+    ) -> TopicCopy[Any, VT]: ...
+    @overload
+    async def copy_topic(
+        self,
+        source: str | Topic[K, Any],
+        *,
+        to: str,
+        key: type[KT] | ValueCodec[KT],
+        value: TypeForm[VT],
+        convert: Callable[[Any], VT | None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = ...,
+    ) -> TopicCopy[KT, VT]: ...
+    @overload
+    async def copy_topic(
+        self,
+        source: Topic[K, Any],
+        *,
+        to: str,
+        key: None = None,
+        value: TypeForm[VT],
+        convert: Callable[[Any], VT | None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = ...,
+    ) -> TopicCopy[K, VT]: ...
+    @overload
+    async def copy_topic(
+        self,
+        source: str,
+        *,
+        to: str,
+        key: None = None,
+        value: TypeForm[VT],
         convert: Callable[[Any], VT | None] | None = None,
         progress: Callable[[int, int], object] | None = None,
         max_records: int = ...,

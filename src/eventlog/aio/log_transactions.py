@@ -41,6 +41,12 @@ K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 K3 = TypeVar("K3")
 V3 = TypeVar("V3")
+K4 = TypeVar("K4")
+V4 = TypeVar("V4")
+K5 = TypeVar("K5")
+V5 = TypeVar("V5")
+K6 = TypeVar("K6")
+V6 = TypeVar("V6")
 
 
 class _Processing(ReadingOptions, total=False):
@@ -140,6 +146,52 @@ class LogTransactions:
         /,
         *,
         function: Callable[[Transaction, Record[K1 | K2 | K3, V1 | V2 | V3]], Awaitable[object] | object],
+        group: str,
+        **options: Unpack[_Processing],
+    ) -> Opening[Processor]: ...
+    @overload
+    def processor(
+        self,
+        topic: Topic[K1, V1],
+        other: Topic[K2, V2],
+        third: Topic[K3, V3],
+        fourth: Topic[K4, V4],
+        /,
+        *,
+        function: Callable[[Transaction, Record[K1 | K2 | K3 | K4, V1 | V2 | V3 | V4]], Awaitable[object] | object],
+        group: str,
+        **options: Unpack[_Processing],
+    ) -> Opening[Processor]: ...
+    @overload
+    def processor(
+        self,
+        topic: Topic[K1, V1],
+        other: Topic[K2, V2],
+        third: Topic[K3, V3],
+        fourth: Topic[K4, V4],
+        fifth: Topic[K5, V5],
+        /,
+        *,
+        function: Callable[
+            [Transaction, Record[K1 | K2 | K3 | K4 | K5, V1 | V2 | V3 | V4 | V5]], Awaitable[object] | object
+        ],
+        group: str,
+        **options: Unpack[_Processing],
+    ) -> Opening[Processor]: ...
+    @overload
+    def processor(
+        self,
+        topic: Topic[K1, V1],
+        other: Topic[K2, V2],
+        third: Topic[K3, V3],
+        fourth: Topic[K4, V4],
+        fifth: Topic[K5, V5],
+        sixth: Topic[K6, V6],
+        /,
+        *,
+        function: Callable[
+            [Transaction, Record[K1 | K2 | K3 | K4 | K5 | K6, V1 | V2 | V3 | V4 | V5 | V6]], Awaitable[object] | object
+        ],
         group: str,
         **options: Unpack[_Processing],
     ) -> Opening[Processor]: ...

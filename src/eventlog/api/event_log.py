@@ -1,4 +1,4 @@
-"""A log as users see it: its topics, and the methods that make producers, consumers and transactions."""
+"""A log as users see it: its topics, and the methods that make producers and consumers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from types import UnionType
-from typing import Any, Literal, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, overload
 from uuid import UUID
 
 from eventlog import api
@@ -16,24 +16,20 @@ from eventlog.api.features import FEATURES, Closing
 from eventlog.api.log_reading import LogReading
 from eventlog.api.producer import Producer
 from eventlog.api.topic import Topic, TopicOptions
-from eventlog.api.transaction import Function, OnFailure, Processing, Transaction
+from eventlog.api.transaction import LogTransactions
 from eventlog.batches.format import TARGET_BYTES
 from eventlog.batches.partitioners import Partitioner
 from eventlog.codecs import Upcasters
 from eventlog.codecs.base import ValueCodec
 from eventlog.options import (
-    DEFAULT_ATTEMPTS,
-    DEFAULT_MAX_RECORDS,
-    DEFAULT_MAX_RETRY_PAUSE,
-    DEFAULT_RETRY_JITTER,
-    DEFAULT_RETRY_PAUSE,
-    MAX_TRANSACTION_BYTES,
     Compression,
     Index,
     OnOutOfRange,
     Start,
 )
-from eventlog.records import Record
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm  # type checkers have it, whatever is installed
 
 T = TypeVar("T")
 KT = TypeVar("KT")
@@ -44,14 +40,19 @@ K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 K3 = TypeVar("K3")
 V3 = TypeVar("V3")
+K4 = TypeVar("K4")
+V4 = TypeVar("V4")
+K5 = TypeVar("K5")
+V5 = TypeVar("V5")
+K6 = TypeVar("K6")
+V6 = TypeVar("V6")
 KeyCodec: TypeAlias = type[KT] | ValueCodec[KT]
 ValueClass: TypeAlias = type[VT] | ValueCodec[VT] | tuple[type[VT], ...] | list[type[VT]]
 TopicName: TypeAlias = str | re.Pattern[str]
 _AnyTopic: TypeAlias = str | Topic[Any, Any] | re.Pattern[str]
-Untyped: TypeAlias = str | UnionType | None
 
 
-class EventLog(Closing, LogReading):
+class EventLog(Closing, LogReading, LogTransactions):
     """
     An open log: it holds topics, and makes producers, consumers and transactions.
 
@@ -163,19 +164,62 @@ class EventLog(Closing, LogReading):
     ) -> Topic[KT, V1 | V2 | V3]: ...
     @overload
     def topic(
+        self,
+        name: str,
+        *,
+        key: KeyCodec[KT],
+        value: tuple[type[V1], type[V2], type[V3], type[V4]],
+        **options: Unpack[TopicOptions],
+    ) -> Topic[KT, V1 | V2 | V3 | V4]: ...
+    @overload
+    def topic(
+        self,
+        name: str,
+        *,
+        key: KeyCodec[KT],
+        value: tuple[type[V1], type[V2], type[V3], type[V4], type[V5]],
+        **options: Unpack[TopicOptions],
+    ) -> Topic[KT, V1 | V2 | V3 | V4 | V5]: ...
+    @overload
+    def topic(
+        self,
+        name: str,
+        *,
+        key: KeyCodec[KT],
+        value: tuple[type[V1], type[V2], type[V3], type[V4], type[V5], type[V6]],
+        **options: Unpack[TopicOptions],
+    ) -> Topic[KT, V1 | V2 | V3 | V4 | V5 | V6]: ...
+    @overload
+    def topic(
         self, name: str, *, key: KeyCodec[KT], value: ValueClass[VT], **options: Unpack[TopicOptions]
     ) -> Topic[KT, VT]: ...
     @overload
     def topic(
-        self, name: str, *, key: KeyCodec[KT], value: Untyped = None, **options: Unpack[TopicOptions]
+        self, name: str, *, key: KeyCodec[KT], value: str | None = None, **options: Unpack[TopicOptions]
     ) -> Topic[KT, Any]: ...
     @overload
     def topic(
-        self, name: str, *, key: Untyped = None, value: ValueClass[VT], **options: Unpack[TopicOptions]
+        self, name: str, *, key: KeyCodec[KT], value: TypeForm[VT], **options: Unpack[TopicOptions]
+    ) -> Topic[KT, VT]: ...
+    @overload
+    def topic(
+        self, name: str, *, key: KeyCodec[KT], value: UnionType, **options: Unpack[TopicOptions]
+    ) -> Topic[KT, Any]: ...
+    @overload
+    def topic(
+        self, name: str, *, key: str | None = None, value: ValueClass[VT], **options: Unpack[TopicOptions]
     ) -> Topic[Any, VT]: ...
     @overload
     def topic(
-        self, name: str, *, key: Untyped = None, value: Untyped = None, **options: Unpack[TopicOptions]
+        self, name: str, *, key: str | None = None, value: str | None = None, **options: Unpack[TopicOptions]
+    ) -> Topic[Any, Any]: ...
+    @overload
+    def topic(
+        self, name: str, *, key: str | None = None, value: TypeForm[VT], **options: Unpack[TopicOptions]
+    ) -> Topic[Any, VT]: ...
+    @overload
+    def topic(
+        self, name: str, *, key: str | None = None, value: UnionType, **options: Unpack[TopicOptions]
     ) -> Topic[Any, Any]: ...
     @abstractmethod
     def topic(
@@ -304,6 +348,43 @@ class EventLog(Closing, LogReading):
         self, topic: Topic[K1, V1], other: Topic[K2, V2], third: Topic[K3, V3], /, **options: Unpack[Consuming]
     ) -> Consumer[K1 | K2 | K3, V1 | V2 | V3]: ...
     @overload
+    def consumer(
+        self,
+        topic: Topic[K1, V1],
+        other: Topic[K2, V2],
+        third: Topic[K3, V3],
+        fourth: Topic[K4, V4],
+        /,
+        **options: Unpack[Consuming],
+    ) -> Consumer[K1 | K2 | K3 | K4, V1 | V2 | V3 | V4]: ...
+    @overload
+    def consumer(
+        self,
+        topic: Topic[K1, V1],
+        other: Topic[K2, V2],
+        third: Topic[K3, V3],
+        fourth: Topic[K4, V4],
+        fifth: Topic[K5, V5],
+        /,
+        **options: Unpack[Consuming],
+    ) -> Consumer[K1 | K2 | K3 | K4 | K5, V1 | V2 | V3 | V4 | V5]: ...
+    @overload
+    def consumer(
+        self,
+        topic: Topic[K1, V1],
+        other: Topic[K2, V2],
+        third: Topic[K3, V3],
+        fourth: Topic[K4, V4],
+        fifth: Topic[K5, V5],
+        sixth: Topic[K6, V6],
+        /,
+        **options: Unpack[Consuming],
+    ) -> Consumer[K1 | K2 | K3 | K4 | K5 | K6, V1 | V2 | V3 | V4 | V5 | V6]: ...
+    @overload
+    def consumer(
+        self, topic: Topic[KT, VT], other: Topic[KT, VT], /, *topics: Topic[KT, VT], **options: Unpack[Consuming]
+    ) -> Consumer[KT, VT]: ...
+    @overload
     def consumer(self, topic: TopicName, /, **options: Unpack[Consuming]) -> Consumer[Any, Any]: ...
     @overload
     def consumer(
@@ -347,146 +428,6 @@ class EventLog(Closing, LogReading):
     @abstractmethod
     def groups(self) -> api.Groups:
         """The consumer groups of the log: to list, describe, reset and delete them."""
-
-    @abstractmethod
-    def transaction(
-        self, consumer: Consumer[Any, Any] | None = None, *, max_bytes: int = MAX_TRANSACTION_BYTES
-    ) -> Transaction:
-        """
-        Begin a transaction: records, offsets and state, stored in one commit or not at all.
-
-        Its promises are described at `Transaction`.
-
-        Args:
-            consumer: commits this consumer's offsets at its end: everything that it has handed out is finished. If the
-                transaction is not stored, for whatever reason, the consumer goes back at its next `poll()`, and the
-                records come again; a `for` loop does so too. A consumer is in one such transaction at a time.
-            max_bytes: the most bytes that it holds in memory until the commit (default 64 MiB): records, rows of state,
-                and the rows it has read. Beyond it, `TransactionTooLarge`.
-
-        Raises:
-            ValueError, TypeError: an option is wrong; or the consumer has no group, or is in another transaction.
-        """
-
-    @abstractmethod
-    def transact(
-        self,
-        function: Callable[[Transaction], T],
-        *,
-        consumer: Consumer[Any, Any] | None = None,
-        attempts: int = 10,
-        max_bytes: int = MAX_TRANSACTION_BYTES,
-    ) -> T:
-        """
-        Call a function with a transaction and commit it; call it again with a new transaction after a conflict.
-
-        A conflict is a `ConflictError`, if something that it read was changed, or a `WrongVersion`, if a key has
-        records that it did not know of. Waits between two attempts for a random time, longer each time.
-
-        Args:
-            function: called with the transaction, possibly several times. It should change nothing but the transaction,
-                and read again everything on which it decides.
-            consumer: as for `transaction()`. It goes back if no attempt was stored.
-            attempts: the most calls (default 10).
-            max_bytes: as for `transaction()`.
-
-        Returns:
-            The result of the function in the attempt that was stored.
-
-        Raises:
-            ConflictError, WrongVersion: the last attempt failed too. Nothing was stored.
-            Exception: the function raised, or the commit failed for another reason. Nothing was stored.
-
-        Example:
-            >>> def deposit(tx: eventlog.Transaction) -> int:
-            ...     balances = tx.state("balances")
-            ...     balances["alice"] = balance = balances.get("alice", 0) + 5
-            ...     return balance
-            >>> with eventlog.open(":memory:") as log:
-            ...     log.transact(deposit), log.transact(deposit)
-            (5, 10)
-        """
-
-    @overload
-    def processor(
-        self,
-        *topics: str | Topic[KT, VT] | re.Pattern[str],
-        function: Callable[[Transaction, Record[KT, VT]], object],
-        group: str,
-        **options: Unpack[Processing],
-    ) -> api.Processor: ...
-    @overload
-    def processor(
-        self,
-        topic: Topic[K1, V1],
-        other: Topic[K2, V2],
-        /,
-        *,
-        function: Callable[[Transaction, Record[K1 | K2, V1 | V2]], object],
-        group: str,
-        **options: Unpack[Processing],
-    ) -> api.Processor: ...
-    @overload
-    def processor(
-        self,
-        topic: Topic[K1, V1],
-        other: Topic[K2, V2],
-        third: Topic[K3, V3],
-        /,
-        *,
-        function: Callable[[Transaction, Record[K1 | K2 | K3, V1 | V2 | V3]], object],
-        group: str,
-        **options: Unpack[Processing],
-    ) -> api.Processor: ...
-    @abstractmethod
-    def processor(
-        self,
-        *topics: str | Topic[Any, Any] | re.Pattern[str],
-        function: Function,
-        group: str,
-        start: Start = "earliest",
-        max_records: int = DEFAULT_MAX_RECORDS,
-        attempts: int = DEFAULT_ATTEMPTS,
-        on_failure: OnFailure | None = None,
-        retry_pause: float = DEFAULT_RETRY_PAUSE,
-        max_retry_pause: float = DEFAULT_MAX_RETRY_PAUSE,
-        retry_jitter: float = DEFAULT_RETRY_JITTER,
-        on_out_of_range: OnOutOfRange = "raise",
-        max_bytes: int = MAX_TRANSACTION_BYTES,
-        assignor: str | api.Assignor = "sticky",
-        instance_id: str | None = None,
-        session_timeout: float = 10.0,
-        max_poll_interval: float = 300.0,
-    ) -> api.Processor:
-        """
-        Make a processor, which calls a function for each record of some topics, with exactly-once effect.
-
-        Its promises are described at `Processor`. Make several, in threads or processes, to share the work.
-
-        Args:
-            topics: names, `Topic`s, or patterns, as for `consumer()`; at least one.
-            function: called with a transaction and a record. It sends and writes with the transaction, but must not end
-                it. It may be called again for the same record, so it should change nothing else.
-            group: the name under which offsets are committed; the partitions are shared with its other members.
-            start: where to begin if the group has no committed offset, as for `consumer()` (default "earliest").
-            max_records: the most records in one transaction (default 100). More records cost fewer syncs, but a failure
-                repeats more.
-            attempts: the number of attempts before a record is given up (default 5). Those that end the process count.
-            on_failure: called for a record that is given up, with another transaction, the record and its last
-                exception, for example to send it to a topic of dead letters; the processor then goes on after the
-                record. Without it (default) the exception is raised. With a `DecodeError` key and value are bytes.
-            retry_pause: seconds before the second attempt of a record (default 0.5); doubled before each further one.
-            max_retry_pause: the longest pause, in seconds (default 30.0).
-            retry_jitter: the share of each pause that is left to chance, from 0 to 1 (default 0.5), so that programs
-                that failed together do not come back together.
-            on_out_of_range: as for `consumer()`.
-            max_bytes: as for `transaction()`.
-            assignor, instance_id, session_timeout, max_poll_interval: as for `consumer()`.
-
-        Raises:
-            UnknownTopic, InstanceInUse, GroupMismatch, OffsetOutOfRange: as for `consumer()`. Nothing was made.
-            ValueError, TypeError: an option is out of its bounds. Nothing was made.
-        """
 
     # -- care ------------------------------------------------------------------------------------------------
 

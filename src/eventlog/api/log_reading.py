@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from types import UnionType
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from eventlog import api
 from eventlog.api.features import FrontDoor
@@ -14,6 +14,9 @@ from eventlog.api.topic import Topic
 from eventlog.codecs.base import ValueCodec
 from eventlog.options import DEFAULT_COPIED_RECORDS, MAX_FOLDED_BYTES, MAX_FOLDED_RECORDS
 from eventlog.records import Record, RecordBatch
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm  # type checkers have it, whatever is installed
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -42,11 +45,19 @@ class LogReading(FrontDoor):
     @overload
     def state(self, name: str, *, key: type[KT], value: type[VT] | ValueCodec[VT]) -> api.StateView[KT, VT]: ...
     @overload
-    def state(self, name: str, *, key: type[KT], value: object = None) -> api.StateView[KT, Any]: ...
+    def state(self, name: str, *, key: type[KT], value: str | None = None) -> api.StateView[KT, Any]: ...
+    @overload
+    def state(self, name: str, *, key: type[KT], value: TypeForm[VT]) -> api.StateView[KT, VT]: ...
+    @overload
+    def state(self, name: str, *, key: type[KT], value: object) -> api.StateView[KT, Any]: ...
     @overload
     def state(self, name: str, *, key: None = None, value: type[VT] | ValueCodec[VT]) -> api.StateView[Any, VT]: ...
     @overload
-    def state(self, name: str, *, key: None = None, value: object = None) -> api.StateView[Any, Any]: ...
+    def state(self, name: str, *, key: None = None, value: str | None = None) -> api.StateView[Any, Any]: ...
+    @overload
+    def state(self, name: str, *, key: None = None, value: TypeForm[VT]) -> api.StateView[Any, VT]: ...
+    @overload
+    def state(self, name: str, *, key: None = None, value: object) -> api.StateView[Any, Any]: ...
     def state(self, name: str, *, key: Any = None, value: Any = None) -> api.StateView[Any, Any]:
         """
         Open a state for reading; each call of the result reads the newest commit.
@@ -238,6 +249,42 @@ class LogReading(FrontDoor):
         to: str,
         key: None = None,
         value: type[VT] | ValueCodec[VT],
+        convert: Callable[[Any], VT | None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = ...,
+    ) -> api.TopicCopy[Any, VT]: ...
+    @overload
+    def copy_topic(
+        self,
+        source: str | Topic[K, Any],
+        *,
+        to: str,
+        key: type[KT] | ValueCodec[KT],
+        value: TypeForm[VT],
+        convert: Callable[[Any], VT | None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = ...,
+    ) -> api.TopicCopy[KT, VT]: ...
+    @overload
+    def copy_topic(
+        self,
+        source: Topic[K, Any],
+        *,
+        to: str,
+        key: None = None,
+        value: TypeForm[VT],
+        convert: Callable[[Any], VT | None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        max_records: int = ...,
+    ) -> api.TopicCopy[K, VT]: ...
+    @overload
+    def copy_topic(
+        self,
+        source: str,
+        *,
+        to: str,
+        key: None = None,
+        value: TypeForm[VT],
         convert: Callable[[Any], VT | None] | None = None,
         progress: Callable[[int, int], object] | None = None,
         max_records: int = ...,

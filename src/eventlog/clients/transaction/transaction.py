@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from eventlog import api
 from eventlog.api.consumer import Consumer, Offsets
@@ -29,7 +29,6 @@ from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clients.transaction.deliveries import SentRecords
 from eventlog.clients.transaction.lent import LentTransaction, refused_commit
 from eventlog.clients.transaction.records import TransactionRecords
-from eventlog.codecs.base import ValueCodec
 from eventlog.errors import (
     EventLogError,
     NestedCall,
@@ -213,14 +212,6 @@ class EmbeddedTransaction(Transaction):
 
     # -- state -----------------------------------------------------------------------------------------------
 
-    @overload
-    def state(self, name: str, *, key: type[KT], value: type[VT] | ValueCodec[VT]) -> api.State[KT, VT]: ...
-    @overload
-    def state(self, name: str, *, key: type[KT], value: object = None) -> api.State[KT, Any]: ...
-    @overload
-    def state(self, name: str, *, key: None = None, value: type[VT] | ValueCodec[VT]) -> api.State[Any, VT]: ...
-    @overload
-    def state(self, name: str, *, key: None = None, value: object = None) -> api.State[Any, Any]: ...
     @override
     def state(self, name: str, *, key: Any = None, value: Any = None) -> api.State[Any, Any]:
         self._check()
