@@ -61,7 +61,7 @@ CLEANING_FAILED = Notice(
     "cleaning failed",
     "eventlog.cleaner",
     _WARNING,
-    "Topic %(topic)r cannot be cleaned, and keeps what its retention would delete: %(error)s",
+    "The %(work)s of topic %(topic)r fails, and what it would change stays as it is: %(error)s",
 )
 
 CALLBACK_FAILED = Notice(

@@ -158,6 +158,7 @@ def test_a_damaged_batch_stops_its_topic_alone(path: Path, caplog):
             assert (report.failed, report.record_count) in {(("a",), 1), (("a",), 0)}
         assert log.topic("b").bounds() == {0: (1, 1)}
     assert [record.event for record in caplog.records if record.name == "eventlog.cleaner"] == ["cleaning failed"]
+    assert "The retention of topic 'a' fails" in caplog.text
 
 
 def _spoil_header(log: eventlog.EventLog, topic: eventlog.Topic) -> None:

@@ -47,6 +47,7 @@ _STOP_SECONDS = 1.0
 _ROOM_SECONDS = 0.25
 _ROOM_BYTES = 4 << 20
 """What a commit that finds no room waits for: as many bytes, or as long; the background does the rest."""
+_DELETING = "retention"
 
 
 class Cleaner:
@@ -162,7 +163,7 @@ class Cleaner:
                     raise
                 is_work = is_work and not is_full  # as after a look that found nothing, the rest is long
                 failed.append(topic.name)
-                self._tell(topic, error)
+                self._tell(topic, self._rewriters.work if is_rewriting else _DELETING, error)
             finally:
                 self._worked_s += is_work * (monotonic() - began_s)
             if is_over:
@@ -205,7 +206,7 @@ class Cleaner:
             except unless_interrupted(DiskFull):
                 return freed_bytes > 0
             except unless_interrupted(EventLogError) as error:
-                self._tell(topic, error)
+                self._tell(topic, _DELETING, error)
         return freed_bytes > 0
 
     def _deletions(
@@ -252,13 +253,13 @@ class Cleaner:
             self._slice = min(2 * self._slice, _PLANNED)
         return command.seconds
 
-    def _tell(self, topic: StoredTopic, error: EventLogError) -> None:
+    def _tell(self, topic: StoredTopic, work: str, error: EventLogError) -> None:
         if topic.id in self._failed:
             return
         self._failed.add(topic.id)
         from eventlog.notices import CLEANING_FAILED, tell
 
-        tell(CLEANING_FAILED, topic=topic.name, error=str(error))
+        tell(CLEANING_FAILED, topic=topic.name, work=work, error=str(error))
 
     # -- the thread ------------------------------------------------------------------------------------------
 

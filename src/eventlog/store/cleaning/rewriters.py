@@ -37,6 +37,8 @@ class Rewriters:
         self._dirt: dict[_Place, Dirt] = {}
         self._rounds: dict[_Place, tuple[StoredTopic, Iterator[Step]]] = {}
         self._repackings: dict[_Place, Repacking] = {}
+        self.work = ""
+        """What was begun last: "compaction" or "repacking"."""
 
     def keep_only(self, topic_ids: set[int]) -> None:
         """Forget other topics."""
@@ -53,8 +55,10 @@ class Rewriters:
         """
         for partition in range(topic.partitions):
             if topic.compaction.by is not None:
+                self.work = "compaction"
                 yield from self._compacted(topic, partition, in_background=in_background)
             if topic.compaction.repack_ms is not None:
+                self.work = "repacking"
                 repacking = self._repackings.setdefault((topic.id, partition), Repacking(partition))
                 yield from repacking.steps(
                     self._environment, self._run, topic, self._now_ms, self._pace, self._compressor(topic)
