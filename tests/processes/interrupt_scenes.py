@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from typing import Any
 import attrs
 
 import eventlog
+from eventlog.store.lmdb.room import Reserve
 from eventlog.store.registry import REGISTRY
 from tests.processes.child import say
 from tests.processes.writers import store_of
@@ -115,7 +117,7 @@ def open_files() -> dict[int, str]:
     return found
 
 
-def no_file_left_open(before: dict[int, str], place: int) -> None:
+def no_file_left_open(before: dict[int, str], place: int | None = None) -> None:
     """Checks that all is closed that was opened since, without the help of the garbage collector."""
     left = {number: name for number, name in open_files().items() if before.get(number) != name}
     assert not left, f"place {place}: {left} is left open"
@@ -345,6 +347,41 @@ def openings(path: str, first: int) -> None:
         assert log.verify().is_sound
         assert log.topic("orders").bounds() == {0: (0, count)}
     say("done", place)
+
+
+def reserves(path: str) -> None:
+    """Interrupts filling and spending the reserve for deletions everywhere: its file does not stay open."""
+    with eventlog.open(path):
+        pass
+    reserve = Reserve(path, 0o600)
+    descriptor = os.open(f"{path}/data.mdb", os.O_RDWR)
+    end_bytes = os.fstat(descriptor).st_size
+
+    def spend_and_fill() -> None:
+        assert reserve.spend(descriptor, end_bytes, 1.0)
+        os.ftruncate(descriptor, end_bytes)
+        assert reserve.fill()
+
+    before = open_files()
+    count = sum(reserve.fill() for _ in _places(spend_and_fill, lambda: no_file_left_open(before)))
+    spend_and_fill()
+    os.close(descriptor)
+    say("done", count)
+
+
+def turns(path: str) -> None:
+    """Interrupts the turn of a group everywhere: the handler itself can have the next one."""
+    with eventlog.open(path, durability="ordered") as log:
+        log.topic("orders")
+        consumer = log.consumer("orders", group="g")
+        consumer.poll(timeout=0)
+        backend = store_of(log)
+
+        def take_turn() -> None:
+            assert backend.in_group_turn("g", lambda *, is_ours: is_ours), "the last one was not given back"
+
+        count = sum(1 for _ in _places(take_turn, take_turn))
+    say("done", count)
 
 
 def closes(path: str) -> None:

@@ -111,3 +111,13 @@ def test_an_interrupted_opening_or_closing_leaves_nothing_open(
         assert words[0] == "done"
         assert int(words[1]) > 500, "it was hardly ever interrupted"
         assert child.end() == 0
+
+
+@pytest.mark.parametrize("scene", [interrupt_scenes.reserves, interrupt_scenes.turns], ids=lambda scene: scene.__name__)
+def test_an_interruption_keeps_no_file_open(path: Path, scene: Callable[[str], None]) -> None:
+    """Not while its error is there either: the handler's program may keep that for as long as it likes."""
+    with Child(interrupt_scenes.raising, "TimeoutError", scene.__module__, scene.__name__, str(path)) as child:
+        words = child.hear(seconds=60.0).split()
+        assert words[0] == "done"
+        assert int(words[1]) > 20, "it was hardly ever interrupted"
+        assert child.end() == 0

@@ -351,23 +351,32 @@ def test_a_watch_that_is_not_told_of_every_death_is_never_quiet(
 # --- turns and leftovers --------------------------------------------------------------------------------------------
 
 
+def whose(*, is_ours: bool) -> bool:
+    """Whether the turn is ours."""
+    return is_ours
+
+
 def test_one_has_the_turn(members: Members) -> None:
     """Until its block ends, by an error too; another group has its own."""
     members.make("one", TERMS)
-    with members.turn("g") as first, members.turn("g") as second, members.turn("other") as third:
-        assert (first, second, third) == (True, False, True)
-    with pytest.raises(RuntimeError), members.turn("g"):
-        raise RuntimeError
-    with members.turn("g") as again:
-        assert again
+
+    def others(*, is_ours: bool) -> tuple[bool, ...]:
+        return is_ours, members.in_turn("g", whose), members.in_turn("other", whose)
+
+    def fail(*, is_ours: bool) -> None:
+        raise RuntimeError(is_ours)
+
+    assert members.in_turn("g", others) == (True, False, True)
+    with pytest.raises(RuntimeError):
+        members.in_turn("g", fail)
+    assert members.in_turn("g", whose)
 
 
 def test_turns_have_short_names(members: Members) -> None:
     """Whatever the group is called."""
     members.make("one", TERMS)
     for group in ("x" * 249, "a/b", "..", "gr\xfc\xdfe"):
-        with members.turn(group) as is_ours:
-            assert is_ours
+        assert members.in_turn(group, whose)
 
 
 def test_files_of_removed_members_are_removed(members: Members) -> None:
@@ -396,10 +405,12 @@ def test_old_leftovers_are_no_turns(members: Members, time: Time) -> None:
     """A turn that somebody has is neither removed nor given to another."""
     members.make("one", TERMS)
     time.later_ms = 10**9
-    with members.turn("g") as is_ours:
+
+    def discard(*, is_ours: bool) -> tuple[bool, bool]:
         members.discard_abandoned()
-        with members.turn("g") as also_ours:
-            assert (is_ours, also_ours) == (True, False)
+        return is_ours, members.in_turn("g", whose)
+
+    assert members.in_turn("g", discard) == (True, False)
 
 
 def test_a_directory_that_can_not_be_listed_keeps_nobody_out(

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractContextManager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.errors import UnknownGroup
@@ -23,8 +22,20 @@ from eventlog.options import Start
 if TYPE_CHECKING:
     from eventlog.groups.rules import Assign, Request, Verdict
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
 _NO_NOTES: Final[Mapping[PartitionId, tuple[int, str]]] = MappingProxyType({})
 _NO_EPOCHS: Final[Mapping[PartitionId, int]] = MappingProxyType({})
+
+
+class InTurn(Protocol[T_co]):
+    """A function that is called in the turn of a group, and learns whether that is its caller's."""
+
+    def __call__(self, *, is_ours: bool) -> T_co:
+        """Do what needs to be done once."""
+        ...
+
 
 # -- committed offsets ---------------------------------------------------------------------------------------
 
@@ -306,9 +317,9 @@ class GroupBackend(Protocol):
         """A watch that has chosen nobody yet."""
         ...
 
-    def group_turn(self, group: str) -> AbstractContextManager[bool]:
+    def in_group_turn(self, group: str, act: InTurn[T]) -> T:
         """
-        The turn to do something that needs to be done once for a group, for a block; whether it is ours.
+        Call a function in the turn to do something that needs to be done once for a group.
 
         It saves work, and protects nothing: whoever has it may be stopped, and others go on without it. Never blocks.
         """

@@ -115,7 +115,7 @@ WRITES = {
     "begin_lease": "join a group",
     "discard_abandoned_leases": "join a group",
     "request_group": "join group",
-    "group_turn": "join group",
+    "in_group_turn": "join group",
     "reset_offsets": "reset group",
     "delete_group": "delete group",
     "delete_offsets": "delete offsets of group",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.groups.state import CommittedOffset, Life, PartitionId
@@ -18,6 +17,7 @@ if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: 
         Chosen,
         GroupDetails,
         GroupReply,
+        InTurn,
         MemberLease,
         MemberView,
         OffsetCommit,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: 
     from eventlog.store.lmdb.environment import Environment
 
 _MOST_LOOKS = 3
+
+T = TypeVar("T")
 
 
 class StoreGroups:
@@ -138,9 +140,9 @@ class StoreGroups:
         """A watch that has chosen nobody yet."""
         return FailureDetector(self.members)
 
-    def group_turn(self, group: str) -> AbstractContextManager[bool]:
-        """The turn to do something that needs to be done once for a group."""
-        return self.members.turn(group)
+    def in_group_turn(self, group: str, act: InTurn[T]) -> T:
+        """Call a function in the turn to do something that needs to be done once for a group."""
+        return self.members.in_turn(group, act)
 
     # -- administration --------------------------------------------------------------------------------------
 

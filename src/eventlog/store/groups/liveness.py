@@ -16,18 +16,18 @@ decided in `groups/lease.py`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import stat
 import threading
 import weakref
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from operator import call
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from eventlog.backend.groups import InTurn
 from eventlog.clock import Clock
 from eventlog.errors import StorageError
 from eventlog.groups.lease import Lease, Terms
@@ -41,6 +41,8 @@ try:
     import fcntl
 except ImportError:  # no such system call: a dead member is noticed when its lease ends
     fcntl = None  # type: ignore[assignment]
+
+T = TypeVar("T")
 
 _NS = 1_000_000_000
 _YOUNG_MS = 60_000
@@ -315,21 +317,22 @@ class Members:
             return Life.ALIVE, True
         return (Life.AWAY if left_s <= status.st_atime_ns / _NS else Life.DEAD), False
 
-    @contextlib.contextmanager
-    def turn(self, group: str) -> Iterator[bool]:
+    def in_turn(self, group: str, act: InTurn[T]) -> T:
         """
-        The turn to do something for a group that needs to be done once, for a block; whether it is ours.
+        Call a function in the turn to do something for a group that needs to be done once.
 
-        It saves work, and protects nothing: its holder may be stopped, and others go on without it.
+        It saves work, and protects nothing: its holder may be stopped, and others go on without it. An interruption
+        gives it back; between the two functions of a `with` it would not.
         """
         name = f"{_TURN}{zlib.crc32(group.encode()):08x}"  # two groups of one number take turns, which does no harm
         try:
             descriptor = self._folder.create(name)
         except unless_interrupted(OSError):
-            yield True
-            return
+            descriptor = -1
+        if descriptor < 0:
+            return act(is_ours=True)
         try:
-            yield _lock(descriptor)
+            return act(is_ours=_lock(descriptor))
         finally:
             os.close(descriptor)
 

@@ -13,8 +13,7 @@ import errno
 import mmap
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 
 from eventlog.interruptions import suppress, unless_interrupted
@@ -65,11 +64,9 @@ class Reserve:
                 self._make()
 
     def _make(self) -> None:
-        volume = os.statvfs(self._directory)
-        with self._opened() as (descriptor, size):
-            wanted_bytes = self._wanted_bytes
-            if not size and volume.f_bavail * volume.f_frsize >= 4 * wanted_bytes:
-                _extend(descriptor, 0, wanted_bytes)
+        volume, wanted_bytes = os.statvfs(self._directory), self._wanted_bytes
+        if volume.f_bavail * volume.f_frsize >= 4 * wanted_bytes:
+            self._change(lambda descriptor, size: not size and _extend(descriptor, 0, wanted_bytes))
 
     @cached_property
     def _wanted_bytes(self) -> int:
@@ -88,15 +85,18 @@ class Reserve:
         except unless_interrupted(OSError):
             return None
 
-    @contextmanager
-    def _opened(self) -> Iterator[tuple[int, int]]:
-        """The file and its size; an `OSError` if it is none of ours."""
+    def _change(self, change: Callable[[int, int], bool]) -> bool:
+        """
+        Call a function with the file and its size, and return its result; an `OSError` if the file is none of ours.
+
+        No block of a `with`: an interruption between its two functions would leave the file open.
+        """
         descriptor = create_file(self._path, self._mode)
         try:
             size = _size_of(os.fstat(descriptor))
             if size is None:
                 raise OSError(errno.EPERM, "it is no reserve", self._path)
-            yield descriptor, size
+            return change(descriptor, size)
         finally:
             os.close(descriptor)
 
@@ -107,8 +107,9 @@ class Reserve:
 
     def fill(self) -> bool:
         """Make the reserve whole again; return whether it is."""
-        with suppress(OSError), self._opened() as (descriptor, size):
-            return size >= self._wanted_bytes or _extend(descriptor, size, self._wanted_bytes)
+        wanted_bytes = self._wanted_bytes
+        with suppress(OSError):
+            return self._change(lambda found, size: size >= wanted_bytes or _extend(found, size, wanted_bytes))
         return not self.missing_bytes()
 
     def spend(self, data: int, end_bytes: int, share: float) -> bool:
@@ -120,7 +121,8 @@ class Reserve:
         Only the owner of the write lock may call it.
         """
         kept = int(self._wanted_bytes * (1 - share))
-        with suppress(OSError), self._opened() as (descriptor, size):
+
+        def spend(descriptor: int, size: int) -> bool:
             if size <= max(1, kept):
                 return False
             left = max(1, kept, size - _PIECE_BYTES)
@@ -133,6 +135,9 @@ class Reserve:
                     _extend(descriptor, left, size)
                     return False
             return True
+
+        with suppress(OSError):
+            return self._change(spend)
         return False
 
 

@@ -145,10 +145,10 @@ class Peers:
         """
         backend, options = self._backend, self._options
         now_s = backend.clock.monotonic()
-        if self._stale_since_s is None:
-            self._stale_since_s = now_s
-        with backend.group_turn(options.group) as is_ours:
-            if not is_ours and now_s - self._stale_since_s < _TURN_SECONDS:
+        stale_since_s = self._stale_since_s = now_s if self._stale_since_s is None else self._stale_since_s
+
+        def propose_in_turn(*, is_ours: bool) -> bool:
+            if not is_ours and now_s - stale_since_s < _TURN_SECONDS:
                 self.look_at_s = min(self.look_at_s, now_s + _WATCH_SECONDS)
                 return False
             snapshot = backend.group_snapshot(options.group)
@@ -156,7 +156,9 @@ class Peers:
                 request = propose(snapshot, options.assignor_name, options.assignor)
                 with suppress(MemberFenced):  # somebody else proposed, and the owner has begun already
                     self.run(request, offsets=self._beginnings(later(snapshot, request)))
-        return True
+            return True
+
+        return backend.in_group_turn(options.group, propose_in_turn)
 
     def rest(self) -> None:
         """Note that the targets are up to date."""
@@ -181,8 +183,9 @@ class Peers:
     ) -> GroupReply:
         """Have a request decided, with the targets that follow from it: one transaction instead of two."""
         backend, options = self._backend, self._options
-        targets: Assign | None = None
-        with backend.group_turn(options.group) as is_ours:
+
+        def decide(*, is_ours: bool) -> GroupReply:
+            targets: Assign | None = None
             if is_ours:
                 snapshot = backend.group_snapshot(options.group)
                 liveness = backend.look_at_members(snapshot.group.members if suspects is None else suspects)
@@ -190,6 +193,8 @@ class Peers:
                 with suppress(Exception):
                     targets = foreseen(snapshot, request, liveness, options.assignor_name, options.assignor)
             return self.run(request, then=targets, suspects=suspects, offsets=offsets)
+
+        return backend.in_group_turn(options.group, decide)
 
     def run(
         self,
