@@ -92,6 +92,26 @@ def test_it_is_stopped_and_asked_again() -> None:
     run(story)
 
 
+def test_it_begins_at_a_time_wherever_it_is_cancelled() -> None:
+    """The first record of the time is looked for in the thread for reads, or by who asks for the position before."""
+
+    async def story(log: aio.EventLog) -> None:
+        orders = await log.topic("orders", value=int)
+        await orders.append_many(range(6), timestamps_ms=[0, 1_000, 500, 3_000, 2_000, 4_000])
+        assert log.follow(from_ms(2_000)).log_position == 3
+        for steps in range(6):
+            follower = log.follow(from_ms(2_000), timeout=0.0)
+            waiting = asyncio.ensure_future(anext(follower))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            found = [(await asyncio.gather(waiting, return_exceptions=True))[0]]
+            found = [one[1].value for one in found if isinstance(one, tuple)]
+            assert found + [record.value async for _, record in follower] == [3, 4, 5]
+
+    run(story)
+
+
 def test_a_cancelled_read_loses_nothing() -> None:
     """Cancelled at any moment of a read, the follower hands out what comes next all the same."""
 

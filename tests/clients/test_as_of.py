@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,8 @@ import pytest
 import eventlog
 from eventlog.clock import from_ms
 from tests.clients.helpers import in_threads
+
+_SEED = int(os.environ["EVENTLOG_SEED"])
 
 
 @pytest.fixture
@@ -198,6 +201,49 @@ def test_it_begins_where_it_is_told(log):
         log.follow(topics="orders")
     with pytest.raises(ValueError, match="timeout"):
         log.follow(timeout=-1.0)
+
+
+def test_it_begins_at_a_time():
+    """At the first record in the order of the log that has this time or a later one, as a look at all of them finds."""
+    with eventlog.open(":memory:", cleaner=False) as log:
+        rng = random.Random(_SEED)
+        names = ["one", "two", "three"]
+        topics = [log.topic(name, value=int, partitions=2, repack_after=0.0) for name in names]
+        for number in range(240):
+            times_ms = [
+                1_000 * (number // 12) + rng.randrange(-5_000, 9_000) + 20_000 for _ in range(rng.randint(1, 3))
+            ]
+            rng.choice(topics).append_many([number] * len(times_ms), timestamps_ms=times_ms, partition=rng.randrange(2))
+        topics[0].delete_records({0: topics[0].bounds()[0][0] + 3})
+        for is_merged in (False, True):
+            if is_merged:
+                before = sum(topic.batch_count for topic in log.stats().topics)
+                assert log.clean().is_finished
+                assert sum(topic.batch_count for topic in log.stats().topics) < before / 2
+            stored = [(position, record.topic, record.timestamp_ms) for position, record in log.read_all()]
+            for _ in range(20):
+                moment_ms = rng.randrange(10_000, 60_000)
+                chosen = rng.sample(names, rng.randint(1, 3))
+                among = [(position, ms) for position, name, ms in stored if name in chosen]
+                first = next((position for position, ms in among if ms >= moment_ms), log.end_log_position())
+                with log.follow(from_ms(moment_ms), topics=chosen, timeout=0.0) as follower:
+                    assert [position for position, _ in follower] == [
+                        position for position, _ in among if position >= first
+                    ]
+
+
+def test_a_time_that_is_yet_to_come_is_the_end(log):
+    """What comes then is read whatever its time is; a time without a zone is refused."""
+    orders = log.topic("orders", value=int)
+    orders.append(1, timestamp_ms=1_000)
+    with log.follow(from_ms(2_000), timeout=0.0) as follower:
+        assert follower.log_position == 1
+        orders.append(2, timestamp_ms=500)
+        assert [record.value for _, record in follower] == [2]
+    with pytest.raises(ValueError, match="no time zone"):
+        log.follow(datetime(2024, 1, 1))  # noqa: DTZ001
+    with pytest.raises(TypeError, match="start must be an int"):
+        log.follow("2024")
 
 
 def test_it_follows_some_topics(log):

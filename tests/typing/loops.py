@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any, assert_type
 
 import attrs
@@ -159,6 +160,7 @@ async def the_whole_log_is_in_one_order(log: aio.EventLog) -> None:
         assert_type(position, int)
         assert_type(record, Record[Any, Any])
     assert_type(log.follow("latest"), aio.Follower)
+    assert_type(log.follow(datetime.now(UTC)), aio.Follower)
     assert_type(await anext(log.follow()), tuple[int, Record[Any, Any]])
     assert_type(await log.end_log_position(), int)
 

@@ -29,7 +29,8 @@ class Follower:
         self._reader = reader
         self._timeout = timeout
         self._pending: Iterator[tuple[int, Record[Any, Any]]] = iter(())
-        self._next = reader.log_position
+        self._next = reader.log_position if reader.has_begun else None
+        """The position behind the last record; None before the first one of a time is looked for."""
         self._is_stopped = False
         self._is_asked = False
         self._finalizer = weakref.finalize(self, ear.close)
@@ -38,6 +39,9 @@ class Follower:
     @property
     def log_position(self) -> int:
         """The position behind the last record that was handed out: where another `follow()` goes on."""
+        if self._next is None:
+            self._reader.begin()
+            self._next = self._reader.log_position
         return self._next
 
     def stop(self) -> None:
@@ -64,7 +68,8 @@ class Follower:
         try:
             found = await self._found()
         except BaseException:
-            self._reader.log_position = self._next  # what a cancelled task has read is read again
+            if self._next is not None:
+                self._reader.log_position = self._next  # what a cancelled task has read is read again
             raise
         finally:
             self._is_asked = False
@@ -84,8 +89,11 @@ class Follower:
             for found in self._pending:
                 return found
             ear.subscribe(None)
-            before = reader.log_position
             try:
+                if self._next is None:
+                    await self._home.read(reader.begin, "the read")
+                    self._next = reader.log_position
+                before = self._next
                 batches = await self._home.read(reader.read, "the read")
             except unless_interrupted(LogClosed):
                 self._is_stopped = True

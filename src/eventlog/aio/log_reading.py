@@ -356,7 +356,7 @@ class LogReading:
 
     def follow(
         self,
-        start: int | Literal["latest"] = 0,
+        start: int | datetime | Literal["latest"] = 0,
         *,
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         timeout: float | None = None,

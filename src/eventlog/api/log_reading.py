@@ -415,7 +415,7 @@ class LogReading(FrontDoor):
 
     def follow(
         self,
-        start: int | Literal["latest"] = 0,
+        start: int | datetime | Literal["latest"] = 0,
         *,
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         timeout: float | None = None,
@@ -427,7 +427,9 @@ class LogReading(FrontDoor):
         and go on there. No group and no partitions are involved, so several followers see the same.
 
         Args:
-            start: the first log position, the end of the log at most; "latest" is the end at the call.
+            start: the first log position, the end of the log at most; "latest" is the end at the call; or a time: the
+                first record, of those that are read, that has this timestamp or a later one, or else the end at the
+                call. What comes behind it is read whatever its timestamp is.
             topics: the topics whose records to read, those that come later too; None for all.
             timeout: seconds without a record after which the loop ends; None waits forever.
 

@@ -443,7 +443,7 @@ class EmbeddedLog(EventLog):
     @override
     def follow(
         self,
-        start: int | Literal["latest"] = 0,
+        start: int | datetime | Literal["latest"] = 0,
         *,
         topics: Iterable[str | Topic[Any, Any]] | None = None,
         timeout: float | None = None,
@@ -451,12 +451,15 @@ class EmbeddedLog(EventLog):
         from eventlog.clients.reading.follower import Follower
 
         reader = self._follow_from(start, topics)
+        reader.begin()
         limit = None if timeout is None else check_seconds("timeout", timeout)
         follower = Follower(self._store, reader, limit, self._check_open)
         self._clients.followers.add(follower)
         return follower
 
-    def _follow_from(self, start: int | Literal["latest"], topics: Iterable[str | Topic[Any, Any]] | None) -> LogReader:
+    def _follow_from(
+        self, start: int | datetime | Literal["latest"], topics: Iterable[str | Topic[Any, Any]] | None
+    ) -> LogReader:
         """A reader of the whole log, to be asked again and again."""
         self._check_open()
         return open_reader(self._store, self._topics.by_id, start, topics)

@@ -33,6 +33,7 @@ class LogReader:
 
     Args:
         topics: reads what is of these alone; None reads all. Of one that is not there yet, what comes later.
+        start_ms: `begin` moves it back from its position to the first record of this time or later.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class LogReader:
         topics_by_id: Callable[[], Mapping[int, TopicHandle]],
         topics: Collection[str] | None,
         log_position: int,
+        start_ms: int | None = None,
     ) -> None:
         self._backend = backend
+        self._start_ms = start_ms
         self._fetcher = BatchReader(backend)
         self._topics_by_id = topics_by_id
         self._names = None if topics is None else frozenset(topics)
@@ -55,6 +58,21 @@ class LogReader:
         self.deletions: tuple[Deletion, ...] = ()
         """Deletions of records that were not read, at the last look."""
         self._whole: dict[tuple[int, int, int, bytes], RecordBatch[Any, Any]] = {}
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its position is where it starts."""
+        return self._start_ms is None
+
+    def begin(self) -> None:
+        """Look for the first record of the time that it starts with, if it does; it takes longer than a read."""
+        if self._start_ms is not None:
+            from eventlog.clients.reading.time_starts import position_of_time  # few programs look for a time
+
+            self.log_position = position_of_time(
+                self._backend, self._topics_by_id(), self._names, self._start_ms, self.log_position
+            )
+            self._start_ms = None
 
     def read(self, max_bytes: int = _READ_BYTES) -> list[tuple[int, RecordBatch[Any, Any]]]:
         """
@@ -241,14 +259,18 @@ def read_log(
 def open_reader(
     store: Backend,
     topics_by_id: Callable[[], Mapping[int, TopicHandle]],
-    start: int | Literal["latest"],
+    start: int | datetime | Literal["latest"],
     topics: Iterable[str | Topic[Any, Any]] | None,
 ) -> LogReader:
-    """A reader from a log position on, or from the end that the log has now; raises as `read_log`."""
-    if start == "latest":
-        start = store.end_log_position()
-    _checked_end(store, start)
-    return LogReader(store, topics_by_id, check_topics(topics), start)
+    """
+    A reader from a log position on, or from the end that the log has now; raises as `read_log`.
+
+    One that starts with a time stands at the end of the log until `begin` is called.
+    """
+    start_ms = to_ms(start) if isinstance(start, datetime) else None
+    position = store.end_log_position() if start == "latest" or isinstance(start, datetime) else start
+    _checked_end(store, position)
+    return LogReader(store, topics_by_id, check_topics(topics), position, start_ms)
 
 
 def _checked_end(store: Backend, start: int) -> int:
