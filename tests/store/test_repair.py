@@ -155,6 +155,19 @@ def test_what_is_not_damaged_itself_comes_back(whole, quick_path, count):
     assert count // 4 < complete < count
 
 
+def test_a_table_whose_name_is_damaged_comes_back(whole, damaged, tmp_path):
+    """The name is a key in the list of tables, which has no checksum; no table of a log has another one."""
+    page = max(PageFile(str(whole.path / "data.mdb")).metas(), key=lambda meta: meta.transaction).main.root
+    for table in (BATCHES, ORDER, INDEX, PARTITIONS, TOPICS):
+        at = whole.data.index(len(table).to_bytes(2, "little") + table, page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
+        data = bytearray(whole.data)
+        data[at + 3] ^= 0x40
+        shutil.rmtree(tmp_path / "new", ignore_errors=True)
+        report = eventlog.repair(damaged(bytes(data)), tmp_path / "new")
+        assert contents(tmp_path / "new") == whole.records, table
+        assert report.problems == (), table
+
+
 def test_a_batch_whose_key_is_damaged_comes_back_at_its_place(whole, quick_path, rng):
     """The order of the log has its key, whether or not another batch has the one that stands beside it."""
     small = [begin for begin, end, _ in whole.batches.values() if end - begin < 1900]

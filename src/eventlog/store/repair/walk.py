@@ -77,11 +77,23 @@ class Walk:
                 self.trees[name] = table_of(value)
             except unless_interrupted(PageDamage):
                 self.lost.setdefault(_MAIN, []).append(EVERYTHING)
-        self.is_whole = not self.lost and not self.doubtful and all(name in self.trees for name in TABLES[:3])
+        self.is_whole = not self.lost and not self.doubtful and not self._has_lost_tables(meta)
         if not self.is_whole:
             for name in TABLES:
                 if name not in self.trees:
                     self.lost[name] = [EVERYTHING]
+
+    def _has_lost_tables(self, meta: Meta | None) -> bool:
+        """
+        Whether a table that the commit had is not found under its name.
+
+        A log that an earlier eventlog made may have fewer tables; then the list of them has as many rows as it says.
+        """
+        missing = [name for name in TABLES if name not in self.trees]
+        if meta is None or any(name in missing for name in TABLES[:3]):
+            return True
+        is_list_whole = meta.main.entries == len(self.trees) and self.trees.keys() <= set(TABLES)
+        return bool(missing) and not is_list_whole
 
     def rows(self, table: bytes) -> Iterator[tuple[bytes, Value]]:
         """The rows of a table, by their keys, as far as sound pages lead to them."""
