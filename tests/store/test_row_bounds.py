@@ -112,6 +112,11 @@ def send(log: Any) -> None:
         producer.send("accounts", 1, key="b", partition=1).result()
 
 
+def delete(log: Any) -> None:
+    """Delete a record."""
+    log.topic("accounts").delete_records({0: 1})
+
+
 def read_everything(log: Any) -> None:
     """Read the log in its order."""
     list(log.read_all())
@@ -143,6 +148,7 @@ CRAFTED: list[tuple[str, bytes, bytes, Change, Call]] = [
     ("next-producer", FORMAT, b"next producer id", to(b"\xff" * 8), lambda log: log.producer(name="q").__enter__()),
     ("topics-version", FORMAT, b"topics version", to(b"\xff" * 8), lambda log: log.topic("another")),
     ("end-position", FORMAT, b"end position", to(b"\xff" * 8), topic(lambda it: it.append(1, partition=0))),
+    ("keyless-count", FORMAT, b"keyless deletions \0\0\0\1", to(b"\xff" * 8), delete),
     ("end-position-short", FORMAT, b"end position", to(b"\xff"), lambda log: log.delete_topic("accounts")),
     # Partitions, batches and their order.
     ("bounds-order", PARTITIONS, partition_key(1, 0), to(struct.pack(">QQq", 9, 3, 1)), topic(lambda it: it.bounds())),

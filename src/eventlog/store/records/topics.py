@@ -38,6 +38,7 @@ from eventlog.store.rows.tables import (
     pack_topics_version,
     partition_key,
     repartitioned,
+    unpack_count,
     unpack_topic,
     unpack_topics_version,
 )
@@ -228,7 +229,7 @@ class DeleteRecords(CommitRequest):
         prefix = self._topic.id.to_bytes(4, "big")
         stored = writing.get(FORMAT, KEYLESS_KEY + prefix)
         if stored is not None:
-            return int.from_bytes(stored, "big")
+            return unpack_count(stored, f"the deleted records of {self._topic.name} without a key")
         has_lost = any(PartitionRow.unpack(row).first for _, row in writing.items(PARTITIONS, prefix))
         return None if has_lost else 0
 

@@ -53,6 +53,7 @@ from eventlog.store.rows.tables import (
     split_batch_key,
     split_offset_key,
     unpack_commit,
+    unpack_count,
 )
 from eventlog.store.states.projection_rows import build_state_name, unpack_projection
 from eventlog.store.states.rows import ID_BYTES, NEXT_STATE_ID_KEY, unpack_state
@@ -118,7 +119,7 @@ class Finish:
             if INDEX in self._missing and self._has_lost(INDEX, topic.id):
                 self._rebuild(topic, tick)
             elif lost := self._partitions.lost_count(topic.id):
-                known = int.from_bytes(target.get(FORMAT, LOST_RECORDS_KEY + topic.id.to_bytes(4, "big")) or b"", "big")
+                known = unpack_count(target.get(FORMAT, LOST_RECORDS_KEY + topic.id.to_bytes(4, "big")), "lost records")
                 target.put(FORMAT, LOST_RECORDS_KEY + topic.id.to_bytes(4, "big"), (lost + known).to_bytes(8, "big"))
 
     def _has_lost(self, table: bytes, number: int) -> bool:

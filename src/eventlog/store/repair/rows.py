@@ -67,6 +67,7 @@ from eventlog.store.rows.tables import (
     split_offset_key,
     split_partition_key,
     unpack_commit,
+    unpack_count,
     unpack_topic,
     unpack_topics_version,
 )
@@ -98,9 +99,11 @@ def _check_note(key: bytes, data: bytes) -> None:
         position_of(data)
     elif key.startswith(LEFT_ROWS):
         split_left_rows_key(key)
-    elif key.startswith((BRANCH_KEY, KEYLESS_KEY, LOST_RECORDS_KEY)):
-        if len(data) != (_BRANCH_BYTES if key == BRANCH_KEY else 8):
-            raise ValueError("it is no branch and no count")
+    elif key.startswith((KEYLESS_KEY, LOST_RECORDS_KEY)):
+        unpack_count(data, "deleted records")
+    elif key == BRANCH_KEY:
+        if len(data) != _BRANCH_BYTES:
+            raise ValueError("it is no branch")
     elif key == DELETIONS_KEY:
         unpack_deletion(data)
     elif key.startswith(deletion_key(b"")):

@@ -34,7 +34,7 @@ from eventlog.store.repair.target import Target
 from eventlog.store.restore.batches import Place, Placed
 from eventlog.store.restore.indexes import Indexes
 from eventlog.store.restore.rows import Restoring, TableFiles, Topics
-from eventlog.store.rows.tables import BRANCH_KEY, LOST_RECORDS_KEY, split_batch_key
+from eventlog.store.rows.tables import BRANCH_KEY, LOST_RECORDS_KEY, split_batch_key, unpack_count
 from eventlog.store.store import Store
 from eventlog.store.verify.verify import verify
 
@@ -309,7 +309,7 @@ class _Restore:
         """Note how many records came and went between two backups: `verify` wants to know where versions are."""
         for topic_id, count in missing.items():
             key = LOST_RECORDS_KEY + topic_id.to_bytes(4, "big")
-            known = int.from_bytes(self._target.get(FORMAT, key) or b"", "big")
+            known = unpack_count(self._target.get(FORMAT, key), "lost records")
             self._target.put(FORMAT, key, max(count, known).to_bytes(8, "big"))
 
     def _versions(self) -> tuple[dict[int, int], list[tuple[bytes, int, bool]]]:

@@ -375,6 +375,11 @@ def next_id(data: bytes | None, what: str, *, size_bytes: int) -> int:
     return counter(data, f"the next id of a {what}", size_bytes=size_bytes, least=1, most=most)
 
 
+def unpack_count(data: bytes | memoryview | None, what: str) -> int:
+    """Return a count of records, from its row in the table of the format; 0 if there is none."""
+    return counter(data, f"the count of {what}", size_bytes=8, least=0, most=LARGEST)
+
+
 def left_rows_key(kind: bytes, number: int) -> bytes:
     """Return the key of the row that says that rows are left, of a topic or a state with this id."""
     return LEFT_ROWS + kind + number.to_bytes(4, "big")

@@ -37,6 +37,7 @@ from eventlog.store.rows.tables import (
     FORMAT_KEY,
     KEYLESS_KEY,
     LEFT_ROWS,
+    LOST_RECORDS_KEY,
     NEXT_TOPIC_ID_KEY,
     STATE_ROWS,
     TOPIC_ROWS,
@@ -47,6 +48,7 @@ from eventlog.store.rows.tables import (
     partition_key,
     split_left_rows_key,
     split_partition_key,
+    unpack_count,
     unpack_topic,
     unpack_topics_version,
 )
@@ -143,8 +145,9 @@ class SmallTables:
                 split_partition_key(key[len(prefix) :])
 
         elif key.startswith(KEYLESS_KEY):
-            if len(data) != 8:
-                self._problems.add(f"the count of deleted records without a key: {len(data)} bytes are no number.")
+            unpack_count(data, "deleted records without a key")
+        elif key.startswith(LOST_RECORDS_KEY):
+            unpack_count(data, "lost records")
         elif key.startswith(COMPACTION_KEY):
             self._check_compaction(snapshot, key, data)
 

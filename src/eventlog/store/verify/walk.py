@@ -43,6 +43,7 @@ from eventlog.store.rows.tables import (
     PartitionRow,
     batch_key,
     split_batch_key,
+    unpack_count,
     unpack_topic,
 )
 
@@ -189,9 +190,11 @@ class SnapshotReader:
     def deleted_count(self, topic_id: int) -> int:
         """Return the number of records with a key that a topic has lost: deleted, compacted or damaged; or more."""
         prefix = topic_id.to_bytes(4, "big")
-        count = int.from_bytes(self.get(FORMAT, LOST_RECORDS_KEY + prefix) or b"", "big")
+        count = 0
+        with suppress(*UNREADABLE):  # reported by the check of the format, as the next
+            count = unpack_count(self.get(FORMAT, LOST_RECORDS_KEY + prefix), "lost records")
         with suppress(*UNREADABLE):
-            count -= int.from_bytes(self.get(FORMAT, KEYLESS_KEY + prefix) or b"", "big")  # they had no versions
+            count -= unpack_count(self.get(FORMAT, KEYLESS_KEY + prefix), "records without a key")  # without versions
         with self.transaction.cursor(db=self.environment.table(PARTITIONS)) as cursor:
             is_found = cursor.set_range(prefix)
             while is_found and bytes(cursor.key()).startswith(prefix):
