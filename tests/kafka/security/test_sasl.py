@@ -147,6 +147,15 @@ def test_scram_refuses_a_last_message_that_was_changed(old: bytes, new: bytes) -
         exchange.step(client.last(challenge.data).replace(old, new, 1))
 
 
+def test_a_client_that_repeats_its_nonce_is_told_apart() -> None:
+    """librdkafka before 2.6.1 does so, and Kafka 4 refuses it, too: the log says what to look for."""
+    exchange, client = scram(), ScramClient("sha256", "user", "pencil", "abcdefghijkl")
+    challenge = exchange.step(client.first())
+    assert isinstance(challenge, Challenge)
+    with pytest.raises(AuthenticationFailed, match=r"librdkafka before 2\.6\.1"):
+        exchange.step(client.last(challenge.data).replace(b"r=", b"r=abcdefghijkl", 1))
+
+
 def test_a_credential_shows_no_keys() -> None:
     """A traceback or a line of a log may hold it."""
     credential = CREDENTIALS["SCRAM-SHA-256"]

@@ -42,6 +42,7 @@ _FINAL: Final = re.compile(
     r",p=(?P<proof>[A-Za-z0-9+/=]+)"
 )
 _LEAST_NONCE: Final = 8
+_TWICE: Final = "its own nonce twice, as librdkafka before 2.6.1 does,"
 
 
 class ScramExchange:
@@ -102,7 +103,8 @@ class ScramExchange:
         if found is None:
             raise malformed(self._mechanism, "a last message")
         if not hmac.compare_digest(found["nonce"], self._nonce):
-            raise malformed(self._mechanism, "a nonce of another exchange")
+            is_twice = found["nonce"].endswith(self._nonce)
+            raise malformed(self._mechanism, _TWICE if is_twice else "a nonce of another exchange")
         if self._decoded(found["binding"]) != self._header:
             raise malformed(self._mechanism, "a channel binding")
         hash_name = HASHES[self._mechanism]
