@@ -140,6 +140,16 @@ def test_other_machines_reach_it_where_it_is_meant(log: eventlog.EventLog) -> No
 
 @pytest.mark.parametrize(
     "options",
+    [{"host": "0.0.0.0"}, {"host": "::"}, {"host": "0.0.0.0", "advertised_port": 9092}, {"advertised_host": "0.0.0.0"}],
+)
+def test_clients_are_not_told_to_connect_to_all_addresses(log: eventlog.EventLog, options: dict[str, Any]) -> None:
+    """A client of another machine would connect to its own."""
+    with pytest.raises(ValueError, match="advertised_host="):
+        eventlog.kafka.listen(log, insecure=["plaintext", "anonymous"], **options)
+
+
+@pytest.mark.parametrize(
+    "options",
     [
         {"port": -1}, {"port": 65_536}, {"port": "9092"}, {"partitions": 0}, {"max_connections": 0}, {"host": 5},
         {"max_in_flight": 0}, {"max_request_bytes": 5}, {"idle_timeout": 0}, {"rebalance_delay": -1.0},

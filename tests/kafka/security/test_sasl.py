@@ -148,7 +148,7 @@ def test_scram_refuses_a_last_message_that_was_changed(old: bytes, new: bytes) -
 
 
 def test_a_client_that_repeats_its_nonce_is_told_apart() -> None:
-    """librdkafka before 2.6.1 does so, and Kafka 4 refuses it, too: the log says what to look for."""
+    """That of librdkafka before 2.6.1 does so, and Kafka 4 refuses it, too: the log says what to look for."""
     exchange, client = scram(), ScramClient("sha256", "user", "pencil", "abcdefghijkl")
     challenge = exchange.step(client.first())
     assert isinstance(challenge, Challenge)

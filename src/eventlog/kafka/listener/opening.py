@@ -65,7 +65,7 @@ def listen(
             `insecure`.
         port: 0 has the system choose a free one, which `Listener.port` says.
         advertised_host: the host that clients are told to connect to, where it is another one for them, such as
-            outside of a container.
+            outside of a container; with "0.0.0.0" and "::" it has to be said.
         advertised_port: the same of the port.
         node_id: the number of this node; None takes the lowest that no live listener of the log has, from 1 on.
         auto_create_topics: creates a topic of bytes when a client asks for one that is not there, as Kafka does.

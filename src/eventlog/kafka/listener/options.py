@@ -70,6 +70,7 @@ class Options:
         check_int("max_buffered_bytes", self.max_buffered_bytes, least=1024, most=_MOST_BYTES)
         _check_context(self.ssl_context)
         self._check_exposure()
+        self._check_told_address()
 
     @property
     def _has_authentication(self) -> bool:
@@ -90,6 +91,15 @@ class Options:
             raise ValueError(
                 f"cannot listen on {self.host!r}, which other machines reach, {', and '.join(missing)} in insecure=. "
                 "Nothing was opened. The default host, 127.0.0.1, is reached from this machine alone."
+            )
+
+    def _check_told_address(self) -> None:
+        """Refuse to tell clients an address that stands for all addresses: they would connect to their own machine."""
+        told = self.host if self.advertised_host is None else self.advertised_host
+        if _is_unspecified(told):
+            raise ValueError(
+                f"cannot tell clients to connect to {told!r}, which stands for all addresses of a machine. Nothing was "
+                "opened. Pass the name or address by which they reach this one: advertised_host=."
             )
 
 
@@ -113,6 +123,13 @@ def check_insecure(words: object) -> tuple[str, ...]:
             f"insecure is some of {', '.join(map(repr, INSECURE_WORDS))}, not {words!r}. Nothing was opened."
         )
     return given
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except unless_interrupted(ValueError):
+        return False
 
 
 def is_loopback(host: str) -> bool:

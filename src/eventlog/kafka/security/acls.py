@@ -174,6 +174,8 @@ class Acl:
             raise ValueError(
                 "a rule is about one of topic=, group=, transactional_id= and cluster=. Nothing was changed."
             )
+        if not all(self.principal.partition(":")):
+            raise ValueError(f'principal is such as "User:alice", not {self.principal!r}. Nothing was changed.')
         kind, name = given[0]
         pattern = PatternType.PREFIXED if self.is_prefix else PatternType.LITERAL
         permission = Permission.DENY if self.is_denied else Permission.ALLOW
