@@ -67,8 +67,15 @@ def test_what_is_not_there_is_said(path: Path, eventlog_command: Command) -> Non
         code, _, errors = eventlog_command(*arguments)
         assert code == 1
         assert text in errors
-    assert eventlog_command("acls", "add", path, "alice", "read", "--topic", "t")[0] == 2
-    assert eventlog_command("acls", "add", path, "User:alice", "read")[0] == 2
+    for arguments, text in (
+        (("acls", "add", path, "alice", "read", "--topic", "t"), "principal is such as \"User:alice\", not 'alice'."),
+        (("acls", "add", path, "User:alice", "read"), "one of --topic, --group, --transactional-id and --cluster."),
+        (("acls", "add", path, "User:alice", "write", "--group", "g"), "there is no operation 'write' on a group."),
+        (("users", "set", path, "User:alice"), "Name the user alice."),
+    ):
+        code, _, errors = eventlog_command(*arguments)
+        assert code == 2
+        assert text in errors
 
 
 def test_a_rule_is_added_listed_and_removed(path: Path, eventlog_command: Command) -> None:
@@ -99,7 +106,8 @@ def test_it_serves_with_tls_users_and_rules(path: Path, tmp_path: Path, start_ev
         Users(log).set("alice", "secret", iterations=4096)
         Acls(log).add(Acl("User:alice", "read", topic="orders"))
     options = ("--cert", cert, "--key", key, "--sasl", "PLAIN", "--acls", "--super-user", "User:admin")
-    with start_eventlog("serve", path, "--port", 0, "--host", "0.0.0.0", "--json", *options) as process:
+    where = ("--port", 0, "--host", "0.0.0.0", "--advertised", "localhost")
+    with start_eventlog("serve", path, *where, "--json", *options) as process:
         ready: dict[str, Any] = {**ready_line(process), "host": "127.0.0.1"}
         with TlsWire(Address(ready), authority.client()) as wire:  # type: ignore[arg-type]
             wire.ask(ApiKey.SASL_HANDSHAKE, 1, {"mechanism": "PLAIN"})
@@ -111,19 +119,36 @@ def test_it_serves_with_tls_users_and_rules(path: Path, tmp_path: Path, start_ev
     assert process.returncode == 0
 
 
+def test_it_says_that_nobody_can_come_in(path: Path, start_eventlog: Start) -> None:
+    """A log without users and rules keeps everybody out, which a client reports as a wrong password."""
+    options = ("--port", 0, "--sasl", "SCRAM-SHA-512", "--acls", "--quiet", "--json")
+    for is_open in (False, True):
+        with start_eventlog("serve", path, *options) as process:
+            ready_line(process)
+            process.send_signal(signal.SIGTERM)
+            errors = process.communicate(timeout=PATIENCE_SECONDS)[1].decode()
+        assert [f"eventlog {name} {path}" in errors for name in ("users set", "acls add")] == [not is_open] * 2
+        with eventlog.open(path) as log:
+            Users(log).set("alice", "secret", iterations=4096)
+            Acls(log).add(Acl("User:alice", "read", topic="orders"))
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         (("--key", "x.pem"), "--key and --client-ca need --cert"),
         (("--cert", "no/such.pem"), "cannot use no/such.pem for TLS"),
-        (("--super-user", "User:a"), "mean something with acls=True alone"),
-        (("--acls", "--super-user", "admin"), "super_users are principals"),
+        (("--super-user", "User:a"), "--super-user and --allow-if-no-acl mean something with --acls alone."),
+        (("--acls", "--super-user", "admin"), "--super-user takes principals such as"),
+        (("--host", "0.0.0.0"), "without TLS: pass --cert, or --insecure plaintext, and without authentication: pass "),
+        (("--host", "0.0.0.0", "--insecure", "plaintext"), "pass --sasl, or --insecure anonymous."),
+        (("--host", "::", "--insecure", "plaintext", "--insecure", "anonymous"), "reach this one: --advertised."),
     ],
 )
 def test_options_that_cannot_be_are_refused(
     path: Path, eventlog_command: Command, options: tuple[str, ...], text: str
 ) -> None:
-    """Before the log is made."""
+    """Before the log is made; the words are those of the command."""
     code, _, errors = eventlog_command("serve", path, "--port", 0, *options)
     assert code == 2
     assert text in errors

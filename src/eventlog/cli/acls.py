@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
 
-from eventlog.cli.failure import EXIT_FAILED, EXIT_OK, Failure
+from eventlog.cli.failure import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Failure, failure_of
 from eventlog.cli.opening import open_log, open_to_change
 from eventlog.cli.parts import Decorated, command, json_option, path_argument
 from eventlog.cli.root import SETTINGS
@@ -31,6 +32,9 @@ _OPERATIONS: Final = (
     "idempotent_write",
     "cluster_action",
 )
+_ARGUMENTS: Final = {
+    "topic=, group=, transactional_id= and cluster=": "--topic, --group, --transactional-id and --cluster"
+}
 
 
 def _rule(function: Decorated) -> Decorated:
@@ -95,9 +99,10 @@ def add_acl(*, path: Path, as_json: bool, **rule: Any) -> int:
     describe, describe_configs, alter_configs, idempotent_write or cluster_action. The log is made if there is none. A
     listener with --acls that runs goes by it at once.
     """
-    from eventlog.kafka import Acl, Acls
+    from eventlog.kafka import Acls
 
-    acl = Acl(**rule)
+    acl = _acl_of(rule)
+    _check_that_it_means_something(acl)
     with open_to_change(path, create=True) as log:
         Acls(log).add(acl)
     return _told(acl, as_json=as_json)
@@ -113,15 +118,39 @@ def remove_acl(*, path: Path, as_json: bool, **rule: Any) -> int:
 
     The arguments are those that it was added with.
     """
-    from eventlog.kafka import Acl, Acls
+    from eventlog.kafka import Acls
 
-    acl = Acl(**rule)
+    acl = _acl_of(rule)
     with open_to_change(path) as log:
         count = Acls(log).remove(acl)
     if not count:
         advice = f"`eventlog acls list {path}` lists them."
         raise Failure("there is no such rule.", stored="Nothing was changed.", advice=advice, exit_code=EXIT_FAILED)
     return _told(acl, as_json=as_json)
+
+
+def _acl_of(rule: Mapping[str, Any]) -> Acl:
+    from eventlog.kafka import Acl
+
+    try:
+        return Acl(**rule)
+    except ValueError as error:
+        raise failure_of(error, EXIT_USAGE, _ARGUMENTS) from error
+
+
+def _check_that_it_means_something(acl: Acl) -> None:
+    """Refuse to add an operation that its resource does not have, as `kafka-acls` does."""
+    from eventlog.kafka.security.acls import OPERATIONS, ResourceType
+
+    kind = ResourceType(acl.row().resource_type)
+    known = ["all", *(operation.name.lower() for operation in OPERATIONS[kind])]
+    if acl.operation not in known:
+        raise Failure(
+            f"there is no operation {acl.operation!r} on a {kind.name.lower().replace('_', ' ')}.",
+            stored="Nothing was changed.",
+            advice=f"It has {', '.join(known)}.",
+            exit_code=EXIT_USAGE,
+        )
 
 
 def _told(acl: Acl, *, as_json: bool) -> int:

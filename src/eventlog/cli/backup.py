@@ -37,7 +37,7 @@ def backup(*, path: Path, target: Path, incremental: bool, check: bool, as_json:
         try:
             report = log.backup(target, incremental=incremental, progress=progress.done_of)
         except ValueError as error:
-            raise failure_of(_in_options(error), EXIT_REFUSED) from error
+            raise failure_of(error, EXIT_REFUSED, {"incremental=True": "--incremental"}) from error
     contents = _checked(target) if check else None
     if as_json:
         fields = {} if contents is None else {"checked": attrs.asdict(contents)}
@@ -90,10 +90,6 @@ def restore(
     else:
         sys.stdout.writelines(f"{line}\n" for line in _lines(new, report))
     return EXIT_FAILED if report.problems else EXIT_OK
-
-
-def _in_options(error: ValueError) -> ValueError:
-    return ValueError(str(error).replace("incremental=True", "--incremental"))
 
 
 def _checked(path: Path) -> eventlog.BackupContents:

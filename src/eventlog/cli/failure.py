@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import eventlog
@@ -96,15 +97,20 @@ def is_refusal(error: Exception) -> bool:
     return _STORED.search(str(error)) is not None
 
 
-def failure_of(error: Exception, exit_code: int) -> Failure:
+def failure_of(error: Exception, exit_code: int, options: Mapping[str, str] = MappingProxyType({})) -> Failure:
     """
     The end of a command for an argument that the library refuses, whose message is one text.
+
+    Args:
+        options: what to write for the names of arguments in the message: `{"acls=True": "--acls"}`.
 
     Example:
         >>> failure_of(ValueError("'' is no name. Nothing was changed. Choose another."), EXIT_USAGE).advice
         'Choose another.'
     """
     text = " ".join([str(error), *getattr(error, "__notes__", ())])
+    for argument, option in options.items():
+        text = text.replace(argument, option)
     what, stored, advice = text, "", ""
     if match := _STORED.search(text):
         what, stored, advice = text[: match.start()], match[1], text[match.end() :]

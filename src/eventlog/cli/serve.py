@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from eventlog.cli.failure import EXIT_OK, Failure
+from eventlog.cli.failure import EXIT_OK, EXIT_USAGE, Failure, failure_of
 from eventlog.cli.parts import NATURAL, POSITIVE, ParamType, command, json_option, path_argument
-from eventlog.cli.serve_security import security_of, security_options
+from eventlog.cli.serve_security import ARGUMENTS, security_of, security_options, warn_of_closed_doors
 from eventlog.cli.text import json_line
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class _Address(ParamType):
     "--advertised",
     type=_Address(),
     metavar="HOST[:PORT]",
-    help="Tell clients to connect there: where this machine has another name for them, as outside of a container.",
+    help="Tell clients to connect there: where this machine has another name for them, as outside of a container; "
+    "--host 0.0.0.0 needs it.",
 )
 @click.option(
     "--auto-create/--no-auto-create",
@@ -97,6 +98,7 @@ def serve(
     import eventlog.kafka
 
     advertised_host, advertised_port = advertised or (None, None)
+    rules_alone = security["acls"] and not (security["super_users"] or security["allow_if_no_acl"])
     try:
         with (
             _lines_on_stderr(logging.WARNING if quiet else logging.INFO),
@@ -113,12 +115,15 @@ def serve(
                 **security_of(**security),
             ) as kafka,
         ):
+            warn_of_closed_doors(kafka, path, sasl=bool(security["sasl"]), rules_alone=rules_alone)
             _tell_ready(kafka, path, as_json=as_json)
             while True:
                 time.sleep(_LOOK_SECONDS)
     except eventlog.kafka.CannotListen as error:
         advice = "Stop the program that listens there, or pass another --port or --host."
         raise Failure(f"CannotListen: {error.what}", stored=error.stored, advice=advice) from error
+    except ValueError as error:
+        raise failure_of(error, EXIT_USAGE, ARGUMENTS) from error
     except KeyboardInterrupt:  # SIGTERM, too
         return EXIT_OK
 

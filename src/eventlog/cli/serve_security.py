@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from eventlog.cli.failure import EXIT_USAGE, Failure
 from eventlog.cli.parts import DIRECTORY, Decorated
 
+if TYPE_CHECKING:
+    from eventlog.kafka import Listener
+
 _MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN")
+ARGUMENTS: Final = {
+    "ssl_context=, or the word 'plaintext'": "--cert, or --insecure plaintext",
+    "sasl= or users=, or the word 'anonymous'": "--sasl, or --insecure anonymous",
+    " in insecure=": "",
+    "super_users= and allow_if_no_acl=": "--super-user and --allow-if-no-acl",
+    "super_users are": "--super-user takes",
+    "acls=True": "--acls",
+    "advertised_host=": "--advertised",
+}
+"""The options of `eventlog serve` for the arguments that errors of `eventlog.kafka.listen` name."""
 
 
 def security_options(function: Decorated) -> Decorated:
@@ -70,6 +84,16 @@ def security_of(
         "super_users": super_users,
         "allow_if_no_acl": allow_if_no_acl,
     }
+
+
+def warn_of_closed_doors(kafka: Listener, path: Path, *, sasl: bool, rules_alone: bool) -> None:
+    """Say on stderr that nobody can log in, or may do anything, as long as the log has no users or no rules."""
+    from eventlog.kafka import Acls, Users
+
+    if sasl and not Users(kafka.log).list():
+        sys.stderr.write(f"eventlog: nobody can log in yet: make a user with `eventlog users set {path} NAME`.\n")
+    if rules_alone and not Acls(kafka.log).list():
+        sys.stderr.write(f"eventlog: nobody may do anything yet: `eventlog acls add {path} ...` allows it.\n")
 
 
 def _context(cert: Path, key: Path | None, client_ca: Path | None) -> ssl.SSLContext:

@@ -21,6 +21,7 @@ PASSWORD: Final = "EVENTLOG_" + "PASSWORD"
 """The variable of the environment that a password is taken from."""
 _MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 _DEFAULT_ITERATIONS: Final = 8192
+_PREFIX: Final = "User:"
 
 
 @click.group("users", context_settings=dict(SETTINGS), no_args_is_help=True)
@@ -88,6 +89,13 @@ def set_user(
     """
     from eventlog.kafka import Users
 
+    if name.startswith(_PREFIX):
+        raise Failure(
+            f"{name!r} is the name of a principal, and a user's has no {_PREFIX!r}.",
+            stored="Nothing was changed.",
+            advice=f"Name the user {name.removeprefix(_PREFIX)}.",
+            exit_code=EXIT_USAGE,
+        )
     password = _password(password_file)
     with open_to_change(path, create=True) as log:
         Users(log).set(name, password, mechanisms=mechanisms or _MECHANISMS, iterations=iterations)
