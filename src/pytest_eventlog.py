@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the marker of the listener's options known."""
     config.addinivalue_line(
         "markers",
-        f"{_MARKER}(*names, topics=None, **options): the topics that `kafka_listener` begins with, by name or with "
+        f"{_MARKER}(*names, topics=(), **options): the topics that `kafka_listener` begins with, by name or with "
         "their counts of partitions, and options of `eventlog.kafka.listen`",
     )
 
@@ -76,14 +76,13 @@ def kafka_listener(request: pytest.FixtureRequest, event_log: eventlog.EventLog)
     A Kafka listener of this test alone, over the log of `event_log`, at a free port of this machine.
 
     `@pytest.mark.eventlog_kafka("orders", topics={"payments": 8}, auto_create_topics=False)` makes topics first, and
-    passes further options to `eventlog.kafka.listen`. It is ready in a few milliseconds, with no container.
+    passes further options to `eventlog.kafka.listen`. What a module and a class ask for,
+    their tests have, too. It is ready in a few milliseconds, with no container.
     """
-    from eventlog.testing import kafka
+    from eventlog.testing.kafka_listener import kafka_as_marked
 
-    marker = request.node.get_closest_marker(_MARKER)
-    names, options = ((), {}) if marker is None else (marker.args, dict(marker.kwargs))
-    topics = {**dict.fromkeys(names), **dict(options.pop("topics", None) or {})}
-    with kafka(event_log, topics=topics, **options) as listener:
+    marks = [(mark.args, mark.kwargs) for mark in request.node.iter_markers(_MARKER)]
+    with kafka_as_marked(event_log, marks) as listener:
         yield listener
 
 

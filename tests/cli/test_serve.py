@@ -57,6 +57,22 @@ def test_it_serves_until_a_signal_and_exits_with_0(path: Path, start_eventlog: S
         assert log.topic("orders").partitions == 3
 
 
+def test_a_log_in_memory_ends_with_the_program(
+    tmp_path: Path, start_eventlog: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For tests of programs in other languages; nothing is left."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with start_eventlog("serve", ":memory:", "--port", 0, "--json") as process:
+        with Wire(Address(ready_line(process))) as wire:  # type: ignore[arg-type]
+            wire.ask(ApiKey.METADATA, 12, {"topics": [{"name": "orders"}]})
+        assert list(tmp_path.iterdir()) != []
+        process.terminate()
+        process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+    assert not Path(":memory:").exists()
+
+
 def test_it_creates_no_topic_where_it_may_not_and_is_quiet(path: Path, start_eventlog: Start) -> None:
     """`--no-auto-create`, `--quiet`, `--advertised`."""
     options = ("--port", 0, "--no-auto-create", "--quiet", "--json", "--advertised", "kafka.test:9095", "--node-id", 7)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,49 @@ def test_a_listener_over_a_log_under_test_has_its_clock_and_topics() -> None:
         assert kafka.log is log
         answer = wire.ask(ApiKey.METADATA, 12, {"topics": None})
         assert [(one["name"], len(one["partitions"])) for one in answer["topics"]] == [("a", 3), ("b", 3)]
+
+
+MARKED = """
+import pytest
+
+pytestmark = pytest.mark.eventlog_kafka("audit", partitions=3)
+
+
+@pytest.mark.eventlog_kafka("orders", auto_create_topics=False)
+class TestOrders:
+    @pytest.mark.eventlog_kafka("payments", topics={"orders": 8}, partitions=2)
+    def test_all(self, kafka_listener, event_log):
+        counts = {name: event_log.topic(name).partitions for name in event_log.topics()}
+        assert counts == {"audit": 2, "orders": 8, "payments": 2}
+
+
+@pytest.mark.eventlog_kafka(topics="orders", partition=3)
+def test_wrong(kafka_listener):
+    pass
+"""
+
+
+def test_markers_of_module_class_and_test_add_up(tmp_path: Path) -> None:
+    """The closest one wins; what no listener has is told with what it has."""
+    done = _pytest(tmp_path, MARKED, "--strict-markers")
+    assert "1 passed, 1 error" in done.stdout, done.stdout
+    assert "there is no option partition=; there are topics=, host=, port=, " in done.stdout
+    assert "Did you mean partitions=?" in done.stdout
+
+
+@pytest.mark.parametrize("topics", [5, [["a", "b"]], [{"a": 1}], {"a": 0}, {"a": "3"}, {5: 1}, None, ["a", b"b"]])
+def test_topics_that_cannot_be_are_refused(topics: Any) -> None:
+    """Before any is made."""
+    with testing.open() as log:
+        with pytest.raises((TypeError, ValueError), match=r"Nothing was|counts of partitions"):
+            testing.kafka(log, topics=topics)
+        assert log.topics() == []
+
+
+def test_a_topic_alone_is_named_by_its_name() -> None:
+    """Not by each of its letters."""
+    with testing.open() as log, testing.kafka(log, topics="orders"):
+        assert log.topics() == ["orders"]
 
 
 def test_a_listener_is_ready_in_some_milliseconds(log: eventlog.EventLog) -> None:

@@ -90,10 +90,10 @@ def serve(
     """
     Serve a log to Kafka clients, until Ctrl-C or SIGTERM.
 
-    The log is made if there is none. Every Kafka client can produce to it and consume from it, while other programs use
-    it with eventlog, in this moment and later. The first line on stdout names the address, once clients can connect;
-    stderr has a line for each connection that is refused and each request that fails. At its end, requests in hand are
-    answered, and it exits with 0.
+    The log is made if there is none; with :memory: it ends with the program. Every Kafka client can produce to it and
+    consume from it, while other programs use it with eventlog, in this moment and later. The first line on stdout names
+    the address, once clients can connect; stderr has a line for each connection that is refused and each request that
+    fails. At its end, requests in hand are answered, and it exits with 0.
     """
     import eventlog.kafka
 
