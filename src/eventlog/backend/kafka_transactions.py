@@ -154,8 +154,8 @@ class KafkaTransactions(Protocol):
         """One of them; None if it is not known."""
         ...
 
-    def kafka_producers(self, topic_id: int, partition: int) -> list[ProducerView]:
-        """The producers that a partition knows, by their ids."""
+    def kafka_producers(self, partitions: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], list[ProducerView]]:
+        """The producers that some partitions know, in the order of their ids; by topic id and number."""
         ...
 
     def next_expiry_ms(self) -> int | None:

@@ -46,7 +46,7 @@ from eventlog.store.wakeup.waiter import Waiter
 from eventlog.uninterruptible import WeakMembers
 
 if TYPE_CHECKING:  # few programs have groups: `import eventlog` is fast
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from eventlog.backend.deferred import DeferringBackend
     from eventlog.backend.groups import OffsetCommit
@@ -291,11 +291,11 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
 
         return view(self.environment, transactional_id)
 
-    def kafka_producers(self, topic_id: int, partition: int) -> list[ProducerView]:
-        """The producers of Kafka's that a partition knows."""
+    def kafka_producers(self, partitions: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], list[ProducerView]]:
+        """The producers of Kafka's that some partitions know."""
         from eventlog.store.kafka.transactions import producers_of
 
-        return producers_of(self.environment, topic_id, partition)
+        return producers_of(self.environment, partitions)
 
     def next_expiry_ms(self) -> int | None:
         """When the first open transaction is to be aborted."""

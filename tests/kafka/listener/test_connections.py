@@ -92,6 +92,19 @@ def test_requests_in_one_packet_are_answered_in_order(wire: Wire) -> None:
     assert ids == list(range(1, count + 1))
 
 
+def test_thousands_of_requests_in_one_packet_hold_up_nobody(kafka: eventlog.kafka.Listener, wire: Wire) -> None:
+    """Another connection is answered while most of them still wait."""
+    count = 5_000
+    with Wire(kafka) as other:
+        assert other.ask(ApiKey.METADATA, 12, METADATA)["controller_id"] == 1
+        wire.socket.sendall(b"".join(wire.encoded(ApiKey.API_VERSIONS, 0, {}) for _ in range(count)))
+        ids = [struct.unpack_from(">i", wire.receive_bytes())[0]]
+        assert other.ask(ApiKey.METADATA, 12, METADATA)["controller_id"] == 1
+        assert any(one._waiting for one in kafka._core.server._connections)
+        ids += [struct.unpack_from(">i", wire.receive_bytes())[0] for _ in range(count - 1)]
+    assert ids == list(range(1, count + 1))
+
+
 def test_a_peer_that_takes_no_answers_is_not_served_until_it_does(log: eventlog.EventLog) -> None:
     """Its answers stay within a bound, others are served, and in the end it gets all of them in order."""
     log.topic("wide", partitions=300)
@@ -133,6 +146,19 @@ def test_a_silent_connection_is_closed_after_its_time(log: eventlog.EventLog) ->
             else:
                 break
         assert busy.ask(ApiKey.METADATA, 12, METADATA)["controller_id"] == 1
+
+
+def test_a_peer_that_takes_nothing_is_closed_after_the_time_of_silent_ones(log: eventlog.EventLog) -> None:
+    """Its answers are dropped, whether there are requests of it that wait or not."""
+    log.topic("wide", partitions=300)
+    for count in (300, 600):
+        with eventlog.kafka.listen(log, idle_timeout=0.1, max_buffered_bytes=65_536) as kafka, Wire(kafka) as wire:
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131_072)
+            wire.ask(ApiKey.METADATA, 12, METADATA)
+            wire.socket.sendall(b"".join(wire.encoded(ApiKey.METADATA, 1, {"topics": None}) for _ in range(count)))
+            began_s = monotonic()
+            while kafka._core.server.connection_count:
+                assert monotonic() - began_s < 10.0
 
 
 def test_connections_beyond_the_bound_are_closed(log: eventlog.EventLog, caplog: pytest.LogCaptureFixture) -> None:

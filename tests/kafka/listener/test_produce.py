@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import eventlog
 import eventlog.kafka
 from eventlog import testing
+from eventlog.kafka.listener.produce import _Waiting
 from eventlog.kafka.protocol import ApiKey, ErrorCode
 from tests.clients.helpers import round_count
 from tests.kafka.record_batches import NOW_MS, Sent, record_batch
@@ -169,6 +171,25 @@ def test_a_commit_that_takes_longer_than_the_client_waits_is_told(disk_log: even
             answer = wire.ask(ApiKey.PRODUCE, 9, request(("orders", 0, record_batch(b"coffee"))))
             assert outcomes(answer) == [("orders", 0, 0, 1)]
         assert [record.value for record in topic.read()] == [b"tea", b"coffee"]
+
+
+def test_records_of_a_client_that_has_gone_are_not_kept() -> None:
+    """It may have said that it waits for weeks."""
+    with testing.LogFactory() as new_log:
+        log = new_log(on_disk=True)
+        topic = log.topic("orders")
+        with eventlog.kafka.listen(log) as kafka:
+            with testing.slow_disk(log, 0.1), Wire(kafka) as wire:
+                body = request(("orders", 0, record_batch(b"tea")), timeout_ms=2**31 - 1)
+                wire.send(ApiKey.PRODUCE, 9, body)
+                while not log._store.is_committing:  # type: ignore[attr-defined]
+                    pass
+            with Wire(kafka) as wire:
+                answer = wire.ask(ApiKey.PRODUCE, 9, request(("orders", 0, record_batch(b"coffee"))))
+                assert outcomes(answer) == [("orders", 0, 0, 1)]
+            assert [record.value for record in topic.read()] == [b"tea", b"coffee"]
+            gc.collect()
+            assert [one for one in gc.get_objects() if isinstance(one, _Waiting)] == []
 
 
 def test_a_stop_answers_what_is_in_hand(path: Any) -> None:

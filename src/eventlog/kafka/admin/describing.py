@@ -14,6 +14,7 @@ from eventlog.errors import EventLogError, InvalidTopicName
 from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.admin.configs import BOOLEAN, CONFIGS, INT, LIST, LONG, STRING, configs_of, message_of, refused
 from eventlog.kafka.listener.failures import code_of
+from eventlog.kafka.listener.slices import in_slices
 from eventlog.kafka.protocol.errors import ErrorCode
 from eventlog.options import MAX_METADATA_BYTES, MAX_RECORD_BYTES, check_topic_name
 
@@ -29,6 +30,7 @@ _SET_FOR_NODE: Final = 4
 _DEFAULT: Final = 5
 
 
+@in_slices("resources", "results")
 def describe_configs(broker: Broker, request: Request) -> dict[str, Any]:
     """Describe the configs of topics and of this node."""
     has_synonyms = request.body["include_synonyms"]

@@ -16,6 +16,7 @@ from eventlog.kafka.groups.consumer.describing import is_native, state_of
 from eventlog.kafka.groups.coordinator import GroupCoordinator, check_group, coordinator
 from eventlog.kafka.groups.subscriptions import CONSUMER
 from eventlog.kafka.listener.failures import code_of
+from eventlog.kafka.listener.slices import in_slices
 from eventlog.kafka.protocol.errors import ErrorCode
 from eventlog.named_tuples import NamedTuple
 
@@ -98,6 +99,7 @@ def _state_elsewhere(details: GroupDetails) -> str:
 # -- DescribeGroups --------------------------------------------------------------------------------------------
 
 
+@in_slices("groups", "groups")
 def describe_groups(broker: Broker, request: Request) -> dict[str, Any]:
     """Describe groups and their members, native ones too."""
     operations = _GROUP_OPERATIONS if request.body["include_authorized_operations"] else _NOT_ASKED

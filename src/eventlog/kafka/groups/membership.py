@@ -9,6 +9,7 @@ from eventlog.kafka.groups.claims import Node
 from eventlog.kafka.groups.classic.values import JoinRequest, SyncRequest
 from eventlog.kafka.groups.coordinator import check_group, coordinator
 from eventlog.kafka.groups.subscriptions import subscribed_topics
+from eventlog.kafka.listener.slices import in_slices
 from eventlog.kafka.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _MOST_SESSION_MS: Final = 1_800_000
 """Kafka's `group.max.session.timeout.ms`; its least, 6 s, would make every test of a killed member slow."""
 
 
+@in_slices("coordinator_keys", "coordinators")
 def find_coordinator(broker: Broker, request: Request) -> dict[str, Any]:
     """Tell which listener has a group: another one that has members of it, or this one."""
     kind = request.body["key_type"]

@@ -16,6 +16,7 @@ from eventlog.kafka.groups.consumer.members import consumer_members
 from eventlog.kafka.groups.coordinator import check_group, coordinator
 from eventlog.kafka.groups.subscriptions import CONSUMER
 from eventlog.kafka.listener.failures import code_of
+from eventlog.kafka.listener.slices import in_slices
 from eventlog.kafka.protocol.errors import ErrorCode
 from eventlog.options import MAX_METADATA_BYTES, check_topic_name
 
@@ -168,6 +169,7 @@ def _committed(request: Request, code: ErrorCode) -> dict[str, Any]:
 # -- OffsetFetch -----------------------------------------------------------------------------------------------
 
 
+@in_slices("groups", "groups")
 def offset_fetch(broker: Broker, request: Request) -> dict[str, Any]:
     """Tell which offsets a group has committed, or several groups."""
     body = request.body

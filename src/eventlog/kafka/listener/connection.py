@@ -5,7 +5,8 @@ A request begins when all before it are answered, as in Kafka; so a long poll ho
 same connection. Only a produce may begin behind other produces, so that one commit stores several.
 
 Everything is bounded: requests that wait, bytes that the peer does not take. Beyond a bound the connection reads no
-more, and the peer waits; nobody else does.
+more, and the peer waits; nobody else does. A packet may hold thousands of requests: after some milliseconds of work for
+one connection, the others have their turn.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from eventlog.kafka.listener.server import Server
 
 _FLUSH_BYTES: Final = 65_536
+_TURN_SECONDS: Final = 0.005
+"""So long a connection has its requests begun before others have their turn."""
 _ENDING_SECONDS: Final = 0.1
 """So long a client has to take the last answer and to close the connection itself."""
 
@@ -77,10 +80,14 @@ class Connection(asyncio.BufferedProtocol):
         """Whether the peer takes less than we send."""
         self._is_reading = True
         self._is_pumping = False
+        self._next_turn: asyncio.Handle | None = None
+        """When there is one, the connection goes on once others had their turn, and reads nothing before."""
         self._is_ending = False
         self.is_closed = False
         self.active_s = server.loop.time()
         """When something was last read or sent, by the loop's clock."""
+        self._untaken_bytes = 0
+        """What the peer had yet to take at the last look for idle connections."""
         self.peer = self.host = "?"
         self.principal = "User:ANONYMOUS"
         self.notes: dict[str, Any] = {}
@@ -137,16 +144,25 @@ class Connection(asyncio.BufferedProtocol):
 
     def _pump(self) -> None:
         """Begin the requests that may begin, send what is answered, and read on if there is room."""
-        if self._is_pumping or self.is_closed:
+        if self._is_pumping or self.is_closed or self._next_turn is not None:
             return
         self._is_pumping = True
+        now_s = self._server.loop.time
+        end_s = now_s() + _TURN_SECONDS
         try:
             while self._waiting and self._may_begin():
                 self._begin(self._waiting.popleft())
+                if self._waiting and now_s() >= end_s:
+                    self._next_turn = self._server.loop.call_soon(self._take_turn)
+                    break
             self._flush()
         finally:
             self._is_pumping = False
         self._read_on()
+
+    def _take_turn(self) -> None:
+        self._next_turn = None
+        self._pump()
 
     def _may_begin(self) -> bool:
         in_hand = self._in_hand
@@ -199,7 +215,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _read_on(self) -> None:
         """Read as long as there is room for more requests."""
-        wanted = len(self._waiting) + len(self._in_hand) < self._server.options.max_in_flight and not self._is_full
+        has_room = len(self._waiting) + len(self._in_hand) < self._server.options.max_in_flight
+        wanted = has_room and not self._is_full and self._next_turn is None
         if wanted != self._is_reading and not self._transport.is_closing():
             self._is_reading = wanted
             if wanted:
@@ -223,6 +240,17 @@ class Connection(asyncio.BufferedProtocol):
     def is_idle(self) -> bool:
         """Whether nothing is in hand."""
         return not self._in_hand and not self._waiting
+
+    def end_if_idle(self, earliest_s: float) -> None:
+        """Close the connection if nothing has happened since a time, at once if the peer takes nothing any more."""
+        untaken_bytes, before = self._transport.get_write_buffer_size(), self._untaken_bytes
+        self._untaken_bytes = untaken_bytes
+        if self.active_s >= earliest_s:
+            return
+        if untaken_bytes == 0 and self.is_idle:
+            self.close()
+        elif untaken_bytes == before > 0:
+            self.abort()
 
     @property
     def waits(self) -> list[Awaitable[Any]]:

@@ -100,7 +100,7 @@ async def _create(
 def _asked(
     broker: Broker, request: Request, asked: Sequence[dict[str, Any]], failed: dict[str, ErrorCode] | None = None
 ) -> list[dict[str, Any]]:
-    return _distinct([_one(broker, request, topic, failed or {}) for topic in asked])
+    return _distinct([_one(broker, request, topic, failed or {}) for topic in _distinct(asked)])
 
 
 def _one(broker: Broker, request: Request, asked: dict[str, Any], failed: dict[str, ErrorCode]) -> dict[str, Any]:

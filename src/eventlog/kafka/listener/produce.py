@@ -183,7 +183,8 @@ class _Waiting:
 
     def settle(self, stored: PendingProduce) -> None:
         """Take what became of the records."""
-        if self.answer.done():
+        if self.answer.done():  # the client has gone, or has waited too long: its records are not kept for the timer
+            self._end_timer()
             return
         if stored.error is not None:
             self._produced.fail(code_of(stored.error), str(stored.error))
@@ -192,10 +193,13 @@ class _Waiting:
                 part.settle(reply)
         self.acknowledge()
 
-    def acknowledge(self) -> None:
-        """Have the answer sent."""
+    def _end_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def acknowledge(self) -> None:
+        """Have the answer sent."""
+        self._end_timer()
         try:
             self.answer.set_result(_acknowledge(self._produced, self._acks))
         except unless_interrupted(Refused) as refused:

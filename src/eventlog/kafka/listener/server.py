@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from eventlog.kafka.listener.options import Options
 
 _SHARED_BYTES: Final = 262_144
+_MOST_OTHER_BYTES: Final = 4_194_304
+"""The most bytes of a request without records: millions of names would hold up all others while they are read."""
 STOP_SECONDS: Final = 5.0
 """So long a stop waits for requests in hand, and for peers to take their answers."""
 
@@ -128,8 +130,7 @@ class Server:
         idle_s = self.options.idle_timeout
         earliest_s = self.loop.time() - idle_s
         for connection in list(self._connections):
-            if connection.active_s < earliest_s and connection.is_idle:
-                connection.close()
+            connection.end_if_idle(earliest_s)
         self._idle_timer = self.loop.call_later(max(idle_s / 4, 0.01), self._look_for_idle)
 
     def close_copies(self) -> None:
@@ -166,6 +167,8 @@ class Server:
             raise Refused(f"it sent a request with API key {header.api_key}, which is not served here")
         if self._gate is not None:
             self._gate.check(header.api_key, connection)
+        if len(frame) > _MOST_OTHER_BYTES and header.api_key != ApiKey.PRODUCE:
+            raise Refused(f"it sent a {api.name} request of {len(frame):,} bytes; {_MOST_OTHER_BYTES:,} are the most")
         answer = Answer(may_overtake=header.api_key == ApiKey.PRODUCE)
         encode = partial(_encode, header.api_key, header.api_version, header.correlation_id)
         if not api.least <= header.api_version <= api.most:

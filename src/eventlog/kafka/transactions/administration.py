@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
+from eventlog.kafka.groups.consumer.patterns import refusal_of
 from eventlog.kafka.groups.offsets import find_topic
 from eventlog.kafka.listener.failures import code_of
+from eventlog.kafka.listener.slices import in_slices
 from eventlog.kafka.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
-    from eventlog.backend.kafka_transactions import TransactionView
+    from eventlog.backend.kafka_transactions import ProducerView, TransactionView
     from eventlog.kafka.listener.broker import Broker
     from eventlog.kafka.listener.request import Request
 
@@ -30,10 +32,9 @@ def list_transactions(broker: Broker, request: Request) -> dict[str, Any]:
     body = request.body
     states, producers = set(body["state_filters"]), set(body["producer_id_filters"])
     least_ms, pattern = body["duration_filter"], body["transactional_id_pattern"]
-    try:
-        wanted = re.compile(pattern) if pattern else None
-    except unless_interrupted(re.error):
+    if pattern and refusal_of(pattern) is not None:
         return {"error_code": ErrorCode.INVALID_REGULAR_EXPRESSION}
+    wanted = re.compile(pattern) if pattern else None
     unknown = sorted(states - _STATES)
     if states and not states & _STATES:
         return {"error_code": ErrorCode.NONE, "unknown_state_filters": unknown}
@@ -60,6 +61,7 @@ def list_transactions(broker: Broker, request: Request) -> dict[str, Any]:
     }
 
 
+@in_slices("transactional_ids", "transaction_states")
 def describe_transactions(broker: Broker, request: Request) -> dict[str, Any]:
     """Describe transactional ids, each with the partitions of its open transaction."""
     return {"transaction_states": [_described(broker, name) for name in request.body["transactional_ids"]]}
@@ -105,36 +107,46 @@ def _topics(found: TransactionView) -> list[dict[str, Any]]:
 
 def describe_producers(broker: Broker, request: Request) -> dict[str, Any]:
     """Name the producers that partitions know, and where their open transactions begin."""
+    asked = [(one, *find_topic(broker, one, by_id=False)) for one in request.body["topics"]]
+    there = {
+        (topic.id, number)
+        for one, topic, _ in asked
+        if topic is not None
+        for number in one["partition_indexes"]
+        if 0 <= number < topic.partitions
+    }
+    failed, known = ErrorCode.NONE, dict[tuple[int, int], list[dict[str, int]]]()
+    try:
+        views = broker.backend.kafka_producers(there)
+        known = {place: [_producer(one) for one in found] for place, found in views.items()}
+    except unless_interrupted(EventLogError) as error:
+        failed = code_of(error)
     topics = []
-    for asked in request.body["topics"]:
-        topic, missing = find_topic(broker, asked, by_id=False)
+    for one, topic, missing in asked:
         partitions = []
-        for number in asked["partition_indexes"]:
-            code, producers = missing, []
+        for number in one["partition_indexes"]:
+            code = missing
             if topic is not None:
-                code = ErrorCode.NONE if 0 <= number < topic.partitions else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-            if topic is not None and code is ErrorCode.NONE:
-                try:
-                    producers = broker.backend.kafka_producers(topic.id, number)
-                except unless_interrupted(EventLogError) as error:
-                    code = code_of(error)
+                code = failed if 0 <= number < topic.partitions else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+            producers = [] if topic is None else known.get((topic.id, number), [])
             partitions.append(
                 {
                     "partition_index": number,
                     "error_code": code,
                     "error_message": None,
-                    "active_producers": [
-                        {
-                            "producer_id": one.producer_id,
-                            "producer_epoch": one.epoch,
-                            "last_sequence": one.last_sequence,
-                            "last_timestamp": one.last_ms,
-                            "coordinator_epoch": one.coordinator_epoch,
-                            "current_txn_start_offset": one.transaction_first,
-                        }
-                        for one in producers
-                    ],
+                    "active_producers": producers,
                 }
             )
-        topics.append({"name": asked["name"], "partitions": partitions})
+        topics.append({"name": one["name"], "partitions": partitions})
     return {"topics": topics}
+
+
+def _producer(one: ProducerView) -> dict[str, int]:
+    return {
+        "producer_id": one.producer_id,
+        "producer_epoch": one.epoch,
+        "last_sequence": one.last_sequence,
+        "last_timestamp": one.last_ms,
+        "coordinator_epoch": one.coordinator_epoch,
+        "current_txn_start_offset": one.transaction_first,
+    }

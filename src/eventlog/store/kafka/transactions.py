@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from eventlog.backend.kafka_transactions import (
@@ -89,9 +89,12 @@ def next_deadline(environment: Environment) -> int | None:
         return min((unpack_deadline(data) for _, data in rows), default=None)
 
 
-def producers_of(environment: Environment, topic_id: int, partition: int) -> list[ProducerView]:
-    """The producers that a partition knows; goes through the rows of all producers."""
-    place, found = partition_key(topic_id, partition), []
+def producers_of(
+    environment: Environment, partitions: Collection[tuple[int, int]]
+) -> dict[tuple[int, int], list[ProducerView]]:
+    """The producers that some partitions know; goes once through the rows of all producers."""
+    found: dict[tuple[int, int], list[ProducerView]] = {one: [] for one in partitions}
+    places = {partition_key(*one): views for one, views in found.items()}
     with environment.reading() as transaction:
         rows = _rows(environment, transaction, TRANSACTION_KEY)
         transactional = {TransactionRow.unpack(key, data).producer_id for key, data in rows}
@@ -99,12 +102,13 @@ def producers_of(environment: Environment, topic_id: int, partition: int) -> lis
             is_found = cursor.set_range(KAFKA_PRODUCERS.to_bytes(8, "big"))
             while is_found:
                 key = bytes(cursor.key())
-                if key[8:] == place:
+                views_there = places.get(key[8:])
+                if views_there is not None:
                     producer_id = int.from_bytes(key[:8], "big") - KAFKA_PRODUCERS
                     row = KafkaProducerRow.unpack(bytes(environment.value(SEQUENCES, key, cursor.value())))
                     last = row.batches[-1].last if row.batches else -1
                     coordinator = 0 if producer_id in transactional else -1
-                    found.append(
+                    views_there.append(
                         ProducerView(producer_id, row.epoch, last, row.last_ms, coordinator, row.transaction_first)
                     )
                 is_found = cursor.next()

@@ -10,6 +10,7 @@ from eventlog.groups.state import Group, Life, Member
 from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.groups.consumer.members import ConsumerMember, ConsumerMembers, consumer_members
 from eventlog.kafka.groups.coordinator import check_group
+from eventlog.kafka.listener.slices import in_slices
 from eventlog.kafka.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def state_of(details: GroupDetails) -> str:
     return "Reconciling" if any(member.owned.keys() != member.target for member in alive) else "Stable"
 
 
+@in_slices("group_ids", "groups")
 def consumer_group_describe(broker: Broker, request: Request) -> dict[str, Any]:
     """Describe native groups."""
     operations = _GROUP_OPERATIONS if request.body["include_authorized_operations"] else _NOT_ASKED
