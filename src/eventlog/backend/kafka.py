@@ -58,8 +58,10 @@ class KafkaAppended(NamedTuple):
 class PendingProduce(Pending, Protocol):
     """Some `KafkaAppend` on their way into the log; its error is that of the commit, not that of one of them."""
 
+    judged_count: int
+    """How many parts it is about: the first ones."""
     replies: Sequence[KafkaAppended]
-    """One for each part, in their order, once the request is done without an error."""
+    """One for each of them, in their order, once the request is done without an error."""
 
 
 class PendingProducerId(Pending, Protocol):
@@ -146,6 +148,7 @@ class KafkaBackend(Protocol):
         transactional_id: str | None = None,
         adds_partitions: bool = False,
         is_abortable: bool = False,
+        is_enough: Callable[[], bool] = bool,
     ) -> PendingProduce:
         """
         A request to append record batches, each judged by itself.
@@ -159,6 +162,7 @@ class KafkaBackend(Protocol):
             transactional_id: that of the producer, for transactional batches.
             adds_partitions: their partitions join the transaction; else they must be in it (KIP-890).
             is_abortable: the client knows TRANSACTION_ABORTABLE, the error of those that are not in it.
+            is_enough: is asked after each part that was judged; the request is about the parts up to there alone.
 
         Raises:
             FormatTooOld: the log has format 3, without such batches.

@@ -252,6 +252,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         transactional_id: str | None = None,
         adds_partitions: bool = False,
         is_abortable: bool = False,
+        is_enough: Callable[[], bool] = bool,
     ) -> PendingProduce:
         """A request to append record batches, each judged by itself."""
         from eventlog.store.kafka.produce import Membership, prepare_produce
@@ -265,6 +266,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             membership=Membership(
                 transactional_id, adds_partitions, "TRANSACTION_ABORTABLE" if is_abortable else "INVALID_TXN_STATE"
             ),
+            is_enough=is_enough,
         )
 
     def prepare_transaction(self, command: TransactionCommand, when_done: Callable[[], object]) -> PendingTransaction:

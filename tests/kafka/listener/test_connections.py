@@ -149,16 +149,15 @@ def test_a_silent_connection_is_closed_after_its_time(log: eventlog.EventLog) ->
 
 
 def test_a_peer_that_takes_nothing_is_closed_after_the_time_of_silent_ones(log: eventlog.EventLog) -> None:
-    """Its answers are dropped, whether there are requests of it that wait or not."""
+    """Its answers are dropped, and its requests that wait."""
     log.topic("wide", partitions=300)
-    for count in (300, 600):
-        with eventlog.kafka.listen(log, idle_timeout=0.1, max_buffered_bytes=65_536) as kafka, Wire(kafka) as wire:
-            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131_072)
-            wire.ask(ApiKey.METADATA, 12, METADATA)
-            wire.socket.sendall(b"".join(wire.encoded(ApiKey.METADATA, 1, {"topics": None}) for _ in range(count)))
-            began_s = monotonic()
-            while kafka._core.server.connection_count:
-                assert monotonic() - began_s < 10.0
+    with eventlog.kafka.listen(log, idle_timeout=0.1, max_buffered_bytes=65_536) as kafka, Wire(kafka) as wire:
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131_072)
+        wire.ask(ApiKey.METADATA, 12, METADATA)
+        wire.socket.sendall(b"".join(wire.encoded(ApiKey.METADATA, 1, {"topics": None}) for _ in range(600)))
+        began_s = monotonic()
+        while kafka._core.server.connection_count:
+            assert monotonic() - began_s < 10.0
 
 
 def test_connections_beyond_the_bound_are_closed(log: eventlog.EventLog, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import gzip
+import select
 import struct
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from eventlog import testing
 from eventlog.kafka.listener.produce import _Waiting
 from eventlog.kafka.protocol import ApiKey, ErrorCode
 from tests.clients.helpers import round_count
-from tests.kafka.record_batches import NOW_MS, Sent, record_batch
+from tests.kafka.record_batches import NOW_MS, Sent, produce, record, record_batch
 from tests.kafka.wire import Wire
 
 
@@ -190,6 +193,39 @@ def test_records_of_a_client_that_has_gone_are_not_kept() -> None:
             assert [record.value for record in topic.read()] == [b"tea", b"coffee"]
             gc.collect()
             assert [one for one in gc.get_objects() if isinstance(one, _Waiting)] == []
+
+
+def test_records_that_become_very_many_hold_up_nobody(kafka: eventlog.kafka.Listener, log: eventlog.EventLog) -> None:
+    """A batch of 31 KiB becomes 31 MiB; others are answered between the batches, and the order is kept."""
+    log.topic("orders", partitions=4)
+    large = record(0, Sent(b"\0" * (31 << 20)), NOW_MS)
+    bomb = record_batch(Sent(b"tea"), compression=1, data=gzip.compress(large, mtime=0))
+    with Wire(kafka) as wire, Wire(kafka) as other:
+        other.ask(ApiKey.API_VERSIONS, 0, {})
+        wire.send(ApiKey.PRODUCE, 9, request(*[("orders", partition, bomb) for partition in (0, 1, 2, 0, 3)]))
+        wire.send(ApiKey.PRODUCE, 9, request(("orders", 3, record_batch(b"behind"))))
+        answered = 0
+        while not select.select([wire.socket], [], [], 0)[0]:
+            other.ask(ApiKey.API_VERSIONS, 0, {})
+            answered += 1
+        assert outcomes(wire.receive()) == [
+            ("orders", 0, 0, 0), ("orders", 1, 0, 0), ("orders", 2, 0, 0), ("orders", 0, 0, 1), ("orders", 3, 0, 0),
+        ]  # fmt: skip
+        assert outcomes(wire.receive()) == [("orders", 3, 0, 1)]
+    assert answered > 2
+
+
+def test_what_refused_records_became_is_not_kept(log: eventlog.EventLog) -> None:
+    """An error has no frames that hold it: a request of many such batches took all memory there is."""
+    log.topic("orders")
+    bomb = record_batch(Sent(b"tea"), compression=1, data=gzip.compress(b"\0" * (33 << 20), mtime=0))
+    tracemalloc.start()
+    try:
+        replies = produce(log, *[("orders", 0, bomb)] * 3)
+        assert [type(one.error).__name__ for one in replies] == ["KafkaRefusal"] * 3
+        assert tracemalloc.get_traced_memory()[0] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_stop_answers_what_is_in_hand(path: Any) -> None:

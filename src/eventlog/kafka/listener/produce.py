@@ -9,7 +9,7 @@ so that the client looks for what is wrong.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _ACKS: Final = (-1, 0, 1)
 _FUTURE_MS: Final = 3_600_000
 """Kafka's `message.timestamp.after.max.ms`: records of a later time are refused."""
+_TURN_SECONDS: Final = 0.02
+"""So long a request has its records looked through before others have their turn."""
 _JOINING: Final = 12
 """From here on partitions join a transaction by what is sent to them (KIP-890)."""
 _ABORTABLE: Final = 11
@@ -144,37 +146,60 @@ def produce(broker: Broker, request: Request) -> dict[str, Any] | Awaitable[dict
     parts = produced.parts
     if not parts:
         return _acknowledge(produced, acks)
-    appends = [part.append for part in parts if part.append is not None]
-    latest_ms = broker.backend.clock.now_ms() + _FUTURE_MS
     waiting = _Waiting(broker, request, produced, parts)
-    try:
-        broker.commit_and_call(
-            lambda when_done: broker.backend.prepare_produce(
-                appends,
-                when_done,
-                latest_ms=latest_ms,
-                transactional_id=request.body["transactional_id"],
-                adds_partitions=request.version >= _JOINING,
-                is_abortable=request.version >= _ABORTABLE,
-            ),
-            waiting.settle,
-        )
-    except unless_interrupted(EventLogError) as error:
-        produced.fail(code_of(error), str(error))
-        waiting.acknowledge()
+    waiting.store_more()
+    request.holds_up = waiting.has_more
     return waiting.answer
 
 
 class _Waiting:
-    """A request whose records are about to be stored; `answer` has its outcome, by callbacks: there may be many."""
+    """
+    A request whose records are about to be stored; `answer` has its outcome, by callbacks: there may be many.
+
+    They are stored by one commit, unless looking through them takes longer than a turn of the loop: a few bytes may
+    become very many when they are decompressed.
+    """
 
     def __init__(self, broker: Broker, request: Request, produced: _Produce, parts: Sequence[_Part]) -> None:
+        self._broker = broker
+        self._request = request
         self._acks: int = request.body["acks"]
         self._produced = produced
         self._parts = parts
+        self._begun_count = self._settled_count = 0
+        """How many parts were judged, and of how many it is known what became of them."""
         self.answer: asyncio.Future[dict[str, Any] | None] = broker.loop.create_future()
         seconds = max(request.body["timeout_ms"], 0) / 1000
         self._timer = broker.loop.call_later(seconds, self._expire) if self._acks else None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are parts that were not judged yet."""
+        return self._begun_count < len(self._parts)
+
+    def store_more(self) -> None:
+        """Have the next parts stored, those that can be judged in one turn."""
+        if self.answer.done():
+            return
+        try:
+            self._broker.commit_and_call(self._prepare, self.settle)
+        except unless_interrupted(EventLogError) as error:
+            self._fail(error)
+
+    def _prepare(self, when_done: Callable[[], object]) -> PendingProduce:
+        backend, loop, body = self._broker.backend, self._broker.loop, self._request.body
+        end_s = loop.time() + _TURN_SECONDS
+        pending = backend.prepare_produce(
+            [part.append for part in self._parts[self._begun_count :] if part.append is not None],
+            when_done,
+            latest_ms=backend.clock.now_ms() + _FUTURE_MS,
+            transactional_id=body["transactional_id"],
+            adds_partitions=self._request.version >= _JOINING,
+            is_abortable=self._request.version >= _ABORTABLE,
+            is_enough=lambda: loop.time() >= end_s,
+        )
+        self._begun_count += pending.judged_count
+        return pending
 
     def _expire(self) -> None:
         if not self.answer.done():
@@ -187,10 +212,20 @@ class _Waiting:
             self._end_timer()
             return
         if stored.error is not None:
-            self._produced.fail(code_of(stored.error), str(stored.error))
+            self._fail(stored.error)
+            return
+        first, self._settled_count = self._settled_count, self._settled_count + stored.judged_count
+        for part, reply in zip(self._parts[first : self._settled_count], stored.replies, strict=True):
+            part.settle(reply)
+        if self.has_more:
+            self._broker.loop.call_soon(self.store_more)
         else:
-            for part, reply in zip(self._parts, stored.replies, strict=True):
-                part.settle(reply)
+            self.acknowledge()
+
+    def _fail(self, error: BaseException) -> None:
+        """Refuse all parts but those that were stored before."""
+        for part in self._parts[self._settled_count :]:
+            part.fail(code_of(error), str(error))
         self.acknowledge()
 
     def _end_timer(self) -> None:

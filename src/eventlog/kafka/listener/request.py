@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class Request:
     """A request of a client: what it asks, in which version, and from where."""
 
-    __slots__ = ("api_key", "body", "client_id", "connection", "version")
+    __slots__ = ("api_key", "body", "client_id", "connection", "holds_up", "version")
 
     def __init__(
         self, api_key: int, version: int, client_id: str | None, body: dict[str, Any], connection: Connection
@@ -22,3 +22,5 @@ class Request:
         self.body = body
         self.connection = connection
         """`peer` (host and port), `principal`, `is_closed`."""
+        self.holds_up = False
+        """Whether no request of the connection may begin before this one is answered, though its kind lets them."""

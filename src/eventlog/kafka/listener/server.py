@@ -187,6 +187,8 @@ class Server:
             outcome = handle(self.broker, request)
         except unless_interrupted(Exception) as error:
             outcome = self._failed(request, answer, error)
+        if request.holds_up:
+            answer.may_overtake = False
         if outcome is None or isinstance(outcome, dict):
             answer.buffers = None if outcome is None else encode(outcome)
             answer.is_done = True

@@ -154,9 +154,10 @@ def prepare_produce(
     now_ms: int,
     latest_ms: int | None,
     membership: Membership,
+    is_enough: Callable[[], bool] = bool,
 ) -> ProduceBatches:
     """
-    Return a request to append record batches, whose bytes are judged here.
+    Return a request to append record batches, whose bytes are judged here, up to the first after which it is enough.
 
     Raises:
         FormatTooOld: the log has format 3.
@@ -176,8 +177,19 @@ def prepare_produce(
                 check_transactional(one, membership)
             judged.append(one)
         except unless_interrupted(EventLogError) as error:
-            judged.append(error)
+            judged.append(_without_frames(error))
+        if is_enough():
+            break
     return ProduceBatches(judged, when_done, now_ms, membership)
+
+
+def _without_frames(error: EventLogError) -> EventLogError:
+    """An error that is kept: its frames, and those of its causes, hold what records became when decompressed."""
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
 
 
 class ProduceBatches(CommitRequest):
@@ -187,7 +199,7 @@ class ProduceBatches(CommitRequest):
     `parts` has the error of each batch that was refused before. `replies` are those of the last `apply`.
     """
 
-    __slots__ = ("_membership", "_now_ms", "_parts", "_when_done", "replies")
+    __slots__ = ("_membership", "_now_ms", "_parts", "_when_done", "judged_count", "replies")
     notifies = True
 
     def __init__(
@@ -200,6 +212,7 @@ class ProduceBatches(CommitRequest):
         super().__init__()
         self._membership = membership
         self._parts = parts
+        self.judged_count = len(parts)
         self._when_done = when_done
         self._now_ms = now_ms
         self.replies: Sequence[KafkaAppended] = ()
