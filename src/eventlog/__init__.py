@@ -41,6 +41,7 @@ from eventlog.errors import (
     MetadataTooLarge,
     MissingLibrary,
     NestedCall,
+    NoResponders,
     NotALog,
     NotSupported,
     OffsetOutOfRange,
@@ -49,6 +50,9 @@ from eventlog.errors import (
     ProducerFenced,
     ReadOnlyLog,
     RecordTooLarge,
+    RemoteError,
+    ReplyTooLarge,
+    RequestTimeout,
     StateMismatch,
     StorageError,
     TopicMismatch,
@@ -78,6 +82,7 @@ if TYPE_CHECKING:
     from eventlog.clients.copying.topic_copy import TopicCopy
     from eventlog.clients.projection.projection import Projection
     from eventlog.clients.reading.follower import Follower
+    from eventlog.clients.requests.responder import Responder
     from eventlog.clients.state.state import State
     from eventlog.clients.state.view import StateView
     from eventlog.clients.transaction.processor import Processor
@@ -107,6 +112,7 @@ _LATER = {
     "Projection": "eventlog.clients.projection.projection",
     "ReaderStats": "eventlog.backend.maintenance",
     "RepairReport": "eventlog.backend.repair",
+    "Responder": "eventlog.clients.requests.responder",
     "RestoreReport": "eventlog.backend.backup",
     "State": "eventlog.clients.state.state",
     "StateView": "eventlog.clients.state.view",
@@ -162,6 +168,7 @@ __all__ = [
     "MetadataTooLarge",
     "MissingLibrary",
     "NestedCall",
+    "NoResponders",
     "NotALog",
     "NotSupported",
     "OffsetOutOfRange",
@@ -182,7 +189,11 @@ __all__ = [
     "RecordTooLarge",
     "KeyRequired",
     "RedactReport",
+    "RemoteError",
     "RepairReport",
+    "ReplyTooLarge",
+    "RequestTimeout",
+    "Responder",
     "RestoreReport",
     "Snapshot",
     "StateMismatch",

@@ -61,7 +61,10 @@ DEFAULT_COPIED_RECORDS = 1_000
 KAFKA_PREFIX = "kafka:"
 """The prefix of the state names of the listener for Kafka's clients; users cannot choose such a name."""
 
-OWN_STATES = (PROJECTION_PREFIX, PROCESSOR_PREFIX, KAFKA_PREFIX)
+RESPONDER_PREFIX = "responder:"
+"""The prefix of the state names of responders, which remember what they answered; users cannot choose such a name."""
+
+OWN_STATES = (PROJECTION_PREFIX, PROCESSOR_PREFIX, KAFKA_PREFIX, RESPONDER_PREFIX)
 
 CUSTOM_PREFIX = "custom:"
 """The prefix of the stored names of functions that users declare."""

@@ -27,7 +27,7 @@ PAIRS = {
     aio.TopicCopy: eventlog.TopicCopy,
 }
 MISSING = {
-    "EventLog": {"supports", "backend"},
+    "EventLog": {"supports", "backend", "request", "gather", "responder"},
     "Consumer": {"fileno", "max_wait"},
 }
 """What the classes of a loop do not have: a loop drives the consumer already, and its log is embedded."""

@@ -122,7 +122,7 @@ def test_closing_waits_for_all_stuck_consumers_together(
     log: eventlog.EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four threads in callbacks of their user cost the time of one, and a thread that can end has it meanwhile."""
-    monkeypatch.setattr("eventlog.log.event_log.CLOSE_SECONDS", 1.0)
+    monkeypatch.setattr("eventlog.log.clients.CLOSE_SECONDS", 1.0)
     for number in range(4):
         log.topic(f"orders-{number}")
     entered, may_go_on = threading.Semaphore(0), threading.Event()

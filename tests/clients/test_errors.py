@@ -248,6 +248,8 @@ def test_only_what_may_succeed_later_is_retriable():
         "ConflictError",
         "LogFull",
         "LogInUse",
+        "NoResponders",
+        "RequestTimeout",
     }
 
 

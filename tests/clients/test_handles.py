@@ -30,6 +30,7 @@ def _handles(log: EventLog) -> Iterator[tuple[str, Any]]:
         "Transaction": transaction,
         "Groups": log.groups,
         "Processor": log.processor(topic, function=lambda transaction, record: None, group="work"),
+        "Responder": log.responder(topic, function=lambda transaction, record: None, group="ask"),
         "Projection": projection,
         "State": state,
         "StateView": projection.state,

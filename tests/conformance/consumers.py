@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import selectors
+import threading
 
 import pytest
 
@@ -279,6 +280,20 @@ class Caring(Base):
         assert [(record.offset, record.value) for record in topic.read()] == [(1, b"2"), (2, b"3")]
         with log.consumer("users", start=0) as consumer:
             assert [record.offset for record in consumer.poll()] == [1, 2]
+
+    @needs("requests")
+    def test_a_request_is_answered(self, log):
+        """By what the function of a responder returns; nobody there is an error."""
+        topic = log.topic("numbers", value=int)
+        with pytest.raises(eventlog.NoResponders):
+            log.request(topic, 1)
+        with log.responder(topic, function=lambda _, record: record.value + 1, group="g") as responder:
+            thread = threading.Thread(target=responder.run)
+            thread.start()
+            assert log.request(topic, 1, timeout=PATIENCE_SECONDS).value == 2
+            assert values(log.gather(topic, 2, timeout=PATIENCE_SECONDS)) == [3]
+            responder.stop()
+            thread.join(PATIENCE_SECONDS)
 
     @needs("files")
     def test_the_log_is_checked_and_copied(self, log, tmp_path):

@@ -120,6 +120,8 @@ LACKING: list[tuple[str, Callable[[Any], object]]] = [
     ("compaction", lambda log: log.topic("users", compaction="key")),
     *(("compaction", lambda log, name=name: getattr(log.topic("orders"), name)) for name in REWRITING),
     ("named_producers", lambda log: log.producer(name="importer")),
+    *(("requests", _of_log(name, "orders")) for name in ("request", "gather")),
+    ("requests", lambda log: log.responder("orders", function=max, group="g")),
     ("states", lambda log: log.transaction().state("totals")),
     *(("states", _of_log(*call)) for call in (("state", "totals"), ("states",), ("delete_state", "totals"))),
     *(("projections", _of_log(*call)) for call in (("projection", "p"), ("projections",), ("delete_projection", "p"))),

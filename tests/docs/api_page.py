@@ -32,6 +32,7 @@ ORDER = (
     "State",
     "StateView",
     "Processor",
+    "Responder",
     "Projection",
     "Follower",
     "ValueCodec",
@@ -88,6 +89,7 @@ Some types in the signatures have short names:
 * `Callback` is a function of a list of `TopicPartition`.
 * `Function` is a function of a `Transaction` and a `Record`; `OnFailure` is one of these two and an exception.
 * `Fold` is a function of a `State` and a `Record`.
+* `ReplyTo` is the name of a topic, a `Topic`, a `Pair`, or None.
 * `Pair` is a `TopicPartition`, or a pair of `str` and `int`.
 * `GroupState` is `"empty"`, `"assigning"` or `"stable"`; `MemberState` is `"alive"`, `"away"` or `"dead"`.
 * `K` and `V` are the types of the keys and values of a topic or a state; `S` and `T` are any.

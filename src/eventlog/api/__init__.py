@@ -28,6 +28,7 @@ _PLACES = {
     "Projection": "eventlog.clients.projection.projection",
     "State": "eventlog.clients.state.state",
     "RedactReport": "eventlog.backend.maintenance",
+    "Responder": "eventlog.clients.requests.responder",
     "StateView": "eventlog.clients.state.view",
     "TopicCopy": "eventlog.clients.copying.topic_copy",
     "VerifyReport": "eventlog.backend.maintenance",

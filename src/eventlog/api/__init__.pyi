@@ -11,6 +11,7 @@ from eventlog.clients.copying.topic_copy import TopicCopy as TopicCopy
 from eventlog.clients.projection.folder import FoldOptions as FoldOptions
 from eventlog.clients.projection.projection import Projection as Projection
 from eventlog.clients.reading.follower import Follower as Follower
+from eventlog.clients.requests.responder import Responder as Responder
 from eventlog.clients.state.state import State as State
 from eventlog.clients.state.view import StateView as StateView
 from eventlog.clients.transaction.processor import Processor as Processor

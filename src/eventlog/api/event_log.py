@@ -15,6 +15,7 @@ from eventlog.api.consumer import Callback, Consumer, Consuming
 from eventlog.api.features import FEATURES, Closing
 from eventlog.api.log_reading import LogReading
 from eventlog.api.producer import Producer
+from eventlog.api.requests import Requesting
 from eventlog.api.topic import Topic, TopicOptions
 from eventlog.api.transaction import LogTransactions
 from eventlog.batches.format import TARGET_BYTES
@@ -52,7 +53,7 @@ TopicName: TypeAlias = str | re.Pattern[str]
 _AnyTopic: TypeAlias = str | Topic[Any, Any] | re.Pattern[str]
 
 
-class EventLog(Closing, LogReading, LogTransactions):
+class EventLog(Closing, LogReading, LogTransactions, Requesting):
     """
     An open log: it holds topics, and makes producers, consumers and transactions.
 
@@ -110,6 +111,8 @@ class EventLog(Closing, LogReading, LogTransactions):
         * "compression": `compression=` of a topic. Without it, producers or servers compress as they are set up.
         * "compaction": `compaction=` and `repack_after=` of a topic, with their options. Without it, every
           record is kept, or the servers compact by options of their own.
+        * "requests": `request`, `gather` and `responder`. Without them, send the headers by a producer, and read the
+          replies by a consumer.
         * "files": `sync`, `verify`, `stats`, `backup`, `compact` and `Topic.redact`: the log is files of this machine.
           Without it, they are up to whoever runs the servers.
 

@@ -62,6 +62,10 @@ FEATURES: Mapping[str, str] = MappingProxyType(
             "`compaction=` and `repack_after=` of a topic, with their options. Without it, every record is kept, or "
             "the servers compact by options of their own."
         ),
+        "requests": (
+            "`request`, `gather` and `responder`. Without them, send the headers by a producer, and read the replies "
+            "by a consumer."
+        ),
         "files": (
             "`sync`, `verify`, `stats`, `backup`, `compact` and `Topic.redact`: the log is files of this machine. "
             "Without it, they are up to whoever runs the servers."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eventlog import api
 from eventlog.backend import Backend
@@ -15,6 +15,9 @@ from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.interruptions import unless_interrupted
 from eventlog.uninterruptible import WeakMembers
 
+if TYPE_CHECKING:  # few programs ask
+    from eventlog.clients.requests.requester import Requester
+
 
 class OpenClients:
     """The clients of one log that have a life of their own; one that nobody holds any more is forgotten."""
@@ -24,6 +27,14 @@ class OpenClients:
         self.producers: WeakMembers[EmbeddedProducer] = WeakMembers()
         self.consumers: WeakMembers[EmbeddedConsumer[Any, Any]] = WeakMembers()
         self.followers: WeakMembers[api.Follower] = WeakMembers()
+        self._requesters: list[Requester] = []
+        """What sends our requests is the first."""
+
+    def requester(self, make: Callable[[], Requester]) -> Requester:
+        """What sends our requests, made with the first of them."""
+        if not self._requesters:
+            self._requesters.append(make())  # another thread may do it at the same time: they use the first of both
+        return self._requesters[0]
 
     @property
     def are_interrupted(self) -> bool:
@@ -42,15 +53,19 @@ class OpenClients:
         failure: Exception | None = None
         for follower in list(self.followers):
             follower.stop()
-        for producer in list(self.producers):
+        steps: list[Callable[[], object]] = [producer.close for producer in self.producers]
+        steps += [lambda: end_abandoned(self._store), self._close_consumers]
+        steps += [requester.close for requester in self._requesters]
+        for step in steps:
             try:
-                producer.close()
+                step()
             except unless_interrupted(Exception) as error:
                 failure = failure or error
-        try:
-            end_abandoned(self._store)
-        except unless_interrupted(Exception) as error:
-            failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _close_consumers(self) -> None:
+        failure: Exception | None = None
         deadline_s, consumers = monotonic() + CLOSE_SECONDS, list(self.consumers)
         for consumer in consumers:
             consumer._prepare_to_close()

@@ -16,7 +16,6 @@ from uuid import UUID
 
 from eventlog import api
 from eventlog.api.consumer import Callback, Consumer
-from eventlog.api.event_log import EventLog
 from eventlog.api.features import FEATURES
 from eventlog.api.overriding import override
 from eventlog.api.topic import Topic
@@ -35,6 +34,7 @@ from eventlog.codecs import Upcasters
 from eventlog.errors import LogClosed
 from eventlog.interruptions import is_interruption, suppress
 from eventlog.log.clients import OpenClients
+from eventlog.log.requests import EmbeddedLogRequests
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
     DEFAULT_COPIED_RECORDS,
@@ -63,7 +63,7 @@ T = TypeVar("T")
 _Progress: TypeAlias = Callable[[int, int], object] | None
 
 
-class EmbeddedLog(EventLog):
+class EmbeddedLog(EmbeddedLogRequests):
     """The embedded log: see `eventlog.EventLog`."""
 
     _backend_name: ClassVar[str] = "embedded"

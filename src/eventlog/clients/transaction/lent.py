@@ -24,6 +24,10 @@ class LentTransaction(Transaction):
     def tries(self, group: str) -> State[tuple[Any, ...], Any] | None:
         """The table of the tries of a group's records, for `StoredTries`; None where there are no states."""
 
+    @abstractmethod
+    def answers(self, group: str) -> State[tuple[Any, ...], Any] | None:
+        """The table of what a group's responders have answered; None where there are no states."""
+
 
 def refused_commit() -> ValueError:
     """The error for a function that commits what it was lent."""

@@ -236,6 +236,26 @@ def open_processor(
     function: Function,
     *,
     is_of_topics: bool,
+    **options: Any,
+) -> Processor:
+    """
+    A processor whose consumer is made last, when every option was checked.
+
+    Args:
+        open_consumer: makes the consumer, with a function to be told of the partitions that it gets.
+        options: as for `processor_options`.
+
+    Raises:
+        ValueError, TypeError: for an option out of its bounds. Nothing was made.
+    """
+    if not is_of_topics:
+        raise ValueError("a processor reads at least one topic, and none is named. Nothing was made. Name it.")
+    return Processor(open_consumer, begin, clock, processor_options(function, **options))
+
+
+def processor_options(
+    function: Function,
+    *,
     group: str,
     max_records: int,
     attempts: int,
@@ -245,23 +265,24 @@ def open_processor(
     retry_jitter: float,
     max_bytes: int,
     max_poll_interval: float,
-) -> Processor:
+    budget_s: float | None = None,
+    tells_failures: bool = True,
+) -> ProcessorOptions:
     """
-    A processor whose consumer is made last, when every option was checked.
+    The options of a processor, checked.
 
     Args:
-        open_consumer: makes the consumer, with a function to be told of the partitions that it gets.
+        budget_s: so long a transaction takes records at most; None is half of `max_poll_interval`.
+        tells_failures: whether a line in Python's log tells of each record that is given to `on_failure`.
 
     Raises:
-        ValueError, TypeError: for an option out of its bounds. Nothing was made.
+        ValueError, TypeError: for an option out of its bounds.
     """
     check_int("max_bytes", max_bytes, least=1)
-    if not is_of_topics:
-        raise ValueError("a processor reads at least one topic, and none is named. Nothing was made. Name it.")
     for called in (function,) if on_failure is None else (function, on_failure):
         if not callable(called):
             raise TypeError(f"function and on_failure are functions, not {called!r}. Nothing was made.")
-    options = ProcessorOptions(
+    return ProcessorOptions(
         function,
         on_failure,
         check_group_name(group),
@@ -273,8 +294,9 @@ def open_processor(
             check_seconds("max_retry_pause", max_retry_pause),
             check_share("retry_jitter", retry_jitter),
         ),
+        budget_s,
+        tells_failures,
     )
-    return Processor(open_consumer, begin, clock, options)
 
 
 Processor.__module__ = "eventlog"

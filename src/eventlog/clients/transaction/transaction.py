@@ -40,6 +40,7 @@ from eventlog.errors import (
 from eventlog.interruptions import is_interruption, unless_interrupted
 from eventlog.options import (
     PROCESSOR_PREFIX,
+    RESPONDER_PREFIX,
     HeadersInput,
     check_columns,
     check_headers,
@@ -448,10 +449,17 @@ class EmbeddedLentTransaction(EmbeddedTransaction, LentTransaction):
 
     @override
     def tries(self, group: str) -> api.State[Any, Any]:
+        return self._own_state(f"{PROCESSOR_PREFIX}{group}")
+
+    @override
+    def answers(self, group: str) -> api.State[Any, Any]:
+        return self._own_state(f"{RESPONDER_PREFIX}{group}")
+
+    def _own_state(self, name: str) -> api.State[Any, Any]:
+        """A state of a name that users cannot choose."""
         from eventlog.clients.state.view import open_named_state
 
         self._check()
-        name = f"{PROCESSOR_PREFIX}{group}"
         known = self._states.get(name)
         if known is None:
             known = self._states[name] = self._new_state(*open_named_state(self._backend, name, tuple, "msgpack"))

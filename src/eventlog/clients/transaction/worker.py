@@ -54,6 +54,10 @@ class ProcessorOptions(NamedTuple):
     max_poll_interval: float
     attempts: int
     pauses: Pauses
+    budget_s: float | None = None
+    """How long the records of one poll may take; None is half of `max_poll_interval`, and a warning if it is short."""
+    tells_failures: bool = True
+    """Whether a line in Python's log tells of each record that is given to `on_failure`."""
 
 
 class Worker:
@@ -83,8 +87,9 @@ class Worker:
         self.is_behind = False
         """Whether records may have been received but not stored: the next poll seeks back first."""
         self._is_unreadable = False
-        self._pace = Pace(options.max_records, options.max_poll_interval / 2)
-        self._has_warned = False
+        budget_s = options.max_poll_interval / 2 if options.budget_s is None else options.budget_s
+        self._pace = Pace(options.max_records, budget_s)
+        self._has_warned = options.budget_s is not None
         self._tries = StoredTries(begin, options.group)
         self._suspects: dict[TopicPartition, int] = {}
         """The offsets up to which records may have ended the process before."""
@@ -240,7 +245,7 @@ class Worker:
             tx.abort()
             self._tries.take_back(chunk[0])  # an interruption is not the record's failure
             raise
-        if failure is not None:
+        if failure is not None and self._options.tells_failures:
             self._tell_of_dead_letter(chunk[0], failure)
         return called_count
 

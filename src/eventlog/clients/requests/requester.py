@@ -1,0 +1,230 @@
+"""
+The requester of an open log, for threads: it sends requests, and the thread that waits reads the replies.
+
+No thread is started for it. Of those that wait one reads, and gives the others what is theirs; when it has its own, it
+wakes another to read on:
+
+    thread A                            thread B
+    1  is the reader, polls             a  waits for its event
+    2  gives B its reply, wakes it      b  returns with it
+    3  gets its own, stops reading,     c  another that waits becomes the reader
+       wakes one that waits
+
+Invariant: while somebody waits, somebody reads or has been woken to read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from eventlog.backend import Backend
+from eventlog.clients.consumer.consumer import EmbeddedConsumer
+from eventlog.clients.consumer.opening import open_consumer
+from eventlog.clients.requests.calls import Call, Calls
+from eventlog.clients.requests.headers import ReplyAddress
+from eventlog.clients.requests.inbox import Inbox, RawTopic, sweep
+from eventlog.clients.requests.question import Asked, Desk, Question, closed_meanwhile
+from eventlog.clients.topic.topic import EmbeddedTopic, Owner
+from eventlog.errors import LogClosed, NestedCall, UnknownTopic
+from eventlog.interruptions import unless_interrupted
+from eventlog.records import Record
+from eventlog.uninterruptible import HeldLock
+
+READING: Final[dict[str, Any]] = {
+    "group": None,
+    "auto_commit": False,
+    "auto_commit_interval": 1.0,
+    "max_poll_records": 500,
+    "fetch_max_bytes": 1 << 20,
+    "on_out_of_range": "earliest",
+    "assignor": "sticky",
+    "instance_id": None,
+    "session_timeout": 10.0,
+    "max_poll_interval": 300.0,
+    "on_assigned": None,
+    "on_revoked": None,
+    "on_lost": None,
+}
+"""The options of a consumer of replies, but for its start."""
+_LONGEST_SECONDS = 60.0
+
+
+class _ReadByAnother(Exception):
+    """Another thread reads."""
+
+
+def _must_be_ours(is_ours: bool) -> None:  # noqa: FBT001
+    if not is_ours:
+        raise _ReadByAnother
+
+
+class ReplyReader:
+    """
+    The reader of one topic for replies, which all threads of a log share.
+
+    Any thread may use it.
+    """
+
+    def __init__(self, consumer: EmbeddedConsumer[Any, Any], address: ReplyAddress, inbox: Inbox | None) -> None:
+        self.address = address
+        self.calls = Calls()
+        self.inbox = inbox
+        self.is_lost = False
+        """Whether its topic was deleted."""
+        self._consumer = consumer
+        self._reading = threading.RLock()
+        """Held by the thread that reads."""
+        self._is_read = False
+
+    def check(self) -> None:
+        """Raise an error in a signal handler that has interrupted the thread that reads: nobody would read on."""
+        if self._reading._is_owned():  # type: ignore[attr-defined]
+            raise NestedCall(
+                "cannot send a request while another one of the same thread waits: a signal handler or a finalizer "
+                "called us.",
+                stored="Nothing was stored.",
+                advice="Send it outside, or in another thread.",
+            )
+
+    def wait(self, call: Call, event: threading.Event, deadline_s: float, now: Callable[[], float]) -> None:
+        """
+        Wait until a call is done, or for its deadline.
+
+        Raises:
+            UnknownTopic: the topic for replies was deleted.
+            LogClosed: the log was closed.
+        """
+        call.is_waiting = True  # before we ask who reads: else whoever stops reading now would not wake us
+        while not call.is_done and (left_s := deadline_s - now()) > 0:
+            try:
+                with HeldLock(self._reading, 0.0, _must_be_ours):
+                    self._is_read = True
+                    try:
+                        if not call.is_done:  # else the reader before us had it
+                            self._read(min(left_s, _LONGEST_SECONDS))
+                    finally:
+                        self._is_read = False
+            except unless_interrupted(_ReadByAnother):
+                event.wait(min(left_s, _LONGEST_SECONDS))
+                event.clear()
+
+    def end(self, call: Call) -> None:
+        """Wait for a call no longer, and have another read on."""
+        self.calls.end(call)
+        if not self._is_read:
+            self.calls.wake_one()
+
+    def _read(self, timeout: float) -> None:
+        try:
+            self.calls.give_out(self._consumer.poll(timeout))
+        except unless_interrupted(UnknownTopic) as error:
+            self.is_lost = True
+            error._reword(
+                what=f"the topic {self.address.topic!r} for replies was deleted while a request waited for its reply.",
+                advice="Ask again: the next request makes another inbox.",
+            )
+            raise
+        if self.inbox is not None:
+            self.inbox.free(self._consumer.position((self.address.topic, 0)))
+
+
+class Requester:
+    """
+    The requests of one open log.
+
+    Any thread may use it.
+
+    Args:
+        track: is told of each consumer, to close it with the log.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        known: Callable[[str], EmbeddedTopic[Any, Any]],
+        owner: Owner,
+        track: Callable[[EmbeddedConsumer[Any, Any]], object],
+    ) -> None:
+        self._backend = backend
+        self._desk = Desk(backend, known)
+        self._owner = owner
+        self._track = track
+        self._readers: dict[ReplyAddress | None, ReplyReader] = {}
+        self._opening = threading.RLock()
+        """Held by the thread that makes a reader."""
+        backend.on_fork(self)
+
+    def ask(self, value: object, asked: Asked, key: object, partition: int | None) -> list[Record[Any, Any]]:
+        """Send a request and wait for its replies; as `EventLog.request` and `EventLog.gather`."""
+        question = Question(self._desk, asked)
+        reader = self._reader(question.address)
+        reader.check()
+        event = threading.Event()
+        call = reader.calls.begin(question.expected, event.set)
+        try:
+            headers = question.headers(call, reader.address, value)
+            stored = question.topic.append(value, key=key, headers=headers, partition=partition)
+            reader.wait(call, event, question.deadline_s, self._backend.clock.monotonic)
+        except unless_interrupted(LogClosed) as error:
+            raise closed_meanwhile(self._backend.path) from error
+        finally:
+            reader.end(call)
+        return question.replies(call, stored)
+
+    def _reader(self, address: ReplyAddress | None) -> ReplyReader:
+        known = self._readers.get(address)
+        if known is not None and not known.is_lost:
+            return known
+        if self._opening._is_owned():  # type: ignore[attr-defined]
+            raise NestedCall(
+                "cannot send the first request of a log while another one is being sent: a signal handler or a "
+                "finalizer called us.",
+                stored="Nothing was stored.",
+                advice="Send it outside.",
+            )
+        with self._opening:
+            known = self._readers.get(address)
+            if known is None or known.is_lost:
+                known = self._readers[address] = self._opened(address)
+        return known
+
+    def _opened(self, address: ReplyAddress | None) -> ReplyReader:
+        inbox = None
+        if address is None:
+            sweep(self._backend)
+            inbox = Inbox(self._backend, self._owner)
+            where, topics = ReplyAddress(inbox.topic.name), {inbox.topic.name: inbox.topic}
+        else:
+            where, topics = address, {}
+
+        def raw(name: str) -> EmbeddedTopic[Any, Any]:
+            """The topic of that name in bytes; one that was made again is another."""
+            row = self._backend.require_topic(name)
+            topic = topics.get(name)
+            if topic is None or topic.uuid != row.uuid:
+                topic = topics[name] = RawTopic(self._backend, self._desk.known(name)._route, self._owner)
+            return topic
+
+        start = "latest" if inbox is None else "earliest"
+        chosen = () if where.partition is not None else (where.topic,)
+        options: dict[str, Any] = {**READING, "start": start}
+        consumer = open_consumer(self._backend, raw, chosen, **options)
+        if where.partition is not None:
+            consumer.assign([(where.topic, where.partition)])
+        consumer._begin()
+        self._track(consumer)
+        return ReplyReader(consumer, where, inbox)
+
+    def close(self) -> None:
+        """Delete the inbox; the consumers are closed by the log."""
+        for reader in list(self._readers.values()):
+            if reader.inbox is not None:
+                reader.inbox.close()
+        self._readers.clear()
+
+    def _after_fork(self) -> None:
+        """Leave the parent's inbox alone: the child makes its own."""
+        self._readers = {}
+        self._opening = threading.RLock()
