@@ -142,7 +142,7 @@ def _check_that_it_means_something(acl: Acl) -> None:
     """Refuse to add an operation that its resource does not have, as `kafka-acls` does."""
     from eventlog.kafka.security.acls import OPERATIONS, ResourceType
 
-    kind = ResourceType(acl.row().resource_type)
+    kind = ResourceType(acl._row().resource_type)
     known = ["all", *(operation.name.lower() for operation in OPERATIONS[kind])]
     if acl.operation not in known:
         raise Failure(

@@ -147,6 +147,17 @@ def test_members_wait_for_a_coordinator(kafka: Any) -> None:
         consumer.close()
 
 
+def test_a_fault_shows_what_it_does(kafka: Any, wire: Wire) -> None:
+    """In a debugger, and when an assertion about it fails."""
+    kafka.log.topic("orders")
+    fault = kafka.fail("Produce", error="CORRUPT_MESSAGE", times=3, topic="orders")
+    produced(wire, ("orders", 0))
+    assert repr(fault) == "<eventlog.kafka.Fault Produce, CORRUPT_MESSAGE, topic='orders', struck 1 of 3>"
+    with kafka.delay("Fetch", seconds=0.5, client_id="a") as slow:
+        assert repr(slow) == "<eventlog.kafka.Fault Fetch, 0.5 s later, client_id='a', struck 0 of any>"
+    assert repr(slow).endswith(", removed>")
+
+
 def test_any_thread_may_wait_for_a_fault(kafka: Any, wire: Wire) -> None:
     """Until it has struck, or for a while."""
     kafka.log.topic("orders")
@@ -166,6 +177,18 @@ def test_wrong_arguments_change_nothing(kafka: Any, wire: Wire) -> None:
         kafka.fail("Produce", error="NOPE")
     with pytest.raises(ValueError, match="not 'NONE'"):
         kafka.fail("Produce", error="NONE")
+    with pytest.raises(ValueError, match="Did you mean 'NOT_LEADER_OR_FOLLOWER'"):
+        kafka.fail("Produce", error="not_leader_or_folower")
+    with pytest.raises(ValueError, match="Did you mean 'Produce'"):
+        kafka.fail("Prodce", error="CORRUPT_MESSAGE")
+    with pytest.raises(TypeError, match="topic is text, not 5"):
+        kafka.fail("Produce", error="CORRUPT_MESSAGE", topic=5)
+    with pytest.raises(TypeError, match="client_id is text, not b'a'"):
+        kafka.delay("Produce", seconds=1.0, client_id=b"a")
+    with pytest.raises(ValueError, match="Heartbeat requests name no topic"):
+        kafka.fail("Heartbeat", error="UNKNOWN_MEMBER_ID", topic="orders")
+    with pytest.raises(ValueError, match="Metadata requests name no partition"):
+        kafka.fail("Metadata", error="UNKNOWN_TOPIC_OR_PARTITION", partition=0)
     with pytest.raises(ValueError, match="times"):
         kafka.fail("Produce", error="CORRUPT_MESSAGE", times=0)
     with pytest.raises(ValueError, match="'before' or 'after'"):

@@ -90,15 +90,15 @@ def test_a_right_somewhere_is_a_right_on_some_name(rows: list[Row], principal: s
 
 def test_a_right_on_a_denied_topic_is_none() -> None:
     """KIP-679: a rule that allows counts unless another denies all that it is about."""
-    allowed = Acl("User:a", "write", topic="orders-", is_prefix=True).row()
-    denied = Acl("User:a", "write", topic="orders", is_prefix=True, is_denied=True).row()
+    allowed = Acl("User:a", "write", topic="orders-", is_prefix=True)._row()
+    denied = Acl("User:a", "write", topic="orders", is_prefix=True, is_denied=True)._row()
     assert Rules([allowed]).may_somewhere("User:a", "h", Operation.WRITE, ResourceType.TOPIC)
     assert not Rules([allowed, denied]).may_somewhere("User:a", "h", Operation.WRITE, ResourceType.TOPIC)
 
 
 def test_super_users_may_everything_and_no_rule_means_the_default() -> None:
     """Where there is a rule about a resource, the default does not hold for it any more."""
-    row = Acl("User:alice", "read", topic="orders").row()
+    row = Acl("User:alice", "read", topic="orders")._row()
     rules = Rules([row], super_users=["User:root"], allows_by_default=True)
     may = [
         rules.may(principal, "h", Operation.WRITE, ResourceType.TOPIC, name)
@@ -110,7 +110,7 @@ def test_super_users_may_everything_and_no_rule_means_the_default() -> None:
 
 def test_the_bits_of_operations_are_those_that_are_allowed() -> None:
     """READ brings DESCRIBE along."""
-    rules = Rules([Acl("User:a", "read", topic="*").row()])
+    rules = Rules([Acl("User:a", "read", topic="*")._row()])
     assert rules.operations("User:a", "h", ResourceType.TOPIC, "t") == 1 << Operation.READ | 1 << Operation.DESCRIBE
 
 
@@ -120,7 +120,7 @@ def test_a_rule_is_its_row(row: Row) -> None:
     """There and back; and its repr makes it again."""
     acl = acl_of(row)
     assert acl is not None
-    assert acl.row() == row
+    assert acl._row() == row
     assert eval(repr(acl), {"Acl": Acl}) == acl
 
 
@@ -141,10 +141,10 @@ def test_a_rule_is_its_row(row: Row) -> None:
 def test_filters_find_what_kafka_finds(wanted: AclFilter, found: set[str]) -> None:
     """MATCH finds all that is about a name, the others what is written so."""
     rows = {
-        "a": Acl("User:a", "read", topic="orders").row(),
-        "b": Acl("User:a", "read", topic="orders", is_prefix=True).row(),
-        "c": Acl("User:a", "write", topic="orders-eu").row(),
-        "d": Acl("User:a", "read", topic="*", is_denied=True).row(),
+        "a": Acl("User:a", "read", topic="orders")._row(),
+        "b": Acl("User:a", "read", topic="orders", is_prefix=True)._row(),
+        "c": Acl("User:a", "write", topic="orders-eu")._row(),
+        "d": Acl("User:a", "read", topic="*", is_denied=True)._row(),
     }
     assert {name for name, row in rows.items() if wanted.matches(row)} == found
 

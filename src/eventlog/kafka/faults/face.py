@@ -61,7 +61,8 @@ class FaultsOnDemand:
             partition: only this partition, of any topic or of that one.
 
         Raises:
-            ValueError: for a request that the listener does not serve, or an error that Kafka does not know.
+            ValueError: for a request that the listener does not serve, an error that Kafka does not know, or a topic or
+                partition where requests of the kind name none. Nothing was changed.
 
         Example:
             >>> import eventlog.kafka
@@ -162,7 +163,12 @@ class FaultsOnDemand:
             check_int("times", times, least=1)
         if partition is not None:
             check_int("partition", partition, least=0)
+        for name, value in (("client_id", client_id), ("topic", topic)):
+            if value is not None and not isinstance(value, str):
+                raise TypeError(f"{name} is text, not {value!r}. Nothing was changed.")
         effects = {self._key_of(api): effect for api in apis}
+        for api in apis:
+            _check_parts(api, topic, partition)
         fault = Fault(effects, times, client_id=client_id, topic=topic, partition=partition)
         return self._faults().add(fault)
 
@@ -171,8 +177,11 @@ class FaultsOnDemand:
         for key in served:
             if APIS[ApiKey(key)].name == api:
                 return int(key)
-        names = ", ".join(sorted(APIS[ApiKey(key)].name for key in served))
-        raise ValueError(f"api is the name of a request, one of {names}; not {api!r}. Nothing was changed.")
+        names = sorted(APIS[ApiKey(key)].name for key in served)
+        raise ValueError(
+            f"api is the name of a request, one of {', '.join(names)}; not {api!r}. Nothing was changed."
+            f"{_nearly(api, names)}"
+        )
 
     def _faults(self) -> Faults:
         from eventlog.kafka.faults.rules import Faults
@@ -301,10 +310,32 @@ def _code_of(error: str) -> ErrorCode:
     try:
         code = ErrorCode[error]
     except KeyError:
-        raise ValueError(f"error is the name of an error of Kafka's, not {error!r}. Nothing was changed.") from None
+        raise ValueError(
+            f"error is the name of an error of Kafka's, not {error!r}. Nothing was changed."
+            f"{_nearly(error, [one.name for one in ErrorCode])}"
+        ) from None
     if code is ErrorCode.NONE:
         raise ValueError("error is an error, not 'NONE'. Nothing was changed.")
     return code
+
+
+def _nearly(given: object, names: Iterable[str]) -> str:
+    """A question after the name that was meant, if one is spelled nearly so."""
+    from difflib import get_close_matches
+
+    known = {name.upper(): name for name in names}
+    near = get_close_matches(str(given).upper(), known, 1)
+    return f" Did you mean {known[near[0]]!r}?" if near else ""
+
+
+def _check_parts(api: str, topic: str | None, partition: int | None) -> None:
+    """Refuse a fault that would never strike: of a topic or a partition, where requests name none."""
+    from eventlog.kafka.faults.parts import parts_named
+
+    named = parts_named(api)
+    for name, value in (("topic", topic), ("partition", partition)):
+        if value is not None and name not in named:
+            raise ValueError(f"{api} requests name no {name}, so {name}= has no meaning. Nothing was changed.")
 
 
 def _concerns_groups(request: Request) -> bool:

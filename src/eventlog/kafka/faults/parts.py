@@ -6,9 +6,11 @@ It goes by the names that Kafka's messages have for topics and partitions, so it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 from uuid import UUID
+
+from eventlog.kafka.protocol.schema import Field, load
 
 Body: TypeAlias = "dict[str, Any]"
 Matches: TypeAlias = "Callable[[str | None, int | None, Body], bool]"
@@ -19,6 +21,17 @@ _PARTITIONS: Final = frozenset({"partition_data", "partitions", "partition_index
 _NUMBERS: Final = ("partition_index", "partition", "index")
 _IDENTITIES: Final = ("group_id", "transactional_id", "name", "topic", "topic_id")
 _NO_ID: Final = UUID(int=0)
+
+
+def parts_named(api: str) -> frozenset[str]:
+    """Tell whether requests of an API, by its name, name a "topic", and a "partition" of it."""
+    names = _names(load(f"{api}Request").fields)
+    kinds = {"topic": _TOPICS, "partition": _PARTITIONS}
+    return frozenset(kind for kind, known in kinds.items() if names & known)
+
+
+def _names(fields: Iterable[Field]) -> set[str]:
+    return {name for field in fields for name in (field.name, *_names(field.fields or ()))}
 
 
 def split(body: Body, matches: Matches, name_of: Callable[[UUID], str | None]) -> tuple[Body, Body] | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from eventlog.interruptions import suppress
 from eventlog.kafka.faults.parts import has_topics, merged, split
 from eventlog.kafka.listener.connection import Refused
-from eventlog.kafka.protocol.api_keys import ApiKey
+from eventlog.kafka.protocol.api_keys import APIS, ApiKey
 from eventlog.kafka.protocol.errors import ErrorCode
 from eventlog.kafka.protocol.refusals import refusal
 from eventlog.named_tuples import NamedTuple
@@ -43,6 +43,11 @@ class Effect(NamedTuple):
     delay_s: float = 0.0
     drop: str | None = None
     """The connection is closed "before" the request is handled, or "after"."""
+
+    def __str__(self) -> str:
+        if self.drop is not None:
+            return f"connection dropped {self.drop}"
+        return f"{self.delay_s:g} s later" if self.code is None else self.code.name
 
 
 class Fault:
@@ -71,8 +76,7 @@ class Fault:
         self._concerns = concerns
         self._count = 0
         self._struck = threading.Condition()
-        self.is_removed = False
-        """Whether it strikes no more because it was removed."""
+        self._is_removed = False
 
     @property
     def count(self) -> int:
@@ -81,7 +85,7 @@ class Fault:
 
     def remove(self) -> None:
         """Have it strike no more; called again, it does nothing."""
-        self.is_removed = True
+        self._is_removed = True
 
     def wait(self, count: int = 1, timeout: float | None = None) -> bool:
         """Block until it has struck this number of requests; False if it has not in `timeout` seconds."""
@@ -96,30 +100,42 @@ class Fault:
     ) -> None:
         self.remove()
 
+    def __repr__(self) -> str:
+        effects = {str(effect) for effect in self._effects.values()}
+        of = {"client_id": self._client_id, "topic": self._topic, "partition": self._partition}
+        words = [
+            ", ".join(APIS[ApiKey(key)].name for key in self._effects),
+            " or ".join(sorted(effects)),
+            *(f"{name}={value!r}" for name, value in of.items() if value is not None),
+            f"struck {self._count} of {'any' if self._times is None else self._times}",
+            *(["removed"] if self._is_removed else []),
+        ]
+        return f"<eventlog.kafka.Fault {', '.join(words)}>"
+
     # -- what the loop asks ----------------------------------------------------------------------------------
 
     @property
     def is_over(self) -> bool:
         """Whether it strikes no more."""
-        return self.is_removed or (self._times is not None and self._count >= self._times)
+        return self._is_removed or (self._times is not None and self._count >= self._times)
 
     @property
-    def is_of_parts(self) -> bool:
+    def _is_of_parts(self) -> bool:
         """Whether it is about a topic or a partition alone."""
         return self._topic is not None or self._partition is not None
 
-    def effect(self, request: Request) -> Effect | None:
+    def _effect(self, request: Request) -> Effect | None:
         """What it does to a request, as far as that can be told without its topics; None if nothing."""
         effect = self._effects.get(request.api_key)
         if effect is None or self.is_over or (self._client_id is not None and request.client_id != self._client_id):
             return None
         return effect if self._concerns is None or self._concerns(request) else None
 
-    def matches(self, topic: str | None, partition: int | None, part: dict[str, Any]) -> bool:  # noqa: ARG002
+    def _matches(self, topic: str | None, partition: int | None, part: dict[str, Any]) -> bool:  # noqa: ARG002
         """Whether it is about a part of a request."""
         return self._topic in (None, topic) and self._partition in (None, partition)
 
-    def strike(self) -> None:
+    def _strike(self) -> None:
         """Count a request."""
         with self._struck:
             self._count += 1
@@ -159,9 +175,9 @@ class Faults:
     def _handle(self, inner: Handler, _: Broker, request: Request) -> Outcome:
         seconds = 0.0
         for fault in self._faults:
-            effect = fault.effect(request)
+            effect = fault._effect(request)
             if effect is not None and effect.delay_s and self._is_meant(fault, request):
-                fault.strike()
+                fault._strike()
                 seconds += effect.delay_s
         if seconds:
             return self._later(seconds, inner, request)
@@ -173,15 +189,15 @@ class Faults:
         return await _settled(self._go(self._faults, inner, request))
 
     def _is_meant(self, fault: Fault, request: Request) -> bool:
-        return not fault.is_of_parts or split(request.body, fault.matches, self._name_of) is not None
+        return not fault._is_of_parts or split(request.body, fault._matches, self._name_of) is not None
 
     def _go(self, faults: Sequence[Fault], inner: Handler, request: Request) -> Outcome:
         """Have a request meet some faults, and then its handler."""
         for place, fault in enumerate(faults):
-            effect = fault.effect(request)
+            effect = fault._effect(request)
             if effect is None or effect.delay_s or not self._is_meant(fault, request):
                 continue
-            fault.strike()
+            fault._strike()
             go_on = partial(self._go, faults[place + 1 :], inner)
             if effect.drop == "before":
                 raise Refused(f"{_ASKED}, and its request was not handled")
@@ -196,7 +212,7 @@ class Faults:
     def _failed(self, request: Request, code: ErrorCode, fault: Fault, go_on: Callable[[Request], Outcome]) -> Outcome:
         if request.api_key == ApiKey.METADATA:
             return then(go_on(request), partial(_without_topics, fault, code))
-        parts = split(request.body, fault.matches, self._name_of) if fault.is_of_parts else None
+        parts = split(request.body, fault._matches, self._name_of) if fault._is_of_parts else None
         hit, rest = (request.body, None) if parts is None else parts
         return refused_part(request, code, hit, rest, go_on)
 
@@ -233,7 +249,7 @@ def refused_part(
 
 def _without_topics(fault: Fault, code: ErrorCode, answer: dict[str, Any]) -> dict[str, Any]:
     topics = [
-        {**topic, "error_code": code, "partitions": []} if fault.matches(topic["name"], None, topic) else topic
+        {**topic, "error_code": code, "partitions": []} if fault._matches(topic["name"], None, topic) else topic
         for topic in answer["topics"]
     ]
     return {**answer, "topics": topics}

@@ -35,7 +35,7 @@ class Acls:
 
     def add(self, *acls: Acl) -> None:
         """Add rules, all of them at once; one that is there already stays as it is."""
-        rows = [_checked(acl).row() for acl in acls]
+        rows = [_checked(acl)._row() for acl in acls]
 
         def put(changes: Changes) -> None:
             for row in rows:
@@ -45,7 +45,7 @@ class Acls:
 
     def remove(self, *acls: Acl) -> int:
         """Remove rules, all of them at once, and return how many of them were there."""
-        rows = [_checked(acl).row() for acl in acls]
+        rows = [_checked(acl)._row() for acl in acls]
         return self._stored.change(lambda changes: sum(changes.delete_acl(row) for row in rows))
 
     def list(self) -> builtins.list[Acl]:

@@ -157,9 +157,9 @@ class Acl:
     is_denied: bool = attrs.field(default=False, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        self.row()
+        self._row()
 
-    def row(self) -> Row:
+    def _row(self) -> Row:
         """The rule in the numbers of the protocol."""
         named = {
             ResourceType.TOPIC: self.topic,
