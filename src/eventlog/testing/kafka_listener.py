@@ -56,7 +56,8 @@ def kafka_as_marked(log: EventLog, marks: Sequence[tuple[tuple[Any, ...], Mappin
     for names, keywords in reversed(marks):
         counts |= _counts_of(names) | _counts_of(keywords.get("topics", ()))
         options |= keywords
-    return kafka(log, **{**options, "topics": counts})
+    options.pop("topics", None)
+    return kafka(log, topics=counts, **options)
 
 
 def _counts_of(topics: Any) -> dict[str, int | None]:
