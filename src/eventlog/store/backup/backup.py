@@ -22,6 +22,7 @@ import msgpack
 from eventlog.backend.backup import BackupReport
 from eventlog.batches.format import decode
 from eventlog.batches.header import is_intact, read_header
+from eventlog.batches.kafka_marks import kafka_marks
 from eventlog.clock import Clock
 from eventlog.errors import BackupMismatch, CorruptBackup, CorruptBatch, LogInUse
 from eventlog.interruptions import suppress, unless_interrupted
@@ -244,7 +245,8 @@ def last_record(environment: Environment, transaction: Snapshot, end: int) -> tu
     """
     The record before a log position: topic id, partition, offset, timestamp and a checksum of key and value.
 
-    The last one is -1 for a record without a value. None if it was deleted, or cannot be read.
+    The last one is -1 for a record without a value. None if it was deleted or cannot be read, or is of a control batch,
+    in whose place compaction may put another.
     """
     if end == 0:
         return None
@@ -254,7 +256,7 @@ def last_record(environment: Environment, transaction: Snapshot, end: int) -> tu
         behind = position_of(cursor.key()) + 1
         key = bytes(environment.value(tables.ORDER, cursor.key(), cursor.value()))
     data = transaction.get(key, db=environment.table(tables.BATCHES))
-    if data is None:
+    if data is None or kafka_marks(bytes(data)).is_control:
         return None
     topic_id, partition, last = split_batch_key(key)
     try:

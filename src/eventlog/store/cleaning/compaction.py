@@ -7,12 +7,13 @@ replaced by batches without it (`rewriting.py`). The round ends with a row that 
 that was interrupted has replaced whole windows, and the next one begins again: nothing depends on how far it came.
 
 A window from which everything goes leaves one record, because a batch has at least one, and the next window begins
-with it.
+with it. Batches of transactions of Kafka's clients are passed by, and come at the end (`transactions.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ import attrs
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import TARGET_BYTES, decode
 from eventlog.batches.header import read_header
-from eventlog.batches.merging import merge
+from eventlog.batches.merging import Source, merge
 from eventlog.errors import DiskFull
 from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
@@ -229,7 +230,7 @@ class CompactionRound:
             end = self._add_keys(newest, end)
             yield Step()
         rules = KeepRules(newest, beginning.first, end, beginning.newest_record, beginning.tombstones_end)
-        for step in self._windows(rules):
+        for step in chain(self._windows(rules), self._transactions(rules)):
             if step is None:
                 return  # somebody else has changed what we were about to replace: a later round begins again
             yield step
@@ -302,7 +303,7 @@ class CompactionRound:
                 most_drops = self._pace.most_drops
             chosen, kept, left = _chosen(sources, rules, most_drops, is_carried=is_carried)
             if not chosen:
-                self._note_tombstones(rules, sources)
+                self._note_tombstones(rules, [one.source for one in sources])
                 at, is_carried = sources[-1].source.last + 1, False
                 yield Step()
                 continue
@@ -326,7 +327,7 @@ class CompactionRound:
             stale_count = 0
             self._pace.learn(replacement.seconds)
             done = chosen[-1].source.last  # the batches before those that are replaced are passed by, too
-            self._note_tombstones(rules, [one for one in sources if one.source.last <= done])
+            self._note_tombstones(rules, [one.source for one in sources if one.source.last <= done])
             if left is not None:
                 behind = merged[-1].last + 1
                 at, is_carried = next((one.first for one in merged if one.last >= left), behind), False
@@ -344,10 +345,27 @@ class CompactionRound:
     def _sources(self, rules: KeepRules, at: int) -> list[StoredSource]:
         return read_sources(self._environment, self._topic, self._partition, at, rules.end, self._pace.window_bytes)
 
-    def _note_tombstones(self, rules: KeepRules, sources: Sequence[StoredSource]) -> None:
+    def _transactions(self, rules: KeepRules) -> Iterator[Step | None]:
+        """Go over the batches of transactions, which the windows have passed by."""
+        from eventlog.store.cleaning.transactions import TransactionSweep  # few logs have one
+
+        def store(replacement: Replacement) -> bool:
+            fits = self._pace.fits(self._run, replacement)
+            if fits:
+                self._pace.learn(replacement.seconds)
+            return fits
+
+        def note(source: Source) -> None:
+            self._note_tombstones(rules, [source])
+
+        return TransactionSweep(
+            self._environment, self._topic, self._partition, rules, store, note, lambda: self._pace.window_bytes
+        ).steps()
+
+    def _note_tombstones(self, rules: KeepRules, sources: Iterable[Source]) -> None:
         """Note which tombstones may be left behind, except the newest record, which stays."""
-        for one in sources:
-            for offset, key, value in zip(one.source.offsets, one.source.keys, one.source.values, strict=True):
+        for source in sources:
+            for offset, key, value in zip(source.offsets, source.keys, source.values, strict=True):
                 if value is None and key is not None and rules.newest_record != offset >= rules.tombstones_end:
                     if rules.newest.get(key) <= offset:
                         self._tombstones.add(offset)

@@ -15,6 +15,8 @@ import attrs
 
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import decode
+from eventlog.batches.header import COMPRESSION_AT, KAFKA_BIT, is_intact
+from eventlog.batches.kafka_marks import kafka_marks
 from eventlog.batches.merging import Merged, Source, source_of
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, Environment
 from eventlog.store.records.commit_request import CommitRequest
@@ -25,19 +27,24 @@ from eventlog.store.records.log_order import (
     position_of,
     runs_of_batch,
 )
-from eventlog.store.records.visibility import PartitionSight
 from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.compaction import CompactionRow, compaction_key
 from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key, split_batch_key
 
 
 @attrs.define(eq=False)
-class StoredSource:
-    """A batch as it was read: its row, the last positions under which the order leads to it, and its records."""
+class StoredRow:
+    """A batch as it was read: its row, and the last positions under which the order leads to it."""
 
     key: bytes
     data: bytes
     last_positions: list[int]
+
+
+@attrs.define(eq=False)
+class StoredSource(StoredRow):
+    """The same, and its records."""
+
     source: Source
 
 
@@ -60,7 +67,8 @@ def read_sources(
     The batches of a partition from the one that holds `start` on, decoded.
 
     As many as have `most_bytes` together, two at least, and none behind the first that begins at `end` or later. What
-    no native reader sees is passed by, and nothing behind it goes together with what lies before it.
+    is of a transaction of Kafka's is passed by (`transactions.py`), and nothing behind it goes together with what lies
+    before it.
 
     Raises:
         CorruptBatch, FormatTooNew: one of them cannot be read.
@@ -70,14 +78,13 @@ def read_sources(
     runs = []
     with environment.reading() as transaction, transaction.cursor(db=environment.table(BATCHES)) as cursor:
         old_end = position_of(environment.row(transaction, FORMAT, OLD_POSITIONS_KEY))
-        sight = PartitionSight(environment, transaction, topic.id, partition)
         is_found = cursor.set_range(batch_key(topic.id, partition, start))
         while is_found and (most_bytes > 0 or len(rows) < 2):
             key, data = bytes(cursor.key()), bytes(cursor.value())
             if not key.startswith(prefix) or (rows and split_batch_key(rows[-1][0])[2] >= end):
                 break
-            if sight.hides(split_batch_key(key)[2], data):
-                if rows or sight.is_open:
+            if is_of_transaction(data):
+                if rows:
                     break
                 is_found = split_batch_key(key)[2] + 1 < end and cursor.next()
                 continue
@@ -94,6 +101,14 @@ def read_sources(
     return sources
 
 
+def is_of_transaction(data: bytes) -> bool:
+    """Whether a batch is a part of a transaction of Kafka's, or a control batch, and is what was written."""
+    if not data[COMPRESSION_AT] & KAFKA_BIT:
+        return False
+    marks = kafka_marks(data)
+    return (marks.is_transactional or marks.is_control) and is_intact(data)
+
+
 class Replacement(CommitRequest):
     """
     The replacement of batches by merged ones.
@@ -103,17 +118,21 @@ class Replacement(CommitRequest):
 
     Args:
         dropped: the offsets of the records that go, by their keys; those before the first offset are not among them.
+        unseen_count: how many records go that no native reader saw.
+        forgotten: the keys of rows in the table of the format that go with them.
     """
 
     __slots__ = (
         "_dropped",
+        "_forgotten",
         "_merged",
         "_partition",
-        "_sources",
         "_topic",
         "bound_share",
+        "dropped_count",
         "is_stale",
         "seconds",
+        "sources",
         "stored_bytes",
     )
 
@@ -121,18 +140,23 @@ class Replacement(CommitRequest):
         self,
         topic: StoredTopic,
         partition: int,
-        sources: Sequence[StoredSource],
+        sources: Sequence[StoredRow],
         merged: Sequence[Merged],
         dropped: Mapping[bytes, set[int]],
+        *,
+        unseen_count: int = 0,
+        forgotten: Sequence[bytes] = (),
     ) -> None:
         super().__init__()
         self._topic = topic
         self._partition = partition
-        self._sources = sources
+        self.sources = sources
         rows = [(one, batch_key(topic.id, partition, one.last)) for one in merged]
         self._merged = [(key, one.sealed(key), one.last_positions) for one, key in rows]
         self._dropped = dropped
-        self.bound_share = 1.0 if dropped else 0.5  # a full log is compacted as it is trimmed
+        self.dropped_count = sum(map(len, dropped.values())) + unseen_count
+        self._forgotten = forgotten
+        self.bound_share = 1.0 if self.dropped_count else 0.5  # a full log is compacted as it is trimmed
         self.is_stale = False
         self.seconds = 0.0
         """
@@ -149,21 +173,23 @@ class Replacement(CommitRequest):
         stored = writing.check_topic(self._topic)
         batches = writing.table(BATCHES)
         self.is_stale = stored.compaction != self._topic.compaction or any(
-            writing.transaction.get(one.key, db=batches) != one.data for one in self._sources
+            writing.transaction.get(one.key, db=batches) != one.data for one in self.sources
         )
         if self.is_stale:
             return
         end, largest_ms = writing.partition_end(self._topic.id, self._partition)
         writing.put(FORMAT, END_POSITION_KEY, order_key(writing.end_log_position()))
         self._replace(writing)
-        if self._dropped:
+        for key in self._forgotten:
+            writing.delete(FORMAT, key)
+        if self.dropped_count:
             self._note(writing, end, largest_ms)
         self.seconds = thread_time() - began_s
 
     def _replace(self, writing: WriteTransaction) -> None:
         kept_keys = {key for key, _, _ in self._merged}
         kept_positions = {position for _, _, positions in self._merged for position in positions}
-        for one in self._sources:
+        for one in self.sources:
             if one.key not in kept_keys:
                 writing.delete(BATCHES, one.key)
             for position in one.last_positions:
@@ -187,8 +213,8 @@ class Replacement(CommitRequest):
             writing.put(PARTITIONS, place, PartitionRow(first, end, largest_ms).pack())
         name = compaction_key(topic_id, partition)
         row = CompactionRow.unpack(writing.get(FORMAT, name))
-        count = sum(map(len, self._dropped.values()))
-        writing.put(FORMAT, name, row._replace(dropped_count=row.dropped_count + count).pack())
+        row = row._replace(dropped_count=row.dropped_count + self.dropped_count)
+        writing.put(FORMAT, name, row.pack())
 
 
 class FinishRound(CommitRequest):

@@ -14,7 +14,7 @@ from eventlog.batches.format import decode
 from eventlog.batches.header import NO_LOG_POSITION
 from eventlog.errors import EventLogError
 from eventlog.interruptions import suppress, unless_interrupted
-from eventlog.store.kafka.rebuilding import rebuild
+from eventlog.store.kafka.rebuilding import Losses, aborted_rows, rebuild
 from eventlog.store.kafka.sequences import KAFKA_PRODUCERS
 from eventlog.store.lmdb.environment import (
     BATCHES,
@@ -253,7 +253,9 @@ class Finish:
                 target.delete(SEQUENCES, key)
 
     def _transactions(self) -> None:
-        count = rebuild(self._target, self._partitions.topics)
+        gaps = {place: found.lost for place, found in self._partitions.partitions.items() if found.lost}
+        losses = Losses(gaps, aborted_rows(self._target), FORMAT not in self._missing)
+        count = rebuild(self._target, self._partitions.topics, losses)
         if count:
             self.notes.append(f"transactions of Kafka's clients that have no end: {count}. They will be aborted.")
 

@@ -25,7 +25,7 @@ from eventlog.batches.header import (
     read_runs,
     seal,
 )
-from eventlog.batches.kafka_marks import kafka_marks
+from eventlog.batches.kafka_marks import is_placeholder, kafka_marks, placeholder
 from eventlog.store.lmdb.environment import BATCHES, ORDER
 from eventlog.store.records.log_order import order_key
 from eventlog.store.repair.target import Target
@@ -57,6 +57,8 @@ class Placed:
         """How many offsets of the batches have no record."""
         self._begins: dict[Place, int] = {}
         """Where the next batch has to begin, if that is before its first record."""
+        self._gaps: dict[Place, tuple[bytes, BatchHeader, PlacedRun, int]] = {}
+        """What a placeholder for these offsets is made of."""
         self._largest_ms: dict[Place, int] = {}
 
     def place(self, key: bytes, behind: int, data: bytes) -> None:
@@ -84,18 +86,26 @@ class Placed:
             self.firsts[place] = first
         if low < deleted:
             self.firsts[place] = max(self.firsts.get(place, 0), deleted)
-        begin = self._begins.pop(place, low)
-        if (begin, high) == (first, last + 1):
+        begin, marks = self._begins.pop(place, low), kafka_marks(data)
+        is_whole = (low, high) == (first, last + 1)
+        if is_whole and begin == first:
             self._write(key, data, runs)
-        elif kafka_marks(data).is_transactional:
-            self._begins[place] = begin  # its transaction ended later: nobody may see a part of it
-            high = low
+        elif is_placeholder(marks) and high > last:
+            self._write(*_placeholder(key, header, runs[-1], begin))
+        elif is_whole and marks.is_transactional:
+            self._write(*_placeholder(*self._gaps[place]))  # it keeps its own offsets
+            self._write(key, data, runs)
         else:
-            cut = self._cut(key, data, runs, begin, low, high)
-            if cut is None:
-                self._begins[place] = begin  # no record is there: the next batch gets these offsets
-            else:
+            is_cuttable = not marks.is_control and not marks.is_transactional
+            cut = self._cut(key, data, runs, begin, low, high) if is_cuttable else None
+            if cut is not None:
                 self._write(*cut)
+            else:
+                # No record is there, or its transaction ended later, and nobody may see a part of it: the next batch
+                # gets these offsets.
+                self._begins[place] = begin
+                self._gaps[place] = key, header, runs[-1], begin
+                high = high if is_cuttable else low
         self.ends[place] = high
         self._largest_ms[place] = max(self._largest_ms.get(place, NO_TIME_MS), header.largest_so_far_ms)
 
@@ -156,6 +166,19 @@ class Placed:
             later_runs=[Run(run.first - begin, run.log_position) for run in kept[1:]],
         )
         return new_key, sealed, kept
+
+
+def _placeholder(key: bytes, header: BatchHeader, run: PlacedRun, begin: int) -> tuple[bytes, bytes, list[PlacedRun]]:
+    """A placeholder as another one, which begins at an offset."""
+    end = split_batch_key(key)[2] + 1
+    position = run.end_position - (end - begin)
+    sealed = seal(
+        placeholder(span=end - begin, time_ms=header.largest_ms),
+        largest_so_far_ms=header.largest_so_far_ms,
+        log_position=position,
+        key=key,
+    )
+    return key, sealed, [PlacedRun(begin, end, position)]
 
 
 def _runs(header: BatchHeader, data: bytes, first: int, last: int, behind: int) -> list[PlacedRun]:

@@ -17,7 +17,7 @@ import msgpack
 from eventlog.backend.backup import BackupContents, RestoreReport
 from eventlog.batches.format import decode
 from eventlog.batches.header import read_header
-from eventlog.batches.kafka_marks import KafkaMarks, kafka_marks
+from eventlog.batches.kafka_marks import is_placeholder, kafka_marks
 from eventlog.clock import SystemClock
 from eventlog.interruptions import is_interruption, suppress
 from eventlog.store.backup.files import BATCHES as BATCH_FILES
@@ -157,7 +157,7 @@ def _whole_end(folder: str, manifest: Manifest, end: int) -> int:
 
     Where it does, it is that of the first of them: in what is restored the transaction is open, in all its partitions.
     """
-    before: tuple[KafkaMarks, int] | None = None
+    before: tuple[tuple[int, int], int] | None = None
     for moment, file in manifest.files():
         if file.kind != BATCH_FILES or not (file.end >= end - _MOST_MARKERS and file.first <= end < manifest.end):
             continue
@@ -165,10 +165,13 @@ def _whole_end(folder: str, manifest: Manifest, end: int) -> int:
             break
         for entry in read_entries(folder, file, sound_end=max(manifest.sound_end(moment), file.first)):
             behind, marks = position_of(entry[_KEY_BYTES:_BEHIND_BYTES]), kafka_marks(entry[_BEHIND_BYTES:])
-            if not marks.is_control:
+            producer = marks.producer_id, marks.producer_epoch
+            if is_placeholder(marks):
+                pass  # maybe of such a batch: compaction takes them away, partition by partition
+            elif not marks.is_control:
                 before = None
-            elif before is None or before[0] != marks:
-                before = marks, behind - 1
+            elif before is None or before[0] != producer:
+                before = producer, behind - 1
             if behind > end:
                 return end if before is None else min(before[1], end)
     return end
