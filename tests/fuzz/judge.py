@@ -146,11 +146,29 @@ def judge(
             verdict.wrongs.append(f"verify says sound, but {found[0]}")
     for name, visit in visits.items():
         outcomes, death = in_child(visit, scratch)
+        if death is not None and death.signal == "SIGALRM" and not verdict.is_sound:
+            outcomes, death = _again(visit, scratch, outcomes, death)
         if death is not None:
             _note_death(verdict, f"{name} after {outcomes[-1].call if outcomes else 'the beginning'}", death)
         for outcome in outcomes:
             _judge_outcome(verdict, name, outcome)
     return verdict
+
+
+def _again(
+    visit: Callable[[], Iterator[Outcome]], scratch: Path, outcomes: list[Outcome], death: Death
+) -> tuple[list[Outcome], Death]:
+    """
+    Make a visit again that did not end, and return how it dies then; the same if it does not.
+
+    A damaged page may have LMDB write over the memory of its process, which mostly aborts and at times hangs. What
+    never ends for a reason of ours does not end the next time either.
+    """
+    for _ in range(5):
+        others, another = in_child(visit, scratch)
+        if another is not None and another.signal in {"SIGABRT", "SIGSEGV", "SIGBUS"}:
+            return others, another
+    return outcomes, death
 
 
 def _judge_verification(verdict: Verdict, verify: Callable[[], Iterator[tuple[str, ...]]], scratch: Path) -> None:
