@@ -31,8 +31,12 @@ from tests.faults.story import PROBE, Picture, Story, picture, steps_of
 from tests.faults.witness import Reader, Witness, digest
 
 DATA = "data.mdb"
+NO_ROOM = ("ENOSPC", "EDQUOT", "EFBIG")
+"""The errors of calls that mean a full disk, or one that this user may not fill further."""
 FULL = ("DiskFull", "DeliveryError")
 """What a full disk raises: the second is what a producer says, and has the first as its cause."""
+DELETIONS = ("delete_records", "delete_state", "remake_topic")
+"""The steps that delete, for which there is a reserve of room."""
 _STATES = (
     r"Nothing",
     "unchanged",
@@ -44,7 +48,7 @@ _STATES = (
 _STATE_OF_THINGS = re.compile("|".join(_STATES))
 _ADVICES = (
     *("Close", "Open", "Make room", "Let this", "Use", "Choose", "try again", "open it again", "poll again", "Call"),
-    *("close some", "use a local disk", "Mend"),
+    *("close some", "use a local disk", "Mend", "raise the limit"),
 )
 _ADVICE = re.compile(rf"\b({'|'.join(_ADVICES)})\b")
 
@@ -104,6 +108,9 @@ class Fault(Protocol):
     def end(self) -> None:
         """Lets all go well again; may be called twice."""
 
+    def has_failed(self) -> bool:
+        """Whether it is known that something failed by now."""
+
     def judge(self, trial: Trial) -> None:
         """Notes what failed, whether a write did, and complains if the wrong error was raised."""
 
@@ -152,6 +159,10 @@ class FailingCall:
         """Lets all calls pass."""
         plans.disarm()
 
+    def has_failed(self) -> bool:
+        """Whether a call has failed by now."""
+        return plans.failed_count() > 0
+
     def judge(self, trial: Trial) -> None:
         """What failed is known; where it was a write to the log, that has to be told."""
         verdict = trial.verdict
@@ -160,9 +171,11 @@ class FailingCall:
         verdict.failed_call = f"{kind} {path}".strip()
         log = trial.story.log
         is_refusing = log is None or log.is_closed or log._store.environment.has_failed
-        has_room_missing = self.plan.error == "ENOSPC" and verdict.error in FULL  # then only a root is not tried again
+        is_room_missing = self.plan.error in NO_ROOM
+        is_tried_again = is_room_missing and not verdict.step and trial.failed_in in DELETIONS  # decision 0030
+        is_refused = is_room_missing and verdict.error in FULL and not is_refusing  # only a root is not tried again
         trial.has_write_failed = kind in plans.DISK and path.endswith(f"/log/{DATA}")
-        if trial.has_write_failed and has_room_missing and not is_refusing:
+        if trial.has_write_failed and (is_tried_again or is_refused):
             trial.has_write_failed = False
             return
         if kind in plans.SYNCS and not verdict.step:
@@ -172,7 +185,7 @@ class FailingCall:
         if not verdict.step:
             trial.complain(f"nothing was raised, though {kind} of {DATA} failed")
         is_told = verdict.error in FULL or self.plan.form == "short"
-        if self.plan.error == "ENOSPC" and not is_told:
+        if self.plan.error in NO_ROOM and not is_told:
             trial.complain(f"a full disk is a {verdict.error}")
 
 
@@ -191,6 +204,10 @@ class Scarcity:
     def end(self) -> None:
         """Makes it plentiful again."""
         self.make_plentiful()
+
+    def has_failed(self) -> bool:
+        """Whether a call has failed by now: nobody counts them."""
+        return False
 
     def judge(self, trial: Trial) -> None:
         """Whether a write failed is what the log says of itself; the error has to name what is scarce."""
@@ -237,6 +254,8 @@ class Trial:
     verdict: Verdict
     witness: Witness | None = None
     has_write_failed: bool = False
+    failed_in: str = ""
+    """The step that went on although something failed in it."""
     has_witness_opened: bool = False
     reader: Reader | None = None
     before: int = 0
@@ -283,6 +302,8 @@ class Trial:
                 self.complain(f"{name}: {type(error).__name__} is no error of ours: {error}")
                 break
             self.before += 1
+            if not self.failed_in and self.fault.has_failed():
+                self.failed_in = name
             if name == "open":
                 self._call_witness()
             if name.startswith("send") and name != "send_at_last":
