@@ -80,6 +80,11 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
             "columns.c",
             "(topic_id, partition, offset, log_position, timestamp_ms, largest_so_far_ms, key, value)",
         ),
+        "seal_batch": Accelerator(
+            "eventlog.store.records.log_order.seal_batch",
+            "columns.c",
+            "(topic_id, partition, last, log_position, largest_so_far_ms, count, span, first_ms, largest_ms, body)",
+        ),
         "pack_columns": Accelerator(
             "eventlog.batches.format._pack_columns",
             "columns.c",

@@ -173,6 +173,35 @@ put_checksum(unsigned char *to, uint32_t checksum)
     return to;
 }
 
+/* The header of a batch of columns that no named producer sent. */
+static unsigned char *
+put_header(unsigned char *to, long long count, long long span, const long long *first_and_largest_ms,
+           long long largest_so_far_ms, long long log_position)
+{
+    *to++ = 0xe7; /* the magic byte, the version, and no flags */
+    *to++ = 3;
+    to = put_number(to, 0, 2);
+    to = put_number(to, count, 4);
+    to = put_number(to, span, 4);
+    to = put_number(to, first_and_largest_ms[0], 8);
+    to = put_number(to, first_and_largest_ms[1], 8);
+    to = put_number(to, largest_so_far_ms, 8);
+    to = put_number(to, -1, 8); /* no named producer: its id, epoch, two spare bytes, sequence */
+    to = put_number(to, 0, 4);
+    to = put_number(to, -1, 4);
+    return put_number(to, log_position, 8);
+}
+
+/* The row in the order of the log: the key of a batch by the last position in it, with the checksum of both. */
+static void
+put_place(unsigned char *order, unsigned char *step, long long last_position, const unsigned char *row_key)
+{
+    put_number(step, last_position, ORDER_KEY_BYTES);
+    memcpy(order, row_key, ROW_KEY_BYTES);
+    put_checksum(order + ROW_KEY_BYTES,
+                 ~native_checksum(native_checksum(0xffffffff, step, ORDER_KEY_BYTES), order, ROW_KEY_BYTES));
+}
+
 PyDoc_STRVAR(seal_record_doc,
 "seal_record(topic_id, partition, offset, log_position, timestamp_ms, largest_so_far_ms, key, value)\n--\n\n"
 "Returns the keys and values of the two rows of a record without headers: its batch, and its place in the order.\n\n"
@@ -182,7 +211,7 @@ static PyObject *
 seal_record(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t argument_count)
 {
     enum { TOPIC, PARTITION, OFFSET, POSITION, TIME, LARGEST, NUMBERS, KEY = NUMBERS, VALUE, COUNT };
-    long long numbers[NUMBERS];
+    long long numbers[NUMBERS], times[2];
     Py_ssize_t key_size, value_size;
     unsigned char batch[MOST_SEALED_BYTES], row_key[ROW_KEY_BYTES], step[ORDER_KEY_BYTES];
     unsigned char order[ROW_KEY_BYTES + CHECKSUM_BYTES], *to = batch;
@@ -204,18 +233,8 @@ seal_record(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t 
         HEADER_BYTES + key_size + value_size + FRAME_BYTES + 2 + CHECKSUM_BYTES > MOST_SEALED_BYTES) {
         Py_RETURN_NONE;
     }
-    *to++ = 0xe7; /* the magic byte, the version, and no flags */
-    *to++ = 3;
-    to = put_number(to, 0, 2);
-    to = put_number(to, 1, 4); /* the count, and the span */
-    to = put_number(to, 1, 4);
-    to = put_number(to, numbers[TIME], 8);
-    to = put_number(to, numbers[TIME], 8);
-    to = put_number(to, numbers[LARGEST], 8);
-    to = put_number(to, -1, 8); /* no named producer: its id, epoch, two spare bytes, sequence */
-    to = put_number(to, 0, 4);
-    to = put_number(to, -1, 4);
-    to = put_number(to, numbers[POSITION], 8);
+    times[0] = times[1] = numbers[TIME];
+    to = put_header(to, 1, 1, times, numbers[LARGEST], numbers[POSITION]);
     to = put_array(to, COLUMN_COUNT);
     *to++ = 0; /* the times: all equal the first */
     to = arguments[KEY] == Py_None ? to : put_array(to, 1);
@@ -226,10 +245,54 @@ seal_record(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t 
     *to++ = NIL; /* offsets without gaps */
     to = put_checksum(to, ~native_checksum(0xffffffff, batch, to - batch));
     put_number(put_number(put_number(row_key, numbers[TOPIC], 4), numbers[PARTITION], 4), numbers[OFFSET], 8);
-    put_number(step, numbers[POSITION], ORDER_KEY_BYTES);
-    memcpy(order, row_key, ROW_KEY_BYTES);
-    put_checksum(order + ROW_KEY_BYTES,
-                 ~native_checksum(native_checksum(0xffffffff, step, ORDER_KEY_BYTES), order, ROW_KEY_BYTES));
+    put_place(order, step, numbers[POSITION], row_key);
+    return Py_BuildValue("y#y#y#y#", row_key, (Py_ssize_t)ROW_KEY_BYTES, batch, (Py_ssize_t)(to - batch), step,
+                         (Py_ssize_t)ORDER_KEY_BYTES, order, (Py_ssize_t)sizeof(order));
+}
+
+/* -- one batch ------------------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(seal_batch_doc,
+"seal_batch(topic_id, partition, last, log_position, largest_so_far_ms, count, span, first_ms, largest_ms, body)\n"
+"--\n\n"
+"Returns the keys and values of the two rows of a batch of columns: its own, and its place in the order.\n\n"
+"None if the batch is large.");
+
+static PyObject *
+seal_batch(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t argument_count)
+{
+    enum { TOPIC, PARTITION, LAST, POSITION, LARGEST_SO_FAR, RECORDS, SPAN, FIRST_MS, LARGEST_MS, NUMBERS };
+    enum { BODY = NUMBERS, COUNT };
+    long long numbers[NUMBERS], end_position;
+    Py_ssize_t body_size;
+    unsigned char batch[MOST_SEALED_BYTES], row_key[ROW_KEY_BYTES], step[ORDER_KEY_BYTES];
+    unsigned char order[ROW_KEY_BYTES + CHECKSUM_BYTES], *to = batch;
+
+    if (argument_count != COUNT || !PyBytes_Check(arguments[BODY])) {
+        PyErr_SetString(PyExc_TypeError, "seal_batch() takes nine numbers and a body");
+        return NULL;
+    }
+    for (int index = 0; index < NUMBERS; index++) {
+        numbers[index] = PyLong_AsLongLong(arguments[index]);
+        if (numbers[index] == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    body_size = PyBytes_GET_SIZE(arguments[BODY]);
+    if (body_size > MOST_SEALED_BYTES - HEADER_BYTES - CHECKSUM_BYTES || numbers[RECORDS] < 1 ||
+        numbers[RECORDS] > numbers[SPAN] || numbers[SPAN] > UINT32_MAX || numbers[LAST] < numbers[SPAN] - 1 ||
+        numbers[POSITION] < 0 || numbers[POSITION] > LLONG_MAX - UINT32_MAX || numbers[TOPIC] < 0 ||
+        numbers[PARTITION] < 0 || numbers[TOPIC] > UINT32_MAX || numbers[PARTITION] > UINT32_MAX) {
+        Py_RETURN_NONE;
+    }
+    to = put_header(to, numbers[RECORDS], numbers[SPAN], numbers + FIRST_MS, numbers[LARGEST_SO_FAR],
+                    numbers[POSITION]);
+    memcpy(to, PyBytes_AS_STRING(arguments[BODY]), (size_t)body_size);
+    to += body_size;
+    to = put_checksum(to, ~native_checksum(0xffffffff, batch, to - batch));
+    put_number(put_number(put_number(row_key, numbers[TOPIC], 4), numbers[PARTITION], 4), numbers[LAST], 8);
+    end_position = numbers[POSITION] + numbers[SPAN];
+    put_place(order, step, end_position - 1, row_key);
     return Py_BuildValue("y#y#y#y#", row_key, (Py_ssize_t)ROW_KEY_BYTES, batch, (Py_ssize_t)(to - batch), step,
                          (Py_ssize_t)ORDER_KEY_BYTES, order, (Py_ssize_t)sizeof(order));
 }
@@ -326,6 +389,7 @@ unpack_columns(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize
 
 static PyMethodDef functions[] = {
     {"seal_record", (PyCFunction)(void (*)(void))seal_record, METH_FASTCALL, seal_record_doc},
+    {"seal_batch", (PyCFunction)(void (*)(void))seal_batch, METH_FASTCALL, seal_batch_doc},
     {"pack_columns", (PyCFunction)(void (*)(void))pack_columns, METH_FASTCALL, pack_columns_doc},
     {"unpack_columns", (PyCFunction)(void (*)(void))unpack_columns, METH_FASTCALL, unpack_columns_doc},
     {0},

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from eventlog.batches import format as batches
 from eventlog.batches.format import TARGET_BYTES
-from eventlog.batches.header import FRAME_BYTES, HEADER_BYTES, MAGIC, VERSION, seal
+from eventlog.batches.header import FRAME_BYTES, HEADER_BYTES, MAGIC, VERSION, EncodedBatch, seal
 from eventlog.errors import EventLogError
 from eventlog.store.records.log_order import order_key
 from eventlog.store.rows.tables import batch_key
@@ -138,6 +138,39 @@ def test_the_rows_of_a_record_are_those_of_a_batch_of_one(data: Any) -> None:
         assert rows is None
     else:
         assert rows == (row_key, sealed, step, compiled.seal_row(step, row_key))
+
+
+@pytest.mark.timeout(900)  # for 10,000 examples
+@given(data=st.data())
+def test_the_rows_of_a_batch_are_those_that_seal_makes(data: Any) -> None:
+    """Byte for byte, or nothing where the batch is large."""
+    unsigned, signed = st.integers(0, 2**32 - 1), st.integers(-(2**62), 2**62)
+    topic_id, partition, span = data.draw(unsigned), data.draw(unsigned), data.draw(st.integers(1, 2**32 - 1))
+    count, last = data.draw(st.integers(1, span)), data.draw(st.integers(span - 1, 2**62))
+    log_position = data.draw(st.integers(0, 2**62))
+    first_ms, largest_ms, largest_so_far_ms = data.draw(signed), data.draw(signed), data.draw(signed)
+    body = data.draw(octets | st.binary(min_size=1800, max_size=1900))
+    rows = compiled.seal_batch(
+        topic_id, partition, last, log_position, largest_so_far_ms, count, span, first_ms, largest_ms, body
+    )
+    row_key, step = batch_key(topic_id, partition, last), order_key(log_position + span - 1)
+    batch = EncodedBatch(count, span, first_ms, largest_ms, body)
+    sealed = seal(batch, largest_so_far_ms=largest_so_far_ms, log_position=log_position, key=row_key)
+    if len(sealed) > 1920:
+        assert rows is None
+    else:
+        assert rows == (row_key, sealed, step, compiled.seal_row(step, row_key))
+
+
+def test_a_batch_that_no_row_has_is_left_to_python() -> None:
+    """Numbers that are negative or do not fit together; what is no number or no body is an error."""
+    good = (1, 0, 7, 9, 5, 3, 4, 5, 5, b"body")
+    assert compiled.seal_batch(*good) is not None
+    for place, bad in ((0, -1), (0, 2**32), (1, -1), (1, 2**32), (2, 2), (3, -1), (5, 0), (5, 5), (6, 2), (6, 2**32)):
+        assert compiled.seal_batch(*good[:place], bad, *good[place + 1 :]) is None, (place, bad)
+    for bad_call in ((), good[:-1], ("1", *good[1:]), (*good[:-1], "body")):
+        with pytest.raises(TypeError):
+            compiled.seal_batch(*bad_call)
 
 
 def test_numbers_that_no_row_has_are_left_to_python() -> None:

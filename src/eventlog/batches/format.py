@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -125,6 +126,8 @@ class Compressors:
         return known
 
 
+_new_packer: Callable[[], msgpack.Packer] = partial(msgpack.Packer, use_bin_type=True, buf_size=2 * TARGET_BYTES)
+
 ToBytes = Callable[[Sequence[Any]], Column]
 
 
@@ -143,7 +146,8 @@ class BatchEncoder:
     __slots__ = ("_packer", "_target_bytes")
 
     def __init__(self, *, target_bytes: int = TARGET_BYTES) -> None:
-        self._packer = msgpack.Packer(use_bin_type=True, buf_size=2 * TARGET_BYTES)
+        self._packer: msgpack.Packer | None = None
+        """Made for the first batch that an accelerator leaves to it: it takes a large buffer."""
         self._target_bytes = target_bytes - MOST_FRAME_BYTES
 
     def encode(
@@ -225,7 +229,14 @@ class BatchEncoder:
         self, key: bytes | None, value: bytes | None, *, timestamp_ms: int, headers: Headers = ()
     ) -> EncodedBatch:
         """Pack one record as a batch: the same bytes as from `encode`, at half the cost."""
-        body = self._packer.pack((0, None if key is None else (key,), (value,), (headers,) if headers else None, None))
+        if compiled is not None and not headers:
+            packed = _pack_columns(None if key is None else (key,), (value,), 0, self._target_bytes, bytes, bytes)
+            if packed is not None:
+                return EncodedBatch(1, 1, timestamp_ms, timestamp_ms, packed[0])
+        packer = self._packer
+        if packer is None:
+            packer = self._packer = _new_packer()
+        body = packer.pack((0, None if key is None else (key,), (value,), (headers,) if headers else None, None))
         return EncodedBatch(1, 1, timestamp_ms, timestamp_ms, body)
 
     def _first_step(self, keys: Column | None, values: Column, target_bytes: int) -> int:
@@ -253,7 +264,10 @@ class BatchEncoder:
             if largest_ms != first_ms or min(timestamps_ms) != first_ms:
                 times = [moment - first_ms for moment in timestamps_ms]
         count = len(values)
-        body = self._packer.pack([times, keys, values, headers, None])
+        packer = self._packer
+        if packer is None:
+            packer = self._packer = _new_packer()
+        body = packer.pack([times, keys, values, headers, None])
         return EncodedBatch(count, count, first_ms, largest_ms, body)
 
 

@@ -325,21 +325,18 @@ class Committer:
             if committing:
                 self.round_count += 1
             for request in committing:
-                self._finish(request)
+                if not request.is_done:
+                    report = request.report()
+                    request.is_done = True
+                    if report is not None:
+                        self._reports.append(report)  # in one step with the line above: no call begins between
+                if request.wakeup is not None:
+                    request.wake()
             self._committing = ()
             environment.has_committed = False
         queue = self._queue
         while queue and queue[0].is_done:
             queue.popleft()
-
-    def _finish(self, request: CommitRequest) -> None:
-        if not request.is_done:
-            report = request.report()
-            request.is_done = True
-            if report is not None:
-                self._reports.append(report)  # in one step with the line above: no function begins or ends between
-        if request.wakeup is not None:
-            request.wake()
 
     def _commit(self, requests: Sequence[CommitRequest]) -> None:
         is_first, environment = True, self._environment
@@ -426,7 +423,7 @@ class Committer:
         writing, environment = self._writing, self._environment
         notifies = False
         try:
-            writing.begin()
+            writing.begin(is_alone=len(requests) == 1)
             if environment.is_stretched and not share:
                 raise _Stretched  # by a reader, which has met the file of a process without our bound
             for request in requests:

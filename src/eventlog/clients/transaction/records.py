@@ -148,6 +148,8 @@ class TransactionRecords:
         return groups
 
     def _part(self, encoder: BatchEncoder, partition: int, sends: Sequence[Send]) -> PartitionRecords:
+        if len(sends) == 1 and sends[0][0].row.compression is None:
+            return self._part_of_one(encoder, partition, *sends[0])
         routes, keys, values, headers, moments, _, _, identities = zip(*sends, strict=True)
         times = moments[0] if moments.count(moments[0]) == len(moments) else moments
         rows = Rows(keys, values, times, headers if any(headers) else None)
@@ -162,6 +164,25 @@ class TransactionRecords:
         if self._has_ids:
             ids = {index: one for index, one in enumerate(identities) if one is not None}
         return PartitionRecords(self._rows[routes[0].row.id], partition, batches, rows, message_ids=ids)
+
+    def _part_of_one(
+        self,
+        encoder: BatchEncoder,
+        partition: int,
+        route: TopicHandle,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        timestamp_ms: int,
+        _partition: int | None,
+        _expected: int | None,
+        message_id: bytes | None,
+    ) -> PartitionRecords:
+        """The same for one record of a topic that is not compressed, without its columns."""
+        batch = encoder.encode_one(key, value, timestamp_ms=timestamp_ms, headers=headers)
+        rows = Rows((key,), (value,), timestamp_ms, (headers,) if headers else None)
+        ids = None if message_id is None else {0: message_id}
+        return PartitionRecords(self._rows[route.row.id], partition, [batch], rows, ids)
 
     def _place_of(self, number: int) -> tuple[int, int]:
         """The part of one record, and its place there."""

@@ -413,11 +413,9 @@ class AppendOne(CommitRequest):
         self.timestamp_ms = timestamp_ms
         self.is_placed = is_placed
         self.expected_version = expected_version
-        self.newer: StoredTopic | None = None
         self.prefix: bytes | None = None
         self.compressor: Compressor | None = None
-        self.offset = -1
-        self.log_position = -1
+        self.offset = self.log_position = -1
         self.version = 0
 
     @property
@@ -429,7 +427,7 @@ class AppendOne(CommitRequest):
         """Hand the record to the round, unless it has to be placed again."""
         topic = self.topic
         stored = writing.check_topic(topic)
-        self.newer = None
+        self.newer: StoredTopic | None = None
         if stored.partitions > topic.partitions:
             self.newer = stored
             if self.is_placed:

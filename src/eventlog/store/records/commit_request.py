@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from eventlog.interruptions import suppress
 
 if TYPE_CHECKING:
+    from eventlog.backend.topics import StoredTopic
+    from eventlog.batches.compression import Compressor
+    from eventlog.records import Headers
     from eventlog.store.records.write_transaction import WriteTransaction
 
 
@@ -66,3 +69,21 @@ class CommitRequest:
     def report(self) -> Callable[[], object] | None:
         """Return the function to call when it is done, in the order of the commits and outside of all locks."""
         return None
+
+
+class SingleRecord(Protocol):
+    """One record that may share a batch with others of its round; the last three are set when it is written."""
+
+    topic: StoredTopic
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+    prefix: bytes | None
+    """What its row in the index begins with; None when it does not go there."""
+    compressor: Compressor | None
+    """That of its topic; None where batches are not compressed."""
+    offset: int
+    log_position: int
+    version: int

@@ -98,16 +98,17 @@ def _check_sides(cursor: Cursor, end: bytes) -> None:
 
 def _check_sorted(cursor: Cursor, before: bytes, end: bytes) -> None:
     """The same when the cursor is at the row before it; without a key, there is none."""
-    keys = [before, end] if before else [end]
-    if before and cursor.prev():
-        keys.insert(0, bytes(cursor.key()))
+    if before:
+        if cursor.prev() and (first := bytes(cursor.key())) >= before:
+            raise _unsorted(first)
+        if before > end:
+            raise _unsorted(before)
     if cursor.set_range(end):
-        keys.append(bytes(cursor.key()))
-        if cursor.next():
-            keys.append(bytes(cursor.key()))
-    for one, other in pairwise(keys):
-        if one >= other and not one == other == end:
-            raise _unsorted(other if one == end else one)
+        behind = bytes(cursor.key())
+        if behind < end:
+            raise _unsorted(behind)
+        if cursor.next() and (last := bytes(cursor.key())) <= behind:
+            raise _unsorted(last if behind == end else behind)
 
 
 def _check_behind(

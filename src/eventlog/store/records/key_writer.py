@@ -64,6 +64,8 @@ class KeyIndex:
         self._environment = environment
         self._versions: dict[bytes, int] = {}
         self._tails: dict[bytes, _Tail] = {}
+        self.is_grown = False
+        """Whether it has learned of a key since `trim`."""
 
     def forget(self) -> None:
         """Drop what was learned of the keys."""
@@ -72,6 +74,7 @@ class KeyIndex:
 
     def trim(self) -> None:
         """Drop what was learned when it is much; called between two transactions."""
+        self.is_grown = False
         if len(self._versions) > self._MOST_VERSIONS:
             self._versions.clear()
         if len(self._tails) > self._MOST_TAILS:
@@ -89,6 +92,7 @@ class KeyIndex:
         """Raise `CorruptBatch` when the last row of a key is damaged; afterwards `add` cannot fail for that reason."""
         unknown = sorted(prefix for prefix in prefixes if prefix not in self._tails)
         if unknown:
+            self.is_grown = True
             with transaction.cursor(db=self._environment.table(INDEX)) as cursor:
                 for prefix in unknown:
                     self._tails[prefix] = _tail_of(last_row_of(self._environment, transaction, cursor, prefix), prefix)
@@ -115,12 +119,14 @@ class KeyIndex:
 
     def skip_to(self, prefix: bytes, version: int) -> None:
         """Have the next record of a key get a version, in a row of its own: those between are gone."""
+        self.is_grown = True
         self._tails[prefix] = _Tail(version, 0, b"")
         self._versions[prefix] = version - 1
 
     def _tail(self, transaction: Transaction, prefix: bytes) -> _Tail:
         tail = self._tails.get(prefix)
         if tail is None:
+            self.is_grown = True
             tail = self._tails[prefix] = _tail_of(last_row(self._environment, transaction, prefix), prefix)
         return tail
 

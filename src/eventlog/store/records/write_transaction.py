@@ -17,15 +17,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import islice, takewhile
 from operator import methodcaller
-from typing import TYPE_CHECKING, Protocol
 
 from eventlog.accelerators import compiled
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import BatchEncoder, Compressors, decode
-from eventlog.batches.header import EncodedBatch, read_header, seal, seal_version_2
+from eventlog.batches.header import NO_PRODUCER, EncodedBatch, read_header, seal, seal_version_2
 from eventlog.errors import EventLogError, UnknownTopic
 from eventlog.interruptions import unless_interrupted
-from eventlog.records import Headers
 from eventlog.store.lmdb.environment import (
     BATCHES,
     FORMAT,
@@ -38,6 +36,7 @@ from eventlog.store.lmdb.environment import (
     Transaction,
 )
 from eventlog.store.lmdb.lifecycle import Table
+from eventlog.store.records.commit_request import SingleRecord
 from eventlog.store.records.key_rows import entity_prefix, pack_entry
 from eventlog.store.records.key_writer import KeyIndex
 from eventlog.store.records.log_order import (
@@ -50,35 +49,15 @@ from eventlog.store.records.log_order import (
     pack_deletion,
     position_of,
     runs_of_batch,
+    seal_batch,
     seal_record,
     unpack_deletion,
 )
 from eventlog.store.records.reader import bounds_within, last_batch, offset_of_time_within
 from eventlog.store.rows.tables import FORMAT_KEY, PartitionRow, batch_key, partition_key, split_batch_key, unpack_topic
 
-if TYPE_CHECKING:
-    from eventlog.batches.compression import Compressor
-
 _ALL = 2**62
 _BEHIND = b"\xff" * 8
-
-
-class SingleRecord(Protocol):
-    """One record that may share a batch with others of its round; the last three are set when it is written."""
-
-    topic: StoredTopic
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    timestamp_ms: int
-    prefix: bytes | None
-    """What its row in the index begins with; None when it does not go there."""
-    compressor: Compressor | None
-    """That of its topic; None where batches are not compressed."""
-    offset: int
-    log_position: int
-    version: int
 
 
 class WriteTransaction:
@@ -92,7 +71,7 @@ class WriteTransaction:
         self._environment = environment
         self.encoder = BatchEncoder()
         self._number = -1
-        self._has_put = False
+        self._has_put = self._is_alone = False
         self._topics: dict[int, StoredTopic] = {}
         self._ends: dict[tuple[int, int], list[int]] = {}
         self._position = -1
@@ -102,9 +81,9 @@ class WriteTransaction:
         self.index = KeyIndex(environment)
         self.transaction: Transaction
 
-    def begin(self) -> None:
+    def begin(self, *, is_alone: bool = False) -> None:
         """
-        Begin the transaction; forget what another process may have changed.
+        Begin the transaction of one request, or of several; forget what another process may have changed.
 
         LMDB gives no number to a transaction that wrote nothing: the next writer takes it, of whatever process. To
         count it as ours would be to miss that commit, and to write over its records.
@@ -116,8 +95,10 @@ class WriteTransaction:
             self.forget()
             if not self._environment.is_memory:
                 self._environment.look_at_reserve()
-        self.index.trim()
+        if self.index.is_grown:
+            self.index.trim()
         self._number = number
+        self._is_alone = is_alone
         self._has_put = False
 
     def forget(self) -> None:
@@ -137,9 +118,10 @@ class WriteTransaction:
 
         Whatever it raises, `abort()` must follow.
         """
-        for topic_id, partition in list(self._singles):
-            self._flush_partition(topic_id, partition)
-        self._single_keys.clear()
+        if self._singles:
+            for topic_id, partition in list(self._singles):
+                self._flush_partition(topic_id, partition)
+            self._single_keys.clear()
         if before_sync is not None:
             before_sync()
         self._environment.commit(self.transaction)
@@ -197,22 +179,40 @@ class WriteTransaction:
             log_position = self.end_log_position()
         put, tables, seal_row = self.transaction.put, self._environment.tables, self._environment.seal
         table, order = tables[BATCHES], tables[ORDER]
-        next_position = log_position
+        is_sealed, next_position = seal_row is not None and compiled is not None, log_position
         for batch in batches:
-            end[0] += batch.span
+            span = batch.span
+            end[0] = behind = end[0] + span
             if batch.largest_ms > end[1]:
                 end[1] = batch.largest_ms
-            key = batch_key(topic_id, partition, end[0] - 1)
-            self._has_put = True
-            if seal_row is None:
-                data = seal_version_2(batch, largest_so_far_ms=end[1], log_position=next_position)
+            rows = None
+            if is_sealed and batch.producer is NO_PRODUCER and not (batch.compression or batch.kind):
+                rows = seal_batch(
+                    topic_id,
+                    partition,
+                    behind - 1,
+                    next_position,
+                    end[1],
+                    batch.count,
+                    span,
+                    batch.first_ms,
+                    batch.largest_ms,
+                    batch.body,
+                )
+            if rows is not None:
+                key, data, step, place = rows
             else:
-                data = seal(batch, largest_so_far_ms=end[1], log_position=next_position, key=key)
+                key = batch_key(topic_id, partition, behind - 1)
+                step = order_key(next_position + span - 1)
+                if seal_row is None:
+                    data, place = seal_version_2(batch, largest_so_far_ms=end[1], log_position=next_position), key
+                else:
+                    data = seal(batch, largest_so_far_ms=end[1], log_position=next_position, key=key)
+                    place = seal_row(step, key)
+            self._has_put = True
             put(key, data, db=table)
-            next_position += batch.span
-            step = order_key(next_position - 1)
-            put(step, key if seal_row is None else seal_row(step, key), db=order, append=True)
-            self._position = next_position
+            put(step, place, db=order, append=True)
+            self._position = next_position = next_position + span
         return base, log_position
 
     def _put_record(self, topic_id: int, partition: int, record: SingleRecord) -> bool:
@@ -249,12 +249,17 @@ class WriteTransaction:
         Put one record beside others of this round that go to the same partition: they share a batch.
 
         It has its version at once, so that the next record of its key gets the next; its offset and log position are
-        set when the batch is written.
+        set when the batch is written. That of a request that is alone is written now.
         """
         place = record.topic.id, record.partition
         if place not in self._ends:
             self.check_partition(*place)  # a damaged end fails here, and fails nobody else
         prefix = record.prefix
+        if self._is_alone:
+            if prefix is not None:
+                record.version = self.index.take_version(self.transaction, prefix)
+            self._put_single(*place, record)
+            return
         if prefix is not None:
             before = self._single_keys.get(prefix, record.partition)
             if before != record.partition:
@@ -276,21 +281,7 @@ class WriteTransaction:
         if records is None:
             return
         if len(records) == 1:
-            (record,) = records
-            if (
-                compiled is None
-                or record.headers
-                or record.compressor is not None
-                or not self._put_record(topic_id, partition, record)
-            ):
-                batch = self.encoder.encode_one(
-                    record.key, record.value, timestamp_ms=record.timestamp_ms, headers=record.headers
-                )
-                if record.compressor is not None:
-                    record.compressor.compress(batch)
-                record.offset, record.log_position = self._put_batches(topic_id, partition, [batch])
-            if record.prefix is not None:
-                self.index.add_one(self.transaction, record.prefix, _entry_of(record))
+            self._put_single(topic_id, partition, records[0])
             return
         headers = [record.headers for record in records]
         batches = self.encoder.encode(
@@ -306,6 +297,23 @@ class WriteTransaction:
             record.log_position = log_position + index
         if records[0].topic.index is not None:
             self._index_singles(records)
+
+    def _put_single(self, topic_id: int, partition: int, record: SingleRecord) -> None:
+        """Put a record in a batch of its own, and into the index."""
+        if (
+            compiled is None
+            or record.headers
+            or record.compressor is not None
+            or not self._put_record(topic_id, partition, record)
+        ):
+            batch = self.encoder.encode_one(
+                record.key, record.value, timestamp_ms=record.timestamp_ms, headers=record.headers
+            )
+            if record.compressor is not None:
+                record.compressor.compress(batch)
+            record.offset, record.log_position = self._put_batches(topic_id, partition, [batch])
+        if record.prefix is not None:
+            self.index.add_one(self.transaction, record.prefix, _entry_of(record))
 
     def _index_singles(self, records: list[SingleRecord]) -> None:
         entries: dict[bytes, list[bytes]] = {}

@@ -61,6 +61,8 @@ class _Fifo:
         self.close()  # an interruption may have come before anybody had us
 
 
+_ALL_CHANGES = slice(CHANGES_BYTES)
+
 _Subscribers: TypeAlias = "tuple[tuple[_Fifo, ...], dict[int, list[_Fifo]]]"
 """The FIFOs subscribed to everything, and the others by subject; never changed once it is published."""
 _NOBODY: _Subscribers = ((), {})
@@ -100,7 +102,7 @@ class Notifier:
         Called after a commit, before its `notify()`. Never fails: a lost notification costs 100 ms.
         """
         try:
-            changes = self._changes[:CHANGES_BYTES]
+            changes = self._changes[_ALL_CHANGES]
         except ValueError:
             return False  # the log is being closed
         self._trusted_count -= 1
