@@ -79,6 +79,11 @@ class GroupCoordinator:
         """The groups that have members here."""
         return [name for name, entry in self._entries.items() if entry.claim is not None]
 
+    @property
+    def claim_count(self) -> int:
+        """How many groups are claimed, or about to be."""
+        return sum(1 for entry in self._entries.values() if entry.claim is not None or entry.turn is not None)
+
     def forget(self, name: str) -> bool:
         """Forget a group without members; whether there was one."""
         entry = self._entries.get(name)
@@ -211,6 +216,8 @@ class GroupCoordinator:
             await self._confirm(entry)
         while entry.claim is None:
             if entry.turn is None:
+                if self._broker.room.is_full():
+                    raise ClaimRefused(ErrorCode.COORDINATOR_NOT_AVAILABLE)
                 self._begin_turn(entry, self._take(entry))
             turn = entry.turn
             assert turn is not None

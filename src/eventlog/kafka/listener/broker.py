@@ -19,6 +19,7 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.listener.commits import Commits
 from eventlog.kafka.listener.polls import Poll, Polls
 from eventlog.kafka.listener.record_batches import RecordBatches
+from eventlog.kafka.listener.room import Room
 from eventlog.kafka.transactions.expiry import TransactionExpiry
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Broker:
         """The coordinator of groups, which its handlers make with the first request for it."""
         self.consumers: Any = None
         """The members of groups by the new protocol of consumers, likewise."""
+        self.room = Room(self)
+        """How many of both there may be."""
         self.faults: Faults | None = None
         """The faults that a test has asked for."""
         self.when_stopping: list[Callable[[], object]] = []

@@ -115,6 +115,8 @@ async def _join(broker: Broker, request: Request) -> dict[str, Any]:
             return await _step(members, known, body, is_full=True)
     if broker.is_stopping:
         raise _Refused(ErrorCode.NOT_COORDINATOR, "The listener stops.")
+    if broker.room.is_full():
+        raise _Refused(ErrorCode.COORDINATOR_NOT_AVAILABLE, "The listener has room for no more members.")
     topics, pattern = tuple(sorted(set(body["subscribed_topic_names"] or ()))), body["subscribed_topic_regex"] or ""
     place = Place(
         broker.backend,

@@ -108,6 +108,11 @@ class ConsumerMembers:
         """A member, by the id that its client has."""
         return self._members.get((group, member_id))
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._members)
+
     def by_place(self) -> dict[str, ConsumerMember]:
         """All members, by the ids that native members see."""
         return {member.place.id: member for member in self._members.values()}
