@@ -146,6 +146,24 @@ def test_a_long_poll_ends_with_its_time(log: eventlog.EventLog, wire: Wire) -> N
         assert len(batches(part["records"])) == found
 
 
+def test_a_fetch_waits_for_no_more_than_it_may_get(log: eventlog.EventLog, wire: Wire) -> None:
+    """As Kafka's broker judges it."""
+    log.topic("orders").append(b"tea")
+    body = request(("orders", 0, 0), max_wait_ms=LONG_MS, min_bytes=1 << 20, max_bytes=10)
+    [part] = parts(wire.ask(ApiKey.FETCH, 11, body))
+    assert len(batches(part["records"])) == 1
+
+
+def test_a_fetch_that_waits_for_many_bytes_gets_them(log: eventlog.EventLog, wire: Wire) -> None:
+    """It looks more and more seldom, as each look takes longer, and its time ends as it was asked."""
+    orders = log.topic("orders")
+    wire.send(ApiKey.FETCH, 11, request(("orders", 0, 0), max_wait_ms=LONG_MS, min_bytes=500_000))
+    for _ in range(600):
+        orders.append(bytes(1_000))
+    [part] = parts(wire.receive())
+    assert 500_000 <= len(part["records"]) <= 700_000
+
+
 def test_a_long_poll_is_woken_by_a_native_append(log: eventlog.EventLog, wire: Wire) -> None:
     """And by nothing that comes to another partition or topic."""
     topic, other = log.topic("orders", partitions=2), log.topic("other")

@@ -8,6 +8,7 @@ at most. The first batch that is found comes back even if it is larger than ever
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
     from eventlog.kafka.listener.broker import Broker
     from eventlog.kafka.listener.request import Request
 
-MOST_BYTES: Final = 57_671_680
-"""Kafka's `fetch.max.bytes` of a broker: no answer is larger, whatever a client asks, but for one batch that is."""
+MOST_BYTES: Final = 16_777_216
+"""
+No answer is larger, whatever a client asks, but for one batch that is. Kafka's broker has 55 MiB (`fetch.max.bytes`);
+here it is what the loop can make while others wait for it.
+"""
+_RARELY: Final = 10
+"""A fetch that waits for more bytes rests ten times as long as it took to look: a tenth of the loop is for it."""
+_LEAST_REST_S: Final = 0.002
+_MOST_REST_S: Final = 0.25
 _NOWHERE: Final = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID)
 _BY_ID: Final = 13
 _COMMITTED: Final = 1
@@ -43,7 +51,7 @@ class _Fetch:
         self._wanted: list[tuple[KafkaFetch, dict[str, Any]]] = []
         self._is_committed = body["isolation_level"] == _COMMITTED
         self._max_bytes = max(0, min(body.get("max_bytes", MOST_BYTES), MOST_BYTES))
-        self.min_bytes: int = body["min_bytes"]
+        self.min_bytes: int = min(body["min_bytes"], self._max_bytes)
         self.max_wait_s: float = max(body["max_wait_ms"], 0) / 1000
         self.byte_count = 0
         self.has_failed = False
@@ -126,9 +134,15 @@ def fetch(broker: Broker, request: Request) -> dict[str, Any] | Awaitable[dict[s
 async def _wait(broker: Broker, wanted: _Fetch) -> dict[str, Any]:
     end_s = monotonic() + wanted.max_wait_s
     with broker.poll(wanted.partitions) as poll:
-        while not wanted.look() and not broker.is_stopping:
-            left_s = end_s - monotonic()
-            if left_s <= 0:
+        while True:
+            began_s = monotonic()
+            if wanted.look() or broker.is_stopping:
                 break
-            await poll.wait(left_s)
+            now_s = monotonic()
+            if now_s >= end_s:
+                break
+            rest_s = min(_RARELY * (now_s - began_s), _MOST_REST_S, end_s - now_s)
+            if wanted.byte_count and rest_s > _LEAST_REST_S:  # each look reads again what was there before
+                await asyncio.sleep(rest_s)
+            await poll.wait(max(end_s - monotonic(), 0.0))
     return wanted.answer()
