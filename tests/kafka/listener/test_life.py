@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,8 +19,10 @@ import pytest
 import eventlog
 import eventlog.aio
 import eventlog.kafka
+from eventlog import testing
 from eventlog.kafka import AsyncListener
 from eventlog.kafka.protocol import ApiKey
+from tests.kafka.record_batches import record_batch
 from tests.kafka.wire import Wire
 
 METADATA: dict[str, object] = {"topics": []}
@@ -81,6 +84,45 @@ def test_a_listener_that_is_dropped_in_its_own_thread_ends(log: eventlog.EventLo
         assert monotonic() < end_s
     assert core.is_closed
     assert log.topics() == []
+
+
+def test_a_signal_handler_closes_it_in_the_middle_of_a_commit(path: Path) -> None:
+    """It waits for nothing there; what is in hand is answered when the commit is done."""
+    data = [{"index": 0, "records": record_batch(b"tea")}]
+    body = {"acks": -1, "timeout_ms": 9_000, "topic_data": [{"name": "orders", "partition_data": data}]}
+    with testing.open(path) as log:
+        topic, main = log.topic("orders"), threading.get_ident()
+        kafka = eventlog.kafka.listen(log)
+        with Wire(kafka) as wire:
+            wire.ask(ApiKey.API_VERSIONS, 0, {})
+            closed: list[bool] = []
+
+            def close(*_: object) -> None:
+                wire.send(ApiKey.PRODUCE, 9, body)
+                while not any(one._in_hand for one in kafka._core.server._connections):
+                    pass
+                kafka.close()
+                closed.append(kafka.is_closed)
+
+            def interrupt() -> None:
+                while not log._store.is_committing:
+                    pass
+                signal.pthread_kill(main, signal.SIGUSR1)
+
+            before = signal.signal(signal.SIGUSR1, close)
+            try:
+                with testing.slow_disk(log, 0.3):
+                    thread = threading.Thread(target=interrupt)
+                    thread.start()
+                    topic.append(b"coffee")
+                    thread.join()
+            finally:
+                signal.signal(signal.SIGUSR1, before)
+            assert closed == [False]
+            assert wire.receive()["responses"][0]["partition_responses"][0]["error_code"] == 0
+            kafka.close()
+            assert kafka.is_closed
+        assert [record.value for record in topic.read()] == [b"coffee", b"tea"]
 
 
 def test_a_closed_listener_says_so(log: eventlog.EventLog) -> None:

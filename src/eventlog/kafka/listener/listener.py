@@ -106,6 +106,9 @@ class Core:
         """
         if self.is_closed:
             return
+        if self._backend.is_interrupted or self._thread.is_ours:
+            self.abandon()  # what is in hand waits for the interrupted call, or for this very thread
+            return
         if self._stopping is None:
             self._stopping = self._thread.begin(self._end)  # type: ignore[assignment]
         assert self._stopping is not None
@@ -120,7 +123,7 @@ class Core:
 
     def abandon(self) -> None:
         """
-        End it from a finalizer, which may run in any thread and in the middle of anything, and so waits for nothing.
+        End it from where nothing may be waited for: from a finalizer or a signal handler, in the middle of anything.
 
         The log that it has opened is closed by its own finalizer.
         """
@@ -207,7 +210,8 @@ class Listener(FaultsOnDemand):
         """
         Stop listening: requests in hand are answered, long polls end, and all connections are closed.
 
-        Blocks until that is done, for some seconds at most. Called again, it does nothing.
+        Blocks until that is done, for some seconds at most. Called again, it does nothing. In a signal handler that
+        interrupts a commit or a read of the same thread it waits for nothing, and the rest is done when that is over.
         """
         self._core.stop()
         self._finalizer.detach()
