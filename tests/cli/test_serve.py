@@ -109,6 +109,15 @@ def test_other_machines_are_refused_without_the_words(path: Path, eventlog_comma
     assert not path.exists()
 
 
+def test_the_directory_of_another_program_is_left_alone(tmp_path: Path, eventlog_command: Any) -> None:
+    """The advice is not to make a log there by another command."""
+    (tmp_path / "notes.txt").write_text("tea", "utf-8")
+    code, _, errors = eventlog_command("serve", tmp_path, "--port", 0)
+    assert code == 4
+    assert "it holds other files (notes.txt)" in errors
+    assert "next: Choose an empty or a new directory." in errors
+
+
 def test_an_address_that_is_none_is_wrong_usage(path: Path, eventlog_command: Any) -> None:
     """For `--advertised`."""
     for address in ("host:", ":9092", "host:x", "host:0"):

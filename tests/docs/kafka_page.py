@@ -10,7 +10,7 @@ from pathlib import Path
 
 from eventlog.kafka.listener.apis import TABLE
 from eventlog.kafka.listener.failures import CODES
-from eventlog.kafka.protocol import APIS
+from eventlog.kafka.protocol import APIS, ApiKey
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "kafka.md"
 HEAD = """\
@@ -28,6 +28,39 @@ ApiVersions alone answers a version that is too high with the table (KIP-511).
 | key | API | versions | of Kafka 4 |
 | ---: | --- | --- | --- |
 """
+NOT_SERVED = {
+    "share groups (KIP-932)": (
+        "SHARE_GROUP_HEARTBEAT SHARE_GROUP_DESCRIBE SHARE_FETCH SHARE_ACKNOWLEDGE DESCRIBE_SHARE_GROUP_OFFSETS "
+        "ALTER_SHARE_GROUP_OFFSETS DELETE_SHARE_GROUP_OFFSETS"
+    ),
+    "groups of Kafka Streams (KIP-1071)": (
+        "STREAMS_GROUP_HEARTBEAT STREAMS_GROUP_DESCRIBE STREAMS_GROUP_TOPOLOGY_DESCRIPTION_UPDATE"
+    ),
+    "delegation tokens": (
+        "CREATE_DELEGATION_TOKEN RENEW_DELEGATION_TOKEN EXPIRE_DELEGATION_TOKEN DESCRIBE_DELEGATION_TOKEN"
+    ),
+    "setting quotas": "ALTER_CLIENT_QUOTAS",
+    "metrics of clients (KIP-714)": "GET_TELEMETRY_SUBSCRIPTIONS PUSH_TELEMETRY",
+    "administration of a cluster": (
+        "ALTER_REPLICA_LOG_DIRS DESCRIBE_QUORUM UPDATE_FEATURES UNREGISTER_BROKER UNREGISTER_CONTROLLER "
+        "ADD_RAFT_VOTER REMOVE_RAFT_VOTER"
+    ),
+    "brokers and controllers among themselves": (
+        "WRITE_TXN_MARKERS VOTE BEGIN_QUORUM_EPOCH END_QUORUM_EPOCH ALTER_PARTITION ENVELOPE FETCH_SNAPSHOT "
+        "BROKER_REGISTRATION BROKER_HEARTBEAT ALLOCATE_PRODUCER_IDS CONTROLLER_REGISTRATION ASSIGN_REPLICAS_TO_DIRS "
+        "UPDATE_RAFT_VOTER INITIALIZE_SHARE_GROUP_STATE READ_SHARE_GROUP_STATE WRITE_SHARE_GROUP_STATE "
+        "DELETE_SHARE_GROUP_STATE READ_SHARE_GROUP_STATE_SUMMARY"
+    ),
+}
+"""What the APIs of Kafka are for that no listener serves."""
+NOT_SERVED_HEAD = """
+## Not served
+
+Clients see in ApiVersions that these are not there: Kafka's own say `UnsupportedVersionException`, librdkafka says that the broker lacks the feature.
+
+| what for | APIs |
+| --- | --- |
+"""  # noqa: E501 - one line for each sentence
 ERRORS = """
 ## Errors
 
@@ -46,7 +79,15 @@ def page() -> str:
         known = APIS[api.key]
         rows.append(f"| {int(api.key)} | {known.name} | {api.least}-{api.most} | {known.first}-{known.last} |\n")
     errors = sorted((kind.__name__, code.name) for kind, code in CODES.items())
-    return HEAD + "".join(rows) + ERRORS + "".join(f"| `{name}` | {code} |\n" for name, code in errors)
+    return HEAD + "".join(rows) + _not_served() + ERRORS + "".join(f"| `{name}` | {code} |\n" for name, code in errors)
+
+
+def _not_served() -> str:
+    served = {api.key for api in TABLE}
+    told = [ApiKey[name] for names in NOT_SERVED.values() for name in names.split()]
+    assert sorted(told) == sorted(set(APIS) - served), "NOT_SERVED has each API that no listener serves once"
+    rows = ((what, ", ".join(APIS[ApiKey[name]].name for name in names.split())) for what, names in NOT_SERVED.items())
+    return NOT_SERVED_HEAD + "".join(f"| {what} | {names} |\n" for what, names in rows)
 
 
 if __name__ == "__main__":

@@ -92,8 +92,9 @@ class GroupDescription:
 
     `state` is "empty" without a live member, "assigning" while partitions are being divided or move between members,
     and otherwise "stable". `epoch` rises with every change of membership or targets. `assignor` is the one that the
-    members use or last used, or None. `members` are in the order in which they joined. `offsets` covers the partitions
-    with committed offsets and those that members own or wait for.
+    members use or last used, or None; of a group of Kafka's clients by the classic protocol it is "kafka node" with
+    number and address of their listener, which is its one member. `members` are in the order in which they joined.
+    `offsets` covers the partitions with committed offsets and those that members own or wait for.
 
     Example:
         >>> with eventlog.open(":memory:") as log:

@@ -57,6 +57,7 @@ _STORED: Final = re.compile(r"(?<=\.) ((?:Nothing was|It was left|It is unchange
 
 _ADVICE: Final[dict[type[eventlog.EventLogError], str]] = {
     eventlog.NotALog: "Check the path, or make a log with `eventlog topics create`.",
+    eventlog.ReadOnlyLog: "Let this user write to the directory and its files.",
     eventlog.UnknownTopic: "`eventlog topics list` names those that are there; `eventlog topics create` makes one.",
     eventlog.UnknownGroup: "`eventlog groups list` names those that are there.",
     eventlog.UnknownState: "`eventlog states` names those that are there.",
@@ -151,8 +152,8 @@ def in_commands(error: eventlog.EventLogError) -> str:
     cause = error.__cause__
     if isinstance(error, eventlog.DeliveryError) and isinstance(cause, eventlog.DiskFull):
         error = cause
-    if isinstance(error, eventlog.NotALog) and "`eventlog " in error.advice:
-        return error.advice  # a backup was taken for a log, or the reverse
+    if isinstance(error, eventlog.NotALog) and "=True" not in error.advice:
+        return error.advice  # a backup was taken for a log, or the reverse; or the directory is another program's
     return next((_ADVICE[kind] for kind in type(error).__mro__ if kind in _ADVICE), error.advice)
 
 

@@ -16,6 +16,8 @@ _PLACE_HEAD: Final[tuple[str, ...]] = ("topic", "partition", "committed", "end",
 _MEMBER_HEAD: Final[tuple[str, ...]] = (
     "member", "state", "process", "joined", "instance", "subscribes to", "owns", "waits for",
 )  # fmt: skip
+_LISTENER: Final = "kafka node "
+"""How the name begins that a listener gives for the assignor, where Kafka's clients divide partitions themselves."""
 
 
 def group_row(group: eventlog.GroupDescription) -> tuple[str, ...]:
@@ -26,8 +28,10 @@ def group_row(group: eventlog.GroupDescription) -> tuple[str, ...]:
 def group_lines(group: eventlog.GroupDescription) -> Iterator[str]:
     """A line for the group, a table of its partitions, a table of its members."""
     others = "".join(f", {count:,} {state}" for state in ("away", "dead") if (count := count_of(group, state)))
+    is_of_listener = (group.assignor or "").startswith(_LISTENER)
     yield (
-        f"{group.name}: {group.state}, epoch {group.epoch}, assignor {as_text(group.assignor)}, "
+        f"{group.name}: {group.state}, epoch {group.epoch}, "
+        f"{'clients of' if is_of_listener else 'assignor'} {as_text(group.assignor)}, "
         f"{counted(count_of(group, 'alive'), 'member')}{others}, lag {group.lag:,}"
     )
     if group.offsets:

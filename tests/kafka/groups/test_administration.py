@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import eventlog
+from eventlog.cli.group_text import group_lines
 from eventlog.kafka import Listener
 from eventlog.kafka.protocol.api_keys import ApiKey
 from eventlog.kafka.protocol.errors import ErrorCode
@@ -95,6 +96,7 @@ def test_native_administration_shows_the_group(log: eventlog.EventLog, member: G
     assert group.state == "stable"
     assert group.assignor is not None
     assert group.assignor.startswith("kafka node ")
+    assert next(group_lines(group)).startswith(f"billing: stable, epoch {group.epoch}, clients of kafka node 1 at ")
     [one] = group.members
     assert one.state == "alive"
     assert one.topics == ("orders",)
