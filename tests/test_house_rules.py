@@ -36,8 +36,8 @@ MOST_LINES_OF_A_FUNCTION = 70
 MOST_COLUMNS = 120
 
 THREAD_STARTERS = {
-    "clients/awaiting/worker.py", "clients/producer/sender.py", "kafka/listener/loop_thread.py",
-    "store/cleaning/cleaner.py", "store/groups/heartbeat.py", "testing/members.py",
+    "clients/awaiting/worker.py", "clients/producer/sender.py", "clients/queue/running.py",
+    "kafka/listener/loop_thread.py", "store/cleaning/cleaner.py", "store/groups/heartbeat.py", "testing/members.py",
 }  # fmt: skip
 
 ABBREVIATIONS = {

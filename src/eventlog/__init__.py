@@ -33,6 +33,7 @@ from eventlog.errors import (
     InstanceInUse,
     InvalidTopicName,
     KeyRequired,
+    LeaseLost,
     LogClosed,
     LogFull,
     LogInUse,
@@ -48,6 +49,7 @@ from eventlog.errors import (
     OutOfOrderSequence,
     ProcessDied,
     ProducerFenced,
+    QueueMismatch,
     ReadOnlyLog,
     RecordTooLarge,
     RemoteError,
@@ -76,6 +78,7 @@ from eventlog.records import publish as _publish_one
 
 if TYPE_CHECKING:
     from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
+    from eventlog.api.queue import Job, Queue
     from eventlog.backend.backup import BackupContents, BackupReport, RestoreReport
     from eventlog.backend.maintenance import CleanReport, LogStats, ReaderStats, RedactReport, TopicStats, VerifyReport
     from eventlog.backend.repair import PartitionRepair, RepairReport, TableRepair
@@ -104,6 +107,7 @@ _LATER = {
     "GroupDescription": "eventlog.api.groups",
     "GroupMember": "eventlog.groups.assignors",
     "Groups": "eventlog.api.groups",
+    "Job": "eventlog.api.queue",
     "LogStats": "eventlog.backend.maintenance",
     "MemberDescription": "eventlog.api.groups",
     "PartitionOffsets": "eventlog.api.groups",
@@ -111,6 +115,7 @@ _LATER = {
     "Processor": "eventlog.clients.transaction.processor",
     "Projection": "eventlog.clients.projection.projection",
     "ReaderStats": "eventlog.backend.maintenance",
+    "Queue": "eventlog.api.queue",
     "RepairReport": "eventlog.backend.repair",
     "Responder": "eventlog.clients.requests.responder",
     "RestoreReport": "eventlog.backend.backup",
@@ -158,6 +163,8 @@ __all__ = [
     "Groups",
     "InstanceInUse",
     "InvalidTopicName",
+    "Job",
+    "LeaseLost",
     "LogClosed",
     "LogFull",
     "LogInUse",
@@ -181,6 +188,8 @@ __all__ = [
     "Producer",
     "ProducerFenced",
     "Projection",
+    "Queue",
+    "QueueMismatch",
     "ReadOnlyLog",
     "ReaderStats",
     "Record",

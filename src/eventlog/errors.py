@@ -388,14 +388,34 @@ class InstanceInUse(EventLogError):
 
 class GroupMismatch(EventLogError):
     """
-    Raised when the live members of a group use another assignor.
+    Raised when the live members of a group use another assignor, or when a queue has the name of a group.
 
-    Nothing was changed. Name their assignor, or close them all first.
+    Nothing was changed. Name their assignor, or close them all first; a queue needs a name of its own.
     """
 
 
 class UnknownGroup(EventLogError, LookupError):
-    """Raised when the log has no group of that name: neither members nor committed offsets."""
+    """Raised when the log has no group of that name: neither members nor committed offsets, nor a queue."""
+
+
+class QueueMismatch(EventLogError):
+    """
+    Raised when a queue is opened with options that differ from the stored ones.
+
+    The queue is unchanged. Leave the option out to use what is stored.
+    """
+
+
+class LeaseLost(EventLogError):
+    """
+    Raised when a job is acknowledged whose lease is over: others may have it by now.
+
+    Nothing of that acknowledgement was stored. `lost` are the jobs, where more than one is told of at once.
+    """
+
+    def __init__(self, what: str, *, lost: tuple[Any, ...] = (), **parts: Unpack[ErrorParts]) -> None:
+        super().__init__(what, **parts)
+        self.lost = lost
 
 
 class GroupNotEmpty(EventLogError):

@@ -138,6 +138,20 @@ DEAD_LETTER = Notice(
     "%(topic)s[%(partition)d] at offset %(offset)d was given to on_failure of group %(group)r after %(attempts)d "
     "attempts: %(error)s",
 )
+JOB_FAILED = Notice(
+    "job failed",
+    "eventlog.queue",
+    _WARNING,
+    "job %(job)s of queue %(group)r failed, attempt %(attempt)d of %(attempts)d, and is handed out again in "
+    "%(pause).3g s",
+)
+JOB_REJECTED = Notice(
+    "job rejected",
+    "eventlog.queue",
+    _ERROR,
+    "job %(job)s of queue %(group)r failed %(attempts)d times, and becomes a dead letter",
+)
+LEASE_LOST = Notice("lease lost", "eventlog.queue", _WARNING, "%(error)s", ("group",))
 SLOW_WORK = Notice(
     "slow work",
     "eventlog.processor",

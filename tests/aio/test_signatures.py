@@ -27,7 +27,8 @@ PAIRS = {
     aio.TopicCopy: eventlog.TopicCopy,
 }
 MISSING = {
-    "EventLog": {"supports", "backend", "request", "gather", "responder"},
+    "EventLog": {"supports", "backend", "queue", "request", "gather", "responder"},
+    "Transaction": {"accept"},
     "Consumer": {"fileno", "max_wait"},
 }
 """What the classes of a loop do not have: a loop drives the consumer already, and its log is embedded."""

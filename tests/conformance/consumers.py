@@ -281,6 +281,19 @@ class Caring(Base):
         with log.consumer("users", start=0) as consumer:
             assert [record.offset for record in consumer.poll()] == [1, 2]
 
+    @needs("queues")
+    def test_the_jobs_of_a_queue_are_done_one_by_one(self, log):
+        """Each is another worker's if it is released; accepted in a transaction, it is done with that."""
+        topic = log.topic("jobs", value=int)
+        topic.append_many([1, 2])
+        with log.queue(topic, group="g") as one, log.queue(topic, group="g") as other:
+            first, second = one.poll()[0], other.poll()[0]
+            with log.transaction() as tx:
+                tx.accept(second)
+            first.release()
+            one.commit()
+            assert [(job.value, job.delivery_count) for job in other.poll(timeout=PATIENCE_SECONDS)] == [(1, 2)]
+
     @needs("requests")
     def test_a_request_is_answered(self, log):
         """By what the function of a responder returns; nobody there is an error."""

@@ -122,6 +122,8 @@ LACKING: list[tuple[str, Callable[[Any], object]]] = [
     ("named_producers", lambda log: log.producer(name="importer")),
     *(("requests", _of_log(name, "orders")) for name in ("request", "gather")),
     ("requests", lambda log: log.responder("orders", function=max, group="g")),
+    ("queues", lambda log: log.queue("orders", group="g")),
+    ("queues", lambda log: log.transaction().accept(None)),
     ("states", lambda log: log.transaction().state("totals")),
     *(("states", _of_log(*call)) for call in (("state", "totals"), ("states",), ("delete_state", "totals"))),
     *(("projections", _of_log(*call)) for call in (("projection", "p"), ("projections",), ("delete_projection", "p"))),

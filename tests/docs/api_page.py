@@ -39,6 +39,8 @@ ORDER = (
     "Producer",
     "Delivery",
     "Consumer",
+    "Queue",
+    "Job",
     "Assignor",
     "GroupMember",
     "Groups",
@@ -92,6 +94,7 @@ Some types in the signatures have short names:
 * `ReplyTo` is the name of a topic, a `Topic`, a `Pair`, or None.
 * `Pair` is a `TopicPartition`, or a pair of `str` and `int`.
 * `GroupState` is `"empty"`, `"assigning"` or `"stable"`; `MemberState` is `"alive"`, `"away"` or `"dead"`.
+* `JobState` is `"open"`, `"accepted"`, `"released"` or `"rejected"`.
 * `K` and `V` are the types of the keys and values of a topic or a state; `S` and `T` are any.
 
 ```python

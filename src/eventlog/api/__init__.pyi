@@ -1,6 +1,8 @@
 from pathlib import Path as Path
 
 from eventlog.api.groups import Groups as Groups
+from eventlog.api.queue import Job as Job
+from eventlog.api.queue import Queue as Queue
 from eventlog.backend.backup import BackupReport as BackupReport
 from eventlog.backend.maintenance import CleanReport as CleanReport
 from eventlog.backend.maintenance import LogStats as LogStats
@@ -10,6 +12,7 @@ from eventlog.clients.admin.groups import EmbeddedGroups as EmbeddedGroups
 from eventlog.clients.copying.topic_copy import TopicCopy as TopicCopy
 from eventlog.clients.projection.folder import FoldOptions as FoldOptions
 from eventlog.clients.projection.projection import Projection as Projection
+from eventlog.clients.queue.queue import EmbeddedQueue as EmbeddedQueue
 from eventlog.clients.reading.follower import Follower as Follower
 from eventlog.clients.requests.responder import Responder as Responder
 from eventlog.clients.state.state import State as State

@@ -13,6 +13,7 @@ from uuid import UUID
 from eventlog import api
 from eventlog.api.consumer import Callback, Consumer, Consuming
 from eventlog.api.features import FEATURES, Closing
+from eventlog.api.log_queues import LogQueues
 from eventlog.api.log_reading import LogReading
 from eventlog.api.producer import Producer
 from eventlog.api.requests import Requesting
@@ -53,7 +54,7 @@ TopicName: TypeAlias = str | re.Pattern[str]
 _AnyTopic: TypeAlias = str | Topic[Any, Any] | re.Pattern[str]
 
 
-class EventLog(Closing, LogReading, LogTransactions, Requesting):
+class EventLog(Closing, LogReading, LogTransactions, LogQueues, Requesting):
     """
     An open log: it holds topics, and makes producers, consumers and transactions.
 
@@ -113,6 +114,8 @@ class EventLog(Closing, LogReading, LogTransactions, Requesting):
           record is kept, or the servers compact by options of their own.
         * "requests": `request`, `gather` and `responder`. Without them, send the headers by a producer, and read the
           replies by a consumer.
+        * "queues": `queue`: jobs that are acknowledged one by one, and `Transaction.accept`. Without it, use a
+          consumer group, in which a slow record holds up those behind it, or the share groups of the servers.
         * "files": `sync`, `verify`, `stats`, `backup`, `compact` and `Topic.redact`: the log is files of this machine.
           Without it, they are up to whoever runs the servers.
 

@@ -66,6 +66,10 @@ FEATURES: Mapping[str, str] = MappingProxyType(
             "`request`, `gather` and `responder`. Without them, send the headers by a producer, and read the replies "
             "by a consumer."
         ),
+        "queues": (
+            "`queue`: jobs that are acknowledged one by one, and `Transaction.accept`. Without it, use a consumer "
+            "group, in which a slow record holds up those behind it, or the share groups of the servers."
+        ),
         "files": (
             "`sync`, `verify`, `stats`, `backup`, `compact` and `Topic.redact`: the log is files of this machine. "
             "Without it, they are up to whoever runs the servers."

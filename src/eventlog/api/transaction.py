@@ -202,6 +202,34 @@ class Transaction(FrontDoor):
             TypeError, RecordTooLarge, TransactionTooLarge: as `send`; the records before the refused one were taken.
         """
 
+    def accept(self, job: api.Job[Any, Any]) -> None:
+        """
+        Accept a job of a queue with the transaction: it is done exactly when all else is stored.
+
+        If the transaction is aborted or fails, the job is as it was: accept it again, release it, or let its `with`
+        block do that.
+
+        Raises:
+            ValueError: the job was acknowledged before, or is of another log.
+            TransactionEnded: the transaction has ended.
+            NotSupported: the backend has no queues.
+
+        The commit raises `LeaseLost` if the job is another worker's by then. Nothing is then stored.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     mails, sent = log.topic("mails", value=str), log.topic("sent", value=str)
+            ...     meta = mails.append("hello")
+            ...     with log.queue(mails, group="mailers") as queue:
+            ...         for job in queue.poll(timeout=1.0):
+            ...             with job, log.transaction() as tx:
+            ...                 delivery = tx.send("sent", job.value)
+            ...                 tx.accept(job)
+            ...     job.state, len(list(sent.read()))
+            ('accepted', 1)
+        """
+        raise self._lacks("accept()", "queues")
+
     @abstractmethod
     def commit_offsets(self, consumer: Consumer[Any, Any], offsets: Offsets | None = None) -> None:
         """

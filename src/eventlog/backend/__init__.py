@@ -13,6 +13,7 @@ Here are the protocols, one module for each subject, and the values that go acro
 * `kafka_transactions.py`: the transactions of these clients.
 * `kafka.py`: record batches of Kafka's clients, appended and read as they are.
 * `groups.py`: requests to a group's coordinator, committed offsets, the liveness of members, administration.
+* `queues.py`: queues, what their workers ask for, and administration.
 * `waiting.py`: waiting until somebody commits.
 * `history.py`: the records of a key, and snapshots.
 * `states.py`: keyed tables that change in transactions.
@@ -50,6 +51,7 @@ if TYPE_CHECKING:  # the protocols are for type checkers: composing them would m
     from eventlog.backend.kafka_transactions import KafkaTransactions
     from eventlog.backend.maintenance import MaintenanceBackend
     from eventlog.backend.projections import ProjectionBackend
+    from eventlog.backend.queues import QueuesBackend
     from eventlog.backend.reading import ReadingBackend
     from eventlog.backend.records import RecordBackend
     from eventlog.backend.states import StateBackend
@@ -124,6 +126,7 @@ if TYPE_CHECKING:
         KafkaBackend,
         KafkaTransactions,
         GroupBackend,
+        QueuesBackend,
         WaitingBackend,
         HistoryBackend,
         StateBackend,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from eventlog.backend import Backend
     from eventlog.backend.deferred import DeferringBackend
     from eventlog.backend.maintenance import RedactReport
+    from eventlog.backend.queues import QueueBackend
     from eventlog.backend.topics import StoredTopic
 
 READS = frozenset(
@@ -181,6 +182,10 @@ class ReadOnlyBackend:
             _refuse(self._backend.path, WRITES["redact"], topic)
         return self._backend.redact(topic, key, dry_run=True)
 
+    def queues(self) -> QueueBackend:
+        """Return queues that can be looked at; to work for one is refused as well."""
+        return cast("QueueBackend", _ReadOnlyQueues(self._backend.queues(), self._backend.path))
+
     def commit_queued(self, timeout: float | None = None) -> bool:  # noqa: ARG002
         """Return True: nothing of ours is queued."""
         return True
@@ -208,6 +213,30 @@ class _Refusing:
         if name not in _DEFERRED:
             raise AttributeError(name)
         return partial(_refuse, self._path, _DEFERRED[name])
+
+
+_QUEUE_WRITES = {
+    "ensure_queue": "make queue",
+    "begin_work": "work for queue",
+    "end_work": "work for queue",
+    "request_jobs": "take jobs",
+    "pause_queue": "pause queue",
+    "purge_queue": "purge queue",
+    "delete_queue": "delete queue",
+}
+
+
+class _ReadOnlyQueues:
+    """The queues of a log that was opened for reading."""
+
+    def __init__(self, queues: QueueBackend, path: str) -> None:
+        self._queues = queues
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _QUEUE_WRITES:
+            return partial(_refuse, self._path, _QUEUE_WRITES[name])
+        return getattr(self._queues, name)
 
 
 def _refuse(path: str, what: str, subject: object = None, *_: object, **__: object) -> NoReturn:

@@ -27,6 +27,7 @@ class OpenClients:
         self.producers: WeakMembers[EmbeddedProducer] = WeakMembers()
         self.consumers: WeakMembers[EmbeddedConsumer[Any, Any]] = WeakMembers()
         self.followers: WeakMembers[api.Follower] = WeakMembers()
+        self.queues: WeakMembers[api.EmbeddedQueue[Any, Any]] = WeakMembers()
         self._requesters: list[Requester] = []
         """What sends our requests is the first."""
 
@@ -39,7 +40,7 @@ class OpenClients:
     @property
     def are_interrupted(self) -> bool:
         """Whether a signal handler or a finalizer has interrupted a call of theirs that closing would wait for."""
-        return any(one._is_interrupted for one in self.consumers) or any(one._is_interrupted for one in self.producers)
+        return any(one._is_interrupted for one in (*self.consumers, *self.producers, *self.queues))
 
     def close_later(self, when_closed: Callable[[], object]) -> None:
         """Have each closed by the call that was interrupted; that of a consumer calls `when_closed` then."""
@@ -47,13 +48,15 @@ class OpenClients:
             consumer._close_later(when_closed)
         for producer in self.producers:
             producer._close_later()
+        for queue in self.queues:
+            queue.close()
 
     def close(self) -> None:
         """Close all, also if one fails; raise the first error at the end."""
         failure: Exception | None = None
         for follower in list(self.followers):
             follower.stop()
-        steps: list[Callable[[], object]] = [producer.close for producer in self.producers]
+        steps: list[Callable[[], object]] = [client.close for client in (*self.queues, *self.producers)]
         steps += [lambda: end_abandoned(self._store), self._close_consumers]
         steps += [requester.close for requester in self._requesters]
         for step in steps:

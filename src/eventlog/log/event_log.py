@@ -34,6 +34,7 @@ from eventlog.codecs import Upcasters
 from eventlog.errors import LogClosed
 from eventlog.interruptions import is_interruption, suppress
 from eventlog.log.clients import OpenClients
+from eventlog.log.queues import LogOfQueues
 from eventlog.log.requests import EmbeddedLogRequests
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
@@ -63,7 +64,7 @@ T = TypeVar("T")
 _Progress: TypeAlias = Callable[[int, int], object] | None
 
 
-class EmbeddedLog(EmbeddedLogRequests):
+class EmbeddedLog(LogOfQueues, EmbeddedLogRequests):
     """The embedded log: see `eventlog.EventLog`."""
 
     _backend_name: ClassVar[str] = "embedded"

@@ -21,7 +21,15 @@ from eventlog.store.groups.backend import StoreGroups
 from eventlog.store.groups.heartbeat import HeartbeatThread
 from eventlog.store.groups.liveness import Members
 from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS
-from eventlog.store.lmdb.environment import FORMAT, TABLES, EngineError, EngineMapFull, Environment, Transaction
+from eventlog.store.lmdb.environment import (
+    FORMAT,
+    LATER_TABLES,
+    TABLES,
+    EngineError,
+    EngineMapFull,
+    Environment,
+    Transaction,
+)
 from eventlog.store.lmdb.room import Bound
 from eventlog.store.records.appending import StoreAppends
 from eventlog.store.records.commit_request import CommitRequest
@@ -65,7 +73,9 @@ if TYPE_CHECKING:  # few programs have groups: `import eventlog` is fast
         TransactionCommand,
         TransactionView,
     )
+    from eventlog.backend.queues import QueuePiece
     from eventlog.store.kafka.listeners import Listeners
+    from eventlog.store.queues.backend import Queues
     from eventlog.store.temporary import TemporaryDirectory
 
 
@@ -336,6 +346,14 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
 
         return Listeners(None if self.is_read_only else Folder(os.path.join(self.path, "listeners"), self._mode))
 
+    # -- queues ----------------------------------------------------------------------------------------------
+
+    def queues(self) -> Queues:
+        """The queues of the log."""
+        from eventlog.store.queues.backend import Queues  # few programs have any
+
+        return Queues(self.environment, self.committer, self.members, self.clock)
+
     # -- waiting ---------------------------------------------------------------------------------------------
 
     def waiter(self) -> Waiter:
@@ -355,6 +373,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             return ApplyStateChanges(value)
         if hasattr(value, "check"):
             return cast("Piece", value)  # a test's own
+        if hasattr(value, "acknowledgements"):
+            return self.queues().piece_of(cast("QueuePiece", value))
         return self.offsets_command(cast("OffsetCommit", value))
 
     def deferring(self) -> DeferringBackend:
@@ -432,7 +452,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         """Open all tables, of which these are stored; make those that are missing."""
         missing = set(TABLES) - stored
         if not missing:
-            self.environment.open_tables(TABLES)
+            self.environment.open_tables((*TABLES, *(stored & set(LATER_TABLES))))
         elif self.is_read_only:
             from eventlog.backend.read_only import lacks_tables
 

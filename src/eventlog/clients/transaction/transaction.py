@@ -54,6 +54,7 @@ if TYPE_CHECKING:  # only consumers of a group give offsets, and they import wha
     from eventlog.backend.states import StateChanges, StateRows, StoredState
     from eventlog.clients.consumer.given_offsets import GivenOffsets
     from eventlog.clients.state.state import State
+    from eventlog.clients.transaction.jobs import AcceptedJobs
     from eventlog.codecs import Codec
     from eventlog.codecs.ordered import OrderedCodec
 
@@ -104,6 +105,8 @@ class EmbeddedTransaction(Transaction):
         self._declared: dict[str, tuple[object, object]] = {}
         """The key and the value with which a state was asked for last, and was found to have them."""
         self._offsets: dict[EmbeddedConsumer[Any, Any], GivenOffsets] = {}
+        self._jobs: AcceptedJobs | None = None
+        """The jobs that it accepts, if there are any."""
         self._batch = SentRecords(self._sends)
         self._end: str | None = None
         self._is_parents = False
@@ -211,6 +214,15 @@ class EmbeddedTransaction(Transaction):
         checked = _checked_consumer("commit_offsets", consumer)
         self._offsets[checked] = checked._give_offsets(self._backend, offsets, self._offsets.get(checked))
 
+    @override
+    def accept(self, job: api.Job[Any, Any]) -> None:
+        self._check()
+        if self._jobs is None:
+            from eventlog.clients.transaction.jobs import AcceptedJobs  # few programs have queues
+
+            self._jobs = AcceptedJobs(self._backend)
+        self._jobs.add(job)
+
     # -- state -----------------------------------------------------------------------------------------------
 
     @override
@@ -296,6 +308,8 @@ class EmbeddedTransaction(Transaction):
             state._rolled_back()
         for offsets in self._offsets.values():
             offsets.fail()
+        if self._jobs is not None:
+            self._jobs.fail()
         if not is_interrupted:  # else another thread may be storing it now: without its records it would be half
             self._let_go()
 
@@ -316,7 +330,7 @@ class EmbeddedTransaction(Transaction):
     def _let_go(self) -> None:
         """Free what only storing needs, and the circle of us and our states: deliveries may live for long."""
         self._sends.free()
-        self._states, self._offsets, self._unmade = {}, {}, []
+        self._states, self._offsets, self._unmade, self._jobs = {}, {}, [], None
 
     def _pieces(self) -> list[object] | None:
         """The offsets and the changes of states that are to be stored; None when there is nothing to store at all."""
@@ -328,6 +342,9 @@ class EmbeddedTransaction(Transaction):
             if offsets.commit is not None:
                 pieces.append(offsets.commit)
             has_writes = has_writes or not offsets.is_empty
+        if self._jobs is not None:
+            pieces += self._jobs.pieces()
+            has_writes = True
         changes: list[StateChanges] = []
         for state in self._states.values():
             one = state._changes()
@@ -385,6 +402,8 @@ class EmbeddedTransaction(Transaction):
                 state._rolled_back()
             for offsets in self._offsets.values():
                 offsets.fail()
+            if self._jobs is not None:
+                self._jobs.fail()
             self._let_go()
 
     def _check(self) -> None:

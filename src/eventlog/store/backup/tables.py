@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator
 from eventlog.backend.topics import StoredTopic
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.environment import (
+    ALL_TABLES,
     BATCHES,
     FORMAT,
     INDEX,
     MESSAGE_TIMES,
     ORDER,
     PARTITIONS,
-    TABLES,
     TOPICS,
     Environment,
     Snapshot,
@@ -28,7 +28,7 @@ from eventlog.store.records.key_rows import split_row_key, unpack_row
 from eventlog.store.rows.compaction import COMPACTION_KEY
 from eventlog.store.rows.tables import FORMAT_KEY, LOST_RECORDS_KEY, unpack_topic
 
-COPIED = tuple(table for table in TABLES if table not in {BATCHES, ORDER, INDEX, MESSAGE_TIMES})
+COPIED = tuple(table for table in ALL_TABLES if table not in {BATCHES, ORDER, INDEX, MESSAGE_TIMES})
 """The tables whose rows are copied as they are, without their checksums; the others are made from what is there."""
 _PART_BYTES = 1 << 18
 
@@ -55,6 +55,8 @@ def copied_rows(environment: Environment, transaction: Snapshot) -> Iterator[tup
         CorruptBatch: a row is damaged.
     """
     for table in COPIED:
+        if table not in environment.tables:
+            continue
         rows: Rows = []
         size = 0
         with transaction.cursor(db=environment.table(table)) as cursor:

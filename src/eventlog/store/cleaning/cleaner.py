@@ -28,7 +28,7 @@ from eventlog.store.cleaning.rewriters import Rewriters
 from eventlog.store.cleaning.sizes import TopicSizes
 from eventlog.store.cleaning.turn import Turn
 from eventlog.store.committer import Committer
-from eventlog.store.lmdb.environment import Environment
+from eventlog.store.lmdb.environment import QUEUES, Environment
 from eventlog.store.records.emptying import Run, delete
 from eventlog.store.records.topics import DeleteRecords
 from eventlog.uninterruptible import start_thread, try_acquire
@@ -233,6 +233,8 @@ class Cleaner:
 
     def _doomed(self, topic: StoredTopic, topics: list[StoredTopic], sizes: TopicSizes) -> list[Doomed]:
         environment, bound = self._environment, topic.retention.most_bytes
+        if topic.retention.until_read_by:
+            environment.has_later(QUEUES)
         with environment.reading() as transaction:
             excess_bytes = 0
             if bound is not None:

@@ -19,7 +19,7 @@ from typing import Any
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.header import read_header
 from eventlog.named_tuples import NamedTuple
-from eventlog.store.lmdb.environment import BATCHES, OFFSETS, Environment, Snapshot
+from eventlog.store.lmdb.environment import BATCHES, OFFSETS, QUEUES, Environment, Snapshot
 from eventlog.store.records.visibility import first_opens_of_topic
 from eventlog.store.rows.tables import batch_key, offset_key, split_batch_key, unpack_offset
 
@@ -103,7 +103,13 @@ class _Readers:
 
     def _committed(self, group: str, partition: int) -> int:
         row = self._environment.row(self._transaction, OFFSETS, offset_key(group, self._topic_id, partition))
-        return 0 if row is None else unpack_offset(row)
+        if row is not None:
+            return unpack_offset(row)
+        if QUEUES not in self._environment.tables:
+            return 0
+        from eventlog.store.queues.reader import start_of_group  # few logs have queues
+
+        return start_of_group(self._environment, self._transaction, group, self._topic_id, partition) or 0
 
 
 class _Heads:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from eventlog.backend.topics import StoredTopic
 from eventlog.groups.state import CommittedOffset, Life, PartitionId
 from eventlog.store.groups.liveness import FailureDetector, LivenessFile, Members
-from eventlog.store.lmdb.environment import OFFSETS
+from eventlog.store.lmdb.environment import OFFSETS, QUEUES
 from eventlog.store.rows.tables import offset_key, unpack_commit
 
 if TYPE_CHECKING:  # what groups need is imported by the first consumer of one: `import eventlog` is fast
@@ -74,6 +74,7 @@ class StoreGroups:
 
     def begin_lease(self, member_id: str, terms: Terms) -> MemberLease:
         """The sign of life of a new member of this process."""
+        self.environment.has_later(QUEUES)  # a queue may have the name of a group by now
         file = self.members.make(member_id, terms)
         try:
             file.begin_beating(self.heartbeat)

@@ -13,16 +13,17 @@ from functools import reduce
 from eventlog.backend.groups import OffsetCommit
 from eventlog.backend.topics import StoredTopic
 from eventlog.backend.waiting import commits_subject, group_subject
-from eventlog.errors import FormatTooOld, MemberFenced, OffsetOutOfRange, UnknownTopic
-from eventlog.groups.rules import Assign, Request, Verdict, apply, decide, fenced
+from eventlog.errors import FormatTooOld, GroupMismatch, MemberFenced, OffsetOutOfRange, UnknownTopic
+from eventlog.groups.rules import Assign, Join, Request, Verdict, apply, decide, fenced
 from eventlog.groups.state import CommittedOffset, Group, Life, PartitionId
 from eventlog.interruptions import unless_interrupted
 from eventlog.options import check_offset_notes
 from eventlog.store.groups.liveness import Members
 from eventlog.store.groups.rows import load, load_member, save
-from eventlog.store.lmdb.environment import OFFSETS
+from eventlog.store.lmdb.environment import OFFSETS, QUEUES
 from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.write_transaction import WriteTransaction
+from eventlog.store.rows.queues import queue_key
 from eventlog.store.rows.tables import offset_key, pack_offset, split_offset_key
 
 
@@ -38,6 +39,17 @@ def put_offset(
     is_ahead = has_kafka_rules and writing.is_beyond_end(*split_offset_key(key)[1:], commit.offset)
     has_metadata = writing.environment.seal is not None
     writing.put(OFFSETS, key, pack_offset(commit, has_metadata=has_metadata, is_ahead=is_ahead))
+
+
+def refuse_queue(writing: WriteTransaction, name: str) -> None:
+    """Raise an error if a group has the name of a queue."""
+    if writing.get(QUEUES, queue_key(name)) is not None:
+        raise GroupMismatch(
+            f"cannot use {name!r} as a consumer group: it is a queue.",
+            stored="Nothing was changed.",
+            advice="Choose another name, or work for the queue: log.queue(..., group=...).",
+            group=name,
+        )
 
 
 class CommitOffsets(CommitRequest):
@@ -67,6 +79,8 @@ class CommitOffsets(CommitRequest):
 
     def check(self, writing: WriteTransaction) -> None:
         """Raise what speaks against it."""
+        if QUEUES in writing._environment.tables:
+            refuse_queue(writing, self._commit.group)
         if self._commit.notes and writing.environment.seal is None:
             raise FormatTooOld(
                 f"cannot store metadata or a leader epoch beside an offset of group {self._commit.group!r}: the log at "
@@ -254,6 +268,8 @@ class GroupCommand(CommitRequest):
 
     def apply(self, writing: WriteTransaction) -> None:
         """Load the group, have the rules decide, and write what they changed."""
+        if isinstance(self._request, Join) and QUEUES in writing._environment.tables:
+            refuse_queue(writing, self._name)
         before = load(writing, self._name)
         liveness = self._members.look(before.members if self._suspects is None else self._suspects)
         decision = decide(before, self._request, liveness, self._now_ms)

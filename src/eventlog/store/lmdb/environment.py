@@ -51,12 +51,17 @@ STATE = b"state"
 PROJECTIONS = b"projections"
 PRODUCERS = b"producers"
 SEQUENCES = b"sequences"
+QUEUES = b"queues"
 OWN_CHECKSUMS = frozenset({BATCHES, INDEX})
 """The tables whose rows have checksums of their own, in every format."""
 TABLES = (
     *(FORMAT, TOPICS, PARTITIONS, BATCHES, ORDER, OFFSETS, GROUPS, MEMBERS, INDEX, SNAPSHOTS),
     *(MESSAGES, MESSAGE_TIMES, STATES, STATE, PROJECTIONS, PRODUCERS, SEQUENCES),
 )
+"""The tables that every log has."""
+LATER_TABLES = (QUEUES,)
+"""The tables that a log has once it needs them."""
+ALL_TABLES = (*TABLES, *LATER_TABLES)
 
 EngineError = lmdb.Error
 EngineMapFull = lmdb.MapFullError
@@ -141,6 +146,7 @@ class Environment(Space):
             is_memory=is_memory,
             is_read_only=is_read_only,
             table_names=TABLES,
+            later_names=LATER_TABLES,
             monotonic=clock.monotonic,
         )
 
@@ -491,6 +497,10 @@ class Environment(Space):
     def create_tables(self, transaction: Transaction) -> None:
         """Open all tables, and creates those that are missing, as part of a write transaction."""
         self.tables = {name: self._open_table(name, transaction) for name in TABLES}
+
+    def make_table(self, name: bytes, transaction: Transaction) -> Table:
+        """Make one of the tables that come later, if it is not there; its handle is good once that is committed."""
+        return self._open_table(name, transaction)
 
     def copy(self, destination: str) -> int:
         """

@@ -50,6 +50,7 @@ class Lifecycle:
         is_memory: bool,
         is_read_only: bool,
         table_names: Iterable[bytes],
+        later_names: Iterable[bytes] = (),
         monotonic: Callable[[], float],
     ) -> None:
         self.path = path
@@ -60,6 +61,7 @@ class Lifecycle:
         self._turns_file: str | None = None
         """The file whose lock each read shares (`turns.py`); None for those who have places in the table of readers."""
         self._table_names = table_names
+        self._later_names = frozenset(later_names)
         self._is_forked = False
         self._is_unusable = False
         self.stored_number = 0
@@ -227,6 +229,7 @@ class Lifecycle:
                     handle = self._open_handle()
                 try:
                     self.tables = self._opened_tables(handle, self._table_names)
+                    self.tables |= self._opened_later(handle)
                 except BaseException:
                     self._close_files(handle)
                     raise
@@ -319,7 +322,8 @@ class Lifecycle:
                 if first in stored:
                     self.tables[first] = handle.open_db(first, txn=transaction, create=False)
                     if is_usable(transaction) and stored.issuperset(names):
-                        self.tables = {name: handle.open_db(name, txn=transaction, create=False) for name in names}
+                        opened = (*names, *(self._later_names & stored))
+                        self.tables = {name: handle.open_db(name, txn=transaction, create=False) for name in opened}
                 return stored, transaction.id() - 1
         except unless_interrupted(lmdb.Error) as error:
             raise self._opener.translate(error, "open") from error
@@ -336,6 +340,25 @@ class Lifecycle:
             self.tables |= self._opened_tables(self._enter(token), names)
         finally:
             self.leave(token, None)
+
+    def has_later(self, name: bytes) -> bool:
+        """Whether the log has a table that it gets when it needs it; opens it if another process has made it."""
+        if name not in self.tables:
+            token = object()
+            try:
+                self.tables |= self._opened_later(self._enter(token))
+            finally:
+                self.leave(token, None)
+        return name in self.tables
+
+    def _opened_later(self, handle: lmdb.Environment) -> dict[bytes, Table]:
+        """Open those of the tables that come later that are in the file."""
+        try:
+            with handle.begin() as transaction, transaction.cursor() as cursor:
+                names = [name for name in self._later_names if cursor.set_key(name)]
+        except unless_interrupted(lmdb.Error) as error:
+            raise self._opener.translate(error, "open") from error
+        return self._opened_tables(handle, names) if names else {}
 
     def _opened_tables(self, handle: lmdb.Environment, names: Iterable[bytes]) -> dict[bytes, Table]:
         try:

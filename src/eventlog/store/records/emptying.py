@@ -24,6 +24,7 @@ from eventlog.store.lmdb.environment import (
     MESSAGES,
     OFFSETS,
     PARTITIONS,
+    QUEUES,
     SEQUENCES,
     SNAPSHOTS,
     STATE,
@@ -202,6 +203,10 @@ def empty_topic(writing: WriteTransaction, topic_id: int, most: int = _ALL) -> i
     for notes in (deletion_key(prefix), COMPACTION_KEY + prefix, KEYLESS_KEY + prefix, LOST_RECORDS_KEY + prefix):
         left -= writing.delete_prefix(FORMAT, notes, most=left)
     left -= forget_transactions_of(writing, prefix, most=left)
+    if QUEUES in writing.environment.tables:
+        from eventlog.store.records.queue_rows import forget_jobs_of  # few logs have queues
+
+        left -= forget_jobs_of(writing, topic_id, most=left)
     left -= writing.delete_where(OFFSETS, lambda key: key[-8:-4] == prefix, most=left)
     return left - writing.delete_where(SEQUENCES, lambda key: key[8:12] == prefix, most=left)
 

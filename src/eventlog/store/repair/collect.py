@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from eventlog.errors import EventLogError, FormatTooNew
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.lmdb.environment import (
+    ALL_TABLES,
     BATCHES,
     FORMAT,
     ORDER,
@@ -21,7 +22,6 @@ from eventlog.store.lmdb.environment import (
     SNAPSHOTS,
     STATE,
     STATES,
-    TABLES,
     TOPICS,
 )
 from eventlog.store.lmdb.pages import LEAST_PAGE, NO_PAGE, Leaf, PageDamage, PageFile, Value, loose_rows, value_pages
@@ -34,7 +34,7 @@ from eventlog.store.rows.tables import FORMAT_KEY, UNSEALED_VERSION, FormatRow, 
 
 _FIRST = (FORMAT, TOPICS, ORDER, PARTITIONS, STATES)
 _LAST = (BATCHES, STATE, SNAPSHOTS)
-_IN_ORDER = (*_FIRST, *(name for name in TABLES if name not in (*_FIRST, *_LAST)), *_LAST)
+_IN_ORDER = (*_FIRST, *(name for name in ALL_TABLES if name not in (*_FIRST, *_LAST)), *_LAST)
 """Batches are placed by the order; rows of states by their states."""
 _TICK_PAGES = 1024
 _LEAST_TOPIC_BYTES = 60
@@ -75,7 +75,7 @@ class Search:
         self._scan([table for table in CHECKS if table not in _LAST])
         self._scan(_LAST)
         for table, key, value in self.walk.doubtful_rows():
-            if table in TABLES:
+            if table in ALL_TABLES:
                 self._take(table, key, value)
         if TOPICS in self.walk.lost:
             self._find_topics()
@@ -102,7 +102,7 @@ class Search:
             older = Walk(self._file, meta, uses_free_list=False)
             if walk.trees and older.is_whole:
                 self.walk, self._older = older, walks[:1]
-                older.lost = {name: [EVERYTHING] for name in TABLES}
+                older.lost = {name: [EVERYTHING] for name in ALL_TABLES}
                 self.notes.append(
                     "the list of tables of the newest commit is damaged: where pages do not tell, the log is that of "
                     "the commit before."
@@ -198,7 +198,7 @@ class Search:
         """Search a damaged page of a table for rows that are sound."""
         if table == BATCHES:
             self.batches.offer_page(data)
-        if table in TABLES:
+        if table in ALL_TABLES:
             for key, value in loose_rows(data):
                 self._take(table, key, value)
 

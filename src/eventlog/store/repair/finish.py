@@ -44,6 +44,7 @@ from eventlog.store.records.producer_epochs import NEXT_PRODUCER_ID_KEY, Produce
 from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.repair.collect import Search
 from eventlog.store.repair.partitions import Partitions
+from eventlog.store.repair.queues import begin_again
 from eventlog.store.repair.target import Target
 from eventlog.store.rows.kafka_transactions import TRANSACTION_KEY, TransactionRow
 from eventlog.store.rows.tables import (
@@ -84,6 +85,7 @@ class Finish:
         self._producers()
         self._states()
         self._transactions()
+        self._queues()
         self._ids()
         self._target.flush()
 
@@ -258,6 +260,13 @@ class Finish:
         count = rebuild(self._target, self._partitions.topics, losses)
         if count:
             self.notes.append(f"transactions of Kafka's clients that have no end: {count}. They will be aborted.")
+
+    def _queues(self) -> None:
+        if self._search.is_damaged:
+            ends = {place: found.end for place, found in self._partitions.partitions.items()}
+            names = begin_again(self._target, self._partitions.topics, ends)
+            if names:
+                self.notes.append(f"queues begin again at their first job that was not done: {', '.join(names)}.")
 
     def _states(self) -> None:
         target = self._target

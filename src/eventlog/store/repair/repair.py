@@ -18,7 +18,7 @@ from eventlog.errors import NotALog, ReadOnlyLog
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.store.folder import check_outside, has_name, is_directory
 from eventlog.store.lmdb.data_file import DATA_FILE, sync_entries
-from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, TABLES, Environment
+from eventlog.store.lmdb.environment import ALL_TABLES, BATCHES, FORMAT, ORDER, PARTITIONS, Environment
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.pages import PageFile
 from eventlog.store.records.log_order import put_into_order
@@ -188,7 +188,7 @@ class _Repair:
     def _count_tables(self) -> list[TableRepair]:
         environment, counts = self._environment, []
         with environment.reading() as transaction:
-            for name in TABLES:
+            for name in [name for name in ALL_TABLES if name in environment.tables]:
                 found = int(transaction.stat(environment.table(name))["entries"])
                 stored = self._search.stored_count(name)
                 if stored is None and not self._search.is_damaged:

@@ -26,6 +26,7 @@ from eventlog.store.lmdb.environment import (
     PARTITIONS,
     PRODUCERS,
     PROJECTIONS,
+    QUEUES,
     SEQUENCES,
     SNAPSHOTS,
     STATE,
@@ -51,6 +52,7 @@ from eventlog.store.records.producer_epochs import (
 from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, split_compaction_key
 from eventlog.store.rows.kafka_transactions import KAFKA_ROWS, check_kafka_row
+from eventlog.store.rows.queues import check_queue_row
 from eventlog.store.rows.tables import (
     BRANCH_KEY,
     FORMAT_KEY,
@@ -175,6 +177,7 @@ CHECKS: dict[bytes, Callable[[bytes, bytes], object]] = {
     ORDER: _check_order,
     PARTITIONS: _check_partition,
     SEQUENCES: _check_sequences,
+    QUEUES: check_queue_row,
     INDEX: _check_index,
     MESSAGES: _check_message,
     MESSAGE_TIMES: _check_message_time,

@@ -81,10 +81,24 @@ class Target:
             self._bytes = 0
 
     def _change(self, table: bytes, key: bytes, data: bytes | None) -> None:
+        if table not in self.environment.tables:
+            self._make(table)
         self._changes[table, key] = data
         self._bytes += len(key) + len(data or b"")
         if len(self._changes) >= _MOST_ROWS or self._bytes >= _MOST_BYTES:
             self.flush()
+
+    def _make(self, table: bytes) -> None:
+        """Make a table that not every log has."""
+        environment = self.environment
+        transaction = environment.begin_writing()
+        try:
+            handle = environment.make_table(table, transaction)
+            environment.commit(transaction)
+        except BaseException:
+            environment.abort(transaction)
+            raise
+        environment.tables |= {table: handle}
 
     def _write(self) -> None:
         environment = self.environment

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from eventlog.interruptions import unless_interrupted
 from eventlog.named_tuples import NamedTuple
-from eventlog.store.lmdb.environment import BATCHES, ORDER, PARTITIONS, SEQUENCES, TABLES
+from eventlog.store.lmdb.environment import ALL_TABLES, BATCHES, ORDER, PARTITIONS, SEQUENCES, TABLES
 from eventlog.store.lmdb.pages import (
     LEAST_PAGE,
     NO_PAGE,
@@ -79,7 +79,7 @@ class Walk:
                 self.lost.setdefault(_MAIN, []).append(EVERYTHING)
         self.is_whole = not self.lost and not self.doubtful and not self._has_lost_tables(meta)
         if not self.is_whole:
-            for name in TABLES:
+            for name in ALL_TABLES:
                 if name not in self.trees:
                     self.lost[name] = [EVERYTHING]
 

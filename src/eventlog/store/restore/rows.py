@@ -23,6 +23,7 @@ from eventlog.store.lmdb.environment import (
     OFFSETS,
     PARTITIONS,
     PROJECTIONS,
+    QUEUES,
     SEQUENCES,
     SNAPSHOTS,
     STATE,
@@ -43,6 +44,7 @@ from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.repair.target import Target
 from eventlog.store.restore.batches import Place, Placed
 from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, split_compaction_key
+from eventlog.store.rows.queues import QUEUE
 from eventlog.store.rows.tables import (
     BRANCH_KEY,
     FORMAT_KEY,
@@ -63,7 +65,7 @@ from eventlog.store.states.rows import unpack_state
 
 _IDS = (b"next topic id", b"next state id", b"next producer id", b"topics version")
 """The rows of numbers that never go back."""
-_OF_LATER_STATE = frozenset({STATES, STATE, PROJECTIONS, SEQUENCES})
+_OF_LATER_STATE = frozenset({STATES, STATE, PROJECTIONS, SEQUENCES, QUEUES})
 
 
 class TableFiles:
@@ -247,6 +249,8 @@ class Restoring:
     def _leave_out(self, table: bytes, key: bytes) -> None:
         if table == PROJECTIONS or (table == STATES and not key.startswith(b"projection:")):
             self.left_out.append(f"{'state' if table == STATES else 'projection'} {key.decode()!r}")
+        elif table == QUEUES and key.startswith(QUEUE):
+            self.left_out.append(f"queue {key[1:].decode()!r}")
 
     def _format_row(self, key: bytes, value: bytes) -> None:
         if key == FORMAT_KEY:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from eventlog.interruptions import unless_interrupted
-from eventlog.store.lmdb.environment import TABLES, Environment
+from eventlog.store.lmdb.environment import LATER_TABLES, TABLES, Environment
 from eventlog.store.lmdb.pages import (
     LEAST_PAGE,
     NO_PAGE,
@@ -46,7 +46,8 @@ def check_pages(environment: Environment, problems: Problems, tick: Callable[[],
     try:
         pages = _Pages(file, problems)
         walks = [_Walk(pages, _FREE, None), _Walk(pages, _MAIN, None)]
-        walks += [_Walk(pages, f"table {name.decode()!r}", name) for name in TABLES]
+        names = (*TABLES, *(name for name in LATER_TABLES if environment.has_later(name)))
+        walks += [_Walk(pages, f"table {name.decode()!r}", name) for name in names]
         for walk in walks:
             is_over = False
             while not is_over:

@@ -35,6 +35,7 @@ from eventlog.store.verify.check_index import IndexCheck, IndexSums, SnapshotChe
 from eventlog.store.verify.check_message_ids import MessageCheck, MessageTimeCheck
 from eventlog.store.verify.check_order import OrderCheck
 from eventlog.store.verify.check_pages import check_pages
+from eventlog.store.verify.check_queues import check_queues
 from eventlog.store.verify.check_tables import SmallTables
 from eventlog.store.verify.check_transactions import check_transactions
 from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, said, walk
@@ -78,6 +79,7 @@ def verify(environment: Environment, progress: Callable[[int], object] | None = 
     walk(environment, OFFSETS, OffsetCheck(problems), cache=cache, tick=tick)
     tables.check_states()
     check_transactions(environment, problems)
+    check_queues(environment, problems)
     return VerifyReport(
         tables.topic_count, batches.batch_count, batches.record_count, batches.stored_bytes, problems.lines()
     )

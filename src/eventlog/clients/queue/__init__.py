@@ -1,0 +1,1 @@
+"""Queues: workers that take jobs and acknowledge each."""

@@ -1,0 +1,324 @@
+"""
+One worker of a queue, without waiting: what it has acknowledged, what it asks for, whom it watches.
+
+What becomes of jobs is noted by any thread, and stored with the next request; all else belongs to the worker's thread.
+A request may be interrupted (Ctrl-C) and stored all the same: then the jobs of it, of which nobody knows, are given
+back by the next request, and acknowledgements that were stored already are not told as too late.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+from uuid import uuid4
+
+from eventlog.api.queue import Job, JobOwner
+from eventlog.backend import Backend
+from eventlog.backend.queues import NO_LIMIT, Acknowledgement, Action, QueueReply, QueueRequest, StoredQueue
+from eventlog.backend.waiting import group_subject
+from eventlog.clients.queue.options import WorkerOptions
+from eventlog.clients.queue.reading import JobReader
+from eventlog.clients.queue.turns import WeightedTurns
+from eventlog.clients.reading.batch_reader import BatchReader
+from eventlog.clients.topic.topic import EmbeddedTopic
+from eventlog.clients.topic_handle import TopicHandle
+from eventlog.errors import EventLogError, LeaseLost, UnknownTopic
+from eventlog.interruptions import is_interruption, suppress, unless_interrupted
+
+_WATCHED_COUNT = 16
+"""So many of the other workers are watched, the next in the order of their ids: a death is told by the kernel."""
+_LOOK_SECONDS = 2.0
+"""So often a worker looks at all others: it does not watch each of them, and hung ones do not die."""
+_NEVER_S = float("inf")
+
+
+class Worker:
+    """
+    One worker of a queue.
+
+    Args:
+        owner: what its jobs call when they are acknowledged.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        open_topic: Callable[[str], EmbeddedTopic[Any, Any]],
+        queue: StoredQueue,
+        options: WorkerOptions,
+        topics: Sequence[EmbeddedTopic[Any, Any]],
+        owner: JobOwner,
+    ) -> None:
+        self.queue = queue
+        self.id = uuid4().hex
+        self._backend = backend
+        self._queues = backend.queues()
+        self._open_topic = open_topic
+        self._names = [topic.name for topic in topics]
+        self._routes: dict[int, TopicHandle] = {topic._route.row.id: topic._route for topic in topics}
+        self._topics_version = -1
+        self._turns = WeightedTurns(options.weights)
+        self._reader = JobReader(BatchReader(backend), owner)
+        self._pending: deque[tuple[Acknowledgement, Job[Any, Any] | None]] = deque()
+        """What is to be acknowledged, with the job that is told if it comes too late."""
+        self._withdrawn: list[int] = []
+        self._number = 0
+        self._epoch = -1
+        self._watch = backend.watch_members()
+        self._look_at_s = 0.0
+        self.found: deque[Job[Any, Any]] = deque()
+        """Jobs that were taken and not handed out."""
+        self.lost: list[Job[Any, Any]] = []
+        """Jobs whose acknowledgement came too late, and of which nobody was told."""
+        self.wake_at_s = _NEVER_S
+        self.seen: int | None = None
+        """Until when to wait if nothing is committed, and the commit that was seen last."""
+        self._lease = backend.begin_lease(self.id, options.terms)
+        try:
+            self._note(self._queues.begin_work(queue, self.id, self._lease))
+        except BaseException:
+            self._lease.leave()
+            raise
+
+    # -- acknowledging ---------------------------------------------------------------------------------------
+
+    def add(
+        self, job: Job[Any, Any], action: Action, *, delay_ms: int = 0, reason: str = "", details: str = ""
+    ) -> None:
+        """Note what becomes of a job."""
+        self._pending.append((self.acknowledgement(job, action, delay_ms, reason, details), job))
+
+    def acknowledgement(
+        self, job: Job[Any, Any], action: Action, delay_ms: int = 0, reason: str = "", details: str = ""
+    ) -> Acknowledgement:
+        """What becomes of a job, as a value."""
+        topic_id = next(id_ for id_, route in self._routes.items() if route.row.name == job.topic)
+        offset = job.offset
+        return Acknowledgement(
+            topic_id, job.partition, offset, offset + 1, job._number, action, delay_ms, reason, details
+        )
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether anything is to be stored."""
+        return bool(self._pending or self._reader.settled or self._withdrawn)
+
+    def _drained(self) -> list[tuple[Acknowledgement, Job[Any, Any] | None]]:
+        """What is to be acknowledged; noted by other threads meanwhile, it comes next time."""
+        drained: list[tuple[Acknowledgement, Job[Any, Any] | None]] = []
+        with suppress(IndexError):
+            while True:
+                drained.append(self._pending.popleft())
+        drained += ((one, None) for one in self._reader.settled)
+        self._reader.settled.clear()
+        return drained
+
+    # -- asking ----------------------------------------------------------------------------------------------
+
+    def try_take(self, most: int) -> list[Job[Any, Any]]:
+        """
+        Store what is to be stored, and take jobs if there may be some; nothing where there are none.
+
+        Raises:
+            LeaseLost, CorruptBatch, ...: the jobs that were taken are in `found`.
+        """
+        now_s = self._backend.clock.monotonic()
+        sweeps = self._watch.died() or now_s >= self._look_at_s
+        must = sweeps or self.has_pending or not self._lease.is_usable(now_s)
+        if not must and not self._may_take(now_s):
+            return []
+        self._request(most, now_s, sweeps=sweeps)
+        self.seen = None
+        return self._handed(most)
+
+    def commit(self) -> None:
+        """Store what is to be stored."""
+        if self.has_pending:
+            self._request(0, self._backend.clock.monotonic(), sweeps=False)
+
+    def _handed(self, most: int) -> list[Job[Any, Any]]:
+        jobs: list[Job[Any, Any]] = []
+        while self.found and len(jobs) < most:
+            jobs.append(self.found.popleft())
+        return jobs
+
+    def _may_take(self, now_s: float) -> bool:
+        """Whether there may be jobs to take; notes until when there are none if nothing is committed."""
+        self._learn_topics()
+        view = self._queues.queue_view(self.queue, [route.row for route in self._routes.values()])
+        self.seen = view.transaction
+        if view.epoch != self._epoch:
+            self._meet(view.epoch)
+        now_ms = self._backend.clock.now_ms()
+        wakes = [self._look_at_s, self._watch.quiet_until_s()]
+        if view.next_due_ms is not None:
+            wakes.append(now_s + max(0, view.next_due_ms - now_ms) / 1000)
+        if view.limit_ms != NO_LIMIT:
+            wakes.append(view.limit_ms / 1000)
+        self.wake_at_s = min(one for one in wakes if one > 0)
+        is_due = view.next_due_ms is not None and view.next_due_ms <= now_ms
+        return view.has_more or is_due or view.limit_ms <= now_s * 1000
+
+    def _request(self, most: int, now_s: float, *, sweeps: bool) -> None:
+        drained = self._drained()
+        self._number += 1
+        request = QueueRequest(
+            self.queue,
+            self.id,
+            self._number,
+            _merged(one for one, _ in drained),
+            self._wants(most),
+            max(0, most - len(self.found)),
+            self._number,
+            sweeps,
+            None if self._lease.is_usable(now_s) else self._lease,
+            tuple(self._withdrawn),
+        )
+        try:
+            reply = self._queues.request_jobs(request)
+        except BaseException as error:
+            is_unsure = is_interruption(error)
+            self._pending.extendleft((one, None if is_unsure else job) for one, job in reversed(drained))
+            if is_unsure:
+                self._withdrawn.append(self._number)
+            raise
+        self._withdrawn.clear()
+        self._note(reply)
+        if sweeps:
+            self._look_at_s = now_s + _LOOK_SECONDS
+        self._note_lost(drained, reply.refused)
+        jobs: list[Job[Any, Any]] = []
+        try:
+            failure = self._reader.read(reply.leased, self._routes, jobs)
+        except BaseException:
+            self._withdrawn.append(self._number)
+            raise
+        self.found += jobs
+        if failure is not None:
+            raise failure
+
+    def _wants(self, most: int) -> list[tuple[Any, int]]:
+        if most <= 0:
+            return []
+        rows = {route.row.name: route.row for route in self._routes.values()}
+        shares = [(rows.get(self._names[place]), count) for place, count in self._turns.shares(most)]
+        return [(row, count) for row, count in shares if row is not None]
+
+    def _note_lost(
+        self, drained: Iterable[tuple[Acknowledgement, Job[Any, Any] | None]], refused: Sequence[Acknowledgement]
+    ) -> None:
+        """Note the jobs of acknowledgements that came too late; several of them may have gone as one."""
+        for one in refused:
+            self.lost += [
+                job
+                for own, job in drained
+                if job is not None
+                and (own.topic_id, own.partition, own.number) == (one.topic_id, one.partition, one.number)
+                and one.first <= own.first < one.end
+            ]
+
+    def lease_lost(self) -> LeaseLost | None:
+        """The error for jobs whose acknowledgement came too late; it is told once."""
+        if not self.lost:
+            return None
+        lost, self.lost = tuple(self.lost), []
+        more = "" if len(lost) == 1 else f" and {len(lost) - 1} more"
+        return LeaseLost(
+            f"cannot acknowledge job {lost[0].id}{more} of queue {self.queue.name!r}: the lease is over, and others "
+            "may have the job.",
+            stored="Nothing of it was stored; all other acknowledgements were.",
+            advice="Undo what the job has done elsewhere, or let it be done twice; renew() in time, or raise timeout=.",
+            lost=lost,
+            topic=lost[0].topic,
+            partition=lost[0].partition,
+            offset=lost[0].offset,
+            group=self.queue.name,
+        )
+
+    def renew(self, job: Job[Any, Any], limit_ms: int) -> None:
+        """Begin the limit of a job again; it is stored at once."""
+        one = self.acknowledgement(job, Action.RENEW, limit_ms)
+        reply = self._queues.request_jobs(QueueRequest(self.queue, self.id, acknowledgements=[one]))
+        if reply.refused:
+            self.lost.append(job)
+            error = self.lease_lost()
+            assert error is not None
+            raise error
+
+    # -- others --------------------------------------------------------------------------------------------------
+
+    @property
+    def subjects(self) -> AbstractSet[int]:
+        """What a wait is notified of: records of the topics, and changes of the queue."""
+        return {*self._routes, group_subject(self.queue.name)}
+
+    @property
+    def watched(self) -> AbstractSet[int]:
+        """The pipes that end when a worker dies that we watch."""
+        return self._watch.descriptors
+
+    def _note(self, reply: QueueReply) -> None:
+        if reply.epoch != self._epoch:
+            self._meet(reply.epoch)
+
+    def _meet(self, epoch: int) -> None:
+        """Note who works for the queue now, and whom of them we watch."""
+        ids = self._queues.worker_ids(self.queue)
+        place = bisect_right(ids, self.id)
+        others = [one for one in ids[place:] + ids[:place] if one != self.id]
+        self._watch.choose(others[:_WATCHED_COUNT])
+        self._look_at_s = self._backend.clock.monotonic() + _LOOK_SECONDS if others else _NEVER_S
+        self._epoch = epoch
+
+    def _learn_topics(self) -> None:
+        """Look for topics that were made again under their names, or were deleted."""
+        version = self._backend.topics_version()
+        if version == self._topics_version:
+            return
+        routes: dict[int, TopicHandle] = {}
+        for name in self._names:
+            with suppress(UnknownTopic):
+                route = self._open_topic(name)._route
+                route.learn(self._backend.topic(name))
+                routes[route.row.id] = self._routes.get(route.row.id, route)
+        self._routes, self._topics_version = routes, version
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Store what is to be stored, and give back all else."""
+        drained = self._drained()
+        try:
+            refused = self._queues.end_work(self.queue, self.id, _merged(one for one, _ in drained))
+            self._note_lost(drained, refused)
+        except unless_interrupted(EventLogError):
+            self.drop()
+            raise
+        self._lease.leave()
+        self._watch.close()
+
+    def drop(self) -> None:
+        """End as if the process had died."""
+        self._lease.abandon()
+        self._watch.close()
+
+
+def _merged(acknowledgements: Iterable[Acknowledgement]) -> list[Acknowledgement]:
+    """The same with fewer values: jobs of one lease that follow each other and are all accepted are one."""
+    merged: list[Acknowledgement] = []
+    for one in acknowledgements:
+        last = merged[-1] if merged else None
+        if (
+            last is not None
+            and one.action is last.action is Action.ACCEPT
+            and one.first == last.end
+            and one[:2] == last[:2]
+            and one.number == last.number
+        ):
+            merged[-1] = last._replace(end=one.end)
+        else:
+            merged.append(one)
+    return merged

@@ -1,0 +1,1 @@
+"""Queues on LMDB: their rows, what a worker takes and acknowledges, dead letters, administration."""
