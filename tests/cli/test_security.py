@@ -142,6 +142,7 @@ def test_it_says_that_nobody_can_come_in(path: Path, start_eventlog: Start) -> N
         (("--acls", "--super-user", "admin"), "--super-user takes principals such as"),
         (("--host", "0.0.0.0"), "without TLS: pass --cert, or --insecure plaintext, and without authentication: pass "),
         (("--host", "0.0.0.0", "--insecure", "plaintext"), "pass --sasl, or --insecure anonymous."),
+        (("--idle-timeout", "0"), "--idle-timeout must be a number of seconds"),
         (("--host", "::", "--insecure", "plaintext", "--insecure", "anonymous"), "reach this one: --advertised."),
     ],
 )

@@ -88,6 +88,22 @@ def test_it_creates_no_topic_where_it_may_not_and_is_quiet(path: Path, start_eve
     assert process.returncode == 0
 
 
+def test_durability_and_limits_are_those_of_the_options(path: Path, start_eventlog: Start) -> None:
+    """The second connection is one too many, and the first is closed when nothing comes."""
+    limits = ("--max-connections", 1, "--idle-timeout", 0.5, "--rebalance-delay", 0)
+    with start_eventlog("serve", path, "--port", 0, "--json", "--durability", "ordered", *limits) as process:
+        ready = Address(ready_line(process))
+        with Wire(ready) as wire:  # type: ignore[arg-type]
+            wire.ask(ApiKey.METADATA, 12, {"topics": [{"name": "orders"}]})
+            with Wire(ready) as further:  # type: ignore[arg-type]
+                assert further.is_closed()
+            assert wire.is_closed()
+        process.terminate()
+        errors = process.communicate(timeout=PATIENCE_SECONDS)[1].decode()
+    assert "durability ordered" in errors
+    assert process.returncode == 0
+
+
 def test_a_port_that_is_taken_ends_it_with_an_error(path: Path, start_eventlog: Start) -> None:
     """In one paragraph, as every command."""
     with socket.create_server(("127.0.0.1", 0)) as other:

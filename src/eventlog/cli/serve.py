@@ -6,14 +6,15 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
 from eventlog.cli.failure import EXIT_OK, EXIT_USAGE, Failure, failure_of
 from eventlog.cli.parts import NATURAL, POSITIVE, ParamType, command, json_option, path_argument
+from eventlog.cli.serve_limits import limit_options, limits_of, log_to_serve
 from eventlog.cli.serve_security import ARGUMENTS, security_of, security_options, warn_of_closed_doors
 from eventlog.cli.text import json_line
 
@@ -70,6 +71,7 @@ class _Address(ParamType):
     multiple=True,
     help="Listen for other machines without TLS (plaintext), or without authentication (anonymous).",
 )
+@limit_options
 @security_options
 @click.option("-q", "--quiet", is_flag=True, help="Write warnings and errors alone to stderr.")
 @json_option
@@ -85,7 +87,8 @@ def serve(
     insecure: tuple[str, ...],
     quiet: bool,
     as_json: bool,
-    **security: Any,
+    durability: Literal["commit", "ordered"],
+    **others: Any,
 ) -> int:
     """
     Serve a log to Kafka clients, until Ctrl-C or SIGTERM.
@@ -98,12 +101,14 @@ def serve(
     import eventlog.kafka
 
     advertised_host, advertised_port = advertised or (None, None)
+    limits, security = limits_of(others), others
     rules_alone = security["acls"] and not (security["super_users"] or security["allow_if_no_acl"])
     try:
         with (
             _lines_on_stderr(logging.WARNING if quiet else logging.INFO),
+            ExitStack() as stack,
             eventlog.kafka.listen(
-                path,
+                log_to_serve(stack, path, durability),
                 host=host,
                 port=port,
                 advertised_host=advertised_host,
@@ -112,6 +117,7 @@ def serve(
                 auto_create_topics=auto_create,
                 partitions=partitions,
                 insecure=insecure,
+                **limits,
                 **security_of(**security),
             ) as kafka,
         ):

@@ -24,6 +24,8 @@ ARGUMENTS: Final = {
     "super_users are": "--super-user takes",
     "acls=True": "--acls",
     "advertised_host=": "--advertised",
+    "idle_timeout": "--idle-timeout",
+    "rebalance_delay": "--rebalance-delay",
 }
 """The options of `eventlog serve` for the arguments that errors of `eventlog.kafka.listen` name."""
 
