@@ -79,7 +79,7 @@ from eventlog.records import publish as _publish_one
 if TYPE_CHECKING:
     from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
     from eventlog.api.queue import Job, Queue
-    from eventlog.backend.backup import BackupContents, BackupReport, RestoreReport
+    from eventlog.backend.backup import BackupContents, BackupReport, PruneReport, RestoreReport
     from eventlog.backend.maintenance import CleanReport, LogStats, ReaderStats, RedactReport, TopicStats, VerifyReport
     from eventlog.backend.repair import PartitionRepair, RepairReport, TableRepair
     from eventlog.clients.copying.topic_copy import TopicCopy
@@ -92,7 +92,7 @@ if TYPE_CHECKING:
     from eventlog.groups.assignors import Assignor, GroupMember
     from eventlog.groups.state import CommittedOffset
     from eventlog.log.repairing import repair
-    from eventlog.log.restoring import check_backup, restore
+    from eventlog.log.restoring import check_backup, prune_backup, restore
 
 __version__ = "0.5.0"
 
@@ -118,6 +118,7 @@ _LATER = {
     "Queue": "eventlog.api.queue",
     "RepairReport": "eventlog.backend.repair",
     "Responder": "eventlog.clients.requests.responder",
+    "PruneReport": "eventlog.backend.backup",
     "RestoreReport": "eventlog.backend.backup",
     "State": "eventlog.clients.state.state",
     "StateView": "eventlog.clients.state.view",
@@ -127,6 +128,7 @@ _LATER = {
     "VerifyReport": "eventlog.backend.maintenance",
     "check_backup": "eventlog.log.restoring",
     "repair": "eventlog.log.repairing",
+    "prune_backup": "eventlog.log.restoring",
     "restore": "eventlog.log.restoring",
 }
 """Where the classes are that are imported with their first use: not every program needs them, and they take time."""
@@ -204,6 +206,7 @@ __all__ = [
     "RequestTimeout",
     "Responder",
     "RestoreReport",
+    "PruneReport",
     "Snapshot",
     "StateMismatch",
     "State",
@@ -235,6 +238,7 @@ __all__ = [
     "open",
     "repair",
     "restore",
+    "prune_backup",
     "upgrade",
 ]
 

@@ -155,3 +155,24 @@ def test_a_backup_is_no_log_and_a_log_no_backup(
         assert "`eventlog backup`" in err
         assert "topics create" not in err
     assert not (tmp_path / "new").exists()
+
+
+def test_old_backups_are_pruned(tmp_path, eventlog_command):
+    """What would go is shown first; without a terminal it needs a yes."""
+    for number in range(3):
+        with eventlog.open(tmp_path / "log") as log:
+            log.topic("orders").append(b"%d" % number)
+            log.backup(tmp_path / "backup", incremental=True)
+    backup = tmp_path / "backup"
+    assert eventlog_command("prune", backup)[0] == 2
+    code, out, err = eventlog_command("prune", backup, "--keep-last", 1, "--dry-run")
+    assert (code, err) == (0, "")
+    assert [line.split()[-1] for line in out.splitlines()[1:4]] == ["forgotten", "forgotten", "kept"]
+    code, _, err = eventlog_command("prune", backup, "--keep-last", 1)
+    assert code == 2
+    assert "--yes" in err
+    assert len(eventlog.check_backup(backup).moments) == 3
+    code, out, err = eventlog_command("prune", backup, "--keep-within", "0s", "--yes", "--json")
+    assert (code, err) == (0, "")
+    assert [number for number, _, _ in json.loads(out)["kept"]] == [3]
+    assert len(eventlog.check_backup(backup).moments) == 1

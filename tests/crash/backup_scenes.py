@@ -1,5 +1,5 @@
 """
-Backups and restores that are killed at a chosen step, in forks of one process that has imported everything.
+Backups, prunings and restores that are killed at a chosen step, in forks of one process that has imported everything.
 
 Each function is the whole program of a child (`tests/processes/child.py`). Knows nothing of pytest.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import eventlog
 import eventlog.log.restoring
 import eventlog.store.backup.backup
+import eventlog.store.backup.pruning
 import eventlog.store.restore.restore
 from eventlog.store.lmdb.environment import Environment
 from tests.processes.child import hear, say
@@ -32,6 +33,8 @@ def die_at_steps(what: str, source: str, target: str) -> None:
             if what == "backup":
                 with eventlog.open(source) as log:
                     log.backup(target, incremental=True)
+            elif what == "prune":
+                eventlog.prune_backup(target, keep_last=1)
             else:
                 eventlog.restore(source, target)
             os._exit(0)

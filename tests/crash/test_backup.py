@@ -114,6 +114,46 @@ def test_a_restore_that_is_killed_at_any_step_makes_a_whole_log_or_none(
     assert {file.name: file.read_bytes() for file in backup.iterdir()} == before
 
 
+@pytest.fixture
+def pruned(tmp_path: Path) -> Path:
+    """A backup directory whose older backups have batches that were deleted from the log since."""
+    with eventlog.open(tmp_path / "log") as log:
+        views = log.topic("views", value=int)
+        for number in range(3):
+            log.topic("orders", value=int).append_many(range(number * 10, number * 10 + 10))
+            for value in range(8):
+                views.append(value)
+            views.delete_records({0: 8 * number + 6})
+            log.backup(tmp_path / "backup", incremental=True)
+    return tmp_path / "backup"
+
+
+def test_a_pruning_that_is_killed_at_any_step_keeps_what_is_to_be_kept(pruned: Path, tmp_path: Path) -> None:
+    """The newest backup is whole; the older ones are whole or forgotten; the next pruning removes what is left over."""
+    before, number, counts = tmp_path / "before", 0, []
+    pruned.rename(before)
+    with Child(die_at_steps, "prune", "", str(pruned)) as child:
+        child.hear("ready")
+        while True:
+            assert number < _MOST_STEPS
+            shutil.rmtree(pruned, ignore_errors=True)
+            shutil.copytree(before, pruned)
+            child.say(str(number))
+            status = child.hear()
+            counts.append(len(eventlog.check_backup(pruned).moments))
+            assert eventlog.restore(pruned, tmp_path / "new").is_exact
+            assert _values(tmp_path / "new") == list(range(30))
+            shutil.rmtree(tmp_path / "new")
+            eventlog.prune_backup(pruned, keep_last=1)
+            assert len(list(pruned.iterdir())) == eventlog.check_backup(pruned).file_count + 1
+            if status == "0":
+                break
+            number += 1
+    assert counts == sorted(counts, reverse=True)
+    assert set(counts) == {1, 3}
+    assert number > 10
+
+
 # --- power ----------------------------------------------------------------------------------------------------------
 
 
@@ -183,3 +223,16 @@ def test_a_power_cut_at_any_sync_leaves_the_backups_before(
     ends = [eventlog.check_backup(image).end for image in disk.images(tmp_path / "images", rng)]
     assert set(ends) == {50, 80}
     assert ends[-1] == 80, "the backup was over, and is lost"
+
+
+def test_a_power_cut_at_any_sync_of_a_pruning_keeps_what_is_to_be_kept(
+    pruned: Path, tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the new manifest names is on the disk before it is, and what the old one names goes after that."""
+    disk = Disk(pruned, monkeypatch)
+    eventlog.prune_backup(pruned, keep_last=1)
+    monkeypatch.undo()
+    (tmp_path / "images").mkdir()
+    counts = [len(eventlog.check_backup(image).moments) for image in disk.images(tmp_path / "images", rng)]
+    assert set(counts) == {3, 1}
+    assert counts[-1] == 1, "the pruning was over, and is lost"

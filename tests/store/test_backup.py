@@ -41,8 +41,29 @@ def test_a_restored_log_equals_the_history_up_to_its_end(tmp_path: Path, rng: ra
             story.check(new, end)
         report = eventlog.restore(story.target, tmp_path / "newest")
         assert report.is_exact, report
+        _prune_and_check(story, tmp_path, rng)
     finally:
         story.close()
+
+
+def _prune_and_check(story: Story, folder: Path, rng: random.Random) -> None:
+    """Forget some backups, and more of them after another one was taken; what is kept is restored as before."""
+    for turn in range(2):
+        keep = rng.randrange(1, len(story.moments) + 1)
+        planned = eventlog.prune_backup(story.target, keep_last=keep, dry_run=True)
+        report = eventlog.prune_backup(story.target, keep_last=keep)
+        assert (planned.kept, planned.forgotten) == (report.kept, report.forgotten)
+        assert planned.file_count == report.file_count
+        first = report.kept[0][1]
+        eventlog.check_backup(story.target)
+        ends = {end for _, end, _ in report.kept} | {rng.randint(first, story.moments[-1].end) for _ in range(3)}
+        for end in sorted(ends):
+            new = folder / f"pruned-{turn}-{end}"
+            assert eventlog.restore(story.target, new, position=end).problems == ()
+            story.check(new, end)
+        for _ in range(rng.randrange(1, 40)):
+            story.step()
+        story.back_up()
 
 
 def test_a_key_whose_records_are_gone_goes_on_with_its_version(tmp_path: Path) -> None:

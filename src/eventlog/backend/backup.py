@@ -60,6 +60,32 @@ class BackupContents:
 
 
 @attrs.frozen
+class PruneReport:
+    """
+    The result of `eventlog.prune_backup()`: which backups are kept, and which were forgotten.
+
+    Each is its number, its end as a log position, and when it was taken, in milliseconds since 1970. `file_count` and
+    `freed_bytes` are what the directory has lost, or about what it would lose if nothing was to be changed.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> with eventlog.open(folder / "log") as log:
+        ...     for _ in range(3):
+        ...         meta = log.topic("orders").append(b"tea")
+        ...         report = log.backup(folder / "backup", incremental=True)
+        >>> report = eventlog.prune_backup(folder / "backup", keep_last=2)
+        >>> [number for number, end, taken_ms in report.kept]
+        [2, 3]
+    """
+
+    kept: tuple[tuple[int, int, int], ...]
+    forgotten: tuple[tuple[int, int, int], ...]
+    file_count: int
+    freed_bytes: int
+
+
+@attrs.frozen
 class RestoreReport:
     """
     The result of `eventlog.restore()`.
@@ -96,4 +122,5 @@ class RestoreReport:
 
 publish(BackupReport)
 publish(BackupContents)
+publish(PruneReport)
 publish(RestoreReport)

@@ -53,6 +53,10 @@ class _Amount(ParamType):
         return float(match[1]) * self._units[match[2]]
 
 
+SPAN: Final = _Amount("time", _SECONDS)
+"""A time with a unit."""
+
+
 def retention_options(function: Decorated) -> Decorated:
     """The options of what a topic keeps, and of how its batches are rewritten."""
     for decorate in (

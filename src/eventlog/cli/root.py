@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "repair": ("eventlog.cli.repair:repair", "Make a new log of what can be read of a damaged one."),
     "backup": ("eventlog.cli.backup:backup", "Write a backup of a log, or add to one."),
     "restore": ("eventlog.cli.backup:restore", "Make a log of a backup."),
+    "prune": ("eventlog.cli.prune:prune", "Let go of the old backups of a directory."),
     "compact": ("eventlog.cli.compact:compact", "Write a copy of a log without its unused space."),
     "upgrade": ("eventlog.cli.upgrade:upgrade", "Make a log of an earlier format one of today's."),
     "bench": ("eventlog.cli.bench:bench", "Measure how fast this machine and this directory are."),

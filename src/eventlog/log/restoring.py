@@ -1,4 +1,4 @@
-"""Making a log of a backup, and checking a backup."""
+"""Making a log of a backup, checking a backup, and letting go of old ones."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 
-from eventlog.backend.backup import BackupContents, RestoreReport
+from eventlog.backend.backup import BackupContents, PruneReport, RestoreReport
 from eventlog.clock import to_ms
-from eventlog.options import check_int, check_path
+from eventlog.options import check_bool, check_int, check_path, check_seconds
 from eventlog.records import publish
 
 
@@ -100,5 +100,65 @@ def check_backup(
     return check(check_path("check", backup), progress)
 
 
+def prune_backup(
+    backup: str | os.PathLike[str],
+    *,
+    keep_last: int | None = None,
+    keep_within: float | None = None,
+    dry_run: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> PruneReport:
+    """
+    Forget the old backups of a directory, and free what no other needs.
+
+    A backup is kept if one of the two options keeps it, and so are all that follow it and the last one in any case. A
+    restore to a log position or time from the first kept one on brings back what it did before. What the forgotten ones
+    added goes where it was deleted from the log by then; records that are in the log stay in the backup, so a topic
+    without a retention does not get smaller by this.
+
+    Durable when it returns; if it is killed it has pruned nothing, or all, and the next backup removes what is left
+    over.
+
+    Args:
+        backup: a directory that `EventLog.backup()` has written. Nobody may restore it or copy it meanwhile.
+        keep_last: so many of the newest backups are kept, at least 1.
+        keep_within: those are kept that were taken at most so many seconds before the newest.
+        dry_run: only say what would go.
+        progress: called from time to time with the bytes that were looked at, and all there are to look at.
+
+    Raises:
+        NotALog: if there is no backup. Nothing was changed.
+        LogInUse: if a backup is being written there. Nothing was changed.
+        CorruptBackup: if a file that has to be read is damaged or missing. Nothing was changed.
+        FormatTooNew: if a newer eventlog wrote it. Nothing was changed.
+        DiskFull, StorageError: if the directory cannot be written. No backup that is to be kept was changed.
+        ValueError: without `keep_last` and `keep_within`, or if they are out of their bounds. Nothing was changed.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> with eventlog.open(folder / "shop") as log:
+        ...     for value in (b"tea", b"milk", b"cake"):
+        ...         meta = log.topic("orders").append(value)
+        ...         report = log.backup(folder / "backup", incremental=True)
+        >>> report = eventlog.prune_backup(folder / "backup", keep_last=1)
+        >>> len(report.forgotten), len(eventlog.check_backup(folder / "backup").moments)
+        (2, 1)
+    """
+    path = check_path("prune", backup)
+    if keep_last is None and keep_within is None:
+        raise ValueError(
+            "prune_backup() needs keep_last or keep_within: they say what stays. Nothing was changed. Pass one of them."
+        )
+    if keep_last is not None:
+        check_int("keep_last", keep_last, least=1)
+    within_ms = None if keep_within is None else round(check_seconds("keep_within", keep_within) * 1000)
+    check_bool("dry_run", dry_run)
+    from eventlog.store.backup.pruning import prune  # few programs do
+
+    return prune(path, keep_last=keep_last, keep_within_ms=within_ms, is_dry=dry_run, progress=progress)
+
+
 publish(restore)
 publish(check_backup)
+publish(prune_backup)

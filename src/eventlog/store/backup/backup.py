@@ -118,7 +118,7 @@ class _Backup:
         self._segment_bytes = segment_bytes
         self._manifest = read_manifest(path)
         self._files: list[FileEntry] = []
-        self._number = 1 if self._manifest is None else len(self._manifest.moments) + 1
+        self._number = 1 if self._manifest is None else self._manifest.moments[-1].number + 1
         self._before = 0 if self._manifest is None else self._manifest.checksum
         self._header: dict[str, Any] = {"backup": self._number}
 

@@ -32,7 +32,8 @@ class Moment:
     One backup: the log up to the position `end`.
 
     `last` is the record before that position, to know the log again: topic id, partition, offset, timestamp and a
-    checksum of its key and value, -1 without a value. None if there was none.
+    checksum of its key and value, -1 without a value. None if there was none. `since` is the log position where what
+    this backup itself has added begins, if it has files of earlier ones that were pruned; else 0.
     """
 
     number: int
@@ -40,10 +41,15 @@ class Moment:
     taken_ms: int
     last: tuple[int, ...] | None
     files: tuple[FileEntry, ...]
+    since: int = 0
 
     def file(self, kind: str) -> FileEntry | None:
-        """The file of a kind that a backup has once."""
-        return next((one for one in self.files if one.kind == kind), None)
+        """The file of a kind that a backup has once; its own come last."""
+        return next((one for one in reversed(self.files) if one.kind == kind), None)
+
+    def is_own(self, file: FileEntry) -> bool:
+        """Whether a file is of this backup, and not of an earlier one that was pruned."""
+        return file.first >= self.since
 
 
 @attrs.frozen
@@ -70,7 +76,7 @@ class Manifest:
 
     def sound_end(self, moment: Moment) -> int:
         """The end of the backup before one: up to there all is sound if this one is damaged."""
-        return self.moments[moment.number - 2].end if moment.number > 1 else 0
+        return max((one.end for one in self.moments if one.number < moment.number), default=0)
 
 
 def write_manifest(folder: str, manifest: Manifest) -> None:
@@ -86,6 +92,7 @@ def write_manifest(folder: str, manifest: Manifest) -> None:
                 "taken_ms": moment.taken_ms,
                 "last": moment.last,
                 "files": [tuple(file) for file in moment.files],
+                **({"since": moment.since} if moment.since else {}),
             }
             for moment in manifest.moments
         ],
@@ -133,6 +140,7 @@ def read_manifest(folder: str) -> Manifest | None:
                 one["taken_ms"],
                 None if one["last"] is None else tuple(one["last"]),
                 tuple(FileEntry(*file) for file in one["files"]),
+                one.get("since", 0),
             )
             for one in fields["moments"]
         )
@@ -147,13 +155,13 @@ def read_manifest(folder: str) -> Manifest | None:
         ) from error
 
 
-def require_manifest(folder: str) -> Manifest:
+def require_manifest(folder: str, *, verb: str = "restore") -> Manifest:
     """Read the manifest of a directory that has to hold a backup."""
     manifest = read_manifest(folder)
     if manifest is None or not manifest.moments:
         raise NotALog(
-            f"cannot restore {folder}: it holds no backup that came to its end.",
-            stored="Nothing was made.",
+            f"cannot {verb} {folder}: it holds no backup that came to its end.",
+            stored="Nothing was made." if verb == "restore" else "Nothing was changed.",
             advice="Check the path: a backup has a manifest.json; `eventlog backup` or EventLog.backup() makes one.",
         )
     return manifest

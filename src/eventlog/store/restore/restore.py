@@ -142,13 +142,18 @@ def _check_new(new: str) -> None:
         )
 
 
-def _batches(folder: str, manifest: Manifest, end: int) -> Iterator[tuple[Moment, bytes, int, bytes]]:
-    """The batches of a backup up to a log position: whose, key, the position behind the first run, bytes."""
+def _batches(folder: str, manifest: Manifest, end: int) -> Iterator[tuple[Moment | None, bytes, int, bytes]]:
+    """
+    The batches of a backup up to a log position: whose, key, the position behind the first run, bytes.
+
+    Nobody's are those of a backup that was pruned.
+    """
     for moment, file in manifest.files():
         if file.kind != BATCH_FILES or file.first >= end:
             continue
         for entry in read_entries(folder, file, sound_end=max(manifest.sound_end(moment), file.first)):
-            yield moment, entry[:_KEY_BYTES], position_of(entry[_KEY_BYTES:_BEHIND_BYTES]), entry[_BEHIND_BYTES:]
+            owner = moment if moment.is_own(file) else None
+            yield owner, entry[:_KEY_BYTES], position_of(entry[_KEY_BYTES:_BEHIND_BYTES]), entry[_BEHIND_BYTES:]
 
 
 def _whole_end(folder: str, manifest: Manifest, end: int) -> int:
@@ -232,9 +237,9 @@ class _Restore:
         files, target = self._files, self._target
         topics = Topics(files)
         placed = Placed(target, self._end, files.firsts(files.base), topics.indexed())
-        of = None
+        of: Moment | None = None
         for moment, key, behind, data in _batches(self._folder, self._manifest, self._end):
-            if moment is not of:
+            if moment is not of and moment is not None:
                 of, placed.deleted = moment, files.firsts(moment)
             placed.place(key, behind, data)
             self._tick.add(len(data))
@@ -319,14 +324,14 @@ class _Restore:
         """What the backups say of the indexes; of keys that lost their last records, what the tables' one does."""
         records: dict[int, int] = {}
         keys: list[tuple[bytes, int, bool]] = []
-        for moment in self._manifest.moments:
-            file = moment.file(VERSIONS)
-            if file is None or file.first > self._end or (file.first >= self._end and moment is not self._files.base):
+        for moment, file in self._manifest.files():
+            is_of_base = moment is self._files.base and file is moment.file(VERSIONS)
+            if file.kind != VERSIONS or file.first > self._end or (file.first >= self._end and not is_of_base):
                 continue
             for entry in read_entries(self._folder, file, sound_end=self._manifest.sound_end(moment)):
                 found_records, found_keys = msgpack.unpackb(entry)
                 records.update(found_records)
-                if moment is self._files.base:
+                if is_of_base:
                     for prefix, version, has_records in found_keys:
                         if not (self._files.is_cut and has_records):
                             keys.append((prefix, min(version, self._end), has_records))  # each has a position
