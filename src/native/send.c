@@ -146,6 +146,9 @@ put(const SendMethod *method, PyObject *route, PyObject *buffer, PyObject *key, 
     PyTuple_SET_ITEM(delivery, 0, Py_NewRef(batch));
     PyTuple_SET_ITEM(delivery, 1, place_object);
     if (PyList_Append(rows, key) == 0 && PyList_Append(rows, value) == 0 && PyList_Append(rows, Py_None) == 0) {
+        /* A program keeps many, and each full collection would walk over all of them. A circle can go through the
+           callbacks of the batch alone, which are let go when they are called. */
+        PyObject_GC_UnTrack(delivery);
         return delivery;
     }
     (void)PyList_SetSlice(rows, place, PyList_GET_SIZE(rows), NULL); /* shortening a list takes no memory */

@@ -83,10 +83,15 @@ class Home:
         self.check()
         return await finish(self.loop, self.reader.call(function), what)
 
+    def promise(self) -> tuple[Future[None], Callable[[], object]]:
+        """A future, and what another thread calls to have it done."""
+        future: Future[None] = self.loop.future()
+        return future, partial(self.outbox.put, partial(resolve, future, None))
+
     def begin(self, defer: Callable[[Callable[[], object]], Deferred[T]]) -> tuple[Future[None], Deferred[T]]:
         """Queue a request that is committed with all others of this turn of the loop, and a future for its end."""
-        future: Future[None] = self.loop.future()
-        deferred = defer(partial(self.outbox.put, partial(resolve, future, None)))
+        future, when_done = self.promise()
+        deferred = defer(when_done)
         self.worker.commit_soon()
         return future, deferred
 

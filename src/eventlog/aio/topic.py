@@ -164,21 +164,22 @@ class Topic(Generic[K, V]):
             row = handle.row
             chosen = handle.partition(key_bytes, partition, row.partitions)
 
-            def defer(when_done: Callable[[], object], row: Any = row, chosen: int = chosen) -> Any:
-                return home.requests.defer_record(
-                    row,
-                    chosen,
-                    key_bytes,
-                    value_bytes,
-                    pairs,
-                    moment_ms,
-                    is_placed=is_placed,
-                    expected_version=expected_version,
-                    when_done=when_done,
-                )
-
+            future, when_done = home.promise()
+            deferred = home.requests.defer_record(
+                row,
+                chosen,
+                key_bytes,
+                value_bytes,
+                pairs,
+                moment_ms,
+                is_placed=is_placed,
+                expected_version=expected_version,
+                when_done=when_done,
+            )
+            home.worker.commit_soon()
+            await future
             try:
-                offset, log_position, version, newer = await home.store(defer)
+                offset, log_position, version, newer = deferred.reply()
             except unless_interrupted(WrongVersion) as error:
                 raise handle.with_key(error) from None
             if newer is not None:

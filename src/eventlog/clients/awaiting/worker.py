@@ -106,8 +106,9 @@ class Worker:
             finally:
                 if thread.ident is None:  # there is none to be had: the next call tries again
                     self._thread = None
-        with suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
-            self._wakeup.release()
+        if self._wakeup.locked():  # else it was released before, and the thread has not woken up yet
+            with suppress(RuntimeError):  # `stop` in another thread was quicker
+                self._wakeup.release()
 
     def _run(self) -> None:
         outbox = self._outbox

@@ -403,7 +403,7 @@ class AppendOne(CommitRequest):
         expected_version: int | None = None,
     ) -> None:
         self.is_done = False  # what `CommitRequest.__init__` does, without the call
-        self.error = None
+        self.error: BaseException | None = None
         self.wakeup = None
         self.topic = topic
         self.partition = partition

@@ -67,6 +67,25 @@ class DeferredRequest(CommitRequest, Generic[T]):
         return self._take_reply()
 
 
+class DeferredRecord(AppendOne):
+    """One record with a reply for later: the hottest of these requests is one object alone."""
+
+    __slots__ = ("when_done",)
+
+    when_done: Callable[[], object]
+    """Called when it is known what became of it; set before it is queued."""
+
+    def report(self) -> Callable[[], object] | None:
+        """Have the caller told."""
+        return self.when_done
+
+    def reply(self) -> AppendedRecord:
+        """Return where it is, or raise why nothing was stored."""
+        if self.error is not None:
+            raise self.error
+        return AppendedRecord(self.offset, self.log_position, self.version, self.newer)
+
+
 class StoreDeferring:
     """
     The requests of a store that can be queued; their contracts are in `DeferringBackend`.
@@ -102,12 +121,10 @@ class StoreDeferring:
         when_done: Callable[[], object],
     ) -> Deferred[AppendedRecord]:
         """Queue one record."""
-        request = AppendOne(topic, partition, key, value, headers, timestamp_ms, is_placed, expected_version)
-
-        def take_reply() -> AppendedRecord:
-            return AppendedRecord(request.offset, request.log_position, request.version, request.newer)
-
-        return self._defer(request, take_reply, when_done)
+        request = DeferredRecord(topic, partition, key, value, headers, timestamp_ms, is_placed, expected_version)
+        request.when_done = when_done
+        self._committer.submit(request)
+        return request
 
     def defer_append(
         self,
