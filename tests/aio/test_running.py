@@ -10,6 +10,8 @@ import pytest
 
 import eventlog
 from eventlog import aio
+from eventlog.aio.apart import Apart
+from tests.clients.helpers import PATIENCE_SECONDS
 
 
 def test_a_processor_calls_coroutine_functions_in_the_loop() -> None:
@@ -129,5 +131,30 @@ def test_a_projection_runs_and_is_waited_for() -> None:
             assert await log.projections() == [projection.name]
             await projection.close()
             await log.delete_projection("counts")
+
+    asyncio.run(main())
+
+
+def test_what_a_long_job_has_committed_for_a_task_is_told_at_once() -> None:
+    """A processor's thread may lead the commit of a record of the loop, and run on for hours."""
+
+    async def main() -> None:
+        async with aio.open(":memory:") as log:
+            orders = await log.topic("orders", key=str)
+            processor = await log.processor(orders, function=lambda *_: None, group="g")
+            projection = await log.projection("counts", lambda *_: None, topics=[orders], key=str, value=int)
+            for worker in (processor._worker, projection._worker, Apart[None](log._home, "it", "")._worker):
+                told, may_end = asyncio.Event(), threading.Event()
+
+                def work(told: asyncio.Event = told, may_end: threading.Event = may_end) -> None:
+                    log._home.outbox.put(told.set)
+                    assert may_end.wait(PATIENCE_SECONDS)
+
+                working = worker.call(work)
+                await asyncio.wait_for(told.wait(), PATIENCE_SECONDS)
+                may_end.set()
+                await working
+                worker.stop()
+                worker.join()
 
     asyncio.run(main())

@@ -30,7 +30,7 @@ class Apart(Generic[T]):
         self._loop = home.loop
         self._name = name
         self._left = left
-        self._worker = Worker("eventlog-aio-long", home.loop, home.outbox)
+        self._worker = Worker("eventlog-aio-long", home.loop, home.outbox, is_lasting=True)
         self._job: Future[T] | None = None
         self._is_stopped = False
 

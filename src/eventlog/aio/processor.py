@@ -36,34 +36,34 @@ class LoopCalls:
         self.task: object = None
         """The task that calls a function now."""
 
-    def wrap(self, function: Callable[..., Awaitable[object] | object]) -> Callable[..., None]:
+    def wrap(self, function: Callable[..., Awaitable[object] | object]) -> Callable[..., object]:
         """What the thread calls for a function of the user's; what is no function is left to be refused."""
         if not callable(function):
             return function
 
-        def call(tx: Any, *arguments: Any) -> None:
+        def call(tx: Any, *arguments: Any) -> object:
             running = self._home.loop.begin_from_thread(partial(self._run, function, tx, arguments))
             try:
-                running.result()
+                result = running.result()
             except BaseException as error:
                 if running.is_cancelled:
                     raise Interrupted from error
                 raise
             if running.is_cancelled:
                 raise Interrupted
+            return result
 
         return call
 
     async def _run(
         self, function: Callable[..., Awaitable[object] | object], tx: Any, arguments: Any, running: Call
-    ) -> None:
+    ) -> object:
         if self.is_cancelled:
             raise Interrupted
         self._running, self.task = running, self._home.loop.current_task()
         try:
             result = function(Transaction(self._home, tx), *arguments)
-            if isawaitable(result):
-                await result
+            return await result if isawaitable(result) else result
         finally:
             self._running = self.task = None
 
@@ -86,7 +86,7 @@ class Processor:
         self._home = home
         self._inner = inner
         self._calls = calls
-        self._worker = Worker("eventlog-aio-processor", home.loop, home.outbox)
+        self._worker = Worker("eventlog-aio-processor", home.loop, home.outbox, is_lasting=True)
 
     async def run(self) -> int:
         """

@@ -29,7 +29,7 @@ class Projection(Generic[K, V]):
         self._home = home
         self._waker = waker
         self._inner = inner
-        self._worker = Worker("eventlog-aio-projection", home.loop, home.outbox)
+        self._worker = Worker("eventlog-aio-projection", home.loop, home.outbox, is_lasting=True)
 
     @property
     def name(self) -> str:

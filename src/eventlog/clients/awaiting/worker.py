@@ -34,9 +34,14 @@ class Worker:
     One thread that works for a loop.
 
     `call` and `commit_soon` belong to the loop's thread.
+
+    Args:
+        is_lasting: whether a job may take long and commit meanwhile, as a processor's run does: what it commits for the
+            tasks of the loop is then told at once, and not when the job is done.
     """
 
-    def __init__(self, name: str, loop: Loop, outbox: Outbox) -> None:
+    def __init__(self, name: str, loop: Loop, outbox: Outbox, *, is_lasting: bool = False) -> None:
+        self._is_lasting = is_lasting
         self._name = name
         self._loop = loop
         self._outbox = outbox
@@ -112,7 +117,8 @@ class Worker:
 
     def _run(self) -> None:
         outbox = self._outbox
-        outbox.hold()
+        if not self._is_lasting:
+            outbox.hold()
         try:
             while not self._is_stopping:
                 self._wakeup.acquire()
