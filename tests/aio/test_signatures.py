@@ -22,12 +22,13 @@ PAIRS = {
     aio.Follower: eventlog.Follower,
     aio.Processor: eventlog.Processor,
     aio.Projection: eventlog.Projection,
+    aio.Responder: eventlog.Responder,
     aio.State: eventlog.State,
     aio.StateView: eventlog.StateView,
     aio.TopicCopy: eventlog.TopicCopy,
 }
 MISSING = {
-    "EventLog": {"supports", "backend", "queue", "request", "gather", "responder"},
+    "EventLog": {"supports", "backend", "queue"},
     "Transaction": {"accept"},
     "Consumer": {"fileno", "max_wait"},
 }
@@ -36,12 +37,23 @@ ADDED = {"Producer": {"drain"}, "State": {"load"}, "StateView": {"load"}}
 OTHER_OPTIONS = {("EventLog", "producer"): {"max_block"}}
 """Options that are left out: `send` does not wait."""
 PLAIN = {
-    "EventLog": {"producer", "consumer", "processor", "transaction", "state", "read_all", "read_all_batches", "follow"},
+    "EventLog": {
+        "producer",
+        "consumer",
+        "processor",
+        "responder",
+        "transaction",
+        "state",
+        "read_all",
+        "read_all_batches",
+        "follow",
+    },
     "Topic": {"read", "read_batches", "history", "keys"},
     "Producer": {"send", "send_many"},
     "Consumer": {"wakeup"},
     "Follower": {"stop"},
     "Processor": {"stop"},
+    "Responder": {"stop"},
     "Projection": {"stop"},
     "State": {"get", "get_many", "items", "keys", "values", "put", "delete"},
     "StateView": {"get", "get_many", "items", "keys", "values"},

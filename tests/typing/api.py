@@ -170,6 +170,27 @@ def offsets_may_be_named_either_way(log: eventlog.EventLog) -> None:
         assert_type(processor.run_to_end(), int)
 
 
+def a_request_has_the_type_of_its_reply(log: eventlog.EventLog, topic: eventlog.Topic[str, Order]) -> None:
+    """That of the topic's values, unless another is declared; errors have what came."""
+
+    def price(tx: eventlog.Transaction, record: eventlog.Record[str, Order]) -> int:
+        tx.send("asked", record.value)
+        return 3
+
+    with log.responder(topic, function=price, group="pricing", reply=int, attempts=2) as responder:
+        assert_type(responder, eventlog.Responder)
+        assert_type(responder.run_to_end(), int)
+    assert_type(log.request(topic, Order("tea", 1), key="alice"), eventlog.Record[Any, Order])
+    assert_type(log.request(topic, Order("tea", 1), reply=int, timeout=1.0), eventlog.Record[Any, int])
+    assert_type(log.request("orders", reply="json"), eventlog.Record[Any, Any])
+    assert_type(log.gather(topic, Order("tea", 1), reply=int, expect=2), list[eventlog.Record[Any, int]])
+    try:
+        log.request("orders")
+    except eventlog.RemoteError as error:
+        assert_type((error.type, error.message, error.traceback), tuple[str, str, str])
+        assert_type(error.replies, tuple[eventlog.Record[Any, Any], ...])
+
+
 def what_a_backend_offers(log: eventlog.EventLog, topic: eventlog.Topic[str, int]) -> None:
     """Asked beforehand, or told by the error; not every backend has one order over all topics."""
     assert_type(log.backend, str)

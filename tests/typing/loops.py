@@ -172,3 +172,16 @@ async def a_copy_has_the_new_types(log: aio.EventLog, orders: aio.Topic[str, Ord
     assert_type(copy.topic, aio.Topic[str, Payment])
     assert_type(await log.copy_topic("orders", to="payments", value=Payment), aio.TopicCopy[Any, Payment])
     assert_type(await copy.carry_groups(), dict[str, dict[TopicPartition, int]])
+
+
+async def a_request_has_the_type_of_its_reply(
+    log: aio.EventLog, orders: aio.Topic[str, Order], payments: aio.Topic[int, Payment]
+) -> None:
+    """That of the topic's values, unless another is declared."""
+    assert_type(await log.request(orders, Order("tea")), Record[Any, Order])
+    assert_type(await log.request(orders, Order("tea"), reply=Payment, timeout=1.0), Record[Any, Payment])
+    assert_type(await log.request("orders", Order("tea")), Record[Any, Any])
+    assert_type(await log.gather(orders, Order("tea"), expect=2, reply_to=payments), list[Record[Any, Order]])
+    async with log.responder(orders, function=bill, group="billing") as responder:
+        assert_type(responder, aio.Responder)
+    log.responder(payments, function=bill, group="billing")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -15,6 +15,7 @@ from eventlog.aio.consumer import AnyCallback, Callbacks, Consumer
 from eventlog.aio.groups import Groups
 from eventlog.aio.home import Home
 from eventlog.aio.log_reading import LogReading
+from eventlog.aio.log_requests import LogRequests
 from eventlog.aio.log_transactions import LogTransactions
 from eventlog.aio.opener import Opening, opened
 from eventlog.aio.processor import Processor
@@ -82,7 +83,7 @@ class _Consuming(ReadingOptions, total=False):
     on_lost: AnyCallback | None
 
 
-class EventLog(LogTransactions, LogReading):
+class EventLog(LogTransactions, LogReading, LogRequests):
     """
     A log for asyncio: see `eventlog.EventLog` for what it does.
 

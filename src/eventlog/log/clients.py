@@ -30,11 +30,15 @@ class OpenClients:
         self.queues: WeakMembers[api.EmbeddedQueue[Any, Any]] = WeakMembers()
         self._requesters: list[Requester] = []
         """What sends our requests is the first."""
+        self.endings: list[Callable[[], object]] = []
+        """What is left to do when all are closed."""
 
     def requester(self, make: Callable[[], Requester]) -> Requester:
         """What sends our requests, made with the first of them."""
         if not self._requesters:
-            self._requesters.append(make())  # another thread may do it at the same time: they use the first of both
+            made = make()
+            self.endings.append(made.close)
+            self._requesters.append(made)  # another thread may do it at the same time: they use the first of both
         return self._requesters[0]
 
     @property
@@ -58,7 +62,7 @@ class OpenClients:
             follower.stop()
         steps: list[Callable[[], object]] = [client.close for client in (*self.queues, *self.producers)]
         steps += [lambda: end_abandoned(self._store), self._close_consumers]
-        steps += [requester.close for requester in self._requesters]
+        steps += self.endings
         for step in steps:
             try:
                 step()

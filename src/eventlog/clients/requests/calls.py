@@ -27,12 +27,14 @@ class Call:
         wake: called when it is done, by whoever reads.
     """
 
-    __slots__ = ("_groups", "expected", "id", "is_waiting", "replies", "wake")
+    __slots__ = ("_groups", "error", "expected", "id", "is_waiting", "replies", "wake")
 
     def __init__(self, id: bytes, expected: int, wake: Callable[[], object]) -> None:  # noqa: A002
         self.id = id
         self.expected = expected
         self.wake = wake
+        self.error: Exception | None = None
+        """Why no reply can come, if whoever reads has found that out."""
         self.is_waiting = False
         """Whether its thread or task waits, and may read on when it is woken."""
         self.replies: list[Reply] = []
@@ -84,6 +86,17 @@ class Calls:
                 call.take(reply)
                 if call.is_done:
                     call.wake()
+
+    @property
+    def are_waiting(self) -> bool:
+        """Whether any of them waits for more."""
+        return any(not call.is_done for call in list(self._calls.values()))
+
+    def fail(self, error: Exception) -> None:
+        """Tell all that no reply will come."""
+        for call in list(self._calls.values()):
+            call.error = error
+            call.wake()
 
     def wake_one(self) -> None:
         """Wake some call that waits, so that it reads on."""

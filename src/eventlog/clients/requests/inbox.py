@@ -55,9 +55,13 @@ class Inbox:
         self.topic = RawTopic(backend, TopicHandle(backend.ensure_topic(_new(name)), backend), owner)
         self._freed = 0
 
+    def is_due(self, position: int) -> bool:
+        """Whether there is enough before an offset to be deleted."""
+        return position - self._freed >= _FREED_COUNT
+
     def free(self, position: int) -> None:
         """Delete the replies before an offset, from time to time."""
-        if position - self._freed >= _FREED_COUNT:
+        if self.is_due(position):
             self.topic.delete_records({0: position})
             self._freed = position
 

@@ -34,12 +34,16 @@ class Presence:
         Raises:
             NoResponders: nothing was stored.
         """
-        known = self._known.get((topic, group))
-        if known is not None and self._backend.look_at_members([known])[known] is Life.ALIVE:
+        if self.knows(topic, group):
             return
         self._known.pop((topic, group), None)
         if not self.groups(topic, group):
             raise self._refusal(topic, group)
+
+    def knows(self, topic: str, group: str | None) -> bool:
+        """Whether somebody who was there last time lives; it is a look at one file."""
+        known = self._known.get((topic, group))
+        return known is not None and self._backend.look_at_members([known])[known] is Life.ALIVE
 
     def count(self, topic: str, group: str | None) -> int:
         """

@@ -17,37 +17,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from eventlog.backend import Backend
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
-from eventlog.clients.consumer.opening import open_consumer
 from eventlog.clients.requests.calls import Call, Calls
 from eventlog.clients.requests.headers import ReplyAddress
-from eventlog.clients.requests.inbox import Inbox, RawTopic, sweep
+from eventlog.clients.requests.inbox import Inbox
 from eventlog.clients.requests.question import Asked, Desk, Question, closed_meanwhile
+from eventlog.clients.requests.reading import lost, open_reading
 from eventlog.clients.topic.topic import EmbeddedTopic, Owner
 from eventlog.errors import LogClosed, NestedCall, UnknownTopic
 from eventlog.interruptions import unless_interrupted
 from eventlog.records import Record
 from eventlog.uninterruptible import HeldLock
 
-READING: Final[dict[str, Any]] = {
-    "group": None,
-    "auto_commit": False,
-    "auto_commit_interval": 1.0,
-    "max_poll_records": 500,
-    "fetch_max_bytes": 1 << 20,
-    "on_out_of_range": "earliest",
-    "assignor": "sticky",
-    "instance_id": None,
-    "session_timeout": 10.0,
-    "max_poll_interval": 300.0,
-    "on_assigned": None,
-    "on_revoked": None,
-    "on_lost": None,
-}
-"""The options of a consumer of replies, but for its start."""
 _LONGEST_SECONDS = 60.0
 
 
@@ -118,16 +102,13 @@ class ReplyReader:
 
     def _read(self, timeout: float) -> None:
         try:
-            self.calls.give_out(self._consumer.poll(timeout))
+            replies = self._consumer.poll(timeout)
         except unless_interrupted(UnknownTopic) as error:
             self.is_lost = True
-            error._reword(
-                what=f"the topic {self.address.topic!r} for replies was deleted while a request waited for its reply.",
-                advice="Ask again: the next request makes another inbox.",
-            )
-            raise
-        if self.inbox is not None:
-            self.inbox.free(self._consumer.position((self.address.topic, 0)))
+            raise lost(error, self.address)  # noqa: B904 - it is the same error
+        self.calls.give_out(replies)
+        if self.inbox is not None and replies:
+            self.inbox.free(replies[-1].offset + 1)
 
 
 class Requester:
@@ -191,31 +172,9 @@ class Requester:
         return known
 
     def _opened(self, address: ReplyAddress | None) -> ReplyReader:
-        inbox = None
-        if address is None:
-            sweep(self._backend)
-            inbox = Inbox(self._backend, self._owner)
-            where, topics = ReplyAddress(inbox.topic.name), {inbox.topic.name: inbox.topic}
-        else:
-            where, topics = address, {}
-
-        def raw(name: str) -> EmbeddedTopic[Any, Any]:
-            """The topic of that name in bytes; one that was made again is another."""
-            row = self._backend.require_topic(name)
-            topic = topics.get(name)
-            if topic is None or topic.uuid != row.uuid:
-                topic = topics[name] = RawTopic(self._backend, self._desk.known(name)._route, self._owner)
-            return topic
-
-        start = "latest" if inbox is None else "earliest"
-        chosen = () if where.partition is not None else (where.topic,)
-        options: dict[str, Any] = {**READING, "start": start}
-        consumer = open_consumer(self._backend, raw, chosen, **options)
-        if where.partition is not None:
-            consumer.assign([(where.topic, where.partition)])
-        consumer._begin()
-        self._track(consumer)
-        return ReplyReader(consumer, where, inbox)
+        reading = open_reading(self._backend, self._desk, self._owner, address)
+        self._track(reading.consumer)
+        return ReplyReader(*reading)
 
     def close(self) -> None:
         """Delete the inbox; the consumers are closed by the log."""
