@@ -79,6 +79,7 @@ from eventlog.records import publish as _publish_one
 if TYPE_CHECKING:
     from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
     from eventlog.api.queue import Job, Queue
+    from eventlog.api.queues import PartitionProgress, QueueDescription, Queues, WorkerDescription
     from eventlog.backend.backup import BackupContents, BackupReport, PruneReport, RestoreReport
     from eventlog.backend.maintenance import CleanReport, LogStats, ReaderStats, RedactReport, TopicStats, VerifyReport
     from eventlog.backend.repair import PartitionRepair, RepairReport, TableRepair
@@ -116,6 +117,10 @@ _LATER = {
     "Projection": "eventlog.clients.projection.projection",
     "ReaderStats": "eventlog.backend.maintenance",
     "Queue": "eventlog.api.queue",
+    "QueueDescription": "eventlog.api.queues",
+    "Queues": "eventlog.api.queues",
+    "PartitionProgress": "eventlog.api.queues",
+    "WorkerDescription": "eventlog.api.queues",
     "RepairReport": "eventlog.backend.repair",
     "Responder": "eventlog.clients.requests.responder",
     "PruneReport": "eventlog.backend.backup",
@@ -183,6 +188,7 @@ __all__ = [
     "OffsetOutOfRange",
     "OutOfOrderSequence",
     "PartitionOffsets",
+    "PartitionProgress",
     "PartitionRange",
     "PartitionRepair",
     "ProcessDied",
@@ -191,7 +197,9 @@ __all__ = [
     "ProducerFenced",
     "Projection",
     "Queue",
+    "QueueDescription",
     "QueueMismatch",
+    "Queues",
     "ReadOnlyLog",
     "ReaderStats",
     "Record",
@@ -232,6 +240,7 @@ __all__ = [
     "UsedAfterFork",
     "ValueCodec",
     "VerifyReport",
+    "WorkerDescription",
     "WrongVersion",
     "check_backup",
     "is_compiled",

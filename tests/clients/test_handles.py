@@ -29,6 +29,7 @@ def _handles(log: EventLog) -> Iterator[tuple[str, Any]]:
         "Follower": log.follow(),
         "Transaction": transaction,
         "Groups": log.groups,
+        "Queues": log.queues,
         "Queue": log.queue(topic, group="jobs"),
         "Processor": log.processor(topic, function=lambda transaction, record: None, group="work"),
         "Responder": log.responder(topic, function=lambda transaction, record: None, group="ask"),

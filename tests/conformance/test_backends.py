@@ -124,6 +124,7 @@ LACKING: list[tuple[str, Callable[[Any], object]]] = [
     ("requests", lambda log: log.responder("orders", function=max, group="g")),
     ("queues", lambda log: log.queue("orders", group="g")),
     ("queues", lambda log: log.transaction().accept(None)),
+    ("queues", lambda log: log.queues),
     ("states", lambda log: log.transaction().state("totals")),
     *(("states", _of_log(*call)) for call in (("state", "totals"), ("states",), ("delete_state", "totals"))),
     *(("projections", _of_log(*call)) for call in (("projection", "p"), ("projections",), ("delete_projection", "p"))),

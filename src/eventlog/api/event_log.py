@@ -114,8 +114,9 @@ class EventLog(Closing, LogReading, LogTransactions, LogQueues, Requesting):
           record is kept, or the servers compact by options of their own.
         * "requests": `request`, `gather` and `responder`. Without them, send the headers by a producer, and read the
           replies by a consumer.
-        * "queues": `queue`: jobs that are acknowledged one by one, and `Transaction.accept`. Without it, use a
-          consumer group, in which a slow record holds up those behind it, or the share groups of the servers.
+        * "queues": `queue` and `queues`: jobs that are acknowledged one by one, and `Transaction.accept`. Without
+          them, use a consumer group, in which a slow record holds up those behind it, or the share groups of the
+          servers.
         * "files": `sync`, `verify`, `stats`, `backup`, `compact` and `Topic.redact`: the log is files of this machine.
           Without it, they are up to whoever runs the servers.
 

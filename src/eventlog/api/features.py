@@ -67,8 +67,8 @@ FEATURES: Mapping[str, str] = MappingProxyType(
             "by a consumer."
         ),
         "queues": (
-            "`queue`: jobs that are acknowledged one by one, and `Transaction.accept`. Without it, use a consumer "
-            "group, in which a slow record holds up those behind it, or the share groups of the servers."
+            "`queue` and `queues`: jobs that are acknowledged one by one, and `Transaction.accept`. Without them, use "
+            "a consumer group, in which a slow record holds up those behind it, or the share groups of the servers."
         ),
         "files": (
             "`sync`, `verify`, `stats`, `backup`, `compact` and `Topic.redact`: the log is files of this machine. "

@@ -103,3 +103,8 @@ class LogQueues(FrontDoor):
             'hello'
         """
         raise self._lacks("queue()", "queues")
+
+    @property
+    def queues(self) -> api.Queues:
+        """The queues of the log: to list, describe, pause, purge and delete them, and to replay dead letters."""
+        raise self._lacks("queues", "queues")

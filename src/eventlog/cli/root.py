@@ -34,6 +34,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Make tombstones of the records of a key, for good.",
     ),
     "groups": ("eventlog.cli.groups:groups", "List, describe, reset and delete consumer groups."),
+    "queues": (
+        "eventlog.cli.queues:queues",
+        "List, describe, pause, purge and delete queues, and replay dead letters.",
+    ),
     "states": ("eventlog.cli.states:states", "List the states of a log, and count their rows."),
     "state": ("eventlog.cli.states:state", "Print the rows of a state, in the order of their keys."),
     "projections": ("eventlog.cli.states:projections", "List the projections of a log."),

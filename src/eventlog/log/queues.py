@@ -10,6 +10,7 @@ from eventlog.api.overriding import override
 from eventlog.api.topic import Topic
 from eventlog.backend import Backend
 from eventlog.clients.topic.topic import EmbeddedTopic
+from eventlog.clients.transaction.transaction import EmbeddedTransaction
 from eventlog.log.clients import OpenClients
 from eventlog.options import Start, refuse_options
 
@@ -25,6 +26,17 @@ class LogOfQueues(LogQueues):
 
     def _known_topic(self, name: str) -> EmbeddedTopic[Any, Any]:
         raise NotImplementedError
+
+    def transaction(self) -> EmbeddedTransaction:
+        """Begin a transaction."""
+        raise NotImplementedError
+
+    @property
+    @override
+    def queues(self) -> api.EmbeddedQueues:
+        from eventlog.clients.admin.queues import EmbeddedQueues
+
+        return EmbeddedQueues(self._store, self._check_open, self._known_topic, self.transaction)
 
     @override
     def queue(  # pyright: ignore[reportIncompatibleMethodOverride] - its options are a TypedDict there
