@@ -64,7 +64,9 @@ class History(Generic[K, V]):
         self, key: object, start: int, end: int | None, *, is_reversed: bool, max_records: int | None
     ) -> Iterator[Event[K, V]]:
         """The records of a key, from version `start` to `end`."""
-        first = check_int("start", start, least=1, most=MAX_OFFSET)
+        first = start  # entities are read often: no call for what is right
+        if type(start) is not int or not 1 <= start <= MAX_OFFSET:
+            first = check_int("start", start, least=1, most=MAX_OFFSET)
         if end is not None:
             check_int("end", end, least=1, most=MAX_OFFSET)
         if max_records is not None:

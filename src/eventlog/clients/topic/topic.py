@@ -351,7 +351,8 @@ class EmbeddedTopic(Topic[K, V]):
         max_records: int | None = None,
     ) -> Iterator[Event[K, V]]:
         self._owner._check_open()
-        check_bool("is_reversed", is_reversed)
+        if is_reversed is not True and is_reversed is not False:
+            check_bool("is_reversed", is_reversed)
         if end_log_position is not None or isinstance(end, datetime):
             end = self._events.end_version(key, end, end_log_position)
         return self._events.history(key, start, end, is_reversed=is_reversed, max_records=max_records)

@@ -17,13 +17,14 @@ from eventlog.records import RecordMetadata
 class SentRecords:
     """The records of a transaction, as its deliveries see them."""
 
+    is_done = False
+    error: BaseException | None = None
+    run: Run | None = None
+
     def __init__(self, sends: TransactionRecords) -> None:
         self._sends = sends
         self._callbacks: list[tuple[EmbeddedDelivery, Callable[[Delivery], object]]] = []
-        self.is_done = False
-        self.error: BaseException | None = None
         self.looked_at: set[int] = set()
-        self.run: Run | None = None
 
     @property
     def place(self) -> str:
@@ -77,6 +78,8 @@ class SentRecords:
 
     def call_back(self) -> None:
         """Call the callbacks, in the order of the records."""
+        if not self._callbacks:
+            return
         callbacks, self._callbacks = self._callbacks, []
         for delivery, callback in sorted(callbacks, key=lambda pair: pair[0][1]):
             call_logged(callback, delivery)

@@ -30,6 +30,16 @@ Topic, key, value, headers, timestamp in ms, partition, expected version, messag
 class TransactionRecords:
     """The records of a transaction, in the order of the calls."""
 
+    _has_ids = False
+    _has_chosen = False
+    """Whether the caller has chosen a partition of any topic."""
+    _places: list[tuple[int, int]] | None = None
+    """For each record, its part and its place there; None while there is no more than one part."""
+    _stored: Sequence[StoredRecords] = ()
+    _names: Sequence[str] = ()
+    """The topics of the parts, once these are freed."""
+    _freed_count = 0
+
     def __init__(self) -> None:
         self._sends: list[Send] = []
         self._routes: dict[int, TopicHandle] = {}
@@ -39,16 +49,7 @@ class TransactionRecords:
         """The topics with an index of which the caller has chosen a partition: a key may be in several."""
         self._counting: set[int] = set()
         """The topics of which a record expects a version."""
-        self._has_ids = False
-        self._has_chosen = False
-        """Whether the caller has chosen a partition of any topic."""
-        self._places: list[tuple[int, int]] | None = None
-        """For each record, its part and its place there; None while there is no more than one part."""
         self.parts: list[PartitionRecords] = []
-        self._stored: Sequence[StoredRecords] = ()
-        self._names: Sequence[str] = ()
-        """The topics of the parts, once these are freed."""
-        self._freed_count = 0
 
     @property
     def count(self) -> int:

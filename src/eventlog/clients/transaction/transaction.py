@@ -79,6 +79,10 @@ def _states() -> tuple[type[State[Any, Any]], Callable[..., tuple[StoredState, O
 class EmbeddedTransaction(Transaction):
     """The embedded transaction: see `eventlog.Transaction`."""
 
+    _size_bytes = 0
+    _end: str | None = None
+    _is_parents = False
+
     def __init__(
         self,
         backend: Backend,
@@ -87,13 +91,13 @@ class EmbeddedTransaction(Transaction):
         max_bytes: int,
         consumer: Consumer[Any, Any] | None = None,
     ) -> None:
-        check_int("max_bytes", max_bytes, least=1)
+        if type(max_bytes) is not int or max_bytes < 1:  # small transactions are counted: no call for what is right
+            check_int("max_bytes", max_bytes, least=1)
         if backend.is_read_only:
             raise refusal("begin a transaction", backend)
         self._backend = backend
         self._open_topic = open_topic
         self._max_bytes = max_bytes
-        self._size_bytes = 0
         self._now_ms = backend.clock.now_ms
         self._routes: dict[object, tuple[TopicHandle, TopicHandle]] = {}
         """For what callers gave as a topic: the route that encodes, and the one by which records are placed."""
@@ -108,8 +112,6 @@ class EmbeddedTransaction(Transaction):
         self._jobs: AcceptedJobs | None = None
         """The jobs that it accepts, if there are any."""
         self._batch = SentRecords(self._sends)
-        self._end: str | None = None
-        self._is_parents = False
         backend.on_fork(self)
         if consumer is not None:
             checked = _checked_consumer("transaction", consumer)

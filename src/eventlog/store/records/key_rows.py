@@ -121,7 +121,8 @@ def pack_row(count: int, body: bytes) -> bytes:
 
 def row_count(data: bytes | memoryview) -> int:
     """The number of entries of a row that was checked, by its head alone."""
-    return int(_HEAD.unpack_from(data)[2])
+    count: int = _HEAD.unpack_from(data)[2]
+    return count
 
 
 def row_body(data: bytes, what: object) -> bytes:

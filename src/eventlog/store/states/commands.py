@@ -111,13 +111,14 @@ class ApplyStateChanges:
         """The same check in any transaction that hands out copies."""
         changes, state = self._changes, self._changes.state
         check_stored(environment, transaction, state)
-        prefix, table, unseal = state_prefix(state.id), environment.table(STATE), environment.unseal
+        prefix, table, unseal = state_prefix(state.id), environment.tables[STATE], environment.unseal
         for key, data in changes.reads.items():
-            stored = transaction.get(prefix + key, db=table)
+            row_key = prefix + key
+            stored = transaction.get(row_key, db=table)
             if stored is not None and unseal is not None:
-                stored = unseal(prefix + key, stored)  # as `environment.row`, without its call
+                stored = unseal(row_key, stored)  # as `environment.row`, without its call
                 if stored is None:
-                    raise damaged_row(STATE, prefix + key)
+                    raise damaged_row(STATE, row_key)
             if stored != data:
                 raise _conflict(state, f"the row with the encoded key {_shown(key)}")
         if changes.scans:
@@ -129,6 +130,13 @@ class ApplyStateChanges:
     def write(self, writing: WriteTransaction) -> None:
         """Put and delete the rows, in the order of the table."""
         writes, prefix = self._changes.writes, state_prefix(self._changes.state.id)
+        if len(writes) == 1:
+            ((key, value),) = writes.items()
+            if value is None:
+                writing.delete(STATE, prefix + key)
+            else:
+                writing.put(STATE, prefix + key, value)
+            return
         keys = sorted(writes)
         values = [data for key in keys if (data := writes[key]) is not None]
         if len(values) < len(keys):

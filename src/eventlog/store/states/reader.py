@@ -23,7 +23,17 @@ from eventlog.store.states.rows import ID_BYTES, state_end, state_prefix, unpack
 def read_state(environment: Environment, name: str) -> StoredState | None:
     """The stored state of that name."""
     key = name.encode()
-    data = environment.read(lambda transaction: environment.row(transaction, STATES, key))
+    token = object()
+    try:
+        transaction = environment.begin_copying(token)
+        try:
+            data = environment.row(transaction, STATES, key)
+        except unless_interrupted(EngineError) as error:
+            raise environment.read_error(error) from error
+        finally:
+            transaction.abort()
+    finally:
+        environment.leave(token, None)
     return None if data is None else unpack_state_again(key, data)
 
 
