@@ -29,7 +29,7 @@ AnyLock: TypeAlias = "threading.Lock | threading.RLock"
 
 _OUR_FILES = (__file__.removesuffix("uninterruptible.py"), contextlib.__file__)
 """The files of functions that belong to a call of ours."""
-_AT_ONCE = (False,)
+AT_ONCE = (False,)
 """The argument with which `lock.acquire` does not wait."""
 _WAITING = (True,)
 """The argument with which it waits."""
@@ -52,7 +52,7 @@ def try_acquire(lock: AnyLock, timeout: float) -> Iterator[bool]:
     `for is_held in try_acquire(lock, timeout): pass` takes the lock and notes it without an interruption between the
     two: a `for` loop fetches a value and stores it, and no Python function begins or ends in between.
     """
-    return map(lock.acquire, _AT_ONCE) if timeout == 0 else map(lock.acquire, (True,), (timeout,))
+    return map(lock.acquire, AT_ONCE) if timeout == 0 else map(lock.acquire, (True,), (timeout,))
 
 
 def opening(path: str | os.PathLike[str], flags: int, mode: int = 0o777, place: int | None = None) -> Iterator[int]:
@@ -134,7 +134,7 @@ class NestingLock(RLock):  # type: ignore[misc]
         return owned
 
     def __enter__(self) -> bool:  # type: ignore[override]
-        for is_held in map(self.acquire, _AT_ONCE):
+        for is_held in map(self.acquire, AT_ONCE):
             if is_held:
                 return True  # no handler runs between: nothing is called
         return self._wait()

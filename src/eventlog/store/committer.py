@@ -22,7 +22,7 @@ from eventlog.store.lmdb.environment import EngineMapFull, Environment, MapFull,
 from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.wakeup.notifier import Notifier
-from eventlog.uninterruptible import try_acquire
+from eventlog.uninterruptible import AT_ONCE, try_acquire
 
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -145,7 +145,7 @@ class Committer:
         """
         is_held, us = False, get_ident()
         try:
-            for is_held in try_acquire(self._turn, timeout):
+            for is_held in map(self._turn.acquire, AT_ONCE) if timeout == 0.0 else try_acquire(self._turn, timeout):
                 if is_held:
                     self._leader = us  # in one step with the turn: a signal handler must not wait for it
             if not is_held:

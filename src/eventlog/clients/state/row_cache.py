@@ -81,6 +81,11 @@ class RowCache:
     Belongs to one thread.
     """
 
+    size_bytes = 0
+    """What the rows take in memory, as far as their owner counts it."""
+    knows_all = False
+    """Whether a row that is not known is not stored either."""
+
     def __init__(
         self,
         name: str,
@@ -95,22 +100,22 @@ class RowCache:
         self.plain = PLAIN.get(value.name, _NONE)
         self.certain = _CERTAIN.get(value.name, self.plain)
         self._key_types = _KEY_TYPES[key.type]
-        self.tables: dict[type, dict[Any, Row]] = {}
+        self.tables: dict[type, dict[Any, Row]] = {kind: {} for kind in self._key_types}
         """By the type of the key: the rows by the keys that users gave."""
-        self.forget()
+        self.rows: dict[bytes, Row] = {}
+        self.written: list[Row] = []
+        self._ordered: list[bytes] = []
+        """The keys in `written`, sorted, except for those that came since the last scan."""
 
     def forget(self) -> None:
         """Forget all rows."""
         for kind in self._key_types:
             self.tables[kind] = {}
-        self.rows: dict[bytes, Row] = {}
-        self.written: list[Row] = []
-        self._ordered: list[bytes] = []
-        """The keys in `written`, sorted, except for those that came since the last scan."""
+        self.rows = {}
+        self.written = []
+        self._ordered = []
         self.size_bytes = 0
-        """What the rows take in memory, as far as their owner counts it."""
         self.knows_all = False
-        """Whether a row that is not known is not stored either."""
 
     def free(self) -> None:
         """Forget all rows, when nobody will use the cache any more."""

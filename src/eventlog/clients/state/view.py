@@ -55,6 +55,9 @@ class StateView(Handle, Generic[K, V]):
         (7, 0, [('alice', 7)])
     """
 
+    _chunk_bytes = CHUNK_BYTES
+    """The most bytes that a scan reads at once."""
+
     def __init__(
         self,
         store: StateRows,
@@ -70,8 +73,6 @@ class StateView(Handle, Generic[K, V]):
         self._value_codec = value
         self._encode_key = key.encode
         self._check = check
-        self._chunk_bytes = CHUNK_BYTES
-        """The most bytes that a scan reads at once."""
 
     @property
     def name(self) -> str:

@@ -302,7 +302,7 @@ class Environment(Space):
         files, lock = self._files, self._write_lock
         if files is not None and lock is not None:
             lock.acquire()
-            if now_s >= self._next_commit_look_s or files.has_other_names():
+            if now_s >= self._next_commit_look_s or not files.has_same_names():
                 return self._begin_after_look(handle, files, now_s)
         transaction = handle.begin(write=True)
         try:

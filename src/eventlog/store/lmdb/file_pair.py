@@ -87,6 +87,12 @@ class FilePair:
         self.has_slots = True
         """Whether LMDB's table of readers is ours to write to; else each read holds writers up (`turns.py`)."""
         self._settled_ns = -1
+        self.has_same_names: Callable[[], bool] = bool
+        """
+        Whether nothing can have happened to the names of our files since `check`, which says what it was otherwise.
+
+        A directory has a new time when a name in it comes, goes, or leads elsewhere, or when it is renamed itself.
+        """
         """The time of the directory's last change when our files were in it; -1 while that is too young."""
         self._size = 0
         self._lock_size = 0
@@ -242,14 +248,6 @@ class FilePair:
 
     # -- open: whether the files are in their place ------------------------------------------------------------
 
-    def has_other_names(self) -> bool:
-        """
-        Whether something may have happened to the names of our files; `check` says what.
-
-        A directory has a new time when a name in it comes, goes, or leads elsewhere, or when it is renamed itself.
-        """
-        return not _same_names(self._known, self._settled_ns)
-
     def glance(self, newest_commit: int = -1) -> Callable[[], bool]:
         """
         Return a function that tells whether names and size of our files are as `check` found them, and no commit came.
@@ -265,6 +263,7 @@ class FilePair:
         found = _in_place(self._known, self._settled_ns, self._size) if self._known else None
         changed_ns, self._size = self._searched() if found is None else found
         self._settled_ns = changed_ns if time.time_ns() - changed_ns > _SETTLED_NS else -1
+        self.has_same_names = partial(_same_names, self._known, self._settled_ns)
 
     def _searched(self) -> tuple[int, int]:
         """Find what is unusual, and raise the error for it; if nothing is, return what `_in_place` does."""

@@ -35,7 +35,7 @@ class Piece(Protocol):
 class CommitTransaction(CommitRequest):
     """The records of a transaction and its other pieces, stored in one commit."""
 
-    __slots__ = ("_is_withdrawn", "_now_ms", "_pieces", "_request", "bound_share", "reply")
+    __slots__ = ("_is_withdrawn", "_now_ms", "_pieces", "_request", "reply")
     notifies = True
 
     def __init__(self, request: TransactionRequest, pieces: Sequence[Piece], now_ms: int) -> None:
@@ -46,10 +46,14 @@ class CommitTransaction(CommitRequest):
         self._pieces = pieces
         self._now_ms = now_ms
         self._is_withdrawn = False
-        self.bound_share = 0.0
-        if pieces and not request.parts:  # it stores nothing but offsets, maybe
-            self.bound_share = min(getattr(piece, "bound_share", 0.0) for piece in pieces)
         self.reply = NOTHING_STORED
+
+    @property
+    def bound_share(self) -> float:  # type: ignore[override]  # asked for where a log has a bound, so not kept
+        """That of its pieces where it stores no records: nothing but offsets, maybe."""
+        if not self._pieces or self._request.parts:
+            return 0.0
+        return min(getattr(piece, "bound_share", 0.0) for piece in self._pieces)
 
     @property
     def subjects(self) -> Collection[int]:
