@@ -114,6 +114,20 @@ def test_a_topic_alone_is_named_by_its_name() -> None:
         assert log.topics() == ["orders"]
 
 
+def test_a_crash_under_a_listener_and_a_listener_after_it(caplog: pytest.LogCaptureFixture) -> None:
+    """The old one says nothing when it finds no log; the new one has the port, and what was stored."""
+    with testing.open() as log:
+        kafka = testing.kafka(log, topics=["orders"])
+        port = kafka.port
+        again = testing.crash(log)
+        kafka._core.in_loop(kafka._core.broker.transactions._look)
+        kafka.close()
+        assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
+        with again, testing.kafka(again, port=port) as kafka, Wire(kafka) as wire:
+            topics = wire.ask(ApiKey.METADATA, 12, {"topics": None})["topics"]
+            assert [one["name"] for one in topics] == ["orders"]
+
+
 def test_a_listener_is_ready_in_some_milliseconds(log: eventlog.EventLog) -> None:
     """The first one imports asyncio; the quickest of ten is what a test pays on an idle machine."""
     times = []

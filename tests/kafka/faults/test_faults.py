@@ -156,6 +156,8 @@ def test_a_fault_shows_what_it_does(kafka: Any, wire: Wire) -> None:
     with kafka.delay("Fetch", seconds=0.5, client_id="a") as slow:
         assert repr(slow) == "<eventlog.kafka.Fault Fetch, 0.5 s later, client_id='a', struck 0 of any>"
     assert repr(slow).endswith(", removed>")
+    with kafka.stop_group_coordinator() as gone:
+        assert "kinds of requests, COORDINATOR_NOT_AVAILABLE or NOT_COORDINATOR, struck 0 of any" in repr(gone)
 
 
 def test_any_thread_may_wait_for_a_fault(kafka: Any, wire: Wire) -> None:

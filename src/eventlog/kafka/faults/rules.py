@@ -103,8 +103,9 @@ class Fault:
     def __repr__(self) -> str:
         effects = {str(effect) for effect in self._effects.values()}
         of = {"client_id": self._client_id, "topic": self._topic, "partition": self._partition}
+        names = [APIS[ApiKey(key)].name for key in self._effects]
         words = [
-            ", ".join(APIS[ApiKey(key)].name for key in self._effects),
+            names[0] if len(names) == 1 else f"{len(names)} kinds of requests",
             " or ".join(sorted(effects)),
             *(f"{name}={value!r}" for name, value in of.items() if value is not None),
             f"struck {self._count} of {'any' if self._times is None else self._times}",

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from eventlog.backend.kafka_transactions import AbortExpired
-from eventlog.errors import EventLogError
+from eventlog.errors import EventLogError, LogClosed
 from eventlog.interruptions import unless_interrupted
 from eventlog.notices import REQUEST_FAILED, tell
 
@@ -69,6 +69,8 @@ class TransactionExpiry:
                 if left_s <= 0 and not self._is_aborting:
                     self._abort()
                 wait_s = min(max(left_s, _LEAST_S), wait_s) if left_s > 0 else wait_s
+        except unless_interrupted(LogClosed):
+            return  # the log has ended under the listener, in a test of a crash: there is nothing left to look at
         except unless_interrupted(EventLogError) as error:
             tell(REQUEST_FAILED, exc_info=error, error=error)
         self._timer = broker.loop.call_later(wait_s, self._look)
