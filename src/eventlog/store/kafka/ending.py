@@ -7,17 +7,15 @@ leaves a row for the readers to come, a commit stores the offsets of groups.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-
 import attrs
 
-from eventlog.backend.kafka_transactions import EndTransaction, TransactionReply
+from eventlog.backend.kafka_transactions import AbortExpired, EndTransaction, TransactionReply
 from eventlog.backend.waiting import commits_subject
 from eventlog.batches.kafka_marks import end_marker
 from eventlog.groups.state import CommittedOffset
 from eventlog.store.groups.commands import put_offset
 from eventlog.store.kafka.producer_ids import take_producer_id
-from eventlog.store.kafka.producers import TransactionRequest, fenced, load, refusal, save
+from eventlog.store.kafka.producers import EndingRequest, fenced, load, refusal, save
 from eventlog.store.kafka.sequences import NO_TRANSACTION, KafkaProducerRow, producer_key
 from eventlog.store.lmdb.environment import FORMAT, SEQUENCES
 from eventlog.store.records.visibility import first_open
@@ -93,21 +91,10 @@ def _store_offsets(writing: WriteTransaction, row: TransactionRow, now_ms: int) 
     return subjects
 
 
-class EndTransactionRequest(TransactionRequest):
+class EndTransactionRequest(EndingRequest[EndTransaction]):
     """The end that a client asks for (`EndTransaction`)."""
 
-    __slots__ = ("_command", "_subjects")
-    notifies = True
-
-    def __init__(self, command: EndTransaction, when_done: Callable[[], object], now_ms: int) -> None:
-        super().__init__(when_done, now_ms)
-        self._command = command
-        self._subjects: set[int] = set()
-
-    @property
-    def subjects(self) -> Collection[int]:
-        """The topics with records of it, and the groups of which it stored offsets."""
-        return self._subjects
+    __slots__ = ()
 
     def apply(self, writing: WriteTransaction) -> None:
         """Judge, and write all of it."""
@@ -163,20 +150,10 @@ class EndTransactionRequest(TransactionRequest):
         raise refusal(row.id, "INVALID_TXN_STATE", f"there is no transaction to {verb}: it is in the state {row.state}")
 
 
-class AbortExpiredRequest(TransactionRequest):
+class AbortExpiredRequest(EndingRequest[AbortExpired]):
     """The end of the transactions whose time is over (`AbortExpired`), which fences their producers."""
 
-    __slots__ = ("_subjects",)
-    notifies = True
-
-    def __init__(self, when_done: Callable[[], object], now_ms: int) -> None:
-        super().__init__(when_done, now_ms)
-        self._subjects: set[int] = set()
-
-    @property
-    def subjects(self) -> Collection[int]:
-        """The topics with records of them."""
-        return self._subjects
+    __slots__ = ()
 
     def apply(self, writing: WriteTransaction) -> None:
         """Abort each of them."""

@@ -8,6 +8,7 @@ round, so the write lock is the coordinator. How a transaction ends is in `endin
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Generic, TypeVar
 
 import attrs
 
@@ -17,6 +18,7 @@ from eventlog.backend.kafka_transactions import (
     AddOffsets,
     AddPartitions,
     InitProducer,
+    TransactionCommand,
     TransactionReply,
 )
 from eventlog.backend.topics import StoredTopic
@@ -48,14 +50,18 @@ _LAST_EPOCH = MOST_EPOCH - 1
 """The last epoch that a client gets; a fence may raise it once more."""
 
 
-class TransactionRequest(CommitRequest):
+_Command = TypeVar("_Command", bound=TransactionCommand)
+
+
+class TransactionRequest(CommitRequest, Generic[_Command]):
     """A command about a transactional id; `reply` is set when it is done."""
 
-    __slots__ = ("_when_done", "now_ms", "reply")
+    __slots__ = ("_command", "_when_done", "now_ms", "reply")
     bound_share = 1.0
 
-    def __init__(self, when_done: Callable[[], object], now_ms: int) -> None:
+    def __init__(self, command: _Command, when_done: Callable[[], object], now_ms: int) -> None:
         super().__init__()
+        self._command = command
         self._when_done = when_done
         self.now_ms = now_ms
         self.reply = TransactionReply()
@@ -63,6 +69,22 @@ class TransactionRequest(CommitRequest):
     def report(self) -> Callable[[], object] | None:
         """Have the caller told."""
         return self._when_done
+
+
+class EndingRequest(TransactionRequest[_Command]):
+    """A command that may end transactions, and wakes who waits for their records and offsets."""
+
+    __slots__ = ("_subjects",)
+    notifies = True
+
+    def __init__(self, command: _Command, when_done: Callable[[], object], now_ms: int) -> None:
+        super().__init__(command, when_done, now_ms)
+        self._subjects: set[int] = set()
+
+    @property
+    def subjects(self) -> Collection[int]:
+        """The topics with records of them, and the groups of which they stored offsets."""
+        return self._subjects
 
 
 # -- rows ----------------------------------------------------------------------------------------------------
@@ -221,21 +243,10 @@ def is_writing(writing: WriteTransaction, topic: StoredTopic, partition: int, pr
 # -- commands ------------------------------------------------------------------------------------------------
 
 
-class InitProducerRequest(TransactionRequest):
+class InitProducerRequest(EndingRequest[InitProducer]):
     """The next epoch of a transactional id (`InitProducer`)."""
 
-    __slots__ = ("_command", "_subjects")
-    notifies = True
-
-    def __init__(self, command: InitProducer, when_done: Callable[[], object], now_ms: int) -> None:
-        super().__init__(when_done, now_ms)
-        self._command = command
-        self._subjects: set[int] = set()
-
-    @property
-    def subjects(self) -> Collection[int]:
-        """The topics of the transaction that it has aborted."""
-        return self._subjects
+    __slots__ = ()
 
     def apply(self, writing: WriteTransaction) -> None:
         """Judge, abort what is open, and write the row."""
@@ -304,14 +315,10 @@ class InitProducerRequest(TransactionRequest):
         raise fenced(row, command.epoch)
 
 
-class AddPartitionsRequest(TransactionRequest):
+class AddPartitionsRequest(TransactionRequest[AddPartitions]):
     """Partitions that join a transaction (`AddPartitions`)."""
 
-    __slots__ = ("_command",)
-
-    def __init__(self, command: AddPartitions, when_done: Callable[[], object], now_ms: int) -> None:
-        super().__init__(when_done, now_ms)
-        self._command = command
+    __slots__ = ()
 
     def apply(self, writing: WriteTransaction) -> None:
         """Judge, and write the row."""
@@ -335,14 +342,10 @@ def joining(row: TransactionRow, members: Sequence[tuple[str, int, int]]) -> Tra
     return attrs.evolve(row, partitions=tuple(dict.fromkeys((*row.partitions, *members))))
 
 
-class AddGroupRequest(TransactionRequest):
+class AddGroupRequest(TransactionRequest[AddGroup | AddOffsets]):
     """A group that joins a transaction, with offsets or without any yet (`AddGroup`, `AddOffsets`)."""
 
-    __slots__ = ("_command",)
-
-    def __init__(self, command: AddGroup | AddOffsets, when_done: Callable[[], object], now_ms: int) -> None:
-        super().__init__(when_done, now_ms)
-        self._command = command
+    __slots__ = ()
 
     def apply(self, writing: WriteTransaction) -> None:
         """Judge, and write the row."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eventlog.backend.kafka_transactions import (
     AbortExpired,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 def request_of(
     environment: Environment, command: TransactionCommand, when_done: Callable[[], object], now_ms: int
-) -> TransactionRequest:
+) -> TransactionRequest[Any]:
     """
     The request that carries out a command.
 
@@ -66,7 +66,7 @@ def request_of(
         case EndTransaction():
             return EndTransactionRequest(command, when_done, now_ms)
         case AbortExpired():
-            return AbortExpiredRequest(when_done, now_ms)
+            return AbortExpiredRequest(command, when_done, now_ms)
 
 
 def views(environment: Environment) -> list[TransactionView]:
@@ -119,7 +119,7 @@ def abort_expired(environment: Environment, run: Callable[[CommitRequest], objec
     """End the transactions whose time is over; one look if none is open."""
     deadline_ms = next_deadline(environment)
     if deadline_ms is not None and deadline_ms <= now_ms:
-        run(AbortExpiredRequest(bool, now_ms))
+        run(AbortExpiredRequest(AbortExpired(), bool, now_ms))
 
 
 def pending_offsets(environment: Environment, group: str) -> Mapping[tuple[int, int], int]:
