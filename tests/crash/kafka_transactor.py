@@ -8,11 +8,13 @@ acknowledged as committed is there, and the group's offset is that of the last o
 
 from __future__ import annotations
 
+import contextlib
 import random
 from pathlib import Path
 from typing import Any
 
 import eventlog
+from eventlog.backend.kafka import KafkaRefusal
 from tests.crash.records import PARTITIONS, TOPIC, Acknowledgement, Stamp, acknowledge, stamp_of, value_of
 from tests.kafka.record_batches import backend_of
 from tests.kafka.transactional import Transactional
@@ -29,10 +31,20 @@ def is_committed(number: int) -> bool:
 
 
 def transact_until_killed(path: Path, pipe: int, writer: int, seed: str) -> None:
-    """The writer; its number is in its transactional id."""
+    """The writer; its number is in its transactional id. It ends when another producer of that id has fenced it."""
+    with contextlib.suppress(KafkaRefusal):
+        _transact(path, pipe, writer, seed, f"writer-{writer}")
+
+
+def take_over_until_killed(path: Path, pipe: int, writer: int, seed: str) -> None:
+    """The same with the transactional id of the writer before."""
+    _transact(path, pipe, writer, seed, f"writer-{writer - 1}")
+
+
+def _transact(path: Path, pipe: int, writer: int, seed: str, name: str) -> None:
     chance, number = random.Random(seed), 0
     with eventlog.open(path) as log:
-        producer = Transactional(log, f"writer-{writer}", bumps=bool(writer % 2))
+        producer = Transactional(log, name, bumps=bool(chance.randrange(2)))
         while True:
             places = [(partition, index) for partition in range(PARTITIONS) for index in range(_EACH)]
             chance.shuffle(places)

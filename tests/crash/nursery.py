@@ -66,6 +66,24 @@ class Victim:
         self.close()
         return bytes(self._said)
 
+    def stop(self) -> None:
+        """Sends SIGSTOP."""
+        os.kill(self._process_id, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Sends SIGCONT."""
+        os.kill(self._process_id, signal.SIGCONT)
+
+    def end(self) -> bytes:
+        """Waits until it has ended by itself; all that was acknowledged."""
+        deadline_s = time.monotonic() + _LONGEST_SECONDS
+        while not self._is_ended:
+            if not select.select([self._pipe], [], [], max(0.0, deadline_s - time.monotonic()))[0]:
+                self._fail_as_stuck()
+            self._read()
+        self.close()
+        return bytes(self._said)
+
     def close(self) -> None:
         """Kills it, if that has not been done, and closes the pipe."""
         if not self._is_ended:
@@ -131,6 +149,7 @@ def _serve(ours: socket.socket) -> None:
     ways = {**writers.WRITERS, **bank.WAYS, "transact": transactors.transact}
     ways["produce"] = kafka_producer.produce_until_killed
     ways["kafka"] = kafka_transactor.transact_until_killed
+    ways["kafka heir"] = kafka_transactor.take_over_until_killed
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the children
     while True:

@@ -16,6 +16,7 @@ from tests.crash.records import PARTITIONS, TOPIC, Acknowledgement, Stamp, ackno
 from tests.kafka.transactional import Transactional
 
 KILLS = 12
+STOPS = 4
 
 
 def make_topics(log: Any) -> None:
@@ -49,6 +50,32 @@ def test_killed_transactions_are_whole(nursery: Nursery, place: Path, rng: rando
                 Transactional(log, f"writer-{writer}")
             assert kafka_transactor.problems_of(log, acknowledged, writers) == []
             assert log.verify().problems == ()
+    assert file_problems(place) == []
+
+
+def test_a_producer_that_was_stopped_is_fenced_by_its_heir(nursery: Nursery, place: Path, rng: random.Random) -> None:
+    """It is stopped anywhere, another one takes its id, and nothing is seen of what it does when it is awake again."""
+    acknowledged: list[Acknowledgement] = []
+    with eventlog.open(place) as log:
+        make_topics(log)
+    for number in range(STOPS):
+        writers = [2 * number, 2 * number + 1]
+        with eventlog.open(place) as log:
+            old = nursery.start("kafka", place, writer=writers[0], seed=str(rng.random()))
+            old.watch(rng.uniform(0.0, 0.03), least_bytes=32)  # it has opened the log
+            old.stop()
+            problems = kafka_transactor.problems_of(log, [], [], may_end_before=True)
+            assert problems == [], "while it is stopped"
+            heir = nursery.start("kafka heir", place, writer=writers[1], seed=str(rng.random()))
+            heir.watch(rng.uniform(0.0, 0.1))  # nothing comes if the one that is stopped holds the write lock
+            old.go_on()
+            acknowledged += acknowledgements(old.end())
+            heir.watch(0.01, least_bytes=32)
+            acknowledged += acknowledgements(heir.kill())
+            Transactional(log, f"writer-{writers[0]}")  # aborts what the heir has left open
+            assert kafka_transactor.problems_of(log, acknowledged, writers) == []
+            assert log.verify().problems == ()
+    assert {one.writer for one in acknowledged} >= {2 * number + 1 for number in range(STOPS)}
     assert file_problems(place) == []
 
 
