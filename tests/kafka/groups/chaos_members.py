@@ -87,6 +87,7 @@ class KafkaMember:
             "fetch.wait.max.ms": 50,
             "reconnect.backoff.ms": 20,
             "retry.backoff.ms": 20,
+            "log_level": 2,  # lines of refused connections fill the pipe to the parent, and hold the member up
             **timing,
             **OPTIONS[kind],
         }

@@ -118,6 +118,7 @@ class Run:
 
 def check(log: Any, entries: list[Entry]) -> None:
     """Compare what readers see of a log with some entries."""
+    everything = []
     for partition in range(2):
         of_it = [one for one in entries if one.partition == partition]
         stable = min((one.offset for one in of_it if one.of and one.of.state == "open"), default=len(of_it))
@@ -137,6 +138,12 @@ def check(log: Any, entries: list[Entry]) -> None:
                 found += list(zip(columns.offsets(last), columns.values, strict=True))
         assert end == stable
         assert found == seen
+        everything += seen
+    ordered = [(one.offset, one.value) for _, one in log.read_all()]
+    if any(one.of and one.of.state == "open" for one in entries):
+        assert set(ordered) <= set(everything)
+    else:
+        assert sorted(ordered) == sorted(everything)
 
 
 KINDS = ["append", *["send"] * 5, *["commit"] * 3, *["abort"] * 2, *["clean"] * 3, "backup"]
