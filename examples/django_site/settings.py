@@ -1,4 +1,4 @@
-"""The settings of the site: a database and a log, side by side in one directory."""
+"""The settings of the site: a database and a log, side by side in one directory; or PostgreSQL, and a log."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ DATABASES = {
         "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},  # writers wait for each other from the beginning
     }
 }
+if POSTGRES := os.environ.get("SHOP_POSTGRES"):  # the name of a database; libpq's PGHOST, PGUSER and so on say where
+    DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": POSTGRES}}
 INSTALLED_APPS = ["examples.django_site.shop"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "examples.django_site.urls"

@@ -5,24 +5,27 @@ from __future__ import annotations
 import random
 import signal
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
 
 import eventlog
+from tests.examples.postgres import postgres
 from tests.examples.programs import Program
 
 
 class Site:
     """The site's processes, database and log in one directory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, postgres: dict[str, str] | None = None) -> None:
         self._path = path
+        self._postgres = postgres or {}
 
     def run(self, *arguments: str) -> Program:
         """One of its commands, or a scene."""
-        return Program("-m", *arguments, environment={"SHOP_DATA": str(self._path)})
+        return Program("-m", *arguments, environment={"SHOP_DATA": str(self._path), **self._postgres})
 
     def manage(self, command: str) -> Program:
         """A command, as its users run it."""
@@ -39,6 +42,13 @@ class Site:
 
     def rows(self, question: str) -> list[tuple]:
         """Asks the database, or changes it."""
+        if self._postgres:
+            import psycopg
+
+            where = f"host={self._postgres['PGHOST']} user=shop dbname=shop"
+            with psycopg.connect(where, autocommit=True) as connection:
+                answer = connection.execute(question)
+                return answer.fetchall() if answer.description else []
         with closing(sqlite3.connect(self._path / "shop.sqlite3", isolation_level=None)) as database:
             return database.execute(question).fetchall()
 
@@ -56,15 +66,16 @@ class Site:
         return sorted(self.rows("SELECT customer, cents FROM shop_invoice"))
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
     """A site with a database and five orders."""
-    site = Site(tmp_path)
-    with site.scene("orders") as program:
-        assert program.end() == 0, program.output
-    assert site.stored() == [1, 2, 3, 4, 5]
-    assert site.rows("SELECT * FROM shop_outboxrow") == []
-    return site
+    with postgres() if request.param == "postgresql" else nullcontext() as server:
+        site = Site(tmp_path, server)
+        with site.scene("orders") as program:
+            assert program.end() == 0, program.output
+        assert site.stored() == [1, 2, 3, 4, 5]
+        assert site.rows("SELECT * FROM shop_outboxrow") == []
+        yield site
 
 
 def test_the_outbox_loses_nothing_where_on_commit_alone_does(site: Site) -> None:
