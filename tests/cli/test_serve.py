@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import eventlog
+import eventlog.kafka
 from eventlog.kafka.protocol import ApiKey
 from tests.kafka.wire import Wire
 
@@ -112,9 +113,21 @@ def test_a_port_that_is_taken_ends_it_with_an_error(path: Path, start_eventlog: 
             output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, output) == (1, b"")
     text = errors.decode()
-    assert f"cannot listen on 127.0.0.1:{port}" in text
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use.\n" in text
     assert "Traceback" not in text
     assert "--port" in text
+
+
+def test_a_number_and_a_host_that_cannot_be_had_have_advice_of_their_own(path: Path, eventlog_command: Any) -> None:
+    """Another port would not help."""
+    with eventlog.open(path) as log, eventlog.kafka.listen(log, node_id=1):
+        code, _, errors = eventlog_command("serve", path, "--port", 0, "--node-id", 1)
+    assert code == 1
+    assert "next: Pass another --node-id, or none:" in errors
+    words = ("--insecure", "plaintext", "--insecure", "anonymous")
+    code, _, errors = eventlog_command("serve", path, "--host", "no-such-host.invalid", *words)
+    assert code == 1
+    assert "next: Pass a host that this machine has" in errors
 
 
 def test_other_machines_are_refused_without_the_words(path: Path, eventlog_command: Any) -> None:

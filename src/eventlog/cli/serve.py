@@ -126,7 +126,7 @@ def serve(
             while True:
                 time.sleep(_LOOK_SECONDS)
     except eventlog.kafka.CannotListen as error:
-        advice = "Stop the program that listens there, or pass another --port or --host."
+        advice = error.advice.replace("port=", "--port").replace("node_id=", "--node-id")
         raise Failure(f"CannotListen: {error.what}", stored=error.stored, advice=advice) from error
     except ValueError as error:
         raise failure_of(error, EXIT_USAGE, ARGUMENTS) from error

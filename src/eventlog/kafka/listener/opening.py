@@ -195,8 +195,10 @@ def _bound(options: Options) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         sock = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except unless_interrupted(OSError) as error:
-        what = f"cannot listen on {host}:{port}: {error.strerror or error}."
-        if isinstance(error, socket.gaierror):
+        is_unknown = isinstance(error, socket.gaierror)
+        reason = str(error.strerror or error) if is_unknown or not error.errno else os.strerror(error.errno)
+        what = f"cannot listen on {host}:{port}: {reason}."  # Python's own text has the address once more
+        if is_unknown:
             advice = "Pass a host that this machine has, such as 127.0.0.1."
         else:
             advice = "Stop the program that listens there, pass another port=, or 0 for a free one."
