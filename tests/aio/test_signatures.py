@@ -16,6 +16,7 @@ PAIRS = {
     aio.EventLog: eventlog.EventLog,
     aio.Topic: eventlog.Topic,
     aio.Producer: eventlog.Producer,
+    aio.Queue: eventlog.Queue,
     aio.Consumer: eventlog.Consumer,
     aio.Transaction: eventlog.Transaction,
     aio.Groups: eventlog.Groups,
@@ -28,18 +29,19 @@ PAIRS = {
     aio.TopicCopy: eventlog.TopicCopy,
 }
 MISSING = {
-    "EventLog": {"supports", "backend", "queue"},
-    "Transaction": {"accept"},
+    "EventLog": {"supports", "backend"},
+    "Queue": {"run"},
     "Consumer": {"fileno", "max_wait"},
 }
 """What the classes of a loop do not have: a loop drives the consumer already, and its log is embedded."""
-ADDED = {"Producer": {"drain"}, "State": {"load"}, "StateView": {"load"}}
+ADDED = {"Producer": {"drain"}, "Queue": {"renew"}, "State": {"load"}, "StateView": {"load"}}
 OTHER_OPTIONS = {("EventLog", "producer"): {"max_block"}}
 """Options that are left out: `send` does not wait."""
 PLAIN = {
     "EventLog": {
         "producer",
         "consumer",
+        "queue",
         "processor",
         "responder",
         "transaction",
@@ -51,6 +53,7 @@ PLAIN = {
     "Topic": {"read", "read_batches", "history", "keys"},
     "Producer": {"send", "send_many"},
     "Consumer": {"wakeup"},
+    "Queue": {"wakeup"},
     "Follower": {"stop"},
     "Processor": {"stop"},
     "Responder": {"stop"},
@@ -58,7 +61,7 @@ PLAIN = {
     "State": {"get", "get_many", "items", "keys", "values", "put", "delete"},
     "StateView": {"get", "get_many", "items", "keys", "values"},
     "TopicCopy": {"offset"},
-    "Transaction": {"send", "send_many", "state"},
+    "Transaction": {"send", "send_many", "state", "accept"},
 }
 """Methods that are not awaited: they take, make or begin something, or are async iterators."""
 

@@ -14,6 +14,7 @@ from eventlog.aio.opening import open
 from eventlog.aio.processor import Processor
 from eventlog.aio.producer import Producer
 from eventlog.aio.projection import Projection
+from eventlog.aio.queue import Queue
 from eventlog.aio.responder import Responder
 from eventlog.aio.state import State, StateView
 from eventlog.aio.topic import Topic
@@ -28,6 +29,7 @@ __all__ = [
     "Processor",
     "Producer",
     "Projection",
+    "Queue",
     "Responder",
     "State",
     "StateView",

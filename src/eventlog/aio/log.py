@@ -14,6 +14,7 @@ from eventlog.aio.apart import Apart
 from eventlog.aio.consumer import AnyCallback, Callbacks, Consumer
 from eventlog.aio.groups import Groups
 from eventlog.aio.home import Home
+from eventlog.aio.log_queues import LogQueues
 from eventlog.aio.log_reading import LogReading
 from eventlog.aio.log_requests import LogRequests
 from eventlog.aio.log_transactions import LogTransactions
@@ -83,7 +84,7 @@ class _Consuming(ReadingOptions, total=False):
     on_lost: AnyCallback | None
 
 
-class EventLog(LogTransactions, LogReading, LogRequests):
+class EventLog(LogTransactions, LogReading, LogQueues, LogRequests):
     """
     A log for asyncio: see `eventlog.EventLog` for what it does.
 

@@ -15,6 +15,7 @@ from eventlog.aio.state import State
 from eventlog.aio.topic import Topic, inner_of
 from eventlog.api.consumer import Offsets
 from eventlog.api.producer import Delivery
+from eventlog.api.queue import Job
 from eventlog.backend.deferred import Deferred, DeferringBackend
 from eventlog.backend.records import AppendReply, TransactionRequest
 from eventlog.clients.awaiting.worker import Worker, note_outcome
@@ -147,6 +148,11 @@ class Transaction:
         return self._inner.send_many(
             inner_of(topic), values, keys=keys, headers=headers, partition=partition, timestamps_ms=timestamps_ms
         )
+
+    def accept(self, job: Job[Any, Any]) -> None:
+        """Accept a job of a queue with the transaction: see `eventlog.Transaction.accept`."""
+        self._home.check()
+        self._inner.accept(job)
 
     async def commit_offsets(self, consumer: Consumer[Any, Any], offsets: Offsets | None = None) -> None:
         """Commit offsets of a consumer with the transaction: see `eventlog.Transaction.commit_offsets`."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from eventlog.backend import Backend, refusal
 from eventlog.backend.topics import DUPLICATE_WINDOW_MS, NewTopic
+from eventlog.backend.waiting import Listener
 from eventlog.clients.queue.options import WorkerOptions, worker_options
 from eventlog.clients.queue.queue import EmbeddedQueue
 from eventlog.clients.reading.batch_reader import resolve_starts
@@ -25,10 +26,14 @@ def open_queue(
     store: Backend,
     known: Callable[[str], EmbeddedTopic[Any, Any]],
     topics: tuple[object, ...],
+    listener: Listener | None = None,
     **options: Any,
 ) -> EmbeddedQueue[Any, Any]:
     """
     A worker of a queue.
+
+    Args:
+        listener: the place where it is notified, for a driver that does not block; None makes one where it can wait.
 
     Raises:
         ValueError, TypeError, UnknownTopic, QueueMismatch, GroupMismatch: as `EventLog.queue`. Nothing was made.
@@ -52,7 +57,7 @@ def open_queue(
     if queue.options.dead_letters is not None:
         _ensure_dead_letters(store, queue.options.dead_letters, rows)
     store.discard_abandoned_leases()
-    return EmbeddedQueue(store, open_topic, queue, checked, rows)
+    return EmbeddedQueue(store, open_topic, queue, checked, rows, listener)
 
 
 def _named_topic(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Never
+from typing import TYPE_CHECKING, Any, Never, cast
 
 from eventlog.api.overriding import override
 from eventlog.api.queue import Job, JobState, Queue
@@ -18,11 +18,14 @@ from eventlog.backend.queues import Acknowledgement, Action, StoredQueue
 from eventlog.clients.queue.options import WorkerOptions
 from eventlog.clients.queue.worker import Worker
 from eventlog.clients.topic.topic import EmbeddedTopic
-from eventlog.errors import ConcurrentUse, EventLogError, LogClosed, UsedAfterFork
+from eventlog.errors import ConcurrentUse, EventLogError, LogClosed, NotSupported, UsedAfterFork
 from eventlog.interruptions import is_interruption, suppress, unless_interrupted
 from eventlog.options import check_int, check_seconds, refuse_options
 from eventlog.records import K, V
 from eventlog.uninterruptible import HeldLock
+
+if TYPE_CHECKING:
+    from eventlog.backend.waiting import Listener, Waiter
 
 _CLOSE_SECONDS = 10.0
 _BLINK_SECONDS = 0.02
@@ -42,6 +45,7 @@ class EmbeddedQueue(Queue[K, V]):
         stored: StoredQueue,
         options: WorkerOptions,
         topics: Sequence[EmbeddedTopic[Any, Any]],
+        listener: Listener | None = None,
     ) -> None:
         self._backend = backend
         self._open_topic = open_topic
@@ -53,7 +57,9 @@ class EmbeddedQueue(Queue[K, V]):
         self._is_closing = False
         self._siblings: list[EmbeddedQueue[K, V]] = []
         """The workers of `run()`."""
-        self._waiter = backend.waiter()
+        self._is_of_loop = listener is not None
+        self._waiter: Waiter = backend.waiter() if listener is None else cast("Waiter", listener)
+        """Where a poll waits; in a loop only a place to be notified: somebody else waits."""
         self._worker = Worker(backend, open_topic, stored, options, topics, self)
         backend.on_fork(self)
 
@@ -115,6 +121,18 @@ class EmbeddedQueue(Queue[K, V]):
             finally:
                 if self._is_closing:
                     self._close_worker()
+
+    def _attempt(self, most: int, *, is_loop: bool) -> bool:
+        """Take jobs without waiting, for a loop, which finds them with the worker; whether it was woken."""
+        with self._used():
+            worker = self._worker
+            self._waiter.subscribe(worker.subjects)
+            self._waiter.watch(worker.watched)
+            if is_loop and self._take_wakeup():
+                return True
+            jobs = self._try(most, is_loop=is_loop)
+            worker.found.extendleft(reversed(jobs))
+            return not jobs and self._take_wakeup()
 
     def _try(self, most: int, *, is_loop: bool) -> list[Job[K, V]]:
         worker = self._worker
@@ -202,6 +220,17 @@ class EmbeddedQueue(Queue[K, V]):
 
     def renew(self, job: Job[K, V], seconds: float | None) -> None:
         """Begin the limit of a job again."""
+        if self._is_of_loop:
+            raise NotSupported(
+                "job.renew() would hold up the event loop while it is stored.",
+                stored="Nothing was changed.",
+                advice="Write `await queue.renew(job)`.",
+                feature="queues",
+                backend="embedded",
+            )
+        self._renew(job, seconds)
+
+    def _renew(self, job: Job[K, V], seconds: float | None) -> None:
         self._check_open()
         timeout_ms = self._worker.queue.options.timeout_ms
         limit_ms = timeout_ms if seconds is None else max(1, round(check_seconds("seconds", seconds) * 1000))

@@ -1,0 +1,95 @@
+"""The part of the log for asyncio that has queues."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
+
+from eventlog.aio.home import Home
+from eventlog.aio.opener import Opening, opened
+from eventlog.aio.topic import Topic, inner_of
+from eventlog.aio.waking import Waker
+from eventlog.api.log_queues import Queueing
+from eventlog.clients.awaiting.worker import finish
+from eventlog.log.event_log import EmbeddedLog
+from eventlog.options import Start
+
+if TYPE_CHECKING:
+    from eventlog.aio.queue import Queue
+    from eventlog.clients.queue.queue import EmbeddedQueue
+
+K1 = TypeVar("K1")
+V1 = TypeVar("V1")
+K2 = TypeVar("K2")
+V2 = TypeVar("V2")
+
+
+class LogQueues:
+    """Queues; `EventLog` has these methods."""
+
+    _home: Home
+    _inner: EmbeddedLog
+    _waker: Waker
+    _runners: weakref.WeakSet[Any]
+
+    @overload
+    def queue(self, topic: Topic[K1, V1], /, *, group: str, **options: Unpack[Queueing]) -> Opening[Queue[K1, V1]]: ...
+    @overload
+    def queue(
+        self, topic: Topic[K1, V1], other: Topic[K2, V2], /, *, group: str, **options: Unpack[Queueing]
+    ) -> Opening[Queue[K1 | K2, V1 | V2]]: ...
+    @overload
+    def queue(
+        self, *topics: str | Topic[Any, Any], group: str, **options: Unpack[Queueing]
+    ) -> Opening[Queue[Any, Any]]: ...
+    def queue(
+        self,
+        *topics: str | Topic[Any, Any],
+        group: str,
+        start: Start = "earliest",
+        attempts: int | None = None,
+        dead_letters: str | Any | Literal[False] | None = None,
+        backoff: tuple[float, float] | None = None,
+        per_key: int | None = None,
+        timeout: float | None = None,
+        weights: tuple[int, ...] | None = None,
+        max_poll_records: int = 1,
+        session_timeout: float = 10.0,
+    ) -> Opening[Queue[Any, Any]]:
+        """Make a worker of a queue, by `await` or `async with`: see `eventlog.EventLog.queue`."""
+        options: dict[str, Any] = {
+            "group": group,
+            "start": start,
+            "attempts": attempts,
+            "dead_letters": inner_of(dead_letters) if isinstance(dead_letters, Topic) else dead_letters,
+            "backoff": backoff,
+            "per_key": per_key,
+            "timeout": timeout,
+            "weights": weights,
+            "max_poll_records": max_poll_records,
+            "session_timeout": session_timeout,
+        }
+
+        async def open_it() -> Queue[Any, Any]:
+            from eventlog.aio.queue import Queue
+            from eventlog.clients.queue.opening import open_queue
+
+            home, inner, ear = self._home, self._inner, self._waker.ear()
+            home.check()
+            given = tuple(inner_of(topic) for topic in topics)
+
+            def make() -> EmbeddedQueue[Any, Any]:
+                inner._check_open()
+                made = open_queue(home.backend, inner._known_topic, given, ear, **options)
+                inner._clients.queues.add(made)
+                return made
+
+            job = home.worker.call(make)
+            made = await opened(
+                home.loop, job, lambda one: finish(home.loop, home.worker.call(one.close), "closing the queue")
+            )
+            queue: Queue[Any, Any] = Queue(home, made, ear)
+            self._runners.add(queue)
+            return queue
+
+        return Opening(open_it)
