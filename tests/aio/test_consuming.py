@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -412,3 +412,36 @@ async def main():
 sys.exit(asyncio.run(main()))
 """
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False, timeout=60).returncode == 0
+
+
+def test_consumers_that_hang_share_the_time_to_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every callback has begun before the first of them has used its time up; the log is closed in the end."""
+    monkeypatch.setattr("eventlog.aio.consumer.CLOSE_SECONDS", 0.2)
+    said: list[str] = []
+
+    async def main() -> None:
+        log = await aio.open(":memory:")
+        await log.topic("orders")
+
+        def hangs(name: str) -> Callable[..., Coroutine[Any, Any, None]]:
+            async def revoked(partitions: object) -> None:
+                said.append(f"{name} begins")
+                try:
+                    if name != "d":
+                        await asyncio.Event().wait()
+                finally:
+                    said.append(f"{name} ends")
+
+            return revoked
+
+        consumers = [await log.consumer("orders", group=name, on_revoked=hangs(name)) for name in "abcd"]
+        for consumer in consumers:
+            await consumer.poll(timeout=0)
+        with pytest.raises(TimeoutError):
+            await log.close()
+        assert log.is_closed
+        assert all(consumer.is_closed for consumer in consumers)
+
+    asyncio.run(main())
+    assert sorted(said[:5]) == ["a begins", "b begins", "c begins", "d begins", "d ends"]
+    assert sorted(said[5:]) == ["a ends", "b ends", "c ends"]

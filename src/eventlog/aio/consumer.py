@@ -38,6 +38,8 @@ _SLOW_SECONDS = 0.002
 _NEVER_S = float("inf")
 CLOSE_SECONDS = 10.0
 """So long closing waits for a poll of another task, and for `on_revoked`."""
+_LEAST_SHARE = 0.1
+"""The part of it that callbacks have at least which could not be called before."""
 
 
 class CallbackDue(BaseException):
@@ -75,6 +77,11 @@ class Callbacks:
         if isawaitable(result):
             await result
         self._done = (callback, partitions)
+
+    async def run_once(self, callback: AnyCallback, partitions: list[TopicPartition]) -> None:
+        """Run a callback that the core takes as done even if it fails, or has no time to come to its end."""
+        self._done = (callback, partitions)
+        await self.run(callback, partitions)
 
 
 class Consumer(Generic[K, V]):
@@ -355,6 +362,7 @@ class Consumer(Generic[K, V]):
         self.wakeup()
         callbacks = self._callbacks
         on_revoked = None if self._inner._options.membership is None else callbacks.on_revoked
+        began_s = monotonic()
         try:
             async with self._home.loop.timeout(CLOSE_SECONDS):
                 while self._poller is not None and self._poller is not asks:
@@ -364,12 +372,14 @@ class Consumer(Generic[K, V]):
                 if not self._inner.is_closed and on_revoked is not None:
                     given_up = await self._run(self._core.prepare_to_leave, "leaving")
                     if given_up:
-                        await callbacks.run(on_revoked, given_up)
+                        await callbacks.run_once(on_revoked, given_up)
         finally:
             callbacks.left = []
             await self._run(self._inner.close, "closing the consumer")
-            for callback, partitions in callbacks.left:
-                await callbacks.run(callback, partitions)
+            left_s = max(CLOSE_SECONDS - (monotonic() - began_s), _LEAST_SHARE * CLOSE_SECONDS)
+            async with self._home.loop.timeout(left_s):
+                for callback, partitions in callbacks.left:
+                    await callbacks.run(callback, partitions)
 
     async def __aenter__(self) -> Self:
         return self

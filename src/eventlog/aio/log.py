@@ -36,6 +36,7 @@ from eventlog.clients.consumer.opening import open_consumer
 from eventlog.clients.producer.producer import EmbeddedProducer
 from eventlog.codecs import Upcasters
 from eventlog.groups.assignors import Assignor
+from eventlog.interruptions import unless_interrupted
 from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import (
     Compression,
@@ -69,6 +70,7 @@ V5 = TypeVar("V5")
 K6 = TypeVar("K6")
 V6 = TypeVar("V6")
 _AnyTopic: TypeAlias = str | Topic[Any, Any] | re.Pattern[str]
+_Client: TypeAlias = "Processor | Projection[Any, Any] | Apart[Any] | Consumer[Any, Any]"
 
 
 class _Consuming(ReadingOptions, total=False):
@@ -480,7 +482,8 @@ class EventLog(LogTransactions, LogReading, LogQueues, LogRequests):
         """
         Close the log with everything that was opened from it: see `eventlog.EventLog.close`.
 
-        It is done to its end in a cancelled task, too. Calling it again waits for the end. In a callback of a consumer
+        It is done to its end in a cancelled task, too. Calling it again waits for the end. Its clients close at once,
+        so polls and callbacks that hang have 10 s in all. In a callback of a consumer
         and in the function of a processor it waits for nothing: the log closes when those have ended.
 
         Raises:
@@ -499,8 +502,8 @@ class EventLog(LogTransactions, LogReading, LogQueues, LogRequests):
     async def _close(self) -> None:
         home = self._home
         try:
-            for client in [*self._runners, *self._consumers]:
-                await client.close()
+            await self._close_together(self._runners)
+            await self._close_together(self._consumers)
         finally:
             try:
                 await finish(home.loop, home.worker.call(self._inner.close), "closing the log")
@@ -510,6 +513,17 @@ class EventLog(LogTransactions, LogReading, LogQueues, LogRequests):
                 self._waker.close()
                 home.stop()
                 home.join()
+
+    async def _close_together(self, clients: Iterable[_Client]) -> None:
+        """Close all of these at once: those that hang have the same seconds, and the others do not wait for them."""
+        failure: Exception | None = None
+        for closing in [self._home.loop.start(client.close()) for client in clients]:
+            try:
+                await finish(self._home.loop, closing, "closing the clients")
+            except unless_interrupted(Exception) as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def _abandon(self) -> None:
         """End it where nobody awaits, because its loop or its store has ended; the log of the clients is left alone."""
