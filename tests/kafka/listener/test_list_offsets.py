@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import eventlog
+import eventlog.kafka
+from eventlog import testing
 from eventlog.kafka.protocol import ApiKey, ErrorCode
 from tests.kafka.record_batches import Sent, produce_one, record_batch
 from tests.kafka.wire import Wire
@@ -34,6 +39,29 @@ def test_a_partition_that_is_asked_for_twice_is_an_error(log: eventlog.EventLog,
     body = {"replica_id": -1, "topics": [{"name": "orders", "partitions": partitions}]}
     [answer] = wire.ask(ApiKey.LIST_OFFSETS, 7, body)["topics"]
     assert [one["error_code"] for one in answer["partitions"]] == [ErrorCode.INVALID_REQUEST]
+
+
+def test_what_has_to_be_read_holds_up_no_commit(path: Path) -> None:
+    """Nor does a commit that takes long hold it up: each has a thread of its own."""
+    with testing.open(path) as log, eventlog.kafka.listen(log) as kafka, Wire(kafka) as wire, Wire(kafka) as other:
+        log.topic("orders").append(b"tea")
+        broker = kafka._core.broker
+        produced = [{"index": 0, "records": record_batch(b"coffee")}]
+        body = {"acks": -1, "timeout_ms": 9_000, "topic_data": [{"name": "orders", "partition_data": produced}]}
+        for occupy in (broker.read, broker.call):
+            free = threading.Event()
+            kafka._core.in_loop(partial(occupy, free.wait))
+            try:
+                if occupy == broker.read:
+                    assert (
+                        wire.ask(ApiKey.PRODUCE, 9, body)["responses"][0]["partition_responses"][0]["error_code"] == 0
+                    )
+                else:
+                    assert ask(wire, 7, (0, 0))[0][:2] == (ErrorCode.NONE, 0)
+                    answer = other.ask(ApiKey.DESCRIBE_LOG_DIRS, 1, {"topics": None})
+                    assert [one["name"] for one in answer["results"][0]["topics"]] == ["orders"]
+            finally:
+                free.set()
 
 
 @pytest.mark.parametrize("is_native", [True, False], ids=["native", "kafka"])

@@ -62,7 +62,7 @@ def describe_cluster(broker: Broker, request: Request) -> dict[str, Any]:
 
 def describe_log_dirs(broker: Broker, request: Request) -> Awaitable[dict[str, Any]]:
     """Tell where the log is, and how large its topics are."""
-    return broker.call(partial(_describe_log_dirs, broker, request.body["topics"]))
+    return broker.read(partial(_describe_log_dirs, broker, request.body["topics"]))
 
 
 def _describe_log_dirs(broker: Broker, asked: list[dict[str, Any]] | None) -> dict[str, Any]:

@@ -103,6 +103,14 @@ class Broker:
         """
         return self._commits.call(function)
 
+    def read(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """
+        Have another thread call a function which reads much, and commits nothing.
+
+        Await the future, as with `call`.
+        """
+        return self._commits.read(function)
+
     def store(self, defer: Callable[[Callable[[], object]], Deferred[T]]) -> asyncio.Future[T]:
         """
         Store a request together with all that are queued: one commit for all of them.

@@ -6,7 +6,8 @@ The commits of a listener: requests are queued by the loop, and one thread commi
     2  serves other connections             b  puts the outcomes into the loop's outbox
                                             c  wakes the loop once
 
-A log in memory has no disk to wait for: it is committed in the loop itself, after all that is ready was read.
+A log in memory has no disk to wait for: it is committed in the loop itself, after all that is ready was read. Another
+thread reads what takes long, so that no commit waits for it.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ P = TypeVar("P", bound=Pending)
 
 class Commits:
     """
-    The one thread that commits for a loop; it starts with its first work.
+    The one thread that commits for a loop, and the one that reads for it; each starts with its first work.
 
-    `call` and `store` belong to the loop.
+    `call`, `read` and `store` belong to the loop.
     """
 
     def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,13 +43,21 @@ class Commits:
         self._outbox = Outbox(loop.call_soon_threadsafe)
         self._worker = Worker("eventlog-kafka-commits", AsyncioLoop(loop), self._outbox)
         self._worker.serve(backend.commit_queued)
+        self._reader = Worker("eventlog-kafka-reads", AsyncioLoop(loop), self._outbox)
         self._is_commit_planned = False
         self._is_stopping = False
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
         """Have something done that may wait for a commit; the future has what it returns or raises."""
+        return self._call(self._worker, function)
+
+    def read(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Have something read that may take long; the future has what it returns or raises."""
+        return self._call(self._reader, function)
+
+    def _call(self, worker: Worker, function: Callable[[], T]) -> asyncio.Future[T]:
         if not self._is_inline and not self._is_stopping:
-            return cast("asyncio.Future[T]", self._worker.call(function))
+            return cast("asyncio.Future[T]", worker.call(function))
         future: asyncio.Future[T] = self._loop.create_future()
         _settle(future, function)
         return future
@@ -111,10 +120,12 @@ class Commits:
             self._worker.commit_soon()
 
     def stop(self) -> None:
-        """Have the thread end when everything is done, and wait for it."""
+        """Have the threads end when everything is done, and wait for them."""
         self._is_stopping = True
-        self._worker.stop()
-        self._worker.join()
+        for worker in (self._worker, self._reader):
+            worker.stop()
+        for worker in (self._worker, self._reader):
+            worker.join()
 
 
 def _outcome(pending: P) -> P:

@@ -49,7 +49,7 @@ def list_offsets(broker: Broker, request: Request) -> dict[str, Any] | Awaitable
     asked = [one for topic in request.body["topics"] for one in topic["partitions"]]
     if all(one["timestamp"] in (LATEST, EARLIEST, EARLIEST_LOCAL) for one in asked):
         return _answer(broker, request)
-    return broker.call(partial(_answer, broker, request))
+    return broker.read(partial(_answer, broker, request))
 
 
 def _answer(broker: Broker, request: Request) -> dict[str, Any]:
