@@ -15,7 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import eventlog
@@ -159,6 +159,7 @@ def test_the_name_of_a_certificate_is_written_as_kafka_does(authority: Authority
 
 @settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=60))
+@example(b"\x30\x02\x30\x00")
 def test_no_bytes_of_a_certificate_raise_anything_else(data: bytes) -> None:
     """OpenSSL has checked it before; a mistake of ours must not end the loop."""
     with contextlib.suppress(ValueError):

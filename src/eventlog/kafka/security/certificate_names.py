@@ -41,7 +41,7 @@ def subject_name(certificate: bytes) -> str:
     outer = _content(certificate, 0)[1]
     to_be_signed = _content(outer, 0)[1]
     parts = _parts(to_be_signed)
-    if parts[0][0] == _VERSION:
+    if parts and parts[0][0] == _VERSION:
         parts = parts[1:]
     if len(parts) < 5:
         raise ValueError("a certificate without a subject")
