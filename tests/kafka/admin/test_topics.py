@@ -164,6 +164,14 @@ def test_partitions_are_added(log: eventlog.EventLog, wire: Wire) -> None:
     assert topic.partitions == 5
 
 
+def test_a_topic_without_a_name_is_an_unknown_one(wire: Wire) -> None:
+    """As with Kafka; no row of the log could have that name."""
+    assert _partitions(wire, "", 2) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    topics = [{"name": "", "partitions": [{"partition_index": 0, "offset": -1}]}]
+    [topic] = wire.ask(ApiKey.DELETE_RECORDS, 2, {"topics": topics, "timeout_ms": 1_000})["topics"]
+    assert [one["error_code"] for one in topic["partitions"]] == [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]
+
+
 def test_partitions_are_never_removed(log: eventlog.EventLog, wire: Wire) -> None:
     """As many or fewer are refused, and so is what is not there."""
     log.topic("teas", partitions=3)

@@ -28,6 +28,8 @@ class StoreTopics:
 
     def topic(self, name: str) -> StoredTopic | None:
         """The stored topic of that name."""
+        if not name:
+            return None  # clients of Kafka ask for it, and no row can have an empty key
         key, environment = name.encode(), self.environment
         data = environment.read(lambda transaction: environment.row(transaction, TOPICS, key))
         return None if data is None else unpack_topic_again(key, data)
