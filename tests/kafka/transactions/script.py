@@ -326,6 +326,18 @@ class Script:
         yield self.late_end(committed=False, producer_id=self.producer_id, producer_epoch=self.epoch - 1)
         yield self.fetch(0, 1)
 
+    def again(self) -> Iterator[tuple[Any, ...]]:
+        """A producer that begins again in the middle of a transaction, and a first batch that was lost."""
+        yield self.init(5)
+        yield self.produce(0, 1, version=12)
+        yield self.produce(0, 0, version=12)
+        before = {"producer_id": self.producer_id, "producer_epoch": self.epoch}
+        yield self.init(5, **before)
+        yield self.init(5, **before)
+        yield self.produce(0, 0, version=12)
+        yield self.end(committed=True, version=5)
+        yield self.fetch(0, 1)
+
     def late_end(self, **changes: Any) -> tuple[Any, ...]:
         """EndTxn, whose answer nobody waits for any more."""
         before = self.producer_id, self.epoch
@@ -334,7 +346,7 @@ class Script:
         return answer
 
 
-SCRIPTS = ("first_protocol", "fencing", "second_protocol", "late_ends")
+SCRIPTS = ("first_protocol", "fencing", "second_protocol", "late_ends", "again")
 
 
 def run(ask: Ask, topic: str, script: str) -> list[tuple[Any, ...]]:

@@ -122,6 +122,16 @@ EXPECTED: dict[str, list[tuple[Any, ...]]] = {
         ("end", 90, "none", -1),
         ("fetch", 4, 4, (("same", 2),), (0, 1, 2, 3)),
     ],
+    "again": [
+        ("init", 0, "same", 0),
+        ("produce", 45, -1),
+        ("produce", 0, 0),
+        ("init", 0, "same", 1),
+        ("init", 0, "same", 1),
+        ("produce", 0, 2),
+        ("end", 0, "same", 2),
+        ("fetch", 4, 4, (("same", 0),), (0, 1, 2, 3)),
+    ],
 }
 
 

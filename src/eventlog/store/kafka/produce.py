@@ -283,6 +283,10 @@ def judge(
     duplicate = find_duplicate(row, head.producer_epoch, head.sequence, head.record_count)
     if duplicate is None:
         check_sequence(row, head.producer_id, head.producer_epoch, head.sequence, part.what)
+        if row is None and head.is_transactional and membership.adds and head.sequence:
+            # Each transaction of the second protocol begins with sequence 0: what came before this was refused.
+            unknown = KafkaProducerRow(head.producer_epoch, now_ms)
+            check_sequence(unknown, head.producer_id, head.producer_epoch, head.sequence, part.what)
         _check_transaction(writing, part, membership, now_ms)
     return row, duplicate
 

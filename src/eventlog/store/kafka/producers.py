@@ -264,10 +264,11 @@ class InitProducerRequest(EndingRequest[InitProducer]):
             row = TransactionRow(command.transactional_id, -1, NO_EPOCH, command.timeout_ms, self.now_ms)
         self._check(row)
         if row.state == ONGOING:
+            last_epoch = NO_EPOCH if command.epoch == -1 else row.epoch
             row = attrs.evolve(row, epoch=min(row.epoch + 1, MOST_EPOCH))
             row, self._subjects = end(writing, row, is_commit=False, now_ms=self.now_ms)
-            row, aborted = attrs.evolve(row, last_epoch=NO_EPOCH), (row.id,)
-            command = command._replace(producer_id=-1, epoch=-1)
+            # Who says that this was its epoch gets the one of the fence, as often as it asks: KIP-360.
+            row, aborted = attrs.evolve(row, last_epoch=last_epoch), (row.id,)
         row = self._next(writing, row, command)
         save(writing, row)
         self.reply = TransactionReply(row.producer_id, row.epoch, aborted)
