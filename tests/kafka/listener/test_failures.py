@@ -20,7 +20,7 @@ from eventlog.kafka.protocol import ApiKey, ErrorCode
 PARTS: dict[str, Any] = {"stored": "Nothing was stored.", "advice": "Try again."}
 NOT_IN_ANSWERS = {
     "BackupMismatch", "BufferFull", "ConcurrentUse", "CorruptBackup", "DeliveryError", "GroupBehind", "InstanceInUse",
-    "LeaseLost", "QueueMismatch",
+    "LeaseLost", "NoResponders", "QueueMismatch", "RemoteError", "ReplyTooLarge", "RequestTimeout",
     "LogInUse", "MemberFenced", "MessageIdReused", "NestedCall", "NotALog", "ProcessDied", "StateMismatch",
     "TransactionEnded", "UnknownEvent", "UnknownProjection", "UnknownState", "UnsupportedFileSystem",
     "UnsupportedSharing", "UsedAfterFork", "WrongVersion", "EventLogError",
