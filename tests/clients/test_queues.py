@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+import time
 from itertools import islice
 
 import pytest
@@ -300,6 +301,19 @@ def test_a_worker_that_hangs_loses_its_jobs(log, clock):
         with pytest.raises(eventlog.LeaseLost):
             one.poll()
         assert values(one.poll()) == [1]
+
+
+def test_a_worker_that_waits_takes_the_jobs_of_one_that_hangs_when_its_lease_is_over(disk_log):
+    """Not at its next look at all of them, two seconds later; and it sleeps until then."""
+    topic = disk_log.topic("jobs", value=int)
+    topic.append(7)
+    with disk_log.queue(topic, group="g", session_timeout=0.3) as one, disk_log.queue(topic, group="g") as other:
+        one.poll()
+        one._worker._lease.stop_beating()
+        began_s, began_cpu_s = time.monotonic(), time.thread_time()
+        assert values(other.poll(timeout=PATIENCE_SECONDS)) == [7]
+        assert time.monotonic() - began_s < 1.9
+        assert time.thread_time() - began_cpu_s < 0.2
 
 
 def test_a_job_may_take_a_hundred_times_the_session_timeout(log, clock):

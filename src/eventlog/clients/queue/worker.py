@@ -32,6 +32,7 @@ _WATCHED_COUNT = 16
 """So many of the other workers are watched, the next in the order of their ids: a death is told by the kernel."""
 _LOOK_SECONDS = 2.0
 """So often a worker looks at all others: it does not watch each of them, and hung ones do not die."""
+_REST_SECONDS = 0.1
 _NEVER_S = float("inf")
 
 
@@ -69,6 +70,8 @@ class Worker:
         self._epoch = -1
         self._watch = backend.watch_members()
         self._look_at_s = 0.0
+        self._quiet_until_s = _NEVER_S
+        """When the lease of a worker that we watch is over, unless it is renewed: then it hangs."""
         self.found: deque[Job[Any, Any]] = deque()
         """Jobs that were taken and not handed out."""
         self.lost: list[Job[Any, Any]] = []
@@ -126,13 +129,26 @@ class Worker:
             LeaseLost, CorruptBatch, ...: the jobs that were taken are in `found`.
         """
         now_s = self._backend.clock.monotonic()
-        sweeps = self._watch.died() or now_s >= self._look_at_s
+        sweeps = self._is_sweep_due(now_s)
         must = sweeps or self.has_pending or not self._lease.is_usable(now_s)
         if not must and not self._may_take(now_s):
             return []
         self._request(most, now_s, sweeps=sweeps)
         self.seen = None
         return self._handed(most)
+
+    def _is_sweep_due(self, now_s: float) -> bool:
+        """Whether a worker that we watch has died or hangs, or it is time to look at all of them."""
+        if self._watch.died() or now_s >= self._look_at_s:
+            return True
+        if now_s < self._quiet_until_s:
+            return False
+        self._learn_leases(now_s)  # they may have been renewed since
+        return now_s >= self._quiet_until_s
+
+    def _learn_leases(self, now_s: float) -> None:
+        quiet_until_s = self._watch.quiet_until_s()
+        self._quiet_until_s = quiet_until_s if quiet_until_s >= 0 else now_s + _LOOK_SECONDS
 
     def commit(self) -> None:
         """Store what is to be stored."""
@@ -153,12 +169,12 @@ class Worker:
         if view.epoch != self._epoch:
             self._meet(view.epoch)
         now_ms = self._backend.clock.now_ms()
-        wakes = [self._look_at_s, self._watch.quiet_until_s()]
+        wakes = [self._look_at_s, self._quiet_until_s]
         if view.next_due_ms is not None:
             wakes.append(now_s + max(0, view.next_due_ms - now_ms) / 1000)
         if view.limit_ms != NO_LIMIT:
             wakes.append(view.limit_ms / 1000)
-        self.wake_at_s = min(one for one in wakes if one > 0)
+        self.wake_at_s = min(wakes)
         is_due = view.next_due_ms is not None and view.next_due_ms <= now_ms
         return view.has_more or is_due or view.limit_ms <= now_s * 1000
 
@@ -189,6 +205,8 @@ class Worker:
         self._note(reply)
         if sweeps:
             self._look_at_s = now_s + _LOOK_SECONDS
+            self._learn_leases(now_s)
+            self._quiet_until_s = max(self._quiet_until_s, now_s + _REST_SECONDS)
         self._note_lost(drained, reply.refused)
         jobs: list[Job[Any, Any]] = []
         try:
@@ -270,7 +288,12 @@ class Worker:
         place = bisect_right(ids, self.id)
         others = [one for one in ids[place:] + ids[:place] if one != self.id]
         self._watch.choose(others[:_WATCHED_COUNT])
-        self._look_at_s = self._backend.clock.monotonic() + _LOOK_SECONDS if others else _NEVER_S
+        now_s = self._backend.clock.monotonic()
+        self._look_at_s = now_s + _LOOK_SECONDS if others else _NEVER_S
+        if others:
+            self._learn_leases(now_s)
+        else:
+            self._quiet_until_s = _NEVER_S
         self._epoch = epoch
 
     def _learn_topics(self) -> None:
