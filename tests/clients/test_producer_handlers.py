@@ -205,6 +205,25 @@ def test_a_handler_that_waits_in_the_middle_of_a_send_is_refused(log: eventlog.E
     assert len(list(topic.read())) == stored
 
 
+def test_a_handler_that_finds_no_room_is_told_why(log: eventlog.EventLog) -> None:
+    """It is refused at once, because it cannot wait where it is; `max_block` is not over."""
+    orders = log.topic("orders")
+    errors: list[str] = []
+    with log.producer(max_buffered_bytes=100_000, max_block=60.0) as producer:
+
+        def fill() -> None:
+            try:
+                for _ in range(200):
+                    producer.send(orders, bytes(1000))
+            except eventlog.BufferFull as error:
+                errors.append(str(error))
+
+        for step in range(0, 200, 20):  # before and in the round that stores the record
+            assert watched(step, fill, lambda: orders.append(b"x"), files=_WITH_COMMITS)
+    assert errors
+    assert all("a signal handler or a finalizer" in error and "max_block" not in error for error in errors)
+
+
 def test_a_handler_that_closes_in_the_middle_of_a_call_waits_for_nothing(log: eventlog.EventLog) -> None:
     """It would wait for the sender thread, which waits for the interrupted call; the rest is stored all the same."""
     topic = log.topic("orders")

@@ -537,13 +537,16 @@ class Accumulator:
     def _make_room(self, buffer: PartitionBuffer) -> None:
         if self._backlog.size_bytes <= self._max_buffered_bytes:
             return
-        deadline_s = self._clock.monotonic() + (0.0 if self.is_interrupted() else self._max_block)
+        is_interrupted = self.is_interrupted()
+        deadline_s = self._clock.monotonic() + (0.0 if is_interrupted else self._max_block)
         while (buffered := self.buffered_bytes()) > self._max_buffered_bytes:
             left_s = deadline_s - self._clock.monotonic()
             if left_s <= 0 or not self.commit_oldest(left_s):
+                why = f"max_block={self._max_block} s is over"
+                if is_interrupted:
+                    why = "a signal handler or a finalizer in the middle of another call cannot wait for room"
                 raise BufferFull(
-                    f"no room for a record: {buffered} bytes wait to be stored, and max_block={self._max_block} s is "
-                    "over.",
+                    f"no room for a record: {buffered} bytes wait to be stored, and {why}.",
                     stored="The record was not taken; those before it are still queued.",
                     advice="Send slower, or raise max_buffered_bytes.",
                     topic=buffer.topic.name,
