@@ -42,7 +42,7 @@ _FINAL: Final = re.compile(
     r",p=(?P<proof>[A-Za-z0-9+/=]+)"
 )
 _LEAST_NONCE: Final = 8
-_TWICE: Final = "its own nonce twice, as librdkafka before 2.6.1 does,"
+_TWICE: Final = "its own nonce twice, as librdkafka before 2.6.1 does"
 
 
 class ScramExchange:
