@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import repeat
+from types import CodeType
 from typing import Any, Literal, NoReturn
 
 from eventlog.errors import InvalidTopicName, MetadataTooLarge
@@ -28,6 +30,8 @@ OnOutOfRange = Literal["raise", "earliest", "latest"]
 """What becomes of a reader whose next offset the partition does not have."""
 HeadersInput = Mapping[str, bytes | str | None] | Iterable[tuple[str, bytes | str | None]]
 
+_CO_COROUTINE = 0x80
+"""The flag of the code of a coroutine function, as in `inspect`."""
 MAX_NAME_LENGTH = 249
 MAX_PARTITIONS = 100_000
 MAX_RECORD_BYTES = 1_048_576
@@ -249,6 +253,27 @@ def check_int(name: str, value: object, *, least: int, most: int | None = None) 
         bounds = f"at least {least}" if most is None else f"{least} to {most}"
         raise ValueError(f"{name} must be {bounds}, not {value}. Nothing was changed.")
     return value
+
+
+def check_end(name: str, value: object, *, least: int, most: int | None = None) -> int:
+    """Return the value of an option that may be a time, too, if it is an int within the bounds."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int or a datetime with a time zone, not {value!r}. Nothing was read.")
+    return check_int(name, value, least=least, most=most)
+
+
+def check_function(name: str, value: object, stored: str) -> None:
+    """Raise an error for what cannot be called, and for a coroutine function: nobody would await what it returns."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, not {value!r}. {stored}")
+    function: Any = value
+    while isinstance(function, partial):
+        function = function.func
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    if isinstance(code, CodeType) and code.co_flags & _CO_COROUTINE:
+        raise TypeError(
+            f"{name} must be a plain function, not the coroutine function {value!r}, which nobody would await. {stored}"
+        )
 
 
 def check_bool(name: str, value: object) -> bool:

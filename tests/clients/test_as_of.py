@@ -242,7 +242,7 @@ def test_a_time_that_is_yet_to_come_is_the_end(log):
         assert [record.value for _, record in follower] == [2]
     with pytest.raises(ValueError, match="no time zone"):
         log.follow(datetime(2024, 1, 1))  # noqa: DTZ001
-    with pytest.raises(TypeError, match="start must be an int"):
+    with pytest.raises(TypeError, match="start must be a log position"):
         log.follow("2024")
 
 

@@ -10,6 +10,7 @@ from eventlog.aio.home import Home
 from eventlog.clients.awaiting.loop import Future
 from eventlog.clients.awaiting.worker import Interrupted, Worker, note_outcome
 from eventlog.errors import LogClosed
+from eventlog.options import check_function
 
 T = TypeVar("T")
 
@@ -36,7 +37,10 @@ class Apart(Generic[T]):
 
     def interrupting(self, function: Callable[..., Any] | None) -> Callable[..., Any] | None:
         """What the work calls for a function, which ends the work when that was asked for."""
-        return partial(self._call, function) if callable(function) else function
+        if not callable(function):
+            return function
+        check_function("convert or progress", function, "Nothing was changed.")
+        return partial(self._call, function)
 
     def ticking(self, progress: Callable[..., Any] | None) -> Callable[..., Any] | None:
         """The same for a function that may be left out."""

@@ -61,7 +61,9 @@ class Callbacks:
 
     def wrap(self, callback: AnyCallback | None) -> Callable[[list[TopicPartition]], None] | None:
         """What the core gets for a callback of the user's."""
-        return None if callback is None else partial(self._call, callback)
+        if not callable(callback):
+            return callback  # what is no function is left to be refused
+        return partial(self._call, callback)
 
     def _call(self, callback: AnyCallback, partitions: list[TopicPartition]) -> None:
         done, self._done = self._done, None

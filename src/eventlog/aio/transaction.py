@@ -281,6 +281,8 @@ async def transact(
 ) -> T:
     """Call a function with a transaction and commit it, at most `attempts` times while others are faster."""
     check_int("attempts", attempts, least=1)
+    if not callable(function):
+        raise TypeError(f"function must be a function or a coroutine function, not {function!r}. Nothing was stored.")
     for attempt in range(1, attempts + 1):
         try:
             async with await begin() as tx:

@@ -17,6 +17,7 @@ from eventlog.options import (
     DEFAULT_ASSIGNOR,
     OnOutOfRange,
     Start,
+    check_function,
     check_group_name,
     check_instance_id,
     check_int,
@@ -104,11 +105,9 @@ def consumer_options(
                 "made. Pass group= and topics, or leave them out."
             )
     else:
-        for callback in (on_assigned, on_revoked, on_lost):
-            if callback is not None and not callable(callback):
-                raise TypeError(
-                    f"a callback is a function of a list of partitions, not {callback!r}. Nothing was made."
-                )
+        for name, callback in (("on_assigned", on_assigned), ("on_revoked", on_revoked), ("on_lost", on_lost)):
+            if callback is not None:
+                check_function(name, callback, "Nothing was made.")
         membership = MembershipOptions(
             check_group_name(group),
             subscription,

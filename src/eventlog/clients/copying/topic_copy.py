@@ -23,7 +23,7 @@ from eventlog.api.transaction import Transaction
 from eventlog.clients.state.state import State
 from eventlog.errors import ConflictError, OffsetOutOfRange, TopicMismatch, TransactionTooLarge
 from eventlog.interruptions import unless_interrupted
-from eventlog.options import check_bool, check_int
+from eventlog.options import check_bool, check_function, check_int
 from eventlog.records import Record, TopicPartition
 
 K = TypeVar("K")
@@ -153,6 +153,9 @@ def copy_topic(
 ) -> TopicCopy[Any, Any]:
     """Copy what the topic has at the call; `EventLog.copy_topic` says what is promised."""
     check_int("max_records", max_records, least=1)
+    for name, function in (("convert", convert), ("progress", progress)):
+        if function is not None:
+            check_function(name, function, "Nothing was changed.")
     old = source if isinstance(source, Topic) else _existing(log, source)
     new = to if isinstance(to, Topic) else _target(log, old, to, key, value)
     if new.name == old.name:

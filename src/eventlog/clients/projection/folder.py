@@ -38,6 +38,7 @@ from eventlog.errors import (
 )
 from eventlog.interruptions import is_interruption, unless_interrupted
 from eventlog.notices import RECORDS_GONE, tell
+from eventlog.options import check_function
 from eventlog.records import Record, RecordBatch
 
 Fold = Callable[[State[Any, Any], Record[Any, Any]], object]
@@ -344,4 +345,5 @@ def fold_of(function: object) -> Fold:
             f"a projection folds by a function(state, record), or by an object or class with apply(state, record), "
             f"not by {function!r}. Nothing was stored."
         )
+    check_function("function", fold, "Nothing was stored.")
     return cast("Fold", fold)

@@ -16,7 +16,7 @@ from eventlog.clients.topic_handle import TopicHandle
 from eventlog.clock import to_ms
 from eventlog.errors import CorruptBatch, DecodeError, EventLogError, OffsetOutOfRange
 from eventlog.interruptions import unless_interrupted
-from eventlog.options import check_int, check_topic_name
+from eventlog.options import check_end, check_int, check_topic_name
 from eventlog.records import Record, RecordBatch
 
 _READ_BYTES = 1 << 20
@@ -249,7 +249,7 @@ def read_log(
     stop = _checked_end(store, start)
     end_ms = to_ms(end) if isinstance(end, datetime) else None
     if end is not None and not isinstance(end, datetime):
-        wanted = check_int("end", end, least=0)
+        wanted = check_end("end", end, least=0)
         if wanted > stop and wanted > (stop := store.next_log_position()):
             raise _out_of_range(wanted, stop, f"Read up to {stop} at most, which is what end=None does")
         stop = wanted
@@ -268,6 +268,10 @@ def open_reader(
     One that starts with a time stands at the end of the log until `begin` is called.
     """
     start_ms = to_ms(start) if isinstance(start, datetime) else None
+    if isinstance(start, bool) or not (start_ms is not None or start == "latest" or isinstance(start, int)):
+        raise TypeError(
+            f'start must be a log position, "latest" or a datetime with a time zone, not {start!r}. Nothing was read.'
+        )
     position = store.end_log_position() if start == "latest" or isinstance(start, datetime) else start
     _checked_end(store, position)
     return LogReader(store, topics_by_id, check_topics(topics), position, start_ms)

@@ -19,7 +19,7 @@ from eventlog.clock import to_ms
 from eventlog.codecs import Codec, codec_from_stored
 from eventlog.errors import DecodeError, OffsetOutOfRange
 from eventlog.interruptions import unless_interrupted
-from eventlog.options import MAX_OFFSET, check_int
+from eventlog.options import MAX_OFFSET, check_end, check_function, check_int
 from eventlog.records import Event, K, Snapshot, V
 
 _KEYS_AT_ONCE = 1000
@@ -68,7 +68,7 @@ class History(Generic[K, V]):
         if type(start) is not int or not 1 <= start <= MAX_OFFSET:
             first = check_int("start", start, least=1, most=MAX_OFFSET)
         if end is not None:
-            check_int("end", end, least=1, most=MAX_OFFSET)
+            check_end("end", end, least=1, most=MAX_OFFSET)
         if max_records is not None:
             check_int("max_records", max_records, least=0)
         encoded = self._encoded(key)
@@ -115,7 +115,7 @@ class History(Generic[K, V]):
         that the next one gets: what is appended after this look is not of then.
         """
         moment_ms = _NEVER if not isinstance(end, datetime) else to_ms(end)
-        stop = None if isinstance(end, datetime) or end is None else check_int("end", end, least=1, most=MAX_OFFSET)
+        stop = None if isinstance(end, datetime) or end is None else check_end("end", end, least=1, most=MAX_OFFSET)
         position = _NEVER if end_log_position is None else check_int("end_log_position", end_log_position, least=0)
         encoded = self._encoded(key)
         if moment_ms == position == _NEVER and stop is not None:
@@ -294,6 +294,7 @@ class History(Generic[K, V]):
         self, key: object, function: Callable[[S, Any], S], initial: S, end: int | None, *, uses_snapshot: bool
     ) -> tuple[S, int]:
         """The state that the records of a key make, those before version `end`, and its version."""
+        check_function("function", function, "Nothing was read.")
         encoded = self._encoded(key)
         snapshot = self._snapshot(key, encoded) if uses_snapshot else None
         if snapshot is not None and end is not None and snapshot.version >= end:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from eventlog.api.transaction import Transaction
 from eventlog.errors import ConflictError, WrongVersion
 from eventlog.interruptions import unless_interrupted
-from eventlog.options import check_int
+from eventlog.options import check_function, check_int
 
 T = TypeVar("T")
 
@@ -20,6 +20,7 @@ _LONGEST_PAUSE_SECONDS = 0.1
 def transact(begin: Callable[[], Transaction], function: Callable[[Transaction], T], attempts: int) -> T:
     """Call a function with a transaction and commit it, at most `attempts` times while others are faster."""
     check_int("attempts", attempts, least=1)
+    check_function("function", function, "Nothing was stored.")
     for attempt in range(1, attempts + 1):
         try:
             with begin() as tx:

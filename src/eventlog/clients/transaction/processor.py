@@ -22,7 +22,7 @@ from eventlog.clients.transaction.worker import ProcessorOptions, Worker
 from eventlog.clock import Clock
 from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.interruptions import unless_interrupted
-from eventlog.options import check_group_name, check_int, check_seconds, check_share
+from eventlog.options import check_function, check_group_name, check_int, check_seconds, check_share
 from eventlog.records import TopicPartition
 from eventlog.uninterruptible import HeldLock
 
@@ -279,9 +279,9 @@ def processor_options(
         ValueError, TypeError: for an option out of its bounds.
     """
     check_int("max_bytes", max_bytes, least=1)
-    for called in (function,) if on_failure is None else (function, on_failure):
-        if not callable(called):
-            raise TypeError(f"function and on_failure are functions, not {called!r}. Nothing was made.")
+    check_function("function", function, "Nothing was made.")
+    if on_failure is not None:
+        check_function("on_failure", on_failure, "Nothing was made.")
     return ProcessorOptions(
         function,
         on_failure,
