@@ -53,6 +53,29 @@ def test_others_are_answered_between_the_slices(kafka: eventlog.kafka.Listener, 
     assert answered > 2
 
 
+def test_others_are_answered_while_groups_are_listed(kafka: eventlog.kafka.Listener, wire: Wire) -> None:
+    """There are hundreds of them."""
+    wire.ask(ApiKey.METADATA, 9, {"topics": [{"name": "orders"}], "allow_auto_topic_creation": True})
+    offset = {"partition_index": 0, "committed_offset": 0, "committed_leader_epoch": -1, "committed_metadata": ""}
+    body = {
+        "generation_id_or_member_epoch": -1,
+        "member_id": "",
+        "topics": [{"name": "orders", "partitions": [offset]}],
+    }
+    names = [f"g{number:03}" for number in range(300)]
+    for name in names:
+        wire.ask(ApiKey.OFFSET_COMMIT, 8, {"group_id": name, **body})
+    with Wire(kafka) as other:
+        other.ask(ApiKey.API_VERSIONS, 0, {})
+        wire.send(ApiKey.LIST_GROUPS, 4, {"states_filter": []})
+        answered = 0
+        while not select.select([wire.socket], [], [], 0)[0]:
+            other.ask(ApiKey.API_VERSIONS, 0, {})
+            answered += 1
+        assert [one["group_id"] for one in wire.receive()["groups"]] == names
+    assert answered > 2
+
+
 def test_a_topic_that_is_named_again_and_again_is_described_once(log: eventlog.EventLog, wire: Wire) -> None:
     """A short request would be a long answer."""
     log.topic("wide", partitions=1_000)

@@ -16,7 +16,7 @@ from eventlog.kafka.groups.consumer.describing import is_native, state_of
 from eventlog.kafka.groups.coordinator import GroupCoordinator, check_group, coordinator
 from eventlog.kafka.groups.subscriptions import CONSUMER
 from eventlog.kafka.listener.failures import code_of
-from eventlog.kafka.listener.slices import in_slices
+from eventlog.kafka.listener.slices import in_slices, one_by_one
 from eventlog.kafka.protocol.errors import ErrorCode
 from eventlog.named_tuples import NamedTuple
 
@@ -52,13 +52,14 @@ class _Shown(NamedTuple):
 # -- ListGroups ------------------------------------------------------------------------------------------------
 
 
-def list_groups(broker: Broker, request: Request) -> dict[str, Any]:
+async def list_groups(broker: Broker, request: Request) -> dict[str, Any]:
     """List the groups of the log: of clients of any listener, of native consumers, and those with offsets alone."""
     states = {state.lower() for state in request.body["states_filter"]}
     types = {kind.lower() for kind in request.body["types_filter"]}
     groups = coordinator(broker)
     names = sorted({*broker.backend.group_names(), *groups.names()})
-    shown = [one for name in names if (one := _shown(broker, groups, name)) is not None]
+    found = await one_by_one(names, partial(_shown, broker, groups))
+    shown = [one for one in found if one is not None]
     return {
         "error_code": ErrorCode.NONE,
         "groups": [

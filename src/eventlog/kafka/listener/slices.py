@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from eventlog.kafka.listener.request import Request
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from eventlog.kafka.listener.broker import Broker
 
 _MOST_AT_ONCE: Final = 16
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Answering = Callable[["Broker", Request], dict[str, Any]]
 
@@ -43,6 +46,16 @@ def in_slices(asked: str, answered: str) -> Callable[[Answering], Handler]:
         return handle
 
     return decorate
+
+
+async def one_by_one(things: Sequence[T], look: Callable[[T], R]) -> list[R]:
+    """Have a function look at one thing after another, and others take their turn after some of them."""
+    found = []
+    for number, thing in enumerate(things):
+        if number and number % _MOST_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        found.append(look(thing))
+    return found
 
 
 async def _sliced(
