@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from itertools import count, pairwise
 from pathlib import Path
@@ -33,6 +34,7 @@ class Chaos:
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._ends: dict[int, list[int]] = {}
         """By worker, when it was killed or stopped."""
+        self._pause = threading.Event()
         self.kill_count = self.stop_count = 0
         for _ in range(workers):
             self._start()
@@ -78,7 +80,7 @@ class Chaos:
             else:
                 self._ends[number].append(time.monotonic_ns())
                 process.send_signal(signal.SIGSTOP)
-                time.sleep(SESSION_SECONDS * self._rng.choice([0.2, 1.6]))
+                self._pause.wait(SESSION_SECONDS * self._rng.choice([0.2, 1.6]))
                 process.send_signal(signal.SIGCONT)
                 self.stop_count += 1
 
@@ -86,7 +88,7 @@ class Chaos:
         """Let the workers do what is left, for some time, and kill them."""
         deadline_s = time.monotonic() + seconds
         while log.topic("done").bounds()[0][1] < total and time.monotonic() < deadline_s:
-            time.sleep(0.02)
+            self._pause.wait(0.02)
         self.close()
 
     def close(self) -> None:

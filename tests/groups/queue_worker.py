@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -68,7 +69,7 @@ FLAWS = {
 
 def work(path: str, notes: Path, seed: str) -> None:
     """Take jobs, note them, and do them in transactions, until killed or until the log says that all is done."""
-    rng = random.Random(seed)
+    rng, pause = random.Random(seed), threading.Event()
     with eventlog.open(path, durability="ordered") as log, notes.open("a") as file:
 
         def note(*words: object) -> None:
@@ -83,7 +84,7 @@ def work(path: str, notes: Path, seed: str) -> None:
                 for job in jobs:
                     note("take", time.monotonic_ns(), job.offset)
                 for job in jobs:
-                    time.sleep(rng.random() * 0.004)
+                    pause.wait(rng.random() * 0.004)
                     if rng.random() < 0.1:
                         note("end", time.monotonic_ns(), job.offset)
                         job.release()
