@@ -227,6 +227,21 @@ def test_a_topic_does_not_grow_with_its_transactions(log: Any) -> None:
     assert log.verify().problems == ()
 
 
+def test_batches_of_no_transaction_are_merged_over_what_is_gone(log: Any) -> None:
+    """Placeholders between them are of no consequence."""
+    stock, producer = stock_of(log), Transactional(log)
+    for number in range(90):
+        stock.append(b"%d" % number, key=b"often")
+        stock.append(b"%d" % number, key=b"%d" % number)
+        producer.send(Sent(b"lost", b"k"), topic="stock")
+        producer.abort()
+        if number % 30 == 29:
+            log.clean()
+    assert len([*stock.read(0)]) == 91
+    assert batch_count(log) < 20, "of 360"
+    assert log.verify().problems == ()
+
+
 @pytest.mark.parametrize("is_planted", [False, True])
 def test_a_commit_is_not_taken_for_the_end_of_an_earlier_transaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_planted: bool
@@ -254,7 +269,7 @@ def test_a_commit_is_not_taken_for_the_end_of_an_earlier_transaction(
 
 def _forget_all_ends(plan: Any, first: int, last: int, marks: Any) -> None:
     """What a plan would do that lets each end go of which no transaction is left."""
-    plan._is_needed = True
+    plan.is_needed = True
     if marks.producer_id in plan._lives:
         plan._lives.discard(marks.producer_id)
     else:

@@ -7,13 +7,12 @@ replaced by batches without it (`rewriting.py`). The round ends with a row that 
 that was interrupted has replaced whole windows, and the next one begins again: nothing depends on how far it came.
 
 A window from which everything goes leaves one record, because a batch has at least one, and the next window begins
-with it. Batches of transactions of Kafka's clients are passed by, and come at the end (`transactions.py`).
+with it. Batches of transactions of Kafka's clients are passed by: they have a sweep of their own (`transactions.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -37,6 +36,7 @@ from eventlog.store.rows.tables import PartitionRow, batch_key, partition_key, s
 
 if TYPE_CHECKING:
     from eventlog.batches.compression import Compressor
+    from eventlog.store.cleaning.transactions import TransactionSweep
 
 SLICE_SECONDS = 0.005
 """About how long a slice may take of the write lock."""
@@ -210,6 +210,7 @@ class CompactionRound:
         self._pace = pace
         self._compressor = compressor
         self._tombstones: set[int] = set()
+        self._has_left_one = False
 
     def steps(self) -> Iterator[Step]:
         """
@@ -230,7 +231,7 @@ class CompactionRound:
             end = self._add_keys(newest, end)
             yield Step()
         rules = KeepRules(newest, beginning.first, end, beginning.newest_record, beginning.tombstones_end)
-        for step in chain(self._windows(rules), self._transactions(rules)):
+        for step in self._sweeps(rules):
             if step is None:
                 return  # somebody else has changed what we were about to replace: a later round begins again
             yield step
@@ -312,8 +313,10 @@ class CompactionRound:
                 onward = _onward(chosen, sources, is_carried=is_carried)
                 if onward is not None:
                     at, is_carried = onward
+                    self._has_left_one = True
                     continue
-                kept[-1][-1] = True
+                next(one for one in reversed(kept) if one)[-1] = True
+                self._has_left_one = True
             merged = merge([one.source for one in chosen], kept, self._compressor)
             replacement = Replacement(self._topic, self._partition, chosen, merged, _dropped(chosen, kept, rules.first))
             if not self._pace.fits(self._run, replacement):
@@ -345,8 +348,21 @@ class CompactionRound:
     def _sources(self, rules: KeepRules, at: int) -> list[StoredSource]:
         return read_sources(self._environment, self._topic, self._partition, at, rules.end, self._pace.window_bytes)
 
-    def _transactions(self, rules: KeepRules) -> Iterator[Step | None]:
-        """Go over the batches of transactions, which the windows have passed by."""
+    def _sweeps(self, rules: KeepRules) -> Iterator[Step | None]:
+        """
+        Go over the partition; None when it is not what was read.
+
+        What goes of transactions comes first, so that the batches around it are merged; and once more if a record had
+        to stay in front of one, which goes by itself then.
+        """
+        transactions = self._transactions(rules, takes_lone=False)
+        yield from transactions.steps()
+        yield from self._windows(rules)
+        if self._has_left_one and transactions.has_found_any:
+            yield from self._transactions(rules, takes_lone=True).steps()
+
+    def _transactions(self, rules: KeepRules, *, takes_lone: bool) -> TransactionSweep:
+        """The sweep of the batches of transactions, which the windows pass by."""
         from eventlog.store.cleaning.transactions import TransactionSweep  # few logs have one
 
         def store(replacement: Replacement) -> bool:
@@ -359,8 +375,15 @@ class CompactionRound:
             self._note_tombstones(rules, [source])
 
         return TransactionSweep(
-            self._environment, self._topic, self._partition, rules, store, note, lambda: self._pace.window_bytes
-        ).steps()
+            self._environment,
+            self._topic,
+            self._partition,
+            rules,
+            store,
+            note,
+            lambda: self._pace.window_bytes,
+            takes_lone,
+        )
 
     def _note_tombstones(self, rules: KeepRules, sources: Iterable[Source]) -> None:
         """Note which tombstones may be left behind, except the newest record, which stays."""
@@ -395,7 +418,7 @@ def _chosen(
             break
     if begin == 1 and is_carried:
         begin = 0
-    if end and not any(any(one) for one in kept[begin:end]) and end < len(kept):
+    while end and not any(any(one) for one in kept[begin:end]) and end < len(kept):
         end += 1  # the next batch, of which everything stays, takes over their offsets
     return sources[begin:end], kept[begin:end], left
 

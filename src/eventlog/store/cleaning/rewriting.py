@@ -16,7 +16,7 @@ import attrs
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import decode
 from eventlog.batches.header import COMPRESSION_AT, KAFKA_BIT, is_intact
-from eventlog.batches.kafka_marks import kafka_marks
+from eventlog.batches.kafka_marks import is_placeholder, kafka_marks
 from eventlog.batches.merging import Merged, Source, source_of
 from eventlog.store.lmdb.environment import BATCHES, FORMAT, ORDER, PARTITIONS, Environment
 from eventlog.store.records.commit_request import CommitRequest
@@ -68,7 +68,7 @@ def read_sources(
 
     As many as have `most_bytes` together, two at least, and none behind the first that begins at `end` or later. What
     is of a transaction of Kafka's is passed by (`transactions.py`), and nothing behind it goes together with what lies
-    before it.
+    before it. A placeholder is a batch without records.
 
     Raises:
         CorruptBatch, FormatTooNew: one of them cannot be read.
@@ -83,7 +83,7 @@ def read_sources(
             key, data = bytes(cursor.key()), bytes(cursor.value())
             if not key.startswith(prefix) or (rows and split_batch_key(rows[-1][0])[2] >= end):
                 break
-            if is_of_transaction(data):
+            if is_of_transaction(data) and not (rows and is_placeholder(kafka_marks(data))):
                 if rows:
                     break
                 is_found = split_batch_key(key)[2] + 1 < end and cursor.next()
@@ -97,7 +97,10 @@ def read_sources(
     for (key, data, last_positions), found in zip(rows, runs, strict=True):
         last = split_batch_key(key)[2]
         columns = decode(data, BatchName(topic.name, partition, last))
-        sources.append(StoredSource(key, data, last_positions, source_of(columns, last, found)))
+        source = source_of(columns, last, found)
+        if is_placeholder(kafka_marks(data)):
+            source = Source(source.first, last, source.largest_so_far_ms, source.end_position, (), (), (), (), (), ())
+        sources.append(StoredSource(key, data, last_positions, source))
     return sources
 
 

@@ -51,7 +51,8 @@ class Plan:
         """The producers with records since their last control batch."""
         self._ends: dict[int, Change] = {}
         """The last control batch of each producer, if nothing of its transaction is left."""
-        self._is_needed = False
+        self.is_needed = False
+        """Whether there is anything of transactions."""
         self._lone: list[Change] = []
 
     def is_full(self) -> bool:
@@ -60,7 +61,7 @@ class Plan:
 
     def add_end(self, first: int, last: int, marks: KafkaMarks) -> None:
         """Add a control batch."""
-        self._is_needed = True
+        self.is_needed = True
         if is_placeholder(marks):
             self._changes[last] = Change(first, last, UNSEEN)
             return
@@ -75,7 +76,7 @@ class Plan:
 
     def add_records(self, first: int, last: int, producer_id: int, kept: Sequence[bool] | None) -> None:
         """Add a batch of a transaction; `kept` is None if no native reader sees it."""
-        self._is_needed = True
+        self.is_needed = True
         if kept is None:
             self._changes[last] = Change(first, last, UNSEEN)
             return
@@ -95,7 +96,7 @@ class Plan:
         Args:
             living: the producers that have written behind the last batch, or may write again.
         """
-        if not self._is_needed:
+        if not self.is_needed:
             return []
         self._changes.update((one.last, one) for one in self._lone)
         for producer_id, end in self._ends.items():

@@ -37,12 +37,13 @@ _READ_BYTES = 1 << 20
 @attrs.define(eq=False)
 class TransactionSweep:
     """
-    One pass over the transactions of a partition, at the end of a round of compaction.
+    One pass over the transactions of a partition, in a round of compaction.
 
     Args:
         store: stores a slice; False if there was no room, and the next is to be smaller.
         note: is told of the records that were looked at, for the sake of their tombstones.
         window_bytes: how many bytes of batches one slice replaces.
+        takes_lone: whether batches of no transaction go, too, whose only record goes.
     """
 
     _environment: Environment
@@ -52,6 +53,8 @@ class TransactionSweep:
     _store: Callable[[Replacement], bool]
     _note: Callable[[Source], None]
     _window_bytes: Callable[[], int]
+    _takes_lone: bool
+    has_found_any: bool = False
 
     def steps(self) -> Iterator[Step | None]:
         """Do it; a step at a time, None when the partition is not what was read."""
@@ -60,6 +63,9 @@ class TransactionSweep:
         while at < self._rules.end and not plan.is_full():
             at = self._look(plan, at)
             yield Step()
+        self.has_found_any = plan.is_needed
+        if not plan.is_needed:
+            return
         living = self._living_producers()
         for later in self._later_producers(at):
             living |= later
@@ -122,7 +128,7 @@ class TransactionSweep:
                     break
                 start = last + 1
                 left_bytes -= len(view)
-                if view[COMPRESSION_AT] & KAFKA_BIT or read_header(view, self._name(last)).count == 1:
+                if view[COMPRESSION_AT] & KAFKA_BIT or self._takes_lone:
                     data = bytes(view)
                     is_hidden = sight.hides(last, data)
                     if sight.is_open:
@@ -145,7 +151,7 @@ class TransactionSweep:
             source = self._source(data, last)
             plan.add_records(first, last, marks.producer_id, self._rules.kept(source))
             self._note(source)
-        elif header.count == 1 and not any(self._rules.kept(self._source(data, last))):
+        elif self._takes_lone and header.count == 1 and not any(self._rules.kept(self._source(data, last))):
             plan.add_lone(first, last)
 
     def _source(self, data: bytes, last: int) -> Source:
