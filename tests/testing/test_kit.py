@@ -31,8 +31,14 @@ def test_timestamps_are_those_of_the_clock(event_log, event_log_clock):
     assert orders.append(b"tea").timestamp_ms == event_log_clock.now_ms() == 1_672_531_200_000
     with event_log.producer() as producer:
         assert producer.send(orders, b"milk").result().timestamp_ms == event_log_clock.now_ms()
-    with pytest.raises(ValueError, match="time passes forward"):
-        event_log_clock.advance(-1.0)
+    before = event_log_clock.now
+    for seconds in (-1.0, float("nan"), float("inf"), 1e10):
+        with pytest.raises(ValueError, match="time passes forward"):
+            event_log_clock.advance(seconds)
+    for wrong in ("1", None, True):
+        with pytest.raises(TypeError, match="a number of seconds or a timedelta"):
+            event_log_clock.advance(wrong)
+    assert event_log_clock.now == before
 
 
 def test_a_duplicate_window_ends_with_the_clock(event_log, event_log_clock):

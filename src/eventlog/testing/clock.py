@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from eventlog.clock import SystemClock, from_ms, to_ms
 
 _BEGINNING = datetime(2024, 1, 1, tzinfo=UTC)
+_LONGEST_SECONDS = 1e9
+"""As for each duration that is an option; some thirty years."""
 
 
 class ManualClock:
@@ -55,12 +57,16 @@ class ManualClock:
         Let time pass: move the time of day and elapsed time forward.
 
         Raises:
-            ValueError: if `seconds` is negative. Nothing was moved; `set()` puts the time of day back.
+            ValueError: if `seconds` is negative, or above 1e9. Nothing was moved; `set()` puts the time of day back.
+            TypeError: if it is no number. Nothing was moved.
         """
-        passed_s = seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds)
-        if not passed_s >= 0.0:
+        passed_s = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+        if isinstance(passed_s, bool) or not isinstance(passed_s, (int, float)):
+            raise TypeError(f"seconds must be a number of seconds or a timedelta, not {seconds!r}. Nothing was moved.")
+        if not 0.0 <= passed_s <= _LONGEST_SECONDS:
             raise ValueError(
-                f"time passes forward, not by {seconds!r}. Nothing was moved. Use set() to put the time of day back."
+                f"time passes forward, by 1e9 s at most, not by {seconds!r}. Nothing was moved. Use set() to put the "
+                "time of day back."
             )
         self._advanced_s += passed_s
         self._now_ms += round(passed_s * 1000)
