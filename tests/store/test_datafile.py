@@ -12,6 +12,7 @@ import pytest
 
 import eventlog
 from eventlog.store.lmdb.data_file import data_status, prepare
+from eventlog.store.lmdb.pages import PageFile
 
 _SECTOR_BYTES = 512
 _PAGE_BYTES = 4096
@@ -98,6 +99,27 @@ def test_a_directory_that_fails_to_sync_is_an_error(
             eventlog.open(path).close()
     with eventlog.open(path) as log:
         assert log.topic("orders").append(b"tea").offset == 0
+
+
+@pytest.mark.parametrize("is_read_only", [False, True])
+def test_a_log_whose_table_has_another_name_is_not_opened(tmp_path: Path, *, is_read_only: bool) -> None:
+    """One bit in the list of tables: another, empty table would take its place, and offsets would be given twice."""
+    path = tmp_path / "log"
+    with eventlog.open(path) as log, log.consumer(log.topic("orders"), group="g") as consumer:
+        log.topic("orders").append(b"tea")
+        consumer.poll()
+        consumer.commit()
+    whole = (path / "data.mdb").read_bytes()
+    page = max(PageFile(str(path / "data.mdb")).metas(), key=lambda meta: meta.transaction).main.root
+    for name in (b"batches", b"order", b"offsets", b"sequences"):
+        data = bytearray(whole)
+        at = data.index(len(name).to_bytes(2, "little") + name, page * _PAGE_BYTES, (page + 1) * _PAGE_BYTES)
+        data[at + 4] ^= 4
+        (path / "data.mdb").write_bytes(data)
+        with pytest.raises(eventlog.NotALog, match=f"has no {name.decode()} any more") as caught:
+            eventlog.open(path, read_only=is_read_only)
+        assert "eventlog repair" in caught.value.advice
+        assert (path / "data.mdb").read_bytes() == data
 
 
 def test_a_file_that_seems_empty_is_no_new_log(tmp_path: Path) -> None:

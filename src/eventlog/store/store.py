@@ -29,6 +29,7 @@ from eventlog.store.lmdb.environment import (
     EngineMapFull,
     Environment,
     Transaction,
+    lost_tables,
 )
 from eventlog.store.lmdb.room import Bound
 from eventlog.store.records.appending import StoreAppends
@@ -437,6 +438,12 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
                 f"cannot open {self.path}: data.mdb has no tables although {last_commit} commits were made to it.",
                 stored="It was left as it was.",
                 advice="Restore a backup: the page that leads to the tables is damaged.",
+            )
+        if renamed := lost_tables(stored):
+            raise NotALog(
+                f"cannot open {self.path}: its list of tables is damaged, and has no {', '.join(renamed)} any more.",
+                stored="It was left as it was.",
+                advice="Run `eventlog repair` to make a new log of it, or restore a backup.",
             )
         if len(environment.tables) <= 1:  # else all that are known are open
             if found and found[0].version < (FORMAT_VERSION if upgrade else UNSEALED_VERSION):

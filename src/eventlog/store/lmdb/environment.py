@@ -63,6 +63,19 @@ LATER_TABLES = (QUEUES,)
 """The tables that a log has once it needs them."""
 ALL_TABLES = (*TABLES, *LATER_TABLES)
 
+
+def lost_tables(names: set[bytes]) -> list[str]:
+    """
+    The tables of ours that a damaged list of tables has under a name which is nobody's.
+
+    A log of an earlier eventlog may have fewer tables, and one of a later may have more; neither has both.
+    """
+    unknown = names - set(ALL_TABLES)
+    lengths = set(map(len, unknown))
+    missing = [name for name in ALL_TABLES if name not in names and (name in TABLES or len(name) in lengths)]
+    return [name.decode() for name in missing] if unknown else []
+
+
 EngineError = lmdb.Error
 EngineMapFull = lmdb.MapFullError
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"

@@ -89,11 +89,12 @@ class Walk:
 
         A log that an earlier eventlog made may have fewer tables; then the list of them has as many rows as it says.
         """
-        missing = [name for name in TABLES if name not in self.trees]
-        if meta is None or any(name in missing for name in TABLES[:3]):
+        missing = set(TABLES) - self.trees.keys()
+        if meta is None or not missing.isdisjoint(TABLES[:3]):
             return True
-        is_list_whole = meta.main.entries == len(self.trees) and self.trees.keys() <= set(TABLES)
-        return bool(missing) and not is_list_whole
+        if self.trees.keys() - ALL_TABLES:
+            return not self.trees.keys() >= set(ALL_TABLES)
+        return bool(missing) and meta.main.entries != len(self.trees)
 
     def rows(self, table: bytes) -> Iterator[tuple[bytes, Value]]:
         """The rows of a table, by their keys, as far as sound pages lead to them."""
