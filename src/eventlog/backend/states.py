@@ -99,11 +99,6 @@ class StateChanges(NamedTuple):
     scans: Sequence[Scan] = ()
     writes: Mapping[bytes, bytes | None] = _NOTHING
 
-    @property
-    def is_used(self) -> bool:
-        """Whether there is anything to check or to write."""
-        return bool(self.reads or self.scans or self.writes)
-
 
 def unknown_state(name: str) -> UnknownState:
     """The error for a state that the log does not have."""

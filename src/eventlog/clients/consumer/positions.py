@@ -32,12 +32,14 @@ class Position:
     reading goes on after a transaction that was not stored: what was committed last, or where a seek has put us since.
     """
 
-    __slots__ = ("committed", "cursor", "fetched", "finished", "handed", "is_paused", "settled", "tp")
+    __slots__ = ("_start", "committed", "cursor", "fetched", "finished", "handed", "is_paused", "settled", "tp")
 
     def __init__(self, tp: TopicPartition, route: TopicHandle, offset: int, committed: int | None) -> None:
         self.tp = tp
         self.cursor: Cursor[Any, Any] = Cursor(route, tp.partition, offset)
         self.fetched: deque[RecordBatch[Any, Any]] = deque()
+        self._start = 0
+        """How many records of the first of them were handed out: to copy the rest each time would take long."""
         self.handed = offset
         self.finished = offset
         self.committed = committed
@@ -62,6 +64,7 @@ class Position:
     def seek(self, offset: int) -> None:
         """Go to an offset, and forget what was fetched."""
         self.fetched.clear()
+        self._start = 0
         self.cursor.offset = offset
         self.handed = offset
         self.finished = offset
@@ -71,17 +74,22 @@ class Position:
         fetched = self.fetched
         if not fetched:
             return None
-        batch = fetched.popleft()
-        count = len(batch.values)
-        if count > max_records:
-            fetched.appendleft(batch.slice(max_records, count))
-            batch = batch.slice(0, max_records)
+        batch, start = fetched[0], self._start
+        stop = start + max_records
+        if stop < len(batch.values):
+            self._start, self.handed = stop, batch.offsets[stop]
+            return batch.slice(start, stop)
+        fetched.popleft()
+        self._start = 0
         self.handed = fetched[0].offsets[0] if fetched else self.cursor.offset
-        return batch
+        return batch.slice(start, stop) if start else batch
 
     def give_back(self, batch: RecordBatch[Any, Any]) -> None:
         """Take back the end of what was handed out last, to be handed out next."""
         if len(batch):
+            if self._start:
+                first = self.fetched[0]
+                self.fetched[0], self._start = first.slice(self._start, len(first)), 0
             self.fetched.appendleft(batch)
             self.handed = batch.offsets[0]
 

@@ -30,15 +30,11 @@ Topic, key, value, headers, timestamp in ms, partition, expected version, messag
 class TransactionRecords:
     """The records of a transaction, in the order of the calls."""
 
-    _has_ids = False
-    _has_chosen = False
-    """Whether the caller has chosen a partition of any topic."""
     _places: list[tuple[int, int]] | None = None
     """For each record, its part and its place there; None while there is no more than one part."""
     _stored: Sequence[StoredRecords] = ()
     _names: Sequence[str] = ()
     """The topics of the parts, once these are freed."""
-    _freed_count = 0
 
     def __init__(self) -> None:
         self._sends: list[Send] = []
@@ -49,6 +45,10 @@ class TransactionRecords:
         """The topics with an index of which the caller has chosen a partition: a key may be in several."""
         self._counting: set[int] = set()
         """The topics of which a record expects a version."""
+        self._has_ids = False
+        self._has_chosen = False
+        """Whether the caller has chosen a partition of any topic."""
+        self._freed_count = 0
         self.parts: list[PartitionRecords] = []
 
     @property

@@ -79,8 +79,6 @@ def _states() -> tuple[type[State[Any, Any]], Callable[..., tuple[StoredState, O
 class EmbeddedTransaction(Transaction):
     """The embedded transaction: see `eventlog.Transaction`."""
 
-    _size_bytes = 0
-    _end: str | None = None
     _is_parents = False
 
     def __init__(
@@ -98,6 +96,7 @@ class EmbeddedTransaction(Transaction):
         self._backend = backend
         self._open_topic = open_topic
         self._max_bytes = max_bytes
+        self._size_bytes = 0
         self._now_ms = backend.clock.now_ms
         self._routes: dict[object, tuple[TopicHandle, TopicHandle]] = {}
         """For what callers gave as a topic: the route that encodes, and the one by which records are placed."""
@@ -112,6 +111,7 @@ class EmbeddedTransaction(Transaction):
         self._jobs: AcceptedJobs | None = None
         """The jobs that it accepts, if there are any."""
         self._batch = SentRecords(self._sends)
+        self._end: str | None = None
         backend.on_fork(self)
         if consumer is not None:
             checked = _checked_consumer("transaction", consumer)
@@ -350,9 +350,10 @@ class EmbeddedTransaction(Transaction):
         changes: list[StateChanges] = []
         for state in self._states.values():
             one = state._changes()
-            if one.is_used:
+            _, reads, scans, writes = one
+            if reads or scans or writes:
                 changes.append(one)
-                has_writes = has_writes or bool(one.writes)
+                has_writes = has_writes or bool(writes)
         if has_writes:
             self._check_repeated()
         else:

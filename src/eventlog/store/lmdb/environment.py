@@ -146,6 +146,7 @@ class Environment(Space):
         """Puts the checksum behind the value of a row, by its key; None in a log of format 3, whose rows have none."""
         self.unseal: Callable[[bytes | memoryview, bytes | memoryview], bytes | None] | None = None
         """Takes it off again, and gives None if it is wrong."""
+        self.is_reserve_short = False  # read by each commit, and found fast in the object alone
         self.writing_number = -1
         """The number of the write transaction that runs, or ran last."""
         self._next_reader_check = 0.0

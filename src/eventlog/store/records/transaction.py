@@ -81,15 +81,15 @@ class CommitTransaction(CommitRequest):
                 stored="Nothing of it was stored.",
                 advice="Begin another.",
             )
-        request, now_ms = self._request, self._now_ms
-        parts = request.parts
+        now_ms = self._now_ms
+        parts, conditions, _, placed_topics = self._request  # a field of a named tuple is found slowly
         newer = check_parts(writing, parts)
-        if newer and any(topic.id in request.placed_topics for topic in newer):
+        if newer and any(topic.id in placed_topics for topic in newer):
             self.reply = AppendReply(None, newer)
             return
         stored = replies_to(parts)
-        if request.conditions:
-            judge(writing, parts, stored, request.conditions, now_ms)
+        if conditions:
+            judge(writing, parts, stored, conditions, now_ms)
         for piece in self._pieces:
             piece.check(writing)
         for part, reply in zip(parts, stored, strict=True):

@@ -109,10 +109,10 @@ class ApplyStateChanges:
 
     def check_within(self, environment: Environment, transaction: Transaction) -> None:
         """The same check in any transaction that hands out copies."""
-        changes, state = self._changes, self._changes.state
+        state, reads, scans, _ = self._changes  # taken apart: a field of a named tuple is found slowly
         check_stored(environment, transaction, state)
         prefix, table, unseal = state_prefix(state.id), environment.tables[STATE], environment.unseal
-        for key, data in changes.reads.items():
+        for key, data in reads.items():
             row_key = prefix + key
             stored = transaction.get(row_key, db=table)
             if stored is not None and unseal is not None:
@@ -121,15 +121,16 @@ class ApplyStateChanges:
                     raise damaged_row(STATE, row_key)
             if stored != data:
                 raise _conflict(state, f"the row with the encoded key {_shown(key)}")
-        if changes.scans:
+        if scans:
             with transaction.cursor(db=table) as cursor:
-                for scan in changes.scans:
+                for scan in scans:
                     if not _is_unchanged(environment, cursor, state, scan):
                         raise _conflict(state, f"a row in the range that it scanned, of {_range_shown(scan)}")
 
     def write(self, writing: WriteTransaction) -> None:
         """Put and delete the rows, in the order of the table."""
-        writes, prefix = self._changes.writes, state_prefix(self._changes.state.id)
+        state, _, _, writes = self._changes
+        prefix = state_prefix(state.id)
         if len(writes) == 1:
             ((key, value),) = writes.items()
             if value is None:
