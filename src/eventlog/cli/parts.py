@@ -129,6 +129,18 @@ class _Separator(ParamType):
         return characters
 
 
+class _Header(ParamType):
+    """A header, as kcat has it: name=value."""
+
+    name = "header"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, bytes]:
+        name, separator, text = value.partition("=")
+        if not separator:
+            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
+        return name, text.encode("utf-8", "surrogateescape")
+
+
 class _Partitions(ParamType):
     """A topic with some of its partitions, or None for all."""
 
@@ -165,6 +177,7 @@ POSITIVE: Final = click.IntRange(min=1)
 DIRECTORY: Final = _Directory()
 MOMENT: Final = _Moment()
 WHERE: Final = _Where()
+HEADER: Final = _Header()
 SEPARATOR: Final = _Separator()
 PARTITIONS: Final = _Partitions()
 TOPIC: Final = _Named("topic", lambda log: log.topics())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
@@ -12,9 +12,9 @@ import eventlog
 from eventlog.cli.failure import EXIT_OK
 from eventlog.cli.inputs import Csv, JsonLines, Lines
 from eventlog.cli.parts import (
+    HEADER,
     NATURAL,
     SEPARATOR,
-    ParamType,
     command,
     max_bytes_option,
     path_argument,
@@ -23,18 +23,6 @@ from eventlog.cli.parts import (
 )
 from eventlog.cli.sending import Sending, Source
 from eventlog.cli.text import counted
-
-
-class _Header(ParamType):
-    """A header, as kcat has it: name=value."""
-
-    name = "header"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, bytes]:
-        name, separator, text = value.partition("=")
-        if not separator:
-            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
-        return name, text.encode("utf-8", "surrogateescape")
 
 
 @command("produce")
@@ -50,7 +38,7 @@ class _Header(ParamType):
 @click.option("-k", "--key", "key_text", metavar="KEY", help="The key of all records.")
 @click.option("-p", "--partition", type=NATURAL, metavar="N", help="The partition of all records.")
 @click.option(
-    "-H", "--header", "headers", type=_Header(), multiple=True, metavar="NAME=VALUE", help="A header of all records."
+    "-H", "--header", "headers", type=HEADER, multiple=True, metavar="NAME=VALUE", help="A header of all records."
 )
 @click.option("-Z", "--null-empty", "is_null_empty", is_flag=True, help="Store an empty value as none: a tombstone.")
 @click.option("--json", "as_json", is_flag=True, help="Read JSON lines, as `tail --json` and `export` print them.")

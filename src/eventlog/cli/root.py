@@ -18,6 +18,8 @@ SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 1
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "topics": ("eventlog.cli.topics:topics", "List, create, describe, alter and delete topics."),
     "produce": ("eventlog.cli.produce:produce", "Store each line of stdin as a record."),
+    "request": ("eventlog.cli.request:request", "Send a request to a topic, and print the value of its reply."),
+    "reply": ("eventlog.cli.reply:reply", "Answer the requests of a topic, until Ctrl-C or SIGTERM."),
     "tail": ("eventlog.cli.tail:tail", "Print the records of topics."),
     "order": ("eventlog.cli.order:order", "Print the records of all topics in log order."),
     "history": ("eventlog.cli.history:history", "Print the records of one key, of a topic with an index."),
