@@ -107,6 +107,35 @@ def test_dead_letters_are_replayed_once(log):
         log.queues.replay("missing")
 
 
+async def awaited(*_):
+    """What nobody awaits."""
+
+
+@pytest.mark.parametrize("function", [awaited, 7])
+def test_a_coroutine_function_is_refused(log, function):
+    """A queue would accept jobs that nobody has done, and a replay take every letter for wanted."""
+    with log.queue("jobs", group="g") as queue:
+        for call in (
+            lambda: queue.run(function),
+            lambda: log.queues.replay("dlq.g", where=function),
+            lambda: log.queues.replay("dlq.g", edit=function),
+        ):
+            with pytest.raises(TypeError, match=r"function.* Nothing was"):
+                call()
+    assert (counts(log, "g"), log.queues.list()) == ({"ready": 10}, ["g"])
+
+
+def test_what_nobody_has_taken_yet_is_counted_and_purged(log):
+    """From the moment on at which a worker has come for it."""
+    log.topic("more", value=int).append(1)
+    with log.queue("jobs", group="g"):
+        assert counts(log, "g") == {"ready": 10}
+    with log.queue("jobs", "more", group="g") as queue:
+        assert counts(log, "g") == {"ready": 11}
+        assert log.queues.purge("g") == 11
+        assert accept_all(queue) == []
+
+
 @pytest.fixture
 def run(path, capsys):
     """Runs `eventlog queues ACTION PATH ...` on a log with a queue: gives exit code, stdout and stderr."""

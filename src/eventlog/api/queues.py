@@ -72,7 +72,7 @@ class QueueDescription:
 
     `ready` jobs may be taken now, `leased` ones are with workers, `delayed` ones rest, and `waiting` ones wait for
     others of their keys. `dead` and `expired` count since the queue was made: dead letters, and jobs whose records were
-    deleted before they were done. `partitions` are those of topics of which something was handed out. The options are
+    deleted before they were done. `partitions` are those of the topics that workers have come for. The options are
     those of `EventLog.queue`, with None for none.
 
     Example:

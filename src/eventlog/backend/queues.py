@@ -249,8 +249,10 @@ class QueueBackend(Protocol):
         """
         ...
 
-    def begin_work(self, queue: StoredQueue, member_id: str, lease: MemberLease) -> QueueReply:
-        """Make a worker one of a queue, and take the leases of the dead."""
+    def begin_work(
+        self, queue: StoredQueue, member_id: str, lease: MemberLease, topics: Sequence[StoredTopic]
+    ) -> QueueReply:
+        """Make a worker one of a queue, which has jobs of these topics from now on, and take the leases of the dead."""
         ...
 
     def end_work(

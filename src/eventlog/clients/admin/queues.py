@@ -17,7 +17,7 @@ from eventlog.backend.queues import QueueDetails
 from eventlog.clients.queue.opening import open_queue
 from eventlog.clients.queue.queue import EmbeddedQueue
 from eventlog.clients.topic.topic import EmbeddedTopic
-from eventlog.options import MAX_NAME_LENGTH, check_group_name, check_seconds, check_topic_name
+from eventlog.options import MAX_NAME_LENGTH, check_function, check_group_name, check_seconds, check_topic_name
 from eventlog.records import Record
 
 _BEGIN = "__dlq.errors."
@@ -80,6 +80,9 @@ class EmbeddedQueues(Queues):
         rate: float | None = None,
     ) -> int:
         self._check_open()
+        for option, function in (("where", where), ("edit", edit)):
+            if function is not None:
+                check_function(option, function, "Nothing was replayed.")
         pause_s = 0.0 if rate is None else 1.0 / check_seconds("rate", rate, least=0.001)
         name = dead_letters if isinstance(dead_letters, str) else dead_letters.name
         group = f"replay.{check_topic_name(name)}"[:MAX_NAME_LENGTH]

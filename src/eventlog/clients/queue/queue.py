@@ -20,7 +20,7 @@ from eventlog.clients.queue.worker import Worker
 from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.errors import ConcurrentUse, EventLogError, LogClosed, NotSupported, UsedAfterFork
 from eventlog.interruptions import is_interruption, suppress, unless_interrupted
-from eventlog.options import check_int, check_seconds, refuse_options
+from eventlog.options import check_function, check_int, check_seconds, refuse_options
 from eventlog.records import K, V
 from eventlog.uninterruptible import HeldLock
 
@@ -161,8 +161,7 @@ class EmbeddedQueue(Queue[K, V]):
     @override
     def run(self, function: Callable[[Job[K, V]], object], *, threads: int = 1) -> None:
         check_int("threads", threads, least=1)
-        if not callable(function):
-            raise TypeError(f"run() takes a function of a job, not {function!r}. Nothing was done.")
+        check_function("function", function, "Nothing was done.")
         from eventlog.clients.queue.running import run
 
         with self._used():

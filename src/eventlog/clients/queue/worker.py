@@ -81,7 +81,8 @@ class Worker:
         """Until when to wait if nothing is committed, and the commit that was seen last."""
         self._lease = backend.begin_lease(self.id, options.terms)
         try:
-            self._note(self._queues.begin_work(queue, self.id, self._lease))
+            rows = [topic._route.row for topic in topics]
+            self._note(self._queues.begin_work(queue, self.id, self._lease, rows))
         except BaseException:
             self._lease.leave()
             raise

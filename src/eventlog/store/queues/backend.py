@@ -79,9 +79,11 @@ class Queues:
 
     # -- work ------------------------------------------------------------------------------------------------
 
-    def begin_work(self, queue: StoredQueue, member_id: str, lease: MemberLease) -> QueueReply:
+    def begin_work(
+        self, queue: StoredQueue, member_id: str, lease: MemberLease, topics: Sequence[StoredTopic]
+    ) -> QueueReply:
         """Make a worker one of a queue, and take the leases of the dead."""
-        request = QueueRequest(queue, member_id, sweeps=True)
+        request = QueueRequest(queue, member_id, wants=[(topic, 0) for topic in topics], sweeps=True)
         return self._work(QueueCommand(request, self._members, *self._times(), joins=True, confirm=_confirm(lease)))
 
     def request_jobs(self, request: QueueRequest) -> QueueReply:

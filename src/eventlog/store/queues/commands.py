@@ -33,12 +33,14 @@ from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.jobs import Jobs
 from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.queues import (
+    CURSOR,
     NEXT_ID,
     WORKER,
     WorkerRow,
     pack_queue,
     queue_key,
     queue_prefix,
+    topic_prefix,
     unpack_queue,
     worker_key,
 )
@@ -220,6 +222,8 @@ class QueueCommand(QueueChange):
             QUEUES, worker_key(jobs.queue.id, member_id)
         ) is None:
             self._join(jobs, member_id)
+        if self._joins:
+            self._note_topics(jobs)
         letters = settlement.write(jobs)
         self.notifies = self.notifies or settlement.frees
         if request.withdrawn:
@@ -243,6 +247,17 @@ class QueueCommand(QueueChange):
         jobs.write_tally()
         self.refused = settlement.refused
         self.epoch = jobs.counts["epoch"]
+
+    def _note_topics(self, jobs: Jobs) -> None:
+        """Give a topic that the queue has no cursor of its first one, so that its records are known to be jobs."""
+        for topic, _ in self._request.wants:
+            stored = jobs.writing.topic_named(topic.name)
+            is_there = stored is not None and stored.id == topic.id
+            if (
+                is_there
+                and next(jobs.writing.keys(QUEUES, topic_prefix(CURSOR, jobs.queue.id, topic.id)), None) is None
+            ):
+                jobs.move_cursor((topic.id, 0), 0)
 
 
 def topic_names(writing: WriteTransaction, acknowledgements: Sequence[Acknowledgement]) -> dict[int, str]:

@@ -189,7 +189,7 @@ def _partitions(
     queue: StoredQueue,
     topics: Mapping[int, StoredTopic],
 ) -> Iterator[PartitionDetails]:
-    """The partitions of the topics of which something was handed out."""
+    """The partitions of the topics that workers have come for."""
     known: dict[int, None] = {}
     for key, _ in rows.items(QUEUES, queue_prefix(CURSOR, queue.id)):
         known[split_cursor(key)[1]] = None
