@@ -51,7 +51,7 @@ class CleanReport(NamedTuple):
     be cleaned: a row is damaged (`EventLog.verify()` says more), or a full log has no room to rewrite their batches.
 
     Example:
-        >>> with eventlog.open(":memory:") as log:
+        >>> with eventlog.open(":memory:", cleaner=False) as log:
         ...     views = log.topic("views", retention_bytes=0)
         ...     meta = views.append(b"tea")
         ...     report = log.clean()
