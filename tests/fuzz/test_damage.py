@@ -66,6 +66,16 @@ def test_spoiled_logs_are_refused_or_read(kind: str, cases: Cases) -> None:
     assert {name.split(": ")[1] for name in tally.deaths} <= DEADLY
 
 
+def test_a_copied_page_makes_no_reader_wait_for_an_end_that_others_see(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A found case: a cursor saw the partition end on its page, `lag()` saw more, and `run_to_end()` never ended."""
+    monkeypatch.setattr(judge, "MOST_SECONDS", 10)
+    (directory / "copied").mkdir()
+    kind, verdict = Cases(directory / "copied", "l15").judge("files", 5067)
+    assert (kind, verdict.wrongs) == ("copied", [])
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("first", range(0, LONG_COUNT, SLICE_COUNT))

@@ -83,7 +83,7 @@ def fetch_within(
             is_found = cursor.next()
         row = _partition_row(environment, transaction, topic_id, partition)
         is_end = batches or (sight is not None and sight.is_open)
-        end = offset if is_end else _end(environment, transaction, cursor, topic_id, partition, row)
+        end = offset if is_end else _end(environment, transaction, topic_id, partition, row)
         if not batches and row.first <= offset < end:
             raise damaged(
                 f"offset {offset} of partition {partition} of topic id {topic_id}",
@@ -121,9 +121,8 @@ def bounds_within(
     environment: Environment, transaction: Snapshot | Transaction, partitions: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
     """The first and the end offset (exclusive) of some partitions, by topic id and number."""
-    with transaction.cursor(db=environment.table(BATCHES)) as cursor:
-        rows = [(pair, _partition_row(environment, transaction, *pair)) for pair in partitions]
-        return [(row.first, _end(environment, transaction, cursor, *pair, row)) for pair, row in rows]
+    rows = [(pair, _partition_row(environment, transaction, *pair)) for pair in partitions]
+    return [(row.first, _end(environment, transaction, *pair, row)) for pair, row in rows]
 
 
 def offset_of_time_within(
@@ -137,7 +136,7 @@ def offset_of_time_within(
     """
     row = _partition_row(environment, transaction, topic_id, partition)
     with transaction.cursor(db=environment.table(BATCHES)) as cursor:
-        first, end = row.first, _end(environment, transaction, cursor, topic_id, partition, row)
+        first, end = row.first, _end(environment, transaction, topic_id, partition, row)
         low, high = first, end
         prefix = partition_key(topic_id, partition)
         while low < high:
@@ -197,13 +196,18 @@ def _partition_row(
 def _end(
     environment: Environment,
     transaction: Snapshot | Transaction,
-    cursor: Cursor,
     topic_id: int,
     partition: int,
     row: PartitionRow,
 ) -> int:
-    """The end of a partition."""
-    found = last_batch(environment, transaction, cursor, topic_id, partition)
+    """
+    The end of a partition.
+
+    The cursor is a new one. One that stands on a page is first looked for on that page by LMDB, so on damaged pages an
+    end would depend on what was read before: a reader could find one end, and `bounds()` another that it never reaches.
+    """
+    with transaction.cursor(db=environment.table(BATCHES)) as cursor:
+        found = last_batch(environment, transaction, cursor, topic_id, partition)
     if found is None:
         return row.end
     end = found.last + 1
