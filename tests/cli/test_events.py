@@ -170,6 +170,7 @@ def test_state_has_rows_for_programs(bank, eventlog_command):
         (["counts"], 4, "no state 'counts' in "),
         (["totals", "--projection"], 4, "no projection 'totals' in .*: it has counts.\n  stored: Nothing was changed"),
         (["totals", "--prefix", "alice"], 2, "no key of state 'totals' begins with 'alice': its keys are of an"),
+        (["totals", "--prefix", "[" * 100_000], 2, r"no key of state 'totals' begins with '\[\[\["),
     ],
 )
 def test_state_of_what_is_not_there_is_told(bank, arguments, code, error, eventlog_command):

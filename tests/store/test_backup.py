@@ -273,6 +273,14 @@ def test_each_changed_byte_of_a_backup_is_noticed(
             file.write_bytes(whole)
 
 
+def test_a_manifest_that_is_nested_too_deep_is_damage(backed_up: tuple[eventlog.EventLog, Path]) -> None:
+    """Python's reader gives up with an error of its own kind."""
+    _, backup = backed_up
+    (backup / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(eventlog.CorruptBackup, match="manifest"):
+        eventlog.check_backup(backup)
+
+
 def test_a_missing_file_is_named_and_nothing_is_added(backed_up: tuple[eventlog.EventLog, Path]) -> None:
     """A chain with a hole gets no further links."""
     log, backup = backed_up

@@ -130,7 +130,7 @@ def _rows(
 
 def _prefixes(text: str) -> Iterator[Any]:
     """The prefixes that a text may mean; the type of the keys decides."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         if isinstance(items := json.loads(text), list):
             yield _tuples(items)
     yield text

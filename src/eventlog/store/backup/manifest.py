@@ -145,7 +145,7 @@ def read_manifest(folder: str) -> Manifest | None:
             for one in fields["moments"]
         )
         return Manifest(fields["uuid"], fields["branch"], moments)
-    except unless_interrupted(ValueError, KeyError, TypeError, AttributeError) as error:
+    except unless_interrupted(ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptBackup(
             f"the backup in {folder} is damaged: {MANIFEST_FILE}: {error}.",
             file=MANIFEST_FILE,
