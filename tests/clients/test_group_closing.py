@@ -96,6 +96,6 @@ def test_options_of_members_are_refused_where_they_do_nothing(log, options):
 def test_a_callback_is_a_function(log):
     """Said at the call, and not in the middle of a rebalance."""
     log.topic("orders")
-    with pytest.raises(TypeError, match="callback"):
+    with pytest.raises(TypeError, match="on_revoked must be a function"):
         log.consumer("orders", group="billing", on_revoked="commit")
     assert log.groups.list() == []

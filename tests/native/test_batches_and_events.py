@@ -290,7 +290,7 @@ def test_references_are_given_back(rng: random.Random) -> None:
     for _ in range(50):
         all_paths()
     assert held() == before
-    assert abs(len(gc.get_objects()) - objects) < 20
+    assert len(gc.get_objects()) - objects < 20  # fewer is no leak: others let go of theirs
 
 
 ROW = pack_row(3, msgpack.packb((2**40, 2, -3, 4, b"x" * 300, ())) * 3)

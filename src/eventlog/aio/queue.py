@@ -146,7 +146,11 @@ class Queue(Generic[K, V]):
         await self._home.call(partial(self._inner._renew, job, seconds), "renewing a job")
 
     def wakeup(self) -> None:
-        """End a poll that waits, or else the next one; an `async for` loop ends. Any thread may call it."""
+        """
+        End a poll that waits, or else the next one; an `async for` loop ends.
+
+        Any thread may call it.
+        """
         self._inner.wakeup()
 
     # -- life ------------------------------------------------------------------------------------------------

@@ -166,7 +166,9 @@ class Queues(FrontDoor):
     @abstractmethod
     def delete(self, name: str) -> None:
         """
-        Delete a queue: a later one of that name begins from the start. Its topics and dead letters stay.
+        Delete a queue: a later one of that name begins from the start.
+
+        Its topics and dead letters stay.
 
         Workers that are at it get `UnknownGroup` at their next call.
 

@@ -27,7 +27,7 @@ FIRST_ATTEMPTS: Final = 5
 """How often a job is handed out at most, unless the queue says otherwise."""
 FIRST_BACKOFF_MS: Final = (1000, 300_000)
 MOST_WAITING: Final = 10_000
-"""So many records wait for others of their keys at most; then the cursor rests."""
+"""How many records wait for others of their keys at most; then the cursor rests."""
 MOST_ATTEMPTS: Final = 2**16 - 2
 ANY_LEASE: Final = -1
 """The number of a lease in an acknowledgement that is of whatever lease the worker has there."""

@@ -121,8 +121,8 @@ def prune_backup(
 
     Args:
         backup: a directory that `EventLog.backup()` has written. Nobody may restore it or copy it meanwhile.
-        keep_last: so many of the newest backups are kept, at least 1.
-        keep_within: those are kept that were taken at most so many seconds before the newest.
+        keep_last: how many of the newest backups are kept, at least 1.
+        keep_within: seconds; a backup that was taken no longer than that before the newest is kept.
         dry_run: only say what would go.
         progress: called from time to time with the bytes that were looked at, and all there are to look at.
 

@@ -20,7 +20,7 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.records import RecordBatch
 
 _ONE_BATCH = 1
-"""So many bytes are asked for: at least one batch comes back."""
+"""The bytes that are asked for: at least one batch comes back."""
 
 
 class JobReader:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from eventlog.clients.queue.queue import EmbeddedQueue
 
 _LOOK_SECONDS = 0.5
-"""So often the thread that called `run()` looks whether it is to end: Ctrl-C ends its wait, too."""
+"""The pause between two looks of the thread that called `run()`: Ctrl-C ends its wait, too."""
 
 
 def run(queue: EmbeddedQueue[Any, Any], function: Callable[[Job[Any, Any]], object], count: int) -> None:

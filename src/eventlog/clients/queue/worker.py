@@ -29,9 +29,9 @@ from eventlog.errors import EventLogError, LeaseLost, UnknownTopic
 from eventlog.interruptions import is_interruption, suppress, unless_interrupted
 
 _WATCHED_COUNT = 16
-"""So many of the other workers are watched, the next in the order of their ids: a death is told by the kernel."""
+"""How many of the other workers are watched, the next in the order of their ids: the kernel tells of a death."""
 _LOOK_SECONDS = 2.0
-"""So often a worker looks at all others: it does not watch each of them, and hung ones do not die."""
+"""The pause between two looks at all others: a worker does not watch each of them, and hung ones do not die."""
 _REST_SECONDS = 0.1
 _NEVER_S = float("inf")
 

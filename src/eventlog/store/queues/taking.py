@@ -24,7 +24,7 @@ from eventlog.store.rows.queues import DueRow, LeaseRow, split_due
 
 _MOST_BURIED = 100
 _MOST_SCANNED = 1000
-"""So many records of a partition are looked at for their keys at most, in one take."""
+"""How many records of a partition are looked at for their keys at most, in one take."""
 
 
 class Taking:
