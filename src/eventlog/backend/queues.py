@@ -37,7 +37,7 @@ NO_LIMIT: Final = 2**63 - 1
 
 class QueueOptions(NamedTuple):
     """
-    What is stored with a queue.
+    The options that are stored with a queue.
 
     `dead_letters` is the name of the topic that gets what is rejected, None for none. `backoff_ms` is the first pause
     before a job that failed comes again, and the longest. `per_key` is how many jobs of one key are handed out at a

@@ -64,7 +64,7 @@ class Worker:
         self._turns = WeightedTurns(options.weights)
         self._reader = JobReader(BatchReader(backend), owner)
         self._pending: deque[tuple[Acknowledgement, Job[Any, Any] | None]] = deque()
-        """What is to be acknowledged, with the job that is told if it comes too late."""
+        """The acknowledgements to be stored, each with the job that is told if it comes too late."""
         self._withdrawn: list[int] = []
         self._number = 0
         self._epoch = -1
@@ -111,7 +111,7 @@ class Worker:
         return bool(self._pending or self._reader.settled or self._withdrawn)
 
     def _drained(self) -> list[tuple[Acknowledgement, Job[Any, Any] | None]]:
-        """What is to be acknowledged; noted by other threads meanwhile, it comes next time."""
+        """The acknowledgements to be stored; those that other threads note meanwhile come next."""
         drained: list[tuple[Acknowledgement, Job[Any, Any] | None]] = []
         with suppress(IndexError):
             while True:

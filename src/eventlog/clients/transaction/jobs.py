@@ -34,7 +34,7 @@ class AcceptedJobs:
         job.state = "accepted"
 
     def pieces(self) -> list[object]:
-        """What is to be stored with the transaction."""
+        """The acknowledgements to be stored with the transaction."""
         return [QueuePiece(queue, member_id, ones) for member_id, (queue, ones) in self._by_worker.items()]
 
     def fail(self) -> None:

@@ -164,7 +164,7 @@ class TransactionSweep:
     # -- changing --------------------------------------------------------------------------------------------
 
     def _slice(self, units: Sequence[Sequence[Change]]) -> tuple[_Slice, int]:
-        """What is to be stored for some of the units, which fill a slice; and for how many."""
+        """The batches to be stored for some of the units, which fill a slice; and for how many."""
         found, most_bytes = _Slice(), self._window_bytes()
         for count, unit in enumerate(units):
             if count and (found.source_bytes >= most_bytes or unit[0].first == units[count - 1][0].first):

@@ -1,8 +1,8 @@
 """
 The check of queues: each row can be read, belongs to a queue and a partition, and the rows agree with each other.
 
-All of it is read in one snapshot. What is due has two rows, which are compared by sums of their hashes: there may be
-millions.
+All of it is read in one snapshot. A job that is due has two rows; the sums of their hashes are compared, because there
+may be millions.
 """
 
 from __future__ import annotations
