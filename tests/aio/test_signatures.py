@@ -30,10 +30,10 @@ PAIRS = {
 }
 MISSING = {
     "EventLog": {"supports", "backend"},
-    "Queue": {"run"},
+    "Queue": {"run", "fileno", "max_wait"},
     "Consumer": {"fileno", "max_wait"},
 }
-"""What the classes of a loop do not have: a loop drives the consumer already, and its log is embedded."""
+"""What the classes of a loop do not have: a loop drives the client already, and its log is embedded."""
 ADDED = {"Producer": {"drain"}, "Queue": {"renew"}, "State": {"load"}, "StateView": {"load"}}
 OTHER_OPTIONS = {("EventLog", "producer"): {"max_block"}}
 """Options that are left out: `send` does not wait."""

@@ -104,9 +104,9 @@ class EventLog(Closing, LogReading, LogTransactions, LogQueues, Requesting):
         * "forced_resets": `force=` of the methods of `Groups`: fencing live members. Without it, stop the
           members first.
         * "assignor_functions": an `assignor=` of your own. Without it, the named assignors are there.
-        * "fileno": `Consumer.fileno` and `max_wait`: a descriptor for the event loop of a program. Without
-          it, call `poll(0)` every few milliseconds, or `poll(timeout)` in a thread. Some file systems lack
-          it too: `fileno()` says so.
+        * "fileno": `fileno` and `max_wait` of consumers and queues: a descriptor for the event loop of a
+          program. Without it, call `poll(0)` every few milliseconds, or `poll(timeout)` in a thread. Some
+          file systems lack it too: `fileno()` says so.
         * "retention": `retention=`, `retention_bytes=` and `until_read_by=` of a topic, `Topic.alter` and
           `clean`. Without it, call `delete_records()`, or set what the servers keep.
         * "compression": `compression=` of a topic. Without it, producers or servers compress as they are set up.

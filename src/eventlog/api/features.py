@@ -49,9 +49,9 @@ FEATURES: Mapping[str, str] = MappingProxyType(
         ),
         "assignor_functions": ("an `assignor=` of your own. Without it, the named assignors are there."),
         "fileno": (
-            "`Consumer.fileno` and `max_wait`: a descriptor for the event loop of a program. Without it, call "
-            "`poll(0)` every few milliseconds, or `poll(timeout)` in a thread. Some file systems lack it too: "
-            "`fileno()` says so."
+            "`fileno` and `max_wait` of consumers and queues: a descriptor for the event loop of a program. Without "
+            "it, call `poll(0)` every few milliseconds, or `poll(timeout)` in a thread. Some file systems lack it "
+            "too: `fileno()` says so."
         ),
         "retention": (
             "`retention=`, `retention_bytes=` and `until_read_by=` of a topic, `Topic.alter` and `clean`. Without it, "

@@ -257,6 +257,44 @@ class Queue(Closing, FrontDoor, Generic[K, V]):
     def wakeup(self) -> None:
         """End a `poll()` or a loop that waits now, or the next one; any thread and a signal handler may call it."""
 
+    def fileno(self) -> int:
+        """
+        A descriptor for an event loop of the program: readable while `poll(0)` may find something.
+
+        It becomes readable when something is committed to a topic of the queue, by any thread or process, when jobs are
+        given back, and by `wakeup()`; and it stays readable until a `poll(0)` has found nothing. It is one descriptor
+        until `close()`: take it out of the loop before. Never read from it.
+
+        Some things come with time and not with a commit (a delayed job, the death of a worker, a notification that was
+        lost): call `poll(0)` also when `max_wait()` seconds have passed since the last call.
+
+        Raises:
+            NotSupported: where the platform or the file system has no FIFOs. Call `poll(0)` every few milliseconds
+                then, or `poll(timeout)` in a thread.
+
+        Example:
+            >>> import selectors
+            >>> with eventlog.open(":memory:") as log, selectors.DefaultSelector() as selector:
+            ...     mails = log.topic("mails", value=str)
+            ...     with log.queue(mails, group="mailers") as queue:
+            ...         key = selector.register(queue, selectors.EVENT_READ)
+            ...         meta = mails.append("hello")
+            ...         while not (jobs := queue.poll(0)):
+            ...             ready = selector.select(queue.max_wait())
+            ...         key = selector.unregister(queue)
+            >>> [job.value for job in jobs]
+            ['hello']
+        """
+        raise self._lacks("fileno()", "fileno")
+
+    def max_wait(self) -> float:
+        """
+        The seconds that an event loop may wait before it calls `poll(0)`, though `fileno()` is not readable.
+
+        At most 0.1, and less when a delayed job is due before.
+        """
+        raise self._lacks("max_wait()", "fileno")
+
     @abstractmethod
     def close(self) -> None:
         """

@@ -15,6 +15,7 @@ from eventlog.api.overriding import override
 from eventlog.api.queue import Job, JobState, Queue
 from eventlog.backend import Backend
 from eventlog.backend.queues import Acknowledgement, Action, StoredQueue
+from eventlog.backend.waiting import RECHECK_SECONDS
 from eventlog.clients.queue.options import WorkerOptions
 from eventlog.clients.queue.worker import Worker
 from eventlog.clients.topic.topic import EmbeddedTopic
@@ -58,6 +59,8 @@ class EmbeddedQueue(Queue[K, V]):
         self._siblings: list[EmbeddedQueue[K, V]] = []
         """The workers of `run()`."""
         self._is_of_loop = listener is not None
+        self._is_watched = False
+        """Whether a loop of the program watches our descriptor, which then stays readable until nothing is found."""
         self._waiter: Waiter = backend.waiter() if listener is None else cast("Waiter", listener)
         """Where a poll waits; in a loop only a place to be notified: somebody else waits."""
         self._worker = Worker(backend, open_topic, stored, options, topics, self)
@@ -104,11 +107,10 @@ class EmbeddedQueue(Queue[K, V]):
             try:
                 while True:
                     if timeout != 0.0:
-                        self._waiter.subscribe(worker.subjects)
-                        self._waiter.watch(worker.watched)
+                        self._prepare_to_wait()
                     if is_loop and self._take_wakeup():
                         return []
-                    jobs = self._try(most, is_loop=is_loop)
+                    jobs = self._try_watched(most) if self._is_watched else self._try(most, is_loop=is_loop)
                     if self._is_closing:
                         return []
                     if jobs or self._take_wakeup() or now() >= until_s:
@@ -126,13 +128,31 @@ class EmbeddedQueue(Queue[K, V]):
         """Take jobs without waiting, for a loop, which finds them with the worker; whether it was woken."""
         with self._used():
             worker = self._worker
-            self._waiter.subscribe(worker.subjects)
-            self._waiter.watch(worker.watched)
+            self._prepare_to_wait()
             if is_loop and self._take_wakeup():
                 return True
             jobs = self._try(most, is_loop=is_loop)
             worker.found.extendleft(reversed(jobs))
             return not jobs and self._take_wakeup()
+
+    def _prepare_to_wait(self) -> bool:
+        """Be notified of what concerns us; whether that is new."""
+        is_new = self._waiter.subscribe(self._worker.subjects)
+        self._waiter.watch(self._worker.watched)
+        return is_new
+
+    def _try_watched(self, most: int) -> list[Job[K, V]]:
+        """Take jobs for a loop of the program: its descriptor stays readable until there are none."""
+        is_quiet = False
+        try:
+            self._prepare_to_wait()
+            self._waiter.drain()
+            jobs = self._try(most, is_loop=False)
+            is_quiet = not jobs
+        finally:
+            if not is_quiet:  # there may be more, or an error was raised: the loop has to come again
+                self._waiter.wake()
+        return jobs
 
     def _try(self, most: int, *, is_loop: bool) -> list[Job[K, V]]:
         worker = self._worker
@@ -157,6 +177,35 @@ class EmbeddedQueue(Queue[K, V]):
         self._waiter.wake()
         for sibling in self._siblings:
             sibling.wakeup()
+
+    @override
+    def fileno(self) -> int:
+        with self._used():
+            is_new = self._prepare_to_wait()
+            descriptor = self._waiter.fileno()
+            if descriptor is None:
+                raise NotSupported(
+                    f"cannot give a descriptor for a queue of {self._backend.path}: its file system or this platform "
+                    "has no FIFOs.",
+                    stored="The queue is unchanged.",
+                    advice="Call poll(0) every few milliseconds from the loop, or poll(timeout) in a thread.",
+                    feature="fileno",
+                    backend="embedded",
+                )
+            self._is_watched = True
+            if is_new:
+                self._waiter.wake()
+            return descriptor
+
+    @override
+    def max_wait(self) -> float:
+        with self._used():
+            worker = self._worker
+            if worker.found:
+                return 0.0
+            if worker.has_pending or worker.seen is None:
+                return _REST_SECONDS
+            return min(max(worker.wake_at_s - self._backend.clock.monotonic(), 0.0), RECHECK_SECONDS)
 
     @override
     def run(self, function: Callable[[Job[K, V]], object], *, threads: int = 1) -> None:
