@@ -108,6 +108,13 @@ _KAFKA = {
 """Names of options in Kafka's clients for Python, and ours."""
 
 
+def check_options(method: str, options: Mapping[str, object], known: Any) -> None:
+    """Refuse options that a method does not have; `known` is the `TypedDict` of those that it has."""
+    names: frozenset[str] = known.__optional_keys__
+    if not names.issuperset(options):
+        refuse_options(method, {name: option for name, option in options.items() if name not in names})
+
+
 def refuse_options(method: str, others: Mapping[str, object]) -> NoReturn:
     """Raise the error for options that a method does not have; it says what Kafka's are called here."""
     name = next((one for one in others if one in _KAFKA), next(iter(others)))

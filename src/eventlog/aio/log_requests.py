@@ -121,11 +121,21 @@ class LogRequests:
 
         If the task is cancelled, the request may be stored, and answered.
         """
-        from eventlog.clients.requests.question import Asked
-
-        where = inner_of(reply_to)
-        asked = Asked(inner_of(topic), headers, timeout, message_id, reply, where, group, needs_responder)
-        return (await self._asking().ask(value, asked, key, partition))[0]
+        replies = await self._asking().ask(
+            inner_of(topic),
+            value,
+            key,
+            headers=headers,
+            partition=partition,
+            timeout=timeout,
+            message_id=message_id,
+            reply=reply,
+            reply_to=inner_of(reply_to),
+            group=group,
+            needs_responder=needs_responder,
+            expect=1,
+        )
+        return replies[0]
 
     @overload
     async def gather(
@@ -179,13 +189,21 @@ class LogRequests:
 
         If the task is cancelled, the request may be stored, and answered.
         """
-        from eventlog.clients.requests.question import Asked
-
-        where = inner_of(reply_to)
-        asked = Asked(
-            inner_of(topic), headers, timeout, message_id, reply, where, group, needs_responder, expect, partial
+        return await self._asking().ask(
+            inner_of(topic),
+            value,
+            key,
+            headers=headers,
+            partition=partition,
+            timeout=timeout,
+            message_id=message_id,
+            reply=reply,
+            reply_to=inner_of(reply_to),
+            group=group,
+            needs_responder=needs_responder,
+            expect=expect,
+            partial=partial,
         )
-        return await self._asking().ask(value, asked, key, partition)
 
     def _asking(self) -> Requester:
         if self._requester is None:

@@ -20,6 +20,7 @@ from eventlog.clients.requests.headers import ReplyAddress
 from eventlog.clients.requests.inbox import Inbox
 from eventlog.clients.requests.question import Asked, Desk, Question, closed_meanwhile
 from eventlog.clients.requests.reading import Reading, lost, open_reading
+from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.errors import LogClosed, UnknownTopic
 from eventlog.interruptions import unless_interrupted
 from eventlog.log.event_log import EmbeddedLog
@@ -105,18 +106,21 @@ class Requester:
         self._inboxes: list[Inbox] = []
         inner._clients.endings.append(self._close_inboxes)
 
-    async def ask(self, value: object, asked: Asked, key: object, partition: int | None) -> list[Record[Any, Any]]:
+    async def ask(
+        self, topic: str | EmbeddedTopic[Any, Any], value: object, key: object, **options: Any
+    ) -> list[Record[Any, Any]]:
         """Send a request and wait for its replies."""
+        asked = Asked(topic, **options)
         home = self._home
         home.check()
         question = await self._question(asked)
         reader = await self._reader(question.address)
         future: Future[None] = home.loop.future()
         call = reader.calls.begin(question.expected, partial(_resolve, future))
-        topic: Topic[Any, Any] = Topic(home, question.topic)
+        requests: Topic[Any, Any] = Topic(home, question.topic)
         try:
             headers = question.headers(call, reader.address, value)
-            stored = await topic.append(value, key=key, headers=headers, partition=partition)
+            stored = await requests.append(value, key=key, headers=headers, partition=asked.partition)
             await reader.wait(call, future, question.deadline_s)
         except unless_interrupted(LogClosed) as error:
             raise closed_meanwhile(home.path) from error

@@ -33,6 +33,7 @@ _PLACES = {
     "Queues": "eventlog.api.queues",
     "State": "eventlog.clients.state.state",
     "RedactReport": "eventlog.backend.maintenance",
+    "Requester": "eventlog.clients.requests.requester",
     "Responder": "eventlog.clients.requests.responder",
     "StateView": "eventlog.clients.state.view",
     "TopicCopy": "eventlog.clients.copying.topic_copy",

@@ -16,6 +16,7 @@ from eventlog.clients.projection.folder import FoldOptions as FoldOptions
 from eventlog.clients.projection.projection import Projection as Projection
 from eventlog.clients.queue.queue import EmbeddedQueue as EmbeddedQueue
 from eventlog.clients.reading.follower import Follower as Follower
+from eventlog.clients.requests.requester import Requester as Requester
 from eventlog.clients.requests.responder import Responder as Responder
 from eventlog.clients.state.state import State as State
 from eventlog.clients.state.view import StateView as StateView

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from types import MappingProxyType, TracebackType
+from types import FunctionType, MappingProxyType, TracebackType
 from typing import ClassVar, NoReturn, Self
 
 from eventlog.api.overriding import public_name
@@ -79,6 +79,10 @@ FEATURES: Mapping[str, str] = MappingProxyType(
 """The names of the features: what each one means, and what its absence means."""
 
 
+_HAS_OPTIONS = 0x08
+"""The flag of functions that take `**options` (`inspect.CO_VARKEYWORDS`)."""
+
+
 def not_supported(what: str, feature: str, backend: str) -> NotSupported:
     """
     The error for a method or an option that a backend lacks.
@@ -142,6 +146,12 @@ class FrontDoor(Handle, ABC):
         super().__init_subclass__()
         cls.__name__ = public_name(cls.__name__)
         cls.__qualname__ = public_name(cls.__qualname__)
+        for name, method in vars(cls).items():
+            if isinstance(method, FunctionType) and method.__code__.co_flags & _HAS_OPTIONS:
+                documented = getattr(super(cls, cls), name, None)
+                if documented is not None:  # `help()` and notebooks show what the front door takes
+                    method.__wrapped__ = documented  # type: ignore[attr-defined]
+                    method.__annotations__ = documented.__annotations__  # they are looked up where that is defined
 
     def _lacks(self, what: str, feature: str) -> NotSupported:
         return not_supported(what, feature, self._backend_name)

@@ -32,7 +32,7 @@ def public_name(name: str) -> str:
         ('EventLog.topic', 'Topic.append')
     """
     if name.startswith("EmbeddedLog"):
-        return "EventLog" + name.removeprefix("EmbeddedLog").removeprefix("Requests")
+        return "EventLog" + name.removeprefix("EmbeddedLog")
     return name.removeprefix("Embedded")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, TypeVar, overload
+from typing import Any, TypedDict, TypeVar, overload
 
 from eventlog.api.features import Closing, FrontDoor
 from eventlog.api.topic import Topic
@@ -13,6 +13,16 @@ from eventlog.records import RecordMetadata
 
 KT = TypeVar("KT")
 VT = TypeVar("VT")
+
+
+class Producing(TypedDict, total=False):
+    """The options of `EventLog.producer`."""
+
+    name: str | None
+    linger: float
+    batch_bytes: int
+    max_buffered_bytes: int
+    max_block: float
 
 
 class Producer(Closing, FrontDoor):

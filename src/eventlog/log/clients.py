@@ -16,7 +16,7 @@ from eventlog.interruptions import unless_interrupted
 from eventlog.uninterruptible import WeakMembers
 
 if TYPE_CHECKING:  # few programs ask
-    from eventlog.clients.requests.requester import Requester
+    from eventlog.clients.requests.requester import Asker, Requester
 
 
 class OpenClients:
@@ -33,10 +33,12 @@ class OpenClients:
         self.endings: list[Callable[[], object]] = []
         """What is left to do when all are closed."""
 
-    def requester(self, make: Callable[[], Requester]) -> Requester:
+    def requester(self, log: Asker) -> Requester:
         """What sends our requests, made with the first of them."""
         if not self._requesters:
-            made = make()
+            from eventlog.clients.requests.requester import open_requester
+
+            made = open_requester(self._store, log, self.consumers.add)
             self.endings.append(made.close)
             self._requesters.append(made)  # another thread may do it at the same time: they use the first of both
         return self._requesters[0]

@@ -11,52 +11,42 @@ import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Never, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, Unpack, cast
 from uuid import UUID
 
 from eventlog import api
-from eventlog.api.consumer import Callback, Consumer
+from eventlog.api.consumer import Consumer, Consuming
+from eventlog.api.event_log import EventLog
 from eventlog.api.features import FEATURES
+from eventlog.api.log_queues import Queueing
 from eventlog.api.overriding import override
-from eventlog.api.topic import Topic
-from eventlog.api.transaction import Function, OnFailure, Transaction
+from eventlog.api.producer import Producing
+from eventlog.api.requests import Asking, Gathering, Responding
+from eventlog.api.topic import Topic, TopicOptions
+from eventlog.api.transaction import Function, Processing, Transaction
 from eventlog.backend import Backend
-from eventlog.batches.format import TARGET_BYTES
-from eventlog.batches.partitioners import Partitioner
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.consumer.opening import open_consumer
 from eventlog.clients.producer.producer import EmbeddedProducer
 from eventlog.clients.reading.log_reader import LogReader, open_reader, read_log, records_of
-from eventlog.clients.topic.registry import TopicOptions, Topics
+from eventlog.clients.topic.registry import Topics
 from eventlog.clients.topic.topic import EmbeddedTopic
-from eventlog.clients.transaction.transaction import EmbeddedLentTransaction, EmbeddedTransaction
-from eventlog.codecs import Upcasters
+from eventlog.clients.transaction.transaction import EmbeddedTransaction
 from eventlog.errors import LogClosed
 from eventlog.interruptions import is_interruption, suppress
 from eventlog.log.clients import OpenClients
-from eventlog.log.queues import LogOfQueues
-from eventlog.log.requests import EmbeddedLogRequests
 from eventlog.options import (
-    DEFAULT_ATTEMPTS,
     DEFAULT_COPIED_RECORDS,
-    DEFAULT_MAX_RECORDS,
-    DEFAULT_MAX_RETRY_PAUSE,
-    DEFAULT_RETRY_JITTER,
-    DEFAULT_RETRY_PAUSE,
     MAX_FOLDED_BYTES,
     MAX_FOLDED_RECORDS,
     MAX_TRANSACTION_BYTES,
     OWN_STATES,
-    Compression,
-    Index,
-    OnOutOfRange,
-    Start,
+    check_options,
     check_path,
     check_projection_name,
     check_seconds,
     check_state_name,
     check_topic_name,
-    refuse_options,
 )
 from eventlog.records import Record, RecordBatch
 
@@ -64,7 +54,7 @@ T = TypeVar("T")
 _Progress: TypeAlias = Callable[[int, int], object] | None
 
 
-class EmbeddedLog(LogOfQueues, EmbeddedLogRequests):
+class EmbeddedLog(EventLog):
     """The embedded log: see `eventlog.EventLog`."""
 
     _backend_name: ClassVar[str] = "embedded"
@@ -112,56 +102,12 @@ class EmbeddedLog(LogOfQueues, EmbeddedLogRequests):
     # -- topics ----------------------------------------------------------------------------------------------
 
     @override
-    def topic(  # pyright: ignore[reportIncompatibleMethodOverride] - its options are a TypedDict there
-        self,
-        name: str,
-        *,
-        key: Any = None,
-        value: Any = None,
-        partitions: int | None = None,
-        partitioner: str | Partitioner | None = None,
-        max_record_bytes: int | None = None,
-        index: Index | None = None,
-        duplicate_window: float | None = None,
-        snapshot: object = None,
-        upcasters: Upcasters | None = None,
-        retention: float | None = None,
-        retention_bytes: int | None = None,
-        until_read_by: Iterable[str] | None = None,
-        compression: Compression | None = None,
-        compaction: Literal["key"] | None = None,
-        compaction_lag: float | None = None,
-        max_compaction_lag: float | None = None,
-        tombstone_retention: float | None = None,
-        min_dirty_ratio: float | None = None,
-        repack_after: float | None = None,
-        **others: Never,
+    def topic(
+        self, name: str, *, key: Any = None, value: Any = None, **options: Unpack[TopicOptions]
     ) -> Topic[Any, Any]:
-        if others:
-            refuse_options("EventLog.topic", others)
+        check_options("EventLog.topic", options, TopicOptions)
         self._check_open()
-        options = TopicOptions(
-            key,
-            value,
-            partitions,
-            partitioner,
-            max_record_bytes,
-            index,
-            duplicate_window,
-            snapshot,
-            upcasters,
-            retention,
-            retention_bytes,
-            until_read_by,
-            compression,
-            compaction,
-            compaction_lag,
-            max_compaction_lag,
-            tombstone_retention,
-            min_dirty_ratio,
-            repack_after,
-        )
-        return self._topics.open(name, options)
+        return self._topics.open(name, key=key, value=value, **options)
 
     @override
     def topics(self) -> list[str]:
@@ -183,76 +129,42 @@ class EmbeddedLog(LogOfQueues, EmbeddedLogRequests):
     # -- clients ---------------------------------------------------------------------------------------------
 
     @override
-    def producer(
-        self,
-        *,
-        name: str | None = None,
-        linger: float = 0.005,
-        batch_bytes: int = TARGET_BYTES,
-        max_buffered_bytes: int = 32 << 20,
-        max_block: float = 60.0,
-        **others: Never,
-    ) -> EmbeddedProducer:
-        if others:
-            refuse_options("EventLog.producer", others)
+    def producer(self, **options: Unpack[Producing]) -> EmbeddedProducer:
+        check_options("EventLog.producer", options, Producing)
         self._check_open()
-        producer = EmbeddedProducer(
-            self._store,
-            self._known_topic,
-            name=name,
-            linger=linger,
-            batch_bytes=batch_bytes,
-            max_buffered_bytes=max_buffered_bytes,
-            max_block=max_block,
-        )
+        producer = EmbeddedProducer(self._store, self._known_topic, **options)
         self._clients.producers.add(producer)
         return producer
 
     @override
     def consumer(
-        self,
-        *topics: str | Topic[Any, Any] | re.Pattern[str],
-        group: str | None = None,
-        start: Start = "earliest",
-        auto_commit: bool = True,
-        auto_commit_interval: float = 1.0,
-        max_poll_records: int = 500,
-        fetch_max_bytes: int = 1 << 20,
-        on_out_of_range: OnOutOfRange = "raise",
-        assignor: str | api.Assignor = "sticky",
-        instance_id: str | None = None,
-        session_timeout: float = 10.0,
-        max_poll_interval: float = 300.0,
-        on_assigned: Callback | None = None,
-        on_revoked: Callback | None = None,
-        on_lost: Callback | None = None,
-        **others: Never,
+        self, *topics: str | Topic[Any, Any] | re.Pattern[str], **options: Unpack[Consuming]
     ) -> EmbeddedConsumer[Any, Any]:
-        if others:
-            refuse_options("EventLog.consumer", others)
+        check_options("EventLog.consumer", options, Consuming)
         self._check_open()
-        consumer = open_consumer(
-            self._store,
-            self._known_topic,
-            topics,
-            group=group,
-            start=start,
-            auto_commit=auto_commit,
-            auto_commit_interval=auto_commit_interval,
-            max_poll_records=max_poll_records,
-            fetch_max_bytes=fetch_max_bytes,
-            on_out_of_range=on_out_of_range,
-            assignor=assignor,
-            instance_id=instance_id,
-            session_timeout=session_timeout,
-            max_poll_interval=max_poll_interval,
-            on_assigned=on_assigned,
-            on_revoked=on_revoked,
-            on_lost=on_lost,
-        )
+        consumer = open_consumer(self._store, self._known_topic, topics, **options)
         self._clients.consumers.add(consumer)
         consumer._begin()
         return consumer
+
+    @override
+    def queue(
+        self, *topics: str | Topic[Any, Any], group: str, **options: Unpack[Queueing]
+    ) -> api.EmbeddedQueue[Any, Any]:
+        check_options("EventLog.queue", options, Queueing)
+        self._check_open()
+        from eventlog.clients.queue.opening import open_queue
+
+        queue = open_queue(self._store, self._known_topic, topics, group=group, **options)
+        self._clients.queues.add(queue)
+        return queue
+
+    @property
+    @override
+    def queues(self) -> api.EmbeddedQueues:
+        from eventlog.clients.admin.queues import EmbeddedQueues
+
+        return EmbeddedQueues(self._store, self._check_open, self._known_topic, self.transaction)
 
     @property
     @override
@@ -282,55 +194,69 @@ class EmbeddedLog(LogOfQueues, EmbeddedLogRequests):
         return transact(lambda: self.transaction(consumer, max_bytes=max_bytes), function, attempts)
 
     @override
-    def processor(  # pyright: ignore[reportIncompatibleMethodOverride] - its options are a TypedDict there
+    def processor(
         self,
         *topics: str | Topic[Any, Any] | re.Pattern[str],
         function: Function,
         group: str,
-        start: Start = "earliest",
-        max_records: int = DEFAULT_MAX_RECORDS,
-        attempts: int = DEFAULT_ATTEMPTS,
-        on_failure: OnFailure | None = None,
-        retry_pause: float = DEFAULT_RETRY_PAUSE,
-        max_retry_pause: float = DEFAULT_MAX_RETRY_PAUSE,
-        retry_jitter: float = DEFAULT_RETRY_JITTER,
-        on_out_of_range: OnOutOfRange = "raise",
-        max_bytes: int = MAX_TRANSACTION_BYTES,
-        assignor: str | api.Assignor = "sticky",
-        instance_id: str | None = None,
-        session_timeout: float = 10.0,
-        max_poll_interval: float = 300.0,
+        **options: Unpack[Processing],
     ) -> api.Processor:
+        check_options("EventLog.processor", options, Processing)
         self._check_open()
         from eventlog.clients.transaction.processor import open_processor
 
-        return open_processor(
-            lambda on_assigned: self.consumer(
-                *topics,
-                group=group,
-                start=start,
-                auto_commit=False,
-                on_out_of_range=on_out_of_range,
-                assignor=assignor,
-                instance_id=instance_id,
-                session_timeout=session_timeout,
-                max_poll_interval=max_poll_interval,
-                on_assigned=on_assigned,
-            ),
-            lambda: EmbeddedLentTransaction(self._store, self._known_topic, max_bytes=max_bytes),
-            self._store.clock,
-            function,
-            is_of_topics=bool(topics),
-            group=group,
-            max_records=max_records,
-            attempts=attempts,
-            on_failure=on_failure,
-            retry_pause=retry_pause,
-            max_retry_pause=max_retry_pause,
-            retry_jitter=retry_jitter,
-            max_bytes=max_bytes,
-            max_poll_interval=max_poll_interval,
+        return open_processor(self._store, self._known_topic, self.consumer, topics, function, group, options)
+
+    # -- requests and replies --------------------------------------------------------------------------------
+
+    @override
+    def request(
+        self,
+        topic: str | Topic[Any, Any],
+        value: Any = None,
+        *,
+        key: Any = None,
+        reply: Any = None,
+        **options: Unpack[Asking],
+    ) -> Record[Any, Any]:
+        check_options("EventLog.request", options, Asking)
+        return self._requester().ask(topic, value, key, reply=reply, expect=1, **options)[0]
+
+    @override
+    def gather(
+        self,
+        topic: str | Topic[Any, Any],
+        value: Any = None,
+        *,
+        key: Any = None,
+        reply: Any = None,
+        **options: Unpack[Gathering],
+    ) -> list[Record[Any, Any]]:
+        check_options("EventLog.gather", options, Gathering)
+        return self._requester().ask(topic, value, key, reply=reply, **options)
+
+    @override
+    def responder(
+        self,
+        topic: str | Topic[Any, Any],
+        *,
+        function: Function,
+        group: str,
+        reply: Any = None,
+        **options: Unpack[Responding],
+    ) -> api.Responder:
+        check_options("EventLog.responder", options, Responding)
+        self._check_open()
+        from eventlog.clients.requests.responder import open_responder
+
+        return open_responder(
+            self, self._store, self._known_topic, self.consumer, topic, function, group, reply, options
         )
+
+    def _requester(self) -> api.Requester:
+        """What sends our requests, made with the first of them."""
+        self._check_open()
+        return self._clients.requester(self)
 
     # -- states and projections ------------------------------------------------------------------------------
 

@@ -6,9 +6,10 @@ The meaning of each is in the docstring of `Consumer`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from eventlog.api.consumer import Callback
+from eventlog.api.consumer import Callback, ReadingOptions
 from eventlog.clients.reading.batch_reader import check_start
 from eventlog.groups.lease import Terms
 from eventlog.groups.state import Subscription
@@ -66,20 +67,20 @@ class ConsumerOptions(NamedTuple):
 def consumer_options(
     subscription: Subscription,
     *,
-    group: str | None,
-    start: Start,
-    auto_commit: bool,
-    auto_commit_interval: float,
-    max_poll_records: int,
-    fetch_max_bytes: int,
-    on_out_of_range: OnOutOfRange,
-    assignor: str | Assignor,
-    instance_id: str | None,
-    session_timeout: float,
-    max_poll_interval: float,
-    on_assigned: Callback | None,
-    on_revoked: Callback | None,
-    on_lost: Callback | None,
+    group: str | None = None,
+    start: Start = "earliest",
+    auto_commit: bool = True,
+    auto_commit_interval: float = 1.0,
+    max_poll_records: int = 500,
+    fetch_max_bytes: int = 1 << 20,
+    on_out_of_range: OnOutOfRange = "raise",
+    assignor: str | Assignor = DEFAULT_ASSIGNOR,
+    instance_id: str | None = None,
+    session_timeout: float = 10.0,
+    max_poll_interval: float = 300.0,
+    on_assigned: Callback | None = None,
+    on_revoked: Callback | None = None,
+    on_lost: Callback | None = None,
 ) -> ConsumerOptions:
     """
     The options, if each is within its bounds and all go together.
@@ -131,6 +132,13 @@ def consumer_options(
         check_int("fetch_max_bytes", fetch_max_bytes, least=1),
         check_on_out_of_range(on_out_of_range),
     )
+
+
+def divided(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of a processor as those of its consumer and those of its own; `max_poll_interval` is in both."""
+    reading = {name: option for name, option in options.items() if name in ReadingOptions.__optional_keys__}
+    own = {name: option for name, option in options.items() if name not in reading or name == "max_poll_interval"}
+    return reading, own
 
 
 def _named(assignor: str | Assignor) -> tuple[str, Assignor]:

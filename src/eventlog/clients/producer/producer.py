@@ -50,11 +50,11 @@ class EmbeddedProducer(Producer):
         backend: Backend,
         open_topic: Callable[[str], EmbeddedTopic[Any, Any]],
         *,
-        name: str | None,
-        linger: float,
-        batch_bytes: int,
-        max_buffered_bytes: int,
-        max_block: float,
+        name: str | None = None,
+        linger: float = 0.005,
+        batch_bytes: int = TARGET_BYTES,
+        max_buffered_bytes: int = 32 << 20,
+        max_block: float = 60.0,
         is_loops: bool = False,
     ) -> None:
         self._name = None if name is None else check_producer_name(name)

@@ -33,13 +33,14 @@ class Asked(NamedTuple):
 
     topic: str | Topic[Any, Any]
     headers: HeadersInput | None = None
+    partition: int | None = None
     timeout: float = 5.0
     message_id: str | bytes | None = None
     reply: Any = None
     reply_to: str | Topic[Any, Any] | TopicPartition | tuple[str, int] | None = None
     group: str | None = None
     needs_responder: bool = True
-    expect: int | None = 1
+    expect: int | None = None
     partial: bool = False
 
 

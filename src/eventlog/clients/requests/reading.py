@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from eventlog.backend import Backend
 from eventlog.backend.waiting import Listener
@@ -14,22 +14,6 @@ from eventlog.clients.requests.question import Desk
 from eventlog.clients.topic.topic import EmbeddedTopic, Owner
 from eventlog.errors import UnknownTopic
 from eventlog.named_tuples import NamedTuple
-
-_OPTIONS: Final[dict[str, Any]] = {
-    "group": None,
-    "auto_commit": False,
-    "auto_commit_interval": 1.0,
-    "max_poll_records": 500,
-    "fetch_max_bytes": 1 << 20,
-    "on_out_of_range": "earliest",
-    "assignor": "sticky",
-    "instance_id": None,
-    "session_timeout": 10.0,
-    "max_poll_interval": 300.0,
-    "on_assigned": None,
-    "on_revoked": None,
-    "on_lost": None,
-}
 
 
 class Reading(NamedTuple):
@@ -65,9 +49,9 @@ def open_reading(
             topic = topics[name] = RawTopic(backend, desk.known(name)._route, owner)
         return topic
 
-    options = {**_OPTIONS, "start": "latest" if inbox is None else "earliest"}
+    start = "latest" if inbox is None else "earliest"
     chosen = () if address.partition is not None else (address.topic,)
-    consumer = open_consumer(backend, raw, chosen, listener, **options)
+    consumer = open_consumer(backend, raw, chosen, listener, start=start, auto_commit=False, on_out_of_range="earliest")
     if address.partition is not None:
         consumer.assign([(address.topic, address.partition)])
     consumer._begin()

@@ -16,9 +16,11 @@ Invariant: while somebody waits, somebody reads or has been woken to read.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+from eventlog.api.topic import Topic
 from eventlog.backend import Backend
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
 from eventlog.clients.requests.calls import Call, Calls
@@ -111,6 +113,14 @@ class ReplyReader:
             self.inbox.free(replies[-1].offset + 1)
 
 
+class Asker(Owner, Protocol):
+    """The log whose requests are sent."""
+
+    def _known_topic(self, name: str) -> EmbeddedTopic[Any, Any]:
+        """Find a topic of the log by its name."""
+        ...
+
+
 class Requester:
     """
     The requests of one open log.
@@ -137,8 +147,9 @@ class Requester:
         """Held by the thread that makes a reader."""
         backend.on_fork(self)
 
-    def ask(self, value: object, asked: Asked, key: object, partition: int | None) -> list[Record[Any, Any]]:
+    def ask(self, topic: str | Topic[Any, Any], value: object, key: object, **options: Any) -> list[Record[Any, Any]]:
         """Send a request and wait for its replies; as `EventLog.request` and `EventLog.gather`."""
+        asked = Asked(topic, **options)
         question = Question(self._desk, asked)
         reader = self._reader(question.address)
         reader.check()
@@ -146,7 +157,7 @@ class Requester:
         call = reader.calls.begin(question.expected, event.set)
         try:
             headers = question.headers(call, reader.address, value)
-            stored = question.topic.append(value, key=key, headers=headers, partition=partition)
+            stored = question.topic.append(value, key=key, headers=headers, partition=asked.partition)
             reader.wait(call, event, question.deadline_s, self._backend.clock.monotonic)
         except unless_interrupted(LogClosed) as error:
             raise closed_meanwhile(self._backend.path) from error
@@ -187,3 +198,14 @@ class Requester:
         """Leave the parent's inbox alone: the child makes its own."""
         self._readers = {}
         self._opening = threading.RLock()
+
+
+def open_requester(backend: Backend, log: Asker, track: Callable[[EmbeddedConsumer[Any, Any]], object]) -> Requester:
+    """A requester that does not hold its log, which holds it: a dropped log would wait for the garbage collector."""
+    us = weakref.proxy(log)
+
+    def known(name: str) -> EmbeddedTopic[Any, Any]:
+        found: EmbeddedTopic[Any, Any] = us._known_topic(name)
+        return found
+
+    return Requester(backend, known, us, track)

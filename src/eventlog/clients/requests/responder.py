@@ -10,17 +10,23 @@ from collections.abc import Callable
 from typing import Any
 
 from eventlog.api.consumer import Callback
+from eventlog.api.requests import Responding
+from eventlog.api.topic import Topic
+from eventlog.backend import Backend
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
+from eventlog.clients.consumer.options import divided
 from eventlog.clients.requests.answering import Answer, Answering
+from eventlog.clients.requests.question import opened
 from eventlog.clients.topic.topic import EmbeddedTopic, Owner
 from eventlog.clients.transaction.lent import LentTransaction
-from eventlog.clients.transaction.processor import Processor, processor_options
+from eventlog.clients.transaction.processor import Processor, processor_options, working
 from eventlog.clients.transaction.worker import ProcessorOptions
 from eventlog.clock import Clock
 from eventlog.codecs import codec_for
 from eventlog.options import check_seconds
 from eventlog.records import publish
 
+_KEPT_SECONDS = 86_400.0
 _BUDGET_SECONDS = 0.01
 """So long the first of some requests waits for the last of its transaction."""
 
@@ -84,39 +90,42 @@ class Responder(Processor):
 
 
 def open_responder(
-    backend: Any,
-    known: Callable[[str], EmbeddedTopic[Any, Any]],
     owner: Owner,
-    topic: EmbeddedTopic[Any, Any],
+    store: Backend,
+    known: Callable[[str], EmbeddedTopic[Any, Any]],
+    make_consumer: Callable[..., EmbeddedConsumer[Any, Any]],
+    topic: str | Topic[Any, Any],
     function: Answer,
-    open_consumer: Callable[[Callback], EmbeddedConsumer[Any, Any]],
-    begin: Callable[[], LentTransaction],
-    *,
-    reply: Any,
     group: str,
-    duplicate_window: float,
-    **options: Any,
+    reply: Any,
+    options: Responding,
 ) -> Responder:
     """
     A responder whose consumer is made last, when every option was checked.
 
+    Args:
+        known: finds a topic of the log by its name.
+        make_consumer: makes a consumer of the log, as `EventLog.consumer`.
+
     Raises:
         ValueError, TypeError: for an option out of its bounds. Nothing was made.
     """
+    asked = opened(store, known, topic)
     if not callable(function):
         raise TypeError(f"function is a function, not {function!r}. Nothing was made.")
-    kept_ms = round(check_seconds("duplicate_window", duplicate_window) * 1000)
-    codec = topic._route.value_codec if reply is None else codec_for(reply, topic=topic.name, role="value")
-    answering = Answering(backend, known, owner, topic, function, codec, group, kept_ms)
+    _, own = divided(options)
+    kept_ms = round(check_seconds("duplicate_window", own.pop("duplicate_window", _KEPT_SECONDS)) * 1000)
+    codec = asked._route.value_codec if reply is None else codec_for(reply, topic=asked.name, role="value")
+    answering = Answering(store, known, owner, asked, function, codec, group, kept_ms)
     checked = processor_options(
         answering.answer,
         group=group,
         on_failure=answering.fail,
         budget_s=_BUDGET_SECONDS,
         tells_failures=False,
-        **options,
+        **{"attempts": 1, **own},
     )
-    return Responder(open_consumer, begin, backend.clock, checked, answering)
+    return Responder(*working(store, known, make_consumer, (asked,), group, options), store.clock, checked, answering)
 
 
 publish(Responder)

@@ -134,9 +134,10 @@ class Topics:
         self._owner = owner
         self._known: dict[str, EmbeddedTopic[Any, Any]] = {}
 
-    def open(self, name: str, options: TopicOptions) -> EmbeddedTopic[Any, Any]:
-        """The topic of that name; created when the log has none."""
+    def open(self, name: str, **given: Any) -> EmbeddedTopic[Any, Any]:
+        """Open a topic with the options of `EventLog.topic`, and create it when the log has none of that name."""
         check_topic_name(name)
+        options = TopicOptions(**given)
         options.check()
         row = self._store.topic(name)
         if row is None:

@@ -14,15 +14,32 @@ from typing import Any
 
 from eventlog.api.consumer import Callback
 from eventlog.api.features import Closing
-from eventlog.api.transaction import Function, OnFailure
+from eventlog.api.requests import Responding
+from eventlog.api.transaction import Function, OnFailure, Processing
+from eventlog.backend import Backend
 from eventlog.clients.consumer.consumer import EmbeddedConsumer
+from eventlog.clients.consumer.options import divided
+from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.clients.transaction.lent import LentTransaction
 from eventlog.clients.transaction.retries import Pauses
+from eventlog.clients.transaction.transaction import EmbeddedLentTransaction
 from eventlog.clients.transaction.worker import ProcessorOptions, Worker
 from eventlog.clock import Clock
 from eventlog.errors import ConcurrentUse, LogClosed
 from eventlog.interruptions import unless_interrupted
-from eventlog.options import check_function, check_group_name, check_int, check_seconds, check_share
+from eventlog.options import (
+    DEFAULT_ATTEMPTS,
+    DEFAULT_MAX_RECORDS,
+    DEFAULT_MAX_RETRY_PAUSE,
+    DEFAULT_RETRY_JITTER,
+    DEFAULT_RETRY_PAUSE,
+    MAX_TRANSACTION_BYTES,
+    check_function,
+    check_group_name,
+    check_int,
+    check_seconds,
+    check_share,
+)
 from eventlog.records import TopicPartition
 from eventlog.uninterruptible import HeldLock
 
@@ -230,41 +247,61 @@ class Processor(Closing):
 
 
 def open_processor(
-    open_consumer: Callable[[Callback], EmbeddedConsumer[Any, Any]],
-    begin: Callable[[], LentTransaction],
-    clock: Clock,
+    store: Backend,
+    known: Callable[[str], EmbeddedTopic[Any, Any]],
+    make_consumer: Callable[..., EmbeddedConsumer[Any, Any]],
+    topics: tuple[object, ...],
     function: Function,
-    *,
-    is_of_topics: bool,
-    **options: Any,
+    group: str,
+    options: Processing,
 ) -> Processor:
     """
     A processor whose consumer is made last, when every option was checked.
 
     Args:
-        open_consumer: makes the consumer, with a function to be told of the partitions that it gets.
-        options: as for `processor_options`.
+        known: finds a topic of the log by its name.
+        make_consumer: makes a consumer of the log, as `EventLog.consumer`.
 
     Raises:
         ValueError, TypeError: for an option out of its bounds. Nothing was made.
     """
-    if not is_of_topics:
+    if not topics:
         raise ValueError("a processor reads at least one topic, and none is named. Nothing was made. Name it.")
-    return Processor(open_consumer, begin, clock, processor_options(function, **options))
+    _, own = divided(options)
+    checked = processor_options(function, group=group, **own)
+    return Processor(*working(store, known, make_consumer, topics, group, options), store.clock, checked)
+
+
+def working(
+    store: Backend,
+    known: Callable[[str], EmbeddedTopic[Any, Any]],
+    make_consumer: Callable[..., EmbeddedConsumer[Any, Any]],
+    topics: tuple[object, ...],
+    group: str,
+    options: Processing | Responding,
+) -> tuple[Callable[[Callback], EmbeddedConsumer[Any, Any]], Callable[[], LentTransaction]]:
+    """What makes the consumer of a processor, with a function to be told of its partitions, and its transactions."""
+    reading, _ = divided(options)
+    max_bytes = options.get("max_bytes", MAX_TRANSACTION_BYTES)
+
+    def open_consumer(on_assigned: Callback) -> EmbeddedConsumer[Any, Any]:
+        return make_consumer(*topics, group=group, auto_commit=False, on_assigned=on_assigned, **reading)
+
+    return open_consumer, lambda: EmbeddedLentTransaction(store, known, max_bytes=max_bytes)
 
 
 def processor_options(
     function: Function,
     *,
     group: str,
-    max_records: int,
-    attempts: int,
-    on_failure: OnFailure | None,
-    retry_pause: float,
-    max_retry_pause: float,
-    retry_jitter: float,
-    max_bytes: int,
-    max_poll_interval: float,
+    max_records: int = DEFAULT_MAX_RECORDS,
+    attempts: int = DEFAULT_ATTEMPTS,
+    on_failure: OnFailure | None = None,
+    retry_pause: float = DEFAULT_RETRY_PAUSE,
+    max_retry_pause: float = DEFAULT_MAX_RETRY_PAUSE,
+    retry_jitter: float = DEFAULT_RETRY_JITTER,
+    max_bytes: int = MAX_TRANSACTION_BYTES,
+    max_poll_interval: float = 300.0,
     budget_s: float | None = None,
     tells_failures: bool = True,
 ) -> ProcessorOptions:
