@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib
 import json
 import os
 import select
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
@@ -35,6 +37,11 @@ class Victim:
         self._pipe = pipe
         self._said = bytearray()
         self._is_ended = False
+
+    @property
+    def process_id(self) -> int:
+        """The number that signals go to."""
+        return self._process_id
 
     def watch(self, seconds: float, *, least_bytes: int = 0) -> None:
         """Reads acknowledgements for so long, and longer until there are `least_bytes`."""
@@ -71,8 +78,14 @@ class Victim:
         os.kill(self._process_id, signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Sends SIGCONT."""
-        os.kill(self._process_id, signal.SIGCONT)
+        """Sends SIGCONT, if it is still there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process_id, signal.SIGCONT)
+
+    def ask_to_end(self) -> None:
+        """Sends SIGTERM, if it is still there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process_id, signal.SIGTERM)
 
     def end(self) -> bytes:
         """Waits until it has ended by itself; all that was acknowledged."""
@@ -100,15 +113,21 @@ class Victim:
 
 
 class Nursery:
-    """Starts writers. Closing it ends all of them."""
+    """
+    Starts writers. Closing it ends all of them.
 
-    def __init__(self) -> None:
+    Args:
+        environment: the variables of all of them; None for those of this process.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(_LONGEST_SECONDS)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.crash.nursery", str(theirs.fileno())],
                 cwd=_ROOT,
+                env=environment,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -116,7 +135,7 @@ class Nursery:
         self._victims: list[Victim] = []
 
     def start(self, way: str, path: Path, *, writer: int, seed: str) -> Victim:
-        """A new process that writes in one of the ways of `writers.WRITERS`, `bank.WAYS` and others."""
+        """A new process that writes in one of the ways of `writers.WRITERS` and others, or by `module:function`."""
         ours, theirs = os.pipe()
         request = json.dumps([way, str(path), writer, seed]).encode()
         socket.send_fds(self._socket, [request], [theirs])
@@ -157,6 +176,9 @@ def _serve(ours: socket.socket) -> None:
         if not request:
             return
         way, path, writer, seed = json.loads(request)
+        if way not in ways:
+            module, _, function = way.partition(":")
+            ways[way] = getattr(importlib.import_module(module), function)
         process_id = os.fork()
         if process_id == 0:
             try:

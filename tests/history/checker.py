@@ -19,7 +19,7 @@ from itertools import accumulate
 from tests.history import lists
 from tests.history.graph import Node, circles
 from tests.history.lists import Book, Spot, Violation, book_of, kind_of
-from tests.history.operations import FAILED, OK, ORDER, SENDS, WRONG, Operation, Read
+from tests.history.operations import FAILED, KAFKA, OK, ORDER, SENDS, WRONG, Operation, Read
 
 _MOST_OF_A_RULE = 5
 
@@ -252,7 +252,9 @@ def _sends(book: Book, one: Operation) -> Iterator[Node]:
 def _node(one: Operation, name: str, installs: list[tuple[str, int]], reads: Sequence[Read]) -> Node:
     at_least = tuple((read.place, read.total) for read in reads if not read.is_end)
     exactly = tuple((read.place, read.total) for read in reads if read.is_end)
-    return Node(name, one.began, one.ended, tuple(installs), at_least, exactly)
+    placed = [spot for spot in installs if one.kind == KAFKA and kind_of(spot[0]) == "partition"]
+    installed = [spot for spot in installs if spot not in placed]
+    return Node(name, one.began, one.ended, tuple(installed), at_least, exactly, tuple(placed))
 
 
 def _positions_by_partition(book: Book) -> dict[str, list[int]]:

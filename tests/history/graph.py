@@ -34,6 +34,9 @@ class Node:
 
     `installs` holds what it wrote: places, each with the number of elements after it. `saw` holds places with the
     number of elements that it saw at least; `saw_end`, those of which it saw that there were no more.
+
+    `placed` holds what it wrote before it took effect, as transactions of Kafka's clients do. So what follows there may
+    have taken effect first; what comes before there and is installed has done so.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Node:
     installs: tuple[tuple[str, int], ...] = ()
     saw: tuple[tuple[str, int], ...] = ()
     saw_end: tuple[tuple[str, int], ...] = ()
+    placed: tuple[tuple[str, int], ...] = ()
 
 
 @attrs.frozen
@@ -124,6 +128,32 @@ def data_edges(nodes: Sequence[Node]) -> Iterator[Edge]:
             at = bisect_left(installed, (count + 1, -1))
             if at < len(installed) and installed[at][1] != number:
                 yield Edge(number, installed[at][1], UNSEEN, place)
+    yield from _placed_edges(nodes, writers)
+
+
+def _placed_edges(nodes: Sequence[Node], writers: dict[str, list[tuple[int, int]]]) -> Iterator[Edge]:
+    """
+    What the lists show of elements that were placed before they took effect: nothing of their own order.
+
+    An edge that time says as well is left out.
+    """
+    placed: dict[str, list[tuple[int, int]]] = {}
+    for number, node in enumerate(nodes):
+        for place, count in node.placed:
+            placed.setdefault(place, []).append((count, number))
+            installed = writers.get(place, [])
+            at = bisect_left(installed, (count, -1)) - 1
+            if at >= 0 and installed[at][1] != number:
+                yield Edge(installed[at][1], number, WRITE, place)
+    for number, node in enumerate(nodes):
+        for place, count in (*node.saw, *node.saw_end):
+            for own, other in placed.get(place, ()):
+                if own <= count and other != number and nodes[other].ended >= node.began:
+                    yield Edge(other, number, SEEN, place)
+        for place, count in node.saw_end:
+            for own, other in placed.get(place, ()):
+                if own > count and other != number and nodes[other].began <= node.ended:
+                    yield Edge(number, other, UNSEEN, place)
 
 
 def _clock(nodes: Sequence[Node]) -> list[tuple[int, int]]:

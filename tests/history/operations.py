@@ -153,6 +153,8 @@ MESSAGE = "message"
 """The kind of a record with a message id: several operations may try to store the same element."""
 SENDS = "sends"
 """The kind of records given to a producer: what is there of them is a beginning, in each partition."""
+KAFKA = "kafka"
+"""The kind of a transaction of a client of Kafka's: its records have their places before it takes effect."""
 
 
 @attrs.frozen
