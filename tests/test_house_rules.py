@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import pytest
@@ -195,6 +195,80 @@ def _maker(function: ast.expr) -> str | None:
     return None
 
 
+# --- rule 16: composition -------------------------------------------------------------------------------------------
+
+PARTS_OF_THE_STORE = {
+    "StoreAppends", "StoreGroups", "StoreHistory", "StoreMaintenance", "StoreReading", "StoreStates", "StoreTopics",
+}  # fmt: skip
+"""The parts of `Store`, each in the room of its subject; docs/decisions/0072-one-facade.md says why they stay."""
+OF_DATA = {"NamedTuple", "Protocol", "TypedDict"}
+
+
+def test_no_method_stands_in_for_one_of_another_class() -> None:
+    """A part that needs a method of the whole is handed it; a class that leaves one to its subclasses is abstract."""
+    fail_with(
+        [source.at(method, f"{name} only raises NotImplementedError") for source, name, method in _stubs(package())]
+    )
+
+
+def test_no_class_borrows_the_attributes_of_another() -> None:
+    """A class makes the attributes that it declares, or one of its bases does: else it is half of another class."""
+    borrowing = list(_borrowing(package()))
+    assert {node.name for _, node, _ in borrowing} >= PARTS_OF_THE_STORE, "a part of the store is listed without need"
+    fail_with(
+        [
+            source.at(node, f"{node.name} declares {', '.join(names)}, and nothing there makes them")
+            for source, node, names in borrowing
+            if node.name not in PARTS_OF_THE_STORE
+        ]
+    )
+
+
+def _stubs(sources: Iterable[Source]) -> Iterator[tuple[Source, str, Function]]:
+    for source in sources:
+        for method in source.functions():
+            body = method.body[1:] if ast.get_docstring(method) is not None else method.body
+            if len(body) == 1 and isinstance(body[0], ast.Raise) and "NotImplementedError" in ast.unparse(body[0]):
+                yield source, method.name, method
+
+
+def _borrowing(sources: Iterable[Source]) -> Iterator[tuple[Source, ast.ClassDef, list[str]]]:
+    found = [(source, node) for source in sources for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef)]
+    classes: dict[str, list[ast.ClassDef]] = {}
+    for _, node in found:
+        classes.setdefault(node.name, []).append(node)
+
+    def bases(node: ast.ClassDef) -> Iterator[str]:
+        for base in node.bases:
+            name = ast.unparse(base).partition("[")[0].rpartition(".")[2]
+            yield name
+            for above in classes.get(name, ()) if name != node.name else ():
+                yield from bases(above)
+
+    for source, node in found:
+        above = set(bases(node))
+        if above & {*OF_DATA, "ABC", "FrontDoor"} or node.decorator_list:
+            continue
+        declared = [
+            one.target.id
+            for one in node.body
+            if isinstance(one, ast.AnnAssign) and one.value is None and isinstance(one.target, ast.Name)
+            if "ClassVar" not in ast.unparse(one.annotation)
+        ]
+        made = set().union(*(_made(one) for name in (node.name, *above) for one in classes.get(name, ())))
+        if borrowed := [name for name in declared if name not in made]:
+            yield source, node, borrowed
+
+
+def _made(node: ast.ClassDef) -> set[str]:
+    """The attributes that a class sets, or has slots for."""
+    made = {one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store)}
+    slots = [
+        one.value for one in node.body if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "__slots__"
+    ]
+    return made | {one.value for slot in slots for one in ast.walk(slot) if isinstance(one, ast.Constant)}
+
+
 # --- rules 33, 35: effects ------------------------------------------------------------------------------------------
 
 
@@ -328,3 +402,21 @@ def test_the_rules_for_c_find_a_bad_file(text: str, complaint: str) -> None:
     """Each of them complains of what it is there for, and of nothing in a good file."""
     assert [found.startswith(complaint) for found in _complaints_about_c(text)] == [True]
     assert list(_complaints_about_c("/* Nothing. */\n")) == []
+
+
+def test_the_rule_for_borrowing_finds_a_mixin() -> None:
+    """One as it stood here: it declares the store that another class makes, and stubs a method of it."""
+    text = (
+        "class LogQueues:\n"
+        "    _store: Backend\n"
+        "    _count: int\n"
+        "    def __init__(self) -> None:\n"
+        "        self._count = 0\n"
+        "    def _check_open(self) -> None:\n"
+        "        raise NotImplementedError\n"
+        "class Whole(LogQueues):\n"
+        "    _count: int\n"
+    )
+    sources = [Source(ROOT / "mixin.py", text, ast.parse(text))]
+    assert [name for _, name, _ in _stubs(sources)] == ["_check_open"]
+    assert [(node.name, names) for _, node, names in _borrowing(sources)] == [("LogQueues", ["_store"])]

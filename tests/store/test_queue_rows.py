@@ -207,3 +207,15 @@ def test_many_random_steps_leave_the_rows_in_order(path: Path, rng: random.Rando
             assert counts(log, "g") == {}
             assert sorted(done) == list(range(total))
             assert values(log.topic("dlq.g").read()) == []
+
+
+def test_acknowledgements_can_have_a_commit_to_themselves() -> None:
+    """What a transaction stores with its records is a whole request, too: checked, then written."""
+    with eventlog.open(":memory:") as log:
+        log.topic("jobs", value=int).append(1)
+        with log.queue("jobs", group="g") as queue, log.transaction() as tx:
+            tx.accept(queue.poll()[0])
+            [piece] = tx._jobs.pieces()
+            log._store.committer.run(log._store.piece_of(piece))
+            assert counts(log, "g") == {}
+            tx.abort()

@@ -18,12 +18,11 @@ from eventlog.aio.log_queues import LogQueues
 from eventlog.aio.log_reading import LogReading
 from eventlog.aio.log_requests import LogRequests
 from eventlog.aio.log_transactions import LogTransactions
-from eventlog.aio.opener import Opening, opened
+from eventlog.aio.opener import Opening
 from eventlog.aio.processor import Processor
 from eventlog.aio.producer import Producer
 from eventlog.aio.projection import Projection
 from eventlog.aio.topic import Topic, inner_of
-from eventlog.aio.waking import Waker
 from eventlog.api.consumer import ReadingOptions
 from eventlog.api.event_log import KeyCodec, TopicName, ValueClass
 from eventlog.api.topic import TopicOptions
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
+    from eventlog.aio.queue import Queue
     from eventlog.backend.backup import BackupReport
     from eventlog.backend.maintenance import CleanReport, LogStats, VerifyReport
 
@@ -70,7 +70,7 @@ V5 = TypeVar("V5")
 K6 = TypeVar("K6")
 V6 = TypeVar("V6")
 _AnyTopic: TypeAlias = str | Topic[Any, Any] | re.Pattern[str]
-_Client: TypeAlias = "Processor | Projection[Any, Any] | Apart[Any] | Consumer[Any, Any]"
+_Client: TypeAlias = "Processor | Projection[Any, Any] | Queue[Any, Any] | Apart[Any] | Consumer[Any, Any]"
 
 
 class _Consuming(ReadingOptions, total=False):
@@ -108,11 +108,7 @@ class EventLog(LogTransactions, LogReading, LogQueues, LogRequests):
     """
 
     def __init__(self, home: Home, inner: EmbeddedLog) -> None:
-        self._home = home
-        self._inner = inner
-        self._waker = Waker(home.backend, home.loop, home.outbox.put)
-        self._consumers: weakref.WeakSet[Consumer[Any, Any]] = weakref.WeakSet()
-        self._runners: weakref.WeakSet[Processor | Projection[Any, Any] | Apart[Any]] = weakref.WeakSet()
+        super().__init__(home, inner)
         self._closing: Future[None] | None = None
         self._finalizer = weakref.finalize(self, home.stop)
         self._finalizer.atexit = False
@@ -303,12 +299,7 @@ class EventLog(LogTransactions, LogReading, LogQueues, LogRequests):
             return made
 
         async def open_it() -> Producer:
-            home.check()
-            job = home.worker.call(make)
-            made = await opened(
-                home.loop, job, lambda one: finish(home.loop, home.worker.call(one.close), "closing the producer")
-            )
-            return Producer(home, made, max_buffered_bytes)
+            return Producer(home, await self._made(make, "producer"), max_buffered_bytes)
 
         return Opening(open_it)
 
@@ -412,22 +403,18 @@ class EventLog(LogTransactions, LogReading, LogQueues, LogRequests):
     async def _open_consumer(
         self, topics: tuple[Any, ...], options: dict[str, Any], callbacks: Callbacks
     ) -> Consumer[Any, Any]:
-        home, inner, ear = self._home, self._inner, self._waker.ear()
-        home.check()
+        inner, ear = self._inner, self._waker.ear()
         given = tuple(inner_of(topic) for topic in topics)
 
         def make() -> EmbeddedConsumer[Any, Any]:
             inner._check_open()
-            made = open_consumer(home.backend, inner._known_topic, given, ear, **options)
+            made = open_consumer(inner._store, inner._known_topic, given, ear, **options)
             inner._clients.consumers.add(made)
             made._begin()
             return made
 
-        job = home.worker.call(make)
-        made = await opened(
-            home.loop, job, lambda one: finish(home.loop, home.worker.call(one.close), "closing the consumer")
-        )
-        consumer: Consumer[Any, Any] = Consumer(home, made, ear, callbacks)
+        made = await self._made(make, "consumer")
+        consumer: Consumer[Any, Any] = Consumer(self._home, made, ear, callbacks)
         self._consumers.add(consumer)
         return consumer
 

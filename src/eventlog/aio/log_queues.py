@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
-from eventlog.aio.home import Home
-from eventlog.aio.opener import Opening, opened
+from eventlog.aio.log_part import LogPart
+from eventlog.aio.opener import Opening
 from eventlog.aio.topic import Topic, inner_of
-from eventlog.aio.waking import Waker
 from eventlog.api.log_queues import Queueing
-from eventlog.clients.awaiting.worker import finish
-from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import Start
 
 if TYPE_CHECKING:
@@ -24,13 +20,8 @@ K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 
 
-class LogQueues:
-    """Queues; `EventLog` has these methods."""
-
-    _home: Home
-    _inner: EmbeddedLog
-    _waker: Waker
-    _runners: weakref.WeakSet[Any]
+class LogQueues(LogPart):
+    """Queues of a log for asyncio."""
 
     @overload
     def queue(self, topic: Topic[K1, V1], /, *, group: str, **options: Unpack[Queueing]) -> Opening[Queue[K1, V1]]: ...
@@ -74,21 +65,17 @@ class LogQueues:
             from eventlog.aio.queue import Queue
             from eventlog.clients.queue.opening import open_queue
 
-            home, inner, ear = self._home, self._inner, self._waker.ear()
-            home.check()
+            inner, ear = self._inner, self._waker.ear()
             given = tuple(inner_of(topic) for topic in topics)
 
             def make() -> EmbeddedQueue[Any, Any]:
                 inner._check_open()
-                made = open_queue(home.backend, inner._known_topic, given, ear, **options)
+                made = open_queue(inner._store, inner._known_topic, given, ear, **options)
                 inner._clients.queues.add(made)
                 return made
 
-            job = home.worker.call(make)
-            made = await opened(
-                home.loop, job, lambda one: finish(home.loop, home.worker.call(one.close), "closing the queue")
-            )
-            queue: Queue[Any, Any] = Queue(home, made, ear)
+            made = await self._made(make, "queue")
+            queue: Queue[Any, Any] = Queue(self._home, made, ear)
             self._runners.add(queue)
             return queue
 

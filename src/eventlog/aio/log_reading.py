@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -10,15 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from eventlog.aio.apart import Apart
 from eventlog.aio.follower import Follower
-from eventlog.aio.home import Home
-from eventlog.aio.processor import Processor
+from eventlog.aio.log_part import LogPart
 from eventlog.aio.projection import Projection
 from eventlog.aio.state import StateView
 from eventlog.aio.streams import Stream
 from eventlog.aio.topic import Topic, inner_of, inners_of
 from eventlog.aio.topic_copy import TopicCopy
-from eventlog.aio.waking import Waker
-from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import DEFAULT_COPIED_RECORDS, MAX_FOLDED_BYTES, MAX_FOLDED_RECORDS, check_seconds
 from eventlog.records import Record, RecordBatch
 
@@ -36,20 +32,8 @@ KT = TypeVar("KT")
 VT = TypeVar("VT")
 
 
-class LogReading:
+class LogReading(LogPart):
     """The methods of a log for asyncio that need a log order or states."""
-
-    _home: Home
-    _inner: EmbeddedLog
-    _waker: Waker
-    _runners: weakref.WeakSet[Processor | Projection[Any, Any] | Apart[Any]]
-
-    def _apart(self, name: str, left: str) -> Apart[Any]:
-        """Long work of this log, which ends it when it is closed."""
-        self._home.check()
-        apart: Apart[Any] = Apart(self._home, name, left)
-        self._runners.add(apart)
-        return apart
 
     # -- projections -----------------------------------------------------------------------------------------
 

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
-from eventlog.aio.apart import Apart
-from eventlog.aio.consumer import Consumer
-from eventlog.aio.home import Home
-from eventlog.aio.opener import Opening, opened
-from eventlog.aio.processor import LoopCalls, Processor
-from eventlog.aio.projection import Projection
+from eventlog.aio.log_part import LogPart
+from eventlog.aio.opener import Opening
+from eventlog.aio.processor import LoopCalls
 from eventlog.aio.topic import Topic, inner_of
 from eventlog.aio.transaction import Transaction
-from eventlog.aio.waking import Waker
 from eventlog.api.requests import Responding
-from eventlog.clients.awaiting.worker import finish
 from eventlog.codecs.base import ValueCodec
 from eventlog.groups.assignors import Assignor
-from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import (
     DEFAULT_MAX_RECORDS,
     DEFAULT_MAX_RETRY_PAUSE,
@@ -61,14 +54,9 @@ class _Gathering(_Asking, total=False):
     partial: bool
 
 
-class LogRequests:
+class LogRequests(LogPart):
     """The methods of a log for asyncio for requests and replies."""
 
-    _home: Home
-    _inner: EmbeddedLog
-    _waker: Waker
-    _consumers: weakref.WeakSet[Consumer[Any, Any]]
-    _runners: weakref.WeakSet[Processor | Projection[Any, Any] | Apart[Any]]
     _requester: Requester | None = None
 
     @overload
@@ -257,7 +245,7 @@ class LogRequests:
 
         `function` may be a coroutine function; it is called in the loop, for one request after the other.
         """
-        home, calls = self._home, LoopCalls(self._home)
+        calls = LoopCalls(self._home)
         make = partial(
             self._inner.responder,
             inner_of(topic),
@@ -281,12 +269,7 @@ class LogRequests:
         async def open_it() -> Responder:
             from eventlog.aio.responder import Responder
 
-            home.check()
-            job = home.worker.call(make)
-            made = await opened(
-                home.loop, job, lambda one: finish(home.loop, home.worker.call(one.close), "closing the responder")
-            )
-            responder = Responder(home, made, calls)
+            responder = Responder(self._home, await self._made(make, "responder"), calls)
             self._runners.add(responder)
             return responder
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
-from eventlog.aio.apart import Apart
 from eventlog.aio.consumer import Consumer
-from eventlog.aio.home import Home
-from eventlog.aio.opener import Opening, opened
+from eventlog.aio.log_part import LogPart
+from eventlog.aio.opener import Opening
 from eventlog.aio.processor import Function, LoopCalls, OnFailure, Processor
-from eventlog.aio.projection import Projection
 from eventlog.aio.topic import Topic, inner_of
 from eventlog.aio.transaction import Transaction, transact
 from eventlog.api.consumer import ReadingOptions
-from eventlog.clients.awaiting.worker import finish
 from eventlog.groups.assignors import Assignor
-from eventlog.log.event_log import EmbeddedLog
 from eventlog.options import (
     DEFAULT_ATTEMPTS,
     DEFAULT_MAX_RECORDS,
@@ -61,12 +56,8 @@ class _Processing(ReadingOptions, total=False):
     max_bytes: int
 
 
-class LogTransactions:
+class LogTransactions(LogPart):
     """The methods of a log for asyncio that make transactions and processors."""
-
-    _home: Home
-    _inner: EmbeddedLog
-    _runners: weakref.WeakSet[Processor | Projection[Any, Any] | Apart[Any]]
 
     # -- transactions ----------------------------------------------------------------------------------------
 
@@ -219,7 +210,7 @@ class LogTransactions:
 
         `function` and `on_failure` may be coroutine functions; both are called in the loop.
         """
-        home, calls = self._home, LoopCalls(self._home)
+        calls = LoopCalls(self._home)
         make = partial(
             self._inner.processor,
             *(inner_of(topic) for topic in topics),
@@ -241,12 +232,7 @@ class LogTransactions:
         )
 
         async def open_it() -> Processor:
-            home.check()
-            job = home.worker.call(make)
-            made = await opened(
-                home.loop, job, lambda one: finish(home.loop, home.worker.call(one.close), "closing the processor")
-            )
-            processor = Processor(home, made, calls)
+            processor = Processor(self._home, await self._made(make, "processor"), calls)
             self._runners.add(processor)
             return processor
 

@@ -7,7 +7,7 @@ misspelt one is an error.
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import FunctionType, MappingProxyType, TracebackType
 from typing import ClassVar, NoReturn, Self
@@ -118,9 +118,9 @@ class Closing(Handle):
 
     __slots__ = ()
 
+    @abstractmethod
     def close(self) -> None:
         """End its use."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self

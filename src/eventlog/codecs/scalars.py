@@ -15,6 +15,7 @@ import decimal
 import enum
 import struct
 import uuid
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 from eventlog.codecs.base import Codec, Kind, Role, mismatch, shorten, type_name
@@ -56,11 +57,11 @@ class ScalarCodec(Codec[Any]):
         except unless_interrupted(ValueError, ArithmeticError, struct.error) as error:
             raise self.damaged(f"not {self.takes}: {error_text(error)}") from error
 
-    def _to_bytes(self, value: Any) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _to_bytes(self, value: Any) -> bytes: ...
 
-    def _from_bytes(self, data: bytes) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _from_bytes(self, data: bytes) -> Any: ...
 
 
 class FloatCodec(ScalarCodec):

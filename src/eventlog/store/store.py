@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Protocol, cast
 from uuid import UUID, uuid4
 
+from eventlog.backend.records import AppendReply, TransactionRequest
 from eventlog.backend.states import StateChanges
 from eventlog.clock import Clock
 from eventlog.errors import EventLogError, FilesChanged, NotALog
@@ -37,7 +38,7 @@ from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.history import StoreHistory
 from eventlog.store.records.reading import StoreReading
 from eventlog.store.records.topic_store import StoreTopics
-from eventlog.store.records.transaction import Piece
+from eventlog.store.records.transaction import CommitTransaction, Piece
 from eventlog.store.rows.checksums import seal_row, unseal_row
 from eventlog.store.rows.tables import (
     FORMAT_KEY,
@@ -286,12 +287,6 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
 
         return request_of(self.environment, command, when_done, self.clock.now_ms())
 
-    def abort_expired(self) -> None:
-        """End the transactions whose time is over; one look if none is open."""
-        from eventlog.store.kafka.transactions import abort_expired
-
-        abort_expired(self.environment, self.committer.run, self.clock.now_ms())
-
     def kafka_transactions(self) -> list[TransactionView]:
         """All transactional ids."""
         from eventlog.store.kafka.transactions import views
@@ -367,6 +362,18 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         )
 
     # -- transactions ----------------------------------------------------------------------------------------
+
+    def commit_transaction(self, request: TransactionRequest) -> AppendReply:
+        """Store all of a transaction, or nothing."""
+        pieces = [self.piece_of(value) for value in request.pieces] if request.pieces else ()
+        command = CommitTransaction(request, pieces, self.clock.now_ms())
+        try:
+            self.committer.run(command)
+        except BaseException:
+            if not command.is_done:  # Ctrl-C, or a signal handler that must not wait
+                command.withdraw()
+            raise
+        return command.reply
 
     def piece_of(self, value: object) -> Piece:
         """The piece of a transaction that a value of its request stands for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,7 @@ _GUARD = threading.Lock()
 _WHEN: Final = ("before", "after")
 
 
-class FaultsOnDemand:
+class FaultsOnDemand(ABC):
     """
     What tests of clients ask a listener to do wrong: errors, delays, lost connections, and a cluster that moves.
 
@@ -31,9 +32,9 @@ class FaultsOnDemand:
     """
 
     @property
+    @abstractmethod
     def _faulty(self) -> Core:
         """What goes on in the listener; raises an error if it is closed."""
-        raise NotImplementedError
 
     # -- faults of requests ----------------------------------------------------------------------------------
 

@@ -316,6 +316,11 @@ class AcknowledgeInTransaction(QueueChange):
         super().__init__(piece.queue, now_ms, monotonic_ms)
         self._piece = piece
 
+    def apply(self, writing: WriteTransaction) -> None:
+        """Check them and carry them out, where no records are stored with them."""
+        self.check(writing)
+        self.write(writing)
+
     def check(self, writing: WriteTransaction) -> None:
         """Raise if one of them comes too late; write nothing."""
         piece = self._piece

@@ -12,7 +12,6 @@ from eventlog.backend.records import (
     Pending,
     PendingAppend,
     ProducerEpoch,
-    TransactionRequest,
 )
 from eventlog.backend.topics import StoredTopic
 from eventlog.clock import Clock
@@ -20,7 +19,6 @@ from eventlog.records import Headers
 from eventlog.store.committer import Committer
 from eventlog.store.lmdb.environment import Environment
 from eventlog.store.records.append import AppendBatch, AppendColumns, AppendOne
-from eventlog.store.records.transaction import CommitTransaction, Piece
 
 _new = tuple.__new__
 """A named tuple without its constructor: a third of the time, and an append is short."""
@@ -102,19 +100,3 @@ class StoreAppends:
         request = BeginEpoch(name, self.clock.now_ms())
         self.committer.run(request)
         return ProducerEpoch(name, request.row.id, request.row.epoch)
-
-    def commit_transaction(self, request: TransactionRequest) -> AppendReply:
-        """Store all of a transaction, or nothing."""
-        pieces = [self.piece_of(value) for value in request.pieces] if request.pieces else ()
-        command = CommitTransaction(request, pieces, self.clock.now_ms())
-        try:
-            self.committer.run(command)
-        except BaseException:
-            if not command.is_done:  # Ctrl-C, or a signal handler that must not wait
-                command.withdraw()
-            raise
-        return command.reply
-
-    def piece_of(self, value: object) -> Piece:
-        """The piece of a transaction that a value of its request stands for; the rooms above know more of them."""
-        raise NotImplementedError(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
@@ -58,13 +59,13 @@ class CommitRequest:
             self.wakeup.release()
         return True
 
+    @abstractmethod
     def apply(self, writing: WriteTransaction) -> None:
         """
         Write it.
 
         May be called again after the transaction was aborted.
         """
-        raise NotImplementedError
 
     def report(self) -> Callable[[], object] | None:
         """Return the function to call when it is done, in the order of the commits and outside of all locks."""

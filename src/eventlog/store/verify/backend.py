@@ -51,8 +51,10 @@ class StoreMaintenance:
         return self._made_cleaner().clean(budget)
 
     def abort_expired(self) -> None:
-        """End the transactions of Kafka's clients whose time is over."""
-        raise NotImplementedError
+        """End the transactions of Kafka's clients whose time is over; one look if none is open."""
+        from eventlog.store.kafka.transactions import abort_expired
+
+        abort_expired(self.environment, self.committer.run, self.clock.now_ms())
 
     def _clean_for_room(self, run: Callable[[CommitRequest], object]) -> bool:
         return self._made_cleaner().make_room(run)
