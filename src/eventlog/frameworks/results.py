@@ -43,7 +43,7 @@ class ResultTable:
     def prune(self, transaction: HasStates, now_ms: int, most: int = 1000) -> int:
         """Delete rows that have expired, `most` of them at most, and return how many times were looked at."""
         rows, times = self.rows(transaction), self._times(transaction)
-        expired = list(times.keys(end=(now_ms,), max_rows=most))
+        expired = list(times.keys(end=(now_ms + 1,), max_rows=most))
         for time_and_key in expired:
             row = rows.get(time_and_key[1])
             if row is not None and row[EXPIRES] is not None and row[EXPIRES] <= now_ms:  # else stored again since

@@ -20,6 +20,7 @@ from django.utils.crypto import get_random_string
 import eventlog
 from eventlog.frameworks.django import tasks
 from eventlog.frameworks.django.rows import Row, result_of, row_of
+from eventlog.frameworks.priorities import queues_of, topic_of, topics_of, weights_of
 from eventlog.frameworks.results import ResultTable
 from eventlog.interruptions import unless_interrupted
 from eventlog.options import check_int, check_seconds, check_topic_name
@@ -28,9 +29,6 @@ _WEEK_SECONDS = 7 * 86400.0
 _MOST_DELIVERIES = 2**16 - 2
 """As many as a queue knows: how often a task is attempted is counted in its row."""
 _PRUNED_AT_ONCE = 1000
-_BANDS = ("-high", "", "-low")
-"""What stands after the name of a backend in those of its topics, by priority; the first first."""
-_WEIGHTS = (1_000_000, 1_000, 1)
 
 
 class EventLogBackend(tasks.BaseTaskBackend):  # type: ignore[misc]  # the class of either framework, without types
@@ -68,8 +66,7 @@ class EventLogBackend(tasks.BaseTaskBackend):  # type: ignore[misc]  # the class
             ttl = options.pop("results_ttl", _WEEK_SECONDS)
             self.results_ttl = None if ttl is None else check_seconds("results_ttl", ttl)
             self._durability = options.pop("durability", "commit")
-            for queue_name in self.queues:
-                self._topic_names([queue_name])
+            topics_of(self.name, self.queues)
         except unless_interrupted(ValueError, TypeError) as error:
             raise _refused(alias, str(error), "Correct it") from error
         if options:
@@ -100,7 +97,7 @@ class EventLogBackend(tasks.BaseTaskBackend):  # type: ignore[misc]  # the class
             errors=[],
             worker_ids=[],
         )
-        topic = self._topics([task.queue_name])[_band(task.priority)]
+        topic = self._topic(topic_of(self.name, task.queue_name, task.priority))
         with self.log.transaction() as transaction:
             self.results.put(transaction, result.id, row_of(result))
             transaction.send(topic, result.id)
@@ -133,16 +130,14 @@ class EventLogBackend(tasks.BaseTaskBackend):  # type: ignore[misc]  # the class
 
     def queue(self, queue_names: Iterable[str]) -> eventlog.Queue[Any, str]:
         """A worker of some queues of Django."""
-        topics = self._topics(queue_names)
+        names = topics_of(self.name, queue_names)
         return self.log.queue(
-            *topics, group=self.name, attempts=_MOST_DELIVERIES, weights=_WEIGHTS * (len(topics) // len(_BANDS))
+            *map(self._topic, names), group=self.name, attempts=_MOST_DELIVERIES, weights=weights_of(names)
         )
 
     def queue_names(self) -> list[str]:
         """The queues of the setting `QUEUES`, or where that is empty all that tasks were enqueued in."""
-        begins = tuple(f"{self.name}{band}." for band in _BANDS)
-        found = {name.removeprefix(one) for name in self.log.topics() for one in begins if name.startswith(one)}
-        return sorted(self.queues or found)
+        return sorted(self.queues or queues_of(self.name, self.log.topics()))
 
     def prune_results(self) -> int:
         """Delete the results that have expired, and return their number; workers do that once a minute."""
@@ -157,11 +152,8 @@ class EventLogBackend(tasks.BaseTaskBackend):  # type: ignore[misc]  # the class
         """When a result expires that is stored now."""
         return None if self.results_ttl is None else int((time.time() + self.results_ttl) * 1000)
 
-    def _topic_names(self, queue_names: Iterable[str]) -> list[str]:
-        return [check_topic_name(f"{self.name}{band}.{queue}") for queue in queue_names for band in _BANDS]
-
-    def _topics(self, queue_names: Iterable[str]) -> list[eventlog.Topic[bytes, str]]:
-        return [_open_topic(self.log, name, self.name) for name in self._topic_names(queue_names)]
+    def _topic(self, name: str) -> eventlog.Topic[bytes, str]:
+        return _open_topic(self.log, name, self.name)
 
 
 @cache
@@ -173,10 +165,6 @@ def _open_log(path: str, durability: Any, _process_id: int) -> eventlog.EventLog
 @cache
 def _open_topic(log: eventlog.EventLog, name: str, group: str) -> eventlog.Topic[bytes, str]:
     return log.topic(name, value=str, until_read_by=[group])
-
-
-def _band(priority: int) -> int:
-    return 0 if priority > 0 else 2 if priority < 0 else 1
 
 
 def _refused(alias: str, what: str, advice: str) -> ImproperlyConfigured:
