@@ -71,7 +71,7 @@ class EventLogBackend(tasks.BaseTaskBackend):  # type: ignore[misc]  # the class
             raise _refused(alias, str(error), "Correct it") from error
         if options:
             raise _refused(alias, f"it has no use for {', '.join(sorted(options))}", "Leave that out")
-        self.results = ResultTable(f"{self.name}.results", "json")
+        self.result_table = ResultTable(f"{self.name}.results", "json")
 
     @property
     def log(self) -> eventlog.EventLog:
@@ -99,7 +99,7 @@ class EventLogBackend(tasks.BaseTaskBackend):  # type: ignore[misc]  # the class
         )
         topic = self._topic(topic_of(self.name, task.queue_name, task.priority))
         with self.log.transaction() as transaction:
-            self.results.put(transaction, result.id, row_of(result))
+            self.result_table.put(transaction, result.id, row_of(result))
             transaction.send(topic, result.id)
         tasks.signals.task_enqueued.send(type(self), task_result=result)
         return result
@@ -122,7 +122,7 @@ class EventLogBackend(tasks.BaseTaskBackend):  # type: ignore[misc]  # the class
     def row(self, result_id: str) -> Row | None:
         """The row of a task; None if there is none."""
         try:
-            state = self.log.state(self.results.name, key=str, value=self.results.value)
+            state = self.log.state(self.result_table.name, key=str, value=self.result_table.value)
         except unless_interrupted(eventlog.UnknownState):
             return None
         row: Row | None = state.get(result_id)
@@ -143,7 +143,7 @@ class EventLogBackend(tasks.BaseTaskBackend):  # type: ignore[misc]  # the class
         """Delete the results that have expired, and return their number; workers do that once a minute."""
         count, now_ms = 0, int(time.time() * 1000)
         while True:
-            found = self.log.transact(lambda tx: self.results.prune(tx, now_ms, _PRUNED_AT_ONCE))
+            found = self.log.transact(lambda tx: self.result_table.prune(tx, now_ms, _PRUNED_AT_ONCE))
             count += found
             if found < _PRUNED_AT_ONCE:
                 return count

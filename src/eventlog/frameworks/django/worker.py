@@ -94,7 +94,7 @@ class Worker:
     def _begin(self, transaction: eventlog.Transaction, key: str) -> tuple[float, Row | None]:
         """Note that a task is begun: the seconds until it may be, or its row; None if there is nothing to do."""
         backend = self.backend
-        row: Row | None = backend.results.rows(transaction).get(key)
+        row: Row | None = backend.result_table.rows(transaction).get(key)
         if row is None or row["finished_at"] is not None:
             return 0.0, None  # it was pruned, or done by another worker, for which its job was lost
         due = run_after(row)
@@ -108,7 +108,7 @@ class Worker:
                 "last_attempted_at": now,
                 "worker_ids": [*row["worker_ids"], self.worker_id],
             }
-            backend.results.put(transaction, key, row)
+            backend.result_table.put(transaction, key, row)
         return 0.0, row
 
     def _execute(self, job: eventlog.Job[Any, str], row: Row) -> None:
@@ -136,13 +136,13 @@ class Worker:
         backend, key, now = self.backend, job.value, timezone.now().isoformat()
 
         def store(transaction: eventlog.Transaction) -> Row | None:
-            row: Row | None = backend.results.rows(transaction).get(key)
+            row: Row | None = backend.result_table.rows(transaction).get(key)
             transaction.accept(job)
             if row is not None:
                 errors = [] if error is None else [error_row(error)]
                 row |= {"status": status, "finished_at": now, "return_value": returned}
                 row["errors"] = [*row["errors"], *errors]
-                backend.results.put(transaction, key, row, expires_ms=backend.expires_ms())
+                backend.result_table.put(transaction, key, row, expires_ms=backend.expires_ms())
             return row
 
         try:
