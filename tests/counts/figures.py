@@ -37,6 +37,8 @@ FIGURES: dict[str, Cost] = {
     "transaction of 1: state, send": Cost(python=134_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=17_623, lmdb=2_195, commits=10, syncs=20),
     "processor, 100 at a time": Cost(python=33_954, lmdb=4_190, commits=10, syncs=20),
+    "jobs of a queue, one by one": Cost(python=137_330, lmdb=14_090, commits=1_000, syncs=2_000),
+    "jobs of a queue, 100 at a time": Cost(python=5_720, lmdb=270, commits=10, syncs=20),
     "projection": Cost(python=4_195, lmdb=106, commits=1, syncs=2),
     "open of a log that is there": Cost(python=141, lmdb=36, commits=0, syncs=0),
 }
@@ -59,6 +61,8 @@ COMPILED: dict[str, Cost] = {
     "transaction of 1: state, send": Cost(python=126_000, lmdb=13_000, commits=1_000, syncs=2_000),
     "transaction of 100: state, send, offsets": Cost(python=13_370, lmdb=2_195, commits=10, syncs=20),
     "processor, 100 at a time": Cost(python=29_699, lmdb=4_190, commits=10, syncs=20),
+    "jobs of a queue, one by one": Cost(python=130_180, lmdb=14_090, commits=1_000, syncs=2_000),
+    "jobs of a queue, 100 at a time": Cost(python=5_500, lmdb=270, commits=10, syncs=20),
     "projection": Cost(python=2_912, lmdb=106, commits=1, syncs=2),
     "history of 10": Cost(python=1_500, lmdb=799, commits=0, syncs=0),
     "open of a log that is there": Cost(python=140, lmdb=36, commits=0, syncs=0),

@@ -275,6 +275,28 @@ def _open(log: EventLog, meter: Meter) -> Cost:
     return cost
 
 
+def _queue(at_once: int) -> Path:
+    def path(log: EventLog, meter: Meter) -> Cost:
+        topic = _filled(log)
+        with log.queue(topic, group="workers", max_poll_records=at_once, session_timeout=1e6) as queue:
+
+            def work() -> None:
+                for _ in range(SOME if at_once == 1 else RECORDS // at_once):
+                    jobs = queue.poll()
+                    assert len(jobs) == at_once
+                    for job in jobs:
+                        with job:
+                            pass
+
+            work()
+            _filled(log)
+            work()
+            cost = meter.measure(work, prepare=lambda: _filled(log))
+            return cost.per_thousand(SOME) if at_once == 1 else cost
+
+    return path
+
+
 PATHS: dict[str, Path] = {
     "send, flush; 1 partition": _send(1),
     "send, flush; 8 partitions": _send(8),
@@ -300,6 +322,8 @@ PATHS: dict[str, Path] = {
     "transaction of 1: state, send": _one_by_one,
     "transaction of 100: state, send, offsets": _exactly_once,
     "processor, 100 at a time": _processor,
+    "jobs of a queue, one by one": _queue(1),
+    "jobs of a queue, 100 at a time": _queue(PAGE),
     "projection": _projection,
     "open of a log that is there": _open,
 }

@@ -33,7 +33,7 @@ _BLINK_SECONDS = 0.02
 _FRUITLESS_COUNT = 3
 _REST_SECONDS = 0.05
 _NEVER_S = float("inf")
-_ACTIONS = {"accepted": Action.ACCEPT, "released": Action.RELEASE, "rejected": Action.REJECT}
+_ACTIONS = {"released": Action.RELEASE, "rejected": Action.REJECT}
 
 
 class EmbeddedQueue(Queue[K, V]):
@@ -224,6 +224,12 @@ class EmbeddedQueue(Queue[K, V]):
 
     def settle(self, job: Job[K, V], state: JobState, *, delay: float | None = None, reason: str = "") -> None:
         """Note what becomes of a job."""
+        if state == "accepted":
+            if self._refusal is not None:
+                raise self._refusal()
+            self._worker.accept(job)
+            job.state = state
+            return
         if not isinstance(reason, str):
             raise TypeError(f"a reason is a str, not {reason!r}. The job is as it was.")
         delay_ms = 0 if delay is None else round(check_seconds("delay", delay) * 1000)

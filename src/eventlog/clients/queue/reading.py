@@ -86,9 +86,15 @@ class JobReader:
 
     def _add(self, lease: Leased, batch: RecordBatch[Any, Any], jobs: list[Job[Any, Any]]) -> None:
         """Make jobs of the records of a batch that a lease has."""
-        offsets = batch.offsets
-        part = batch.slice(bisect_left(offsets, lease.first), bisect_left(offsets, lease.end))
+        offsets, first = batch.offsets, lease.first
+        start = bisect_left(offsets, first)
         rest = (lease.deliveries, lease.first_ms, "open", self._owner, lease.number, lease.limit_ms)
+        if lease.end - first == 1:
+            if start < len(offsets) and offsets[start] == first:  # one by one is what most workers do
+                when_ms, key, value = batch.timestamps_ms[start], batch.keys[start], batch.values[start]
+                jobs.append(Job(batch.topic, batch.partition, first, when_ms, key, value, batch.headers[start], *rest))  # type: ignore[arg-type]
+            return
+        part = batch.slice(start, bisect_left(offsets, lease.end))
         jobs += [
             Job(part.topic, part.partition, *columns, *rest)  # type: ignore[arg-type]
             for columns in zip(part.offsets, part.timestamps_ms, part.keys, part.values, part.headers, strict=True)
@@ -96,10 +102,10 @@ class JobReader:
 
     def _pass_by_gaps(self, lease: Leased, end: int, jobs: list[Job[Any, Any]]) -> None:
         """Acknowledge the offsets without a record before one offset."""
-        rejected = {one.first for one in self.settled if one.action is Action.REJECT and one.number == lease.number}
         at = lease.first
         if len(jobs) == max(0, end - at):
             return
+        rejected = {one.first for one in self.settled if one.action is Action.REJECT and one.number == lease.number}
         for offset in (*(job.offset for job in jobs), end):
             for gap in range(at, offset) if rejected else ():
                 if gap not in rejected:

@@ -27,6 +27,7 @@ from eventlog.clients.topic.topic import EmbeddedTopic
 from eventlog.clients.topic_handle import TopicHandle
 from eventlog.errors import EventLogError, LeaseLost, UnknownTopic
 from eventlog.interruptions import is_interruption, suppress, unless_interrupted
+from eventlog.named_tuples import NamedTuple
 
 _WATCHED_COUNT = 16
 """How many of the other workers are watched, the next in the order of their ids: the kernel tells of a death."""
@@ -34,6 +35,20 @@ _LOOK_SECONDS = 2.0
 """The pause between two looks at all others: a worker does not watch each of them, and hung ones do not die."""
 _REST_SECONDS = 0.1
 _NEVER_S = float("inf")
+
+
+class _Noted(NamedTuple):
+    """What becomes of a job that is not just accepted, or of one that nobody is told of if it comes too late."""
+
+    job: Job[Any, Any]
+    action: Action
+    delay_ms: int = 0
+    reason: str = ""
+    details: str = ""
+    is_told: bool = True
+
+
+_Pending = Job[Any, Any] | _Noted
 
 
 class Worker:
@@ -63,8 +78,11 @@ class Worker:
         self._topics_version = -1
         self._turns = WeightedTurns(options.weights)
         self._reader = JobReader(BatchReader(backend), owner)
-        self._pending: deque[tuple[Acknowledgement, Job[Any, Any] | None]] = deque()
-        """The acknowledgements to be stored, each with the job that is told if it comes too late."""
+        self._topic_ids = {topic.name: topic._route.row.id for topic in topics}
+        self._pending: deque[_Pending] = deque()
+        """What becomes of jobs and is to be stored; a job by itself is accepted."""
+        self.accept: Callable[[Job[Any, Any]], None] = self._pending.append
+        """Note that a job is done."""
         self._withdrawn: list[int] = []
         self._number = 0
         self._epoch = -1
@@ -93,32 +111,56 @@ class Worker:
         self, job: Job[Any, Any], action: Action, *, delay_ms: int = 0, reason: str = "", details: str = ""
     ) -> None:
         """Note what becomes of a job."""
-        self._pending.append((self.acknowledgement(job, action, delay_ms, reason, details), job))
+        self._pending.append(_Noted(job, action, delay_ms, reason, details))
 
     def acknowledgement(
         self, job: Job[Any, Any], action: Action, delay_ms: int = 0, reason: str = "", details: str = ""
     ) -> Acknowledgement:
         """What becomes of a job, as a value."""
-        topic_id = next(id_ for id_, route in self._routes.items() if route.row.name == job.topic)
         offset = job.offset
         return Acknowledgement(
-            topic_id, job.partition, offset, offset + 1, job._number, action, delay_ms, reason, details
+            self._topic_ids[job.topic],
+            job.partition,
+            offset,
+            offset + 1,
+            job._number,
+            action,
+            delay_ms,
+            reason,
+            details,
         )
+
+    def _acknowledgements(self, noted: Iterable[_Pending]) -> list[Acknowledgement]:
+        """What becomes of jobs, as values: those of one lease that follow each other and are accepted are one."""
+        found: list[Acknowledgement] = []
+        topic, partition, number, first, end = "", -1, -1, 0, -1
+        for one in noted:
+            if isinstance(one, _Noted):
+                if end >= 0:
+                    found.append(Acknowledgement(self._topic_ids[topic], partition, first, end, number, Action.ACCEPT))
+                    end = -1
+                found.append(self.acknowledgement(one.job, one.action, one.delay_ms, one.reason, one.details))
+                continue
+            offset = one.offset
+            if offset == end and one._number == number and one.partition == partition and one.topic == topic:
+                end += 1
+                continue
+            if end >= 0:
+                found.append(Acknowledgement(self._topic_ids[topic], partition, first, end, number, Action.ACCEPT))
+            topic, partition, number, first, end = one.topic, one.partition, one._number, offset, offset + 1
+        if end >= 0:
+            found.append(Acknowledgement(self._topic_ids[topic], partition, first, end, number, Action.ACCEPT))
+        return found
 
     @property
     def has_pending(self) -> bool:
         """Whether anything is to be stored."""
         return bool(self._pending or self._reader.settled or self._withdrawn)
 
-    def _drained(self) -> list[tuple[Acknowledgement, Job[Any, Any] | None]]:
-        """The acknowledgements to be stored; those that other threads note meanwhile come next."""
-        drained: list[tuple[Acknowledgement, Job[Any, Any] | None]] = []
-        with suppress(IndexError):
-            while True:
-                drained.append(self._pending.popleft())
-        drained += ((one, None) for one in self._reader.settled)
-        self._reader.settled.clear()
-        return drained
+    def _drained(self) -> list[_Pending]:
+        """What is to be stored; what other threads note meanwhile comes next."""
+        taken = self._pending.popleft
+        return [taken() for _ in range(len(self._pending))]
 
     # -- asking ----------------------------------------------------------------------------------------------
 
@@ -157,10 +199,12 @@ class Worker:
             self._request(0, self._backend.clock.monotonic(), sweeps=False)
 
     def _handed(self, most: int) -> list[Job[Any, Any]]:
-        jobs: list[Job[Any, Any]] = []
-        while self.found and len(jobs) < most:
-            jobs.append(self.found.popleft())
-        return jobs
+        found = self.found
+        if len(found) <= most:
+            jobs = list(found)
+            found.clear()
+            return jobs
+        return [found.popleft() for _ in range(most)]
 
     def _may_take(self, now_s: float) -> bool:
         """Whether there may be jobs to take; notes until when there are none if nothing is committed."""
@@ -180,13 +224,14 @@ class Worker:
         return view.has_more or is_due or view.limit_ms <= now_s * 1000
 
     def _request(self, most: int, now_s: float, *, sweeps: bool) -> None:
-        drained = self._drained()
+        drained, settled = self._drained(), self._reader.settled
+        self._reader.settled = []
         self._number += 1
         request = QueueRequest(
             self.queue,
             self.id,
             self._number,
-            _merged(one for one, _ in drained),
+            self._acknowledgements(drained) + settled,
             self._wants(most),
             max(0, most - len(self.found)),
             self._number,
@@ -198,7 +243,8 @@ class Worker:
             reply = self._queues.request_jobs(request)
         except BaseException as error:
             is_unsure = is_interruption(error)
-            self._pending.extendleft((one, None if is_unsure else job) for one, job in reversed(drained))
+            self._pending.extendleft(_untold(one) if is_unsure else one for one in reversed(drained))
+            self._reader.settled[:0] = settled
             if is_unsure:
                 self._withdrawn.append(self._number)
             raise
@@ -222,21 +268,23 @@ class Worker:
     def _wants(self, most: int) -> list[tuple[Any, int]]:
         if most <= 0:
             return []
+        if len(self._names) == 1:
+            return [(route.row, most) for route in self._routes.values()]
         rows = {route.row.name: route.row for route in self._routes.values()}
         shares = [(rows.get(self._names[place]), count) for place, count in self._turns.shares(most)]
         return [(row, count) for row, count in shares if row is not None]
 
-    def _note_lost(
-        self, drained: Iterable[tuple[Acknowledgement, Job[Any, Any] | None]], refused: Sequence[Acknowledgement]
-    ) -> None:
+    def _note_lost(self, drained: Iterable[_Pending], refused: Sequence[Acknowledgement]) -> None:
         """Note the jobs of acknowledgements that came too late; several of them may have gone as one."""
+        if not refused:
+            return
+        jobs = [one.job if isinstance(one, _Noted) else one for one in drained if not _is_untold(one)]
         for one in refused:
             self.lost += [
                 job
-                for own, job in drained
-                if job is not None
-                and (own.topic_id, own.partition, own.number) == (one.topic_id, one.partition, one.number)
-                and one.first <= own.first < one.end
+                for job in jobs
+                if (self._topic_ids[job.topic], job.partition, job._number) == (one.topic_id, one.partition, one.number)
+                and one.first <= job.offset < one.end
             ]
 
     def lease_lost(self) -> LeaseLost | None:
@@ -309,6 +357,7 @@ class Worker:
                 route.learn(self._backend.topic(name))
                 routes[route.row.id] = self._routes.get(route.row.id, route)
         self._routes, self._topics_version = routes, version
+        self._topic_ids |= {route.row.name: route.row.id for route in routes.values()}
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -316,7 +365,8 @@ class Worker:
         """Store what is to be stored, and give back all else."""
         drained = self._drained()
         try:
-            refused = self._queues.end_work(self.queue, self.id, _merged(one for one, _ in drained))
+            last = self._acknowledgements(drained) + self._reader.settled
+            refused = self._queues.end_work(self.queue, self.id, last)
             self._note_lost(drained, refused)
         except unless_interrupted(EventLogError):
             self.drop()
@@ -330,19 +380,10 @@ class Worker:
         self._watch.close()
 
 
-def _merged(acknowledgements: Iterable[Acknowledgement]) -> list[Acknowledgement]:
-    """The same with fewer values: jobs of one lease that follow each other and are all accepted are one."""
-    merged: list[Acknowledgement] = []
-    for one in acknowledgements:
-        last = merged[-1] if merged else None
-        if (
-            last is not None
-            and one.action is last.action is Action.ACCEPT
-            and one.first == last.end
-            and one[:2] == last[:2]
-            and one.number == last.number
-        ):
-            merged[-1] = last._replace(end=one.end)
-        else:
-            merged.append(one)
-    return merged
+def _untold(one: _Pending) -> _Noted:
+    """The same, which may have been stored: nobody is told if it comes too late."""
+    return one._replace(is_told=False) if isinstance(one, _Noted) else _Noted(one, Action.ACCEPT, is_told=False)
+
+
+def _is_untold(one: _Pending) -> bool:
+    return isinstance(one, _Noted) and not one.is_told

@@ -405,7 +405,7 @@ class FailureDetector:
 
     def died(self) -> bool:
         """Whether one of them died since it was chosen; each death is told once."""
-        if self._alarm is None:
+        if self._alarm is None or not self._ends:
             return False
         dead = [descriptor for descriptor, _ in self._alarm.poll(0)]
         for descriptor in dead:

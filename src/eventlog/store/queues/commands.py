@@ -41,7 +41,7 @@ from eventlog.store.rows.queues import (
     queue_key,
     queue_prefix,
     topic_prefix,
-    unpack_queue,
+    unpack_queue_again,
     worker_key,
 )
 from eventlog.store.rows.tables import next_id, unpack_topic
@@ -71,7 +71,7 @@ class MakeTable(CommitRequest):
 def stored_queue(writing: WriteTransaction, name: str) -> StoredQueue | None:
     """The queue of a name."""
     data = writing.get(QUEUES, queue_key(name))
-    return None if data is None else unpack_queue(name, data)
+    return None if data is None else unpack_queue_again(name, data)
 
 
 class EnsureQueue(CommitRequest):
@@ -262,7 +262,10 @@ class QueueCommand(QueueChange):
 
 def topic_names(writing: WriteTransaction, acknowledgements: Sequence[Acknowledgement]) -> dict[int, str]:
     """The names of topics by their ids; nothing if none of these acknowledgements can need one."""
-    if all(one.action in (Action.ACCEPT, Action.GIVE_BACK, Action.RENEW) for one in acknowledgements):
+    for one in acknowledgements:
+        if one.action is Action.RELEASE or one.action is Action.REJECT:
+            break
+    else:
         return {}
     topics = (unpack_topic(name, data) for name, data in writing.items(TOPICS, b""))
     return {topic.id: topic.name for topic in topics}

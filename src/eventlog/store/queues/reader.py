@@ -43,7 +43,7 @@ from eventlog.store.rows.queues import (
     tally_key,
     topic_prefix,
     unpack_offset,
-    unpack_queue,
+    unpack_queue_again,
 )
 from eventlog.store.rows.tables import unpack_topic, unpack_topic_again
 
@@ -58,7 +58,7 @@ def read_queue(environment: Environment, name: str) -> StoredQueue | None:
 
 def _queue(rows: SnapshotRows, name: str) -> StoredQueue | None:
     data = rows.get(QUEUES, queue_key(name))
-    return None if data is None else unpack_queue(name, data)
+    return None if data is None else unpack_queue_again(name, data)
 
 
 def queue_names(environment: Environment) -> list[str]:

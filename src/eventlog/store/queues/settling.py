@@ -44,6 +44,8 @@ class Settlement:
         self._member = member
         self._topics = topics
         self._taken: set[tuple[int, int, int]] = set()
+        """The offsets that earlier ones are about; nothing is noted of a single one."""
+        self._is_alone = len(acknowledgements) == 1
         self.refused: list[Acknowledgement] = []
         self.frees = False
         """Whether others may take something that it gives back."""
@@ -63,12 +65,14 @@ class Settlement:
             if found is None or found[1].member != self._member:
                 return None
             first, row = found
-            if one.number not in (ANY_LEASE, row.number) or (*place, at) in self._taken:
+            if one.number != row.number and one.number != ANY_LEASE:
+                return None
+            if self._taken and (*place, at) in self._taken:
                 return None
             end = min(one.end, row.end)
             cuts.append(_Cut(one, first, row, at, end, self._letters(one, row, at, end)))
             at = end
-        if one.action is not Action.RENEW:
+        if not self._is_alone and one.action is not Action.RENEW:
             self._taken.update((*place, offset) for offset in range(one.first, one.end))
         return cuts
 
@@ -84,11 +88,14 @@ class Settlement:
     def write(self, jobs: Jobs) -> list[DeadLetter]:
         """Carry them out in the jobs of now; return the dead letters, which are still to be written."""
         letters = list[DeadLetter]()
-        for one, _, _, first, end, dead in self._cuts:
+        changed = set[tuple[int, int, int]]()
+        for one, lease_first, row, first, end, dead in self._cuts:
             place = one.topic_id, one.partition
-            found = jobs.lease_at(place, first)  # an earlier one has cut it, maybe
-            assert found is not None
-            lease_first, row = found
+            if jobs is not self._jobs or (*place, lease_first) in changed:
+                found = jobs.lease_at(place, first)  # an earlier one has cut it, maybe
+                assert found is not None
+                lease_first, row = found
+            changed.add((*place, lease_first))
             if one.action is Action.RENEW:
                 limit_ms = jobs.monotonic_ms + one.delay_ms if row.limit_ms != NO_LIMIT else NO_LIMIT
                 jobs.cut(place, lease_first, row, first, end)

@@ -14,6 +14,8 @@ from eventlog.backend.queues import NO_LIMIT, Leased
 from eventlog.backend.reading import PASSED_BY, Fetch
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import decode
+from eventlog.errors import UnknownTopic
+from eventlog.interruptions import unless_interrupted
 from eventlog.store.queues.dead_letters import TOO_OFTEN, DeadLetter
 from eventlog.store.queues.settling import dead_letters
 from eventlog.store.records.jobs import Jobs, hash_of
@@ -56,12 +58,16 @@ class Taking:
         for topic, count in topics:
             left -= self._take_of(topic, min(left, count))
         for topic, _ in topics:
+            if left <= 0:
+                break
             left -= self._take_of(topic, left)
 
     def _current(self, topic: StoredTopic) -> StoredTopic | None:
         """The topic as it is stored; None if it was deleted."""
-        stored = self._jobs.writing.topic_named(topic.name)
-        return stored if stored is not None and stored.id == topic.id else None
+        try:
+            return self._jobs.writing.check_topic(topic)
+        except unless_interrupted(UnknownTopic):
+            return None
 
     def _share(self, topics: Sequence[tuple[StoredTopic, int]], most: int) -> int:
         """How many jobs to take: all that are wanted, or a share where there are not enough for all workers."""
@@ -79,7 +85,7 @@ class Taking:
     def _take_of(self, topic: StoredTopic, most: int) -> int:
         """Take some jobs of one topic; how many that were."""
         taken = 0
-        if most > 0:
+        if most > 0 and self._jobs.counts["delayed"]:
             taken = self._take_due(topic, most)
         for step in range(topic.partitions):
             if taken >= most:

@@ -40,6 +40,8 @@ from eventlog.store.rows.queues import (
     waiting_key,
 )
 
+_OFFSET_BYTES = 8
+
 Place = tuple[int, int]
 """A partition: topic id and number."""
 
@@ -64,9 +66,8 @@ class Jobs:
 
     def write_tally(self) -> None:
         """Write the counts, if they have changed; the last thing that is done."""
-        tally = Tally(**self.counts)
-        if tally != self._stored:
-            self.writing.put(QUEUES, tally_key(self.queue.id), tally.pack())
+        if tuple(self.counts.values()) != self._stored:
+            self.writing.put(QUEUES, tally_key(self.queue.id), Tally(**self.counts).pack())
 
     # -- cursors ---------------------------------------------------------------------------------------------
 
@@ -90,13 +91,13 @@ class Jobs:
 
     def lease_at(self, place: Place, offset: int) -> tuple[int, LeaseRow] | None:
         """The lease that holds an offset, and its first."""
-        prefix = cursor_key(self.queue.id, *place)
         wanted = range_key(LEASE, self.queue.id, *place, offset)
-        prefix = LEASE + prefix[1:]
+        data = self.writing.get(QUEUES, wanted)
+        if data is not None:
+            return offset, LeaseRow.unpack(data)
+        prefix = wanted[:-_OFFSET_BYTES]
         with self.writing.transaction.cursor(db=self.writing.table(QUEUES)) as cursor:
-            is_found = cursor.set_range(wanted)
-            if not (is_found and cursor.key() == wanted):
-                is_found = cursor.prev() if is_found else cursor.last()
+            is_found = cursor.prev() if cursor.set_range(wanted) else cursor.last()
             if not is_found or not cursor.key().startswith(prefix):
                 return None
             key, data = cursor.item()

@@ -54,7 +54,14 @@ from eventlog.store.records.log_order import (
     unpack_deletion,
 )
 from eventlog.store.records.reader import bounds_within, last_batch, offset_of_time_within
-from eventlog.store.rows.tables import FORMAT_KEY, PartitionRow, batch_key, partition_key, split_batch_key, unpack_topic
+from eventlog.store.rows.tables import (
+    FORMAT_KEY,
+    PartitionRow,
+    batch_key,
+    partition_key,
+    split_batch_key,
+    unpack_topic_again,
+)
 
 _ALL = 2**62
 _BEHIND = b"\xff" * 8
@@ -156,8 +163,9 @@ class WriteTransaction:
 
     def topic_named(self, name: str) -> StoredTopic | None:
         """The topic that has a name now."""
-        data = self.get(TOPICS, name.encode())
-        return None if data is None else unpack_topic(name.encode(), data)
+        key = name.encode()
+        data = self.get(TOPICS, key)
+        return None if data is None else unpack_topic_again(key, data)
 
     def append(self, topic: StoredTopic, partition: int, batches: list[EncodedBatch]) -> tuple[int, int]:
         """

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from eventlog.backend.queues import MOST_ATTEMPTS, QueueOptions, StoredQueue
@@ -38,6 +39,7 @@ NO_HASH = 0
 """The hash of a record without a key, and of all records of a queue that does not look at keys."""
 
 _VERSION = 1
+_KNOWN_QUEUES_COUNT = 64
 _UNAFFECTED = "The records and the committed offsets"
 _ID = struct.Struct(">I")
 _PLACE = struct.Struct(">III")
@@ -294,6 +296,10 @@ def unpack_queue(name: str, data: bytes) -> StoredQueue:
         )
     except unless_interrupted(*NOT_A_ROW) as error:
         raise damaged(what, error, unaffected=_UNAFFECTED) from error
+
+
+unpack_queue_again = lru_cache(maxsize=_KNOWN_QUEUES_COUNT)(unpack_queue)
+"""The same for bytes: a queue is looked up at every request, and its row is mostly what it was."""
 
 
 class WorkerRow(NamedTuple):
