@@ -67,9 +67,14 @@ class Broker:
         return topic
 
     def open_queue(self, topic: Topic[bytes, bytes]) -> Queue[bytes, bytes]:
-        """A worker of the queue that has this topic."""
+        """A worker of the queue that has this topic; all priorities of a queue have one topic of dead letters."""
+        queue = topic.name.removeprefix("kombu.").partition(".")[2]
         return self.log.queue(
-            topic, group=topic.name, attempts=self.options.attempts, session_timeout=self.options.session_timeout
+            topic,
+            group=topic.name,
+            attempts=self.options.attempts,
+            dead_letters=f"dlq.kombu.queue.{queue}",
+            session_timeout=self.options.session_timeout,
         )
 
     def end_of(self, exchange: str) -> int:

@@ -67,6 +67,8 @@ class Channel(virtual.Channel):
         super().__init__(connection, **options)
         self._tasks: dict[str, TaskQueue] = {}
         self._private: dict[str, PrivateQueue] = {}
+        self._consumed_private: set[str] = set()
+        """The private queues that this channel consumes, which end with it."""
         self._jobs: dict[str, Job[bytes, bytes]] = {}
         self._inbox: deque[tuple[str, dict[str, Any], Job[bytes, bytes] | None]] = deque()
         self._taken = 0
@@ -179,6 +181,8 @@ class Channel(virtual.Channel):
     def basic_consume(self, queue: str, *arguments: Any, **options: Any) -> Any:
         """Begin to deliver the messages of a queue."""
         found = super().basic_consume(queue, *arguments, **options)
+        if self.broker.is_private(queue):
+            self._consumed_private.add(queue)
         self.connection.ring()
         return found
 
@@ -253,11 +257,10 @@ class Channel(virtual.Channel):
 
     def fill(self) -> None:
         """Take what may be taken, the queues in turn, and store what has become of messages before."""
-        for queue in list(self._active_queues):
-            if queue not in self._tasks and self.broker.is_private(queue):
-                self._inbox.extend((queue, message, None) for message in self._reader(queue).take())
         self.has_settled = False
-        queues = [queue for queue in self._active_queues if queue not in self._private]
+        queues = [queue for queue in self._active_queues if queue not in self._consumed_private]
+        for queue in self._consumed_private.intersection(self._active_queues):
+            self._inbox.extend((queue, message, None) for message in self._reader(queue).take())
         if queues:  # who was first is last
             self._active_queues.remove(queues[0])
             self._active_queues.append(queues[0])
@@ -348,13 +351,12 @@ class Channel(virtual.Channel):
     def close(self) -> None:
         """Store what has become of messages, and give back all others."""
         if not self.closed and self.connection is not None:
-            private = list(self._private)
-            for queue in [*self._tasks, *private]:
+            for queue in [*self._tasks, *self._private]:
                 self._let_go(queue)
             for tasks in self._tasks.values():
                 tasks.close()
             self._tasks.clear()
-            for queue in private:
+            for queue in self._consumed_private:
                 self.broker.delete(queue)
         super().close()
 

@@ -80,6 +80,15 @@ class ResultConsumer(BaseResultConsumer):
             if meta is not None:
                 self.on_state_change(meta, None)
 
+    def drain_events_until(self, p: Any, timeout: float | None = None, on_interval: Any = None) -> Any:
+        """Wait until a promise is kept, and not longer than was asked for: Celery itself waits for whole seconds."""
+        until_s = None if timeout is None else time.monotonic() + timeout
+
+        def wait(timeout: float) -> None:
+            self.drain_events(timeout if until_s is None else max(0.0, min(timeout, until_s - time.monotonic())))
+
+        return self.drainer.drain_events_until(p, timeout=timeout, on_interval=on_interval, wait=wait)
+
     def drain_events(self, timeout: float | None = None) -> None:
         """Wait for results, and tell those who wait for them; one thread does that for all."""
         if not self._turn.acquire(timeout=-1 if timeout is None else timeout):
