@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,8 @@ def worker(
         if process.poll() is None:
             process.kill()
             process.wait()
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # the pool of a worker that was killed
-        except ProcessLookupError:
-            pass
 
 
 def tell_when_ready(**_: Any) -> None:

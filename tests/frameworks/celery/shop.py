@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 from celery import Celery
 from celery.signals import worker_ready
 
+import eventlog
+from eventlog.frameworks.celery.urls import log_path
 from tests.frameworks.celery.helpers import tell_when_ready
 
 app = Celery("shop", broker=os.environ.get("LOG_URL"), backend=os.environ.get("LOG_URL"))
@@ -52,10 +53,11 @@ def note(path: str, text: str) -> str:
 
 
 @app.task(bind=True)
-def note_and_hang(self: Any, started: str, gate: str) -> list[Any]:
-    """Say in a file who has begun, and wait until another file is there; who has done it, and whether again."""
-    with Path(started).open("a") as file:
-        file.write(f"{self.request.hostname}\n")
-    while not Path(gate).exists():
-        time.sleep(0.02)
+def hang(self: Any) -> list[Any]:
+    """Say in the log who has begun, and wait for a record there; who has done it, and whether again."""
+    with eventlog.open(log_path(os.environ["LOG_URL"])) as log:
+        log.topic("started", value=str).append(self.request.hostname)
+        with log.consumer(log.topic("gate")) as gate:
+            while not gate.poll(timeout=1.0):
+                pass
     return [self.request.hostname, self.request.delivery_info["redelivered"]]

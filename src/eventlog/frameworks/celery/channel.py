@@ -183,7 +183,7 @@ class Channel(virtual.Channel):
         found = super().basic_consume(queue, *arguments, **options)
         if self.broker.is_private(queue):
             self._consumed_private.add(queue)
-        self.connection.ring()
+        self.connection.wake()
         return found
 
     def basic_cancel(self, consumer_tag: str) -> Any:
@@ -193,13 +193,13 @@ class Channel(virtual.Channel):
         if queue is not None and queue not in self._active_queues:
             self._let_go(queue)
             if self.connection is not None:
-                self.connection.ring()
+                self.connection.wake()
         return found
 
     def basic_qos(self, prefetch_size: int = 0, prefetch_count: int = 0, apply_global: bool = False) -> None:
         """Set how many messages may be in hand."""
         super().basic_qos(prefetch_size, prefetch_count, apply_global)
-        self.connection.ring()
+        self.connection.wake()
 
     def _let_go(self, queue: str) -> None:
         """Give back what was taken of a queue and not delivered."""
@@ -322,7 +322,7 @@ class Channel(virtual.Channel):
         if self._delivering == get_ident():
             self.store()
         elif self.connection is not None:
-            self.connection.ring()
+            self.connection.wake()
 
     def store(self) -> None:
         """Store what has become of messages."""

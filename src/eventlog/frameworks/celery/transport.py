@@ -15,11 +15,11 @@ from kombu.transport import virtual
 
 import eventlog
 from eventlog import LogClosed, StorageError, UnknownGroup, UnknownTopic
-from eventlog.frameworks.celery.bell import Bell
 from eventlog.frameworks.celery.broker import Broker
 from eventlog.frameworks.celery.channel import Channel as LogChannel
 from eventlog.frameworks.celery.options import broker_options
 from eventlog.frameworks.celery.urls import log_path
+from eventlog.frameworks.celery.wakeup import Wakeup
 
 _LOOK_SECONDS: Final = 0.1
 _TURN_SECONDS: Final = 0.01
@@ -44,7 +44,7 @@ class Transport(virtual.Transport):
         super().__init__(client, **options)
         self._path = log_path(client.hostname)
         self._broker: Broker | None = None
-        self._bell: Bell | None = None
+        self._wakeup: Wakeup | None = None
         self._loop: Any = None
         self._loop_process = 0
         self._loop_timer: Any = None
@@ -69,7 +69,7 @@ class Transport(virtual.Transport):
 
     def establish_connection(self) -> Any:
         """Open the log."""
-        self._bell = Bell()
+        self._wakeup = Wakeup()
         assert self.broker is not None
         return super().establish_connection()
 
@@ -80,14 +80,14 @@ class Transport(virtual.Transport):
         if self._broker is not None:
             self._broker.close()
             self._broker = None
-        if self._bell is not None:
-            self._bell.close()
-            self._bell = None
+        if self._wakeup is not None:
+            self._wakeup.close()
+            self._wakeup = None
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Have the thread that drains look again; any thread may call it."""
-        if (bell := self._bell) is not None:
-            bell.ring()
+        if (wakeup := self._wakeup) is not None:
+            wakeup.wake()
 
     # -- draining while somebody waits ------------------------------------------------------------------------------
 
@@ -100,8 +100,8 @@ class Transport(virtual.Transport):
         """
         until_s = None if timeout is None else monotonic() + timeout
         while True:
-            if self._bell is not None:
-                self._bell.answer()
+            if self._wakeup is not None:
+                self._wakeup.clear()
             for channel in self._in_turn():
                 if not channel.has_messages:
                     channel.fill()
@@ -132,8 +132,8 @@ class Transport(virtual.Transport):
     def _descriptors(self) -> dict[int, Any]:
         """What to watch, by its number."""
         found: dict[int, Any] = {}
-        if self._bell is not None:
-            found[self._bell.fileno()] = self._bell
+        if self._wakeup is not None:
+            found[self._wakeup.fileno()] = self._wakeup
         for channel in self.channels:
             if channel.is_active:
                 for one in channel.watched():
@@ -146,7 +146,7 @@ class Transport(virtual.Transport):
         """Have a loop deliver messages, whenever there may be some."""
         self._loop, self._loop_process = loop, os.getpid()
         self._loop_timer = loop.call_repeatedly(_LOOK_SECONDS, self._look)
-        self.ring()
+        self.wake()
         self._watch()
 
     def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:
@@ -165,9 +165,9 @@ class Transport(virtual.Transport):
         self._look()
 
     def _look(self, *_: Any) -> None:
-        if self._bell is None or self._loop is None:
+        if self._wakeup is None or self._loop is None:
             return
-        self._bell.answer()
+        self._wakeup.clear()
         until_s = monotonic() + _TURN_SECONDS
         try:
             for channel in self._in_turn():
@@ -177,7 +177,7 @@ class Transport(virtual.Transport):
                     if monotonic() >= until_s:
                         break
                 if channel.has_settled or channel.has_messages:
-                    self.ring()
+                    self.wake()
         finally:
             if self._loop is not None:
                 self._watch()
