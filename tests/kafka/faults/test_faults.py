@@ -79,6 +79,20 @@ def test_a_fetch_that_fails_in_part_does_not_wait(kafka: Any, wire: Wire) -> Non
     assert {one["partition_index"]: one["error_code"] for one in topic["partitions"]} == {0: 0, 1: LEADER}
 
 
+def test_a_fault_meets_a_session_of_fetches(kafka: Any, wire: Wire) -> None:
+    """A request in it names no partition, and is one of all that the session has."""
+    kafka.log.topic("orders", partitions=2)
+    parts = [{"partition": number, "fetch_offset": 0, "partition_max_bytes": 1000} for number in range(2)]
+    body = {"min_bytes": 1, "topics": [{"topic": "orders", "partitions": parts}], "session_epoch": 0}
+    number = wire.ask(ApiKey.FETCH, 11, body)["session_id"]
+    kafka.fail("Fetch", error="NOT_LEADER_OR_FOLLOWER", partition=1, times=1)
+    body = {"min_bytes": 1, "topics": [], "session_id": number}
+    for epoch, errors in ((1, {1: LEADER}), (2, {1: 0}), (3, {})):
+        topics = wire.ask(ApiKey.FETCH, 11, {**body, "session_epoch": epoch})["responses"]
+        found = {one["partition_index"]: one["error_code"] for topic in topics for one in topic["partitions"]}
+        assert found == errors
+
+
 def test_a_delay_does_not_hold_up_the_end_of_the_listener(kafka: Any, wire: Wire) -> None:
     """A request that waits goes on then."""
     kafka.log.topic("orders")

@@ -10,8 +10,6 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-import pytest
-
 import eventlog
 import eventlog.kafka
 from eventlog.batches.kafka_batch import kafka_batch
@@ -259,21 +257,6 @@ def test_a_peer_that_goes_takes_its_long_poll_along(log: eventlog.EventLog, kafk
     end_s = monotonic() + 10.0
     while polls:
         assert monotonic() < end_s
-
-
-@pytest.mark.parametrize(
-    ("session_id", "session_epoch", "code"),
-    [(0, 0, 0), (0, -1, 0), (5, -1, 0), (5, 1, ErrorCode.FETCH_SESSION_ID_NOT_FOUND)],
-)
-def test_no_session_is_offered(
-    log: eventlog.EventLog, wire: Wire, session_id: int, session_epoch: int, code: int
-) -> None:
-    """A client that would begin one is told the id 0, and goes on without; one that we never gave is unknown."""
-    log.topic("orders").append(b"tea")
-    body = request(("orders", 0, 0), session_id=session_id)
-    answer = wire.ask(ApiKey.FETCH, 11, {**body, "session_epoch": session_epoch})
-    assert (answer["session_id"], answer["error_code"]) == (0, code)
-    assert len(parts(answer)) == (0 if code else 1)
 
 
 def test_what_is_built_of_native_batches_is_kept_within_a_bound(

@@ -378,6 +378,20 @@ def test_a_refused_fetch_does_not_wait(shared: tuple[eventlog.EventLog, Listener
         assert [one["error_code"] for one in found["partitions"]] == [TOPIC]
 
 
+def test_a_session_of_fetches_ends_with_the_right(shared: tuple[eventlog.EventLog, Listener]) -> None:
+    """A request in it names no topic, and is judged for each of the session."""
+    log, kafka = shared
+    body = {"max_wait_ms": 0, "min_bytes": 1, "session_epoch": 0}
+    Acls(log).add(topic("read"))
+    with Wire(kafka) as wire:
+        answer = wire.ask(ApiKey.FETCH, 11, {**body, "topics": [{"topic": "t", "partitions": [{"partition": 0}]}]})
+        assert [one["error_code"] for one in answer["responses"][0]["partitions"]] == [0]
+        Acls(log).remove(topic("read"))
+        more = {**body, "session_id": answer["session_id"], "session_epoch": 1, "topics": []}
+        (found,) = wire.ask(ApiKey.FETCH, 11, more)["responses"]
+        assert [one["error_code"] for one in found["partitions"]] == [TOPIC]
+
+
 def test_a_produce_that_awaits_no_answer_ends_the_connection(shared: tuple[eventlog.EventLog, Listener]) -> None:
     """As in Kafka: there is no other way to say that it was refused."""
     _, kafka = shared

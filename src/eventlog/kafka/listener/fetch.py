@@ -2,8 +2,8 @@
 Fetch: stored record batches from some offsets on, at once or when enough has come.
 
 What is there is answered at once; else the request waits for appends of any process, native ones too, for `max_wait_ms`
-at most. The first batch that is found comes back even if it is larger than every bound (KIP-74). Incremental sessions
-(KIP-227) are not offered: a client that asks for one is told so by the session id 0, and goes on without.
+at most. The first batch that is found comes back even if it is larger than every bound (KIP-74). What a session of
+fetches adds to a request, and leaves out of its answer, is in `fetch_sessions.py`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ _MOST_REST_S: Final = 0.25
 _NOWHERE: Final = (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.UNKNOWN_TOPIC_ID)
 _BY_ID: Final = 13
 _COMMITTED: Final = 1
-_FULL_EPOCHS: Final = (0, -1)
-"""The epochs of requests that begin or end a session, and name all of their partitions."""
 
 
 class _Fetch:
@@ -122,9 +120,6 @@ class _Fetch:
 
 def fetch(broker: Broker, request: Request) -> dict[str, Any] | Awaitable[dict[str, Any]]:
     """Read record batches, and wait for some if there are not enough."""
-    body = request.body
-    if body.get("session_id", 0) and body.get("session_epoch", -1) not in _FULL_EPOCHS:
-        return {"error_code": ErrorCode.FETCH_SESSION_ID_NOT_FOUND}
     wanted = _Fetch(broker, request)
     if wanted.look() or not wanted.max_wait_s or broker.is_stopping:
         return wanted.answer()

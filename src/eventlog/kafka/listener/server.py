@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from eventlog.interruptions import unless_interrupted
 from eventlog.kafka import protocol
 from eventlog.kafka.listener.acceptor import Acceptor
-from eventlog.kafka.listener.apis import Api, Apis
+from eventlog.kafka.listener.apis import Api, Apis, Handler
 from eventlog.kafka.listener.connection import Answer, Connection, Last, Refused
 from eventlog.kafka.listener.failures import refusal
+from eventlog.kafka.listener.fetch_sessions import in_session
 from eventlog.kafka.listener.request import Request
 from eventlog.kafka.protocol.api_keys import ApiKey
 from eventlog.kafka.protocol.errors import ErrorCode
@@ -180,9 +181,7 @@ class Server:
         except unless_interrupted(protocol.MalformedMessage) as error:
             raise Refused(f"its {api.name} request cannot be read: {error}") from error
         request = Request(header.api_key, header.api_version, header.client_id, body, connection)
-        handle = api.handler if self._gate is None else self._gate.handler(api)
-        if self.broker.faults is not None:
-            handle = self.broker.faults.handler(handle)
+        handle = self._handler(api, header.api_key)
         try:
             outcome = handle(self.broker, request)
         except unless_interrupted(Exception) as error:
@@ -195,6 +194,13 @@ class Server:
             return answer
         self._await(outcome, connection, answer, request, encode)
         return answer
+
+    def _handler(self, api: Api, api_key: int) -> Handler:
+        """The handler of an API, behind those that look at its requests first."""
+        handle = api.handler if self._gate is None else self._gate.handler(api)
+        if self.broker.faults is not None:
+            handle = self.broker.faults.handler(handle)
+        return in_session(handle) if api_key == ApiKey.FETCH else handle
 
     def _await(
         self,

@@ -54,10 +54,4 @@ READS: tuple[Difference, ...] = (
         "Kafka answers NOT_LEADER_OR_FOLLOWER to who is none of its replicas.",
         "replica *",
     ),
-    Difference(
-        ("fetch_sessions",), "FETCH", "*", ANY, ANY,
-        "a request in a session that was never made gets all it names",
-        "There are no sessions of fetches: each request says all that it wants, and is told session 0.",
-        "a session without a number",
-    ),
 )  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from uuid import UUID
 
 from eventlog.kafka.protocol import NO_UUID, ApiKey
 from tests.kafka.differential.record_batches import GZIP, TIME, batch
@@ -117,6 +119,40 @@ def fetch_sessions(talk: Talk) -> None:
     connection.ask_all(
         "a new session", ApiKey.FETCH, lambda _: fetch(topic, {0: 3}, session=(0, 0)), 7, omit=["session_id"]
     )
+    for version in (12, 13):
+        _in_a_session(talk, topic, version)
+
+
+def _in_a_session(talk: Talk, topic: tuple[str, UUID], version: int) -> None:
+    """What is told in a session, as partitions are read on, written to, come and go."""
+    connection = talk.connect()
+
+    def ask(label: str, partitions: dict[int, int], epoch: int, gone: Sequence[int] = (), at: int = version) -> int:
+        name = {"topic": topic[0]} if at < 13 else {"topic_id": topic[1]}
+        body = fetch(topic, partitions, session=(number, epoch))
+        body["forgotten_topics_data"] = [{**name, "partitions": list(gone)}] if gone else []
+        if not partitions:
+            body["topics"] = []
+        answer = connection.ask(label, ApiKey.FETCH, body, at, omit=["session_id"])
+        return int(answer["session_id"])
+
+    number = 0
+    number = ask("begin", {0: 3, 1: 0}, 0)
+    ask("read on", {0: 6}, 1)
+    ask("nothing new", {}, 2)
+    fill(talk, topic[0], batch(b"h"), partition=1)
+    ask("a record of the other", {}, 3)
+    ask("the same again", {}, 4)
+    ask("read on there", {1: 99}, 5)
+    ask("out of range still", {}, 6)
+    ask("an epoch that was", {}, 6)
+    ask("the one that follows", {1: 0}, 7)
+    ask("by the other name", {}, 8, at=25 - version)
+    ask("one goes", {}, 8, gone=[1])
+    ask("one that is not there goes", {}, 9, gone=[7])
+    ask("a partition that is not there", {9: 0}, 10)
+    ask("all go", {}, 11, gone=[0, 9])
+    ask("when all are gone", {}, 12)
 
 
 def fetch_waiting(talk: Talk) -> None:
