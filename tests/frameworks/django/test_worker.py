@@ -82,14 +82,13 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_has_in_hand(backend):
         ({"threads": 0}, "--threads 0"),
         ({"threads": 2, "burst": True}, "1 with --burst"),
         ({"queue_name": "*"}, "names no queues"),
-        ({"backend": "other"}, "other"),
+        ({"backend": "other"}, "--backend other"),
     ],
 )
 def test_wrong_options_of_the_command_are_told(backend, options, complaint):
     """Before anything is executed."""
-    with pytest.raises(Exception, match=complaint) as raised:
+    with pytest.raises(CommandError, match=complaint):
         call_command("eventlog_worker", **options)
-    assert isinstance(raised.value, CommandError) or "other" in options.values()
 
 
 def test_a_project_is_moved_to_a_log_by_one_line(tmp_path):

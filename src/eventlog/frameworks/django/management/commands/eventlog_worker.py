@@ -10,12 +10,14 @@ from types import FrameType
 from typing import Any
 
 from django import conf
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.autoreload import run_with_reloader
 
 from eventlog.frameworks.django import tasks
 from eventlog.frameworks.django.backend import EventLogBackend
 from eventlog.frameworks.django.worker import Worker
+from eventlog.interruptions import unless_interrupted
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -50,7 +52,10 @@ class Command(BaseCommand):  # type: ignore[misc]  # Django has no types
     def _work(
         self, *, backend: str, queue_name: str, threads: int, burst: bool, worker_id: str | None, **_: object
     ) -> None:
-        chosen = tasks.handler[backend]
+        try:
+            chosen = tasks.handler[backend]
+        except unless_interrupted(ImproperlyConfigured) as error:
+            raise CommandError(f"cannot take --backend {backend}: {error}") from error
         if not isinstance(chosen, EventLogBackend):
             raise CommandError(f"TASKS[{backend!r}] is no backend on an event log: it is a {type(chosen).__name__}.")
         if threads < 1 or (burst and threads > 1):
