@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, HTTPException
+from fastapi import FastAPI, Header, HTTPException, Query
 from fastapi.responses import StreamingResponse
 
 import eventlog.aio
@@ -124,9 +124,16 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.post("/orders/{customer}", status_code=201)
-async def take(customer: str, cups: int, idempotency_key: Annotated[str | None, Header()] = None) -> dict[str, int]:
+async def take(
+    customer: str,
+    cups: Annotated[int, Query(ge=0, lt=1_000_000)],
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=100)] = None,
+) -> dict[str, int]:
     """Store an order; a client that got no answer sends it again with the same `Idempotency-Key`."""
-    metadata = await app.state.shop.orders.append({"cups": cups}, key=customer, message_id=idempotency_key)
+    try:
+        metadata = await app.state.shop.orders.append({"cups": cups}, key=customer, message_id=idempotency_key)
+    except eventlog.MessageIdReused:
+        raise HTTPException(422, "another order has this Idempotency-Key") from None
     return {"offset": metadata.offset}
 
 

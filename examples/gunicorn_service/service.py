@@ -53,14 +53,21 @@ class Application:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         if environ["REQUEST_METHOD"] == "POST":
-            _, customer, cups = environ["PATH_INFO"].split("/")
+            status, answer = self._take(environ)
+        else:
+            status, answer = "200 OK", [record.value for record in self.invoices.read()]
+        start_response(status, [("Content-Type", "application/json")])
+        return [json.dumps(answer).encode()]
+
+    def _take(self, environ: WSGIEnvironment) -> tuple[str, object]:
+        try:
+            path = environ["PATH_INFO"].encode("latin-1").decode("utf-8")  # WSGI passes bytes as text
+            _, customer, cups = path.split("/")
             message_id = environ.get("HTTP_IDEMPOTENCY_KEY")  # a client that got no answer sends it again
             stored = self.orders.append(int(cups), key=customer, message_id=message_id)
-            status, answer = "201 Created", json.dumps([stored.partition, stored.offset])
-        else:
-            status, answer = "200 OK", json.dumps([record.value for record in self.invoices.read()])
-        start_response(status, [("Content-Type", "application/json")])
-        return [answer.encode()]
+        except (ValueError, TypeError, eventlog.MessageIdReused) as error:
+            return "400 Bad Request", f"POST /CUSTOMER/CUPS, and an Idempotency-Key for one order alone: {error}"
+        return "201 Created", [stored.partition, stored.offset]
 
 
 application = Application()

@@ -131,6 +131,30 @@ def test_the_service_runs_in_a_test_client(path: Path, monkeypatch: pytest.Monke
         assert [record.value for record in log.topic("invoices").read()] == [{"order": 0, "cents": 500}]
 
 
+@pytest.mark.parametrize(
+    ("order", "key"),
+    [
+        ("cups=two", None),
+        ("cups=-1", None),
+        ("cups=99999999999999999999", None),
+        ("", None),
+        ("cups=1", ""),
+        ("cups=1", "k" * 300),
+        ("cups=1", "of the first order"),
+    ],
+)
+def test_a_wrong_order_is_refused_and_nothing_stored(
+    path: Path, monkeypatch: pytest.MonkeyPatch, order: str, key: str | None
+) -> None:
+    """With an answer that says what is wrong."""
+    monkeypatch.setenv("SHOP_LOG", str(path))
+    with TestClient(app) as client, eventlog.open(path) as log:
+        client.post("/orders/alice?cups=2", headers={"Idempotency-Key": "of the first order"})
+        answer = client.post(f"/orders/bob?{order}", headers={} if key is None else {"Idempotency-Key": key})
+        assert (answer.status_code, "detail" in answer.json()) == (422, True)
+        assert len(list(log.topic("orders").read())) == 1
+
+
 def test_ids_that_are_gone_and_the_end_when_the_task_has_failed(path: Path) -> None:
     """A stream goes on behind deleted orders; with a failed task the service ends with exit code 1, and it too."""
     with eventlog.open(path) as log:

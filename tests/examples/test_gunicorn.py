@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import eventlog
-from examples.gunicorn_service.service import bill
+from examples.gunicorn_service.service import Application, bill
 from tests.examples.programs import Program, request
 
 CONFIGURATION = "examples/gunicorn_service/gunicorn_conf.py"
@@ -164,6 +164,28 @@ def test_workers_that_are_replaced_after_some_requests_lose_nothing(path: Path) 
         assert len(booted(program)) > 10
     with eventlog.open(path) as log:
         check_invoices(log, check_orders(log, clients))
+
+
+def test_a_wrong_order_is_refused_and_a_name_kept_as_it_was_sent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WSGI passes the bytes of a path as text of Latin-1."""
+    monkeypatch.setenv("SHOP_LOG", str(path))
+    application = Application()
+    application.open()
+    answers = []
+
+    def post(name: str, key: str = "one") -> str:
+        environ = {"REQUEST_METHOD": "POST", "PATH_INFO": name, "HTTP_IDEMPOTENCY_KEY": key}
+        (body,) = application(environ, lambda status, _: answers.append(status))
+        return body.decode()
+
+    post("/Jos\u00e9/2".encode().decode("latin-1"))
+    assert "one order alone" in post("/bob/2")
+    for name in ("/bob/two", "/bob", "/", "/bob/2/3", f"/bob/{10**30}", "/\xff/2"):
+        assert "POST /CUSTOMER/CUPS" in post(name, key="another")
+    assert "POST /CUSTOMER/CUPS" in post("/bob/2", key="")
+    assert [record.key for record in application.orders.read()] == ["Jos\u00e9"]
+    assert answers == ["201 Created", *["400 Bad Request"] * 8]
+    application.close()
 
 
 def test_a_log_opened_before_the_fork_is_opened_again_by_each_worker(path: Path) -> None:
