@@ -37,7 +37,8 @@ MOST_COLUMNS = 120
 
 THREAD_STARTERS = {
     "clients/awaiting/worker.py", "clients/producer/sender.py", "clients/queue/running.py",
-    "kafka/listener/loop_thread.py", "store/cleaning/cleaner.py", "store/groups/heartbeat.py", "testing/members.py",
+    "kafka/listener/loop_thread.py", "store/cleaning/cleaner.py", "store/groups/heartbeat.py",
+    "store/schedules/server.py", "testing/members.py",
 }  # fmt: skip
 
 ABBREVIATIONS = {

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from eventlog.api.groups import GroupDescription, Groups, MemberDescription, PartitionOffsets
     from eventlog.api.queue import Job, Queue
     from eventlog.api.queues import PartitionProgress, QueueDescription, Queues, WorkerDescription
+    from eventlog.api.schedules import Schedule, Schedules, ScheduleTotals
     from eventlog.backend.backup import BackupContents, BackupReport, PruneReport, RestoreReport
     from eventlog.backend.maintenance import CleanReport, LogStats, ReaderStats, RedactReport, TopicStats, VerifyReport
     from eventlog.backend.repair import PartitionRepair, RepairReport, TableRepair
@@ -121,6 +122,9 @@ _LATER = {
     "Queues": "eventlog.api.queues",
     "PartitionProgress": "eventlog.api.queues",
     "WorkerDescription": "eventlog.api.queues",
+    "Schedule": "eventlog.api.schedules",
+    "ScheduleTotals": "eventlog.api.schedules",
+    "Schedules": "eventlog.api.schedules",
     "RepairReport": "eventlog.backend.repair",
     "Responder": "eventlog.clients.requests.responder",
     "PruneReport": "eventlog.backend.backup",
@@ -215,6 +219,9 @@ __all__ = [
     "Responder",
     "RestoreReport",
     "PruneReport",
+    "Schedule",
+    "ScheduleTotals",
+    "Schedules",
     "Snapshot",
     "StateMismatch",
     "State",

@@ -152,6 +152,12 @@ JOB_REJECTED = Notice(
     "job %(job)s of queue %(group)r failed %(attempts)d times, and becomes a dead letter",
 )
 LEASE_LOST = Notice("lease lost", "eventlog.queue", _WARNING, "%(error)s", ("group",))
+SENDING_FAILED = Notice(
+    "sending failed",
+    "eventlog.schedules",
+    _WARNING,
+    "Scheduled records that are due at %(path)s stay where they are, and are tried again: %(error)s",
+)
 SLOW_WORK = Notice(
     "slow work",
     "eventlog.processor",

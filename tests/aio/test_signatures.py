@@ -20,6 +20,7 @@ PAIRS = {
     aio.Consumer: eventlog.Consumer,
     aio.Transaction: eventlog.Transaction,
     aio.Groups: eventlog.Groups,
+    aio.Schedules: eventlog.Schedules,
     aio.Follower: eventlog.Follower,
     aio.Processor: eventlog.Processor,
     aio.Projection: eventlog.Projection,
@@ -61,7 +62,8 @@ PLAIN = {
     "State": {"get", "get_many", "items", "keys", "values", "put", "delete"},
     "StateView": {"get", "get_many", "items", "keys", "values"},
     "TopicCopy": {"offset"},
-    "Transaction": {"send", "send_many", "state", "accept"},
+    "Schedules": {"list"},
+    "Transaction": {"send", "send_many", "schedule", "state", "accept"},
 }
 """Methods that are not awaited: they take, make or begin something, or are async iterators."""
 

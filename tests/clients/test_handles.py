@@ -30,6 +30,7 @@ def _handles(log: EventLog) -> Iterator[tuple[str, Any]]:
         "Transaction": transaction,
         "Groups": log.groups,
         "Queues": log.queues,
+        "Schedules": log.schedules,
         "Queue": log.queue(topic, group="jobs"),
         "Processor": log.processor(topic, function=lambda transaction, record: None, group="work"),
         "Responder": log.responder(topic, function=lambda transaction, record: None, group="ask"),

@@ -101,6 +101,7 @@ def test_each_call_of_a_backend_is_known_as_reading_or_writing() -> None:
         queues,
         reading,
         records,
+        schedules,
         states,
         topics,
     )
@@ -117,6 +118,7 @@ def test_each_call_of_a_backend_is_known_as_reading_or_writing() -> None:
         queues.QueuesBackend,
         reading.ReadingBackend,
         records.RecordBackend,
+        schedules.SchedulesBackend,
         states.StateBackend,
         states.StateRows,
         topics.TopicBackend,

@@ -294,6 +294,18 @@ class Caring(Base):
             one.commit()
             assert [(job.value, job.delivery_count) for job in other.poll(timeout=PATIENCE_SECONDS)] == [(1, 2)]
 
+    @needs("schedules")
+    def test_a_scheduled_record_is_sent_once_at_its_time(self, log):
+        """One that is cancelled is not; a consumer that waits gets it."""
+        topic = log.topic("mails", value=str)
+        with log.consumer(topic) as consumer:
+            cancelled = topic.schedule("never", delay=0.2)
+            with log.transaction() as tx:
+                tx.schedule(topic, "hello", delay=0.1)
+            assert log.schedules.cancel(cancelled)
+            assert values(consumer.poll(timeout=PATIENCE_SECONDS)) == ["hello"]
+            assert list(log.schedules.list()) == []
+
     @needs("requests")
     def test_a_request_is_answered(self, log):
         """By what the function of a responder returns; nobody there is an error."""

@@ -63,6 +63,7 @@ readers  1 is reading; the oldest began 12 commits ago
 ```
 
 The names in JSON are those of [`LogStats`](api.md#logstats), without those of the process that asks.
+`schedules` has those of [`ScheduleTotals`](api.md#scheduletotals).
 A read that goes on keeps freed pages from being used again.
 Where the file grows although much of it is free, look at the oldest read.
 """,

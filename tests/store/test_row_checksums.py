@@ -142,7 +142,9 @@ RAW = {
     "records/key_writer.py": {"_remove", "add", "add_one"},
     "records/log_order.py": {"_true_position", "mark_within", "batch", "_step", "put_into_order"},
     "records/write_transaction.py": {"put", "touch"},
+    "records/schedule_rows.py": {"forget_schedules_of"},
     "repair/target.py": {"_write"},
+    "schedules/commands.py": {"apply"},
     "states/backend.py": {"read_state_row"},
     "states/commands.py": {"check_within"},
     "store.py": {"_write_tables", "_format_row"},
@@ -151,7 +153,8 @@ RAW = {
 """
 Where rows are read or written without the seam, and why that is right.
 
-They are batches, rows of the index or the format row, which have checksums of their own; or only compared; or the seam.
+They are batches, rows of the index or the format row, which have checksums of their own; or only compared, measured or
+removed; or the seam.
 """
 
 

@@ -76,6 +76,7 @@ def transactions_and_states(log: eventlog.EventLog) -> None:
 def results_have_one_type(log: eventlog.EventLog, topic: eventlog.Topic[str, Order]) -> None:
     """What is stored is told in values of our own."""
     assert_type(topic.append(Order("tea", 1), key="alice"), eventlog.RecordMetadata)
+    assert_type(topic.schedule(Order("tea", 1), key="alice", delay=1.0).value, Order)
     assert_type(topic.append_many([Order("tea", 1)]), list[eventlog.PartitionRange])
     assert_type(topic.bounds(), dict[int, tuple[int, int]])
     with log.producer() as producer:

@@ -16,6 +16,7 @@ from eventlog.aio.producer import Producer
 from eventlog.aio.projection import Projection
 from eventlog.aio.queue import Queue
 from eventlog.aio.responder import Responder
+from eventlog.aio.schedules import Schedules
 from eventlog.aio.state import State, StateView
 from eventlog.aio.topic import Topic
 from eventlog.aio.topic_copy import TopicCopy
@@ -30,6 +31,7 @@ __all__ = [
     "Producer",
     "Projection",
     "Queue",
+    "Schedules",
     "Responder",
     "State",
     "StateView",

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from eventlog.aio.queue import Queue
+    from eventlog.aio.schedules import Schedules
     from eventlog.backend.backup import BackupReport
     from eventlog.backend.maintenance import CleanReport, LogStats, VerifyReport
 
@@ -422,6 +423,13 @@ class EventLog(LogTransactions, LogReading, LogQueues, LogRequests):
     def groups(self) -> Groups:
         """The consumer groups of the log."""
         return Groups(self._home, self._inner.groups, self._waker)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The records that are to be sent later."""
+        from eventlog.aio.schedules import Schedules
+
+        return Schedules(self._home, self._inner.schedules)
 
     # -- care ------------------------------------------------------------------------------------------------
 

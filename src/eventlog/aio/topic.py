@@ -19,6 +19,7 @@ from eventlog.options import UNCHANGED, Compression, HeadersInput, Start, check_
 from eventlog.records import Event, K, PartitionRange, Record, RecordBatch, RecordMetadata, Snapshot, V
 
 if TYPE_CHECKING:
+    from eventlog.api.schedules import Schedule
     from eventlog.backend.maintenance import RedactReport
 
 S = TypeVar("S")
@@ -206,6 +207,30 @@ class Topic(Generic[K, V]):
         except unless_interrupted(WrongVersion) as error:
             raise self._handle.with_key(error) from None
         return self._appender.stored_of(reply)
+
+    async def schedule(
+        self,
+        value: V | None,
+        *,
+        at: datetime | float | None = None,
+        delay: float | None = None,
+        key: K | None = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Schedule[K, V]:
+        """Store one record now, and append it later: see `eventlog.Topic.schedule`."""
+        schedule = partial(
+            self._inner.schedule,
+            value,
+            at=at,
+            delay=delay,
+            key=key,
+            headers=headers,
+            partition=partition,
+            message_id=message_id,
+        )
+        return await self._home.call(schedule, "the schedule")
 
     async def append_many(
         self,

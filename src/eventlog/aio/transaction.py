@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from functools import partial
 from inspect import isawaitable
 from types import TracebackType
@@ -28,6 +29,7 @@ from eventlog.options import HeadersInput, check_int
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
+    from eventlog.api.schedules import Schedule
     from eventlog.codecs.base import ValueCodec
 
 T = TypeVar("T")
@@ -149,6 +151,57 @@ class Transaction:
             inner_of(topic), values, keys=keys, headers=headers, partition=partition, timestamps_ms=timestamps_ms
         )
 
+    @overload
+    def schedule(
+        self,
+        topic: Topic[KT, VT],
+        value: VT | None = None,
+        *,
+        at: datetime | float | None = None,
+        delay: float | None = None,
+        key: KT | None = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Schedule[KT, VT]: ...
+    @overload
+    def schedule(
+        self,
+        topic: str,
+        value: Any = None,
+        *,
+        at: datetime | float | None = None,
+        delay: float | None = None,
+        key: Any = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Schedule[Any, Any]: ...
+    def schedule(
+        self,
+        topic: str | Topic[Any, Any],
+        value: Any = None,
+        *,
+        at: datetime | float | None = None,
+        delay: float | None = None,
+        key: Any = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> Schedule[Any, Any]:
+        """Schedule a record with the commit: see `eventlog.Transaction.schedule`."""
+        self._home.check()
+        return self._inner.schedule(
+            inner_of(topic),
+            value,
+            at=at,
+            delay=delay,
+            key=key,
+            headers=headers,
+            partition=partition,
+            message_id=message_id,
+        )
+
     def accept(self, job: Job[Any, Any]) -> None:
         """Accept a job of a queue with the transaction: see `eventlog.Transaction.accept`."""
         self._home.check()
@@ -201,7 +254,7 @@ class Transaction:
         inner, requests = self._inner, self._home.requests
         inner._begin_commit()
         try:
-            if inner._unmade:
+            if inner._unmade or inner._schedules:
                 await self._apart(self._home.worker, inner._make_states)
             pieces, request = await self._step(inner._prepared)
             while request is not None:

@@ -229,6 +229,7 @@ class Waker:
         self._timer = None
         if any(ear.is_waiting for ear in self._ears):
             try:
+                self._backend.notice_schedules()
                 has_come = self._backend.last_transaction() != self._seen
             except unless_interrupted(EventLogError):
                 has_come = True  # whoever looks meets it

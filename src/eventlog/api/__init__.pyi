@@ -4,6 +4,8 @@ from eventlog.api.groups import Groups as Groups
 from eventlog.api.queue import Job as Job
 from eventlog.api.queue import Queue as Queue
 from eventlog.api.queues import Queues as Queues
+from eventlog.api.schedules import Schedule as Schedule
+from eventlog.api.schedules import Schedules as Schedules
 from eventlog.backend.backup import BackupReport as BackupReport
 from eventlog.backend.maintenance import CleanReport as CleanReport
 from eventlog.backend.maintenance import LogStats as LogStats
@@ -11,6 +13,7 @@ from eventlog.backend.maintenance import RedactReport as RedactReport
 from eventlog.backend.maintenance import VerifyReport as VerifyReport
 from eventlog.clients.admin.groups import EmbeddedGroups as EmbeddedGroups
 from eventlog.clients.admin.queues import EmbeddedQueues as EmbeddedQueues
+from eventlog.clients.admin.schedules import EmbeddedSchedules as EmbeddedSchedules
 from eventlog.clients.copying.topic_copy import TopicCopy as TopicCopy
 from eventlog.clients.projection.folder import FoldOptions as FoldOptions
 from eventlog.clients.projection.projection import Projection as Projection

@@ -117,6 +117,8 @@ class EventLog(Closing, LogReading, LogTransactions, LogQueues, Requesting):
         * "queues": `queue` and `queues`: jobs that are acknowledged one by one, and `Transaction.accept`. Without
           them, use a consumer group, in which a slow record holds up those behind it, or the share groups of the
           servers.
+        * "schedules": `Topic.schedule`, `Transaction.schedule` and `schedules`: records that are sent later. Without
+          them, keep what is to be sent in a table of your own, and look at it every second.
         * "files": `sync`, `verify`, `stats`, `backup`, `compact` and `Topic.redact`: the log is files of this machine.
           Without it, they are up to whoever runs the servers.
 
@@ -435,6 +437,11 @@ class EventLog(Closing, LogReading, LogTransactions, LogQueues, Requesting):
     @abstractmethod
     def groups(self) -> api.Groups:
         """The consumer groups of the log: to list, describe, reset and delete them."""
+
+    @property
+    def schedules(self) -> api.Schedules:
+        """The records that are to be sent later: to list, move, cancel and send them."""
+        raise self._lacks("schedules", "schedules")
 
     # -- care ------------------------------------------------------------------------------------------------
 

@@ -70,6 +70,10 @@ FEATURES: Mapping[str, str] = MappingProxyType(
             "`queue` and `queues`: jobs that are acknowledged one by one, and `Transaction.accept`. Without them, use "
             "a consumer group, in which a slow record holds up those behind it, or the share groups of the servers."
         ),
+        "schedules": (
+            "`Topic.schedule`, `Transaction.schedule` and `schedules`: records that are sent later. Without them, keep "
+            "what is to be sent in a table of your own, and look at it every second."
+        ),
         "files": (
             "`sync`, `verify`, `stats`, `backup`, `compact` and `Topic.redact`: the log is files of this machine. "
             "Without it, they are up to whoever runs the servers."

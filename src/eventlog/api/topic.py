@@ -190,6 +190,56 @@ class Topic(FrontDoor, Generic[K, V]):
             StorageError: the disk failed. The record was not acknowledged; open the log again.
         """
 
+    def schedule(
+        self,
+        value: V | None,
+        *,
+        at: datetime | float | None = None,
+        delay: float | None = None,
+        key: K | None = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> api.Schedule[K, V]:
+        """
+        Store one record now, and append it later; durable when the call returns.
+
+        At its time it is appended once, whoever dies meanwhile, and then it is a record like any other. It gets the
+        time of the moment when it is appended as its timestamp. `EventLog.schedules` lists, moves and cancels what
+        waits, and says who appends it. A topic that is deleted takes its schedules along.
+
+        Args:
+            value: None is a tombstone.
+            at: when, as a `datetime` with a time zone or in seconds since 1970. What is past is appended at once.
+            delay: the seconds from now on. One of the two has to be there.
+            key: decides the partition, among those that the topic has by then. With a partitioner of your own, it is
+                chosen now.
+            headers: a mapping or pairs of str and bytes.
+            partition: overrides the partitioner.
+            message_id: 1 to 255 bytes; the record is scheduled once, and appended once within the topic's
+                `duplicate_window` of that, however often this is called. One that was cancelled is made again.
+
+        Returns:
+            The schedule; that of the first call with this `message_id`, in the state "sent" if its record is there.
+
+        Raises:
+            TypeError: the value or key does not fit its codec, or a time is none. Nothing was stored.
+            ValueError: both of `at` and `delay`, or none; a `datetime` without a time zone; a time beyond the year
+                9999. Nothing was stored.
+            MessageIdReused: a record with other content has the `message_id`. Nothing was stored.
+            RecordTooLarge, KeyRequired, UnknownPartition, UnknownTopic: the record does not fit. Nothing was stored.
+            FormatTooOld, NotSupported: a log of format 3 has no schedules, nor has every backend.
+            StorageError: the disk failed. It was not acknowledged; open the log again.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     mails = log.topic("mails", value=str)
+            ...     schedule = mails.schedule("hello", delay=3600.0)
+            ...     [one.value for one in log.schedules.list()], list(mails.read())
+            (['hello'], [])
+        """
+        raise self._lacks("schedule()", "schedules")
+
     @abstractmethod
     def append_many(
         self,

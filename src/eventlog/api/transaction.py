@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack, overload
 
@@ -201,6 +202,70 @@ class Transaction(FrontDoor):
             ValueError: the columns differ in length. No record was taken.
             TypeError, RecordTooLarge, TransactionTooLarge: as `send`; the records before the refused one were taken.
         """
+
+    @overload
+    def schedule(
+        self,
+        topic: Topic[KT, VT],
+        value: VT | None = None,
+        *,
+        at: datetime | float | None = None,
+        delay: float | None = None,
+        key: KT | None = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> api.Schedule[KT, VT]: ...
+    @overload
+    def schedule(
+        self,
+        topic: str,
+        value: Any = None,
+        *,
+        at: datetime | float | None = None,
+        delay: float | None = None,
+        key: Any = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> api.Schedule[Any, Any]: ...
+    def schedule(
+        self,
+        topic: str | Topic[Any, Any],
+        value: Any = None,
+        *,
+        at: datetime | float | None = None,
+        delay: float | None = None,
+        key: Any = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> api.Schedule[Any, Any]:
+        """
+        Schedule a record with the transaction: it will be sent if all else is stored.
+
+        The arguments and errors are those of `Topic.schedule`.
+
+        Returns:
+            The schedule, which is there from the commit on. Where its `message_id` was known before, it is the one of
+            the first call, with the time of that.
+
+        Raises:
+            TransactionTooLarge: the transaction would exceed its `max_bytes`. It is as it was.
+            TransactionEnded: the transaction has ended.
+
+        The commit raises `MessageIdReused` if another record has the `message_id`. Nothing is then stored.
+
+        Example:
+            >>> with eventlog.open(":memory:") as log:
+            ...     orders, mails = log.topic("orders", value=str), log.topic("mails", value=str)
+            ...     with log.transaction() as tx:
+            ...         delivery = tx.send(orders, "tea")
+            ...         schedule = tx.schedule(mails, "how was the tea?", delay=86_400.0)
+            ...     log.schedules.get(schedule.id).value
+            'how was the tea?'
+        """
+        raise self._lacks("schedule()", "schedules")
 
     def accept(self, job: api.Job[Any, Any]) -> None:
         """

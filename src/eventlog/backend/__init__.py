@@ -14,6 +14,7 @@ Here are the protocols, one module for each subject, and the values that go acro
 * `kafka.py`: record batches of Kafka's clients, appended and read as they are.
 * `groups.py`: requests to a group's coordinator, committed offsets, the liveness of members, administration.
 * `queues.py`: queues, what their workers ask for, and administration.
+* `schedules.py`: records that are stored now and appended later.
 * `waiting.py`: waiting until somebody commits.
 * `history.py`: the records of a key, and snapshots.
 * `states.py`: keyed tables that change in transactions.
@@ -54,6 +55,7 @@ if TYPE_CHECKING:  # the protocols are for type checkers: composing them would m
     from eventlog.backend.queues import QueuesBackend
     from eventlog.backend.reading import ReadingBackend
     from eventlog.backend.records import RecordBackend
+    from eventlog.backend.schedules import SchedulesBackend
     from eventlog.backend.states import StateBackend
     from eventlog.backend.topics import TopicBackend
     from eventlog.backend.waiting import WaitingBackend
@@ -127,6 +129,7 @@ if TYPE_CHECKING:
         KafkaTransactions,
         GroupBackend,
         QueuesBackend,
+        SchedulesBackend,
         WaitingBackend,
         HistoryBackend,
         StateBackend,

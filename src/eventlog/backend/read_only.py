@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from eventlog.backend.deferred import DeferringBackend
     from eventlog.backend.maintenance import RedactReport
     from eventlog.backend.queues import QueueBackend
+    from eventlog.backend.schedules import ScheduleBackend
     from eventlog.backend.topics import StoredTopic
 
 READS = frozenset(
@@ -186,6 +187,13 @@ class ReadOnlyBackend:
         """Return queues that can be looked at; to work for one is refused as well."""
         return cast("QueueBackend", _ReadOnlyQueues(self._backend.queues(), self._backend.path))
 
+    def schedules(self) -> ScheduleBackend:
+        """Return schedules that can be looked at; to change or to send them is refused."""
+        return cast("ScheduleBackend", _ReadOnlySchedules(self._backend.schedules(), self._backend.path))
+
+    def notice_schedules(self) -> None:
+        """Do nothing: others send."""
+
     def commit_queued(self, timeout: float | None = None) -> bool:  # noqa: ARG002
         """Return True: nothing of ours is queued."""
         return True
@@ -237,6 +245,36 @@ class _ReadOnlyQueues:
         if name in _QUEUE_WRITES:
             return partial(_refuse, self._path, _QUEUE_WRITES[name])
         return getattr(self._queues, name)
+
+
+_SCHEDULE_WRITES = {
+    "prepare": "schedule a record",
+    "add_schedules": "schedule a record",
+    "cancel_schedule": "cancel a schedule",
+    "move_schedule": "move a schedule",
+    "send_due": "send what is due",
+    "serving": "send what is due",
+}
+
+
+class _ReadOnlySchedules:
+    """The schedules of a log that was opened for reading, which sends none."""
+
+    def __init__(self, schedules: ScheduleBackend, path: str) -> None:
+        self._schedules = schedules
+        self._path = path
+
+    def notice(self) -> None:
+        """Do nothing: others send."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _SCHEDULE_WRITES:
+            return partial(_refuse_schedule, self._path, _SCHEDULE_WRITES[name])
+        return getattr(self._schedules, name)
+
+
+def _refuse_schedule(path: str, what: str, *_: object, **__: object) -> NoReturn:
+    raise read_only_error(what, path)
 
 
 def _refuse(path: str, what: str, subject: object = None, *_: object, **__: object) -> NoReturn:

@@ -18,6 +18,10 @@ GLANCE_SECONDS = 1.0
 """So long a glance that tells that nothing has happened is enough for those who wait; then they look."""
 
 
+SCHEDULES_SUBJECT = -(1 << 34)
+"""The subject of schedules, below those of all commits of groups: whoever sends them learns of one that is earlier."""
+
+
 def group_subject(group: str) -> int:
     """The subject of a group: below zero, where no topic has its id; two groups may share one."""
     return ~zlib.crc32(group.encode())

@@ -22,6 +22,7 @@ def open_to_change(path: Path, *, create: bool = False) -> eventlog.EventLog:
     Open a log to do what the command is asked for, and nothing beside it.
 
     A program that opens a topic with a retention deletes in the background what the topic no longer keeps. Nobody
-    expects that of `eventlog topics alter`: `eventlog clean` does it, and so do the programs that store records.
+    expects that of `eventlog topics alter`: `eventlog clean` does it, and so do the programs that store records. Nor
+    does it send what others have scheduled: `eventlog schedules run` does.
     """
-    return eventlog.open(path, create=create, cleaner=False)
+    return eventlog.open(path, create=create, cleaner=False, schedules=False)

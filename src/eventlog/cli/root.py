@@ -40,6 +40,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "eventlog.cli.queues:queues",
         "List, describe, pause, purge and delete queues, and replay dead letters.",
     ),
+    "schedules": (
+        "eventlog.cli.schedules:schedules",
+        "List, add, move and cancel records that are to be sent later, and send them.",
+    ),
     "states": ("eventlog.cli.states:states", "List the states of a log, and count their rows."),
     "state": ("eventlog.cli.states:state", "Print the rows of a state, in the order of their keys."),
     "projections": ("eventlog.cli.states:projections", "List the projections of a log."),

@@ -25,14 +25,15 @@ def stats(*, path: Path, as_json: bool) -> int:
     Show what is in a log: records, bytes, free space, reads that go on.
 
     The bytes are those of the batches as they are stored; what else the file holds is the order of the log, indexes,
-    states and groups. Free space is used by later commits. It reads the sizes of batches and no record.
+    states, groups and schedules. Free space is used by later commits. It reads the sizes of batches and no record.
     """
     with open_log(path) as log:
-        found = log.stats()
+        found, scheduled = log.stats(), log.schedules.describe()
     if as_json:
         fields = {name: value for name, value in attrs.asdict(found).items() if name not in _OF_THIS_PROCESS}
         totals = {name: getattr(found, name) for name in ("record_count", "stored_bytes", "free_bytes")}
-        sys.stdout.write(json_line(**fields, **totals))
+        schedules = {name: getattr(scheduled, name) for name in ("waiting", "failed", "stored_bytes", "next_ms")}
+        sys.stdout.write(json_line(**fields, **totals, schedules=schedules))
         return EXIT_OK
     rows: list[tuple[str, ...]] = [("topic", "partitions", "records", "batches", "bytes")]
     for topic in found.topics:
@@ -46,6 +47,9 @@ def stats(*, path: Path, as_json: bool) -> int:
         f"commits  {found.commit_number:,} since the log was made",
         f"readers  {_readers(found)}",
     ]
+    if scheduled.waiting or scheduled.failed:
+        size = bytes_text(scheduled.stored_bytes)
+        lines.append(f"later    {scheduled.waiting:,} waiting and {scheduled.failed:,} failed schedules, {size}")
     sys.stdout.writelines(f"{line}\n" for line in lines)
     return EXIT_OK
 
@@ -69,7 +73,8 @@ def du(*, path: Path, names: tuple[str, ...], as_json: bool) -> int:
     Show how many bytes each topic takes.
 
     The largest comes first. Without TOPIC there are three more lines: what else the file holds, such as indexes,
-    states and groups; what is free in it; and the file, which is the sum. A line is bytes and name, set apart by a tab.
+    states, groups and schedules; what is free in it; and the file, which is the sum. A line is bytes and name, set
+    apart by a tab.
     """
     with open_log(path) as log:
         for name in names:

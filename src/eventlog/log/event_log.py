@@ -173,6 +173,13 @@ class EmbeddedLog(EventLog):
 
         return EmbeddedGroups(self._store, self._check_open)
 
+    @property
+    @override
+    def schedules(self) -> api.EmbeddedSchedules:
+        from eventlog.clients.admin.schedules import EmbeddedSchedules
+
+        return EmbeddedSchedules(self._store, self._check_open, self._known_topic)
+
     @override
     def transaction(
         self, consumer: Consumer[Any, Any] | None = None, *, max_bytes: int = MAX_TRANSACTION_BYTES

@@ -44,6 +44,20 @@ _DURABILITY: Durability = "commit"
 _MODE = 0o600
 
 
+_DEFAULTS = {
+    "durability": _DURABILITY,
+    "mode": _MODE,
+    "create": True,
+    "map_size": None,
+    "max_bytes": None,
+    "cleaner": True,
+    "schedules": True,
+    "upgrade": False,
+    "read_only": False,
+}
+"""The options of a log elsewhere that need not be passed on."""
+
+
 def open(
     path: str | os.PathLike[str],
     *,
@@ -53,6 +67,7 @@ def open(
     map_size: int | None = None,
     max_bytes: int | None = None,
     cleaner: bool = True,
+    schedules: bool = True,
     upgrade: bool = False,
     read_only: bool = False,
 ) -> EventLog:
@@ -76,6 +91,8 @@ def open(
             A part is kept for deletions and for groups: an eighth, at most 16 MiB.
         cleaner: False keeps this log from deleting in the background what its topics no longer keep; another process
             does, or `EventLog.clean()`.
+        schedules: False leaves it to others to send what was scheduled, until this process schedules something itself.
+            Open a copy of a log so, in which nothing is to be sent.
         upgrade: True makes a log of an earlier format one of today's, as `upgrade()` does. False opens what an earlier
             eventlog wrote as it is, and reads and writes it in its own format where that is possible.
         read_only: True changes nothing in the directory, and needs no right to write there; whatever would write raises
@@ -100,7 +117,13 @@ def open(
     if durability not in ("commit", "ordered"):
         raise ValueError(f'durability is "commit" or "ordered", not {durability!r}. Nothing was opened.')
     url = check_path("open", path)
-    for name, value in (("create", create), ("cleaner", cleaner), ("upgrade", upgrade), ("read_only", read_only)):
+    for name, value in (
+        ("create", create),
+        ("cleaner", cleaner),
+        ("schedules", schedules),
+        ("upgrade", upgrade),
+        ("read_only", read_only),
+    ):
         if value is not True and value is not False:  # opening is counted: no call for what is right
             check_bool(name, value)
     if read_only:
@@ -118,20 +141,11 @@ def open(
             "map_size": map_size,
             "max_bytes": max_bytes,
             "cleaner": cleaner,
+            "schedules": schedules,
             "upgrade": upgrade,
             "read_only": read_only,
         }
-        defaults = {
-            "durability": _DURABILITY,
-            "mode": _MODE,
-            "create": True,
-            "map_size": None,
-            "max_bytes": None,
-            "cleaner": True,
-            "upgrade": False,
-            "read_only": False,
-        }
-        return _open_url(url, {name: value for name, value in options.items() if value != defaults[name]})
+        return _open_url(url, {name: value for name, value in options.items() if value != _DEFAULTS[name]})
     user = object()
     try:
         store = open_store(
@@ -146,6 +160,8 @@ def open(
             is_read_only=read_only,
             max_bytes=max_bytes,
         )
+        if schedules and not read_only:
+            store.send_schedules()
         return EmbeddedLog(_reading(store) if read_only else store, user, cleans=cleaner and not read_only)
     except BaseException:  # an interruption, maybe, after the store was opened
         abandon(user)

@@ -8,6 +8,7 @@ partitioners, producers or consumers.
 from __future__ import annotations
 
 import os
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol, cast
 from uuid import UUID, uuid4
 
@@ -25,6 +26,7 @@ from eventlog.store.lmdb.data_file import DATA_FILE, WAITERS
 from eventlog.store.lmdb.environment import (
     FORMAT,
     LATER_TABLES,
+    SCHEDULE,
     TABLES,
     EngineError,
     EngineMapFull,
@@ -76,9 +78,15 @@ if TYPE_CHECKING:  # few programs have groups: `import eventlog` is fast
         TransactionView,
     )
     from eventlog.backend.queues import QueuePiece
+    from eventlog.backend.schedules import SchedulePiece
     from eventlog.store.kafka.listeners import Listeners
     from eventlog.store.queues.backend import Queues
+    from eventlog.store.schedules.backend import Schedules
+    from eventlog.store.schedules.server import ScheduleServer
     from eventlog.store.temporary import TemporaryDirectory
+
+
+_NOTICE_SECONDS = 1.0
 
 
 class Users(Protocol):
@@ -142,6 +150,7 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self.has_ended = False
         """Whether `close()` has come to its end; a signal handler may have interrupted it before."""
         self._fold_holders = {}
+        self._next_notice_s, self._sends_schedules = 0.0, False
         self._fork_listeners: WeakMembers[object] = WeakMembers()
         self.old_format: int | None = None
         """The format that the log had before it was upgraded when it was opened here."""
@@ -207,6 +216,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             self.heartbeat.stop()
             if self._cleaner is not None:
                 self._cleaner.stop()
+            if self._schedule_server is not None:
+                self._schedule_server.stop()
             if not (self.environment.is_closed or self.environment.has_failed or self.is_read_only):
                 self.committer.commit_queued()
         finally:
@@ -221,6 +232,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self.heartbeat.stop()
         if self._cleaner is not None:
             self._cleaner.stop()
+        if self._schedule_server is not None:
+            self._schedule_server.stop()
         self.environment.close()
         self._notifier.close()
 
@@ -356,10 +369,54 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         """A place to wait until somebody commits."""
         return Waiter(
             None if self.is_read_only else self._waiters,
-            last_transaction=self.environment.last_transaction,
+            last_transaction=self._noticed_transaction,
             glance=self.environment.glance,
             monotonic=self.clock.monotonic,
         )
+
+    def _noticed_transaction(self) -> int:
+        """The commit number of the newest commit of any process; who waits asks for it, and looks at schedules too."""
+        self.notice_schedules()
+        return self.environment.last_transaction()
+
+    def send_schedules(self) -> None:
+        """Send from now on what anybody has scheduled, in the background; one look if nobody has."""
+        self._sends_schedules = True
+        if SCHEDULE in self.environment.tables:
+            self.schedules().notice()
+
+    def notice_schedules(self) -> None:
+        """Look once a second whether others have scheduled something, and may be gone when it is due."""
+        now_s = monotonic()
+        if self._sends_schedules and now_s >= self._next_notice_s:
+            self._next_notice_s = now_s + _NOTICE_SECONDS
+            if self.environment.has_later(SCHEDULE):
+                self.schedules().notice()
+
+    # -- schedules -------------------------------------------------------------------------------------------
+
+    def schedules(self) -> Schedules:
+        """The schedules of the log."""
+        from eventlog.store.schedules.backend import Schedules  # few programs have any
+
+        server = self._made_schedule_server()
+        return Schedules(self.environment, self.committer, server, self.clock, sends=self._sends_schedules)
+
+    @property
+    def _schedule_server(self) -> ScheduleServer | None:
+        return cast("ScheduleServer | None", self.__dict__.get("the schedule server"))
+
+    def _made_schedule_server(self) -> ScheduleServer:
+        made = self._schedule_server
+        if made is None:
+            from eventlog.store.cleaning.turn import Turn
+            from eventlog.store.schedules.server import ScheduleServer
+
+            folder = None if self.is_memory else Folder(os.path.join(self.path, "cleaning"), self._mode)
+            turn = Turn(folder, "schedules", "send schedules")
+            made = ScheduleServer(self.environment, self.committer, turn, self.waiter, self.clock)
+            made = cast("ScheduleServer", self.__dict__.setdefault("the schedule server", made))
+        return made
 
     # -- transactions ----------------------------------------------------------------------------------------
 
@@ -383,6 +440,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
             return cast("Piece", value)  # a test's own
         if hasattr(value, "acknowledgements"):
             return self.queues().piece_of(cast("QueuePiece", value))
+        if hasattr(value, "schedules"):
+            return self.schedules().piece_of(cast("SchedulePiece", value))
         return self.offsets_command(cast("OffsetCommit", value))
 
     def deferring(self) -> DeferringBackend:
@@ -410,6 +469,8 @@ class Store(StoreTopics, StoreAppends, StoreReading, StoreGroups, StoreHistory, 
         self.members.after_fork()
         if self._cleaner is not None:
             self._cleaner.after_fork()
+        if self._schedule_server is not None:
+            self._schedule_server.after_fork()
         self._fold_holders = {}
         for listener in list(self._fork_listeners):
             listener._after_fork()  # type: ignore[attr-defined]

@@ -35,6 +35,7 @@ class _LogUnderTest(EmbeddedLog):
         store = open_store(
             path, durability=durability, mode=_MODE, create=True, map_bytes=None, clock=clock, user=user, seam=seam
         )
+        store.send_schedules()
         super().__init__(store, user)
 
 

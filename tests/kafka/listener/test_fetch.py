@@ -178,6 +178,16 @@ def test_a_long_poll_is_woken_by_a_native_append(log: eventlog.EventLog, wire: W
         appending.join()
 
 
+def test_a_long_poll_is_woken_by_a_scheduled_record(log: eventlog.EventLog, wire: Wire) -> None:
+    """Which is a record like any other when its time has come."""
+    mails = log.topic("mails")
+    wire.send(ApiKey.FETCH, 11, request(("mails", 0, 0), max_wait_ms=LONG_MS))
+    schedule = mails.schedule(b"hello", delay=0.05)
+    [part] = parts(wire.receive())
+    assert batches(part["records"]) == [(0, 1)]
+    assert next(mails.read()).timestamp_ms >= schedule.due_ms
+
+
 def test_a_long_poll_is_woken_by_another_client(log: eventlog.EventLog, kafka: eventlog.kafka.Listener) -> None:
     """Its answer comes behind the long poll on that connection, and at once on another one."""
     log.topic("orders")

@@ -189,6 +189,36 @@ class EmbeddedTopic(Topic[K, V]):
         return self._appender.append(value, key, partition, headers, timestamp_ms, expected_version, message_id)
 
     @override
+    def schedule(
+        self,
+        value: V | None,
+        *,
+        at: datetime | float | None = None,
+        delay: float | None = None,
+        key: K | None = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> api.Schedule[K, V]:
+        self._owner._check_open()
+        from eventlog.clients.topic.scheduling import decoded, new_schedule  # few programs schedule
+
+        clock, schedules = self._store.clock, self._store.schedules()
+        new = new_schedule(
+            self._route,
+            clock,
+            value,
+            at=at,
+            delay=delay,
+            key=key,
+            headers=headers,
+            partition=partition,
+            message_id=message_id,
+        )
+        [stored] = schedules.add_schedules([new])
+        return decoded(self._route, stored)
+
+    @override
     def append_many(
         self,
         values: Iterable[V | None],

@@ -9,6 +9,7 @@ is stored then (`backend/states.py`). How a commit is made is the backend's busi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -51,6 +52,7 @@ from eventlog.options import (
 )
 
 if TYPE_CHECKING:  # only consumers of a group give offsets, and they import what groups need
+    from eventlog.backend.schedules import NewSchedule
     from eventlog.backend.states import StateChanges, StateRows, StoredState
     from eventlog.clients.consumer.given_offsets import GivenOffsets
     from eventlog.clients.state.state import State
@@ -108,6 +110,7 @@ class EmbeddedTransaction(Transaction):
         self._declared: dict[str, tuple[object, object]] = {}
         """The key and the value with which a state was asked for last, and was found to have them."""
         self._offsets: dict[EmbeddedConsumer[Any, Any], GivenOffsets] = {}
+        self._schedules: list[NewSchedule] = []
         self._jobs: AcceptedJobs | None = None
         """The jobs that it accepts, if there are any."""
         self._batch = SentRecords(self._sends)
@@ -208,6 +211,38 @@ class EmbeddedTransaction(Transaction):
         found = self._routes[topic] = (handle._route, self._sends.route(handle._route))
         return found
 
+    @override
+    def schedule(
+        self,
+        topic: str | Topic[Any, Any],
+        value: Any = None,
+        *,
+        at: datetime | float | None = None,
+        delay: float | None = None,
+        key: Any = None,
+        headers: HeadersInput | None = None,
+        partition: int | None = None,
+        message_id: str | bytes | None = None,
+    ) -> api.Schedule[Any, Any]:
+        self._check()
+        from eventlog.clients.topic.scheduling import as_stored, decoded, new_schedule  # few programs schedule
+
+        route = (self._routes.get(topic) or self._learn_route(topic))[0]
+        new = new_schedule(
+            route,
+            self._backend.clock,
+            value,
+            at=at,
+            delay=delay,
+            key=key,
+            headers=headers,
+            partition=partition,
+            message_id=message_id,
+        )
+        self._charge(len(new.key or b"") + len(new.value or b"") + _ROW_BYTES)
+        self._schedules.append(new)
+        return decoded(route, as_stored(new))
+
     # -- offsets ---------------------------------------------------------------------------------------------
 
     @override
@@ -256,10 +291,12 @@ class EmbeddedTransaction(Transaction):
             self._state_rows = UnmadeStates(self._backend)
 
     def _make_states(self) -> None:
-        """Make the states that are new; blocks for a commit if there are any."""
+        """Make the states that are new, and what schedules need; blocks for a commit if there is anything."""
         while self._unmade:
             self._unmade[-1]._make(self._backend)
             self._unmade.pop()
+        if self._schedules:
+            self._backend.schedules().prepare()
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -267,7 +304,7 @@ class EmbeddedTransaction(Transaction):
     def commit(self) -> None:
         self._begin_commit()
         try:
-            if self._unmade:
+            if self._unmade or self._schedules:
                 self._make_states()
             pieces = self._pieces()
             while pieces is not None and not self._note_reply(self._stored(self._request(pieces))):
@@ -327,12 +364,15 @@ class EmbeddedTransaction(Transaction):
         for offsets in self._offsets.values():
             offsets.settle()
         self._batch.call_back()
+        if self._schedules:
+            self._backend.schedules().notice()
         self._let_go()
 
     def _let_go(self) -> None:
         """Free what only storing needs, and the circle of us and our states: deliveries may live for long."""
         self._sends.free()
         self._states, self._offsets, self._unmade, self._jobs = {}, {}, [], None
+        self._schedules = []
 
     def _pieces(self) -> list[object] | None:
         """The offsets and the changes of states that are to be stored; None when there is nothing to store at all."""
@@ -346,6 +386,11 @@ class EmbeddedTransaction(Transaction):
             has_writes = has_writes or not offsets.is_empty
         if self._jobs is not None:
             pieces += self._jobs.pieces()
+            has_writes = True
+        if self._schedules:
+            from eventlog.backend.schedules import SchedulePiece
+
+            pieces.append(SchedulePiece(self._schedules))
             has_writes = True
         changes: list[StateChanges] = []
         for state in self._states.values():

@@ -63,6 +63,7 @@ class TransactionExpiry:
             return
         wait_s = self._most_s
         try:
+            broker.backend.notice_schedules()
             deadline_ms = broker.backend.next_expiry_ms()
             if deadline_ms is not None:
                 left_s = (deadline_ms - broker.backend.clock.now_ms() + 1) / 1000

@@ -31,7 +31,7 @@ from eventlog.store.backup.manifest import Manifest, Moment, is_ours, read_manif
 from eventlog.store.backup.tables import copied_rows, stored_topics, versions_since
 from eventlog.store.folder import has_name, is_directory, make_directory
 from eventlog.store.lmdb import environment as tables
-from eventlog.store.lmdb.environment import QUEUES, Environment, Snapshot
+from eventlog.store.lmdb.environment import LATER_TABLES, Environment, Snapshot
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.file_lock import directory_lock
 from eventlog.store.records.log_order import end_log_position, order_key, position_of, scan_order
@@ -112,7 +112,8 @@ class _Backup:
 
     def __init__(self, environment: Environment, path: str, clock: Clock, segment_bytes: int) -> None:
         self._environment = environment
-        environment.has_later(QUEUES)
+        for table in LATER_TABLES:
+            environment.has_later(table)
         self._path = path
         self._clock = clock
         self._segment_bytes = segment_bytes

@@ -1,4 +1,4 @@
-"""The turn to clean: the lock of a file, which the process has that cleans, and the kernel takes back at its end."""
+"""The turn to do something for all processes: the lock of a file, which the kernel takes back at a process's end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from eventlog.store.folder import Folder
 from eventlog.store.lmdb.errors import kind_of
 from eventlog.store.lmdb.file_lock import FileLock
 
-_NAME = "cleaner"
 _LOOK_AGAIN_SECONDS = 0.05
 
 
@@ -18,11 +17,18 @@ class Turn:
     """
     The turn of one open log; a log in memory needs none.
 
-    Only one thread at a time may use it. The lock is kept between two passes, so that others do not try in turns.
+    Only one thread at a time may use it.
+
+    Args:
+        folder: where the file of the lock is.
+        name: that of the file.
+        work: what the turn is for, as a verb.
     """
 
-    def __init__(self, folder: Folder | None) -> None:
+    def __init__(self, folder: Folder | None, name: str = "cleaner", work: str = "clean") -> None:
         self._folder = folder
+        self._name = name
+        self._work = work
         self._lock: FileLock | None = None
 
     def acquire(self, deadline_s: float | None) -> bool:
@@ -40,17 +46,18 @@ class Turn:
         try:
             if self._lock is None:
                 folder.make()
-                self._lock = FileLock(partial(folder.create, _NAME))
+                self._lock = FileLock(partial(folder.create, self._name))
             return self._lock.try_acquire()
         except unless_interrupted(OSError) as error:
             raise kind_of(error)(
-                f"cannot take the turn to clean: the file {_NAME} in {folder.path} cannot be used: {error}.",
-                stored="Nothing was deleted.",
+                f"cannot take the turn to {self._work}: the file {self._name} in {folder.path} cannot be used: "
+                f"{error}.",
+                stored="Nothing was changed.",
                 advice="Repair what the error names, and try again.",
             ) from error
 
     def release(self) -> None:
-        """Let another process clean."""
+        """Let another process have it."""
         if self._lock is not None:
             self._lock.release()
 

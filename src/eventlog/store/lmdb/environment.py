@@ -52,6 +52,7 @@ PROJECTIONS = b"projections"
 PRODUCERS = b"producers"
 SEQUENCES = b"sequences"
 QUEUES = b"queues"
+SCHEDULE = b"schedule"
 OWN_CHECKSUMS = frozenset({BATCHES, INDEX})
 """The tables whose rows have checksums of their own, in every format."""
 TABLES = (
@@ -59,7 +60,7 @@ TABLES = (
     *(MESSAGES, MESSAGE_TIMES, STATES, STATE, PROJECTIONS, PRODUCERS, SEQUENCES),
 )
 """The tables that every log has."""
-LATER_TABLES = (QUEUES,)
+LATER_TABLES = (QUEUES, SCHEDULE)
 """The tables that a log has once it needs them."""
 ALL_TABLES = (*TABLES, *LATER_TABLES)
 

@@ -25,6 +25,7 @@ from eventlog.store.lmdb.environment import (
     OFFSETS,
     PARTITIONS,
     QUEUES,
+    SCHEDULE,
     SEQUENCES,
     SNAPSHOTS,
     STATE,
@@ -207,6 +208,10 @@ def empty_topic(writing: WriteTransaction, topic_id: int, most: int = _ALL) -> i
         from eventlog.store.records.queue_rows import forget_jobs_of  # few logs have queues
 
         left -= forget_jobs_of(writing, topic_id, most=left)
+    if SCHEDULE in writing.environment.tables:
+        from eventlog.store.records.schedule_rows import forget_schedules_of  # and few have schedules
+
+        left -= forget_schedules_of(writing, topic_id, most=left)
     left -= writing.delete_where(OFFSETS, lambda key: key[-8:-4] == prefix, most=left)
     return left - writing.delete_where(SEQUENCES, lambda key: key[8:12] == prefix, most=left)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from eventlog.backend.topics import NewTopic, StoredTopic, TopicChanges, deleted_topic, unknown_topic
 from eventlog.clock import Clock
 from eventlog.store.committer import Committer
-from eventlog.store.lmdb.environment import FORMAT, TOPICS, Environment
+from eventlog.store.lmdb.environment import FORMAT, SCHEDULE, TOPICS, Environment
 from eventlog.store.records.key_rows import LONGEST_KEY_BYTES, escaped
 from eventlog.store.records.topics import AlterTopic, CreatePartitions, DeleteRecords, DeleteTopic, EnsureTopic
 from eventlog.store.rows.tables import TOPICS_VERSION_KEY, unpack_topic, unpack_topic_again, unpack_topics_version
@@ -96,6 +96,7 @@ class StoreTopics:
         """Remove a topic with its records and all committed offsets of it."""
         from eventlog.store.records.emptying import delete
 
+        self.environment.has_later(SCHEDULE)  # another process may have scheduled records of it
         delete(self.environment, self.committer.run, lambda in_steps: DeleteTopic(name, in_steps=in_steps))
 
     def redact(self, topic: StoredTopic, key: bytes, *, dry_run: bool) -> RedactReport:

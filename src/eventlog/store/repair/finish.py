@@ -45,6 +45,7 @@ from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.repair.collect import Search
 from eventlog.store.repair.partitions import Partitions
 from eventlog.store.repair.queues import begin_again
+from eventlog.store.repair.schedules import reconcile_schedules
 from eventlog.store.repair.target import Target
 from eventlog.store.rows.kafka_transactions import TRANSACTION_KEY, TransactionRow
 from eventlog.store.rows.tables import (
@@ -86,6 +87,7 @@ class Finish:
         self._states()
         self._transactions()
         self._queues()
+        self._schedules()
         self._ids()
         self._target.flush()
 
@@ -267,6 +269,10 @@ class Finish:
             names = begin_again(self._target, self._partitions.topics, ends)
             if names:
                 self.notes.append(f"queues begin again at their first job that was not done: {', '.join(names)}.")
+
+    def _schedules(self) -> None:
+        topics, is_damaged = self._partitions.topics, self._search.is_damaged
+        self.notes.extend(reconcile_schedules(self._target, topics, is_damaged=is_damaged))
 
     def _states(self) -> None:
         target = self._target

@@ -27,6 +27,7 @@ from eventlog.store.lmdb.environment import (
     PRODUCERS,
     PROJECTIONS,
     QUEUES,
+    SCHEDULE,
     SEQUENCES,
     SNAPSHOTS,
     STATE,
@@ -53,6 +54,7 @@ from eventlog.store.records.snapshots import unpack_snapshot
 from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, split_compaction_key
 from eventlog.store.rows.kafka_transactions import KAFKA_ROWS, check_kafka_row
 from eventlog.store.rows.queues import check_queue_row
+from eventlog.store.rows.schedules import check_schedule_row
 from eventlog.store.rows.tables import (
     BRANCH_KEY,
     FORMAT_KEY,
@@ -178,6 +180,7 @@ CHECKS: dict[bytes, Callable[[bytes, bytes], object]] = {
     PARTITIONS: _check_partition,
     SEQUENCES: _check_sequences,
     QUEUES: check_queue_row,
+    SCHEDULE: check_schedule_row,
     INDEX: _check_index,
     MESSAGES: _check_message,
     MESSAGE_TIMES: _check_message_time,

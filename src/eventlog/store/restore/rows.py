@@ -24,6 +24,7 @@ from eventlog.store.lmdb.environment import (
     PARTITIONS,
     PROJECTIONS,
     QUEUES,
+    SCHEDULE,
     SEQUENCES,
     SNAPSHOTS,
     STATE,
@@ -41,10 +42,12 @@ from eventlog.store.records.log_order import (
 )
 from eventlog.store.records.message_ids import StoredMessage, time_key
 from eventlog.store.records.snapshots import unpack_snapshot
+from eventlog.store.repair.schedules import reconcile_schedules
 from eventlog.store.repair.target import Target
 from eventlog.store.restore.batches import Place, Placed
 from eventlog.store.rows.compaction import COMPACTION_KEY, CompactionRow, split_compaction_key
 from eventlog.store.rows.queues import QUEUE
+from eventlog.store.rows.schedules import FAILED, WAITING
 from eventlog.store.rows.tables import (
     BRANCH_KEY,
     FORMAT_KEY,
@@ -65,7 +68,8 @@ from eventlog.store.states.rows import unpack_state
 
 _IDS = (b"next topic id", b"next state id", b"next producer id", b"topics version")
 """The rows of numbers that never go back."""
-_OF_LATER_STATE = frozenset({STATES, STATE, PROJECTIONS, SEQUENCES, QUEUES})
+_SCHEDULES = "all schedules"
+_OF_LATER_STATE = frozenset({STATES, STATE, PROJECTIONS, SEQUENCES, QUEUES, SCHEDULE})
 
 
 class TableFiles:
@@ -201,6 +205,7 @@ class Restoring:
                 elif key.startswith(COMPACTION_KEY):
                     self._format_row(key, value)  # batches that it has since compacted are here without those records
         self._target.put(FORMAT, END_POSITION_KEY, order_key(self._end))
+        reconcile_schedules(self._target, self._topics.by_id, is_damaged=False)  # those of topics that are not there go
         self._target.flush()
 
     def check_snapshots(self) -> None:
@@ -251,6 +256,9 @@ class Restoring:
             self.left_out.append(f"{'state' if table == STATES else 'projection'} {key.decode()!r}")
         elif table == QUEUES and key.startswith(QUEUE):
             self.left_out.append(f"queue {key[1:].decode()!r}")
+        elif table == SCHEDULE and key[:1] in (WAITING, FAILED):
+            if _SCHEDULES not in self.left_out:
+                self.left_out.append(_SCHEDULES)
 
     def _format_row(self, key: bytes, value: bytes) -> None:
         if key == FORMAT_KEY:

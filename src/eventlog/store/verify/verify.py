@@ -36,6 +36,7 @@ from eventlog.store.verify.check_message_ids import MessageCheck, MessageTimeChe
 from eventlog.store.verify.check_order import OrderCheck
 from eventlog.store.verify.check_pages import check_pages
 from eventlog.store.verify.check_queues import check_queues
+from eventlog.store.verify.check_schedules import check_schedules
 from eventlog.store.verify.check_tables import SmallTables
 from eventlog.store.verify.check_transactions import check_transactions
 from eventlog.store.verify.walk import UNREADABLE, BatchCache, Problems, SnapshotReader, said, walk
@@ -80,6 +81,7 @@ def verify(environment: Environment, progress: Callable[[int], object] | None = 
     tables.check_states()
     check_transactions(environment, problems)
     check_queues(environment, problems)
+    check_schedules(environment, problems)
     return VerifyReport(
         tables.topic_count, batches.batch_count, batches.record_count, batches.stored_bytes, problems.lines()
     )

@@ -1,3 +1,0 @@
-from logging import Logger
-
-def get_logger(name: str) -> Logger: ...

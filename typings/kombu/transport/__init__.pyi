@@ -1,1 +1,0 @@
-TRANSPORT_ALIASES: dict[str, str]
