@@ -71,7 +71,7 @@ class EventLogResultBackend(AsyncResultBackend[R]):
         """Whether a task has a result that was not pruned."""
         return self._get(self._results, task_id) is not None
 
-    async def get_result(self, task_id: str, with_logs: bool = False) -> TaskiqResult[R]:  # noqa: ARG002, FBT001, FBT002
+    async def get_result(self, task_id: str, with_logs: bool = False) -> TaskiqResult[R]:
         """
         Return the result of a task.
 
