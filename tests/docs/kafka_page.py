@@ -29,10 +29,6 @@ ApiVersions alone answers a version that is too high with the table (KIP-511).
 | ---: | --- | --- | --- |
 """
 NOT_SERVED = {
-    "share groups (KIP-932)": (
-        "SHARE_GROUP_HEARTBEAT SHARE_GROUP_DESCRIBE SHARE_FETCH SHARE_ACKNOWLEDGE DESCRIBE_SHARE_GROUP_OFFSETS "
-        "ALTER_SHARE_GROUP_OFFSETS DELETE_SHARE_GROUP_OFFSETS"
-    ),
     "groups of Kafka Streams (KIP-1071)": (
         "STREAMS_GROUP_HEARTBEAT STREAMS_GROUP_DESCRIBE STREAMS_GROUP_TOPOLOGY_DESCRIPTION_UPDATE"
     ),

@@ -11,7 +11,7 @@ The words are those of KIP-932: accept, release, reject, renew. A lease lasts as
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -108,6 +108,20 @@ class Leased(NamedTuple):
     limit_ms: int
 
 
+class ShareRules(NamedTuple):
+    """
+    What Kafka's share groups ask beside what workers of ours do.
+
+    Acknowledgements of one partition are carried out all or none, and those of offsets before its first job that is not
+    done are passed by. `partitions` are the places that jobs are taken of, and no others; `most_locks` is how many jobs
+    of a partition may be leased, to all workers together. `sees_uncommitted` takes records of open transactions, too.
+    """
+
+    partitions: frozenset[tuple[int, int]]
+    most_locks: int
+    sees_uncommitted: bool
+
+
 class QueueRequest(NamedTuple):
     """
     What a worker asks for in one commit: acknowledgements first, then jobs.
@@ -122,6 +136,7 @@ class QueueRequest(NamedTuple):
         sweeps: also take the leases of workers that are dead.
         confirms: begin the worker's lease again; it joins again, if others have removed it.
         withdrawn: numbers of requests whose replies the worker has not got: their leases are given back.
+        rules: those of Kafka's share groups; None for a worker of ours.
     """
 
     queue: StoredQueue
@@ -134,6 +149,7 @@ class QueueRequest(NamedTuple):
     sweeps: bool = False
     confirms: MemberLease | None = None
     withdrawn: Sequence[int] = ()
+    rules: ShareRules | None = None
 
 
 class QueueReply(NamedTuple):
@@ -274,8 +290,14 @@ class QueueBackend(Protocol):
         """
         ...
 
-    def queue_view(self, queue: StoredQueue, topics: Sequence[StoredTopic]) -> QueueView:
+    def queue_view(
+        self, queue: StoredQueue, topics: Sequence[StoredTopic], rules: ShareRules | None = None
+    ) -> QueueView:
         """What a worker that waits for jobs of some topics has to know."""
+        ...
+
+    def queue_topics(self, queue: StoredQueue) -> set[int]:
+        """The ids of the topics whose records are jobs of a queue, as far as anybody has come for them."""
         ...
 
     def worker_ids(self, queue: StoredQueue) -> list[str]:
@@ -297,6 +319,23 @@ class QueueBackend(Protocol):
 
     def purge_queue(self, name: str) -> int:
         """Take all that is stored now for done, but for what is leased; return how many jobs that were."""
+        ...
+
+    def alter_queue(self, name: str, options: QueueOptions) -> StoredQueue:
+        """Give a queue other options: jobs that are handed out from now on have them, and what is leased has not."""
+        ...
+
+    def move_queue(self, name: str, starts: Mapping[tuple[int, int], int], *, only_new: bool = False) -> None:
+        """
+        Have a queue go on at some offsets, by topic id and partition, whatever it has done there.
+
+        Args:
+            only_new: leave the topics alone that it has jobs of already.
+        """
+        ...
+
+    def forget_topics(self, name: str, topic_ids: Collection[int]) -> None:
+        """Take the records of some topics for no jobs of a queue any more."""
         ...
 
     def delete_queue(self, name: str) -> None:

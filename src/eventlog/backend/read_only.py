@@ -231,6 +231,9 @@ _QUEUE_WRITES = {
     "pause_queue": "pause queue",
     "purge_queue": "purge queue",
     "delete_queue": "delete queue",
+    "alter_queue": "alter queue",
+    "move_queue": "move queue",
+    "forget_topics": "move queue",
 }
 
 

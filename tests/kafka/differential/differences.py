@@ -13,6 +13,7 @@ from tests.kafka.differential.explained.batches import BATCHES, SIZES
 from tests.kafka.differential.explained.connections import CONNECTIONS
 from tests.kafka.differential.explained.groups import CLASSIC, CONSUMERS
 from tests.kafka.differential.explained.reading import READS
+from tests.kafka.differential.explained.shares import SHARES
 from tests.kafka.differential.explained.transactions import TRANSACTIONS
 
 TABLE: tuple[Difference, ...] = (
@@ -22,6 +23,7 @@ TABLE: tuple[Difference, ...] = (
     *READS,
     *CLASSIC,
     *CONSUMERS,
+    *SHARES,
     *TRANSACTIONS,
     *ADMINISTRATION,
 )

@@ -21,11 +21,13 @@ CLASSES = {
     "kafka-configs": "ConfigCommand",
     "kafka-console-consumer": "consumer.ConsoleConsumer",
     "kafka-console-producer": "ConsoleProducer",
+    "kafka-console-share-consumer": "consumer.ConsoleShareConsumer",
     "kafka-consumer-groups": "consumer.group.ConsumerGroupCommand",
     "kafka-delete-records": "DeleteRecordsCommand",
     "kafka-get-offsets": "GetOffsetShell",
     "kafka-groups": "GroupsCommand",
     "kafka-log-dirs": "LogDirsCommand",
+    "kafka-share-groups": "consumer.group.ShareGroupCommand",
     "kafka-topics": "TopicCommand",
     "kafka-transactions": "TransactionsCommand",
 }

@@ -44,7 +44,7 @@ def _run(*command: str, cwd: Path, **environment: str) -> None:
 def _java(at: Path) -> None:
     """Fetch the jars of the Java client and of its console tools, and compile."""
     _run("mvn", "-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=libs", cwd=at)
-    _run("javac", "-nowarn", "-cp", "libs/*", "-d", "classes", "Client.java", "Tools.java", cwd=at)
+    _run("javac", "-nowarn", "-cp", "libs/*", "-d", "classes", "Client.java", "Tools.java", "Shares.java", cwd=at)
 
 
 def _node(at: Path) -> None:

@@ -32,8 +32,8 @@ def topic(operation: str, name: str = "t") -> Acl:
     return Acl(ME, operation, topic=name)
 
 
-def group(operation: str) -> Acl:
-    return Acl(ME, operation, group="g")
+def group(operation: str, name: str = "g") -> Acl:
+    return Acl(ME, operation, group=name)
 
 
 def transaction(operation: str) -> Acl:
@@ -48,6 +48,15 @@ PARTITION = {"partition_index": 0}
 MEMBER = {"group_id": "g", "member_id": "", "protocol_type": "consumer", "session_timeout_ms": 6000}
 ENDING = {"transactional_id": "x", "producer_id": 1, "producer_epoch": 0}
 OFFSETS = [{"name": "t", "partitions": [{"partition_index": 0, "committed_offset": 0}]}]
+ID_OF_T = UUID(int=1)
+"""Stands for the id that the topic has in a test."""
+SHARED = {
+    "group_id": "s",
+    "member_id": "m",
+    "share_session_epoch": 0,
+    "max_records": 1,
+    "topics": [{"topic_id": ID_OF_T, "partitions": [{**PARTITION, "acknowledgement_batches": []}]}],
+}
 RESOURCES = {"resource_type_filter": 1, "pattern_type_filter": 1, "operation": 1, "permission_type": 1}
 CREATION = {"resource_type": 2, "resource_name": "t", "principal": "User:a", "host": "*", "operation": 3}
 
@@ -263,6 +272,37 @@ CASES: list[tuple[ApiKey, int, dict[str, Any], set[int], list[Acl]]] = [
         [group("read"), topic("describe")],
     ),
     (ApiKey.CONSUMER_GROUP_DESCRIBE, 1, {"group_ids": ["g"]}, {GROUP}, [group("describe")]),
+    (
+        ApiKey.SHARE_GROUP_HEARTBEAT,
+        1,
+        {"group_id": "s", "member_id": "m", "member_epoch": -1, "subscribed_topic_names": ["t"]},
+        {GROUP},
+        [group("read", "s"), topic("describe")],
+    ),
+    (ApiKey.SHARE_GROUP_DESCRIBE, 1, {"group_ids": ["g"]}, {GROUP}, [group("describe")]),
+    (ApiKey.SHARE_FETCH, 2, SHARED, {GROUP}, [group("read", "s"), topic("read")]),
+    (ApiKey.SHARE_ACKNOWLEDGE, 2, SHARED, {GROUP}, [group("read", "s"), topic("read")]),
+    (
+        ApiKey.DESCRIBE_SHARE_GROUP_OFFSETS,
+        1,
+        {"groups": [{"group_id": "s", "topics": [{"topic_name": "t", "partitions": [0]}]}]},
+        {GROUP},
+        [group("describe", "s"), topic("describe")],
+    ),
+    (
+        ApiKey.ALTER_SHARE_GROUP_OFFSETS,
+        0,
+        {"group_id": "s", "topics": [{"topic_name": "t", "partitions": [{"partition_index": 0, "start_offset": 0}]}]},
+        {GROUP},
+        [group("read", "s"), topic("read")],
+    ),
+    (
+        ApiKey.DELETE_SHARE_GROUP_OFFSETS,
+        0,
+        {"group_id": "s", "topics": [{"topic_name": "t"}]},
+        {GROUP},
+        [group("delete", "s"), topic("read")],
+    ),
     (ApiKey.LIST_CONFIG_RESOURCES, 0, {}, {CLUSTER}, [cluster("describe_configs")]),
     (
         ApiKey.DESCRIBE_TOPIC_PARTITIONS,
@@ -300,8 +340,18 @@ def codes(answer: Any) -> set[int]:
 
 
 def asked(kafka: Listener, key: ApiKey, version: int, body: dict[str, Any]) -> set[int]:
+    known = kafka.log.topic("t").uuid
     with Wire(kafka) as wire:
-        return codes(wire.ask(key, version, body))
+        return codes(wire.ask(key, version, with_id(body, known)))
+
+
+def with_id(body: Any, known: UUID) -> Any:
+    """A body with the id of the topic."""
+    if isinstance(body, dict):
+        return {name: with_id(value, known) for name, value in body.items()}
+    if isinstance(body, list):
+        return [with_id(one, known) for one in body]
+    return known if body == ID_OF_T else body
 
 
 def test_every_api_has_a_guard_and_a_case() -> None:

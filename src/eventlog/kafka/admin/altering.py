@@ -1,5 +1,5 @@
 """
-AlterConfigs and IncrementalAlterConfigs of topics.
+AlterConfigs and IncrementalAlterConfigs of topics and of groups.
 
 The former replaces all that is set, the latter changes single configs. Several requests at once are done one after
 another by this listener; a native program that alters the same topic at that moment may be overwritten.
@@ -15,18 +15,11 @@ from typing import TYPE_CHECKING, Any
 from eventlog.backend.topics import StoredTopic, TopicChanges
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
-from eventlog.kafka.admin.configs import (
-    CONFIGS,
-    LIST,
-    check_config,
-    check_together,
-    configs_of,
-    message_of,
-    options_of,
-    refused,
-)
-from eventlog.kafka.admin.describing import BROKER, TOPIC, check_node, topic_named
+from eventlog.kafka.admin.configs import CONFIGS, check_config, check_together, configs_of, message_of, options_of
+from eventlog.kafka.admin.describing import BROKER, GROUP, TOPIC, check_node, topic_named
+from eventlog.kafka.admin.group_configs import alter_group, changed_configs, replaced_configs
 from eventlog.kafka.admin.topics import keep_clean, usable_compression
+from eventlog.kafka.listener.config_values import LIST, refused
 from eventlog.kafka.listener.failures import code_of
 from eventlog.kafka.protocol.errors import ErrorCode
 
@@ -41,12 +34,12 @@ _Change = Callable[[dict[str, str], "list[dict[str, Any]]"], dict[str, str]]
 
 
 def alter_configs(broker: Broker, request: Request) -> Awaitable[dict[str, Any]]:
-    """Replace all that is set of topics."""
+    """Replace all that is set of topics and groups."""
     return broker.call(partial(_alter, broker, request.body, _replaced))
 
 
 def incremental_alter_configs(broker: Broker, request: Request) -> Awaitable[dict[str, Any]]:
-    """Set, remove and extend single configs of topics."""
+    """Set, remove and extend single configs of topics and groups."""
     return broker.call(partial(_alter, broker, request.body, _changed))
 
 
@@ -71,6 +64,9 @@ def _alter_one(broker: Broker, asked: dict[str, Any], change: _Change, *, is_dry
     if asked["resource_type"] == BROKER:
         check_node(broker, asked["resource_name"])
         raise refused("The configs of this node are options of its listener, and cannot be altered.", "INVALID_CONFIG")
+    if asked["resource_type"] == GROUP:
+        alter_group(broker, asked["resource_name"], partial(_of_group, change, asked["configs"]), is_dry=is_dry)
+        return
     if asked["resource_type"] != TOPIC:
         raise refused(f"Resources of the kind {asked['resource_type']} have no configs here.", "INVALID_REQUEST")
     topic = topic_named(broker, asked["resource_name"])
@@ -82,6 +78,13 @@ def _alter_one(broker: Broker, asked: dict[str, Any], change: _Change, *, is_dry
     changes = _changes(topic, configs)
     if not is_dry:
         keep_clean(broker, broker.backend.alter_topic(topic, changes))
+
+
+def _of_group(change: _Change, asked: list[dict[str, Any]], before: dict[str, str]) -> dict[str, str]:
+    names = Counter(each["name"] for each in asked)
+    if any(count > 1 for count in names.values()):
+        raise refused("The request names a config twice.", "INVALID_REQUEST")
+    return changed_configs(before, asked) if change is _changed else replaced_configs(asked)
 
 
 def _changes(topic: StoredTopic, configs: dict[str, str]) -> TopicChanges:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eventlog.errors import EventLogError, InvalidTopicName
 from eventlog.interruptions import unless_interrupted
-from eventlog.kafka.admin.configs import message_of, refused
+from eventlog.kafka.admin.configs import message_of
 from eventlog.kafka.admin.topics import check_replicas
+from eventlog.kafka.listener.config_values import refused
 from eventlog.kafka.listener.failures import code_of
 from eventlog.kafka.listener.list_offsets import bounds_of
 from eventlog.kafka.listener.metadata import LEADER_EPOCH

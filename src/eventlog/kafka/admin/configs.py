@@ -14,27 +14,15 @@ from eventlog.backend.kafka import KafkaRefusal
 from eventlog.backend.topics import KEEP_ALL, NO_COMPACTION, Compaction, Retention, StoredTopic
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
+from eventlog.kafka.listener.config_values import BOOLEAN, DOUBLE, INT, LIST, LONG, STRING, Config, refused
 from eventlog.named_tuples import NamedTuple
 from eventlog.options import LARGEST_RECORD_BYTES, MAX_RECORD_BYTES
-
-BOOLEAN, STRING, INT, LONG, DOUBLE, LIST = 1, 2, 3, 5, 6, 7
-"""Kafka's numbers for the types of configs."""
 
 _LONGEST_MS: Final = 10**12
 """The longest time that an option of ours can hold; what is longer is kept without end."""
 _MOST_INT: Final = 2**31 - 1
 _MOST_LONG: Final = 2**63 - 1
 _FOREVER: Final = str(_MOST_LONG)
-
-
-class Config(NamedTuple):
-    """One config: its type, its default, the least and the most of a number, and the words that there are."""
-
-    type: int
-    default: str
-    least: float = -(2**63)
-    most: float = _MOST_LONG
-    words: tuple[str, ...] = ()
 
 
 CONFIGS: Final[Mapping[str, Config]] = {
@@ -122,11 +110,6 @@ def _check_number(name: str, text: str, config: Config) -> None:
         raise _unfit(name, text, "it is a number") from None
     if not config.least <= number <= config.most:
         raise _unfit(name, text, f"it is {config.least} to {config.most}")
-
-
-def refused(why: str, code: str = "INVALID_CONFIG") -> KafkaRefusal:
-    """The error for a config that cannot be."""
-    return KafkaRefusal(why, code=code, stored="Nothing was changed.", advice="")
 
 
 def message_of(error: EventLogError) -> str:

@@ -1,5 +1,5 @@
 """
-DescribeConfigs and ListConfigResources: the configs of topics, and those of this node.
+DescribeConfigs and ListConfigResources: the configs of topics and of groups, and those of this node.
 
 A topic has every config of Kafka's, with the default where nobody has set it. Those of the node are the options of the
 listener under Kafka's names, and cannot be altered by a request.
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eventlog.errors import EventLogError, InvalidTopicName
 from eventlog.interruptions import unless_interrupted
-from eventlog.kafka.admin.configs import BOOLEAN, CONFIGS, INT, LIST, LONG, STRING, configs_of, message_of, refused
+from eventlog.kafka.admin.configs import CONFIGS, configs_of, message_of
+from eventlog.kafka.admin.group_configs import configured_groups, group_configs
+from eventlog.kafka.listener.config_values import BOOLEAN, INT, LIST, LONG, STRING, refused
 from eventlog.kafka.listener.failures import code_of
 from eventlog.kafka.listener.slices import in_slices
 from eventlog.kafka.protocol.errors import ErrorCode
@@ -32,7 +34,7 @@ _DEFAULT: Final = 5
 
 @in_slices("resources", "results")
 def describe_configs(broker: Broker, request: Request) -> dict[str, Any]:
-    """Describe the configs of topics and of this node."""
+    """Describe the configs of topics, of groups and of this node."""
     has_synonyms = request.body["include_synonyms"]
     return {"results": [_described(broker, each, has_synonyms=has_synonyms) for each in request.body["resources"]]}
 
@@ -49,6 +51,8 @@ def _described(broker: Broker, asked: dict[str, Any], *, has_synonyms: bool) -> 
         elif kind == BROKER_LOGGER:
             check_node(broker, name)
             configs = []
+        elif kind == GROUP:
+            configs = group_configs(broker, name, has_synonyms=has_synonyms)
         else:
             raise refused(f"Resources of the kind {kind} have no configs here.", "INVALID_REQUEST")
     except unless_interrupted(EventLogError) as error:
@@ -67,7 +71,8 @@ def list_config_resources(broker: Broker, request: Request) -> dict[str, Any]:
     if not set(kinds) <= {TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP}:
         return {"error_code": ErrorCode.UNSUPPORTED_VERSION, "config_resources": []}
     nodes = [str(node["node_id"]) for node in broker.nodes()]
-    named = {BROKER_LOGGER: nodes, BROKER: nodes, TOPIC: [topic.name for topic in broker.backend.topics()]}
+    topics = [topic.name for topic in broker.backend.topics()]
+    named = {GROUP: configured_groups(broker), BROKER_LOGGER: nodes, BROKER: nodes, TOPIC: topics}
     return {
         "error_code": ErrorCode.NONE,
         "config_resources": [

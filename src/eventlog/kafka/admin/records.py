@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
-from eventlog.kafka.admin.configs import configs_of, refused
+from eventlog.kafka.admin.configs import configs_of
+from eventlog.kafka.listener.config_values import refused
 from eventlog.kafka.listener.failures import code_of
 from eventlog.kafka.listener.list_offsets import bounds_of
 from eventlog.kafka.protocol.errors import ErrorCode

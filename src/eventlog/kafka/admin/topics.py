@@ -17,8 +17,9 @@ from eventlog.backend.topics import DUPLICATE_WINDOW_MS, NewTopic, StoredTopic, 
 from eventlog.clients.topic_handle import check_library
 from eventlog.errors import EventLogError, InvalidTopicName, MissingLibrary
 from eventlog.interruptions import unless_interrupted
-from eventlog.kafka.admin.configs import check_config, check_together, configs_of, message_of, options_of, refused
+from eventlog.kafka.admin.configs import check_config, check_together, configs_of, message_of, options_of
 from eventlog.kafka.admin.describing import described_configs
+from eventlog.kafka.listener.config_values import refused
 from eventlog.kafka.listener.failures import code_of
 from eventlog.kafka.protocol import NO_UUID
 from eventlog.kafka.protocol.errors import ErrorCode

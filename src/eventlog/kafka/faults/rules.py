@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from eventlog.kafka.listener.request import Request
 
 TEXT: Final = "A test has asked for this error."
+_SHARING: Final = (ApiKey.SHARE_FETCH, ApiKey.SHARE_ACKNOWLEDGE)
 _ASKED: Final = "a test has asked for that"
 
 
@@ -241,11 +242,23 @@ def refused_part(
         raise Refused(f"its produce with acks=0 failed by {code.name}: {_ASKED}")
     refused = refusal(request.api_key, request.version, hit, code, text)
     if rest is None or not has_topics(rest):
-        return refused
+        if request.api_key not in _SHARING or refused.get("error_code"):
+            return refused
+        request.body = _of_session(request.body)  # the client knows that its session goes on
+        return then(go_on(request), lambda answer: answer if answer["error_code"] else {**answer, **refused})
     if request.api_key == ApiKey.FETCH:
         rest["max_wait_ms"] = 0  # an error is told at once
     request.body = rest
     return then(go_on(request), lambda answer: merged(answer, refused))
+
+
+def _of_session(body: dict[str, Any]) -> dict[str, Any]:
+    """What a request of a share group says of its session, without acknowledgements and wishes."""
+    topics = [
+        {**topic, "partitions": [{**part, "acknowledgement_batches": []} for part in topic["partitions"]]}
+        for topic in body["topics"]
+    ]
+    return {**body, "topics": topics, "max_records": 0}
 
 
 def _without_topics(fault: Fault, code: ErrorCode, answer: dict[str, Any]) -> dict[str, Any]:

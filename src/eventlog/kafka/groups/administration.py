@@ -18,6 +18,7 @@ from eventlog.kafka.groups.subscriptions import CONSUMER
 from eventlog.kafka.listener.failures import code_of
 from eventlog.kafka.listener.slices import in_slices, one_by_one
 from eventlog.kafka.protocol.errors import ErrorCode
+from eventlog.kafka.shares.describing import SHARE, delete_share_group, share_state
 from eventlog.named_tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ class _Shown(NamedTuple):
 
 
 async def list_groups(broker: Broker, request: Request) -> dict[str, Any]:
-    """List the groups of the log: of clients of any listener, of native consumers, and those with offsets alone."""
+    """List the groups of the log: of clients of any listener, of native consumers, those with offsets alone, queues."""
     states = {state.lower() for state in request.body["states_filter"]}
     types = {kind.lower() for kind in request.body["types_filter"]}
     groups = coordinator(broker)
-    names = sorted({*broker.backend.group_names(), *groups.names()})
+    names = sorted({*broker.backend.group_names(), *groups.names(), *broker.backend.queues().queue_names()})
     found = await one_by_one(names, partial(_shown, broker, groups))
     shown = [one for one in found if one is not None]
     return {
@@ -82,7 +83,8 @@ def _shown(broker: Broker, groups: GroupCoordinator, name: str) -> _Shown | None
     try:
         details = broker.backend.group_details(name)
     except unless_interrupted(UnknownGroup):
-        return None
+        state = share_state(broker, name)
+        return None if state is None else _Shown(name, state, SHARE, SHARE)
     if is_native(details.group):
         return _Shown(name, state_of(details), CONSUMER, CONSUMER)
     had_consumers = details.group.is_of_kafka if group is None else group.protocol_type == CONSUMER
@@ -205,6 +207,8 @@ async def _delete(broker: Broker, name: str) -> ErrorCode:
         return code
     if groups.claim_of(name) is not None:
         return ErrorCode.NON_EMPTY_GROUP
+    if broker.backend.queues().queue(name) is not None:
+        return await delete_share_group(broker, name)
     if groups.elsewhere(name) is not None:
         return ErrorCode.NOT_COORDINATOR
     is_forgotten = groups.forget(name)

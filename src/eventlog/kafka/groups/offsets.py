@@ -8,7 +8,7 @@ from uuid import UUID
 
 from eventlog.backend.groups import OffsetCommit
 from eventlog.backend.topics import StoredTopic
-from eventlog.errors import EventLogError, GroupNotEmpty, InvalidTopicName, MemberFenced, UnknownGroup
+from eventlog.errors import EventLogError, GroupMismatch, GroupNotEmpty, InvalidTopicName, MemberFenced, UnknownGroup
 from eventlog.groups.state import CommittedOffset, PartitionId
 from eventlog.interruptions import unless_interrupted
 from eventlog.kafka.groups.claims import has_members, is_known
@@ -82,6 +82,8 @@ async def offset_commit(broker: Broker, request: Request) -> dict[str, Any]:
         groups.lost(name)
         code = ErrorCode.UNKNOWN_MEMBER_ID if member is None else ErrorCode.STALE_MEMBER_EPOCH
         return _committed(request, code)
+    except unless_interrupted(GroupMismatch):  # it is a share group
+        return _committed(request, ErrorCode.GROUP_ID_NOT_FOUND)
     except unless_interrupted(EventLogError) as error:
         return _committed(request, code_of(error))
     return {"topics": topics}

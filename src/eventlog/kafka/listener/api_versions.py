@@ -17,12 +17,12 @@ _SOFTWARE: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 _NAMED_SINCE: Final = 3
 _ZERO_SINCE: Final = 4
 """Older clients take no feature whose least version is 0 (KIP-1022)."""
-_TRANSACTIONS: Final = "transaction.version"
-_TRANSACTION_VERSION: Final = 2
+_FEATURES: Final = {"share.version": 2, "transaction.version": 2}
+"""Share groups with renewals and dead letters (KIP-1191), and transactions whose epochs rise (KIP-890)."""
 
 
 def api_versions(broker: Broker, request: Request) -> dict[str, Any]:
-    """Name the versions of all APIs, and of the protocol of transactions: the second (KIP-890)."""
+    """Name the versions of all APIs, and those of the protocols of share groups and of transactions."""
     software = request.body.get("client_software_name", ""), request.body.get("client_software_version", "")
     if request.version >= _NAMED_SINCE and not all(map(_SOFTWARE.fullmatch, software)):
         return {"error_code": ErrorCode.INVALID_REQUEST}
@@ -31,14 +31,11 @@ def api_versions(broker: Broker, request: Request) -> dict[str, Any]:
     return {
         "api_keys": broker.apis.ranges(),
         "supported_features": [
-            {"name": _TRANSACTIONS, "min_version": least, "max_version": _TRANSACTION_VERSION},
+            {"name": name, "min_version": least, "max_version": version} for name, version in _FEATURES.items()
         ],
         "finalized_features_epoch": 0,
         "finalized_features": [
-            {
-                "name": _TRANSACTIONS,
-                "min_version_level": _TRANSACTION_VERSION,
-                "max_version_level": _TRANSACTION_VERSION,
-            },
+            {"name": name, "min_version_level": version, "max_version_level": version}
+            for name, version in _FEATURES.items()
         ],
     }

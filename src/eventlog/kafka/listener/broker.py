@@ -69,8 +69,10 @@ class Broker:
         """The coordinator of groups, which its handlers make with the first request for it."""
         self.consumers: Any = None
         """The members of groups by the new protocol of consumers, likewise."""
+        self.shares: Any = None
+        """The share groups, likewise."""
         self.room = Room(self)
-        """How many of both there may be."""
+        """How many of all these there may be."""
         self.faults: Faults | None = None
         """The faults that a test has asked for."""
         self.when_stopping: list[Callable[[], object]] = []
@@ -141,13 +143,17 @@ class Broker:
 
     # -- waiting ---------------------------------------------------------------------------------------------
 
-    def poll(self, partitions: Iterable[tuple[int, int]]) -> Poll:
+    def poll(self, partitions: Iterable[tuple[int, int]], group: str | None = None) -> Poll:
         """
-        A wait for appends to some partitions, by topic id and number, of any process.
+        A wait for appends to some partitions, by topic id and number, and for changes of a queue, of any process.
 
         Enter it (`with`), look at the log, and `await poll.wait(seconds)` if there was nothing.
         """
-        return self._polls.open(partitions)
+        return self._polls.open(partitions, group)
+
+    def ring_group(self, group: str) -> None:
+        """End the waits for a queue: there may be something to take."""
+        self._polls.ring_group(group)
 
     # -- topics ----------------------------------------------------------------------------------------------
 

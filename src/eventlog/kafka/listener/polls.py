@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from eventlog.backend.waiting import RECHECK_SECONDS
+from eventlog.backend.waiting import RECHECK_SECONDS, group_subject
 from eventlog.errors import EventLogError
 from eventlog.interruptions import unless_interrupted
 
@@ -37,17 +37,19 @@ _NO_FIFO_SECONDS: Final = RECHECK_SECONDS / 20
 
 class Poll:
     """
-    One wait for some partitions, by topic id and number.
+    One wait for some partitions, by topic id and number, and for the changes of a queue if it names one.
 
     Use it in a `with` block: open it, look at the log, and wait if there was nothing.
     """
 
-    __slots__ = ("_future", "_polls", "is_rung", "partitions", "topic_ids")
+    __slots__ = ("_future", "_polls", "is_rung", "partitions", "subjects")
 
-    def __init__(self, polls: Polls, partitions: Iterable[tuple[int, int]]) -> None:
+    def __init__(self, polls: Polls, partitions: Iterable[tuple[int, int]], group: str | None) -> None:
         self._polls = polls
         self.partitions = frozenset(partitions)
-        self.topic_ids = frozenset(topic_id for topic_id, _ in self.partitions)
+        subjects = {topic_id for topic_id, _ in self.partitions}
+        self.subjects = frozenset(subjects if group is None else subjects | {group_subject(group)})
+        """What it is notified of: topics by their ids, and a group by its number below zero."""
         self.is_rung = False
         self._future: asyncio.Future[None] | None = None
 
@@ -93,7 +95,7 @@ class Polls:
         self.is_stopped = False
         """Whether no poll waits any more: the listener stops."""
         self._polls: dict[int, set[Poll]] = {}
-        """By topic id."""
+        """By topic id, and by the numbers of groups, which are below zero."""
         self._waiter: Waiter | None = None
         self._subjects: frozenset[int] | None = frozenset()
         self._descriptor: int | None = None
@@ -101,15 +103,15 @@ class Polls:
         self._mark: ReadMark | None = None
         self._seen = -1
 
-    def open(self, partitions: Iterable[tuple[int, int]]) -> Poll:
-        """A poll of some partitions, by topic id and number; enter it before looking at the log."""
-        return Poll(self, partitions)
+    def open(self, partitions: Iterable[tuple[int, int]], group: str | None = None) -> Poll:
+        """A poll of some partitions, by topic id and number, and of a queue; enter it before looking at the log."""
+        return Poll(self, partitions, group)
 
     def add(self, poll: Poll) -> None:
         """Have the FIFO subscribed to the topics of one more poll."""
-        for topic_id in poll.topic_ids:
-            self._polls.setdefault(topic_id, set()).add(poll)
-        wanted = None if self._subjects is None else self._subjects | poll.topic_ids
+        for subject in poll.subjects:
+            self._polls.setdefault(subject, set()).add(poll)
+        wanted = None if self._subjects is None else self._subjects | poll.subjects
         if wanted is not None and len(wanted) > _MOST_SUBJECTS:
             wanted = None
         if self._waiter is None:
@@ -124,11 +126,16 @@ class Polls:
 
     def remove(self, poll: Poll) -> None:
         """Forget a poll; the subscription stays, because the next poll will be of the same topics."""
-        for topic_id in poll.topic_ids:
-            polls = self._polls[topic_id]
+        for subject in poll.subjects:
+            polls = self._polls[subject]
             polls.discard(poll)
             if not polls:
-                del self._polls[topic_id]
+                del self._polls[subject]
+
+    def ring_group(self, group: str) -> None:
+        """End the waits for a queue."""
+        for poll in list(self._polls.get(group_subject(group), ())):
+            poll.ring()
 
     def ring_all(self) -> None:
         """End all waits."""
@@ -188,6 +195,9 @@ class Polls:
         if arrived is None:
             self.ring_all()
             return
+        for subject in [one for one in self._polls if one < 0]:
+            for poll in list(self._polls.get(subject, ())):
+                poll.ring()  # it looks at its queue, which is cheap
         for partition in arrived:
             for poll in list(self._polls.get(partition[0], ())):
                 if partition in poll.partitions:

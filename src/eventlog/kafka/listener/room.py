@@ -36,8 +36,9 @@ class Room:
 
     def is_full(self) -> bool:
         """Whether no group can be claimed, and no member can join, before another one has left; told once."""
-        groups, consumers = self._broker.groups, self._broker.consumers
+        groups, consumers, shares = self._broker.groups, self._broker.consumers, self._broker.shares
         count = (0 if groups is None else groups.claim_count) + (0 if consumers is None else consumers.count)
+        count += 0 if shares is None else shares.count
         most = _most()
         is_full = count >= most
         if is_full and not self._was_full:

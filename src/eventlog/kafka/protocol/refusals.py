@@ -57,6 +57,16 @@ _IDENTITIES: Final = frozenset({*_NAMES, "group_id", "key", "transactional_id"})
 _CODES: Final = ("error_code", "partition_error_code")
 _OF_ALL: Final = (ApiKey.OFFSET_FETCH, ApiKey.LEAVE_GROUP, ApiKey.OFFSET_DELETE)
 """The APIs whose answers have an error of a group, beside those of its partitions or members."""
+_OF_SESSIONS: Final = frozenset(
+    {
+        ErrorCode.FETCH_SESSION_ID_NOT_FOUND,
+        ErrorCode.INVALID_FETCH_SESSION_EPOCH,
+        ErrorCode.SHARE_SESSION_NOT_FOUND,
+        ErrorCode.INVALID_SHARE_SESSION_EPOCH,
+        ErrorCode.SHARE_SESSION_LIMIT_REACHED,
+    }
+)
+"""The errors that are of a request as a whole, whatever it names."""
 _UNKNOWN: Final[Mapping[str, object]] = {
     "base_offset": -1,
     "committed_offset": -1,
@@ -84,6 +94,8 @@ def refusal(api_key: int, version: int, request: Mapping[str, Any], code: ErrorC
     made = _struct(_fields(name), version, request, code, text, is_item=False)
     if not _says(made):
         raise ValueError(f"an answer to this {name} of version {version} has no place for an error")
+    if code in _OF_SESSIONS and "error_code" in made:
+        return {key: value for key, value in made.items() if not isinstance(value, list)}
     if api_key not in _OF_ALL and any(isinstance(value, list) and value for value in made.values()):
         made.pop("error_code", None)  # it is that of the items
     return made

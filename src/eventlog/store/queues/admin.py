@@ -1,7 +1,8 @@
-"""The administration of queues: pause and resume, purge, delete."""
+"""The administration of queues: pause and resume, alter, purge, delete."""
 
 from __future__ import annotations
 
+from eventlog.backend.queues import QueueOptions, StoredQueue
 from eventlog.store.lmdb.environment import QUEUES, TOPICS
 from eventlog.store.queues.commands import QueueChange, workers_of
 from eventlog.store.records.jobs import Jobs
@@ -36,6 +37,22 @@ class PauseQueue(QueueChange):
         queue = self.jobs(writing, "pause" if self.is_paused else "resume").queue
         if queue.is_paused is not self.is_paused:
             writing.put(QUEUES, queue_key(queue.name), pack_queue(queue._replace(is_paused=self.is_paused)))
+            self.notifies = True
+
+
+class AlterQueue(QueueChange):
+    """Gives a queue other options; `queue` is what is stored then."""
+
+    __slots__ = ("options", "queue")
+    options: QueueOptions
+    queue: StoredQueue
+
+    def apply(self, writing: WriteTransaction) -> None:
+        """Write the queue's row again."""
+        stored = self.jobs(writing, "alter").queue
+        self.queue = stored._replace(options=self.options)
+        if self.queue != stored:
+            writing.put(QUEUES, queue_key(stored.name), pack_queue(self.queue))
             self.notifies = True
 
 

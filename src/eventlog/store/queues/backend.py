@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from eventlog.backend.queues import (
@@ -13,6 +13,7 @@ from eventlog.backend.queues import (
     QueueReply,
     QueueRequest,
     QueueView,
+    ShareRules,
     StoredQueue,
     unknown_queue,
 )
@@ -21,7 +22,7 @@ from eventlog.interruptions import suppress
 from eventlog.store.groups.liveness import LivenessFile, Members
 from eventlog.store.lmdb.environment import QUEUES
 from eventlog.store.queues import reader
-from eventlog.store.queues.admin import DeleteQueue, PauseQueue, PurgeQueue
+from eventlog.store.queues.admin import AlterQueue, DeleteQueue, PauseQueue, PurgeQueue
 from eventlog.store.queues.commands import (
     AcknowledgeInTransaction,
     EnsureQueue,
@@ -30,6 +31,7 @@ from eventlog.store.queues.commands import (
     QueueChange,
     QueueCommand,
 )
+from eventlog.store.queues.moving import ForgetTopics, MoveQueue
 
 if TYPE_CHECKING:
     from eventlog.backend.groups import MemberLease
@@ -109,9 +111,15 @@ class Queues:
         """The part of a transaction that acknowledges jobs."""
         return AcknowledgeInTransaction(piece, *self._times())
 
-    def queue_view(self, queue: StoredQueue, topics: Sequence[StoredTopic]) -> QueueView:
+    def queue_view(
+        self, queue: StoredQueue, topics: Sequence[StoredTopic], rules: ShareRules | None = None
+    ) -> QueueView:
         """What a worker that waits for jobs of some topics has to know."""
-        return reader.queue_view(self._environment, queue, topics)
+        return reader.queue_view(self._environment, queue, topics, rules)
+
+    def queue_topics(self, queue: StoredQueue) -> set[int]:
+        """The ids of the topics whose records are jobs of a queue, as far as anybody has come for them."""
+        return reader.queue_topics(self._environment, queue)
 
     def worker_ids(self, queue: StoredQueue) -> list[str]:
         """The ids of a queue's workers, in order."""
@@ -136,6 +144,25 @@ class Queues:
         command = PurgeQueue(self._named(name, "purge"), *self._times())
         self._change(command)
         return command.count
+
+    def alter_queue(self, name: str, options: QueueOptions) -> StoredQueue:
+        """Give a queue other options."""
+        command = AlterQueue(self._named(name, "alter"), *self._times())
+        command.options = options
+        self._change(command)
+        return command.queue
+
+    def move_queue(self, name: str, starts: Mapping[tuple[int, int], int], *, only_new: bool = False) -> None:
+        """Have a queue go on at some offsets."""
+        command = MoveQueue(self._named(name, "move"), *self._times())
+        command.starts, command.only_new = starts, only_new
+        self._change(command)
+
+    def forget_topics(self, name: str, topic_ids: Collection[int]) -> None:
+        """Take the records of some topics for no jobs of a queue any more."""
+        command = ForgetTopics(self._named(name, "move"), *self._times())
+        command.topic_ids = topic_ids
+        self._change(command)
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue."""

@@ -215,7 +215,8 @@ class QueueCommand(QueueChange):
         request = self._request
         jobs, member_id = self.jobs(writing, "take jobs of"), request.member_id
         member = bytes.fromhex(member_id)
-        settlement = Settlement(jobs, member, request.acknowledgements, topic_names(writing, request.acknowledgements))
+        names = topic_names(writing, request.acknowledgements)
+        settlement = Settlement(jobs, member, request.acknowledgements, names, is_share=request.rules is not None)
         if self._confirm is not None:
             self._confirm()
         if (self._joins or self._confirm is not None) and writing.get(
@@ -237,7 +238,7 @@ class QueueCommand(QueueChange):
             workers = 1
             if request.most > 1:
                 workers = len(workers_of(jobs))
-            taking = Taking(jobs, member, request.number, request.turn, workers)
+            taking = Taking(jobs, member, request.number, request.turn, workers, request.rules)
             taking.take(request.wants, request.most)
             letters += taking.letters
             self.leased = taking.leased

@@ -14,6 +14,7 @@ from eventlog.backend.queues import (
     PartitionDetails,
     QueueDetails,
     QueueView,
+    ShareRules,
     StoredQueue,
     WorkerDetails,
     unknown_queue,
@@ -22,7 +23,7 @@ from eventlog.backend.topics import StoredTopic
 from eventlog.groups.state import Life
 from eventlog.store.groups.reader import SnapshotRows
 from eventlog.store.lmdb.environment import QUEUES, TOPICS, Environment, Snapshot
-from eventlog.store.records.reader import visible_bounds_within
+from eventlog.store.records.reader import bounds_within, visible_bounds_within
 from eventlog.store.rows.queues import (
     CURSOR,
     DUE,
@@ -77,7 +78,16 @@ def worker_ids(environment: Environment, queue: StoredQueue) -> list[str]:
         return [key[len(prefix) :].hex() for key, _ in rows]
 
 
-def queue_view(environment: Environment, queue: StoredQueue, topics: Sequence[StoredTopic]) -> QueueView:
+def queue_topics(environment: Environment, queue: StoredQueue) -> set[int]:
+    """The ids of the topics that a queue has cursors of."""
+    with environment.reading() as transaction:
+        rows = SnapshotRows(environment, transaction)
+        return {split_cursor(key)[1] for key, _ in rows.items(QUEUES, queue_prefix(CURSOR, queue.id))}
+
+
+def queue_view(
+    environment: Environment, queue: StoredQueue, topics: Sequence[StoredTopic], rules: ShareRules | None
+) -> QueueView:
     """What a worker that waits for jobs of some topics has to know."""
     with environment.reading() as transaction:
         rows = SnapshotRows(environment, transaction)
@@ -87,15 +97,18 @@ def queue_view(environment: Environment, queue: StoredQueue, topics: Sequence[St
             raise unknown_queue(queue.name, "take jobs of")
         if stored.is_paused:
             return QueueView(False, None, NO_LIMIT, tally.epoch, transaction.id())  # noqa: FBT003
-        dues = [one for topic in topics if (one := _next_due_ms(rows, queue.id, topic.id)) is not None]
+        dues = [one for topic in topics if (one := _next_due_ms(rows, queue.id, topic.id, rules)) is not None]
         is_full = queue.options.per_key is not None and tally.waiting >= MOST_WAITING
-        has_more = not is_full and _has_fresh(environment, transaction, rows, queue.id, topics)
+        has_more = not is_full and _has_fresh(environment, transaction, rows, queue.id, topics, rules)
         return QueueView(has_more, min(dues, default=None), tally.limit_ms, tally.epoch, transaction.id())
 
 
-def _next_due_ms(rows: SnapshotRows, queue_id: int, topic_id: int) -> int | None:
-    first = next(rows.items(QUEUES, topic_prefix(DUE, queue_id, topic_id)), None)
-    return None if first is None else split_due(first[0])[2]
+def _next_due_ms(rows: SnapshotRows, queue_id: int, topic_id: int, rules: ShareRules | None) -> int | None:
+    for key, _ in rows.items(QUEUES, topic_prefix(DUE, queue_id, topic_id)):
+        _, _, due_ms, partition, _ = split_due(key)
+        if rules is None or (topic_id, partition) in rules.partitions:
+            return due_ms
+    return None
 
 
 def _has_fresh(
@@ -104,6 +117,7 @@ def _has_fresh(
     rows: SnapshotRows,
     queue_id: int,
     topics: Sequence[StoredTopic],
+    rules: ShareRules | None,
 ) -> bool:
     """Whether a partition has a record that was not handed out yet."""
     for topic in topics:
@@ -111,7 +125,11 @@ def _has_fresh(
         data = rows.get(TOPICS, name)
         stored = None if data is None else unpack_topic_again(name, data)
         for partition in range(0 if stored is None or stored.id != topic.id else stored.partitions):
-            first, end = visible_bounds_within(environment, transaction, [(topic.id, partition)])[0]
+            place = (topic.id, partition)
+            if rules is not None and place not in rules.partitions:
+                continue
+            read = visible_bounds_within if rules is None or not rules.sees_uncommitted else bounds_within
+            first, end = read(environment, transaction, [place])[0]
             if end > max(first, _cursor(rows, queue_id, topic.id, partition)):
                 return True
     return False

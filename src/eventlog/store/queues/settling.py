@@ -35,11 +35,19 @@ class Settlement:
 
     Args:
         topics: the names of topics by id, for dead letters.
+        is_share: those of one partition are carried out all or none, and offsets that are done are passed by.
     """
 
     def __init__(
-        self, jobs: Jobs, member: bytes, acknowledgements: Sequence[Acknowledgement], topics: dict[int, str]
+        self,
+        jobs: Jobs,
+        member: bytes,
+        acknowledgements: Sequence[Acknowledgement],
+        topics: dict[int, str],
+        *,
+        is_share: bool = False,
     ) -> None:
+        self._is_share = is_share
         self._jobs = jobs
         self._member = member
         self._topics = topics
@@ -56,12 +64,28 @@ class Settlement:
                 self.refused.append(one)
             else:
                 self._cuts += cuts
+        if is_share and self.refused:
+            self._refuse_together(acknowledgements)
+
+    def _refuse_together(self, acknowledgements: Sequence[Acknowledgement]) -> None:
+        """Refuse what the client says of a partition as a whole; what its listener says stands by itself."""
+        places = {one[:2] for one in self.refused if one.number == ANY_LEASE}
+
+        def is_of_them(one: Acknowledgement) -> bool:
+            return one.number == ANY_LEASE and one[:2] in places
+
+        own = [one for one in self.refused if one.number != ANY_LEASE]
+        self.refused = [*filter(is_of_them, acknowledgements), *own]
+        self._cuts = [cut for cut in self._cuts if not is_of_them(cut.acknowledgement)]
 
     def _judged(self, one: Acknowledgement) -> list[_Cut] | None:
         """The parts of leases that it is about; None if one is missing."""
         place, at, cuts = (one.topic_id, one.partition), one.first, list[_Cut]()
         while at < one.end:
             found = self._jobs.lease_at(place, at)
+            if found is None and self._is_share and at < (done := self._jobs.done_below(place)):
+                at = done
+                continue
             if found is None or found[1].member != self._member:
                 return None
             first, row = found

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from eventlog.backend.queues import NO_LIMIT, Leased
+from eventlog.backend.queues import NO_LIMIT, Leased, ShareRules
 from eventlog.backend.reading import PASSED_BY, Fetch
 from eventlog.backend.topics import StoredTopic
 from eventlog.batches.format import decode
@@ -18,13 +18,14 @@ from eventlog.errors import UnknownTopic
 from eventlog.interruptions import unless_interrupted
 from eventlog.store.queues.dead_letters import TOO_OFTEN, DeadLetter
 from eventlog.store.queues.settling import dead_letters
-from eventlog.store.records.jobs import Jobs, hash_of
+from eventlog.store.records.jobs import Jobs, Place, hash_of
 from eventlog.store.records.log_order import has_open
 from eventlog.store.records.reader import fetch_within
 from eventlog.store.records.visibility import first_open
 from eventlog.store.rows.queues import DueRow, LeaseRow, split_due
 
 _MOST_BURIED = 100
+_MUCH = 2**62
 _MOST_SCANNED = 1000
 """How many records of a partition are looked at for their keys at most, in one take."""
 
@@ -39,9 +40,14 @@ class Taking:
         number: that of its leases.
         turn: partitions take turns by it.
         workers: how many there are: when little is there, each gets a share of it.
+        rules: those of Kafka's share groups, if it is a client of one.
     """
 
-    def __init__(self, jobs: Jobs, member: bytes, number: int, turn: int, workers: int) -> None:
+    def __init__(
+        self, jobs: Jobs, member: bytes, number: int, turn: int, workers: int, rules: ShareRules | None = None
+    ) -> None:
+        self._rules = rules
+        self._room: dict[Place, int] = {}
         self._jobs = jobs
         self._member = member
         self._turn = turn
@@ -78,6 +84,8 @@ class Taking:
             for partition in range(topic.partitions):
                 if found >= wanted:
                     return most
+                if not self._may_have((topic.id, partition)):
+                    continue
                 first, end = self._bounds(topic, partition)
                 found += max(0, end - first)
         return min(most, max(1, -(-found // self._workers)))
@@ -96,22 +104,27 @@ class Taking:
     # -- what is due -------------------------------------------------------------------------------------------
 
     def _take_due(self, topic: StoredTopic, most: int) -> int:
-        jobs, taken, buried = self._jobs, 0, 0
-        while taken < most and buried < _MOST_BURIED:
-            found = jobs.first_due(topic.id)
+        jobs, taken, buried, passed = self._jobs, 0, 0, 0
+        after: bytes | None = None
+        while taken < most and buried < _MOST_BURIED and passed < _MOST_SCANNED:
+            found = jobs.first_due(topic.id, after)
             if found is None:
                 break
             _, _, due_ms, partition, first = split_due(found[0])
             if due_ms > jobs.now_ms:
                 break
             row, place = DueRow.unpack(found[1]), (topic.id, partition)
+            room, stop = self._room_in(place), self._visible_end(place, row.end)
+            if not room or first >= stop:
+                after, passed = found[0], passed + 1
+                continue
             jobs.drop_due(place, first, row, due_ms)
             kept = max(first, min(jobs.writing.partition_first(topic.id, partition), row.end))
             if kept > first:
                 jobs.counts["expired"] += kept - first
                 if row.key_hash:
                     jobs.free_key(row.key_hash)
-            end = min(row.end, kept + most - taken)
+            end = max(kept, min(stop, kept + min(most - taken, room)))
             if end < row.end:
                 jobs.put_due(place, end, row, due_ms)
             if kept == end:
@@ -126,6 +139,27 @@ class Taking:
                 taken += end - kept
         return taken
 
+    def _may_have(self, place: Place) -> bool:
+        return self._rules is None or place in self._rules.partitions
+
+    def _room_in(self, place: Place) -> int:
+        """How many more jobs of a partition may be leased now."""
+        rules = self._rules
+        if rules is None:
+            return _MUCH
+        if place not in rules.partitions:
+            return 0
+        if place not in self._room:
+            self._room[place] = max(0, rules.most_locks - self._jobs.leased_in(place))
+        return self._room[place]
+
+    def _visible_end(self, place: Place, end: int) -> int:
+        """Where the records end that may be handed out: at the first open transaction, unless those are read, too."""
+        if not self._has_open or (self._rules is not None and self._rules.sees_uncommitted):
+            return end
+        writing = self._jobs.writing
+        return min(end, first_open(writing.environment, writing.transaction, *place))
+
     # -- what is new -------------------------------------------------------------------------------------------
 
     def _bounds(self, topic: StoredTopic, partition: int) -> tuple[int, int]:
@@ -133,14 +167,12 @@ class Taking:
         writing = self._jobs.writing
         end = writing.partition_end(topic.id, partition)[0]
         first = max(self._jobs.cursor((topic.id, partition)), writing.partition_first(topic.id, partition))
-        if self._has_open:
-            opened = first_open(writing.environment, writing.transaction, topic.id, partition)
-            end = min(end, max(first, opened))
-        return first, end
+        return first, max(first, self._visible_end((topic.id, partition), end))
 
     def _take_fresh(self, topic: StoredTopic, partition: int, most: int) -> int:
         first, end = self._bounds(topic, partition)
-        if first >= end:
+        most = min(most, self._room_in((topic.id, partition)))
+        if first >= end or not most:
             return 0
         if self._jobs.queue.options.per_key is not None:
             return self._take_by_key(topic, partition, first, end, most)
@@ -195,6 +227,8 @@ class Taking:
             due.key_hash,
         )
         jobs.lease((topic.id, partition), first, row)
+        if self._rules is not None:
+            self._room[topic.id, partition] -= due.end - first
         self.leased.append(
             Leased(topic, partition, first, due.end, row.number, row.deliveries, row.first_ms, row.limit_ms)
         )

@@ -80,6 +80,20 @@ class Jobs:
         """Hand out from here on."""
         self.writing.put(QUEUES, cursor_key(self.queue.id, *place), pack_offset(offset))
 
+    def done_below(self, place: Place) -> int:
+        """The first offset of a partition that is not done: Kafka's start offset of a share-partition."""
+        start, prefix = self.cursor(place), cursor_key(self.queue.id, *place)[1:]
+        for kind in (LEASE, HELD):
+            first = next(self.writing.keys(QUEUES, kind + prefix), None)
+            if first is not None:
+                start = min(start, split_range(first)[3])
+        return start
+
+    def leased_in(self, place: Place) -> int:
+        """How many offsets of a partition are leased; reads all leases of it."""
+        rows = self.writing.items(QUEUES, LEASE + cursor_key(self.queue.id, *place)[1:])
+        return sum(LeaseRow.unpack(data).end - split_range(key)[3] for key, data in rows)
+
     # -- leases ----------------------------------------------------------------------------------------------
 
     def lease(self, place: Place, first: int, row: LeaseRow) -> None:

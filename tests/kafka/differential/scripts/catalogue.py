@@ -13,6 +13,7 @@ from tests.kafka.differential.scripts import (
     offsets,
     producing,
     security,
+    share_groups,
     transactions,
 )
 from tests.kafka.differential.talk import Script
@@ -72,6 +73,13 @@ SCRIPTS: dict[str, Script] = {
         consumer_groups.consumer_group_refused,
         consumer_groups.consumer_group_offsets,
         consumer_groups.consumer_group_of_two,
+        share_groups.share_group_of_one,
+        share_groups.share_group_refused,
+        share_groups.share_records,
+        share_groups.share_acknowledged,
+        share_groups.share_sessions,
+        share_groups.share_offsets,
+        share_groups.share_configs,
         transactions.transaction,
         transactions.transaction_versions,
         transactions.transaction_produce,

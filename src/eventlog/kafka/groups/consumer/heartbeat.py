@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from eventlog.errors import GroupMismatch
 from eventlog.groups.rules import Verdict
 from eventlog.groups.state import Subscription
 from eventlog.interruptions import unless_interrupted
@@ -55,6 +56,9 @@ async def consumer_group_heartbeat(broker: Broker, request: Request) -> dict[str
         return await _follow(consumer_members(broker), request)
     except unless_interrupted(_Refused) as refused:
         return {"error_code": refused.code, "error_message": str(refused), "member_id": body["member_id"] or None}
+    except unless_interrupted(GroupMismatch) as error:
+        message = str(error)
+        return {"error_code": ErrorCode.GROUP_ID_NOT_FOUND, "error_message": message, "member_id": None}
 
 
 def _check(request: Request) -> None:

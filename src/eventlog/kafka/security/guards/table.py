@@ -11,7 +11,7 @@ from typing import Final
 
 from eventlog.kafka.protocol.api_keys import ApiKey
 from eventlog.kafka.security.acls import Operation
-from eventlog.kafka.security.guards import admin, groups, records, transactions
+from eventlog.kafka.security.guards import admin, groups, records, shares, transactions
 from eventlog.kafka.security.guards.guard import Guard, let_through, on_cluster
 
 GUARDS: Final[Mapping[int, Guard]] = {
@@ -65,6 +65,13 @@ GUARDS: Final[Mapping[int, Guard]] = {
     ApiKey.LIST_TRANSACTIONS: transactions.list_transactions,
     ApiKey.CONSUMER_GROUP_HEARTBEAT: groups.new_member,
     ApiKey.CONSUMER_GROUP_DESCRIBE: groups.describe_new_groups,
+    ApiKey.SHARE_GROUP_HEARTBEAT: groups.new_member,
+    ApiKey.SHARE_GROUP_DESCRIBE: groups.describe_new_groups,
+    ApiKey.SHARE_FETCH: shares.share_fetch,
+    ApiKey.SHARE_ACKNOWLEDGE: shares.share_acknowledge,
+    ApiKey.DESCRIBE_SHARE_GROUP_OFFSETS: shares.describe_offsets,
+    ApiKey.ALTER_SHARE_GROUP_OFFSETS: shares.alter_offsets,
+    ApiKey.DELETE_SHARE_GROUP_OFFSETS: shares.delete_offsets,
     ApiKey.LIST_CONFIG_RESOURCES: on_cluster(Operation.DESCRIBE_CONFIGS, config_resources=[]),
     ApiKey.DESCRIBE_TOPIC_PARTITIONS: admin.describe_topic_partitions,
 }
