@@ -202,7 +202,6 @@ PARTS_OF_THE_STORE = {
     "StoreAppends", "StoreGroups", "StoreHistory", "StoreMaintenance", "StoreReading", "StoreStates", "StoreTopics",
 }  # fmt: skip
 """The parts of `Store`, each in the room of its subject; docs/decisions/0072-one-facade.md says why they stay."""
-OF_DATA = {"NamedTuple", "Protocol", "TypedDict"}
 
 
 def test_no_method_stands_in_for_one_of_another_class() -> None:
@@ -248,7 +247,8 @@ def _borrowing(sources: Iterable[Source]) -> Iterator[tuple[Source, ast.ClassDef
 
     for source, node in found:
         above = set(bases(node))
-        if above & {*OF_DATA, "ABC", "FrontDoor"} or node.decorator_list:
+        foreign = above - classes.keys() - {"Generic", "object"}  # these may make them
+        if foreign or above & {"FrontDoor", "NamedTuple"} or node.decorator_list:
             continue
         declared = [
             one.target.id
