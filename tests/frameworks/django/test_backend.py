@@ -99,6 +99,7 @@ def test_a_deferred_task_waits_for_its_time_and_holds_nothing_up(backend):
     soon.refresh()
     later.refresh()
     assert (soon.return_value, soon.attempts, later.status, later.attempts) == (3, 1, "READY", 0)
+    assert [schedule.value for schedule in backend.log.schedules.list()] == [later.id]
     assert soon.started_at >= soon.task.run_after
 
 

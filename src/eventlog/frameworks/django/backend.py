@@ -7,6 +7,7 @@ commit. Each queue of Django has three topics, for priorities above, at and belo
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -100,7 +101,10 @@ class EventLogBackend(tasks.BaseTaskBackend):  # type: ignore[misc]  # the class
         topic = self._topic(topic_of(self.name, task.queue_name, task.priority))
         with self.log.transaction() as transaction:
             self.result_table.put(transaction, result.id, row_of(result))
-            transaction.send(topic, result.id)
+            if task.run_after is None:
+                transaction.send(topic, result.id)
+            else:
+                transaction.schedule(topic, result.id, at=math.ceil(task.run_after.timestamp() * 1000) / 1000)
         tasks.signals.task_enqueued.send(type(self), task_result=result)
         return result
 

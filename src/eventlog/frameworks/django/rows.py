@@ -56,11 +56,6 @@ def result_of(row: Row, key: str, alias: str) -> Any:
     return result
 
 
-def run_after(row: Row) -> datetime | None:
-    """The time before which a task is not to run."""
-    return _time(row["run_after"])
-
-
 def error_row(error: BaseException) -> Row:
     """The row of an error that a task has raised."""
     kind = type(error)
@@ -82,7 +77,9 @@ def _task_of(row: Row, alias: str) -> Any:
             f"{path} is no task: it is a {type(task).__name__}. The task stays as it is stored. Declare the function "
             "with @task under the name that it was enqueued by."
         )
-    return task.using(priority=row["priority"], queue_name=row["queue_name"], run_after=run_after(row), backend=alias)
+    return task.using(
+        priority=row["priority"], queue_name=row["queue_name"], run_after=_time(row["run_after"]), backend=alias
+    )
 
 
 def _text(time: datetime | None) -> str | None:

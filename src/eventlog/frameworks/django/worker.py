@@ -19,7 +19,7 @@ from django.utils.crypto import get_random_string
 import eventlog
 from eventlog.frameworks.django import tasks
 from eventlog.frameworks.django.backend import EventLogBackend
-from eventlog.frameworks.django.rows import Row, error_row, result_of, run_after
+from eventlog.frameworks.django.rows import Row, error_row, result_of
 from eventlog.interruptions import is_interruption, unless_interrupted
 
 _log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class Worker:
     def run_burst(self) -> int:
         """Execute in this thread what there is to do now, and return how many tasks that were."""
         count = 0
+        self.backend.log.schedules.send_due()
         with self._queue:
             while not self._is_stopping and (jobs := self._poll()):
                 for job in jobs:
@@ -80,10 +81,8 @@ class Worker:
 
     def _work(self, job: eventlog.Job[Any, str]) -> None:
         self._prune()
-        seconds, row = self.backend.log.transact(lambda transaction: self._begin(transaction, job.value))
-        if seconds > 0:
-            job.release(delay=seconds)
-        elif row is not None:
+        row = self.backend.log.transact(lambda transaction: self._begin(transaction, job.value))
+        if row is not None:
             close_old_connections()
             reset_queries()
             try:
@@ -91,15 +90,12 @@ class Worker:
             finally:
                 close_old_connections()
 
-    def _begin(self, transaction: eventlog.Transaction, key: str) -> tuple[float, Row | None]:
-        """Note that a task is begun: the seconds until it may be, or its row; None if there is nothing to do."""
+    def _begin(self, transaction: eventlog.Transaction, key: str) -> Row | None:
+        """Note that a task is begun, and return its row; None if there is nothing to do."""
         backend = self.backend
         row: Row | None = backend.result_table.rows(transaction).get(key)
         if row is None or row["finished_at"] is not None:
-            return 0.0, None  # it was pruned, or done by another worker, for which its job was lost
-        due = run_after(row)
-        if due is not None and (seconds := (due - timezone.now()).total_seconds()) > 0:
-            return seconds, None
+            return None  # it was pruned, or done by another worker, for which its job was lost
         if len(row["worker_ids"]) < backend.attempts:
             now = timezone.now().isoformat()
             row |= {
@@ -109,7 +105,7 @@ class Worker:
                 "worker_ids": [*row["worker_ids"], self.worker_id],
             }
             backend.result_table.put(transaction, key, row)
-        return 0.0, row
+        return row
 
     def _execute(self, job: eventlog.Job[Any, str], row: Row) -> None:
         backend, key = self.backend, job.value

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
@@ -25,8 +24,6 @@ from eventlog.options import Durability, check_int, check_seconds, check_topic_n
 
 _log = logging.getLogger(__name__)
 _MOST_DELIVERIES = 2**16 - 2
-_DUE = "eventlog.due_ms"
-"""The header of a record that has the time before which it is not to be handed to taskiq."""
 
 
 class WorkersDied(RuntimeError):
@@ -109,12 +106,12 @@ class EventLogBroker(AsyncBroker):
                 "Nothing was stored. Name it in queues= of the broker."
             )
         delay_seconds = check_seconds("delay", float(labels.get("delay", 0.0)))
-        headers = {}
-        if delay_seconds > 0:
-            headers[_DUE] = str(int((time.time() + delay_seconds) * 1000)).encode()
         self._home.log  # noqa: B018  # raises if there is none
         topic = self._topics[topic_of(self._name, queue, float(labels.get("priority", 0)))]
-        await topic.append(message.message, headers=headers)
+        if delay_seconds > 0:
+            await topic.schedule(message.message, delay=delay_seconds)
+        else:
+            await topic.append(message.message)
 
     async def listen(self) -> AsyncGenerator[AckableMessage, None]:
         """Take messages without end."""
@@ -126,11 +123,7 @@ class EventLogBroker(AsyncBroker):
                 weights=weights_of(self._topic_names),
             )
         async for job in self._queue:
-            due_ms = int(dict(job.headers).get(_DUE, b"0") or b"0")
-            wait_seconds = due_ms / 1000 - time.time()
-            if wait_seconds > 0:
-                job.release(delay=wait_seconds)
-            elif job.delivery_count - (due_ms > 0) > self._attempts:  # a delayed one was handed out before its time
+            if job.delivery_count > self._attempts:
                 await self._give_up(job)
             else:
                 yield AckableMessage(data=job.value or b"", ack=partial(self._acknowledge, self._queue, job))
