@@ -129,6 +129,14 @@ ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
             "files.c",
             "(directory, changed_ns, file, least_bytes, first_place, second_place, newest)",
         ),
+        "begin_reading": Accelerator(
+            "eventlog.store.lmdb.reader_table.begin_reading", "readers.c", "(handle, slots, options)"
+        ),
+        "find_spare": Accelerator("eventlog.store.lmdb.reader_table._find_spare", "readers.c", "(handle)"),
+        "forget_spare": Accelerator("eventlog.store.lmdb.reader_table._forget_spare", "readers.c", "(handle, place)"),
+        "writer_died": Accelerator(
+            "eventlog.store.lmdb.reader_table._writer_died", "readers.c", "(address, lock_file)"
+        ),
         "murmur2": Accelerator("eventlog.batches.partitioners._positive_murmur2", "keys.c", "(key)"),
     }
 )

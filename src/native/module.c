@@ -57,7 +57,7 @@ fill(PyObject *module)
         native_add_batch_maker, native_add_checksums, native_add_columns, native_add_event_maker, native_add_files,
         native_add_gate,        native_add_keys,      native_add_record_maker, native_add_send_method,
         native_add_stream,      native_add_outcome_maker, native_add_kafka,
-        native_add_kafka_builder,
+        native_add_kafka_builder, native_add_readers,
     };
 
     PyObject *ties = PyDict_New();

@@ -117,6 +117,7 @@ int native_add_kafka(PyObject *module);
 int native_add_kafka_builder(PyObject *module);
 int native_add_keys(PyObject *module);
 int native_add_outcome_maker(PyObject *module);
+int native_add_readers(PyObject *module);
 int native_add_record_maker(PyObject *module);
 int native_add_send_method(PyObject *module);
 int native_add_stream(PyObject *module);

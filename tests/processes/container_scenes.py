@@ -6,14 +6,19 @@ Each function is the whole program of a child (`tests/processes/child.py`). Know
 
 from __future__ import annotations
 
+import ctypes
 import os
 import zlib
-from functools import reduce
+from functools import partial, reduce
+from operator import call
 
 import eventlog
 from eventlog.store.lmdb import reader_ids
 from eventlog.store.lmdb.environment import BATCHES
+from eventlog.store.lmdb.reader_table import WRITERS_MUTEX_AT, ReaderTable
 from tests.processes.child import hear, say
+
+_READERS_MUTEX_AT = 8
 
 
 def append_and_read(path: str, value: int) -> None:
@@ -90,3 +95,58 @@ def append_what_comes(path: str) -> None:
         topic = log.topic("orders")
         while True:
             topic.append(hear())
+
+
+def hold_the_table(path: str, alone: bool = True) -> None:
+    """
+    Takes the mutex of LMDB's table of readers as a read does, says so, and keeps it until a line comes.
+
+    Args:
+        alone: with the lock that comes first; without it the mutex can be waited for.
+    """
+    with eventlog.open(path) as log:
+        environment = log._store.environment  # type: ignore[attr-defined]
+        table = environment._readers
+        mutex = table._writers_mutex - WRITERS_MUTEX_AT + _READERS_MUTEX_AT
+        system = ctypes.CDLL(None)
+        steps = [
+            partial(system.pthread_mutex_lock, ctypes.c_void_p(mutex)),
+            partial(os.write, 1, b"held\n"),
+            partial(os.read, 0, 1),
+            partial(system.pthread_mutex_unlock, ctypes.c_void_p(mutex)),
+        ]
+        holding = partial(list, map(call, steps))
+        if alone:
+            table.alone(holding)
+        else:
+            holding()
+        say("freed")
+
+
+def enter_the_table(path: str, alone: bool = True) -> None:
+    """
+    Says its pid, and with every line that comes reads in the midst of a read, which needs a place in the table.
+
+    Args:
+        alone: with the lock that comes first; without it the mutex can be waited for.
+    """
+    with eventlog.open(path) as log:
+        environment = log._store.environment  # type: ignore[attr-defined]
+        if not alone:
+            environment._readers = ReaderTable()
+            environment._slots = environment._readers.slots
+        say(os.getpid())
+        while True:
+            hear()
+            with environment.reading(), environment.reading():
+                say("read")
+
+
+def enter_the_table_again_and_again(path: str) -> None:
+    """The same, without a pause."""
+    with eventlog.open(path) as log:
+        environment = log._store.environment  # type: ignore[attr-defined]
+        say(os.getpid())
+        while True:
+            with environment.reading(), environment.reading():
+                pass

@@ -9,10 +9,14 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests.processes.child import Child
 
 PIDS = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 """A container: the process has pid 1, and sees no others."""
@@ -40,6 +44,19 @@ def user(number: int, group: int) -> tuple[str, ...]:
     if reason:
         pytest.skip(f"no other users here: {reason}")
     return prefix
+
+
+def inner_process(child: Child) -> int:
+    """The number that signals to the process inside of a container go to."""
+    [number] = Path(f"/proc/{child.process_id}/task/{child.process_id}/children").read_text("utf-8").split()
+    return int(number)
+
+
+def stop(number: int) -> None:
+    """Stop a process, and return when it stands still."""
+    os.kill(number, signal.SIGSTOP)
+    while Path(f"/proc/{number}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "T":
+        pass
 
 
 @functools.cache

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
+import signal
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,12 +20,22 @@ import eventlog
 from eventlog.backend.waiting import RECHECK_SECONDS
 from tests.processes import container_scenes, group_scenes, reader_scenes
 from tests.processes.child import Child
-from tests.processes.containers import NETWORK, OTHER_CLOCK, PIDS, container, user
+from tests.processes.containers import NETWORK, OTHER_CLOCK, PIDS, container, inner_process, stop, user
 
 GROUP = 54_321
 USERS = 54_322, 54_323
 AT_ONCE_SECONDS = 5.0
 """Far more than it takes, and far less than any lease here."""
+
+
+OWNER_DIED = 0x4000_0000
+
+
+def _mutex(path: Path) -> int:
+    """The word of the mutex of LMDB's table of readers: the number of its owner's thread, and marks."""
+    with (path / "lock.mdb").open("rb") as file:
+        file.seek(8)
+        return int.from_bytes(file.read(4), sys.byteorder)
 
 
 @pytest.fixture
@@ -123,6 +137,70 @@ def test_killed_containers_hold_up_nobody(path: Path) -> None:
                 stays.hear()
                 topic.append(b"x")
         assert log.verify().is_sound
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["the lock first", "the mutex alone"])
+def test_a_container_killed_while_another_enters_the_table_frees_nothing(path: Path, alone: bool) -> None:
+    """
+    The one has the mutex of the table and is stopped, the other waits to read and is killed; both are thread 1.
+
+    Without our lock the kernel gives the mutex away under its owner, so this would see it.
+    """
+    prefix = container(*PIDS)
+    with eventlog.open(path) as log:
+        log.topic("orders").append(b"x")
+    with Child(container_scenes.enter_the_table, str(path), alone, prefix=prefix) as waiter:
+        waiter.hear("1")
+        with Child(container_scenes.hold_the_table, str(path), alone, prefix=prefix) as owner:
+            owner.hear("held")
+            assert _mutex(path) == 1
+            waiter.say()
+            assert waiter.is_silent(0.05)
+            assert (_mutex(path) == 1) is alone, "a wait for the mutex leaves a mark in it"
+            waiter.kill()
+            if alone:
+                assert _mutex(path) == 1
+                owner.say()
+                owner.hear("freed")
+                assert _mutex(path) == 0
+            else:
+                while _mutex(path) & OWNER_DIED == 0:
+                    pass
+    if alone:
+        with Child(container_scenes.enter_the_table, str(path), prefix=prefix) as reader:
+            reader.hear("1")
+            reader.say()
+            reader.hear("read")
+
+
+@pytest.mark.long
+def test_containers_that_are_stopped_anywhere_keep_the_table(path: Path) -> None:
+    """The same, at whatever moment the one is stopped that reads without a pause."""
+    prefix, rng = container(*PIDS), random.Random(0xC0)
+    with eventlog.open(path) as log:
+        log.topic("orders").append(b"x")
+    found, waiters = 0, []
+    with (
+        contextlib.ExitStack() as stack,
+        Child(container_scenes.enter_the_table_again_and_again, str(path), prefix=prefix) as owner,
+    ):
+        owner.hear("1")
+        number = inner_process(owner)
+        for _ in range(2000):
+            if not waiters:
+                waiters.append(stack.enter_context(Child(container_scenes.enter_the_table, str(path), prefix=prefix)))
+                waiters[0].hear("1")
+            assert owner.is_silent(rng.random() / 1000)
+            stop(number)
+            if _mutex(path):
+                found += 1
+                waiter = waiters.pop()
+                waiter.say()
+                assert waiter.is_silent(0.05)
+                waiter.kill()
+                assert _mutex(path) == 1
+            os.kill(number, signal.SIGCONT)
+    assert found, "no stop came within the mutex"
 
 
 def test_a_process_without_an_id_shares_with_its_own_namespace(path: Path) -> None:

@@ -27,6 +27,7 @@ from eventlog.store.lmdb.errors import damaged_row, read_only
 from eventlog.store.lmdb.file_lock import locked
 from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.lifecycle import RECOVERABLE, Table
+from eventlog.store.lmdb.reader_table import COPIES, VIEWS, begin_reading
 from eventlog.store.lmdb.room import Bound
 from eventlog.store.lmdb.space import Space
 from eventlog.uninterruptible import call_atomically
@@ -268,7 +269,8 @@ class Environment(Space):
                 handle = self._handle or self._usable_handle()
                 if self._files is not None and self._monotonic() >= self._next_look_s:
                     self.check_files()
-                return handle.begin()
+                begun: Transaction = begin_reading(handle, self._slots, COPIES) or self._readers.begin(handle)
+                return begun
             except unless_interrupted(*RECOVERABLE) as error:
                 self.leave(token, None)
                 self._recover(error)
@@ -319,7 +321,7 @@ class Environment(Space):
             lock.acquire()
             if now_s >= self._next_commit_look_s or not files.has_same_names():
                 return self._begin_after_look(handle, files, now_s)
-        transaction = handle.begin(write=True)
+        transaction = self._readers.begin_writing(handle)
         try:
             self.writing_number = transaction.id()
         except BaseException:  # Ctrl-C: the traceback would keep the transaction, and with it LMDB's write lock
@@ -330,7 +332,7 @@ class Environment(Space):
     def _begin_after_look(self, handle: lmdb.Environment, files: FilePair, now_s: float) -> Transaction:
         self._next_commit_look_s = self._next_look_s = 0.0  # if this finds something, so do the next ones
         files.check()
-        transaction = handle.begin(write=True)
+        transaction = self._readers.begin_writing(handle)
         try:
             self.writing_number = number = transaction.id()
             files.check_commit(number - 1, self.stored_number)
@@ -455,7 +457,7 @@ class Environment(Space):
     def _has_panicked(self) -> bool:
         """Whether LMDB failed to write a root."""
         try:
-            self._usable_handle().begin().abort()
+            self._readers.begin(self._usable_handle()).abort()
         except unless_interrupted(lmdb.PanicError):
             return True
         except unless_interrupted(lmdb.Error):
@@ -535,8 +537,8 @@ class Environment(Space):
         token = object()
         try:
             handle = self._enter(token)
-            with new_data_file(destination, self._opener.mode) as descriptor:
-                handle.copyfd(descriptor, compact=True)
+            with new_data_file(destination, self._opener.mode) as descriptor, self._readers.begin(handle) as snapshot:
+                handle.copyfd(descriptor, compact=True, txn=snapshot)  # one of its own would take the mutex
                 scrub(descriptor, handle.stat()["psize"])
                 return os.fstat(descriptor).st_size
         except unless_interrupted(lmdb.Error) as error:
@@ -576,7 +578,8 @@ class Environment(Space):
                 handle = self._enter(token)
                 if self._files is not None and self._monotonic() >= self._next_look_s:
                     self.check_files()
-                return handle.begin(buffers=True)
+                begun: Snapshot = begin_reading(handle, self._slots, VIEWS) or self._readers.begin(handle, VIEWS)
+                return begun
             except unless_interrupted(*RECOVERABLE) as error:
                 self.leave(token, None)
                 self._recover(error)

@@ -32,6 +32,7 @@ from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.lasting_locks import HAS_LASTING_LOCKS, first_locked, lock_alone, lock_shared
 from eventlog.store.lmdb.lock_file import LOCK_FILE, open_locks
 from eventlog.store.lmdb.reader_ids import ReaderId, give_reader_id
+from eventlog.store.lmdb.reader_table import ReaderTable
 from eventlog.store.lmdb.sharing import Surroundings, check_others, has_others, is_shared, show
 from eventlog.uninterruptible import opening
 
@@ -119,6 +120,8 @@ class FilePair:
             if self._lock >= 0:
                 self._statuses[LOCK_FILE] = os.fstat(self._lock)
                 self._check_partner(self._data, self._statuses[LOCK_FILE], LOCK_FILE)
+            self.readers = ReaderTable(self._lock if HAS_LASTING_LOCKS and self.has_slots else -1)
+            """How reads get their place."""
         except BaseException:
             self.close()
             raise
@@ -198,7 +201,8 @@ class FilePair:
             UnsupportedSharing: a process of another pid namespace has the log open, and there is no id.
         """
         self._page_bytes = handle.stat()["psize"]
-        handle.begin().abort()  # LMDB takes its lock for readers with the first one
+        first = self.readers.begin(handle)  # LMDB takes its lock for readers with it
+        first.abort()  # and keeps its place under our pid until we let go of it
         if HAS_LASTING_LOCKS and self.has_slots:
             self._hold_slots(handle)
         if self._reader_id is None and self.has_slots:
@@ -222,7 +226,12 @@ class FilePair:
 
     def _hold_slots(self, handle: lmdb.Environment) -> None:
         assert fcntl is not None
-        self._reader_id = give_reader_id(handle, self._statuses[DATA_FILE], self._statuses[LOCK_FILE], self._lock)
+        self._reader_id = give_reader_id(
+            *(handle, self._statuses[DATA_FILE], self._statuses[LOCK_FILE], self._lock),
+            partial(self.readers.begin, handle),
+        )
+        if self._reader_id is not None:
+            self.readers = ReaderTable(self._lock, self._reader_id.writers_mutex)
         fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, os.getpid())
         if self._reader_id is None and not lock_alone(self._lock, os.getpid()):
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, os.getpid())

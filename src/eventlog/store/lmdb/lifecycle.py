@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import lmdb
 
@@ -18,6 +19,7 @@ from eventlog.store.lmdb.file_lock import FileLock
 from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.gate import Gate
 from eventlog.store.lmdb.opening import Opener, keep_freed_memory, parent_environments_hidden
+from eventlog.store.lmdb.reader_table import ReaderTable, forget_spare
 from eventlog.store.lmdb.room import Bound, Reserve
 from eventlog.uninterruptible import NestingLock
 
@@ -108,6 +110,8 @@ class Lifecycle:
         handle, self._files = self._opener.open()
         try:
             self._write_lock = None if self._files is None else self._files.write_lock
+            self._readers = ReaderTable() if self._files is None else self._files.readers
+            self._slots = self._readers.slots
             if self.is_read_only and self._files is not None:
                 self._set_turns(None if self._files.has_slots else self.data_file)
             elif not self.is_memory:
@@ -188,6 +192,8 @@ class Lifecycle:
         child would read reused pages. So the caller must keep it for as long as the child lives.
         """
         parents = None if self._handle is None else weakref.ref(self._handle)
+        if self._handle is not None:
+            forget_spare(self._handle)
         self._handle = None
         self._close_files(None)
         self.tables = {}
@@ -354,7 +360,7 @@ class Lifecycle:
     def _opened_later(self, handle: lmdb.Environment) -> dict[bytes, Table]:
         """Open those of the tables that come later that are in the file."""
         try:
-            with handle.begin() as transaction, transaction.cursor() as cursor:
+            with self._readers.begin(handle) as transaction, transaction.cursor() as cursor:
                 names = [name for name in self._later_names if cursor.set_key(name)]
         except unless_interrupted(lmdb.Error) as error:
             raise self._opener.translate(error, "open") from error
@@ -363,7 +369,7 @@ class Lifecycle:
     def _opened_tables(self, handle: lmdb.Environment, names: Iterable[bytes]) -> dict[bytes, Table]:
         try:
             if self.is_read_only:  # each in a transaction of LMDB's own, whose end keeps the handle
-                return {name: handle.open_db(name, create=False) for name in names}
+                return {name: self._readers.alone(partial(handle.open_db, name, create=False)) for name in names}
             with self._begin_alone(handle) as transaction:  # a read transaction of py-lmdb would not keep the handles
                 return {name: handle.open_db(name, txn=transaction, create=False) for name in names}
         except unless_interrupted(lmdb.Error) as error:
@@ -377,14 +383,14 @@ class Lifecycle:
     def _begin_alone(self, handle: lmdb.Environment) -> lmdb.Transaction[bytes]:
         if self._write_lock is not None:
             self._write_lock.acquire()
-        return handle.begin(write=True)
+        return self._readers.begin_writing(handle)
 
     # -- recovery ------------------------------------------------------------------------------------------
 
     def _replace_panicked(self) -> None:
         handle = self._usable_handle()
         try:
-            handle.begin().abort()
+            self._readers.begin(handle).abort()
         except unless_interrupted(lmdb.PanicError):  # otherwise another thread was faster
             self._close_unusable(handle)
             self._usable_handle()
@@ -399,7 +405,7 @@ class Lifecycle:
         """Free the slots of dead readers; return their number."""
         token = object()
         try:
-            return self._enter(token).reader_check()
+            return self._readers.alone(self._enter(token).reader_check)
         except unless_interrupted(lmdb.Error) as error:
             raise self._opener.translate(error, "write") from error
         finally:

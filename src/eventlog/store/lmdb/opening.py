@@ -25,6 +25,7 @@ from eventlog.store.lmdb.errors import EngineFailure, translate
 from eventlog.store.lmdb.file_lock import directory_lock
 from eventlog.store.lmdb.file_pair import FilePair
 from eventlog.store.lmdb.lock_file import open_locks
+from eventlog.store.lmdb.reader_table import spare_count
 from eventlog.store.lmdb.room import Bound
 
 try:
@@ -150,6 +151,9 @@ class Opener:
                 time.sleep(0.001)
         try:
             if files is not None:
+                if not files.readers.keeps_spares(handle):
+                    handle.close()
+                    handle = self._open_engine(has_slots=files.has_slots)
                 files.hold(handle)
                 if is_new:
                     give(self.data, self.mode)
@@ -201,7 +205,7 @@ class Opener:
                     mode=self.mode,
                     max_readers=MAX_READERS,
                     max_dbs=_MAX_TABLES,
-                    max_spare_txns=0,
+                    max_spare_txns=0 if self.is_memory else spare_count(),
                     readahead=True,
                     create=not self.is_read_only,
                     readonly=self.is_read_only,

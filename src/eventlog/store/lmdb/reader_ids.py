@@ -22,11 +22,15 @@ from __future__ import annotations
 import os
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any
+
+import lmdb
 
 from eventlog.interruptions import suppress, unless_interrupted
 from eventlog.named_tuples import NamedTuple
 from eventlog.store.lmdb.lasting_locks import lock_alone
+from eventlog.store.lmdb.reader_table import WRITERS_MUTEX_AT
 from eventlog.uninterruptible import opening
 
 _MEMORY = "/proc/self/mem"
@@ -35,7 +39,9 @@ _LEAST = 1 << 22
 _END = 1 << 31
 _TRIES = 16
 _LEAST_ADDRESS, _ADDRESSES_END = 1 << 16, 1 << 62
-_CLOSE_READERS_AT, _PID_AT = 28, 40
+_CLOSE_READERS_AT, _PID_AT, _LOCK_MAP_AT = 28, 40, 64
+_MAGIC = struct.Struct("=I").pack(0xBEEFC0DE)
+"""How `lock.mdb` begins."""
 
 
 class _Head(NamedTuple):
@@ -60,15 +66,18 @@ _WORDS = struct.Struct("16P")
 """The beginning of the Python object; what it points to is among these."""
 _FOUND_AT: list[int] = []
 """Which of them it was the last time: a guess that saves a search."""
-_WORD_BYTES = struct.calcsize("P")
+_WORD = struct.Struct("P")
+_WORD_BYTES = _WORD.size
 
 
 class ReaderId:
     """The number of one open environment of this process."""
 
-    def __init__(self, address: int, number: int) -> None:
+    def __init__(self, address: int, number: int, writers_mutex: int) -> None:
         self._address = address
         self.number = number
+        self.writers_mutex = writers_mutex
+        """The address of LMDB's mutex of writers; 0 if it is not known."""
 
     def prepare_to_close(self) -> None:
         """
@@ -85,7 +94,9 @@ class ReaderId:
                 os.close(memory)
 
 
-def give_reader_id(handle: Any, data: os.stat_result, lock: os.stat_result, lock_file: int) -> ReaderId | None:
+def give_reader_id(
+    handle: Any, data: os.stat_result, lock: os.stat_result, lock_file: int, begin: Callable[[], Any]
+) -> ReaderId | None:
     """
     Give a newly opened environment a number of its own; None where this system or this LMDB has no way to.
 
@@ -95,6 +106,7 @@ def give_reader_id(handle: Any, data: os.stat_result, lock: os.stat_result, lock
     Args:
         data, lock: what the system says of the two files.
         lock_file: a descriptor of `lock.mdb`, which holds the lock of the byte.
+        begin: begins a read transaction; none is kept that began before.
     """
     if sys.implementation.name != "cpython":
         return None
@@ -105,15 +117,15 @@ def give_reader_id(handle: Any, data: os.stat_result, lock: os.stat_result, lock
     try:
         found = _find(memory, handle, data, lock)
         number = None if found is None else _locked_number(lock_file)
-        return None if found is None or number is None else _give(memory, handle, found, number)
+        return None if found is None or number is None else _give(memory, handle, found, number, begin)
     except unless_interrupted(OSError, struct.error):  # the object is smaller than the one we know
         return None
     finally:
         os.close(memory)
 
 
-def _find(memory: int, handle: Any, data: os.stat_result, lock: os.stat_result) -> int | None:
-    """The address of LMDB's environment: what the Python object points to, if it is exactly that."""
+def _find(memory: int, handle: Any, data: os.stat_result, lock: os.stat_result) -> tuple[int, int] | None:
+    """The addresses of LMDB's environment, which the Python object points to, and of its map of `lock.mdb`."""
     process_id = os.getpid()
     words = _WORDS.unpack(os.pread(memory, type(handle).__basicsize__, id(handle))[: _WORDS.size])
     for place in (*_FOUND_AT, *range(len(words))):
@@ -121,12 +133,12 @@ def _find(memory: int, handle: Any, data: os.stat_result, lock: os.stat_result) 
         if address % _WORD_BYTES or not _LEAST_ADDRESS <= address < _ADDRESSES_END:
             continue
         try:
-            found = os.pread(memory, _HEAD.size, address)
+            found = os.pread(memory, _LOCK_MAP_AT + _WORD_BYTES, address)
         except unless_interrupted(OSError):  # nothing is there
             continue
-        if len(found) < _HEAD.size or _NUMBER.unpack_from(found, _PID_AT)[0] != process_id:
+        if len(found) < _LOCK_MAP_AT + _WORD_BYTES or _NUMBER.unpack_from(found, _PID_AT)[0] != process_id:
             continue
-        head = _Head(*_HEAD.unpack(found))
+        head = _Head(*_HEAD.unpack_from(found))
         if (
             head.system_page_bytes == os.sysconf("SC_PAGE_SIZE")
             and head.reader_count == handle.info()["max_readers"]
@@ -134,7 +146,7 @@ def _find(memory: int, handle: Any, data: os.stat_result, lock: os.stat_result) 
             and _is_same(head.lock_file, lock)
         ):
             _FOUND_AT[:] = [place]
-            return int(address)
+            return int(address), int(_WORD.unpack_from(found, _LOCK_MAP_AT)[0])
     return None
 
 
@@ -154,15 +166,28 @@ def _locked_number(lock_file: int) -> int | None:
     return None
 
 
-def _give(memory: int, handle: Any, address: int, number: int) -> ReaderId | None:
+def _give(
+    memory: int, handle: Any, addresses: tuple[int, int], number: int, begin: Callable[[], Any]
+) -> ReaderId | None:
+    address, lock_map = addresses
     os.pwrite(memory, _NUMBER.pack(number), address + _PID_AT)
-    if _is_used(handle, number):
-        return ReaderId(address, number)
+    if _is_used(handle, number, begin):
+        return ReaderId(address, number, _writers_mutex(memory, lock_map))
     os.pwrite(memory, _NUMBER.pack(os.getpid()), address + _PID_AT)
+    with suppress(lmdb.BadRslotError):  # LMDB gives up the place in its table that it keeps under the number
+        begin().abort()
     return None
 
 
-def _is_used(handle: Any, number: int) -> bool:
+def _is_used(handle: Any, number: int, begin: Callable[[], Any]) -> bool:
     """Whether LMDB enters a reader of ours under this number."""
-    with handle.begin():
+    with begin():
         return f"{number} " in handle.readers()
+
+
+def _writers_mutex(memory: int, lock_map: int) -> int:
+    """Where the mutex of writers is, if LMDB has its map of `lock.mdb` there; else 0."""
+    try:
+        return lock_map + WRITERS_MUTEX_AT if os.pread(memory, len(_MAGIC), lock_map) == _MAGIC else 0
+    except unless_interrupted(OSError, OverflowError):
+        return 0
