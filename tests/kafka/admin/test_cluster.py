@@ -24,6 +24,26 @@ def test_the_cluster_is_this_node(kafka: eventlog.kafka.Listener, wire: Wire) ->
     assert answer["error_code"] == ErrorCode.MISMATCHED_ENDPOINT_TYPE
 
 
+def test_the_metadata_has_one_voter(log: eventlog.EventLog, kafka: eventlog.kafka.Listener, wire: Wire) -> None:
+    """The controller; other listeners of the log observe, and have seen every commit."""
+    asked = {"topics": [{"topic_name": "__cluster_metadata", "partitions": [{"partition_index": 0}]}]}
+    with eventlog.kafka.listen(log):
+        before = -1
+        for version in range(3):
+            log.topic(f"teas-{version}")
+            answer = wire.ask(ApiKey.DESCRIBE_QUORUM, version, asked)
+            [part] = answer["topics"][0]["partitions"]
+            assert (part["error_code"], part["leader_id"]) == (0, 1)
+            assert [one["replica_id"] for one in part["current_voters"]] == [1]
+            assert [one["replica_id"] for one in part["observers"]] == [2]
+            ends = {one["log_end_offset"] for one in (*part["current_voters"], *part["observers"])}
+            assert ends == {part["high_watermark"]}
+            assert part["high_watermark"] > before
+            before = part["high_watermark"]
+        [node] = answer["nodes"]
+        assert [(one["host"], one["port"]) for one in node["listeners"]] == [(kafka.host, kafka.port)]
+
+
 def test_the_log_dir_is_that_of_the_log(path: Path) -> None:
     """With the sizes of partitions, as far as they are known."""
     with eventlog.open(path) as log, eventlog.kafka.listen(log) as kafka, Wire(kafka) as wire:

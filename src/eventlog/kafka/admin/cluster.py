@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _BROKERS, _CONTROLLERS = 1, 2
 _ENTITIES: Final = frozenset({"client-id", "ip", "user"})
 """What Kafka can have quotas for."""
+_METADATA_TOPIC: Final = "__cluster_metadata"
 _ELECTIONS: Final = (0, 1)
 """Of the preferred replica, and of one that may lack records."""
 _CLUSTER_OPERATIONS: Final = 0b1_1111_1010_0000
@@ -56,6 +57,46 @@ def describe_cluster(broker: Broker, request: Request) -> dict[str, Any]:
     if request.body["include_cluster_authorized_operations"]:
         answer["cluster_authorized_operations"] = _CLUSTER_OPERATIONS
     return answer
+
+
+# --- DescribeQuorum ---------------------------------------------------------------------------------------------------
+
+
+def describe_quorum(broker: Broker, request: Request) -> dict[str, Any]:
+    """
+    Describe the quorum of the metadata: the controller votes alone, and the other listeners of the log observe.
+
+    Their offsets are the number of the newest commit, which all of them see at once.
+    """
+    topics = request.body["topics"]
+    names = [(topic["topic_name"], [one["partition_index"] for one in topic["partitions"]]) for topic in topics]
+    if names != [(_METADATA_TOPIC, [0])]:
+        why = f"The metadata of the cluster is partition 0 of {_METADATA_TOPIC}, and asked for alone."
+        refusal = {"error_code": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "error_message": why}
+        return {
+            "topics": [
+                {"topic_name": name, "partitions": [{"partition_index": number, **refusal} for number in numbers]}
+                for name, numbers in names
+            ]
+        }
+    nodes, (_, commit) = broker.live_nodes(), broker.backend.fetch_stored([], 0)
+    now_ms = broker.backend.clock.now_ms()
+    seen = {"log_end_offset": commit, "last_fetch_timestamp": now_ms, "last_caught_up_timestamp": now_ms}
+    states = [{"replica_id": one.node_id, "replica_directory_id": NO_UUID, **seen} for one in nodes]
+    part = {
+        "partition_index": 0,
+        "leader_id": nodes[0].node_id,
+        "leader_epoch": LEADER_EPOCH,
+        "high_watermark": commit,
+        "current_voters": states[:1],
+        "observers": states[1:],
+    }
+    voter = nodes[0]
+    listener = {"name": voter.security, "host": voter.host, "port": voter.port}
+    return {
+        "topics": [{"topic_name": _METADATA_TOPIC, "partitions": [part]}],
+        "nodes": [{"node_id": voter.node_id, "listeners": [listener]}],
+    }
 
 
 # --- DescribeLogDirs --------------------------------------------------------------------------------------------------

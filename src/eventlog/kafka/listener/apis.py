@@ -106,6 +106,7 @@ TABLE: Final = (
     Api(ApiKey.INCREMENTAL_ALTER_CONFIGS, 0, 1, "eventlog.kafka.admin.altering:incremental_alter_configs"),
     Api(ApiKey.ALTER_PARTITION_REASSIGNMENTS, 0, 1, "eventlog.kafka.admin.cluster:alter_partition_reassignments"),
     Api(ApiKey.LIST_PARTITION_REASSIGNMENTS, 0, 0, "eventlog.kafka.admin.cluster:list_partition_reassignments"),
+    Api(ApiKey.DESCRIBE_QUORUM, 0, 2, "eventlog.kafka.admin.cluster:describe_quorum"),
     Api(ApiKey.DESCRIBE_CLUSTER, 0, 2, "eventlog.kafka.admin.cluster:describe_cluster"),
     Api(ApiKey.DESCRIBE_CLIENT_QUOTAS, 0, 1, "eventlog.kafka.admin.cluster:describe_client_quotas"),
     Api(ApiKey.LIST_CONFIG_RESOURCES, 0, 1, "eventlog.kafka.admin.describing:list_config_resources"),

@@ -6,6 +6,11 @@ from tests.kafka.differential.comparing import ANY, Difference
 
 ADMINISTRATION: tuple[Difference, ...] = (
     Difference(
+        ("quorum",), "DESCRIBE_QUORUM", "topics.0.partitions.0.leader_epoch", ANY, 0,
+        "the leader epoch of the metadata is 0",
+        "The log is its own metadata, and every listener may write it: nobody is elected.",
+    ),
+    Difference(
         ("delete_records",), "LIST_OFFSETS", "topics.0.partitions.0.*", ANY, -1,
         "the largest timestamp is one of a record that is there",
         "Kafka may name that of a deleted record until its segment is gone.",

@@ -238,6 +238,25 @@ def cluster(talk: Talk) -> None:
         connection.ask_all(label, ApiKey.DESCRIBE_LOG_DIRS, lambda _, body=body: body, 1, omit=sizes)
 
 
+def quorum(talk: Talk) -> None:
+    """Who keeps the metadata: one voter."""
+    connection = talk.connect()
+    varied = ("high_watermark", "log_end_offset", "last_fetch_timestamp", "last_caught_up_timestamp")
+    for label, topics in {
+        "the metadata": [("__cluster_metadata", [0])],
+        "another partition": [("__cluster_metadata", [1])],
+        "two partitions": [("__cluster_metadata", [0, 1])],
+        "another topic": [(talk.name("t"), [0])],
+        "two topics": [("__cluster_metadata", [0]), (talk.name("t"), [0])],
+        "nothing": [],
+    }.items():
+        asked = [
+            {"topic_name": name, "partitions": [{"partition_index": one} for one in all_]} for name, all_ in topics
+        ]
+        body = {"topics": asked}
+        connection.ask_all(label, ApiKey.DESCRIBE_QUORUM, lambda _, body=body: body, omit=varied)
+
+
 def leaders(talk: Talk) -> None:
     """Elections and reassignments: there is nobody else."""
     topic, _ = talk.topic("t")

@@ -67,6 +67,7 @@ SCRIPTS: dict[str, Script] = {
         administration.partitions_created,
         administration.configs,
         administration.cluster,
+        administration.quorum,
         administration.leaders,
         administration.topic_partitions,
         consumer_groups.consumer_group_of_one,
