@@ -240,7 +240,7 @@ def _borrowing(sources: Iterable[Source]) -> Iterator[tuple[Source, ast.ClassDef
 
     def bases(node: ast.ClassDef) -> Iterator[str]:
         for base in node.bases:
-            name = ast.unparse(base).partition("[")[0].rpartition(".")[2]
+            name = ast.unparse(base).partition("[")[0]  # with its module, if that is named: another one's, mostly
             yield name
             for above in classes.get(name, ()) if name != node.name else ():
                 yield from bases(above)
