@@ -197,7 +197,7 @@ def test_a_power_cut_while_transactions_are_compacted_shows_nothing_of_an_aborte
     library: Path, tmp_path: Path, rng: random.Random
 ) -> None:
     """At the writes and syncs of a round; and the next round ends what this one began."""
-    assert len(images(library, tmp_path, rng, every=3)) > 1, "no image is of the middle"
+    assert len(images(library, tmp_path, rng, every=6)) > 1, "no image is of the middle"
 
 
 def test_harness_finds_a_cleaner_that_forgets_too_early(library: Path, tmp_path: Path, rng: random.Random) -> None:

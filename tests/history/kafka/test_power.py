@@ -26,7 +26,7 @@ from tests.power import court
 from tests.power.images import image_of
 from tests.power.journal import Disk, frames_of
 
-_IMAGES = 25
+_IMAGES = 12
 _SYNC_US = 100
 
 
