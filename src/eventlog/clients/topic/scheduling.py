@@ -123,7 +123,7 @@ def schedule_id(schedule: object) -> bytes:
         raise TypeError(f"a schedule is its id or a Schedule, not {type(schedule).__name__}. Nothing was changed.")
     try:
         data = bytes.fromhex(text)
-    except ValueError:
+    except unless_interrupted(ValueError):
         data = b""
     if len(data) != 16:
         shown = repr(text if len(text) <= 60 else text[:57] + "...")
