@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,3 +126,66 @@ def test_wakeup_and_close_end_a_wait(path: Path) -> None:
                 await queue.poll()
 
     asyncio.run(main())
+
+
+def test_tasks_of_a_run_do_all_jobs(path: Path) -> None:
+    """Each as a worker of its own; what fails is done again, and at last a dead letter."""
+
+    async def main() -> tuple[list[int], int, list[int]]:
+        done: list[int] = []
+        workers: set[object] = set()
+        async with eventlog.aio.open(path) as log:
+            topic = await log.topic("jobs", value=int)
+            await topic.append_many(range(20))
+            queue = await log.queue(topic, group="g", attempts=2, backoff=(0.0, 0.0))
+
+            async def work(job: eventlog.Job[Any, int]) -> None:
+                workers.add(asyncio.current_task())
+                await asyncio.sleep(0)
+                done.append(job.value)
+                if len(done) == 21:
+                    queue.wakeup()
+                if job.value == 7:
+                    raise ValueError("seven")
+
+            await queue.run(work, tasks=3)
+            letters = await log.topic("dlq.g")
+            found = [record.value async for record in letters.read()]
+            await queue.close()
+        return sorted(done), len(workers), found
+
+    done, workers, letters = asyncio.run(asyncio.wait_for(main(), PATIENCE_SECONDS))
+    assert done == sorted([*range(20), 7])
+    assert workers == 3
+    assert letters == [7]
+
+
+@pytest.mark.parametrize("end", ["close", "wakeup", "cancel"])
+def test_a_run_that_waits_ends(path: Path, end: str) -> None:
+    """By closing the queue in a job, by another task, or when its task is cancelled; what was done is stored."""
+
+    async def main() -> int:
+        async with eventlog.aio.open(path) as log:
+            topic = await log.topic("jobs", value=str)
+            await topic.append("tea")
+            queue = await log.queue(topic, group="g")
+            begun = asyncio.Event()
+
+            async def work(_job: eventlog.Job[Any, str]) -> None:
+                begun.set()
+                if end == "close":
+                    await queue.close()
+
+            run = asyncio.create_task(queue.run(work, tasks=2))
+            await begun.wait()
+            if end == "wakeup":
+                queue.wakeup()
+            elif end == "cancel":
+                run.cancel()
+            [ended] = await asyncio.gather(run, return_exceptions=True)
+            assert isinstance(ended, asyncio.CancelledError) == (end == "cancel")
+            await queue.close()
+            async with log.queue(topic, group="g") as other:
+                return len(await other.poll())
+
+    assert asyncio.run(asyncio.wait_for(main(), PATIENCE_SECONDS)) == 0

@@ -31,13 +31,13 @@ PAIRS = {
 }
 MISSING = {
     "EventLog": {"supports", "backend"},
-    "Queue": {"run", "fileno", "max_wait"},
+    "Queue": {"fileno", "max_wait"},
     "Consumer": {"fileno", "max_wait"},
 }
 """What the classes of a loop do not have: a loop drives the client already, and its log is embedded."""
 ADDED = {"Producer": {"drain"}, "Queue": {"renew"}, "State": {"load"}, "StateView": {"load"}}
-OTHER_OPTIONS = {("EventLog", "producer"): {"max_block"}}
-"""Options that are left out: `send` does not wait."""
+OTHER_OPTIONS = {("EventLog", "producer"): {"max_block"}, ("Queue", "run"): {"threads", "tasks"}}
+"""Options that are left out, or have another name: `send` does not wait, and a loop works in tasks."""
 PLAIN = {
     "EventLog": {
         "producer",

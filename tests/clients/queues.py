@@ -53,3 +53,9 @@ def counts(log: Any, name: str) -> dict[str, int]:
 def starts(log: Any, name: str) -> list[tuple[int, int]]:
     """Where each partition of a queue's begins that is not done, and what is handed out next."""
     return [(one.start, one.next) for one in log._store.queues().queue_details(name).partitions]
+
+
+def open_again(job: Any) -> Any:
+    """A job as it was before it was acknowledged."""
+    job.state = "open"
+    return job

@@ -37,6 +37,9 @@ _MAKERS: dict[str, Callable[[Any], object]] = {
     "processor": lambda stage: stage.log.processor("orders", function=Stage._work, group="p"),
     "groups": lambda stage: stage.log.groups,
     "follower": lambda stage: stage.log.follow(timeout=0.1),
+    "queue": lambda stage: stage.log.queue("orders", group="q"),
+    "job": lambda stage: stage.queue.poll()[0],
+    "queues": lambda stage: stage.log.queues,
 }
 
 

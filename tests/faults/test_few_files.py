@@ -14,7 +14,7 @@ def _problems(path: Path, *, is_flawed: bool = False) -> tuple[int, list[str]]:
         child.hear("done")
     found = []
     with Child(call_everything_without_files, str(path), is_flawed) as child:
-        while not (line := child.hear()).startswith("done"):
+        while not (line := child.hear(seconds=90.0)).startswith("done"):
             found.append(line)
     return int(line.split()[1]), found
 

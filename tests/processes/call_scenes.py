@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import MemberDescriptorType
 from typing import Any
 
 import eventlog
@@ -49,6 +50,9 @@ class Stage:
         self.processor = log.processor("orders", function=self._work, group="p")
         self.groups = log.groups
         self.follower = log.follow(timeout=0.1)
+        self.queue = log.queue("orders", group="q", attempts=2, backoff=(0.0, 0.0))
+        [self.job] = self.queue.poll()
+        self.queues = log.queues
         self.number = 100
         self._is_over = False
         self._failures: list[BaseException] = []
@@ -74,6 +78,14 @@ class Stage:
         except BaseException as error:
             self._failures.append(error)
 
+    def work(self) -> None:
+        """Do two jobs of the queue."""
+        for _ in range(2):
+            for job in self.queue.poll(0.01):
+                with job:
+                    self.next()
+        self.queue.commit()
+
     def next(self) -> int:
         """A value that nothing else has."""
         self.number += 1
@@ -86,7 +98,7 @@ class Stage:
             thread.join(SOON_SECONDS)
             assert not thread.is_alive(), "the other thread hangs"
         assert not self._failures, self._failures
-        for one in (self.processor, self.projection, self.consumer, self.free, self.producer, self.log):
+        for one in (self.processor, self.projection, self.queue, self.consumer, self.free, self.producer, self.log):
             try:
                 one.close()
             except _EXPECTED:
@@ -109,6 +121,7 @@ ACTIONS: dict[str, Callable[[Stage], object]] = {
     "commit": lambda stage: (stage.transaction.send(stage.topic, stage.next()), stage.transaction.commit()),
     "catch_up": lambda stage: stage.projection.catch_up(),
     "process": lambda stage: stage.processor.run_to_end(timeout=1.0),
+    "work": Stage.work,
     "close": lambda stage: stage.log.close(),
     "open": lambda stage: eventlog.open(stage.path, durability="ordered").close(),
 }
@@ -128,6 +141,9 @@ _OBJECTS: dict[str, type] = {
     "processor": eventlog.Processor,
     "groups": eventlog.Groups,
     "follower": eventlog.Follower,
+    "queue": eventlog.Queue,
+    "job": eventlog.Job,
+    "queues": eventlog.Queues,
 }
 """The attributes of a stage, and the public classes whose methods they have."""
 
@@ -171,6 +187,14 @@ _ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "Projection.catch_up": ((0.5,), {}),
     "Projection.rebuild": ((0.5,), {}),
     "Projection.wait": ((10**9,), {"timeout": 0.1}),
+    "Queue.poll": ((0.01,), {}),
+    "Queue.run": ((lambda job: None,), {}),
+    "Queues.delete": (("q",), {}),
+    "Queues.describe": (("q",), {}),
+    "Queues.pause": (("q",), {}),
+    "Queues.purge": (("q",), {}),
+    "Queues.replay": (("orders",), {}),
+    "Queues.resume": (("q",), {}),
     "State.delete": (("a",), {}),
     "State.get": (("a",), {}),
     "State.get_many": ((["a"],), {}),
@@ -199,14 +223,16 @@ _ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "Transaction.state": (("totals",), {}),
 }
 """The arguments of methods that need some, or would wait for long without."""
-_WAITS_FOREVER = {"Processor.run", "Projection.run"}
-"""Run until they are stopped, unless they are refused: their stop comes first."""
+_WAITS_FOREVER = {"Processor.run": "stop", "Projection.run": "stop", "Queue.run": "wakeup"}
+"""Run until they are stopped, unless they are refused: what stops them comes first."""
 
 
 def calls() -> Iterator[tuple[str, Callable[[Stage], object]]]:
     """Every public method and property of what a stage holds, by name; an iterable result is walked."""
     for attribute, kind in _OBJECTS.items():
         for name in dir(kind):
+            if isinstance(inspect.getattr_static(kind, name), MemberDescriptorType):
+                continue  # a plain value
             if not name.startswith("_") or name in ("__iter__", "__len__", "__enter__"):
                 yield f"{attribute}.{name}", _call_of(attribute, kind, name)
 
@@ -218,7 +244,7 @@ def _call_of(attribute: str, kind: type, name: str) -> Callable[[Stage], object]
     def call(stage: Stage) -> object:
         one = getattr(stage, attribute)
         if full in _WAITS_FOREVER:
-            one.stop()
+            getattr(one, _WAITS_FOREVER[full])()
         if not callable(getattr(kind, name)) or isinstance(found, property):
             return getattr(one, name)
         positional, named = _ARGUMENTS.get(full, ((), {}))
@@ -286,15 +312,15 @@ def _run(stage: Stage, action: Callable[[Stage], object], trial: _Trial) -> None
         sys.setprofile(None)
 
 
-def handlers(path: str, action: str, seed: str, is_shared: bool, count: int) -> None:
-    """Calls every public method from a handler, at `count` places of an action each."""
+def handlers(path: str, action: str, seed: str, is_shared: bool, count: int, share: float = 1.0) -> None:
+    """Calls every public method from a handler, or a share of them, at `count` places of an action each."""
     chance, number = random.Random(seed), 0
     stage = Stage(Path(path) / "count", is_shared=False)
     counting = _Trial(-1, lambda: None)
     _run(stage, ACTIONS[action], counting)
     stage.end()
     for name, call in calls():
-        for _ in range(count):
+        for _ in range(count if chance.random() < share else 0):
             number += 1
             place = chance.randint(1, counting.count)
             where = f"{name} at place {place} of {action}"

@@ -54,6 +54,8 @@ def everything_is_open(path: str) -> None:
     log = eventlog.open(path)
     topic = log.topic("orders")
     topic.append_many([b"%d" % number for number in range(1000)])
+    queue = log.queue("orders", group="workers")
+    [job] = queue.poll()
     producer = log.producer(linger=60.0)
     sent = [producer.send("orders", b"sent %d" % number) for number in range(10)]
     busy = log.producer(linger=60.0)
@@ -74,6 +76,10 @@ def everything_is_open(path: str) -> None:
             refusal_of(lambda: consumer.poll()),
             refusal_of(lambda: sent[0].result()),
             refusal_of(lambda: queued.exception()),
+            refusal_of(lambda: queue.poll()),
+            refusal_of(lambda: queue.commit()),
+            refusal_of(lambda: job.accept()),
+            refusal_of(lambda: job.renew()),
         ):
             assert "before a fork" in message, message
             assert "in the child" in message, message
@@ -89,6 +95,9 @@ def everything_is_open(path: str) -> None:
     assert [first.offset, *(record.offset for record in reading)] == list(range(1000))
     producer.flush()
     assert [delivery.result().offset for delivery in sent] == list(range(1002, 1012))
+    job.accept()
+    queue.commit()
+    assert log.queues.describe("workers").partitions[0].start == 1
     log.close()
     with eventlog.open(path) as log:
         values = [record.value for record in log.topic("orders").read(start=1000)]

@@ -21,9 +21,14 @@ def test_every_public_method_is_called() -> None:
 @pytest.mark.parametrize("is_shared", [False, True], ids=["alone", "beside a thread"])
 @pytest.mark.parametrize("action", call_scenes.ACTIONS)
 def test_no_call_hangs_in_a_handler(path: Path, rng: random.Random, action: str, is_shared: bool) -> None:
-    """Every public method, at a random place of a call; what cannot be done there is refused at once."""
+    """
+    Every public method, at a random place of a call; what cannot be done there is refused at once.
+
+    Beside a thread every second of them is drawn.
+    """
     path.mkdir()
-    with Child(call_scenes.handlers, str(path), action, str(rng.random()), is_shared, 1) as child:
+    share = 0.5 if is_shared else 1.0
+    with Child(call_scenes.handlers, str(path), action, str(rng.random()), is_shared, 1, share) as child:
         assert child.hear(seconds=150.0).split()[0] == "done"
         assert child.end() == 0
 

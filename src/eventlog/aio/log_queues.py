@@ -75,7 +75,7 @@ class LogQueues(LogPart):
                 return made
 
             made = await self._made(make, "queue")
-            queue: Queue[Any, Any] = Queue(self._home, made, ear)
+            queue: Queue[Any, Any] = Queue(self._home, made, ear, open_it)
             self._runners.add(queue)
             return queue
 

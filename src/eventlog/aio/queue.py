@@ -7,8 +7,9 @@ is acknowledged in the loop: that only notes it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from inspect import isawaitable
 from time import monotonic
 from typing import Any, Generic, Self
 
@@ -48,10 +49,16 @@ class Queue(Generic[K, V]):
         'hello'
     """
 
-    def __init__(self, home: Home, inner: EmbeddedQueue[K, V], ear: Ear) -> None:
+    def __init__(
+        self, home: Home, inner: EmbeddedQueue[K, V], ear: Ear, open_another: Callable[[], Awaitable[Queue[K, V]]]
+    ) -> None:
         self._home = home
         self._inner = inner
         self._ear = ear
+        self._open_another = open_another
+        """Makes another worker like this one, for `run()`."""
+        self._tasks: set[object] = set()
+        """The tasks of `run()`."""
         ear.is_at_rest = bool  # False: a job that was released may be ours, whatever has come to the topics
         self._poller: object = None
         """The task that polls now."""
@@ -92,16 +99,7 @@ class Queue(Generic[K, V]):
                 yield job
 
     async def _poll(self, timeout: float | None, most: int, *, is_loop: bool = False) -> list[Job[K, V]]:
-        self._home.check()
-        if self._is_closing:
-            raise closed_queue()
-        if self._poller is not None:
-            raise ConcurrentUse(
-                "another task polls this queue.",
-                stored="Nothing was handed out.",
-                advice="Give each task a queue of its own, or its jobs; the others may call commit() and wakeup().",
-            )
-        self._poller = self._home.loop.current_task()
+        self._begin()
         worker = self._inner._worker
         try:
             until_s = _NEVER_S if timeout is None else monotonic() + timeout
@@ -118,13 +116,92 @@ class Queue(Generic[K, V]):
                     due_s = worker.wake_at_s - self._home.backend.clock.monotonic()
                 await self._ear.wait(max(min(left_s, due_s), 0.0))
         finally:
-            self._poller = None
-            if self._ended is not None and not self._ended.done():
-                self._ended.set_result(None)
+            self._end()
+
+    def _begin(self) -> None:
+        """Have the task that runs be the one that polls."""
+        self._home.check()
+        if self._is_closing:
+            raise closed_queue()
+        if self._poller is not None:
+            raise ConcurrentUse(
+                "another task polls this queue.",
+                stored="Nothing was handed out.",
+                advice="Give each task a queue of its own, or its jobs; the others may call commit() and wakeup().",
+            )
+        self._poller = self._home.loop.current_task()
+
+    def _end(self) -> None:
+        self._poller = None
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
     def _is_ending(self) -> bool:
         """Whether another task closes this: what was taken is given back."""
         return self._is_closing
+
+    # -- working for it --------------------------------------------------------------------------------------
+
+    async def run(self, function: Callable[[Job[K, V]], Awaitable[object] | object], *, tasks: int = 1) -> None:
+        """
+        Work in some tasks until the queue is closed or woken: see `eventlog.Queue.run`.
+
+        If the task is cancelled, it ends when the jobs in hand are done.
+
+        Args:
+            function: takes the job; what it returns is awaited, if that is possible.
+            tasks: how many tasks work; each is a worker of its own.
+        """
+        check_int("tasks", tasks, least=1)
+        if not callable(function):
+            raise TypeError(f"function must be a function, not {function!r}. Nothing was done.")
+        self._begin()
+        try:
+            if not self._inner._take_wakeup():
+                await self._run(function, tasks)
+        finally:
+            self._end()
+
+    async def _run(self, function: Callable[[Job[K, V]], Awaitable[object] | object], count: int) -> None:
+        loop, workers = self._home.loop, list[Queue[K, V]]()
+        running = list[Future[None]]()
+        cancelled: BaseException | None = None
+        try:
+            for _ in range(count):
+                workers.append(await self._open_another())
+                self._inner._siblings.append(workers[-1]._inner)
+            if self._inner._take_wakeup() or self._is_closing:  # while they were made
+                self._end_workers()
+            running += (loop.start(self._work(worker, function)) for worker in workers)
+            for one in running:
+                cancelled = await loop.wait_to_the_end(one, self._end_workers) or cancelled
+        finally:
+            for worker in workers:
+                await worker.close()
+            self._inner._siblings.clear()
+            if not self._inner.is_closed:
+                self._inner._take_wakeup()
+        failures = [failure for one in running if (failure := one.exception()) is not None]
+        if cancelled is not None or failures:
+            raise cancelled or failures[0]
+
+    def _end_workers(self) -> None:
+        """End the loops of `run()`, each behind the job in hand."""
+        for worker in self._inner._siblings:
+            worker.wakeup()
+
+    async def _work(self, worker: Queue[K, V], function: Callable[[Job[K, V]], Awaitable[object] | object]) -> None:
+        task = self._home.loop.current_task()
+        self._tasks.add(task)
+        try:
+            async for job in worker:
+                with job:
+                    result = function(job)
+                    if isawaitable(result):
+                        await result
+        finally:
+            self._tasks.remove(task)
+            self._end_workers()
 
     # -- what becomes of jobs --------------------------------------------------------------------------------
 
@@ -169,14 +246,14 @@ class Queue(Generic[K, V]):
     async def _close(self, asks: object) -> None:
         self._is_closing = True
         self.wakeup()
-        while self._poller is not None and self._poller is not asks:
+        while self._poller is not None and not self._is_in(asks):
             self._ended = self._home.loop.future()
             await self._ended
         await finish(self._home.loop, self._home.worker.call(self._inner.close), "closing the queue")
 
     def _is_in(self, task: object) -> bool:
-        """Whether this task polls, so that it cannot wait for the end of that."""
-        return self._poller is not None and self._poller is task
+        """Whether this task polls or works, so that it cannot wait for the end of that."""
+        return self._poller is not None and (self._poller is task or task in self._tasks)
 
     async def __aenter__(self) -> Self:
         return self
