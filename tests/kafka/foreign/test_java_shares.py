@@ -17,17 +17,14 @@ import eventlog
 from eventlog.kafka import Listener, listen
 from tests.kafka.foreign.java_command import java
 from tests.kafka.foreign.test_java_tools import Tools, table
-
-EARLY = ("share.auto.offset.reset", "earliest")
+from tests.kafka.shares.member import Member
 
 
 class Shares:
     """A Java program with share consumers."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._java = subprocess.Popen(
-            [*java("Shares"), bootstrap], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self) -> None:
+        self._java = subprocess.Popen(java("Shares"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> Self:
         return self
@@ -43,6 +40,10 @@ class Shares:
         self._java.stdin.write(json.dumps([str(word) for word in words]) + "\n")
         self._java.stdin.flush()
         return json.loads(self._java.stdout.readline())
+
+    def open(self, name: str, kafka: Listener, mode: str, *settings: str) -> None:
+        """Make a share consumer of the group "mailers"."""
+        self("open", name, "mailers", "jobs", mode, kafka.bootstrap_servers, *settings)
 
     def poll(self, name: str, ms: int = 10_000) -> list[tuple[int, str, int]]:
         """What a consumer gets: offset, value and delivery count of each record."""
@@ -76,29 +77,32 @@ def filled(log: eventlog.EventLog, name: str, *values: str) -> eventlog.Topic[An
     return topic
 
 
-def early(tools: Tools, group: str, *more: str) -> None:
-    """Have a group begin with the first record, as an administrator does."""
-    settings = ",".join(("share.auto.offset.reset=earliest", *more))
-    tools("kafka-configs", "--alter", "--entity-type", "groups", "--entity-name", group, "--add-config", settings)
+@pytest.fixture(scope="module")
+def shares() -> Iterator[Shares]:
+    """Share consumers, in one Java for all tests."""
+    with Shares() as shares:
+        yield shares
 
 
-def test_a_share_consumer_accepts_releases_rejects_and_renews(log: eventlog.EventLog, kafka: Listener) -> None:
+def test_a_share_consumer_accepts_releases_rejects_and_renews(
+    log: eventlog.EventLog, kafka: Listener, shares: Shares
+) -> None:
     """In the explicit mode; what it releases comes again at once, and what it rejects is a dead letter."""
     filled(log, "jobs", "a", "b", "c", "d")
-    with Tools(kafka.bootstrap_servers) as tools, Shares(kafka.bootstrap_servers) as shares:
-        early(tools, "mailers", "errors.deadletterqueue.topic.name=dead")
-        shares("open", "one", "mailers", "jobs", "explicit")
-        assert shares.poll("one") == [(0, "a", 1), (1, "b", 1), (2, "c", 1), (3, "d", 1)]
-        assert shares("lock", "one") == {"ms": 30_000}
-        assert log.queues.describe("mailers").leased == 4
-        for offset, what in enumerate(("ACCEPT", "RELEASE", "REJECT", "RENEW")):
-            shares("acknowledge", "one", offset, what)
-        assert shares("commit", "one") == {"jobs": ""}
-        assert shares.poll("one") == [(3, "d", 1)], "the client hands out again what it has renewed"
-        shares("acknowledge", "one", 3, "ACCEPT")
-        assert shares.poll("one") == [(1, "b", 2)]
-        shares("acknowledge", "one", 1, "ACCEPT")
-        shares("close", "one")
+    with Member(kafka, "admin") as admin:
+        admin.configure(share_auto_offset_reset="earliest", errors_deadletterqueue_topic_name="dead")
+    shares.open("one", kafka, "explicit")
+    assert shares.poll("one") == [(0, "a", 1), (1, "b", 1), (2, "c", 1), (3, "d", 1)]
+    assert shares("lock", "one") == {"ms": 30_000}
+    assert log.queues.describe("mailers").leased == 4
+    for offset, what in enumerate(("ACCEPT", "RELEASE", "REJECT", "RENEW")):
+        shares("acknowledge", "one", offset, what)
+    assert shares("commit", "one") == {"jobs": ""}
+    assert shares.poll("one") == [(3, "d", 1)], "the client hands out again what it has renewed"
+    shares("acknowledge", "one", 3, "ACCEPT")
+    assert shares.poll("one") == [(1, "b", 2)]
+    shares("acknowledge", "one", 1, "ACCEPT")
+    shares("close", "one")
     described = log.queues.describe("mailers")
     assert (described.ready, described.leased, described.dead) == (0, 0, 1)
     (letter,) = log.topic("dead").read()
@@ -106,11 +110,13 @@ def test_a_share_consumer_accepts_releases_rejects_and_renews(log: eventlog.Even
     assert dict(letter.headers)["__dlq.errors.message"] == b"Offset rejected by client."
 
 
-def test_an_implicit_consumer_and_a_native_worker_share_a_queue(log: eventlog.EventLog, kafka: Listener) -> None:
+def test_an_implicit_consumer_and_a_native_worker_share_a_queue(
+    log: eventlog.EventLog, kafka: Listener, shares: Shares
+) -> None:
     """Neither gets what the other has; the next poll accepts, and close gives back what is not done."""
     topic = filled(log, "jobs")
-    with log.queue(topic, group="mailers", timeout=30.0) as native, Shares(kafka.bootstrap_servers) as shares:
-        shares("open", "one", "mailers", "jobs", "implicit", "max.poll.records=1")
+    with log.queue(topic, group="mailers", timeout=30.0) as native:
+        shares.open("one", kafka, "implicit", "max.poll.records=1")
         assert shares.poll("one", 300) == []
         topic.append("a")
         assert shares.poll("one") == [(0, "a", 1)]
@@ -128,12 +134,14 @@ def test_an_implicit_consumer_and_a_native_worker_share_a_queue(log: eventlog.Ev
     assert log.queues.describe("mailers").leased == 0
 
 
-def test_a_killed_consumer_gives_its_records_back_at_once(log: eventlog.EventLog, kafka: Listener) -> None:
+def test_a_killed_consumer_gives_its_records_back_at_once(
+    log: eventlog.EventLog, kafka: Listener, shares: Shares
+) -> None:
     """To a native worker and to other share consumers, long before their locks end, and the delivery counts."""
     topic = filled(log, "jobs")
     with log.queue(topic, group="mailers") as native:
-        with Shares(kafka.bootstrap_servers) as doomed, Shares(kafka.bootstrap_servers) as other:
-            doomed("open", "one", "mailers", "jobs", "explicit", "max.poll.records=1")
+        with Shares() as doomed:
+            doomed.open("one", kafka, "explicit", "max.poll.records=1")
             assert doomed.poll("one", 300) == []
             topic.append("a")
             assert doomed.poll("one") == [(0, "a", 1)]
@@ -141,12 +149,13 @@ def test_a_killed_consumer_gives_its_records_back_at_once(log: eventlog.EventLog
             doomed.kill()
             (job,) = native.poll(timeout=10.0)
             assert (job.value, job.delivery_count) == ("a", 2)
-            other("open", "two", "mailers", "jobs", "explicit")
+            shares.open("two", kafka, "explicit")
             job.release()
             native.commit()
-            assert other.poll("two") == [(0, "a", 3)]
-            other("acknowledge", "two", 0, "ACCEPT")
-            assert other("commit", "two") == {"jobs": ""}
+            assert shares.poll("two") == [(0, "a", 3)]
+            shares("acknowledge", "two", 0, "ACCEPT")
+            assert shares("commit", "two") == {"jobs": ""}
+            shares("close", "two")
     assert log.queues.describe("mailers").ready == 0
 
 
@@ -154,18 +163,20 @@ def test_the_console_tools_of_share_groups(log: eventlog.EventLog, kafka: Listen
     """kafka-console-share-consumer, kafka-share-groups, kafka-groups and kafka-configs."""
     filled(log, "jobs", "a", "b", "c")
     with Tools(kafka.bootstrap_servers) as tools:
-        early(tools, "mailers", "share.delivery.count.limit=3")
-        shown = tools("kafka-configs", "--describe", "--entity-type", "groups", "--entity-name", "mailers")
+        of_mailers = ("--entity-type", "groups", "--entity-name", "mailers")
+        settings = "share.auto.offset.reset=earliest,share.delivery.count.limit=3"
+        tools("kafka-configs", "--alter", *of_mailers, "--add-config", settings)
+        shown = tools("kafka-configs", "--describe", *of_mailers)
         assert "share.auto.offset.reset=earliest" in shown
         consume = ("kafka-console-share-consumer", "--topic", "jobs", "--group", "mailers", "--timeout-ms", "5000")
         assert tools(*consume, "--max-messages", "2").split() == ["a", "b"]
-        assert log.queues.describe("mailers").options.attempts == 3
+        assert log.queues.describe("mailers").attempts == 3
         assert tools("kafka-share-groups", "--list").split() == ["mailers"]
         (row,) = table(tools("kafka-share-groups", "--list", "--state"))
         assert row == {"GROUP": "mailers", "STATE": "Empty"}
         (row,) = table(tools("kafka-share-groups", "--describe", "--group", "mailers", "--offsets"))
         assert (row["TOPIC"], row["START-OFFSET"], row["LAG"]) == ("jobs", "2", "1")
-        assert "Share" in tools("kafka-groups", "--list")
+        assert "Share" in tools.run("kafka-groups", "--list").out
         reset = ("kafka-share-groups", "--reset-offsets", "--group", "mailers", "--topic", "jobs", "--to-earliest")
         (row,) = table(tools(*reset, "--execute"))
         assert row["NEW-OFFSET"] == "0"

@@ -14,6 +14,7 @@ from eventlog.kafka import Listener
 from eventlog.kafka.protocol import ApiKey, ErrorCode
 from eventlog.kafka.shares import sessions
 from tests.kafka.shares.member import ACCEPT, REJECT, RELEASE, RENEW, Member
+from tests.kafka.wire import Wire
 
 PATIENCE_MS = 10_000
 
@@ -203,6 +204,27 @@ def test_faults_can_be_had_on_demand(log: eventlog.EventLog, kafka: Listener, on
     assert one.begin() == [(0, 0, 1)]
     assert one.acknowledge((0, 0, ACCEPT)) is ErrorCode.FENCED_STATE_EPOCH
     assert one.acknowledge((0, 0, ACCEPT)) is ErrorCode.NONE
+
+
+def test_a_client_has_a_session_with_each_broker(log: eventlog.EventLog, kafka: Any, one: Member) -> None:
+    """Brokers that only seem to be others, too; each hands out what it leads."""
+    other = kafka.add_broker()
+    kafka.move_leader("jobs", 1, to=other.node_id)
+    fill(log, "a")
+    fill(log, "b", partition=1)
+    there = Member(kafka, "one")
+    there.wire.close()
+    there.wire = Wire(other)
+    with there:
+        assert one.begin("jobs", (0, 1)) == [(0, 0, 1)]
+        (topic,) = one.answer["responses"]
+        refused = {part["partition_index"]: part["error_code"] for part in topic["partitions"]}
+        assert refused == {0: 0, 1: ErrorCode.NOT_LEADER_OR_FOLLOWER}
+        assert there.begin("jobs", (1,)) == [(1, 0, 1)]
+        assert one.acknowledge((0, 0, ACCEPT)) is ErrorCode.NONE
+        assert there.begin("jobs", (0,)) == []
+    kafka.move_group_coordinator(to=other.node_id)
+    assert one.beat(one.member_epoch)["error_code"] == ErrorCode.NOT_COORDINATOR
 
 
 def test_a_native_acknowledgement_cannot_take_what_a_session_has(log: eventlog.EventLog, one: Member) -> None:

@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from eventlog.kafka.listener.server import Server
 
 OF_LEADERS: Final = frozenset(
-    {ApiKey.PRODUCE, ApiKey.FETCH, ApiKey.LIST_OFFSETS, ApiKey.OFFSET_FOR_LEADER_EPOCH, ApiKey.DELETE_RECORDS}
+    {
+        ApiKey.PRODUCE,
+        ApiKey.FETCH,
+        ApiKey.LIST_OFFSETS,
+        ApiKey.OFFSET_FOR_LEADER_EPOCH,
+        ApiKey.DELETE_RECORDS,
+        ApiKey.SHARE_FETCH,
+        ApiKey.SHARE_ACKNOWLEDGE,
+    }
 )
 """The APIs that only the leader of a partition answers."""
 OF_GROUPS: Final = frozenset(
@@ -46,6 +54,11 @@ OF_GROUPS: Final = frozenset(
         ApiKey.TXN_OFFSET_COMMIT,
         ApiKey.CONSUMER_GROUP_HEARTBEAT,
         ApiKey.CONSUMER_GROUP_DESCRIBE,
+        ApiKey.SHARE_GROUP_HEARTBEAT,
+        ApiKey.SHARE_GROUP_DESCRIBE,
+        ApiKey.DESCRIBE_SHARE_GROUP_OFFSETS,
+        ApiKey.ALTER_SHARE_GROUP_OFFSETS,
+        ApiKey.DELETE_SHARE_GROUP_OFFSETS,
     }
 )
 """The APIs that only the coordinator of a group answers."""
@@ -166,7 +179,7 @@ class Cluster:
             parts = split(request.body, partial(self._is_judged, code, node_id), self._name_of)
             if parts is not None:
                 again = partial(self._lead, node_id, go_on=go_on)
-                return refused_part(request, code, *parts, again, _MOVED)
+                return refused_part(request, code, *parts, again, _MOVED, is_elsewhere=True)
         split(request.body, _forget_epoch, self._name_of)
         return go_on(request)  # type: ignore[no-any-return]
 

@@ -230,6 +230,8 @@ def refused_part(
     rest: dict[str, Any] | None,
     go_on: Callable[[Request], Outcome],
     text: str = TEXT,
+    *,
+    is_elsewhere: bool = False,
 ) -> Outcome:
     """
     Refuse a part of a request, and have the rest of it answered.
@@ -237,6 +239,7 @@ def refused_part(
     Args:
         hit: what is refused.
         rest: the others; None or one without topics if there are none.
+        is_elsewhere: another broker has what is refused, so it is no part of a session here.
     """
     if request.api_key == ApiKey.PRODUCE and request.body["acks"] == 0:
         raise Refused(f"its produce with acks=0 failed by {code.name}: {_ASKED}")
@@ -244,7 +247,7 @@ def refused_part(
     if rest is None or not has_topics(rest):
         if request.api_key not in _SHARING or refused.get("error_code"):
             return refused
-        request.body = _of_session(request.body)  # the client knows that its session goes on
+        request.body = _of_session(request.body, is_elsewhere=is_elsewhere)  # the client knows that its session goes on
         return then(go_on(request), lambda answer: answer if answer["error_code"] else {**answer, **refused})
     if request.api_key == ApiKey.FETCH:
         rest["max_wait_ms"] = 0  # an error is told at once
@@ -252,11 +255,11 @@ def refused_part(
     return then(go_on(request), lambda answer: merged(answer, refused))
 
 
-def _of_session(body: dict[str, Any]) -> dict[str, Any]:
+def _of_session(body: dict[str, Any], *, is_elsewhere: bool) -> dict[str, Any]:
     """What a request of a share group says of its session, without acknowledgements and wishes."""
     topics = [
         {**topic, "partitions": [{**part, "acknowledgement_batches": []} for part in topic["partitions"]]}
-        for topic in body["topics"]
+        for topic in ([] if is_elsewhere else body["topics"])
     ]
     return {**body, "topics": topics, "max_records": 0}
 

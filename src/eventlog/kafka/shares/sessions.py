@@ -23,6 +23,7 @@ from uuid import UUID
 
 from eventlog.backend.kafka import KafkaRefusal
 from eventlog.backend.queues import Acknowledgement
+from eventlog.kafka.faults.cluster import NODE
 from eventlog.kafka.groups.coordinator import check_group
 from eventlog.kafka.protocol.errors import ErrorCode
 from eventlog.kafka.shares.configs import GroupSettings, configs_of, settings_of
@@ -43,12 +44,16 @@ _MOST_EPOCH: Final = 2**31 - 1
 _FEW_PER_RECORD: Final = 64
 
 
+SessionKey = tuple[str, str, Any]
+"""A group, the id of a member, and the broker that the listener seems to be: a client has a session with each."""
+
+
 class ShareSession:
     """One session: its partitions, its epoch, and its worker."""
 
-    def __init__(self, group: str, member_id: str, worker: ShareWorker) -> None:
-        self.group = group
-        self.member_id = member_id
+    def __init__(self, key: SessionKey, worker: ShareWorker) -> None:
+        self.key = key
+        self.group = key[0]
         self.worker = worker
         self.epoch = 0
         """That of the next request."""
@@ -72,7 +77,7 @@ class ShareGroups:
         self._broker = broker
         self.configs = GroupConfigs(broker.log)
         self.members = ShareMembers(broker, self.configs, self._member_left)
-        self._sessions: dict[tuple[str, str], ShareSession] = {}
+        self._sessions: dict[SessionKey, ShareSession] = {}
         self._watches: dict[int, QueueWatch] = {}
         self._opening = 0
         broker.when_stopping.append(self.stop)
@@ -94,9 +99,9 @@ class ShareGroups:
 
     # -- sessions --------------------------------------------------------------------------------------------
 
-    def find(self, group: str, member_id: str) -> ShareSession | None:
-        """A session that runs."""
-        return self._sessions.get((group, member_id))
+    def find(self, request: Request) -> ShareSession | None:
+        """The session that a request is of."""
+        return self._sessions.get(_key(request))
 
     def of_group(self, group: str) -> list[ShareSession]:
         """The sessions of a group."""
@@ -110,7 +115,7 @@ class ShareGroups:
             KafkaRefusal: there is none, or it expects another epoch.
         """
         body = request.body
-        session = self.find(body["group_id"] or "", body["member_id"])
+        session = self.find(request)
         if session is None:
             raise refused("There is no such session here: begin one with epoch 0.", "SHARE_SESSION_NOT_FOUND")
         epoch = body["share_session_epoch"]
@@ -129,11 +134,12 @@ class ShareGroups:
             KafkaRefusal: there are too many, or the name is none of a share group.
             GroupMismatch: it is a consumer group.
         """
-        body, broker = request.body, self._broker
-        group, member_id = body["group_id"] or "", body["member_id"]
+        broker = self._broker
+        key = _key(request)
+        group = key[0]
         if check_group(group) is not ErrorCode.NONE:
             raise refused("GroupId is a name of 1 to 249 bytes of printable characters.", "INVALID_GROUP_ID")
-        session = self.find(group, member_id)
+        session = self.find(request)
         if session is None:
             if broker.is_stopping or self.session_count >= MOST_SESSIONS or broker.room.is_full():
                 raise refused("The listener has no room for another session.", "SHARE_SESSION_LIMIT_REACHED")
@@ -142,14 +148,14 @@ class ShareGroups:
                 worker = await broker.call(partial(self._open, group, topics))
             finally:
                 self._opening -= 1
-            session = ShareSession(group, member_id, worker)
-            before = self._sessions.pop((group, member_id), None)
+            session = ShareSession(key, worker)
+            before = self._sessions.pop(key, None)
             if before is not None:  # another connection was as fast
                 self._end(before, before.worker.die)
             if self._broker.is_stopping or request.connection.is_closed:
                 self._end(session, worker.die)
                 raise refused("The listener stops.", "SHARE_SESSION_LIMIT_REACHED")
-            self._sessions[group, member_id] = session
+            self._sessions[key] = session
         session.epoch, session.connection = 1, request.connection
         session.partitions = {}
         return session
@@ -168,18 +174,18 @@ class ShareGroups:
 
     async def end(self, session: ShareSession) -> None:
         """End a session as its client has asked: what it has is given back."""
-        if self._sessions.get((session.group, session.member_id)) is session:
+        if self._sessions.get(session.key) is session:
             await self._end(session, partial(session.worker.end, tuple(session.settled)))
 
     def drop(self, session: ShareSession) -> None:
         """End a session without a word of its client: what it has comes again, and counts."""
-        if self._sessions.get((session.group, session.member_id)) is session:
+        if self._sessions.get(session.key) is session:
             self._end(session, session.worker.die).add_done_callback(_forget_outcome)
 
     def _end(self, session: ShareSession, how: Callable[[], None]) -> asyncio.Future[None]:
         session.is_over = True
-        if self._sessions.get((session.group, session.member_id)) is session:
-            del self._sessions[session.group, session.member_id]
+        if self._sessions.get(session.key) is session:
+            del self._sessions[session.key]
         queue = session.worker.queue
         if not any(one.worker.queue.id == queue.id for one in self._sessions.values()):
             watch = self._watches.pop(queue.id, None)
@@ -205,8 +211,7 @@ class ShareGroups:
     # -- ends --------------------------------------------------------------------------------------------------
 
     def _member_left(self, group: str, member_id: str, *, is_dead: bool) -> None:
-        session = self.find(group, member_id)
-        if session is not None:
+        for session in [one for one in self._sessions.values() if one.key[:2] == (group, member_id)]:
             how = session.worker.die if is_dead else partial(session.worker.end, tuple(session.settled))
             self._end(session, how).add_done_callback(_forget_outcome)
 
@@ -221,6 +226,11 @@ class ShareGroups:
         self.members.stop()
         for session in list(self._sessions.values()):
             self._end(session, partial(session.worker.end, tuple(session.settled))).add_done_callback(_forget_outcome)
+
+
+def _key(request: Request) -> SessionKey:
+    body = request.body
+    return body["group_id"] or "", body["member_id"], request.connection.notes.get(NODE)
 
 
 def share_groups(broker: Broker) -> ShareGroups:

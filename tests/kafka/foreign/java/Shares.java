@@ -1,5 +1,5 @@
 // Share consumers of Kafka's own Java client, driven line by line.
-//   java Shares BOOTSTRAP     reads one JSON array of words a line, and answers each by one line of JSON
+//   java Shares     reads one JSON array of words a line, and answers each by one line of JSON
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.BufferedReader;
@@ -27,12 +27,12 @@ public final class Shares {
         final Map<Long, ConsumerRecord<String, String>> records = new HashMap<>();
         final List<String> failures = new ArrayList<>();
 
-        Consumer(String bootstrap, List<String> words) {
+        Consumer(List<String> words) {
             Map<String, Object> configs = new HashMap<>();
-            configs.put("bootstrap.servers", bootstrap);
+            configs.put("bootstrap.servers", words.get(5));
             configs.put("group.id", words.get(2));
             configs.put("share.acknowledgement.mode", words.get(4));
-            for (String setting : words.subList(5, words.size())) {
+            for (String setting : words.subList(6, words.size())) {
                 configs.put(setting.split("=")[0], setting.split("=")[1]);
             }
             consumer = new KafkaShareConsumer<>(configs, new StringDeserializer(), new StringDeserializer());
@@ -50,7 +50,7 @@ public final class Shares {
             List<String> words = List.of(JSON.readValue(line, String[].class));
             Object answer;
             try {
-                answer = answer(args[0], consumers, words);
+                answer = answer(consumers, words);
             } catch (KafkaException | IllegalStateException error) {
                 answer = Map.of("error", error.getClass().getSimpleName(), "message", String.valueOf(error.getMessage()));
             }
@@ -60,10 +60,10 @@ public final class Shares {
         System.exit(0);
     }
 
-    static Object answer(String bootstrap, Map<String, Consumer> consumers, List<String> words) {
+    static Object answer(Map<String, Consumer> consumers, List<String> words) {
         String name = words.get(1);
         if (words.get(0).equals("open")) {
-            consumers.put(name, new Consumer(bootstrap, words));
+            consumers.put(name, new Consumer(words));
             return Map.of();
         }
         Consumer one = consumers.get(name);

@@ -25,7 +25,7 @@ def share_fetch(access: Access, request: Request) -> Verdict:
     if not access.group(Operation.READ, body["group_id"] or ""):
         return {"error_code": GROUP_REFUSED}
     verdict = _read(access, request)
-    forgotten = _forgotten(access, body)
+    forgotten = _forgotten(access, request)
     if not forgotten:
         return verdict
     restricted = verdict if isinstance(verdict, Restricted) else Restricted(body, lambda answer: answer)
@@ -34,10 +34,10 @@ def share_fetch(access: Access, request: Request) -> Verdict:
     )
 
 
-def _forgotten(access: Access, body: Body) -> list[Body]:
+def _forgotten(access: Access, request: Request) -> list[Body]:
     """What a session has that its client may not read any more."""
     shares = access.broker.shares
-    session = None if shares is None else shares.find(body["group_id"] or "", body["member_id"])
+    session = None if shares is None else shares.find(request)
     if session is None:
         return []
     return [
