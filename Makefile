@@ -44,7 +44,7 @@ help:
 	@echo 'make differential  the Kafka listener beside a real Kafka, which Java 17 and Maven start; ARGS="..." names scripts'
 	@echo 'make foreign     build the programs with the Java client of Kafka, for tests of the listener'
 	@echo 'make test-foreign  clients of Kafka in Java, JavaScript, Go and Rust against the listener; builds them'
-	@echo 'make test-suites   the tests of FastStream, aiokafka and django-tasks, unmodified, against ours; fetches them'
+	@echo 'make test-suites   the tests of FastStream, aiokafka, django-tasks and Celery, unmodified, against ours; fetches them'
 	@echo 'make coverage    the quick tests and the proof, with the branches that they miss'
 	@echo 'make lint        ruff, mypy, pyright, the floors (import-linter), and the warnings of the C compiler'
 	@echo 'make format      fix what ruff can fix'
@@ -95,6 +95,7 @@ test-foreign: $(VENV)/stamp-test
 test-suites: $(VENV)/stamp-test
 	@$(BIN)/python -m tests.kafka.suites $(ARGS)
 	@$(BIN)/python -m tests.frameworks.django.suite
+	@$(BIN)/python -m tests.frameworks.celery.suite
 
 coverage: $(VENV)/stamp-test
 	@$(BIN)/python -m coverage erase

@@ -31,6 +31,12 @@ def total(numbers: list[int]) -> int:
 
 
 @app.task
+def count(results: list[Any]) -> int:
+    """How many members the header of a chord had; one of them is a group."""
+    return len(results)
+
+
+@app.task
 def fail(text: str) -> None:
     """Fail."""
     raise ValueError(text)

@@ -72,6 +72,8 @@ def work_of_all_kinds(shop):
     parts = [shop.add.s(number, number) for number in range(4)]
     assert group(parts).delay().get(timeout=PATIENCE_SECONDS) == [0, 2, 4, 6]
     assert chord(parts, shop.total.s()).delay().get(timeout=PATIENCE_SECONDS) == 12
+    inner = shop.add.si(1, 2) | group(shop.add.si(3, 4), shop.add.si(5, 6))
+    assert chord([shop.add.si(0, 1), inner], shop.count.s()).delay().get(timeout=PATIENCE_SECONDS) == 2
     assert shop.stubborn.delay().get(timeout=PATIENCE_SECONDS) == 2
     with pytest.raises(ValueError, match="as told"):
         shop.fail.delay("as told").get(timeout=PATIENCE_SECONDS)

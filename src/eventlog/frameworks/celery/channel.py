@@ -33,8 +33,6 @@ _MOST_AT_ONCE: Final = 100
 class QoS(virtual.QoS):
     """What a channel has in hand: an acknowledgement is one of the log's."""
 
-    channel: Channel
-
     def ack(self, delivery_tag: str) -> None:
         """Say that a message is done; any thread may."""
         super().ack(delivery_tag)
@@ -61,7 +59,6 @@ class Channel(virtual.Channel):
     supports_fanout = True
     do_restore = False  # closing the queues gives back what is in hand
     body_encoding = None
-    connection: Transport
 
     def __init__(self, connection: Transport, **options: Any) -> None:
         super().__init__(connection, **options)
@@ -81,7 +78,8 @@ class Channel(virtual.Channel):
     @property
     def broker(self) -> Broker:
         """The log of the connection."""
-        return self.connection.broker
+        broker: Broker = self.connection.broker
+        return broker
 
     # -- declaring -----------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ TOPIC: Final = "celery.results"
 _KEPT_SECONDS: Final = 3600.0
 _DELETED_AT_ONCE: Final = 500
 _ATTEMPTS: Final = 100
+_SIZE: Final = b".size"
 
 Row = tuple[int, bytes]
 """When it is over, in ms since 1970, 0 for never; and what Celery has encoded."""
@@ -210,6 +211,18 @@ class ResultBackend(AsyncBackendMixin, BaseKeyValueStoreBackend):
                 rows.put(key, (_until_ms(value), row[1]))
 
         self._change(set_end)
+
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        """Note how many tasks the header of a chord ends with, those of groups in it too."""
+        self.set(self.get_key_for_group(group_id, _SIZE), str(chord_size))
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **options: Any) -> None:
+        """Count a task of a chord's header; the last one sends the body."""
+        if request.group and request.chord and not request.chord.get("chord_size"):
+            size = self.get(self.get_key_for_group(request.group, _SIZE))
+            if size is not None:
+                request.chord["chord_size"] = int(size)
+        super().on_chord_part_return(request, state, result, **options)
 
     def cleanup(self) -> None:
         """Delete what is over; `celery beat` does that once a day, as the task `celery.backend_cleanup`."""

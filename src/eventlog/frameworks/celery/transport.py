@@ -30,7 +30,6 @@ class Transport(virtual.Transport):
     """A connection to a log."""
 
     Channel = LogChannel
-    channels: list[LogChannel]
     can_parse_url = True
     driver_type = "eventlog"
     driver_name = "eventlog"
@@ -114,7 +113,7 @@ class Transport(virtual.Transport):
 
     def _in_turn(self) -> list[LogChannel]:
         """The channels that have something to do; who was first is last."""
-        channels = [channel for channel in self.channels if channel.is_active]
+        channels: list[LogChannel] = [channel for channel in self.channels if channel.is_active]
         if len(channels) > 1:
             self.channels.remove(channels[0])
             self.channels.append(channels[0])

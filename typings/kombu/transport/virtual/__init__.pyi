@@ -7,6 +7,7 @@ class Message:
     delivery_tag: str
 
 class QoS:
+    channel: Any
     _delivered: OrderedDict[str, Any]
     def ack(self, delivery_tag: str) -> None: ...
     def _quick_ack(self, delivery_tag: str) -> None: ...
@@ -14,6 +15,7 @@ class QoS:
     def can_consume_max_estimate(self) -> int | None: ...
 
 class Channel:
+    connection: Any
     closed: bool
     deadletter_queue: str | None
     _consumers: set[str]
