@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,12 @@ class Source:
     path: Path
     text: str
     tree: ast.Module
+    nodes: tuple[ast.AST, ...] = attrs.field(init=False, repr=False)
+    """All of the tree, kept because most rules look at all."""
+
+    @nodes.default
+    def _all_nodes(self) -> tuple[ast.AST, ...]:
+        return tuple(ast.walk(self.tree))
 
     @property
     def name(self) -> str:
@@ -41,11 +48,11 @@ class Source:
 
     def functions(self) -> Iterator[Function]:
         """Every function and method."""
-        return (node for node in ast.walk(self.tree) if isinstance(node, Function))
+        return (node for node in self.nodes if isinstance(node, Function))
 
     def calls(self) -> Iterator[tuple[ast.Call, str]]:
         """Every call, with the last part of the called name: `Thread` for `threading.Thread()`."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Call):
                 if isinstance(node.func, ast.Name):
                     yield node, node.func.id
@@ -54,7 +61,7 @@ class Source:
 
     def documented(self) -> Iterator[tuple[Documented, str, str]]:
         """Every node with a docstring, its name, and the docstring."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, Documented) and (doc := ast.get_docstring(node)) is not None:
                 name = self.path.stem if isinstance(node, ast.Module) else node.name
                 yield node, name, doc
@@ -62,9 +69,19 @@ class Source:
 
 @cache
 def read(folder: str) -> tuple[Source, ...]:
-    """Return every file of Python in a folder."""
+    """
+    Return every file of Python in a folder.
+
+    A million nodes of trees would have the garbage collector look at all of them again and again: six times the work.
+    """
     paths = sorted((ROOT / folder).rglob("*.py"))
-    return tuple(Source(path, text := path.read_text("utf-8"), ast.parse(text)) for path in paths)
+    gc.collect()
+    gc.disable()
+    try:
+        return tuple(Source(path, text := path.read_text("utf-8"), ast.parse(text)) for path in paths)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def package() -> tuple[Source, ...]:

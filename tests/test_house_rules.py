@@ -108,7 +108,7 @@ def test_names_are_whole_words_and_units_the_usual_ones() -> None:
 
 
 def _named_things(source: Source) -> Iterator[tuple[ast.AST, str]]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.arg):
             yield node, node.arg
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
@@ -171,7 +171,7 @@ def test_every_error_of_ours_is_made_of_its_parts() -> None:
     made = [
         (source, call)
         for source in package()
-        for call in (node for node in ast.walk(source.tree) if isinstance(node, ast.Call))
+        for call in (node for node in source.nodes if isinstance(node, ast.Call))
         if _maker(call.func) in makers
     ]
     assert len(made) > 80, "few errors found: the rule would hold of nothing"
@@ -233,7 +233,7 @@ def _stubs(sources: Iterable[Source]) -> Iterator[tuple[Source, str, Function]]:
 
 
 def _borrowing(sources: Iterable[Source]) -> Iterator[tuple[Source, ast.ClassDef, list[str]]]:
-    found = [(source, node) for source in sources for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef)]
+    found = [(source, node) for source in sources for node in source.nodes if isinstance(node, ast.ClassDef)]
     classes: dict[str, list[ast.ClassDef]] = {}
     for _, node in found:
         classes.setdefault(node.name, []).append(node)
