@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -39,13 +40,14 @@ class Worker:
     def __init__(self, library: Path, directory: Path, *, bug: str = "") -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - a full pipe that nobody reads would stop the worker
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.worker", os.fspath(directory), bug],
             cwd=_ROOT,
             env=preload.environment_with(library) | UNSYNCED,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             start_new_session=True,
         )
 
@@ -71,13 +73,13 @@ class Worker:
         return answer
 
     def _story(self) -> str:
-        assert self._process.stderr is not None
-        return self._process.stderr.read().decode()
+        errors = self._errors.fileno()
+        return os.pread(errors, os.fstat(errors).st_size, 0).decode()
 
     def close(self) -> None:
         """Kills the process."""
         self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+        for pipe in (self._process.stdin, self._process.stdout, self._errors):
             assert pipe is not None
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()

@@ -16,6 +16,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,12 +53,13 @@ class Child:
     def __init__(self, function: Callable[..., object], *arguments: Any, prefix: Sequence[str] = ()) -> None:
         self._name = function.__name__
         command = [*prefix, sys.executable, "-m", __name__, function.__module__, self._name, json.dumps(arguments)]
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - a full pipe that nobody reads would stop the child
         self._process = subprocess.Popen(
             command,
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             start_new_session=True,
         )
         self._lines: list[str] = []
@@ -104,9 +106,9 @@ class Child:
         return self._process.returncode
 
     def errors(self) -> str:
-        """What the child wrote to stderr; it must have ended."""
-        assert self._process.stderr is not None
-        return self._process.stderr.read().decode()
+        """What the child wrote to stderr so far."""
+        errors = self._errors.fileno()
+        return os.pread(errors, os.fstat(errors).st_size, 0).decode()  # the child shares the file's offset
 
     def _next_line(self, seconds: float) -> str:
         assert self._process.stdout is not None
@@ -139,7 +141,7 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+        for pipe in (self._process.stdin, self._process.stdout, self._errors):
             assert pipe is not None
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
