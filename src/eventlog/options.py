@@ -290,12 +290,12 @@ def check_bool(name: str, value: object) -> bool:
     return value
 
 
-def check_seconds(name: str, value: object, *, least: float = 0.0) -> float:
-    """Return the value as a float if it is a finite number of seconds of at least `least`."""
+def check_seconds(name: str, value: object, *, least: float = 0.0, unit: str = "seconds") -> float:
+    """Return the value as a float if it is a finite number of seconds, or of another unit, of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}. Nothing was changed.")
+        raise TypeError(f"{name} must be a number of {unit}, not {value!r}. Nothing was changed.")
     if not least <= value <= 1e9:
-        raise ValueError(f"{name} must be a number of seconds, {least} to 1e9, not {value}. Nothing was changed.")
+        raise ValueError(f"{name} must be a number of {unit}, {least} to 1e9, not {value}. Nothing was changed.")
     return float(value)
 
 

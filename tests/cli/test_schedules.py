@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+from dataclasses import dataclass
+from decimal import Decimal
 
 import pytest
 
 import eventlog
+
+
+@dataclass(frozen=True)
+class _Thing:
+    name: str
 
 
 @pytest.fixture
@@ -71,13 +79,23 @@ def test_what_is_overdue_is_sent_once(path, schedules):
         ("move", "nothing", "--delay", "1"),
         ("cancel", "nothing"),
         ("list", "--key", "k"),
+        ("move", "0" * 32),
+        ("add", "numbers", "x", "--delay", "1"),
+        ("add", "decimals", "x", "--delay", "1"),
+        ("add", "things", "{x}", "--delay", "1"),
+        ("add", "things", '{"x": 1}', "--delay", "1"),
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(schedules, arguments):
+def test_what_makes_no_sense_is_a_usage_error(path, schedules, arguments):
     """With what is stored, and what to do."""
+    with eventlog.open(path) as log:
+        log.topic("numbers", value=int)
+        log.topic("decimals", value=Decimal)
+        log.topic("things", value=_Thing)
     code, out, err = schedules(*arguments)
     assert (code, out) == (2, "")
-    assert err
+    assert re.search(r"\n  stored: (Nothing was|No record was) |^Error: .*(--at|--topic)", err, re.MULTILINE)
+    assert "log." not in err
 
 
 def test_the_server_ends_with_sigterm(path, schedules, start_eventlog):

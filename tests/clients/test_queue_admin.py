@@ -105,6 +105,8 @@ def test_dead_letters_are_replayed_once(log):
         log.queues.replay("jobs")
     with pytest.raises(eventlog.UnknownTopic):
         log.queues.replay("missing")
+    with pytest.raises(ValueError, match="rate must be a number of dead letters a second"):
+        log.queues.replay("dlq.g", rate=0)
 
 
 async def awaited(*_):
@@ -163,7 +165,13 @@ def test_the_command_shows_queues(run):
     found = json.loads(run("describe", "g", "--json")[1])
     assert (found["ready"], found["per_key"], found["partitions"][0]["end"]) == (3, 2, 4)
     assert json.loads(run("list", "--json")[1])["name"] == "g"
-    assert run("describe", "missing")[0] != 0
+    for action in ("describe", "pause"):
+        code, _, err = run(action, "missing")
+        assert (code, err.splitlines()[-1]) == (4, "  next: `eventlog queues list` names those that are there.")
+    code, _, err = run("replay", "jobs")
+    assert code == 2
+    assert "\n  stored: It was left out, and those before it were replayed.\n" in err
+    assert "where=" not in err
 
 
 def test_the_command_changes_queues(run, path):
@@ -172,7 +180,8 @@ def test_the_command_changes_queues(run, path):
     assert "g: paused, 3 ready" in run("describe", "g")[1]
     assert json.loads(run("resume", "g", "--json")[1]) == {"queue": "g", "is_paused": False}
     assert run("replay", "dlq.g", "--rate", "1000")[1] == "1 dead letter of dlq.g appended again\n"
-    assert run("purge", "g")[0] == 2
+    code, _, err = run("purge", "g")
+    assert (code, err.splitlines()[-1]) == (2, "  next: Pass --yes.")
     assert run("purge", "g", "--yes")[1] == "4 jobs of g taken for done\n"
     assert run("delete", "g")[0] == 2
     assert run("delete", "g", "--yes")[0] == 0

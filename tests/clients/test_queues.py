@@ -136,6 +136,21 @@ def test_run_works_in_threads(log):
     assert counts(log, "g") == {}
 
 
+def test_a_job_whose_coroutine_nobody_awaits_is_not_done(log):
+    """A lambda that calls a coroutine function is a plain function, and what it returns would be dropped."""
+
+    async def send(job):
+        """What is never begun."""
+
+    def work(job):
+        queue.wakeup()
+        return send(job)
+
+    with log.queue("jobs", group="g") as queue:
+        queue.run(work)
+    assert counts(log, "g") == {"ready": 9, "delayed": 1}
+
+
 # --- keys, topics and weights ----------------------------------------------------------------------------------------
 
 

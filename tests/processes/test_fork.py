@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,25 @@ def test_a_child_of_a_fork_amid_an_import_does_not_wait_for_ever(path: Path, nam
     with Child(fork_scenes.forks_while_another_thread_imports, str(path), name) as child:
         child.hear("done", seconds=60.0)
         assert child.end() == 0
+
+
+def test_a_fork_that_is_the_first_to_import_logging_says_nothing(path: Path) -> None:
+    """Its hook after a fork would release a lock that its hook before has not taken, and Python would complain."""
+    script = """if True:
+        import os, sys, threading
+        import eventlog
+        with eventlog.open(sys.argv[1]) as log:
+            log.topic("orders").schedule(b"tea", delay=1000.0)
+            assert threading.active_count() > 1 and "logging" not in sys.modules
+            for _ in range(2):
+                if child := os.fork():
+                    assert os.waitpid(child, 0)[1] == 0
+                else:
+                    sys.modules["logging"].getLogger("tea").warning("in the child")
+                    os._exit(0)
+            threading.Thread(target=sys.modules["logging"].getLogger("tea").warning, args=("in a thread",)).start()
+    """
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, str(path)], capture_output=True, text=True, timeout=60.0
+    )
+    assert (ended.returncode, ended.stderr) == (0, "in the child\nin the child\nin a thread\n")

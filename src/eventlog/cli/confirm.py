@@ -43,10 +43,11 @@ def confirm(question: str, plan: Iterable[str], *, is_sure: bool) -> None:
         return
     sys.stderr.writelines(f"{line}\n" for line in plan)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        can_look = any("--dry-run" in option.opts for option in click.get_current_context().command.params)
         raise Failure(
             "this needs a yes, and there is no terminal to ask.",
             stored="Nothing was changed.",
-            advice="Pass --yes, or look first with --dry-run.",
+            advice="Pass --yes, or look first with --dry-run." if can_look else "Pass --yes.",
             exit_code=EXIT_USAGE,
         )
     sys.stderr.write(f"{question} [y/N] ")

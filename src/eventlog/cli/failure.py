@@ -155,6 +155,8 @@ def in_commands(error: eventlog.EventLogError) -> str:
     cause = error.__cause__
     if isinstance(error, eventlog.DeliveryError) and isinstance(cause, eventlog.DiskFull):
         error = cause
+    if isinstance(error, eventlog.UnknownGroup) and "log.queues" in error.advice:
+        return "`eventlog queues list` names those that are there."
     if isinstance(error, eventlog.NotALog) and "=True" not in error.advice:
         return error.advice  # a backup was taken for a log, or the reverse; or the directory is another program's
     return next((_ADVICE[kind] for kind in type(error).__mro__ if kind in _ADVICE), error.advice)

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 import eventlog
-from eventlog.cli.failure import EXIT_NOT_FOUND, EXIT_OK, Failure
+from eventlog.cli.failure import EXIT_NOT_FOUND, EXIT_OK, EXIT_USAGE, Failure
 from eventlog.cli.group_values import values_are_failures
 from eventlog.cli.opening import open_log, open_to_change
 from eventlog.cli.parts import (
@@ -73,7 +73,7 @@ def list_schedules(
         names = Names(log)
         chosen = None
         if key is not None and topic is not None:
-            chosen = decoded(key.encode("utf-8", "surrogateescape"), names.codecs(topic)[0])
+            chosen = _typed("key", key, topic, names.codecs(topic)[0])
         found = log.schedules.list(topic, key=chosen, start=start, end=end, failed=failed)
         for schedule in islice(found, max_count):
             sys.stdout.write(json_line(**_fields(schedule, names)) if as_json else _line(schedule))
@@ -112,13 +112,14 @@ def add_schedule(
     VALUE and KEY are written as for `produce`. The line on stdout has the id. This command does not stay: a program
     that has the log open sends the record at its time, or `run`.
     """
+    _check_time(at, delay)
     with open_to_change(path) as log, values_are_failures():
         opened = log.topic(topic)
         schedule = opened.schedule(
-            decoded(value.encode("utf-8", "surrogateescape"), opened.value),
+            _typed("value", value, topic, opened.value),
             at=at,
             delay=delay,
-            key=None if key_text is None else decoded(key_text.encode("utf-8", "surrogateescape"), opened.key),
+            key=None if key_text is None else _typed("key", key_text, topic, opened.key),
             partition=partition,
             headers=headers,
             message_id=message_id,
@@ -135,6 +136,7 @@ def add_schedule(
 @json_option
 def move_schedule(*, path: Path, schedule: str, at: datetime | None, delay: float | None, as_json: bool) -> int:
     """Give a schedule another time; one that could not be sent is tried again then."""
+    _check_time(at, delay)
     with open_to_change(path) as log, values_are_failures():
         if not log.schedules.move(schedule, at=at, delay=delay):
             raise _gone(schedule, path)
@@ -202,6 +204,23 @@ def run_schedules(*, path: Path, once: bool, as_json: bool) -> int:
         with contextlib.suppress(KeyboardInterrupt):  # SIGTERM, too
             log.schedules.run()
     return EXIT_OK
+
+
+def _check_time(at: datetime | None, delay: float | None) -> None:
+    if (at is None) == (delay is None):
+        raise click.UsageError("A schedule has either --at or --delay.")
+
+
+def _typed(part: str, text: str, topic: str, codec: str) -> Any:
+    """The key or the value that the user typed, for the codec of a topic."""
+    try:
+        return decoded(text.encode("utf-8", "surrogateescape"), codec)
+    except (TypeError, ValueError) as error:
+        raise Failure(
+            f"{as_text(text)} is not a {part} of topic {topic!r} ({part} {codec}): {error}.",
+            stored="No record was scheduled.",
+            exit_code=EXIT_USAGE,
+        ) from error
 
 
 def _gone(schedule: str, path: Path) -> Failure:

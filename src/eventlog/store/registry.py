@@ -174,8 +174,11 @@ class Registry:
         does so inside a round, it has the write lock of all processes. So what rounds import is imported now.
         """
         if self._stores and threading.active_count() > 1:
+            is_logging_new = "logging" not in sys.modules
             for name in _IMPORTED_BEFORE_FORK:
                 import_module(name)
+            if is_logging_new:  # this fork does not call its hook before, but it does call the one that releases this
+                getattr(sys.modules["logging"], "_lock").acquire()  # noqa: B009
         self._lock.acquire()
         for store in self._open_stores():
             store.environment.hold_for_fork()

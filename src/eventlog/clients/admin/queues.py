@@ -83,7 +83,7 @@ class EmbeddedQueues(Queues):
         for option, function in (("where", where), ("edit", edit)):
             if function is not None:
                 check_function(option, function, "Nothing was replayed.")
-        pause_s = 0.0 if rate is None else 1.0 / check_seconds("rate", rate, least=0.001)
+        pause_s = 0.0 if rate is None else 1.0 / check_seconds("rate", rate, least=0.001, unit="dead letters a second")
         name = dead_letters if isinstance(dead_letters, str) else dead_letters.name
         group = f"replay.{check_topic_name(name)}"[:MAX_NAME_LENGTH]
         options: dict[str, Any] = {
@@ -127,7 +127,7 @@ class EmbeddedQueues(Queues):
                 if not name:
                     raise ValueError(
                         f"offset {job.offset} of {job.topic}[{job.partition}] is no dead letter: it has no header "
-                        f"{_BEGIN}topic. It was not replayed; those before it were. Leave it out by where=."
+                        f"{_BEGIN}topic. It was left out, and those before it were replayed. Pass it by with where=."
                     )
                 kept = [pair for pair in job.headers if not pair[0].startswith((_BEGIN, _TRACEBACK))]
                 value = job.value if edit is None else edit(job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from eventlog.api.queue import Job
@@ -24,7 +25,7 @@ def run(queue: EmbeddedQueue[Any, Any], function: Callable[[Job[Any, Any]], obje
         try:
             for job in worker:
                 with job:
-                    function(job)
+                    _check_result(function, function(job))
         except BaseException as error:  # noqa: BLE001
             failures.append(error)  # `run` raises it, in the thread that called it
         finally:
@@ -53,3 +54,13 @@ def run(queue: EmbeddedQueue[Any, Any], function: Callable[[Job[Any, Any]], obje
             queue._close_worker()
     if failures:
         raise failures[0]
+
+
+def _check_result(function: Callable[[Job[Any, Any]], object], returned: object) -> None:
+    """Raise an error for a coroutine: a job would be taken for done that was not begun."""
+    if isinstance(returned, CoroutineType):
+        returned.close()
+        raise TypeError(
+            f"{function!r} returned a coroutine, which nobody would await. The job was released. "
+            "Pass a plain function, or use the queue of eventlog.aio."
+        )
