@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -306,3 +309,68 @@ def test_a_dropped_consumer_leaves_no_place_to_sleep(log):
         del consumer
     topic.append(b"x")
     assert list((log.path / "waiters").glob("*.fifo")) == []
+
+
+# -- a reader that does nothing but wait ---------------------------------------------------------------------------
+
+
+@contextmanager
+def patient(log: eventlog.EventLog) -> Iterator[tuple[Any, list[int]]]:
+    """A consumer as a responder has it, which is told of commits and has read everything; and its fetches by now."""
+    with log.consumer("orders", start="latest") as consumer:
+        consumer._be_patient()
+        reader = consumer._core._fetcher._reader
+        sound, fetches = reader.fetch, []
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            fetches.append(len(fetches))
+            return sound(*arguments, **options)
+
+        reader.fetch = counted
+        assert consumer.poll(0.01) == []
+        log.topic("orders", value=int).append(10)
+        assert values(consumer.poll(PATIENCE_SECONDS)) == [10]
+        fetches.clear()
+        yield consumer, fetches
+
+
+def test_a_patient_reader_looks_once_for_each_record(log, topic):
+    """Not before it waits as well: while it looks, others of its process do nothing."""
+    with patient(log) as (consumer, fetches):
+        for number in range(20):
+            topic.append(number)
+            assert values(consumer.poll(PATIENCE_SECONDS)) == [number]
+        assert len(fetches) == 20
+
+
+def test_a_patient_reader_finds_what_it_was_not_told_of(log, topic, monkeypatch):
+    """At once when it does not wait, and with the next look of a wait."""
+    with patient(log) as (consumer, _), monkeypatch.context() as lost:
+        lost.setattr(Notifier, "notify", lambda *_: None)
+        topic.append(11)
+        assert values(consumer.poll(0.0)) == [11]
+        topic.append(12)
+        began_s = time.monotonic()
+        assert values(consumer.poll(PATIENCE_SECONDS)) == [12]
+        assert time.monotonic() - began_s < PATIENCE_SECONDS / 2
+
+
+@pytest.mark.parametrize(
+    ("move", "expected"),
+    [
+        (lambda consumer: consumer.seek(TP, 8), [8, 9, 10]),
+        (lambda consumer: consumer.assign([TP]), [11]),
+        (lambda consumer: (consumer.pause(TP), consumer.poll(0.2), consumer.resume(TP)), [11]),
+    ],
+)
+def test_a_patient_reader_looks_when_its_positions_changed(log, topic, monkeypatch, move, expected):
+    """Nobody would tell it of what is there by then."""
+    with patient(log) as (consumer, _):
+        with monkeypatch.context() as lost:
+            lost.setattr(Notifier, "notify", lambda *_: None)
+            if expected == [11]:
+                topic.append(11)
+        move(consumer)
+        began_s = time.monotonic()
+        assert values(consumer.poll(PATIENCE_SECONDS)) == expected
+        assert time.monotonic() - began_s < PATIENCE_SECONDS / 2

@@ -89,6 +89,11 @@ class Listener(Protocol):
 class Waiter(Listener, Protocol):
     """A place to be notified whose reader may block until then."""
 
+    @property
+    def is_notified(self) -> bool:
+        """Whether notifications end a wait; where there are no FIFOs it only looks at the time."""
+        ...
+
     def wait_until(self, until_s: float, seen: int | None) -> None:
         """
         Block until a notification, `wake()`, the end of a watched pipe, or a moment of the monotonic clock.

@@ -65,12 +65,22 @@ class EmbeddedConsumer(Consumer[K, V]):
         def call(callback: Callback, partitions: list[TopicPartition]) -> None:
             us._call(callback, partitions)
 
+        self._is_patient = False
+        """Whether a poll that waits anyway does not look first where it was through and nothing was notified."""
         self._waiter: Waiter | None = None
         """Where a poll waits; None where somebody else waits and listens."""
         if listener is None:
             listener = self._waiter = backend.waiter()
         self._core = ConsumerCore(backend, lambda name: open_topic(name)._route, options, call, listener)
         backend.on_fork(self)
+
+    def _be_patient(self) -> None:
+        """
+        Have polls wait first where all was read, as our reader does nothing but wait, and a look costs it time.
+
+        A commit wakes them; one whose notification was lost is found within 100 ms, as in any wait.
+        """
+        self._is_patient = True
 
     def _begin(self) -> None:
         """Join the group; the last thing that is done to make a consumer, so that no half-made one is a member."""
@@ -135,7 +145,9 @@ class EmbeddedConsumer(Consumer[K, V]):
                     if is_loop:
                         return []
                     raise closed_consumer()
-                batches = core.try_take(max_records, is_loop=is_loop)
+                waiter = self._waiter
+                is_patient = self._is_patient and timeout != 0.0 and waiter is not None and waiter.is_notified
+                batches = core.try_take(max_records, is_loop=is_loop, is_patient=is_patient)
                 if batches or core.take_wakeup() or timeout == 0.0:
                     return batches
                 now = self._backend.clock.monotonic

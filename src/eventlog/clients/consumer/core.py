@@ -124,7 +124,9 @@ class ConsumerCore:
 
     # -- taking ----------------------------------------------------------------------------------------------
 
-    def try_take(self, max_records: int | None, *, is_loop: bool = False) -> list[RecordBatch[Any, Any]]:
+    def try_take(
+        self, max_records: int | None, *, is_loop: bool = False, is_patient: bool = False
+    ) -> list[RecordBatch[Any, Any]]:
         """
         The records that are there now, or none; those of the call before are finished then.
 
@@ -133,6 +135,7 @@ class ConsumerCore:
         Args:
             max_records: the most to hand out; None is no limit.
             is_loop: gives one batch at a time, and none once `wake` was called, even if there is more to read.
+            is_patient: gives none where everything was read and we would be notified of more: the caller waits then.
         """
         self.positions.reclaim()
         if self.is_spent or self._joined is not None or self.positions.unstored:
@@ -145,7 +148,18 @@ class ConsumerCore:
         limit = _ALL if max_records is None else max_records
         if self._is_watched:
             return self._take_watched(limit, is_loop=is_loop)
+        if is_patient and self._fetcher.is_through() and self._has_nothing_to_read():
+            return []
         return self._look(limit, is_loop=is_loop)
+
+    def _has_nothing_to_read(self) -> bool:
+        """Keep step with the group or the topics, as a busy consumer, and say whether we are still through."""
+        if self.membership is not None:
+            if not self.membership.attend(is_busy=True, is_resting=self.is_resting):
+                return True
+        elif self._discovery is not None:
+            self._discovery.attend(is_busy=True)
+        return self._fetcher.is_through()
 
     def is_at_rest(self) -> bool:
         """

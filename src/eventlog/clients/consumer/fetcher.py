@@ -55,6 +55,8 @@ class Fetcher:
         self._seen_version = -1
         self._mark: ReadMark | None = None
         """Up to where every position has seen everything, if it is known."""
+        self._through_version = -1
+        """Of which positions the last fetch has brought all that there was, after we had subscribed to them."""
         self._turn = 0
         self._look_at_s = 0.0
         """When to look next at the positions of which nothing is fetched, while there is something of others."""
@@ -143,6 +145,7 @@ class Fetcher:
         is_marking = known is None and len(active) > _FEW
         cursors = [position.cursor for position in active]
         taken: Taken[Any, Any] | None = None
+        self._through_version, subscribed_version = -1, self._subscribed_version
         while taken is None or not (taken.batches or taken.is_all):  # where nothing is left before a cursor, go on
             try:
                 taken = self._reader.fetch(cursors, self._fetch_max_bytes, is_marking=is_marking)
@@ -160,6 +163,8 @@ class Fetcher:
             self._note(version, mark, transaction)
         elif is_all:
             self._note(version, mark, self.seen_transaction)
+        if is_all or not batches:
+            self._through_version = subscribed_version
         return bool(batches)
 
     def _go_on(self, error: OffsetOutOfRange, offset: int) -> None:
@@ -183,8 +188,12 @@ class Fetcher:
 
     def look_again(self) -> None:
         """Note that the positions changed: the next fetch reads the log, whatever was seen before."""
-        self.seen_transaction = -1
+        self.seen_transaction = self._through_version = -1
         self._mark = None
+
+    def is_through(self) -> bool:
+        """Whether all that the last fetch has seen was handed out, and we are notified of what comes after it."""
+        return self._through_version == self._positions.version and not self._positions.have_fetched
 
     def is_subscribed(self) -> bool:
         """Whether we are notified of the positions that there are now."""

@@ -60,6 +60,7 @@ class ReplyReader:
         self.is_lost = False
         """Whether its topic was deleted."""
         self._consumer = consumer
+        consumer._be_patient()
         self._reading = threading.RLock()
         """Held by the thread that reads."""
         self._is_read = False

@@ -78,6 +78,7 @@ class Worker:
         options: ProcessorOptions,
     ) -> None:
         self._consumer = consumer
+        consumer._be_patient()
         self._begin = begin
         self._now_s = clock.monotonic
         self._options = options

@@ -136,6 +136,11 @@ class Waiter:
 
     # -- waiting ---------------------------------------------------------------------------------------------
 
+    @property
+    def is_notified(self) -> bool:
+        """Whether notifications end a wait; where there are no FIFOs it only looks at the time."""
+        return self._poll is not None
+
     def watch(self, descriptors: AbstractSet[int]) -> None:
         """Let a wait end also when the other side of one of these pipes is gone."""
         if descriptors == self._others:
