@@ -22,7 +22,7 @@ SHARES: tuple[Difference, ...] = (
     Difference(
         ("share_records",), "SHARE_FETCH", "acquired.*.1", 2, 1,
         "what a session gives back when it ends well does not count as a delivery",
-        "A worker of a queue that closes has done nothing wrong; what dies with its connection counts, as in Kafka.",
+        "A worker of a queue that closes has done nothing wrong; what dies with its connection counts.",
     ),
     Difference(
         ("share_acknowledged",), "SHARE_ACKNOWLEDGE", "responses.0.partitions.0.error_code",
