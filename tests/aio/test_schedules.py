@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import eventlog
 import eventlog.aio
+from eventlog import testing
+from eventlog.testing import ManualClock
 
 PATIENCE_SECONDS = 60.0
 
@@ -37,3 +40,21 @@ def test_a_task_schedules_and_another_gets_the_record(path: Path) -> None:
     assert asyncio.run(asyncio.wait_for(main(), PATIENCE_SECONDS)) == ["first", "second"]
     with eventlog.open(path) as log:
         assert log.verify().problems == ()
+
+
+def test_a_loop_leaves_schedules_and_cleaning_to_others(path: Path) -> None:
+    """As `eventlog.open` does, by the same options."""
+    with testing.open(path, clock=ManualClock(datetime(2020, 1, 1, tzinfo=UTC))) as log:
+        topic = log.topic("mails", value=str, retention=1.0)
+        topic.append("old")
+        topic.schedule("overdue", delay=60.0)
+
+    async def main() -> tuple[list[str], int]:
+        async with eventlog.aio.open(path, schedules=False, cleaner=False) as log:
+            mails = await log.topic("mails")
+            async with log.consumer(mails) as consumer:
+                values = [record.value for record in await consumer.poll(PATIENCE_SECONDS)]
+                values += [record.value for record in await consumer.poll(0.3)]
+            return values, (await log.schedules.describe()).waiting
+
+    assert asyncio.run(asyncio.wait_for(main(), PATIENCE_SECONDS)) == (["old"], 1)

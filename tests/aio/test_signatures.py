@@ -97,6 +97,12 @@ def test_a_method_has_the_arguments_of_its_twin(ours: type, theirs: type, name: 
     assert inspect.iscoroutinefunction(getattr(ours, name)) == (name not in PLAIN.get(ours.__name__, ()))
 
 
+def test_a_log_is_opened_with_the_options_of_its_twin() -> None:
+    """The same names, kinds and defaults."""
+    mine, others = inspect.signature(aio.open), inspect.signature(eventlog.open)
+    assert [*mine.parameters.values()] == [*others.parameters.values()]
+
+
 @pytest.mark.parametrize("ours", PAIRS)
 def test_nothing_else_is_public(ours: type) -> None:
     """A method that a sync log does not have is listed."""

@@ -24,6 +24,8 @@ def open(
     create: bool = True,
     map_size: int | None = None,
     max_bytes: int | None = None,
+    cleaner: bool = True,
+    schedules: bool = True,
     upgrade: bool = False,
     read_only: bool = False,
 ) -> Opening[EventLog]:
@@ -49,6 +51,8 @@ def open(
         create=create,
         map_size=map_size,
         max_bytes=max_bytes,
+        cleaner=cleaner,
+        schedules=schedules,
         upgrade=upgrade,
         read_only=read_only,
     )
