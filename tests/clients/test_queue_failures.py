@@ -235,3 +235,19 @@ def test_a_limit_hands_a_job_to_another(log, clock):
         assert raised.value.lost == (lost,)
         with pytest.raises(eventlog.LeaseLost):
             open_again(lost).renew()
+
+
+def test_a_late_acknowledgement_counts_until_somebody_looks(log, clock):
+    """Else a job would be done twice that nobody else has; `poll()` and `commit()` of any worker look."""
+    with log.queue("jobs", group="g", timeout=30.0) as queue:
+        first, second, third = (queue.poll()[0] for _ in range(3))
+        clock.advance(31.0)
+        assert first.remaining == 0.0
+        with log.transaction() as tx:
+            tx.accept(first)
+        second.accept()
+        queue.commit()
+        third.accept()
+        with pytest.raises(eventlog.LeaseLost) as raised:
+            queue.commit()
+        assert raised.value.lost == (third,)

@@ -77,6 +77,22 @@ def test_a_lock_ends_by_itself_and_may_be_renewed(log: eventlog.EventLog, one: M
     assert two.acknowledge((0, 0, ACCEPT)) is ErrorCode.NONE
 
 
+def test_a_lock_that_is_over_is_over_though_nobody_asks(
+    log: eventlog.EventLog, kafka: Listener, one: Member, two: Member
+) -> None:
+    """As on Kafka, a renewal comes too late as well."""
+    one.configure(share_record_lock_duration_ms="100")
+    fill(log, "a")
+    assert one.begin() == [(0, 0, 1)]
+    with Member(kafka, "elsewhere", "others") as other:
+        other.join("jobs")
+        other.begin("jobs", (1,), max_wait_ms=150)  # the time passes in a group that has nothing to do with it
+    assert one.acknowledge((0, 0, RENEW)) is ErrorCode.INVALID_RECORD_STATE
+    assert one.acknowledge((0, 0, ACCEPT)) is ErrorCode.INVALID_RECORD_STATE
+    assert two.begin() == [(0, 0, 2)]
+    assert two.acknowledge((0, 0, ACCEPT)) is ErrorCode.NONE
+
+
 def test_a_partition_has_so_many_locks(log: eventlog.EventLog, one: Member, two: Member) -> None:
     """For all members together; other partitions have their own."""
     one.configure(share_partition_max_record_locks="100")

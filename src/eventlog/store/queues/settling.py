@@ -1,7 +1,8 @@
 """
 What becomes of jobs: acknowledgements are judged first, and then carried out.
 
-One that comes too late is refused, and changes nothing: its offsets are not leased to the worker under that number.
+One that comes too late is refused, and changes nothing: its offsets are not leased to the worker under that number, or
+the client knows no numbers, and the time of the lease is over.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Settlement:
             if found is None or found[1].member != self._member:
                 return None
             first, row = found
-            if one.number != row.number and one.number != ANY_LEASE:
+            if one.number != row.number and (one.number != ANY_LEASE or row.limit_ms <= self._jobs.monotonic_ms):
                 return None
             if self._taken and (*place, at) in self._taken:
                 return None
